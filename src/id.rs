@@ -1,0 +1,79 @@
+//! Identifiers that several concepts share. Each is built by `parse` or by the id source, printed by `Display`.
+
+use std::fmt;
+use uuid::Uuid;
+
+/// Text that is not the identifier it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a {kind}")]
+pub struct IdError {
+    kind: &'static str,
+    text: String,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a UUID that came from the id source or from a row.
+            pub const fn new(value: Uuid) -> Self {
+                Self(value)
+            }
+
+            /// Reads the 36-character hyphenated form, in any case. Braces, URNs and the 32-digit form are refused.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let hyphenated = text.len() == 36;
+                match Uuid::try_parse(text) {
+                    Ok(value) if hyphenated => Ok(Self(value)),
+                    _ => Err(IdError { kind: $kind, text: text.chars().take(64).collect() }),
+                }
+            }
+
+            /// The UUID itself.
+            pub const fn uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.as_hyphenated())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.as_hyphenated())
+            }
+        }
+    };
+}
+
+id!(
+    /// The SCIM id of a user: random, ours, never an Azure id.
+    UserId,
+    "user id"
+);
+id!(
+    /// The SCIM id of a group: random, ours, never an Azure id.
+    GroupId,
+    "group id"
+);
+id!(
+    /// The object id of a user, group or service principal in Entra ID.
+    PrincipalId,
+    "principal id"
+);
+id!(
+    /// One operation of ours: a committed change, an open or a close. UUIDv7, so that journal rows list by time.
+    OpId,
+    "operation id"
+);
+id!(
+    /// This installation, made once and kept with the state; part of every assignment name.
+    InstanceId,
+    "instance id"
+);

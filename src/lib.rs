@@ -1,0 +1,6 @@
+//! Azure Backup SCIM: a SCIM 2.0 service provider that turns group membership into Azure Backup role assignments.
+
+pub mod id;
+pub mod ports;
+pub mod rbac;
+pub mod scim;

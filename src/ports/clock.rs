@@ -1,0 +1,12 @@
+//! Time. Only the adapter behind this trait reads a clock.
+
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Wall time for records, monotonic time for measuring how long something took.
+pub trait Clock: Send + Sync {
+    /// The wall clock, UTC. May jump.
+    fn now(&self) -> OffsetDateTime;
+    /// Time since some fixed moment. Never goes back, and may stand still while a machine is paused.
+    fn monotonic(&self) -> Duration;
+}

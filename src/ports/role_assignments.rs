@@ -1,0 +1,79 @@
+//! The role assignments of one Azure tenant, as far as backup roles are concerned.
+
+use crate::id::PrincipalId;
+use crate::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
+use async_trait::async_trait;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// What a create met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation {
+    /// 201: it did not exist.
+    Created,
+    /// 200: the same name with the same triple existed.
+    AlreadyOurs,
+    /// 409 `RoleAssignmentExists`: an assignment of another name gives the same.
+    HeldBy(AssignmentName),
+}
+
+/// An answer of ARM and its correlation id (`x-ms-correlation-request-id`), where it sent one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered<T> {
+    pub value: T,
+    pub correlation: Option<String>,
+}
+
+/// Why a call did not succeed. The first group was answered by ARM and was **not executed**; nobody knows about the second.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AssignmentError {
+    /// 429: not executed; not before `retry_after`.
+    #[error("azure throttles role assignments")]
+    Throttled { retry_after: Duration, correlation: Option<String> },
+    /// A 4xx with an ARM error code: not executed. `code` is ARM's own (`PrincipalNotFound`, `ScopeLocked`, `AuthorizationFailed`…).
+    #[error("azure refuses: {code}")]
+    Refused { code: String, status: u16, correlation: Option<String> },
+    /// 408, 5xx, a 4xx without a code, a reset, a timeout, nonsense: whether it was or will be executed is unknown.
+    #[error("azure gave no answer that can be relied on: {detail}")]
+    Unknown { detail: String },
+}
+
+/// One assignment of a backup role as a listing shows it, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub name: AssignmentName,
+    pub scope: Scope,
+    pub role: BackupRole,
+    pub principal: PrincipalId,
+    pub created_on: Option<OffsetDateTime>,
+}
+
+/// The role assignments of one Azure tenant.
+///
+/// Every call ends within `timeout`, token and connection included; what has not answered by then is
+/// [`AssignmentError::Unknown`]. Nothing is retried here.
+#[async_trait]
+pub trait RoleAssignments: Send + Sync {
+    /// Every backup-role assignment at exactly `scope`, whoever made it; inherited ones and other roles are not in the answer.
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError>;
+    /// The assignment of that name, if there is one. The only read that is trusted right after a write.
+    async fn get(
+        &self,
+        scope: &Scope,
+        name: &AssignmentName,
+        timeout: Duration,
+    ) -> Result<Option<Listed>, AssignmentError>;
+    /// Makes `wanted` exist under its name. Idempotent.
+    async fn create(
+        &self,
+        wanted: &RoleAssignment,
+        timeout: Duration,
+    ) -> Result<Answered<Creation>, AssignmentError>;
+    /// Deletes by name. Deleting one that is already gone is success.
+    async fn delete(
+        &self,
+        scope: &Scope,
+        name: &AssignmentName,
+        timeout: Duration,
+    ) -> Result<Answered<()>, AssignmentError>;
+}

@@ -1,0 +1,34 @@
+//! What the rules need to know of a binding. The file format is in `crate::bindings`.
+
+use std::fmt;
+
+/// The name of a binding in `bindings.json`: 1 to 64 of `[a-z0-9-]`, unique in the file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BindingName(String);
+
+impl BindingName {
+    /// Checks the form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len());
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        (fits && plain).then(|| Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BindingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a binding gives its role. `eligible` and `timeboxed` come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A standing role assignment.
+    Active,
+}

@@ -1,0 +1,98 @@
+//! The one table of reason codes and states: the same in plan, audit, log and `grants[]`.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a grant stands, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Azure holds it, and we made it.
+    Held,
+    /// Somebody else's assignment gives the same.
+    HeldByOther,
+    /// On its way in.
+    Granting,
+    /// On its way out.
+    Revoking,
+    /// Something must happen first; looked at again by itself.
+    Waiting,
+    /// A rule says no; looked at again by itself.
+    Refused,
+    /// Azure said no or gave no answer; tried again by itself.
+    Failed,
+}
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $name:ident => $code:literal, $state:ident;)*) => {
+        /// Why a grant stands as it does. Stable text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum ReasonCode {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)*
+        }
+
+        impl ReasonCode {
+            /// Every code.
+            pub const ALL: &'static [ReasonCode] = &[$(ReasonCode::$name,)*];
+
+            /// The stable text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(ReasonCode::$name => $code,)* }
+            }
+
+            /// The state that a grant with this reason is in.
+            pub const fn state(self) -> State {
+                match self { $(ReasonCode::$name => State::$state,)* }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// A member of the bound group, and Azure holds it.
+    Member => "member", Held;
+    /// A foreign assignment gives the same role at the same scope.
+    ForeignAssignment => "foreign-assignment", HeldByOther;
+    /// A call was sent, or is about to be; its end is not known yet.
+    InFlight => "in-flight", Granting;
+    /// The last reason went; the revocation is not confirmed yet.
+    NoReasonLeft => "no-reason-left", Revoking;
+    /// The person's Entra object id is not known.
+    PendingPrincipal => "pending-principal", Waiting;
+    /// Another living record has the same Entra object id.
+    PrincipalConflict => "principal-conflict", Waiting;
+    /// An earlier record of this Entra object id still has revocations to finish.
+    PrincipalReleasing => "principal-releasing", Waiting;
+    /// Azure asked us to wait.
+    Throttled => "throttled", Waiting;
+    /// The bindings in force cannot be read; only people who are gone or inactive are revoked.
+    BindingsUnreadable => "bindings-unreadable", Waiting;
+    /// The Entra object id differs from the one first pinned.
+    IdentityChanged => "identity-changed", Refused;
+    /// Another group is pinned to this binding's selector.
+    BindingAmbiguous => "binding-ambiguous", Refused;
+    /// The binding already gives its role to as many people as it may.
+    MaxPrincipals => "max-principals", Refused;
+    /// Entra does not know the principal (yet).
+    PrincipalNotFound => "principal-not-found", Failed;
+    /// Azure says the principal is of another type, or of a type that holds no roles.
+    PrincipalType => "principal-type", Failed;
+    /// A management lock forbids the change.
+    ScopeLocked => "scope-locked", Failed;
+    /// This service has no right to do it, or its condition says no.
+    NotAuthorized => "not-authorized", Failed;
+    /// The subscription holds as many role assignments as it can.
+    AssignmentLimit => "assignment-limit", Failed;
+    /// The scope does not exist.
+    ScopeNotFound => "scope-not-found", Failed;
+    /// Azure refused for another reason; its code stands in the audit record.
+    AzureRefused => "azure-refused", Failed;
+    /// Azure gave no answer that can be relied on.
+    NoAnswer => "no-answer", Failed;
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
