@@ -1,6 +1,8 @@
 //! Azure Backup SCIM: a SCIM 2.0 service provider that turns group membership into Azure Backup role assignments.
 
+pub mod audit;
 pub mod id;
 pub mod ports;
 pub mod rbac;
 pub mod scim;
+pub mod store;

@@ -1,0 +1,197 @@
+//! What an audit record is. The journal row of a transaction *is* its audit record: it is written with the change
+//! or not at all.
+//!
+//! People are named by SCIM id only; names and addresses stand in a row of their own that can be erased.
+
+use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What set a change or an effect off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A SCIM request.
+    Request,
+    /// An operator's order.
+    Order,
+    /// A sweep that found a difference.
+    Sweep,
+    /// A new snapshot of the bindings.
+    Snapshot,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Cause; 4] = [Cause::Request, Cause::Order, Cause::Sweep, Cause::Snapshot];
+
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::Request => "request",
+            Cause::Order => "order",
+            Cause::Sweep => "sweep",
+            Cause::Snapshot => "snapshot",
+        }
+    }
+
+    /// Reads the stable text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == text)
+    }
+}
+
+/// Who set it off, and by which operation: carried by every mark to the effects that follow from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub cause: Cause,
+    /// The label of the token, the operator, or `service`.
+    pub actor: String,
+    pub op: OpId,
+}
+
+/// What happened to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    Created,
+    Changed,
+    Deleted,
+}
+
+/// What happened to a membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberEvent {
+    Added,
+    Removed,
+    /// The request named an id that is nobody's.
+    Dropped,
+}
+
+/// One thing that changed. The variants are the kinds of record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Resource { event: Event, resource_type: &'static str, id: String, before: i64, after: i64, attributes: Vec<String> },
+    Member { event: MemberEvent, group: GroupId, member: String, revision: i64 },
+    EffectOpened(EffectOpened),
+    EffectAnswered { person: UserId, assignment: AssignmentName, open: OpId, executed: bool, code: Option<String>, correlation: Option<String> },
+    EffectObserved { person: UserId, assignment: AssignmentName, open: OpId, held: bool },
+    Difference { person: UserId, assignment: AssignmentName, ledger_held: bool, azure_held: bool },
+    /// A refusal or a wait that began (`reason` set) or ended (`reason` empty).
+    Wait { person: UserId, binding: BindingName, reason: Option<ReasonCode> },
+    /// A pin, a snapshot, a foreign assignment: what it was and what it is.
+    Setting { what: String, before: String, after: String },
+}
+
+/// One step that is about to be sent to Azure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectOpened {
+    pub person: UserId,
+    pub principal: PrincipalId,
+    pub bindings: Vec<BindingName>,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub assignment: AssignmentName,
+    /// Why, one line each: the groups that give it, or what took it away.
+    pub reasons: Vec<String>,
+    pub held_before: bool,
+    pub wanted: bool,
+    /// The op whose open was still unsettled, and is ended by this one.
+    pub follows: Option<OpId>,
+}
+
+impl Change {
+    /// The kind of record, stable text.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Change::Resource { event: Event::Created, .. } => "resource-created",
+            Change::Resource { event: Event::Changed, .. } => "resource-changed",
+            Change::Resource { event: Event::Deleted, .. } => "resource-deleted",
+            Change::Member { event: MemberEvent::Added, .. } => "member-added",
+            Change::Member { event: MemberEvent::Removed, .. } => "member-removed",
+            Change::Member { event: MemberEvent::Dropped, .. } => "member-dropped",
+            Change::EffectOpened(_) => "effect-opened",
+            Change::EffectAnswered { .. } => "effect-answered",
+            Change::EffectObserved { .. } => "effect-observed",
+            Change::Difference { .. } => "difference-found",
+            Change::Wait { .. } => "wait-changed",
+            Change::Setting { .. } => "setting-changed",
+        }
+    }
+
+    /// The record as JSON, `kind` first among equals.
+    pub fn to_json(&self) -> Value {
+        let mut fields = self.fields();
+        fields.insert("kind".to_owned(), json!(self.kind()));
+        Value::Object(fields)
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let value = match self {
+            Change::Resource { resource_type, id, before, after, attributes, .. } => {
+                json!({"type": resource_type, "id": id, "revisionBefore": before, "revisionAfter": after, "attributes": attributes})
+            }
+            Change::Member { group, member, revision, .. } => {
+                json!({"group": group.to_string(), "member": member, "revision": revision})
+            }
+            Change::EffectOpened(opened) => opened.to_json(),
+            Change::EffectAnswered { person, assignment, open, executed, code, correlation } => json!({
+                "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(),
+                "executed": executed, "code": code, "correlationId": correlation,
+            }),
+            Change::EffectObserved { person, assignment, open, held } => json!({
+                "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
+            }),
+            Change::Difference { person, assignment, ledger_held, azure_held } => json!({
+                "person": person.to_string(), "assignment": assignment.to_string(),
+                "ledgerHeld": ledger_held, "azureHeld": azure_held,
+            }),
+            Change::Wait { person, binding, reason } => json!({
+                "person": person.to_string(), "binding": binding.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
+            }),
+            Change::Setting { what, before, after } => json!({"what": what, "before": before, "after": after}),
+        };
+        match value {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+impl EffectOpened {
+    fn to_json(&self) -> Value {
+        let bindings: Vec<&str> = self.bindings.iter().map(BindingName::as_str).collect();
+        json!({
+            "person": self.person.to_string(), "principal": self.principal.to_string(), "bindings": bindings,
+            "role": self.role.name(), "scope": self.scope.as_str(), "assignment": self.assignment.to_string(),
+            "reasons": self.reasons, "heldBefore": self.held_before, "wanted": self.wanted,
+            "follows": self.follows.map(|op| op.to_string()),
+        })
+    }
+}
+
+/// The outcome of a SCIM write, kept so that a repeated send can be answered. Never a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub id: String,
+    pub status: u16,
+}
+
+/// One audit record: the changes of one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// This record's own op.
+    pub op: OpId,
+    pub time: OffsetDateTime,
+    /// What set it off; `origin.op` is the op of the change that an effect follows from.
+    pub origin: Origin,
+    /// The stamp of the bindings that were in force, for effects.
+    pub stamp: Option<String>,
+    pub outcome: Option<Outcome>,
+    pub changes: Vec<Change>,
+}
+
+/// A time as it stands in rows and records: RFC 3339, UTC.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}

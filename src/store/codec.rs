@@ -1,0 +1,154 @@
+//! Properties of rows: written with a format version, read with clear errors.
+
+use super::StoreError;
+use crate::ports::tables::{BINARY_BYTES_MAX, Properties, Row, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The format of every row that this release writes. A row from further ahead is refused.
+pub const FORMAT: i64 = 1;
+
+/// Builds the properties of a row.
+#[derive(Debug, Clone, Default)]
+pub struct Fields(Properties);
+
+impl Fields {
+    /// Properties of a whole row: with the format version.
+    pub fn row() -> Self {
+        Self::default().int("v", FORMAT)
+    }
+
+    /// Properties for a merge.
+    pub fn some() -> Self {
+        Self::default()
+    }
+
+    pub fn text(self, name: &str, value: impl Into<String>) -> Self {
+        self.with(name, Value::Text(value.into()))
+    }
+
+    pub fn text_if(self, name: &str, value: Option<String>) -> Self {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self,
+        }
+    }
+
+    pub fn int(self, name: &str, value: i64) -> Self {
+        self.with(name, Value::Int(value))
+    }
+
+    pub fn flag(self, name: &str, value: bool) -> Self {
+        self.with(name, Value::Bool(value))
+    }
+
+    pub fn time(self, name: &str, value: OffsetDateTime) -> Self {
+        self.text(name, crate::audit::rfc3339(value))
+    }
+
+    /// Bytes of any length, in parts of 64 KiB: `name0`, `name1`… and their number as `name`.
+    pub fn bytes(mut self, name: &str, value: &[u8]) -> Self {
+        let mut parts = 0;
+        for part in value.chunks(BINARY_BYTES_MAX) {
+            self = self.with(&format!("{name}{parts}"), Value::Binary(part.to_vec()));
+            parts += 1;
+        }
+        self.int(name, parts)
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Self {
+        self.0.insert(name.to_owned(), value);
+        self
+    }
+
+    pub fn done(self) -> Properties {
+        self.0
+    }
+}
+
+/// Reads the properties of a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a>(&'a Row);
+
+impl<'a> Reader<'a> {
+    /// Refuses a row of a later format.
+    pub fn new(row: &'a Row) -> Result<Self, StoreError> {
+        let reader = Self(row);
+        match reader.int("v")? {
+            version if version <= FORMAT => Ok(reader),
+            version => Err(StoreError::TooNew { row: row.key.clone(), version }),
+        }
+    }
+
+    fn corrupt(&self, name: &str) -> StoreError {
+        StoreError::Corrupt { row: self.0.key.clone(), property: name.to_owned() }
+    }
+
+    pub fn text_opt(&self, name: &str) -> Result<Option<&'a str>, StoreError> {
+        match self.0.properties.get(name) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(self.corrupt(name)),
+        }
+    }
+
+    pub fn text(&self, name: &str) -> Result<&'a str, StoreError> {
+        self.text_opt(name)?.ok_or_else(|| self.corrupt(name))
+    }
+
+    pub fn int_opt(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        match self.0.properties.get(name) {
+            None => Ok(None),
+            Some(Value::Int(value)) => Ok(Some(*value)),
+            Some(_) => Err(self.corrupt(name)),
+        }
+    }
+
+    pub fn int(&self, name: &str) -> Result<i64, StoreError> {
+        self.int_opt(name)?.ok_or_else(|| self.corrupt(name))
+    }
+
+    /// Absent is false.
+    pub fn flag(&self, name: &str) -> Result<bool, StoreError> {
+        match self.0.properties.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(_) => Err(self.corrupt(name)),
+        }
+    }
+
+    pub fn time_opt(&self, name: &str) -> Result<Option<OffsetDateTime>, StoreError> {
+        let parse = |text| OffsetDateTime::parse(text, &Rfc3339).map_err(|_| self.corrupt(name));
+        self.text_opt(name)?.filter(|text| !text.is_empty()).map(parse).transpose()
+    }
+
+    pub fn time(&self, name: &str) -> Result<OffsetDateTime, StoreError> {
+        self.time_opt(name)?.ok_or_else(|| self.corrupt(name))
+    }
+
+    /// What [`Fields::bytes`] wrote.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let mut all = Vec::new();
+        for part in 0..self.int(name)? {
+            match self.0.properties.get(&format!("{name}{part}")) {
+                Some(Value::Binary(bytes)) => all.extend_from_slice(bytes),
+                _ => return Err(self.corrupt(name)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Reads a text property with `parse`.
+    pub fn parsed<T, E>(&self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, StoreError> {
+        parse(self.text(name)?).map_err(|_| self.corrupt(name))
+    }
+
+    /// Reads a text property with `parse`, if it is there.
+    pub fn parsed_opt<T, E>(&self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<Option<T>, StoreError> {
+        self.text_opt(name)?.filter(|text| !text.is_empty()).map(|text| parse(text).map_err(|_| self.corrupt(name))).transpose()
+    }
+
+    pub fn json(&self, name: &str) -> Result<serde_json::Value, StoreError> {
+        serde_json::from_slice(&self.bytes(name)?).map_err(|_| self.corrupt(name))
+    }
+}

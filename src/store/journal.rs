@@ -1,0 +1,47 @@
+//! Journal rows: the commit proof of a transaction and its audit record, one and the same.
+
+use super::codec::{Fields, Reader};
+use super::{Store, StoreError, keys};
+use crate::audit::{Change, Record, rfc3339};
+use crate::ports::tables::{Row, Write};
+use serde_json::{Value, json};
+
+/// The insert that proves the transaction of `record`.
+pub fn insert(record: &Record) -> Write {
+    let changes: Vec<Value> = record.changes.iter().map(Change::to_json).collect();
+    let mut fields = Fields::row()
+        .time("time", record.time)
+        .text("cause", record.origin.cause.as_str())
+        .text("actor", record.origin.actor.clone())
+        .text("follows", record.origin.op.to_string())
+        .text_if("stamp", record.stamp.clone())
+        .bytes("changes", Value::Array(changes).to_string().as_bytes());
+    if let Some(outcome) = &record.outcome {
+        fields = fields.text("id", outcome.id.clone()).int("status", i64::from(outcome.status));
+    }
+    Write::Insert { key: keys::journal(record.op), properties: fields.done() }
+}
+
+/// A journal row as JSON: `op`, `time`, `cause`, `actor`, `origin` (the op it follows from), `stamp`, `changes`.
+pub fn to_json(row: &Row) -> Result<Value, StoreError> {
+    let reader = Reader::new(row)?;
+    Ok(json!({
+        "op": keys::last_part(&row.key),
+        "time": rfc3339(reader.time("time")?),
+        "cause": reader.text("cause")?,
+        "actor": reader.text("actor")?,
+        "origin": reader.text("follows")?,
+        "bindings": reader.text_opt("stamp")?,
+        "changes": reader.json("changes")?,
+    }))
+}
+
+impl Store {
+    /// Audit records in the order of their ops, at most `records_max`, after the op `after` where one is given.
+    pub async fn audit(&self, after: Option<&str>, records_max: usize) -> Result<Vec<Value>, StoreError> {
+        let (from, to) = keys::range_of("j:");
+        let from = after.map_or(from, |op| format!("j:{op}!"));
+        let rows = self.rows_between(from, to, records_max).await?;
+        rows.iter().map(to_json).collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! Row keys. Nobody else knows them. Keys are ids or hashes, never client text.
+
+use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::rbac::AssignmentName;
+use crate::scim::compare::{self, Mode};
+use sha2::{Digest, Sha256};
+use std::fmt::{Display, Write as _};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// Lower-case hex SHA-256.
+pub fn hash(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn folded(text: &str) -> String {
+    hash(&compare::key(text, Mode::Folded))
+}
+
+fn exact(text: &str) -> String {
+    hash(&compare::key(text, Mode::Exact))
+}
+
+/// The keys that begin with `prefix`, as `from` and `to` of a range. `prefix` ends in `:`.
+pub fn range_of(prefix: &str) -> (String, String) {
+    let end = prefix.strip_suffix(':').map_or_else(|| prefix.to_owned(), |stem| format!("{stem};"));
+    (prefix.to_owned(), end)
+}
+
+/// A user's header.
+pub fn user(id: UserId) -> String {
+    format!("u:{id}")
+}
+/// A group's header.
+pub fn group(id: GroupId) -> String {
+    format!("g:{id}")
+}
+/// The owner of a userName.
+pub fn user_name(text: &str) -> String {
+    format!("un:{}", folded(text))
+}
+/// The owner of a group's displayName.
+pub fn group_name(text: &str) -> String {
+    format!("gn:{}", folded(text))
+}
+/// The record that may act on an Entra object.
+pub fn principal(id: PrincipalId) -> String {
+    format!("p:{id}")
+}
+/// All users with that externalId; a row for each begins with this.
+pub fn user_external_prefix(text: &str) -> String {
+    format!("ux:{}:", exact(text))
+}
+/// All groups with that externalId.
+pub fn group_external_prefix(text: &str) -> String {
+    format!("gx:{}:", exact(text))
+}
+/// All users with that mail address.
+pub fn user_email_prefix(text: &str) -> String {
+    format!("ue:{}:", folded(text))
+}
+/// One row of an index that is not unique.
+pub fn indexed(prefix: &str, id: impl Display) -> String {
+    format!("{prefix}{id}")
+}
+/// All members of a group.
+pub fn members_prefix(group: GroupId) -> String {
+    format!("m:{group}:")
+}
+/// One membership, seen from the group.
+pub fn member(group: GroupId, user: UserId) -> String {
+    format!("m:{group}:{user}")
+}
+/// All groups of a user.
+pub fn groups_prefix(user: UserId) -> String {
+    format!("ug:{user}:")
+}
+/// One membership, seen from the user.
+pub fn membership(user: UserId, group: GroupId) -> String {
+    format!("ug:{user}:{group}")
+}
+/// The number of users whose id begins with that byte (two hex digits).
+pub fn user_counter(bucket: &str) -> String {
+    format!("cu:{bucket}")
+}
+/// The number of groups whose id begins with that byte (two hex digits).
+pub fn group_counter(bucket: &str) -> String {
+    format!("cg:{bucket}")
+}
+/// The counter bucket of an id: its first two hex digits.
+pub fn bucket(id: impl Display) -> String {
+    id.to_string().chars().take(2).collect()
+}
+/// Everything the ledger knows of a record.
+pub fn ledger_prefix(user: UserId) -> String {
+    format!("l:{user}:")
+}
+/// One assignment in the ledger of a record.
+pub fn ledger(user: UserId, assignment: AssignmentName) -> String {
+    format!("l:{user}:{assignment}")
+}
+/// The record's side of a `p:` row.
+pub fn ledger_pin(user: UserId, principal: PrincipalId) -> String {
+    format!("l:{user}:pin:{principal}")
+}
+/// What is wanted and cannot be had now.
+pub fn ledger_waits(user: UserId) -> String {
+    format!("l:{user}:waits")
+}
+/// Look at this person now.
+pub fn look_now(user: UserId) -> String {
+    format!("d:{user}")
+}
+/// Look at this person, not before `at`.
+pub fn look_later(at: OffsetDateTime, user: UserId) -> String {
+    format!("w:{}:{user}", stamp(at))
+}
+/// Look at everyone in this group.
+pub fn look_group(group: GroupId) -> String {
+    format!("dg:{group}")
+}
+/// A journal row: commit proof and audit record.
+pub fn journal(op: OpId) -> String {
+    format!("j:{op}")
+}
+/// A change larger than one transaction.
+pub fn job(op: OpId) -> String {
+    format!("i:{op}")
+}
+/// What a binding's selector is pinned to. `attribute` is the SCIM name, `key` its compare key.
+pub fn selector(attribute: &str, key: &str) -> String {
+    format!("b:{}", hash(&format!("{attribute}\n{key}")))
+}
+/// A stored snapshot of the bindings.
+pub fn snapshot(stamp: &str) -> String {
+    format!("c:{stamp}")
+}
+/// Names and addresses of a person, erasable.
+pub fn names(user: UserId) -> String {
+    format!("n:{user}")
+}
+/// A setting of the installation.
+pub fn setting(name: &str) -> String {
+    format!("s:{name}")
+}
+
+/// `YYYYMMDDThhmmssZ`, compared as text.
+pub fn stamp(at: OffsetDateTime) -> String {
+    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
+    at.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
+}
+
+/// Reads a stamp.
+pub fn parse_stamp(text: &str) -> Option<OffsetDateTime> {
+    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
+    time::PrimitiveDateTime::parse(text, &form).ok().map(time::PrimitiveDateTime::assume_utc)
+}
+
+/// The part of `key` after its last colon.
+pub fn last_part(key: &str) -> &str {
+    key.rsplit(':').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_range_holds_its_keys_and_no_others() {
+        let (from, to) = range_of("u:");
+        assert!(from.as_str() <= "u:ff" && "u:ff" < to.as_str());
+        assert!("ue:00" >= to.as_str() && "un:00" >= to.as_str());
+    }
+
+    #[test]
+    fn stamps_read_back() {
+        let at = time::macros::datetime!(2026-11-25 10:00:30 UTC);
+        assert_eq!(stamp(at), "20261125T100030Z");
+        assert_eq!(parse_stamp(&stamp(at)), Some(at));
+        assert_eq!(parse_stamp("2026"), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! Domain values to rows and transactions. The only code that knows row keys.
+
+pub mod codec;
+pub mod journal;
+pub mod keys;
+pub mod marks;
+
+use crate::audit::Record;
+use crate::ports::clock::Clock;
+use crate::ports::ids::Ids;
+use crate::ports::tables::{Answer, ETag, PAGE_ROWS_MAX, Range, Row, TRANSACTION_OPS_MAX, TableError, TableOps, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Sends of one transaction while its outcome is unknown.
+const SENDS_MAX: u32 = 4;
+/// The pause before the second send; doubled for each further one, with jitter.
+const SEND_PAUSE: Duration = Duration::from_millis(50);
+/// What a caller is told to wait when storage gives no wait of its own.
+const AWAY_RETRY: Duration = Duration::from_secs(5);
+
+/// Why state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A row was not as the decision assumed: read again. Nothing was written.
+    #[error("write {index} of the transaction met a row that is {found}")]
+    Conflict { index: usize, found: Found },
+    /// Storage is busy or away; nothing is lost, and trying again later helps.
+    #[error("storage cannot be reached")]
+    Away {
+        retry_after: Duration,
+        #[source]
+        source: Option<TableError>,
+    },
+    /// More than one transaction can hold: a limit of 100 rows, 4 MiB, or 1 MiB a row.
+    #[error("the change does not fit one transaction: {rule}")]
+    TooLarge { rule: String },
+    /// A range holds more rows than the caller allows itself.
+    #[error("the range holds more than {rows_max} rows")]
+    TooMany { rows_max: usize },
+    /// A row that cannot be understood.
+    #[error("property {property} of row {row} cannot be understood")]
+    Corrupt { row: String, property: String },
+    /// A row that a later release wrote.
+    #[error("row {row} has format {version}, which this release does not know")]
+    TooNew { row: String, version: i64 },
+}
+
+/// What a conditional write met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    There,
+    Gone,
+    Changed,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Found::There => "there already",
+            Found::Gone => "gone",
+            Found::Changed => "changed",
+        })
+    }
+}
+
+/// A transaction that was committed.
+#[derive(Debug)]
+pub struct Committed {
+    /// The ETags of the rows in the order of the writes (the journal row is not among them). Empty where the answer
+    /// was lost and the commit proof was read instead: then the rows must be read again.
+    pub etags: Vec<Option<ETag>>,
+    /// The table service's clock.
+    pub date: OffsetDateTime,
+}
+
+impl Committed {
+    /// The ETag that write `index` gave its row, if it is known.
+    pub fn etag(&self, index: usize) -> Option<ETag> {
+        self.etags.get(index).cloned().flatten()
+    }
+}
+
+/// The rows of one tenant.
+#[derive(Clone)]
+pub struct Store {
+    tables: Arc<dyn TableOps>,
+    tenant: String,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+impl Store {
+    /// `tenant` is the partition key: `[a-z0-9-]{1,36}`.
+    pub fn new(tables: Arc<dyn TableOps>, tenant: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { tables, tenant, clock, ids }
+    }
+
+    /// One row, with the service's clock.
+    pub async fn read(&self, key: &str) -> Result<Answer<Option<Row>>, StoreError> {
+        self.tables.get(&self.tenant, key).await.map_err(read_error)
+    }
+
+    /// One row.
+    pub async fn get(&self, key: &str) -> Result<Option<Row>, StoreError> {
+        Ok(self.read(key).await?.value)
+    }
+
+    /// Every row whose key begins with `prefix` (which ends in `:`); more than `rows_max` is an error.
+    pub async fn rows(&self, prefix: &str, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        let (from, to) = keys::range_of(prefix);
+        let rows = self.rows_between(from, to, rows_max.saturating_add(1)).await?;
+        if rows.len() > rows_max {
+            return Err(StoreError::TooMany { rows_max });
+        }
+        Ok(rows)
+    }
+
+    /// The first `rows_max` rows of a range; fewer only where the range holds no more.
+    pub async fn rows_between(&self, from: String, to: String, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        let mut continuation = None;
+        while rows.len() < rows_max {
+            let wanted = (rows_max - rows.len()).min(PAGE_ROWS_MAX);
+            let range = Range { from: from.clone(), to: to.clone(), rows_max: wanted, continuation };
+            let page = self.tables.page(&self.tenant, &range).await.map_err(read_error)?.value;
+            rows.extend(page.rows);
+            continuation = page.continuation;
+            if continuation.is_none() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Commits `writes` together with their journal row. After any doubt the journal row is the proof.
+    pub async fn commit(&self, record: &Record, writes: Vec<Write>) -> Result<Committed, StoreError> {
+        let mut all = Vec::with_capacity(writes.len() + 1);
+        all.push(journal::insert(record));
+        all.extend(writes);
+        if all.len() > TRANSACTION_OPS_MAX {
+            return Err(StoreError::TooLarge { rule: format!("{} rows", all.len()) });
+        }
+        let mut pause = SEND_PAUSE;
+        for send in 1..=SENDS_MAX {
+            match self.tables.transact(&self.tenant, &all).await {
+                Ok(answer) => return Ok(committed(answer)),
+                Err(TableError::Unknown { .. }) => {}
+                Err(error) if send == 1 || is_throttle(&error) => return Err(write_error(error, 1)),
+                Err(error) => return self.proof(record).await?.ok_or_else(|| write_error(error, 1)),
+            }
+            if let Some(committed) = self.proof(record).await? {
+                return Ok(committed);
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + self.ids.jitter())).await;
+            pause *= 2;
+        }
+        Err(StoreError::Away { retry_after: AWAY_RETRY, source: None })
+    }
+
+    async fn proof(&self, record: &Record) -> Result<Option<Committed>, StoreError> {
+        let answer = self.read(&keys::journal(record.op)).await?;
+        let date = answer.date;
+        Ok(answer.value.map(|_| Committed { etags: Vec::new(), date }))
+    }
+
+    /// Commits writes that only move the looking: their conditions make them safe to repeat, so they carry no proof.
+    pub async fn move_looking(&self, writes: &[Write]) -> Result<Committed, StoreError> {
+        let answer = self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;
+        Ok(Committed { etags: answer.value, date: answer.date })
+    }
+}
+
+fn committed(answer: Answer<Vec<Option<ETag>>>) -> Committed {
+    Committed { etags: answer.value.into_iter().skip(1).collect(), date: answer.date }
+}
+
+fn is_throttle(error: &TableError) -> bool {
+    matches!(error, TableError::Throttled { .. })
+}
+
+fn read_error(source: TableError) -> StoreError {
+    match source {
+        TableError::Throttled { retry_after } => StoreError::Away { retry_after, source: Some(source) },
+        source => StoreError::Away { retry_after: AWAY_RETRY, source: Some(source) },
+    }
+}
+
+/// `skipped` writes stand before the caller's own in the transaction.
+fn write_error(error: TableError, skipped: usize) -> StoreError {
+    let conflict = |index: usize, found| StoreError::Conflict { index: index.saturating_sub(skipped), found };
+    match error {
+        TableError::Exists { index } => conflict(index, Found::There),
+        TableError::Missing { index } => conflict(index, Found::Gone),
+        TableError::Changed { index } => conflict(index, Found::Changed),
+        TableError::Invalid { rule } => StoreError::TooLarge { rule },
+        other => read_error(other),
+    }
+}
