@@ -71,16 +71,53 @@ pub enum MemberEvent {
 /// One thing that changed. The variants are the kinds of record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Resource { event: Event, resource_type: &'static str, id: String, before: i64, after: i64, attributes: Vec<String> },
-    Member { event: MemberEvent, group: GroupId, member: String, revision: i64 },
+    Resource {
+        event: Event,
+        resource_type: &'static str,
+        id: String,
+        before: i64,
+        after: i64,
+        attributes: Vec<String>,
+    },
+    Member {
+        event: MemberEvent,
+        group: GroupId,
+        member: String,
+        revision: i64,
+    },
     EffectOpened(EffectOpened),
-    EffectAnswered { person: UserId, assignment: AssignmentName, open: OpId, executed: bool, code: Option<String>, correlation: Option<String> },
-    EffectObserved { person: UserId, assignment: AssignmentName, open: OpId, held: bool },
-    Difference { person: UserId, assignment: AssignmentName, ledger_held: bool, azure_held: bool },
+    EffectAnswered {
+        person: UserId,
+        assignment: AssignmentName,
+        open: OpId,
+        executed: bool,
+        code: Option<String>,
+        correlation: Option<String>,
+    },
+    EffectObserved {
+        person: UserId,
+        assignment: AssignmentName,
+        open: OpId,
+        held: bool,
+    },
+    Difference {
+        person: UserId,
+        assignment: AssignmentName,
+        ledger_held: bool,
+        azure_held: bool,
+    },
     /// A refusal or a wait that began (`reason` set) or ended (`reason` empty).
-    Wait { person: UserId, binding: BindingName, reason: Option<ReasonCode> },
+    Wait {
+        person: UserId,
+        binding: BindingName,
+        reason: Option<ReasonCode>,
+    },
     /// A pin, a snapshot, a foreign assignment: what it was and what it is.
-    Setting { what: String, before: String, after: String },
+    Setting {
+        what: String,
+        before: String,
+        after: String,
+    },
 }
 
 /// One step that is about to be sent to Azure.
@@ -149,7 +186,9 @@ impl Change {
             Change::Wait { person, binding, reason } => json!({
                 "person": person.to_string(), "binding": binding.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
             }),
-            Change::Setting { what, before, after } => json!({"what": what, "before": before, "after": after}),
+            Change::Setting { what, before, after } => {
+                json!({"what": what, "before": before, "after": after})
+            }
         };
         match value {
             Value::Object(map) => map,

@@ -1,8 +1,10 @@
 //! Azure Backup SCIM: a SCIM 2.0 service provider that turns group membership into Azure Backup role assignments.
 
 pub mod audit;
+pub mod bindings;
 pub mod id;
 pub mod ports;
 pub mod rbac;
 pub mod scim;
+pub mod service;
 pub mod store;

@@ -64,3 +64,64 @@ pub struct RoleAssignment {
     /// Shown in the portal, at most 2 KB. A hint for people, never a proof of ownership.
     pub description: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VAULT: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/\
+                         Microsoft.RecoveryServices/vaults/east";
+    const PRINCIPAL: &str = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff";
+    const INSTANCE: &str = "11111111-2222-4333-8444-555555555555";
+
+    fn derive(scope: &str, role: BackupRole, principal: &str, instance: &str) -> AssignmentName {
+        let scope = Scope::parse(scope).unwrap();
+        let principal = PrincipalId::parse(principal).unwrap();
+        AssignmentName::derive(&scope, role, principal, InstanceId::parse(instance).unwrap())
+    }
+
+    /// The names that stand in Azure and in the ledger must come out of every later version.
+    #[test]
+    fn the_name_of_a_triple_never_changes() {
+        let name = derive(VAULT, BackupRole::Operator, PRINCIPAL, INSTANCE);
+        assert_eq!(name.to_string(), "cc66d3ab-2b09-588a-b58d-105ac737494d");
+    }
+
+    #[test]
+    fn case_does_not_change_a_name() {
+        let name = derive(VAULT, BackupRole::Operator, PRINCIPAL, INSTANCE);
+        let shouted =
+            derive(&VAULT.to_uppercase(), BackupRole::Operator, &PRINCIPAL.to_uppercase(), INSTANCE);
+        assert_eq!(name, shouted);
+        assert_eq!(name, derive(&format!("{VAULT}/"), BackupRole::Operator, PRINCIPAL, INSTANCE));
+    }
+
+    #[test]
+    fn every_part_changes_a_name() {
+        let other = "22222222-2222-4333-8444-555555555555";
+        let names = std::collections::HashSet::from([
+            derive(VAULT, BackupRole::Operator, PRINCIPAL, INSTANCE),
+            derive(&format!("{VAULT}2"), BackupRole::Operator, PRINCIPAL, INSTANCE),
+            derive(VAULT, BackupRole::Reader, PRINCIPAL, INSTANCE),
+            derive(VAULT, BackupRole::Operator, other, INSTANCE),
+            derive(VAULT, BackupRole::Operator, PRINCIPAL, other),
+        ]);
+        assert_eq!(names.len(), 5);
+    }
+
+    #[test]
+    fn a_name_is_a_guid_in_lower_case() {
+        let name = AssignmentName::parse(&PRINCIPAL.to_uppercase()).unwrap();
+        assert_eq!(name.to_string(), PRINCIPAL);
+        for text in ["", "east", "6f9619ff8b864d01b42d00cf4fc964ff", "{6f9619ff-8b86-4d01-b42d-00cf4fc964ff}"]
+        {
+            assert!(AssignmentName::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn principal_types_have_the_words_of_azure() {
+        assert_eq!(PrincipalType::User.as_str(), "User");
+        assert_eq!(PrincipalType::ServicePrincipal.as_str(), "ServicePrincipal");
+    }
+}

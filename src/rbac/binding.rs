@@ -32,3 +32,18 @@ pub enum Kind {
     /// A standing role assignment.
     Active,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_plain_and_in_lower_case() {
+        for text in ["a", "operators-east", "0", "-", &"a".repeat(64)] {
+            assert_eq!(BindingName::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "A", "a b", "a_b", "a/b", "caf\u{e9}", "a\n", &"a".repeat(65)] {
+            assert_eq!(BindingName::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -96,3 +96,51 @@ impl fmt::Display for ReasonCode {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_unique() {
+        let codes: HashSet<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), ReasonCode::ALL.len());
+    }
+
+    #[test]
+    fn codes_are_kebab_case() {
+        for code in ReasonCode::ALL {
+            let words = code.as_str().split('-');
+            let plain = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+            assert!(words.into_iter().all(plain), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_written_and_read_as_its_text() {
+        for code in ReasonCode::ALL {
+            let text = serde_json::to_value(code).unwrap();
+            assert_eq!(text, code.as_str());
+            assert_eq!(serde_json::from_value::<ReasonCode>(text).unwrap(), *code);
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_reason_and_the_best_comes_first() {
+        let best_first = [
+            (State::Held, "held"),
+            (State::HeldByOther, "held-by-other"),
+            (State::Granting, "granting"),
+            (State::Revoking, "revoking"),
+            (State::Waiting, "waiting"),
+            (State::Refused, "refused"),
+            (State::Failed, "failed"),
+        ];
+        assert!(best_first.is_sorted());
+        for (state, text) in best_first {
+            assert_eq!(serde_json::to_value(state).unwrap(), text);
+            assert!(ReasonCode::ALL.iter().any(|code| code.state() == state), "{text}");
+        }
+    }
+}

@@ -52,3 +52,40 @@ impl fmt::Display for BackupRole {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_is_found_by_its_name_and_by_its_definition() {
+        for role in BackupRole::ALL {
+            assert_eq!(BackupRole::parse(role.name()), Some(role));
+            assert_eq!(BackupRole::from_definition(role.definition_id()), Some(role));
+            assert_eq!(role.to_string(), role.name());
+        }
+    }
+
+    #[test]
+    fn names_are_exact_and_the_list_is_closed() {
+        for name in [
+            "",
+            "backup operator",
+            "Backup Operator ",
+            "Owner",
+            "User Access Administrator",
+            "Backup MUA Admin",
+        ] {
+            assert_eq!(BackupRole::parse(name), None, "{name:?}");
+        }
+        let owner = uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
+        assert_eq!(BackupRole::from_definition(owner), None);
+        assert_eq!(BackupRole::from_definition(Uuid::nil()), None);
+    }
+
+    #[test]
+    fn the_strongest_comes_first() {
+        assert!(BackupRole::ALL.is_sorted());
+        assert!(BackupRole::Contributor < BackupRole::Operator && BackupRole::Operator < BackupRole::Reader);
+    }
+}

@@ -142,3 +142,134 @@ impl fmt::Display for Scope {
         f.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const SUBSCRIPTION: &str = "/subscriptions/00000000-0000-0000-0000-00000000000A";
+    const VAULTS: &str = "providers/Microsoft.RecoveryServices/vaults";
+
+    fn group(name: &str) -> String {
+        format!("{SUBSCRIPTION}/resourceGroups/{name}")
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: ScopeKind) {
+        let scope = Scope::parse(text).unwrap();
+        assert_eq!(scope.kind(), expected);
+        assert_eq!(scope.as_str(), text, "printed as written");
+        assert_eq!(scope.to_string(), text);
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, expected: &ScopeError) {
+        assert_eq!(&Scope::parse(text).unwrap_err(), expected);
+    }
+
+    #[track_caller]
+    fn check_segment(text: &str, segment: &str) {
+        check_error(text, &ScopeError::Segment { segment: segment.to_owned() });
+    }
+
+    #[test]
+    fn four_kinds_of_scope_are_read() {
+        check(SUBSCRIPTION, ScopeKind::Subscription);
+        check(&group("backup"), ScopeKind::ResourceGroup);
+        check(&format!("{}/{VAULTS}/east", group("backup")), ScopeKind::RecoveryServicesVault);
+        let vault = format!("{}/providers/Microsoft.DataProtection/backupVaults/east", group("backup"));
+        check(&vault, ScopeKind::BackupVault);
+        check(&vault.to_lowercase(), ScopeKind::BackupVault);
+        check(&vault.to_uppercase(), ScopeKind::BackupVault);
+    }
+
+    #[test]
+    fn names_that_azure_allows_are_read() {
+        for name in ["a", "Backup_(west)-1.x", "R\u{fc}cksicherung", "\u{5099}\u{4efd}", &"a".repeat(90)] {
+            check(&group(name), ScopeKind::ResourceGroup);
+        }
+    }
+
+    #[test]
+    fn one_trailing_slash_is_dropped() {
+        let scope = Scope::parse(&(group("backup") + "/")).unwrap();
+        assert_eq!(scope.as_str(), group("backup"));
+        check_segment(&(group("backup") + "//"), "");
+    }
+
+    #[test]
+    fn what_is_broader_than_a_subscription_is_refused() {
+        for text in ["", "/", "/providers/Microsoft.Management/managementGroups/root", "/PROVIDERS/x"] {
+            check_error(text, &ScopeError::TooBroad);
+        }
+    }
+
+    #[test]
+    fn a_scope_begins_with_a_subscription() {
+        for text in [
+            "subscriptions/00000000-0000-0000-0000-00000000000a",
+            "/subscriptions",
+            "/subscriptions/east",
+            "/subscriptions/0000000000000000000000000000000a",
+            "/tenants/00000000-0000-0000-0000-00000000000a",
+        ] {
+            check_error(text, &ScopeError::NoSubscription);
+        }
+        check_segment(
+            "/subscriptions/{00000000-0000-0000-0000-00000000000a}",
+            "{00000000-0000-0000-0000-00000000000a}",
+        );
+    }
+
+    #[test]
+    fn nothing_that_changes_the_path_gets_through() {
+        for name in [
+            "", ".", "..", "a.", "a%2Fb", "%2e%2e", "a?b", "a#b", "a b", " a", "a\n", "a\r", "a\\b", "a;b",
+            "a\u{0}", "a:b", "a*",
+        ] {
+            check_segment(&group(name), name);
+            check_segment(&format!("{}/{VAULTS}/{name}x?", group("backup")), &format!("{name}x?"));
+        }
+        check_segment(&group("backup/../other"), "..");
+        check_segment(&group("\u{202e}backup"), "\u{202e}backup");
+        check_segment(&group(&"a".repeat(91)), &"a".repeat(64));
+    }
+
+    #[test]
+    fn other_resources_are_not_bound() {
+        for tail in [
+            "",
+            "/backup/providers",
+            "/backup/providers/Microsoft.RecoveryServices/vaults",
+            "/backup/providers/Microsoft.RecoveryServices/vaults/east/backupPolicies/daily",
+            "/backup/providers/Microsoft.RecoveryServices/backupVaults/east",
+            "/backup/providers/Microsoft.Compute/virtualMachines/vm1",
+        ] {
+            check_error(&format!("{SUBSCRIPTION}/resourceGroups{tail}"), &ScopeError::Kind);
+        }
+        check_error(&format!("{SUBSCRIPTION}/{VAULTS}/east"), &ScopeError::Kind);
+    }
+
+    #[test]
+    fn scopes_are_compared_without_case_and_as_a_whole() {
+        let scope = |name: &str| Scope::parse(&group(name)).unwrap();
+        let shouted = Scope::parse(&group("backup").to_uppercase()).unwrap();
+        assert_eq!(scope("backup"), shouted);
+        assert_eq!(scope("backup").cmp(&shouted), Ordering::Equal);
+        assert_eq!(scope("backup").folded(), shouted.folded());
+        assert_eq!(HashSet::from([scope("backup"), shouted]).len(), 1);
+
+        assert_ne!(scope("rg1"), scope("rg10"));
+        assert_ne!(scope("rg1"), Scope::parse(SUBSCRIPTION).unwrap());
+        assert_eq!(HashSet::from([scope("rg1"), scope("rg10")]).len(), 2);
+    }
+
+    #[test]
+    fn a_scope_tells_its_subscription_and_its_own_name() {
+        let vault = Scope::parse(&format!("{}/{VAULTS}/East", group("backup"))).unwrap();
+        assert_eq!(vault.subscription(), "00000000-0000-0000-0000-00000000000a");
+        assert_eq!(vault.short_name(), "East");
+        assert_eq!(Scope::parse(SUBSCRIPTION).unwrap().short_name(), "00000000-0000-0000-0000-00000000000A");
+    }
+}

@@ -1,5 +1,11 @@
 //! Use cases: provisioning, desired state, reconcile, sweeps.
 
+pub mod desired;
+pub mod gates;
+pub mod jobs;
+pub mod reconcile;
+pub mod snapshots;
+
 use crate::audit::{Cause, Origin};
 use crate::id::OpId;
 use crate::scim;
@@ -71,7 +77,9 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Away { retry_after, .. } => Self::Busy { retry_after, source: Some(error) },
-            StoreError::Conflict { .. } => Self::Busy { retry_after: Duration::from_secs(1), source: Some(error) },
+            StoreError::Conflict { .. } => {
+                Self::Busy { retry_after: Duration::from_secs(1), source: Some(error) }
+            }
             StoreError::TooLarge { .. } => Self::Scim(scim::Error::new(
                 413,
                 None,

@@ -144,8 +144,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a text property with `parse`, if it is there.
-    pub fn parsed_opt<T, E>(&self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<Option<T>, StoreError> {
-        self.text_opt(name)?.filter(|text| !text.is_empty()).map(|text| parse(text).map_err(|_| self.corrupt(name))).transpose()
+    pub fn parsed_opt<T, E>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, StoreError> {
+        self.text_opt(name)?
+            .filter(|text| !text.is_empty())
+            .map(|text| parse(text).map_err(|_| self.corrupt(name)))
+            .transpose()
     }
 
     pub fn json(&self, name: &str) -> Result<serde_json::Value, StoreError> {

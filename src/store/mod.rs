@@ -3,12 +3,16 @@
 pub mod codec;
 pub mod journal;
 pub mod keys;
+pub mod ledger;
 pub mod marks;
+pub mod settings;
 
 use crate::audit::Record;
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
-use crate::ports::tables::{Answer, ETag, PAGE_ROWS_MAX, Range, Row, TRANSACTION_OPS_MAX, TableError, TableOps, Write};
+use crate::ports::tables::{
+    Answer, ETag, PAGE_ROWS_MAX, Range, Row, TRANSACTION_OPS_MAX, TableError, TableOps, Write,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -118,7 +122,12 @@ impl Store {
     }
 
     /// The first `rows_max` rows of a range; fewer only where the range holds no more.
-    pub async fn rows_between(&self, from: String, to: String, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+    pub async fn rows_between(
+        &self,
+        from: String,
+        to: String,
+        rows_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         let mut continuation = None;
         while rows.len() < rows_max {
@@ -167,7 +176,8 @@ impl Store {
 
     /// Commits writes that only move the looking: their conditions make them safe to repeat, so they carry no proof.
     pub async fn move_looking(&self, writes: &[Write]) -> Result<Committed, StoreError> {
-        let answer = self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;
+        let answer =
+            self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;
         Ok(Committed { etags: answer.value, date: answer.date })
     }
 }

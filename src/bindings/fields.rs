@@ -1,0 +1,104 @@
+//! The members of one object of the file, read with their places.
+
+use super::mistake::{Mistakes, Pointer};
+use serde_json::{Map, Value};
+
+/// One object and its place. The keys that it may have are written once, here at the caller.
+pub(super) struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    place: Pointer,
+}
+
+impl<'a> Fields<'a> {
+    /// The object at `place`; any key that is not among `keys` is a mistake.
+    pub(super) fn read(
+        value: &'a Value,
+        place: Pointer,
+        keys: &[&str],
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let Value::Object(object) = value else {
+            mistakes.add(&place, format!("is {}: write an object", kind_of(value)));
+            return None;
+        };
+        for key in object.keys().filter(|key| !keys.contains(&key.as_str())) {
+            let known = keys.join(", ");
+            mistakes.add(&place.key(key), format!("is not known here: take it out, or write one of {known}"));
+        }
+        Some(Self { object, place })
+    }
+
+    /// Where the object stands.
+    pub(super) fn place(&self) -> &Pointer {
+        &self.place
+    }
+
+    /// Where the member `key` stands.
+    pub(super) fn at(&self, key: &str) -> Pointer {
+        self.place.key(key)
+    }
+
+    /// The member `key`, if it is there.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+        self.object.get(key)
+    }
+
+    /// The member `key`; its absence is a mistake, and `example` shows what to write.
+    pub(super) fn required(&self, key: &str, example: &str, mistakes: &mut Mistakes) -> Option<&'a Value> {
+        let value = self.get(key);
+        if value.is_none() {
+            mistakes.add(&self.place, format!("{key:?} is missing: add one, like {example}"));
+        }
+        value
+    }
+
+    /// The text `key`, which has to be there.
+    pub(super) fn text(&self, key: &str, example: &str, mistakes: &mut Mistakes) -> Option<&'a str> {
+        let value = self.required(key, example, mistakes)?;
+        mistakes.keep(&self.at(key), text(value))
+    }
+
+    /// The yes or no `key`; absent is no.
+    pub(super) fn flag(&self, key: &str, mistakes: &mut Mistakes) -> Option<bool> {
+        match self.get(key) {
+            None => Some(false),
+            Some(Value::Bool(flag)) => Some(*flag),
+            Some(other) => {
+                mistakes.add(&self.at(key), format!("is {}: write true or false", kind_of(other)));
+                None
+            }
+        }
+    }
+
+    /// The elements of the list `key` with their places; absent is empty.
+    pub(super) fn list(&self, key: &str, mistakes: &mut Mistakes) -> Option<Vec<(Pointer, &'a Value)>> {
+        let place = self.at(key);
+        match self.get(key) {
+            None => Some(Vec::new()),
+            Some(Value::Array(list)) => {
+                Some(list.iter().enumerate().map(|(at, value)| (place.index(at), value)).collect())
+            }
+            Some(other) => {
+                mistakes.add(&place, format!("is {}: write a list in [ ]", kind_of(other)));
+                None
+            }
+        }
+    }
+}
+
+/// A value that has to be a text.
+pub(super) fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| format!("is {}: write a text in quotes", kind_of(value)))
+}
+
+/// What a value is, in words.
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,119 @@
+//! What the ledger says of one assignment of one record.
+
+use super::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
+use crate::id::{OpId, PrincipalId};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// The first pause after a failed step, doubled with every further failure up to [`RETRY_MAX`].
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+/// The longest pause between two tries.
+pub const RETRY_MAX: Duration = Duration::from_secs(3600);
+
+/// What Azure holds, as far as the ledger knows. While the entry is unsettled: what the last open wants to become true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// Our assignment is there.
+    Present,
+    /// Our assignment is not there.
+    Gone,
+    /// Ours is not there; somebody else's assignment gives the same.
+    HeldByOther(AssignmentName),
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attempt {
+    Revoke,
+    Grant,
+}
+
+/// The last step that failed, until one of its kind succeeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    pub attempt: Attempt,
+    pub attempts: u32,
+    pub not_before: OffsetDateTime,
+    pub reason: ReasonCode,
+}
+
+/// One row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub assignment: AssignmentName,
+    pub principal: PrincipalId,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub holding: Holding,
+    /// A call sent for this row may still land until then; `None`: the ledger knows what Azure holds.
+    pub unsettled_until: Option<OffsetDateTime>,
+    /// The op of the last open, or of the sweep that found a difference.
+    pub op: OpId,
+    /// The bindings that the last open acted for.
+    pub bindings: Vec<BindingName>,
+    /// ARM's correlation id of the last answered call.
+    pub correlation: Option<String>,
+    pub tried: Option<Tried>,
+    /// Since when `holding` is as it is.
+    pub since: OffsetDateTime,
+    /// When this row was last written, on the table service's clock.
+    pub written: OffsetDateTime,
+}
+
+impl Entry {
+    /// The ledger knows that Azure does not hold it.
+    pub fn is_settled_and_gone(&self) -> bool {
+        self.unsettled_until.is_none() && !matches!(self.holding, Holding::Present)
+    }
+
+    /// The same entry with another holding; `since` moves only where it differs.
+    pub fn becoming(mut self, holding: Holding, now: OffsetDateTime) -> Self {
+        if self.holding != holding {
+            self.since = now;
+        }
+        self.holding = holding;
+        self.written = now;
+        self
+    }
+
+    /// Notes a step that failed: the pause grows with every failure of the same kind.
+    pub fn failed(
+        mut self,
+        attempt: Attempt,
+        reason: ReasonCode,
+        now: OffsetDateTime,
+        at_least: Duration,
+    ) -> Self {
+        let before =
+            self.tried.as_ref().filter(|tried| tried.attempt == attempt).map_or(0, |tried| tried.attempts);
+        let attempts = before.saturating_add(1);
+        let not_before = now + pause(attempts).max(at_least);
+        self.tried = Some(Tried { attempt, attempts, not_before, reason });
+        self
+    }
+}
+
+/// The pause after that many failures: 30 s, doubling, at most an hour.
+pub fn pause(attempts: u32) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(10);
+    (RETRY_FIRST * 2_u32.pow(doublings)).min(RETRY_MAX)
+}
+
+/// Something that is wanted and cannot be had now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    pub binding: BindingName,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub reason: ReasonCode,
+    pub since: OffsetDateTime,
+    pub attempts: u32,
+    pub not_before: OffsetDateTime,
+}
+
+impl Wait {
+    /// The same wish, whatever stands in its way.
+    pub fn is_for(&self, binding: &BindingName, role: BackupRole, scope: &Scope) -> bool {
+        &self.binding == binding && self.role == role && &self.scope == scope
+    }
+}

@@ -1,0 +1,286 @@
+//! Open and act: the ledger says what is about to become true, then Azure is called.
+
+use super::Reconciler;
+use super::gather::Gathered;
+use crate::audit::{Change, EffectOpened, Record};
+use crate::id::OpId;
+use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
+use crate::ports::tables::{ETag, Match, Write};
+use crate::rbac::ledger::{Attempt, Entry, Holding};
+use crate::rbac::plan::{Plan, Step};
+use crate::rbac::{ReasonCode, RoleAssignment};
+use crate::store::{StoreError, keys, ledger, settings};
+use futures_util::future::join_all;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// A step that was opened: its row as it stands now.
+pub struct Opened {
+    pub step: Step,
+    pub entry: Entry,
+    pub etag: ETag,
+}
+
+/// What an open came to.
+pub enum Opening {
+    /// Everything is written; `d:` has this version now.
+    Open { look: ETag, opened: Vec<Opened> },
+    /// Somebody changed something, or the answer was lost: gather again.
+    Again,
+}
+
+/// What a call came to.
+pub enum Sent {
+    Created,
+    HeldBy(crate::rbac::AssignmentName),
+    Deleted,
+    Throttled(Duration),
+    Refused(String),
+    /// Not sent, or no answer that can be relied on.
+    Unknown,
+}
+
+/// A call and its answer.
+pub struct Acted {
+    pub opened: Opened,
+    pub sent: Sent,
+    pub correlation: Option<String>,
+}
+
+impl Reconciler {
+    /// One transaction: `d:` under its version, each ledger row as it is about to become, unsettled, and the steps in the
+    /// journal. New selector pins go with it.
+    pub(super) async fn open(&self, gathered: &Gathered, plan: &Plan) -> Result<Opening, StoreError> {
+        let op = self.store.ids.op();
+        let now = gathered.time.now(self.store.clock.monotonic());
+        let until = now + self.limits.send + self.limits.network;
+        let look = keys::look_now(gathered.user);
+        let condition = Match::Exact(gathered.look.etag.clone());
+        let mut writes =
+            vec![Write::Merge { key: look, properties: gathered.look.mark.fields().done(), condition }];
+        let entries: Vec<Entry> =
+            plan.steps.iter().map(|step| about_to_become(step, op, now, until)).collect();
+        for entry in &entries {
+            writes.push(ledger::write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
+        }
+        let mut changes: Vec<Change> =
+            plan.steps.iter().map(|step| Change::EffectOpened(opened(gathered, step))).collect();
+        writes.extend(pin_writes(gathered, op, &mut changes));
+        let committed = match self.store.commit(&self.record(gathered, op, changes), writes).await {
+            Ok(committed) => committed,
+            Err(StoreError::Conflict { .. }) => return Ok(Opening::Again),
+            Err(error) => return Err(error),
+        };
+        let Some(look) = committed.etag(0) else { return Ok(Opening::Again) };
+        let rows = plan.steps.iter().cloned().zip(entries).enumerate();
+        let opened = rows
+            .filter_map(|(at, (step, entry))| Some(Opened { step, entry, etag: committed.etag(at + 1)? }));
+        Ok(Opening::Open { look, opened: opened.collect() })
+    }
+
+    /// The journal row of a step of this reconcile.
+    pub(super) fn record(&self, gathered: &Gathered, op: OpId, changes: Vec<Change>) -> Record {
+        let stamp = gathered.pointer.as_ref().map(|pointer| pointer.stamp.clone());
+        Record {
+            op,
+            time: self.store.clock.now(),
+            origin: gathered.look.mark.origin.clone(),
+            stamp,
+            outcome: None,
+            changes,
+        }
+    }
+
+    /// Sends every step, revocations first. `started` is from before the open: nothing is sent after the worker's time.
+    pub(super) async fn act(&self, opened: Vec<Opened>, started: Started) -> Result<Vec<Acted>, StoreError> {
+        let (revocations, grants): (Vec<_>, Vec<_>) =
+            opened.into_iter().partition(|opened| opened.step.attempt == Attempt::Revoke);
+        let mut acted = join_all(revocations.into_iter().map(|opened| self.send(opened, started))).await;
+        acted.extend(join_all(grants.into_iter().map(|opened| self.send(opened, started))).await);
+        self.note_throttles(&acted).await?;
+        Ok(acted)
+    }
+
+    async fn send(&self, opened: Opened, started: Started) -> Acted {
+        let Some(left) = self.left(started) else {
+            return Acted { opened, sent: Sent::Unknown, correlation: None };
+        };
+        let step = &opened.step;
+        let answer = match step.attempt {
+            Attempt::Revoke => {
+                self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
+            }
+            Attempt::Grant => self.assignments.create(&wanted(step), left).await.map(created),
+        };
+        let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, error));
+        Acted { opened, sent, correlation }
+    }
+
+    /// What is left of the worker's time: by the clock that says less.
+    fn left(&self, started: Started) -> Option<Duration> {
+        let monotonic = self.store.clock.monotonic().saturating_sub(started.monotonic);
+        let wall = Duration::try_from(self.store.clock.now() - started.wall).unwrap_or_default();
+        self.limits.send.checked_sub(monotonic.max(wall)).filter(|left| !left.is_zero())
+    }
+
+    /// A throttle is everybody's: all processes wait for it.
+    async fn note_throttles(&self, acted: &[Acted]) -> Result<(), StoreError> {
+        for call in acted {
+            if let Sent::Throttled(wait) = call.sent {
+                let (subscription, attempt) =
+                    (call.opened.step.scope.subscription(), call.opened.step.attempt);
+                let not_before = call.opened.entry.written + wait;
+                self.store.move_looking(&[settings::throttle(subscription, attempt, not_before)]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When a worker began, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    pub monotonic: Duration,
+    pub wall: OffsetDateTime,
+}
+
+fn about_to_become(step: &Step, op: OpId, now: OffsetDateTime, until: OffsetDateTime) -> Entry {
+    let holding = if step.attempt == Attempt::Grant { Holding::Present } else { Holding::Gone };
+    let entry = step.entry.clone().unwrap_or_else(|| Entry {
+        assignment: step.assignment,
+        principal: step.principal,
+        role: step.role,
+        scope: step.scope.clone(),
+        holding: Holding::Gone,
+        unsettled_until: None,
+        op,
+        bindings: Vec::new(),
+        correlation: None,
+        tried: None,
+        since: now,
+        written: now,
+    });
+    Entry {
+        op,
+        bindings: step.bindings.clone(),
+        unsettled_until: Some(until),
+        ..entry.becoming(holding, now)
+    }
+}
+
+fn etag_of(gathered: &Gathered, entry: &Entry) -> Option<ETag> {
+    let stored = gathered.ledger.entries.iter().find(|stored| stored.entry.assignment == entry.assignment);
+    stored.map(|stored| stored.etag.clone())
+}
+
+fn opened(gathered: &Gathered, step: &Step) -> EffectOpened {
+    let unsettled = step.entry.as_ref().filter(|entry| entry.unsettled_until.is_some());
+    EffectOpened {
+        person: gathered.user,
+        principal: step.principal,
+        bindings: step.bindings.clone(),
+        role: step.role,
+        scope: step.scope.clone(),
+        assignment: step.assignment,
+        reasons: reasons(gathered, step),
+        held_before: step.held_before,
+        wanted: step.attempt == Attempt::Grant,
+        follows: unsettled.map(|entry| entry.op),
+    }
+}
+
+/// Why a step is taken, one line each.
+fn reasons(gathered: &Gathered, step: &Step) -> Vec<String> {
+    let member = |reason: &crate::rbac::plan::Reason| {
+        format!("member of group {} of binding {}", reason.group, reason.binding)
+    };
+    if step.attempt == Attempt::Grant {
+        return step.reasons.iter().map(member).collect();
+    }
+    let why = match &gathered.person {
+        None => "the user was deleted",
+        Some(person) if !person.resource.active() => "the user is inactive",
+        Some(person) if person.pinned.is_some() && person.pinned != gathered.principal => {
+            "the Entra object id changed"
+        }
+        Some(_) => "no group of the user gives it any more",
+    };
+    vec![why.to_owned()]
+}
+
+/// Selector pins that a round makes, and their audit.
+pub fn pin_writes(gathered: &Gathered, op: OpId, changes: &mut Vec<Change>) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for pin in &gathered.selector_pins {
+        let before = pin.before.as_ref().map(|(group, _)| group.to_string()).unwrap_or_default();
+        let what = format!("selector {} of group", pin.attribute);
+        changes.push(Change::Setting { what, before, after: pin.group.to_string() });
+        let read = pin.before.as_ref().map(|(_, etag)| etag);
+        writes.push(settings::pin_selector(pin.key.clone(), pin.attribute, &pin.value, pin.group, op, read));
+    }
+    writes
+}
+
+fn wanted(step: &Step) -> RoleAssignment {
+    let names: Vec<&str> = step.bindings.iter().map(crate::rbac::BindingName::as_str).collect();
+    let mut description = format!("Managed by azure-backup-scim, binding {}; do not edit", names.join(", "));
+    description.truncate(description.char_indices().nth(1000).map_or(description.len(), |(at, _)| at));
+    RoleAssignment {
+        name: step.assignment,
+        scope: step.scope.clone(),
+        role: step.role,
+        principal: step.principal,
+        principal_type: step.principal_type,
+        description,
+    }
+}
+
+fn created(answer: Answered<Creation>) -> (Sent, Option<String>) {
+    let sent = match answer.value {
+        Creation::Created | Creation::AlreadyOurs => Sent::Created,
+        Creation::HeldBy(other) => Sent::HeldBy(other),
+    };
+    (sent, answer.correlation)
+}
+
+fn deleted(answer: Answered<()>) -> (Sent, Option<String>) {
+    (Sent::Deleted, answer.correlation)
+}
+
+fn failed(step: &Step, error: AssignmentError) -> (Sent, Option<String>) {
+    match error {
+        AssignmentError::Throttled { retry_after, correlation } => {
+            (Sent::Throttled(retry_after), correlation)
+        }
+        AssignmentError::Refused { code, correlation, .. } => {
+            tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, code, "azure refuses a role assignment");
+            (Sent::Refused(code), correlation)
+        }
+        AssignmentError::Unknown { detail } => {
+            tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, detail, "azure gave no answer to rely on");
+            (Sent::Unknown, None)
+        }
+    }
+}
+
+/// The scope of an assignment no longer exists, and the assignment with it.
+pub fn scope_is_gone(code: &str) -> bool {
+    ["ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(code))
+}
+
+/// Our word for ARM's error code.
+pub fn reason_of(code: &str) -> ReasonCode {
+    match code {
+        "PrincipalNotFound" => ReasonCode::PrincipalNotFound,
+        "UnmatchedPrincipalType" | "PrincipalTypeNotSupported" | "InvalidPrincipalId" => {
+            ReasonCode::PrincipalType
+        }
+        "ScopeLocked" => ReasonCode::ScopeLocked,
+        "AuthorizationFailed" | "LinkedAuthorizationFailed" => ReasonCode::NotAuthorized,
+        "RoleAssignmentLimitExceeded" => ReasonCode::AssignmentLimit,
+        code if scope_is_gone(code) => ReasonCode::ScopeNotFound,
+        _ => ReasonCode::AzureRefused,
+    }
+}

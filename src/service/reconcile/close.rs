@@ -1,0 +1,338 @@
+//! Close: what the answers mean, written in one transaction; and what happens where that transaction meets a change.
+
+use super::Reconciler;
+use super::act::{Acted, Sent, pin_writes, reason_of, scope_is_gone};
+use super::gather::Gathered;
+use crate::audit::Change;
+use crate::id::OpId;
+use crate::ports::tables::{ETag, Match, Write};
+use crate::rbac::ReasonCode;
+use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
+use crate::rbac::plan::{self, Plan};
+use crate::store::marks::{self, Mark};
+use crate::store::{StoreError, keys, ledger};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// `w:` times are rounded up to this, so that looks merge.
+const LATER_STEP: Duration = Duration::from_secs(30);
+/// Tries at writing a row that somebody else keeps changing.
+const MARK_TRIES: u32 = 10;
+
+/// What a round left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// `d:` is gone, and nothing waits.
+    Done,
+    /// `d:` became `w:`.
+    Later,
+    /// `d:` is still there: more to do at once.
+    Left,
+}
+
+/// A row as the close wants it, and the version it must meet.
+struct Rewrite {
+    entry: Entry,
+    etag: Option<ETag>,
+    /// This worker sent a call for it.
+    sent: bool,
+    /// The answer settles it.
+    settles: bool,
+    change: Option<Change>,
+}
+
+impl Reconciler {
+    /// `look` is the version of `d:` that the open (or the gather) got.
+    pub(super) async fn close(
+        &self,
+        gathered: &Gathered,
+        plan: &Plan,
+        acted: Vec<Acted>,
+        look: ETag,
+        opened: bool,
+    ) -> Result<Closed, StoreError> {
+        let now = gathered.time.now(self.store.clock.monotonic());
+        let rewrites = self.rewrites(gathered, plan, acted, now);
+        let after = entries_after(gathered, &rewrites);
+        let waits = plan::waits(&gathered.desired, &after, &plan.deferred, &gathered.ledger.waits, now);
+        let op = self.store.ids.op();
+        let mut changes: Vec<Change> = rewrites.iter().filter_map(|rewrite| rewrite.change.clone()).collect();
+        changes.extend(wait_changes(gathered, &waits));
+        let mut writes: Vec<Write> = Vec::new();
+        let closed = self.looking(gathered, plan, &after, &waits, look, now, &mut writes);
+        writes.extend(
+            rewrites
+                .iter()
+                .map(|rewrite| ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
+        );
+        if stripped(&waits) != stripped(&gathered.ledger.waits) {
+            writes.extend(ledger::write_waits(gathered.user, &waits, gathered.ledger.waits_etag.as_ref()));
+        }
+        if !opened {
+            writes.extend(pin_writes(gathered, op, &mut changes));
+        }
+        if closed != Closed::Left {
+            writes.extend(free_pins(gathered, &after, &mut changes));
+        }
+        match self.write(gathered, op, changes, writes, closed).await {
+            Err(StoreError::Conflict { .. }) => {
+                self.close_row_by_row(gathered, rewrites).await?;
+                Ok(Closed::Left)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(closed),
+        }
+    }
+
+    async fn write(
+        &self,
+        gathered: &Gathered,
+        op: OpId,
+        changes: Vec<Change>,
+        writes: Vec<Write>,
+        closed: Closed,
+    ) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let only_looking = changes.is_empty() && writes.len() <= if closed == Closed::Later { 2 } else { 1 };
+        if only_looking {
+            self.store.move_looking(&writes).await?;
+        } else {
+            self.store.commit(&self.record(gathered, op, changes), writes).await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
+    #[expect(clippy::too_many_arguments, reason = "one decision over everything a round knows")]
+    fn looking(
+        &self,
+        gathered: &Gathered,
+        plan: &Plan,
+        after: &[Entry],
+        waits: &[Wait],
+        look: ETag,
+        now: OffsetDateTime,
+        writes: &mut Vec<Write>,
+    ) -> Closed {
+        if plan.left_over {
+            return Closed::Left;
+        }
+        writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
+        let Some(again) = plan::look_again(after, &plan.deferred, waits) else { return Closed::Done };
+        let mark = Mark { taken_away: again.taken_away, origin: gathered.look.mark.origin.clone() };
+        let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
+        writes.push(marks::look_later(at, gathered.user, &mark));
+        Closed::Later
+    }
+
+    fn rewrites(
+        &self,
+        gathered: &Gathered,
+        plan: &Plan,
+        acted: Vec<Acted>,
+        now: OffsetDateTime,
+    ) -> Vec<Rewrite> {
+        let mut rewrites: Vec<Rewrite> =
+            acted.into_iter().map(|call| self.conclude_call(call, gathered, now)).collect();
+        for settle in &plan.settle {
+            let stored = gathered
+                .ledger
+                .entries
+                .iter()
+                .find(|stored| stored.entry.assignment == settle.entry.assignment);
+            let open = settle.entry.op;
+            let (person, assignment) = (gathered.user, settle.entry.assignment);
+            let change =
+                settle.observed.map(|held| Change::EffectObserved { person, assignment, open, held });
+            let change = change.or_else(|| foreign_change(stored.map(|stored| &stored.entry), &settle.entry));
+            let etag = stored.map(|stored| stored.etag.clone());
+            rewrites.push(Rewrite { entry: settle.entry.clone(), etag, sent: false, settles: true, change });
+        }
+        rewrites
+    }
+
+    /// What an answer makes of the row that the open wrote.
+    fn conclude_call(&self, call: Acted, gathered: &Gathered, now: OffsetDateTime) -> Rewrite {
+        let Acted { opened, sent, correlation } = call;
+        let (attempt, settles) = (opened.step.attempt, opened.step.settles && !matches!(sent, Sent::Unknown));
+        let before = opened.step.entry.as_ref().map_or(Holding::Gone, |entry| entry.holding);
+        let before = if opened.step.held_before {
+            Holding::Present
+        } else if before == Holding::Present {
+            Holding::Gone
+        } else {
+            before
+        };
+        let open = opened.entry.op;
+        let mut entry =
+            Entry { correlation: correlation.clone().or(opened.entry.correlation.clone()), ..opened.entry };
+        let mut code = None;
+        entry = match &sent {
+            Sent::Created | Sent::Deleted => {
+                Entry { tried: None, ..entry }.becoming(entry_goal(attempt), now)
+            }
+            Sent::HeldBy(other) => {
+                code = Some("RoleAssignmentExists".to_owned());
+                let not_before = now + self.limits.plan.foreign_look;
+                let tried = Tried { attempt, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment };
+                Entry { tried: Some(tried), ..entry }.becoming(Holding::HeldByOther(*other), now)
+            }
+            Sent::Throttled(wait) => {
+                code = Some("TooManyRequests".to_owned());
+                let attempts = entry.tried.as_ref().map_or(1, |tried| tried.attempts);
+                let tried =
+                    Tried { attempt, attempts, not_before: now + *wait, reason: ReasonCode::Throttled };
+                Entry { tried: Some(tried), ..entry }.becoming(before, now)
+            }
+            Sent::Refused(refusal) if attempt == Attempt::Revoke && scope_is_gone(refusal) => {
+                code = Some(refusal.clone());
+                Entry { tried: None, ..entry }.becoming(Holding::Gone, now)
+            }
+            Sent::Refused(refusal) => {
+                code = Some(refusal.clone());
+                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, Duration::ZERO)
+            }
+            Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, Duration::ZERO),
+        };
+        if settles {
+            entry.unsettled_until = None;
+        } else if !matches!(sent, Sent::Unknown) {
+            // Earlier calls may still land: what is wanted stays, and Azure is asked after the row's time.
+            entry.holding = entry_goal(attempt);
+        }
+        let executed = code.is_none();
+        let (person, assignment) = (gathered.user, entry.assignment);
+        let answered = Change::EffectAnswered { person, assignment, open, executed, code, correlation };
+        let change = (!matches!(sent, Sent::Unknown)).then_some(answered);
+        Rewrite { entry, etag: Some(opened.etag), sent: true, settles, change }
+    }
+
+    /// The close met a change. Where only `d:` changed, a row is settled under its own version and `d:` is left alone; a
+    /// row that changed, or that may not be settled, is written again, unsettled, together with `d:`.
+    async fn close_row_by_row(&self, gathered: &Gathered, rewrites: Vec<Rewrite>) -> Result<(), StoreError> {
+        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.sent) {
+            let op = self.store.ids.op();
+            if rewrite.settles {
+                let write = ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
+                let changes = rewrite.change.clone().into_iter().collect();
+                match self.store.commit(&self.record(gathered, op, changes), vec![write]).await {
+                    Ok(_) => continue,
+                    Err(StoreError::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.mark_row(gathered, &rewrite).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark_row(&self, gathered: &Gathered, rewrite: &Rewrite) -> Result<(), StoreError> {
+        let key = keys::ledger(gathered.user, rewrite.entry.assignment);
+        for _ in 0..MARK_TRIES {
+            let answer = self.store.read(&key).await?;
+            let Some(row) = answer.value else { return Ok(()) };
+            let mut entry = ledger::read_entry(&row)?;
+            entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
+            entry.written = answer.date;
+            let writes = vec![
+                ledger::write(gathered.user, &entry, Some(&row.etag)),
+                marks::look_now(gathered.user, &gathered.look.mark),
+            ];
+            let op = self.store.ids.op();
+            let changes = rewrite.change.clone().into_iter().collect();
+            match self.store.commit(&self.record(gathered, op, changes), writes).await {
+                Err(StoreError::Conflict { .. }) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry_goal(attempt: Attempt) -> Holding {
+    if attempt == Attempt::Grant { Holding::Present } else { Holding::Gone }
+}
+
+fn entries_after(gathered: &Gathered, rewrites: &[Rewrite]) -> Vec<Entry> {
+    let mut all: BTreeMap<_, Entry> = gathered
+        .ledger
+        .entries
+        .iter()
+        .map(|stored| (stored.entry.assignment, stored.entry.clone()))
+        .collect();
+    for rewrite in rewrites {
+        all.insert(rewrite.entry.assignment, rewrite.entry.clone());
+    }
+    all.into_values().collect()
+}
+
+fn foreign_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
+    let holder = |entry: &Entry| match entry.holding {
+        Holding::HeldByOther(other) => other.to_string(),
+        _ => String::new(),
+    };
+    let (before, after_text) = (before.map(holder).unwrap_or_default(), holder(after));
+    (before != after_text).then(|| Change::Setting {
+        what: format!("foreign assignment of {}", after.assignment),
+        before,
+        after: after_text,
+    })
+}
+
+/// What a wait is about, without the times that move by themselves.
+fn stripped(waits: &[Wait]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
+    let name = |wait: &Wait| format!("{}|{}|{}", wait.binding, wait.role, wait.scope.folded());
+    waits.iter().map(|wait| (name(wait), wait.reason.as_str(), wait.attempts, wait.not_before)).collect()
+}
+
+/// Refusals and waits that began, changed or ended.
+fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
+    let before = &gathered.ledger.waits;
+    let same = |list: &[Wait], wait: &Wait, reason: bool| {
+        list.iter().any(|other| {
+            other.is_for(&wait.binding, wait.role, &wait.scope) && (!reason || other.reason == wait.reason)
+        })
+    };
+    let change =
+        |wait: &Wait, reason| Change::Wait { person: gathered.user, binding: wait.binding.clone(), reason };
+    let began =
+        after.iter().filter(|wait| !same(before, wait, true)).map(|wait| change(wait, Some(wait.reason)));
+    let ended = before.iter().filter(|wait| !same(after, wait, false)).map(|wait| change(wait, None));
+    began.chain(ended).collect()
+}
+
+/// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone.
+fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for pin in &gathered.ledger.pins {
+        let named = gathered.person.is_some() && gathered.principal == Some(pin.principal);
+        let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
+        if !named && !busy {
+            writes.extend(ledger::unpin(gathered.user, pin));
+            let what = format!("pin of principal {}", pin.principal);
+            changes.push(Change::Setting {
+                what,
+                before: gathered.user.to_string(),
+                after: "free".to_owned(),
+            });
+        }
+    }
+    writes
+}
+
+/// Hourly looks are spread by the person's id, so that they do not fall together.
+fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
+    let first_byte = u64::from(gathered.user.uuid().as_bytes().first().copied().unwrap_or_default());
+    if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
+}
+
+fn rounded_up(at: OffsetDateTime, spread: Duration) -> OffsetDateTime {
+    let at = at + spread;
+    let step = i64::try_from(LATER_STEP.as_secs()).unwrap_or(30);
+    let seconds = at.unix_timestamp() + i64::from(at.nanosecond() > 0);
+    let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
+    OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)
+}

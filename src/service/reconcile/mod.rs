@@ -1,0 +1,123 @@
+//! One person's reconcile: gather, plan, open, act, close. Inline call, timer and order call the same function.
+
+mod act;
+mod close;
+mod gather;
+
+use super::gates::Gates;
+use super::snapshots::Snapshots;
+use crate::audit::Change;
+use crate::id::UserId;
+use crate::ports::role_assignments::RoleAssignments;
+use crate::ports::tables::{Match, Write};
+use crate::rbac::plan::{self, Limits};
+use crate::store::codec::Fields;
+use crate::store::{Store, StoreError, keys, ledger};
+use act::{Opening, Started};
+use close::Closed;
+use gather::Gathered;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rounds of one call; what is left then stays in `d:`.
+const ROUNDS_MAX: u32 = 64;
+
+/// The times and sizes of effects.
+#[derive(Debug, Clone, Copy)]
+pub struct EffectLimits {
+    /// How long a worker may send, counted from before its open.
+    pub send: Duration,
+    /// How long a call of a dead worker may stay in the network.
+    pub network: Duration,
+    pub plan: Limits,
+}
+
+impl Default for EffectLimits {
+    fn default() -> Self {
+        Self { send: Duration::from_secs(30), network: Duration::from_secs(120), plan: Limits::default() }
+    }
+}
+
+/// Makes Azure hold what one person should hold.
+pub struct Reconciler {
+    store: Store,
+    assignments: Arc<dyn RoleAssignments>,
+    snapshots: Arc<Snapshots>,
+    limits: EffectLimits,
+    gates: Gates<UserId>,
+}
+
+impl Reconciler {
+    pub fn new(
+        store: Store,
+        assignments: Arc<dyn RoleAssignments>,
+        snapshots: Arc<Snapshots>,
+        limits: EffectLimits,
+    ) -> Self {
+        Self { store, assignments, snapshots, limits, gates: Gates::default() }
+    }
+
+    /// Looks at a person until nothing is left to do at once.
+    pub async fn reconcile(&self, user: UserId) -> Result<(), StoreError> {
+        let _turn = self.gates.enter(user).await;
+        for _ in 0..ROUNDS_MAX {
+            let Some(gathered) = self.gather(user).await? else { return Ok(()) };
+            if !self.round(&gathered).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// One round. Answers whether there is more to do at once.
+    async fn round(&self, gathered: &Gathered) -> Result<bool, StoreError> {
+        if !gathered.to_pin.is_empty() {
+            self.pin(gathered).await?;
+            return Ok(true);
+        }
+        let plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
+        let started = Started { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
+        if plan.steps.is_empty() {
+            let look = gathered.look.etag.clone();
+            return Ok(self.close(gathered, &plan, Vec::new(), look, false).await? == Closed::Left);
+        }
+        let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
+        if self.store.pointer().await?.map(|pointer| pointer.stamp)
+            != gathered.pointer.as_ref().map(|pointer| pointer.stamp.clone())
+        {
+            return Ok(true);
+        }
+        let acted = self.act(opened, started).await?;
+        Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
+    }
+
+    /// Takes principals that are free, in a transaction of its own.
+    async fn pin(&self, gathered: &Gathered) -> Result<(), StoreError> {
+        let op = self.store.ids.op();
+        let condition = Match::Exact(gathered.look.etag.clone());
+        let properties = gathered.look.mark.fields().done();
+        let mut writes = vec![Write::Merge { key: keys::look_now(gathered.user), properties, condition }];
+        let mut changes = Vec::new();
+        for principal in &gathered.to_pin {
+            writes.extend(ledger::pin(gathered.user, *principal, op));
+            let what = format!("pin of principal {principal}");
+            changes.push(Change::Setting {
+                what,
+                before: "free".to_owned(),
+                after: gathered.user.to_string(),
+            });
+        }
+        if let (Some(person), Some(principal)) = (&gathered.person, gathered.principal)
+            && person.pinned.is_none()
+            && gathered.to_pin.contains(&principal)
+        {
+            let properties = Fields::some().text("pinned", principal.to_string()).done();
+            let condition = Match::Exact(person.etag.clone());
+            writes.push(Write::Merge { key: keys::user(gathered.user), properties, condition });
+        }
+        match self.store.commit(&self.record(gathered, op, changes), writes).await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
+//! there to be stored.
+
+use super::jobs::{self, JobKind};
+use crate::audit::{Cause, Change, Origin, Record};
+use crate::bindings::{Bindings, BindingsError, PrincipalSource};
+use crate::store::marks::Mark;
+use crate::store::settings::{self, Pointer};
+use crate::store::{Store, StoreError, keys};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// A snapshot that was read and understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InForce {
+    pub stamp: String,
+    pub hash: String,
+    pub bindings: Bindings,
+}
+
+/// What the pointer names.
+#[derive(Debug, Clone)]
+pub enum Snapshot {
+    /// Nothing was ever stored: nobody is granted anything.
+    Nothing,
+    InForce(Arc<InForce>),
+    /// The row is missing or this program does not understand it.
+    Unreadable,
+}
+
+/// Why a file was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    #[error("the bindings are not in order")]
+    Bindings(#[source] BindingsError),
+    #[error("the bindings cannot be stored")]
+    Store(#[from] StoreError),
+}
+
+/// The snapshots of one installation, the last one that was read kept at hand.
+pub struct Snapshots {
+    store: Store,
+    cache: Mutex<Option<Arc<InForce>>>,
+}
+
+impl Snapshots {
+    /// Nothing is read yet.
+    pub fn new(store: Store) -> Self {
+        Self { store, cache: Mutex::new(None) }
+    }
+
+    /// Where a person's Entra object id is taken from, as far as this process knows.
+    pub fn principal_from(&self) -> Vec<PrincipalSource> {
+        self.cached().map_or_else(
+            || vec![PrincipalSource::EntraObjectId],
+            |known| known.bindings.principal_from.clone(),
+        )
+    }
+
+    fn cached(&self) -> Option<Arc<InForce>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The snapshot that `pointer` names: from memory, or read.
+    pub async fn read(&self, pointer: Option<&Pointer>) -> Result<Snapshot, StoreError> {
+        let Some(pointer) = pointer else { return Ok(Snapshot::Nothing) };
+        if let Some(known) =
+            self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)
+        {
+            return Ok(Snapshot::InForce(known));
+        }
+        let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
+            tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
+            return Ok(Snapshot::Unreadable);
+        };
+        let known = Arc::new(InForce { stamp: pointer.stamp.clone(), hash: pointer.hash.clone(), bindings });
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+        Ok(Snapshot::InForce(known))
+    }
+
+    async fn load(&self, stamp: &str, hash: Option<&str>) -> Result<Option<Bindings>, StoreError> {
+        let Some(bytes) = self.store.snapshot(stamp).await? else { return Ok(None) };
+        if hash.is_some_and(|hash| hash != hash_of(&bytes)) {
+            return Ok(None);
+        }
+        Ok(Bindings::parse(&bytes).ok())
+    }
+
+    /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
+    pub async fn adopt(&self, bytes: &[u8]) -> Result<bool, AdoptError> {
+        Bindings::parse(bytes).map_err(AdoptError::Bindings)?;
+        loop {
+            let answer = self.store.read(&keys::setting("bindings")).await?;
+            let pointer = self.store.pointer().await?;
+            let hash = hash_of(bytes);
+            if pointer.as_ref().is_some_and(|pointer| pointer.hash == hash) {
+                self.read(pointer.as_ref()).await?;
+                return Ok(false);
+            }
+            match self.store_snapshot(bytes, &hash, pointer.as_ref(), answer.date).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.read(self.store.pointer().await?.as_ref()).await?;
+            return Ok(true);
+        }
+    }
+
+    async fn store_snapshot(
+        &self,
+        bytes: &[u8],
+        hash: &str,
+        before: Option<&Pointer>,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let stamp = next_stamp(before, now);
+        let op = self.store.ids.op();
+        let origin = Origin { cause: Cause::Snapshot, actor: "service".to_owned(), op };
+        let earlier = before.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
+        let change =
+            Change::Setting { what: "bindings".to_owned(), before: earlier.clone(), after: stamp.clone() };
+        let record = Record {
+            op,
+            time: self.store.clock.now(),
+            origin: origin.clone(),
+            stamp: Some(stamp.clone()),
+            outcome: None,
+            changes: vec![change],
+        };
+        let job = JobKind::Snapshot { before: earlier, after: stamp.clone() };
+        let writes = vec![
+            settings::store_snapshot(&stamp, hash, bytes),
+            settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
+            jobs::insert(op, &job, &Mark::new(origin)),
+        ];
+        self.store.commit(&record, writes).await?;
+        Ok(())
+    }
+
+    /// The selectors of every binding that differs between two snapshots, old and new.
+    pub async fn selectors_that_differ(
+        &self,
+        before: &str,
+        after: &str,
+    ) -> Result<Vec<(&'static str, String)>, StoreError> {
+        let old = if before.is_empty() { None } else { self.load(before, None).await? };
+        let new = self.load(after, None).await?;
+        let everything = old.as_ref().map(|b| &b.principal_from) != new.as_ref().map(|b| &b.principal_from);
+        let old = old.map(|known| known.bindings).unwrap_or_default();
+        let new = new.map(|known| known.bindings).unwrap_or_default();
+        let gone = old.iter().filter(|binding| everything || !new.contains(binding));
+        let come = new.iter().filter(|binding| everything || !old.contains(binding));
+        Ok(gone.chain(come).map(|binding| (binding.selector.attribute(), binding.selector.value())).collect())
+    }
+}
+
+/// Lower-case hex SHA-256 of a file.
+pub fn hash_of(bytes: &[u8]) -> String {
+    keys::hash(&String::from_utf8_lossy(bytes))
+}
+
+/// Stamps are compared as text and never go back.
+fn next_stamp(before: Option<&Pointer>, now: OffsetDateTime) -> String {
+    let earliest =
+        before.and_then(|pointer| keys::parse_stamp(&pointer.stamp)).map(|at| at + Duration::from_secs(1));
+    keys::stamp(earliest.map_or(now, |earliest| earliest.max(now)))
+}

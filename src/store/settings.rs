@@ -1,0 +1,188 @@
+//! Rows of the whole installation: the snapshot in force, selector pins, throttles, cadences, the instance id.
+
+use super::codec::{Fields, Reader};
+use super::{Store, StoreError, keys};
+use crate::id::{GroupId, InstanceId, OpId};
+use crate::ports::tables::{Answer, ETag, Match, Row, Write};
+use crate::rbac::ledger::Attempt;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// Bytes of one property of a stored snapshot, and how many there may be.
+pub const SNAPSHOT_BYTES_MAX: usize = 10 * 60 * 1024;
+/// Rows under `s:`: the pointer, the instance id, cadences, and throttles by subscription.
+const SETTINGS_ROWS_MAX: usize = 5000;
+/// Pinned selectors that are read at once.
+const PINS_ROWS_MAX: usize = 5000;
+
+/// The snapshot of the bindings that everybody plans with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    pub stamp: String,
+    pub hash: String,
+    pub etag: ETag,
+}
+
+/// What stands under `s:`.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub pointer: Option<Pointer>,
+    pub instance: Option<InstanceId>,
+    /// Subscription and kind of step → not before.
+    pub throttled: BTreeMap<(String, Attempt), OffsetDateTime>,
+}
+
+/// A binding's selector, pinned to the group that it first matched.
+#[derive(Debug, Clone)]
+pub struct SelectorPin {
+    pub attribute: String,
+    pub value: String,
+    pub group: GroupId,
+    pub etag: ETag,
+}
+
+impl Store {
+    /// Everything under `s:` in one trip, with the service's clock.
+    pub async fn settings(&self) -> Result<Settings, StoreError> {
+        let mut settings = Settings::default();
+        for row in self.rows("s:", SETTINGS_ROWS_MAX).await? {
+            settings.take(&row)?;
+        }
+        Ok(settings)
+    }
+
+    /// The snapshot in force.
+    pub async fn pointer(&self) -> Result<Option<Pointer>, StoreError> {
+        self.get(&keys::setting("bindings")).await?.as_ref().map(read_pointer).transpose()
+    }
+
+    /// The bytes of a stored snapshot.
+    pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.get(&keys::snapshot(stamp)).await? {
+            Some(row) => Ok(Some(Reader::new(&row)?.bytes("b")?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Every pinned selector, by its row key.
+    pub async fn selector_pins(&self) -> Result<BTreeMap<String, SelectorPin>, StoreError> {
+        let rows = self.rows("b:", PINS_ROWS_MAX).await?;
+        rows.iter().map(|row| Ok((row.key.clone(), read_selector(row)?))).collect()
+    }
+
+    /// The id of this installation: made at the first start, read afterwards.
+    pub async fn instance(&self) -> Result<InstanceId, StoreError> {
+        let key = keys::setting("instance");
+        if let Some(row) = self.get(&key).await? {
+            return Reader::new(&row)?.parsed("id", InstanceId::parse);
+        }
+        let id = InstanceId::new(self.ids.random());
+        let properties = Fields::row().text("id", id.to_string()).done();
+        match self.move_looking(&[Write::Insert { key: key.clone(), properties }]).await {
+            Ok(_) => Ok(id),
+            Err(error) => match self.get(&key).await? {
+                Some(row) => Reader::new(&row)?.parsed("id", InstanceId::parse),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// When something that happens at a cadence last began, with the row's version and the service's clock.
+    pub async fn cadence(&self, name: &str) -> Result<Answer<Option<(OffsetDateTime, ETag)>>, StoreError> {
+        let answer = self.read(&keys::setting(name)).await?;
+        let value = match &answer.value {
+            Some(row) => Some((Reader::new(row)?.time("began")?, row.etag.clone())),
+            None => None,
+        };
+        Ok(Answer { value, date: answer.date })
+    }
+}
+
+impl Settings {
+    fn take(&mut self, row: &Row) -> Result<(), StoreError> {
+        let name = row.key.strip_prefix("s:").unwrap_or_default();
+        if name == "bindings" {
+            self.pointer = Some(read_pointer(row)?);
+        } else if name == "instance" {
+            self.instance = Some(Reader::new(row)?.parsed("id", InstanceId::parse)?);
+        } else if let Some((subscription, attempt)) =
+            name.strip_prefix("throttle:").and_then(|rest| rest.split_once(':'))
+        {
+            let attempt = if attempt == "grant" { Attempt::Grant } else { Attempt::Revoke };
+            self.throttled.insert((subscription.to_owned(), attempt), Reader::new(row)?.time("not_before")?);
+        }
+        Ok(())
+    }
+}
+
+/// Notes what began, over the version that was read.
+pub fn begin(name: &str, at: OffsetDateTime, read: Option<&ETag>) -> Write {
+    let (key, properties) = (keys::setting(name), Fields::row().time("began", at).done());
+    match read {
+        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
+        None => Write::Insert { key, properties },
+    }
+}
+
+/// Azure asked every process to wait with this kind of step in this subscription.
+pub fn throttle(subscription: &str, attempt: Attempt, not_before: OffsetDateTime) -> Write {
+    let kind = if attempt == Attempt::Grant { "grant" } else { "revoke" };
+    let key = keys::setting(&format!("throttle:{subscription}:{kind}"));
+    Write::InsertOrReplace { key, properties: Fields::row().time("not_before", not_before).done() }
+}
+
+fn read_pointer(row: &Row) -> Result<Pointer, StoreError> {
+    let reader = Reader::new(row)?;
+    Ok(Pointer {
+        stamp: reader.text("stamp")?.to_owned(),
+        hash: reader.text("hash")?.to_owned(),
+        etag: row.etag.clone(),
+    })
+}
+
+/// The pointer moves to a snapshot, over the version that was read.
+pub fn point(stamp: &str, hash: &str, read: Option<&ETag>) -> Write {
+    let (key, properties) =
+        (keys::setting("bindings"), Fields::row().text("stamp", stamp).text("hash", hash).done());
+    match read {
+        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
+        None => Write::Insert { key, properties },
+    }
+}
+
+/// A snapshot is stored.
+pub fn store_snapshot(stamp: &str, hash: &str, bytes: &[u8]) -> Write {
+    let properties = Fields::row().text("hash", hash).bytes("b", bytes).done();
+    Write::Insert { key: keys::snapshot(stamp), properties }
+}
+
+fn read_selector(row: &Row) -> Result<SelectorPin, StoreError> {
+    let reader = Reader::new(row)?;
+    Ok(SelectorPin {
+        attribute: reader.text("attribute")?.to_owned(),
+        value: reader.text("value")?.to_owned(),
+        group: reader.parsed("group", GroupId::parse)?,
+        etag: row.etag.clone(),
+    })
+}
+
+/// A selector is pinned to a group: for the first time, or over a pin whose group is gone.
+pub fn pin_selector(
+    key: String,
+    attribute: &str,
+    value: &str,
+    group: GroupId,
+    op: OpId,
+    read: Option<&ETag>,
+) -> Write {
+    let properties = Fields::row()
+        .text("attribute", attribute)
+        .text("value", value)
+        .text("group", group.to_string())
+        .text("op", op.to_string())
+        .done();
+    match read {
+        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
+        None => Write::Insert { key, properties },
+    }
+}
