@@ -1,10 +1,15 @@
 //! Use cases: provisioning, desired state, reconcile, sweeps.
 
+pub mod access;
 pub mod desired;
+pub mod effects;
 pub mod gates;
 pub mod jobs;
 pub mod reconcile;
 pub mod snapshots;
+pub mod sweep;
+pub mod tick;
+pub mod walk;
 
 use crate::audit::{Cause, Origin};
 use crate::id::OpId;

@@ -13,6 +13,7 @@ use crate::ports::tables::{Match, Write};
 use crate::rbac::plan::{self, Limits};
 use crate::store::codec::Fields;
 use crate::store::{Store, StoreError, keys, ledger};
+pub use act::scope_is_gone;
 use act::{Opening, Started};
 use close::Closed;
 use gather::Gathered;

@@ -1,0 +1,217 @@
+//! Role assignments over Azure Resource Manager.
+//!
+//! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is known by ARM's code, never by its
+//! status. Nothing is retried: the next look at the person does that, because only it knows what to believe meanwhile.
+
+mod answer;
+mod wire;
+
+use super::rest::{Answer, NoAnswer, Rest, RestError, RestOptions};
+use crate::ports::role_assignments::{Answered, AssignmentError, Creation, Listed, RoleAssignments};
+use crate::rbac::{AssignmentName, RoleAssignment, Scope};
+use answer::Failure;
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::{Method, Request, Transport, Url};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// The api-version that every call names.
+const API_VERSION: &str = "2022-04-01";
+/// Pages of one listing: far more than the 4,000 assignments that a subscription can hold need.
+const LIST_PAGES_MAX: usize = 200;
+/// ARM in the public cloud, and the audience of its tokens.
+pub const PUBLIC_ENDPOINT: &str = "https://management.azure.com";
+pub const PUBLIC_TOKEN_SCOPE: &str = "https://management.azure.com/.default";
+
+/// How ARM is reached.
+pub struct ArmOptions {
+    /// The audience of the token; [`PUBLIC_TOKEN_SCOPE`] outside of sovereign clouds.
+    pub token_scope: String,
+    pub clock: Arc<dyn crate::ports::clock::Clock>,
+    /// Whatever carries requests instead of a pooled client of our own.
+    pub transport: Option<Transport>,
+}
+
+/// The role assignments of the tenant behind one ARM endpoint.
+#[derive(Debug, Clone)]
+pub struct ArmRoleAssignments {
+    rest: Rest,
+    endpoint: Url,
+}
+
+impl ArmRoleAssignments {
+    /// A client of the ARM at `endpoint` (origin only). A rustls provider must be installed in the process before.
+    pub fn new(
+        endpoint: Url,
+        credential: Arc<dyn TokenCredential>,
+        options: ArmOptions,
+    ) -> Result<Self, RestError> {
+        let ArmOptions { token_scope, clock, transport } = options;
+        let rest = Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?;
+        Ok(Self { rest, endpoint })
+    }
+
+    /// `{endpoint}{scope}/providers/Microsoft.Authorization/roleAssignments[/{name}]`, without a query.
+    fn url(&self, scope: &Scope, name: Option<&AssignmentName>) -> Url {
+        let mut url = self.endpoint.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(scope.as_str().split('/').skip(1));
+            path.extend(["providers", "Microsoft.Authorization", "roleAssignments"]);
+            if let Some(name) = name {
+                path.push(&name.to_string());
+            }
+        }
+        url
+    }
+
+    fn by_name(&self, scope: &Scope, name: &AssignmentName) -> Url {
+        let mut url = self.url(scope, Some(name));
+        url.set_query(Some(&format!("api-version={API_VERSION}")));
+        url
+    }
+
+    /// A listing with a `$filter` that holds nothing in need of encoding but blanks.
+    fn listing(&self, scope: &Scope, filter: &str) -> Url {
+        let mut url = self.url(scope, None);
+        let filter = filter.replace(' ', "%20");
+        url.set_query(Some(&format!("api-version={API_VERSION}&$filter={filter}")));
+        url
+    }
+
+    /// The answer to one request, before `deadline`.
+    async fn send(&self, request: Request, deadline: Instant) -> Result<Answer, AssignmentError> {
+        in_time(deadline, self.rest.send(request)).await
+    }
+
+    /// Every page from `first` on, narrowed to backup roles at exactly `scope`. All pages or an error, never a part.
+    async fn pages(
+        &self,
+        first: Url,
+        scope: &Scope,
+        deadline: Instant,
+    ) -> Result<Vec<Listed>, AssignmentError> {
+        let mut found = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..LIST_PAGES_MAX {
+            let Some(url) = next else { return Ok(found) };
+            let answer = self.send(Request::new(url, Method::Get), deadline).await?;
+            let page = match answer.status {
+                200 => wire::page(&answer.body).map_err(answer::nonsense)?,
+                _ => return Err(answer::failure(&answer).into()),
+            };
+            found.extend(page.backup_roles_at(scope).map_err(answer::nonsense)?);
+            next = page.next_link.map(|link| self.follow(&link)).transpose()?;
+        }
+        Err(AssignmentError::Unknown { detail: format!("a listing has more than {LIST_PAGES_MAX} pages") })
+    }
+
+    /// A next link carries our token, so it leads nowhere but to the origin that we asked.
+    fn follow(&self, link: &str) -> Result<Url, AssignmentError> {
+        match Url::parse(link) {
+            Ok(url) if url.origin() == self.endpoint.origin() => Ok(url),
+            _ => Err(answer::nonsense("a listing goes on at another origin".to_owned())),
+        }
+    }
+
+    /// Which assignment gives the triple of `wanted` already. Whatever goes wrong, the create was refused all the same.
+    async fn holder(&self, wanted: &RoleAssignment, deadline: Instant) -> Option<AssignmentName> {
+        let first = self.listing(&wanted.scope, &format!("principalId eq '{}'", wanted.principal));
+        let listed = self.pages(first, &wanted.scope, deadline).await.ok()?;
+        let same = |entry: &Listed| entry.role == wanted.role && entry.principal == wanted.principal;
+        listed.into_iter().find(same).map(|entry| entry.name)
+    }
+}
+
+#[async_trait]
+impl RoleAssignments for ArmRoleAssignments {
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError> {
+        self.pages(self.listing(scope, "atScope()"), scope, Instant::now() + timeout).await
+    }
+
+    async fn get(
+        &self,
+        scope: &Scope,
+        name: &AssignmentName,
+        timeout: Duration,
+    ) -> Result<Option<Listed>, AssignmentError> {
+        let request = Request::new(self.by_name(scope, name), Method::Get);
+        let answer = self.send(request, Instant::now() + timeout).await?;
+        if answer.status == 200 {
+            return wire::assignment(&answer.body).map(Some).map_err(answer::nonsense);
+        }
+        match answer::failure(&answer) {
+            failure if failure.is_absence() => Ok(None),
+            failure => Err(failure.into()),
+        }
+    }
+
+    async fn create(
+        &self,
+        wanted: &RoleAssignment,
+        timeout: Duration,
+    ) -> Result<Answered<Creation>, AssignmentError> {
+        let deadline = Instant::now() + timeout;
+        let mut request = Request::new(self.by_name(&wanted.scope, &wanted.name), Method::Put);
+        request.insert_header("content-type", "application/json");
+        request.set_body(wire::body(wanted).to_string());
+        let answer = self.send(request, deadline).await?;
+        let correlation = answer::correlation(&answer);
+        let value = match (answer.status, answer::failure(&answer)) {
+            (201, _) => wire::made(&answer.body, wanted).map(|()| Creation::Created),
+            (200, _) => wire::made(&answer.body, wanted).map(|()| Creation::AlreadyOurs),
+            (_, failure) if failure.is_conflict() => match self.holder(wanted, deadline).await {
+                Some(name) if name == wanted.name => Ok(Creation::AlreadyOurs),
+                Some(name) => Ok(Creation::HeldBy(name)),
+                None => return Err(failure.into()),
+            },
+            (_, failure) => return Err(failure.into()),
+        };
+        Ok(Answered { value: value.map_err(answer::nonsense)?, correlation })
+    }
+
+    async fn delete(
+        &self,
+        scope: &Scope,
+        name: &AssignmentName,
+        timeout: Duration,
+    ) -> Result<Answered<()>, AssignmentError> {
+        let request = Request::new(self.by_name(scope, name), Method::Delete);
+        let answer = self.send(request, Instant::now() + timeout).await?;
+        let gone = || Ok(Answered { value: (), correlation: answer::correlation(&answer) });
+        match (answer.status, answer::failure(&answer)) {
+            (200 | 204, _) => gone(),
+            (_, failure) if failure.is_absence() => gone(),
+            (_, failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// Token, connection, sending and answer together end at `deadline`.
+async fn in_time<T>(
+    deadline: Instant,
+    call: impl Future<Output = Result<T, NoAnswer>>,
+) -> Result<T, AssignmentError> {
+    match timeout_at(deadline, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(AssignmentError::Unknown { detail: error.detail }),
+        Err(_) => Err(AssignmentError::Unknown { detail: "no answer in time".to_owned() }),
+    }
+}
+
+impl From<Failure> for AssignmentError {
+    fn from(failure: Failure) -> Self {
+        let Failure { kind, status, correlation } = failure;
+        match kind {
+            answer::Kind::Throttled { retry_after } => {
+                AssignmentError::Throttled { retry_after, correlation }
+            }
+            answer::Kind::Refused { code } => AssignmentError::Refused { code, status, correlation },
+            answer::Kind::Unknown => {
+                AssignmentError::Unknown { detail: format!("status {status} says nothing reliable") }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What an answer of ARM means: refused, throttled, or nothing that can be relied on.
+
+use super::super::rest::Answer;
+use super::wire;
+use crate::ports::role_assignments::AssignmentError;
+use std::time::Duration;
+use time::PrimitiveDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// What a 429 without a usable `Retry-After` asks for.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+/// No `Retry-After` counts for more: people are waiting for their revocations.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+/// A correlation id is a GUID; anything much longer is not one.
+const CORRELATION_CHARS_MAX: usize = 64;
+/// RFC 9110 5.6.7, the form that everybody must send.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// An answer that is not the success that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: Kind,
+    pub status: u16,
+    pub correlation: Option<String>,
+}
+
+/// Whether ARM executed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Not executed, and not before `retry_after`.
+    Throttled { retry_after: Duration },
+    /// Not executed, for the reason that `code` names.
+    Refused { code: String },
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Failure {
+    /// No assignment of that name. A scope that is gone is another matter and has other codes.
+    pub fn is_absence(&self) -> bool {
+        self.has_code("RoleAssignmentNotFound")
+    }
+
+    /// An assignment of another name gives the same.
+    pub fn is_conflict(&self) -> bool {
+        self.has_code("RoleAssignmentExists")
+    }
+
+    fn has_code(&self, wanted: &str) -> bool {
+        matches!(&self.kind, Kind::Refused { code } if code.eq_ignore_ascii_case(wanted))
+    }
+}
+
+/// Judges an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
+pub fn failure(answer: &Answer) -> Failure {
+    let coded = (400..500).contains(&answer.status) && answer.status != 408;
+    let kind = match wire::error_code(&answer.body).filter(|_| coded) {
+        Some(_) if answer.status == 429 => Kind::Throttled { retry_after: retry_after(answer) },
+        Some(code) => Kind::Refused { code },
+        None => Kind::Unknown,
+    };
+    Failure { kind, status: answer.status, correlation: correlation(answer) }
+}
+
+/// A success whose body says something else.
+pub fn nonsense(detail: String) -> AssignmentError {
+    AssignmentError::Unknown { detail }
+}
+
+/// ARM's own id of the call, for support cases and the activity log.
+pub fn correlation(answer: &Answer) -> Option<String> {
+    let id = answer.header("x-ms-correlation-request-id")?;
+    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    (plain && !id.is_empty() && id.len() <= CORRELATION_CHARS_MAX).then(|| id.to_owned())
+}
+
+fn retry_after(answer: &Answer) -> Duration {
+    let asked = answer.header("retry-after").map(str::trim);
+    let wait = asked.and_then(|text| match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => until(text, answer.header("date")?),
+    });
+    wait.unwrap_or(RETRY_AFTER_DEFAULT).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
+}
+
+/// From the answer's own `Date`, so that no clock of ours takes part.
+fn until(moment: &str, now: &str) -> Option<Duration> {
+    let moment = PrimitiveDateTime::parse(moment, HTTP_DATE).ok()?;
+    let now = PrimitiveDateTime::parse(now.trim(), HTTP_DATE).ok()?;
+    Some(Duration::try_from(moment - now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(moment: &str, now: &str, expected: Option<u64>) {
+        assert_eq!(until(moment, now), expected.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_date_counts_from_the_date_of_the_answer() {
+        let now = "Wed, 25 Nov 2026 11:00:00 GMT";
+        check("Wed, 25 Nov 2026 11:00:17 GMT", now, Some(17));
+        check("Thu, 26 Nov 2026 00:00:00 GMT", now, Some(13 * 3600));
+        check("Wed, 25 Nov 2026 10:59:00 GMT", now, Some(0));
+        check("soon", now, None);
+        check("Wed, 25 Nov 2026 11:00:17 GMT", "today", None);
+    }
+}

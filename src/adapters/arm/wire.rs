@@ -1,0 +1,127 @@
+//! The JSON shapes of role assignments, api-version 2022-04-01, as far as we read and write them.
+//!
+//! Errors here are sentences for a log: a body that cannot be understood is never half believed.
+
+use crate::id::PrincipalId;
+use crate::ports::role_assignments::Listed;
+use crate::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// Longer than any code that ARM is known to use.
+const CODE_CHARS_MAX: usize = 100;
+
+/// One page of a listing.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    value: Vec<Assignment>,
+    #[serde(rename = "nextLink", default, deserialize_with = "link")]
+    pub next_link: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Assignment {
+    name: String,
+    properties: Properties,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Properties {
+    role_definition_id: String,
+    principal_id: String,
+    scope: String,
+    #[serde(default)]
+    created_on: Option<String>,
+}
+
+/// Some services end a listing with an empty link instead of none.
+fn link<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(input)?.filter(|link| !link.is_empty()))
+}
+
+/// Reads a page.
+pub fn page(body: &[u8]) -> Result<Page, String> {
+    serde_json::from_slice(body).map_err(|error| format!("a listing cannot be understood: {error}"))
+}
+
+/// Reads one assignment, which must be of a backup role at a scope that can be bound.
+pub fn assignment(body: &[u8]) -> Result<Listed, String> {
+    let read: Assignment = serde_json::from_slice(body)
+        .map_err(|error| format!("an assignment cannot be understood: {error}"))?;
+    let role = read.role().ok_or("an assignment of that name gives another role")?;
+    let scope = Scope::parse(&read.properties.scope)
+        .map_err(|error| format!("an assignment stands at a strange scope: {error}"))?;
+    read.listed(scope, role)
+}
+
+/// Checks that the answer to a create describes what was wanted.
+pub fn made(body: &[u8], wanted: &RoleAssignment) -> Result<(), String> {
+    let made = assignment(body)?;
+    let same = made.name == wanted.name
+        && made.scope == wanted.scope
+        && made.role == wanted.role
+        && made.principal == wanted.principal;
+    same.then_some(()).ok_or_else(|| "the answer to a create describes another assignment".to_owned())
+}
+
+/// The body of a create. Azure takes `User` where no type is sent, so it always is.
+pub fn body(wanted: &RoleAssignment) -> Value {
+    let role = wanted.role.definition_id();
+    let subscription = wanted.scope.subscription();
+    json!({ "properties": {
+        "roleDefinitionId":
+            format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"),
+        "principalId": wanted.principal.to_string(),
+        "principalType": wanted.principal_type.as_str(),
+        "description": wanted.description,
+    }})
+}
+
+/// ARM's own error code: `error.code` of a JSON body.
+pub fn error_code(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let code = body.pointer("/error/code")?.as_str()?;
+    let plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    (plain && !code.is_empty() && code.len() <= CODE_CHARS_MAX).then(|| code.to_owned())
+}
+
+impl Page {
+    /// A listing shows what stands above as well, and every role: only backup roles at exactly `scope` are kept.
+    pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<Listed>, String> {
+        let here = self.value.iter().filter(|entry| entry.is_at(scope));
+        here.filter_map(|entry| Some((entry, entry.role()?)))
+            .map(|(entry, role)| entry.listed(scope.clone(), role))
+            .collect()
+    }
+}
+
+impl Assignment {
+    /// Segment by segment and without case: `/rg1` is not `/rg10`.
+    fn is_at(&self, scope: &Scope) -> bool {
+        let own = self.properties.scope.strip_suffix('/').unwrap_or(&self.properties.scope);
+        let mut own = own.split('/');
+        let same = scope
+            .as_str()
+            .split('/')
+            .all(|segment| own.next().is_some_and(|other| other.eq_ignore_ascii_case(segment)));
+        same && own.next().is_none()
+    }
+
+    /// By the GUID at the end: a role definition id comes with and without its subscription.
+    fn role(&self) -> Option<BackupRole> {
+        let id = self.properties.role_definition_id.trim_end_matches('/');
+        Uuid::try_parse(id.rsplit('/').next()?).ok().and_then(BackupRole::from_definition)
+    }
+
+    fn listed(&self, scope: Scope, role: BackupRole) -> Result<Listed, String> {
+        let principal = PrincipalId::parse(&self.properties.principal_id).map_err(|e| e.to_string())?;
+        let name = AssignmentName::parse(&self.name).map_err(|e| e.to_string())?;
+        let created_on =
+            self.properties.created_on.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        Ok(Listed { name, scope, role, principal, created_on })
+    }
+}

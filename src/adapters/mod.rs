@@ -1,0 +1,7 @@
+//! The real ends of the ports. Only this folder says azure, and nothing here knows a use case.
+
+pub mod arm;
+pub mod clock;
+pub mod credential;
+pub mod ids;
+pub mod rest;

@@ -1,0 +1,181 @@
+//! The local table engine: the rules of Azure Table Storage over an ordered map of bytes, in memory or in one file.
+//!
+//! [`rules`] refuses what the service refuses, [`commit`] decides and applies a transaction, [`record`] is the form
+//! of keys and rows in bytes, [`memory`] and [`file`] keep the bytes, and [`writer`] gathers waiting transactions
+//! into one flush of the file. [`faults`] wraps any table, this one or another, for tests.
+//!
+//! Left out on purpose: queries other than key ranges, the `Timestamp` property, and more than one table.
+
+mod commit;
+pub mod faults;
+mod file;
+mod memory;
+mod record;
+mod rules;
+mod writer;
+
+use crate::ports::clock::Clock;
+use crate::ports::tables::{Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write};
+use async_trait::async_trait;
+use record::Record;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A table. Clones share its rows, as two services on one storage account do.
+#[derive(Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a table file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} has format {found}, and this release knows only format {}", path.display(), file::FORMAT)]
+    Format { path: PathBuf, found: u64 },
+    #[error("{} is damaged or no table file", path.display())]
+    Corrupt {
+        path: PathBuf,
+        #[source]
+        source: Box<redb::Error>,
+    },
+    #[error("{} cannot be opened", path.display())]
+    Unopenable {
+        path: PathBuf,
+        #[source]
+        source: Box<redb::Error>,
+    },
+    #[error("the writer of {} cannot be started", path.display())]
+    Writer {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Engine {
+    /// A table that is gone when its last clone is dropped.
+    pub fn memory(clock: Arc<dyn Clock>) -> Self {
+        Self { store: Arc::new(memory::Memory::default()), clock }
+    }
+
+    /// The table in the file at `path`, made when there is none. A transaction is on disk when it is answered.
+    ///
+    /// The file belongs to one process at a time. Dropping the last clone waits for the flush under way.
+    pub fn redb(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, EngineError> {
+        Ok(Self { store: Arc::new(file::File::open(path.as_ref())?), clock })
+    }
+
+    fn answer<T>(&self, value: T) -> Answer<T> {
+        Answer { value, date: self.clock.now() }
+    }
+}
+
+#[async_trait]
+impl TableOps for Engine {
+    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+        rules::check_key("PartitionKey", partition)?;
+        rules::check_key("RowKey", key)?;
+        let found = self.store.get(&record::row_key(partition, key)).map_err(StoreError::unknown)?;
+        let row = found.map(|bytes| row(key.to_owned(), &bytes)).transpose();
+        Ok(self.answer(row.map_err(StoreError::unknown)?))
+    }
+
+    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+        rules::check_range(partition, range)?;
+        let mut from = record::row_key(partition, &range.from);
+        if let Some(Continuation(next)) = &range.continuation {
+            from = from.max(record::row_key(partition, next));
+        }
+        let to = record::row_key(partition, &range.to);
+        if from >= to {
+            return Ok(self.answer(Page::default()));
+        }
+        // One row more than asked for tells whether there is a next page, and where it begins.
+        let found = self.store.range(&from, &to, range.rows_max + 1).map_err(StoreError::unknown)?;
+        Ok(self.answer(page(&found, range.rows_max).map_err(StoreError::unknown)?))
+    }
+
+    async fn transact(
+        &self,
+        partition: &str,
+        writes: &[Write],
+    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        rules::check_transaction(partition, writes)?;
+        let request = Request { partition: partition.to_owned(), writes: writes.to_vec() };
+        let etags = self.store.transact(request).await?;
+        Ok(self.answer(etags))
+    }
+}
+
+fn page(found: &[Pair], rows_max: usize) -> Result<Page, StoreError> {
+    let mut page = Page::default();
+    for (key, value) in found.iter().take(rows_max) {
+        page.rows.push(row(record::key_text(key)?, value)?);
+    }
+    if let Some((next, _)) = found.get(rows_max) {
+        page.continuation = Some(Continuation(record::key_text(next)?));
+    }
+    Ok(page)
+}
+
+fn row(key: String, bytes: &[u8]) -> Result<Row, StoreError> {
+    let Record { version, properties } = Record::decode(bytes)?;
+    Ok(Row { key, properties, etag: record::etag(version) })
+}
+
+/// One transaction as it waits for its turn.
+struct Request {
+    partition: String,
+    writes: Vec<Write>,
+}
+
+/// What a transaction comes to.
+type Outcome = Result<Vec<Option<ETag>>, TableError>;
+
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
+/// An ordered map of bytes that runs transactions one after another. Reads see whole transactions only.
+#[async_trait]
+trait Store: Send + Sync {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The first `rows_max` pairs of `from <= key < to`; `from` is less than `to`.
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError>;
+    /// Durable, where the store can be, once answered. Carried out even if the caller is gone by then.
+    async fn transact(&self, request: Request) -> Outcome;
+}
+
+/// The rows as a running transaction sees and changes them.
+trait Rows {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    fn remove(&mut self, key: &[u8]) -> Result<(), StoreError>;
+    /// A number that no row of this table ever had as its version.
+    fn next_version(&mut self) -> u64;
+}
+
+/// The bytes could not be had, or are not what was put there.
+#[derive(Debug, thiserror::Error)]
+enum StoreError {
+    #[error("the table file cannot be read or written")]
+    File(#[from] redb::Error),
+    #[error("a row of the table cannot be understood")]
+    Record(#[from] record::RecordError),
+}
+
+impl StoreError {
+    /// As the caller sees it, with every cause in one text.
+    fn unknown(self) -> TableError {
+        let mut detail = self.to_string();
+        let mut cause = std::error::Error::source(&self);
+        while let Some(error) = cause {
+            detail.push_str(": ");
+            detail.push_str(&error.to_string());
+            cause = error.source();
+        }
+        TableError::Unknown { detail }
+    }
+}
