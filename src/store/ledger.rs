@@ -237,3 +237,32 @@ fn read_wait(wait: &Value) -> Option<Wait> {
         not_before: time("notBefore")?,
     })
 }
+
+/// Rows of a listing of the whole ledger.
+const ALL_ROWS_MAX: usize = 100_000;
+
+impl Store {
+    /// The ledger of everybody, for people: who holds what by our own books.
+    pub async fn ledger_of_all(&self) -> Result<Vec<Value>, StoreError> {
+        let (from, to) = keys::range_of("l:");
+        let rows = self.rows_between(from, to, ALL_ROWS_MAX).await?;
+        let assignments = rows.iter().filter(|row| AssignmentName::parse(keys::last_part(&row.key)).is_ok());
+        assignments.filter(|row| !row.key.contains(":pin:")).map(entry_json).collect()
+    }
+}
+
+fn entry_json(row: &Row) -> Result<Value, StoreError> {
+    let entry = read_entry(row)?;
+    let bindings: Vec<&str> = entry.bindings.iter().map(BindingName::as_str).collect();
+    let state = match entry.holding {
+        Holding::Present => "present",
+        Holding::Gone => "gone",
+        Holding::HeldByOther(_) => "held-by-other",
+    };
+    Ok(json!({
+        "person": row.key.split(':').nth(1), "assignment": entry.assignment.to_string(),
+        "principal": entry.principal.to_string(), "role": entry.role.name(), "scope": entry.scope.as_str(),
+        "state": state, "settled": entry.unsettled_until.is_none(), "bindings": bindings,
+        "since": crate::audit::rfc3339(entry.since),
+    }))
+}

@@ -1,0 +1,51 @@
+//! `local`: the first command of a newcomer.
+
+use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
+use crate::local::{self, LocalError, Options};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where to listen; port 0 picks a free one. Loopback only.
+    #[arg(long, default_value = "127.0.0.1:7071", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// The folder that keeps the store, the simulated Azure's state and the token.
+    #[arg(long, default_value = ".azure-backup-scim", value_name = "DIR")]
+    state: PathBuf,
+    /// The bindings; without it, a built-in example.
+    #[arg(long, value_name = "FILE")]
+    bindings: Option<PathBuf>,
+    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, pid.
+    #[arg(long)]
+    json: bool,
+    /// Play a short day of an identity provider, then stop: exit code 1 if Azure does not hold what it should.
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs until it is stopped.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let Arguments { listen, state, bindings, json, demo } = arguments;
+    let options = Options { listen, state, bindings, json, demo };
+    // A provider that is there already serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match local::block_on(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn code(error: &LocalError) -> u8 {
+    match error {
+        LocalError::Drift { .. } => EXIT_FINDINGS,
+        LocalError::NotLoopback { .. } | LocalError::Listen { .. } | LocalError::BindingsFile { .. } | LocalError::Bindings(_) => {
+            EXIT_USAGE
+        }
+        _ => EXIT_DEPENDENCY,
+    }
+}

@@ -1,0 +1,64 @@
+//! What `local` adds to the control API of its simulated Azure: the audit, the ledger, and ticks at will. Never part of the
+//! service itself.
+
+use crate::app::Service;
+use crate::store::StoreError;
+use actix_web::web::{self, Data, Query, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::{Arc, OnceLock};
+
+/// Records of one answer, unless fewer are asked for.
+const RECORDS_MAX: usize = 1000;
+
+/// The service, once it is there.
+pub type Slot = Arc<OnceLock<Service>>;
+
+/// `GET audit?after=OP&count=N`, `GET ledger`, `POST tick`, `POST sweep`.
+pub fn configure(config: &mut ServiceConfig, slot: Slot) {
+    config
+        .app_data(Data::new(slot))
+        .route("/audit", web::get().to(audit))
+        .route("/ledger", web::get().to(ledger))
+        .route("/tick", web::post().to(tick))
+        .route("/sweep", web::post().to(sweep));
+}
+
+#[derive(Deserialize)]
+struct Page {
+    after: Option<String>,
+    count: Option<usize>,
+}
+
+async fn audit(slot: Data<Slot>, page: Query<Page>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    let count = page.count.unwrap_or(RECORDS_MAX).min(RECORDS_MAX);
+    answer(service.store.audit(page.after.as_deref(), count).await.map(|records| json!({"records": records})))
+}
+
+async fn ledger(slot: Data<Slot>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    answer(service.store.ledger_of_all().await.map(|rows| json!({"assignments": rows})))
+}
+
+async fn tick(slot: Data<Slot>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    answer(service.tick.run().await.map(|()| json!({"done": true})))
+}
+
+async fn sweep(slot: Data<Slot>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    answer(service.tick.sweep().await.map(|()| json!({"done": true})))
+}
+
+fn starting() -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(json!({"error": "the service is starting"}))
+}
+
+fn answer(result: Result<serde_json::Value, StoreError>) -> HttpResponse {
+    match result {
+        Ok(body) => HttpResponse::Ok().json(body),
+        Err(error) => HttpResponse::ServiceUnavailable().json(json!({"error": error.to_string()})),
+    }
+}

@@ -1,0 +1,138 @@
+//! The ARM end of the wire: requests in, answers with ARM's headers out, and connections that break.
+
+use super::azure::Passage;
+use super::clock::new_guid;
+use super::error::ArmError;
+use super::handle::Handle;
+use super::request::Received;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HttpDate};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+
+/// What Azure answers to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Option<Value>,
+    /// Azure's time when it answered.
+    pub date: OffsetDateTime,
+    pub retry_after: Option<u64>,
+    /// A rate-limit header and its value.
+    pub remaining: Option<(String, u32)>,
+}
+
+impl Answer {
+    pub const fn new(status: u16, body: Option<Value>, date: OffsetDateTime) -> Self {
+        Self { status, body, date, retry_after: None, remaining: None }
+    }
+
+    pub fn refused(error: &ArmError, date: OffsetDateTime) -> Self {
+        Self::new(error.status, Some(error.body()), date)
+    }
+}
+
+/// Every request that is not for the control API.
+pub async fn endpoint(request: HttpRequest, body: web::Bytes, azure: web::Data<Handle>) -> HttpResponse {
+    let received = read(&request, &body);
+    match azure.receive(&received) {
+        Passage::Answered(answer) => send(&answer),
+        Passage::AnsweredLate(answer, delay) => {
+            actix_web::rt::time::sleep(delay).await;
+            send(&answer)
+        }
+        Passage::Late(arrived, delay) => {
+            let azure = azure.get_ref().clone();
+            send_or_break(detached(delay, move || azure.execute(arrived))).await
+        }
+        Passage::Lost => broken_connection(),
+        Passage::Held(answer) => send_or_break(answer).await,
+    }
+}
+
+fn read(request: &HttpRequest, body: &web::Bytes) -> Received {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    Received {
+        verb: request.method().to_string(),
+        uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+        path: decoded_path(request),
+        query: query.map(web::Query::into_inner).unwrap_or_default(),
+        host: text(header::HOST).to_owned(),
+        has_bearer_token: is_bearer(text(header::AUTHORIZATION)),
+        body: body.to_vec(),
+    }
+}
+
+/// The percent-decoded path of a request.
+fn decoded_path(request: &HttpRequest) -> String {
+    let tail = request.match_info().load::<String>();
+    tail.map_or_else(|_| request.path().to_owned(), |tail| format!("/{tail}"))
+}
+
+fn is_bearer(authorization: &str) -> bool {
+    let (scheme, token) = authorization.split_once(' ').unwrap_or_default();
+    scheme.eq_ignore_ascii_case("Bearer") && !token.trim().is_empty()
+}
+
+/// Goes on when the caller hangs up: a call that is under way in the network arrives whoever still waits for it.
+fn detached(delay: Duration, call: impl FnOnce() -> Answer + 'static) -> oneshot::Receiver<Answer> {
+    let (sender, receiver) = oneshot::channel();
+    actix_web::rt::spawn(async move {
+        actix_web::rt::time::sleep(delay).await;
+        // An error only says that the caller is gone.
+        let _ = sender.send(call());
+    });
+    receiver
+}
+
+async fn send_or_break(answer: oneshot::Receiver<Answer>) -> HttpResponse {
+    answer.await.map_or_else(|_| broken_connection(), |answer| send(&answer))
+}
+
+fn send(answer: &Answer) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::DATE, HttpDate::from(SystemTime::from(answer.date))));
+    for name in ["x-ms-request-id", "x-ms-correlation-request-id"] {
+        response.insert_header((name, new_guid().to_string()));
+    }
+    if let Some(seconds) = answer.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    if let Some((name, left)) = &answer.remaining {
+        response.insert_header((name.as_str(), left.to_string()));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    match &answer.body {
+        Some(body) => response.json(body),
+        None => response.finish(),
+    }
+}
+
+/// A response that fails before its first byte, so that the server drops the connection without a word.
+fn broken_connection() -> HttpResponse {
+    HttpResponse::with_body(StatusCode::OK, BoxBody::new(NoBody))
+}
+
+struct NoBody;
+
+impl MessageBody for NoBody {
+    type Error = std::io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(1)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Poll::Ready(Some(Err(std::io::Error::other("the connection is dropped on purpose"))))
+    }
+}

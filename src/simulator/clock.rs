@@ -1,0 +1,37 @@
+//! Azure's own clock, and the only source of time and randomness in the simulator.
+//!
+//! It runs with real time plus an offset, or stands still until it is moved. Moving it goes forward only.
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// What Azure's clock is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartClock {
+    /// Real time; moving the clock adds to it.
+    #[default]
+    Real,
+    /// Stands at this instant; only moving the clock changes it.
+    Manual(OffsetDateTime),
+}
+
+impl StartClock {
+    /// The time when the clock has been moved by `offset`.
+    pub fn at(self, offset: Duration) -> OffsetDateTime {
+        match self {
+            Self::Real => real_now().saturating_add(offset),
+            Self::Manual(start) => start.saturating_add(offset),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the simulator stands outside the service and owns its clock")]
+fn real_now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// A random GUID, as Azure gives to requests and to assignments whose maker did not name them.
+#[expect(clippy::disallowed_methods, reason = "the simulator stands outside the service and owns its ids")]
+pub fn new_guid() -> Uuid {
+    Uuid::new_v4()
+}

@@ -1,0 +1,179 @@
+//! Fault rules: what the network and Azure do to the calls that match, instead of what they should.
+
+use super::request::Method;
+use super::scope::Scope;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What happens to a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// 429 `TooManyRequests`, not executed.
+    Throttle { retry_after_seconds: Option<u64> },
+    /// An error answer. Executed all the same if `executed` says so.
+    Fail {
+        status: u16,
+        code: String,
+        message: Option<String>,
+        retry_after_seconds: Option<u64>,
+        #[serde(default)]
+        executed: bool,
+    },
+    /// Executed and answered so much later, whether or not the caller still waits.
+    Delay { ms: u64 },
+    /// Executed at once, answered so much later.
+    DelayAnswer { ms: u64 },
+    /// The connection is dropped; not executed.
+    LoseRequest,
+    /// Executed; the connection is dropped.
+    LoseAnswer,
+    /// Kept in the network until it is delivered or dropped by order.
+    Hold,
+}
+
+/// A rule. What it leaves open matches every call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub action: Action,
+    /// Empty: all. `GET` is by name, `LIST` is a collection.
+    #[serde(default)]
+    pub methods: Vec<Method>,
+    /// Calls at this scope or below it.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// Calls about this principal: in the body, in the filter, or of the assignment that is named.
+    #[serde(default)]
+    pub principal: Option<Uuid>,
+    /// Calls that name this assignment.
+    #[serde(default)]
+    pub name: Option<Uuid>,
+    /// So many matching calls pass first.
+    #[serde(default)]
+    pub skip: u32,
+    /// So many calls are hit; without it, all until the rule is removed.
+    #[serde(default)]
+    pub times: Option<u32>,
+}
+
+impl Rule {
+    /// A rule for every call, until it is removed.
+    pub const fn new(action: Action) -> Self {
+        Self { action, methods: Vec::new(), scope: None, principal: None, name: None, skip: 0, times: None }
+    }
+
+    pub fn method(mut self, method: Method) -> Self {
+        self.methods.push(method);
+        self
+    }
+
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    pub const fn principal(mut self, principal: Uuid) -> Self {
+        self.principal = Some(principal);
+        self
+    }
+
+    pub const fn name(mut self, name: Uuid) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    pub const fn skip(mut self, calls: u32) -> Self {
+        self.skip = calls;
+        self
+    }
+
+    pub const fn times(mut self, calls: u32) -> Self {
+        self.times = Some(calls);
+        self
+    }
+
+    /// What is wrong with the rule, if anything.
+    pub fn problem(&self) -> Option<&'static str> {
+        match &self.action {
+            Action::Fail { status, .. } if !(400..=599).contains(status) => {
+                Some("`fail.status` must lie between 400 and 599")
+            }
+            Action::Fail { executed: true, status, .. } if *status < 500 => Some(
+                "`fail.executed` needs a status of 500 or more: ARM does not carry out what it answers with 4xx",
+            ),
+            _ if self.times == Some(0) => {
+                Some("`times` must be at least 1; leave it out for \"until removed\"")
+            }
+            _ => None,
+        }
+    }
+
+    fn matches(&self, call: &Subject<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.contains(&call.method))
+            && self.scope.as_ref().is_none_or(|scope| scope.covers(call.scope))
+            && (self.principal.is_none() || self.principal == call.principal)
+            && (self.name.is_none() || self.name == call.name)
+    }
+}
+
+/// What a rule looks at in a call.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub method: Method,
+    pub scope: &'a Scope,
+    pub principal: Option<Uuid>,
+    pub name: Option<Uuid>,
+}
+
+/// A rule in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleInForce {
+    pub id: u64,
+    #[serde(flatten)]
+    pub rule: Rule,
+}
+
+/// The rules in force, oldest first. `times` and `skip` of each count down.
+#[derive(Debug, Default)]
+pub struct Rules {
+    rules: Vec<RuleInForce>,
+    last_id: u64,
+}
+
+impl Rules {
+    pub fn add(&mut self, rule: Rule) -> u64 {
+        self.last_id += 1;
+        self.rules.push(RuleInForce { id: self.last_id, rule });
+        self.last_id
+    }
+
+    pub fn all(&self) -> &[RuleInForce] {
+        &self.rules
+    }
+
+    /// Whether there was one of that id.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let before = self.rules.len();
+        self.rules.retain(|entry| entry.id != id);
+        self.rules.len() < before
+    }
+
+    pub fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// What happens to this call: the first rule that matches and has not passed it on. A rule is gone after its last hit.
+    pub fn strike(&mut self, call: &Subject<'_>) -> Option<Action> {
+        let hit = self.rules.iter_mut().filter(|entry| entry.rule.matches(call)).find_map(|entry| {
+            if entry.rule.skip > 0 {
+                entry.rule.skip -= 1;
+                return None;
+            }
+            entry.rule.times = entry.rule.times.map(|times| times.saturating_sub(1));
+            Some(entry.rule.action.clone())
+        });
+        self.rules.retain(|entry| entry.rule.times != Some(0));
+        hit
+    }
+}
