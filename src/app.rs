@@ -1,5 +1,9 @@
-//! Builds the services and hands each of them its ports. The only place that does.
+//! Builds the adapters and the services and hands each of them its ports. The only place that does.
 
+use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
+use crate::adapters::credential::Credential;
+use crate::adapters::rest::RestError;
+use crate::http::{self, Edge};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::role_assignments::RoleAssignments;
@@ -10,8 +14,21 @@ use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
 use crate::service::tick::Tick;
 use crate::store::Store;
+use secrecy::SecretString;
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use crate::adapters::clock::SystemClock;
+pub use crate::adapters::ids::RandomIds;
+#[cfg(feature = "local")]
+pub use crate::http::inspect;
+pub use crate::http::{TokenError, TokenSet};
+
+/// Worker threads of the HTTP server.
+const HTTP_WORKERS: usize = 2;
 
 /// The real ends of the ports, and the settings.
 pub struct Parts {
@@ -37,17 +54,38 @@ pub struct Service {
     pub snapshots: Arc<Snapshots>,
     pub tick: Arc<Tick>,
     pub store: Store,
+    base_url: String,
 }
 
 /// Puts a service together. Nothing is read yet.
 pub fn build(parts: Parts) -> Service {
+    let base_url = parts.base_url.clone();
     let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
     let snapshots = Arc::new(Snapshots::new(store.clone()));
     let reconciler = Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline_wait);
     let known = snapshots.clone();
     let principal_from = Arc::new(move || known.principal_from());
-    let provisioning = Arc::new(Provisioning::new(store.clone(), effects.clone(), principal_from, parts.base_url));
+    let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
-    Service { provisioning, snapshots, tick, store }
+    Service { provisioning, snapshots, tick, store, base_url }
+}
+
+/// The role assignments behind the ARM at `endpoint` (origin only), with a fixed token.
+pub fn arm(endpoint: &str, token: SecretString, clock: Arc<dyn Clock>) -> Result<Arc<dyn RoleAssignments>, RestError> {
+    let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
+    Ok(Arc::new(ArmRoleAssignments::at(endpoint, Credential::Static(token).build(), options)?))
+}
+
+/// The HTTP server of a service. It answers when the returned value is awaited.
+pub fn serve(listener: TcpListener, service: &Service, tokens: TokenSet) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
+    let edge = Edge {
+        provisioning: service.provisioning.clone(),
+        tokens: Arc::new(tokens),
+        clock: service.store.clock.clone(),
+        ids: service.store.ids.clone(),
+        base_url: service.base_url.clone(),
+        health: Arc::new(serde_json::Map::new),
+    };
+    http::server(listener, edge, HTTP_WORKERS)
 }

@@ -22,8 +22,9 @@ use tokio::time::{Instant, timeout_at};
 const API_VERSION: &str = "2022-04-01";
 /// Pages of one listing: far more than the 4,000 assignments that a subscription can hold need.
 const LIST_PAGES_MAX: usize = 200;
-/// ARM in the public cloud, and the audience of its tokens.
+/// ARM in the public cloud.
 pub const PUBLIC_ENDPOINT: &str = "https://management.azure.com";
+/// The audience of its tokens.
 pub const PUBLIC_TOKEN_SCOPE: &str = "https://management.azure.com/.default";
 
 /// How ARM is reached.
@@ -52,6 +53,12 @@ impl ArmRoleAssignments {
         let ArmOptions { token_scope, clock, transport } = options;
         let rest = Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?;
         Ok(Self { rest, endpoint })
+    }
+
+    /// The same, from text. What is not an absolute URL is refused as insecure.
+    pub fn at(endpoint: &str, credential: Arc<dyn TokenCredential>, options: ArmOptions) -> Result<Self, RestError> {
+        let endpoint = Url::parse(endpoint).map_err(|_| RestError::Insecure { url: endpoint.to_owned() })?;
+        Self::new(endpoint, credential, options)
     }
 
     /// `{endpoint}{scope}/providers/Microsoft.Authorization/roleAssignments[/{name}]`, without a query.

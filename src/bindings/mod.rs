@@ -21,8 +21,6 @@ use std::collections::BTreeSet;
 pub const FILE_BYTES_MAX: usize = 10 * 60 * 1024;
 /// Bindings of a file.
 pub const BINDINGS_MAX: usize = 2000;
-/// What `maxPrincipals` may be at most: the role assignments that a subscription can hold.
-pub const PRINCIPALS_MAX: u32 = 4000;
 /// Characters of an `externalId` or a `displayName` of a selector.
 pub const SELECTOR_CHARS_MAX: usize = 256;
 
@@ -73,7 +71,6 @@ pub struct Binding {
     pub role: BackupRole,
     pub scope: Scope,
     pub kind: Kind,
-    pub max_principals: Option<u32>,
 }
 
 /// How a binding names its SCIM group.

@@ -80,9 +80,6 @@ struct Binding {
     scope: Scope,
     /// How the role is given. Default: `active`, a standing role assignment.
     kind: Option<Kind>,
-    /// How many people this binding may give its role to at most.
-    #[schemars(range(min = 1, max = 4000))]
-    max_principals: Option<u32>,
     /// A whole subscription is accepted as scope only where this is true.
     allow_broad_scope: Option<bool>,
 }

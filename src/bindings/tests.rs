@@ -52,7 +52,7 @@ fn the_smallest_file_has_the_defaults() {
     let binding = &bindings.bindings[0];
     assert_eq!(binding.selector, Selector::ExternalId("one".to_owned()));
     assert_eq!((binding.role, binding.kind), (BackupRole::Operator, Kind::Active));
-    assert_eq!((&binding.condition, binding.max_principals), (&None, None));
+    assert_eq!(binding.condition, None);
     assert_eq!(binding.scope.as_str(), VAULT);
 }
 
@@ -65,8 +65,7 @@ fn everything_that_a_file_can_say_is_read() {
         "retired": [format!("{SUBSCRIPTION}/resourceGroups/old")],
         "bindings": [
             { "name": "a", "group": { "id": "6F9619FF-8B86-4D01-B42D-00CF4FC964FF" }, "where": "title eq \"DBA\"",
-              "role": "Backup Contributor", "scope": SUBSCRIPTION, "allowBroadScope": true, "kind": "active",
-              "maxPrincipals": 4000 },
+              "role": "Backup Contributor", "scope": SUBSCRIPTION, "allowBroadScope": true, "kind": "active" },
             { "name": "b", "group": { "displayName": "Vault Readers", "allowDisplayName": true },
               "role": "Backup Reader", "scope": VAULT },
         ],
@@ -76,7 +75,6 @@ fn everything_that_a_file_can_say_is_read() {
     let [a, b] = bindings.bindings.as_slice() else { panic!("two bindings") };
     assert_eq!(a.selector.key(), "6f9619ff-8b86-4d01-b42d-00cf4fc964ff");
     assert_eq!(a.condition.as_ref().unwrap().to_string(), "title eq \"DBA\"");
-    assert_eq!(a.max_principals, Some(4000));
     assert_eq!((b.selector.attribute(), b.selector.key().as_str()), ("displayName", "vault readers"));
 }
 
@@ -230,11 +228,8 @@ fn kinds_that_come_later_say_so() {
 }
 
 #[test]
-fn max_principals_is_a_whole_number_in_its_bounds() {
-    for value in [json!(0), json!(4001), json!(-1), json!(1.5), json!("5"), json!(u64::MAX), Value::Null] {
-        check(&with("maxPrincipals", value), "/bindings/0/maxPrincipals", "from 1 to 4000");
-    }
-    parse(&with("maxPrincipals", json!(1))).unwrap();
+fn max_principals_is_refused_until_it_is_enforced() {
+    check(&with("maxPrincipals", json!(5)), "/bindings/0/maxPrincipals", "not known here");
 }
 
 #[test]
@@ -334,7 +329,6 @@ fn the_schema_states_the_limits_and_the_roles_of_the_code() {
     let schema = Bindings::json_schema();
     let at = |pointer: &str| schema.pointer(pointer).cloned().unwrap();
     assert_eq!(at("/properties/bindings/maxItems"), json!(BINDINGS_MAX));
-    assert_eq!(at("/$defs/Binding/properties/maxPrincipals/maximum"), json!(PRINCIPALS_MAX));
     assert_eq!(at("/$defs/Role/enum"), json!(BackupRole::ALL.map(BackupRole::name)));
     assert_eq!(at("/$defs/PrincipalSource/enum"), json!(PrincipalSource::ALL.map(PrincipalSource::as_str)));
     assert!(!schema.to_string().contains("\"null\""), "what is left out is not null");

@@ -2,10 +2,10 @@
 //!
 //! A function that gives `None` has written down why; the walk goes on with the next part.
 
-use super::fields::{Fields, kind_of, text};
+use super::fields::{Fields, text};
 use super::mistake::{Mistakes, Pointer};
 use super::{
-    BINDINGS_MAX, Binding, Bindings, BindingsError, FILE_BYTES_MAX, PRINCIPALS_MAX, PrincipalSource,
+    BINDINGS_MAX, Binding, Bindings, BindingsError, FILE_BYTES_MAX, PrincipalSource,
     SELECTOR_CHARS_MAX, Selector, json,
 };
 use crate::id::GroupId;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub(super) const FILE_KEYS: &[&str] = &["$schema", "version", "principal", "retired", "bindings"];
 pub(super) const PRINCIPAL_KEYS: &[&str] = &["from"];
 pub(super) const BINDING_KEYS: &[&str] =
-    &["name", "group", "where", "role", "scope", "kind", "maxPrincipals", "allowBroadScope"];
+    &["name", "group", "where", "role", "scope", "kind", "allowBroadScope"];
 pub(super) const GROUP_KEYS: &[&str] = &["externalId", "id", "displayName", "allowDisplayName"];
 
 const SELECTOR_KEYS: [&str; 3] = ["externalId", "id", "displayName"];
@@ -155,7 +155,6 @@ fn binding(value: &Value, place: Pointer, mistakes: &mut Mistakes) -> Option<Pla
     let role = role(&fields, mistakes);
     let scope = bound_scope(&fields, mistakes);
     let kind = kind(&fields, mistakes);
-    let max_principals = max_principals(&fields, mistakes);
     let value = Binding {
         name: name?,
         selector: selector?,
@@ -163,7 +162,6 @@ fn binding(value: &Value, place: Pointer, mistakes: &mut Mistakes) -> Option<Pla
         role: role?,
         scope: scope?,
         kind: kind?,
-        max_principals: max_principals?,
     };
     Some(Placed { place: fields.place().clone(), value })
 }
@@ -258,17 +256,6 @@ fn kind(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Kind> {
         _ => Err(format!("{value} is not a kind: write \"active\"")),
     };
     mistakes.keep(&fields.at("kind"), kind)
-}
-
-/// The outer `None` is a mistake, the inner one the absence of a bound.
-fn max_principals(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Option<u32>> {
-    let Some(value) = fields.get("maxPrincipals") else { return Some(None) };
-    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-    let number = number.filter(|number| (1..=PRINCIPALS_MAX).contains(number)).ok_or_else(|| {
-        let what = if value.is_number() { value.to_string() } else { kind_of(value).to_owned() };
-        format!("is {what}: write a whole number from 1 to {PRINCIPALS_MAX}, or leave it out")
-    });
-    mistakes.keep(&fields.at("maxPrincipals"), number).map(Some)
 }
 
 /// Looks at the names as written, so that two equal ones are found even where another part of a binding is wrong.

@@ -4,9 +4,11 @@ mod config;
 #[cfg(feature = "local")]
 mod local;
 
+use crate::app::SystemClock;
 use crate::telemetry::{self, Output};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Findings or drift.
 pub const EXIT_FINDINGS: u8 = 1;
@@ -47,7 +49,10 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    telemetry::start(&arguments.log, Output::Stderr);
+    if let Err(error) = telemetry::install(&arguments.log, Output::Stderr, Arc::new(SystemClock::new())) {
+        complain(&error);
+        return ExitCode::from(EXIT_USAGE);
+    }
     match arguments.command {
         #[cfg(feature = "local")]
         Command::Local(arguments) => local::run(arguments),

@@ -4,20 +4,15 @@ mod clock;
 mod demo;
 mod state;
 
-use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
-use crate::adapters::clock::SystemClock;
-use crate::adapters::credential::Credential;
-use crate::adapters::ids::RandomIds;
-use crate::adapters::rest::RestError;
-use crate::app::{self, Parts, Service};
+use crate::app::{self, Parts, RandomIds, Service, SystemClock, inspect};
 use crate::bindings::{Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
-use crate::http::{self, inspect};
 use crate::ports::clock::Clock;
 use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
 use crate::simulator::{self, Simulator};
 use clock::SimulatedClock;
+use secrecy::SecretString;
 use serde_json::json;
 use state::{State, StateError};
 use std::io;
@@ -28,6 +23,8 @@ use std::time::Duration;
 
 /// The bindings of a first run.
 const EXAMPLE: &[u8] = include_bytes!("bindings.json");
+/// The simulated Azure takes any token.
+const AZURE_TOKEN: &str = "simulated";
 /// How often `local` ticks.
 const TICK_EVERY: Duration = Duration::from_secs(5);
 
@@ -61,7 +58,7 @@ pub enum LocalError {
     #[error("the simulated Azure does not start")]
     Simulator(#[source] io::Error),
     #[error("the client of the simulated Azure cannot be built")]
-    Client(#[from] RestError),
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the server stopped")]
     Server(#[source] io::Error),
     #[error("the demo could not be played")]
@@ -79,8 +76,14 @@ struct Running {
     bindings: Bindings,
 }
 
+/// Runs the command on a runtime of its own.
+pub fn block_on(options: Options) -> Result<(), LocalError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(LocalError::Server)?.block_on(run(options))
+}
+
 /// Starts, says where it is, and serves until it is stopped; with `demo`, until the demo is over.
-pub async fn run(options: Options) -> Result<(), LocalError> {
+async fn run(options: Options) -> Result<(), LocalError> {
     if !options.listen.ip().is_loopback() {
         return Err(LocalError::NotLoopback { address: options.listen });
     }
@@ -92,7 +95,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&state, bindings, address)?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
-    let server = http::serve(listener, running.service.provisioning.clone(), state.tokens()).map_err(LocalError::Server)?;
+    let server = app::serve(listener, &running.service, state.into_tokens()).map_err(LocalError::Server)?;
     tokio::spawn(tick(running.service.clone()));
     say(&options, &running);
     if options.demo {
@@ -112,7 +115,7 @@ fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
 fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Running, LocalError> {
     let slot: inspect::Slot = Arc::new(OnceLock::new());
     let routes = slot.clone();
-    let scopes = bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str()).ok()).collect();
+    let scopes = bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
     let simulator = Simulator::start(simulator::Options {
         state_file: Some(state.azure_file()),
         scopes,
@@ -121,13 +124,12 @@ fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Runni
     })
     .map_err(LocalError::Simulator)?;
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(simulator.handle(), SystemClock::new()));
-    let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock: clock.clone(), transport: None };
-    let credential = Credential::Static(state.token()).build();
-    let arm = ArmRoleAssignments::at(&simulator.arm_url(), credential, options)?;
+    let token = SecretString::from(AZURE_TOKEN);
+    let arm = app::arm(&simulator.arm_url(), token, clock.clone()).map_err(|error| LocalError::Client(error.into()))?;
     let base_url = format!("http://{address}/scim/v2");
     let service = app::build(Parts {
         tables: Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
-        assignments: Arc::new(arm),
+        assignments: arm,
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
         tenant: "default".to_owned(),

@@ -1,8 +1,6 @@
 //! The state folder of `local`: the embedded store, the simulated Azure's state and the bearer token.
 
-use crate::adapters::clock::SystemClock;
-use crate::adapters::ids::RandomIds;
-use crate::http::auth::TokenSet;
+use crate::app::{RandomIds, SystemClock, TokenSet};
 use crate::ports::ids::Ids;
 use secrecy::SecretString;
 use std::fs::{self, OpenOptions};
@@ -56,13 +54,8 @@ impl State {
     }
 
     /// What callers must show.
-    pub fn tokens(&self) -> TokenSet {
-        self.tokens.clone()
-    }
-
-    /// The token as the simulated Azure is shown one: it takes any.
-    pub fn token(&self) -> SecretString {
-        SecretString::from("simulated")
+    pub fn into_tokens(self) -> TokenSet {
+        self.tokens
     }
 
     /// The token for the person at the terminal.

@@ -71,8 +71,6 @@ reason_codes! {
     IdentityChanged => "identity-changed", Refused;
     /// Another group is pinned to this binding's selector.
     BindingAmbiguous => "binding-ambiguous", Refused;
-    /// The binding already gives its role to as many people as it may.
-    MaxPrincipals => "max-principals", Refused;
     /// Entra does not know the principal (yet).
     PrincipalNotFound => "principal-not-found", Failed;
     /// Azure says the principal is of another type, or of a type that holds no roles.

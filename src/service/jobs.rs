@@ -1,11 +1,147 @@
-use crate::id::OpId;
+//! Rolling a job: one chunk at a time, by whoever is there.
+//!
+//! A chunk is computed from the rows as they are now, and goes on only if nobody else went on meanwhile. So a job may
+//! be rolled by several processes at once, given up at any moment, and begun again.
+
+use crate::audit::{Change, MemberEvent, Origin, Record};
+use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::Write;
-use crate::store::marks::Mark;
-pub enum JobKind {
-    Snapshot { before: String, after: String },
+use crate::store::batch::{Batch, Part};
+use crate::store::jobs::{Job, JobKind};
+use crate::store::marks::{self, Mark};
+use crate::store::resources;
+use crate::store::{Store, StoreError, members};
+use futures_util::future::try_join_all;
+use std::time::Duration;
+
+/// Memberships that one chunk removes: four rows each, beside the journal row and the job.
+const CHUNK_MEMBERSHIPS: usize = 24;
+/// `dg:` rows that one transaction writes.
+const CHUNK_LOOKS: usize = 90;
+/// Attempts at one chunk, where others work on the same rows.
+const TRIES_MAX: u32 = 10;
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// What one chunk did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rolled {
+    /// People who were marked.
+    pub people: Vec<UserId>,
+    /// The job is gone: by this chunk, or before it.
+    pub done: bool,
 }
-pub fn insert(_op: OpId, _k: &JobKind, _m: &Mark) -> Write {
-    todo!()
+
+/// A membership that a deleted user or group left behind.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    group: GroupId,
+    user: UserId,
+    /// The resource at the other end still exists.
+    touched: bool,
 }
-pub struct Rolled { pub people: Vec<crate::id::UserId>, pub done: bool }
-pub async fn roll_chunk(_s: &crate::store::Store, _j: OpId) -> Result<Rolled, crate::store::StoreError> { todo!() }
+
+/// Rolls a job one chunk forward. Rows that change meanwhile are read again; what keeps changing is an error, and the
+/// job can be rolled later.
+pub async fn roll_chunk(store: &Store, job: OpId) -> Result<Rolled, StoreError> {
+    let mut tries = 0;
+    loop {
+        let Some(job) = store.job(job).await? else { return Ok(Rolled { people: Vec::new(), done: true }) };
+        match roll(store, &job).await {
+            Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
+            rolled => return rolled,
+        }
+        tokio::time::sleep(PAUSE_MAX.mul_f64(store.ids.jitter())).await;
+    }
+}
+
+async fn roll(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
+    match job.kind {
+        JobKind::DeleteUser(user) => empty_user(store, job, user).await,
+        JobKind::DeleteGroup(group) => empty_group(store, job, group).await,
+        JobKind::Snapshot => mark_snapshot(store, job).await,
+    }
+}
+
+/// STAND-IN: the job of a new snapshot of the bindings belongs to whoever stores snapshots.
+async fn mark_snapshot(_store: &Store, _job: &Job) -> Result<Rolled, StoreError> {
+    Ok(Rolled::default())
+}
+
+async fn empty_user(store: &Store, job: &Job, user: UserId) -> Result<Rolled, StoreError> {
+    let groups = store.groups_of(user, CHUNK_MEMBERSHIPS).await?;
+    if groups.is_empty() {
+        return end(store, vec![job.end()]).await;
+    }
+    let left = groups.into_iter().map(|group| async move {
+        Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
+    });
+    let left = try_join_all(left).await?;
+    let touch = |left: &Left, op| (Part::Header, resources::touch(left.group, op));
+    let (record, batch) = plan_chunk(store, job, &left, touch);
+    store.commit(&record, batch.writes()).await?;
+    Ok(Rolled::default())
+}
+
+async fn empty_group(store: &Store, job: &Job, group: GroupId) -> Result<Rolled, StoreError> {
+    let users = store.members(group, CHUNK_MEMBERSHIPS).await?;
+    if users.is_empty() {
+        return hand_on(store, job, group).await;
+    }
+    let left = users.iter().map(|user| async move {
+        Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })
+    });
+    let left = try_join_all(left).await?;
+    let touch = |left: &Left, op| (Part::Touch(left.user), resources::touch(left.user, op));
+    let (record, mut batch) = plan_chunk(store, job, &left, touch);
+    let mark = Mark::taking(record.origin.clone());
+    for user in &users {
+        batch.push(Part::Look, marks::look_now(*user, &mark));
+    }
+    store.commit(&record, batch.writes()).await?;
+    Ok(Rolled { people: users, done: false })
+}
+
+/// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
+async fn hand_on(store: &Store, job: &Job, group: GroupId) -> Result<Rolled, StoreError> {
+    let heirs = store.heirs_of(group).await?;
+    let mark = Mark::new(job.mark.origin.clone());
+    let looks: Vec<Write> = heirs.iter().map(|heir| marks::look_group(*heir, &mark)).collect();
+    // Marking once more does no harm, so all but the last part may come before the end.
+    let mut parts: Vec<&[Write]> = looks.chunks(CHUNK_LOOKS).collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        store.move_looking(part).await?;
+    }
+    end(store, std::iter::once(job.end()).chain(last.iter().cloned()).collect()).await
+}
+
+async fn end(store: &Store, writes: Vec<Write>) -> Result<Rolled, StoreError> {
+    store.move_looking(&writes).await?;
+    Ok(Rolled { people: Vec::new(), done: true })
+}
+
+/// Removes these memberships and advances the job. The record names each, with the revision that the delete left.
+fn plan_chunk(
+    store: &Store,
+    job: &Job,
+    left: &[Left],
+    touch: impl Fn(&Left, OpId) -> (Part, Write),
+) -> (Record, Batch) {
+    let op = store.ids.op();
+    let mut batch = Batch::default();
+    batch.push(Part::Look, job.advance());
+    let mut changes = Vec::new();
+    for each in left {
+        batch.append(members::remove(each.group, each.user));
+        if each.touched {
+            let (part, write) = touch(each, op);
+            batch.push(part, write);
+        }
+        let (group, member, revision) = (each.group, each.user.to_string(), job.revision);
+        changes.push(Change::Member { event: MemberEvent::Removed, group, member, revision });
+    }
+    let origin: Origin = job.mark.origin.clone();
+    let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    (record, batch)
+}

@@ -5,11 +5,14 @@ pub mod desired;
 pub mod effects;
 pub mod gates;
 pub mod jobs;
+pub mod provisioning;
 pub mod reconcile;
 pub mod snapshots;
 pub mod sweep;
 pub mod tick;
 pub mod walk;
+
+pub use provisioning::Provisioning;
 
 use crate::audit::{Cause, Origin};
 use crate::id::OpId;

@@ -1,7 +1,6 @@
 //! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
 //! there to be stored.
 
-use super::jobs::{self, JobKind};
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::bindings::{Bindings, BindingsError, PrincipalSource};
 use crate::store::marks::Mark;
@@ -129,11 +128,10 @@ impl Snapshots {
             outcome: None,
             changes: vec![change],
         };
-        let job = JobKind::Snapshot { before: earlier, after: stamp.clone() };
         let writes = vec![
             settings::store_snapshot(&stamp, hash, bytes),
             settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
-            jobs::insert(op, &job, &Mark::new(origin)),
+            settings::snapshot_job(op, &Mark::new(origin), &earlier, &stamp),
         ];
         self.store.commit(&record, writes).await?;
         Ok(())

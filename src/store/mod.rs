@@ -1,11 +1,19 @@
 //! Domain values to rows and transactions. The only code that knows row keys.
 
+pub mod batch;
 pub mod codec;
+pub mod counters;
+pub mod groups;
+pub mod jobs;
 pub mod journal;
 pub mod keys;
 pub mod ledger;
+pub mod lookup;
 pub mod marks;
+pub mod members;
+pub mod resources;
 pub mod settings;
+pub mod users;
 
 use crate::audit::Record;
 use crate::ports::clock::Clock;

@@ -1,19 +1,23 @@
-//! The integration tests, one binary.
+//! One test binary. Tests read like sentences; helpers fail loudly.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "a test that meets what it does not expect fails"
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should say so at once, helpers included"
 )]
 
+mod access;
 mod arm_client;
-#[cfg(feature = "local")]
+mod bindings;
 mod clock;
-#[cfg(feature = "local")]
 mod faults;
-#[cfg(feature = "local")]
+mod harness;
+mod local_process;
+mod scenarios;
+mod simulator;
 mod table_file;
-#[cfg(feature = "local")]
 mod tables;
+mod tidy;

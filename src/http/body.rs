@@ -1,0 +1,120 @@
+//! Request bodies: bounded, plain, strictly JSON.
+
+use super::error::HttpError;
+use super::strict_json;
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::StreamExt;
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use serde_json::Value;
+use std::ops::Deref;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const USER_BYTES_MAX: usize = 1024 * 1024;
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A refused body up to this size is read to its end: many clients look for the answer only after they have sent it all.
+const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time that a body may take to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
+
+/// The body of a request about users.
+pub type UserBody = Body<USER_BYTES_MAX>;
+/// The body of a request about groups, which may carry many members.
+pub type GroupBody = Body<GROUP_BYTES_MAX>;
+
+/// A JSON object of at most `BYTES_MAX`.
+pub struct Body<const BYTES_MAX: usize>(Value);
+
+impl<const BYTES_MAX: usize> Deref for Body<BYTES_MAX> {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl<const BYTES_MAX: usize> FromRequest for Body<BYTES_MAX> {
+    type Error = HttpError;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let fit = check_headers(request.headers());
+        let payload = payload.take();
+        let declared = content_length(request);
+        async move {
+            fit?;
+            let bytes = match timeout(READ_TIMEOUT, read(payload, declared, BYTES_MAX)).await {
+                Ok(read) => read?,
+                Err(_) => return Err(HttpError::plain(408, None, "the body did not arrive in time")),
+            };
+            strict_json::object(&bytes).map(Self).map_err(HttpError::syntax)
+        }
+        .boxed_local()
+    }
+}
+
+/// No compression, and one of the two JSON media types. A missing type is forgiven, a charset is ignored.
+fn check_headers(headers: &HeaderMap) -> Result<(), HttpError> {
+    let encoding = text(headers, header::CONTENT_ENCODING).unwrap_or_default();
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        return Err(HttpError::plain(415, None, "compressed bodies are not accepted"));
+    }
+    let Some(content_type) = text(headers, header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+        return Ok(());
+    }
+    Err(HttpError::plain(415, None, "the content type is neither application/scim+json nor application/json"))
+}
+
+/// The value of a header; one that is no text counts as a wrong value, not as a missing one.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?").trim())
+}
+
+fn content_length(request: &HttpRequest) -> Option<usize> {
+    text(request.head().headers(), header::CONTENT_LENGTH)?.parse().ok()
+}
+
+async fn read(mut payload: Payload, declared: Option<usize>, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
+    if declared.is_some_and(|bytes| bytes > bytes_max) {
+        drain(payload, declared).await;
+        return Err(too_large(bytes_max));
+    }
+    let mut body = Vec::with_capacity(declared.unwrap_or_default());
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| HttpError::syntax("the body breaks off"))?;
+        if body.len() + chunk.len() > bytes_max {
+            drain(payload, declared).await;
+            return Err(too_large(bytes_max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Reads and forgets what is still coming, unless that is a lot.
+async fn drain(mut payload: Payload, declared: Option<usize>) {
+    if declared.is_some_and(|bytes| bytes > DRAIN_BYTES_MAX) {
+        return;
+    }
+    let forget = async {
+        let mut drained = 0;
+        while let Some(Ok(chunk)) = payload.next().await {
+            drained += chunk.len();
+            if drained > DRAIN_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // A client that is too slow finds the connection closed.
+    let _ = timeout(DRAIN_TIMEOUT, forget).await;
+}
+
+fn too_large(bytes_max: usize) -> HttpError {
+    HttpError::plain(413, None, format!("the body is larger than {bytes_max} bytes"))
+}

@@ -1,0 +1,67 @@
+//! What this service can do (RFC 7644 4). The answers come from the attribute table.
+
+use super::BaseUrl;
+use super::error::HttpError;
+use super::query::Query;
+use super::respond;
+use crate::scim::{discovery, list_response};
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path};
+use serde_json::Value;
+
+type Answer = Result<HttpResponse, HttpError>;
+
+/// `GET /ServiceProviderConfig`.
+pub async fn service_provider_config(base: Data<BaseUrl>, query: Query) -> Answer {
+    refuse_filter(&query)?;
+    Ok(respond::scim(StatusCode::OK, &discovery::service_provider_config(&base.0)))
+}
+
+/// `GET /ResourceTypes`.
+pub async fn resource_types(base: Data<BaseUrl>, query: Query) -> Answer {
+    refuse_filter(&query)?;
+    Ok(all(discovery::resource_types(&base.0)))
+}
+
+/// `GET /ResourceTypes/{name}`.
+pub async fn resource_type(base: Data<BaseUrl>, query: Query, id: Path<String>) -> Answer {
+    refuse_filter(&query)?;
+    one(discovery::resource_types(&base.0), &id)
+}
+
+/// `GET /Schemas`.
+pub async fn schemas(base: Data<BaseUrl>, query: Query) -> Answer {
+    refuse_filter(&query)?;
+    Ok(all(discovery::schemas(&base.0)))
+}
+
+/// `GET /Schemas/{urn}`.
+pub async fn schema(base: Data<BaseUrl>, query: Query, id: Path<String>) -> Answer {
+    refuse_filter(&query)?;
+    one(discovery::schemas(&base.0), &id)
+}
+
+/// Discovery is not searched (RFC 7644 4): 403.
+fn refuse_filter(query: &Query) -> Result<(), HttpError> {
+    match query.get("filter") {
+        None => Ok(()),
+        Some(_) => Err(HttpError::plain(403, None, "discovery endpoints take no filter")),
+    }
+}
+
+fn all(resources: Vec<Value>) -> HttpResponse {
+    respond::scim(StatusCode::OK, &list_response(resources.len(), 1, resources))
+}
+
+/// By id, without case: schema URNs are compared so (RFC 8141 3.1), and names are ours.
+fn one(resources: Vec<Value>, id: &str) -> Answer {
+    let same = |one: &Value| {
+        let own = one.get("id").or_else(|| one.get("name")).and_then(Value::as_str);
+        own.is_some_and(|own| own.eq_ignore_ascii_case(id))
+    };
+    match resources.into_iter().find(same) {
+        Some(found) => Ok(respond::scim(StatusCode::OK, &found)),
+        None => Err(HttpError::plain(404, None, "there is nothing of that name")),
+    }
+}

@@ -1,0 +1,110 @@
+//! Every failure that leaves this process, and its answer. The only `ResponseError`.
+
+use super::respond;
+use crate::scim::{self, ScimType};
+use crate::service::ServiceError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use std::time::Duration;
+
+/// What the challenge of a 401 says.
+const CHALLENGE: &str = r#"Bearer realm="azure-backup-scim""#;
+
+/// Why a request is not answered as it was meant.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No token, or one that nobody was given.
+    #[error("a valid bearer token is required")]
+    Unauthorized,
+    /// The resource exists, but not for this method.
+    #[error("the method is not allowed here; allowed: {allow}")]
+    MethodNotAllowed { allow: &'static str },
+    /// What the edge itself finds wrong with a request.
+    #[error("{0}")]
+    Scim(scim::Error),
+    /// The service could not do it.
+    #[error("failed to serve the request")]
+    Service(#[from] ServiceError),
+    /// A bug, as the caller sees it: only the id under which the log tells more.
+    #[error("internal error; the log knows it as {correlation}")]
+    Internal { correlation: String },
+}
+
+impl HttpError {
+    /// 400 `invalidSyntax`.
+    pub fn syntax(detail: impl Into<String>) -> Self {
+        Self::plain(400, Some(ScimType::InvalidSyntax), detail)
+    }
+
+    /// Any status with a SCIM body.
+    pub fn plain(status: u16, scim_type: Option<ScimType>, detail: impl Into<String>) -> Self {
+        Self::Scim(scim::Error::new(status, scim_type, detail))
+    }
+
+    /// Whether somebody has to look into the log.
+    pub fn is_bug(&self) -> bool {
+        matches!(self, HttpError::Service(ServiceError::Bug { .. }))
+    }
+
+    fn scim(&self) -> scim::Error {
+        match self {
+            HttpError::Scim(error) | HttpError::Service(ServiceError::Scim(error)) => error.clone(),
+            HttpError::Service(ServiceError::Busy { .. }) => {
+                scim::Error::new(503, None, "storage is busy or away; nothing was changed, try again")
+            }
+            HttpError::Service(ServiceError::Bug { .. }) => scim::Error::new(500, None, "internal error"),
+            HttpError::Unauthorized => scim::Error::new(401, None, self.to_string()),
+            HttpError::MethodNotAllowed { .. } => scim::Error::new(405, None, self.to_string()),
+            HttpError::Internal { .. } => scim::Error::new(500, None, self.to_string()),
+        }
+    }
+}
+
+impl From<scim::Error> for HttpError {
+    fn from(error: scim::Error) -> Self {
+        Self::Scim(error)
+    }
+}
+
+impl ResponseError for HttpError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.scim().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = respond::scim(self.status_code(), &self.scim().body());
+        let headers = response.headers_mut();
+        match self {
+            HttpError::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+            }
+            HttpError::MethodNotAllowed { allow } => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            HttpError::Service(ServiceError::Busy { retry_after, .. }) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// Rounded up, and never "at once".
+fn whole_seconds(wait: Duration) -> u64 {
+    let round_up = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + round_up).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_whole_seconds() {
+        for (wait_ms, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (30_000, 30)] {
+            assert_eq!(whole_seconds(Duration::from_millis(wait_ms)), seconds);
+        }
+    }
+}

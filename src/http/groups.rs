@@ -1,0 +1,76 @@
+//! `/Groups`: parse, call, respond.
+
+use super::body::GroupBody;
+use super::error::HttpError;
+use super::query::Query;
+use super::respond;
+use crate::scim::{ListQuery, ResourceType};
+use crate::service::{Caller, Provisioning};
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, ReqData};
+
+type Service = Data<Provisioning>;
+type Answer = Result<HttpResponse, HttpError>;
+
+const KIND: ResourceType = ResourceType::Group;
+
+/// `POST /Groups` (RFC 7644 3.3).
+pub async fn create(service: Service, caller: ReqData<Caller>, query: Query, body: GroupBody) -> Answer {
+    let projection = query.projection(KIND)?;
+    let created = service.create_group(&caller, &body, &projection).await?;
+    Ok(respond::created(created, &projection))
+}
+
+/// `GET /Groups/{id}` (RFC 7644 3.4.1).
+pub async fn get(service: Service, id: Path<String>, query: Query) -> Answer {
+    let projection = query.projection(KIND)?;
+    let found = service.get_group(&id, &projection).await?;
+    Ok(respond::resource(found, &projection))
+}
+
+/// `GET /Groups` (RFC 7644 3.4.2).
+pub async fn list(service: Service, query: Query) -> Answer {
+    let query = query.list(KIND)?;
+    Ok(respond::list(service.list_groups(&query).await?, &query))
+}
+
+/// `POST /Groups/.search` (RFC 7644 3.4.3).
+pub async fn search(service: Service, body: GroupBody) -> Answer {
+    let query = ListQuery::from_search(KIND, &body)?;
+    Ok(respond::list(service.list_groups(&query).await?, &query))
+}
+
+/// `PUT /Groups/{id}` (RFC 7644 3.5.1).
+pub async fn replace(
+    service: Service,
+    caller: ReqData<Caller>,
+    id: Path<String>,
+    query: Query,
+    body: GroupBody,
+) -> Answer {
+    let projection = query.projection(KIND)?;
+    let replaced = service.replace_group(&caller, &id, &body, &projection).await?;
+    Ok(respond::resource(replaced, &projection))
+}
+
+/// `PATCH /Groups/{id}` (RFC 7644 3.5.2). A group too large to be echoed answers 204.
+pub async fn patch(
+    service: Service,
+    caller: ReqData<Caller>,
+    id: Path<String>,
+    query: Query,
+    body: GroupBody,
+) -> Answer {
+    let projection = query.projection(KIND)?;
+    let patched = service.patch_group(&caller, &id, &body, &projection).await?;
+    Ok(match patched {
+        Some(group) => respond::resource(group, &projection),
+        None => respond::nothing(),
+    })
+}
+
+/// `DELETE /Groups/{id}` (RFC 7644 3.6).
+pub async fn delete(service: Service, caller: ReqData<Caller>, id: Path<String>) -> Answer {
+    service.delete_group(&caller, &id).await?;
+    Ok(respond::nothing())
+}

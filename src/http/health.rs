@@ -1,0 +1,25 @@
+//! The two answers that need no token: the host's probe and the health check. Neither asks anything remote.
+
+use super::error::HttpError;
+use super::respond;
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the health check adds to `{"status": "ok"}`: members that replace or extend it. Must return at once.
+pub type HealthProbe = Arc<dyn Fn() -> serde_json::Map<String, Value> + Send + Sync>;
+
+/// `GET /`.
+pub async fn root() -> Result<HttpResponse, HttpError> {
+    Ok(respond::json(&json!({ "name": "azure-backup-scim" })))
+}
+
+/// `GET /healthz`.
+pub async fn healthz(probe: Data<HealthProbe>) -> Result<HttpResponse, HttpError> {
+    let mut health = json!({ "status": "ok" });
+    if let Value::Object(members) = &mut health {
+        members.extend((probe.get_ref())());
+    }
+    Ok(respond::json(&health))
+}

@@ -1,0 +1,79 @@
+//! Query parameters. `+` and `%20` are both a blank; unknown parameters are ignored; one that we know and that is given
+//! twice is refused, because two readers of the same URL must not see two different requests.
+
+use super::error::HttpError;
+use crate::scim::{ListQuery, Projection, ResourceType, ScimType};
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use std::future::{Ready, ready};
+
+/// The parameters that mean something here (RFC 7644 3.4.2, 3.9; RFC 9865).
+const KNOWN: [&str; 8] =
+    ["attributes", "excludedAttributes", "filter", "sortBy", "sortOrder", "startIndex", "count", "cursor"];
+
+/// The decoded parameters of a request, in order.
+#[derive(Debug)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// What the caller wants to see of the resource in the answer.
+    pub fn projection(&self, kind: ResourceType) -> Result<Projection, HttpError> {
+        Ok(Projection::parse(kind, self.get("attributes"), self.get("excludedAttributes"))?)
+    }
+
+    /// The parameters as a search.
+    pub fn list(&self, kind: ResourceType) -> Result<ListQuery, HttpError> {
+        Ok(ListQuery::from_pairs(kind, &self.0)?)
+    }
+
+    /// The value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn parse(text: &str) -> Result<Self, HttpError> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
+            .map_err(|_| HttpError::plain(400, Some(ScimType::InvalidValue), "the query cannot be read"))?
+            .into_inner();
+        match KNOWN.iter().find(|name| pairs.iter().filter(|(key, _)| key == *name).count() > 1) {
+            None => Ok(Self(pairs)),
+            Some(name) => {
+                let detail = format!("the parameter {name} is given more than once");
+                Err(HttpError::plain(400, Some(ScimType::InvalidValue), detail))
+            }
+        }
+    }
+}
+
+impl FromRequest for Query {
+    type Error = HttpError;
+    type Future = Ready<Result<Self, HttpError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Query::parse(request.query_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, filter: Option<&str>) {
+        assert_eq!(Query::parse(text).unwrap().get("filter"), filter);
+    }
+
+    #[test]
+    fn blanks_and_unknown_parameters() {
+        check("", None);
+        check("aadOptscim062020&filter=userName+eq%20%22a%2Bb%22&x=1&x=2", Some(r#"userName eq "a+b""#));
+        check("filter=%ff%zz", Some("\u{fffd}%zz"));
+        check("Filter=x", None);
+    }
+
+    #[test]
+    fn a_known_parameter_comes_once() {
+        assert!(Query::parse("filter=a&filter=b").is_err());
+        assert!(Query::parse("count=1&startIndex=1&count=1").is_err());
+    }
+}

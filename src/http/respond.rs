@@ -1,0 +1,101 @@
+//! How answers look: SCIM JSON, never cached, never sniffed.
+
+use crate::scim::{self, ListQuery, Projection};
+use crate::service::{Listing, Rendered};
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use serde_json::Value;
+
+const SCIM_JSON: &str = "application/scim+json; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// A SCIM body under any status.
+pub fn scim(status: StatusCode, body: &Value) -> HttpResponse {
+    answer(status, SCIM_JSON, body)
+}
+
+/// Plain JSON, for whatever is not SCIM.
+pub fn json(body: &Value) -> HttpResponse {
+    answer(StatusCode::OK, JSON, body)
+}
+
+/// 200 with what the caller asked to see of a resource.
+pub fn resource(rendered: Rendered, projection: &Projection) -> HttpResponse {
+    scim(StatusCode::OK, &projection.apply(rendered.body))
+}
+
+/// 201 and where the new resource is (RFC 7644 3.3).
+pub fn created(rendered: Rendered, projection: &Projection) -> HttpResponse {
+    let location = HeaderValue::from_str(&rendered.location);
+    let mut response = scim(StatusCode::CREATED, &projection.apply(rendered.body));
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// A list response (RFC 7644 3.4.2).
+pub fn list(listing: Listing, query: &ListQuery) -> HttpResponse {
+    let resources = listing.resources.into_iter().map(|one| query.projection.apply(one)).collect();
+    scim(StatusCode::OK, &scim::list_response(listing.total, query.start_index, resources))
+}
+
+/// 204.
+pub fn nothing() -> HttpResponse {
+    guarded(HttpResponse::new(StatusCode::NO_CONTENT))
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: &Value) -> HttpResponse {
+    let mut response = HttpResponse::build(status).body(body.to_string());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    guarded(response)
+}
+
+fn guarded(mut response: HttpResponse) -> HttpResponse {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let nosniff = HeaderName::from_static("x-content-type-options");
+    headers.insert(nosniff, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::ResourceType;
+    use serde_json::json;
+
+    fn rendered(location: &str) -> Rendered {
+        Rendered {
+            id: "u-1".to_owned(),
+            location: location.to_owned(),
+            version: r#"W/"1""#.to_owned(),
+            body: json!({"id": "u-1"}),
+        }
+    }
+
+    #[test]
+    fn a_new_resource_says_where_it_is() {
+        let everything = Projection::all(ResourceType::User);
+        let response = created(rendered("https://scim.example/scim/v2/Users/u-1"), &everything);
+        assert_eq!(response.status(), StatusCode::CREATED);
+        let location = response.headers().get(header::LOCATION).unwrap();
+        assert_eq!(location, "https://scim.example/scim/v2/Users/u-1");
+    }
+
+    #[test]
+    fn a_location_is_one_line_or_none() {
+        let everything = Projection::all(ResourceType::User);
+        let response = created(rendered("https://scim.example/\r\nX-Injected: 1"), &everything);
+        assert!(response.headers().get(header::LOCATION).is_none());
+    }
+
+    #[test]
+    fn nothing_is_204_without_a_body() {
+        let response = nothing();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert!(response.headers().get(header::CONTENT_TYPE).is_none());
+        assert_eq!(response.headers().get(header::CACHE_CONTROL).unwrap(), "no-store");
+    }
+}

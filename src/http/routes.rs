@@ -1,0 +1,69 @@
+//! The route table. Whatever is not in it is 404; a known path with another method is 405.
+
+use super::error::HttpError;
+use super::{discovery, groups, health, users};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Resource, Route};
+
+/// Every route of the service.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.service(read_only("/").get(health::root))
+        .service(read_only("/healthz").get(health::healthz))
+        .service(web::scope("/scim/v2").configure(user_routes).configure(group_routes).configure(rest))
+        .default_service(web::to(not_found));
+}
+
+fn user_routes(cfg: &mut ServiceConfig) {
+    let all = web::resource(["/Users", "/Users/"]).get(users::list).post(users::create);
+    let one = web::resource("/Users/{id}")
+        .get(users::get)
+        .put(users::replace)
+        .patch(users::patch)
+        .delete(users::delete);
+    let search = web::resource("/Users/.search").post(users::search);
+    cfg.service(all.default_service(only("GET, POST")))
+        .service(search.default_service(only("POST")))
+        .service(one.default_service(only("GET, PUT, PATCH, DELETE")));
+}
+
+fn group_routes(cfg: &mut ServiceConfig) {
+    let all = web::resource(["/Groups", "/Groups/"]).get(groups::list).post(groups::create);
+    let one = web::resource("/Groups/{id}")
+        .get(groups::get)
+        .put(groups::replace)
+        .patch(groups::patch)
+        .delete(groups::delete);
+    let search = web::resource("/Groups/.search").post(groups::search);
+    cfg.service(all.default_service(only("GET, POST")))
+        .service(search.default_service(only("POST")))
+        .service(one.default_service(only("GET, PUT, PATCH, DELETE")));
+}
+
+fn rest(cfg: &mut ServiceConfig) {
+    cfg.service(read_only("/ServiceProviderConfig").get(discovery::service_provider_config))
+        .service(read_only("/ResourceTypes").get(discovery::resource_types))
+        .service(read_only("/ResourceTypes/{id}").get(discovery::resource_type))
+        .service(read_only("/Schemas").get(discovery::schemas))
+        .service(read_only("/Schemas/{id}").get(discovery::schema));
+    for path in ["/Me", "/Bulk", "/.search"] {
+        cfg.route(path, web::to(not_implemented));
+    }
+}
+
+fn read_only(path: &str) -> Resource {
+    web::resource(path).default_service(only("GET"))
+}
+
+/// The answer to every other method of a known path.
+fn only(allow: &'static str) -> Route {
+    web::to(move || async move { Err::<HttpResponse, _>(HttpError::MethodNotAllowed { allow }) })
+}
+
+async fn not_found() -> Result<HttpResponse, HttpError> {
+    Err(HttpError::plain(404, None, "there is no such endpoint"))
+}
+
+/// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.
+async fn not_implemented() -> Result<HttpResponse, HttpError> {
+    Err(HttpError::plain(501, None, "this endpoint is not implemented"))
+}

@@ -1,0 +1,163 @@
+//! JSON without room for two readings: no duplicated members (not even by case or escapes), bounded depth, valid text.
+//!
+//! `serde_json` keeps the last of two equal members silently; whoever stands in front of us may have read the first.
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::collections::HashSet;
+use std::fmt;
+
+/// How deep arrays and objects may nest, the outermost included.
+const DEPTH_MAX: usize = 64;
+
+/// Reads one JSON object. The error names a place and never content.
+pub fn object(bytes: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "the body is not valid UTF-8".to_owned())?;
+    let mut input = serde_json::Deserializer::from_str(text);
+    let value = Strict { depth_left: DEPTH_MAX }
+        .deserialize(&mut input)
+        .and_then(|value| input.end().map(|()| value))
+        .map_err(|error| format!("the body is not acceptable JSON: {error}"))?;
+    match value {
+        Value::Object(_) => Ok(value),
+        _ => Err("the body is not a JSON object".to_owned()),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth_left: usize,
+}
+
+impl Strict {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        let depth_left = self.depth_left.checked_sub(1);
+        depth_left.map(|depth_left| Self { depth_left }).ok_or_else(|| E::custom("nested too deeply"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut elements = Vec::new();
+        while let Some(element) = input.next_element_seed(inner)? {
+            elements.push(element);
+        }
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut seen = HashSet::new();
+        let mut members = Map::new();
+        while let Some(Key(key)) = input.next_key()? {
+            if !seen.insert(key.to_ascii_lowercase()) {
+                return Err(A::Error::custom("a member is named twice"));
+            }
+            members.insert(key, input.next_value_seed(inner)?);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn refused(body: impl AsRef<[u8]>, why: &str) {
+        let error = object(body.as_ref()).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn ordinary_objects_are_read_as_they_are() {
+        let text = r#"{"a": [1, -2, 2.5, true, null, "\u00e9\ud83d\ude00"], "b": {"a": {"A-b": 1}}}"#;
+        assert_eq!(object(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(object(b" {} ").unwrap(), json!({}));
+    }
+
+    #[test]
+    fn one_name_is_used_once() {
+        refused(r#"{"active": true, "active": false}"#, "named twice");
+        refused(r#"{"active": true, "ACTIVE": false}"#, "named twice");
+        refused(r#"{"active": true, "\u0061ctive": false}"#, "named twice");
+        refused(r#"{"a": [{"b": 1, "B": 2}]}"#, "named twice");
+    }
+
+    #[test]
+    fn depth_is_bounded_and_the_bound_is_usable() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(object(nested(DEPTH_MAX - 1).as_bytes()).is_ok());
+        refused(nested(DEPTH_MAX), "too deeply");
+        refused(nested(100_000), "too deeply");
+        refused(format!("{}1", r#"{"a":"#.repeat(20_000)), "too deeply");
+    }
+
+    #[test]
+    fn broken_text_is_refused() {
+        refused(b"{\"a\": \"\xff\"}", "UTF-8");
+        refused(b"{\"a\": \"\xc0\xaf\"}", "UTF-8");
+        refused(r#"{"a": "\ud800"}"#, "hex escape");
+        refused(r#"{"a": "\udc00x"}"#, "hex escape");
+        refused("{\"a\": \"\u{0}\"}", "control character");
+    }
+
+    #[test]
+    fn only_one_whole_object_is_taken() {
+        for body in ["[]", "\"x\"", "1", "null"] {
+            refused(body, "not a JSON object");
+        }
+        for body in ["", "  ", "{\"a\": ", "{} {}", "{\"a\": NaN}", "{\"a\": 1e999}", "\u{feff}{}"] {
+            refused(body, "not acceptable JSON");
+        }
+    }
+}

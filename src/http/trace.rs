@@ -1,0 +1,255 @@
+//! What surrounds every request: a span with its ids, one line when it is answered, and an answer even after a panic.
+//!
+//! The line names the route, never the path or the query: those can hold names and addresses.
+
+use super::error::HttpError;
+use crate::ports::{clock::Clock, ids::Ids};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, ResponseError};
+use futures_util::FutureExt;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tracing::Instrument;
+use tracing::field::Empty;
+
+/// Where request ids and durations come from.
+pub struct Observer {
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+/// The trace id that the caller sent (W3C Trace Context), kept with the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceId(pub String);
+
+/// Runs a request in its span and tells how it ended.
+pub async fn observe<B: MessageBody + 'static>(
+    observer: Data<Observer>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let request_id = observer.ids.random().to_string();
+    let span = tracing::info_span!("request", requestId = %request_id, traceId = Empty);
+    if let Some(trace_id) = trace_id(request.headers()) {
+        span.record("traceId", trace_id.0.as_str());
+        request.extensions_mut().insert(trace_id);
+    }
+    answer(observer, request, next, request_id).instrument(span).await
+}
+
+async fn answer<B: MessageBody + 'static>(
+    observer: Data<Observer>,
+    request: ServiceRequest,
+    next: Next<B>,
+    request_id: String,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let method = request.method().to_string();
+    let started = observer.clock.monotonic();
+    let run = AssertUnwindSafe(async move { next.call(request).await });
+    let Ok(outcome) = run.catch_unwind().await else {
+        tracing::error!(method, "a request panicked");
+        return Err(HttpError::Internal { correlation: request_id }.into());
+    };
+    let response = finish(outcome?, request_id);
+    let duration_ms = observer.clock.monotonic().saturating_sub(started).as_millis() as u64;
+    let route = response.request().match_pattern();
+    let status = response.status().as_u16();
+    match route.as_deref() {
+        Some("/" | "/healthz") => tracing::debug!(method, route, status, duration_ms, "request answered"),
+        _ => tracing::info!(method, route, status, duration_ms, "request answered"),
+    }
+    Ok(response)
+}
+
+/// Logs a bug once, with its whole chain, and hides it behind the request id; gives the framework's own errors a SCIM body.
+fn finish<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+    request_id: String,
+) -> ServiceResponse<BoxBody> {
+    let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
+    let told = match error.as_error::<HttpError>() {
+        Some(bug) if bug.is_bug() => {
+            tracing::error!(error = %Chain(bug), "a request failed");
+            HttpError::Internal { correlation: request_id }
+        }
+        Some(_) => return response.map_into_boxed_body(),
+        None => framework_error(response.status()),
+    };
+    response.into_response(told.error_response())
+}
+
+fn framework_error(status: StatusCode) -> HttpError {
+    let detail = status.canonical_reason().unwrap_or("the request cannot be served");
+    HttpError::plain(status.as_u16(), None, detail)
+}
+
+/// An error and everything beneath it.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// The trace id of a well-formed `traceparent`: `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
+fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = text.splitn(4, '-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let ends_here = flags.len() == 2 || (version != "00" && flags.get(2..3) == Some("-"));
+    let sound = is_hex(version, 2) && version != "ff" && is_hex(trace, 32) && is_hex(parent, 16);
+    let named = trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0');
+    (ends_here && sound && named && is_hex(flags.get(..2)?, 2)).then(|| TraceId(trace.to_owned()))
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::auth::{TokenSet, authenticate};
+    use crate::service::Caller;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::middleware::from_fn;
+    use actix_web::{App, test, web};
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    #[track_caller]
+    fn check(traceparent: &str, expected: Option<&str>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("traceparent"), HeaderValue::from_str(traceparent).unwrap());
+        assert_eq!(trace_id(&headers), expected.map(|id| TraceId(id.to_owned())), "{traceparent}");
+    }
+
+    #[::core::prelude::v1::test]
+    fn only_a_well_formed_traceparent_counts() {
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        check(&format!("00-{id}-b7ad6b7169203331-01"), Some(id));
+        check(&format!("01-{id}-b7ad6b7169203331-01-more"), Some(id));
+        check(&format!("00-{id}-b7ad6b7169203331-01-more"), None);
+        check(&format!("ff-{id}-b7ad6b7169203331-01"), None);
+        check(&format!("00-{id}-0000000000000000-01"), None);
+        check("00-00000000000000000000000000000000-b7ad6b7169203331-01", None);
+        check("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", None);
+        check(&format!("00-{id}\t-b7ad6b7169203331-01"), None);
+        check("", None);
+    }
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> time::OffsetDateTime {
+            time::OffsetDateTime::UNIX_EPOCH
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    impl Ids for Still {
+        fn random(&self) -> uuid::Uuid {
+            uuid::Uuid::from_u128(7)
+        }
+        fn op(&self) -> crate::id::OpId {
+            crate::id::OpId::new(uuid::Uuid::nil())
+        }
+        fn jitter(&self) -> f64 {
+            0.0
+        }
+    }
+
+    fn observer() -> Data<Observer> {
+        Data::new(Observer { clock: Arc::new(Still), ids: Arc::new(Still) })
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_log_names_the_route_and_nothing_that_was_sent() {
+        let log = Log::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let denied = web::post().to(async || Err::<&str, _>(HttpError::Unauthorized));
+        let app = App::new().app_data(observer()).route("/x/{id}", denied).wrap(from_fn(observe));
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::post()
+            .uri("/x/canary-path?filter=canary-query")
+            .insert_header(("authorization", "Bearer canary-token"))
+            .insert_header(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+            .set_payload("canary-body")
+            .to_request();
+        assert_eq!(test::call_service(&app, request).await.status(), 401);
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("/x/{id}") && text.contains("0af7651916cd43dd8448eb211c80319c"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[actix_web::test]
+    async fn a_caller_is_known_by_label_and_trace() {
+        let token = "abcdefghijklmnopqrstuvwxyz0123456789";
+        let tokens = TokenSet::new([("okta".to_owned(), token.to_owned().into())]).unwrap();
+        let who = web::get()
+            .to(async |caller: web::ReqData<Caller>| format!("{} {:?}", caller.token_label, caller.trace_id));
+        let app = App::new()
+            .app_data(observer())
+            .app_data(Data::new(tokens))
+            .route("/who", who)
+            .wrap(from_fn(authenticate))
+            .wrap(from_fn(observe));
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::get()
+            .uri("/who")
+            .insert_header(("authorization", format!("Bearer {token}")))
+            .insert_header(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+            .to_request();
+        let body = test::call_and_read_body(&app, request).await;
+        assert_eq!(body, r#"okta Some("0af7651916cd43dd8448eb211c80319c")"#);
+    }
+
+    #[actix_web::test]
+    async fn a_panic_is_a_500_with_an_id_and_nothing_else() {
+        let panics = web::get().to(async || -> &'static str { panic!("canary") });
+        let app = App::new().app_data(observer()).route("/boom", panics).wrap(from_fn(observe));
+        let app = test::init_service(app).await;
+        for _ in 0..2 {
+            let request = test::TestRequest::get().uri("/boom").to_request();
+            let error = test::try_call_service(&app, request).await.unwrap_err();
+            let response = error.error_response();
+            assert_eq!(response.status(), 500);
+            let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            assert!(
+                body.contains("00000000-0000-0000-0000-000000000007") && !body.contains("canary"),
+                "{body}"
+            );
+        }
+    }
+}

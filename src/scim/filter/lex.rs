@@ -1,0 +1,100 @@
+//! Cuts filter text into words, quoted texts and brackets.
+
+use super::parse::{Mistake, What};
+
+/// The longest filter or path that is read, in bytes.
+pub const LENGTH_MAX: usize = 8 * 1024;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Token {
+    /// A name, an operator, `true`, `null`: anything without quotes, brackets or blanks.
+    Word(String),
+    /// A quoted text, unescaped.
+    Text(String),
+    Open,
+    Close,
+    OpenBracket,
+    CloseBracket,
+}
+
+/// A token and where it begins, counted in characters from 1.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placed {
+    pub token: Token,
+    pub at: usize,
+}
+
+pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, Mistake> {
+    if text.len() > LENGTH_MAX {
+        return Err(Mistake { at: 1, what: What::TooLong });
+    }
+    let mut lexer = Lexer { rest: text.chars().collect::<Vec<_>>().into_iter(), at: 1 };
+    let mut tokens = Vec::new();
+    while let Some(placed) = lexer.next()? {
+        tokens.push(placed);
+    }
+    Ok(tokens)
+}
+
+struct Lexer {
+    rest: std::vec::IntoIter<char>,
+    at: usize,
+}
+
+impl Lexer {
+    fn next(&mut self) -> Result<Option<Placed>, Mistake> {
+        self.take_while(char::is_whitespace);
+        let at = self.at;
+        let Some(first) = self.peek() else { return Ok(None) };
+        let token = match first {
+            '(' => self.single(Token::Open),
+            ')' => self.single(Token::Close),
+            '[' => self.single(Token::OpenBracket),
+            ']' => self.single(Token::CloseBracket),
+            '"' => Token::Text(self.quoted()?),
+            _ => Token::Word(self.take_while(|c| !c.is_whitespace() && !"()[]\"".contains(c))),
+        };
+        Ok(Some(Placed { token, at }))
+    }
+
+    /// A JSON string (RFC 7644 section 3.4.2.2): up to the next quote that no backslash escapes.
+    fn quoted(&mut self) -> Result<String, Mistake> {
+        let at = self.at;
+        let mut raw = String::new();
+        let mut escaped = false;
+        while let Some(c) = self.bump() {
+            raw.push(c);
+            match c {
+                '"' if !escaped && raw.len() > 1 => {
+                    return serde_json::from_str(&raw).map_err(|_| Mistake { at, what: What::BadText });
+                }
+                '\\' => escaped = !escaped,
+                _ => escaped = false,
+            }
+        }
+        Err(Mistake { at, what: What::OpenText })
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest.as_slice().first().copied()
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        self.at += 1;
+        self.rest.next()
+    }
+
+    fn single(&mut self, token: Token) -> Token {
+        self.bump();
+        token
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
+        let mut taken = String::new();
+        while let Some(c) = self.peek().filter(|c| wanted(*c)) {
+            taken.push(c);
+            self.bump();
+        }
+        taken
+    }
+}

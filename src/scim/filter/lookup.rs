@@ -1,0 +1,167 @@
+//! Which indexes can answer a filter, so that a lookup never reads every row.
+
+use super::{Expr, Literal, Op};
+use crate::scim::path::AttrPath;
+
+/// One index and the text to look up, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// The resource of that id.
+    Id(String),
+    /// The user of that name.
+    UserName(String),
+    /// The group of that name.
+    DisplayName(String),
+    /// Resources with that external id.
+    ExternalId(String),
+    /// Users with that mail address.
+    Email(String),
+    /// Groups that contain this user or group.
+    Member(String),
+    /// Users who are in this group.
+    GroupOf(String),
+}
+
+impl Lookup {
+    fn of(attribute: &str, text: &str) -> Option<Self> {
+        let make = match attribute {
+            "id" => Lookup::Id,
+            "userName" => Lookup::UserName,
+            "externalId" => Lookup::ExternalId,
+            "emails" => Lookup::Email,
+            "members" => Lookup::Member,
+            "groups" => Lookup::GroupOf,
+            _ => return None,
+        };
+        Some(make(text.to_owned()))
+    }
+
+    /// How many rows an index gives, roughly: what is unique comes first.
+    const fn cost(&self) -> usize {
+        match self {
+            Lookup::Id(_) | Lookup::UserName(_) | Lookup::DisplayName(_) => 1,
+            Lookup::ExternalId(_) | Lookup::Email(_) => 2,
+            Lookup::Member(_) => 10,
+            Lookup::GroupOf(_) => 100,
+        }
+    }
+}
+
+pub(super) fn lookup(expr: &Expr) -> Option<Vec<Lookup>> {
+    let answer = search(expr, None)?;
+    let mut unique = Vec::with_capacity(answer.len());
+    for lookup in answer {
+        if !unique.contains(&lookup) {
+            unique.push(lookup);
+        }
+    }
+    Some(unique)
+}
+
+/// `within`: the attribute whose elements the expression is about, inside brackets.
+fn search(expr: &Expr, within: Option<&AttrPath>) -> Option<Vec<Lookup>> {
+    match expr {
+        Expr::And(parts) => {
+            parts.iter().filter_map(|part| search(part, within)).min_by_key(|found| total_cost(found))
+        }
+        Expr::Or(parts) => {
+            let parts: Option<Vec<_>> = parts.iter().map(|part| search(part, within)).collect();
+            parts.map(|found| found.into_iter().flatten().collect())
+        }
+        Expr::Has(path, inner) => search(inner, Some(path)),
+        Expr::Compare(path, op, Literal::Text { written, key }) => compare(path, *op, written, key.is_some(), within),
+        Expr::Not(_) | Expr::Present(_) | Expr::Compare(..) => None,
+    }
+}
+
+fn total_cost(found: &[Lookup]) -> usize {
+    found.iter().map(Lookup::cost).sum()
+}
+
+fn compare(path: &AttrPath, op: Op, text: &str, can_match: bool, within: Option<&AttrPath>) -> Option<Vec<Lookup>> {
+    if !can_match {
+        return if op == Op::Eq || op.is_part() { Some(Vec::new()) } else { None };
+    }
+    if op != Op::Eq {
+        return None;
+    }
+    let outer = within.unwrap_or(path);
+    let part = if within.is_some() { Some(path.attribute) } else { path.sub };
+    let is_value = part.is_none_or(|part| part.name == "value");
+    if !is_value || outer.extension.is_some() {
+        return None;
+    }
+    Lookup::of(outer.attribute.name, text).or_else(|| group_name(outer, text)).map(|found| vec![found])
+}
+
+/// `displayName` is unique, and so indexed, for groups only.
+fn group_name(path: &AttrPath, text: &str) -> Option<Lookup> {
+    let unique = path.attribute.uniqueness == crate::scim::schema::Uniqueness::Server;
+    (unique && path.attribute.name == "displayName").then(|| Lookup::DisplayName(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::filter::Filter;
+    use crate::scim::schema::ResourceType::{self, Group, User};
+
+    #[track_caller]
+    fn check(kind: ResourceType, text: &str, expected: Option<&[Lookup]>) {
+        assert_eq!(Filter::parse(kind, text).unwrap().lookup().as_deref(), expected, "{text}");
+    }
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    #[test]
+    fn equalities_of_indexed_attributes_are_looked_up() {
+        check(User, "userName eq \"Ana\"", Some(&[Lookup::UserName(text("Ana"))]));
+        check(User, "id eq \"1\"", Some(&[Lookup::Id(text("1"))]));
+        check(User, "externalId eq \"x\"", Some(&[Lookup::ExternalId(text("x"))]));
+        check(Group, "displayName eq \"Ops\"", Some(&[Lookup::DisplayName(text("Ops"))]));
+        check(User, "displayName eq \"Ana\"", None);
+        for filter in [
+            "emails eq \"a@b\"",
+            "emails.value eq \"a@b\"",
+            "emails[value eq \"a@b\"]",
+            "emails[type eq \"work\"].value eq \"a@b\"",
+        ] {
+            check(User, filter, Some(&[Lookup::Email(text("a@b"))]));
+        }
+        for filter in ["members eq \"u\"", "members.value eq \"u\"", "members[value eq \"u\"]"] {
+            check(Group, filter, Some(&[Lookup::Member(text("u"))]));
+        }
+        check(User, "groups.value eq \"g\"", Some(&[Lookup::GroupOf(text("g"))]));
+        check(User, "groups eq \"g\"", Some(&[Lookup::GroupOf(text("g"))]));
+    }
+
+    #[test]
+    fn other_terms_need_a_scan() {
+        for filter in ["userName co \"a\"", "userName ne \"a\"", "not (userName eq \"a\")", "emails.type eq \"work\"", "title pr"] {
+            check(User, filter, None);
+        }
+        check(User, "manager eq \"u\"", None);
+        check(User, "groups.display eq \"u\"", None);
+    }
+
+    #[test]
+    fn connectives_combine_lookups() {
+        let id = || Lookup::Id(text("1"));
+        check(Group, "members eq \"u\" and id eq \"1\"", Some(&[id()]));
+        check(User, "title pr and id eq \"1\"", Some(&[id()]));
+        check(User, "id eq \"1\" or userName eq \"a\" or id eq \"1\"", Some(&[id(), Lookup::UserName(text("a"))]));
+        check(User, "id eq \"1\" or title pr", None);
+        check(User, "(id eq \"1\" or title pr) and userName eq \"a\"", Some(&[Lookup::UserName(text("a"))]));
+    }
+
+    #[test]
+    fn what_can_match_nothing_reads_nothing() {
+        check(User, "userName eq \"a\u{200B}\"", Some(&[]));
+        check(User, "title co \"\"", Some(&[]));
+        check(User, "id eq \"1\" and title eq \" \"", Some(&[]));
+        check(User, "id eq \"1\" or title eq \" \"", Some(&[Lookup::Id(text("1"))]));
+        check(User, "title ne \"\"", None);
+    }
+}

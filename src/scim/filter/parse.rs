@@ -1,0 +1,430 @@
+//! Text to filter (RFC 7644 section 3.4.2.2), and the paths of PATCH, which contain filters.
+//!
+//! Hand-written and recursive; the depth is counted while parsing, so no input can exhaust the stack.
+
+use super::lex::{self, Placed, Token};
+use super::{Expr, Filter, Literal, Op};
+use crate::scim::compare::{self, Mode};
+use crate::scim::path::{AttrPath, Path};
+use crate::scim::schema::{Attribute, ResourceType, Returned, Type};
+use std::fmt;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// How deep brackets and `not` may nest.
+pub const DEPTH_MAX: usize = 32;
+/// How many terms and connectives a filter may have.
+pub const NODES_MAX: usize = 256;
+
+/// What is wrong, and at which character (counted from 1).
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{what} at character {at}")]
+pub(in crate::scim) struct Mistake {
+    pub at: usize,
+    pub what: What,
+}
+
+/// One variant for each mistake.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(in crate::scim) enum What {
+    #[error("longer than {max} bytes", max = lex::LENGTH_MAX)]
+    TooLong,
+    #[error("nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
+    #[error("more than {NODES_MAX} terms")]
+    TooManyTerms,
+    #[error("the quoted text is never closed; add a \"")]
+    OpenText,
+    #[error("the quoted text is not a JSON string; escape quotes and backslashes with a backslash")]
+    BadText,
+    #[error("{found} where the name of an attribute belongs")]
+    NotAName { found: String },
+    #[error("there is no attribute {name:?}")]
+    UnknownAttribute { name: String },
+    #[error("{name} cannot be filtered by")]
+    NotFilterable { name: String },
+    #[error("{name} has no parts to filter by")]
+    NoParts { name: String },
+    #[error("{name} has no value to compare; name one of its sub-attributes")]
+    NoValue { name: String },
+    #[error("{found} where an operator belongs (eq, ne, co, sw, ew, gt, ge, lt, le, pr)")]
+    NotAnOperator { found: String },
+    #[error("{found} where a value belongs (a quoted text, true, false or null)")]
+    NotALiteral { found: String },
+    #[error("{name} is a {wanted} and cannot be compared with {found}")]
+    WrongType { name: String, wanted: &'static str, found: String },
+    #[error("{name} cannot be compared with {op}")]
+    WrongOperator { name: String, op: Op },
+    #[error("{found} where a closing {wanted} belongs")]
+    NotClosed { wanted: char, found: String },
+    #[error("{found} after the end")]
+    Trailing { found: String },
+}
+
+/// A whole filter over resources of that kind.
+pub(super) fn filter(kind: ResourceType, text: &str) -> Result<Filter, Mistake> {
+    let mut parser = Parser::new(text, Names::Of(kind))?;
+    let expr = parser.or()?;
+    parser.end()?;
+    Ok(Filter { expr })
+}
+
+/// A PATCH path, other than the URN of a schema.
+pub(in crate::scim) fn path(kind: ResourceType, text: &str) -> Result<Path, Mistake> {
+    let mut parser = Parser::new(text, Names::Of(kind))?;
+    let (attribute, at) = parser.attribute()?;
+    let path = if parser.eat(&Token::OpenBracket) {
+        if !attribute.attribute.multi_valued {
+            return Err(Mistake { at, what: What::NoParts { name: attribute.to_string() } });
+        }
+        let expr = parser.inside(attribute, at)?;
+        let sub = parser.sub_after_bracket(attribute)?;
+        Path::Elements { of: attribute, filter: Filter { expr }, sub: sub.map(|path| path.attribute) }
+    } else {
+        Path::Attribute(attribute)
+    };
+    parser.end()?;
+    Ok(path)
+}
+
+/// Where names are looked up.
+#[derive(Clone, Copy)]
+enum Names {
+    Of(ResourceType),
+    In(&'static Attribute),
+}
+
+struct Parser {
+    tokens: std::iter::Peekable<std::vec::IntoIter<Placed>>,
+    names: Names,
+    depth: usize,
+    nodes: usize,
+    end: usize,
+}
+
+impl Parser {
+    fn new(text: &str, names: Names) -> Result<Self, Mistake> {
+        let tokens = lex::tokens(text)?;
+        Ok(Self { tokens: tokens.into_iter().peekable(), names, depth: 0, nodes: 0, end: text.chars().count() + 1 })
+    }
+
+    fn or(&mut self) -> Result<Expr, Mistake> {
+        let mut parts = vec![self.and()?];
+        while self.eat_word("or") {
+            parts.push(self.and()?);
+        }
+        Ok(Expr::or(parts))
+    }
+
+    fn and(&mut self) -> Result<Expr, Mistake> {
+        let mut parts = vec![self.factor()?];
+        while self.eat_word("and") {
+            parts.push(self.factor()?);
+        }
+        Ok(Expr::and(parts))
+    }
+
+    fn factor(&mut self) -> Result<Expr, Mistake> {
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            return Err(self.here(What::TooManyTerms));
+        }
+        if self.eat(&Token::Open) {
+            return self.group();
+        }
+        let name = self.tokens.peek().cloned();
+        if self.eat_word("not") {
+            return match self.eat(&Token::Open) {
+                true => Ok(Expr::Not(Box::new(self.group()?))),
+                false => Err(self.not_a_name(name)),
+            };
+        }
+        self.term()
+    }
+
+    /// What stands in parentheses, after the opening one.
+    fn group(&mut self) -> Result<Expr, Mistake> {
+        self.deeper()?;
+        let expr = self.or()?;
+        self.depth -= 1;
+        self.close(&Token::Close, ')')?;
+        Ok(expr)
+    }
+
+    /// `name op literal`, `name pr`, or `name[…]`, which may be followed by a comparison of one of its parts.
+    fn term(&mut self) -> Result<Expr, Mistake> {
+        let (path, at) = self.attribute()?;
+        if path.attribute.returned == Returned::Never {
+            return Err(Mistake { at, what: What::NotFilterable { name: path.to_string() } });
+        }
+        if !self.eat(&Token::OpenBracket) {
+            return self.comparison(path, at);
+        }
+        let inside = self.inside(path, at)?;
+        let inside = match self.sub_after_bracket(path)? {
+            Some(sub) => Expr::and(vec![inside, self.comparison(sub, at)?]),
+            None => inside,
+        };
+        Ok(Expr::Has(path, Box::new(inside)))
+    }
+
+    /// The filter in brackets, after the opening one; names in it are sub-attributes of `of`.
+    fn inside(&mut self, of: AttrPath, at: usize) -> Result<Expr, Mistake> {
+        if of.sub.is_some() || of.attribute.sub_attributes.is_empty() {
+            return Err(Mistake { at, what: What::NoParts { name: of.to_string() } });
+        }
+        self.deeper()?;
+        let outer = std::mem::replace(&mut self.names, Names::In(of.attribute));
+        let expr = self.or()?;
+        self.names = outer;
+        self.depth -= 1;
+        self.close(&Token::CloseBracket, ']')?;
+        Ok(expr)
+    }
+
+    /// `.value` after a closing bracket.
+    fn sub_after_bracket(&mut self, of: AttrPath) -> Result<Option<AttrPath>, Mistake> {
+        let after = self.tokens.next_if(|next| matches!(&next.token, Token::Word(word) if word.starts_with('.')));
+        let Some(Placed { token: Token::Word(word), at }) = after else { return Ok(None) };
+        let name = word.trim_start_matches('.');
+        match AttrPath::resolve_sub(of.attribute, name) {
+            Some(path) => Ok(Some(path)),
+            None => Err(Mistake { at, what: What::UnknownAttribute { name: format!("{of}.{name}") } }),
+        }
+    }
+
+    fn comparison(&mut self, path: AttrPath, at: usize) -> Result<Expr, Mistake> {
+        let found = self.tokens.next();
+        let op = match &found {
+            Some(Placed { token: Token::Word(word), .. }) => Op::parse(word),
+            _ => None,
+        };
+        let present = matches!(&found, Some(Placed { token: Token::Word(word), .. }) if word.eq_ignore_ascii_case("pr"));
+        match op {
+            _ if present => Ok(Expr::Present(path)),
+            None => Err(self.unexpected(found, |found| What::NotAnOperator { found })),
+            Some(op) => {
+                let value = self.literal(path, op, at)?;
+                Ok(Expr::Compare(path, op, value))
+            }
+        }
+    }
+
+    fn literal(&mut self, path: AttrPath, op: Op, at: usize) -> Result<Literal, Mistake> {
+        let found = self.tokens.next();
+        let raw = match &found {
+            Some(Placed { token: Token::Text(text), .. }) => Raw::Text(text.clone()),
+            Some(Placed { token: Token::Word(word), .. }) => match word.to_ascii_lowercase().as_str() {
+                "true" => Raw::Boolean(true),
+                "false" => Raw::Boolean(false),
+                "null" => Raw::Null,
+                _ => return Err(self.unexpected(found, |found| What::NotALiteral { found })),
+            },
+            _ => return Err(self.unexpected(found, |found| What::NotALiteral { found })),
+        };
+        raw.for_attribute(path, op).map_err(|what| Mistake { at, what })
+    }
+
+    fn attribute(&mut self) -> Result<(AttrPath, usize), Mistake> {
+        let found = self.tokens.next();
+        let Some(Placed { token: Token::Word(name), at }) = &found else { return Err(self.not_a_name(found)) };
+        let path = match self.names {
+            Names::Of(kind) => AttrPath::resolve(kind, name),
+            Names::In(attribute) => AttrPath::resolve_sub(attribute, name),
+        };
+        match path {
+            Some(path) => Ok((path, *at)),
+            None => Err(Mistake { at: *at, what: What::UnknownAttribute { name: name.chars().take(100).collect() } }),
+        }
+    }
+
+    fn deeper(&mut self) -> Result<(), Mistake> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { Err(self.here(What::TooDeep)) } else { Ok(()) }
+    }
+
+    fn eat(&mut self, token: &Token) -> bool {
+        self.tokens.next_if(|next| next.token == *token).is_some()
+    }
+
+    fn eat_word(&mut self, wanted: &str) -> bool {
+        self.tokens
+            .next_if(|next| matches!(&next.token, Token::Word(word) if word.eq_ignore_ascii_case(wanted)))
+            .is_some()
+    }
+
+    fn close(&mut self, token: &Token, wanted: char) -> Result<(), Mistake> {
+        if self.eat(token) {
+            return Ok(());
+        }
+        let found = self.tokens.next();
+        Err(self.unexpected(found, |found| What::NotClosed { wanted, found }))
+    }
+
+    fn end(&mut self) -> Result<(), Mistake> {
+        match self.tokens.next() {
+            None => Ok(()),
+            found => Err(self.unexpected(found, |found| What::Trailing { found })),
+        }
+    }
+
+    fn not_a_name(&self, found: Option<Placed>) -> Mistake {
+        self.unexpected(found, |found| What::NotAName { found })
+    }
+
+    fn unexpected(&self, found: Option<Placed>, what: impl Fn(String) -> What) -> Mistake {
+        match found {
+            None => Mistake { at: self.end, what: what("the text ends".to_owned()) },
+            Some(Placed { token, at }) => Mistake { at, what: what(token.to_string()) },
+        }
+    }
+
+    fn here(&mut self, what: What) -> Mistake {
+        let at = self.tokens.peek().map_or(self.end, |next| next.at);
+        Mistake { at, what }
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Token::Word(text) | Token::Text(text) => f.write_str(&crate::scim::path::quoted(text)),
+            Token::Open => f.write_str("("),
+            Token::Close => f.write_str(")"),
+            Token::OpenBracket => f.write_str("["),
+            Token::CloseBracket => f.write_str("]"),
+        }
+    }
+}
+
+/// A literal before it is known what it is compared with.
+enum Raw {
+    Null,
+    Boolean(bool),
+    Text(String),
+}
+
+impl Raw {
+    /// Checks operator and type against the table: what cannot be compared is an error, not a filter that never matches.
+    fn for_attribute(self, path: AttrPath, op: Op) -> Result<Literal, What> {
+        let leaf = path.leaf();
+        if let Raw::Null = self {
+            return if op.is_equality() { Ok(Literal::Null) } else { Err(wrong_operator(path, op)) };
+        }
+        match leaf.kind {
+            Type::Complex => Err(What::NoValue { name: path.to_string() }),
+            Type::Boolean if op.is_equality() => self.boolean(path),
+            Type::Boolean => Err(wrong_operator(path, op)),
+            Type::Binary if op.is_order() => Err(wrong_operator(path, op)),
+            Type::DateTime if !op.is_part() => self.instant(path),
+            Type::DateTime | Type::String | Type::Reference | Type::Binary => self.text(path, leaf),
+        }
+    }
+
+    fn boolean(self, path: AttrPath) -> Result<Literal, What> {
+        match self {
+            Raw::Boolean(value) => Ok(Literal::Boolean(value)),
+            Raw::Text(text) if text.eq_ignore_ascii_case("true") => Ok(Literal::Boolean(true)),
+            Raw::Text(text) if text.eq_ignore_ascii_case("false") => Ok(Literal::Boolean(false)),
+            other => Err(other.wrong_type(path, "boolean")),
+        }
+    }
+
+    fn instant(self, path: AttrPath) -> Result<Literal, What> {
+        match self {
+            Raw::Text(written) => match instant(&written) {
+                Some(at) => Ok(Literal::Instant { written, at }),
+                None => Err(Raw::Text(written).wrong_type(path, "date and time (such as 2026-01-31T08:00:00Z)")),
+            },
+            other => Err(other.wrong_type(path, "date and time")),
+        }
+    }
+
+    fn text(self, path: AttrPath, leaf: &Attribute) -> Result<Literal, What> {
+        match self {
+            Raw::Text(written) => {
+                let hidden = leaf.plain_text && written.chars().any(compare::is_mark);
+                let key = Some(compare::key(&written, Mode::of(leaf))).filter(|key| !key.is_empty() && !hidden);
+                Ok(Literal::Text { written, key })
+            }
+            other => Err(other.wrong_type(path, "text")),
+        }
+    }
+
+    fn wrong_type(self, path: AttrPath, wanted: &'static str) -> What {
+        let found = match self {
+            Raw::Null => "null".to_owned(),
+            Raw::Boolean(value) => value.to_string(),
+            Raw::Text(text) => crate::scim::path::quoted(&text),
+        };
+        What::WrongType { name: path.to_string(), wanted, found }
+    }
+}
+
+fn wrong_operator(path: AttrPath, op: Op) -> What {
+    What::WrongOperator { name: path.to_string(), op }
+}
+
+/// A date and time (RFC 7643 section 2.3.5); without a zone it is taken for UTC.
+pub(in crate::scim) fn instant(text: &str) -> Option<OffsetDateTime> {
+    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    parse(text).or_else(|| parse(&format!("{text}Z")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refuses(text: &str, message: &str) {
+        assert_eq!(filter(ResourceType::User, text).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn every_mistake_has_its_own_message_and_place() {
+        refuses("", "the text ends where the name of an attribute belongs at character 1");
+        refuses("userName eq", "the text ends where a value belongs (a quoted text, true, false or null) at character 12");
+        refuses(
+            "userName xx \"a\"",
+            "\"xx\" where an operator belongs (eq, ne, co, sw, ew, gt, ge, lt, le, pr) at character 10",
+        );
+        refuses("(userName eq \"a\"", "the text ends where a closing ) belongs at character 17");
+        refuses("emails[type eq \"a\"", "the text ends where a closing ] belongs at character 19");
+        refuses("userName eq \"a", "the quoted text is never closed; add a \" at character 13");
+        refuses(
+            r#"userName eq "a\q""#,
+            "the quoted text is not a JSON string; escape quotes and backslashes with a backslash at character 13",
+        );
+        refuses("userName eq \"a\" foo", "\"foo\" after the end at character 17");
+        refuses("userName eq \"a\" )", ") after the end at character 17");
+        refuses("userName eq \"a\" and", "the text ends where the name of an attribute belongs at character 20");
+        refuses("not userName eq \"a\"", "\"not\" where the name of an attribute belongs at character 1");
+        refuses("eq \"a\"", "there is no attribute \"eq\" at character 1");
+        refuses("userName eq 5", "\"5\" where a value belongs (a quoted text, true, false or null) at character 13");
+        refuses("password eq \"a\"", "password cannot be filtered by at character 1");
+        refuses("title[value eq \"a\"]", "title has no parts to filter by at character 1");
+        refuses("emails[street eq \"a\"]", "there is no attribute \"street\" at character 8");
+        refuses("emails[type eq \"a\"].street eq \"a\"", "there is no attribute \"emails.street\" at character 20");
+        refuses("name eq \"a\"", "name has no value to compare; name one of its sub-attributes at character 1");
+        refuses("active gt true", "active cannot be compared with gt at character 1");
+        refuses("active co \"t\"", "active cannot be compared with co at character 1");
+        refuses("x509Certificates gt \"t\"", "x509Certificates cannot be compared with gt at character 1");
+        refuses("title gt null", "title cannot be compared with gt at character 1");
+        refuses("active eq \"maybe\"", "active is a boolean and cannot be compared with \"maybe\" at character 1");
+        refuses("title eq true", "title is a text and cannot be compared with true at character 1");
+        assert!(filter(ResourceType::User, "meta.created gt \"soon\"").unwrap_err().to_string().contains("date and time"));
+    }
+
+    #[test]
+    fn length_depth_and_terms_are_bounded() {
+        let nested = |n: usize| format!("{}userName pr{}", "(".repeat(n), ")".repeat(n));
+        assert!(filter(ResourceType::User, &nested(DEPTH_MAX)).is_ok());
+        refuses(&nested(DEPTH_MAX + 1), "nested deeper than 32 levels at character 34");
+        let nots = format!("{}userName pr{}", "not (".repeat(1000), ")".repeat(1000));
+        assert!(filter(ResourceType::User, &nots).is_err());
+        let terms = |n: usize| vec!["title pr"; n].join(" or ");
+        assert!(filter(ResourceType::User, &terms(NODES_MAX)).is_ok());
+        assert_eq!(filter(ResourceType::User, &terms(NODES_MAX + 1)).unwrap_err().what, What::TooManyTerms);
+        assert_eq!(filter(ResourceType::User, &"x".repeat(10_000)).unwrap_err().what, What::TooLong);
+    }
+}

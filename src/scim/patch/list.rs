@@ -1,0 +1,197 @@
+//! What an operation does to the elements of a multi-valued attribute (RFC 7644 section 3.5.2).
+
+use super::Verb;
+use crate::scim::error::{Error, ScimType};
+use crate::scim::filter::Filter;
+use crate::scim::schema::Attribute;
+use crate::scim::value;
+use serde_json::{Map, Value};
+
+/// The most values a multi-valued attribute may hold.
+pub const VALUES_MAX: usize = 1000;
+
+const PRIMARY: &str = "primary";
+
+type Object = Map<String, Value>;
+
+/// Which elements of an attribute, and which part of them.
+pub(super) struct Selection<'a> {
+    pub of: &'static Attribute,
+    /// None: every element.
+    pub filter: Option<&'a Filter>,
+    pub sub: Option<&'static Attribute>,
+}
+
+impl Selection<'_> {
+    fn takes(&self, element: &Value) -> bool {
+        self.filter.is_none_or(|filter| filter.matches(element))
+    }
+}
+
+/// Adds elements. One that is there already changes nothing.
+pub(super) fn add(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
+    let mut added = value::list(attribute, raw)?;
+    added.retain(|added| !list.iter().any(|element| has_all(element, added)));
+    match added.iter().filter(|element| is_primary(element)).count() {
+        0 => {}
+        1 => list.iter_mut().for_each(demote),
+        _ => return Err(two_primaries(attribute)),
+    }
+    added.into_iter().for_each(|element| add_one(list, element));
+    bounded(list, attribute)
+}
+
+/// Puts these elements in the place of all others.
+pub(super) fn replace(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
+    list.clear();
+    add(list, attribute, raw)
+}
+
+/// Removes every element or, where the operation lists values, only the elements that have them.
+pub(super) fn remove(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
+    if raw.is_null() {
+        list.clear();
+    }
+    let listed = value::list(attribute, raw)?;
+    list.retain(|element| !listed.iter().any(|listed| has_all(element, listed)));
+    Ok(())
+}
+
+/// Changes the selected elements.
+pub(super) fn change(
+    list: &mut Vec<Value>,
+    selection: &Selection<'_>,
+    verb: Verb,
+    raw: &Value,
+) -> Result<(), Error> {
+    let parts = match (verb, selection.sub) {
+        (Verb::Remove, _) => None,
+        (_, Some(sub)) => value::single(sub, raw)?.map(|value| one_part(sub, value)),
+        (_, None) => value::complex(selection.of, raw_element(raw))?,
+    };
+    match parts {
+        Some(parts) => write(list, selection, verb, parts)?,
+        None if verb == Verb::Add && selection.sub.is_none() => {}
+        None => clear(list, selection),
+    }
+    bounded(list, selection.of)
+}
+
+fn one_part(sub: &Attribute, value: Value) -> Object {
+    Object::from_iter([(sub.name.to_owned(), value)])
+}
+
+/// A list of one stands for its element; nothing stands for an element without parts.
+fn raw_element(raw: &Value) -> &Value {
+    static NOTHING: Value = Value::Null;
+    match raw {
+        _ if value::is_unassigned(raw) => &NOTHING,
+        Value::Array(list) if list.len() == 1 => list.first().unwrap_or(raw),
+        other => other,
+    }
+}
+
+/// Removes the selected elements, or the named part of them. An element that has lost its value goes, too: Entra ID
+/// clears an address by clearing its value, and a type alone means nothing.
+fn clear(list: &mut Vec<Value>, selection: &Selection<'_>) {
+    list.retain_mut(|element| match (selection.takes(element), selection.sub, element.as_object_mut()) {
+        (false, ..) => true,
+        (true, Some(sub), Some(parts)) => {
+            parts.remove(sub.name);
+            sub.name != "value" && parts.keys().any(|name| name != "type" && name != PRIMARY)
+        }
+        (true, ..) => false,
+    });
+}
+
+/// Writes parts into the selected elements; where none is selected, creates the one that was meant.
+fn write(list: &mut Vec<Value>, selection: &Selection<'_>, verb: Verb, parts: Object) -> Result<(), Error> {
+    let selected: Vec<bool> = list.iter().map(|element| selection.takes(element)).collect();
+    let hits = selected.iter().filter(|hit| **hit).count();
+    let promotes = parts.get(PRIMARY) == Some(&Value::Bool(true));
+    if hits == 0 {
+        let created = created(selection, parts)?;
+        return add(list, selection.of, &created);
+    }
+    if promotes && hits > 1 {
+        return Err(two_primaries(selection.of));
+    }
+    if promotes {
+        list.iter_mut().for_each(demote);
+    }
+    for (element, _) in list.iter_mut().zip(selected).filter(|(_, hit)| *hit) {
+        if verb == Verb::Replace && selection.sub.is_none() {
+            *element = Value::Object(required_parts(selection).unwrap_or_default());
+        }
+        extend(element, &parts);
+    }
+    Ok(())
+}
+
+/// The element that a filter of nothing but equalities describes, with the given parts (scenario
+/// entra-add-work-email-when-absent). Any other filter that matches nothing is 400 `noTarget`.
+fn created(selection: &Selection<'_>, parts: Object) -> Result<Value, Error> {
+    let Some(mut element) = required_parts(selection) else {
+        return Err(Error::bad(
+            ScimType::NoTarget,
+            format!("no element of {} matches the filter in the path", selection.of.name),
+        ));
+    };
+    element.extend(parts);
+    Ok(Value::Object(element))
+}
+
+/// What every selected element has, by the filter; none where the filter does not say it as equalities.
+fn required_parts(selection: &Selection<'_>) -> Option<Object> {
+    let Some(filter) = selection.filter else { return Some(Object::new()) };
+    let pairs = filter.equalities()?;
+    let parts: Object = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    (parts.len() == pairs.len()).then_some(parts)
+}
+
+/// The same value for the same use is one element (RFC 7643 section 2.4).
+fn add_one(list: &mut Vec<Value>, added: Value) {
+    let same = |element: &&mut Value| {
+        added.get("value").is_some() && ["value", "type"].iter().all(|name| element.get(name) == added.get(name))
+    };
+    match (list.iter_mut().find(same), &added) {
+        (Some(element), Value::Object(parts)) => extend(element, parts),
+        _ => list.push(added),
+    }
+}
+
+fn extend(element: &mut Value, parts: &Object) {
+    if let Some(element) = element.as_object_mut() {
+        element.extend(parts.clone());
+    }
+}
+
+/// Every part of `wanted` is in `element`.
+fn has_all(element: &Value, wanted: &Value) -> bool {
+    match wanted {
+        Value::Object(parts) => parts.iter().all(|(name, value)| element.get(name) == Some(value)),
+        other => element == other,
+    }
+}
+
+fn is_primary(element: &Value) -> bool {
+    element.get(PRIMARY) == Some(&Value::Bool(true))
+}
+
+/// At most one element is primary: another one was chosen (RFC 7644 section 3.5.2).
+fn demote(element: &mut Value) {
+    if is_primary(element) {
+        extend(element, &Object::from_iter([(PRIMARY.to_owned(), Value::Bool(false))]));
+    }
+}
+
+fn two_primaries(attribute: &Attribute) -> Error {
+    Error::invalid_value(format!("only one of {} can be primary", attribute.name))
+}
+
+fn bounded(list: &[Value], attribute: &Attribute) -> Result<(), Error> {
+    if list.len() <= VALUES_MAX {
+        return Ok(());
+    }
+    Err(Error::invalid_value(format!("{} takes at most {VALUES_MAX} values", attribute.name)))
+}

@@ -1,0 +1,274 @@
+//! Names of attributes, as they stand in filters, `attributes`, `sortBy` and PATCH paths (RFC 7644 sections 3.5.2 and 3.10).
+
+use super::error::{Error, ScimType};
+use super::filter::{Filter, parse};
+use super::schema::{Attribute, COMMON, ResourceType, Schema, find};
+use super::urn;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// An attribute or one of its sub-attributes, and the extension it lives in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttrPath {
+    /// The extension; none for the core schema.
+    pub extension: Option<&'static Schema>,
+    /// The attribute.
+    pub attribute: &'static Attribute,
+    /// The sub-attribute.
+    pub sub: Option<&'static Attribute>,
+}
+
+impl AttrPath {
+    /// The attribute of that name in a resource: `name.givenName`, with or without its schema's URN, in any case.
+    /// A name without URN that the core schema lacks is looked up in the extensions.
+    pub fn resolve(kind: ResourceType, name: &str) -> Option<Self> {
+        if let Some(rest) = urn::strip(name, kind.schema()) {
+            return in_core(kind, rest);
+        }
+        for schema in kind.extensions() {
+            if let Some(rest) = urn::strip(name, schema.urn) {
+                return in_extension(schema, rest);
+            }
+        }
+        in_core(kind, name).or_else(|| kind.extensions().iter().find_map(|schema| in_extension(schema, name)))
+    }
+
+    /// The attribute of that name, known to be in that extension.
+    pub fn resolve_in(schema: &'static Schema, name: &str) -> Option<Self> {
+        in_extension(schema, name)
+    }
+
+    /// The sub-attribute of that name, inside the brackets of a value filter.
+    pub fn resolve_sub(of: &'static Attribute, name: &str) -> Option<Self> {
+        Some(Self { extension: None, attribute: of.sub(name)?, sub: None })
+    }
+
+    /// The attribute whose values are compared: a bare complex attribute stands for its `value`.
+    pub fn leaf(&self) -> &'static Attribute {
+        self.sub.or_else(|| self.attribute.value()).unwrap_or(self.attribute)
+    }
+
+    /// Every value the path selects in a resource or, for a path inside brackets, in one element.
+    pub fn values<'a>(&self, object: &'a Value) -> Vec<&'a Value> {
+        let below = self.sub.or_else(|| self.attribute.value());
+        let parts = self.elements(object);
+        let values = parts.into_iter().filter_map(|part| match below {
+            Some(sub) => part.get(sub.name),
+            None => Some(part),
+        });
+        values.filter(|value| !value.is_null()).collect()
+    }
+
+    /// The elements of the attribute, whatever sub-attribute is named: one for a single value, none if it is absent.
+    pub fn elements<'a>(&self, object: &'a Value) -> Vec<&'a Value> {
+        let holder = match self.extension {
+            Some(schema) => object.get(schema.urn),
+            None => Some(object),
+        };
+        match holder.and_then(|holder| holder.get(self.attribute.name)) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(list)) => list.iter().collect(),
+            Some(single) => vec![single],
+        }
+    }
+
+    /// The same attribute without its sub-attribute.
+    pub fn whole(&self) -> Self {
+        Self { sub: None, ..*self }
+    }
+}
+
+fn in_core(kind: ResourceType, name: &str) -> Option<AttrPath> {
+    let (attribute, sub) = split(name);
+    let attribute = kind.core().attribute(attribute).or_else(|| find(COMMON, attribute))?;
+    with_sub(None, attribute, sub)
+}
+
+fn in_extension(schema: &'static Schema, name: &str) -> Option<AttrPath> {
+    let (attribute, sub) = split(name);
+    with_sub(Some(schema), schema.attribute(attribute)?, sub)
+}
+
+fn split(name: &str) -> (&str, Option<&str>) {
+    match name.split_once('.') {
+        Some((attribute, sub)) => (attribute, Some(sub)),
+        None => (name, None),
+    }
+}
+
+fn with_sub(
+    extension: Option<&'static Schema>,
+    attribute: &'static Attribute,
+    sub: Option<&str>,
+) -> Option<AttrPath> {
+    let sub = match sub {
+        Some(name) => Some(attribute.sub(name)?),
+        None => None,
+    };
+    Some(AttrPath { extension, attribute, sub })
+}
+
+impl fmt::Display for AttrPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = self.extension {
+            write!(f, "{}:", schema.urn)?;
+        }
+        f.write_str(self.attribute.name)?;
+        match self.sub {
+            Some(sub) => write!(f, ".{}", sub.name),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a PATCH operation is about (RFC 7644 section 3.5.2, figure 7).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Path {
+    /// A whole schema, by its URN; none for the core schema.
+    Schema(Option<&'static Schema>),
+    /// An attribute or a sub-attribute.
+    Attribute(AttrPath),
+    /// The elements of a complex attribute that match a filter, or a sub-attribute of them.
+    Elements {
+        /// The attribute, without sub-attribute.
+        of: AttrPath,
+        /// What an element must match.
+        filter: Filter,
+        /// The sub-attribute of each element.
+        sub: Option<&'static Attribute>,
+    },
+}
+
+impl Path {
+    /// Reads a path; a mistake is 400 `invalidPath`.
+    pub fn parse(kind: ResourceType, text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        if urn::strip(text, kind.schema()) == Some("") {
+            return Ok(Path::Schema(None));
+        }
+        if let Some(schema) = kind.extension(text) {
+            return Ok(Path::Schema(Some(schema)));
+        }
+        parse::path(kind, text).map_err(|mistake| {
+            Error::bad(ScimType::InvalidPath, format!("the path {} is not usable: {mistake}", quoted(text)))
+        })
+    }
+
+    /// The attribute it is about, unless it is about a whole schema.
+    pub fn attribute(&self) -> Option<AttrPath> {
+        match self {
+            Path::Schema(_) => None,
+            Path::Attribute(path) => Some(*path),
+            Path::Elements { of, sub, .. } => Some(AttrPath { sub: *sub, ..*of }),
+        }
+    }
+
+    /// A client may not write there.
+    pub fn is_read_only(&self) -> bool {
+        self.attribute().is_some_and(|path| {
+            path.attribute.is_read_only() || path.sub.is_some_and(|sub| sub.is_read_only())
+        })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Schema(None) => f.write_str("the core schema"),
+            Path::Schema(Some(schema)) => f.write_str(schema.urn),
+            Path::Attribute(path) => path.fmt(f),
+            Path::Elements { of, filter, sub } => match sub {
+                Some(sub) => write!(f, "{of}[{filter}].{}", sub.name),
+                None => write!(f, "{of}[{filter}]"),
+            },
+        }
+    }
+}
+
+/// A client's text inside an error message: quoted, and not longer than it is useful.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN_MAX: usize = 80;
+    let mut shown: String = text.chars().take(SHOWN_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// The member of that name, in any case.
+pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ResourceType::{Group, User};
+
+    #[track_caller]
+    fn resolves(kind: ResourceType, name: &str, printed: Option<&str>) {
+        assert_eq!(AttrPath::resolve(kind, name).map(|path| path.to_string()).as_deref(), printed, "{name}");
+    }
+
+    #[test]
+    fn attributes_are_found_with_and_without_their_urn() {
+        resolves(User, "USERname", Some("userName"));
+        resolves(User, "name.GivenName", Some("name.givenName"));
+        resolves(User, "urn:ietf:params:scim:schemas:core:2.0:User:name.familyName", Some("name.familyName"));
+        resolves(User, "meta.lastModified", Some("meta.lastModified"));
+        resolves(User, "members", None);
+        resolves(Group, "members.$ref", Some("members.$ref"));
+        resolves(User, "name.nothing", None);
+        resolves(User, "name.givenName.deeper", None);
+        resolves(User, "..", None);
+        resolves(User, "urn:example:unknown:userName", None);
+        resolves(Group, "urn:ietf:params:scim:schemas:core:2.0:User:displayName", None);
+        let department = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+        resolves(User, department, Some(department));
+        resolves(User, "department", Some(department));
+        resolves(User, "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:userName", None);
+    }
+
+    #[track_caller]
+    fn parses(text: &str, printed: &str) {
+        assert_eq!(Path::parse(User, text).unwrap().to_string(), printed);
+    }
+
+    #[test]
+    fn patch_paths_parse() {
+        parses("nickname", "nickName");
+        parses(" name.givenName ", "name.givenName");
+        parses("EMAILS[TYPE eq \"work\"].Value", "emails[type eq \"work\"].value");
+        parses("emails[type eq \"work\"]", "emails[type eq \"work\"]");
+        parses("roles[primary eq \"True\"].value", "roles[primary eq true].value");
+        parses(
+            "urn:ietf:params:scim:schemas:core:2.0:User:emails[not (type eq \"a\")].display",
+            "emails[not (type eq \"a\")].display",
+        );
+        parses(&urn::ENTERPRISE_USER.to_lowercase(), urn::ENTERPRISE_USER);
+        parses(urn::USER, "the core schema");
+        parses("manager", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager");
+    }
+
+    #[track_caller]
+    fn refuses(text: &str, mistake: &str) {
+        let error = Path::parse(User, text).unwrap_err();
+        assert_eq!(error.scim_type, Some(ScimType::InvalidPath), "{text}");
+        assert!(error.detail.contains(mistake), "{text}: {error}");
+    }
+
+    #[test]
+    fn every_mistake_in_a_path_is_named() {
+        refuses("emails[type eq \"work\"", "a closing ]");
+        refuses("emails[type eq ].value", "a value");
+        refuses("..", "no attribute");
+        refuses("", "ends");
+        refuses("name.noSuchSub.deeper", "no attribute");
+        refuses("emails[type eq \"work\"].nothing", "no attribute");
+        refuses("emails[type eq \"work\"].value.deeper", "no attribute");
+        refuses("emails[type eq \"work\"] value", "after the end");
+        refuses("emails.value[type eq \"work\"]", "no parts");
+        refuses("title[value eq \"x\"]", "no parts");
+        refuses("title eq \"x\"", "after the end");
+    }
+}

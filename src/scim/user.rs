@@ -1,0 +1,157 @@
+//! Users (RFC 7643 section 4.1): from bodies, and to answers.
+
+use super::body::Body;
+use super::error::Error;
+use super::resource::{ACTIVE, Access, GroupRef, Meta, Resource, location, set_schemas};
+use super::schema::ResourceType::{self, User};
+use super::urn;
+use serde_json::{Map, Value, json};
+
+/// The user of a POST body. Without `active` it is active.
+pub fn create(body: &Value) -> Result<Resource, Error> {
+    read(body, true)
+}
+
+/// The user after a PUT. What the body leaves out is gone, except `active`: leaving that out must not bring a leaver back.
+pub fn replace(body: &Value, current: &Resource) -> Result<Resource, Error> {
+    read(body, current.active())
+}
+
+fn read(body: &Value, active: bool) -> Result<Resource, Error> {
+    let mut body = Body::read(User, body)?;
+    body.attributes.entry(ACTIVE).or_insert(Value::Bool(active));
+    body.resource(User)
+}
+
+/// The answer with everything that was read; projection comes later (RFC 7644 section 3.4.1).
+pub fn render(
+    resource: &Resource,
+    meta: &Meta,
+    groups: Option<&[GroupRef]>,
+    access: Option<&Access>,
+) -> Value {
+    let mut shown = resource.frame(meta);
+    if let Some(groups) = groups {
+        let list = groups.iter().map(|group| group_view(&meta.base_url, group)).collect();
+        shown.insert("groups".to_owned(), Value::Array(list));
+    }
+    if let Some(access) = access {
+        show_access(&mut shown, access);
+        set_schemas(User, &mut shown);
+    }
+    Value::Object(shown)
+}
+
+fn group_view(base_url: &str, group: &GroupRef) -> Value {
+    json!({
+        "value": group.id,
+        "$ref": location(base_url, ResourceType::Group, &group.id),
+        "display": group.display,
+        "type": if group.direct { "direct" } else { "indirect" },
+    })
+}
+
+fn show_access(shown: &mut Map<String, Value>, access: &Access) {
+    let extension = shown.entry(urn::BACKUP_USER).or_insert_with(|| json!({}));
+    let Some(extension) = extension.as_object_mut() else { return };
+    extension.insert("grants".to_owned(), Value::Array(access.grants.clone()));
+    if let Some(state) = &access.grant_state {
+        extension.insert("grantState".to_owned(), Value::from(state.as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::error::ScimType;
+
+    #[track_caller]
+    fn creates(body: Value, stored: Value) {
+        assert_eq!(Value::Object(create(&body).unwrap().attributes().clone()), stored);
+    }
+
+    #[test]
+    fn bodies_are_stored_canonically() {
+        creates(
+            json!({"USERNAME": "ana", "DisplayName": "Ana", "Name": {"FAMILYNAME": "F"}, "Emails": [{"Type": "work", "VALUE": "a@b"}]}),
+            json!({"userName": "ana", "displayName": "Ana", "name": {"familyName": "F"}, "emails": [{"type": "work", "value": "a@b"}], "active": true}),
+        );
+        creates(
+            json!({"schemas": [urn::USER, "urn:x:2.0User"], "id": "chosen", "meta": {"resourceType": "Group"}, "groups": [{"value": "g"}],
+                "password": "secret", "userName": "ana", "title": null, "nickName": "", "roles": [], "active": "False", "shoeSize": 44,
+                "urn:x:2.0User": {"department": "d"}}),
+            json!({"userName": "ana", "active": false}),
+        );
+        creates(
+            json!({"userName": "ana", "active": null, "name.givenName": "G", "manager": "m1",
+                urn::ENTERPRISE_USER: {"department": "D", "unknown": 1, "costCenter": ""},
+                urn::BACKUP_USER: {"grants": [{"role": "x"}], "grantState": "held"}}),
+            json!({"userName": "ana", "active": true, "name": {"givenName": "G"},
+                urn::ENTERPRISE_USER: {"department": "D", "manager": {"value": "m1"}}}),
+        );
+    }
+
+    #[track_caller]
+    fn refuses(body: Value, scim_type: ScimType, detail: &str) {
+        let error = create(&body).unwrap_err();
+        assert_eq!((error.status, error.scim_type, error.detail.as_str()), (400, Some(scim_type), detail));
+    }
+
+    #[test]
+    fn wrong_bodies_are_refused() {
+        let required = "userName is required and must not be empty";
+        refuses(json!([]), ScimType::InvalidSyntax, "the body must be a JSON object, a User");
+        refuses(json!("x"), ScimType::InvalidSyntax, "the body must be a JSON object, a User");
+        refuses(json!({"displayName": "No name"}), ScimType::InvalidValue, required);
+        refuses(json!({"userName": ""}), ScimType::InvalidValue, required);
+        refuses(json!({"userName": null}), ScimType::InvalidValue, required);
+        refuses(
+            json!({"userName": "a", "emails": [{"value": "1", "primary": true}, {"value": "2", "primary": true}]}),
+            ScimType::InvalidValue,
+            "only one of emails can be primary",
+        );
+    }
+
+    #[test]
+    fn a_put_clears_what_it_leaves_out_but_not_active() {
+        let inactive = create(&json!({"userName": "ana", "title": "T", "active": false})).unwrap();
+        let replaced = replace(&json!({"userName": "ana", "nickName": "N"}), &inactive).unwrap();
+        assert_eq!(replaced.attributes(), json!({"userName": "ana", "nickName": "N", "active": false}).as_object().unwrap());
+        assert!(replace(&json!({"userName": "ana", "active": true}), &inactive).unwrap().active());
+        assert!(!replace(&json!({"userName": "ana", "active": null}), &inactive).unwrap().active());
+        assert!(replace(&json!({"title": "x"}), &inactive).is_err());
+    }
+
+    fn meta() -> Meta {
+        Meta {
+            id: "u1".to_owned(),
+            created: "2026-01-01T00:00:00.000Z".to_owned(),
+            last_modified: "2026-01-02T00:00:00.000Z".to_owned(),
+            version: "W/\"3\"".to_owned(),
+            base_url: "https://x.example/scim/v2".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_answer_has_meta_groups_access_and_the_schemas_it_shows() {
+        let user = create(&json!({"userName": "ana", urn::ENTERPRISE_USER: {"department": "D"}})).unwrap();
+        let groups = [GroupRef { id: "g1".to_owned(), display: "Ops".to_owned(), direct: false }];
+        let access = Access { grants: vec![json!({"binding": "b"})], grant_state: Some("held".to_owned()) };
+        let shown = render(&user, &meta(), Some(&groups), Some(&access));
+        assert_eq!(
+            shown,
+            json!({
+                "schemas": [urn::USER, urn::ENTERPRISE_USER, urn::BACKUP_USER],
+                "id": "u1", "userName": "ana", "active": true,
+                "groups": [{"value": "g1", "$ref": "https://x.example/scim/v2/Groups/g1", "display": "Ops", "type": "indirect"}],
+                "meta": {"resourceType": "User", "created": "2026-01-01T00:00:00.000Z", "lastModified": "2026-01-02T00:00:00.000Z",
+                    "location": "https://x.example/scim/v2/Users/u1", "version": "W/\"3\""},
+                urn::ENTERPRISE_USER: {"department": "D"},
+                urn::BACKUP_USER: {"grants": [{"binding": "b"}], "grantState": "held"},
+            })
+        );
+        let plain = render(&create(&json!({"userName": "ana"})).unwrap(), &meta(), None, None);
+        assert_eq!(plain["schemas"], json!([urn::USER]));
+        assert_eq!(plain.get("groups"), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! Creates. Nothing is read first: the inserts of name and Entra object id decide, and the counter is remembered.
+
+use super::plan::{self, Operation, Plan};
+use super::{Attempt, Provisioning, Written, taken};
+use crate::id::{PrincipalId, UserId};
+use crate::ports::tables::ETag;
+use crate::scim::{self, Projection, Resource, compare};
+use crate::service::effects::Work;
+use crate::service::{Caller, Rendered, ServiceError};
+use crate::store::batch::{Batch, Part};
+use crate::store::counters::Held;
+use crate::store::jobs::{self, JobKind};
+use crate::store::marks;
+use crate::store::resources::{self, ResourceId, Stored, User};
+use crate::store::users;
+use serde_json::Value;
+
+impl Provisioning {
+    /// Creates a user, or replaces one who left under the same name and external id.
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        body: &Value,
+        projection: &Projection,
+    ) -> Result<Rendered, ServiceError> {
+        let resource = scim::user::create(body)?;
+        let Written { stored, work } = self.store_user(caller, resource).await?;
+        self.follow_up(work).await;
+        self.answer_new_user(stored, projection).await
+    }
+
+    async fn store_user(&self, caller: &Caller, resource: Resource) -> Result<Written<UserId>, ServiceError> {
+        let id = UserId::of(self.store.ids.random());
+        let mut principal = self.principal(&resource);
+        let mut tries = self.tries();
+        loop {
+            let mut counter = self.counters.hold(id).await;
+            counter.load(&self.store).await?;
+            let operation = self.operation(caller);
+            let new = new_user(&operation, id, &resource, principal);
+            let plan = plan_create(&operation, &new, counter.write(1));
+            match self.commit(&operation, &plan).await? {
+                Attempt::Done(committed) => {
+                    counter.committed(1, &plan.batch, &committed);
+                    return Ok(Written { stored: new.committed(&plan.batch, &committed), work: plan.work });
+                }
+                Attempt::Met(Part::Name, _) => {
+                    drop(counter);
+                    if let Some(written) = self.replace_leaver(caller, id, &resource, principal).await? {
+                        return Ok(written);
+                    }
+                }
+                Attempt::Met(Part::Pin, _) => {
+                    principal = None;
+                    continue;
+                }
+                Attempt::Met(_, _) => counter.forget(),
+            }
+            tries.again().await?;
+        }
+    }
+
+    /// None: what was there has changed meanwhile, and creating may work now.
+    async fn replace_leaver(
+        &self,
+        caller: &Caller,
+        id: UserId,
+        resource: &Resource,
+        mut principal: Option<PrincipalId>,
+    ) -> Result<Option<Written<UserId>>, ServiceError> {
+        let name = resource.text(UserId::NAME).unwrap_or_default();
+        let Some(owner) = self.store.owner::<UserId>(name).await? else { return Ok(None) };
+        let Some(leaver) = self.store.resource(owner.id).await? else { return Ok(None) };
+        if !may_replace(&leaver, resource) {
+            return Err(taken::<UserId>());
+        }
+        let mut counters = self.counters.hold_two(leaver.id, id).await;
+        for counter in &mut counters {
+            counter.load(&self.store).await?;
+        }
+        loop {
+            let operation = self.operation(caller);
+            let new = new_user(&operation, id, resource, principal);
+            let plan =
+                plan_replacement(&operation, &leaver, &new, &owner.etag, moved(&counters, leaver.id, id));
+            match self.commit(&operation, &plan).await? {
+                Attempt::Done(committed) => {
+                    for counter in &mut counters {
+                        counter.committed(step(counter, leaver.id, id), &plan.batch, &committed);
+                    }
+                    let stored = new.committed(&plan.batch, &committed);
+                    return Ok(Some(Written { stored, work: plan.work }));
+                }
+                Attempt::Met(Part::Pin, _) => principal = None,
+                Attempt::Met(_, _) => {
+                    counters.iter_mut().for_each(Held::forget);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// Whether somebody who left comes back under the same name: the names are the same already.
+fn may_replace(leaver: &User, newcomer: &Resource) -> bool {
+    let key = |resource: &Resource| {
+        resource
+            .text("externalId")
+            .map(|text| compare::key(text, compare::Mode::Exact))
+            .filter(|key| !key.is_empty())
+    };
+    !leaver.resource.active() && key(newcomer).is_some() && key(&leaver.resource) == key(newcomer)
+}
+
+fn new_user(operation: &Operation, id: UserId, resource: &Resource, principal: Option<PrincipalId>) -> User {
+    Stored { pinned: principal, ..Stored::new(id, resource.clone(), operation.time) }
+}
+
+/// A new user, and with `pinned` the right to act on that Entra object.
+fn plan_create(operation: &Operation, new: &User, counted: Batch) -> Plan {
+    let mut plan = Plan::new(new.id, 201);
+    plan.batch = resources::create(new, None);
+    plan.changes.push(plan::created(new));
+    own(&mut plan, operation, new);
+    plan.batch.append(counted);
+    plan
+}
+
+/// A new user in the place of one who left: delete and create in one, and nothing is inherited.
+fn plan_replacement(operation: &Operation, leaver: &User, new: &User, name: &ETag, counted: Batch) -> Plan {
+    let mark = operation.mark(true);
+    let mut plan = Plan::new(new.id, 201);
+    plan.batch = resources::create(new, Some(name));
+    plan.batch.append(resources::remove(leaver, false));
+    plan.changes = vec![plan::deleted(leaver), plan::created(new)];
+    own(&mut plan, operation, new);
+    plan.batch.append(counted);
+    plan.batch.push(Part::Look, marks::look_now(leaver.id, &mark));
+    plan.batch.push(Part::Look, jobs::begin(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
+    plan.work = Work { people: vec![leaver.id], jobs: vec![operation.op] };
+    plan
+}
+
+/// The rows that a new user has beside header and indexes.
+fn own(plan: &mut Plan, operation: &Operation, new: &User) {
+    plan.batch.push(Part::Names, users::names(new));
+    if let Some(principal) = new.pinned {
+        plan.batch.append(users::pin(new.id, principal, operation.op));
+        plan.changes.push(plan::pinned(new.id, principal));
+    }
+}
+
+/// What a replacement counts: nothing, where both ids are counted by one row.
+fn moved(counters: &[Held], leaver: UserId, newcomer: UserId) -> Batch {
+    let mut batch = Batch::default();
+    for counter in counters {
+        match step(counter, leaver, newcomer) {
+            0 => {}
+            step => batch.append(counter.write(step)),
+        }
+    }
+    batch
+}
+
+fn step(counter: &Held, leaver: UserId, newcomer: UserId) -> i64 {
+    i64::from(counter.counts(newcomer)) - i64::from(counter.counts(leaver))
+}

@@ -1,0 +1,314 @@
+//! Groups: attributes and members change in one transaction.
+
+use super::members::{self, Known, Members, decide, plan_members};
+use super::plan::{self, Decided, Operation, Plan};
+use super::{Attempt, Provisioning, not_found, parse_id, taken, together};
+use crate::id::{GroupId, UserId};
+use crate::scim::{self, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType};
+use crate::service::effects::Work;
+use crate::service::{Caller, Listing, Rendered, ServiceError};
+use crate::store::batch::{Batch, Part};
+use crate::store::resources::{self, Group, ResourceId, Stored};
+use crate::store::{Found, StoreError, marks};
+use futures_util::try_join;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Members that are looked up while the range is read, before it is known who of them is in already.
+const LOOKED_UP_AHEAD_MAX: usize = 100;
+
+/// A group as a request left it.
+pub(super) struct WrittenGroup {
+    pub stored: Group,
+    /// Everyone who is in, where the request had to know.
+    pub members: Option<Vec<UserId>>,
+    work: Work,
+}
+
+/// What a request wants of an existing group.
+enum Wanted<'a> {
+    Put(&'a Value),
+    Patch(&'a Patch),
+}
+
+/// The attributes that a request wants, and what it does to the members.
+struct Edit<'a> {
+    resource: Resource,
+    put: Vec<MemberChange>,
+    patch: &'a [MemberChange],
+}
+
+impl Edit<'_> {
+    fn changes(&self) -> &[MemberChange] {
+        if self.put.is_empty() { self.patch } else { &self.put }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    fn edit(&self, current: &Resource) -> Result<Edit<'a>, scim::Error> {
+        match self {
+            Wanted::Put(body) => {
+                let GroupInput { resource, members } = scim::group::replace(body, current)?;
+                Ok(Edit {
+                    resource,
+                    put: members.into_iter().map(MemberChange::Replace).collect(),
+                    patch: &[],
+                })
+            }
+            Wanted::Patch(patch) => {
+                Ok(Edit { resource: patch.apply(current)?, put: Vec::new(), patch: patch.member_changes() })
+            }
+        }
+    }
+}
+
+/// What was read for one attempt.
+struct Seen<'a> {
+    before: Group,
+    edit: Edit<'a>,
+    known: Known,
+}
+
+impl Provisioning {
+    /// Creates a group, with members if there are any.
+    pub async fn create_group(
+        &self,
+        caller: &Caller,
+        body: &Value,
+        projection: &Projection,
+    ) -> Result<Rendered, ServiceError> {
+        let written = self.store_group(caller, scim::group::create(body)?).await?;
+        self.follow_up(written.work).await;
+        self.answer_group(written.stored, written.members, projection).await
+    }
+
+    /// One group.
+    pub async fn get_group(&self, id: &str, projection: &Projection) -> Result<Rendered, ServiceError> {
+        let id = parse_id::<GroupId>(id)?;
+        let group = self.store.resource(id).await?.ok_or_else(not_found::<GroupId>)?;
+        self.answer_group(group, None, projection).await
+    }
+
+    /// Groups that match a query.
+    pub async fn list_groups(&self, query: &scim::ListQuery) -> Result<Listing, ServiceError> {
+        self.list::<GroupId>(query).await
+    }
+
+    /// Replaces attributes and, where the body names them, members (RFC 7644 section 3.5.1).
+    pub async fn replace_group(
+        &self,
+        caller: &Caller,
+        id: &str,
+        body: &Value,
+        projection: &Projection,
+    ) -> Result<Rendered, ServiceError> {
+        let written = self.change_group(caller, parse_id(id)?, &Wanted::Put(body)).await?;
+        self.follow_up(written.work).await;
+        self.answer_group(written.stored, written.members, projection).await
+    }
+
+    /// Applies a PATCH (RFC 7644 section 3.5.2). None: there are too many members to answer with.
+    pub async fn patch_group(
+        &self,
+        caller: &Caller,
+        id: &str,
+        body: &Value,
+        projection: &Projection,
+    ) -> Result<Option<Rendered>, ServiceError> {
+        let patch = Patch::parse(ResourceType::Group, body)?;
+        let written = self.change_group(caller, parse_id(id)?, &Wanted::Patch(&patch)).await?;
+        self.follow_up(written.work).await;
+        self.echo_group(written.stored, written.members, projection).await
+    }
+
+    /// Deletes a group. Its memberships go with a job.
+    pub async fn delete_group(&self, caller: &Caller, id: &str) -> Result<(), ServiceError> {
+        self.delete::<GroupId>(caller, id).await
+    }
+
+    async fn store_group(&self, caller: &Caller, input: GroupInput) -> Result<WrittenGroup, ServiceError> {
+        let id = GroupId::of(self.store.ids.random());
+        let changes: Vec<MemberChange> = input.members.into_iter().map(MemberChange::Add).collect();
+        let mut known = self.known_among(members::strangers(&changes, &BTreeSet::new())?).await?;
+        let mut tries = self.tries();
+        loop {
+            let members = decide(&changes, &known, &self.users_url())?;
+            let mut counter = self.counters.hold(id).await;
+            counter.load(&self.store).await?;
+            let operation = self.operation(caller);
+            let new = Stored::new(id, input.resource.clone(), operation.time);
+            let plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            match self.commit(&operation, &plan).await? {
+                Attempt::Done(committed) => {
+                    counter.committed(1, &plan.batch, &committed);
+                    let stored = new.committed(&plan.batch, &committed);
+                    let members = Some(members.after.into_iter().collect());
+                    return Ok(WrittenGroup { stored, members, work: plan.work });
+                }
+                Attempt::Met(Part::Name, _) => return Err(taken::<GroupId>()),
+                Attempt::Met(Part::Touch(_), _) => known.gone.extend(self.gone_among(&members.added).await?),
+                Attempt::Met(_, _) => counter.forget(),
+            }
+            drop(counter);
+            tries.again().await?;
+        }
+    }
+
+    async fn change_group(
+        &self,
+        caller: &Caller,
+        id: GroupId,
+        wanted: &Wanted<'_>,
+    ) -> Result<WrittenGroup, ServiceError> {
+        let _turn = self.queue.enter(id.uuid()).await;
+        let mut tries = self.tries();
+        let mut gone = BTreeSet::new();
+        loop {
+            let mut seen = self.look_at_group(id, wanted).await?;
+            seen.known.gone.extend(&gone);
+            let Seen { before, edit, known } = &seen;
+            let operation = self.operation(caller);
+            let decided = decide(edit.changes(), known, &self.users_url())
+                .map(|members| (plan_change(&operation, before, &edit.resource, &members, known), members));
+            let changes = matches!(&decided, Ok((Some(decided), _)) if !decided.plan.batch.is_empty());
+            if known.whole && !changes && !self.is_still(before).await? {
+                tries.again().await?;
+                continue;
+            }
+            let (decided, members) = decided?;
+            let everyone = || known.whole.then(|| members.after.iter().copied().collect());
+            let Some(Decided { after, plan }) = decided else {
+                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: nothing() });
+            };
+            match self.commit(&operation, &plan).await? {
+                Attempt::Done(committed) => {
+                    let stored = after.committed(&plan.batch, &committed);
+                    return Ok(WrittenGroup { stored, members: everyone(), work: plan.work });
+                }
+                Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
+                Attempt::Met(Part::Touch(_), _) => gone.extend(self.gone_among(&members.removed).await?),
+                Attempt::Met(_, _) => {}
+            }
+            tries.again().await?;
+        }
+    }
+
+    /// Reads the group and as many members as the request is about: those it names, in the same trip as the header,
+    /// or all of them after the header.
+    async fn look_at_group<'a>(&self, id: GroupId, wanted: &Wanted<'a>) -> Result<Seen<'a>, ServiceError> {
+        let named = match wanted {
+            Wanted::Patch(patch) if !members::need_everyone(patch.member_changes()) => patch.member_changes(),
+            _ => &[],
+        };
+        let (before, mut known) =
+            try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
+        let before = before.ok_or_else(not_found::<GroupId>)?;
+        let edit = wanted.edit(&before.resource)?;
+        if members::need_everyone(edit.changes()) {
+            known = self.known_whole(id, edit.changes()).await?;
+        }
+        Ok(Seen { before, edit, known })
+    }
+
+    /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
+    /// that is there.
+    async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
+        let ids = members::strangers(changes, &BTreeSet::new())?;
+        let membership = |id: UserId| async move {
+            Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
+        };
+        let (found, known) =
+            try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone()))?;
+        Ok(Known { members: found.into_iter().flatten().collect(), ..known })
+    }
+
+    /// Every member, and who the others are that are named.
+    async fn known_whole(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
+        let range = self.store.members(group, usize::MAX);
+        let named = members::named(changes);
+        let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
+        let looked_up = !ahead.is_empty();
+        let (found, mut known) = try_join!(range, self.known_among(ahead))?;
+        let members: BTreeSet<UserId> = found.into_iter().collect();
+        let strangers = members::strangers(changes, &members)?;
+        if !looked_up {
+            known = self.known_among(strangers).await?;
+        }
+        Ok(Known { members, whole: true, ..known })
+    }
+
+    /// Who of these ids is a user, a group or nobody.
+    async fn known_among(&self, ids: BTreeSet<UserId>) -> Result<Known, StoreError> {
+        let ids: Vec<UserId> = ids.into_iter().collect();
+        let group = |id: UserId| async move {
+            Ok::<_, StoreError>(self.store.exists(GroupId::of(id.uuid())).await?.then_some(id))
+        };
+        let (gone, groups) = try_join!(self.gone_among(&ids), together(ids.iter().copied().map(group)))?;
+        Ok(Known { gone, groups: groups.into_iter().flatten().collect(), ..Known::default() })
+    }
+
+    async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
+        let gone = |id: UserId| async move {
+            Ok::<_, StoreError>(if self.store.exists(id).await? { None } else { Some(id) })
+        };
+        Ok(together(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
+    }
+
+    /// Whether a range that was read after `before` belongs to it.
+    async fn is_still(&self, before: &Group) -> Result<bool, StoreError> {
+        Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
+    }
+
+    fn users_url(&self) -> String {
+        format!("{}/{}", self.base_url, ResourceType::User.endpoint())
+    }
+}
+
+fn nothing() -> Work {
+    Work { people: Vec::new(), jobs: Vec::new() }
+}
+
+/// A new group, and the memberships of those it begins with.
+fn plan_create(operation: &Operation, new: &Group, counted: Batch, members: &Members, known: &Known) -> Plan {
+    let mut plan = Plan::new(new.id, 201);
+    plan.batch = resources::create(new, None);
+    plan.batch.append(counted);
+    plan.changes.push(plan::created(new));
+    plan_members(&mut plan, operation, (new.id, new.revision), members, known);
+    plan
+}
+
+/// A change of attributes, members or both. None: nothing changes. A request that only names nobody changes nothing
+/// and is recorded.
+fn plan_change(
+    operation: &Operation,
+    before: &Group,
+    resource: &Resource,
+    members: &Members,
+    known: &Known,
+) -> Option<Decided<GroupId>> {
+    let attributes = before.resource.changed_attributes(resource);
+    let mut plan = Plan::new(before.id, 200);
+    let moves = !members.added.is_empty() || !members.removed.is_empty();
+    if attributes.is_empty() && !moves {
+        plan_members(&mut plan, operation, (before.id, before.revision), members, known);
+        return (!plan.changes.is_empty()).then(|| Decided { after: before.clone(), plan });
+    }
+    let after = before.changed(resource.clone(), operation.time);
+    if attributes.is_empty() {
+        plan.batch = resources::advance(before, &after);
+    } else {
+        plan.batch = resources::change(before, &after);
+        plan.changes.push(plan::changed(before, &after, attributes));
+    }
+    if selects_otherwise(before, &after) {
+        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(true)));
+    }
+    plan_members(&mut plan, operation, (after.id, after.revision), members, known);
+    Some(Decided { after, plan })
+}
+
+/// Whether a binding could match the one and not the other.
+fn selects_otherwise(before: &Group, after: &Group) -> bool {
+    ["externalId", "displayName"].iter().any(|name| before.resource.text(name) != after.resource.text(name))
+}

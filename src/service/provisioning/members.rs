@@ -1,0 +1,187 @@
+//! Who is in a group after a request. Pure: what is known stands in [`Known`], what comes of it in [`Members`].
+
+use super::plan::{self, Operation, Plan};
+use crate::audit::MemberEvent;
+use crate::id::{GroupId, UserId};
+use crate::scim::{Error, MemberChange, MemberRef, ScimType};
+use crate::store::batch::Part;
+use crate::store::{marks, members, resources};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Members that one transaction can add and remove.
+const CHANGED_MEMBERS_MAX: usize = 24;
+/// Members that are not known yet, and that one request can name.
+const NAMED_MEMBERS_MAX: usize = 1000;
+/// Characters of a dropped id that are kept in the record.
+const DROPPED_CHARS_MAX: usize = 64;
+
+/// What was read before a decision. An id in none of the sets is a user's who is not in the group.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Those who are in: all of them where `whole`, else those among the ids that the request names.
+    pub members: BTreeSet<UserId>,
+    /// Every member was read.
+    pub whole: bool,
+    /// Ids that are no user's.
+    pub gone: BTreeSet<UserId>,
+    /// Ids that are a group's, each as the id of a member.
+    pub groups: BTreeSet<UserId>,
+}
+
+/// What a request makes of the members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Who is in afterwards, among those that are known.
+    pub after: BTreeSet<UserId>,
+    pub added: Vec<UserId>,
+    pub removed: Vec<UserId>,
+    /// Ids that name nobody, as the request wrote them.
+    pub dropped: Vec<String>,
+}
+
+/// Applies the changes in their order.
+pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Result<Members, Error> {
+    let mut after = known.members.clone();
+    let mut dropped = Vec::new();
+    for change in changes {
+        match change {
+            MemberChange::Add(refs) => after.extend(resolve(refs, known, &mut dropped)?),
+            MemberChange::Remove(values) => {
+                values.iter().filter_map(|text| UserId::parse(text).ok()).for_each(|id| {
+                    after.remove(&id);
+                })
+            }
+            MemberChange::RemoveWhere(filter) => {
+                after.retain(|id| !filter.matches(&member_object(*id, users_url)))
+            }
+            MemberChange::Replace(refs) => after = replacement(refs, known, &mut dropped)?,
+        }
+    }
+    let added: Vec<UserId> = after.difference(&known.members).copied().collect();
+    let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
+    if added.len() + removed.len() > CHANGED_MEMBERS_MAX {
+        return Err(too_many(CHANGED_MEMBERS_MAX, "can change in"));
+    }
+    Ok(Members { after, added, removed, dropped })
+}
+
+/// 413: more members than one request can bring.
+fn too_many(max: usize, what: &str) -> Error {
+    Error::new(
+        413,
+        None,
+        format!("at most {max} members {what} one request; send the rest in further requests"),
+    )
+}
+
+/// A list that names nobody at all is a mistake; only an empty one empties the group.
+fn replacement(
+    refs: &[MemberRef],
+    known: &Known,
+    dropped: &mut Vec<String>,
+) -> Result<BTreeSet<UserId>, Error> {
+    let ids: BTreeSet<UserId> = resolve(refs, known, dropped)?.into_iter().collect();
+    if ids.is_empty() && !refs.is_empty() {
+        return Err(invalid("none of the members exists; send an empty list to remove all members"));
+    }
+    Ok(ids)
+}
+
+fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Vec<String>) -> Result<Vec<UserId>, Error> {
+    let mut ids = Vec::with_capacity(refs.len());
+    for reference in refs {
+        let id = UserId::parse(&reference.value).ok();
+        if is_group(reference) || id.is_some_and(|id| known.groups.contains(&id)) {
+            return Err(invalid("nested groups are not supported yet; a member must be a user"));
+        }
+        match id.filter(|id| !known.gone.contains(id)) {
+            Some(id) => ids.push(id),
+            None => drop_id(&reference.value, dropped),
+        }
+    }
+    Ok(ids)
+}
+
+fn is_group(reference: &MemberRef) -> bool {
+    reference.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Group"))
+}
+
+fn drop_id(text: &str, dropped: &mut Vec<String>) {
+    let text: String = text.chars().take(DROPPED_CHARS_MAX).collect();
+    if !dropped.contains(&text) {
+        dropped.push(text);
+    }
+}
+
+fn invalid(detail: &str) -> Error {
+    Error::new(400, Some(ScimType::InvalidValue), detail)
+}
+
+fn member_object(id: UserId, users_url: &str) -> serde_json::Value {
+    json!({"value": id.to_string(), "type": "User", "$ref": format!("{users_url}/{id}")})
+}
+
+/// What the changes name, whether to add or to remove.
+fn texts(changes: &[MemberChange]) -> impl Iterator<Item = &str> {
+    changes.iter().flat_map(|change| match change {
+        MemberChange::Add(refs) | MemberChange::Replace(refs) => {
+            refs.iter().map(|reference| reference.value.as_str()).collect::<Vec<_>>()
+        }
+        MemberChange::Remove(values) => values.iter().map(String::as_str).collect(),
+        MemberChange::RemoveWhere(_) => Vec::new(),
+    })
+}
+
+/// The ids that the changes name.
+pub fn named(changes: &[MemberChange]) -> BTreeSet<UserId> {
+    texts(changes).filter_map(|text| UserId::parse(text).ok()).collect()
+}
+
+/// The ids that the changes name and that are not `present`; 413 where they are too many to be looked up. What is no
+/// id counts too.
+pub fn strangers(changes: &[MemberChange], present: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, Error> {
+    let entries = texts(changes).map(|text| UserId::parse(text).ok());
+    let strangers: Vec<Option<UserId>> =
+        entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
+    if strangers.len() > NAMED_MEMBERS_MAX {
+        return Err(too_many(NAMED_MEMBERS_MAX, "can be named in"));
+    }
+    Ok(strangers.into_iter().flatten().collect())
+}
+
+/// Whether a decision needs every member, not only those that are named.
+pub fn need_everyone(changes: &[MemberChange]) -> bool {
+    changes.iter().any(|change| matches!(change, MemberChange::RemoveWhere(_) | MemberChange::Replace(_)))
+}
+
+/// Adds the rows, marks and records of a change of members to the plan of their group.
+pub fn plan_members(
+    plan: &mut Plan,
+    operation: &Operation,
+    (group, revision): (GroupId, i64),
+    members: &Members,
+    known: &Known,
+) {
+    for user in &members.added {
+        plan.batch.append(members::add(group, *user, operation.op));
+        look_at(plan, operation, *user, false);
+        plan.changes.push(plan::member(MemberEvent::Added, group, user, revision));
+    }
+    for user in &members.removed {
+        plan.batch.append(members::remove(group, *user));
+        if !known.gone.contains(user) {
+            plan.batch.push(Part::Touch(*user), resources::touch(*user, operation.op));
+        }
+        look_at(plan, operation, *user, true);
+        plan.changes.push(plan::member(MemberEvent::Removed, group, user, revision));
+    }
+    for text in &members.dropped {
+        plan.changes.push(plan::member(MemberEvent::Dropped, group, text, revision));
+    }
+}
+
+fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
+    plan.batch.push(Part::Look, marks::look_now(user, &operation.mark(taking)));
+    plan.work.people.push(user);
+}

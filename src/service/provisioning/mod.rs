@@ -1,0 +1,127 @@
+//! Provisioning: what a SCIM client asks to be created, read, changed, deleted and listed.
+//!
+//! A write has three steps: read what it needs, decide with a pure function (`plan_…`), commit one transaction. A
+//! row that changed meanwhile means reading again. What follows from a commit is [`Effects`]' business, and what a
+//! person may do in Azure is decided elsewhere.
+
+mod create;
+mod delete;
+mod groups;
+mod list;
+mod members;
+mod plan;
+mod queue;
+mod read;
+mod tries;
+mod users;
+
+use super::effects::{Effects, Work};
+use super::{Caller, ServiceError};
+use crate::bindings::PrincipalSource;
+use crate::id::PrincipalId;
+use crate::scim::{self, Resource, ScimType};
+use crate::service::desired::principal_of;
+use crate::store::batch::Part;
+use crate::store::counters::Counters;
+use crate::store::resources::{ResourceId, Stored};
+use crate::store::{Committed, Found, Store, StoreError};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use plan::{Operation, Plan};
+use queue::Queue;
+use std::sync::Arc;
+use tries::Tries;
+
+/// Point reads that are under way together for one request.
+const READS_AT_ONCE: usize = 128;
+
+/// The sources of the bindings in force, as far as this process knows them.
+pub type Sources = Arc<dyn Fn() -> Vec<PrincipalSource> + Send + Sync>;
+
+/// The use cases behind `/Users` and `/Groups`.
+pub struct Provisioning {
+    store: Store,
+    base_url: String,
+    sources: Sources,
+    effects: Arc<Effects>,
+    queue: Arc<Queue>,
+    counters: Counters,
+}
+
+/// A resource as a request left it, and what is to be done about it.
+struct Written<I> {
+    stored: Stored<I>,
+    work: Work,
+}
+
+impl<I> Written<I> {
+    /// Nothing was to be done.
+    fn unchanged(stored: Stored<I>) -> Self {
+        Self { stored, work: Work { people: Vec::new(), jobs: Vec::new() } }
+    }
+}
+
+/// What came of a commit.
+enum Attempt {
+    Done(Committed),
+    /// Nothing was written: the write that plays this part met a row that is so.
+    Met(Part, Found),
+}
+
+impl Provisioning {
+    /// `base_url` ends in `/scim/v2`.
+    pub fn new(store: Store, base_url: String, sources: Sources, effects: Arc<Effects>) -> Self {
+        Self { store, base_url, sources, effects, queue: Arc::default(), counters: Counters::default() }
+    }
+
+    fn operation(&self, caller: &Caller) -> Operation {
+        Operation::new(caller.origin(self.store.ids.op()), self.store.clock.now())
+    }
+
+    fn tries(&self) -> Tries<'_> {
+        Tries::new(&self.store)
+    }
+
+    fn principal(&self, resource: &Resource) -> Option<PrincipalId> {
+        principal_of(resource, &(self.sources)())
+    }
+
+    async fn commit(&self, operation: &Operation, plan: &Plan) -> Result<Attempt, ServiceError> {
+        match self.store.commit(&operation.record(plan), plan.batch.writes()).await {
+            Ok(committed) => Ok(Attempt::Done(committed)),
+            Err(StoreError::Conflict { index, found }) => {
+                Ok(Attempt::Met(plan.batch.part(index).unwrap_or(Part::Header), found))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets off what a commit left to do; nothing, where nothing was committed.
+    async fn follow_up(&self, work: Work) {
+        if !work.people.is_empty() || !work.jobs.is_empty() {
+            self.effects.after(work).await;
+        }
+    }
+}
+
+/// Reads that do not wait for one another, in their order.
+async fn together<T, E, F>(reads: impl IntoIterator<Item = F>) -> Result<Vec<T>, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    stream::iter(reads.into_iter().collect::<Vec<_>>()).buffered(READS_AT_ONCE).try_collect().await
+}
+
+/// Reads the id of a path. What cannot be an id is nobody's.
+fn parse_id<I: ResourceId>(text: &str) -> Result<I, ServiceError> {
+    I::from_text(text).ok_or_else(not_found::<I>)
+}
+
+fn not_found<I: ResourceId>() -> ServiceError {
+    scim::Error::new(404, None, format!("there is no {} with this id", I::KIND.name())).into()
+}
+
+fn taken<I: ResourceId>() -> ServiceError {
+    let (kind, name) = (I::KIND.name(), I::NAME);
+    let detail = format!("a {kind} with this {name} exists; find it with the filter {name} eq \"…\"");
+    scim::Error::new(409, Some(ScimType::Uniqueness), detail).into()
+}

@@ -1,0 +1,73 @@
+//! One writer at a time for each resource, inside this process. It keeps conflicts rare; nothing rests on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
+
+/// The resources that somebody writes or waits to write.
+#[derive(Default)]
+pub struct Queue(Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Queue {
+    /// Waits for the turn at `id`, which lasts until the answer is dropped.
+    pub async fn enter(self: &Arc<Self>, id: Uuid) -> Turn {
+        // Made before the wait: whoever gives up waiting leaves no entry behind either.
+        let mut turn = Turn { queue: Arc::clone(self), id, lock: Some(self.lock_of(id)), guard: None };
+        if let Some(lock) = &turn.lock {
+            turn.guard = Some(Arc::clone(lock).lock_owned().await);
+        }
+        turn
+    }
+
+    fn lock_of(&self, id: Uuid) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks();
+        if let Some(lock) = locks.get(&id).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        locks.insert(id, Arc::downgrade(&lock));
+        lock
+    }
+
+    fn locks(&self) -> MutexGuard<'_, HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turn at one resource.
+pub struct Turn {
+    queue: Arc<Queue>,
+    id: Uuid,
+    lock: Option<Arc<tokio::sync::Mutex<()>>>,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut locks = self.queue.locks();
+        self.guard = None;
+        self.lock = None;
+        if locks.get(&self.id).is_some_and(|lock| lock.strong_count() == 0) {
+            locks.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn one_at_a_time_and_no_entry_is_left() {
+        let queue = Arc::new(Queue::default());
+        let id = Uuid::nil();
+        let first = queue.enter(id).await;
+        assert!(queue.enter(id).now_or_never().is_none(), "somebody is in");
+        assert!(queue.enter(Uuid::max()).now_or_never().is_some(), "others do not wait");
+        drop(first);
+        drop(queue.enter(id).await);
+        assert!(queue.locks().is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! How often a request reads again after it met a change by somebody else.
+
+use crate::service::ServiceError;
+use crate::store::Store;
+use std::time::Duration;
+
+/// Attempts of one request.
+const TRIES_MAX: u32 = 30;
+/// How long a request goes on trying.
+const TRYING_MAX: Duration = Duration::from_secs(20);
+/// The pause after the first conflict; it grows by this with each further one.
+const PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// What a client is told to wait that met too many changes.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
+
+/// The attempts of one request.
+pub struct Tries<'a> {
+    store: &'a Store,
+    begun: Duration,
+    conflicts: u32,
+}
+
+impl<'a> Tries<'a> {
+    pub fn new(store: &'a Store) -> Self {
+        Self { store, begun: store.clock.monotonic(), conflicts: 0 }
+    }
+
+    /// Waits a little before the next attempt; an error when there were enough.
+    pub async fn again(&mut self) -> Result<(), ServiceError> {
+        self.conflicts += 1;
+        let elapsed = self.store.clock.monotonic().saturating_sub(self.begun);
+        if self.conflicts >= TRIES_MAX || elapsed >= TRYING_MAX {
+            return Err(ServiceError::Busy { retry_after: BUSY_RETRY, source: None });
+        }
+        let pause = (PAUSE * self.conflicts).min(PAUSE_MAX);
+        tokio::time::sleep(pause.mul_f64(self.store.ids.jitter())).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! The writes of one transaction, each with the part it plays: a refusal names the index of a write, and the part
+//! says what that means.
+
+use crate::id::UserId;
+use crate::ports::tables::Write;
+
+/// What a write is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The header of the resource that changes.
+    Header,
+    /// The owner of a unique name.
+    Name,
+    /// An index that is not unique.
+    Index,
+    /// The owner of an Entra object id, or the record's side of it.
+    Pin,
+    /// A counter of resources.
+    Counter,
+    /// One direction of a membership.
+    Membership,
+    /// The touch of the header of that member.
+    Touch(UserId),
+    /// A mark or a job: somebody must look, or go on.
+    Look,
+    /// Names and addresses for audit output.
+    Names,
+}
+
+/// Writes in the order they are sent. The first one that cannot be done is the one that is told.
+#[derive(Debug, Clone, Default)]
+pub struct Batch(Vec<(Part, Write)>);
+
+impl Batch {
+    /// One more write.
+    pub fn push(&mut self, part: Part, write: Write) {
+        self.0.push((part, write));
+    }
+
+    /// The writes of `other`, after these.
+    pub fn append(&mut self, other: Batch) {
+        self.0.extend(other.0);
+    }
+
+    /// Whether nothing is written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The part that write `index` plays.
+    pub fn part(&self, index: usize) -> Option<Part> {
+        self.0.get(index).map(|(part, _)| *part)
+    }
+
+    /// The write of that row.
+    pub fn position(&self, key: &str) -> Option<usize> {
+        self.0.iter().position(|(_, write)| write.key() == key)
+    }
+
+    /// The writes alone, in order.
+    pub fn writes(&self) -> Vec<Write> {
+        self.0.iter().map(|(_, write)| write.clone()).collect()
+    }
+}

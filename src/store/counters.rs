@@ -1,0 +1,163 @@
+//! Counters of users and groups, one row for each first byte of an id: totals and any start index without a scan.
+//!
+//! A process remembers what it last wrote, so that a create reads nothing. A memory that is out of date costs a
+//! conflict and a reading; it never costs a wrong count, because every write carries the ETag it rests on.
+
+use super::batch::{Batch, Part};
+use super::codec::{Fields, Reader};
+use super::resources::ResourceId;
+use super::{Committed, Store, StoreError, keys};
+use crate::ports::tables::{ETag, Match, Write};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedMutexGuard;
+
+/// Rows of counters of one kind: one for each first byte.
+const BUCKETS: usize = 256;
+
+/// A counter as it was last seen.
+#[derive(Debug, Clone, Default)]
+struct Count {
+    number: i64,
+    /// None: the row does not exist.
+    etag: Option<ETag>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Count>>>;
+
+/// What this process remembers of the counters. At most one change of a counter is under way at a time.
+#[derive(Default)]
+pub struct Counters(Mutex<HashMap<String, Slot>>);
+
+impl Counters {
+    /// Waits for the turn at the counter of `id`.
+    pub async fn hold(&self, id: impl ResourceId) -> Held {
+        let key = id.counter_key();
+        let slot =
+            Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default());
+        Held { key, slot: slot.lock_owned().await }
+    }
+
+    /// Waits for the turn at the counters of two ids, which may be one; always in the same order.
+    pub async fn hold_two<I: ResourceId>(&self, one: I, other: I) -> Vec<Held> {
+        let (first, second) =
+            if one.counter_key() <= other.counter_key() { (one, other) } else { (other, one) };
+        let mut held = vec![self.hold(first).await];
+        if first.counter_key() != second.counter_key() {
+            held.push(self.hold(second).await);
+        }
+        held
+    }
+}
+
+/// A counter whose turn this is.
+pub struct Held {
+    key: String,
+    slot: OwnedMutexGuard<Option<Count>>,
+}
+
+impl Held {
+    /// Whether it counts `id`.
+    pub fn counts(&self, id: impl ResourceId) -> bool {
+        self.key == id.counter_key()
+    }
+
+    /// Reads the counter, unless it is remembered.
+    pub async fn load(&mut self, store: &Store) -> Result<(), StoreError> {
+        if self.slot.is_none() {
+            let count = match store.get(&self.key).await? {
+                None => Count::default(),
+                Some(row) => Count { number: Reader::new(&row)?.int("n")?, etag: Some(row.etag) },
+            };
+            *self.slot = Some(count);
+        }
+        Ok(())
+    }
+
+    /// Counts `step` more, on what was loaded.
+    pub fn write(&self, step: i64) -> Batch {
+        let count = self.slot.clone().unwrap_or_default();
+        let properties = Fields::row().int("n", count.number + step).done();
+        let key = self.key.clone();
+        let mut batch = Batch::default();
+        let write = match count.etag {
+            None => Write::Insert { key, properties },
+            Some(etag) => Write::Merge { key, properties, condition: Match::Exact(etag) },
+        };
+        batch.push(Part::Counter, write);
+        batch
+    }
+
+    /// Remembers what was written by [`Held::write`], if the answer says the new ETag.
+    pub fn committed(&mut self, step: i64, batch: &Batch, committed: &Committed) {
+        let etag = batch.position(&self.key).and_then(|index| committed.etag(index));
+        *self.slot = match (etag, self.slot.take()) {
+            (Some(etag), Some(count)) => Some(Count { number: count.number + step, etag: Some(etag) }),
+            _ => None,
+        };
+    }
+
+    /// Forgets what turned out to be out of date.
+    pub fn forget(&mut self) {
+        *self.slot = None;
+    }
+}
+
+/// How many resources of a kind there are, by first byte of the id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals(Vec<(String, usize)>);
+
+/// Where a page begins: so many rows after the first id of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub bucket: String,
+    pub skip: usize,
+}
+
+impl Totals {
+    /// All of them.
+    pub fn total(&self) -> usize {
+        self.0.iter().map(|(_, number)| number).sum()
+    }
+
+    /// Where the resource number `offset` stands, counted from 0. None: there are no more than that.
+    pub fn place(&self, offset: usize) -> Option<Place> {
+        let mut skip = offset;
+        for (bucket, number) in &self.0 {
+            if skip < *number {
+                return Some(Place { bucket: bucket.clone(), skip });
+            }
+            skip -= number;
+        }
+        None
+    }
+}
+
+impl Store {
+    /// The counters of a kind.
+    pub async fn totals<I: ResourceId>(&self) -> Result<Totals, StoreError> {
+        let mut totals = Vec::new();
+        for row in self.rows(I::COUNTERS, BUCKETS).await? {
+            let number = usize::try_from(Reader::new(&row)?.int("n")?).unwrap_or(0);
+            totals.push((keys::last_part(&row.key).to_owned(), number));
+        }
+        Ok(Totals(totals))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_start_index_is_found_by_adding_up() {
+        let totals = Totals(vec![("00".to_owned(), 2), ("0a".to_owned(), 0), ("ff".to_owned(), 3)]);
+        let place = |offset| totals.place(offset).map(|place| (place.bucket, place.skip));
+        assert_eq!(totals.total(), 5);
+        assert_eq!(place(0), Some(("00".to_owned(), 0)));
+        assert_eq!(place(1), Some(("00".to_owned(), 1)));
+        assert_eq!(place(2), Some(("ff".to_owned(), 0)));
+        assert_eq!(place(4), Some(("ff".to_owned(), 2)));
+        assert_eq!(place(5), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! Job rows: changes larger than one transaction, rolled forward by whoever is there.
+
+use super::codec::{Fields, Reader};
+use super::marks::Mark;
+use super::{Store, StoreError, keys};
+use crate::id::{GroupId, OpId, UserId};
+use crate::ports::tables::{ETag, Match, Row, Write};
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobKind {
+    /// Empties the memberships of a deleted user.
+    DeleteUser(UserId),
+    /// Empties a deleted group.
+    DeleteGroup(GroupId),
+    /// Marks the groups of the bindings that a new snapshot changes.
+    Snapshot,
+}
+
+impl JobKind {
+    const fn name(self) -> &'static str {
+        match self {
+            JobKind::DeleteUser(_) => "delete-user",
+            JobKind::DeleteGroup(_) => "delete-group",
+            JobKind::Snapshot => "snapshot",
+        }
+    }
+
+    fn target(self) -> String {
+        match self {
+            JobKind::DeleteUser(user) => user.to_string(),
+            JobKind::DeleteGroup(group) => group.to_string(),
+            JobKind::Snapshot => String::new(),
+        }
+    }
+
+    fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
+        match reader.text("kind")? {
+            "delete-user" => Ok(JobKind::DeleteUser(reader.parsed("target", UserId::parse)?)),
+            "delete-group" => Ok(JobKind::DeleteGroup(reader.parsed("target", GroupId::parse)?)),
+            "snapshot" => Ok(JobKind::Snapshot),
+            _ => reader.parsed("kind", |_| Err(())),
+        }
+    }
+}
+
+/// A job under way.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub id: OpId,
+    pub kind: JobKind,
+    pub mark: Mark,
+    /// The revision that the change left the target at.
+    pub revision: i64,
+    /// Chunks that are done.
+    pub chunks: i64,
+    pub etag: ETag,
+}
+
+impl Job {
+    /// Reads an `i:` row.
+    pub fn read(row: &Row) -> Result<Self, StoreError> {
+        let reader = Reader::new(row)?;
+        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
+        Ok(Self {
+            id: OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
+            kind: JobKind::read(&reader)?,
+            mark: Mark::read(&reader)?,
+            revision: reader.int("revision")?,
+            chunks: reader.int("chunks")?,
+            etag: row.etag.clone(),
+        })
+    }
+
+    /// One chunk further, if nobody else went on meanwhile.
+    pub fn advance(&self) -> Write {
+        let properties = Fields::some().int("chunks", self.chunks + 1).done();
+        Write::Merge { key: keys::job(self.id), properties, condition: Match::Exact(self.etag.clone()) }
+    }
+
+    /// The job is done.
+    pub fn end(&self) -> Write {
+        Write::Delete { key: keys::job(self.id), condition: Match::Exact(self.etag.clone()) }
+    }
+}
+
+/// A new job: its id is the op of the change that it completes.
+pub fn begin(kind: JobKind, mark: &Mark, revision: i64) -> Write {
+    let fields = mark.fields().text("kind", kind.name()).text("target", kind.target());
+    let properties = fields.int("revision", revision).int("chunks", 0).done();
+    Write::Insert { key: keys::job(mark.origin.op), properties }
+}
+
+impl Store {
+    /// The job of that id, if it is still under way.
+    pub async fn job(&self, id: OpId) -> Result<Option<Job>, StoreError> {
+        self.get(&keys::job(id)).await?.as_ref().map(Job::read).transpose()
+    }
+}

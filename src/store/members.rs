@@ -1,0 +1,57 @@
+//! Memberships: one row in each direction, written and removed together.
+
+use super::batch::{Batch, Part};
+use super::codec::Fields;
+use super::resources::{self, ResourceId};
+use super::{Store, StoreError, keys};
+use crate::id::{GroupId, OpId, UserId};
+use crate::ports::tables::{Match, Properties, Write};
+
+fn properties(op: OpId) -> Properties {
+    Fields::row().text("op", op.to_string()).done()
+}
+
+fn both(group: GroupId, user: UserId) -> [String; 2] {
+    [keys::member(group, user), keys::membership(user, group)]
+}
+
+/// A member who was not there. The member's header must be there.
+pub fn add(group: GroupId, user: UserId, op: OpId) -> Batch {
+    let mut batch = Batch::default();
+    for key in both(group, user) {
+        batch.push(Part::Membership, Write::Insert { key, properties: properties(op) });
+    }
+    batch.push(Part::Touch(user), resources::touch(user, op));
+    batch
+}
+
+/// A member who was there. The rows of the membership must be there.
+pub fn remove(group: GroupId, user: UserId) -> Batch {
+    let mut batch = Batch::default();
+    for key in both(group, user) {
+        batch.push(Part::Membership, Write::Delete { key, condition: Match::Any });
+    }
+    batch
+}
+
+impl Store {
+    /// Whether that user has a membership row in that group.
+    pub async fn is_member(&self, group: GroupId, user: UserId) -> Result<bool, StoreError> {
+        Ok(self.get(&keys::member(group, user)).await?.is_some())
+    }
+
+    /// The first `rows_max` members of a group, in the order of their ids.
+    pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<UserId>, StoreError> {
+        self.under(&keys::members_prefix(group), rows_max).await
+    }
+
+    /// The first `rows_max` groups of a user, in the order of their ids.
+    pub async fn groups_of(&self, user: UserId, rows_max: usize) -> Result<Vec<GroupId>, StoreError> {
+        self.under(&keys::groups_prefix(user), rows_max).await
+    }
+
+    async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
+        let (from, to) = keys::range_of(prefix);
+        resources::ids(&self.rows_between(from, to, rows_max).await?)
+    }
+}

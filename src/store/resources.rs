@@ -1,0 +1,352 @@
+//! Headers of users and groups, and the rows that follow from a header alone: the owner of its name, and its indexes.
+//!
+//! Users and groups differ in keys only, so one set of functions serves both.
+
+use super::batch::{Batch, Part};
+use super::codec::{Fields, Reader};
+use super::{Committed, Store, StoreError, keys};
+use crate::id::{GroupId, PrincipalId, UserId};
+use crate::ports::tables::{ETag, Match, Properties, Row, Write};
+use crate::scim::{Resource, ResourceType, compare};
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The property that holds the attributes, and the beginning of the names of its parts.
+const DOCUMENT: &str = "doc";
+
+/// The id of a user or of a group, and the keys of the rows that hang on it.
+pub trait ResourceId: Copy + Ord + Debug + Display + Send + Sync + 'static {
+    /// Which of the two it is.
+    const KIND: ResourceType;
+    /// The attribute that is unique.
+    const NAME: &'static str;
+    /// The property of index rows that holds the id.
+    const OWNER: &'static str;
+    /// What the keys of all headers begin with.
+    const HEADERS: &'static str;
+    /// What the keys of all counters begin with.
+    const COUNTERS: &'static str;
+
+    fn of(uuid: Uuid) -> Self;
+    fn uuid(&self) -> Uuid;
+    fn name_key(text: &str) -> String;
+    fn external_prefix(text: &str) -> String;
+
+    /// Reads the hyphenated form.
+    fn from_text(text: &str) -> Option<Self> {
+        UserId::parse(text).ok().map(|id| Self::of(id.uuid()))
+    }
+
+    /// The key of the header.
+    fn header_key(&self) -> String {
+        format!("{}{self}", Self::HEADERS)
+    }
+
+    /// The key of the counter that counts this resource.
+    fn counter_key(&self) -> String {
+        format!("{}{}", Self::COUNTERS, keys::bucket(self))
+    }
+}
+
+impl ResourceId for UserId {
+    const KIND: ResourceType = ResourceType::User;
+    const NAME: &'static str = "userName";
+    const OWNER: &'static str = "user";
+    const HEADERS: &'static str = "u:";
+    const COUNTERS: &'static str = "cu:";
+
+    fn of(uuid: Uuid) -> Self {
+        Self::new(uuid)
+    }
+    fn uuid(&self) -> Uuid {
+        UserId::uuid(self)
+    }
+    fn name_key(text: &str) -> String {
+        keys::user_name(text)
+    }
+    fn external_prefix(text: &str) -> String {
+        keys::user_external_prefix(text)
+    }
+}
+
+impl ResourceId for GroupId {
+    const KIND: ResourceType = ResourceType::Group;
+    const NAME: &'static str = "displayName";
+    const OWNER: &'static str = "group";
+    const HEADERS: &'static str = "g:";
+    const COUNTERS: &'static str = "cg:";
+
+    fn of(uuid: Uuid) -> Self {
+        Self::new(uuid)
+    }
+    fn uuid(&self) -> Uuid {
+        GroupId::uuid(self)
+    }
+    fn name_key(text: &str) -> String {
+        keys::group_name(text)
+    }
+    fn external_prefix(text: &str) -> String {
+        keys::group_external_prefix(text)
+    }
+}
+
+/// A user or a group as its header has it.
+#[derive(Debug, Clone)]
+pub struct Stored<I> {
+    pub id: I,
+    pub resource: Resource,
+    pub revision: i64,
+    /// The last change by others that is part of the version but not of the revision.
+    pub touch: Option<String>,
+    pub created: OffsetDateTime,
+    pub modified: OffsetDateTime,
+    /// Users: the Entra object id first pinned.
+    pub pinned: Option<PrincipalId>,
+    pub etag: ETag,
+    /// The properties of the row as it was read, the document aside; what a later release put there is kept.
+    pub(crate) kept: Properties,
+}
+
+/// A user.
+pub type User = Stored<UserId>;
+/// A group.
+pub type Group = Stored<GroupId>;
+
+impl<I: ResourceId> Stored<I> {
+    /// A resource that does not exist yet.
+    pub fn new(id: I, resource: Resource, now: OffsetDateTime) -> Self {
+        let (etag, kept) = (ETag(String::new()), Properties::new());
+        let (created, modified) = (now, now);
+        Self { id, resource, revision: 1, touch: None, created, modified, pinned: None, etag, kept }
+    }
+
+    /// The same resource one revision later.
+    pub fn changed(&self, resource: Resource, now: OffsetDateTime) -> Self {
+        Self { resource, revision: self.revision + 1, modified: now, ..self.clone() }
+    }
+
+    /// The same, as it stands after `committed`. Where the answer was lost the version is unknown and matches nothing.
+    pub fn committed(self, batch: &Batch, committed: &Committed) -> Self {
+        let etag = batch.position(&self.id.header_key()).and_then(|index| committed.etag(index));
+        Self { etag: etag.unwrap_or(ETag(String::new())), ..self }
+    }
+
+    /// Reads a header.
+    pub fn read(row: &Row) -> Result<Self, StoreError> {
+        let reader = Reader::new(row)?;
+        let corrupt =
+            |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
+        let id = I::from_text(keys::last_part(&row.key)).ok_or_else(|| corrupt("key"))?;
+        let serde_json::Value::Object(attributes) = reader.json(DOCUMENT)? else {
+            return Err(corrupt(DOCUMENT));
+        };
+        let kept = row.properties.iter().filter(|(name, _)| !name.starts_with(DOCUMENT));
+        Ok(Self {
+            id,
+            resource: Resource::from_stored(I::KIND, attributes),
+            revision: reader.int("rev")?,
+            touch: reader.text_opt("touch")?.map(str::to_owned),
+            created: reader.time("created")?,
+            modified: reader.time("modified")?,
+            pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
+            etag: row.etag.clone(),
+            kept: kept.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        })
+    }
+
+    /// The unique name.
+    pub fn name(&self) -> Option<&str> {
+        self.resource.text(I::NAME)
+    }
+
+    fn properties(&self) -> Properties {
+        let document = serde_json::Value::Object(self.resource.attributes().clone()).to_string();
+        let fields = Fields::row()
+            .int("rev", self.revision)
+            .time("created", self.created)
+            .time("modified", self.modified)
+            .text_if("pinned", self.pinned.map(|principal| principal.to_string()))
+            .int("kv", compare::VERSION)
+            .bytes(DOCUMENT, document.as_bytes());
+        let mut properties = self.kept.clone();
+        properties.extend(fields.done());
+        properties
+    }
+
+    /// The keys of the indexes that are not unique.
+    fn index_keys(&self) -> BTreeSet<String> {
+        let external = self.resource.text("externalId").map(I::external_prefix);
+        let addresses = match I::KIND {
+            ResourceType::User => self.resource.emails(),
+            ResourceType::Group => Vec::new(),
+        };
+        let prefixes = external.into_iter().chain(addresses.into_iter().map(keys::user_email_prefix));
+        prefixes.map(|prefix| keys::indexed(&prefix, self.id)).collect()
+    }
+
+    fn index_properties(&self) -> Properties {
+        Fields::row().text(I::OWNER, self.id.to_string()).done()
+    }
+
+    fn name_properties(&self, text: &str) -> Properties {
+        Fields::row().text(I::OWNER, self.id.to_string()).text("text", text).done()
+    }
+
+    fn name_key(&self) -> Option<String> {
+        self.name().map(I::name_key)
+    }
+
+    fn insert_indexes(&self, keys: impl IntoIterator<Item = String>) -> Batch {
+        let mut batch = Batch::default();
+        for key in keys {
+            batch.push(Part::Index, Write::Insert { key, properties: self.index_properties() });
+        }
+        batch
+    }
+}
+
+fn delete(key: String) -> Write {
+    Write::Delete { key, condition: Match::Any }
+}
+
+/// Creates: the name decides whether it can be. The name may be taken over from the row `heir_of`.
+pub fn create<I: ResourceId>(new: &Stored<I>, heir_of: Option<&ETag>) -> Batch {
+    let mut batch = Batch::default();
+    if let Some(text) = new.name() {
+        let (key, properties) = (I::name_key(text), new.name_properties(text));
+        let write = match heir_of {
+            None => Write::Insert { key, properties },
+            Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
+        };
+        batch.push(Part::Name, write);
+    }
+    batch.push(Part::Header, Write::Insert { key: new.id.header_key(), properties: new.properties() });
+    batch.append(new.insert_indexes(new.index_keys()));
+    batch
+}
+
+/// Changes attributes. The header comes first: only where it is still the one that was read, a name that is taken
+/// is taken by somebody else.
+pub fn change<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
+    let mut batch = Batch::default();
+    let condition = Match::Exact(before.etag.clone());
+    let key = after.id.header_key();
+    batch.push(Part::Header, Write::Replace { key, properties: after.properties(), condition });
+    if before.name() != after.name() {
+        batch.append(rename(before, after));
+    }
+    let (old, new) = (before.index_keys(), after.index_keys());
+    for key in old.difference(&new) {
+        batch.push(Part::Index, delete(key.clone()));
+    }
+    batch.append(after.insert_indexes(new.difference(&old).cloned()));
+    batch
+}
+
+fn rename<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
+    let mut batch = Batch::default();
+    let new = after.name().map(|text| (I::name_key(text), after.name_properties(text)));
+    match (before.name_key(), new) {
+        (Some(old), Some((key, properties))) if old == key => {
+            batch.push(Part::Name, Write::Merge { key, properties, condition: Match::Any });
+        }
+        (old, new) => {
+            if let Some(key) = old {
+                batch.push(Part::Name, delete(key));
+            }
+            if let Some((key, properties)) = new {
+                batch.push(Part::Name, Write::Insert { key, properties });
+            }
+        }
+    }
+    batch
+}
+
+/// Moves revision and time on, under the ETag that was read; the document is not sent.
+pub fn advance<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
+    let properties = Fields::some().int("rev", after.revision).time("modified", after.modified).done();
+    let condition = Match::Exact(before.etag.clone());
+    let mut batch = Batch::default();
+    batch.push(Part::Header, Write::Merge { key: after.id.header_key(), properties, condition });
+    batch
+}
+
+/// Deletes the header and its indexes. The name goes too, unless somebody takes it over.
+pub fn remove<I: ResourceId>(before: &Stored<I>, name_too: bool) -> Batch {
+    let mut batch = Batch::default();
+    let condition = Match::Exact(before.etag.clone());
+    batch.push(Part::Header, Write::Delete { key: before.id.header_key(), condition });
+    if let Some(key) = before.name_key().filter(|_| name_too) {
+        batch.push(Part::Name, delete(key));
+    }
+    for key in before.index_keys() {
+        batch.push(Part::Index, delete(key));
+    }
+    batch
+}
+
+/// A change by others that moves the version and nothing else. The header must be there.
+pub fn touch<I: ResourceId>(id: I, op: crate::id::OpId) -> Write {
+    let properties = Fields::some().text("touch", op.to_string()).done();
+    Write::Merge { key: id.header_key(), properties, condition: Match::Any }
+}
+
+/// Who owns a unique name, and the version of the row that says so.
+#[derive(Debug, Clone)]
+pub struct Owner<I> {
+    pub id: I,
+    pub etag: ETag,
+}
+
+impl Store {
+    /// The header of that id.
+    pub async fn resource<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
+        self.get(&id.header_key()).await?.as_ref().map(Stored::read).transpose()
+    }
+
+    /// Whether there is a header of that id.
+    pub async fn exists<I: ResourceId>(&self, id: I) -> Result<bool, StoreError> {
+        Ok(self.get(&id.header_key()).await?.is_some())
+    }
+
+    /// The owner of a unique name.
+    pub async fn owner<I: ResourceId>(&self, name: &str) -> Result<Option<Owner<I>>, StoreError> {
+        let Some(row) = self.get(&I::name_key(name)).await? else { return Ok(None) };
+        let id = Reader::new(&row)?.parsed(I::OWNER, |text| I::from_text(text).ok_or(()))?;
+        Ok(Some(Owner { id, etag: row.etag }))
+    }
+
+    /// The ids that an index lists under `prefix`.
+    pub async fn listed<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
+        ids(&self.rows(prefix, rows_max).await?)
+    }
+
+    /// All resources of a kind in the order of their ids; more than `rows_max` is an error.
+    pub async fn all<I: ResourceId>(&self, rows_max: usize) -> Result<Vec<Stored<I>>, StoreError> {
+        self.rows(I::HEADERS, rows_max).await?.iter().map(Stored::read).collect()
+    }
+
+    /// A page of a kind: from the first id of `bucket` on, without the first `skip`.
+    pub async fn page_from<I: ResourceId>(
+        &self,
+        bucket: &str,
+        skip: usize,
+        count: usize,
+    ) -> Result<Vec<Stored<I>>, StoreError> {
+        let (_, to) = keys::range_of(I::HEADERS);
+        let rows =
+            self.rows_between(format!("{}{bucket}", I::HEADERS), to, skip.saturating_add(count)).await?;
+        rows.iter().skip(skip).map(Stored::read).collect()
+    }
+}
+
+/// The ids at the end of the keys of these rows.
+pub fn ids<I: ResourceId>(rows: &[Row]) -> Result<Vec<I>, StoreError> {
+    let id = |row: &Row| {
+        let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
+        I::from_text(keys::last_part(&row.key)).ok_or_else(corrupt)
+    };
+    rows.iter().map(id).collect()
+}

@@ -1,0 +1,39 @@
+//! Rows that only users have: the pin of an Entra object id, and the names for audit output.
+
+use super::batch::{Batch, Part};
+use super::codec::Fields;
+use super::keys;
+use super::resources::User;
+use crate::id::{OpId, PrincipalId, UserId};
+use crate::ports::tables::Write;
+use crate::scim::Resource;
+use serde_json::{Value, json};
+
+/// The record takes the Entra object id, if nobody holds it.
+pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> Batch {
+    let owner = Fields::row().text("user", user.to_string()).done();
+    let side = Fields::row().text("op", op.to_string()).done();
+    let mut batch = Batch::default();
+    batch.push(Part::Pin, Write::Insert { key: keys::principal(principal), properties: owner });
+    batch.push(Part::Pin, Write::Insert { key: keys::ledger_pin(user, principal), properties: side });
+    batch
+}
+
+/// The names and addresses of a person, for audit output. They outlive the user until they are erased.
+pub fn names(user: &User) -> Write {
+    let properties = Fields::row().bytes("names", names_of(&user.resource).to_string().as_bytes()).done();
+    Write::InsertOrReplace { key: keys::names(user.id), properties }
+}
+
+/// Whether the names row must be written again.
+pub fn names_differ(before: &Resource, after: &Resource) -> bool {
+    names_of(before) != names_of(after)
+}
+
+fn names_of(resource: &Resource) -> Value {
+    json!({
+        "userName": resource.text("userName"),
+        "displayName": resource.text("displayName"),
+        "emails": resource.emails(),
+    })
+}

@@ -1,0 +1,424 @@
+//! Who holds which role after what, through the service, the table engine and the simulated Azure.
+
+use crate::harness::{Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::simulator::{Action, LockLevel, Method, Rule, Scope};
+use futures_util::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
+
+fn operators() -> World {
+    World::new().bind("operators", Operator, VAULT_EAST)
+}
+
+#[test]
+fn joining_a_bound_group_gives_the_role_and_leaving_it_takes_it() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
+
+    node.leave(&group, &[&ana]);
+    world.assert_holds_nothing(&ana);
+    assert!(node.grants(&ana).is_empty());
+}
+
+#[test]
+fn deactivating_takes_the_role_keeps_the_membership_and_reactivating_gives_it_back() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+
+    node.set_active(&ana, false);
+    world.assert_holds_nothing(&ana);
+    assert_eq!(node.members_of(&group), [ana.id.clone()]);
+
+    node.set_active(&ana, true);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn a_role_that_two_groups_give_goes_with_the_last_of_them() {
+    let world = operators().bind("night-shift", Operator, VAULT_EAST);
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let (day, night) = (node.group("operators"), node.group("night-shift"));
+    node.join(&day, &[&ana]);
+    let before = world.azure().assignments();
+    node.join(&night, &[&ana]);
+    node.leave(&day, &[&ana]);
+    assert_eq!(world.azure().assignments().len(), before.len());
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(world.azure().assignments()[0].name, before[0].name);
+
+    node.leave(&night, &[&ana]);
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn deleting_a_user_of_sixty_groups_takes_every_role() {
+    let mut world = World::new();
+    for n in 0..60 {
+        let (role, scope) = if n % 2 == 0 { (Operator, VAULT_EAST) } else { (Reader, VAULT_WEST) };
+        world = world.bind(&format!("g{n}"), role, scope);
+    }
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let groups: Vec<String> = (0..60).map(|n| node.group(&format!("g{n}"))).collect();
+    for group in &groups {
+        node.join(group, &[&ana]);
+    }
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+
+    node.delete_user(&ana);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    for group in &groups {
+        assert!(node.members_of(group).is_empty());
+    }
+}
+
+#[test]
+fn deleting_a_group_of_two_hundred_takes_every_role() {
+    let world = operators();
+    world.azure().set_limits(azure_backup_scim::simulator::Limits { buckets: false, ..Default::default() }).unwrap();
+    let node = world.start();
+    let group = node.group("operators");
+    let people: Vec<Person> = (0..200).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect();
+    for part in people.chunks(20) {
+        node.join(&group, &part.iter().collect::<Vec<_>>());
+    }
+    node.settle();
+    assert_eq!(world.azure().assignments().len(), 200);
+
+    node.delete_group(&group);
+    node.settle();
+    assert!(world.azure().assignments().is_empty());
+}
+
+#[test]
+fn killed_after_the_commit_and_before_the_call_the_role_appears_by_itself() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    node.begin(&group, members("add", &[&ana]));
+    world.until_held(&node);
+    node.kill();
+    world.azure().reset_faults();
+    world.assert_holds_nothing(&ana);
+
+    let node = world.start();
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn killed_before_the_call_of_a_revocation_the_role_vanishes_by_itself() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    node.begin(&group, members("remove", &[&ana]));
+    world.until_held(&node);
+    node.kill();
+    world.azure().reset_faults();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+
+    let node = world.start();
+    node.settle();
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn a_grant_delivered_after_its_caller_died_and_the_person_left_is_taken_back() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    node.begin(&group, members("add", &[&ana]));
+    world.until_held(&node);
+    node.kill();
+
+    let node = world.start();
+    node.leave(&group, &[&ana]);
+    let late = world.azure().held()[0].number;
+    world.azure().deliver(late).unwrap();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+
+    world.pass(200);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn a_revocation_delivered_after_its_caller_died_and_the_person_came_back_is_made_good() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    node.begin(&group, members("remove", &[&ana]));
+    world.until_held(&node);
+    node.kill();
+
+    let node = world.start();
+    node.join(&group, &[&ana]);
+    let late = world.azure().held()[0].number;
+    world.azure().deliver(late).unwrap();
+    world.assert_holds_nothing(&ana);
+
+    world.pass(200);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn a_grant_that_somebody_deleted_by_hand_comes_back_with_the_sweep() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    node.settle();
+    world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
+
+    world.pass(3700);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(node.audit_of("difference-found").len(), 1);
+}
+
+#[test]
+fn a_foreign_assignment_is_shown_and_never_touched() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    let foreign = world.hand_made(&ana, Operator, VAULT_EAST);
+    node.join(&group, &[&ana]);
+    assert_eq!(node.grants(&ana), [("held-by-other".to_owned(), "foreign-assignment".to_owned())]);
+    node.leave(&group, &[&ana]);
+    node.settle();
+    world.pass(7200);
+    node.settle();
+    assert_eq!(world.azure().assignments().iter().map(|held| held.name).collect::<Vec<_>>(), [foreign]);
+}
+
+#[test]
+fn when_the_foreign_assignment_goes_our_own_takes_its_place() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    let foreign = world.hand_made(&ana, Operator, VAULT_EAST);
+    node.join(&group, &[&ana]);
+    world.azure().delete_assignment(foreign).unwrap();
+    world.pass(4000);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
+}
+
+#[test]
+fn somebody_without_an_object_id_waits_visibly_and_is_granted_when_it_arrives() {
+    let world = operators();
+    let node = world.start();
+    let id = node.create_user(json!({"userName": "ana@contoso.example"}));
+    let ana = Person { id, principal: Uuid::new_v4() };
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    assert_eq!(node.grants(&ana), [("waiting".to_owned(), "pending-principal".to_owned())]);
+    assert_eq!(node.audit_of("wait-changed")[0]["reason"], "pending-principal");
+
+    let path = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User:entraObjectId";
+    node.patch_user(&ana.id, json!({"op": "add", "path": path, "value": ana.principal.to_string()}));
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn the_same_object_id_in_a_second_record_waits_until_the_first_is_gone() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    let again = node.provision_as("ana.new@contoso.example", ana.principal);
+    node.join(&group, &[&again]);
+    assert_eq!(node.grants(&again), [("waiting".to_owned(), "principal-conflict".to_owned())]);
+
+    node.delete_user(&ana);
+    world.assert_holds_nothing(&ana);
+    world.pass(120);
+    node.settle();
+    world.assert_holds(&again, Operator, VAULT_EAST);
+}
+
+#[test]
+fn a_changed_object_id_gives_nothing_and_takes_what_was_held() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    let other = Person { id: ana.id.clone(), principal: Uuid::new_v4() };
+    let path = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User:entraObjectId";
+    node.patch_user(&ana.id, json!({"op": "replace", "path": path, "value": other.principal.to_string()}));
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    world.assert_holds_nothing(&other);
+    assert_eq!(node.grants(&ana), [("refused".to_owned(), "identity-changed".to_owned())]);
+}
+
+#[test]
+fn a_lock_fails_a_revocation_visibly_and_it_is_tried_again() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    let lock = world.azure().add_lock(&Scope::parse(VAULT_EAST).unwrap(), LockLevel::CanNotDelete).unwrap();
+    node.leave(&group, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(node.grants(&ana), [("failed".to_owned(), "scope-locked".to_owned())]);
+
+    world.azure().remove_lock(lock).unwrap();
+    world.pass(120);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn throttling_is_waited_for_and_nothing_is_lost() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    let throttle = Rule::new(Action::Throttle { retry_after_seconds: Some(40) }).method(Method::Put).times(1);
+    world.azure().add_rule(throttle).unwrap();
+    node.join(&group, &[&ana]);
+    world.assert_holds_nothing(&ana);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    world.pass(90);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn an_answer_that_was_lost_is_found_out_by_asking() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    node.join(&group, &[&ana]);
+    world.pass(200);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
+    assert_eq!(node.audit_of("effect-observed").len(), 1);
+}
+
+#[test]
+fn another_group_that_claims_a_pinned_selector_gives_nothing() {
+    let world = operators();
+    let node = world.start();
+    let (ana, eve) = (node.provision("ana@contoso.example"), node.provision("eve@contoso.example"));
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    let body = json!({"displayName": "impostors", "externalId": "operators"});
+    let projection = azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::Group);
+    let create = node.service.provisioning.create_group(&crate::harness::caller(), &body, &projection);
+    let impostors = node.run(create).unwrap().id;
+    node.join(&impostors, &[&eve]);
+    world.assert_holds_nothing(&eve);
+    assert_eq!(node.grants(&eve), [("refused".to_owned(), "binding-ambiguous".to_owned())]);
+
+    node.delete_group(&group);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    world.pass(120);
+    node.settle();
+    world.assert_holds(&eve, Operator, VAULT_EAST);
+}
+
+#[test]
+fn new_bindings_move_everybody_and_the_new_role_comes_before_the_old_goes() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    world.pass(60);
+    node.adopt(&[json!({"name": "b1", "group": {"externalId": "operators"}, "role": "Backup Reader", "scope": VAULT_WEST})]);
+    world.azure().clear_calls();
+    node.settle();
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+    assert!(!world.holds(&ana, Operator, VAULT_EAST));
+    let writes: Vec<Method> = world.azure().calls().iter().map(|call| call.method).filter(|method| matches!(method, Method::Put | Method::Delete)).collect();
+    assert_eq!(writes, [Method::Put, Method::Delete]);
+}
+
+#[test]
+fn sixty_adds_at_once_through_two_services_lose_nobody() {
+    let world = operators();
+    let (one, two) = (world.start(), world.start());
+    let group = one.group("operators");
+    let people: Vec<Person> = (0..60).map(|n| one.provision(&format!("p{n}@contoso.example"))).collect();
+    let adds = people.iter().enumerate().map(|(n, person)| {
+        let service = if n % 2 == 0 { one.service.clone() } else { two.service.clone() };
+        let group = group.clone();
+        async move { patch_group(&service, &group, members("add", &[person])).await }
+    });
+    for answer in one.run(join_all(adds)) {
+        answer.unwrap();
+    }
+    one.settle();
+    assert_eq!(one.members_of(&group).len(), 60);
+    for person in &people {
+        world.assert_holds(person, Operator, VAULT_EAST);
+    }
+}
+
+#[test]
+fn every_kind_of_audit_record_has_every_field() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    node.leave(&group, &[&ana]);
+    let fields = |kind: &str, names: &[&str]| {
+        let changes = node.audit_of(kind);
+        assert!(!changes.is_empty(), "no {kind}");
+        for change in changes {
+            for name in names {
+                assert!(!change[*name].is_null() && change[*name] != "" && change[*name] != json!([]), "{kind} lacks {name}: {change:#}");
+            }
+            for name in ["op", "time", "cause", "actor"] {
+                assert!(change["record"][name].as_str().is_some_and(|text| !text.is_empty()), "{kind} lacks {name}");
+            }
+        }
+    };
+    fields("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]);
+    fields("member-added", &["group", "member", "revision"]);
+    fields("member-removed", &["group", "member", "revision"]);
+    fields("effect-opened", &["person", "principal", "bindings", "role", "scope", "assignment", "reasons", "heldBefore", "wanted"]);
+    fields("effect-answered", &["person", "assignment", "open", "executed", "correlationId"]);
+    fields("setting-changed", &["what", "after"]);
+    let opened = node.audit_of("effect-opened");
+    assert_eq!(opened.iter().map(|change| change["wanted"].as_bool().unwrap()).collect::<Vec<_>>(), [true, false]);
+    assert!(opened.iter().all(|change| change["record"]["actor"] == "entra" && !change["record"]["bindings"].is_null()));
+}

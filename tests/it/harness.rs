@@ -1,0 +1,295 @@
+//! A world for feature tests: one table engine, one simulated Azure, one clock, and as many services on them as a test
+//! starts. Killing a service kills neither its tables nor its Azure.
+
+use crate::clock::ManualClock;
+use azure_backup_scim::app::{self, Parts, RandomIds, Service};
+use azure_backup_scim::engine::Engine;
+use azure_backup_scim::engine::faults::Faults;
+use azure_backup_scim::id::UserId;
+use azure_backup_scim::ports::clock::Clock;
+use azure_backup_scim::ports::tables::TableOps;
+use azure_backup_scim::rbac::BackupRole;
+use azure_backup_scim::scim::{Projection, ResourceType};
+use azure_backup_scim::service::reconcile::EffectLimits;
+use azure_backup_scim::service::{Caller, ServiceError};
+use azure_backup_scim::simulator::{self, Handle, HandMade, Simulator, StartClock};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
+pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
+const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+const START: &str = "2026-03-01T10:00:00Z";
+
+/// The outside world: what outlives a service.
+pub struct World {
+    pub clock: ManualClock,
+    pub faults: Arc<Faults>,
+    simulator: Simulator,
+    bindings: Vec<Value>,
+}
+
+/// A person as the identity provider knows them.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub id: String,
+    pub principal: Uuid,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = ManualClock::at(START);
+        let engine = Engine::memory(Arc::new(clock.clone()));
+        let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
+        let options = simulator::Options {
+            scopes: scopes.to_vec(),
+            clock: StartClock::Manual(clock.now()),
+            ..simulator::Options::default()
+        };
+        let simulator = Simulator::start(options).unwrap();
+        // A provider that an earlier test installed serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { clock, faults: Faults::new(Arc::new(engine)), simulator, bindings: Vec::new() }
+    }
+
+    /// Binds the group with that externalId.
+    pub fn bind(mut self, group: &str, role: BackupRole, scope: &str) -> Self {
+        let name = format!("b{}", self.bindings.len() + 1);
+        self.bindings.push(json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope}));
+        self
+    }
+
+    /// A service on this world.
+    pub fn start(&self) -> Node {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let tables: Arc<dyn TableOps> = self.faults.clone();
+        let arm = app::arm(&self.simulator.arm_url(), SecretString::from("simulated"), clock.clone()).unwrap();
+        let service = app::build(Parts {
+            tables,
+            assignments: arm,
+            ids: Arc::new(RandomIds::new(clock.clone())),
+            clock,
+            tenant: "default".to_owned(),
+            base_url: "https://scim.example/scim/v2".to_owned(),
+            effects: EffectLimits::default(),
+            inline_wait: Duration::from_secs(20),
+            tick_deadline: Duration::from_secs(45),
+        });
+        let node = Node { runtime: Some(runtime), service };
+        if !self.bindings.is_empty() {
+            node.adopt(&self.bindings);
+        }
+        node
+    }
+
+    pub fn azure(&self) -> Handle {
+        self.simulator.handle()
+    }
+
+    /// Everybody's clock moves.
+    pub fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.azure().advance(seconds).unwrap();
+    }
+
+    /// Does Azure give the person that role there, by whatever assignment?
+    pub fn holds(&self, person: &Person, role: BackupRole, scope: &str) -> bool {
+        let scope = simulator::Scope::parse(scope).unwrap();
+        let matches = |held: &simulator::RoleAssignment| {
+            held.principal_id == person.principal && held.role == role.definition_id() && held.scope == scope
+        };
+        self.azure().assignments().iter().any(matches)
+    }
+
+    #[track_caller]
+    pub fn assert_holds(&self, person: &Person, role: BackupRole, scope: &str) {
+        assert!(self.holds(person, role, scope), "should hold {role}: {:#?}", self.azure().assignments());
+    }
+
+    #[track_caller]
+    pub fn assert_holds_nothing(&self, person: &Person) {
+        let held: Vec<_> =
+            self.azure().assignments().into_iter().filter(|held| held.principal_id == person.principal).collect();
+        assert!(held.is_empty(), "should hold nothing: {held:#?}");
+    }
+
+    /// An assignment that somebody made by hand.
+    pub fn hand_made(&self, person: &Person, role: BackupRole, scope: &str) -> Uuid {
+        let made = HandMade::new(simulator::Scope::parse(scope).unwrap(), role.name(), person.principal);
+        self.azure().make_assignment(&made).unwrap().name
+    }
+
+    /// Waits until Azure has received a call that it holds.
+    pub fn until_held(&self, node: &Node) {
+        let azure = self.azure();
+        node.run(async {
+            let reached = azure.until(|azure| !azure.held().is_empty());
+            tokio::time::timeout(Duration::from_secs(20), reached).await.expect("a call should be held");
+        });
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert!(self.simulator.unrecognised().is_empty(), "{:?}", self.simulator.unrecognised());
+        }
+    }
+}
+
+/// A running service. Its background work runs on its own runtime and dies with it.
+pub struct Node {
+    runtime: Option<Runtime>,
+    pub service: Service,
+}
+
+impl Node {
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(future)
+    }
+
+    /// `kill -9`: nothing of it goes on.
+    pub fn kill(mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+
+    pub fn adopt(&self, bindings: &[Value]) {
+        let file = json!({"version": 1, "principal": {"from": ["entraObjectId", "externalId"]}, "bindings": bindings});
+        self.run(self.service.snapshots.adopt(file.to_string().as_bytes())).unwrap();
+    }
+
+    /// Ticks until whatever is due has been looked at.
+    pub fn settle(&self) {
+        for _ in 0..3 {
+            self.run(self.service.tick.run()).unwrap();
+        }
+    }
+
+    pub fn provision(&self, name: &str) -> Person {
+        self.provision_as(name, Uuid::new_v4())
+    }
+
+    pub fn provision_as(&self, name: &str, principal: Uuid) -> Person {
+        let id = self.create_user(json!({"userName": name, OWN: {"entraObjectId": principal.to_string()}}));
+        Person { id, principal }
+    }
+
+    pub fn create_user(&self, body: Value) -> String {
+        let projection = Projection::all(ResourceType::User);
+        self.run(self.service.provisioning.create_user(&caller(), &body, &projection)).unwrap().id
+    }
+
+    /// A group whose externalId is its name.
+    pub fn group(&self, name: &str) -> String {
+        let body = json!({"displayName": name, "externalId": name});
+        let projection = Projection::all(ResourceType::Group);
+        self.run(self.service.provisioning.create_group(&caller(), &body, &projection)).unwrap().id
+    }
+
+    pub fn try_patch_group(&self, group: &str, operation: Value) -> Result<(), ServiceError> {
+        self.run(patch_group(&self.service, group, operation))
+    }
+
+    pub fn join(&self, group: &str, people: &[&Person]) {
+        self.try_patch_group(group, members("add", people)).unwrap();
+    }
+
+    pub fn leave(&self, group: &str, people: &[&Person]) {
+        self.try_patch_group(group, members("remove", people)).unwrap();
+    }
+
+    /// The change is committed, and its answer is not waited for.
+    pub fn begin(&self, group: &str, operation: Value) {
+        let (service, group) = (self.service.clone(), group.to_owned());
+        self.runtime.as_ref().unwrap().spawn(async move { patch_group(&service, &group, operation).await });
+    }
+
+    pub fn patch_user(&self, id: &str, operation: Value) {
+        let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
+        let projection = Projection::all(ResourceType::User);
+        self.run(self.service.provisioning.patch_user(&caller(), id, &body, &projection)).unwrap();
+    }
+
+    pub fn set_active(&self, person: &Person, active: bool) {
+        self.patch_user(&person.id, json!({"op": "replace", "path": "active", "value": active}));
+    }
+
+    pub fn delete_user(&self, person: &Person) {
+        self.run(self.service.provisioning.delete_user(&caller(), &person.id)).unwrap();
+    }
+
+    pub fn delete_group(&self, group: &str) {
+        self.run(self.service.provisioning.delete_group(&caller(), group)).unwrap();
+    }
+
+    pub fn get_user(&self, id: &str, attributes: &str) -> Value {
+        let projection = Projection::parse(ResourceType::User, Some(attributes), None).unwrap();
+        self.run(self.service.provisioning.get_user(id, &projection)).unwrap().body
+    }
+
+    pub fn members_of(&self, group: &str) -> Vec<String> {
+        let projection = Projection::all(ResourceType::Group);
+        let body = self.run(self.service.provisioning.get_group(group, &projection)).unwrap().body;
+        let members = body["members"].as_array().cloned().unwrap_or_default();
+        members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The state and reason of each of a person's grants.
+    pub fn grants(&self, person: &Person) -> Vec<(String, String)> {
+        let user = person.id.parse_user();
+        let access = self.run(azure_backup_scim::service::access::access_of(&self.service.store, user)).unwrap();
+        let text = |grant: &Value, name: &str| grant[name].as_str().unwrap().to_owned();
+        access.grants.iter().map(|grant| (text(grant, "state"), text(grant, "reason"))).collect()
+    }
+
+    /// Every change in the audit, oldest first, each with its record's fields beside it.
+    pub fn audit(&self) -> Vec<Value> {
+        let records = self.run(self.service.store.audit(None, 100_000)).unwrap();
+        let mut changes = Vec::new();
+        for record in records {
+            for change in record["changes"].as_array().unwrap() {
+                let mut change = change.clone();
+                change["record"] = record.clone();
+                changes.push(change);
+            }
+        }
+        changes
+    }
+
+    pub fn audit_of(&self, kind: &str) -> Vec<Value> {
+        self.audit().into_iter().filter(|change| change["kind"] == kind).collect()
+    }
+}
+
+trait ParseUser {
+    fn parse_user(&self) -> UserId;
+}
+
+impl ParseUser for String {
+    fn parse_user(&self) -> UserId {
+        UserId::parse(self).unwrap()
+    }
+}
+
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+pub fn caller() -> Caller {
+    Caller { token_label: "entra".to_owned(), trace_id: None }
+}
+
+pub fn members(op: &str, people: &[&Person]) -> Value {
+    let values: Vec<Value> = people.iter().map(|person| json!({"value": person.id})).collect();
+    json!({"op": op, "path": "members", "value": values})
+}
+
+pub async fn patch_group(service: &Service, group: &str, operation: Value) -> Result<(), ServiceError> {
+    let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
+    let projection = Projection::parse(ResourceType::Group, None, Some("members")).unwrap();
+    service.provisioning.patch_group(&caller(), group, &body, &projection).await.map(|_| ())
+}

@@ -1,0 +1,170 @@
+//! The control API, and what survives a restart.
+
+use super::*;
+use azure_backup_scim::simulator::{Action, Rule};
+use std::sync::Arc;
+
+/// Every endpoint that the API describes is there, and refuses a wrong body with a text.
+#[actix_web::test]
+async fn the_api_describes_itself() {
+    let world = World::start();
+    let described = world.control(Method::GET, "", Value::Null).await;
+
+    for endpoint in described.body["endpoints"].as_array().unwrap() {
+        let method: Method = endpoint["method"].as_str().unwrap().parse().unwrap();
+        let path = endpoint["path"].as_str().unwrap().trim_start_matches("/control");
+        let takes_body = !endpoint["takes"].as_str().unwrap().is_empty();
+        let body = if takes_body { json!({ "nonsense": 1 }) } else { Value::Null };
+        let answer = world.control(method, path, body).await;
+        let expected = if takes_body || path.contains('{') { 400 } else { 200 };
+        assert!(answer.status == expected || answer.status == 204, "{endpoint}: {answer:?}");
+        assert!(expected == 200 || answer.body["error"].is_string(), "{endpoint}: {answer:?}");
+    }
+}
+
+/// What the README shows: break a grant by hand, make a foreign one, and see both through ARM.
+#[actix_web::test]
+async fn assignments_are_made_and_deleted_by_hand() {
+    let world = World::start();
+    let made = json!({ "scope": VAULT, "role": "backup operator", "principal": guid(100), "name": guid(1) });
+
+    assert_eq!(world.control(Method::POST, "/assignments", made.clone()).await.status, 201);
+    assert_eq!(world.get(VAULT, guid(1)).await.body["properties"]["roleDefinitionId"], role_id(OPERATOR));
+    let mut again = made;
+    again["name"] = json!(guid(2));
+    let refused = world.control(Method::POST, "/assignments", again).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body["error"].as_str().unwrap().contains("RoleAssignmentExists"));
+
+    let path = format!("/assignments/{}", guid(1));
+    assert_eq!(world.control(Method::DELETE, &path, Value::Null).await.status, 204);
+    assert_eq!(world.control(Method::DELETE, &path, Value::Null).await.status, 404);
+    assert!(world.azure.assignments().is_empty());
+}
+
+#[actix_web::test]
+async fn rules_are_added_listed_and_removed() {
+    let world = World::start();
+    let rule =
+        json!({ "action": { "throttle": { "retry_after_seconds": 3 } }, "methods": ["PUT"], "times": 2 });
+
+    let added = world.control(Method::POST, "/rules", rule).await;
+    assert_eq!((added.status, &added.body), (201, &json!({ "id": 1 })));
+    world.grant(VAULT, guid(1), guid(100)).await.assert_error(429, "TooManyRequests");
+    let listed = world.control(Method::GET, "/rules", Value::Null).await;
+    assert_eq!(listed.body[0]["times"], 1);
+    assert_eq!(world.control(Method::DELETE, "/rules/1", Value::Null).await.status, 204);
+    assert_eq!(world.grant(VAULT, guid(1), guid(100)).await.status, 201);
+
+    for wrong in [json!({ "action": "explode" }), json!({ "action": "hold", "times": 0 })] {
+        assert_eq!(world.control(Method::POST, "/rules", wrong).await.status, 400);
+    }
+}
+
+#[actix_web::test]
+async fn locks_principals_scopes_clock_and_limits_are_set_over_http() {
+    let world = World::start();
+    let set = async |method, path: &str, body| world.control(method, path, body).await.status;
+
+    assert_eq!(set(Method::POST, "/locks", json!({ "scope": GROUP, "level": "ReadOnly" })).await, 201);
+    world.grant(VAULT, guid(1), guid(100)).await.assert_error(409, "ScopeLocked");
+    let lock = world.azure.locks()[0].id;
+    assert_eq!(set(Method::DELETE, &format!("/locks/{lock}"), Value::Null).await, 204);
+
+    assert_eq!(set(Method::POST, "/principals/strict", json!({ "strict": true })).await, 204);
+    world.grant(VAULT, guid(1), guid(100)).await.assert_error(400, "PrincipalNotFound");
+    let late = json!({ "id": guid(100), "type": "User", "appears_at": "2026-03-01T12:00:10Z" });
+    assert_eq!(set(Method::POST, "/principals", late).await, 204);
+    world.grant(VAULT, guid(1), guid(100)).await.assert_error(400, "PrincipalNotFound");
+    let moved = world.control(Method::POST, "/clock/advance", json!({ "seconds": 10 })).await;
+    assert_eq!(moved.body, json!({ "now": "2026-03-01T12:00:10Z" }));
+    assert_eq!(world.grant(VAULT, guid(1), guid(100)).await.status, 201);
+
+    assert_eq!(set(Method::DELETE, "/scopes", json!({ "scope": VAULT })).await, 204);
+    world.get(VAULT, guid(1)).await.assert_error(404, "ResourceNotFound");
+    assert_eq!(set(Method::POST, "/scopes", json!({ "scope": VAULT })).await, 204);
+    assert_eq!(set(Method::POST, "/scopes", json!({ "scope": "vault" })).await, 400);
+
+    assert_eq!(set(Method::PUT, "/limits", json!({ "page_size": 0 })).await, 400);
+    assert_eq!(set(Method::PUT, "/limits", json!({ "assignments_per_subscription": 0 })).await, 200);
+    world.grant(VAULT, guid(2), guid(100)).await.assert_error(400, "RoleAssignmentLimitExceeded");
+}
+
+/// The books say what became of each call.
+#[actix_web::test]
+async fn calls_are_listed_with_what_became_of_them() {
+    let world = World::start();
+    world.grant(VAULT, guid(1), guid(100)).await;
+    world.grant(VAULT, guid(2), guid(100)).await;
+    world.delete(VAULT, guid(1)).await;
+
+    let calls = world.control(Method::GET, "/calls", Value::Null).await;
+
+    let seen: Vec<String> = calls
+        .body
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| format!("{} {} {}", call["method"], call["status"], call["executed"]))
+        .collect();
+    assert_eq!(seen, ["\"PUT\" 201 true", "\"PUT\" 409 false", "\"DELETE\" 200 true"]);
+    assert_eq!(calls.body[2]["principal"], json!(guid(100)));
+    world.control(Method::DELETE, "/calls", Value::Null).await;
+    assert!(world.azure.calls().is_empty());
+}
+
+/// Other routes can be put beside these; a path that nobody knows says where to look.
+#[actix_web::test]
+async fn others_can_add_routes() {
+    let extra = |config: &mut actix_web::web::ServiceConfig| {
+        config.route("/audit", actix_web::web::get().to(async || "[]"));
+    };
+    let world = World::start_with(Options { extra_routes: Some(Arc::new(extra)), ..options() });
+
+    assert_eq!(world.control(Method::GET, "/audit", Value::Null).await.body, json!([]));
+    let unknown = world.control(Method::GET, "/nothing", Value::Null).await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body["error"].as_str().unwrap().contains("GET /control"));
+}
+
+/// What Azure holds is on disk before anybody hears of it; faults are not kept.
+#[actix_web::test]
+async fn the_state_survives_a_restart_and_the_faults_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("azure.json");
+    let kept = || Options { state_file: Some(file.clone()), ..options() };
+    let other = VAULT.replace("/east", "/west");
+    let world = World::start_with(Options { scopes: vec![scope(VAULT), scope(&other)], ..kept() });
+    let made = world.grant(VAULT, guid(1), guid(100)).await;
+    world.azure.add_lock(&scope(VAULT), azure_backup_scim::simulator::LockLevel::CanNotDelete).unwrap();
+    world.azure.set_strict_principals(true).unwrap();
+    world.azure.remove_scope(&scope(&other)).unwrap();
+    world.azure.advance(90).unwrap();
+    world.azure.add_rule(Rule::new(Action::LoseRequest)).unwrap();
+    let copy = folder.path().join("copy.json");
+    std::fs::copy(&file, &copy).unwrap();
+    world.simulator.stop().unwrap();
+
+    let scopes = vec![scope(VAULT), scope(&other)];
+    let world = World::start_with(Options { scopes, state_file: Some(copy), ..kept() });
+
+    assert_eq!(world.get(VAULT, guid(1)).await.body, made.body);
+    world.delete(VAULT, guid(1)).await.assert_error(409, "ScopeLocked");
+    world.grant(VAULT, guid(2), guid(101)).await.assert_error(400, "PrincipalNotFound");
+    world.list(&other, "").await.assert_error(404, "ResourceNotFound");
+    assert_eq!(world.azure.now(), datetime!(2026-03-01 12:01:30 UTC));
+    assert!(world.azure.rules().is_empty());
+}
+
+/// A stopped Azure leaves its port to the next one.
+#[actix_web::test]
+async fn a_port_can_be_used_again() {
+    let world = World::start();
+    let port: u16 = world.simulator.arm_url().rsplit(':').next().unwrap().parse().unwrap();
+    assert_eq!(world.list(VAULT, "").await.status, 200);
+    world.simulator.stop().unwrap();
+
+    let world = World::start_with(Options { port, ..options() });
+
+    assert_eq!(world.list(VAULT, "").await.status, 200);
+}

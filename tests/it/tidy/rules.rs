@@ -1,0 +1,188 @@
+//! The rules, over pairs of path and text: which module may import which, and who may say what.
+
+use super::imports::{imports, module_path};
+use super::tokens::{Token, is, production, tokens};
+
+/// Lines of a file, what is compiled only for tests not counted.
+pub const FILE_LINES_MAX: usize = 500;
+
+const DOMAIN: &[&str] = &["id", "scim", "rbac"];
+const PORTS: &[&str] = &["id", "scim", "rbac", "audit", "order"];
+const STORE: &[&str] = &["id", "scim", "rbac", "audit", "order", "ports"];
+const SERVICE: &[&str] = &["id", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
+const ABOVE_SERVICE: &[&str] =
+    &["id", "scim", "rbac", "audit", "order", "ports", "store", "bindings", "service", "config"];
+
+/// What each top-level module may import, itself aside. A module that is not here is a finding.
+pub const MODULES: &[(&str, &[&[&str]])] = &[
+    ("id", &[]),
+    ("telemetry", &[]),
+    ("scim", &[&["id"]]),
+    ("rbac", &[&["id"]]),
+    ("audit", &[DOMAIN]),
+    ("bindings", &[DOMAIN]),
+    ("order", &[DOMAIN]),
+    ("ports", &[PORTS]),
+    ("store", &[STORE]),
+    ("service", &[SERVICE]),
+    // Only the limit structs of those who own them.
+    ("config", &[SERVICE, &["service", "adapters"]]),
+    ("http", &[ABOVE_SERVICE]),
+    ("adapters", &[STORE]),
+    ("engine", &[STORE]),
+    // It must not share our mistakes.
+    ("simulator", &[]),
+    ("app", &[ABOVE_SERVICE, &["http", "adapters", "engine", "simulator", "telemetry"]]),
+    ("local", &[ABOVE_SERVICE, &["app", "engine", "simulator", "telemetry"]]),
+    ("cli", &[ABOVE_SERVICE, &["app", "local", "telemetry"]]),
+    ("main", &[&["cli", "telemetry"]]),
+    // Declares the modules.
+    ("lib", &[]),
+];
+
+/// A broken rule and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub path: String,
+    pub line: usize,
+    pub text: String,
+}
+
+/// Checks the files under `src/`.
+pub fn check(files: &[(String, String)]) -> Vec<Finding> {
+    let parsed: Vec<_> = files.iter().map(|(path, text)| (path, text, production(&tokens(text)))).collect();
+    let tests: Vec<String> = parsed
+        .iter()
+        .flat_map(|(path, _, production)| production.test_files.iter().map(|name| folder(path) + name))
+        .collect();
+    let mut findings = Vec::new();
+    for (path, text, production) in &parsed {
+        let for_tests = tests.iter().any(|test| {
+            path.strip_prefix(test.as_str()).is_some_and(|tail| tail == ".rs" || tail.starts_with('/'))
+        });
+        if !for_tests {
+            let lines = text.lines().count().saturating_sub(production.test_lines);
+            findings.extend(check_file(path, &production.tokens, lines));
+        }
+    }
+    findings
+}
+
+/// Where the modules stand that a file declares: `src/rbac/` for `src/rbac/mod.rs` and for `src/rbac.rs`.
+fn folder(path: &str) -> String {
+    let parts = module_path(path);
+    std::iter::once("src").chain(parts.iter().map(String::as_str)).map(|part| format!("{part}/")).collect()
+}
+
+fn check_file(path: &str, tokens: &[Token], lines: usize) -> Vec<Finding> {
+    let parts = module_path(path);
+    let stem = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let module = parts.first().map_or(stem, String::as_str);
+    let finding = |line, text| Finding { path: path.to_owned(), line, text };
+
+    let mut findings = Vec::new();
+    if lines > FILE_LINES_MAX {
+        findings.push(finding(lines, format!("has {lines} lines without tests, more than {FILE_LINES_MAX}")));
+    }
+    match MODULES.iter().find(|(name, _)| *name == module) {
+        None => findings.push(finding(1, format!("module {module} is not in the table"))),
+        Some((_, allowed)) => {
+            let forbidden = imports(tokens, &parts).into_iter().filter(|import| {
+                import.module != module && !allowed.iter().any(|list| list.contains(&import.module.as_str()))
+            });
+            findings
+                .extend(forbidden.map(|import| {
+                    finding(import.line, format!("{module} may not import {}", import.module))
+                }));
+        }
+    }
+    for rule in WORDS.iter().filter(|rule| !rule.allows(path)) {
+        let said = (0..tokens.len()).filter(|at| (rule.says)(&tokens[*at..]));
+        findings.extend(said.map(|at| finding(tokens[at].line, format!("only {} {}", rule.only, rule.may))));
+    }
+    findings
+}
+
+/// What only some places may say.
+struct Words {
+    /// Files, or folders that end in `/`.
+    places: &'static [&'static str],
+    only: &'static str,
+    may: &'static str,
+    says: fn(&[Token]) -> bool,
+}
+
+impl Words {
+    fn allows(&self, path: &str) -> bool {
+        self.places.iter().any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)))
+    }
+}
+
+const WORDS: &[Words] = &[
+    Words {
+        places: &["src/http/", "src/http.rs", "src/simulator/", "src/simulator.rs"],
+        only: "http and simulator",
+        may: "say actix",
+        says: |tokens| names_crate(tokens, "actix"),
+    },
+    Words {
+        places: &["src/adapters/", "src/adapters.rs"],
+        only: "adapters",
+        may: "says azure",
+        says: |tokens| names_crate(tokens, "azure_") && !is(tokens, &["azure_backup_scim"]),
+    },
+    Words {
+        places: &["src/adapters/", "src/adapters.rs", "src/local/", "src/local.rs"],
+        only: "adapters and the demo's client",
+        may: "say reqwest",
+        says: |tokens| names_crate(tokens, "reqwest"),
+    },
+    Words {
+        places: &["src/config/", "src/config.rs"],
+        only: "config",
+        may: "reads the environment",
+        says: reads_environment,
+    },
+    Words {
+        places: &["src/adapters/clock.rs", "src/simulator/clock.rs"],
+        only: "the clock adapter and the simulator's clock",
+        may: "read the time",
+        says: reads_clock,
+    },
+];
+
+/// A word of that beginning which stands for a crate: a path goes on behind it, or it is the whole of a `use`.
+fn names_crate(tokens: &[Token], beginning: &str) -> bool {
+    let named = tokens.first().is_some_and(|token| token.text.starts_with(beginning));
+    let goes_on = tokens.get(1).is_some_and(|next| ["::", "as", ";", "}"].contains(&next.text.as_str()));
+    named && goes_on
+}
+
+fn reads_environment(tokens: &[Token]) -> bool {
+    const READS: [&str; 8] = ["var", "var_os", "vars", "vars_os", "set_var", "remove_var", "*", "self"];
+    if is(tokens, &["EnvFilter", "::", "from_env"]) || is(tokens, &["EnvFilter", "::", "try_from_env"]) {
+        return true;
+    }
+    let [first, rest @ ..] = tokens else { return false };
+    match first.text.as_str() {
+        "from_default_env" | "try_from_default_env" => true,
+        "env" if is(rest, &["as"]) || is(rest, &[";"]) => false,
+        "env" if is(rest, &["::", "{"]) => {
+            let group = rest.iter().take_while(|token| token.text != "}");
+            group.skip(2).any(|token| READS.contains(&token.text.as_str()))
+        }
+        "env" => READS.iter().any(|read| is(rest, &["::", read])),
+        _ => false,
+    }
+}
+
+fn reads_clock(tokens: &[Token]) -> bool {
+    let clocks: &[&[&str]] = &[
+        &["SystemTime", "::", "now"],
+        &["Instant", "::", "now"],
+        &["OffsetDateTime", "::", "now_utc"],
+        &["OffsetDateTime", "::", "now_local"],
+        &["UtcDateTime", "::", "now"],
+    ];
+    clocks.iter().any(|clock| is(tokens, clock))
+}
