@@ -1,10 +1,10 @@
 //! The demo: a short day of an identity provider over real HTTP, and after each step who holds which backup role where.
 //! What is shown and checked is read from the simulated Azure and the ledger, never from what the demo expects.
 
-use super::LocalError;
+use super::{LocalError, Running};
 use crate::bindings::{Bindings, Selector};
+use crate::ports::ids::Ids;
 use crate::rbac::BackupRole;
-use crate::simulator::Simulator;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ type Grant = (String, &'static str, String);
 
 struct Demo<'a> {
     http: Client,
+    ids: &'a dyn Ids,
     base_url: &'a str,
     token: &'a str,
     arm_url: String,
@@ -32,9 +33,17 @@ struct Demo<'a> {
 }
 
 /// Plays the day, prints it, and ends with the check.
-pub async fn play(base_url: &str, token: &str, simulator: &Simulator, bindings: &Bindings) -> Result<(), LocalError> {
-    let (arm_url, control_url) = (simulator.arm_url(), simulator.control_url());
-    let mut demo = Demo { http: Client::new(), base_url, token, arm_url, control_url, bindings, names: BTreeMap::new() };
+pub async fn play(running: &Running) -> Result<(), LocalError> {
+    let mut demo = Demo {
+        http: Client::new(),
+        ids: running.service.store.ids.as_ref(),
+        base_url: &running.base_url,
+        token: &running.token,
+        arm_url: running.simulator.arm_url(),
+        control_url: running.simulator.control_url(),
+        bindings: &running.bindings,
+        names: BTreeMap::new(),
+    };
     demo.day().await?;
     demo.check().await
 }
@@ -67,8 +76,8 @@ impl Demo<'_> {
     }
 
     async fn user(&mut self, name: &str) -> Result<String, DemoError> {
-        let run = self.fresh().await?;
-        let (object_id, user_name) = (run.clone(), format!("{name}.{}@contoso.example", run.get(..8).unwrap_or_default()));
+        let object_id = self.ids.random().to_string();
+        let user_name = format!("{name}.{}@contoso.example", object_id.split('-').next().unwrap_or_default());
         let body = json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", OWN_EXTENSION],
             "userName": user_name, "active": true, OWN_EXTENSION: {"entraObjectId": object_id},
@@ -76,15 +85,6 @@ impl Demo<'_> {
         let made = self.call(Method::POST, &format!("{}/Users", self.base_url), Some(body)).await?;
         self.names.insert(object_id, user_name);
         Ok(text(&made, "id"))
-    }
-
-    /// A new object id: the name of a throw-away assignment would do as well, so Azure's request id is taken.
-    async fn fresh(&self) -> Result<String, DemoError> {
-        let url = format!("{}/subscriptions/none", self.arm_url);
-        let no_answer = |source| DemoError::NoAnswer { url: url.clone(), source };
-        let answer = self.http.get(&self.control_url).send().await.map_err(no_answer)?;
-        let id = answer.headers().get("x-ms-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-        Ok(id.to_owned())
     }
 
     /// The group that a binding names: found, or made.

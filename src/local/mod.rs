@@ -100,7 +100,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     say(&options, &running);
     if options.demo {
         tokio::spawn(server);
-        return demo::play(&running.base_url, &running.token, &running.simulator, &running.bindings).await;
+        return demo::play(&running).await;
     }
     server.await.map_err(LocalError::Server)
 }

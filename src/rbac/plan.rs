@@ -211,6 +211,10 @@ fn judge(fact: &Fact, desired: &Desired, actual: &Actual, limits: &Limits) -> Ve
         }
         (Some(wanted), Holding::Gone) => send(grant(entry.assignment, wanted, Some(entry), due), actual),
         (None, Holding::Present) => send(revoke(entry, due), actual),
+        (Some(wanted), Holding::Present) if due && entry.bindings != wanted.bindings() => {
+            let entry = Entry { bindings: wanted.bindings(), ..entry.clone() };
+            settle(&entry, held, asked.filter(|_| entry.unsettled_until.is_some()), actual.now)
+        }
         (None, Holding::HeldByOther(_)) if due => settle(entry, Holding::Gone, asked, actual.now),
         _ => unchanged(entry, held, asked.filter(|_| due), actual, limits),
     }

@@ -340,8 +340,8 @@ fn another_group_that_claims_a_pinned_selector_gives_nothing() {
     node.join(&group, &[&ana]);
     let body = json!({"displayName": "impostors", "externalId": "operators"});
     let projection = azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::Group);
-    let create = node.service.provisioning.create_group(&crate::harness::caller(), &body, &projection);
-    let impostors = node.run(create).unwrap().id;
+    let caller = crate::harness::caller();
+    let impostors = node.run(node.service.provisioning.create_group(&caller, &body, &projection)).unwrap().id;
     node.join(&impostors, &[&eve]);
     world.assert_holds_nothing(&eve);
     assert_eq!(node.grants(&eve), [("refused".to_owned(), "binding-ambiguous".to_owned())]);

@@ -6,7 +6,7 @@ use super::gather::Gathered;
 use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
-use crate::rbac::ReasonCode;
+use crate::rbac::{BindingName, ReasonCode};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::plan::{self, Plan};
 use crate::store::marks::{self, Mark};
@@ -147,7 +147,8 @@ impl Reconciler {
             let (person, assignment) = (gathered.user, settle.entry.assignment);
             let change =
                 settle.observed.map(|held| Change::EffectObserved { person, assignment, open, held });
-            let change = change.or_else(|| foreign_change(stored.map(|stored| &stored.entry), &settle.entry));
+            let before = stored.map(|stored| &stored.entry);
+            let change = change.or_else(|| foreign_change(before, &settle.entry)).or_else(|| reasons_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
             rewrites.push(Rewrite { entry: settle.entry.clone(), etag, sent: false, settles: true, change });
         }
@@ -280,6 +281,14 @@ fn foreign_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
         before,
         after: after_text,
     })
+}
+
+/// The assignment stays, for other reasons than before.
+fn reasons_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
+    let names = |entry: &Entry| entry.bindings.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
+    let (before, after_text) = (names(before?), names(after));
+    let what = format!("bindings of {}", after.assignment);
+    (before != after_text).then_some(Change::Setting { what, before, after: after_text })
 }
 
 /// What a wait is about, without the times that move by themselves.

@@ -1,0 +1,393 @@
+//! The HTTP edge over a real socket: who gets in, what is read, and what every answer looks like.
+//!
+//! Nothing here needs the service behind the edge to do anything.
+
+use azure_backup_scim::http::{Edge, TokenSet, server};
+use azure_backup_scim::id::OpId;
+use azure_backup_scim::ports::{clock::Clock, ids::Ids};
+use azure_backup_scim::service::Provisioning;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const TOKEN: &str = "a-token-of-more-than-32-characters";
+const MIB: usize = 1024 * 1024;
+
+struct Fixed;
+
+impl Clock for Fixed {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl Ids for Fixed {
+    fn random(&self) -> Uuid {
+        Uuid::from_u128(7)
+    }
+    fn op(&self) -> OpId {
+        OpId::new(Uuid::nil())
+    }
+    fn jitter(&self) -> f64 {
+        0.0
+    }
+}
+
+fn edge() -> Edge {
+    Edge {
+        provisioning: Arc::new(Provisioning),
+        tokens: Arc::new(TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap()),
+        clock: Arc::new(Fixed),
+        ids: Arc::new(Fixed),
+        base_url: "https://scim.example/scim/v2".to_owned(),
+        health: Arc::new(|| [("bindings".to_owned(), Value::from(2))].into_iter().collect()),
+    }
+}
+
+/// A running edge.
+struct Service(SocketAddr);
+
+impl Service {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async { server(listener, edge(), 1).unwrap().await })
+        });
+        Self(address)
+    }
+
+    /// Sends bytes and reads the one answer.
+    fn raw(&self, request: &[u8]) -> Response {
+        let mut socket = TcpStream::connect(self.0).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.write_all(request).unwrap();
+        Response::read(&mut socket)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        for header in headers {
+            text += &format!("{header}\r\n");
+        }
+        if !body.is_empty() {
+            text += &format!("content-length: {}\r\n", body.len());
+        }
+        self.raw(&[(text + "\r\n").as_bytes(), body].concat())
+    }
+
+    fn anonymous(&self, method: &str, path: &str) -> Response {
+        self.send(method, path, &[], b"")
+    }
+
+    /// With the right token.
+    fn call(&self, method: &str, path: &str) -> Response {
+        self.send(method, path, &[&bearer()], b"")
+    }
+
+    fn post(&self, path: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Response {
+        let bearer = bearer();
+        let headers: Vec<&str> = headers.iter().copied().chain([bearer.as_str()]).collect();
+        self.send("POST", path, &headers, body.as_ref())
+    }
+}
+
+fn bearer() -> String {
+    format!("authorization: Bearer {TOKEN}")
+}
+
+struct Response {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Response {
+    fn read(socket: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
+                if body.len() >= length.unwrap_or(0) {
+                    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                    return Self { status, head: head.to_owned(), body: body.to_owned() };
+                }
+            }
+            let read = socket.read(&mut chunk).unwrap();
+            assert!(read > 0, "closed after {text:?}");
+            bytes.extend_from_slice(&chunk[..read]);
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// A SCIM error of that status, with the headers that every answer has.
+    #[track_caller]
+    fn assert_error(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
+        let body = self.json();
+        assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
+        assert_eq!(body["status"], status.to_string());
+        assert!(self.header("content-type").unwrap().starts_with("application/scim+json"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
+        body
+    }
+
+    #[track_caller]
+    fn assert_syntax_error(&self) {
+        assert_eq!(self.assert_error(400)["scimType"], "invalidSyntax");
+    }
+
+    #[track_caller]
+    fn assert_denied(&self) {
+        self.assert_error(401);
+        assert_eq!(self.header("www-authenticate"), Some(r#"Bearer realm="azure-backup-scim""#));
+    }
+}
+
+#[test]
+fn two_probes_answer_without_a_token_and_nothing_else_does() {
+    let service = Service::start();
+    assert_eq!(service.anonymous("GET", "/").status, 200);
+    let health = service.anonymous("GET", "/healthz");
+    assert_eq!((health.status, health.json()), (200, json!({"status": "ok", "bindings": 2})));
+    for path in [
+        "/scim/v2/Users",
+        "/scim/v2/%55sers",
+        "//scim/v2/Users",
+        "/scim/v2//Users",
+        "/scim/v2/Users/",
+        "/scim/v2/Users%2F..",
+        "/scim/v2/Users%2Fx",
+        "/./scim/v2/Users",
+        "/healthz/../scim/v2/Users",
+        "/healthz/",
+        "//",
+        "/%2e",
+        "/healthz;a=b",
+        "/scim/v2/Users;a=b",
+        "/SCIM/V2/USERS",
+        "/scim/v2/ServiceProviderConfig",
+        "/admin/host/status",
+        "/host.json",
+        "/.git/config",
+        "/scim/v2/Users?access_token=a-token-of-more-than-32-characters",
+        "http://evil.example/scim/v2/Users",
+        "/%68ealthz",
+        "/Reconcile",
+        "/scim/v2/Users/%0d%0aX:%201",
+    ] {
+        service.anonymous("GET", path).assert_denied();
+    }
+    for method in ["POST", "PUT", "HEADX", "OPTIONS", "TRACE"] {
+        service.anonymous(method, "/").assert_denied();
+        service.anonymous(method, "/scim/v2/Users").assert_denied();
+    }
+}
+
+#[test]
+fn only_one_right_bearer_token_opens() {
+    let service = Service::start();
+    let path = "/scim/v2/ServiceProviderConfig";
+    assert_eq!(service.call("GET", path).status, 200);
+    assert_eq!(service.send("GET", path, &[&format!("authorization: bEaReR  {TOKEN}")], b"").status, 200);
+    let wrong = [
+        "authorization: Bearer",
+        "authorization: Bearer   ",
+        "authorization: Bearer wrong",
+        "authorization: Basic eDp5",
+    ];
+    for header in wrong {
+        service.send("GET", path, &[header], b"").assert_denied();
+        service.send("GET", path, &[header, &bearer()], b"").assert_denied();
+        service.send("GET", path, &[&bearer(), header], b"").assert_denied();
+    }
+    service.send("GET", path, &[&format!("{0}, Bearer {TOKEN}", bearer())], b"").assert_denied();
+    for forged in ["x-ms-client-principal", "x-functions-key", "x-forwarded-for", "proxy-authorization"] {
+        service.send("GET", path, &[&format!("{forged}: Bearer {TOKEN}")], b"").assert_denied();
+    }
+}
+
+#[test]
+fn discovery_answers_reads_only() {
+    let service = Service::start();
+    for path in [
+        "ServiceProviderConfig",
+        "ResourceTypes",
+        "ResourceTypes/User",
+        "Schemas",
+        "Schemas/urn:ietf:params:scim:schemas:core:2.0:User",
+    ] {
+        let path = format!("/scim/v2/{path}");
+        let found = service.call("GET", &path);
+        assert_eq!(found.status, 200, "{path}");
+        assert!(found.header("content-type").unwrap().starts_with("application/scim+json"));
+        assert_eq!(found.header("cache-control"), Some("no-store"));
+        service.call("GET", &format!("{path}?filter=id%20pr")).assert_error(403);
+        for method in ["POST", "DELETE", "PUT", "PATCH"] {
+            let refused = service.call(method, &path);
+            refused.assert_error(405);
+            assert_eq!(refused.header("allow"), Some("GET"));
+        }
+    }
+    service.call("GET", "/scim/v2/ResourceTypes/Nothing").assert_error(404);
+    service.call("GET", "/scim/v2/Schemas/urn:x").assert_error(404);
+}
+
+#[test]
+fn unknown_paths_and_methods_are_scim_errors() {
+    let service = Service::start();
+    for path in [
+        "/scim/v2/Spaceships",
+        "/scim/v2",
+        "/scim/v1/Users",
+        "/nothing",
+        "//scim/v2/Users",
+        "/scim/v2/Users/a/b",
+    ] {
+        service.call("GET", path).assert_error(404);
+    }
+    for path in ["/scim/v2/Me", "/scim/v2/Bulk", "/scim/v2/.search"] {
+        service.call("GET", path).assert_error(501);
+        service.post(path, &[], "{}").assert_error(501);
+    }
+    for (method, path, allow) in [
+        ("PUT", "/scim/v2/Users", "GET, POST"),
+        ("PATCH", "/scim/v2/Groups", "GET, POST"),
+        ("POST", "/scim/v2/Users/x", "GET, PUT, PATCH, DELETE"),
+        ("GET", "/scim/v2/Users/.search", "POST"),
+        ("POST", "/healthz", "GET"),
+        ("BREW", "/scim/v2/Groups/x", "GET, PUT, PATCH, DELETE"),
+    ] {
+        let refused = service.call(method, path);
+        refused.assert_error(405);
+        assert_eq!(refused.header("allow"), Some(allow), "{method} {path}");
+    }
+}
+
+#[test]
+fn bodies_are_read_strictly() {
+    let service = Service::start();
+    let users = "/scim/v2/Users";
+    for body in ["{\"a\": ", "[]", "\"x\"", "{\"active\": true, \"Active\": false}", "{\"a\":\"\\ud800\"}"] {
+        service.post(users, &["content-type: application/scim+json"], body).assert_syntax_error();
+    }
+    service.post(users, &["content-length: 0"], "").assert_syntax_error();
+    service.post(users, &[], b"{\"a\": \"\xff\"}").assert_syntax_error();
+    service.post(users, &[], format!("{{\"a\":{}", "[".repeat(100_000))).assert_syntax_error();
+    service.send("PATCH", "/scim/v2/Groups/x", &[&bearer()], b"[]").assert_syntax_error();
+    service.post("/scim/v2/Groups/.search", &[], "1").assert_syntax_error();
+}
+
+#[test]
+fn only_plain_json_is_read() {
+    let service = Service::start();
+    let users = "/scim/v2/Users";
+    for header in [
+        "content-type: text/plain",
+        "content-type: application/xml",
+        "content-type: ",
+        "content-encoding: gzip",
+        "content-encoding: identity, br",
+    ] {
+        service.post(users, &[header], "{}").assert_error(415);
+    }
+    for headers in [
+        vec![],
+        vec!["content-type: application/json"],
+        vec!["content-type: APPLICATION/SCIM+JSON ;charset=latin1", "content-encoding: identity"],
+    ] {
+        // Read, and then refused for what it says.
+        service.post(users, &headers, "[]").assert_syntax_error();
+    }
+}
+
+#[test]
+fn bodies_have_their_bounds() {
+    let service = Service::start();
+    let text = |bytes: usize| format!("[{}]", " ".repeat(bytes - 2));
+    service.post("/scim/v2/Users", &[], text(MIB)).assert_syntax_error();
+    service.post("/scim/v2/Users", &[], text(MIB + 1)).assert_error(413);
+    service.post("/scim/v2/Users", &[], text(3 * MIB)).assert_error(413);
+    service.post("/scim/v2/Groups", &[], text(8 * MIB)).assert_syntax_error();
+    service.post("/scim/v2/Groups", &[], text(8 * MIB + 1)).assert_error(413);
+    let head = format!("POST /scim/v2/Users HTTP/1.1\r\nhost: x\r\n{}\r\n", bearer());
+    service.raw(format!("{head}content-length: 10737418240\r\n\r\n").as_bytes()).assert_error(413);
+    let chunk = format!("{:x}\r\n{}\r\n", MIB, " ".repeat(MIB));
+    let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    service.raw(chunked.as_bytes()).assert_error(413);
+}
+
+#[test]
+fn a_smuggled_request_is_never_served() {
+    let service = Service::start();
+    let head = format!("POST /scim/v2/Users HTTP/1.1\r\nhost: x\r\n{}\r\n", bearer());
+    for framing in [
+        "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /scim/v2/Schemas HTTP/1.1\r\n\r\n",
+        "content-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
+        "content-length: +2\r\n\r\n{}",
+        "content-length: 0x2\r\n\r\n{}",
+        "transfer-encoding: xchunked\r\n\r\n{}",
+        "transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    ] {
+        let answer = service.raw(format!("{head}{framing}").as_bytes());
+        assert_eq!(answer.status, 400, "{framing:?} {}", answer.body);
+    }
+}
+
+#[test]
+fn repeated_parameters_are_refused_and_unknown_ones_ignored() {
+    let service = Service::start();
+    let twice = service.call("GET", "/scim/v2/Users?count=1&count=2");
+    assert_eq!(twice.assert_error(400)["scimType"], "invalidValue");
+    assert_eq!(service.call("GET", "/scim/v2/Schemas?aadOptscim062020&x=1&x=2").status, 200);
+}
+
+#[test]
+fn nothing_of_a_request_reaches_a_header() {
+    let service = Service::start();
+    for path in [
+        "/scim/v2/Users/%0d%0aX-Injected:%201",
+        "/scim/v2/%0aX-Injected:1",
+        "/scim/v2/Groups/a%00b%C4%8D%C4%8A",
+    ] {
+        let answer = service.call("GET", path);
+        assert!(!answer.head.to_lowercase().contains("x-injected"), "{}", answer.head);
+        assert!(answer.header("location").is_none());
+    }
+    let config = service.send(
+        "GET",
+        "/scim/v2/ServiceProviderConfig",
+        &[&bearer(), "x-forwarded-host: evil.example"],
+        b"",
+    );
+    assert!(config.body.contains("https://scim.example/scim/v2") && !config.body.contains("evil"));
+}
+
+/// Needs the stand-in of the service, whose every method is a bug.
+#[test]
+fn a_bug_shows_its_id_and_nothing_else() {
+    let service = Service::start();
+    let body = service.call("GET", "/scim/v2/Users/x").assert_error(500);
+    let detail = body["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("00000000-0000-0000-0000-000000000007") && !detail.contains("stand-in"),
+        "{detail}"
+    );
+}
