@@ -8,7 +8,7 @@ use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::TableOps;
-use crate::service::effects::Effects;
+use crate::service::effects::{Effects, Inline};
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
@@ -41,8 +41,7 @@ pub struct Parts {
     /// Public, ends in `/scim/v2`.
     pub base_url: String,
     pub effects: EffectLimits,
-    /// How long a SCIM answer waits for its effects in Azure.
-    pub inline_wait: Duration,
+    pub inline: Inline,
     /// How long one tick goes on.
     pub tick_deadline: Duration,
 }
@@ -62,23 +61,33 @@ pub fn build(parts: Parts) -> Service {
     let base_url = parts.base_url.clone();
     let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
     let snapshots = Arc::new(Snapshots::new(store.clone()));
-    let reconciler = Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
-    let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline_wait);
+    let reconciler =
+        Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
+    let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
     let known = snapshots.clone();
     let principal_from = Arc::new(move || known.principal_from());
-    let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
+    let provisioning =
+        Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
     Service { provisioning, snapshots, tick, store, base_url }
 }
 
 /// The role assignments behind the ARM at `endpoint` (origin only), with a fixed token.
-pub fn arm(endpoint: &str, token: SecretString, clock: Arc<dyn Clock>) -> Result<Arc<dyn RoleAssignments>, RestError> {
+pub fn arm(
+    endpoint: &str,
+    token: SecretString,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn RoleAssignments>, RestError> {
     let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
     Ok(Arc::new(ArmRoleAssignments::at(endpoint, Credential::Static(token).build(), options)?))
 }
 
 /// The HTTP server of a service. It answers when the returned value is awaited.
-pub fn serve(listener: TcpListener, service: &Service, tokens: TokenSet) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
+pub fn serve(
+    listener: TcpListener,
+    service: &Service,
+    tokens: TokenSet,
+) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
     let edge = Edge {
         provisioning: service.provisioning.clone(),
         tokens: Arc::new(tokens),

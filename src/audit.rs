@@ -104,7 +104,7 @@ pub enum Change {
         person: UserId,
         assignment: AssignmentName,
         ledger_held: bool,
-        azure_held: bool,
+        held_in_azure: bool,
     },
     /// A refusal or a wait that began (`reason` set) or ended (`reason` empty).
     Wait {
@@ -179,9 +179,9 @@ impl Change {
             Change::EffectObserved { person, assignment, open, held } => json!({
                 "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
             }),
-            Change::Difference { person, assignment, ledger_held, azure_held } => json!({
+            Change::Difference { person, assignment, ledger_held, held_in_azure } => json!({
                 "person": person.to_string(), "assignment": assignment.to_string(),
-                "ledgerHeld": ledger_held, "azureHeld": azure_held,
+                "ledgerHeld": ledger_held, "azureHeld": held_in_azure,
             }),
             Change::Wait { person, binding, reason } => json!({
                 "person": person.to_string(), "binding": binding.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),

@@ -56,7 +56,11 @@ impl ArmRoleAssignments {
     }
 
     /// The same, from text. What is not an absolute URL is refused as insecure.
-    pub fn at(endpoint: &str, credential: Arc<dyn TokenCredential>, options: ArmOptions) -> Result<Self, RestError> {
+    pub fn at(
+        endpoint: &str,
+        credential: Arc<dyn TokenCredential>,
+        options: ArmOptions,
+    ) -> Result<Self, RestError> {
         let endpoint = Url::parse(endpoint).map_err(|_| RestError::Insecure { url: endpoint.to_owned() })?;
         Self::new(endpoint, credential, options)
     }

@@ -104,6 +104,7 @@ fn every_mistake_of_a_file_is_reported_at_once() {
         "/principal/from",
         "/retired/0",
         "/retired/1",
+        "/bindings/0/maxPrincipals",
         "/bindings/0/roles",
         "/bindings/0/name",
         "/bindings/0/group",
@@ -112,7 +113,6 @@ fn every_mistake_of_a_file_is_reported_at_once() {
         "/bindings/0/allowBroadScope",
         "/bindings/0/scope",
         "/bindings/0/kind",
-        "/bindings/0/maxPrincipals",
         "/bindings/1",
     ];
     assert_eq!(places, expected);

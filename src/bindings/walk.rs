@@ -5,8 +5,8 @@
 use super::fields::{Fields, text};
 use super::mistake::{Mistakes, Pointer};
 use super::{
-    BINDINGS_MAX, Binding, Bindings, BindingsError, FILE_BYTES_MAX, PrincipalSource,
-    SELECTOR_CHARS_MAX, Selector, json,
+    BINDINGS_MAX, Binding, Bindings, BindingsError, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX,
+    Selector, json,
 };
 use crate::id::GroupId;
 use crate::rbac::scope::ScopeKind;

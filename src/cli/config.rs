@@ -35,7 +35,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 }
             };
             match Bindings::parse(&bytes) {
-                Ok(bindings) => println!("{}: {} bindings, in order", file.display(), bindings.bindings.len()),
+                Ok(bindings) => {
+                    println!("{}: {} bindings, in order", file.display(), bindings.bindings.len())
+                }
                 Err(error) => {
                     complain(&error);
                     return ExitCode::from(EXIT_USAGE);

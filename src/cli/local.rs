@@ -43,9 +43,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
 fn code(error: &LocalError) -> u8 {
     match error {
         LocalError::Drift { .. } => EXIT_FINDINGS,
-        LocalError::NotLoopback { .. } | LocalError::Listen { .. } | LocalError::BindingsFile { .. } | LocalError::Bindings(_) => {
-            EXIT_USAGE
-        }
+        LocalError::NotLoopback { .. }
+        | LocalError::Listen { .. }
+        | LocalError::BindingsFile { .. }
+        | LocalError::Bindings(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,
     }
 }

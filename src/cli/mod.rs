@@ -63,6 +63,7 @@ pub fn run() -> ExitCode {
 /// One failure, with the whole chain of what caused it, on standard error.
 #[expect(clippy::print_stderr, reason = "the end of a failed command")]
 fn complain(error: &dyn std::error::Error) {
-    let chain: Vec<String> = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+    let chain: Vec<String> =
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
     eprintln!("azure-backup-scim: {}", chain.join(": "));
 }

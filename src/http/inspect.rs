@@ -1,8 +1,8 @@
 //! What `local` adds to the control API of its simulated Azure: the audit, the ledger, and ticks at will. Never part of the
 //! service itself.
 
-use crate::app::Service;
-use crate::store::StoreError;
+use crate::service::tick::Tick;
+use crate::store::{Store, StoreError};
 use actix_web::web::{self, Data, Query, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
 use serde::Deserialize;
@@ -12,8 +12,14 @@ use std::sync::{Arc, OnceLock};
 /// Records of one answer, unless fewer are asked for.
 const RECORDS_MAX: usize = 1000;
 
-/// The service, once it is there.
-pub type Slot = Arc<OnceLock<Service>>;
+/// What is looked into.
+pub struct Inspected {
+    pub store: Store,
+    pub tick: Arc<Tick>,
+}
+
+/// The same, once the service is there.
+pub type Slot = Arc<OnceLock<Inspected>>;
 
 /// `GET audit?after=OP&count=N`, `GET ledger`, `POST tick`, `POST sweep`.
 pub fn configure(config: &mut ServiceConfig, slot: Slot) {

@@ -1,6 +1,6 @@
 //! One clock for everything in `local`: the simulated Azure's. Moving it moves the service too.
 
-use crate::adapters::clock::SystemClock;
+use crate::app::SystemClock;
 use crate::ports::clock::Clock;
 use crate::simulator::Handle;
 use std::time::Duration;

@@ -64,9 +64,13 @@ impl Demo<'_> {
         self.members("add", &readers, &[&cleo]).await?;
         self.show("Ana and Ben join the first bound group, Cleo the second").await?;
         self.members("add", &night, &[&ana]).await?;
-        self.show("Ana joins a group that gives the same role at the same scope: nothing changes in Azure").await?;
+        self.show("Ana joins a group that gives the same role at the same scope: nothing changes in Azure")
+            .await?;
         self.members("remove", &operators, &[&ana, &ben]).await?;
-        self.show("Ana and Ben leave the first group: Ben's role goes, Ana keeps hers through the other group").await?;
+        self.show(
+            "Ana and Ben leave the first group: Ben's role goes, Ana keeps hers through the other group",
+        )
+        .await?;
         self.active(&cleo, false).await?;
         self.show("Cleo is deactivated: her membership stays, her role goes").await?;
         self.active(&cleo, true).await?;
@@ -96,7 +100,8 @@ impl Demo<'_> {
         if let Some(id) = found.pointer("/Resources/0/id").and_then(Value::as_str) {
             return Ok(id.to_owned());
         }
-        let mut body = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": value});
+        let mut body =
+            json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": value});
         if let Some(map) = body.as_object_mut() {
             map.insert(attribute.to_owned(), json!(value));
         }
@@ -116,7 +121,8 @@ impl Demo<'_> {
     }
 
     async fn patch(&self, url: &str, operation: Value) -> Result<(), DemoError> {
-        let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]});
+        let body =
+            json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]});
         self.call(Method::PATCH, url, Some(body)).await.map(|_| ())
     }
 
@@ -130,7 +136,12 @@ impl Demo<'_> {
         let status = answer.status();
         let text = answer.text().await.map_err(no_answer)?;
         if !status.is_success() {
-            return Err(DemoError::Answer { method, url: url.to_owned(), status: status.as_u16(), detail: text });
+            return Err(DemoError::Answer {
+                method,
+                url: url.to_owned(),
+                status: status.as_u16(),
+                detail: text,
+            });
         }
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
@@ -147,7 +158,7 @@ impl Demo<'_> {
         println!("\n{step}\n  {:<32} {:<20} {:<10} why", "who", "role", "where");
         for (name, (principal, role, scope)) in &held {
             let entry = ledger.iter().find(|entry| text(entry, "assignment") == *name);
-            let why = entry.map_or("not ours".to_owned(), |entry| bindings_of(entry));
+            let why = entry.map_or("not ours".to_owned(), bindings_of);
             let who = self.names.get(principal).unwrap_or(principal);
             println!("  {who:<32} {role:<20} {:<10} {why}", scope.rsplit('/').next().unwrap_or_default());
         }
@@ -161,7 +172,8 @@ impl Demo<'_> {
     async fn azure(&self) -> Result<BTreeMap<String, Grant>, DemoError> {
         let mut held = BTreeMap::new();
         for scope in self.bindings.scopes() {
-            let path = "providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01&$filter=atScope()";
+            let path =
+                "providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01&$filter=atScope()";
             let mut next = Some(format!("{}{scope}/{path}", self.arm_url));
             while let Some(url) = next {
                 let page = self.call(Method::GET, &url, None).await?;
@@ -179,8 +191,11 @@ impl Demo<'_> {
             let group = self.group(&binding.selector).await?;
             let group = self.call(Method::GET, &format!("{}/Groups/{group}", self.base_url), None).await?;
             for member in list(&group, "members") {
-                let user = self.call(Method::GET, &format!("{}/Users/{}", self.base_url, text(&member, "value")), None).await?;
-                let object_id = user.get(OWN_EXTENSION).map(|own| text(own, "entraObjectId")).unwrap_or_default();
+                let user = self
+                    .call(Method::GET, &format!("{}/Users/{}", self.base_url, text(&member, "value")), None)
+                    .await?;
+                let object_id =
+                    user.get(OWN_EXTENSION).map(|own| text(own, "entraObjectId")).unwrap_or_default();
                 if user.get("active") == Some(&json!(true)) && !object_id.is_empty() {
                     expected.insert((object_id, binding.role.name(), binding.scope.folded().to_owned()));
                 }
@@ -194,7 +209,8 @@ impl Demo<'_> {
         let ours: BTreeSet<String> = ledger.iter().map(|entry| text(entry, "assignment")).collect();
         let all: BTreeSet<&Grant> = held.values().collect();
         let missing = expected.iter().filter(|grant| !all.contains(grant)).count();
-        let extra = held.iter().filter(|(name, grant)| ours.contains(*name) && !expected.contains(*grant)).count();
+        let extra =
+            held.iter().filter(|(name, grant)| ours.contains(*name) && !expected.contains(*grant)).count();
         if missing + extra > 0 {
             return Err(LocalError::Drift { missing, extra });
         }
@@ -214,7 +230,8 @@ fn list(value: &Value, name: &str) -> Vec<Value> {
 }
 
 fn bindings_of(entry: &Value) -> String {
-    let names: Vec<String> = list(entry, "bindings").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    let names: Vec<String> =
+        list(entry, "bindings").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
     format!("binding {}", names.join(", "))
 }
 

@@ -8,6 +8,7 @@ use crate::app::{self, Parts, RandomIds, Service, SystemClock, inspect};
 use crate::bindings::{Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
+use crate::service::effects::Inline;
 use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
 use crate::simulator::{self, Simulator};
@@ -108,14 +109,17 @@ async fn run(options: Options) -> Result<(), LocalError> {
 fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
     match path {
         None => Ok(EXAMPLE.to_vec()),
-        Some(path) => std::fs::read(path).map_err(|source| LocalError::BindingsFile { path: path.clone(), source }),
+        Some(path) => {
+            std::fs::read(path).map_err(|source| LocalError::BindingsFile { path: path.clone(), source })
+        }
     }
 }
 
 fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Running, LocalError> {
     let slot: inspect::Slot = Arc::new(OnceLock::new());
     let routes = slot.clone();
-    let scopes = bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
+    let scopes =
+        bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
     let simulator = Simulator::start(simulator::Options {
         state_file: Some(state.azure_file()),
         scopes,
@@ -125,7 +129,8 @@ fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Runni
     .map_err(LocalError::Simulator)?;
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(simulator.handle(), SystemClock::new()));
     let token = SecretString::from(AZURE_TOKEN);
-    let arm = app::arm(&simulator.arm_url(), token, clock.clone()).map_err(|error| LocalError::Client(error.into()))?;
+    let arm = app::arm(&simulator.arm_url(), token, clock.clone())
+        .map_err(|error| LocalError::Client(error.into()))?;
     let base_url = format!("http://{address}/scim/v2");
     let service = app::build(Parts {
         tables: Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
@@ -135,11 +140,11 @@ fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Runni
         tenant: "default".to_owned(),
         base_url: base_url.clone(),
         effects: EffectLimits::default(),
-        inline_wait: Duration::from_millis(400),
+        inline: Inline::default(),
         tick_deadline: Duration::from_secs(45),
     });
     // The slot is new: nobody has filled it.
-    let _ = slot.set(service.clone());
+    let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
     Ok(Running { service, simulator, base_url, token: state.token_text(), bindings })
 }
 
@@ -165,7 +170,10 @@ fn say(options: &Options, running: &Running) {
         println!("{line}");
         return;
     }
-    println!("Azure Backup SCIM is ready, on an embedded store and a simulated Azure (state: {}).\n", options.state.display());
+    println!(
+        "Azure Backup SCIM is ready, on an embedded store and a simulated Azure (state: {}).\n",
+        options.state.display()
+    );
     println!("  SCIM base URL    {}", running.base_url);
     println!("  bearer token     {}", running.token);
     println!("  simulated ARM    {arm_url}");
@@ -173,7 +181,12 @@ fn say(options: &Options, running: &Running) {
     println!("Bindings in force:");
     for binding in &running.bindings.bindings {
         let group = format!("{} {}", binding.selector.attribute(), binding.selector.value());
-        println!("  {:<18} group with {group} -> {} @ {}", binding.name, binding.role, binding.scope.short_name());
+        println!(
+            "  {:<18} group with {group} -> {} @ {}",
+            binding.name,
+            binding.role,
+            binding.scope.short_name()
+        );
     }
     println!("\nTry:\n  curl -H 'Authorization: Bearer {}' {}/Users\n", running.token, running.base_url);
 }

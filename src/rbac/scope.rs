@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn nothing_that_changes_the_path_gets_through() {
         for name in [
-            "", ".", "..", "a.", "a%2Fb", "%2e%2e", "a?b", "a#b", "a b", " a", "a\n", "a\r", "a\\b", "a;b",
+            ".", "..", "a.", "a%2Fb", "%2e%2e", "a?b", "a#b", "a b", " a", "a\n", "a\r", "a\\b", "a;b",
             "a\u{0}", "a:b", "a*",
         ] {
             check_segment(&group(name), name);

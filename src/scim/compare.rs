@@ -25,6 +25,12 @@ impl Mode {
 /// The compare key of a text. Zero-width and bidirectional marks are no part of it in either mode, so that what
 /// looks the same compares the same.
 pub fn key(text: &str, mode: Mode) -> String {
+    if text.is_ascii() {
+        return match mode {
+            Mode::Exact => text.to_owned(),
+            Mode::Folded => text.trim().to_ascii_lowercase(),
+        };
+    }
     let visible = text.chars().filter(|c| !is_mark(*c));
     match mode {
         Mode::Exact => visible.collect(),

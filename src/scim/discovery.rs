@@ -187,7 +187,10 @@ mod tests {
     fn resource_types_name_their_endpoint_and_extensions() {
         let types = resource_types(BASE);
         has(&types, json!({"name": "User", "endpoint": "/Users", "schema": urn::USER}));
-        has(&types, json!({"name": "Group", "endpoint": "/Groups", "schema": urn::GROUP, "schemaExtensions": []}));
+        has(
+            &types,
+            json!({"name": "Group", "endpoint": "/Groups", "schema": urn::GROUP, "schemaExtensions": []}),
+        );
         has(types[0]["schemaExtensions"].as_array().unwrap(), json!({"schema": urn::ENTERPRISE_USER}));
         types.iter().for_each(no_nulls);
     }
@@ -198,11 +201,17 @@ mod tests {
         let ids: Vec<&str> = schemas.iter().filter_map(|schema| schema["id"].as_str()).collect();
         assert_eq!(ids, [urn::USER, urn::ENTERPRISE_USER, urn::BACKUP_USER, urn::GROUP]);
         let user = schemas[0]["attributes"].as_array().unwrap();
-        has(user, json!({"name": "userName", "required": true, "uniqueness": "server", "caseExact": false, "mutability": "readWrite"}));
+        has(
+            user,
+            json!({"name": "userName", "required": true, "uniqueness": "server", "caseExact": false, "mutability": "readWrite"}),
+        );
         has(user, json!({"name": "groups", "mutability": "readOnly", "multiValued": true}));
         has(user, json!({"name": "password", "mutability": "writeOnly", "returned": "never"}));
         let emails = user.iter().find(|attribute| attribute["name"] == "emails").unwrap();
-        has(emails["subAttributes"].as_array().unwrap(), json!({"name": "type", "canonicalValues": ["work", "home", "other"]}));
+        has(
+            emails["subAttributes"].as_array().unwrap(),
+            json!({"name": "type", "canonicalValues": ["work", "home", "other"]}),
+        );
         has(schemas[2]["attributes"].as_array().unwrap(), json!({"name": "grants", "returned": "request"}));
         schemas.iter().for_each(no_nulls);
     }

@@ -31,9 +31,9 @@ pub fn replace(body: &Value, _current: &Resource) -> Result<GroupInput, Error> {
 pub fn render(resource: &Resource, meta: &Meta, members: Option<&[String]>) -> Value {
     let mut shown = resource.frame(meta);
     if let Some(members) = members {
-        let list = members.iter().map(|id| {
-            json!({"value": id, "$ref": location(&meta.base_url, User, id), "type": User.name()})
-        });
+        let list = members
+            .iter()
+            .map(|id| json!({"value": id, "$ref": location(&meta.base_url, User, id), "type": User.name()}));
         shown.insert("members".to_owned(), Value::Array(list.collect()));
     }
     Value::Object(shown)
@@ -54,10 +54,16 @@ mod tests {
 
     #[test]
     fn members_are_taken_out_of_the_body() {
-        creates(json!({"displayName": "Ops", "schemas": [urn::GROUP, "http://schemas.microsoft.com/x"]}), None);
+        creates(
+            json!({"displayName": "Ops", "schemas": [urn::GROUP, "http://schemas.microsoft.com/x"]}),
+            None,
+        );
         creates(json!({"displayName": "Ops", "members": null}), Some(&[]));
         creates(json!({"displayName": "Ops", "members": []}), Some(&[]));
-        creates(json!({"displayName": "Ops", "Members": [{"value": "a", "display": null}, {"VALUE": "b"}, {"value": "a"}]}), Some(&["a", "b"]));
+        creates(
+            json!({"displayName": "Ops", "Members": [{"value": "a", "display": null}, {"VALUE": "b"}, {"value": "a"}]}),
+            Some(&["a", "b"]),
+        );
     }
 
     #[test]
@@ -80,7 +86,10 @@ mod tests {
             base_url: "https://x.example/scim/v2".to_owned(),
         };
         let shown = render(&group, &meta, Some(&["u1".to_owned()]));
-        assert_eq!(shown["members"], json!([{"value": "u1", "$ref": "https://x.example/scim/v2/Users/u1", "type": "User"}]));
+        assert_eq!(
+            shown["members"],
+            json!([{"value": "u1", "$ref": "https://x.example/scim/v2/Users/u1", "type": "User"}])
+        );
         assert_eq!(shown["meta"]["location"], "https://x.example/scim/v2/Groups/g1");
         assert_eq!(shown["schemas"], json!([urn::GROUP]));
         assert_eq!(render(&group, &meta, None).get("members"), None);

@@ -54,7 +54,8 @@ impl ListQuery {
         let Some(body) = body.as_object() else {
             return Err(Error::invalid_syntax("the body of a search must be a JSON object"));
         };
-        let names = ["filter", "sortBy", "sortOrder", "startIndex", "count", "attributes", "excludedAttributes"];
+        let names =
+            ["filter", "sortBy", "sortOrder", "startIndex", "count", "attributes", "excludedAttributes"];
         let mut pairs = Vec::with_capacity(names.len());
         for name in names {
             if let Some(value) = member(body, name) {
@@ -147,7 +148,9 @@ impl Sort {
         let value = element.get(leaf.name).filter(|_| self.by.attribute != leaf).unwrap_or(element);
         match value {
             Value::Bool(value) => Key::Boolean(*value),
-            Value::String(text) if leaf.kind == Type::DateTime => parse::instant(text).map_or(Key::Missing, Key::Instant),
+            Value::String(text) if leaf.kind == Type::DateTime => {
+                parse::instant(text).map_or(Key::Missing, Key::Instant)
+            }
             Value::String(text) => Key::Text(compare::key(text, Mode::of(leaf))),
             _ => Key::Missing,
         }
@@ -180,7 +183,8 @@ mod tests {
     use ResourceType::User;
 
     fn query(pairs: &[(&str, &str)]) -> Result<ListQuery, Error> {
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let pairs: Vec<_> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         ListQuery::from_pairs(User, &pairs)
     }
 
@@ -210,10 +214,26 @@ mod tests {
     #[test]
     fn wrong_parameters_are_named() {
         refuses(&[("count", "many")], ScimType::InvalidValue, "count must be a whole number, not \"many\"");
-        refuses(&[("startIndex", "-")], ScimType::InvalidValue, "startIndex must be a whole number, not \"-\"");
-        refuses(&[("sortBy", "shoeSize")], ScimType::InvalidPath, "sortBy must name an attribute that can be compared, not \"shoeSize\"");
-        refuses(&[("sortBy", "name")], ScimType::InvalidPath, "sortBy must name an attribute that can be compared, not \"name\"");
-        refuses(&[("sortBy", "title"), ("sortOrder", "up")], ScimType::InvalidValue, "sortOrder is ascending or descending, not \"up\"");
+        refuses(
+            &[("startIndex", "-")],
+            ScimType::InvalidValue,
+            "startIndex must be a whole number, not \"-\"",
+        );
+        refuses(
+            &[("sortBy", "shoeSize")],
+            ScimType::InvalidPath,
+            "sortBy must name an attribute that can be compared, not \"shoeSize\"",
+        );
+        refuses(
+            &[("sortBy", "name")],
+            ScimType::InvalidPath,
+            "sortBy must name an attribute that can be compared, not \"name\"",
+        );
+        refuses(
+            &[("sortBy", "title"), ("sortOrder", "up")],
+            ScimType::InvalidValue,
+            "sortOrder is ascending or descending, not \"up\"",
+        );
         assert_eq!(query(&[("filter", "x")]).unwrap_err().scim_type, Some(ScimType::InvalidFilter));
     }
 

@@ -112,10 +112,12 @@ fn mentions(
     for path in list {
         match path {
             Path::Schema(schema) if by_schema && *schema == extension => return Share::All,
-            Path::Attribute(path) if path.extension == extension && path.attribute == attribute => match path.sub {
-                None => return Share::All,
-                Some(sub) => subs.push(sub.name),
-            },
+            Path::Attribute(path) if path.extension == extension && path.attribute == attribute => {
+                match path.sub {
+                    None => return Share::All,
+                    Some(sub) => subs.push(sub.name),
+                }
+            }
             _ => {}
         }
     }
@@ -149,7 +151,15 @@ fn parts(value: Value, wanted: &dyn Fn(&str) -> bool) -> Option<Value> {
 
 fn names(kind: ResourceType, list: &str) -> Vec<Path> {
     let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.filter_map(|name| Path::parse(kind, name).ok()).collect()
+    names.filter_map(|name| Path::parse(kind, name).ok()).map(without_filter).collect()
+}
+
+/// A value filter says which elements, which is not asked here.
+fn without_filter(path: Path) -> Path {
+    match path.attribute() {
+        Some(path) => Path::Attribute(path),
+        None => path,
+    }
 }
 
 #[cfg(test)]
@@ -176,18 +186,34 @@ mod tests {
         let mut shown = projection.apply(rendered());
         let schemas = shown.as_object_mut().and_then(|shown| shown.remove("schemas")).unwrap();
         assert_eq!(shown, expected, "{attributes} / {excluded}");
-        let extensions: Vec<&str> = [urn::ENTERPRISE_USER, urn::BACKUP_USER].into_iter().filter(|urn| shown.get(urn).is_some()).collect();
+        let extensions: Vec<&str> = [urn::ENTERPRISE_USER, urn::BACKUP_USER]
+            .into_iter()
+            .filter(|urn| shown.get(urn).is_some())
+            .collect();
         assert_eq!(schemas, json!(std::iter::once(urn::USER).chain(extensions).collect::<Vec<_>>()));
     }
 
     #[test]
     fn attributes_selects_and_keeps_what_is_always_returned() {
         check("userName", "", json!({"id": "1", "userName": "ana"}));
-        check("TITLE, name.familyName ,nonsense", "", json!({"id": "1", "title": "T", "name": {"familyName": "F"}}));
+        check(
+            "TITLE, name.familyName ,nonsense",
+            "",
+            json!({"id": "1", "title": "T", "name": {"familyName": "F"}}),
+        );
         check("emails.value", "", json!({"id": "1", "emails": [{"value": "a@b"}]}));
+        check("emails[type eq \"work\"].value", "", json!({"id": "1", "emails": [{"value": "a@b"}]}));
         check("department", "", json!({"id": "1", urn::ENTERPRISE_USER: {"department": "D"}}));
-        check(&format!("{}:manager.value", urn::ENTERPRISE_USER), "", json!({"id": "1", urn::ENTERPRISE_USER: {"manager": {"value": "m"}}}));
-        check(urn::ENTERPRISE_USER, "", json!({"id": "1", urn::ENTERPRISE_USER: {"department": "D", "manager": {"value": "m"}}}));
+        check(
+            &format!("{}:manager.value", urn::ENTERPRISE_USER),
+            "",
+            json!({"id": "1", urn::ENTERPRISE_USER: {"manager": {"value": "m"}}}),
+        );
+        check(
+            urn::ENTERPRISE_USER,
+            "",
+            json!({"id": "1", urn::ENTERPRISE_USER: {"department": "D", "manager": {"value": "m"}}}),
+        );
         check("id", "", json!({"id": "1"}));
         check("nonsense", "", json!({"id": "1"}));
         check("name", "name.givenName", json!({"id": "1", "name": {"familyName": "F"}}));
@@ -196,25 +222,45 @@ mod tests {
     #[test]
     fn what_is_returned_on_request_must_be_named() {
         check("grants", "", json!({"id": "1", urn::BACKUP_USER: {"grants": [{"role": "r"}]}}));
-        check(&format!("{}:grantState", urn::BACKUP_USER), "", json!({"id": "1", urn::BACKUP_USER: {"grantState": "held"}}));
+        check(
+            &format!("{}:grantState", urn::BACKUP_USER),
+            "",
+            json!({"id": "1", urn::BACKUP_USER: {"grantState": "held"}}),
+        );
         check(urn::BACKUP_USER, "", json!({"id": "1", urn::BACKUP_USER: {"entraObjectId": "o"}}));
         let names = "schemas,id,userName,title,name,emails,meta";
-        check("", &format!("{names},{}", urn::ENTERPRISE_USER), json!({"id": "1", urn::BACKUP_USER: {"entraObjectId": "o"}}));
+        check(
+            "",
+            &format!("{names},{}", urn::ENTERPRISE_USER),
+            json!({"id": "1", urn::BACKUP_USER: {"entraObjectId": "o"}}),
+        );
     }
 
     #[test]
     fn excluded_attributes_are_left_out() {
         let core = "userName,emails,meta,entraObjectId";
-        check("", &format!("{core},name.familyName,department"), json!({
-            "id": "1", "title": "T", "name": {"givenName": "G"}, urn::ENTERPRISE_USER: {"manager": {"value": "m"}},
-        }));
-        check("", urn::USER, json!({"id": "1", urn::ENTERPRISE_USER: {"department": "D", "manager": {"value": "m"}}, urn::BACKUP_USER: {"entraObjectId": "o"}}));
+        check(
+            "",
+            &format!("{core},name.familyName,department"),
+            json!({
+                "id": "1", "title": "T", "name": {"givenName": "G"}, urn::ENTERPRISE_USER: {"manager": {"value": "m"}},
+            }),
+        );
+        check(
+            "",
+            urn::USER,
+            json!({"id": "1", urn::ENTERPRISE_USER: {"department": "D", "manager": {"value": "m"}}, urn::BACKUP_USER: {"entraObjectId": "o"}}),
+        );
     }
 
     #[test]
     fn the_store_can_ask_what_is_wanted() {
-        let wants = |attributes, excluded, name| Projection::parse(ResourceType::User, attributes, excluded).unwrap().wants(name);
-        assert!(wants(None, None, "groups") && !wants(None, None, "grants") && !wants(None, None, "password"));
+        let wants = |attributes, excluded, name| {
+            Projection::parse(ResourceType::User, attributes, excluded).unwrap().wants(name)
+        };
+        assert!(
+            wants(None, None, "groups") && !wants(None, None, "grants") && !wants(None, None, "password")
+        );
         assert!(wants(Some("groups.value"), None, "groups") && !wants(Some("id"), None, "groups"));
         assert!(!wants(None, Some("groups"), "groups") && wants(None, Some("groups.value"), "groups"));
         assert!(wants(Some("grants"), None, "grants") && !wants(Some(urn::BACKUP_USER), None, "grants"));

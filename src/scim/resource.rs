@@ -210,10 +210,17 @@ mod tests {
 
     #[test]
     fn changed_attributes_are_named_with_their_extension() {
-        let before = resource(json!({"userName": "a", "title": "t", urn::ENTERPRISE_USER: {"department": "d", "division": "v"}}));
-        let after = resource(json!({"userName": "b", "title": "t", urn::ENTERPRISE_USER: {"department": "e", "division": "v"}, "locale": "de"}));
+        let before = resource(
+            json!({"userName": "a", "title": "t", urn::ENTERPRISE_USER: {"department": "d", "division": "v"}}),
+        );
+        let after = resource(
+            json!({"userName": "b", "title": "t", urn::ENTERPRISE_USER: {"department": "e", "division": "v"}, "locale": "de"}),
+        );
         let department = format!("{}:department", urn::ENTERPRISE_USER);
-        assert_eq!(before.changed_attributes(&after), ["locale".to_owned(), department, "userName".to_owned()]);
+        assert_eq!(
+            before.changed_attributes(&after),
+            ["locale".to_owned(), department, "userName".to_owned()]
+        );
         assert!(before.changed_attributes(&before).is_empty());
     }
 
@@ -227,7 +234,11 @@ mod tests {
     fn a_resource_without_its_required_attributes_is_refused() {
         refuses(ResourceType::User, json!({}), "userName is required and must not be empty");
         refuses(ResourceType::User, json!({"userName": "  "}), "userName is required and must not be empty");
-        refuses(ResourceType::Group, json!({"displayName": "\u{200B}"}), "displayName is required and must not be empty");
+        refuses(
+            ResourceType::Group,
+            json!({"displayName": "\u{200B}"}),
+            "displayName is required and must not be empty",
+        );
         refuses(
             ResourceType::User,
             json!({"userName": "a", urn::BACKUP_USER: {"entraObjectId": "1234"}}),

@@ -116,7 +116,10 @@ mod tests {
     fn a_put_clears_what_it_leaves_out_but_not_active() {
         let inactive = create(&json!({"userName": "ana", "title": "T", "active": false})).unwrap();
         let replaced = replace(&json!({"userName": "ana", "nickName": "N"}), &inactive).unwrap();
-        assert_eq!(replaced.attributes(), json!({"userName": "ana", "nickName": "N", "active": false}).as_object().unwrap());
+        assert_eq!(
+            replaced.attributes(),
+            json!({"userName": "ana", "nickName": "N", "active": false}).as_object().unwrap()
+        );
         assert!(replace(&json!({"userName": "ana", "active": true}), &inactive).unwrap().active());
         assert!(!replace(&json!({"userName": "ana", "active": null}), &inactive).unwrap().active());
         assert!(replace(&json!({"title": "x"}), &inactive).is_err());

@@ -16,6 +16,14 @@ pub(super) fn is_unassigned(raw: &Value) -> bool {
     }
 }
 
+/// A list of one stands for its element.
+pub(super) fn only(raw: &Value) -> &Value {
+    match raw.as_array().map(Vec::as_slice) {
+        Some([only]) => only,
+        _ => raw,
+    }
+}
+
 /// The elements of a multi-valued attribute. A single value is taken for a list of one.
 pub(super) fn list(attribute: &Attribute, raw: &Value) -> Result<Vec<Value>, Error> {
     let raw = match raw {
@@ -105,7 +113,9 @@ fn entra_role(raw: &Value) -> Option<Value> {
         Some(holder) => member(holder, "value").and_then(Value::as_str),
         None => raw.as_str(),
     };
-    let inner = text.filter(|text| text.trim_start().starts_with('{')).and_then(|text| serde_json::from_str(text).ok());
+    let inner = text
+        .filter(|text| text.trim_start().starts_with('{'))
+        .and_then(|text| serde_json::from_str(text).ok());
     let mut role = holder.cloned().unwrap_or_default();
     match inner {
         Some(Value::Object(inner)) => {
@@ -163,11 +173,19 @@ mod tests {
         reads("employeeNumber", json!(40117), json!("40117"));
         reads("active", json!("False"), json!(false));
         reads("active", json!("TRUE"), json!(true));
-        reads("name", json!({"FAMILYNAME": "F", "unknown": 1, "givenName": null}), json!({"familyName": "F"}));
+        reads(
+            "name",
+            json!({"FAMILYNAME": "F", "unknown": 1, "givenName": null}),
+            json!({"familyName": "F"}),
+        );
         reads("name", json!({"unknown": 1}), Value::Null);
         reads("manager", json!("m1"), json!({"value": "m1"}));
         reads("manager", json!({"value": "m1", "$ref": null, "displayName": "Boss"}), json!({"value": "m1"}));
-        reads("emails", json!([{"Type": "work", "VALUE": "a@b", "primary": "True"}]), json!([{"type": "work", "value": "a@b", "primary": true}]));
+        reads(
+            "emails",
+            json!([{"Type": "work", "VALUE": "a@b", "primary": "True"}]),
+            json!([{"type": "work", "value": "a@b", "primary": true}]),
+        );
         reads("emails", json!({"value": "a@b"}), json!([{"value": "a@b"}]));
         reads("emails", json!(["a@b", null, ""]), json!([{"value": "a@b"}]));
     }
@@ -195,8 +213,16 @@ mod tests {
         refuses("title", json!(true), "title takes text, not true");
         refuses("title", json!(["a", "b"]), "title takes one value, not a list");
         refuses("name", json!("Ana"), "name takes an object, not \"Ana\"");
-        refuses("userName", json!("a\u{200B}b"), "userName holds an invisible mark (zero-width or text direction); remove it from \"a\\u{200b}b\"");
-        refuses("name.givenName", json!("a\nb"), "givenName holds a control character; remove line breaks, tabs and the like from \"a\\nb\"");
+        refuses(
+            "userName",
+            json!("a\u{200B}b"),
+            "userName holds an invisible mark (zero-width or text direction); remove it from \"a\\u{200b}b\"",
+        );
+        refuses(
+            "name.givenName",
+            json!("a\nb"),
+            "givenName holds a control character; remove line breaks, tabs and the like from \"a\\nb\"",
+        );
         reads("displayName", json!("a\u{200D}b"), json!("a\u{200D}b"));
     }
 }

@@ -5,7 +5,8 @@ pub fn version(revision: i64, touch: Option<&str>) -> String {
     match touch {
         None => format!("W/\"{revision}\""),
         Some(touch) => {
-            let plain: String = touch.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).collect();
+            let plain: String =
+                touch.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).collect();
             format!("W/\"{revision}.{plain}\"")
         }
     }

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// People that are reconciled at once in this process; the rest is left to the tick.
-const IN_FLIGHT_MAX: usize = 256;
 /// With more than this under way, an answer does not wait.
 const BACKLOG: usize = 32;
 
@@ -24,19 +22,33 @@ pub struct Work {
     pub jobs: Vec<OpId>,
 }
 
+/// What is done at once, in the process that committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Inline {
+    /// How long an answer waits for its effects.
+    pub wait: Duration,
+    /// People and jobs that may be under way together; what comes on top, or everything where this is 0, is left to the tick.
+    pub people_max: usize,
+}
+
+impl Default for Inline {
+    fn default() -> Self {
+        Self { wait: Duration::from_millis(400), people_max: 256 }
+    }
+}
+
 /// Starts the effects of committed changes.
 pub struct Effects {
     pub(super) store: Store,
     pub(super) reconciler: Reconciler,
     pub(super) snapshots: Arc<Snapshots>,
-    /// How long an answer waits for its effects.
-    inline_wait: Duration,
+    inline: Inline,
     in_flight: AtomicUsize,
 }
 
 impl Effects {
-    pub fn new(store: Store, reconciler: Reconciler, snapshots: Arc<Snapshots>, inline_wait: Duration) -> Arc<Self> {
-        Arc::new(Self { store, reconciler, snapshots, inline_wait, in_flight: AtomicUsize::new(0) })
+    pub fn new(store: Store, reconciler: Reconciler, snapshots: Arc<Snapshots>, inline: Inline) -> Arc<Self> {
+        Arc::new(Self { store, reconciler, snapshots, inline, in_flight: AtomicUsize::new(0) })
     }
 
     /// Starts the work in the background and waits for it, at most the inline wait. Never fails: what is left over
@@ -44,7 +56,7 @@ impl Effects {
     pub async fn after(self: &Arc<Self>, work: Work) {
         let weight = work.people.len() + work.jobs.len();
         let before = self.in_flight.load(Ordering::Relaxed);
-        if weight == 0 || before >= IN_FLIGHT_MAX {
+        if weight == 0 || before >= self.inline.people_max {
             return;
         }
         self.in_flight.fetch_add(weight, Ordering::Relaxed);
@@ -53,9 +65,9 @@ impl Effects {
             effects.run(work).await;
             effects.in_flight.fetch_sub(weight, Ordering::Relaxed);
         });
-        if before < BACKLOG && !self.inline_wait.is_zero() {
+        if before < BACKLOG && !self.inline.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
-            let _ = tokio::time::timeout(self.inline_wait, running).await;
+            let _ = tokio::time::timeout(self.inline.wait, running).await;
         }
     }
 

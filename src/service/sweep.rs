@@ -36,23 +36,30 @@ pub struct Found {
 }
 
 /// Lists the bound scopes, the retired ones, and every scope that a live row names.
-pub async fn sweep(store: &Store, snapshots: &Snapshots, assignments: &dyn RoleAssignments) -> Result<Found, StoreError> {
+pub async fn sweep(
+    store: &Store,
+    snapshots: &Snapshots,
+    assignments: &dyn RoleAssignments,
+) -> Result<Found, StoreError> {
     let now = store.read(&keys::setting("bindings")).await?.date;
     let by_name = ledger_by_name(store).await?;
     let mut found = Found::default();
     for scope in scopes(store, snapshots, &by_name).await? {
         let listed: BTreeSet<AssignmentName> = match assignments.list(&scope, LIST_TIMEOUT).await {
             Ok(listed) => listed.into_iter().map(|listed| listed.name).collect(),
-            Err(AssignmentError::Refused { code, .. }) if super::reconcile::scope_is_gone(&code) => BTreeSet::new(),
+            Err(AssignmentError::Refused { code, .. }) if super::reconcile::scope_is_gone(&code) => {
+                BTreeSet::new()
+            }
             Err(error) => {
                 tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
                 continue;
             }
         };
         found.scopes += 1;
-        for (name, rows) in by_name.iter().filter(|(_, rows)| rows.iter().any(|row| row.entry.scope == scope)) {
-            let azure_held = listed.contains(name);
-            if differs(rows, azure_held, now) && note(store, *name, rows, azure_held, now).await? {
+        for (name, rows) in by_name.iter().filter(|(_, rows)| rows.iter().any(|row| row.entry.scope == scope))
+        {
+            let held_in_azure = listed.contains(name);
+            if differs(rows, held_in_azure, now) && note(store, *name, rows, held_in_azure, now).await? {
                 found.differences += 1;
             }
         }
@@ -78,7 +85,11 @@ fn known(row: &Row) -> Option<Result<Known, StoreError>> {
     Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone() }))
 }
 
-async fn scopes(store: &Store, snapshots: &Snapshots, by_name: &BTreeMap<AssignmentName, Vec<Known>>) -> Result<BTreeSet<Scope>, StoreError> {
+async fn scopes(
+    store: &Store,
+    snapshots: &Snapshots,
+    by_name: &BTreeMap<AssignmentName, Vec<Known>>,
+) -> Result<BTreeSet<Scope>, StoreError> {
     let live = by_name.values().flatten().filter(|row| !row.entry.is_settled_and_gone());
     let mut scopes: BTreeSet<Scope> = live.map(|row| row.entry.scope.clone()).collect();
     if let Snapshot::InForce(in_force) = snapshots.read(store.pointer().await?.as_ref()).await? {
@@ -87,15 +98,21 @@ async fn scopes(store: &Store, snapshots: &Snapshots, by_name: &BTreeMap<Assignm
     Ok(scopes)
 }
 
-fn differs(rows: &[Known], azure_held: bool, now: OffsetDateTime) -> bool {
+fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
     let settled = rows.iter().all(|row| row.entry.unsettled_until.is_none());
     let old = rows.iter().all(|row| row.entry.written + LISTS_LAG <= now);
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
-    settled && old && ledger_held != azure_held
+    settled && old && ledger_held != held_in_azure
 }
 
 /// Unsettles the row of the record that holds the principal, its time passed, and marks the person.
-async fn note(store: &Store, name: AssignmentName, rows: &[Known], azure_held: bool, now: OffsetDateTime) -> Result<bool, StoreError> {
+async fn note(
+    store: &Store,
+    name: AssignmentName,
+    rows: &[Known],
+    held_in_azure: bool,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
     let Some(last) = rows.iter().max_by_key(|row| row.entry.written) else { return Ok(false) };
     let user = store.holder(last.entry.principal).await?.unwrap_or(last.user);
     let own = rows.iter().find(|row| row.user == user);
@@ -103,11 +120,14 @@ async fn note(store: &Store, name: AssignmentName, rows: &[Known], azure_held: b
     let origin = Origin { cause: Cause::Sweep, actor: "service".to_owned(), op };
     let template = own.map_or(&last.entry, |row| &row.entry);
     let holding = if own.is_some() { template.holding } else { Holding::Gone };
-    let entry = Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
+    let entry =
+        Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
-    let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, azure_held }];
-    let record = Record { op, time: store.clock.now(), origin: origin.clone(), stamp: None, outcome: None, changes };
-    let writes = vec![write(user, &entry, own.map(|row| &row.etag)), marks::look_now(user, &Mark::new(origin))];
+    let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, held_in_azure }];
+    let record =
+        Record { op, time: store.clock.now(), origin: origin.clone(), stamp: None, outcome: None, changes };
+    let writes =
+        vec![write(user, &entry, own.map(|row| &row.etag)), marks::look_now(user, &Mark::new(origin))];
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

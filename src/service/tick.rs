@@ -147,7 +147,11 @@ impl Tick {
     /// Compares Azure with the ledger now.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let found = sweep::sweep(self.store(), &self.effects.snapshots, self.assignments.as_ref()).await?;
-        tracing::info!(scopes = found.scopes, differences = found.differences, "azure was compared with the ledger");
+        tracing::info!(
+            scopes = found.scopes,
+            differences = found.differences,
+            "azure was compared with the ledger"
+        );
         Ok(())
     }
 }

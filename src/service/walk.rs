@@ -22,11 +22,16 @@ pub async fn walk_page(store: &Store, row: &Row) -> Result<Vec<UserId>, StoreErr
     let (from, to) = keys::range_of(&keys::members_prefix(group));
     let from = if cursor.is_empty() { from } else { format!("{from}{cursor}!") };
     let members = store.rows_between(from, to, MARKS_MAX).await?;
-    let users: Vec<UserId> = members.iter().filter_map(|row| UserId::parse(keys::last_part(&row.key)).ok()).collect();
+    let users: Vec<UserId> =
+        members.iter().filter_map(|row| UserId::parse(keys::last_part(&row.key)).ok()).collect();
     let condition = Match::Exact(row.etag.clone());
     let advance = match users.last() {
         None => Write::Delete { key: row.key.clone(), condition },
-        Some(last) => Write::Merge { key: row.key.clone(), properties: Fields::some().text("cursor", last.to_string()).done(), condition },
+        Some(last) => Write::Merge {
+            key: row.key.clone(),
+            properties: Fields::some().text("cursor", last.to_string()).done(),
+            condition,
+        },
     };
     let mut writes: Vec<Write> = users.iter().map(|user| marks::look_now(*user, &mark)).collect();
     writes.push(advance);
@@ -38,21 +43,29 @@ pub async fn walk_page(store: &Store, row: &Row) -> Result<Vec<UserId>, StoreErr
 }
 
 /// Marks the groups of every binding that differs between two snapshots, then ends the job.
-pub async fn roll_snapshot(store: &Store, snapshots: &Snapshots, job: OpId, row: &Row) -> Result<(), StoreError> {
+pub async fn roll_snapshot(
+    store: &Store,
+    snapshots: &Snapshots,
+    job: OpId,
+    row: &Row,
+) -> Result<(), StoreError> {
     let reader = Reader::new(row)?;
     let mark = Mark::read(&reader)?;
     let differing = snapshots.selectors_that_differ(reader.text("before")?, reader.text("after")?).await?;
     let pins = store.selector_pins().await?;
     let mut groups: BTreeSet<GroupId> = BTreeSet::new();
     for (attribute, value) in differing {
-        groups.extend(pins.values().filter(|pin| pin.attribute == attribute && pin.value == value).map(|pin| pin.group));
+        groups.extend(
+            pins.values().filter(|pin| pin.attribute == attribute && pin.value == value).map(|pin| pin.group),
+        );
         groups.extend(groups_selected(store, attribute, &value).await?);
     }
     let groups: Vec<GroupId> = groups.into_iter().collect();
     let mut etag: ETag = row.etag.clone();
     for part in groups.chunks(MARKS_MAX) {
         let mut writes: Vec<Write> = part.iter().map(|group| marks::look_group(*group, &mark)).collect();
-        let properties = Fields::some().text("reached", part.last().map(GroupId::to_string).unwrap_or_default()).done();
+        let properties =
+            Fields::some().text("reached", part.last().map(GroupId::to_string).unwrap_or_default()).done();
         writes.insert(0, Write::Merge { key: keys::job(job), properties, condition: Match::Exact(etag) });
         let committed = store.move_looking(&writes).await?;
         let Some(next) = committed.etag(0) else { return Ok(()) };
@@ -63,7 +76,11 @@ pub async fn roll_snapshot(store: &Store, snapshots: &Snapshots, job: OpId, row:
 }
 
 /// The groups that carry a selector's value now.
-pub async fn groups_selected(store: &Store, attribute: &str, value: &str) -> Result<Vec<GroupId>, StoreError> {
+pub async fn groups_selected(
+    store: &Store,
+    attribute: &str,
+    value: &str,
+) -> Result<Vec<GroupId>, StoreError> {
     match attribute {
         "id" => Ok(GroupId::parse(value).into_iter().collect()),
         "externalId" => {

@@ -106,7 +106,7 @@ pub struct Stored<I> {
     pub pinned: Option<PrincipalId>,
     pub etag: ETag,
     /// The properties of the row as it was read, the document aside; what a later release put there is kept.
-    pub(crate) kept: Properties,
+    kept: Properties,
 }
 
 /// A user.

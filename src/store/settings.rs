@@ -159,8 +159,12 @@ pub fn store_snapshot(stamp: &str, hash: &str, bytes: &[u8]) -> Write {
 
 /// The job that marks whoever a new snapshot concerns.
 pub fn snapshot_job(op: OpId, mark: &Mark, before: &str, after: &str) -> Write {
-    let fields = mark.fields().text("kind", "snapshot").text("target", "").int("revision", 0).int("chunks", 0);
-    Write::Insert { key: keys::job(op), properties: fields.text("before", before).text("after", after).done() }
+    let fields =
+        mark.fields().text("kind", "snapshot").text("target", "").int("revision", 0).int("chunks", 0);
+    Write::Insert {
+        key: keys::job(op),
+        properties: fields.text("before", before).text("after", after).done(),
+    }
 }
 
 fn read_selector(row: &Row) -> Result<SelectorPin, StoreError> {

@@ -10,9 +10,10 @@ use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{Projection, ResourceType};
+use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::{Caller, ServiceError};
-use azure_backup_scim::simulator::{self, Handle, HandMade, Simulator, StartClock};
+use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::future::Future;
@@ -60,16 +61,19 @@ impl World {
     /// Binds the group with that externalId.
     pub fn bind(mut self, group: &str, role: BackupRole, scope: &str) -> Self {
         let name = format!("b{}", self.bindings.len() + 1);
-        self.bindings.push(json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope}));
+        self.bindings
+            .push(json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope}));
         self
     }
 
     /// A service on this world.
     pub fn start(&self) -> Node {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let tables: Arc<dyn TableOps> = self.faults.clone();
-        let arm = app::arm(&self.simulator.arm_url(), SecretString::from("simulated"), clock.clone()).unwrap();
+        let arm =
+            app::arm(&self.simulator.arm_url(), SecretString::from("simulated"), clock.clone()).unwrap();
         let service = app::build(Parts {
             tables,
             assignments: arm,
@@ -78,7 +82,7 @@ impl World {
             tenant: "default".to_owned(),
             base_url: "https://scim.example/scim/v2".to_owned(),
             effects: EffectLimits::default(),
-            inline_wait: Duration::from_secs(20),
+            inline: Inline { wait: Duration::from_secs(20), ..Inline::default() },
             tick_deadline: Duration::from_secs(45),
         });
         let node = Node { runtime: Some(runtime), service };
@@ -114,8 +118,12 @@ impl World {
 
     #[track_caller]
     pub fn assert_holds_nothing(&self, person: &Person) {
-        let held: Vec<_> =
-            self.azure().assignments().into_iter().filter(|held| held.principal_id == person.principal).collect();
+        let held: Vec<_> = self
+            .azure()
+            .assignments()
+            .into_iter()
+            .filter(|held| held.principal_id == person.principal)
+            .collect();
         assert!(held.is_empty(), "should hold nothing: {held:#?}");
     }
 
@@ -228,11 +236,6 @@ impl Node {
         self.run(self.service.provisioning.delete_group(&caller(), group)).unwrap();
     }
 
-    pub fn get_user(&self, id: &str, attributes: &str) -> Value {
-        let projection = Projection::parse(ResourceType::User, Some(attributes), None).unwrap();
-        self.run(self.service.provisioning.get_user(id, &projection)).unwrap().body
-    }
-
     pub fn members_of(&self, group: &str) -> Vec<String> {
         let projection = Projection::all(ResourceType::Group);
         let body = self.run(self.service.provisioning.get_group(group, &projection)).unwrap().body;
@@ -243,7 +246,8 @@ impl Node {
     /// The state and reason of each of a person's grants.
     pub fn grants(&self, person: &Person) -> Vec<(String, String)> {
         let user = person.id.parse_user();
-        let access = self.run(azure_backup_scim::service::access::access_of(&self.service.store, user)).unwrap();
+        let access =
+            self.run(azure_backup_scim::service::access::access_of(&self.service.store, user)).unwrap();
         let text = |grant: &Value, name: &str| grant[name].as_str().unwrap().to_owned();
         access.grants.iter().map(|grant| (text(grant, "state"), text(grant, "reason"))).collect()
     }

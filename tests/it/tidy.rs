@@ -208,7 +208,7 @@ fn the_time_is_read_by_the_clocks_only() {
         check_planted("src/adapters/clock.rs", text, &[]);
         check_planted("src/simulator/clock.rs", text, &[]);
         let expected = &["1: only the clock adapter and the simulator's clock read the time"];
-        check_planted("src/adapters/arm.rs", text, expected);
+        check_planted("src/adapters/rest.rs", text, expected);
         check_planted("src/service/mod.rs", text, expected);
     }
 }

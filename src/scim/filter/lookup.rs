@@ -69,7 +69,9 @@ fn search(expr: &Expr, within: Option<&AttrPath>) -> Option<Vec<Lookup>> {
             parts.map(|found| found.into_iter().flatten().collect())
         }
         Expr::Has(path, inner) => search(inner, Some(path)),
-        Expr::Compare(path, op, Literal::Text { written, key }) => compare(path, *op, written, key.is_some(), within),
+        Expr::Compare(path, op, Literal::Text { written, key }) => {
+            compare(path, *op, written, key.is_some(), within)
+        }
         Expr::Not(_) | Expr::Present(_) | Expr::Compare(..) => None,
     }
 }
@@ -78,7 +80,13 @@ fn total_cost(found: &[Lookup]) -> usize {
     found.iter().map(Lookup::cost).sum()
 }
 
-fn compare(path: &AttrPath, op: Op, text: &str, can_match: bool, within: Option<&AttrPath>) -> Option<Vec<Lookup>> {
+fn compare(
+    path: &AttrPath,
+    op: Op,
+    text: &str,
+    can_match: bool,
+    within: Option<&AttrPath>,
+) -> Option<Vec<Lookup>> {
     if !can_match {
         return if op == Op::Eq || op.is_part() { Some(Vec::new()) } else { None };
     }
@@ -139,7 +147,13 @@ mod tests {
 
     #[test]
     fn other_terms_need_a_scan() {
-        for filter in ["userName co \"a\"", "userName ne \"a\"", "not (userName eq \"a\")", "emails.type eq \"work\"", "title pr"] {
+        for filter in [
+            "userName co \"a\"",
+            "userName ne \"a\"",
+            "not (userName eq \"a\")",
+            "emails.type eq \"work\"",
+            "title pr",
+        ] {
             check(User, filter, None);
         }
         check(User, "manager eq \"u\"", None);
@@ -151,7 +165,11 @@ mod tests {
         let id = || Lookup::Id(text("1"));
         check(Group, "members eq \"u\" and id eq \"1\"", Some(&[id()]));
         check(User, "title pr and id eq \"1\"", Some(&[id()]));
-        check(User, "id eq \"1\" or userName eq \"a\" or id eq \"1\"", Some(&[id(), Lookup::UserName(text("a"))]));
+        check(
+            User,
+            "id eq \"1\" or userName eq \"a\" or id eq \"1\"",
+            Some(&[id(), Lookup::UserName(text("a"))]),
+        );
         check(User, "id eq \"1\" or title pr", None);
         check(User, "(id eq \"1\" or title pr) and userName eq \"a\"", Some(&[Lookup::UserName(text("a"))]));
     }

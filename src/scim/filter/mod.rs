@@ -36,7 +36,7 @@ enum Expr {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
+pub(super) enum Op {
     Eq,
     Ne,
     Co,
@@ -218,7 +218,7 @@ fn joined(f: &mut fmt::Formatter<'_>, parts: &[Expr], word: &str) -> fmt::Result
         }
         match part {
             Expr::Or(_) => write!(f, "({part})")?,
-            _ => std::fmt::Display::fmt(part, f)?,
+            _ => write!(f, "{part}")?,
         }
     }
     Ok(())
@@ -258,8 +258,14 @@ mod tests {
     fn what_is_printed_parses_to_the_same_filter() {
         check("USERNAME Eq \"Ana\"", "userName eq \"Ana\"");
         check("userName eq \"o'b\\\"r\\\\i/e\"", "userName eq \"o'b\\\"r\\\\i/e\"");
-        check("title pr and active eq TRUE or not(title eq null)", "title pr and active eq true or not (title eq null)");
-        check("(title pr or nickName pr) and active ne false", "(title pr or nickName pr) and active ne false");
+        check(
+            "title pr and active eq TRUE or not(title eq null)",
+            "title pr and active eq true or not (title eq null)",
+        );
+        check(
+            "(title pr or nickName pr) and active ne false",
+            "(title pr or nickName pr) and active ne false",
+        );
         check("((title pr))", "title pr");
         check("(title pr and (nickName pr and locale pr))", "title pr and nickName pr and locale pr");
         check("emails[type eq \"work\" and value co \"@x\"]", "emails[type eq \"work\" and value co \"@x\"]");
@@ -278,7 +284,9 @@ mod tests {
 
     #[test]
     fn a_filter_knows_which_attributes_it_reads() {
-        let filter = Filter::parse(ResourceType::User, "title pr and not (groups.value eq \"g\" or active eq true)").unwrap();
+        let filter =
+            Filter::parse(ResourceType::User, "title pr and not (groups.value eq \"g\" or active eq true)")
+                .unwrap();
         assert!(filter.reads("groups") && filter.reads("Active") && !filter.reads("grants"));
     }
 
@@ -286,6 +294,9 @@ mod tests {
     fn a_mistake_is_an_invalid_filter() {
         let error = Filter::parse(ResourceType::Group, "userName eq \"a\"").unwrap_err();
         assert_eq!((error.status, error.scim_type), (400, Some(ScimType::InvalidFilter)));
-        assert_eq!(error.detail, "the filter cannot be understood: there is no attribute \"userName\" at character 1");
+        assert_eq!(
+            error.detail,
+            "the filter cannot be understood: there is no attribute \"userName\" at character 1"
+        );
     }
 }

@@ -105,7 +105,13 @@ struct Parser {
 impl Parser {
     fn new(text: &str, names: Names) -> Result<Self, Mistake> {
         let tokens = lex::tokens(text)?;
-        Ok(Self { tokens: tokens.into_iter().peekable(), names, depth: 0, nodes: 0, end: text.chars().count() + 1 })
+        Ok(Self {
+            tokens: tokens.into_iter().peekable(),
+            names,
+            depth: 0,
+            nodes: 0,
+            end: text.chars().count() + 1,
+        })
     }
 
     fn or(&mut self) -> Result<Expr, Mistake> {
@@ -184,12 +190,13 @@ impl Parser {
 
     /// `.value` after a closing bracket.
     fn sub_after_bracket(&mut self, of: AttrPath) -> Result<Option<AttrPath>, Mistake> {
-        let after = self.tokens.next_if(|next| matches!(&next.token, Token::Word(word) if word.starts_with('.')));
+        let after =
+            self.tokens.next_if(|next| matches!(&next.token, Token::Word(word) if word.starts_with('.')));
         let Some(Placed { token: Token::Word(word), at }) = after else { return Ok(None) };
         let name = word.trim_start_matches('.');
         match AttrPath::resolve_sub(of.attribute, name) {
             Some(path) => Ok(Some(path)),
-            None => Err(Mistake { at, what: What::UnknownAttribute { name: format!("{of}.{name}") } }),
+            None => Err(unknown(&format!("{of}.{name}"), at)),
         }
     }
 
@@ -227,14 +234,16 @@ impl Parser {
 
     fn attribute(&mut self) -> Result<(AttrPath, usize), Mistake> {
         let found = self.tokens.next();
-        let Some(Placed { token: Token::Word(name), at }) = &found else { return Err(self.not_a_name(found)) };
+        let Some(Placed { token: Token::Word(name), at }) = &found else {
+            return Err(self.not_a_name(found));
+        };
         let path = match self.names {
             Names::Of(kind) => AttrPath::resolve(kind, name),
             Names::In(attribute) => AttrPath::resolve_sub(attribute, name),
         };
         match path {
             Some(path) => Ok((path, *at)),
-            None => Err(Mistake { at: *at, what: What::UnknownAttribute { name: name.chars().take(100).collect() } }),
+            None => Err(unknown(name, *at)),
         }
     }
 
@@ -283,6 +292,11 @@ impl Parser {
         let at = self.tokens.peek().map_or(self.end, |next| next.at);
         Mistake { at, what }
     }
+}
+
+fn unknown(name: &str, at: usize) -> Mistake {
+    const SHOWN_MAX: usize = 100;
+    Mistake { at, what: What::UnknownAttribute { name: name.chars().take(SHOWN_MAX).collect() } }
 }
 
 impl fmt::Display for Token {
@@ -334,7 +348,9 @@ impl Raw {
         match self {
             Raw::Text(written) => match instant(&written) {
                 Some(at) => Ok(Literal::Instant { written, at }),
-                None => Err(Raw::Text(written).wrong_type(path, "date and time (such as 2026-01-31T08:00:00Z)")),
+                None => {
+                    Err(Raw::Text(written).wrong_type(path, "date and time (such as 2026-01-31T08:00:00Z)"))
+                }
             },
             other => Err(other.wrong_type(path, "date and time")),
         }
@@ -344,7 +360,8 @@ impl Raw {
         match self {
             Raw::Text(written) => {
                 let hidden = leaf.plain_text && written.chars().any(compare::is_mark);
-                let key = Some(compare::key(&written, Mode::of(leaf))).filter(|key| !key.is_empty() && !hidden);
+                let key =
+                    Some(compare::key(&written, Mode::of(leaf))).filter(|key| !key.is_empty() && !hidden);
                 Ok(Literal::Text { written, key })
             }
             other => Err(other.wrong_type(path, "text")),
@@ -383,7 +400,10 @@ mod tests {
     #[test]
     fn every_mistake_has_its_own_message_and_place() {
         refuses("", "the text ends where the name of an attribute belongs at character 1");
-        refuses("userName eq", "the text ends where a value belongs (a quoted text, true, false or null) at character 12");
+        refuses(
+            "userName eq",
+            "the text ends where a value belongs (a quoted text, true, false or null) at character 12",
+        );
         refuses(
             "userName xx \"a\"",
             "\"xx\" where an operator belongs (eq, ne, co, sw, ew, gt, ge, lt, le, pr) at character 10",
@@ -397,22 +417,42 @@ mod tests {
         );
         refuses("userName eq \"a\" foo", "\"foo\" after the end at character 17");
         refuses("userName eq \"a\" )", ") after the end at character 17");
-        refuses("userName eq \"a\" and", "the text ends where the name of an attribute belongs at character 20");
+        refuses(
+            "userName eq \"a\" and",
+            "the text ends where the name of an attribute belongs at character 20",
+        );
         refuses("not userName eq \"a\"", "\"not\" where the name of an attribute belongs at character 1");
         refuses("eq \"a\"", "there is no attribute \"eq\" at character 1");
-        refuses("userName eq 5", "\"5\" where a value belongs (a quoted text, true, false or null) at character 13");
+        refuses(
+            "userName eq 5",
+            "\"5\" where a value belongs (a quoted text, true, false or null) at character 13",
+        );
         refuses("password eq \"a\"", "password cannot be filtered by at character 1");
         refuses("title[value eq \"a\"]", "title has no parts to filter by at character 1");
         refuses("emails[street eq \"a\"]", "there is no attribute \"street\" at character 8");
-        refuses("emails[type eq \"a\"].street eq \"a\"", "there is no attribute \"emails.street\" at character 20");
-        refuses("name eq \"a\"", "name has no value to compare; name one of its sub-attributes at character 1");
+        refuses(
+            "emails[type eq \"a\"].street eq \"a\"",
+            "there is no attribute \"emails.street\" at character 20",
+        );
+        refuses(
+            "name eq \"a\"",
+            "name has no value to compare; name one of its sub-attributes at character 1",
+        );
         refuses("active gt true", "active cannot be compared with gt at character 1");
         refuses("active co \"t\"", "active cannot be compared with co at character 1");
         refuses("x509Certificates gt \"t\"", "x509Certificates cannot be compared with gt at character 1");
         refuses("title gt null", "title cannot be compared with gt at character 1");
-        refuses("active eq \"maybe\"", "active is a boolean and cannot be compared with \"maybe\" at character 1");
+        refuses(
+            "active eq \"maybe\"",
+            "active is a boolean and cannot be compared with \"maybe\" at character 1",
+        );
         refuses("title eq true", "title is a text and cannot be compared with true at character 1");
-        assert!(filter(ResourceType::User, "meta.created gt \"soon\"").unwrap_err().to_string().contains("date and time"));
+        assert!(
+            filter(ResourceType::User, "meta.created gt \"soon\"")
+                .unwrap_err()
+                .to_string()
+                .contains("date and time")
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub(in crate::scim) fn apply(attributes: &mut Object, operation: &Operation) -> 
             schema.and_then(|schema| attributes.remove(schema.urn));
             Ok(())
         }
-        Path::Attribute(path) => in_holder(attributes, path.extension, |holder| attribute(holder, *path, *verb, value)),
+        Path::Attribute(path) => {
+            in_holder(attributes, path.extension, |holder| attribute(holder, *path, *verb, value))
+        }
         Path::Elements { of, filter, sub } => in_holder(attributes, of.extension, |holder| {
             let selection = Selection { of: of.attribute, filter: Some(filter), sub: *sub };
             in_list(holder, of.attribute, |list| list::change(list, &selection, *verb, value))
@@ -81,10 +83,7 @@ fn merge(holder: &mut Object, attribute: &Attribute, raw: &Value) -> Result<(), 
     if value::is_unassigned(raw) {
         return unassign(holder, attribute, ScimType::InvalidValue);
     }
-    let raw = match raw {
-        Value::Array(list) if list.len() == 1 => list.first().unwrap_or(raw),
-        other => other,
-    };
+    let raw = value::only(raw);
     let before = take_object(holder, attribute.name);
     let mut object = if raw.is_object() { before } else { Object::new() };
     for (sub, value) in value::parts(attribute, raw)? {

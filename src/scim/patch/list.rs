@@ -67,7 +67,8 @@ pub(super) fn change(
     let parts = match (verb, selection.sub) {
         (Verb::Remove, _) => None,
         (_, Some(sub)) => value::single(sub, raw)?.map(|value| one_part(sub, value)),
-        (_, None) => value::complex(selection.of, raw_element(raw))?,
+        (_, None) if value::is_unassigned(raw) => None,
+        (_, None) => value::complex(selection.of, value::only(raw))?,
     };
     match parts {
         Some(parts) => write(list, selection, verb, parts)?,
@@ -79,16 +80,6 @@ pub(super) fn change(
 
 fn one_part(sub: &Attribute, value: Value) -> Object {
     Object::from_iter([(sub.name.to_owned(), value)])
-}
-
-/// A list of one stands for its element; nothing stands for an element without parts.
-fn raw_element(raw: &Value) -> &Value {
-    static NOTHING: Value = Value::Null;
-    match raw {
-        _ if value::is_unassigned(raw) => &NOTHING,
-        Value::Array(list) if list.len() == 1 => list.first().unwrap_or(raw),
-        other => other,
-    }
 }
 
 /// Removes the selected elements, or the named part of them. An element that has lost its value goes, too: Entra ID
@@ -121,11 +112,19 @@ fn write(list: &mut Vec<Value>, selection: &Selection<'_>, verb: Verb, parts: Ob
     }
     for (element, _) in list.iter_mut().zip(selected).filter(|(_, hit)| *hit) {
         if verb == Verb::Replace && selection.sub.is_none() {
-            *element = Value::Object(required_parts(selection).unwrap_or_default());
+            keep_selected_parts(element, selection);
         }
         extend(element, &parts);
     }
     Ok(())
+}
+
+/// Leaves of an element only what the filter selected it by, as it is written there.
+fn keep_selected_parts(element: &mut Value, selection: &Selection<'_>) {
+    let kept = required_parts(selection).unwrap_or_default();
+    if let Some(parts) = element.as_object_mut() {
+        parts.retain(|name, _| kept.contains_key(name));
+    }
 }
 
 /// The element that a filter of nothing but equalities describes, with the given parts (scenario
@@ -152,7 +151,8 @@ fn required_parts(selection: &Selection<'_>) -> Option<Object> {
 /// The same value for the same use is one element (RFC 7643 section 2.4).
 fn add_one(list: &mut Vec<Value>, added: Value) {
     let same = |element: &&mut Value| {
-        added.get("value").is_some() && ["value", "type"].iter().all(|name| element.get(name) == added.get(name))
+        added.get("value").is_some()
+            && ["value", "type"].iter().all(|name| element.get(name) == added.get(name))
     };
     match (list.iter_mut().find(same), &added) {
         (Some(element), Value::Object(parts)) => extend(element, parts),

@@ -12,8 +12,12 @@ use std::collections::HashSet;
 /// The change an operation on `members` asks for; none where it asks for nothing.
 pub(super) fn change(verb: Verb, path: Path, raw: &Value) -> Result<Option<MemberChange>, Error> {
     match (path, verb) {
-        (Path::Attribute(path), Verb::Add) if path.sub.is_none() => Ok(not_empty(refs(raw)?).map(MemberChange::Add)),
-        (Path::Attribute(path), Verb::Replace) if path.sub.is_none() => Ok(Some(MemberChange::Replace(refs(raw)?))),
+        (Path::Attribute(path), Verb::Add) if path.sub.is_none() => {
+            Ok(not_empty(refs(raw)?).map(MemberChange::Add))
+        }
+        (Path::Attribute(path), Verb::Replace) if path.sub.is_none() => {
+            Ok(Some(MemberChange::Replace(refs(raw)?)))
+        }
         (Path::Attribute(path), Verb::Remove) if path.sub.is_none() => removal(raw),
         (Path::Elements { filter, sub: None, .. }, Verb::Remove) => Ok(Some(removal_where(filter))),
         (Path::Elements { filter, sub: None, .. }, _) => creation(&filter, raw).map(Some),
@@ -49,7 +53,10 @@ fn creation(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
     };
     let named = refs(raw).unwrap_or_default();
     if named.iter().any(|member| member.value != *id) {
-        return Err(Error::bad(ScimType::Mutability, "the value of a member cannot be changed; remove it and add another"));
+        return Err(Error::bad(
+            ScimType::Mutability,
+            "the value of a member cannot be changed; remove it and add another",
+        ));
     }
     let kind = named.into_iter().find_map(|member| member.kind);
     Ok(MemberChange::Add(vec![MemberRef { value: id.clone(), kind }]))

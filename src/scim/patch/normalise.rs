@@ -51,7 +51,9 @@ fn operation(kind: ResourceType, raw: &Value) -> Result<Vec<Step>, Error> {
         (Verb::Remove, path, value) => at_path(kind, verb, path, value.unwrap_or(&Value::Null)),
         (_, _, None) => Err(Error::invalid_value("add and replace need a value; null removes what is there")),
         (_, "", Some(Value::Object(value))) => all_steps(kind, verb, assignments(kind, value)),
-        (_, "", Some(_)) => Err(Error::invalid_value("without a path, value must be an object of attributes")),
+        (_, "", Some(_)) => {
+            Err(Error::invalid_value("without a path, value must be an object of attributes"))
+        }
         (_, path, Some(value)) => at_path(kind, verb, path, value),
     }
 }
@@ -116,7 +118,9 @@ pub(in crate::scim) fn assignments(kind: ResourceType, object: &Map<String, Valu
     for (key, value) in object {
         match (Path::parse(kind, key), value) {
             (Ok(Path::Schema(None)), Value::Object(inner)) => found.extend(assignments(kind, inner)),
-            (Ok(Path::Schema(Some(schema))), Value::Object(inner)) => found.extend(in_extension(schema, inner)),
+            (Ok(Path::Schema(Some(schema))), Value::Object(inner)) => {
+                found.extend(in_extension(schema, inner))
+            }
             (Ok(Path::Schema(None)) | Err(_), _) => {}
             (Ok(path), value) if is_writable(&path) => found.push((path, value.clone())),
             (Ok(_), _) => {}

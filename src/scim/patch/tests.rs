@@ -1,0 +1,412 @@
+//! PATCH as identity providers and the RFC's own examples use it.
+
+use super::*;
+use crate::scim::error::ScimType;
+use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
+use crate::scim::{group, user};
+use ResourceType::{Group, User};
+use serde_json::json;
+
+fn ana(extra: Value) -> Resource {
+    let mut body = json!({"userName": "ana"});
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    user::create(&body).unwrap()
+}
+
+fn patched(before: &Resource, operations: &Value) -> Result<Value, Error> {
+    let after = Patch::parse(before.kind(), &json!({"Operations": operations}))?.apply(before)?;
+    let mut shown = after.attributes().clone();
+    if shown.get("active") == Some(&json!(true)) {
+        shown.remove("active");
+    }
+    shown.remove("userName");
+    Ok(Value::Object(shown))
+}
+
+#[track_caller]
+fn check(before: Value, operations: Value, after: Value) {
+    assert_eq!(patched(&ana(before), &operations).unwrap(), after, "{operations}");
+}
+
+#[track_caller]
+fn one(before: Value, operation: Value, after: Value) {
+    check(before, json!([operation]), after);
+}
+
+#[test]
+fn add_sets_appends_and_merges() {
+    check(
+        json!({"name": {"familyName": "F"}, "emails": [{"type": "work", "value": "w"}]}),
+        json!([
+            {"op": "add", "path": "nickName", "value": "N1"},
+            {"op": "add", "path": "name", "value": {"givenName": "G"}},
+            {"op": "add", "path": "emails", "value": [{"type": "home", "value": "h"}]},
+            {"op": "ADD", "path": "nickName", "value": "N2"},
+        ]),
+        json!({"nickName": "N2", "name": {"familyName": "F", "givenName": "G"},
+            "emails": [{"type": "work", "value": "w"}, {"type": "home", "value": "h"}]}),
+    );
+    let mail = json!({"emails": [{"type": "work", "value": "w", "primary": true}]});
+    one(
+        mail.clone(),
+        json!({"op": "add", "path": "emails", "value": [{"value": "w", "type": "work"}]}),
+        mail.clone(),
+    );
+    one(mail.clone(), json!({"op": "add", "path": "emails", "value": []}), mail.clone());
+    one(mail.clone(), json!({"op": "add", "path": "emails", "value": null}), mail);
+    let address = json!({"addresses": [{"type": "work", "locality": "L", "primary": true}]});
+    one(address.clone(), json!({"op": "add", "value": address}), address.clone());
+}
+
+#[test]
+fn replace_keeps_unnamed_parts_and_puts_lists_in_place() {
+    one(
+        json!({"name": {"familyName": "F", "middleName": "M"}}),
+        json!({"op": "replace", "path": "name", "value": {"familyName": "G", "middleName": null}}),
+        json!({"name": {"familyName": "G"}}),
+    );
+    one(
+        json!({"emails": [{"value": "a"}, {"value": "b"}]}),
+        json!({"op": "replace", "path": "emails", "value": {"value": "c"}}),
+        json!({"emails": [{"value": "c"}]}),
+    );
+    one(
+        json!({"emails": [{"value": "a"}, {"value": "b"}]}),
+        json!({"op": "replace", "path": "emails.type", "value": "home"}),
+        json!({"emails": [{"value": "a", "type": "home"}, {"value": "b", "type": "home"}]}),
+    );
+    one(
+        json!({"emails": [{"value": "a", "type": "work", "display": "A"}]}),
+        json!({"op": "replace", "path": "emails[type eq \"WORK\"]", "value": {"value": "b"}}),
+        json!({"emails": [{"value": "b", "type": "work"}]}),
+    );
+}
+
+#[test]
+fn remove_takes_away_exactly_what_is_named() {
+    check(
+        json!({"nickName": "N", "name": {"familyName": "F", "middleName": "M"}, "phoneNumbers": [{"value": "1"}],
+            "emails": [{"type": "work", "value": "w"}, {"type": "home", "value": "h"}]}),
+        json!([
+            {"op": "remove", "path": "nickName"},
+            {"op": "Remove", "path": "name.middleName"},
+            {"op": "remove", "path": "emails[type eq \"home\"]"},
+            {"op": "remove", "path": "phoneNumbers"},
+            {"op": "remove", "path": "emails[type eq \"other\"]"},
+            {"op": "remove", "path": "title"},
+        ]),
+        json!({"name": {"familyName": "F"}, "emails": [{"type": "work", "value": "w"}]}),
+    );
+    let two = json!({"emails": [{"value": "a", "type": "work"}, {"value": "b"}]});
+    one(
+        two.clone(),
+        json!({"op": "remove", "path": "emails", "value": [{"value": "a"}]}),
+        json!({"emails": [{"value": "b"}]}),
+    );
+    one(
+        two.clone(),
+        json!({"op": "remove", "path": "emails[type eq \"work\"].value"}),
+        json!({"emails": [{"value": "b"}]}),
+    );
+    one(
+        two,
+        json!({"op": "remove", "path": "emails", "value": []}),
+        json!({"emails": [{"value": "a", "type": "work"}, {"value": "b"}]}),
+    );
+}
+
+#[test]
+fn a_value_filter_of_equalities_that_matches_nothing_creates_the_element() {
+    let work = |value: &str| json!({"emails": [{"type": "work", "value": value}]});
+    one(json!({}), json!({"op": "Add", "path": "emails[type eq \"work\"].value", "value": "a"}), work("a"));
+    one(work("a"), json!({"op": "Add", "path": "emails[type eq \"work\"].value", "value": "b"}), work("b"));
+    one(
+        work("a"),
+        json!({"op": "replace", "path": "EMAILS[TYPE eq \"work\"].Value", "value": "b"}),
+        work("b"),
+    );
+    one(
+        json!({}),
+        json!({"op": "replace", "path": "emails[type eq \"work\"]", "value": {"value": "a"}}),
+        work("a"),
+    );
+    one(
+        json!({}),
+        json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": ""}),
+        json!({}),
+    );
+    one(
+        work("a"),
+        json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": ""}),
+        json!({}),
+    );
+    one(
+        work("w"),
+        json!({"op": "replace", "path": "emails[type eq \"work\" and value eq \"z\"].display", "value": "D"}),
+        json!({"emails": [{"type": "work", "value": "w"}, {"type": "work", "value": "z", "display": "D"}]}),
+    );
+    one(
+        json!({}),
+        json!({"op": "Add", "path": "roles[primary eq \"True\"].value", "value": "Admin"}),
+        json!({"roles": [{"primary": true, "value": "Admin"}]}),
+    );
+}
+
+#[test]
+fn at_most_one_value_is_primary() {
+    let two = json!({"emails": [{"value": "a", "primary": true}, {"value": "b"}]});
+    let swapped = json!({"emails": [{"value": "a", "primary": false}, {"value": "b", "primary": true}]});
+    one(
+        two.clone(),
+        json!({"op": "replace", "path": "emails[value eq \"b\"].primary", "value": "True"}),
+        swapped.clone(),
+    );
+    one(two, json!({"op": "add", "path": "emails", "value": [{"value": "b", "primary": true}]}), swapped);
+}
+
+#[test]
+fn entra_in_both_dialects() {
+    let department =
+        json!({"displayName": "Joy", ENTERPRISE_USER: {"department": "D", "employeeNumber": "1"}});
+    one(
+        department.clone(),
+        json!({"op": "replace", "value": {"displayName": "P", "name.givenName": "G", "name.familyName": "F",
+            format!("{ENTERPRISE_USER}:employeeNumber"): "55", "emails[type eq \"work\"].value": "w", "id": "x", "schemas": [USER]}}),
+        json!({"displayName": "P", "name": {"givenName": "G", "familyName": "F"},
+            "emails": [{"type": "work", "value": "w"}], ENTERPRISE_USER: {"department": "D", "employeeNumber": "55"}}),
+    );
+    one(
+        department.clone(),
+        json!({"op": "Add", "value": {ENTERPRISE_USER: {"DEPARTMENT": "E", "x": 1}}}),
+        json!({"displayName": "Joy", ENTERPRISE_USER: {"department": "E", "employeeNumber": "1"}}),
+    );
+    one(
+        department.clone(),
+        json!({"op": "replace", "value": {ENTERPRISE_USER: null}}),
+        json!({"displayName": "Joy"}),
+    );
+    one(department, json!({"op": "remove", "path": ENTERPRISE_USER}), json!({"displayName": "Joy"}));
+    let manager = |value: &str| json!({ENTERPRISE_USER: {"manager": {"value": value}}});
+    let path = format!("{ENTERPRISE_USER}:manager");
+    one(json!({}), json!({"op": "Add", "path": path, "value": "m1"}), manager("m1"));
+    one(manager("m1"), json!({"op": "Replace", "path": path, "value": "m2"}), manager("m2"));
+    one(manager("m1"), json!({"op": "Replace", "path": path, "value": {"value": "m2"}}), manager("m2"));
+    one(manager("m1"), json!({"op": "Replace", "path": path, "value": ""}), json!({}));
+    one(manager("m1"), json!({"op": "Replace", "path": path, "value": {"value": ""}}), json!({}));
+    one(
+        json!({"roles": [{"value": "Admin"}]}),
+        json!({"op": "Add", "path": "roles", "value": [{"value": "{\"id\":\"0\",\"value\":\"25\",\"displayName\":\"R\"}"}]}),
+        json!({"roles": [{"value": "Admin"}, {"value": "25", "display": "R"}]}),
+    );
+}
+
+#[test]
+fn a_user_without_active_is_inactive() {
+    let inactive = json!({"active": false});
+    for value in [json!("False"), json!(false), json!(null), json!("")] {
+        one(json!({}), json!({"op": "Replace", "path": "active", "value": value}), inactive.clone());
+        one(json!({}), json!({"op": "replace", "value": {"active": value}}), inactive.clone());
+    }
+    one(json!({}), json!({"op": "remove", "path": "active"}), inactive.clone());
+    one(inactive, json!({"op": "Replace", "path": "active", "value": "True"}), json!({}));
+}
+
+#[test]
+fn what_is_derived_or_secret_is_ignored() {
+    let title = json!({"title": "T"});
+    check(title.clone(), json!([]), title.clone());
+    one(title.clone(), json!({"op": "replace", "path": "password", "value": "x"}), title.clone());
+    one(title.clone(), json!({"op": "add", "path": "schemas", "value": ["urn:x"]}), title.clone());
+    one(
+        title.clone(),
+        json!({"op": "add", "value": {"groups": [{"value": "g"}], "meta": {}, "shoeSize": 1}}),
+        title.clone(),
+    );
+    one(title.clone(), json!({"op": "replace", "path": null, "value": {"TITLE": "T"}}), title);
+}
+
+#[track_caller]
+fn fails(operation: Value, scim_type: ScimType, detail: &str) {
+    let two = json!({"emails": [{"value": "a"}, {"value": "b"}]});
+    let error = patched(&ana(two), &json!([{"op": "replace", "path": "title", "value": "x"}, operation]))
+        .unwrap_err();
+    let text = error.detail.strip_prefix("operation 2: ").unwrap_or(&error.detail);
+    assert_eq!((error.status, error.scim_type, text), (400, Some(scim_type), detail), "{operation}");
+}
+
+#[test]
+fn an_operation_needs_something_to_change() {
+    let no_path = "remove needs a path that says what to remove";
+    fails(json!({"op": "remove"}), ScimType::NoTarget, no_path);
+    fails(json!({"op": "remove", "value": {"title": "T"}}), ScimType::NoTarget, no_path);
+    let core = "the core schema as a path takes an object of attributes and cannot be removed";
+    fails(json!({"op": "remove", "path": USER}), ScimType::NoTarget, core);
+    let unmatched = "no element of emails matches the filter in the path";
+    fails(
+        json!({"op": "add", "path": "emails[type sw \"w\"].value", "value": "x"}),
+        ScimType::NoTarget,
+        unmatched,
+    );
+    fails(
+        json!({"op": "replace", "path": "emails[display pr]", "value": {"value": "x"}}),
+        ScimType::NoTarget,
+        unmatched,
+    );
+    let both = "emails[value eq \"x\" and value eq \"y\"].type";
+    fails(json!({"op": "add", "path": both, "value": "x"}), ScimType::NoTarget, unmatched);
+}
+
+#[test]
+fn read_only_and_required_attributes_are_protected() {
+    let read_only = |path: &str| format!("{path} is read-only; leave it out of the attribute mapping");
+    let state = format!("{BACKUP_USER}:grantState");
+    for (op, path) in
+        [("replace", "id"), ("replace", "meta.created"), ("remove", "groups"), ("add", state.as_str())]
+    {
+        fails(json!({"op": op, "path": path, "value": "x"}), ScimType::Mutability, &read_only(path));
+    }
+    let required = "userName is required and cannot be removed";
+    fails(json!({"op": "remove", "path": "userName"}), ScimType::Mutability, required);
+    fails(json!({"op": "replace", "path": "userName", "value": ""}), ScimType::InvalidValue, required);
+    let empty = "userName is required and must not be empty";
+    fails(json!({"op": "replace", "path": "userName", "value": " "}), ScimType::InvalidValue, empty);
+}
+
+#[test]
+fn paths_must_name_what_exists() {
+    let unknown = "the path \"shoeSize\" is not usable: there is no attribute \"shoeSize\" at character 1";
+    fails(json!({"op": "add", "path": "shoeSize", "value": "x"}), ScimType::InvalidPath, unknown);
+    fails(json!({"op": "add", "path": 5, "value": "x"}), ScimType::InvalidPath, "path must be text");
+    let single = "the path \"name[familyName eq \\\"F\\\"]\" is not usable: name has no parts to filter by at character 1";
+    fails(json!({"op": "remove", "path": "name[familyName eq \"F\"]"}), ScimType::InvalidPath, single);
+}
+
+#[test]
+fn values_must_fit() {
+    let check = |operation: Value, detail: &str| fails(operation, ScimType::InvalidValue, detail);
+    check(json!({"op": "add", "path": "title"}), "add and replace need a value; null removes what is there");
+    check(json!({"op": "add", "value": "x"}), "without a path, value must be an object of attributes");
+    let extension = format!("{ENTERPRISE_USER} takes an object of attributes");
+    check(json!({"op": "add", "path": ENTERPRISE_USER, "value": "x"}), &extension);
+    check(
+        json!({"op": "add", "path": "active", "value": "maybe"}),
+        "active takes true or false, not \"maybe\"",
+    );
+    let primary = "only one of emails can be primary";
+    check(json!({"op": "replace", "path": "emails.primary", "value": true}), primary);
+    let many: Vec<Value> = (0..=VALUES_MAX).map(|n| json!({"value": n.to_string()})).collect();
+    check(json!({"op": "add", "path": "emails", "value": many}), "emails takes at most 1000 values");
+}
+
+#[test]
+fn the_message_must_be_a_patch() {
+    let check = |operation: Value, detail: &str| fails(operation, ScimType::InvalidSyntax, detail);
+    check(json!({"op": "move", "path": "title"}), "op is add, replace or remove, not \"move\"");
+    check(json!({"path": "title"}), "op is missing; it is add, replace or remove");
+    check(json!("add"), "an operation is an object with op, path and value");
+    for body in [json!([]), json!({}), json!({"Operations": {}})] {
+        assert_eq!(Patch::parse(User, &body).unwrap_err().scim_type, Some(ScimType::InvalidSyntax));
+    }
+}
+
+fn members(operation: Value) -> Result<Vec<MemberChange>, Error> {
+    Ok(Patch::parse(Group, &json!({"Operations": [operation]}))?.member_changes().to_vec())
+}
+
+#[track_caller]
+fn changes(operation: Value, expected: &[MemberChange]) {
+    assert_eq!(members(operation.clone()).unwrap(), expected, "{operation}");
+}
+
+fn refs(ids: &[&str]) -> Vec<MemberRef> {
+    ids.iter().map(|id| MemberRef { value: (*id).to_owned(), kind: None }).collect()
+}
+
+#[test]
+fn members_are_added_removed_and_replaced() {
+    use MemberChange::{Add, Remove, RemoveWhere, Replace};
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    changes(
+        json!({"op": "Add", "path": "members", "value": [{"$ref": null, "value": "a"}, {"value": "b"}]}),
+        &[Add(refs(&["a", "b"]))],
+    );
+    changes(json!({"op": "add", "path": "members", "value": {"value": "a"}}), &[Add(refs(&["a"]))]);
+    changes(json!({"op": "add", "path": "members", "value": ["a", "b", "a"]}), &[Add(refs(&["a", "b"]))]);
+    changes(json!({"op": "add", "path": "members", "value": []}), &[]);
+    changes(
+        json!({"op": "add", "value": {"members": [{"value": "a", "type": "Group"}]}}),
+        &[Add(vec![MemberRef { value: "a".to_owned(), kind: Some("Group".to_owned()) }])],
+    );
+    changes(json!({"op": "replace", "value": {"members": [{"value": "a"}]}}), &[Replace(refs(&["a"]))]);
+    changes(json!({"op": "replace", "path": "members", "value": []}), &[Replace(vec![])]);
+    changes(json!({"op": "replace", "path": "members", "value": null}), &[Replace(vec![])]);
+    changes(json!({"op": "remove", "path": "members"}), &[Replace(vec![])]);
+    changes(
+        json!({"op": "Remove", "path": "members", "value": [{"$ref": null, "value": "a"}]}),
+        &[Remove(ids(&["a"]))],
+    );
+    changes(json!({"op": "remove", "path": "members", "value": []}), &[]);
+    changes(json!({"op": "remove", "path": "members[value eq \"a\"]"}), &[Remove(ids(&["a"]))]);
+    changes(
+        json!({"op": "remove", "path": "members[value eq \"a\" or value eq \"b\"]"}),
+        &[Remove(ids(&["a", "b"]))],
+    );
+    let filter = match Path::parse(Group, "members[type eq \"Group\"]").unwrap() {
+        Path::Elements { filter, .. } => filter,
+        other => panic!("{other}"),
+    };
+    assert!(
+        filter.matches(&json!({"value": "g", "type": "Group"}))
+            && !filter.matches(&json!({"value": "u", "type": "User"}))
+    );
+    changes(json!({"op": "remove", "path": "members[type eq \"Group\"]"}), &[RemoveWhere(filter)]);
+    changes(
+        json!({"op": "add", "path": "members[value eq \"a\"]", "value": {"value": "a"}}),
+        &[Add(refs(&["a"]))],
+    );
+    changes(json!({"op": "replace", "value": {"id": "g", "displayName": "New"}}), &[]);
+}
+
+#[test]
+fn wrong_member_operations_are_refused() {
+    let kind = |operation: Value| members(operation).unwrap_err().scim_type;
+    assert_eq!(
+        kind(json!({"op": "add", "path": "members", "value": [{"display": "x"}]})),
+        Some(ScimType::InvalidValue)
+    );
+    assert_eq!(
+        kind(json!({"op": "add", "path": "members", "value": [{"value": 5}]})),
+        Some(ScimType::InvalidValue)
+    );
+    assert_eq!(
+        kind(json!({"op": "remove", "path": "members", "value": [{"value": ""}]})),
+        Some(ScimType::InvalidValue)
+    );
+    assert_eq!(
+        kind(json!({"op": "replace", "path": "members[value eq \"a\"].value", "value": "b"})),
+        Some(ScimType::Mutability)
+    );
+    assert_eq!(
+        kind(json!({"op": "replace", "path": "members[value eq \"a\"]", "value": {"value": "b"}})),
+        Some(ScimType::Mutability)
+    );
+    assert_eq!(
+        kind(json!({"op": "add", "path": "members[type eq \"User\"]", "value": {"value": "b"}})),
+        Some(ScimType::NoTarget)
+    );
+}
+
+#[test]
+fn group_attributes_change_without_their_members() {
+    let group = group::create(&json!({"displayName": "Ops", "externalId": "x"})).unwrap().resource;
+    let apply = |value: Value| {
+        let patch = Patch::parse(Group, &json!({"Operations": [{"op": "replace", "value": value}]})).unwrap();
+        patch.apply(&group).map(|group| Value::Object(group.attributes().clone()))
+    };
+    assert_eq!(
+        apply(json!({"id": "g", "displayName": "New"})),
+        Ok(json!({"displayName": "New", "externalId": "x"}))
+    );
+    assert_eq!(apply(json!({"displayName": "New", "externalId": null})), Ok(json!({"displayName": "New"})));
+    assert!(apply(json!({"displayName": null})).is_err());
+}

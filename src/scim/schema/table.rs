@@ -43,7 +43,10 @@ const USER_ATTRIBUTES: &[Attribute] = &[
     Attribute::string("nickName", "What the user is called casually."),
     Attribute::reference("profileUrl", &["external"], "A page about the user."),
     Attribute::string("title", "The user's job title."),
-    Attribute::string("userType", "How the user relates to the organisation, such as employee or contractor."),
+    Attribute::string(
+        "userType",
+        "How the user relates to the organisation, such as employee or contractor.",
+    ),
     Attribute::string("preferredLanguage", "The user's preferred languages, as in Accept-Language."),
     Attribute::string("locale", "The language tag by which dates, numbers and currency are written."),
     Attribute::string("timezone", "The user's time zone, from the IANA database."),
@@ -57,9 +60,13 @@ const USER_ATTRIBUTES: &[Attribute] = &[
     Attribute::complex("ims", IM, "The user's instant messaging addresses.").multi(),
     Attribute::complex("photos", PHOTO, "Pictures of the user.").multi(),
     Attribute::complex("addresses", ADDRESS, "The user's postal addresses.").multi(),
-    Attribute::complex("groups", GROUP_OF_USER, "The groups the user is in, directly or through other groups.")
-        .multi()
-        .read_only(),
+    Attribute::complex(
+        "groups",
+        GROUP_OF_USER,
+        "The groups the user is in, directly or through other groups.",
+    )
+    .multi()
+    .read_only(),
     Attribute::complex("entitlements", PLAIN_VALUE, "Things the user is entitled to elsewhere.").multi(),
     Attribute::complex("roles", PLAIN_VALUE, "Roles of the user elsewhere; they grant nothing here.").multi(),
     Attribute::complex("x509Certificates", CERTIFICATE, "The user's certificates.").multi(),
@@ -98,14 +105,11 @@ const PHOTO: &[Attribute] = &[
     PRIMARY,
 ];
 
-const PLAIN_VALUE: &[Attribute] = &[Attribute::string("value", "The value."), DISPLAY, value_type(&[]), PRIMARY];
+const PLAIN_VALUE: &[Attribute] =
+    &[Attribute::string("value", "The value."), DISPLAY, value_type(&[]), PRIMARY];
 
-const CERTIFICATE: &[Attribute] = &[
-    Attribute::binary("value", "The certificate, DER in base64."),
-    DISPLAY,
-    value_type(&[]),
-    PRIMARY,
-];
+const CERTIFICATE: &[Attribute] =
+    &[Attribute::binary("value", "The certificate, DER in base64."), DISPLAY, value_type(&[]), PRIMARY];
 
 const ADDRESS: &[Attribute] = &[
     Attribute::string("formatted", "The full address, ready to show."),
@@ -184,7 +188,9 @@ pub(super) const GROUP: Schema = Schema {
     name: "Group",
     description: "A group of users.",
     attributes: &[
-        Attribute::string("displayName", "The name of the group; unique, whatever its case.").required().unique(),
+        Attribute::string("displayName", "The name of the group; unique, whatever its case.")
+            .required()
+            .unique(),
         Attribute::complex("members", MEMBER, "Who is in the group.").multi(),
     ],
 };

@@ -113,7 +113,9 @@ fn may_replace(leaver: &User, newcomer: &Resource) -> bool {
 }
 
 fn new_user(operation: &Operation, id: UserId, resource: &Resource, principal: Option<PrincipalId>) -> User {
-    Stored { pinned: principal, ..Stored::new(id, resource.clone(), operation.time) }
+    let mut user = Stored::new(id, resource.clone(), operation.time);
+    user.pinned = principal;
+    user
 }
 
 /// A new user, and with `pinned` the right to act on that Entra object.

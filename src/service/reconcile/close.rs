@@ -6,9 +6,9 @@ use super::gather::Gathered;
 use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
-use crate::rbac::{BindingName, ReasonCode};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::plan::{self, Plan};
+use crate::rbac::{BindingName, ReasonCode};
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -148,7 +148,9 @@ impl Reconciler {
             let change =
                 settle.observed.map(|held| Change::EffectObserved { person, assignment, open, held });
             let before = stored.map(|stored| &stored.entry);
-            let change = change.or_else(|| foreign_change(before, &settle.entry)).or_else(|| reasons_change(before, &settle.entry));
+            let change = change
+                .or_else(|| foreign_change(before, &settle.entry))
+                .or_else(|| reasons_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
             rewrites.push(Rewrite { entry: settle.entry.clone(), etag, sent: false, settles: true, change });
         }

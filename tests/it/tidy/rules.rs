@@ -16,7 +16,8 @@ const ABOVE_SERVICE: &[&str] =
 /// What each top-level module may import, itself aside. A module that is not here is a finding.
 pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[]),
-    ("telemetry", &[]),
+    // The time of a line comes from the clock.
+    ("telemetry", &[PORTS, &["ports"]]),
     ("scim", &[&["id"]]),
     ("rbac", &[&["id"]]),
     ("audit", &[DOMAIN]),
@@ -144,7 +145,8 @@ const WORDS: &[Words] = &[
         says: reads_environment,
     },
     Words {
-        places: &["src/adapters/clock.rs", "src/simulator/clock.rs"],
+        // In `arm` it is the runtime's clock, for the deadline of one call.
+        places: &["src/adapters/clock.rs", "src/simulator/clock.rs", "src/adapters/arm.rs"],
         only: "the clock adapter and the simulator's clock",
         may: "read the time",
         says: reads_clock,

@@ -68,10 +68,10 @@ fn skipped(rest: &str) -> Option<usize> {
     let literal =
         ["br", "cr", "r"].into_iter().find_map(|prefix| raw_string(rest.strip_prefix(prefix)?, prefix));
     literal.or_else(|| {
-        let prefix = ["b", "c", ""].into_iter().find(|prefix| rest[prefix.len()..].starts_with(['"', '\'']));
-        prefix
-            .filter(|prefix| rest.starts_with(prefix))
-            .and_then(|prefix| quoted(&rest[prefix.len()..], prefix))
+        ["b", "c", ""].into_iter().find_map(|prefix| {
+            let literal = rest.strip_prefix(prefix).filter(|rest| rest.starts_with(['"', '\'']))?;
+            quoted(literal, prefix)
+        })
     })
 }
 
