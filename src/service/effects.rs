@@ -3,10 +3,8 @@
 use super::jobs;
 use super::reconcile::Reconciler;
 use super::snapshots::Snapshots;
-use super::walk;
 use crate::id::{OpId, UserId};
-use crate::store::codec::Reader;
-use crate::store::{Store, StoreError, keys};
+use crate::store::{Store, StoreError};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -95,11 +93,7 @@ impl Effects {
     /// Rolls a job to its end, and reconciles whom it marked.
     pub(super) async fn roll(&self, job: OpId) -> Result<(), StoreError> {
         loop {
-            let Some(row) = self.store.get(&keys::job(job)).await? else { return Ok(()) };
-            if Reader::new(&row)?.text("kind")? == "snapshot" {
-                return walk::roll_snapshot(&self.store, &self.snapshots, job, &row).await;
-            }
-            let rolled = jobs::roll_chunk(&self.store, job).await?;
+            let rolled = jobs::roll_chunk(&self.store, &self.snapshots, job).await?;
             self.look(&rolled.people).await;
             if rolled.done {
                 return Ok(());

@@ -6,12 +6,14 @@
 use crate::audit::{Change, MemberEvent, Origin, Record};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::Write;
+use crate::service::snapshots::Snapshots;
 use crate::store::batch::{Batch, Part};
 use crate::store::jobs::{Job, JobKind};
 use crate::store::marks::{self, Mark};
 use crate::store::resources;
 use crate::store::{Store, StoreError, members};
 use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Memberships that one chunk removes: four rows each, beside the journal row and the job.
@@ -43,11 +45,11 @@ struct Left {
 
 /// Rolls a job one chunk forward. Rows that change meanwhile are read again; what keeps changing is an error, and the
 /// job can be rolled later.
-pub async fn roll_chunk(store: &Store, job: OpId) -> Result<Rolled, StoreError> {
+pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Result<Rolled, StoreError> {
     let mut tries = 0;
     loop {
         let Some(job) = store.job(job).await? else { return Ok(Rolled { people: Vec::new(), done: true }) };
-        match roll(store, &job).await {
+        match roll(store, snapshots, &job).await {
             Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
             rolled => return rolled,
         }
@@ -55,23 +57,34 @@ pub async fn roll_chunk(store: &Store, job: OpId) -> Result<Rolled, StoreError> 
     }
 }
 
-async fn roll(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
-    match job.kind {
-        JobKind::DeleteUser(user) => empty_user(store, job, user).await,
-        JobKind::DeleteGroup(group) => empty_group(store, job, group).await,
-        JobKind::Snapshot => mark_snapshot(store, job).await,
+async fn roll(store: &Store, snapshots: &Snapshots, job: &Job) -> Result<Rolled, StoreError> {
+    match &job.kind {
+        JobKind::DeleteUser(user) => empty_user(store, job, *user).await,
+        JobKind::DeleteGroup(group) => empty_group(store, job, *group).await,
+        JobKind::Snapshot { before, after } => mark_snapshot(store, snapshots, job, before, after).await,
     }
 }
 
-/// STAND-IN: the job of a new snapshot of the bindings belongs to whoever stores snapshots.
-async fn mark_snapshot(_store: &Store, _job: &Job) -> Result<Rolled, StoreError> {
-    Ok(Rolled::default())
+/// Whoever a binding concerns that differs between two snapshots must be looked at.
+async fn mark_snapshot(
+    store: &Store,
+    snapshots: &Snapshots,
+    job: &Job,
+    before: &str,
+    after: &str,
+) -> Result<Rolled, StoreError> {
+    let mut groups = BTreeSet::new();
+    for (attribute, value) in snapshots.selectors_that_differ(before, after).await? {
+        groups.extend(store.groups_concerned(attribute, &value).await?);
+    }
+    mark_groups_and_end(store, job, groups).await
 }
 
 async fn empty_user(store: &Store, job: &Job, user: UserId) -> Result<Rolled, StoreError> {
     let groups = store.groups_of(user, CHUNK_MEMBERSHIPS).await?;
     if groups.is_empty() {
-        return end(store, vec![job.end()]).await;
+        store.move_looking(&[job.end()]).await?;
+        return Ok(Rolled { people: Vec::new(), done: true });
     }
     let left = groups.into_iter().map(|group| async move {
         Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
@@ -104,19 +117,23 @@ async fn empty_group(store: &Store, job: &Job, group: GroupId) -> Result<Rolled,
 
 /// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
 async fn hand_on(store: &Store, job: &Job, group: GroupId) -> Result<Rolled, StoreError> {
-    let heirs = store.heirs_of(group).await?;
+    mark_groups_and_end(store, job, store.heirs_of(group).await?).await
+}
+
+async fn mark_groups_and_end(
+    store: &Store,
+    job: &Job,
+    groups: BTreeSet<GroupId>,
+) -> Result<Rolled, StoreError> {
     let mark = Mark::new(job.mark.origin.clone());
-    let looks: Vec<Write> = heirs.iter().map(|heir| marks::look_group(*heir, &mark)).collect();
+    let looks: Vec<Write> = groups.into_iter().map(|group| marks::look_group(group, &mark)).collect();
     // Marking once more does no harm, so all but the last part may come before the end.
     let mut parts: Vec<&[Write]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
         store.move_looking(part).await?;
     }
-    end(store, std::iter::once(job.end()).chain(last.iter().cloned()).collect()).await
-}
-
-async fn end(store: &Store, writes: Vec<Write>) -> Result<Rolled, StoreError> {
+    let writes: Vec<Write> = std::iter::once(job.end()).chain(last.iter().cloned()).collect();
     store.move_looking(&writes).await?;
     Ok(Rolled { people: Vec::new(), done: true })
 }

@@ -3,9 +3,9 @@
 pub mod access;
 pub mod desired;
 pub mod effects;
-pub mod gates;
 pub mod jobs;
 pub mod provisioning;
+pub mod queue;
 pub mod reconcile;
 pub mod snapshots;
 pub mod sweep;

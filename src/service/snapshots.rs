@@ -3,6 +3,7 @@
 
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::bindings::{Bindings, BindingsError, PrincipalSource};
+use crate::store::jobs::{self, JobKind};
 use crate::store::marks::Mark;
 use crate::store::settings::{self, Pointer};
 use crate::store::{Store, StoreError, keys};
@@ -131,7 +132,7 @@ impl Snapshots {
         let writes = vec![
             settings::store_snapshot(&stamp, hash, bytes),
             settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
-            settings::snapshot_job(op, &Mark::new(origin), &earlier, &stamp),
+            jobs::begin(JobKind::Snapshot { before: earlier, after: stamp.clone() }, &Mark::new(origin), 0),
         ];
         self.store.commit(&record, writes).await?;
         Ok(())

@@ -97,8 +97,8 @@ impl Held {
         };
     }
 
-    /// Forgets what turned out to be out of date.
-    pub fn forget(&mut self) {
+    /// Forgets what may be out of date, and ends the turn.
+    pub fn forget(mut self) {
         *self.slot = None;
     }
 }

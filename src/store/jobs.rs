@@ -7,30 +7,30 @@ use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{ETag, Match, Row, Write};
 
 /// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobKind {
     /// Empties the memberships of a deleted user.
     DeleteUser(UserId),
     /// Empties a deleted group.
     DeleteGroup(GroupId),
-    /// Marks the groups of the bindings that a new snapshot changes.
-    Snapshot,
+    /// Marks the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
+    Snapshot { before: String, after: String },
 }
 
 impl JobKind {
-    const fn name(self) -> &'static str {
+    const fn name(&self) -> &'static str {
         match self {
             JobKind::DeleteUser(_) => "delete-user",
             JobKind::DeleteGroup(_) => "delete-group",
-            JobKind::Snapshot => "snapshot",
+            JobKind::Snapshot { .. } => "snapshot",
         }
     }
 
-    fn target(self) -> String {
+    fn target(&self) -> String {
         match self {
             JobKind::DeleteUser(user) => user.to_string(),
             JobKind::DeleteGroup(group) => group.to_string(),
-            JobKind::Snapshot => String::new(),
+            JobKind::Snapshot { .. } => String::new(),
         }
     }
 
@@ -38,7 +38,10 @@ impl JobKind {
         match reader.text("kind")? {
             "delete-user" => Ok(JobKind::DeleteUser(reader.parsed("target", UserId::parse)?)),
             "delete-group" => Ok(JobKind::DeleteGroup(reader.parsed("target", GroupId::parse)?)),
-            "snapshot" => Ok(JobKind::Snapshot),
+            "snapshot" => Ok(JobKind::Snapshot {
+                before: reader.text("before")?.to_owned(),
+                after: reader.text("after")?.to_owned(),
+            }),
             _ => reader.parsed("kind", |_| Err(())),
         }
     }
@@ -87,6 +90,12 @@ impl Job {
 /// A new job: its id is the op of the change that it completes.
 pub fn begin(kind: JobKind, mark: &Mark, revision: i64) -> Write {
     let fields = mark.fields().text("kind", kind.name()).text("target", kind.target());
+    let fields = match &kind {
+        JobKind::Snapshot { before, after } => {
+            fields.text("before", before.as_str()).text("after", after.as_str())
+        }
+        _ => fields,
+    };
     let properties = fields.int("revision", revision).int("chunks", 0).done();
     Write::Insert { key: keys::job(mark.origin.op), properties }
 }

@@ -1,7 +1,6 @@
 //! Rows of the whole installation: the snapshot in force, selector pins, throttles, cadences, the instance id.
 
 use super::codec::{Fields, Reader};
-use super::marks::Mark;
 use super::{Store, StoreError, keys};
 use crate::id::{GroupId, InstanceId, OpId};
 use crate::ports::tables::{Answer, ETag, Match, Row, Write};
@@ -155,16 +154,6 @@ pub fn point(stamp: &str, hash: &str, read: Option<&ETag>) -> Write {
 pub fn store_snapshot(stamp: &str, hash: &str, bytes: &[u8]) -> Write {
     let properties = Fields::row().text("hash", hash).bytes("b", bytes).done();
     Write::Insert { key: keys::snapshot(stamp), properties }
-}
-
-/// The job that marks whoever a new snapshot concerns.
-pub fn snapshot_job(op: OpId, mark: &Mark, before: &str, after: &str) -> Write {
-    let fields =
-        mark.fields().text("kind", "snapshot").text("target", "").int("revision", 0).int("chunks", 0);
-    Write::Insert {
-        key: keys::job(op),
-        properties: fields.text("before", before).text("after", after).done(),
-    }
 }
 
 fn read_selector(row: &Row) -> Result<SelectorPin, StoreError> {

@@ -4,7 +4,8 @@ use super::plan::{self, Operation, Plan};
 use super::{Attempt, Provisioning, Written, taken};
 use crate::id::{PrincipalId, UserId};
 use crate::ports::tables::ETag;
-use crate::scim::{self, Projection, Resource, compare};
+use crate::scim::compare::{Mode, key};
+use crate::scim::{self, Projection, Resource};
 use crate::service::effects::Work;
 use crate::service::{Caller, Rendered, ServiceError};
 use crate::store::batch::{Batch, Part};
@@ -93,7 +94,7 @@ impl Provisioning {
                 }
                 Attempt::Met(Part::Pin, _) => principal = None,
                 Attempt::Met(_, _) => {
-                    counters.iter_mut().for_each(Held::forget);
+                    counters.into_iter().for_each(Held::forget);
                     return Ok(None);
                 }
             }
@@ -101,15 +102,19 @@ impl Provisioning {
     }
 }
 
-/// Whether somebody who left comes back under the same name: the names are the same already.
+/// Whether somebody who left comes back under the same name and external id.
 fn may_replace(leaver: &User, newcomer: &Resource) -> bool {
+    !leaver.resource.active()
+        && same(&leaver.resource, newcomer, UserId::NAME, Mode::Folded)
+        && same(&leaver.resource, newcomer, "externalId", Mode::Exact)
+}
+
+/// Whether both have the attribute, and it compares equal.
+fn same(one: &Resource, other: &Resource, attribute: &str, mode: Mode) -> bool {
     let key = |resource: &Resource| {
-        resource
-            .text("externalId")
-            .map(|text| compare::key(text, compare::Mode::Exact))
-            .filter(|key| !key.is_empty())
+        resource.text(attribute).map(|text| key(text, mode)).filter(|key| !key.is_empty())
     };
-    !leaver.resource.active() && key(newcomer).is_some() && key(&leaver.resource) == key(newcomer)
+    key(one).is_some_and(|found| key(other) == Some(found))
 }
 
 fn new_user(operation: &Operation, id: UserId, resource: &Resource, principal: Option<PrincipalId>) -> User {
@@ -166,4 +171,58 @@ fn moved(counters: &[Held], leaver: UserId, newcomer: UserId) -> Batch {
 
 fn step(counter: &Held, leaver: UserId, newcomer: UserId) -> i64 {
     i64::from(counter.counts(newcomer)) - i64::from(counter.counts(leaver))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::ResourceType;
+    use serde_json::json;
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    fn resource(attributes: Value) -> Resource {
+        Resource::from_stored(ResourceType::User, attributes.as_object().unwrap().clone())
+    }
+
+    #[track_caller]
+    fn check(leaver: Value, newcomer: Value, expected: bool) {
+        let leaver = Stored::new(UserId::new(Uuid::nil()), resource(leaver), OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(may_replace(&leaver, &resource(newcomer)), expected);
+    }
+
+    #[test]
+    fn only_who_left_and_is_the_same_in_both_is_replaced() {
+        let gone = json!({"userName": "Ana", "externalId": "e1", "active": false});
+        check(gone.clone(), json!({"userName": "ana", "externalId": "e1"}), true);
+        check(gone.clone(), json!({"userName": "ana", "externalId": "E1"}), false);
+        check(gone.clone(), json!({"userName": "ana"}), false);
+        check(gone, json!({"userName": "anna", "externalId": "e1"}), false);
+        let nobody = json!({"userName": "ana", "active": false});
+        check(nobody.clone(), nobody, false);
+        let here = json!({"userName": "ana", "externalId": "e1", "active": true});
+        check(here.clone(), here, false);
+    }
+
+    #[test]
+    fn the_name_comes_before_the_pin_and_the_counter() {
+        let origin = crate::audit::Origin {
+            cause: crate::audit::Cause::Request,
+            actor: "test".to_owned(),
+            op: crate::id::OpId::new(Uuid::nil()),
+        };
+        let operation = Operation::new(origin, OffsetDateTime::UNIX_EPOCH);
+        let id = UserId::new(Uuid::nil());
+        let principal = PrincipalId::new(Uuid::max());
+        let user = resource(json!({"userName": "ana", "emails": [{"value": "a@b"}, {"value": "A@B"}]}));
+        let mut counted = Batch::default();
+        let count =
+            crate::ports::tables::Write::Insert { key: "cu:00".to_owned(), properties: Default::default() };
+        counted.push(Part::Counter, count);
+        let plan = plan_create(&operation, &new_user(&operation, id, &user, Some(principal)), counted);
+        let parts: Vec<Part> = (0..8).map_while(|index| plan.batch.part(index)).collect();
+        let expected =
+            [Part::Name, Part::Header, Part::Index, Part::Names, Part::Pin, Part::Pin, Part::Counter];
+        assert_eq!(parts, expected);
+    }
 }

@@ -32,9 +32,9 @@ impl Provisioning {
                     counter.committed(-1, &plan.batch, &committed);
                     return Ok(plan.work);
                 }
-                Attempt::Met(_, _) => counter.forget(),
+                Attempt::Met(Part::Counter, _) => counter.forget(),
+                Attempt::Met(_, _) => drop(counter),
             }
-            drop(counter);
             tries.again().await?;
         }
     }

@@ -146,10 +146,12 @@ impl Provisioning {
                     return Ok(WrittenGroup { stored, members, work: plan.work });
                 }
                 Attempt::Met(Part::Name, _) => return Err(taken::<GroupId>()),
-                Attempt::Met(Part::Touch(_), _) => known.gone.extend(self.gone_among(&members.added).await?),
+                Attempt::Met(Part::Touch(_), _) => {
+                    drop(counter);
+                    known.gone.extend(self.gone_among(&members.added).await?);
+                }
                 Attempt::Met(_, _) => counter.forget(),
             }
-            drop(counter);
             tries.again().await?;
         }
     }
@@ -178,7 +180,7 @@ impl Provisioning {
             let (decided, members) = decided?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
             let Some(Decided { after, plan }) = decided else {
-                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: nothing() });
+                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: plan::nothing() });
             };
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
@@ -262,10 +264,6 @@ impl Provisioning {
     fn users_url(&self) -> String {
         format!("{}/{}", self.base_url, ResourceType::User.endpoint())
     }
-}
-
-fn nothing() -> Work {
-    Work { people: Vec::new(), jobs: Vec::new() }
 }
 
 /// A new group, and the memberships of those it begins with.

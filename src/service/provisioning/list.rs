@@ -40,7 +40,7 @@ impl Needs {
 
 /// What a list does when it meets very many members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
+pub enum Limit {
     /// A page ends.
     PageEnds,
     /// A scan is refused.
@@ -87,7 +87,7 @@ impl Kind for GroupId {
 }
 
 /// Renders many resources of one kind, in their order.
-trait Render: Kind {
+pub trait Render: Kind {
     async fn render(
         provisioning: &Provisioning,
         stored: Vec<Stored<Self>>,
@@ -98,7 +98,6 @@ trait Render: Kind {
 
 impl Provisioning {
     /// One page of what matches the query.
-    #[expect(private_bounds, reason = "the two kinds that there are stand in this file")]
     pub(super) async fn list<I: Render>(&self, query: &ListQuery) -> Result<Listing, ServiceError> {
         match (&query.filter, &query.sort) {
             (None, None) => self.page::<I>(query).await,

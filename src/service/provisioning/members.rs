@@ -185,3 +185,85 @@ fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
     plan.batch.push(Part::Look, marks::look_now(user, &operation.mark(taking)));
     plan.work.people.push(user);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::{Patch, ResourceType};
+    use uuid::Uuid;
+
+    fn id(n: u128) -> UserId {
+        UserId::new(Uuid::from_u128(n))
+    }
+
+    fn refs(ids: &[u128]) -> Vec<MemberRef> {
+        ids.iter().map(|n| MemberRef { value: id(*n).to_string(), kind: None }).collect()
+    }
+
+    fn texts_of(ids: &[u128]) -> Vec<String> {
+        ids.iter().map(|n| id(*n).to_string()).collect()
+    }
+
+    /// 1 and 2 are in, 3 and 4 are users, 8 is a group, 9 is nobody.
+    fn known() -> Known {
+        let set = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect();
+        Known { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]) }
+    }
+
+    #[track_caller]
+    fn check(changes: &[MemberChange], added: &[u128], removed: &[u128], dropped: usize) {
+        let members = decide(changes, &known(), "https://x/Users").unwrap();
+        let ids = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect::<Vec<_>>();
+        let found = (members.added, members.removed, members.dropped.len());
+        assert_eq!(found, (ids(added), ids(removed), dropped));
+    }
+
+    #[track_caller]
+    fn refused(changes: &[MemberChange], status: u16) {
+        assert_eq!(decide(changes, &known(), "https://x/Users").unwrap_err().status, status);
+    }
+
+    #[test]
+    fn changes_apply_in_their_order_and_only_the_difference_counts() {
+        use MemberChange::{Add, Remove, Replace};
+        check(&[Add(refs(&[1, 3, 3]))], &[3], &[], 0);
+        check(&[Add(refs(&[3, 9, 9]))], &[3], &[], 1);
+        check(&[Remove(texts_of(&[1, 3, 9])), Remove(vec!["nonsense".to_owned()])], &[], &[1], 0);
+        check(&[Remove(texts_of(&[1])), Add(refs(&[1]))], &[], &[], 0);
+        check(&[Replace(refs(&[2, 4]))], &[4], &[1], 0);
+        check(&[Replace(refs(&[2, 9]))], &[], &[1], 1);
+        check(&[Replace(Vec::new()), Add(refs(&[3]))], &[3], &[1, 2], 0);
+    }
+
+    #[test]
+    fn a_filter_removes_whom_it_matches() {
+        let patch = |path: &str| {
+            let body = json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                "Operations": [{"op": "remove", "path": path}],
+            });
+            Patch::parse(ResourceType::Group, &body).unwrap()
+        };
+        check(patch("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);
+        check(patch("members[value ew \"2\"]").member_changes(), &[], &[2], 0);
+        check(patch("members[type eq \"Group\"]").member_changes(), &[], &[], 0);
+    }
+
+    #[test]
+    fn what_is_a_mistake_is_refused() {
+        use MemberChange::{Add, Replace};
+        refused(&[Add(refs(&[8]))], 400);
+        let typed = MemberRef { value: id(3).to_string(), kind: Some("group".to_owned()) };
+        refused(&[Add(vec![typed])], 400);
+        refused(&[Replace(refs(&[9]))], 400);
+        refused(&[Add(refs(&(100..124).chain([3]).collect::<Vec<_>>()))], 413);
+        assert_eq!(
+            strangers(&[Add(refs(&(0..1001).collect::<Vec<_>>()))], &BTreeSet::new()).unwrap_err().status,
+            413
+        );
+        assert_eq!(
+            strangers(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([id(1)])).unwrap(),
+            BTreeSet::from([id(5)])
+        );
+    }
+}

@@ -10,12 +10,12 @@ mod groups;
 mod list;
 mod members;
 mod plan;
-mod queue;
 mod read;
 mod tries;
 mod users;
 
 use super::effects::{Effects, Work};
+use super::queue::Queue;
 use super::{Caller, ServiceError};
 use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
@@ -27,7 +27,6 @@ use crate::store::resources::{ResourceId, Stored};
 use crate::store::{Committed, Found, Store, StoreError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use plan::{Operation, Plan};
-use queue::Queue;
 use std::sync::Arc;
 use tries::Tries;
 
@@ -56,7 +55,7 @@ struct Written<I> {
 impl<I> Written<I> {
     /// Nothing was to be done.
     fn unchanged(stored: Stored<I>) -> Self {
-        Self { stored, work: Work { people: Vec::new(), jobs: Vec::new() } }
+        Self { stored, work: plan::nothing() }
     }
 }
 

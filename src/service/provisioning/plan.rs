@@ -55,9 +55,13 @@ impl Plan {
     /// A plan that does nothing yet.
     pub fn new(id: impl ResourceId, status: u16) -> Self {
         let outcome = Outcome { id: id.to_string(), status };
-        let work = Work { people: Vec::new(), jobs: Vec::new() };
-        Self { batch: Batch::default(), changes: Vec::new(), outcome, work }
+        Self { batch: Batch::default(), changes: Vec::new(), outcome, work: nothing() }
     }
+}
+
+/// Nothing is left to do.
+pub fn nothing() -> Work {
+    Work { people: Vec::new(), jobs: Vec::new() }
 }
 
 /// A plan, and the resource as it will be.

@@ -148,3 +148,78 @@ fn plan_change(
     plan.work.people.push(after.id);
     Some(Decided { after, plan })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Cause, Origin};
+    use crate::id::OpId;
+    use crate::ports::tables::Write;
+    use crate::store::resources::Stored;
+    use serde_json::json;
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    fn resource(attributes: Value) -> Resource {
+        Resource::from_stored(ResourceType::User, attributes.as_object().unwrap().clone())
+    }
+
+    fn decided(before: Value, after: Value, principals: &Principals) -> Option<Decided<UserId>> {
+        let origin = Origin { cause: Cause::Request, actor: "test".to_owned(), op: OpId::new(Uuid::nil()) };
+        let operation = Operation::new(origin, OffsetDateTime::UNIX_EPOCH);
+        let before = Stored::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
+        plan_change(&operation, &before, resource(after), principals)
+    }
+
+    const fn principal(n: u128) -> Option<PrincipalId> {
+        Some(PrincipalId::new(Uuid::from_u128(n)))
+    }
+
+    /// Whether the mark of a change says that something was taken away.
+    fn takes(decided: &Decided<UserId>) -> bool {
+        let writes = decided.plan.batch.writes();
+        writes.iter().any(|write| match write {
+            Write::InsertOrMerge { key, properties } => {
+                key.starts_with("d:") && properties.contains_key("taken_away")
+            }
+            _ => false,
+        })
+    }
+
+    #[track_caller]
+    fn check(after: Value, principals: (Option<PrincipalId>, Option<PrincipalId>), expected: bool) {
+        let before = json!({"userName": "ana", "active": true});
+        let principals = Principals { before: principals.0, after: principals.1, may_pin: true };
+        let decided = decided(before, after, &principals).unwrap();
+        assert_eq!(takes(&decided), expected);
+        assert_eq!(decided.after.revision, 2);
+    }
+
+    #[test]
+    fn leaving_and_becoming_somebody_else_take_away() {
+        check(json!({"userName": "ana", "active": true, "title": "x"}), (principal(1), principal(1)), false);
+        check(json!({"userName": "ana", "active": false}), (principal(1), principal(1)), true);
+        check(
+            json!({"userName": "ana", "active": true, "externalId": "x"}),
+            (principal(1), principal(2)),
+            true,
+        );
+        check(json!({"userName": "ana", "active": true, "externalId": "x"}), (principal(1), None), true);
+        check(json!({"userName": "ana", "active": true, "externalId": "x"}), (None, principal(1)), false);
+    }
+
+    #[test]
+    fn the_first_object_id_is_pinned_and_stays() {
+        let principals = |may_pin| Principals { before: None, after: principal(1), may_pin };
+        assert_eq!(principals(true).pin(None), principal(1));
+        assert_eq!(principals(false).pin(None), None);
+        assert_eq!(principals(true).pin(principal(2)), None);
+    }
+
+    #[test]
+    fn the_same_attributes_are_no_change() {
+        let same = json!({"userName": "ana"});
+        let principals = Principals { before: None, after: principal(1), may_pin: true };
+        assert!(decided(same.clone(), same, &principals).is_none());
+    }
+}

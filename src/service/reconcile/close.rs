@@ -323,12 +323,8 @@ fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) ->
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
         if !named && !busy {
             writes.extend(ledger::unpin(gathered.user, pin));
-            let what = format!("pin of principal {}", pin.principal);
-            changes.push(Change::Setting {
-                what,
-                before: gathered.user.to_string(),
-                after: "free".to_owned(),
-            });
+            let what = format!("pin of user {}", gathered.user);
+            changes.push(Change::Setting { what, before: pin.principal.to_string(), after: String::new() });
         }
     }
     writes

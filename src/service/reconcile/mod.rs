@@ -4,7 +4,7 @@ mod act;
 mod close;
 mod gather;
 
-use super::gates::Gates;
+use super::queue::Queue;
 use super::snapshots::Snapshots;
 use crate::audit::Change;
 use crate::id::UserId;
@@ -45,7 +45,7 @@ pub struct Reconciler {
     assignments: Arc<dyn RoleAssignments>,
     snapshots: Arc<Snapshots>,
     limits: EffectLimits,
-    gates: Gates<UserId>,
+    queue: Arc<Queue>,
 }
 
 impl Reconciler {
@@ -55,12 +55,12 @@ impl Reconciler {
         snapshots: Arc<Snapshots>,
         limits: EffectLimits,
     ) -> Self {
-        Self { store, assignments, snapshots, limits, gates: Gates::default() }
+        Self { store, assignments, snapshots, limits, queue: Arc::default() }
     }
 
     /// Looks at a person until nothing is left to do at once.
     pub async fn reconcile(&self, user: UserId) -> Result<(), StoreError> {
-        let _turn = self.gates.enter(user).await;
+        let _turn = self.queue.enter(user.uuid()).await;
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else { return Ok(()) };
             if !self.round(&gathered).await? {
@@ -101,12 +101,8 @@ impl Reconciler {
         let mut changes = Vec::new();
         for principal in &gathered.to_pin {
             writes.extend(ledger::pin(gathered.user, *principal, op));
-            let what = format!("pin of principal {principal}");
-            changes.push(Change::Setting {
-                what,
-                before: "free".to_owned(),
-                after: gathered.user.to_string(),
-            });
+            let what = format!("pin of user {}", gathered.user);
+            changes.push(Change::Setting { what, before: String::new(), after: principal.to_string() });
         }
         if let (Some(person), Some(principal)) = (&gathered.person, gathered.principal)
             && person.pinned.is_none()
