@@ -16,6 +16,7 @@ mod clock;
 mod faults;
 mod harness;
 mod http_edge;
+mod local_command;
 mod local_process;
 mod provisioning;
 mod scenarios;
