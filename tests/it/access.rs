@@ -1,10 +1,10 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
-use crate::harness::{Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::simulator::{Action, LockLevel, Method, Rule, Scope};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 fn operators() -> World {
@@ -401,36 +401,53 @@ fn sixty_adds_at_once_through_two_services_lose_nobody() {
     }
 }
 
-#[test]
-fn every_kind_of_audit_record_has_every_field() {
+/// A story in which every kind of record is written at least once.
+fn story() -> (World, Node) {
     let world = operators();
     let node = world.start();
-    let ana = node.provision("ana@contoso.example");
+    let (ana, ben) = (node.provision("ana@contoso.example"), node.provision("ben@contoso.example"));
+    let nobody = Person { id: node.create_user(json!({"userName": "nobody"})), principal: Uuid::new_v4() };
+    let ghost = Person { id: Uuid::new_v4().to_string(), principal: Uuid::new_v4() };
     let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    node.join(&group, &[&ana, &nobody, &ghost]);
     node.leave(&group, &[&ana]);
-    let fields = |kind: &str, names: &[&str]| {
-        let changes = node.audit_of(kind);
-        assert!(!changes.is_empty(), "no {kind}");
-        for change in changes {
-            for name in names {
-                assert!(
-                    !change[*name].is_null() && change[*name] != "" && change[*name] != json!([]),
-                    "{kind} lacks {name}: {change:#}"
-                );
-            }
-            for name in ["op", "time", "cause", "actor"] {
-                assert!(
-                    change["record"][name].as_str().is_some_and(|text| !text.is_empty()),
-                    "{kind} lacks {name}"
-                );
-            }
-        }
+    node.set_active(&ben, false);
+    node.set_active(&ben, true);
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    node.join(&group, &[&ben]);
+    let refusal = Action::Fail {
+        status: 409,
+        code: "ScopeLocked".to_owned(),
+        message: None,
+        retry_after_seconds: None,
+        executed: false,
     };
-    fields("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]);
-    fields("member-added", &["group", "member", "revision"]);
-    fields("member-removed", &["group", "member", "revision"]);
-    fields(
+    world.azure().add_rule(Rule::new(refusal).method(Method::Delete).times(1)).unwrap();
+    node.leave(&group, &[&ben]);
+    world.pass(200);
+    node.settle();
+    node.join(&group, &[&ben]);
+    let cleo = node.provision("cleo@contoso.example");
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    node.join(&group, &[&cleo]);
+    world.pass(200);
+    node.settle();
+    world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
+    world.pass(3700);
+    node.settle();
+    node.delete_user(&ana);
+    (world, node)
+}
+
+/// The fields of each kind of record that may not be empty.
+const RECORD_FIELDS: [(&str, &[&str]); 12] = [
+    ("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
+    ("resource-changed", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
+    ("resource-deleted", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
+    ("member-added", &["group", "member", "revision"]),
+    ("member-removed", &["group", "member", "revision"]),
+    ("member-dropped", &["group", "member", "revision"]),
+    (
         "effect-opened",
         &[
             "person",
@@ -443,17 +460,38 @@ fn every_kind_of_audit_record_has_every_field() {
             "heldBefore",
             "wanted",
         ],
-    );
-    fields("effect-answered", &["person", "assignment", "open", "executed", "correlationId"]);
-    fields("setting-changed", &["what", "after"]);
+    ),
+    ("effect-answered", &["person", "assignment", "open", "executed", "correlationId"]),
+    ("effect-observed", &["person", "assignment", "open", "held"]),
+    ("difference-found", &["person", "assignment", "ledgerHeld", "azureHeld"]),
+    ("wait-changed", &["person", "binding", "reason"]),
+    ("setting-changed", &["what"]),
+];
+
+#[test]
+fn every_kind_of_audit_record_has_every_field() {
+    let (_world, node) = story();
+    let filled = |value: &Value| !(value.is_null() || *value == "" || *value == json!([]));
+    for (kind, fields) in RECORD_FIELDS {
+        let changes = node.audit_of(kind);
+        assert!(!changes.is_empty(), "the story writes no {kind}");
+        for change in changes {
+            for field in fields {
+                assert!(filled(&change[*field]), "{kind} lacks {field}: {change:#}");
+            }
+            for field in ["op", "time", "cause", "actor", "origin"] {
+                assert!(filled(&change["record"][field]), "{kind} lacks {field}: {change:#}");
+            }
+        }
+    }
     let opened = node.audit_of("effect-opened");
-    assert_eq!(
-        opened.iter().map(|change| change["wanted"].as_bool().unwrap()).collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert!(opened.iter().all(|change| filled(&change["record"]["bindings"])), "effects name their snapshot");
     assert!(
-        opened
-            .iter()
-            .all(|change| change["record"]["actor"] == "entra" && !change["record"]["bindings"].is_null())
+        opened.iter().any(|change| filled(&change["follows"])),
+        "an open that ends an unsettled one says which"
     );
+    let refused = node.audit_of("effect-answered").into_iter().find(|change| change["executed"] == false);
+    assert_eq!(refused.unwrap()["code"], "ScopeLocked");
+    let settings: Vec<Value> = node.audit_of("setting-changed");
+    assert!(settings.iter().all(|change| filled(&change["before"]) || filled(&change["after"])));
 }

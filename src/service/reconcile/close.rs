@@ -75,13 +75,17 @@ impl Reconciler {
         if closed != Closed::Left {
             writes.extend(free_pins(gathered, &after, &mut changes));
         }
+        let told = changes.clone();
         match self.write(gathered, op, changes, writes, closed).await {
             Err(StoreError::Conflict { .. }) => {
                 self.close_row_by_row(gathered, rewrites).await?;
                 Ok(Closed::Left)
             }
             Err(error) => Err(error),
-            Ok(()) => Ok(closed),
+            Ok(()) => {
+                told.iter().for_each(|change| tell(gathered, change));
+                Ok(closed)
+            }
         }
     }
 
@@ -252,6 +256,24 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+}
+
+/// One log line for each thing that came of a round.
+fn tell(gathered: &Gathered, change: &Change) {
+    let user = gathered.user;
+    match change {
+        Change::EffectAnswered { assignment, executed, code, .. } => {
+            tracing::info!(user.id = %user, assignment.name = %assignment, executed, code, "azure answered a step");
+        }
+        Change::EffectObserved { assignment, held, .. } => {
+            tracing::info!(user.id = %user, assignment.name = %assignment, held, "azure was asked what it holds");
+        }
+        Change::Wait { binding, reason, .. } => {
+            let reason = reason.map_or("ended", ReasonCode::as_str);
+            tracing::info!(user.id = %user, binding = %binding, reason, "a grant waits, or waits no more");
+        }
+        _ => {}
     }
 }
 
