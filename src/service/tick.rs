@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Rows of each kind that one tick takes up.
 const ROWS_MAX: usize = 5000;
+/// People that one tick looks through, so that a revocation is found among many grants.
+const LOOKS_MAX: usize = 50_000;
 /// How often Azure is compared with the ledger.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -87,8 +89,9 @@ impl Tick {
     /// Everybody who is marked; with `taken_away`, only those from whom something was taken.
     async fn look(&self, taken_away: bool, until: Duration) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("d:");
-        let rows = self.store().rows_between(from, to, ROWS_MAX).await?;
-        let looks: Vec<Look> = rows.iter().filter_map(|row| Look::read(row).ok()).collect();
+        let rows = self.store().rows_between(from, to, LOOKS_MAX).await?;
+        let read = |row| Look::read(row).inspect_err(|error| log("a mark", error)).ok();
+        let looks: Vec<Look> = rows.iter().filter_map(read).collect();
         let chosen = looks.iter().filter(|look| look.mark.taken_away || !taken_away);
         let people: Vec<UserId> = chosen.map(|look| look.user).collect();
         for part in people.chunks(8) {

@@ -495,3 +495,22 @@ fn every_kind_of_audit_record_has_every_field() {
     let settings: Vec<Value> = node.audit_of("setting-changed");
     assert!(settings.iter().all(|change| filled(&change["before"]) || filled(&change["after"])));
 }
+
+#[test]
+fn a_person_in_a_hundred_newly_bound_groups_is_granted_all_of_it() {
+    let mut world = World::new();
+    for n in 0..100 {
+        let (role, scope) = if n % 2 == 0 { (Operator, VAULT_EAST) } else { (Reader, VAULT_WEST) };
+        world = world.bind(&format!("g{n}"), role, scope);
+    }
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    node.set_active(&ana, false);
+    for n in 0..100 {
+        node.join(&node.group(&format!("g{n}")), &[&ana]);
+    }
+    node.set_active(&ana, true);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+}

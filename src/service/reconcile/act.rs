@@ -5,11 +5,11 @@ use super::gather::Gathered;
 use crate::audit::{Change, EffectOpened, Record};
 use crate::id::OpId;
 use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
-use crate::ports::tables::{ETag, Match, Write};
+use crate::ports::tables::{ETag, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{ReasonCode, RoleAssignment};
-use crate::store::{StoreError, keys, ledger, settings};
+use crate::store::{StoreError, ledger, settings};
 use futures_util::future::join_all;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -54,10 +54,7 @@ impl Reconciler {
         let op = self.store.ids.op();
         let now = gathered.time.now(self.store.clock.monotonic());
         let until = now + self.limits.send + self.limits.network;
-        let look = keys::look_now(gathered.user);
-        let condition = Match::Exact(gathered.look.etag.clone());
-        let mut writes =
-            vec![Write::Merge { key: look, properties: gathered.look.mark.fields().done(), condition }];
+        let mut writes = vec![self.still_marked(gathered)];
         let entries: Vec<Entry> =
             plan.steps.iter().map(|step| about_to_become(step, op, now, until)).collect();
         for entry in &entries {

@@ -7,7 +7,7 @@ mod gather;
 use super::queue::Queue;
 use super::snapshots::Snapshots;
 use crate::audit::Change;
-use crate::id::UserId;
+use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Match, Write};
 use crate::rbac::plan::{self, Limits};
@@ -22,6 +22,10 @@ use std::time::Duration;
 
 /// Rounds of one call; what is left then stays in `d:`.
 const ROUNDS_MAX: u32 = 64;
+/// Selector pins that go with an open or a close.
+const PINS_WITH_OPEN_MAX: usize = 20;
+/// Selector pins of a transaction of their own.
+const PINS_ALONE_MAX: usize = 90;
 
 /// The times and sizes of effects.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +80,10 @@ impl Reconciler {
             self.pin(gathered).await?;
             return Ok(true);
         }
+        if gathered.selector_pins.len() > PINS_WITH_OPEN_MAX {
+            self.pin_selectors(gathered).await?;
+            return Ok(true);
+        }
         let plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
         let started = Started { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
@@ -92,12 +100,41 @@ impl Reconciler {
         Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
     }
 
+    /// Pins selectors in a transaction of their own, where they are too many to go with an open.
+    async fn pin_selectors(&self, gathered: &Gathered) -> Result<(), StoreError> {
+        let op = self.store.ids.op();
+        let mut changes = Vec::new();
+        let mut writes = vec![self.still_marked(gathered)];
+        writes.extend(act::pin_writes(gathered, op, &mut changes).into_iter().take(PINS_ALONE_MAX));
+        changes.truncate(PINS_ALONE_MAX);
+        self.commit_or_gather_again(gathered, op, changes, writes).await
+    }
+
+    /// `d:` is as it was read, and gets a new version.
+    fn still_marked(&self, gathered: &Gathered) -> Write {
+        let condition = Match::Exact(gathered.look.etag.clone());
+        let properties = gathered.look.mark.fields().done();
+        Write::Merge { key: keys::look_now(gathered.user), properties, condition }
+    }
+
+    /// A conflict is no failure: the next round reads again.
+    async fn commit_or_gather_again(
+        &self,
+        gathered: &Gathered,
+        op: OpId,
+        changes: Vec<Change>,
+        writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        match self.store.commit(&self.record(gathered, op, changes), writes).await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes principals that are free, in a transaction of its own.
     async fn pin(&self, gathered: &Gathered) -> Result<(), StoreError> {
         let op = self.store.ids.op();
-        let condition = Match::Exact(gathered.look.etag.clone());
-        let properties = gathered.look.mark.fields().done();
-        let mut writes = vec![Write::Merge { key: keys::look_now(gathered.user), properties, condition }];
+        let mut writes = vec![self.still_marked(gathered)];
         let mut changes = Vec::new();
         for principal in &gathered.to_pin {
             writes.extend(ledger::pin(gathered.user, *principal, op));
@@ -112,9 +149,6 @@ impl Reconciler {
             let condition = Match::Exact(person.etag.clone());
             writes.push(Write::Merge { key: keys::user(gathered.user), properties, condition });
         }
-        match self.store.commit(&self.record(gathered, op, changes), writes).await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.commit_or_gather_again(gathered, op, changes, writes).await
     }
 }
