@@ -1,8 +1,8 @@
 //! What to send to Azure for one person. Pure: reads nothing, changes nothing, decides everything.
 
-use super::ledger::{Attempt, Entry, Holding, Tried, Wait, pause};
+use super::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait, pause};
 use super::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
-use crate::id::{GroupId, PrincipalId};
+use crate::id::{GroupId, InstanceId, PrincipalId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -77,6 +77,8 @@ pub struct Actual {
     pub facts: Vec<Fact>,
     /// Subscription and kind of step → not before.
     pub throttled: BTreeMap<(String, Attempt), OffsetDateTime>,
+    /// This installation: an assignment is ours only if its name can be made from it.
+    pub instance: InstanceId,
 }
 
 /// How much one round may do.
@@ -198,6 +200,10 @@ fn judge(fact: &Fact, desired: &Desired, actual: &Actual, limits: &Limits) -> Ve
             return Verdict::Quiet;
         }
         Belief::NotOurs => return settle(entry, Holding::Gone, None, actual.now),
+        // Deleting by our own name is safe whatever Azure holds: a revocation does not wait for an answer.
+        Belief::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
+            return send(revoke(entry, false), actual);
+        }
         Belief::Unasked { reason, not_before } => {
             return defer(entry.assignment, attempt, *reason, *not_before);
         }
@@ -218,6 +224,10 @@ fn judge(fact: &Fact, desired: &Desired, actual: &Actual, limits: &Limits) -> Ve
         (None, Holding::HeldByOther(_)) if due => settle(entry, Holding::Gone, asked, actual.now),
         _ => unchanged(entry, held, asked.filter(|_| due), actual, limits),
     }
+}
+
+fn may_revoke_blindly(entry: &Entry, wanted: Option<&Wanted>, desired: &Desired) -> bool {
+    wanted.is_none() && !desired.frozen && entry.holding == Holding::Present
 }
 
 /// What Azure's answer to a question by name means for an entry.
@@ -298,8 +308,16 @@ fn revoke(entry: &Entry, settles: bool) -> Step {
     }
 }
 
-/// A step is sent unless Azure throttles its kind there, or one of its kind failed a short while ago.
+/// Ownership before any delete: the ledger row, and the name made again from what the row says.
+fn is_ours(step: &Step, instance: InstanceId) -> bool {
+    AssignmentName::derive(&step.scope, step.role, step.principal, instance) == step.assignment
+}
+
+/// A step is sent unless it is not ours to take, Azure throttles its kind there, or one of its kind failed a short while ago.
 fn send(step: Step, actual: &Actual) -> Verdict {
+    if !is_ours(&step, actual.instance) {
+        return defer(step.assignment, step.attempt, ReasonCode::NotOurs, actual.now + RETRY_MAX);
+    }
     let throttle = actual.throttled.get(&(step.scope.subscription().to_owned(), step.attempt));
     if let Some(not_before) = throttle.filter(|at| **at > actual.now) {
         return defer(step.assignment, step.attempt, ReasonCode::Throttled, *not_before);

@@ -71,6 +71,8 @@ reason_codes! {
     IdentityChanged => "identity-changed", Refused;
     /// Another group is pinned to this binding's selector.
     BindingAmbiguous => "binding-ambiguous", Refused;
+    /// The ledger names an assignment that this installation cannot have made; it is left alone.
+    NotOurs => "not-ours", Refused;
     /// Entra does not know the principal (yet).
     PrincipalNotFound => "principal-not-found", Failed;
     /// Azure says the principal is of another type, or of a type that holds no roles.

@@ -60,8 +60,8 @@ impl Effects {
         self.in_flight.fetch_add(weight, Ordering::Relaxed);
         let effects = Arc::clone(self);
         let running = tokio::spawn(async move {
+            let _under_way = UnderWay { effects: &effects, weight };
             effects.run(work).await;
-            effects.in_flight.fetch_sub(weight, Ordering::Relaxed);
         });
         if before < BACKLOG && !self.inline.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
@@ -99,6 +99,18 @@ impl Effects {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Work that counts as under way until this is dropped, also by a panic.
+struct UnderWay<'a> {
+    effects: &'a Effects,
+    weight: usize,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.effects.in_flight.fetch_sub(self.weight, Ordering::Relaxed);
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::audit::{Change, MemberEvent, Origin, Record};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::Write;
+use crate::service::desired::selector_key;
 use crate::service::snapshots::Snapshots;
 use crate::store::batch::{Batch, Part};
 use crate::store::jobs::{Job, JobKind};
@@ -74,8 +75,10 @@ async fn mark_snapshot(
     after: &str,
 ) -> Result<Rolled, StoreError> {
     let mut groups = BTreeSet::new();
-    for (attribute, value) in snapshots.selectors_that_differ(before, after).await? {
-        groups.extend(store.groups_concerned(attribute, &value).await?);
+    let pins = store.selector_pins().await?;
+    for selector in snapshots.selectors_that_differ(before, after).await? {
+        groups.extend(pins.get(&selector_key(&selector)).map(|pin| pin.group));
+        groups.extend(store.groups_that_match(selector.attribute(), &selector.value()).await?);
     }
     mark_groups_and_end(store, job, groups).await
 }
@@ -125,8 +128,7 @@ async fn mark_groups_and_end(
     job: &Job,
     groups: BTreeSet<GroupId>,
 ) -> Result<Rolled, StoreError> {
-    let mark = Mark::new(job.mark.origin.clone());
-    let looks: Vec<Write> = groups.into_iter().map(|group| marks::look_group(group, &mark)).collect();
+    let looks: Vec<Write> = groups.into_iter().map(|group| marks::look_group(group, &job.mark)).collect();
     // Marking once more does no harm, so all but the last part may come before the end.
     let mut parts: Vec<&[Write]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();

@@ -2,7 +2,7 @@
 //! there to be stored.
 
 use crate::audit::{Cause, Change, Origin, Record};
-use crate::bindings::{Bindings, BindingsError, PrincipalSource};
+use crate::bindings::{Bindings, BindingsError, PrincipalSource, Selector};
 use crate::store::jobs::{self, JobKind};
 use crate::store::marks::Mark;
 use crate::store::settings::{self, Pointer};
@@ -29,6 +29,16 @@ pub enum Snapshot {
     Unreadable,
 }
 
+impl Snapshot {
+    /// Where a person's Entra object id is taken from.
+    pub fn principal_from(&self) -> &[PrincipalSource] {
+        match self {
+            Snapshot::InForce(in_force) => &in_force.bindings.principal_from,
+            Snapshot::Nothing | Snapshot::Unreadable => &[],
+        }
+    }
+}
+
 /// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
@@ -50,12 +60,9 @@ impl Snapshots {
         Self { store, cache: Mutex::new(None) }
     }
 
-    /// Where a person's Entra object id is taken from, as far as this process knows.
+    /// Where a person's Entra object id is taken from, as far as this process knows; nothing while it knows nothing.
     pub fn principal_from(&self) -> Vec<PrincipalSource> {
-        self.cached().map_or_else(
-            || vec![PrincipalSource::EntraObjectId],
-            |known| known.bindings.principal_from.clone(),
-        )
+        self.cached().map(|known| known.bindings.principal_from.clone()).unwrap_or_default()
     }
 
     fn cached(&self) -> Option<Arc<InForce>> {
@@ -80,7 +87,11 @@ impl Snapshots {
     }
 
     async fn load(&self, stamp: &str, hash: Option<&str>) -> Result<Option<Bindings>, StoreError> {
-        let Some(bytes) = self.store.snapshot(stamp).await? else { return Ok(None) };
+        let bytes = match self.store.snapshot(stamp).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) | Err(StoreError::TooNew { .. } | StoreError::Corrupt { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if hash.is_some_and(|hash| hash != hash_of(&bytes)) {
             return Ok(None);
         }
@@ -132,10 +143,20 @@ impl Snapshots {
         let writes = vec![
             settings::store_snapshot(&stamp, hash, bytes),
             settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
-            jobs::begin(JobKind::Snapshot { before: earlier, after: stamp.clone() }, &Mark::new(origin), 0),
+            jobs::begin(
+                JobKind::Snapshot { before: earlier, after: stamp.clone() },
+                &Mark::taking(origin),
+                0,
+            ),
         ];
         self.store.commit(&record, writes).await?;
         Ok(())
+    }
+
+    /// A snapshot that must be understood before a job over it may end.
+    async fn understood(&self, stamp: &str) -> Result<Bindings, StoreError> {
+        let corrupt = || StoreError::Corrupt { row: keys::snapshot(stamp), property: "b".to_owned() };
+        self.load(stamp, None).await?.ok_or_else(corrupt)
     }
 
     /// The selectors of every binding that differs between two snapshots, old and new.
@@ -143,15 +164,15 @@ impl Snapshots {
         &self,
         before: &str,
         after: &str,
-    ) -> Result<Vec<(&'static str, String)>, StoreError> {
-        let old = if before.is_empty() { None } else { self.load(before, None).await? };
-        let new = self.load(after, None).await?;
+    ) -> Result<Vec<Selector>, StoreError> {
+        let old = if before.is_empty() { None } else { Some(self.understood(before).await?) };
+        let new = Some(self.understood(after).await?);
         let everything = old.as_ref().map(|b| &b.principal_from) != new.as_ref().map(|b| &b.principal_from);
         let old = old.map(|known| known.bindings).unwrap_or_default();
         let new = new.map(|known| known.bindings).unwrap_or_default();
         let gone = old.iter().filter(|binding| everything || !new.contains(binding));
         let come = new.iter().filter(|binding| everything || !old.contains(binding));
-        Ok(gone.chain(come).map(|binding| (binding.selector.attribute(), binding.selector.value())).collect())
+        Ok(gone.chain(come).map(|binding| binding.selector.clone()).collect())
     }
 }
 

@@ -126,8 +126,10 @@ async fn note(
     let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, held_in_azure }];
     let record =
         Record { op, time: store.clock.now(), origin: origin.clone(), stamp: None, outcome: None, changes };
-    let writes =
-        vec![write(user, &entry, own.map(|row| &row.etag)), marks::look_now(user, &Mark::new(origin))];
+    let writes = vec![
+        write(user, &entry, own.map(|row| &row.etag)),
+        marks::look_now(user, &Mark { taken_away: held_in_azure, origin }),
+    ];
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

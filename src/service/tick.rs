@@ -2,8 +2,8 @@
 //! several processes.
 
 use super::effects::{Effects, log};
-use super::{sweep, walk};
-use crate::id::UserId;
+use super::{jobs, sweep, walk};
+use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Match, Row, Write};
 use crate::store::codec::Fields;
@@ -40,7 +40,8 @@ impl Tick {
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
         let until = self.store().clock.monotonic() + self.deadline;
-        self.wake().await?;
+        self.look(true, until).await?;
+        self.wake(until).await?;
         self.look(true, until).await?;
         self.roll(until).await;
         self.walk(until).await?;
@@ -55,11 +56,14 @@ impl Tick {
     }
 
     /// Every `w:` that is due becomes `d:`.
-    async fn wake(&self) -> Result<(), StoreError> {
+    async fn wake(&self, until: Duration) -> Result<(), StoreError> {
         let now = self.store().read(&keys::setting("tick")).await?.date;
         let (from, _) = keys::range_of("w:");
         let to = format!("w:{};", keys::stamp(now));
         for row in self.store().rows_between(from, to, ROWS_MAX).await? {
+            if self.over(until) {
+                return Ok(());
+            }
             match Look::read(&row) {
                 Ok(look) => self.wake_one(&row, &look).await?,
                 Err(error) => log("a mark", &error),
@@ -113,11 +117,18 @@ impl Tick {
             if self.over(until) {
                 return;
             }
-            let Ok(job) = crate::id::OpId::parse(keys::last_part(&row.key)) else { continue };
-            if let Err(error) = self.effects.roll(job).await {
+            let Ok(job) = OpId::parse(keys::last_part(&row.key)) else { continue };
+            if let Err(error) = self.roll_one(job, until).await {
                 log("a job", &error);
             }
         }
+    }
+
+    /// Chunk by chunk; whom a chunk marks is looked at by what follows in the tick.
+    async fn roll_one(&self, job: OpId, until: Duration) -> Result<(), StoreError> {
+        while !self.over(until) && !jobs::roll_chunk(self.store(), &self.effects.snapshots, job).await?.done {
+        }
+        Ok(())
     }
 
     async fn walk(&self, until: Duration) -> Result<(), StoreError> {
@@ -125,7 +136,10 @@ impl Tick {
         for row in self.store().rows_between(from, to, ROWS_MAX).await? {
             let mut current = Some(row);
             while let Some(row) = current.filter(|_| !self.over(until)) {
-                walk::walk_page(self.store(), &row).await?;
+                if let Err(error) = walk::walk_page(self.store(), &row).await {
+                    log("a walk", &error);
+                    break;
+                }
                 current = self.store().get(&row.key).await?;
             }
         }

@@ -19,20 +19,8 @@ impl Store {
         Ok(heirs)
     }
 
-    /// The groups that match a selector now, and the one that it is pinned to.
-    pub async fn groups_concerned(
-        &self,
-        attribute: &str,
-        value: &str,
-    ) -> Result<BTreeSet<GroupId>, StoreError> {
-        let pins = self.selector_pins().await?;
-        let pinned = pins.into_values().filter(|pin| pin.attribute == attribute && pin.value == value);
-        let mut groups: BTreeSet<GroupId> = pinned.map(|pin| pin.group).collect();
-        groups.extend(self.groups_that_match(attribute, value).await?);
-        Ok(groups)
-    }
-
-    async fn groups_that_match(&self, attribute: &str, value: &str) -> Result<Vec<GroupId>, StoreError> {
+    /// The groups that carry a selector's value now.
+    pub async fn groups_that_match(&self, attribute: &str, value: &str) -> Result<Vec<GroupId>, StoreError> {
         match attribute {
             "externalId" => self.listed(&GroupId::external_prefix(value), SHARING_MAX).await,
             "displayName" => Ok(self.owner(value).await?.map(|owner| owner.id).into_iter().collect()),

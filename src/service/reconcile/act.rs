@@ -89,13 +89,15 @@ impl Reconciler {
     }
 
     /// Sends every step, revocations first. `started` is from before the open: nothing is sent after the worker's time.
-    pub(super) async fn act(&self, opened: Vec<Opened>, started: Started) -> Result<Vec<Acted>, StoreError> {
+    pub(super) async fn act(&self, opened: Vec<Opened>, started: Started) -> Vec<Acted> {
         let (revocations, grants): (Vec<_>, Vec<_>) =
             opened.into_iter().partition(|opened| opened.step.attempt == Attempt::Revoke);
         let mut acted = join_all(revocations.into_iter().map(|opened| self.send(opened, started))).await;
         acted.extend(join_all(grants.into_iter().map(|opened| self.send(opened, started))).await);
-        self.note_throttles(&acted).await?;
-        Ok(acted)
+        if let Err(error) = self.note_throttles(&acted).await {
+            tracing::warn!(error = %error, "a throttle could not be noted");
+        }
+        acted
     }
 
     async fn send(&self, opened: Opened, started: Started) -> Acted {

@@ -7,8 +7,9 @@ use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
-use crate::rbac::plan::{self, Plan};
+use crate::rbac::plan::{self, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
+use crate::store::codec::Fields;
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use time::OffsetDateTime;
 
 /// `w:` times are rounded up to this, so that looks merge.
 const LATER_STEP: Duration = Duration::from_secs(30);
+/// How soon somebody is looked at again while the bindings cannot be read.
+const FROZEN_LOOK: Duration = Duration::from_secs(60);
 /// Tries at writing a row that somebody else keeps changing.
 const MARK_TRIES: u32 = 10;
 
@@ -125,7 +128,8 @@ impl Reconciler {
             return Closed::Left;
         }
         writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
-        let Some(again) = plan::look_again(after, &plan.deferred, waits) else { return Closed::Done };
+        let again = plan::look_again(after, &plan.deferred, waits);
+        let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
         let mark = Mark { taken_away: again.taken_away, origin: gathered.look.mark.origin.clone() };
         let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
         writes.push(marks::look_later(at, gathered.user, &mark));
@@ -165,14 +169,7 @@ impl Reconciler {
     fn conclude_call(&self, call: Acted, gathered: &Gathered, now: OffsetDateTime) -> Rewrite {
         let Acted { opened, sent, correlation } = call;
         let (attempt, settles) = (opened.step.attempt, opened.step.settles && !matches!(sent, Sent::Unknown));
-        let before = opened.step.entry.as_ref().map_or(Holding::Gone, |entry| entry.holding);
-        let before = if opened.step.held_before {
-            Holding::Present
-        } else if before == Holding::Present {
-            Holding::Gone
-        } else {
-            before
-        };
+        let before = if opened.step.held_before { Holding::Present } else { Holding::Gone };
         let open = opened.entry.op;
         let mut entry =
             Entry { correlation: correlation.clone().or(opened.entry.correlation.clone()), ..opened.entry };
@@ -244,10 +241,8 @@ impl Reconciler {
             let mut entry = ledger::read_entry(&row)?;
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
-            let writes = vec![
-                ledger::write(gathered.user, &entry, Some(&row.etag)),
-                marks::look_now(gathered.user, &gathered.look.mark),
-            ];
+            let writes =
+                vec![ledger::write(gathered.user, &entry, Some(&row.etag)), self.touch_mark(gathered).await?];
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -255,7 +250,19 @@ impl Reconciler {
                 other => return other.map(|_| ()),
             }
         }
-        Ok(())
+        Err(StoreError::Away { retry_after: LATER_STEP, source: None })
+    }
+
+    /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again.
+    async fn touch_mark(&self, gathered: &Gathered) -> Result<Write, StoreError> {
+        let key = keys::look_now(gathered.user);
+        let mark = &gathered.look.mark;
+        if self.store.get(&key).await?.is_none() {
+            return Ok(Write::Insert { key, properties: mark.fields().done() });
+        }
+        let touched = Fields::some().text("touched", self.store.ids.op().to_string());
+        let touched = if mark.taken_away { touched.flag("taken_away", true) } else { touched };
+        Ok(Write::Merge { key, properties: touched.done(), condition: Match::Any })
     }
 }
 
@@ -275,6 +282,17 @@ fn tell(gathered: &Gathered, change: &Change) {
         }
         _ => {}
     }
+}
+
+/// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
+fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
+    if !gathered.desired.frozen {
+        return again;
+    }
+    tracing::warn!(user.id = %gathered.user, reason = ReasonCode::BindingsUnreadable.as_str(), "a person waits");
+    let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
+    let taken_away = again.is_some_and(|again| again.taken_away) || gathered.look.mark.taken_away;
+    Some(LookAgain { at, taken_away })
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {
@@ -341,7 +359,8 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
 fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) -> Vec<Write> {
     let mut writes = Vec::new();
     for pin in &gathered.ledger.pins {
-        let named = gathered.person.is_some() && gathered.principal == Some(pin.principal);
+        let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
+        let named = gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
         if !named && !busy {
             writes.extend(ledger::unpin(gathered.user, pin));

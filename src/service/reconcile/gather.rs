@@ -1,6 +1,7 @@
 //! Gather: `d:` alone and first, then everything that decides, then Azure by name where the ledger is not believed.
 
 use super::Reconciler;
+use crate::bindings::PrincipalSource;
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
 use crate::ports::tables::{ETag, Row};
@@ -79,8 +80,9 @@ struct Read {
 impl Reconciler {
     /// `None`: nobody asked to look at this person, or somebody else has looked already.
     pub(super) async fn gather(&self, user: UserId) -> Result<Option<Gathered>, StoreError> {
-        let at = self.store.clock.monotonic();
         let answer = self.store.read(&keys::look_now(user)).await?;
+        // Taken after the answer: this time lags behind the service's and never runs ahead of it.
+        let at = self.store.clock.monotonic();
         let Some(row) = answer.value else { return Ok(None) };
         let time = TableTime { date: answer.date, at };
         let look = Look::read(&row)?;
@@ -124,12 +126,12 @@ impl Reconciler {
         read: Read,
         instance: InstanceId,
     ) -> Result<Gathered, StoreError> {
-        let sources = self.snapshots.principal_from();
+        let sources = read.snapshot.principal_from();
         let principal =
-            read.person.as_ref().and_then(|person| desired::principal_of(&person.resource, &sources));
+            read.person.as_ref().and_then(|person| desired::principal_of(&person.resource, sources));
         let holders = self.holders(user, principal, &read.ledger).await?;
         let mut to_pin = BTreeSet::new();
-        let standing = self.standing(user, read.person.as_ref(), principal, &holders, &mut to_pin).await?;
+        let standing = self.standing(user, &read, principal, &holders, &mut to_pin).await?;
         let gone = self.gone(&read).await?;
         let facts = Facts {
             user,
@@ -143,7 +145,7 @@ impl Reconciler {
         let (desired, selector_pins) = desired::desired(&facts, &read.snapshot);
         let now = time.now(self.store.clock.monotonic());
         let facts = self.believe(&read.ledger, &holders, now, &mut to_pin).await;
-        let actual = Actual { now, facts, throttled: read.settings.throttled };
+        let actual = Actual { now, facts, throttled: read.settings.throttled, instance };
         let (pointer, person, ledger) = (read.settings.pointer, read.person, read.ledger);
         Ok(Gathered {
             user,
@@ -181,12 +183,12 @@ impl Reconciler {
     async fn standing(
         &self,
         user: UserId,
-        person: Option<&Person>,
+        read: &Read,
         principal: Option<PrincipalId>,
         holders: &BTreeMap<PrincipalId, Option<UserId>>,
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Result<Standing, StoreError> {
-        let (Some(person), Some(principal)) = (person, principal) else {
+        let (Some(person), Some(principal)) = (&read.person, principal) else {
             return Ok(Standing::Blocked(ReasonCode::PendingPrincipal));
         };
         if person.pinned.is_some_and(|pinned| pinned != principal) {
@@ -194,7 +196,9 @@ impl Reconciler {
         }
         match holders.get(&principal).copied().flatten() {
             Some(holder) if holder == user => Ok(Standing::Ours(principal)),
-            Some(holder) => Ok(Standing::Blocked(self.held_by(holder, principal).await?)),
+            Some(holder) => {
+                Ok(Standing::Blocked(self.held_by(holder, principal, read.snapshot.principal_from()).await?))
+            }
             None => {
                 to_pin.insert(principal);
                 Ok(Standing::Blocked(ReasonCode::PrincipalReleasing))
@@ -202,10 +206,14 @@ impl Reconciler {
         }
     }
 
-    async fn held_by(&self, holder: UserId, principal: PrincipalId) -> Result<ReasonCode, StoreError> {
+    async fn held_by(
+        &self,
+        holder: UserId,
+        principal: PrincipalId,
+        sources: &[PrincipalSource],
+    ) -> Result<ReasonCode, StoreError> {
         let other = self.store.get(&keys::user(holder)).await?.as_ref().map(read_person).transpose()?;
-        let same =
-            other.and_then(|other| desired::principal_of(&other.resource, &self.snapshots.principal_from()));
+        let same = other.and_then(|other| desired::principal_of(&other.resource, sources));
         Ok(if same == Some(principal) {
             ReasonCode::PrincipalConflict
         } else {

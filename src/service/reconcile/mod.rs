@@ -20,6 +20,8 @@ use gather::Gathered;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a look waits for another look at the same person in this process.
+const TURN_WAIT: Duration = Duration::from_millis(250);
 /// Rounds of one call; what is left then stays in `d:`.
 const ROUNDS_MAX: u32 = 64;
 /// Selector pins that go with an open or a close.
@@ -64,7 +66,8 @@ impl Reconciler {
 
     /// Looks at a person until nothing is left to do at once.
     pub async fn reconcile(&self, user: UserId) -> Result<(), StoreError> {
-        let _turn = self.queue.enter(user.uuid()).await;
+        // Correct without the turn: a revocation does not wait for a call that hangs.
+        let _turn = tokio::time::timeout(TURN_WAIT, self.queue.enter(user.uuid())).await.ok();
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else { return Ok(()) };
             if !self.round(&gathered).await? {
@@ -96,7 +99,7 @@ impl Reconciler {
         {
             return Ok(true);
         }
-        let acted = self.act(opened, started).await?;
+        let acted = self.act(opened, started).await;
         Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
     }
 
