@@ -2,8 +2,8 @@
 //! starts. Killing a service kills neither its tables nor its Azure.
 
 use crate::clock::ManualClock;
-use azure_backup_scim::app::{self, Parts, RandomIds, Service};
 use async_trait::async_trait;
+use azure_backup_scim::app::{self, Parts, RandomIds, Service};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::Faults;
 use azure_backup_scim::id::UserId;
@@ -207,7 +207,10 @@ impl Node {
     }
 
     /// Begins something in the background of the service, which dies with it.
-    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         self.runtime.as_ref().unwrap().spawn(future)
     }
 
