@@ -190,7 +190,7 @@ fn lose(history: &History, clean: &Clean, when: When, fault: Fault, may_be_busy:
 
 /// The numbers of the calls that are tried, among `calls`.
 fn tried(calls: usize, stride: usize) -> impl Iterator<Item = usize> {
-    (1..=calls).filter(move |n| *n <= 6 || n % stride == 0 || *n == calls)
+    (1..=calls).filter(move |n| *n <= 5 || n % stride == 0 || *n == calls)
 }
 
 fn every_table_call(history: &History) {
@@ -308,7 +308,7 @@ fn is_deleted() -> History {
 fn group_is_deleted() -> History {
     let setup = vec![Action::Join(0, (0..20).collect()), Action::Join(0, (20..30).collect())];
     let acts = vec![Action::DeleteGroup(0)];
-    History { bindings: EAST, people: 30, groups: &["a"], setup, acts, strides: (12, 60) }
+    History { bindings: EAST, people: 30, groups: &["a"], setup, acts, strides: (25, 120) }
 }
 
 fn group_is_renamed() -> History {
