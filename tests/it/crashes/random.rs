@@ -60,6 +60,8 @@ struct Chaos {
     dice: Dice,
     processes: Vec<Process>,
     cast: Cast,
+    /// Calls in the network whose callers are dead.
+    orphans: usize,
     /// For the failure message.
     log: Vec<String>,
 }
@@ -79,7 +81,8 @@ impl Chaos {
         world.rebind(FILES[0]);
         let first = Process { node: world.start(), faults: world.faults.clone() };
         let cast = Cast::enter(&first.node, PEOPLE, &["a", "b", "c"]);
-        let mut chaos = Self { world, dice: Dice(seed), processes: vec![first], cast, log: Vec::new() };
+        let mut chaos =
+            Self { world, dice: Dice(seed), processes: vec![first], cast, orphans: 0, log: Vec::new() };
         let second = chaos.process();
         chaos.processes.push(second);
         chaos
@@ -190,6 +193,7 @@ impl Chaos {
                 Ended::Held if self.dice.chance(50) => {
                     self.kill(0);
                     self.kill(1);
+                    self.orphans = self.world.azure().held().len();
                     return;
                 }
                 Ended::Held => self.let_go(),
@@ -199,7 +203,7 @@ impl Chaos {
 
     /// Until everything that runs has ended, a call is held, or the crash point is reached.
     fn wait(&mut self, process: usize, running: &mut Running, point: Option<&Point>) -> Ended {
-        let azure = self.world.azure();
+        let (azure, orphans) = (self.world.azure(), self.orphans);
         let mut answers = Vec::new();
         let all = async {
             while let Some(ended) = running.next().await {
@@ -216,7 +220,7 @@ impl Chaos {
             tokio::select! {
                 biased;
                 () = crashed => Ended::Crashed,
-                () = azure.until(|azure| !azure.held().is_empty()) => Ended::Held,
+                () = azure.until(|azure| azure.held().len() > orphans) => Ended::Held,
                 () = all => Ended::Answered,
             }
         };
@@ -245,6 +249,7 @@ impl Chaos {
     /// Held calls arrive or are lost.
     fn let_go(&mut self) {
         let azure = self.world.azure();
+        self.orphans = 0;
         for call in azure.held() {
             let delivered = self.dice.chance(60);
             self.log.push(format!("  {:?} {}: delivered {delivered}", call.method, call.number));
@@ -257,7 +262,7 @@ impl Chaos {
 
     fn kill(&mut self, process: usize) {
         self.log.push(format!("kill {process}"));
-        let held = self.world.azure().held().len();
+        let held = self.world.azure().held().len() - self.orphans;
         self.processes[process].node.until_quiet(held);
         let new = self.process();
         std::mem::replace(&mut self.processes[process], new).node.kill();
