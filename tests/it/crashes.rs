@@ -281,6 +281,7 @@ fn die_while_held(history: &History, clean: &Clean, n: usize, late: Late) {
     let mut stage = stage.restart();
     let azure = stage.world.azure();
     azure.clear_rules();
+    stage.node.settle();
     if late == Late::ArrivesAfterTheRest {
         for action in std::mem::take(&mut not_answered) {
             assert_eq!(stage.act(action, None), Ok(()), "{case}: {action:?}");
