@@ -435,3 +435,6 @@ pub fn look_again(after: &[Entry], deferred: &[Deferred], waits: &[Wait]) -> Opt
     let at = causes.iter().map(|(at, _)| *at).min()?;
     Some(LookAgain { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
 }
+
+#[cfg(test)]
+mod tests;

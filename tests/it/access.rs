@@ -26,6 +26,35 @@ fn joining_a_bound_group_gives_the_role_and_leaving_it_takes_it() {
     assert!(node.grants(&ana).is_empty());
 }
 
+/// Transactions and calls to Azure of what `work` does.
+fn cost(world: &World, work: impl FnOnce()) -> (usize, usize) {
+    world.faults.reset();
+    world.azure().clear_calls();
+    work();
+    (world.faults.counts().transactions, world.azure().calls().len())
+}
+
+#[test]
+fn a_changed_person_costs_one_call_to_azure_an_open_and_a_close() {
+    let world = operators().bind("night-shift", Operator, VAULT_EAST);
+    let node = world.start();
+    let (ana, eve) = (node.provision("ana@contoso.example"), node.provision("eve@contoso.example"));
+    let (day, night) = (node.group("operators"), node.group("night-shift"));
+    // The very first reconcile makes the id of the installation.
+    node.join(&day, &[&eve]);
+    node.leave(&day, &[&eve]);
+    // The commit, an open and a close each time; a pin of a selector goes with an open.
+    assert_eq!(cost(&world, || node.join(&day, &[&ana])), (3, 1), "join");
+    assert_eq!(cost(&world, || node.join(&day, &[&ana])), (0, 0), "join once more");
+    assert_eq!(cost(&world, || node.set_active(&ana, false)), (3, 1), "deactivate");
+    assert_eq!(cost(&world, || node.set_active(&ana, true)), (3, 1), "reactivate");
+    // Another group gives the same: nothing is opened.
+    assert_eq!(cost(&world, || node.join(&night, &[&ana])), (2, 0), "join another");
+    assert_eq!(cost(&world, || node.leave(&night, &[&ana])), (2, 0), "leave another");
+    assert_eq!(cost(&world, || node.leave(&day, &[&ana])), (3, 1), "leave the last");
+    assert_eq!(cost(&world, || node.join(&day, &[&ana, &eve])), (5, 2), "two join in one request");
+}
+
 #[test]
 fn deactivating_takes_the_role_keeps_the_membership_and_reactivating_gives_it_back() {
     let world = operators();

@@ -2,13 +2,17 @@
 //! starts. Killing a service kills neither its tables nor its Azure.
 
 use crate::clock::ManualClock;
+use async_trait::async_trait;
 use azure_backup_scim::app::{self, Parts, RandomIds, Service};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::Faults;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::ports::clock::Clock;
+use azure_backup_scim::ports::role_assignments::{
+    Answered, AssignmentError, Creation, Listed, RoleAssignments,
+};
 use azure_backup_scim::ports::tables::TableOps;
-use azure_backup_scim::rbac::BackupRole;
+use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::reconcile::EffectLimits;
@@ -20,17 +24,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
-const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
 const START: &str = "2026-03-01T10:00:00Z";
 
 /// The outside world: what outlives a service.
 pub struct World {
     pub clock: ManualClock,
     pub faults: Arc<Faults>,
+    engine: Engine,
     simulator: Simulator,
     bindings: Vec<Value>,
 }
@@ -55,15 +62,37 @@ impl World {
         let simulator = Simulator::start(options).unwrap();
         // A provider that an earlier test installed serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { clock, faults: Faults::new(Arc::new(engine)), simulator, bindings: Vec::new() }
+        let faults = Faults::new(Arc::new(engine.clone()));
+        Self { clock, faults, engine, simulator, bindings: Vec::new() }
+    }
+
+    /// The services that start from now on reach the same tables, without the faults and the crash of the earlier ones.
+    pub fn revive(&mut self) {
+        self.faults = Faults::new(Arc::new(self.engine.clone()));
     }
 
     /// Binds the group with that externalId.
     pub fn bind(mut self, group: &str, role: BackupRole, scope: &str) -> Self {
+        self.add_binding(group, role, scope);
+        self
+    }
+
+    /// Another file: the services that start from now on adopt it.
+    pub fn rebind(&mut self, bindings: &[(&str, BackupRole, &str)]) {
+        self.bindings.clear();
+        for (group, role, scope) in bindings {
+            self.add_binding(group, *role, scope);
+        }
+    }
+
+    fn add_binding(&mut self, group: &str, role: BackupRole, scope: &str) {
         let name = format!("b{}", self.bindings.len() + 1);
         self.bindings
             .push(json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope}));
-        self
+    }
+
+    pub fn bindings(&self) -> &[Value] {
+        &self.bindings
     }
 
     /// A service on this world.
@@ -74,9 +103,10 @@ impl World {
         let tables: Arc<dyn TableOps> = self.faults.clone();
         let arm =
             app::arm(&self.simulator.arm_url(), SecretString::from("simulated"), clock.clone()).unwrap();
+        let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let service = app::build(Parts {
             tables,
-            assignments: arm,
+            assignments: arm.clone(),
             ids: Arc::new(RandomIds::new(clock.clone())),
             clock,
             tenant: "default".to_owned(),
@@ -85,7 +115,7 @@ impl World {
             inline: Inline { wait: Duration::from_secs(20), ..Inline::default() },
             tick_deadline: Duration::from_secs(45),
         });
-        let node = Node { runtime: Some(runtime), service };
+        let node = Node { runtime: Some(runtime), service, arm };
         if !self.bindings.is_empty() {
             node.adopt(&self.bindings);
         }
@@ -155,6 +185,7 @@ impl Drop for World {
 pub struct Node {
     runtime: Option<Runtime>,
     pub service: Service,
+    arm: Arc<Watched>,
 }
 
 impl Node {
@@ -167,9 +198,24 @@ impl Node {
         self.runtime.take().unwrap().shutdown_background();
     }
 
+    /// Waits until no call to Azure is under way but `held` ones. A crash stops the tables at once; a test that moves the
+    /// clock afterwards must not leave a call behind that lands later than any network would let it.
+    pub fn until_quiet(&self, held: usize) {
+        let mut under_way = self.arm.under_way.subscribe();
+        let quiet = under_way.wait_for(|number| *number <= held);
+        self.run(async { tokio::time::timeout(Duration::from_secs(20), quiet).await.unwrap().unwrap() });
+    }
+
+    /// Begins something in the background of the service, which dies with it.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.as_ref().unwrap().spawn(future)
+    }
+
     pub fn adopt(&self, bindings: &[Value]) {
-        let file = json!({"version": 1, "principal": {"from": ["entraObjectId", "externalId"]}, "bindings": bindings});
-        self.run(self.service.snapshots.adopt(file.to_string().as_bytes())).unwrap();
+        self.run(self.service.snapshots.adopt(bindings_file(bindings).as_bytes())).unwrap();
     }
 
     /// Ticks until whatever is due has been looked at.
@@ -281,7 +327,71 @@ impl ParseUser for String {
     }
 }
 
-const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+/// The bytes of a bindings file.
+pub fn bindings_file(bindings: &[Value]) -> String {
+    let from = ["entraObjectId", "externalId"];
+    json!({"version": 1, "principal": {"from": from}, "bindings": bindings}).to_string()
+}
+
+/// Azure's role assignments, and how many calls to them are under way.
+struct Watched {
+    inner: Arc<dyn RoleAssignments>,
+    under_way: watch::Sender<usize>,
+}
+
+impl Watched {
+    fn begin(&self) -> UnderWay<'_> {
+        self.under_way.send_modify(|number| *number += 1);
+        UnderWay(self)
+    }
+}
+
+struct UnderWay<'a>(&'a Watched);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|number| *number -= 1);
+    }
+}
+
+#[async_trait]
+impl RoleAssignments for Watched {
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError> {
+        let _under_way = self.begin();
+        self.inner.list(scope, timeout).await
+    }
+
+    async fn get(
+        &self,
+        scope: &Scope,
+        name: &AssignmentName,
+        timeout: Duration,
+    ) -> Result<Option<Listed>, AssignmentError> {
+        let _under_way = self.begin();
+        self.inner.get(scope, name, timeout).await
+    }
+
+    async fn create(
+        &self,
+        wanted: &RoleAssignment,
+        timeout: Duration,
+    ) -> Result<Answered<Creation>, AssignmentError> {
+        let _under_way = self.begin();
+        self.inner.create(wanted, timeout).await
+    }
+
+    async fn delete(
+        &self,
+        scope: &Scope,
+        name: &AssignmentName,
+        timeout: Duration,
+    ) -> Result<Answered<()>, AssignmentError> {
+        let _under_way = self.begin();
+        self.inner.delete(scope, name, timeout).await
+    }
+}
+
+pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 pub fn caller() -> Caller {
     Caller { token_label: "entra".to_owned(), trace_id: None }

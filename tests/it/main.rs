@@ -13,6 +13,7 @@ mod access;
 mod arm_client;
 mod bindings;
 mod clock;
+mod crashes;
 mod faults;
 mod harness;
 mod http_edge;

@@ -6,7 +6,7 @@ use azure_backup_scim::app;
 use azure_backup_scim::bindings::PrincipalSource;
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::{Fault, Faults, Side, When};
-use azure_backup_scim::id::OpId;
+use azure_backup_scim::id::{GroupId, OpId, UserId};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
@@ -17,7 +17,7 @@ use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::snapshots::Snapshots;
 use azure_backup_scim::service::{Caller, Listing, Rendered, ServiceError};
 use azure_backup_scim::store::codec::Fields;
-use azure_backup_scim::store::{Store, keys};
+use azure_backup_scim::store::{Store, keys, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -268,6 +268,45 @@ async fn round_trips_of_groups_are_as_designed() {
     assert_eq!(values(&answer.unwrap().body["members"]), ids[5..].iter().cloned().collect());
     assert_eq!(p.members(&group).await, ids[5..].iter().cloned().collect());
     assert_eq!(p.depth(p.service.delete_group(&caller(), &group)).await.0, 2, "delete");
+}
+
+/// Members without records, which cost a test less than people do.
+async fn fill(process: &Process, group: &str, number: usize) {
+    let group = GroupId::parse(group).unwrap();
+    let ids: Vec<usize> = (0..number).collect();
+    for part in ids.chunks(50) {
+        let rows = part.iter().flat_map(|_| {
+            let user = UserId::new(uuid::Uuid::new_v4());
+            // The third write touches the member's header.
+            members::add(group, user, process.store.ids.op()).writes().into_iter().take(2)
+        });
+        process.store.move_looking(&rows.collect::<Vec<_>>()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_member_costs_the_same_in_a_group_of_ten_and_of_ten_thousand() {
+    let p = process();
+    let ids = people(&p, 2).await;
+    let mut costs = Vec::new();
+    for number in [10, 10_000] {
+        let group = p.group(&format!("group of {number}")).await;
+        fill(&p, &group, number).await;
+        let (depth, ()) = p.depth(p.add_quietly(&group, &ids[..1])).await;
+        let added = p.faults.counts();
+        let (again, ()) = p.depth(p.add_quietly(&group, &ids[..1])).await;
+        let (echoed, answer) = p.depth(p.add(&group, &ids[1..])).await;
+        assert!(p.faults.counts().rows_read <= 101 + 10, "{:?}", p.faults.counts());
+        assert_eq!(answer.unwrap().is_some(), number == 10, "a large group is not answered");
+        let body = json!({"Operations": [{"op": "remove", "path": "members", "value": refs(&ids[..1])}]});
+        let bare = without(ResourceType::Group, "members");
+        let (removal, removed) = p.depth(p.service.patch_group(&caller(), &group, &body, &bare)).await;
+        removed.unwrap();
+        assert_eq!((depth, again, removal), (2, 1, 2), "add, add again, remove");
+        assert!(echoed <= 3, "{echoed}");
+        costs.push((added, p.faults.counts()));
+    }
+    assert_eq!(costs[0], costs[1]);
 }
 
 #[tokio::test]

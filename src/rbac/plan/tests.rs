@@ -1,0 +1,487 @@
+//! The rules of a plan, each over a person made up of a few lines.
+
+use super::*;
+use crate::id::OpId;
+use time::macros::datetime;
+use uuid::Uuid;
+
+const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000001";
+
+fn later(seconds: i64) -> OffsetDateTime {
+    NOW + time::Duration::seconds(seconds)
+}
+
+fn name(number: u128) -> AssignmentName {
+    AssignmentName::derive(&scope(number), BackupRole::Operator, principal(), instance())
+}
+
+fn binding(text: &str) -> BindingName {
+    BindingName::parse(text).unwrap()
+}
+
+fn instance() -> InstanceId {
+    InstanceId::new(Uuid::from_u128(8))
+}
+
+fn principal() -> PrincipalId {
+    PrincipalId::new(Uuid::from_u128(7))
+}
+
+/// Each assignment has a scope of its own.
+fn scope(number: u128) -> Scope {
+    let vault = format!("providers/Microsoft.RecoveryServices/vaults/v{number}");
+    Scope::parse(&format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/backup/{vault}")).unwrap()
+}
+
+fn wanted(number: u128, bindings: &[&str]) -> (AssignmentName, Wanted) {
+    let reason = |text: &&str| Reason { binding: binding(text), group: GroupId::new(Uuid::from_u128(1)) };
+    let wanted = Wanted {
+        principal: principal(),
+        principal_type: PrincipalType::User,
+        role: BackupRole::Operator,
+        scope: scope(number),
+        reasons: bindings.iter().map(reason).collect(),
+    };
+    (name(number), wanted)
+}
+
+fn wants(grants: impl IntoIterator<Item = (AssignmentName, Wanted)>) -> Desired {
+    Desired { grants: grants.into_iter().collect(), ..Desired::default() }
+}
+
+fn entry(number: u128, holding: Holding, bindings: &[&str]) -> Entry {
+    Entry {
+        assignment: name(number),
+        principal: principal(),
+        role: BackupRole::Operator,
+        scope: scope(number),
+        holding,
+        unsettled_until: None,
+        op: OpId::new(Uuid::from_u128(9)),
+        bindings: bindings.iter().map(|text| binding(text)).collect(),
+        correlation: None,
+        tried: None,
+        since: later(-600),
+        written: later(-600),
+    }
+}
+
+fn unsettled(entry: Entry, seconds: i64) -> Entry {
+    Entry { unsettled_until: Some(later(seconds)), ..entry }
+}
+
+fn tried(entry: Entry, attempt: Attempt, seconds: i64) -> Entry {
+    let tried = Tried { attempt, attempts: 1, not_before: later(seconds), reason: ReasonCode::ScopeLocked };
+    Entry { tried: Some(tried), ..entry }
+}
+
+fn fact(entry: Entry, belief: Belief) -> Fact {
+    Fact { entry, belief }
+}
+
+fn settled(entry: Entry) -> Fact {
+    fact(entry, Belief::Ledger)
+}
+
+fn holds(facts: impl IntoIterator<Item = Fact>) -> Actual {
+    Actual { now: NOW, facts: facts.into_iter().collect(), throttled: BTreeMap::new(), instance: instance() }
+}
+
+fn plan_of(desired: &Desired, actual: &Actual) -> Plan {
+    plan(desired, actual, &Limits::default())
+}
+
+/// Kind and number of each step, in their order.
+fn steps(plan: &Plan) -> Vec<(Attempt, u128)> {
+    plan.steps.iter().map(|step| (step.attempt, number(step.assignment))).collect()
+}
+
+fn number(name: AssignmentName) -> u128 {
+    (0..1000).find(|number| self::name(*number) == name).unwrap()
+}
+
+fn deferred(plan: &Plan) -> Vec<(Attempt, u128, ReasonCode, OffsetDateTime)> {
+    let parts = |d: &Deferred| (d.attempt, number(d.assignment), d.reason, d.not_before);
+    plan.deferred.iter().map(parts).collect()
+}
+
+/// What is so when every step was answered well and every row was written.
+fn applied(actual: &Actual, plan: &Plan) -> Actual {
+    let mut entries: BTreeMap<AssignmentName, Entry> =
+        actual.facts.iter().map(|fact| (fact.entry.assignment, fact.entry.clone())).collect();
+    for step in &plan.steps {
+        let holding = if step.attempt == Attempt::Grant { Holding::Present } else { Holding::Gone };
+        let before = step.entry.clone().unwrap_or_else(|| entry(number(step.assignment), holding, &[]));
+        let after = Entry { unsettled_until: None, tried: None, bindings: step.bindings.clone(), ..before };
+        entries.insert(step.assignment, after.becoming(holding, actual.now));
+    }
+    for settle in &plan.settle {
+        entries.insert(settle.entry.assignment, settle.entry.clone());
+    }
+    Actual { facts: entries.into_values().map(settled).collect(), ..actual.clone() }
+}
+
+/// A person with something of everything.
+fn mixed() -> (Desired, Actual) {
+    let desired = wants([
+        wanted(1, &["new"]),
+        wanted(2, &["kept"]),
+        wanted(3, &["other", "kept"]),
+        wanted(4, &["back"]),
+        wanted(5, &["late"]),
+    ]);
+    let azure = |holds| Belief::Azure { holds, due: true };
+    let actual = holds([
+        settled(entry(2, Holding::Present, &["kept"])),
+        settled(entry(3, Holding::Present, &["kept"])),
+        settled(entry(4, Holding::Gone, &["back"])),
+        fact(unsettled(entry(5, Holding::Present, &["late"]), -1), azure(true)),
+        settled(entry(6, Holding::Present, &["gone"])),
+        fact(unsettled(entry(7, Holding::Gone, &["gone"]), -1), azure(true)),
+        fact(unsettled(entry(8, Holding::Gone, &["gone"]), -1), azure(false)),
+        settled(entry(9, Holding::HeldByOther(name(99)), &["gone"])),
+    ]);
+    (desired, actual)
+}
+
+#[test]
+fn the_second_plan_is_empty() {
+    let (desired, mut actual) = mixed();
+    for _ in 0..3 {
+        let plan = plan_of(&desired, &actual);
+        actual = applied(&actual, &plan);
+        if !plan.left_over {
+            break;
+        }
+    }
+    assert_eq!(plan_of(&desired, &actual), Plan::default());
+}
+
+#[test]
+fn revocations_come_first() {
+    let (desired, actual) = mixed();
+    let plan = plan_of(&desired, &actual);
+    let (revoke, grant) = (Attempt::Revoke, Attempt::Grant);
+    assert_eq!(steps(&plan), [(revoke, 6), (revoke, 7), (grant, 4), (grant, 1)]);
+    assert!(plan.steps.iter().all(|step| step.held_before == (step.attempt == revoke)));
+}
+
+#[test]
+fn the_order_of_facts_does_not_matter() {
+    let (desired, mut actual) = mixed();
+    let sorted = |mut plan: Plan| {
+        plan.steps.sort_by_key(|step| step.assignment);
+        plan.settle.sort_by_key(|settle| settle.entry.assignment);
+        plan
+    };
+    let plan = sorted(plan_of(&desired, &actual));
+    for _ in 0..actual.facts.len() {
+        actual.facts.rotate_left(1);
+        assert_eq!(sorted(plan_of(&desired, &actual)), plan);
+    }
+    actual.facts.reverse();
+    assert_eq!(sorted(plan_of(&desired, &actual)), plan);
+}
+
+#[test]
+fn a_round_has_sixteen_steps_and_the_next_one_the_rest() {
+    let desired = wants((0..20).map(|number| wanted(number, &["b"])));
+    let nothing = holds([]);
+    let first = plan_of(&desired, &nothing);
+    assert_eq!((first.steps.len(), first.left_over), (16, true));
+    let second = plan_of(&desired, &applied(&nothing, &first));
+    assert_eq!((second.steps.len(), second.left_over), (4, false));
+}
+
+#[test]
+fn a_close_writes_forty_eight_rows_steps_included() {
+    let due = |number| {
+        let entry = unsettled(entry(number, Holding::Gone, &["b"]), -1);
+        fact(entry, Belief::Azure { holds: false, due: true })
+    };
+    let desired = wants((100..110).map(|number| wanted(number, &["b"])));
+    let plan = plan_of(&desired, &holds((0..60).map(due)));
+    assert_eq!((plan.steps.len(), plan.settle.len(), plan.left_over), (10, 38, true));
+}
+
+#[test]
+fn what_was_never_tried_comes_first_and_then_what_was_tried_longest_ago() {
+    let gone = |number| entry(number, Holding::Gone, &["b"]);
+    let desired = wants([1, 2, 3].map(|number| wanted(number, &["b"])));
+    let actual = holds([
+        settled(tried(gone(1), Attempt::Grant, -10)),
+        settled(tried(gone(2), Attempt::Grant, -20)),
+        settled(gone(3)),
+    ]);
+    let grant = Attempt::Grant;
+    assert_eq!(steps(&plan_of(&desired, &actual)), [(grant, 3), (grant, 2), (grant, 1)]);
+}
+
+#[test]
+fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
+    let failed = |attempt, seconds| tried(entry(1, Holding::Present, &["b"]), attempt, seconds);
+    let plan_with = |entry| plan_of(&wants([]), &holds([settled(entry)]));
+    let waiting = plan_with(failed(Attempt::Revoke, 10));
+    assert_eq!(deferred(&waiting), [(Attempt::Revoke, 1, ReasonCode::ScopeLocked, later(10))]);
+    assert!(waiting.steps.is_empty() && !waiting.left_over);
+    for entry in [failed(Attempt::Revoke, 0), failed(Attempt::Grant, 10)] {
+        assert_eq!(steps(&plan_with(entry)), [(Attempt::Revoke, 1)]);
+    }
+}
+
+#[test]
+fn a_throttle_defers_steps_of_its_kind_in_its_subscription() {
+    let desired = wants([wanted(1, &["b"])]);
+    let throttled = |subscription: &str, attempt, seconds| {
+        let mut actual = holds([settled(entry(2, Holding::Present, &["c"]))]);
+        actual.throttled.insert((subscription.to_owned(), attempt), later(seconds));
+        plan_of(&desired, &actual)
+    };
+    let grants = throttled(SUBSCRIPTION, Attempt::Grant, 40);
+    assert_eq!(steps(&grants), [(Attempt::Revoke, 2)]);
+    assert_eq!(deferred(&grants), [(Attempt::Grant, 1, ReasonCode::Throttled, later(40))]);
+    let revocations = throttled(SUBSCRIPTION, Attempt::Revoke, 40);
+    assert_eq!(steps(&revocations), [(Attempt::Grant, 1)]);
+    for (subscription, seconds) in [(SUBSCRIPTION, 0), ("00000000-0000-0000-0000-000000000002", 40)] {
+        assert!(throttled(subscription, Attempt::Grant, seconds).deferred.is_empty());
+    }
+}
+
+#[test]
+fn a_binding_that_moves_grants_first() {
+    let desired = wants([wanted(2, &["b"])]);
+    let before = holds([settled(entry(1, Holding::Present, &["b"]))]);
+    let first = plan_of(&desired, &before);
+    assert_eq!((steps(&first), first.left_over), (vec![(Attempt::Grant, 2)], true));
+    let second = plan_of(&desired, &applied(&before, &first));
+    assert_eq!((steps(&second), second.left_over), (vec![(Attempt::Revoke, 1)], false));
+}
+
+#[test]
+fn a_binding_whose_new_grant_waits_keeps_the_old_one() {
+    let desired = wants([wanted(2, &["b"])]);
+    let mut actual = holds([settled(entry(1, Holding::Present, &["b"]))]);
+    actual.throttled.insert((SUBSCRIPTION.to_owned(), Attempt::Grant), later(40));
+    let plan = plan_of(&desired, &actual);
+    assert!(plan.steps.is_empty() && !plan.left_over);
+    assert_eq!(
+        deferred(&plan),
+        [
+            (Attempt::Grant, 2, ReasonCode::Throttled, later(40)),
+            (Attempt::Revoke, 1, ReasonCode::InFlight, later(40))
+        ]
+    );
+}
+
+#[test]
+fn a_foreign_assignment_is_never_revoked() {
+    let other = Holding::HeldByOther(name(99));
+    let azure = |holds, due| Belief::Azure { holds, due };
+    for belief in [Belief::Ledger, azure(true, true), azure(false, true)] {
+        let row = tried(entry(1, other, &["b"]), Attempt::Grant, 0);
+        let plan = plan_of(&wants([]), &holds([fact(row, belief.clone())]));
+        assert!(plan.steps.is_empty(), "{belief:?}");
+        let holding: Vec<_> = plan.settle.iter().map(|settle| settle.entry.holding).collect();
+        assert_eq!(holding, [Holding::Gone], "{belief:?}");
+    }
+}
+
+#[test]
+fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
+    let desired = wants([wanted(1, &["b"])]);
+    let other = tried(entry(1, Holding::HeldByOther(name(99)), &["b"]), Attempt::Grant, 0);
+    let seen = |holds_it| {
+        let belief = Belief::Azure { holds: holds_it, due: true };
+        plan_of(&desired, &holds([fact(other.clone(), belief)]))
+    };
+    assert_eq!(steps(&seen(false)), [(Attempt::Grant, 1)]);
+    let still = seen(true);
+    let again = still.settle.first().and_then(|settle| settle.entry.tried.as_ref()).unwrap();
+    assert!(still.steps.is_empty());
+    assert_eq!((again.not_before, again.reason), (later(3600), ReasonCode::ForeignAssignment));
+}
+
+#[test]
+fn what_is_another_records_is_gone_without_a_step() {
+    let unsettled_row = unsettled(entry(1, Holding::Present, &["b"]), 100);
+    for row in [entry(1, Holding::Present, &["b"]), unsettled_row] {
+        let plan = plan_of(&wants([]), &holds([fact(row, Belief::NotOurs)]));
+        let settle = plan.settle.first().unwrap();
+        assert!(plan.steps.is_empty() && settle.entry.is_settled_and_gone());
+        assert_eq!(settle.observed, None);
+    }
+    let gone = fact(entry(1, Holding::Gone, &["b"]), Belief::NotOurs);
+    assert_eq!(plan_of(&wants([]), &holds([gone])), Plan::default());
+}
+
+/// (wanted, Azure holds it) of a row whose time has not come → the step, which does not settle it.
+#[test]
+fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
+    for (is_wanted, azure_holds, step) in [
+        (true, true, None),
+        (true, false, Some(Attempt::Grant)),
+        (false, true, Some(Attempt::Revoke)),
+        (false, false, None),
+    ] {
+        let desired = wants(is_wanted.then(|| wanted(1, &["b"])));
+        let row = unsettled(entry(1, Holding::Present, &["b"]), 100);
+        let early = fact(row.clone(), Belief::Azure { holds: azure_holds, due: false });
+        let plan = plan_of(&desired, &holds([early]));
+        assert_eq!(
+            plan.steps.first().map(|step| (step.attempt, step.settles)),
+            step.map(|kind| (kind, false))
+        );
+        assert!(plan.settle.is_empty());
+
+        let due = fact(row, Belief::Azure { holds: azure_holds, due: true });
+        let plan = plan_of(&desired, &holds([due]));
+        assert_eq!(
+            plan.steps.first().map(|step| (step.attempt, step.settles)),
+            step.map(|kind| (kind, true))
+        );
+        let observed: Vec<_> = plan.settle.iter().map(|settle| settle.observed).collect();
+        assert_eq!(observed, if step.is_some() { vec![] } else { vec![Some(azure_holds)] });
+    }
+}
+
+#[test]
+fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
+    let row = || {
+        let belief = Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: later(30) };
+        fact(unsettled(entry(1, Holding::Present, &["b"]), -1), belief)
+    };
+    let plan = plan_of(&wants([wanted(1, &["b"])]), &holds([row()]));
+    assert!(plan.steps.is_empty() && plan.settle.is_empty());
+    assert_eq!(deferred(&plan), [(Attempt::Grant, 1, ReasonCode::NoAnswer, later(30))]);
+
+    let plan = plan_of(&wants([]), &holds([row()]));
+    assert_eq!(steps(&plan), [(Attempt::Revoke, 1)]);
+    assert!(!plan.steps[0].settles);
+}
+
+#[test]
+fn what_this_installation_cannot_have_made_is_left_alone() {
+    let row =
+        Entry { assignment: AssignmentName::new(Uuid::from_u128(5)), ..entry(1, Holding::Present, &["b"]) };
+    let plan = plan_of(&wants([]), &holds([settled(row)]));
+    assert!(plan.steps.is_empty() && plan.settle.is_empty());
+    assert_eq!(plan.deferred[0].reason, ReasonCode::NotOurs);
+}
+
+#[test]
+fn frozen_keeps_what_is_held() {
+    let desired = Desired { frozen: true, ..Desired::default() };
+    let rows = [settled(entry(1, Holding::Present, &["b"])), settled(entry(2, Holding::Gone, &["b"]))];
+    assert_eq!(plan_of(&desired, &holds(rows)), Plan::default());
+    let due = unsettled(entry(1, Holding::Present, &["b"]), -1);
+    let plan = plan_of(&desired, &holds([fact(due, Belief::Azure { holds: true, due: true })]));
+    let settle = plan.settle.first().unwrap();
+    assert!(plan.steps.is_empty());
+    assert_eq!((settle.entry.holding, settle.observed), (Holding::Present, Some(true)));
+}
+
+fn blocked(text: &str, reason: ReasonCode) -> Blocked {
+    Blocked { binding: binding(text), role: BackupRole::Operator, scope: scope(1), reason }
+}
+
+/// The one wait of a person whose binding `b` is blocked.
+fn wait(reason: ReasonCode, before: &[Wait], now: OffsetDateTime) -> Wait {
+    let desired = Desired { blocked: vec![blocked("b", reason)], ..Desired::default() };
+    let mut waits = waits(&desired, &[], &[], before, now);
+    assert_eq!(waits.len(), 1);
+    waits.remove(0)
+}
+
+#[test]
+fn a_wait_keeps_its_since_and_its_pause_grows_once_it_is_over() {
+    let first = wait(ReasonCode::PendingPrincipal, &[], NOW);
+    assert_eq!((first.since, first.attempts, first.not_before), (NOW, 1, later(30)));
+    let early = wait(ReasonCode::PendingPrincipal, std::slice::from_ref(&first), later(10));
+    assert_eq!(early, first);
+    let second = wait(ReasonCode::PendingPrincipal, &[first], later(30));
+    assert_eq!((second.since, second.attempts, second.not_before), (NOW, 2, later(90)));
+    let mut last = second;
+    for _ in 0..20 {
+        let now = last.not_before;
+        last = wait(ReasonCode::PendingPrincipal, &[last], now);
+        assert!(last.not_before - now <= time::Duration::hours(1));
+    }
+    assert_eq!(last.since, NOW);
+}
+
+#[test]
+fn another_reason_begins_another_wait() {
+    let first = wait(ReasonCode::PendingPrincipal, &[], NOW);
+    let second = wait(ReasonCode::PrincipalConflict, &[first], later(40));
+    assert_eq!((second.since, second.attempts, second.not_before), (later(40), 1, later(70)));
+}
+
+#[test]
+fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none() {
+    let desired = wants([wanted(1, &["b"]), wanted(2, &["c", "d"]), wanted(3, &["e"])]);
+    let after = [
+        tried(entry(1, Holding::Gone, &["b"]), Attempt::Grant, 30),
+        entry(3, Holding::Present, &["e"]),
+        tried(entry(4, Holding::Present, &["f"]), Attempt::Revoke, 30),
+    ];
+    let throttled = Deferred {
+        assignment: name(2),
+        attempt: Attempt::Grant,
+        reason: ReasonCode::Throttled,
+        not_before: later(40),
+    };
+    let waits = waits(&desired, &after, &[throttled], &[], NOW);
+    let found: Vec<_> =
+        waits.iter().map(|wait| (wait.binding.as_str(), wait.reason, wait.not_before)).collect();
+    assert_eq!(
+        found,
+        [
+            ("b", ReasonCode::ScopeLocked, later(30)),
+            ("c", ReasonCode::Throttled, later(40)),
+            ("d", ReasonCode::Throttled, later(40))
+        ]
+    );
+}
+
+#[test]
+fn the_next_look_is_the_earliest() {
+    let unsettled = unsettled(entry(1, Holding::Present, &["b"]), 150);
+    let failed = tried(entry(2, Holding::Gone, &["b"]), Attempt::Grant, 60);
+    let deferred = Deferred {
+        assignment: name(3),
+        attempt: Attempt::Grant,
+        reason: ReasonCode::Throttled,
+        not_before: later(90),
+    };
+    let wait = wait(ReasonCode::PendingPrincipal, &[], NOW);
+    let at = |after: &[Entry], deferred: &[Deferred], waits: &[Wait]| {
+        look_again(after, deferred, waits).map(|again| ((again.at - NOW).whole_seconds(), again.taken_away))
+    };
+    assert_eq!(at(&[], &[], &[]), None);
+    assert_eq!(at(&[entry(1, Holding::Present, &["b"]), entry(2, Holding::Gone, &["b"])], &[], &[]), None);
+    assert_eq!(at(std::slice::from_ref(&unsettled), &[], &[]), Some((150, false)));
+    assert_eq!(at(&[unsettled.clone(), failed.clone()], &[], &[]), Some((60, false)));
+    let deferred = [deferred];
+    assert_eq!(at(std::slice::from_ref(&unsettled), &deferred, &[]), Some((90, false)));
+    assert_eq!(at(&[unsettled, failed], &deferred, &[wait]), Some((30, false)));
+}
+
+#[test]
+fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
+    let taken_away = |after: &[Entry], deferred: &[Deferred]| {
+        look_again(after, deferred, &[]).is_some_and(|again| again.taken_away)
+    };
+    let deferred = |attempt| Deferred {
+        assignment: name(3),
+        attempt,
+        reason: ReasonCode::Throttled,
+        not_before: later(90),
+    };
+    let present = || entry(1, Holding::Present, &["b"]);
+    assert!(taken_away(&[unsettled(entry(1, Holding::Gone, &["b"]), 150)], &[]));
+    assert!(taken_away(&[tried(present(), Attempt::Revoke, 30)], &[]));
+    assert!(taken_away(&[], &[deferred(Attempt::Revoke)]));
+    assert!(!taken_away(&[unsettled(present(), 150), tried(present(), Attempt::Grant, 30)], &[]));
+    assert!(!taken_away(&[], &[deferred(Attempt::Grant)]));
+}

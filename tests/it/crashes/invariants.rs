@@ -1,0 +1,245 @@
+//! What must be so whenever everything has settled: Azure, ledger and rows against a naive model of what SCIM says.
+
+use crate::harness::{Node, OWN, World};
+use azure_backup_scim::id::{GroupId, UserId};
+use azure_backup_scim::ports::tables::Row;
+use azure_backup_scim::rbac::BackupRole;
+use azure_backup_scim::scim::{ListQuery, ResourceType};
+use azure_backup_scim::store::codec::Reader;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Principal, role definition, scope.
+type Grant = (Uuid, Uuid, String);
+
+/// What SCIM answers, by ids.
+struct Scim {
+    users: BTreeMap<String, Value>,
+    groups: BTreeMap<String, Value>,
+}
+
+/// What SCIM says, by names: userName → active, displayName → externalId and members.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Summary {
+    users: BTreeMap<String, bool>,
+    groups: BTreeMap<String, (String, BTreeSet<String>)>,
+}
+
+/// Lets time pass until nothing waits for it any more.
+pub fn calm(world: &World, node: &Node) {
+    for _ in 0..4 {
+        node.settle();
+        world.pass(200);
+    }
+    node.settle();
+}
+
+/// Everything that is not as it must be.
+pub fn problems(world: &World, node: &Node) -> Vec<String> {
+    let scim = Scim::read(node);
+    let mut problems = Vec::new();
+    problems.extend(azure_and_ledger(world, node, &scim));
+    problems.extend(left_over(node));
+    problems.extend(memberships(node, &scim));
+    problems.extend(indexes(node, &scim));
+    problems
+}
+
+/// What SCIM says now.
+pub fn summary(node: &Node) -> Summary {
+    let scim = Scim::read(node);
+    let name = |id: &String| text(&scim.users[id], "userName");
+    let users = scim.users.values().map(|user| (text(user, "userName"), user["active"] == true)).collect();
+    let groups = scim.groups.values().map(|group| {
+        let members = member_ids(group).iter().map(name).collect();
+        (text(group, "displayName"), (text(group, "externalId"), members))
+    });
+    Summary { users, groups: groups.collect() }
+}
+
+impl Scim {
+    fn read(node: &Node) -> Self {
+        let query = |kind| ListQuery::from_pairs(kind, &[("count".to_owned(), "1000".to_owned())]).unwrap();
+        let provisioning = &node.service.provisioning;
+        let users = node.run(provisioning.list_users(&query(ResourceType::User))).unwrap();
+        let groups = node.run(provisioning.list_groups(&query(ResourceType::Group))).unwrap();
+        let by_id =
+            |list: Vec<Value>| list.into_iter().map(|resource| (text(&resource, "id"), resource)).collect();
+        Self { users: by_id(users.resources), groups: by_id(groups.resources) }
+    }
+
+    /// The groups that a binding of this externalId means: the pinned one while it lives, else those that carry it.
+    fn bound(&self, external_id: &str, pins: &BTreeMap<String, String>) -> Vec<&Value> {
+        match pins.get(external_id).and_then(|pinned| self.groups.get(pinned)) {
+            Some(pinned) => vec![pinned],
+            None => self.groups.values().filter(|group| group["externalId"] == external_id).collect(),
+        }
+    }
+
+    /// Who should hold what.
+    fn grants(&self, bindings: &[Value], pins: &BTreeMap<String, String>) -> BTreeSet<Grant> {
+        let mut grants = BTreeSet::new();
+        for binding in bindings {
+            let role = BackupRole::parse(&text(binding, "role")).unwrap().definition_id();
+            for group in self.bound(&text(&binding["group"], "externalId"), pins) {
+                let people = member_ids(group).into_iter().filter_map(|id| self.users.get(&id));
+                for person in people.filter(|person| person["active"] == true) {
+                    let principal = text(&person[OWN], "entraObjectId").parse().unwrap();
+                    grants.insert((principal, role, text(binding, "scope").to_lowercase()));
+                }
+            }
+        }
+        grants
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+fn member_ids(group: &Value) -> BTreeSet<String> {
+    let members = group["members"].as_array().cloned().unwrap_or_default();
+    members.iter().map(|member| text(member, "value")).collect()
+}
+
+fn rows(node: &Node, prefix: &str) -> Vec<Row> {
+    let end = format!("{};", prefix.trim_end_matches(':'));
+    node.run(node.service.store.rows_between(prefix.to_owned(), end, 100_000)).unwrap()
+}
+
+/// The parts of each key after its first colon.
+fn keys(node: &Node, prefix: &str) -> Vec<Vec<String>> {
+    let parts = |row: Row| row.key.split(':').skip(1).map(str::to_owned).collect();
+    rows(node, prefix).into_iter().map(parts).collect()
+}
+
+fn azure_and_ledger(world: &World, node: &Node, scim: &Scim) -> Vec<String> {
+    let mut problems = Vec::new();
+    let pins = node.run(node.service.store.selector_pins()).unwrap();
+    let pins = pins.into_values().map(|pin| (pin.value, pin.group.to_string())).collect();
+    let wanted = scim.grants(world.bindings(), &pins);
+    let assignments = world.azure().assignments();
+    let grant = |held: &azure_backup_scim::simulator::RoleAssignment| {
+        (held.principal_id, held.role, held.scope.to_string().to_lowercase())
+    };
+    let held: BTreeSet<Grant> = assignments.iter().map(grant).collect();
+    if wanted != held {
+        let (missing, extra): (Vec<_>, Vec<_>) =
+            (wanted.difference(&held).collect(), held.difference(&wanted).collect());
+        problems.push(format!("azure lacks {missing:?} and should not hold {extra:?}"));
+    }
+    let ledger = node.run(node.service.store.ledger_of_all()).unwrap();
+    let in_azure: BTreeSet<String> = assignments.iter().map(|held| held.name.to_string()).collect();
+    let in_ledger: Vec<String> = ledger
+        .iter()
+        .filter(|entry| entry["state"] == "present")
+        .map(|entry| text(entry, "assignment"))
+        .collect();
+    if in_ledger.len() != in_azure.len() || in_ledger.iter().cloned().collect::<BTreeSet<_>>() != in_azure {
+        problems.push(format!("the ledger says {in_ledger:?} and azure {in_azure:?}"));
+    }
+    let unsettled: Vec<_> = ledger.iter().filter(|entry| entry["settled"] != true).collect();
+    if !unsettled.is_empty() {
+        problems.push(format!("unsettled: {unsettled:?}"));
+    }
+    problems
+}
+
+/// Nothing is left to do; a look later only where something waits.
+fn left_over(node: &Node) -> Vec<String> {
+    let mut problems = Vec::new();
+    for prefix in ["d:", "i:", "dg:"] {
+        let left = rows(node, prefix);
+        if !left.is_empty() {
+            problems.push(format!("left over: {left:?}"));
+        }
+    }
+    let waiting: BTreeSet<String> =
+        keys(node, "l:").into_iter().filter(|key| key[1] == "waits").map(|key| key[0].clone()).collect();
+    for key in keys(node, "w:").iter().filter(|key| !waiting.contains(&key[1])) {
+        problems.push(format!("a look later for nothing: {key:?}"));
+    }
+    problems
+}
+
+/// Both directions say the same, of people and groups that exist, and it is what is answered.
+fn memberships(node: &Node, scim: &Scim) -> Vec<String> {
+    let mut problems = Vec::new();
+    let by_group: BTreeSet<Vec<String>> = keys(node, "m:").into_iter().collect();
+    let by_user: BTreeSet<Vec<String>> = keys(node, "ug:")
+        .into_iter()
+        .map(|mut key| {
+            key.reverse();
+            key
+        })
+        .collect();
+    let answered: BTreeSet<Vec<String>> = scim
+        .groups
+        .iter()
+        .flat_map(|(id, group)| member_ids(group).into_iter().map(move |member| vec![id.clone(), member]))
+        .collect();
+    if by_group != by_user || by_group != answered {
+        problems.push(format!("memberships: m {by_group:?}, ug {by_user:?}, answered {answered:?}"));
+    }
+    for key in by_group {
+        if !scim.groups.contains_key(&key[0]) || !scim.users.contains_key(&key[1]) {
+            problems.push(format!("a membership of nobody: {key:?}"));
+        }
+    }
+    problems
+}
+
+/// Counters count the headers, names belong to the headers, and principals to the records that say so.
+fn indexes(node: &Node, scim: &Scim) -> Vec<String> {
+    let mut problems = Vec::new();
+    let totals = (
+        node.run(node.service.store.totals::<UserId>()).unwrap().total(),
+        node.run(node.service.store.totals::<GroupId>()).unwrap().total(),
+    );
+    let kinds = [
+        ("u:", "cu:", "un:", "ux:", "user", totals.0, scim.users.len()),
+        ("g:", "cg:", "gn:", "gx:", "group", totals.1, scim.groups.len()),
+    ];
+    for (header, counter, name, external, owner, total, answered) in kinds {
+        let headers: BTreeSet<String> = keys(node, header).into_iter().map(|key| key[0].clone()).collect();
+        if total != headers.len() || answered != headers.len() {
+            problems.push(format!("{header} {} rows, counted {total}, answered {answered}", headers.len()));
+        }
+        for row in rows(node, counter) {
+            let bucket = row.key.split(':').nth(1).unwrap().to_owned();
+            let number = headers.iter().filter(|id| id.starts_with(&bucket)).count();
+            if Reader::new(&row).unwrap().int("n").unwrap() != i64::try_from(number).unwrap() {
+                problems.push(format!("{} does not count {number}: {row:?}", row.key));
+            }
+        }
+        let owners: Vec<String> = rows(node, name)
+            .iter()
+            .map(|row| Reader::new(row).unwrap().text(owner).unwrap().to_owned())
+            .collect();
+        let external: Vec<String> = keys(node, external).into_iter().map(|key| key[1].clone()).collect();
+        for ids in [owners, external] {
+            if ids.len() != headers.len() || ids.into_iter().collect::<BTreeSet<_>>() != headers {
+                problems.push(format!("the indexes {name} or of externalId name others than {headers:?}"));
+            }
+        }
+    }
+    problems.extend(principals(node));
+    problems
+}
+
+fn principals(node: &Node) -> Option<String> {
+    let by_principal: BTreeSet<(String, String)> = rows(node, "p:")
+        .iter()
+        .map(|row| {
+            let user = Reader::new(row).unwrap().text("user").unwrap().to_owned();
+            (user, row.key.split(':').nth(1).unwrap().to_owned())
+        })
+        .collect();
+    let by_record: BTreeSet<(String, String)> = keys(node, "l:")
+        .into_iter()
+        .filter(|key| key[1] == "pin")
+        .map(|key| (key[0].clone(), key[2].clone()))
+        .collect();
+    (by_principal != by_record).then(|| format!("pins: {by_principal:?} and {by_record:?}"))
+}
