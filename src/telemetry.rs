@@ -57,10 +57,11 @@ pub fn install(filter: &str, output: Output, clock: Arc<dyn Clock>) -> Result<()
     Ok(())
 }
 
-/// A bare level is meant for our own code.
+/// A bare level is meant for our own code. The web framework reports what is no HTTP as an error; anybody could fill a log so.
 fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     let bare = !text.contains(['=', ',']);
-    let directives = if bare { format!("warn,azure_backup_scim={text}") } else { text.to_owned() };
+    let directives =
+        if bare { format!("warn,actix_http=off,azure_backup_scim={text}") } else { text.to_owned() };
     EnvFilter::try_new(directives).map_err(|source| TelemetryError::Filter { text: text.to_owned(), source })
 }
 

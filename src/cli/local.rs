@@ -1,7 +1,7 @@
 //! `local`: the first command of a newcomer.
 
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
-use crate::local::{self, LocalError, Options};
+use crate::local::{self, DemoError, LocalError, Options};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +43,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 fn code(error: &LocalError) -> u8 {
     match error {
         LocalError::Drift { .. } => EXIT_FINDINGS,
+        LocalError::Demo(DemoError::NothingBound) => EXIT_USAGE,
         LocalError::NotLoopback { .. }
         | LocalError::Listen { .. }
         | LocalError::BindingsFile { .. }

@@ -2,7 +2,8 @@
 //! What is shown and checked is read from the simulated Azure and the ledger, never from what the demo expects.
 
 use super::{LocalError, Running};
-use crate::bindings::{Bindings, Selector};
+use crate::bindings::{Bindings, PrincipalSource, Selector};
+use crate::id::PrincipalId;
 use crate::ports::ids::Ids;
 use crate::rbac::BackupRole;
 use reqwest::{Client, Method};
@@ -14,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum DemoError {
     #[error("no answer from {url}")]
     NoAnswer { url: String, source: reqwest::Error },
+    #[error("the demo needs a binding whose group has an externalId or a displayName")]
+    NothingBound,
     #[error("{method} {url} was answered {status}: {detail}")]
     Answer { method: Method, url: String, status: u16, detail: String },
 }
@@ -52,12 +55,12 @@ pub async fn play(running: &Running) -> Result<(), LocalError> {
 impl Demo<'_> {
     async fn day(&mut self) -> Result<(), DemoError> {
         let mut groups = Vec::new();
-        for binding in self.bindings.bindings.clone() {
-            groups.push(self.group(&binding.selector).await?);
+        for binding in &self.bindings.bindings {
+            groups.extend(self.group(&binding.selector).await?);
         }
-        let operators = groups.first().cloned().unwrap_or_default();
-        let readers = groups.get(1).cloned().unwrap_or_default();
-        let night = groups.get(3).cloned().unwrap_or_else(|| operators.clone());
+        let Some(operators) = groups.first().cloned() else { return Err(DemoError::NothingBound) };
+        let readers = groups.get(1).unwrap_or(&operators).clone();
+        let night = groups.get(3).unwrap_or(&operators).clone();
         let (ana, ben, cleo) = (self.user("ana").await?, self.user("ben").await?, self.user("cleo").await?);
         self.show("Three people arrive. Nobody is in a group: nobody holds anything").await?;
         self.members("add", &operators, &[&ana, &ben]).await?;
@@ -91,14 +94,17 @@ impl Demo<'_> {
         Ok(text(&made, "id"))
     }
 
-    /// The group that a binding names: found, or made.
-    async fn group(&self, selector: &Selector) -> Result<String, DemoError> {
+    /// The group that a binding names: found, or made. One with a certain SCIM id cannot be made.
+    async fn group(&self, selector: &Selector) -> Result<Option<String>, DemoError> {
         let (attribute, value) = (selector.attribute(), selector.value());
         let url = format!("{}/Groups/.search", self.base_url);
         let search = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": format!("{attribute} eq {}", json!(value))});
         let found = self.call(Method::POST, &url, Some(search)).await?;
         if let Some(id) = found.pointer("/Resources/0/id").and_then(Value::as_str) {
-            return Ok(id.to_owned());
+            return Ok(Some(id.to_owned()));
+        }
+        if matches!(selector, Selector::Id(_)) {
+            return Ok(None);
         }
         let mut body =
             json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": value});
@@ -106,7 +112,7 @@ impl Demo<'_> {
             map.insert(attribute.to_owned(), json!(value));
         }
         let made = self.call(Method::POST, &format!("{}/Groups", self.base_url), Some(body)).await?;
-        Ok(text(&made, "id"))
+        Ok(Some(text(&made, "id")))
     }
 
     async fn members(&self, op: &str, group: &str, users: &[&String]) -> Result<(), DemoError> {
@@ -188,20 +194,32 @@ impl Demo<'_> {
     async fn expected(&self) -> Result<BTreeSet<Grant>, DemoError> {
         let mut expected = BTreeSet::new();
         for binding in &self.bindings.bindings {
-            let group = self.group(&binding.selector).await?;
+            let Some(group) = self.group(&binding.selector).await? else { continue };
             let group = self.call(Method::GET, &format!("{}/Groups/{group}", self.base_url), None).await?;
             for member in list(&group, "members") {
                 let user = self
                     .call(Method::GET, &format!("{}/Users/{}", self.base_url, text(&member, "value")), None)
                     .await?;
-                let object_id =
-                    user.get(OWN_EXTENSION).map(|own| text(own, "entraObjectId")).unwrap_or_default();
-                if user.get("active") == Some(&json!(true)) && !object_id.is_empty() {
+                let applies = binding.condition.as_ref().is_none_or(|filter| filter.matches(&user));
+                if let Some(object_id) =
+                    self.object_id(&user).filter(|_| applies && user.get("active") == Some(&json!(true)))
+                {
                     expected.insert((object_id, binding.role.name(), binding.scope.folded().to_owned()));
                 }
             }
         }
         Ok(expected)
+    }
+
+    /// A person's Entra object id, from where the bindings file says it is.
+    fn object_id(&self, user: &Value) -> Option<String> {
+        self.bindings.principal_from.iter().find_map(|source| {
+            let id = match source {
+                PrincipalSource::EntraObjectId => user.get(OWN_EXTENSION)?.get("entraObjectId"),
+                PrincipalSource::ExternalId => user.get("externalId"),
+            };
+            Some(PrincipalId::parse(id?.as_str()?).ok()?.to_string())
+        })
     }
 
     async fn check(&self) -> Result<(), LocalError> {

@@ -13,6 +13,7 @@ use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
 use crate::simulator::{self, Simulator};
 use clock::SimulatedClock;
+pub use demo::DemoError;
 use secrecy::SecretString;
 use serde_json::json;
 use state::{State, StateError};
@@ -63,7 +64,7 @@ pub enum LocalError {
     #[error("the server stopped")]
     Server(#[source] io::Error),
     #[error("the demo could not be played")]
-    Demo(#[from] demo::DemoError),
+    Demo(#[from] DemoError),
     #[error("what Azure holds is not what should be held: {missing} missing, {extra} too many")]
     Drift { missing: usize, extra: usize },
 }

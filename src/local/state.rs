@@ -31,7 +31,7 @@ impl State {
             let path = path.to_path_buf();
             move |source| StateError::Io { path, source }
         };
-        fs::create_dir_all(folder).map_err(io(folder))?;
+        make_folder(folder).map_err(io(folder))?;
         let path = folder.join("token");
         let token = match fs::read_to_string(&path) {
             Ok(text) => text.trim().to_owned(),
@@ -62,6 +62,15 @@ impl State {
     pub fn token_text(&self) -> String {
         self.token.clone()
     }
+}
+
+/// Names and addresses of people stand in it: it is for its owner only.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn make_token(path: &Path) -> io::Result<String> {

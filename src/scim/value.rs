@@ -30,8 +30,24 @@ pub(super) fn list(attribute: &Attribute, raw: &Value) -> Result<Vec<Value>, Err
         Value::Array(list) => list.as_slice(),
         single => std::slice::from_ref(single),
     };
+    bounded(attribute, raw.len())?;
     let elements: Result<Vec<_>, _> = raw.iter().map(|element| single(attribute, element)).collect();
     Ok(elements?.into_iter().flatten().collect())
+}
+
+/// The most values a multi-valued attribute may hold: addresses are indexed, and a user's whole index has to fit the
+/// transaction that deletes him.
+pub const fn values_max(emails: bool) -> usize {
+    if emails { 40 } else { 200 }
+}
+
+/// Refuses more values than an attribute may hold, before anything is done with them.
+pub(super) fn bounded(attribute: &Attribute, values: usize) -> Result<(), Error> {
+    let max = values_max(attribute.name == "emails");
+    if values <= max {
+        return Ok(());
+    }
+    Err(Error::invalid_value(format!("{} takes at most {max} values", attribute.name)))
 }
 
 /// A single value, or one element of a list; none for what is unassigned.

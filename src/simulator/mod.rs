@@ -55,6 +55,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Longer than a client keeps an idle connection, so that no call meets one that is just being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Routes that somebody else adds under `/control`.
 pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -164,7 +168,7 @@ fn serve(listener: TcpListener, azure: Handle, extra_routes: Option<ExtraRoutes>
             .default_service(web::to(control::unknown));
         App::new().app_data(azure.clone()).service(control).route("/{path:.*}", web::to(arm::endpoint))
     });
-    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+    Ok(server.workers(1).keep_alive(KEEP_ALIVE).disable_signals().listen(listener)?.run())
 }
 
 fn outcome(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use azure_backup_scim::ports::tables::{Match as TableMatch, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::simulator::{Action, LockLevel, Method, Rule, Scope};
 use futures_util::future::join_all;
@@ -542,4 +543,62 @@ fn a_person_in_a_hundred_newly_bound_groups_is_granted_all_of_it() {
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.assert_holds(&ana, Reader, VAULT_WEST);
+}
+
+#[test]
+fn a_revocation_does_not_wait_for_a_grant_that_hangs() {
+    let world = operators().bind("readers", Reader, VAULT_WEST);
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    node.join(&operators, &[&ana]);
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    node.begin(&readers, members("add", &[&ana]));
+    world.until_held(&node);
+
+    node.leave(&operators, &[&ana]);
+    assert_eq!(world.azure().held().len(), 1, "the grant still hangs");
+    assert!(!world.holds(&ana, Operator, VAULT_EAST));
+}
+
+#[test]
+fn what_happens_while_the_bindings_cannot_be_read_is_made_good_when_they_can() {
+    let world = operators();
+    let node = world.start();
+    let (ana, ben, cleo) = (node.provision("ana"), node.provision("ben"), node.provision("cleo"));
+    let group = node.group("operators");
+    node.join(&group, &[&ana, &ben]);
+    let snapshot = node.run(node.service.store.rows("c:", 10)).unwrap().remove(0);
+    let gone = Write::Delete { key: snapshot.key.clone(), condition: TableMatch::Any };
+    node.run(world.faults.transact("default", &[gone])).unwrap();
+    node.kill();
+
+    let node = world.start();
+    node.leave(&group, &[&ana]);
+    node.join(&group, &[&cleo]);
+    node.set_active(&ben, false);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    world.assert_holds_nothing(&ben);
+    world.assert_holds_nothing(&cleo);
+
+    node.run(world.faults.insert("default", &snapshot.key, snapshot.properties)).unwrap();
+    world.pass(120);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    world.assert_holds(&cleo, Operator, VAULT_EAST);
+}
+
+#[test]
+fn a_user_with_as_many_addresses_as_there_may_be_can_be_deleted() {
+    let world = World::new();
+    let node = world.start();
+    let emails: Vec<Value> = (0..40).map(|n| json!({"value": format!("a{n}@contoso.example")})).collect();
+    let id = node.create_user(json!({"userName": "ana", "externalId": "x", "emails": emails}));
+    let other: Vec<Value> = (0..40).map(|n| json!({"value": format!("b{n}@contoso.example")})).collect();
+    node.patch_user(&id, json!({"op": "replace", "path": "emails", "value": other}));
+    node.delete_user(&Person { id, principal: Uuid::new_v4() });
+    node.settle();
+    assert!(
+        node.run(node.service.store.rows_between("u".to_owned(), "v".to_owned(), 100)).unwrap().is_empty()
+    );
 }

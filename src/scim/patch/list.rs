@@ -7,9 +7,6 @@ use crate::scim::schema::Attribute;
 use crate::scim::value;
 use serde_json::{Map, Value};
 
-/// The most values a multi-valued attribute may hold.
-pub const VALUES_MAX: usize = 1000;
-
 const PRIMARY: &str = "primary";
 
 type Object = Map<String, Value>;
@@ -38,7 +35,7 @@ pub(super) fn add(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> 
         _ => return Err(two_primaries(attribute)),
     }
     added.into_iter().for_each(|element| add_one(list, element));
-    bounded(list, attribute)
+    value::bounded(attribute, list.len())
 }
 
 /// Puts these elements in the place of all others.
@@ -75,7 +72,7 @@ pub(super) fn change(
         None if verb == Verb::Add && selection.sub.is_none() => {}
         None => clear(list, selection),
     }
-    bounded(list, selection.of)
+    value::bounded(selection.of, list.len())
 }
 
 fn one_part(sub: &Attribute, value: Value) -> Object {
@@ -187,11 +184,4 @@ fn demote(element: &mut Value) {
 
 fn two_primaries(attribute: &Attribute) -> Error {
     Error::invalid_value(format!("only one of {} can be primary", attribute.name))
-}
-
-fn bounded(list: &[Value], attribute: &Attribute) -> Result<(), Error> {
-    if list.len() <= VALUES_MAX {
-        return Ok(());
-    }
-    Err(Error::invalid_value(format!("{} takes at most {VALUES_MAX} values", attribute.name)))
 }

@@ -13,7 +13,6 @@ use super::filter::Filter;
 use super::path::Path;
 use super::resource::{MemberRef, Resource};
 use super::schema::ResourceType;
-pub use list::VALUES_MAX;
 use normalise::Step;
 use serde_json::Value;
 
