@@ -35,3 +35,7 @@ deny:
 # the binary that is packaged
 dist:
     cargo build --profile dist
+
+# what requests cost, beside a bare server (after `just dist`, its size too)
+bench:
+    cargo bench --bench requests

@@ -1,5 +1,6 @@
 //! The sweep: compares what Azure lists with what the ledger says, and acts on nothing. A difference makes somebody look.
 
+use super::effects::log;
 use super::snapshots::{Snapshot, Snapshots};
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::id::UserId;
@@ -72,8 +73,10 @@ async fn ledger_by_name(store: &Store) -> Result<BTreeMap<AssignmentName, Vec<Kn
     let rows = store.rows_between(from, to, LEDGER_ROWS_MAX).await?;
     let mut by_name: BTreeMap<AssignmentName, Vec<Known>> = BTreeMap::new();
     for row in rows.iter().filter_map(known) {
-        let known = row?;
-        by_name.entry(known.entry.assignment).or_default().push(known);
+        match row {
+            Ok(known) => by_name.entry(known.entry.assignment).or_default().push(known),
+            Err(error) => log("a ledger row", &error),
+        }
     }
     Ok(by_name)
 }

@@ -6,9 +6,9 @@ use crate::audit::{Change, EffectOpened, Record};
 use crate::id::OpId;
 use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
 use crate::ports::tables::{ETag, Write};
+use crate::rbac::RoleAssignment;
 use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Plan, Step};
-use crate::rbac::{ReasonCode, RoleAssignment};
 use crate::store::{StoreError, ledger, settings};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -259,27 +259,5 @@ fn failed(step: &Step, error: AssignmentError) -> (Sent, Option<String>) {
             tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, detail, "azure gave no answer to rely on");
             (Sent::Unknown, None)
         }
-    }
-}
-
-/// The scope of an assignment no longer exists, and the assignment with it.
-pub fn scope_is_gone(code: &str) -> bool {
-    ["ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(code))
-}
-
-/// Our word for ARM's error code.
-pub fn reason_of(code: &str) -> ReasonCode {
-    match code {
-        "PrincipalNotFound" => ReasonCode::PrincipalNotFound,
-        "UnmatchedPrincipalType" | "PrincipalTypeNotSupported" | "InvalidPrincipalId" => {
-            ReasonCode::PrincipalType
-        }
-        "ScopeLocked" => ReasonCode::ScopeLocked,
-        "AuthorizationFailed" | "LinkedAuthorizationFailed" => ReasonCode::NotAuthorized,
-        "RoleAssignmentLimitExceeded" => ReasonCode::AssignmentLimit,
-        code if scope_is_gone(code) => ReasonCode::ScopeNotFound,
-        _ => ReasonCode::AzureRefused,
     }
 }

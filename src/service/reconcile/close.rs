@@ -1,8 +1,9 @@
 //! Close: what the answers mean, written in one transaction; and what happens where that transaction meets a change.
 
 use super::Reconciler;
-use super::act::{Acted, Sent, pin_writes, reason_of, scope_is_gone};
+use super::act::{Acted, Sent, pin_writes};
 use super::gather::Gathered;
+use super::refusal::{reason_of, scope_is_gone};
 use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};

@@ -1,6 +1,7 @@
 //! Gather: `d:` alone and first, then everything that decides, then Azure by name where the ledger is not believed.
 
 use super::Reconciler;
+use super::refusal::{reason_of, scope_is_gone};
 use crate::bindings::PrincipalSource;
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
@@ -285,11 +286,11 @@ impl Reconciler {
             Err(AssignmentError::Throttled { retry_after, .. }) => {
                 Belief::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
             }
-            Err(AssignmentError::Refused { code, .. }) if super::act::scope_is_gone(&code) => {
+            Err(AssignmentError::Refused { code, .. }) if scope_is_gone(&code) => {
                 Belief::Azure { holds: false, due }
             }
             Err(AssignmentError::Refused { code, .. }) => {
-                Belief::Unasked { reason: super::act::reason_of(&code), not_before: now + ASK_AGAIN }
+                Belief::Unasked { reason: reason_of(&code), not_before: now + ASK_AGAIN }
             }
             Err(AssignmentError::Unknown { .. }) => {
                 Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: now + ASK_AGAIN }

@@ -3,6 +3,7 @@
 mod act;
 mod close;
 mod gather;
+mod refusal;
 
 use super::queue::Queue;
 use super::snapshots::Snapshots;
@@ -13,10 +14,10 @@ use crate::ports::tables::{Match, Write};
 use crate::rbac::plan::{self, Limits};
 use crate::store::codec::Fields;
 use crate::store::{Store, StoreError, keys, ledger};
-pub use act::scope_is_gone;
 use act::{Opening, Started};
 use close::Closed;
 use gather::Gathered;
+pub use refusal::scope_is_gone;
 use std::sync::Arc;
 use std::time::Duration;
 
