@@ -1,11 +1,14 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::ports::tables::{Match as TableMatch, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::simulator::{Action, LockLevel, Method, Rule, Scope};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 fn operators() -> World {
@@ -410,25 +413,52 @@ fn new_bindings_move_everybody_and_the_new_role_comes_before_the_old_goes() {
     assert_eq!(writes, [Method::Put, Method::Delete]);
 }
 
-#[test]
-fn sixty_adds_at_once_through_two_services_lose_nobody() {
-    let world = operators();
-    let (one, two) = (world.start(), world.start());
-    let group = one.group("operators");
-    let people: Vec<Person> = (0..60).map(|n| one.provision(&format!("p{n}@contoso.example"))).collect();
+/// Sixty adds of one member each to one group, at the same time, dealt out over these services.
+fn sixty_adds(world: &World, nodes: &[Node]) {
+    let node = &nodes[0];
+    let group = node.group("operators");
+    let people: Vec<Person> = (0..60).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect();
     let adds = people.iter().enumerate().map(|(n, person)| {
-        let service = if n % 2 == 0 { one.service.clone() } else { two.service.clone() };
-        let group = group.clone();
+        let (service, group) = (nodes[n % nodes.len()].service.clone(), group.clone());
         async move { patch_group(&service, &group, members("add", &[person])).await }
     });
-    for answer in one.run(join_all(adds)) {
+    for answer in node.run(join_all(adds)) {
         answer.unwrap();
     }
-    one.settle();
-    assert_eq!(one.members_of(&group).len(), 60);
+    node.settle();
+    assert_eq!(node.members_of(&group).len(), 60);
     for person in &people {
         world.assert_holds(person, Operator, VAULT_EAST);
     }
+}
+
+#[test]
+fn sixty_adds_at_once_through_one_service_lose_nobody() {
+    let world = operators();
+    sixty_adds(&world, &[world.start()]);
+}
+
+#[test]
+fn sixty_adds_at_once_through_two_services_lose_nobody() {
+    let world = operators();
+    sixty_adds(&world, &[world.start(), world.start()]);
+}
+
+#[test]
+fn storage_that_is_busy_is_said_with_its_wait_and_nothing_changes() {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    let busy = Fault::Throttled { retry_after: Duration::from_secs(7) };
+    world.faults.inject(When::transact().always(), busy);
+    let answer = node.try_patch_group(&group, members("add", &[&ana]));
+    let said = |error: &ServiceError| matches!(error, ServiceError::Busy { retry_after, .. } if retry_after.as_secs() == 7);
+    assert!(answer.as_ref().is_err_and(said), "{answer:?}");
+    world.faults.clear();
+    assert!(node.members_of(&group).is_empty());
+    node.settle();
+    world.assert_holds_nothing(&ana);
 }
 
 /// A story in which every kind of record is written at least once.
