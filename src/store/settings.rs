@@ -8,8 +8,6 @@ use crate::rbac::ledger::Attempt;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
-/// Bytes of one property of a stored snapshot, and how many there may be.
-pub const SNAPSHOT_BYTES_MAX: usize = 10 * 60 * 1024;
 /// Rows under `s:`: the pointer, the instance id, cadences, and throttles by subscription.
 const SETTINGS_ROWS_MAX: usize = 5000;
 /// Pinned selectors that are read at once.

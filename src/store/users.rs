@@ -2,8 +2,8 @@
 
 use super::batch::{Batch, Part};
 use super::codec::Fields;
-use super::keys;
 use super::resources::User;
+use super::{keys, ledger};
 use crate::id::{OpId, PrincipalId, UserId};
 use crate::ports::tables::Write;
 use crate::scim::Resource;
@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 
 /// The record takes the Entra object id, if nobody holds it.
 pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> Batch {
-    let owner = Fields::row().text("user", user.to_string()).done();
-    let side = Fields::row().text("op", op.to_string()).done();
     let mut batch = Batch::default();
-    batch.push(Part::Pin, Write::Insert { key: keys::principal(principal), properties: owner });
-    batch.push(Part::Pin, Write::Insert { key: keys::ledger_pin(user, principal), properties: side });
+    for write in ledger::pin(user, principal, op) {
+        batch.push(Part::Pin, write);
+    }
     batch
 }
 

@@ -11,17 +11,29 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
 
+/// A person, and the bound group that she is not in yet.
+fn stranger() -> (World, Node, Person, String) {
+    let world = operators();
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    let group = node.group("operators");
+    (world, node, ana, group)
+}
+
+/// A person in the bound group, who holds its role.
+fn member() -> (World, Node, Person, String) {
+    let (world, node, ana, group) = stranger();
+    node.join(&group, &[&ana]);
+    (world, node, ana, group)
+}
+
 fn operators() -> World {
     World::new().bind("operators", Operator, VAULT_EAST)
 }
 
 #[test]
 fn joining_a_bound_group_gives_the_role_and_leaving_it_takes_it() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, group) = member();
     world.assert_holds(&ana, Operator, VAULT_EAST);
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
 
@@ -61,11 +73,7 @@ fn a_changed_person_costs_one_call_to_azure_an_open_and_a_close() {
 
 #[test]
 fn deactivating_takes_the_role_keeps_the_membership_and_reactivating_gives_it_back() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, group) = member();
 
     node.set_active(&ana, false);
     world.assert_holds_nothing(&ana);
@@ -140,10 +148,7 @@ fn deleting_a_group_of_two_hundred_takes_every_role() {
 
 #[test]
 fn killed_after_the_commit_and_before_the_call_the_role_appears_by_itself() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
     node.begin(&group, members("add", &[&ana]));
     world.until_held(&node);
@@ -158,11 +163,7 @@ fn killed_after_the_commit_and_before_the_call_the_role_appears_by_itself() {
 
 #[test]
 fn killed_before_the_call_of_a_revocation_the_role_vanishes_by_itself() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, group) = member();
     world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
     node.begin(&group, members("remove", &[&ana]));
     world.until_held(&node);
@@ -177,10 +178,7 @@ fn killed_before_the_call_of_a_revocation_the_role_vanishes_by_itself() {
 
 #[test]
 fn a_grant_delivered_after_its_caller_died_and_the_person_left_is_taken_back() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
     node.begin(&group, members("add", &[&ana]));
     world.until_held(&node);
@@ -199,11 +197,7 @@ fn a_grant_delivered_after_its_caller_died_and_the_person_left_is_taken_back() {
 
 #[test]
 fn a_revocation_delivered_after_its_caller_died_and_the_person_came_back_is_made_good() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, group) = member();
     world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
     node.begin(&group, members("remove", &[&ana]));
     world.until_held(&node);
@@ -222,11 +216,7 @@ fn a_revocation_delivered_after_its_caller_died_and_the_person_came_back_is_made
 
 #[test]
 fn a_grant_that_somebody_deleted_by_hand_comes_back_with_the_sweep() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, _) = member();
     node.settle();
     world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
 
@@ -238,10 +228,7 @@ fn a_grant_that_somebody_deleted_by_hand_comes_back_with_the_sweep() {
 
 #[test]
 fn a_foreign_assignment_is_shown_and_never_touched() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     let foreign = world.hand_made(&ana, Operator, VAULT_EAST);
     node.join(&group, &[&ana]);
     assert_eq!(node.grants(&ana), [("held-by-other".to_owned(), "foreign-assignment".to_owned())]);
@@ -254,10 +241,7 @@ fn a_foreign_assignment_is_shown_and_never_touched() {
 
 #[test]
 fn when_the_foreign_assignment_goes_our_own_takes_its_place() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     let foreign = world.hand_made(&ana, Operator, VAULT_EAST);
     node.join(&group, &[&ana]);
     world.azure().delete_assignment(foreign).unwrap();
@@ -285,11 +269,7 @@ fn somebody_without_an_object_id_waits_visibly_and_is_granted_when_it_arrives() 
 
 #[test]
 fn the_same_object_id_in_a_second_record_waits_until_the_first_is_gone() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, group) = member();
     let again = node.provision_as("ana.new@contoso.example", ana.principal);
     node.join(&group, &[&again]);
     assert_eq!(node.grants(&again), [("waiting".to_owned(), "principal-conflict".to_owned())]);
@@ -303,11 +283,7 @@ fn the_same_object_id_in_a_second_record_waits_until_the_first_is_gone() {
 
 #[test]
 fn a_changed_object_id_gives_nothing_and_takes_what_was_held() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, _) = member();
     let other = Person { id: ana.id.clone(), principal: Uuid::new_v4() };
     let path = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User:entraObjectId";
     node.patch_user(&ana.id, json!({"op": "replace", "path": path, "value": other.principal.to_string()}));
@@ -319,11 +295,7 @@ fn a_changed_object_id_gives_nothing_and_takes_what_was_held() {
 
 #[test]
 fn a_lock_fails_a_revocation_visibly_and_it_is_tried_again() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, group) = member();
     let lock = world.azure().add_lock(&Scope::parse(VAULT_EAST).unwrap(), LockLevel::CanNotDelete).unwrap();
     node.leave(&group, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -337,10 +309,7 @@ fn a_lock_fails_a_revocation_visibly_and_it_is_tried_again() {
 
 #[test]
 fn throttling_is_waited_for_and_nothing_is_lost() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     let throttle = Rule::new(Action::Throttle { retry_after_seconds: Some(40) }).method(Method::Put).times(1);
     world.azure().add_rule(throttle).unwrap();
     node.join(&group, &[&ana]);
@@ -354,10 +323,7 @@ fn throttling_is_waited_for_and_nothing_is_lost() {
 
 #[test]
 fn an_answer_that_was_lost_is_found_out_by_asking() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
     node.join(&group, &[&ana]);
     world.pass(200);
@@ -392,11 +358,7 @@ fn another_group_that_claims_a_pinned_selector_gives_nothing() {
 
 #[test]
 fn new_bindings_move_everybody_and_the_new_role_comes_before_the_old_goes() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
-    node.join(&group, &[&ana]);
+    let (world, node, ana, _) = member();
     world.pass(60);
     node.adopt(&[json!({"name": "b1", "group": {"externalId": "operators"}, "role": "Backup Reader", "scope": VAULT_WEST})]);
     world.azure().clear_calls();
@@ -446,10 +408,7 @@ fn sixty_adds_at_once_through_two_services_lose_nobody() {
 
 #[test]
 fn storage_that_is_busy_is_said_with_its_wait_and_nothing_changes() {
-    let world = operators();
-    let node = world.start();
-    let ana = node.provision("ana@contoso.example");
-    let group = node.group("operators");
+    let (world, node, ana, group) = stranger();
     let busy = Fault::Throttled { retry_after: Duration::from_secs(7) };
     world.faults.inject(When::transact().always(), busy);
     let answer = node.try_patch_group(&group, members("add", &[&ana]));
