@@ -3,5 +3,8 @@
 pub mod arm;
 pub mod clock;
 pub mod credential;
+pub mod endpoint;
 pub mod ids;
+pub mod key_vault;
+pub mod loopback;
 pub mod rest;

@@ -11,12 +11,21 @@ use std::time::Duration;
 /// What the challenge of a 401 says.
 const CHALLENGE: &str = r#"Bearer realm="azure-backup-scim""#;
 
+/// Somebody has to change a setting, which starts the service anew.
+const NOT_CONFIGURED_WAIT: Duration = Duration::from_secs(60);
+
 /// Why a request is not answered as it was meant.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No token, or one that nobody was given.
     #[error("a valid bearer token is required")]
     Unauthorized,
+    /// The vault does not tell which tokens are ours.
+    #[error("who calls cannot be checked now; nothing was changed, try again")]
+    TokensUnavailable { retry_after: Duration },
+    /// The settings of this app are not in order.
+    #[error("the service is not configured; its log says what is missing")]
+    NotConfigured,
     /// The resource exists, but not for this method.
     #[error("the method is not allowed here; allowed: {allow}")]
     MethodNotAllowed { allow: &'static str },
@@ -55,6 +64,9 @@ impl HttpError {
             }
             HttpError::Service(ServiceError::Bug { .. }) => scim::Error::new(500, None, "internal error"),
             HttpError::Unauthorized => scim::Error::new(401, None, self.to_string()),
+            HttpError::TokensUnavailable { .. } | HttpError::NotConfigured => {
+                scim::Error::new(503, None, self.to_string())
+            }
             HttpError::MethodNotAllowed { .. } => scim::Error::new(405, None, self.to_string()),
             HttpError::Internal { .. } => scim::Error::new(500, None, self.to_string()),
         }
@@ -82,7 +94,11 @@ impl ResponseError for HttpError {
             HttpError::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            HttpError::Service(ServiceError::Busy { retry_after, .. }) => {
+            HttpError::NotConfigured => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(NOT_CONFIGURED_WAIT)));
+            }
+            HttpError::Service(ServiceError::Busy { retry_after, .. })
+            | HttpError::TokensUnavailable { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
             }
             _ => {}

@@ -3,9 +3,13 @@
 use super::error::HttpError;
 use super::respond;
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// The `status` of a service that cannot do its work, which the health check answers with 503.
+pub const UNAVAILABLE: &str = "unavailable";
 
 /// What the health check adds to `{"status": "ok"}`: members that replace or extend it. Must return at once.
 pub type HealthProbe = Arc<dyn Fn() -> serde_json::Map<String, Value> + Send + Sync>;
@@ -21,5 +25,9 @@ pub async fn healthz(probe: Data<HealthProbe>) -> Result<HttpResponse, HttpError
     if let Value::Object(members) = &mut health {
         members.extend((probe.get_ref())());
     }
-    Ok(respond::json(&health))
+    let status = match health.get("status").and_then(Value::as_str) {
+        Some(UNAVAILABLE) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    };
+    Ok(respond::json_with(status, &health))
 }

@@ -7,6 +7,7 @@ pub mod auth;
 mod body;
 mod discovery;
 mod error;
+mod functions;
 mod groups;
 mod health;
 #[cfg(feature = "local")]
@@ -18,11 +19,12 @@ mod strict_json;
 mod trace;
 mod users;
 
-pub use auth::{TokenError, TokenSet};
-pub use health::HealthProbe;
+pub use functions::Timer;
+pub use health::{HealthProbe, UNAVAILABLE};
 
 use crate::ports::{clock::Clock, ids::Ids};
 use crate::service::Provisioning;
+use crate::service::tokens::Tokens;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -40,7 +42,8 @@ const SHUTDOWN_SECONDS: u64 = 10;
 #[derive(Clone)]
 pub struct Edge {
     pub provisioning: Arc<Provisioning>,
-    pub tokens: Arc<TokenSet>,
+    pub tokens: Arc<Tokens>,
+    pub timer: Arc<Timer>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     /// The public address, ends in `/scim/v2`. Never taken from a request.
@@ -63,10 +66,11 @@ pub fn app(
         InitError = (),
     >,
 > {
-    let Edge { provisioning, tokens, clock, ids, base_url, health } = edge;
+    let Edge { provisioning, tokens, timer, clock, ids, base_url, health } = edge;
     App::new()
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
+        .app_data(Data::from(timer))
         .app_data(Data::new(trace::Observer { clock, ids }))
         .app_data(Data::new(BaseUrl(base_url)))
         .app_data(Data::new(health))
@@ -77,11 +81,26 @@ pub fn app(
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.
 pub fn server(listener: TcpListener, edge: Edge, workers: usize) -> std::io::Result<Server> {
-    let server = HttpServer::new(move || app(edge.clone()))
-        .workers(workers)
+    let server = HttpServer::new(move || app(edge.clone())).workers(workers);
+    Ok(server
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+        .listen(listener)?
+        .run())
+}
+
+/// A server that says of everything but the host's probe that the settings are not in order. (A process that ended instead
+/// would take the Functions host with it, after three starts.)
+pub fn server_not_configured(listener: TcpListener) -> std::io::Result<Server> {
+    let probe: HealthProbe = Arc::new(|| {
+        [("status", UNAVAILABLE), ("configuration", "not in order; the log says what is missing")]
+            .map(|(name, text)| (name.to_owned(), text.into()))
+            .into_iter()
+            .collect()
+    });
+    let server = HttpServer::new(move || {
+        App::new().app_data(Data::new(probe.clone())).configure(routes::configure_not_configured)
+    });
+    Ok(server.workers(1).keep_alive(KEEP_ALIVE).disable_signals().listen(listener)?.run())
 }

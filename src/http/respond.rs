@@ -20,6 +20,11 @@ pub fn json(body: &Value) -> HttpResponse {
     answer(StatusCode::OK, JSON, body)
 }
 
+/// Plain JSON under any status.
+pub fn json_with(status: StatusCode, body: &Value) -> HttpResponse {
+    answer(status, JSON, body)
+}
+
 /// 200 with what the caller asked to see of a resource.
 pub fn resource(rendered: Rendered, projection: &Projection) -> HttpResponse {
     scim(StatusCode::OK, &projection.apply(rendered.body))

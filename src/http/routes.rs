@@ -1,7 +1,7 @@
 //! The route table. Whatever is not in it is 404; a known path with another method is 405.
 
 use super::error::HttpError;
-use super::{discovery, groups, health, users};
+use super::{discovery, functions, groups, health, users};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
@@ -9,8 +9,17 @@ use actix_web::{HttpResponse, Resource, Route};
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(read_only("/").get(health::root))
         .service(read_only("/healthz").get(health::healthz))
+        .service(web::resource(functions::RECONCILE).post(functions::reconcile).default_service(only("POST")))
         .service(web::scope("/scim/v2").configure(user_routes).configure(group_routes).configure(rest))
         .default_service(web::to(not_found));
+}
+
+/// What there is while the settings are not in order.
+pub fn configure_not_configured(cfg: &mut ServiceConfig) {
+    let refuse = || web::to(async || Err::<HttpResponse, _>(HttpError::NotConfigured));
+    cfg.route("/", web::get().to(health::root))
+        .route("/healthz", web::get().to(health::healthz))
+        .default_service(refuse());
 }
 
 fn user_routes(cfg: &mut ServiceConfig) {

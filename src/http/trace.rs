@@ -122,8 +122,9 @@ fn is_hex(text: &str, digits: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::auth::{TokenSet, authenticate};
+    use crate::http::auth::authenticate;
     use crate::service::Caller;
+    use crate::service::tokens::{TokenSet, Tokens};
     use actix_web::http::header::{HeaderName, HeaderValue};
     use actix_web::middleware::from_fn;
     use actix_web::{App, test, web};
@@ -216,6 +217,7 @@ mod tests {
     async fn a_caller_is_known_by_label_and_trace() {
         let token = "abcdefghijklmnopqrstuvwxyz0123456789";
         let tokens = TokenSet::new([("okta".to_owned(), token.to_owned().into())]).unwrap();
+        let tokens = Tokens::fixed(tokens, Arc::new(Still));
         let who = web::get()
             .to(async |caller: web::ReqData<Caller>| format!("{} {:?}", caller.token_label, caller.trace_id));
         let app = App::new()

@@ -10,6 +10,7 @@ pub mod reconcile;
 pub mod snapshots;
 pub mod sweep;
 pub mod tick;
+pub mod tokens;
 pub mod walk;
 
 pub use provisioning::Provisioning;

@@ -1,0 +1,151 @@
+//! Secrets in Azure Key Vault, through its own client: the challenge, the paging and the wire format are its business.
+//!
+//! A vault on a loopback address is the simulated one. The client insists on https and on a vault's real domain, so it is
+//! given both, and a transport that takes its requests to the loopback address.
+
+use super::endpoint::Endpoint;
+use super::loopback::loopback_transport;
+use super::rest::{RestError, pooled_client};
+use crate::ports::secrets::{SecretError, SecretVersion, Secrets};
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::error::{Error, ErrorKind};
+use azure_core::http::headers::RETRY_AFTER;
+use azure_core::http::{ClientOptions, RetryOptions};
+use azure_security_keyvault_secrets::models::{SecretClientGetSecretOptions, SecretProperties};
+use azure_security_keyvault_secrets::{ResourceExt, SecretClient, SecretClientOptions};
+use futures_util::TryStreamExt;
+use secrecy::SecretString;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+/// How long one call may take, its challenge and token included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The wait where a busy vault names none: its limits are counted over ten seconds.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+/// Versions of one secret that are read; a vault keeps at most 500 in its backups.
+const VERSIONS_MAX: usize = 500;
+/// The tag that says who was given a version.
+const LABEL_TAG: &str = "label";
+/// The address that the client is told where the real one is on this machine.
+const SIMULATED_VAULT: &str = "https://simulated.vault.azure.net";
+
+/// Why the client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyVaultError {
+    #[error("the client of the vault cannot be built")]
+    Client(#[source] Error),
+    #[error("the transport to the vault cannot be built")]
+    Transport(#[from] RestError),
+}
+
+/// The secrets of one vault.
+pub struct KeyVault {
+    client: SecretClient,
+}
+
+impl KeyVault {
+    /// A rustls provider must be installed in the process before. Asks nothing yet.
+    pub fn new(vault: &Endpoint, credential: Arc<dyn TokenCredential>) -> Result<Self, KeyVaultError> {
+        let (address, transport) = if vault.is_simulated() {
+            (SIMULATED_VAULT, loopback_transport(vault.url())?)
+        } else {
+            (vault.origin(), pooled_client(false)?)
+        };
+        let client_options = ClientOptions {
+            retry: RetryOptions::none(),
+            transport: Some(transport),
+            ..ClientOptions::default()
+        };
+        let options = SecretClientOptions { client_options, ..SecretClientOptions::default() };
+        let client =
+            SecretClient::new(address, credential, Some(options)).map_err(KeyVaultError::Client)?;
+        Ok(Self { client })
+    }
+}
+
+#[async_trait]
+impl Secrets for KeyVault {
+    async fn versions(&self, name: &str) -> Result<Vec<SecretVersion>, SecretError> {
+        let read = async {
+            let mut pages = self.client.list_secret_properties_versions(name, None)?;
+            let mut versions = Vec::new();
+            while let Some(properties) = pages.try_next().await? {
+                versions.extend(version(properties));
+                if versions.len() >= VERSIONS_MAX {
+                    break;
+                }
+            }
+            Ok(versions)
+        };
+        in_time(name, read).await
+    }
+
+    async fn value(&self, name: &str, version: &str) -> Result<SecretString, SecretError> {
+        let options =
+            SecretClientGetSecretOptions { secret_version: Some(version.to_owned()), ..Default::default() };
+        let read = async { self.client.get_secret(name, Some(options)).await?.into_model() };
+        let secret = in_time(name, read).await?;
+        // The model holds a plain string; it goes into a type that never prints it at once.
+        secret.value.map(SecretString::from).ok_or_else(|| SecretError::Away {
+            detail: "the vault's answer holds no value".to_owned(),
+        })
+    }
+}
+
+/// A version that says which it is and when it was made; one that does not cannot be asked for.
+fn version(properties: SecretProperties) -> Option<SecretVersion> {
+    let id = properties.resource_id().ok()?.version?;
+    let attributes = properties.attributes.unwrap_or_default();
+    Some(SecretVersion {
+        id,
+        enabled: attributes.enabled.unwrap_or(false),
+        created: attributes.created.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        not_before: attributes.not_before,
+        expires: attributes.expires,
+        label: properties.tags.and_then(|mut tags| tags.remove(LABEL_TAG)),
+    })
+}
+
+async fn in_time<T>(
+    name: &str,
+    call: impl Future<Output = azure_core::Result<T>>,
+) -> Result<T, SecretError> {
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|error| judge(name, &error)),
+        Err(_) => Err(SecretError::Away { detail: "no answer in time".to_owned() }),
+    }
+}
+
+/// What an error of the client means. Key Vault's statuses are reliable: 404 `SecretNotFound`, 403 `Forbidden`, 429.
+fn judge(name: &str, error: &Error) -> SecretError {
+    let name = name.to_owned();
+    let status = error.http_status().map(u16::from);
+    match (status, error.kind()) {
+        (Some(404), _) => SecretError::Missing { name },
+        (Some(429 | 503), kind) => SecretError::Throttled { retry_after: retry_after(kind) },
+        (Some(status @ (401 | 403)), _) => SecretError::Refused { name, status },
+        (Some(status), _) => SecretError::Away { detail: format!("status {status}") },
+        (None, kind) => SecretError::Away { detail: what(kind).to_owned() },
+    }
+}
+
+fn retry_after(kind: &ErrorKind) -> Duration {
+    let ErrorKind::HttpResponse { raw_response: Some(answer), .. } = kind else { return BUSY_WAIT };
+    let seconds = answer.headers().get_optional_str(&RETRY_AFTER).and_then(|text| text.parse().ok());
+    seconds.map_or(BUSY_WAIT, Duration::from_secs)
+}
+
+/// Never the error's own text: it may name whatever the answer held.
+fn what(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Connection => "no connection",
+        ErrorKind::Io => "the connection broke",
+        ErrorKind::Credential => "no token",
+        ErrorKind::DataConversion => "the answer cannot be understood",
+        _ => "the request failed",
+    }
+}

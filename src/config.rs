@@ -1,0 +1,290 @@
+//! The settings of `serve`: environment in, a checked [`Config`] out, every mistake in one message.
+//!
+//! In Azure they are the app's settings, which the Functions host hands down as environment variables.
+
+use crate::adapters::endpoint::{Endpoint, EndpointError};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// The name of the table, where none is set.
+const TABLE: &str = "scim";
+/// The tenant, where none is set.
+const TENANT: &str = "default";
+/// The secret that holds the bearer token, where none is named.
+const BEARER_TOKEN_SECRET: &str = "scim-bearer-token";
+/// Resource Manager of the public cloud.
+const ARM_ENDPOINT: &str = "https://management.azure.com";
+/// The bindings, below the folder of `host.json`.
+const BINDINGS_FILE: &str = "bindings.json";
+/// Characters of a tenant.
+const TENANT_CHARS_MAX: usize = 36;
+
+/// Everything that `serve` is told from outside.
+#[derive(Debug)]
+pub struct Config {
+    /// The port that the Functions host calls; without it this process is not under a host.
+    pub handler_port: Option<u16>,
+    /// The origin that callers use, where it is known.
+    pub public_origin: Option<String>,
+    /// The partition of this installation.
+    pub tenant: String,
+    pub tables: Tables,
+    pub vault: Endpoint,
+    /// The secret whose versions are the bearer tokens.
+    pub bearer_token_secret: String,
+    pub arm: Endpoint,
+    pub credential: Credential,
+    pub bindings_file: PathBuf,
+}
+
+/// Where the state is.
+#[derive(Debug)]
+pub struct Tables {
+    pub account: Account,
+    pub table: String,
+}
+
+/// How the account of the table is reached.
+#[derive(Debug)]
+pub enum Account {
+    /// With a token of our credential.
+    Entra(Endpoint),
+    /// With the account's key. Meant for Azurite: in Azure, keys are off.
+    ConnectionString(SecretString),
+}
+
+/// Which credential is shown to Azure.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    ManagedIdentity { client_id: Option<String> },
+    Developer,
+    Static(SecretString),
+}
+
+/// One setting that is not in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub variable: &'static str,
+    /// What is wrong, and an example of what is right. Never the value.
+    pub what: String,
+}
+
+/// Every setting that is not in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub mistakes: Vec<Mistake>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the settings are not in order")?;
+        self.mistakes.iter().try_for_each(|mistake| write!(f, "\n  {}: {}", mistake.variable, mistake.what))
+    }
+}
+
+/// The environment of this process. A variable that is not Unicode is as good as none.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The port that the Functions host has chosen for its custom handler, if this process runs under one.
+pub fn handler_port(variables: &BTreeMap<String, String>) -> Result<Option<u16>, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let port = reader.handler_port();
+    reader.done(port)
+}
+
+impl Config {
+    /// Reads settings by name, as environment variables have them. An empty one counts as left out.
+    pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { variables, mistakes: Vec::new() };
+        let config = reader.config();
+        reader.done(config)
+    }
+
+    /// The base address of SCIM that callers use, for a server that listens on `address`.
+    pub fn base_url(&self, address: SocketAddr) -> String {
+        let origin = self.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
+        format!("{origin}/scim/v2")
+    }
+}
+
+/// Reads one setting after the other and keeps what is wrong with them.
+struct Reader<'a> {
+    variables: &'a BTreeMap<String, String>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn done<T>(self, read: Option<T>) -> Result<T, ConfigError> {
+        match read {
+            Some(value) if self.mistakes.is_empty() => Ok(value),
+            _ => Err(ConfigError { mistakes: self.mistakes }),
+        }
+    }
+
+    fn config(&mut self) -> Option<Config> {
+        let handler_port = self.handler_port();
+        let public_origin = self.public_origin();
+        let tenant = self.tenant();
+        let tables = self.tables();
+        let vault = self.endpoint("KEY_VAULT_URL", None, "https://NAME.vault.azure.net");
+        let bearer_token_secret = self.secret_name();
+        let arm = self.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
+        let credential = self.credential();
+        let config = Config {
+            handler_port: handler_port?,
+            public_origin: public_origin?,
+            tenant: tenant?,
+            tables: tables?,
+            vault: vault?,
+            bearer_token_secret: bearer_token_secret?,
+            arm: arm?,
+            credential: credential?,
+            bindings_file: self.bindings_file(),
+        };
+        self.check_static_token(&config);
+        Some(config)
+    }
+
+    fn get(&self, variable: &str) -> Option<&str> {
+        self.variables.get(variable).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn mistake<T>(&mut self, variable: &'static str, what: impl Into<String>) -> Option<T> {
+        self.mistakes.push(Mistake { variable, what: what.into() });
+        None
+    }
+
+    fn handler_port(&mut self) -> Option<Option<u16>> {
+        match self.get("FUNCTIONS_CUSTOMHANDLER_PORT").map(str::parse) {
+            None => Some(None),
+            Some(Ok(port)) => Some(Some(port)),
+            Some(Err(_)) => self.mistake("FUNCTIONS_CUSTOMHANDLER_PORT", "must be a port, as 41123"),
+        }
+    }
+
+    fn public_origin(&mut self) -> Option<Option<String>> {
+        if let Some(origin) = self.get("PUBLIC_BASE_URL") {
+            return match Endpoint::parse(origin) {
+                Ok(origin) => Some(Some(origin.to_string())),
+                Err(error) => self.mistake("PUBLIC_BASE_URL", format!("{error}; as https://scim.contoso.example")),
+            };
+        }
+        let Some(host) = self.get("WEBSITE_HOSTNAME") else { return Some(None) };
+        // Core Tools set it to localhost:PORT.
+        let scheme = if host.starts_with("localhost") { "http" } else { "https" };
+        match Endpoint::parse(&format!("{scheme}://{host}")) {
+            Ok(origin) => Some(Some(origin.to_string())),
+            Err(error) => self.mistake("WEBSITE_HOSTNAME", error.to_string()),
+        }
+    }
+
+    fn tenant(&mut self) -> Option<String> {
+        let tenant = self.get("SCIM_TENANT").unwrap_or(TENANT).to_owned();
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if tenant.len() > TENANT_CHARS_MAX || !tenant.bytes().all(plain) {
+            return self.mistake("SCIM_TENANT", "must be 1 to 36 of a-z, 0-9 and -, as default");
+        }
+        Some(tenant)
+    }
+
+    fn tables(&mut self) -> Option<Tables> {
+        let account = match (self.get("TABLES_ENDPOINT"), self.get("TABLES_CONNECTION_STRING")) {
+            (Some(_), Some(_)) => self.mistake(
+                "TABLES_CONNECTION_STRING",
+                "must be left out where TABLES_ENDPOINT is set: one of them says how the account is reached",
+            ),
+            (None, None) => self.mistake(
+                "TABLES_ENDPOINT",
+                "is missing; as https://ACCOUNT.table.core.windows.net \
+                 (or TABLES_CONNECTION_STRING, as UseDevelopmentStorage=true)",
+            ),
+            (None, Some(text)) => Some(Account::ConnectionString(text.to_owned().into())),
+            (Some(_), None) => self
+                .endpoint("TABLES_ENDPOINT", None, "https://ACCOUNT.table.core.windows.net")
+                .map(Account::Entra),
+        };
+        let table = self.get("TABLES_TABLE").unwrap_or(TABLE).to_owned();
+        let letter_first = table.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !letter_first || !(3..=63).contains(&table.len()) || !table.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return self.mistake("TABLES_TABLE", "must be 3 to 63 letters and digits, a letter first, as scim");
+        }
+        Some(Tables { account: account?, table })
+    }
+
+    fn endpoint(&mut self, variable: &'static str, default: Option<&str>, example: &str) -> Option<Endpoint> {
+        match self.get(variable).or(default).map(Endpoint::parse) {
+            Some(Ok(endpoint)) => Some(endpoint),
+            Some(Err(error @ (EndpointError::NotAUrl | EndpointError::Insecure | EndpointError::NotAnOrigin))) => {
+                self.mistake(variable, format!("{error}; as {example}"))
+            }
+            None => self.mistake(variable, format!("is missing; as {example}")),
+        }
+    }
+
+    fn secret_name(&mut self) -> Option<String> {
+        let name = self.get("BEARER_TOKEN_SECRET").unwrap_or(BEARER_TOKEN_SECRET).to_owned();
+        if name.len() > 127 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return self.mistake(
+                "BEARER_TOKEN_SECRET",
+                "must be the name of a secret: 1 to 127 letters, digits and -, as scim-bearer-token",
+            );
+        }
+        Some(name)
+    }
+
+    /// Chosen in words; where nothing is said, what fits the place: an app in Azure has an identity endpoint.
+    fn credential(&mut self) -> Option<Credential> {
+        const VARIABLE: &str = "AZURE_CREDENTIAL";
+        let client_id = self.get("AZURE_CLIENT_ID").map(str::to_owned);
+        let in_azure = self.get("IDENTITY_ENDPOINT").is_some();
+        match self.get(VARIABLE) {
+            None if in_azure => Some(Credential::ManagedIdentity { client_id }),
+            None => Some(Credential::Developer),
+            Some("managed-identity") => Some(Credential::ManagedIdentity { client_id }),
+            Some("developer") => Some(Credential::Developer),
+            Some("static") => match self.get("AZURE_STATIC_TOKEN") {
+                Some(token) => Some(Credential::Static(token.to_owned().into())),
+                None => self.mistake("AZURE_STATIC_TOKEN", "is missing; the simulated Azure takes any text"),
+            },
+            Some(_) => self.mistake(VARIABLE, "must be managed-identity, developer or static"),
+        }
+    }
+
+    /// A fixed token is for the simulated Azure, and is shown to nobody else.
+    fn check_static_token(&mut self, config: &Config) {
+        let Credential::Static(_) = config.credential else { return };
+        let tables = match &config.tables.account {
+            Account::Entra(endpoint) => Some(endpoint),
+            Account::ConnectionString(_) => None,
+        };
+        let mut shown_to = [Some(&config.vault), Some(&config.arm), tables].into_iter().flatten();
+        if !shown_to.all(Endpoint::is_simulated) {
+            self.mistake::<()>(
+                "AZURE_STATIC_TOKEN",
+                "is for the simulated Azure: ARM_ENDPOINT, KEY_VAULT_URL and TABLES_ENDPOINT must then be \
+                 http://127.0.0.1:PORT",
+            );
+        }
+    }
+
+    fn bindings_file(&self) -> PathBuf {
+        let root = PathBuf::from(self.get("FUNCTIONS_APP_ROOT_PATH").unwrap_or("."));
+        root.join(self.get("BINDINGS_FILE").unwrap_or(BINDINGS_FILE))
+    }
+}
+
+/// Where a server listens: on the port that the Functions host has chosen, else on the address that was asked for.
+pub fn listen(handler_port: Option<u16>, asked: SocketAddr) -> SocketAddr {
+    handler_port.map_or(asked, |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+#[cfg(test)]
+mod tests;

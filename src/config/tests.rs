@@ -1,0 +1,104 @@
+use super::*;
+
+const LOCAL: [(&str, &str); 3] = [
+    ("TABLES_CONNECTION_STRING", "UseDevelopmentStorage=true"),
+    ("KEY_VAULT_URL", "https://contoso.vault.azure.net"),
+    ("AZURE_CREDENTIAL", "developer"),
+];
+
+fn parse(base: &[(&str, &str)], more: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let all = base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(&all.collect())
+}
+
+#[track_caller]
+fn check(more: &[(&str, &str)], mistakes: &[&str]) {
+    let found = match parse(&LOCAL, more) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.mistakes.iter().map(|mistake| mistake.variable).collect(),
+    };
+    assert_eq!(found, mistakes, "{more:?}");
+}
+
+#[test]
+fn an_app_in_azure_needs_two_addresses() {
+    let settings = [
+        ("TABLES_ENDPOINT", "https://state.table.core.windows.net/"),
+        ("KEY_VAULT_URL", "https://contoso.vault.azure.net/"),
+        ("AZURE_CLIENT_ID", "0f7c4b3e-1111-4222-8333-944455556666"),
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:42/msi/token"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "41123"),
+        ("FUNCTIONS_APP_ROOT_PATH", "/home/site/wwwroot"),
+        ("WEBSITE_HOSTNAME", "scim-contoso.azurewebsites.net"),
+    ];
+    let config = parse(&settings, &[]).unwrap();
+    assert!(matches!(&config.tables.account, Account::Entra(endpoint) if endpoint.origin() == "https://state.table.core.windows.net"));
+    assert!(matches!(&config.credential, Credential::ManagedIdentity { client_id: Some(id) } if id.starts_with("0f7c")));
+    assert_eq!(config.handler_port, Some(41123));
+    assert_eq!(config.tables.table, "scim");
+    assert_eq!(config.tenant, "default");
+    assert_eq!(config.bearer_token_secret, "scim-bearer-token");
+    assert_eq!(config.arm.origin(), "https://management.azure.com");
+    assert_eq!(config.bindings_file, PathBuf::from("/home/site/wwwroot/bindings.json"));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 41123));
+    assert_eq!(config.base_url(address), "https://scim-contoso.azurewebsites.net/scim/v2");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_and_no_value_with_it() {
+    let settings = [
+        ("AZURE_CREDENTIAL", "any"),
+        ("ARM_ENDPOINT", "http://management.azure.com"),
+        ("SCIM_TENANT", "Contoso"),
+        ("TABLES_TABLE", "1"),
+        ("PUBLIC_BASE_URL", "https://scim.example/canary"),
+    ];
+    let error = parse(&settings, &[]).unwrap_err();
+    let variables: Vec<_> = error.mistakes.iter().map(|mistake| mistake.variable).collect();
+    assert_eq!(
+        variables,
+        [
+            "PUBLIC_BASE_URL",
+            "SCIM_TENANT",
+            "TABLES_ENDPOINT",
+            "TABLES_TABLE",
+            "KEY_VAULT_URL",
+            "ARM_ENDPOINT",
+            "AZURE_CREDENTIAL"
+        ]
+    );
+    assert!(!error.to_string().contains("canary"), "{error}");
+}
+
+#[test]
+fn one_setting_at_a_time() {
+    check(&[], &[]);
+    check(&[("TABLES_ENDPOINT", "https://a.table.core.windows.net")], &["TABLES_CONNECTION_STRING"]);
+    check(&[("KEY_VAULT_URL", "contoso")], &["KEY_VAULT_URL"]);
+    check(&[("KEY_VAULT_URL", "http://127.0.0.1:8200")], &[]);
+    check(&[("FUNCTIONS_CUSTOMHANDLER_PORT", "65536")], &["FUNCTIONS_CUSTOMHANDLER_PORT"]);
+    check(&[("BEARER_TOKEN_SECRET", "a/b")], &["BEARER_TOKEN_SECRET"]);
+    check(&[("AZURE_CREDENTIAL", "static")], &["AZURE_STATIC_TOKEN"]);
+    check(&[("SCIM_TENANT", " ")], &[]);
+}
+
+#[test]
+fn a_fixed_token_stays_on_this_machine() {
+    let fixed = [("AZURE_CREDENTIAL", "static"), ("AZURE_STATIC_TOKEN", "simulated")];
+    let with = |more: &[(&'static str, &'static str)]| fixed.iter().chain(more).copied().collect::<Vec<_>>();
+    check(&with(&[]), &["AZURE_STATIC_TOKEN"]);
+    check(&with(&[("ARM_ENDPOINT", "http://127.0.0.1:1")]), &["AZURE_STATIC_TOKEN"]);
+    check(&with(&[("ARM_ENDPOINT", "http://127.0.0.1:1"), ("KEY_VAULT_URL", "http://127.0.0.1:2")]), &[]);
+}
+
+#[test]
+fn without_a_public_address_it_is_the_one_that_is_listened_on() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+    assert_eq!(parse(&LOCAL, &[]).unwrap().base_url(address), "http://127.0.0.1:8080/scim/v2");
+    let core_tools = parse(&LOCAL, &[("WEBSITE_HOSTNAME", "localhost:7071")]).unwrap();
+    assert_eq!(core_tools.base_url(address), "http://localhost:7071/scim/v2");
+    let said = [("PUBLIC_BASE_URL", "https://scim.contoso.example"), ("WEBSITE_HOSTNAME", "x.azurewebsites.net")];
+    assert_eq!(parse(&LOCAL, &said).unwrap().base_url(address), "https://scim.contoso.example/scim/v2");
+    assert_eq!(listen(Some(41123), address), SocketAddr::from((Ipv4Addr::LOCALHOST, 41123)));
+    assert_eq!(listen(None, address), address);
+}

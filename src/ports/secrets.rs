@@ -1,0 +1,44 @@
+//! A vault of secrets, as far as bearer tokens need one: the versions of one secret, and the value of a version.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// One version of a secret, its value aside. What a version holds never changes; its attributes may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretVersion {
+    pub id: String,
+    pub enabled: bool,
+    pub created: OffsetDateTime,
+    pub not_before: Option<OffsetDateTime>,
+    pub expires: Option<OffsetDateTime>,
+    /// Who was given this version, from its tag `label`.
+    pub label: Option<String>,
+}
+
+/// Why a vault did not tell.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// There is no such secret, or it was deleted.
+    #[error("the vault has no secret {name:?}")]
+    Missing { name: String },
+    /// The identity may not read it, or the version is disabled.
+    #[error("the vault refuses to show secret {name:?} (status {status})")]
+    Refused { name: String, status: u16 },
+    /// 429 or 503 with a wait.
+    #[error("the vault is busy")]
+    Throttled { retry_after: Duration },
+    /// No answer, or none that can be understood.
+    #[error("the vault cannot be reached: {detail}")]
+    Away { detail: String },
+}
+
+/// The secrets of one vault.
+#[async_trait]
+pub trait Secrets: Send + Sync {
+    /// Every version of a secret, in no particular order.
+    async fn versions(&self, name: &str) -> Result<Vec<SecretVersion>, SecretError>;
+    /// What a version holds.
+    async fn value(&self, name: &str, version: &str) -> Result<SecretString, SecretError>;
+}

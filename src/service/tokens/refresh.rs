@@ -1,0 +1,167 @@
+//! How the set is kept fresh: one task loads, at its own pace or when somebody shows an unknown token, and tells all who
+//! wait. Whoever guesses tokens cannot drive the vault: what is asked for comes out of a bucket.
+
+use super::set::{Entry, TokenSet, choose};
+use crate::ports::clock::Clock;
+use crate::ports::ids::Ids;
+use crate::ports::secrets::{SecretError, Secrets};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// Between two loads that nobody asked for.
+const EVERY: Duration = Duration::from_secs(300);
+/// After a failure; doubled for each further one.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause after failures, and the longest Retry-After of a vault that is heeded.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Loads that can be asked for at once.
+const BUCKET: f64 = 10.0;
+/// How long until one more can be asked for.
+const REFILL: Duration = Duration::from_secs(10);
+
+/// A load that ended. Loads are numbered as they begin.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Attempt {
+    pub(super) number: u64,
+    /// How long to wait before asking again, where it did not succeed.
+    pub(super) failed: Option<Duration>,
+}
+
+/// Where the tokens come from, and who waits for them.
+pub(super) struct Refresher {
+    secrets: Arc<dyn Secrets>,
+    name: String,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    begun: AtomicU64,
+    wanted: AtomicU64,
+    asked: Notify,
+    ended: watch::Sender<Attempt>,
+}
+
+impl Refresher {
+    pub(super) fn new(secrets: Arc<dyn Secrets>, name: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        let ended = watch::Sender::new(Attempt::default());
+        Self {
+            secrets,
+            name,
+            clock,
+            ids,
+            begun: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            asked: Notify::new(),
+            ended,
+        }
+    }
+
+    /// How many loads have begun by now: one that is numbered higher began later.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Asks for a load that begins after `begun`, and hears of every one that ends.
+    pub(super) fn ask(&self, begun: u64) -> watch::Receiver<Attempt> {
+        let ended = self.ended.subscribe();
+        self.wanted.fetch_max(begun + 1, Ordering::SeqCst);
+        self.asked.notify_one();
+        ended
+    }
+
+    /// Loads for ever. `hold` is given each set that was loaded, and gives back the one that is held.
+    pub(super) async fn run(&self, held: impl Fn() -> TokenSet, hold: impl Fn(TokenSet)) {
+        let mut bucket = Bucket { level: BUCKET, filled: self.clock.monotonic() };
+        let (mut failures, mut due) = (0_u32, self.clock.monotonic());
+        let mut busy_until = due;
+        loop {
+            let now = self.clock.monotonic();
+            let on_time = now >= due;
+            if !on_time && self.wanted.load(Ordering::SeqCst) <= self.begun() {
+                // Whichever comes first; the loop looks again.
+                let _ = tokio::time::timeout(due - now, self.asked.notified()).await;
+                continue;
+            }
+            let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+            let refused = if on_time { None } else { bucket.take(now).or(busy_until.checked_sub(now)) };
+            if let Some(wait) = refused.filter(|wait| !wait.is_zero()) {
+                self.ended.send_replace(Attempt { number, failed: Some(wait) });
+                continue;
+            }
+            let loaded = self.load(&held()).await;
+            let now = self.clock.monotonic();
+            let failed = match loaded {
+                Ok(set) => {
+                    hold(set);
+                    failures = 0;
+                    due = now + self.spread(EVERY);
+                    None
+                }
+                Err(error) => {
+                    let pause = self.pause(failures, &error);
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(error = %error, failures, "the bearer tokens could not be loaded");
+                    due = now + pause;
+                    if let SecretError::Throttled { .. } = error {
+                        busy_until = due;
+                    }
+                    Some(pause)
+                }
+            };
+            self.ended.send_replace(Attempt { number, failed });
+        }
+    }
+
+    /// One list, and one read for each version whose value is not held yet.
+    async fn load(&self, held: &TokenSet) -> Result<TokenSet, SecretError> {
+        let versions = self.secrets.versions(&self.name).await?;
+        let mut set = TokenSet::default();
+        for version in choose(&versions, self.clock.now()) {
+            if let Some(entry) = held.0.iter().find(|entry| entry.version == version.id) {
+                set.0.push(entry.renewed(version));
+                continue;
+            }
+            match Entry::new(version, &self.secrets.value(&self.name, &version.id).await?) {
+                Ok(entry) => set.0.push(entry),
+                Err(error) => {
+                    tracing::warn!(error = %error, version = version.id, "a version of the bearer token is not used");
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    /// A vault's own Retry-After, else longer with each failure.
+    fn pause(&self, failures: u32, error: &SecretError) -> Duration {
+        let growing = PAUSE_MIN.saturating_mul(1 << failures.min(6));
+        let wait = match error {
+            SecretError::Throttled { retry_after } => growing.max(*retry_after),
+            _ => growing,
+        };
+        self.spread(wait.min(PAUSE_MAX))
+    }
+
+    /// A tenth shorter or longer, so that instances do not load in step.
+    fn spread(&self, time: Duration) -> Duration {
+        time.mul_f64(0.9 + 0.2 * self.ids.jitter())
+    }
+}
+
+struct Bucket {
+    level: f64,
+    filled: Duration,
+}
+
+impl Bucket {
+    /// Takes one, or says how long until there is one.
+    fn take(&mut self, now: Duration) -> Option<Duration> {
+        let earned = now.saturating_sub(self.filled).as_secs_f64() / REFILL.as_secs_f64();
+        self.level = (self.level + earned).min(BUCKET);
+        self.filled = now;
+        if self.level < 1.0 {
+            return Some(REFILL.mul_f64(1.0 - self.level));
+        }
+        self.level -= 1.0;
+        None
+    }
+}

@@ -1,0 +1,294 @@
+//! The tokens that may call: hashes with labels and windows, and which versions of a secret they are made of.
+
+use crate::ports::secrets::SecretVersion;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+use subtle::ConstantTimeEq;
+use time::OffsetDateTime;
+
+/// A shorter token can be guessed.
+pub const TOKEN_CHARS_MIN: usize = 32;
+/// Versions of one label that are valid side by side: the newest, and the one before it while callers change over.
+const OVERLAP: usize = 2;
+/// Labels that are told apart. More would be more vault reads than a start can wait for.
+const LABELS_MAX: usize = 16;
+/// Characters of a label.
+const LABEL_CHARS_MAX: usize = 64;
+/// The label of a version that has none of its own.
+const UNLABELLED: &str = "unlabelled";
+
+/// SHA-256 of a token.
+pub(super) type Hash = [u8; 32];
+
+/// Why a token cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("there is no bearer token")]
+    Empty,
+    #[error("the bearer token labelled {label:?} has fewer than {TOKEN_CHARS_MIN} characters")]
+    TooShort { label: String },
+    #[error("the bearer token labelled {label:?} holds characters that no bearer token has (RFC 6750 2.1)")]
+    Characters { label: String },
+}
+
+/// One token, as its hash.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) version: String,
+    label: String,
+    hash: Hash,
+    not_before: Option<OffsetDateTime>,
+    expires: Option<OffsetDateTime>,
+}
+
+impl Entry {
+    /// Checks and hashes the value of a version. Line ends around it are what a file brought along.
+    pub(super) fn new(version: &SecretVersion, value: &SecretString) -> Result<Self, TokenError> {
+        let (token, label) = (value.expose_secret().trim(), label(version));
+        if token.len() < TOKEN_CHARS_MIN {
+            return Err(TokenError::TooShort { label });
+        }
+        if !is_b64token(token) {
+            return Err(TokenError::Characters { label });
+        }
+        Ok(Self::with_hash(version, hash(token)))
+    }
+
+    /// The same token under the attributes that its version has now.
+    pub(super) fn renewed(&self, version: &SecretVersion) -> Self {
+        Self::with_hash(version, self.hash)
+    }
+
+    fn with_hash(version: &SecretVersion, hash: Hash) -> Self {
+        Self {
+            version: version.id.clone(),
+            label: label(version),
+            hash,
+            not_before: version.not_before,
+            expires: version.expires,
+        }
+    }
+
+    fn is_valid(&self, now: OffsetDateTime) -> bool {
+        self.not_before.is_none_or(|from| from <= now) && self.expires.is_none_or(|to| now < to)
+    }
+}
+
+/// The tokens that may call, by label. Holds hashes only.
+#[derive(Clone, Default)]
+pub struct TokenSet(pub(super) Vec<Entry>);
+
+impl TokenSet {
+    /// Checks and hashes fixed tokens, each with the label that audit records show.
+    pub fn new(tokens: impl IntoIterator<Item = (String, SecretString)>) -> Result<Self, TokenError> {
+        let entries: Vec<_> = tokens.into_iter().map(|(label, token)| fixed(label, &token)).collect::<Result<_, _>>()?;
+        if entries.is_empty() { Err(TokenError::Empty) } else { Ok(Self(entries)) }
+    }
+
+    /// The label of a token that is valid now. Compares with every token, whatever matches.
+    pub(super) fn label_of(&self, presented: &Hash, now: OffsetDateTime) -> Option<&str> {
+        let mut found = None;
+        for entry in &self.0 {
+            if bool::from(entry.hash.ct_eq(presented)) && entry.is_valid(now) {
+                found = Some(entry.label.as_str());
+            }
+        }
+        found
+    }
+
+    /// Whether any token is valid now.
+    pub(super) fn is_usable(&self, now: OffsetDateTime) -> bool {
+        self.0.iter().any(|entry| entry.is_valid(now))
+    }
+
+    /// When the last token of some label runs out, the earliest of those.
+    pub(super) fn runs_out(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let mut last: BTreeMap<&str, Option<OffsetDateTime>> = BTreeMap::new();
+        for entry in self.0.iter().filter(|entry| entry.is_valid(now)) {
+            let known = last.entry(&entry.label).or_insert(entry.expires);
+            *known = known.zip(entry.expires).map(|(one, other)| one.max(other));
+        }
+        last.into_values().flatten().min()
+    }
+}
+
+impl fmt::Debug for TokenSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|entry| &entry.label)).finish()
+    }
+}
+
+/// SHA-256 of a token.
+pub(super) fn hash(token: &str) -> Hash {
+    Sha256::digest(token).into()
+}
+
+fn fixed(label: String, token: &SecretString) -> Result<Entry, TokenError> {
+    let version = SecretVersion {
+        id: label.clone(),
+        enabled: true,
+        created: OffsetDateTime::UNIX_EPOCH,
+        not_before: None,
+        expires: None,
+        label: Some(label),
+    };
+    Entry::new(&version, token)
+}
+
+/// `b64token` of RFC 6750 2.1.
+pub fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    !body.is_empty() && body.bytes().all(plain)
+}
+
+/// Which versions count: of each label the newest two that are enabled and inside their window, and the newest one whose
+/// window is still to come.
+pub(super) fn choose(versions: &[SecretVersion], now: OffsetDateTime) -> Vec<&SecretVersion> {
+    let mut live: Vec<_> = versions
+        .iter()
+        .filter(|version| version.enabled && version.expires.is_none_or(|end| now < end))
+        .collect();
+    live.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+    let mut taken: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    live.retain(|version| {
+        let label = label(version);
+        if taken.len() >= LABELS_MAX && !taken.contains_key(&label) {
+            return false;
+        }
+        let (now_valid, coming) = taken.entry(label).or_default();
+        let (count, most) = match version.not_before.is_some_and(|from| from > now) {
+            true => (coming, 1),
+            false => (now_valid, OVERLAP),
+        };
+        *count += 1;
+        *count <= most
+    });
+    live
+}
+
+/// What audit records show. A tag that could not stand there is as good as none.
+fn label(version: &SecretVersion) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    match &version.label {
+        Some(text) if (1..=LABEL_CHARS_MAX).contains(&text.len()) && text.bytes().all(plain) => text.clone(),
+        _ => UNLABELLED.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const TOKEN: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+    const NOON: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
+
+    fn tokens(tokens: &[(&str, &str)]) -> Result<TokenSet, TokenError> {
+        TokenSet::new(tokens.iter().map(|(label, token)| ((*label).to_owned(), (*token).to_owned().into())))
+    }
+
+    #[test]
+    fn weak_sets_are_refused() {
+        let label = || "entra".to_owned();
+        assert_eq!(tokens(&[]).unwrap_err(), TokenError::Empty);
+        for token in ["", "short", "abcdefghijklmnopqrstuvwxyz01234", "                                    "] {
+            assert_eq!(tokens(&[("entra", token)]).unwrap_err(), TokenError::TooShort { label: label() });
+        }
+        for token in ["abcdefghijklmnop qrstuvwxyz0123456789", "===================================="] {
+            assert_eq!(tokens(&[("entra", token)]).unwrap_err(), TokenError::Characters { label: label() });
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_label_and_never_printed() {
+        let other = TOKEN.to_uppercase();
+        let set = tokens(&[("entra", TOKEN), ("okta", &other)]).unwrap();
+        assert_eq!(set.label_of(&hash(TOKEN), NOON), Some("entra"));
+        assert_eq!(set.label_of(&hash(&other), NOON), Some("okta"));
+        assert_eq!(set.label_of(&hash(""), NOON), None);
+        assert_eq!(set.label_of(&hash("bcdefghijklmnopqrstuvwxyz0123456789"), NOON), None);
+        assert_eq!(format!("{set:?}"), r#"["entra", "okta"]"#);
+    }
+
+    #[test]
+    fn a_line_end_is_no_part_of_a_token() {
+        let set = tokens(&[("entra", &format!("{TOKEN}\r\n"))]).unwrap();
+        assert_eq!(set.label_of(&hash(TOKEN), NOON), Some("entra"));
+    }
+
+    fn version(id: &str, day: u8, label: Option<&str>) -> SecretVersion {
+        SecretVersion {
+            id: id.to_owned(),
+            enabled: true,
+            created: NOON.replace_day(day).unwrap(),
+            not_before: None,
+            expires: None,
+            label: label.map(str::to_owned),
+        }
+    }
+
+    #[track_caller]
+    fn check(versions: &[SecretVersion], expected: &[&str]) {
+        let ids: Vec<_> = choose(versions, NOON).into_iter().map(|version| version.id.as_str()).collect();
+        assert_eq!(ids, expected);
+    }
+
+    #[test]
+    fn the_newest_two_of_each_label_count() {
+        let plain = [version("a", 1, None), version("b", 2, None), version("c", 3, None)];
+        check(&plain, &["c", "b"]);
+        let labelled = [
+            version("a", 1, Some("entra")),
+            version("b", 2, Some("okta")),
+            version("c", 3, Some("okta")),
+            version("d", 4, Some("okta")),
+            version("e", 5, Some("no label: <script>")),
+        ];
+        check(&labelled, &["e", "d", "c", "a"]);
+    }
+
+    #[test]
+    fn a_version_counts_only_while_it_is_enabled_and_not_over() {
+        let mut versions = [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
+        versions[3].enabled = false;
+        versions[2].expires = Some(NOON);
+        check(&versions, &["b", "a"]);
+    }
+
+    #[test]
+    fn a_version_that_is_still_to_come_displaces_none() {
+        let mut versions = [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
+        versions[3].not_before = Some(NOON + time::Duration::HOUR);
+        check(&versions, &["d", "c", "b"]);
+        let entry = Entry::new(&versions[3], &TOKEN.to_owned().into()).unwrap();
+        let set = TokenSet(vec![entry]);
+        assert_eq!(set.label_of(&hash(TOKEN), NOON), None);
+        assert_eq!(set.label_of(&hash(TOKEN), NOON + time::Duration::HOUR), Some("unlabelled"));
+    }
+
+    #[test]
+    fn many_labels_do_not_make_many_reads() {
+        let versions: Vec<_> =
+            (0..40).map(|n| version(&format!("v{n:02}"), 1, Some(&format!("label-{n:02}")))).collect();
+        assert_eq!(choose(&versions, NOON).len(), LABELS_MAX);
+    }
+
+    #[test]
+    fn what_runs_out_is_the_last_token_of_a_label() {
+        let mut versions = [version("a", 1, Some("entra")), version("b", 2, Some("entra")), version("c", 3, Some("okta"))];
+        let days = |n| NOON + time::Duration::days(n);
+        versions[0].expires = Some(days(1));
+        let set = |versions: &[SecretVersion]| {
+            let entry = |version| Entry::new(version, &TOKEN.to_owned().into()).unwrap();
+            TokenSet(versions.iter().map(entry).collect())
+        };
+        assert_eq!(set(&versions).runs_out(NOON), None);
+        versions[1].expires = Some(days(30));
+        assert_eq!(set(&versions).runs_out(NOON), Some(days(30)));
+        versions[2].expires = Some(days(7));
+        assert_eq!(set(&versions).runs_out(NOON), Some(days(7)));
+    }
+}
