@@ -3,10 +3,12 @@
 
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::bindings::{Bindings, BindingsError, PrincipalSource, Selector};
+use crate::ports::tables::Answer;
 use crate::store::jobs::{self, JobKind};
 use crate::store::marks::Mark;
 use crate::store::settings::{self, Pointer};
 use crate::store::{Store, StoreError, keys};
+use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -39,11 +41,33 @@ impl Snapshot {
     }
 }
 
+/// How far ahead of the table service's clock a stamp may be: the clock of whoever packages is not the service's.
+const STAMP_AHEAD_MAX: Duration = Duration::from_secs(600);
+/// Attempts at storing a file while other processes store theirs.
+const TRIES_MAX: u32 = 10;
+
+/// What became of a packaged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adoption {
+    /// It is newer than what was in force, and in force now.
+    Stored,
+    /// It was in force already.
+    InForce,
+    /// A newer one is in force: nothing changed. Rolling a program back does not roll the bindings back.
+    Older,
+    /// The stamp in force is the same and the bytes are not: somebody changed the file without stamping it. Nothing changed.
+    SameStampOtherBytes,
+    /// The stamp is too far ahead of the table service's clock: nothing changed.
+    Future,
+}
+
 /// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     #[error("the bindings are not in order")]
     Bindings(#[source] BindingsError),
+    #[error("the stamp of the bindings is not of the form YYYYMMDDThhmmssZ")]
+    Stamp,
     #[error("the bindings cannot be stored")]
     Store(#[from] StoreError),
 }
@@ -101,32 +125,61 @@ impl Snapshots {
     /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
     pub async fn adopt(&self, bytes: &[u8]) -> Result<bool, AdoptError> {
         Bindings::parse(bytes).map_err(AdoptError::Bindings)?;
-        loop {
-            let answer = self.store.read(&keys::setting("bindings")).await?;
-            let pointer = self.store.pointer().await?;
-            let hash = hash_of(bytes);
-            if pointer.as_ref().is_some_and(|pointer| pointer.hash == hash) {
-                self.read(pointer.as_ref()).await?;
-                return Ok(false);
-            }
-            match self.store_snapshot(bytes, &hash, pointer.as_ref(), answer.date).await {
-                Ok(()) => {}
-                Err(StoreError::Conflict { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            self.read(self.store.pointer().await?.as_ref()).await?;
-            return Ok(true);
-        }
+        let hash = hash_of(bytes);
+        let unstamped = |pointer: Option<&Pointer>, now| match pointer {
+            Some(pointer) if pointer.hash == hash => Decision::Leave(Adoption::InForce),
+            pointer => Decision::Store(next_stamp(pointer, now)),
+        };
+        Ok(self.settle(bytes, &hash, unstamped).await? == Adoption::Stored)
     }
 
+    /// Stores a packaged file if its stamp is newer than the one in force. Whoever starts may call this: everybody goes on
+    /// under the newest stamp that was ever stored.
+    pub async fn adopt_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Adoption, AdoptError> {
+        Bindings::parse(bytes).map_err(AdoptError::Bindings)?;
+        let at = parse_stamp(stamp).ok_or(AdoptError::Stamp)?;
+        let hash = hash_of(bytes);
+        let stamped = |pointer: Option<&Pointer>, now| judge((stamp, at, &hash), pointer, now);
+        let adoption = self.settle(bytes, &hash, stamped).await?;
+        tell(adoption, stamp);
+        Ok(adoption)
+    }
+
+    /// Decides over the pointer as it is, and stores under its version; somebody else's change means deciding again.
+    async fn settle(
+        &self,
+        bytes: &[u8],
+        hash: &str,
+        decide: impl Fn(Option<&Pointer>, OffsetDateTime) -> Decision,
+    ) -> Result<Adoption, StoreError> {
+        let mut tries = 1;
+        loop {
+            let Answer { value: pointer, date } = self.store.pointer_now().await?;
+            let stamp = match decide(pointer.as_ref(), date) {
+                Decision::Leave(adoption) => {
+                    self.read(pointer.as_ref()).await?;
+                    return Ok(adoption);
+                }
+                Decision::Store(stamp) => stamp,
+            };
+            match self.store_snapshot(bytes, hash, pointer.as_ref(), stamp).await {
+                Ok(()) => break,
+                Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        self.read(self.store.pointer().await?.as_ref()).await?;
+        Ok(Adoption::Stored)
+    }
+
+    /// One transaction: the bytes, the pointer under its version, and the job that makes everybody concerned be looked at.
     async fn store_snapshot(
         &self,
         bytes: &[u8],
         hash: &str,
         before: Option<&Pointer>,
-        now: OffsetDateTime,
+        stamp: String,
     ) -> Result<(), StoreError> {
-        let stamp = next_stamp(before, now);
         let op = self.store.ids.op();
         let origin = Origin { cause: Cause::Snapshot, actor: "service".to_owned(), op };
         let earlier = before.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
@@ -174,6 +227,51 @@ impl Snapshots {
         let come = new.iter().filter(|binding| everything || !old.contains(binding));
         Ok(gone.chain(come).map(|binding| binding.selector.clone()).collect())
     }
+}
+
+/// What is to be done with a file.
+enum Decision {
+    Store(String),
+    Leave(Adoption),
+}
+
+/// What a packaged file is beside the one in force. What is in force already is never of the future.
+fn judge(
+    (stamp, at, hash): (&str, OffsetDateTime, &str),
+    pointer: Option<&Pointer>,
+    now: OffsetDateTime,
+) -> Decision {
+    let order = pointer.map(|pointer| (stamp.cmp(pointer.stamp.as_str()), pointer.hash == hash));
+    match order {
+        Some((Ordering::Equal, true)) => Decision::Leave(Adoption::InForce),
+        Some((Ordering::Equal, false)) => Decision::Leave(Adoption::SameStampOtherBytes),
+        Some((Ordering::Less, _)) => Decision::Leave(Adoption::Older),
+        _ if at > now + STAMP_AHEAD_MAX => Decision::Leave(Adoption::Future),
+        _ => Decision::Store(stamp.to_owned()),
+    }
+}
+
+fn tell(adoption: Adoption, stamp: &str) {
+    match adoption {
+        Adoption::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
+        Adoption::InForce => {}
+        Adoption::Older => {
+            tracing::info!(bindings.stamp = stamp, "newer bindings than the packaged ones are in force")
+        }
+        Adoption::SameStampOtherBytes => tracing::error!(
+            bindings.stamp = stamp,
+            "the packaged bindings differ from those in force and have the same stamp; stamp the file again"
+        ),
+        Adoption::Future => tracing::error!(
+            bindings.stamp = stamp,
+            "the packaged bindings are stamped with a time that has not come; stamp the file again"
+        ),
+    }
+}
+
+/// Exactly the form that is compared as text, and nothing else that means the same moment.
+fn parse_stamp(stamp: &str) -> Option<OffsetDateTime> {
+    keys::parse_stamp(stamp).filter(|at| keys::stamp(*at) == stamp)
 }
 
 /// Lower-case hex SHA-256 of a file.

@@ -54,6 +54,12 @@ impl Store {
         self.get(&keys::setting("bindings")).await?.as_ref().map(read_pointer).transpose()
     }
 
+    /// The snapshot in force, with the service's clock.
+    pub async fn pointer_now(&self) -> Result<Answer<Option<Pointer>>, StoreError> {
+        let Answer { value, date } = self.read(&keys::setting("bindings")).await?;
+        Ok(Answer { value: value.as_ref().map(read_pointer).transpose()?, date })
+    }
+
     /// The bytes of a stored snapshot.
     pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match self.get(&keys::snapshot(stamp)).await? {

@@ -19,6 +19,7 @@ mod harness;
 mod http_edge;
 mod local_command;
 mod local_process;
+mod packages;
 mod provisioning;
 mod scenarios;
 mod simulator;
