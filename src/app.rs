@@ -1,18 +1,23 @@
 //! Builds the adapters and the services and hands each of them its ports. The only place that does.
 
 use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
-use crate::adapters::credential::Credential;
+use crate::adapters::credential::{BuiltCredential, Credential, CredentialError};
+use crate::adapters::endpoint::Endpoint;
+use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::rest::RestError;
-use crate::http::{self, Edge};
+use crate::config::{self, Config};
+use crate::http::{self, Edge, HealthProbe, Timer};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::role_assignments::RoleAssignments;
+use crate::ports::secrets::Secrets;
 use crate::ports::tables::TableOps;
 use crate::service::effects::{Effects, Inline};
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
 use crate::service::tick::Tick;
+use crate::service::tokens::Tokens;
 use crate::store::Store;
 use secrecy::SecretString;
 use std::future::Future;
@@ -23,9 +28,9 @@ use std::time::Duration;
 
 pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::ids::RandomIds;
+pub use crate::http::UNAVAILABLE;
 #[cfg(feature = "local")]
 pub use crate::http::inspect;
-pub use crate::http::{TokenError, TokenSet};
 
 /// Worker threads of the HTTP server.
 const HTTP_WORKERS: usize = 2;
@@ -56,6 +61,25 @@ pub struct Service {
     base_url: String,
 }
 
+impl Service {
+    /// The public address, ends in `/scim/v2`.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Ticks at a pace of its own, for a service that no host's timer wakes.
+    pub async fn tick_for_ever(self, every: Duration) {
+        let mut every = tokio::time::interval(every);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            if let Err(error) = self.tick.run().await {
+                tracing::warn!(error = %error, "a tick ended early");
+            }
+        }
+    }
+}
+
 /// Puts a service together. Nothing is read yet.
 pub fn build(parts: Parts) -> Service {
     let base_url = parts.base_url.clone();
@@ -72,29 +96,92 @@ pub fn build(parts: Parts) -> Service {
     Service { provisioning, snapshots, tick, store, base_url }
 }
 
+/// The ends in Azure that settings name.
+pub struct Ends {
+    pub tables: Arc<dyn TableOps>,
+    pub assignments: Arc<dyn RoleAssignments>,
+    pub secrets: Arc<dyn Secrets>,
+}
+
+/// Why the ends cannot be built. Nothing was asked yet: these are mistakes of settings or of this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot use the credential that the settings choose")]
+    Credential(#[from] CredentialError),
+    #[error("cannot use ARM_ENDPOINT")]
+    Arm(#[source] RestError),
+    #[error("cannot use KEY_VAULT_URL")]
+    Vault(#[from] KeyVaultError),
+    #[error("cannot use the settings of the tables")]
+    Tables(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Builds the clients of everything remote. Asks nothing yet.
+pub fn connect(config: &Config, clock: &Arc<dyn Clock>) -> Result<Ends, ConnectError> {
+    let credential = config.credential.clone().build()?;
+    Ok(Ends {
+        assignments: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
+        secrets: Arc::new(KeyVault::new(&config.vault, credential.clone())?),
+        tables: tables(&config.tables, credential, clock.clone())?,
+    })
+}
+
+fn arm_with(
+    endpoint: &Endpoint,
+    credential: BuiltCredential,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn RoleAssignments>, RestError> {
+    // Each cloud's Resource Manager is the audience of its own tokens.
+    let token_scope = match endpoint.is_simulated() {
+        true => PUBLIC_TOKEN_SCOPE.to_owned(),
+        false => format!("{endpoint}/.default"),
+    };
+    let options = ArmOptions { token_scope, clock, transport: None };
+    Ok(Arc::new(ArmRoleAssignments::at(endpoint.origin(), credential, options)?))
+}
+
+fn tables(
+    tables: &config::Tables,
+    credential: BuiltCredential,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn TableOps>, ConnectError> {
+    let _ = (tables, credential, clock);
+    Err(ConnectError::Tables("not built".into()))
+}
+
 /// The role assignments behind the ARM at `endpoint` (origin only), with a fixed token.
 pub fn arm(
     endpoint: &str,
     token: SecretString,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn RoleAssignments>, RestError> {
+) -> Result<Arc<dyn RoleAssignments>, ConnectError> {
     let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
-    Ok(Arc::new(ArmRoleAssignments::at(endpoint, Credential::Static(token).build(), options)?))
+    let credential = Credential::Static(token).build()?;
+    Ok(Arc::new(ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)?))
 }
 
 /// The HTTP server of a service. It answers when the returned value is awaited.
 pub fn serve(
     listener: TcpListener,
     service: &Service,
-    tokens: TokenSet,
+    tokens: Arc<Tokens>,
+    health: HealthProbe,
 ) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
     let edge = Edge {
         provisioning: service.provisioning.clone(),
-        tokens: Arc::new(tokens),
+        tokens,
+        timer: Arc::new(Timer::new(service.tick.clone())),
         clock: service.store.clock.clone(),
         ids: service.store.ids.clone(),
         base_url: service.base_url.clone(),
-        health: Arc::new(serde_json::Map::new),
+        health,
     };
     http::server(listener, edge, HTTP_WORKERS)
+}
+
+/// The HTTP server of a service whose settings are not in order.
+pub fn serve_not_configured(
+    listener: TcpListener,
+) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
+    http::server_not_configured(listener)
 }

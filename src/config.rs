@@ -2,7 +2,8 @@
 //!
 //! In Azure they are the app's settings, which the Functions host hands down as environment variables.
 
-use crate::adapters::endpoint::{Endpoint, EndpointError};
+use crate::adapters::credential::Credential;
+use crate::adapters::endpoint::Endpoint;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,14 +54,6 @@ pub enum Account {
     Entra(Endpoint),
     /// With the account's key. Meant for Azurite: in Azure, keys are off.
     ConnectionString(SecretString),
-}
-
-/// Which credential is shown to Azure.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    ManagedIdentity { client_id: Option<String> },
-    Developer,
-    Static(SecretString),
 }
 
 /// One setting that is not in order.
@@ -174,7 +167,9 @@ impl Reader<'_> {
         if let Some(origin) = self.get("PUBLIC_BASE_URL") {
             return match Endpoint::parse(origin) {
                 Ok(origin) => Some(Some(origin.to_string())),
-                Err(error) => self.mistake("PUBLIC_BASE_URL", format!("{error}; as https://scim.contoso.example")),
+                Err(error) => {
+                    self.mistake("PUBLIC_BASE_URL", format!("{error}; as https://scim.contoso.example"))
+                }
             };
         }
         let Some(host) = self.get("WEBSITE_HOSTNAME") else { return Some(None) };
@@ -213,8 +208,12 @@ impl Reader<'_> {
         };
         let table = self.get("TABLES_TABLE").unwrap_or(TABLE).to_owned();
         let letter_first = table.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !letter_first || !(3..=63).contains(&table.len()) || !table.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return self.mistake("TABLES_TABLE", "must be 3 to 63 letters and digits, a letter first, as scim");
+        if !letter_first
+            || !(3..=63).contains(&table.len())
+            || !table.bytes().all(|b| b.is_ascii_alphanumeric())
+        {
+            return self
+                .mistake("TABLES_TABLE", "must be 3 to 63 letters and digits, a letter first, as scim");
         }
         Some(Tables { account: account?, table })
     }
@@ -222,9 +221,7 @@ impl Reader<'_> {
     fn endpoint(&mut self, variable: &'static str, default: Option<&str>, example: &str) -> Option<Endpoint> {
         match self.get(variable).or(default).map(Endpoint::parse) {
             Some(Ok(endpoint)) => Some(endpoint),
-            Some(Err(error @ (EndpointError::NotAUrl | EndpointError::Insecure | EndpointError::NotAnOrigin))) => {
-                self.mistake(variable, format!("{error}; as {example}"))
-            }
+            Some(Err(error)) => self.mistake(variable, format!("{error}; as {example}")),
             None => self.mistake(variable, format!("is missing; as {example}")),
         }
     }

@@ -34,14 +34,17 @@ pub enum Credential {
     Static(SecretString),
 }
 
+/// A credential as the request pipelines want it.
+pub type BuiltCredential = Arc<dyn TokenCredential>;
+
 /// The environment has nothing that a credential could be made of.
 #[derive(Debug, thiserror::Error)]
 #[error("the credential cannot be made")]
 pub struct CredentialError(#[source] Error);
 
 impl Credential {
-    /// The credential as the request pipelines want it. Asks nobody for a token yet.
-    pub fn build(self) -> Result<Arc<dyn TokenCredential>, CredentialError> {
+    /// Asks nobody for a token yet.
+    pub fn build(self) -> Result<BuiltCredential, CredentialError> {
         Ok(match self {
             Credential::Static(token) => Arc::new(StaticToken(token)),
             Credential::ManagedIdentity { client_id } => {

@@ -12,7 +12,9 @@ pub struct Endpoint(Url);
 pub enum EndpointError {
     #[error("it is not a URL")]
     NotAUrl,
-    #[error("it is neither https nor plain http on a loopback address, and a token must not travel in the clear")]
+    #[error(
+        "it is neither https nor plain http on a loopback address, and a token must not travel in the clear"
+    )]
     Insecure,
     #[error("it is more than an origin: no path, query, fragment or user name")]
     NotAnOrigin,
@@ -86,10 +88,14 @@ mod tests {
         for text in ["", "management.azure.com", "https://"] {
             check(text, Err(EndpointError::NotAUrl));
         }
-        for text in ["http://management.azure.com", "http://127.0.0.1.example", "ftp://127.0.0.1", "file:///x"] {
+        for text in
+            ["http://management.azure.com", "http://127.0.0.1.example", "ftp://127.0.0.1", "file:///x"]
+        {
             check(text, Err(EndpointError::Insecure));
         }
-        for text in ["https://a.example/x", "https://a.example?x", "https://a.example#x", "https://u@a.example"] {
+        for text in
+            ["https://a.example/x", "https://a.example?x", "https://a.example#x", "https://u@a.example"]
+        {
             check(text, Err(EndpointError::NotAnOrigin));
         }
     }

@@ -61,8 +61,7 @@ impl KeyVault {
             ..ClientOptions::default()
         };
         let options = SecretClientOptions { client_options, ..SecretClientOptions::default() };
-        let client =
-            SecretClient::new(address, credential, Some(options)).map_err(KeyVaultError::Client)?;
+        let client = SecretClient::new(address, credential, Some(options)).map_err(KeyVaultError::Client)?;
         Ok(Self { client })
     }
 }
@@ -90,9 +89,10 @@ impl Secrets for KeyVault {
         let read = async { self.client.get_secret(name, Some(options)).await?.into_model() };
         let secret = in_time(name, read).await?;
         // The model holds a plain string; it goes into a type that never prints it at once.
-        secret.value.map(SecretString::from).ok_or_else(|| SecretError::Away {
-            detail: "the vault's answer holds no value".to_owned(),
-        })
+        secret
+            .value
+            .map(SecretString::from)
+            .ok_or_else(|| SecretError::Away { detail: "the vault's answer holds no value".to_owned() })
     }
 }
 
@@ -110,10 +110,7 @@ fn version(properties: SecretProperties) -> Option<SecretVersion> {
     })
 }
 
-async fn in_time<T>(
-    name: &str,
-    call: impl Future<Output = azure_core::Result<T>>,
-) -> Result<T, SecretError> {
+async fn in_time<T>(name: &str, call: impl Future<Output = azure_core::Result<T>>) -> Result<T, SecretError> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => answer.map_err(|error| judge(name, &error)),
         Err(_) => Err(SecretError::Away { detail: "no answer in time".to_owned() }),

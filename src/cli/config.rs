@@ -1,8 +1,13 @@
-//! `config`: checks a bindings file as the service would, and prints its JSON Schema.
+//! `config`: checks a bindings file and the settings as the service would, stamps the file, prints its JSON Schema.
 
-use super::{EXIT_USAGE, complain};
+use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
+use crate::app::SystemClock;
 use crate::bindings::Bindings;
-use std::path::PathBuf;
+use crate::config::{self, Config};
+use crate::ports::clock::Clock;
+use crate::store::keys;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -17,33 +22,85 @@ enum Command {
     Check {
         #[arg(default_value = "bindings.json")]
         file: PathBuf,
+        /// Check the settings of `serve` in this environment too.
+        #[arg(long)]
+        settings: bool,
+    },
+    /// Stamp a bindings file with the time of its packaging, in UTC: of all that were ever started, the one with the newest
+    /// stamp is in force. Whoever packages an old file again stamps it anew.
+    Stamp {
+        #[arg(long, default_value = "bindings.json", value_name = "FILE")]
+        file: PathBuf,
+        /// Where the stamp goes; without it, beside the file as NAME.stamp.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Print the JSON Schema of bindings.json.
     Schema,
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the command")]
+/// Why a `config` command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{path} is not in order")]
+    Bindings { path: PathBuf, source: crate::bindings::BindingsError },
+    #[error("cannot serve")]
+    Settings(#[source] config::ConfigError),
+}
+
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match &arguments.command {
-        Command::Schema => println!("{:#}", Bindings::json_schema()),
-        Command::Check { file } => {
-            let bytes = match std::fs::read(file) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    complain(&error);
-                    return ExitCode::from(EXIT_USAGE);
-                }
-            };
-            match Bindings::parse(&bytes) {
-                Ok(bindings) => {
-                    println!("{}: {} bindings, in order", file.display(), bindings.bindings.len())
-                }
-                Err(error) => {
-                    complain(&error);
-                    return ExitCode::from(EXIT_USAGE);
-                }
-            }
+    let done = match &arguments.command {
+        Command::Check { file, settings } => check(file, *settings),
+        Command::Stamp { file, out } => stamp(file, out.as_deref()),
+        Command::Schema => schema(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(match error {
+                CommandError::Write { .. } => EXIT_DEPENDENCY,
+                _ => EXIT_USAGE,
+            })
         }
     }
-    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn check(file: &Path, settings: bool) -> Result<(), CommandError> {
+    let bindings = read(file)?;
+    println!("{}: {} bindings, in order", file.display(), bindings.bindings.len());
+    if settings {
+        Config::parse(&config::environment()).map_err(CommandError::Settings)?;
+        println!("the settings of serve: in order");
+    }
+    Ok(())
+}
+
+/// Only a file that the service would take is stamped.
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn stamp(file: &Path, out: Option<&Path>) -> Result<(), CommandError> {
+    read(file)?;
+    let stamp = keys::stamp(SystemClock::new().now());
+    let out = out.map_or_else(|| file.with_extension("stamp"), Path::to_path_buf);
+    std::fs::write(&out, format!("{stamp}\n"))
+        .map_err(|source| CommandError::Write { path: out.clone(), source })?;
+    println!("{}: {stamp}", out.display());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn schema() -> Result<(), CommandError> {
+    println!("{:#}", Bindings::json_schema());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Bindings, CommandError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| CommandError::Read { path: path.to_path_buf(), source })?;
+    Bindings::parse(&bytes).map_err(|source| CommandError::Bindings { path: path.to_path_buf(), source })
 }

@@ -3,6 +3,7 @@
 mod config;
 #[cfg(feature = "local")]
 mod local;
+mod serve;
 
 use crate::app::SystemClock;
 use crate::telemetry::{self, Output};
@@ -23,19 +24,22 @@ pub const EXIT_DEPENDENCY: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Which log lines are written to standard error: a tracing filter such as `info` or `azure_backup_scim=debug`.
-    #[arg(long, global = true, default_value = "warn")]
-    log: String,
+    /// Which log lines are written: a tracing filter such as `info` or `azure_backup_scim=debug`. They go to standard error;
+    /// those of `serve` go where the Functions host expects them, information to standard output.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve SCIM: what the Functions host starts. Takes its settings from the environment.
+    Serve(serve::Arguments),
     /// Run everything on this machine: an embedded store and a simulated Azure.
     #[cfg(feature = "local")]
     Local(local::Arguments),
-    /// Check bindings.json, or print its JSON Schema.
+    /// Check or stamp bindings.json, or print its JSON Schema.
     Config(config::Arguments),
 }
 
@@ -49,11 +53,17 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    if let Err(error) = telemetry::install(&arguments.log, Output::Stderr, Arc::new(SystemClock::new())) {
+    let (output, level) = match arguments.command {
+        Command::Serve(_) => (Output::Split, "info"),
+        _ => (Output::Stderr, "warn"),
+    };
+    let filter = arguments.log.as_deref().unwrap_or(level);
+    if let Err(error) = telemetry::install(filter, output, Arc::new(SystemClock::new())) {
         complain(&error);
         return ExitCode::from(EXIT_USAGE);
     }
     match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "local")]
         Command::Local(arguments) => local::run(arguments),
         Command::Config(arguments) => config::run(&arguments),

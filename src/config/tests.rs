@@ -32,8 +32,12 @@ fn an_app_in_azure_needs_two_addresses() {
         ("WEBSITE_HOSTNAME", "scim-contoso.azurewebsites.net"),
     ];
     let config = parse(&settings, &[]).unwrap();
-    assert!(matches!(&config.tables.account, Account::Entra(endpoint) if endpoint.origin() == "https://state.table.core.windows.net"));
-    assert!(matches!(&config.credential, Credential::ManagedIdentity { client_id: Some(id) } if id.starts_with("0f7c")));
+    assert!(
+        matches!(&config.tables.account, Account::Entra(endpoint) if endpoint.origin() == "https://state.table.core.windows.net")
+    );
+    assert!(
+        matches!(&config.credential, Credential::ManagedIdentity { client_id: Some(id) } if id.starts_with("0f7c"))
+    );
     assert_eq!(config.handler_port, Some(41123));
     assert_eq!(config.tables.table, "scim");
     assert_eq!(config.tenant, "default");
@@ -97,7 +101,8 @@ fn without_a_public_address_it_is_the_one_that_is_listened_on() {
     assert_eq!(parse(&LOCAL, &[]).unwrap().base_url(address), "http://127.0.0.1:8080/scim/v2");
     let core_tools = parse(&LOCAL, &[("WEBSITE_HOSTNAME", "localhost:7071")]).unwrap();
     assert_eq!(core_tools.base_url(address), "http://localhost:7071/scim/v2");
-    let said = [("PUBLIC_BASE_URL", "https://scim.contoso.example"), ("WEBSITE_HOSTNAME", "x.azurewebsites.net")];
+    let said =
+        [("PUBLIC_BASE_URL", "https://scim.contoso.example"), ("WEBSITE_HOSTNAME", "x.azurewebsites.net")];
     assert_eq!(parse(&LOCAL, &said).unwrap().base_url(address), "https://scim.contoso.example/scim/v2");
     assert_eq!(listen(Some(41123), address), SocketAddr::from((Ipv4Addr::LOCALHOST, 41123)));
     assert_eq!(listen(None, address), address);

@@ -76,10 +76,12 @@ mod tests {
 
     #[test]
     fn only_a_timers_envelope_is_one() {
-        let sys = json!({ "MethodName": "Reconcile", "UtcNow": "\"2026-11-25T12:00:00Z\"", "RandGuid": "\"…\"" });
+        let sys =
+            json!({ "MethodName": "Reconcile", "UtcNow": "\"2026-11-25T12:00:00Z\"", "RandGuid": "\"…\"" });
         let status = json!({ "Last": "2026-11-25T11:59:00", "Next": "2026-11-25T12:00:00" });
         for status in [status, Value::Null] {
-            let timer = json!({ "Schedule": { "AdjustForDST": true }, "ScheduleStatus": status, "IsPastDue": false });
+            let timer =
+                json!({ "Schedule": { "AdjustForDST": true }, "ScheduleStatus": status, "IsPastDue": false });
             check(json!({ "Data": { "timer": timer }, "Metadata": { "sys": sys }, "More": 1 }), true);
         }
         check(json!({}), false);

@@ -11,6 +11,7 @@ use crate::ports::clock::Clock;
 use crate::service::effects::Inline;
 use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
+use crate::service::tokens::Tokens;
 use crate::simulator::{self, Simulator};
 use clock::SimulatedClock;
 pub use demo::DemoError;
@@ -97,8 +98,10 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&state, bindings, address)?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
-    let server = app::serve(listener, &running.service, state.into_tokens()).map_err(LocalError::Server)?;
-    tokio::spawn(tick(running.service.clone()));
+    let tokens = Arc::new(Tokens::fixed(state.into_tokens(), running.service.store.clock.clone()));
+    let server = app::serve(listener, &running.service, tokens, Arc::new(serde_json::Map::new))
+        .map_err(LocalError::Server)?;
+    tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
     say(&options, &running);
     if options.demo {
         tokio::spawn(server);
@@ -147,17 +150,6 @@ fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Runni
     // The slot is new: nobody has filled it.
     let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
     Ok(Running { service, simulator, base_url, token: state.token_text(), bindings })
-}
-
-async fn tick(service: Service) {
-    let mut every = tokio::time::interval(TICK_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        if let Err(error) = service.tick.run().await {
-            tracing::warn!(error = %error, "a tick ended early");
-        }
-    }
 }
 
 #[expect(clippy::print_stdout, reason = "what a person or a script reads")]

@@ -1,7 +1,8 @@
 //! The state folder of `local`: the embedded store, the simulated Azure's state and the bearer token.
 
-use crate::app::{RandomIds, SystemClock, TokenSet};
+use crate::app::{RandomIds, SystemClock};
 use crate::ports::ids::Ids;
+use crate::service::tokens::TokenSet;
 use secrecy::SecretString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

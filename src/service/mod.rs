@@ -4,6 +4,7 @@ pub mod access;
 pub mod desired;
 pub mod effects;
 pub mod jobs;
+pub mod package;
 pub mod provisioning;
 pub mod queue;
 pub mod reconcile;

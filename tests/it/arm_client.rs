@@ -77,7 +77,7 @@ impl Server {
     }
 
     fn client(&self) -> ArmRoleAssignments {
-        self.client_with(Credential::Static("arm-token".to_owned().into()).build())
+        self.client_with(Credential::Static("arm-token".to_owned().into()).build().unwrap())
     }
 
     fn client_with(&self, credential: Arc<dyn TokenCredential>) -> ArmRoleAssignments {
@@ -281,7 +281,7 @@ async fn nobody_there_is_unknown() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}").parse().unwrap();
-    let credential = Credential::Static("t".to_owned().into()).build();
+    let credential = Credential::Static("t".to_owned().into()).build().unwrap();
     let client = ArmRoleAssignments::new(url, credential, options()).unwrap();
     assert_unknown(&client.list(&scope(), TIMEOUT).await);
 }
@@ -449,7 +449,7 @@ async fn a_401_drops_the_token_and_repeats_reads_only() {
 fn a_token_travels_in_the_clear_on_loopback_only() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let build = |url: &str| {
-        let credential = Credential::Static("t".to_owned().into()).build();
+        let credential = Credential::Static("t".to_owned().into()).build().unwrap();
         ArmRoleAssignments::new(url.parse().unwrap(), credential, options())
     };
     for url in ["https://management.azure.com", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"]

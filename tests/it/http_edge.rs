@@ -4,13 +4,13 @@
 
 use azure_backup_scim::app::{self, Parts};
 use azure_backup_scim::engine::Engine;
-use azure_backup_scim::http::{Edge, TokenSet, server};
+use azure_backup_scim::http::{Edge, Timer, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::ports::{clock::Clock, ids::Ids};
-use azure_backup_scim::service::Provisioning;
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::reconcile::EffectLimits;
+use azure_backup_scim::service::tokens::{TokenSet, Tokens};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -49,7 +49,7 @@ impl Ids for Fixed {
 }
 
 /// A service on an empty table, but for one row that nobody can understand.
-fn provisioning() -> Arc<Provisioning> {
+fn service() -> app::Service {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let engine = Engine::memory(Arc::new(Fixed));
@@ -66,13 +66,16 @@ fn provisioning() -> Arc<Provisioning> {
         inline: Inline::default(),
         tick_deadline: Duration::from_secs(45),
     };
-    app::build(parts).provisioning
+    app::build(parts)
 }
 
 fn edge() -> Edge {
+    let service = service();
+    let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
     Edge {
-        provisioning: provisioning(),
-        tokens: Arc::new(TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap()),
+        provisioning: service.provisioning,
+        tokens: Arc::new(Tokens::fixed(tokens, Arc::new(Fixed))),
+        timer: Arc::new(Timer::new(service.tick)),
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         base_url: "https://scim.example/scim/v2".to_owned(),
@@ -227,6 +230,28 @@ fn two_probes_answer_without_a_token_and_nothing_else_does() {
     for method in ["POST", "PUT", "HEADX", "OPTIONS", "TRACE"] {
         service.anonymous(method, "/").assert_denied();
         service.anonymous(method, "/scim/v2/Users").assert_denied();
+    }
+}
+
+#[test]
+fn the_hosts_envelope_ticks_without_a_token_and_nothing_else_gets_in_that_way() {
+    let service = Service::start();
+    let json = "content-type: application/json; charset=utf-8";
+    let envelope =
+        br#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":null,"IsPastDue":true}},
+        "Metadata":{"sys":{"MethodName":"Reconcile"}}}"#;
+    let answer = service.send("POST", "/Reconcile", &[json], envelope);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json(), json!({"Outputs": {}, "Logs": ["the tick is done"], "ReturnValue": null}));
+    for body in [&b"{}"[..], b"", b"null", b"[]", b"{", br#"{"Data":{},"Metadata":{}}"#] {
+        service.send("POST", "/Reconcile", &[json], body).assert_denied();
+    }
+    for path in ["/reconcile", "/Reconcile/", "/RECONCILE", "//Reconcile", "/Reconcile%20", "/x/../Reconcile"]
+    {
+        service.send("POST", path, &[json], envelope).assert_denied();
+    }
+    for method in ["PUT", "PATCH", "DELETE"] {
+        service.send(method, "/Reconcile", &[json], envelope).assert_denied();
     }
 }
 

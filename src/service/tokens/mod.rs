@@ -59,6 +59,18 @@ pub enum TokenState {
     Stale,
 }
 
+impl TokenState {
+    /// The word that the health check uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TokenState::Usable => "usable",
+            TokenState::NotLoaded => "not loaded",
+            TokenState::Empty => "none that is valid",
+            TokenState::Stale => "stale",
+        }
+    }
+}
+
 /// The tokens of one installation.
 pub struct Tokens {
     held: Mutex<Option<Held>>,
@@ -82,7 +94,12 @@ impl Tokens {
     }
 
     /// The versions of secret `name`. Nothing is loaded before [`Tokens::keep_fresh`] runs.
-    pub fn from_vault(secrets: Arc<dyn Secrets>, name: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+    pub fn from_vault(
+        secrets: Arc<dyn Secrets>,
+        name: String,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
         let refresher = Some(Refresher::new(secrets, name, clock.clone(), ids));
         Self { held: Mutex::default(), denied: Mutex::default(), clock, refresher }
     }
@@ -147,9 +164,11 @@ impl Tokens {
         let held = lock(&self.held);
         let held = held.as_ref().ok_or(TokenState::NotLoaded)?;
         // The monotonic clock may stand still while a machine is paused, the wall clock may be set back.
-        let age = self.clock.monotonic().saturating_sub(held.loaded).max(
-            (now - held.loaded_at).try_into().unwrap_or_default(),
-        );
+        let age = self
+            .clock
+            .monotonic()
+            .saturating_sub(held.loaded)
+            .max((now - held.loaded_at).try_into().unwrap_or_default());
         if self.refresher.is_some() && age > STALE_AFTER {
             return Err(TokenState::Stale);
         }

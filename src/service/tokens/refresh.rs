@@ -42,7 +42,12 @@ pub(super) struct Refresher {
 }
 
 impl Refresher {
-    pub(super) fn new(secrets: Arc<dyn Secrets>, name: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+    pub(super) fn new(
+        secrets: Arc<dyn Secrets>,
+        name: String,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
         let ended = watch::Sender::new(Attempt::default());
         Self {
             secrets,
@@ -83,8 +88,7 @@ impl Refresher {
                 continue;
             }
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-            let refused = if on_time { None } else { bucket.take(now).or(busy_until.checked_sub(now)) };
-            if let Some(wait) = refused.filter(|wait| !wait.is_zero()) {
+            if let Some(wait) = (!on_time).then(|| wait_of(busy_until, now, &mut bucket)).flatten() {
                 self.ended.send_replace(Attempt { number, failed: Some(wait) });
                 continue;
             }
@@ -145,6 +149,11 @@ impl Refresher {
     fn spread(&self, time: Duration) -> Duration {
         time.mul_f64(0.9 + 0.2 * self.ids.jitter())
     }
+}
+
+/// How long nobody may ask for a load: what a busy vault said, else what the bucket says.
+fn wait_of(busy_until: Duration, now: Duration, bucket: &mut Bucket) -> Option<Duration> {
+    busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take(now))
 }
 
 struct Bucket {

@@ -83,7 +83,8 @@ pub struct TokenSet(pub(super) Vec<Entry>);
 impl TokenSet {
     /// Checks and hashes fixed tokens, each with the label that audit records show.
     pub fn new(tokens: impl IntoIterator<Item = (String, SecretString)>) -> Result<Self, TokenError> {
-        let entries: Vec<_> = tokens.into_iter().map(|(label, token)| fixed(label, &token)).collect::<Result<_, _>>()?;
+        let entries: Vec<_> =
+            tokens.into_iter().map(|(label, token)| fixed(label, &token)).collect::<Result<_, _>>()?;
         if entries.is_empty() { Err(TokenError::Empty) } else { Ok(Self(entries)) }
     }
 
@@ -194,7 +195,8 @@ mod tests {
     fn weak_sets_are_refused() {
         let label = || "entra".to_owned();
         assert_eq!(tokens(&[]).unwrap_err(), TokenError::Empty);
-        for token in ["", "short", "abcdefghijklmnopqrstuvwxyz01234", "                                    "] {
+        for token in ["", "short", "abcdefghijklmnopqrstuvwxyz01234", "                                    "]
+        {
             assert_eq!(tokens(&[("entra", token)]).unwrap_err(), TokenError::TooShort { label: label() });
         }
         for token in ["abcdefghijklmnop qrstuvwxyz0123456789", "===================================="] {
@@ -252,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_version_counts_only_while_it_is_enabled_and_not_over() {
-        let mut versions = [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
+        let mut versions =
+            [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
         versions[3].enabled = false;
         versions[2].expires = Some(NOON);
         check(&versions, &["b", "a"]);
@@ -260,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_version_that_is_still_to_come_displaces_none() {
-        let mut versions = [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
+        let mut versions =
+            [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
         versions[3].not_before = Some(NOON + time::Duration::HOUR);
         check(&versions, &["d", "c", "b"]);
         let entry = Entry::new(&versions[3], &TOKEN.to_owned().into()).unwrap();
@@ -278,7 +282,8 @@ mod tests {
 
     #[test]
     fn what_runs_out_is_the_last_token_of_a_label() {
-        let mut versions = [version("a", 1, Some("entra")), version("b", 2, Some("entra")), version("c", 3, Some("okta"))];
+        let mut versions =
+            [version("a", 1, Some("entra")), version("b", 2, Some("entra")), version("c", 3, Some("okta"))];
         let days = |n| NOON + time::Duration::days(n);
         versions[0].expires = Some(days(1));
         let set = |versions: &[SecretVersion]| {

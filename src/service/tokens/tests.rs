@@ -86,7 +86,9 @@ impl Secrets for Vault {
         self.answer().await?;
         let versions = lock(&self.versions);
         let found = versions.iter().find(|(version, _)| version.id == id);
-        found.map(|(_, token)| token.clone().into()).ok_or_else(|| SecretError::Missing { name: name.to_owned() })
+        found
+            .map(|(_, token)| token.clone().into())
+            .ok_or_else(|| SecretError::Missing { name: name.to_owned() })
     }
 }
 

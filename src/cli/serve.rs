@@ -1,0 +1,172 @@
+//! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever is away.
+
+use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
+use crate::app::{self, ConnectError, Parts, RandomIds, Service, SystemClock, UNAVAILABLE};
+use crate::config::{self, Config, ConfigError};
+use crate::ports::clock::Clock;
+use crate::service::effects::Inline;
+use crate::service::package::{Package, Packaged};
+use crate::service::reconcile::EffectLimits;
+use crate::service::tokens::{TokenState, Tokens};
+use serde_json::{Map, Value};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a service without a host ticks; under a host its timer does.
+const TICK_EVERY: Duration = Duration::from_secs(60);
+/// How long one tick goes on: well below the timeout that `host.json` gives functions.
+const TICK_DEADLINE: Duration = Duration::from_secs(45);
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS is the business of whatever stands in front.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+}
+
+/// Why `serve` did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("plain http is served on loopback only, not on {address}")]
+    NotLoopback { address: SocketAddr },
+    #[error("cannot listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot start")]
+    Config(#[source] ConfigError),
+    #[error("cannot start")]
+    Connect(#[source] ConnectError),
+    #[error("the server stopped")]
+    Server(#[source] io::Error),
+}
+
+/// Runs until it is stopped.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    // A provider that is there already serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime.map_err(ServeError::Server).and_then(|runtime| runtime.block_on(serve(arguments))) {
+        // The host starts a process again that ended with anything but 0; it is not meant to end at all.
+        Ok(()) => ExitCode::from(EXIT_DEPENDENCY),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(match error {
+                ServeError::Server(_) | ServeError::Listen { .. } => EXIT_DEPENDENCY,
+                _ => EXIT_USAGE,
+            })
+        }
+    }
+}
+
+async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
+    let variables = config::environment();
+    let handler_port = config::handler_port(&variables).map_err(ServeError::Config)?;
+    let address = config::listen(handler_port, arguments.listen);
+    if !address.ip().is_loopback() {
+        return Err(ServeError::NotLoopback { address });
+    }
+    let listener = TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
+    let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+    let ready = Config::parse(&variables)
+        .map_err(ServeError::Config)
+        .and_then(|config| Ready::build(&config, address).map_err(ServeError::Connect));
+    match ready {
+        Ok(ready) => ready.run(listener).await,
+        Err(error) if handler_port.is_some() => wait_for_settings(listener, &error).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Under a host a process that ends is started again, and after three times the whole app stops: so this one stays, says
+/// what is wrong, and refuses everything.
+async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<(), ServeError> {
+    let chain: Vec<String> =
+        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+            .map(ToString::to_string)
+            .collect();
+    tracing::error!(error = chain.join(": "), "nothing can be served before the settings are in order");
+    app::serve_not_configured(listener).map_err(ServeError::Server)?.await.map_err(ServeError::Server)
+}
+
+/// Everything that runs, before it runs.
+struct Ready {
+    service: Service,
+    tokens: Arc<Tokens>,
+    packaged: Arc<Packaged>,
+    package: Package,
+    ticks_itself: bool,
+}
+
+impl Ready {
+    fn build(config: &Config, address: SocketAddr) -> Result<Self, ConnectError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let ids = Arc::new(RandomIds::new(clock.clone()));
+        let ends = app::connect(config, &clock)?;
+        let tokens =
+            Tokens::from_vault(ends.secrets, config.bearer_token_secret.clone(), clock.clone(), ids.clone());
+        let service = app::build(Parts {
+            tables: ends.tables,
+            assignments: ends.assignments,
+            clock,
+            ids,
+            tenant: config.tenant.clone(),
+            base_url: config.base_url(address),
+            effects: EffectLimits::default(),
+            inline: Inline::default(),
+            tick_deadline: TICK_DEADLINE,
+        });
+        let packaged = Packaged::new(service.store.clone(), service.snapshots.clone());
+        Ok(Self {
+            tokens: Arc::new(tokens),
+            packaged: Arc::new(packaged),
+            package: read_package(&config.bindings_file),
+            ticks_itself: config.handler_port.is_none(),
+            service,
+        })
+    }
+
+    async fn run(self, listener: TcpListener) -> Result<(), ServeError> {
+        let health = health(self.tokens.clone(), self.packaged.clone());
+        let server =
+            app::serve(listener, &self.service, self.tokens.clone(), health).map_err(ServeError::Server)?;
+        tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
+        tokio::spawn(async move { self.tokens.keep_fresh().await });
+        tokio::spawn(async move { self.packaged.settle(&self.package).await });
+        if self.ticks_itself {
+            tokio::spawn(self.service.tick_for_ever(TICK_EVERY));
+        }
+        server.await.map_err(ServeError::Server)
+    }
+}
+
+/// The file, and beside it the stamp that packaging made.
+fn read_package(file: &Path) -> Package {
+    let Ok(bindings) = std::fs::read(file) else { return Package::Missing };
+    match std::fs::read_to_string(file.with_extension("stamp")) {
+        Ok(stamp) => Package::Stamped { bindings, stamp: stamp.trim().to_owned() },
+        Err(_) => Package::Unstamped,
+    }
+}
+
+/// What the health check tells anybody who asks: words, no names of anything.
+fn health(tokens: Arc<Tokens>, packaged: Arc<Packaged>) -> Arc<dyn Fn() -> Map<String, Value> + Send + Sync> {
+    Arc::new(move || {
+        let (token, package) = (tokens.health(), packaged.state());
+        let mut members = Map::new();
+        let status = match token.state {
+            TokenState::Usable if package.is_finding() => "degraded",
+            TokenState::Usable => "ok",
+            _ => UNAVAILABLE,
+        };
+        members.insert("status".to_owned(), status.into());
+        members.insert("tokens".to_owned(), token.state.as_str().into());
+        if let Some(day) = token.runs_out {
+            members.insert("tokensRunOut".to_owned(), day.date().to_string().into());
+        }
+        members.insert("packagedBindings".to_owned(), package.as_str().into());
+        members
+    })
+}
