@@ -5,3 +5,4 @@ pub mod clock;
 pub mod credential;
 pub mod ids;
 pub mod rest;
+pub mod tables;
