@@ -8,3 +8,4 @@ pub mod ids;
 pub mod key_vault;
 pub mod loopback;
 pub mod rest;
+pub mod tables;

@@ -1,4 +1,4 @@
-//! One request pipeline for every Azure service that we speak to ourselves: bearer token, transport, request ids.
+//! One request pipeline for every Azure service that we speak to ourselves: authorization, transport, request ids.
 //!
 //! It retries nothing but one read after a 401, follows no redirect and judges no status: what an answer means is for
 //! the client of each service to say. It knows no timeout either; every caller stands under its own.
@@ -18,6 +18,9 @@ use futures_util::StreamExt;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use tokio::sync::Mutex;
 
 /// An answer larger than this is not read to its end.
@@ -26,13 +29,16 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const TOKEN_RENEW_BEFORE: time::Duration = time::Duration::minutes(5);
 /// How long a pooled connection may idle: shorter than Azure's front ends keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(45);
+/// RFC 9110 5.6.7, the form that everybody must send.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 /// Longest text of a cause that is passed on.
 const CAUSE_CHARS_MAX: usize = 200;
 
 /// Why a pipeline cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
-    /// A token must not travel in the clear.
+    /// A token or a signature must not travel in the clear.
     #[error("{url} is neither https nor plain http on a loopback address")]
     Insecure { url: String },
     /// Only services on this machine are reached by such a transport.
@@ -66,6 +72,31 @@ impl Answer {
     pub fn header(&self, name: &'static str) -> Option<&str> {
         self.headers.get_optional_str(&HeaderName::from_static(name))
     }
+
+    /// The service's clock.
+    pub fn date(&self) -> Option<OffsetDateTime> {
+        http_date(self.header("date")?)
+    }
+
+    /// How long the service asks us to stay away: seconds, or a moment that counts from the answer's own `Date`, so
+    /// that no clock of ours takes part.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let asked = self.header("retry-after")?.trim();
+        match asked.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => Some(Duration::try_from(http_date(asked)? - self.date()?).unwrap_or_default()),
+        }
+    }
+}
+
+/// Reads the form of RFC 9110 5.6.7 that everybody must send.
+fn http_date(text: &str) -> Option<OffsetDateTime> {
+    PrimitiveDateTime::parse(text.trim(), HTTP_DATE).ok().map(PrimitiveDateTime::assume_utc)
+}
+
+/// A moment in the form of RFC 9110 5.6.7.
+pub(super) fn to_http_date(moment: OffsetDateTime) -> Option<String> {
+    moment.to_offset(UtcOffset::UTC).format(HTTP_DATE).ok()
 }
 
 /// Everything a pipeline needs.
@@ -86,12 +117,28 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Builds the pipeline for requests below `endpoint`. A rustls provider must be installed in the process before.
+    /// A pipeline that shows a token, for requests below `endpoint`. A rustls provider must be installed in the process
+    /// before.
     pub fn new(endpoint: &Url, options: RestOptions) -> Result<Self, RestError> {
-        if !may_carry_token(endpoint) {
+        let bearer = Bearer {
+            credential: options.credential,
+            scope: options.token_scope,
+            clock: options.clock,
+            cached: Mutex::new(None),
+        };
+        Self::authorized(endpoint, Arc::new(bearer), options.transport)
+    }
+
+    /// The same with another way to authorize a request: `authorization` sees every send.
+    pub(super) fn authorized(
+        endpoint: &Url,
+        authorization: Arc<dyn Policy>,
+        transport: Option<Transport>,
+    ) -> Result<Self, RestError> {
+        if !may_carry_secret(endpoint) {
             return Err(RestError::Insecure { url: endpoint.to_string() });
         }
-        let transport = match options.transport {
+        let transport = match transport {
             Some(transport) => transport,
             None => pooled_client(is_loopback(endpoint))?,
         };
@@ -100,18 +147,12 @@ impl Rest {
             transport: Some(transport),
             ..ClientOptions::default()
         };
-        let bearer = Bearer {
-            credential: options.credential,
-            scope: options.token_scope,
-            clock: options.clock,
-            cached: Mutex::new(None),
-        };
         let pipeline = Pipeline::new(
             Some(env!("CARGO_PKG_NAME")),
             Some(env!("CARGO_PKG_VERSION")),
             client,
             Vec::new(),
-            vec![Arc::new(bearer)],
+            vec![authorization],
             None,
         );
         Ok(Self { pipeline })
@@ -171,7 +212,8 @@ fn describe(error: &Error) -> String {
     format!("{what}: {cause}")
 }
 
-fn may_carry_token(url: &Url) -> bool {
+/// Over TLS, or to this machine.
+pub(super) fn may_carry_secret(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
@@ -224,7 +266,7 @@ impl Bearer {
 #[async_trait]
 impl Policy for Bearer {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        if !may_carry_token(request.url()) {
+        if !may_carry_secret(request.url()) {
             return Err(Error::with_message(ErrorKind::Other, "a token is not sent in the clear"));
         }
         let Some((transport, rest)) = next.split_first() else {
@@ -241,5 +283,41 @@ impl Policy for Bearer {
         }
         self.authorize(request).await?;
         transport.send(ctx, request, rest).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(headers: &[(&'static str, &'static str)]) -> Answer {
+        let mut all = Headers::new();
+        for (name, value) in headers {
+            all.insert(*name, *value);
+        }
+        Answer { status: 503, body: Bytes::new(), headers: all }
+    }
+
+    #[track_caller]
+    fn check(retry_after: &'static str, date: &'static str, expected: Option<u64>) {
+        let answer = answer(&[("retry-after", retry_after), ("date", date)]);
+        assert_eq!(answer.retry_after(), expected.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_counts_from_the_date_of_the_answer() {
+        let now = "Wed, 25 Nov 2026 11:00:00 GMT";
+        check(" 7 ", now, Some(7));
+        check("Wed, 25 Nov 2026 11:00:17 GMT", now, Some(17));
+        check("Thu, 26 Nov 2026 00:00:00 GMT", now, Some(13 * 3600));
+        check("Wed, 25 Nov 2026 10:59:00 GMT", now, Some(0));
+        check("soon", now, None);
+        check("Wed, 25 Nov 2026 11:00:17 GMT", "today", None);
+    }
+
+    #[test]
+    fn a_date_is_written_as_it_is_read() {
+        let text = "Wed, 25 Nov 2026 11:00:07 GMT";
+        assert_eq!(to_http_date(http_date(text).unwrap()).unwrap(), text);
     }
 }

@@ -4,8 +4,8 @@
 //! that is refused has touched nothing.
 
 use super::record::{self, Record};
-use super::{Outcome, Request, Rows, StoreError, rules};
-use crate::ports::tables::{ETag, Match, Properties, TableError, Write};
+use super::{Outcome, Request, Rows, StoreError};
+use crate::ports::tables::{ETag, Match, Properties, TableError, Write, rules};
 
 /// A row as the transaction leaves it; without properties it is gone.
 struct Change {

@@ -1,6 +1,6 @@
 //! The local table engine: the rules of Azure Table Storage over an ordered map of bytes, in memory or in one file.
 //!
-//! [`rules`] refuses what the service refuses, [`commit`] decides and applies a transaction, [`record`] is the form
+//! `ports::tables::rules` refuses what the service refuses, [`commit`] decides and applies a transaction, [`record`] is the form
 //! of keys and rows in bytes, [`memory`] and [`file`] keep the bytes, and [`writer`] gathers waiting transactions
 //! into one flush of the file. [`faults`] wraps any table, this one or another, for tests.
 //!
@@ -11,11 +11,12 @@ pub mod faults;
 mod file;
 mod memory;
 mod record;
-mod rules;
 mod writer;
 
 use crate::ports::clock::Clock;
-use crate::ports::tables::{Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write};
+use crate::ports::tables::{
+    Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write, rules,
+};
 use async_trait::async_trait;
 use record::Record;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,7 @@ impl TableOps for Engine {
 
     async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
         rules::check_range(partition, range)?;
+        check_continuation(range)?;
         let mut from = record::row_key(partition, &range.from);
         if let Some(Continuation(next)) = &range.continuation {
             from = from.max(record::row_key(partition, next));
@@ -107,6 +109,17 @@ impl TableOps for Engine {
         let request = Request { partition: partition.to_owned(), writes: writes.to_vec() };
         let etags = self.store.transact(request).await?;
         Ok(self.answer(etags))
+    }
+}
+
+/// A continuation of this engine is the key where the next page begins.
+fn check_continuation(range: &Range) -> Result<(), TableError> {
+    match &range.continuation {
+        Some(Continuation(key)) if rules::check_key("continuation", key).is_err() => {
+            let rule = "the continuation is not one that was given out".to_owned();
+            Err(TableError::Invalid { rule })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,6 +4,8 @@
 //! single-row forms are transactions of one. A value of a row changes its [`ETag`], and an ETag is never used
 //! twice, not even by a row that was deleted and inserted again.
 
+pub mod rules;
+
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -141,6 +143,10 @@ pub enum TableError {
     /// A timeout, a reset, a 5xx: the service may or may not have done it.
     #[error("the table service gave no answer that can be relied on")]
     Unknown { detail: String },
+    /// 401, 403, a table that is not there: the service will not have us, until somebody gives us the right or makes the
+    /// table. Nothing was written.
+    #[error("the table service turns us away: {code}")]
+    Refused { code: String },
     /// The request breaks a rule of the service: a bug of ours. Nothing was written.
     #[error("the table service refuses the request: {rule}")]
     Invalid { rule: String },

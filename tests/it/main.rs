@@ -11,6 +11,7 @@
 
 mod access;
 mod arm_client;
+mod azurite;
 mod bindings;
 mod clock;
 mod crashes;

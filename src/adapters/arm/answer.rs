@@ -4,9 +4,6 @@ use super::super::rest::Answer;
 use super::wire;
 use crate::ports::role_assignments::AssignmentError;
 use std::time::Duration;
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 /// What a 429 without a usable `Retry-After` asks for.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
@@ -15,9 +12,6 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 /// A correlation id is a GUID; anything much longer is not one.
 const CORRELATION_CHARS_MAX: usize = 64;
-/// RFC 9110 5.6.7, the form that everybody must send.
-const HTTP_DATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// An answer that is not the success that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,37 +72,5 @@ pub fn correlation(answer: &Answer) -> Option<String> {
 }
 
 fn retry_after(answer: &Answer) -> Duration {
-    let asked = answer.header("retry-after").map(str::trim);
-    let wait = asked.and_then(|text| match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => until(text, answer.header("date")?),
-    });
-    wait.unwrap_or(RETRY_AFTER_DEFAULT).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
-}
-
-/// From the answer's own `Date`, so that no clock of ours takes part.
-fn until(moment: &str, now: &str) -> Option<Duration> {
-    let moment = PrimitiveDateTime::parse(moment, HTTP_DATE).ok()?;
-    let now = PrimitiveDateTime::parse(now.trim(), HTTP_DATE).ok()?;
-    Some(Duration::try_from(moment - now).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(moment: &str, now: &str, expected: Option<u64>) {
-        assert_eq!(until(moment, now), expected.map(Duration::from_secs));
-    }
-
-    #[test]
-    fn a_date_counts_from_the_date_of_the_answer() {
-        let now = "Wed, 25 Nov 2026 11:00:00 GMT";
-        check("Wed, 25 Nov 2026 11:00:17 GMT", now, Some(17));
-        check("Thu, 26 Nov 2026 00:00:00 GMT", now, Some(13 * 3600));
-        check("Wed, 25 Nov 2026 10:59:00 GMT", now, Some(0));
-        check("soon", now, None);
-        check("Wed, 25 Nov 2026 11:00:17 GMT", "today", None);
-    }
+    answer.retry_after().unwrap_or(RETRY_AFTER_DEFAULT).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
 }

@@ -1,0 +1,262 @@
+//! Azure Table Storage over HTTP: [`TableOps`] on one table of an account, or of the emulator Azurite.
+//!
+//! What the service would refuse is refused here, before anything is sent. A read is asked again for a while, because
+//! that changes nothing; a write is sent once, because only the store can tell whether a lost one was carried out.
+
+mod address;
+mod answer;
+mod batch;
+mod connection_string;
+mod entity;
+mod multipart;
+mod shared_key;
+
+pub use connection_string::{ConnectionString, ConnectionStringError};
+
+use super::rest::{self, Rest, RestError, RestOptions};
+use crate::ports::clock::Clock;
+use crate::ports::ids::Ids;
+use crate::ports::tables::{Answer, ETag, Page, Range, Row, TableError, TableOps, Write, rules};
+use address::{Address, Next};
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::{Method, Request, Transport, Url};
+use shared_key::SharedKey;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::{sleep, timeout};
+
+/// The version of the service's interface that every request names; older ones take no Entra token.
+const API_VERSION: &str = "2020-12-06";
+/// The version of OData that JSON needs.
+const ODATA_VERSION: &str = "3.0;NetFx";
+/// Types beside every property that JSON alone does not tell, and no links.
+const ACCEPT: &str = "application/json;odata=minimalmetadata";
+/// The audience of tokens for storage, in every cloud.
+const TOKEN_SCOPE: &str = "https://storage.azure.com/.default";
+/// A read with all its repetitions. A query runs for 5 s at the service at most.
+const READ_DEADLINE: Duration = Duration::from_secs(12);
+/// One send of a read: time for a full page, and for another try within the deadline.
+const READ_SEND_TIMEOUT: Duration = Duration::from_secs(6);
+/// Sends of one read.
+const READ_SENDS_MAX: u32 = 3;
+/// The pause before the second send of a read; doubled for the next, with jitter.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+/// A wait that the service asks for and that is short enough to be waited here.
+const SHORT_THROTTLE: Duration = Duration::from_secs(1);
+/// The one send of a write.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where the tables are and how we show that we may use them.
+pub enum TablesAccount {
+    /// `https://ACCOUNT.table.core.windows.net` and an Entra token.
+    Entra { endpoint: String, credential: Arc<dyn TokenCredential> },
+    /// The key in a connection string.
+    Key(ConnectionString),
+}
+
+/// What a client works with.
+pub struct TablesOptions {
+    /// Real time: it dates signatures and says when a token has to be renewed.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter between reads, and the boundaries of batches.
+    pub ids: Arc<dyn Ids>,
+    /// Whatever carries requests instead of a pooled client of our own.
+    pub transport: Option<Transport>,
+}
+
+/// Why a client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TablesClientError {
+    #[error("{endpoint} is no URL of a table service")]
+    Endpoint { endpoint: String },
+    #[error("{table:?} is no name of a table: 3 to 63 letters and digits, a letter first")]
+    Table { table: String },
+    #[error("the table client cannot be built")]
+    Rest(#[from] RestError),
+}
+
+/// One table of an account.
+#[derive(Clone)]
+pub struct AzureTables {
+    rest: Rest,
+    address: Address,
+    ids: Arc<dyn Ids>,
+}
+
+impl fmt::Debug for AzureTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AzureTables").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl AzureTables {
+    /// A client of that table. Nothing is sent yet. A rustls provider must be installed in the process before.
+    pub fn new(
+        account: TablesAccount,
+        table: &str,
+        options: TablesOptions,
+    ) -> Result<Self, TablesClientError> {
+        let TablesOptions { clock, ids, transport } = options;
+        let (rest, endpoint) = match account {
+            TablesAccount::Entra { endpoint, credential } => {
+                let endpoint = url(&endpoint)?;
+                let token_scope = TOKEN_SCOPE.to_owned();
+                (Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?, endpoint)
+            }
+            TablesAccount::Key(connection) => {
+                let endpoint = url(connection.endpoint())?;
+                let signature = Arc::new(SharedKey::new(&connection, clock));
+                (Rest::authorized(&endpoint, signature, transport)?, endpoint)
+            }
+        };
+        Ok(Self { rest, address: Address::new(&endpoint, table)?, ids })
+    }
+
+    /// Makes the table. One that is there already is fine.
+    pub async fn create_table(&self) -> Result<(), TableError> {
+        let mut request = self.request(self.address.tables(), Method::Post);
+        json(&mut request, self.address.creation());
+        self.ask(&request, answer::table_made).await
+    }
+
+    fn request(&self, url: Url, method: Method) -> Request {
+        let mut request = Request::new(url, method);
+        request.insert_header("x-ms-version", API_VERSION);
+        request.insert_header("dataserviceversion", ODATA_VERSION);
+        request.insert_header("accept", ACCEPT);
+        request
+    }
+
+    /// Sends what changes nothing when it is sent again, until an answer can be relied on or the time is up.
+    async fn ask<T>(
+        &self,
+        request: &Request,
+        judge: impl Fn(&rest::Answer) -> Result<T, TableError>,
+    ) -> Result<T, TableError> {
+        let asking = async {
+            let mut pause = READ_PAUSE;
+            for _ in 1..READ_SENDS_MAX {
+                let outcome = self.send(request, READ_SEND_TIMEOUT).await.and_then(|answer| judge(&answer));
+                let wait = match &outcome {
+                    Err(TableError::Unknown { .. }) => pause.mul_f64(0.5 + self.ids.jitter()),
+                    Err(TableError::Throttled { retry_after }) if *retry_after <= SHORT_THROTTLE => {
+                        retry_after.mul_f64(1.0 + self.ids.jitter() / 4.0)
+                    }
+                    _ => return outcome,
+                };
+                sleep(wait).await;
+                pause *= 2;
+            }
+            self.send(request, READ_DEADLINE).await.and_then(|answer| judge(&answer))
+        };
+        timeout(READ_DEADLINE, asking).await.unwrap_or_else(|_| Err(answer::late()))
+    }
+
+    /// Token, connection, sending and answer together end after `limit`.
+    async fn send(&self, request: &Request, limit: Duration) -> Result<rest::Answer, TableError> {
+        match timeout(limit, self.rest.send(request.clone())).await {
+            Ok(answer) => answer.map_err(|error| TableError::Unknown { detail: error.detail }),
+            Err(_) => Err(answer::late()),
+        }
+    }
+
+    /// The page that `next` leads to, or the first.
+    async fn page_from(
+        &self,
+        partition: &str,
+        range: &Range,
+        next: Option<&Next>,
+    ) -> Result<Answer<Page>, TableError> {
+        let request = self.request(self.address.page(partition, range, next), Method::Get);
+        self.ask(&request, |answer| answer::page(answer, range.rows_max, next)).await
+    }
+
+    async fn write_one(
+        &self,
+        partition: &str,
+        write: &Write,
+    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        let part = batch::Part::of(&self.address, partition, write);
+        let mut request = self.request(url_of(&part.url)?, part.method);
+        for (name, value) in part.headers() {
+            request.insert_header(name, value);
+        }
+        request.set_body(part.body);
+        let answer = self.send(&request, WRITE_DEADLINE).await?;
+        let etag = answer::written(&answer, write)?;
+        Ok(Answer { value: vec![etag], date: date(&answer)? })
+    }
+
+    async fn write_many(
+        &self,
+        partition: &str,
+        writes: &[Write],
+    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        let batch = batch::Batch::new(&self.address, partition, writes, self.ids.random())?;
+        let mut request = self.request(self.address.batch(), Method::Post);
+        request.insert_header("content-type", batch.content_type());
+        request.set_body(batch.into_body());
+        let answer = self.send(&request, WRITE_DEADLINE).await?;
+        Ok(Answer { value: batch::outcome(&answer, writes)?, date: date(&answer)? })
+    }
+}
+
+#[async_trait]
+impl TableOps for AzureTables {
+    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+        rules::check_key("PartitionKey", partition)?;
+        rules::check_key("RowKey", key)?;
+        let request = self.request(url_of(&self.address.row(partition, key))?, Method::Get);
+        self.ask(&request, answer::row).await
+    }
+
+    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+        rules::check_range(partition, range)?;
+        let next = range.continuation.as_ref().map(Next::parse).transpose()?;
+        match (self.page_from(partition, range, next.as_ref()).await, &next) {
+            // The service no longer knows the continuation; we know where we were.
+            (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
+                self.page_from(partition, range, Some(&next.without_continuation())).await
+            }
+            (page, _) => page,
+        }
+    }
+
+    async fn transact(
+        &self,
+        partition: &str,
+        writes: &[Write],
+    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        rules::check_transaction(partition, writes)?;
+        match writes {
+            [write] => self.write_one(partition, write).await,
+            _ => self.write_many(partition, writes).await,
+        }
+    }
+}
+
+fn url(endpoint: &str) -> Result<Url, TablesClientError> {
+    let unusable = || TablesClientError::Endpoint { endpoint: endpoint.to_owned() };
+    let url = Url::parse(endpoint).map_err(|_| unusable())?;
+    let plain = url.has_host() && url.query().is_none() && url.fragment().is_none();
+    (plain && url.username().is_empty() && url.password().is_none()).then_some(url).ok_or_else(unusable)
+}
+
+/// Our own URLs are encoded, so this does not fail.
+fn url_of(text: &str) -> Result<Url, TableError> {
+    Url::parse(text).map_err(|_| TableError::Invalid { rule: format!("{text} is no URL") })
+}
+
+fn json(request: &mut Request, body: String) {
+    request.insert_header("content-type", "application/json");
+    request.insert_header("prefer", "return-no-content");
+    request.set_body(body);
+}
+
+/// Times in rows are compared on the service's clock, so an answer without it is worth nothing.
+fn date(answer: &rest::Answer) -> Result<OffsetDateTime, TableError> {
+    answer.date().ok_or_else(|| answer::nonsense("an answer has no date"))
+}

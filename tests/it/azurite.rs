@@ -1,0 +1,161 @@
+//! Azurite, the emulator of Azure Storage: its table service, in memory, one for each test process.
+//!
+//! It is installed from npm below the target folder when it is not there yet, in the version that fits the Node at
+//! hand. It ends with the test process, however that ends, because its standard input does.
+
+use azure_backup_scim::adapters::clock::SystemClock;
+use azure_backup_scim::adapters::ids::RandomIds;
+use azure_backup_scim::adapters::tables::{AzureTables, ConnectionString, TablesAccount, TablesOptions};
+use azure_backup_scim::ports::ids::Ids;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// How long a start may take on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/azurite.js");
+/// A key that guards nothing.
+const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// The account of development storage, and one like any other: they sign differently.
+pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
+pub const ORDINARY_ACCOUNT: &str = "scimtests";
+
+/// The running emulator. The child's standard input stays open until this process is gone.
+struct Azurite {
+    port: u16,
+    _child: Child,
+}
+
+/// The development account of this process' emulator, which is started by the first call.
+pub fn connection_string() -> String {
+    connection_string_of(DEVELOPMENT_ACCOUNT, &origin())
+}
+
+/// An account behind any origin that leads to the emulator, as `http://127.0.0.1:1234`.
+pub fn connection_string_of(account: &str, origin: &str) -> String {
+    format!(
+        "DefaultEndpointsProtocol=http;AccountName={account};AccountKey={KEY};TableEndpoint={origin}/{account};"
+    )
+}
+
+/// Where the emulator listens.
+pub fn origin() -> String {
+    static AZURITE: OnceLock<Azurite> = OnceLock::new();
+    format!("http://127.0.0.1:{}", AZURITE.get_or_init(start).port)
+}
+
+/// A name that no table has yet.
+pub fn table() -> String {
+    format!("t{}", random())
+}
+
+fn random() -> String {
+    RandomIds::new(Arc::new(SystemClock::new())).random().simple().to_string()
+}
+
+/// A client of that table, which need not be there.
+pub fn client(connection_string: &str, table: &str) -> AzureTables {
+    open(TablesAccount::Key(ConnectionString::parse(connection_string).unwrap()), table)
+}
+
+/// The same for any account.
+pub fn open(account: TablesAccount, table: &str) -> AzureTables {
+    // A provider that an earlier test installed serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let clock = Arc::new(SystemClock::new());
+    let options = TablesOptions { ids: Arc::new(RandomIds::new(clock.clone())), clock, transport: None };
+    AzureTables::new(account, table, options).unwrap()
+}
+
+/// A fresh table.
+pub async fn fresh(connection_string: &str) -> AzureTables {
+    let tables = client(connection_string, &table());
+    tables.create_table().await.unwrap();
+    tables
+}
+
+fn start() -> Azurite {
+    let home = installed();
+    let mut child = Command::new("node")
+        .arg(SCRIPT)
+        .arg(home.join("node_modules/azurite/dist/src/table/main.js"))
+        .args(["--silent", "--disableTelemetry", "--inMemoryPersistence"])
+        .args(["--tableHost", "127.0.0.1", "--tablePort", "0", "--tableKeepAliveTimeout", "3600"])
+        .current_dir(&home)
+        .env("AZURITE_ACCOUNTS", format!("{DEVELOPMENT_ACCOUNT}:{KEY};{ORDINARY_ACCOUNT}:{KEY}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("node can be started");
+    let port = port(child.stdout.take().expect("piped"));
+    match port.recv_timeout(READY_TIMEOUT) {
+        Ok(port) => Azurite { port, _child: child },
+        Err(_) => {
+            child.kill().ok();
+            panic!("Azurite ended or did not listen within {READY_TIMEOUT:?}");
+        }
+    }
+}
+
+/// What the script says of the port. The rest is read and dropped, so that the child never waits for us.
+fn port(output: impl Read + Send + 'static) -> mpsc::Receiver<u16> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(port) = line.strip_prefix("port ") {
+                sender.send(port.parse().expect("a port")).ok();
+            }
+        }
+    });
+    receiver
+}
+
+/// The folder with Azurite in it. Whoever installs it does so beside, and the first one that is ready moves it there.
+fn installed() -> PathBuf {
+    let version = version();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+    let home = target.join(format!("azurite-{version}"));
+    if !home.exists() {
+        let beside = target.join(format!("azurite-{version}-{}", random()));
+        install(&version, &beside);
+        // It fails where another process was faster.
+        if std::fs::rename(&beside, &home).is_err() {
+            std::fs::remove_dir_all(&beside).ok();
+        }
+        assert!(home.exists(), "Azurite is installed in {}", home.display());
+    }
+    home
+}
+
+fn install(version: &str, folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let npm = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+        .arg(folder)
+        .arg(format!("azurite@{version}"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("these tests run on Azurite and need npm, which comes with Node.js 18 or later, on the PATH");
+    let said = String::from_utf8_lossy(&npm.stderr);
+    assert!(npm.status.success(), "npm could not install Azurite {version}; it said:\n{said}");
+}
+
+/// The last version that runs on the Node at hand: 3.36 and later need Node 22.
+fn version() -> String {
+    let node = Command::new("node")
+        .arg("--version")
+        .output()
+        .expect("these tests run on Azurite and need Node.js 18 or later on the PATH");
+    let text = String::from_utf8_lossy(&node.stdout);
+    let major = text.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    match major {
+        Some(22u32..) => "3.37.0".to_owned(),
+        Some(18..=21) => "3.35.0".to_owned(),
+        _ => panic!("these tests need Node.js 18 or later, not {text}"),
+    }
+}
