@@ -5,6 +5,9 @@ use crate::adapters::credential::{BuiltCredential, Credential, CredentialError};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::rest::RestError;
+use crate::adapters::tables::{
+    AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError, TablesOptions,
+};
 use crate::config::{self, Config};
 use crate::http::{self, Edge, HealthProbe, Timer};
 use crate::ports::clock::Clock;
@@ -19,7 +22,8 @@ use crate::service::snapshots::Snapshots;
 use crate::service::tick::Tick;
 use crate::service::tokens::Tokens;
 use crate::store::Store;
-use secrecy::SecretString;
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
@@ -34,6 +38,9 @@ pub use crate::http::inspect;
 
 /// Worker threads of the HTTP server.
 const HTTP_WORKERS: usize = 2;
+
+/// Between two attempts to make the table.
+const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The real ends of the ports, and the settings.
 pub struct Parts {
@@ -101,6 +108,8 @@ pub struct Ends {
     pub tables: Arc<dyn TableOps>,
     pub assignments: Arc<dyn RoleAssignments>,
     pub secrets: Arc<dyn Secrets>,
+    /// Ends when the table is there to be used. In Azure the deployment has made it.
+    pub table_is_made: BoxFuture<'static, ()>,
 }
 
 /// Why the ends cannot be built. Nothing was asked yet: these are mistakes of settings or of this machine.
@@ -112,17 +121,26 @@ pub enum ConnectError {
     Arm(#[source] RestError),
     #[error("cannot use KEY_VAULT_URL")]
     Vault(#[from] KeyVaultError),
+    #[error("cannot use TABLES_CONNECTION_STRING")]
+    ConnectionString(#[from] ConnectionStringError),
     #[error("cannot use the settings of the tables")]
-    Tables(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Tables(#[from] TablesClientError),
 }
 
 /// Builds the clients of everything remote. Asks nothing yet.
-pub fn connect(config: &Config, clock: &Arc<dyn Clock>) -> Result<Ends, ConnectError> {
+pub fn connect(config: &Config, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> Result<Ends, ConnectError> {
     let credential = config.credential.clone().build()?;
+    let options = TablesOptions { clock: clock.clone(), ids: ids.clone(), transport: None };
+    let tables = Arc::new(tables(&config.tables, credential.clone(), options)?);
+    let made: BoxFuture<'static, ()> = match config.tables.account {
+        config::Account::Entra(_) => Box::pin(std::future::ready(())),
+        config::Account::ConnectionString(_) => Box::pin(make_table(tables.clone())),
+    };
     Ok(Ends {
         assignments: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
-        secrets: Arc::new(KeyVault::new(&config.vault, credential.clone())?),
-        tables: tables(&config.tables, credential, clock.clone())?,
+        secrets: Arc::new(KeyVault::new(&config.vault, credential)?),
+        tables,
+        table_is_made: made,
     })
 }
 
@@ -143,10 +161,25 @@ fn arm_with(
 fn tables(
     tables: &config::Tables,
     credential: BuiltCredential,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn TableOps>, ConnectError> {
-    let _ = (tables, credential, clock);
-    Err(ConnectError::Tables("not built".into()))
+    options: TablesOptions,
+) -> Result<AzureTables, ConnectError> {
+    let account = match &tables.account {
+        config::Account::Entra(endpoint) => {
+            TablesAccount::Entra { endpoint: endpoint.to_string(), credential }
+        }
+        config::Account::ConnectionString(text) => {
+            TablesAccount::Key(ConnectionString::parse(text.expose_secret())?)
+        }
+    };
+    Ok(AzureTables::new(account, &tables.table, options)?)
+}
+
+/// Makes the table, trying until it is there: where the account's key is held, as with Azurite, nobody else has made it.
+async fn make_table(tables: Arc<AzureTables>) {
+    while let Err(error) = tables.create_table().await {
+        tracing::warn!(error = %error, "the table cannot be made yet");
+        tokio::time::sleep(MAKE_TABLE_PAUSE).await;
+    }
 }
 
 /// The role assignments behind the ARM at `endpoint` (origin only), with a fixed token.

@@ -1,5 +1,6 @@
 //! The address of an Azure service: where a token may travel to, and where none may.
 
+use super::rest::may_carry_secret;
 use azure_core::http::Url;
 use std::fmt;
 
@@ -24,7 +25,7 @@ impl Endpoint {
     /// Checks an origin; one `/` at its end does no harm.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let url = Url::parse(text).map_err(|_| EndpointError::NotAUrl)?;
-        if !may_carry_token(&url) {
+        if !may_carry_secret(&url) {
             return Err(EndpointError::Insecure);
         }
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -54,18 +55,6 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.origin())
     }
-}
-
-/// Whether a bearer token or a signature may be sent there.
-pub(super) fn may_carry_token(url: &Url) -> bool {
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
-}
-
-/// Whether an address is this machine's own.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::app::{self, ConnectError, Parts, RandomIds, Service, SystemClock, UNAVAILABLE};
 use crate::config::{self, Config, ConfigError};
 use crate::ports::clock::Clock;
+use crate::ports::ids::Ids;
 use crate::service::effects::Inline;
 use crate::service::package::{Package, Packaged};
 use crate::service::reconcile::EffectLimits;
 use crate::service::tokens::{TokenState, Tokens};
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -97,14 +99,15 @@ struct Ready {
     tokens: Arc<Tokens>,
     packaged: Arc<Packaged>,
     package: Package,
+    table_is_made: BoxFuture<'static, ()>,
     ticks_itself: bool,
 }
 
 impl Ready {
     fn build(config: &Config, address: SocketAddr) -> Result<Self, ConnectError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let ids = Arc::new(RandomIds::new(clock.clone()));
-        let ends = app::connect(config, &clock)?;
+        let ids: Arc<dyn Ids> = Arc::new(RandomIds::new(clock.clone()));
+        let ends = app::connect(config, &clock, &ids)?;
         let tokens =
             Tokens::from_vault(ends.secrets, config.bearer_token_secret.clone(), clock.clone(), ids.clone());
         let service = app::build(Parts {
@@ -123,6 +126,7 @@ impl Ready {
             tokens: Arc::new(tokens),
             packaged: Arc::new(packaged),
             package: read_package(&config.bindings_file),
+            table_is_made: ends.table_is_made,
             ticks_itself: config.handler_port.is_none(),
             service,
         })
@@ -134,7 +138,10 @@ impl Ready {
             app::serve(listener, &self.service, self.tokens.clone(), health).map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
         tokio::spawn(async move { self.tokens.keep_fresh().await });
-        tokio::spawn(async move { self.packaged.settle(&self.package).await });
+        tokio::spawn(async move {
+            self.table_is_made.await;
+            self.packaged.settle(&self.package).await;
+        });
         if self.ticks_itself {
             tokio::spawn(self.service.tick_for_ever(TICK_EVERY));
         }

@@ -139,7 +139,7 @@ async fn on_account() -> Option<Opened> {
         (Some(text), _) => TablesAccount::Key(ConnectionString::parse(&text).unwrap()),
         (None, Some(endpoint)) => {
             let token = set("TABLES_TEST_TOKEN").expect("TABLES_TEST_TOKEN");
-            TablesAccount::Entra { endpoint, credential: Credential::Static(token.into()).build() }
+            TablesAccount::Entra { endpoint, credential: Credential::Static(token.into()).build().unwrap() }
         }
         (None, None) => return None,
     };
