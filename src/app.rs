@@ -8,7 +8,7 @@ use crate::adapters::rest::RestError;
 use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError, TablesOptions,
 };
-use crate::config::{self, Config};
+use crate::config::{self, Config, OperatorConfig};
 use crate::http::{self, Edge, HealthProbe, Timer};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
@@ -156,6 +156,15 @@ fn arm_with(
     };
     let options = ArmOptions { token_scope, clock, transport: None };
     Ok(Arc::new(ArmRoleAssignments::at(endpoint.origin(), credential, options)?))
+}
+
+/// The state of an installation, for a command that reads it.
+pub fn operator_store(config: &OperatorConfig) -> Result<Store, ConnectError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let ids: Arc<dyn Ids> = Arc::new(RandomIds::new(clock.clone()));
+    let options = TablesOptions { clock: clock.clone(), ids: ids.clone(), transport: None };
+    let tables = tables(&config.tables, config.credential.clone().build()?, options)?;
+    Ok(Store::new(Arc::new(tables), config.tenant.clone(), clock, ids))
 }
 
 fn tables(

@@ -40,6 +40,14 @@ pub struct Config {
     pub bindings_file: PathBuf,
 }
 
+/// What a command of an operator is told from outside: where the state is, and under whose rights it is read.
+#[derive(Debug)]
+pub struct OperatorConfig {
+    pub tenant: String,
+    pub tables: Tables,
+    pub credential: Credential,
+}
+
 /// Where the state is.
 #[derive(Debug)]
 pub struct Tables {
@@ -106,6 +114,27 @@ impl Config {
         let origin = self.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
         format!("{origin}/scim/v2")
     }
+}
+
+impl OperatorConfig {
+    /// Reads the settings that say where the state is; the others are not looked at.
+    pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { variables, mistakes: Vec::new() };
+        let (tenant, tables, credential) = (reader.tenant(), reader.tables(), reader.credential());
+        let config = tenant.zip(tables).zip(credential);
+        reader.done(config.map(|((tenant, tables), credential)| Self { tenant, tables, credential }))
+    }
+}
+
+/// Lets `tables`, an endpoint or a connection string, take the place of what the environment says.
+pub fn point_at(variables: &mut BTreeMap<String, String>, tables: &str) {
+    let is_endpoint = tables.contains("://") && !tables.contains('=');
+    let (set, unset) = match is_endpoint {
+        true => ("TABLES_ENDPOINT", "TABLES_CONNECTION_STRING"),
+        false => ("TABLES_CONNECTION_STRING", "TABLES_ENDPOINT"),
+    };
+    variables.insert(set.to_owned(), tables.to_owned());
+    variables.remove(unset);
 }
 
 /// Reads one setting after the other and keeps what is wrong with them.

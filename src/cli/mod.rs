@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod audit;
 mod config;
 #[cfg(feature = "local")]
 mod local;
@@ -39,6 +40,8 @@ enum Command {
     /// Run everything on this machine: an embedded store and a simulated Azure.
     #[cfg(feature = "local")]
     Local(local::Arguments),
+    /// List audit records: who was given what, when and why, and by whom.
+    Audit(audit::Arguments),
     /// Check or stamp bindings.json, or print its JSON Schema.
     Config(config::Arguments),
 }
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "local")]
         Command::Local(arguments) => local::run(arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
 }

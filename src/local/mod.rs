@@ -1,6 +1,7 @@
 //! The `local` command: the service on an embedded store, with a simulated Azure beside it, in one process.
 
 mod clock;
+mod control;
 mod demo;
 mod state;
 
@@ -14,6 +15,7 @@ use crate::service::snapshots::AdoptError;
 use crate::service::tokens::Tokens;
 use crate::simulator::{self, Simulator};
 use clock::SimulatedClock;
+pub use control::{Control, ControlError};
 pub use demo::DemoError;
 use secrecy::SecretString;
 use serde_json::json;

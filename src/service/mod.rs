@@ -8,6 +8,7 @@ pub mod package;
 pub mod provisioning;
 pub mod queue;
 pub mod reconcile;
+pub mod records;
 pub mod snapshots;
 pub mod sweep;
 pub mod tick;

@@ -1,0 +1,217 @@
+//! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
+
+use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
+use crate::app::{self, ConnectError, SystemClock};
+use crate::audit::Cause;
+use crate::config::{self, ConfigError, OperatorConfig};
+#[cfg(feature = "local")]
+use crate::local::{Control, ControlError};
+use crate::ports::clock::Clock;
+use crate::service::records::{self, Selection};
+use crate::store::{Store, StoreError};
+use serde_json::Value;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+/// Records that are read at once.
+const PAGE_RECORDS: usize = 1000;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The account of the table: https://ACCOUNT.table.core.windows.net, read with the login of Azure CLI or azd (Storage Table
+    /// Data Reader is enough), or UseDevelopmentStorage=true. Without it, TABLES_ENDPOINT or TABLES_CONNECTION_STRING.
+    #[arg(long, value_name = "ENDPOINT")]
+    tables: Option<String>,
+    /// The control address of a running `local`, as `local` prints it.
+    #[cfg(feature = "local")]
+    #[arg(long, value_name = "URL", conflicts_with = "tables")]
+    control_url: Option<String>,
+    /// From when on: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d.
+    #[arg(long, default_value = "24h", value_name = "TIME")]
+    since: String,
+    /// Until when, in the same forms; without it, until now.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only what concerns this person: SCIM id or Entra object id.
+    #[arg(long, value_name = "ID")]
+    person: Option<String>,
+    /// Only what concerns this group: SCIM id.
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
+    /// Only changes of this kind, as member-added, effect-opened, wait-changed; may be given several times.
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<String>,
+    /// Only what this caller set off: the label of a token, or service.
+    #[arg(long, value_name = "LABEL")]
+    actor: Option<String>,
+    /// Only what was set off by this: request, order, sweep, snapshot.
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
+    /// Only this operation and what followed from it.
+    #[arg(long, value_name = "OP")]
+    op: Option<String>,
+    /// One JSON object a record and line, instead of one line a change.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum AuditError {
+    #[error("--{argument} {text:?} is no time; examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h")]
+    Time { argument: &'static str, text: String },
+    #[error("--cause {text:?} is none of request, order, sweep, snapshot")]
+    Cause { text: String },
+    #[error("cannot tell where the table is")]
+    Config(#[source] ConfigError),
+    #[error("cannot reach the table")]
+    Connect(#[source] ConnectError),
+    #[error("cannot read the records")]
+    Store(#[source] StoreError),
+    #[cfg(feature = "local")]
+    #[error("cannot read the records")]
+    Control(#[source] ControlError),
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    #[error("cannot write")]
+    Output(#[source] io::Error),
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    // A provider that is there already serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(AuditError::Runtime).and_then(|runtime| runtime.block_on(list(arguments))) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read has read enough.
+        Err(AuditError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(match error {
+                AuditError::Time { .. } | AuditError::Cause { .. } | AuditError::Config(_) => EXIT_USAGE,
+                AuditError::Connect(_) => EXIT_USAGE,
+                _ => EXIT_DEPENDENCY,
+            })
+        }
+    }
+}
+
+async fn list(arguments: &Arguments) -> Result<(), AuditError> {
+    let selection = selection(arguments, SystemClock::new().now())?;
+    let source = Source::open(arguments)?;
+    let mut out = io::stdout().lock();
+    let mut after = selection.begin();
+    loop {
+        let page = source.page(after.as_deref()).await?;
+        let full = page.len() >= PAGE_RECORDS;
+        after = page.last().and_then(|record| record.get("op")?.as_str()).map(str::to_owned);
+        for record in page {
+            if selection.is_past(&record) {
+                return Ok(());
+            }
+            if let Some(record) = selection.select(record) {
+                print(&mut out, &record, arguments.json).map_err(AuditError::Output)?;
+            }
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
+    if json {
+        return writeln!(out, "{record}");
+    }
+    records::lines(record).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<Selection, AuditError> {
+    let time = |argument, text: &str| {
+        parse_time(text, now).ok_or_else(|| AuditError::Time { argument, text: text.to_owned() })
+    };
+    let cause = |text: &String| Cause::parse(text).ok_or_else(|| AuditError::Cause { text: text.clone() });
+    Ok(Selection {
+        since: Some(time("since", &arguments.since)?),
+        until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
+        person: arguments.person.clone(),
+        group: arguments.group.clone(),
+        kinds: arguments.kinds.clone(),
+        actor: arguments.actor.clone(),
+        cause: arguments.cause.as_ref().map(cause).transpose()?,
+        op: arguments.op.clone(),
+    })
+}
+
+/// A moment, a day (its beginning in UTC), or a time back from now.
+fn parse_time(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let day = Date::parse(text, format_description!("[year]-[month]-[day]"));
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok();
+    moment.or_else(|| day.ok().map(|day| day.midnight().assume_utc())).or_else(|| {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        now.checked_sub(
+            Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?).try_into().ok()?,
+        )
+    })
+}
+
+/// Where records are read.
+enum Source {
+    Tables(Store),
+    #[cfg(feature = "local")]
+    Local(Control),
+}
+
+impl Source {
+    fn open(arguments: &Arguments) -> Result<Self, AuditError> {
+        #[cfg(feature = "local")]
+        if let Some(url) = &arguments.control_url {
+            return Control::new(url).map(Self::Local).map_err(AuditError::Control);
+        }
+        let mut variables = config::environment();
+        if let Some(tables) = &arguments.tables {
+            config::point_at(&mut variables, tables);
+        }
+        let config = OperatorConfig::parse(&variables).map_err(AuditError::Config)?;
+        app::operator_store(&config).map(Self::Tables).map_err(AuditError::Connect)
+    }
+
+    async fn page(&self, after: Option<&str>) -> Result<Vec<Value>, AuditError> {
+        match self {
+            Self::Tables(store) => store.audit(after, PAGE_RECORDS).await.map_err(AuditError::Store),
+            #[cfg(feature = "local")]
+            Self::Local(control) => control.audit(after, PAGE_RECORDS).await.map_err(AuditError::Control),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_time_is_a_moment_a_day_or_a_while_ago() {
+        let now = datetime!(2026-11-25 12:00 UTC);
+        let check = |text, expected| assert_eq!(parse_time(text, now), expected, "{text}");
+        check("2026-11-24", Some(datetime!(2026-11-24 0:00 UTC)));
+        check("2026-11-24T10:00:00+02:00", Some(datetime!(2026-11-24 8:00 UTC)));
+        check("90m", Some(datetime!(2026-11-25 10:30 UTC)));
+        check("24h", Some(datetime!(2026-11-24 12:00 UTC)));
+        check("7d", Some(datetime!(2026-11-18 12:00 UTC)));
+        for text in ["", "h", "-1h", "24", "24s", "yesterday", "2026-11-31", "99999999999999999999d", "é"] {
+            check(text, None);
+        }
+        check("9999999999999d", None);
+    }
+}

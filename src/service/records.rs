@@ -1,0 +1,212 @@
+//! Choosing among audit records, and telling them in words.
+//!
+//! Works on the JSON of records, which is the same from the table and from a running `local`.
+
+use crate::audit::Cause;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+/// Where a person can stand in a change: her SCIM id, or her Entra object id.
+const PERSON_FIELDS: [&str; 4] = ["person", "member", "principal", "id"];
+/// Where a group can.
+const GROUP_FIELDS: [&str; 3] = ["group", "member", "id"];
+
+/// Which records are asked for. What is left out matches everything.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    pub since: Option<OffsetDateTime>,
+    pub until: Option<OffsetDateTime>,
+    /// A SCIM id of a user, or an Entra object id.
+    pub person: Option<String>,
+    /// A SCIM id of a group.
+    pub group: Option<String>,
+    /// Kinds of change, as `effect-opened`.
+    pub kinds: Vec<String>,
+    /// The label of a token, an operator, or `service`.
+    pub actor: Option<String>,
+    pub cause: Option<Cause>,
+    /// An operation, and everything that follows from it.
+    pub op: Option<String>,
+}
+
+impl Selection {
+    /// Where to begin: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
+    pub fn begin(&self) -> Option<String> {
+        self.since.map(op_prefix)
+    }
+
+    /// Whether this record and all after it are too late.
+    pub fn is_past(&self, record: &Value) -> bool {
+        self.until.is_some_and(|until| text(record, "op") >= op_prefix(until).as_str())
+    }
+
+    /// The record with the changes that match, if any does.
+    pub fn select(&self, mut record: Value) -> Option<Value> {
+        let same = |wanted: Option<&str>, field| wanted.is_none_or(|wanted| text(&record, field) == wanted);
+        let op = self.op.as_deref();
+        let follows = op.is_none_or(|op| text(&record, "op") == op || text(&record, "origin") == op);
+        if !same(self.actor.as_deref(), "actor") || !same(self.cause.map(Cause::as_str), "cause") || !follows
+        {
+            return None;
+        }
+        let changes = record.get_mut("changes")?.as_array_mut()?;
+        changes.retain(|change| self.wants(change));
+        (!changes.is_empty()).then_some(record)
+    }
+
+    fn wants(&self, change: &Value) -> bool {
+        let names = |wanted: &Option<String>, fields: &[&str]| {
+            let Some(wanted) = wanted else { return true };
+            fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
+        };
+        let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| text(change, "kind") == kind);
+        kind && names(&self.person, &PERSON_FIELDS) && names(&self.group, &GROUP_FIELDS)
+    }
+}
+
+/// One line for each change of a record.
+pub fn lines(record: &Value) -> Vec<String> {
+    let changes = record.get("changes").and_then(Value::as_array);
+    let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
+    let line = |change| format!("{time}  {cause:<8}  {actor:<12}  {}", tell(change));
+    changes.into_iter().flatten().map(line).collect()
+}
+
+/// A change in words.
+fn tell(change: &Value) -> String {
+    let field = |name| text(change, name);
+    let kind = field("kind");
+    match kind {
+        "resource-created" | "resource-changed" | "resource-deleted" => {
+            format!("{kind}  {} {}{}", field("type"), field("id"), list(change, "attributes", ": "))
+        }
+        "member-added" | "member-removed" | "member-dropped" => {
+            format!("{kind}  {} in group {}", field("member"), field("group"))
+        }
+        "effect-opened" => {
+            let step = if flag(change, "wanted") { "grant" } else { "revoke" };
+            let (role, scope) = (field("role"), field("scope"));
+            format!(
+                "{kind}  {step} {role} at {scope} for {}{}",
+                field("person"),
+                list(change, "reasons", "; because ")
+            )
+        }
+        "effect-answered" => {
+            let done = if flag(change, "executed") { "executed" } else { "not executed" };
+            format!("{kind}  {done} {} of {} {}", field("assignment"), field("person"), field("code"))
+        }
+        "effect-observed" => {
+            let held = if flag(change, "held") { "Azure holds" } else { "Azure does not hold" };
+            format!("{kind}  {held} {} of {}", field("assignment"), field("person"))
+        }
+        "difference-found" => {
+            let holds = |name| if flag(change, name) { "held" } else { "not held" };
+            let (ledger, azure) = (holds("ledgerHeld"), holds("azureHeld"));
+            format!(
+                "{kind}  {} of {}: {ledger} in the ledger, {azure} in Azure",
+                field("assignment"),
+                field("person")
+            )
+        }
+        "wait-changed" => {
+            format!("{kind}  {} under {}: {}", field("person"), field("binding"), field("reason"))
+        }
+        "setting-changed" => format!("{kind}  {}: {} -> {}", field("what"), field("before"), field("after")),
+        _ => format!("{kind}  {change}"),
+    }
+    .trim_end()
+    .to_owned()
+}
+
+fn list(change: &Value, name: &str, before: &str) -> String {
+    let items = change.get(name).and_then(Value::as_array);
+    let items: Vec<&str> = items.into_iter().flatten().filter_map(Value::as_str).collect();
+    if items.is_empty() { String::new() } else { format!("{before}{}", items.join(", ")) }
+}
+
+fn flag(change: &Value, name: &str) -> bool {
+    change.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The beginning of every op of that millisecond.
+fn op_prefix(time: OffsetDateTime) -> String {
+    let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
+    let digits = format!("{millis:012x}");
+    let (high, low) = digits.split_at_checked(8).unwrap_or((&digits, ""));
+    format!("{high}-{low}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use time::macros::datetime;
+
+    fn record() -> Value {
+        json!({
+            "op": "019abc00-1234-7000-8000-000000000001", "time": "2026-11-25T12:00:00Z", "cause": "request",
+            "actor": "entra", "origin": "019abc00-1234-7000-8000-000000000001", "bindings": null,
+            "changes": [
+                {"kind": "member-added", "group": "g-1", "member": "u-1", "revision": 2},
+                {"kind": "member-added", "group": "g-1", "member": "u-2", "revision": 2},
+                {"kind": "resource-changed", "type": "Group", "id": "g-1", "attributes": ["members"]},
+            ],
+        })
+    }
+
+    #[track_caller]
+    fn check(selection: Selection, changes: usize) {
+        let found = selection.select(record()).map(|record| record["changes"].as_array().unwrap().len());
+        assert_eq!(found.unwrap_or(0), changes, "{selection:?}");
+    }
+
+    #[test]
+    fn a_record_keeps_the_changes_that_match() {
+        let some = |text: &str| Some(text.to_owned());
+        check(Selection::default(), 3);
+        check(Selection { person: some("U-1"), ..Selection::default() }, 1);
+        check(Selection { group: some("g-1"), ..Selection::default() }, 3);
+        check(Selection { person: some("u-3"), ..Selection::default() }, 0);
+        check(Selection { kinds: vec!["member-added".to_owned()], ..Selection::default() }, 2);
+        check(Selection { actor: some("okta"), ..Selection::default() }, 0);
+        check(Selection { cause: Some(Cause::Request), ..Selection::default() }, 3);
+        check(Selection { cause: Some(Cause::Sweep), ..Selection::default() }, 0);
+        check(Selection { op: some("019abc00-1234-7000-8000-000000000001"), ..Selection::default() }, 3);
+        check(Selection { op: some("019abc00-1234-7000-8000-000000000002"), ..Selection::default() }, 0);
+    }
+
+    #[test]
+    fn times_are_those_of_the_ops() {
+        let at = |millis: i128| OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).unwrap();
+        let selection = Selection { since: Some(at(0x019a_bc00_1234)), ..Selection::default() };
+        assert_eq!(selection.begin().unwrap(), "019abc00-1234");
+        let until = |millis| Selection { until: Some(at(millis)), ..Selection::default() };
+        assert!(until(0x019a_bc00_1234).is_past(&record()));
+        assert!(!until(0x019a_bc00_1235).is_past(&record()));
+        assert_eq!(op_prefix(datetime!(1960-01-01 0:00 UTC)), "00000000-0000");
+    }
+
+    #[test]
+    fn a_change_is_told_in_one_line() {
+        let told = lines(&record());
+        assert_eq!(told.len(), 3);
+        assert_eq!(told[0], "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1");
+        assert_eq!(
+            told[2],
+            "2026-11-25T12:00:00Z  request   entra         resource-changed  Group g-1: members"
+        );
+        let effect = json!({
+            "kind": "effect-opened", "person": "u-1", "role": "Backup Operator", "scope": "/subscriptions/s",
+            "reasons": ["a", "b"], "wanted": false,
+        });
+        assert_eq!(
+            tell(&effect),
+            "effect-opened  revoke Backup Operator at /subscriptions/s for u-1; because a, b"
+        );
+    }
+}
