@@ -21,8 +21,9 @@ setting() {
 principal=$(setting SERVICE_PRINCIPAL_ID)
 subscription=$(setting AZURE_SUBSCRIPTION_ID)
 location=$(setting AZURE_LOCATION)
+environment=$(setting AZURE_ENV_NAME)
 # Azure allows 64 characters.
-name=$(printf 'delegation-%s' "$(setting AZURE_ENV_NAME)" | cut -c 1-64)
+name=$(printf 'delegation-%s' "$environment" | cut -c 1-64)
 
 if [ "${DEPLOY_ROLE_DELEGATION:-true}" = false ]; then
     cat <<END

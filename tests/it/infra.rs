@@ -2,6 +2,7 @@
 
 mod bicep;
 mod package;
+mod scripts;
 
 use azure_backup_scim::bindings::Bindings;
 use azure_backup_scim::rbac::{BackupRole, PrincipalType, Scope};
