@@ -91,7 +91,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
-// Names of the settings: README, "Settings". None of them is a secret.
+// What the service reads of them: src/config.rs. None is a secret.
 resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: site
   name: 'appsettings'
