@@ -25,7 +25,7 @@ PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
 FUNCTIONS = set(
     """any contains description allowed minLength maxLength minValue maxValue metadata deployment empty endsWith
     environment filter guid items join length loadJsonContent loadTextContent map replace resourceGroup split
-    startsWith subscription subscriptionResourceId take tenant toLower trim union uniqueString""".split()
+    startsWith subscription subscriptionResourceId substring tenant toLower trim union uniqueString""".split()
 )
 DECLARATIONS = {
     "parameter_declaration",

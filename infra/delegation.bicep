@@ -27,10 +27,10 @@ var noSubscription = '/subscriptions/00000000-0000-0000-0000-000000000000'
 
 // A scope is compared as the service compares it: without case, one trailing slash dropped.
 var bound = map(file.bindings, binding => {
-  scope: toLower(take(binding.scope, length(binding.scope) - (endsWith(binding.scope, '/') ? 1 : 0)))
+  scope: toLower(substring(binding.scope, 0, length(binding.scope) - (endsWith(binding.scope, '/') ? 1 : 0)))
   role: binding.role
 })
-var retired = map(file.?retired ?? [], scope => toLower(take(scope, length(scope) - (endsWith(scope, '/') ? 1 : 0))))
+var retired = map(file.?retired ?? [], scope => toLower(substring(scope, 0, length(scope) - (endsWith(scope, '/') ? 1 : 0))))
 var scopes = filter(union(map(bound, binding => binding.scope), retired), scope => !startsWith(scope, noSubscription))
 
 // items() orders by name, so that the text does not change with the order of the bindings.

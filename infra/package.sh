@@ -6,14 +6,22 @@
 #
 # --binary takes a binary that is built already. DIR is replaced as a whole, and only when everything is in order.
 set -eu
+here=$PWD
 cd "$(dirname "$0")/.."
+
+absolute() {
+    case "$1" in
+        /*) printf '%s' "$1" ;;
+        *) printf '%s' "$here/$1" ;;
+    esac
+}
 
 binary=
 out=dist
 while [ $# -gt 0 ]; do
     case "$1" in
-        --binary) binary=${2:?--binary wants a file} ;;
-        --out) out=${2:?--out wants a folder} ;;
+        --binary) binary=$(absolute "${2:?--binary wants a file}") ;;
+        --out) out=$(absolute "${2:?--out wants a folder}") ;;
         *)
             echo "usage: infra/package.sh [--binary FILE] [--out DIR]" >&2
             exit 2

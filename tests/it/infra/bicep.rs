@@ -513,12 +513,10 @@ fn function(name: &str, arguments: &[Value]) -> Value {
         "endsWith" => json!(text(0).to_lowercase().ends_with(&text(1).to_lowercase())),
         "replace" => json!(text(0).replace(&text(1), &text(2))),
         "split" => json!(text(0).split(&text(1)).collect::<Vec<_>>()),
-        "take" => json!(
-            text(0)
-                .chars()
-                .take(usize::try_from(arguments[1].as_i64().unwrap()).unwrap())
-                .collect::<String>()
-        ),
+        "substring" => {
+            let [from, count] = [1, 2].map(|at| usize::try_from(arguments[at].as_i64().unwrap()).unwrap());
+            json!(text(0).chars().skip(from).take(count).collect::<String>())
+        }
         "join" => {
             json!(elements(arguments[0].clone()).iter().map(string).collect::<Vec<_>>().join(&text(1)))
         }

@@ -55,7 +55,7 @@ impl Project {
 
     fn package(&self) -> Output {
         let mut command = Command::new(self.path().join("infra/package.sh"));
-        command.args(["--binary", "built"]).current_dir("/").output().unwrap()
+        command.args(["--binary", "built"]).current_dir(self.path()).output().unwrap()
     }
 
     /// Every file of the package with its mode.
