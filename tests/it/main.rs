@@ -18,6 +18,7 @@ mod crashes;
 mod faults;
 mod harness;
 mod http_edge;
+mod infra;
 mod local_command;
 mod local_process;
 mod packages;

@@ -1,0 +1,189 @@
+// Azure Backup SCIM in one resource group: the function app on Flex Consumption, its identity, one storage account for
+// the host and one for the service's state, a Key Vault for the bearer tokens, and Application Insights.
+//
+// What the service may hand out, and where, is a deployment of its own (delegation.bicep). It has to be: `azd down`
+// deletes every resource group in which the deployment of this file made something, and a right at a vault stands in
+// the resource group of that vault. Nothing here may ever be deployed outside the resource group below.
+targetScope = 'subscription'
+
+@description('Short name of this installation. It names the resource group, and all other names are derived from it.')
+@minLength(1)
+@maxLength(64)
+param environmentName string
+
+@description('Region of every resource. Flex Consumption has to be offered there.')
+@minLength(1)
+@metadata({
+  azd: {
+    type: 'location'
+  }
+})
+param location string
+
+@description('The SCIM tenant: the partition that holds this installation\'s rows. Lower case letters, digits and hyphens.')
+@minLength(1)
+@maxLength(36)
+param scimTenant string = 'default'
+
+@description('Origin under which identity providers reach the service, such as https://scim.contoso.example. Empty: the host name of the function app.')
+param publicBaseUrl string = ''
+
+@description('Redundancy of the storage account that holds the state. It is the only copy.')
+@allowed([
+  'Standard_LRS'
+  'Standard_ZRS'
+  'Standard_GRS'
+  'Standard_GZRS'
+])
+param stateRedundancy string = 'Standard_ZRS'
+
+@description('Most instances that the platform may start.')
+@minValue(1)
+@maxValue(1000)
+param maximumInstanceCount int = 40
+
+@description('Memory of an instance, in MB.')
+@allowed([
+  512
+  2048
+  4096
+])
+param instanceMemoryMB int = 2048
+
+@description('Instances that are kept warm for HTTP. 0: the first request after a pause waits for a cold start.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyInstances int = 0
+
+@description('Days that logs are kept. The audit trail is not in the logs but in the state.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@description('Who may put bearer tokens into the vault: an object id, by default that of whoever deploys. Empty: nobody gets that right here.')
+param tokenAdminPrincipalId string = ''
+
+@description('What kind of principal that is.')
+@allowed([
+  'User'
+  'Group'
+  'ServicePrincipal'
+])
+param tokenAdminPrincipalType string = 'User'
+
+@description('Who may read state and audit records with the command line: an object id, best that of a group. Empty: nobody gets that right here.')
+param auditReaderPrincipalId string = ''
+
+@description('What kind of principal that is.')
+@allowed([
+  'User'
+  'Group'
+  'ServicePrincipal'
+])
+param auditReaderPrincipalType string = 'Group'
+
+var suffix = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = {
+  'azd-env-name': environmentName
+}
+
+resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+  name: 'rg-${environmentName}'
+  location: location
+  tags: tags
+}
+
+module identity 'app/identity.bicep' = {
+  name: 'identity'
+  scope: group
+  params: {
+    name: 'id-${suffix}'
+    location: location
+    tags: tags
+  }
+}
+
+module hostStorage 'app/host-storage.bicep' = {
+  name: 'host-storage'
+  scope: group
+  params: {
+    name: 'sthost${suffix}'
+    location: location
+    tags: tags
+    servicePrincipalId: identity.outputs.principalId
+  }
+}
+
+module stateStorage 'app/state-storage.bicep' = {
+  name: 'state-storage'
+  scope: group
+  params: {
+    name: 'ststate${suffix}'
+    location: location
+    tags: tags
+    redundancy: stateRedundancy
+    servicePrincipalId: identity.outputs.principalId
+    readerPrincipalId: auditReaderPrincipalId
+    readerPrincipalType: auditReaderPrincipalType
+  }
+}
+
+module keyVault 'app/key-vault.bicep' = {
+  name: 'key-vault'
+  scope: group
+  params: {
+    name: 'kv-${suffix}'
+    location: location
+    tags: tags
+    servicePrincipalId: identity.outputs.principalId
+    adminPrincipalId: tokenAdminPrincipalId
+    adminPrincipalType: tokenAdminPrincipalType
+  }
+}
+
+module monitoring 'app/monitoring.bicep' = {
+  name: 'monitoring'
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    retentionDays: logRetentionDays
+    servicePrincipalId: identity.outputs.principalId
+  }
+}
+
+module functionApp 'app/function-app.bicep' = {
+  name: 'function-app'
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    identityId: identity.outputs.id
+    identityClientId: identity.outputs.clientId
+    hostBlobEndpoint: hostStorage.outputs.blobEndpoint
+    packageContainer: hostStorage.outputs.packageContainer
+    tablesEndpoint: stateStorage.outputs.tablesEndpoint
+    tableName: stateStorage.outputs.tableName
+    vaultUrl: keyVault.outputs.url
+    applicationInsightsName: monitoring.outputs.applicationInsightsName
+    scimTenant: scimTenant
+    publicBaseUrl: publicBaseUrl
+    maximumInstanceCount: maximumInstanceCount
+    instanceMemoryMB: instanceMemoryMB
+    alwaysReadyInstances: alwaysReadyInstances
+  }
+}
+
+output AZURE_LOCATION string = location
+output AZURE_RESOURCE_GROUP string = group.name
+@description('What goes into the field "Tenant URL" of the identity provider.')
+output SCIM_BASE_URL string = '${empty(publicBaseUrl) ? 'https://${functionApp.outputs.hostName}' : publicBaseUrl}/scim/v2'
+output FUNCTION_APP_NAME string = functionApp.outputs.name
+output KEY_VAULT_NAME string = keyVault.outputs.name
+@description('For the audit command on an operator\'s machine.')
+output TABLES_ENDPOINT string = stateStorage.outputs.tablesEndpoint
+output SERVICE_CLIENT_ID string = identity.outputs.clientId
+@description('For delegation.bicep.')
+output SERVICE_PRINCIPAL_ID string = identity.outputs.principalId

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Makes dist/, exactly what is deployed: the static Linux binary, host.json, the folders of the functions, bindings.json
+# and its stamp. Run by azd before packaging, and by hand.
+#
+#   infra/package.sh [--binary FILE] [--out DIR]
+#
+# --binary takes a binary that is built already. DIR is replaced as a whole, and only when everything is in order.
+set -eu
+here=$PWD
+cd "$(dirname "$0")/.."
+
+absolute() {
+    case "$1" in
+        /*) printf '%s' "$1" ;;
+        *) printf '%s' "$here/$1" ;;
+    esac
+}
+
+binary=
+out=dist
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --binary) binary=$(absolute "${2:?--binary wants a file}") ;;
+        --out) out=$(absolute "${2:?--out wants a folder}") ;;
+        *)
+            echo "usage: infra/package.sh [--binary FILE] [--out DIR]" >&2
+            exit 2
+            ;;
+    esac
+    shift 2
+done
+
+fail() {
+    echo "package: $*" >&2
+    exit 1
+}
+
+# Under this name the host starts it.
+name=$(sed -n 's/.*"defaultExecutablePath"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' host.json)
+case "$name" in
+    '' | */* | *%*) fail "host.json names no plain file as customHandler.description.defaultExecutablePath" ;;
+esac
+
+installed() {
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$1" ]
+}
+
+# Static, because nobody promises which C library the instances have. musl where it can be built; glibc else, whose name
+# lookup may want the library that it was built with.
+build() {
+    command -v cargo >/dev/null 2>&1 || fail "cargo is needed to build the binary: install Rust, or give --binary"
+    musl=x86_64-unknown-linux-musl
+    gnu=x86_64-unknown-linux-gnu
+    if installed $musl && { command -v musl-gcc || [ -n "${CC_x86_64_unknown_linux_musl:-}" ]; } >/dev/null 2>&1; then
+        target=$musl
+    elif [ "$(rustc -vV | sed -n 's/^host: //p')" = $gnu ]; then
+        echo "package: no musl target here (rustup target add $musl, and musl-tools): linking glibc statically" >&2
+        target=$gnu
+        export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+    else
+        fail "a binary for Linux on x86-64 cannot be built here: run rustup target add $musl, name a C compiler for it \
+in CC_x86_64_unknown_linux_musl and a linker in CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER, or give --binary"
+    fi
+    cargo build --locked --profile dist --no-default-features --bin azure-backup-scim --target $target
+    binary=${CARGO_TARGET_DIR:-target}/$target/dist/azure-backup-scim
+}
+
+[ -n "$binary" ] || build
+[ -f "$binary" ] || fail "$binary is not a file"
+if command -v ldd >/dev/null 2>&1 && ldd "$binary" 2>/dev/null | grep -q '=>'; then
+    fail "$binary is not static: an instance may lack the libraries that it wants"
+fi
+
+stage=$(mktemp -d "$out.XXXXXX")
+trap 'rm -rf "$stage"' EXIT
+trap 'exit 130' INT TERM HUP
+cp host.json bindings.json "$stage/"
+functions=0
+for function in */function.json; do
+    [ -f "$function" ] || continue
+    mkdir "$stage/$(dirname "$function")"
+    cp "$function" "$stage/$function"
+    functions=$((functions + 1))
+done
+[ $functions -gt 0 ] || fail "there is no function.json"
+cp "$binary" "$stage/$name"
+find "$stage" -type d -exec chmod 755 {} +
+find "$stage" -type f -exec chmod 644 {} +
+chmod 755 "$stage/$name"
+
+# The packaged binary itself where this machine can run it, the same source where not.
+config() {
+    if "$stage/$name" --version >/dev/null 2>&1; then
+        "$stage/$name" config "$@"
+    else
+        cargo run --quiet --locked --no-default-features -- config "$@"
+    fi
+}
+config check "$stage/bindings.json" || fail "bindings.json is not in order"
+config stamp --file "$stage/bindings.json" --out "$stage/bindings.stamp" || fail "bindings.json was not stamped"
+[ -s "$stage/bindings.stamp" ] || fail "bindings.stamp is empty"
+chmod 644 "$stage/bindings.stamp"
+
+if [ -e "$out" ] && [ ! -f "$out/host.json" ]; then
+    fail "$out is there and is not a package: it is not replaced"
+fi
+rm -rf "$out"
+mv "$stage" "$out"
+trap - EXIT
+echo "package: $out, $functions functions, binary of $(wc -c <"$out/$name" | tr -d ' ') bytes"

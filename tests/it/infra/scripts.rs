@@ -1,0 +1,143 @@
+//! `infra/new-token.sh` and `infra/delegate.sh`, with a stand-in for the Azure CLI that writes down what it was told.
+#![cfg(unix)]
+
+use super::root;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Keeps its arguments, and the content and the mode of the file that `--file` names.
+const AZ: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+echo "$@" >>"$here/arguments"
+while [ $# -gt 0 ]; do
+    if [ "$1" = --file ]; then
+        cp "$2" "$here/content"
+        ls -l "$2" | cut -c 1-10 >"$here/mode"
+        echo "$2" >"$here/path"
+    fi
+    shift
+done
+[ ! -e "$here/refuse" ]
+"#;
+
+/// A folder that is the whole PATH beside the system's, so that a real az or azd is never called.
+struct Cli(tempfile::TempDir);
+
+impl Cli {
+    fn new() -> Self {
+        let cli = Self(tempfile::tempdir().unwrap());
+        for (name, text) in [("az", AZ), ("azd", "#!/bin/sh\nexit 1\n")] {
+            let path = cli.0.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        cli
+    }
+
+    fn run(&self, script: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(root().join("infra").join(script));
+        let path = format!("{}:/usr/bin:/bin", self.0.path().display());
+        command.args(arguments).env_clear().env("PATH", path).envs(settings.iter().copied());
+        command.output().unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.path().join(name)).unwrap_or_default().trim_end().to_owned()
+    }
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_new_token_reaches_the_vault_and_nothing_else() {
+    let cli = Cli::new();
+    let output = cli.run("new-token.sh", &["--vault", "kv-1", "--label", "okta"], &[]);
+    assert!(output.status.success(), "{}", printed(&output));
+
+    let token = cli.read("content");
+    assert_eq!(token.len(), 64);
+    assert!(token.bytes().all(|byte| byte.is_ascii_hexdigit()), "no new line either");
+    assert_eq!(cli.read("mode"), "-rw-------", "only for its owner");
+    assert!(!PathBuf::from(cli.read("path")).exists(), "the file is gone");
+    let arguments = cli.read("arguments");
+    assert!(arguments.contains("--vault-name kv-1 --name scim-bearer-token"), "{arguments}");
+    assert!(arguments.contains("--tags label=okta"), "{arguments}");
+    assert!(!arguments.contains(&token), "not on a command line");
+    assert!(!printed(&output).contains(&token), "not into a pipe");
+}
+
+#[test]
+fn two_tokens_are_never_the_same() {
+    let cli = Cli::new();
+    cli.run("new-token.sh", &["--vault", "kv-1"], &[]);
+    let first = cli.read("content");
+    cli.run("new-token.sh", &["--vault", "kv-1"], &[]);
+    assert_ne!(cli.read("content"), first);
+}
+
+#[test]
+fn a_vault_that_refuses_leaves_no_token_behind() {
+    let cli = Cli::new();
+    std::fs::write(cli.0.path().join("refuse"), "").unwrap();
+    let output = cli.run("new-token.sh", &["--vault", "kv-1"], &[]);
+    assert!(!output.status.success());
+    assert!(!PathBuf::from(cli.read("path")).exists(), "the file is gone");
+    assert!(!printed(&output).contains("new version"), "{}", printed(&output));
+}
+
+#[test]
+fn a_label_that_is_no_label_is_refused_before_anything_is_made() {
+    let cli = Cli::new();
+    let output = cli.run("new-token.sh", &["--vault", "kv-1", "--label", "a b"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(cli.read("arguments"), "");
+}
+
+const PROVISIONED: [(&str, &str); 4] = [
+    ("SERVICE_PRINCIPAL_ID", "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"),
+    ("AZURE_SUBSCRIPTION_ID", "00000000-0000-0000-0000-00000000000a"),
+    ("AZURE_LOCATION", "westeurope"),
+    ("AZURE_ENV_NAME", "prod"),
+];
+
+#[test]
+fn the_rights_are_a_deployment_of_their_own() {
+    let cli = Cli::new();
+    let output = cli.run("delegate.sh", &[], &PROVISIONED);
+    assert!(output.status.success(), "{}", printed(&output));
+    let arguments = cli.read("arguments");
+    assert!(arguments.starts_with("deployment sub create "), "{arguments}");
+    assert!(
+        arguments.contains("--name delegation-prod --template-file infra/delegation.bicep"),
+        "{arguments}"
+    );
+    assert!(arguments.contains("principalId=6f9619ff-8b86-4d01-b42d-00cf4fc964ff"), "{arguments}");
+}
+
+#[test]
+fn another_team_gets_the_command_instead() {
+    let cli = Cli::new();
+    let mut settings = PROVISIONED.to_vec();
+    settings.push(("DEPLOY_ROLE_DELEGATION", "false"));
+    let output = cli.run("delegate.sh", &[], &settings);
+    assert!(output.status.success(), "{}", printed(&output));
+    assert_eq!(cli.read("arguments"), "", "nothing was deployed");
+    assert!(printed(&output).contains("--template-file infra/delegation.bicep"), "{}", printed(&output));
+}
+
+#[test]
+fn rights_that_could_not_be_deployed_are_a_failure() {
+    let cli = Cli::new();
+    std::fs::write(cli.0.path().join("refuse"), "").unwrap();
+    let output = cli.run("delegate.sh", &[], &PROVISIONED);
+    assert!(!output.status.success() && !printed(&output).contains("may hand out"), "{}", printed(&output));
+    let output = cli.run("delegate.sh", &[], &PROVISIONED[1..]);
+    assert!(
+        !output.status.success() && printed(&output).contains("SERVICE_PRINCIPAL_ID"),
+        "{}",
+        printed(&output)
+    );
+}
