@@ -4,4 +4,5 @@ pub mod arm;
 pub mod clock;
 pub mod credential;
 pub mod ids;
+pub mod loopback;
 pub mod rest;

@@ -35,6 +35,9 @@ pub enum RestError {
     /// A token must not travel in the clear.
     #[error("{url} is neither https nor plain http on a loopback address")]
     Insecure { url: String },
+    /// Only services on this machine are reached by such a transport.
+    #[error("{url} is not http or https on a loopback address")]
+    NotLoopback { url: String },
     /// The HTTP client does not start.
     #[error("the http client cannot be built")]
     Transport {
@@ -128,7 +131,7 @@ impl Rest {
 }
 
 /// A connection pool of ours: no redirects, and no proxy between us and a loopback address.
-fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
+pub(super) fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .pool_idle_timeout(POOL_IDLE)
@@ -172,7 +175,7 @@ fn may_carry_token(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
