@@ -179,8 +179,10 @@ fn versions(received: &Received) -> Result<Wanted, Unknown> {
 pub fn answer(state: &State, operation: &Operation, now: OffsetDateTime) -> Answer {
     let secret = state.secrets.get(&operation.name.to_ascii_lowercase()).filter(|secret| !secret.deleted);
     let found = match (&operation.wanted, secret) {
-        (Wanted::Versions { after, count, link }, Some(secret)) => {
-            Ok(operation.page(&secret.versions, after.as_deref(), *count, link))
+        // What does not exist has no versions: that is an empty list to Key Vault, no error.
+        (Wanted::Versions { after, count, link }, secret) => {
+            let versions = secret.map_or(&[][..], |secret| &secret.versions);
+            Ok(operation.page(versions, after.as_deref(), *count, link))
         }
         (Wanted::Latest, Some(secret)) => operation.bundle(secret.versions.last(), ""),
         (Wanted::Version(id), Some(secret)) => {
