@@ -1,16 +1,20 @@
 //! The simulated Azure behind one lock: takes calls in, lets the rules have their way, carries them out, keeps the books.
 
-use super::arm::Answer;
 use super::buckets::{Buckets, Kind};
 use super::clock::StartClock;
-use super::error::ArmError;
+use super::error::AzureError;
 use super::request::{Method, Operation, Received, Request, Unknown, recognise};
+use super::rights;
 use super::role_assignments::{self, Limits};
 use super::role_definitions;
 use super::role_table::{BUILT_IN_ROLES, BuiltInRole};
 use super::rules::{Action, Rules, Subject};
 use super::scope::Scope;
+use super::service::Service;
 use super::state::State;
+use super::state_file::StateFile;
+use super::tokens::Tokens;
+use super::{graph, identity, vault};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -23,16 +27,46 @@ use uuid::Uuid;
 /// Calls and unrecognised requests that are remembered; older ones are forgotten.
 const LOG_LENGTH_MAX: usize = 20_000;
 
+/// What Azure answers to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Option<Value>,
+    /// Azure's time when it answered.
+    pub date: OffsetDateTime,
+    pub retry_after: Option<u64>,
+    /// A rate-limit header and its value.
+    pub remaining: Option<(String, u32)>,
+    /// What stands in `WWW-Authenticate`.
+    pub challenge: Option<&'static str>,
+}
+
+impl Answer {
+    pub const fn new(status: u16, body: Option<Value>, date: OffsetDateTime) -> Self {
+        Self { status, body, date, retry_after: None, remaining: None, challenge: None }
+    }
+
+    /// An error in the words of a service.
+    pub fn refused(service: Service, error: &AzureError, date: OffsetDateTime) -> Self {
+        let challenge = (error.status == 401).then_some(service.challenge());
+        Self { challenge, ..Self::new(error.status, Some(error.body(service, date)), date) }
+    }
+}
+
 /// A recognised call, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Call {
     pub number: u64,
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    pub service: Service,
     pub method: Method,
+    /// In ARM; elsewhere the root.
     pub scope: Scope,
     pub name: Option<Uuid>,
     pub principal: Option<Uuid>,
+    /// Outside of ARM: the secret, the audience or the person.
+    pub about: Option<String>,
     /// What Azure answered, or would have; none while a call is under way or when it was lost.
     pub status: Option<u16>,
     /// Whether Azure carried it out: a 2xx, told or not.
@@ -44,6 +78,7 @@ pub struct Call {
 /// A request that nobody taught the simulator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unrecognised {
+    pub service: Service,
     pub verb: String,
     pub uri: String,
     pub reason: String,
@@ -82,12 +117,13 @@ pub struct Azure {
     pub state: State,
     pub limits: Limits,
     pub rules: Rules,
+    pub tokens: Tokens,
     pub calls: VecDeque<Call>,
     pub unrecognised: VecDeque<Unrecognised>,
     pub held: BTreeMap<u64, Held>,
     buckets: Buckets,
     clock: StartClock,
-    state_file: Option<PathBuf>,
+    state_file: Option<StateFile>,
     last_call: u64,
 }
 
@@ -97,12 +133,13 @@ impl Azure {
             state,
             limits,
             rules: Rules::default(),
+            tokens: Tokens::default(),
             calls: VecDeque::new(),
             unrecognised: VecDeque::new(),
             held: BTreeMap::new(),
             buckets: Buckets::default(),
             clock,
-            state_file,
+            state_file: state_file.map(StateFile::new),
             last_call: 0,
         }
     }
@@ -112,33 +149,45 @@ impl Azure {
         self.clock.at(self.state.clock_offset())
     }
 
-    /// Writes the state file, if there is one.
-    pub fn save(&self) -> std::io::Result<()> {
-        self.state_file.as_deref().map_or(Ok(()), |path| self.state.save(path))
+    /// Writes what changed to the state file, if there is one.
+    pub fn save(&mut self) -> std::io::Result<()> {
+        match &mut self.state_file {
+            Some(file) => file.save(&mut self.state),
+            None => Ok(()),
+        }
     }
 
     /// Takes a request in.
     pub fn receive(&mut self, received: &Received) -> Passage {
+        let (service, now) = (received.service, self.now());
+        if let Err(error) = self.tokens.refuse_unauthenticated(received, now) {
+            return Passage::Answered(Answer::refused(service, &error, now));
+        }
         match recognise(received) {
             Ok(request) => self.pass(request),
-            Err(Unknown::Refused(error)) => Passage::Answered(Answer::refused(&error, self.now())),
+            Err(Unknown::Refused(error)) => Passage::Answered(Answer::refused(service, &error, now)),
             Err(Unknown::Unrecognised(reason)) => Passage::Answered(self.unrecognise(received, reason)),
         }
     }
 
     fn unrecognise(&mut self, received: &Received, reason: String) -> Answer {
-        let error =
-            ArmError::new(400, "UnrecognisedRequest", format!("The simulator does not know this: {reason}."));
-        let Received { verb, uri, .. } = received.clone();
-        remember(&mut self.unrecognised, Unrecognised { verb, uri, reason });
-        Answer::refused(&error, self.now())
+        let error = AzureError::new(
+            400,
+            "UnrecognisedRequest",
+            format!("The simulator does not know this: {reason}."),
+        );
+        let Received { service, verb, uri, .. } = received.clone();
+        remember(&mut self.unrecognised, Unrecognised { service, verb, uri, reason });
+        Answer::refused(service, &error, self.now())
     }
 
     fn pass(&mut self, request: Request) -> Passage {
         let name = request.name();
         let named = || self.state.assignments.get(&name?).map(|a| a.principal_id);
-        let principal = request.principal().or_else(named);
-        let subject = Subject { method: request.method, scope: &request.scope, principal, name };
+        let principal = request.principal.or_else(named);
+        let Request { service, method, scope, about, .. } = &request;
+        let (service, method, about) = (*service, *method, about.as_deref());
+        let subject = Subject { service, method, scope, principal, name, about };
         let action = self.rules.strike(&subject);
         let arrived = self.log(request, principal);
         match action {
@@ -152,10 +201,12 @@ impl Azure {
         let call = Call {
             number: self.last_call,
             at: self.now(),
+            service: request.service,
             method: request.method,
             scope: request.scope.clone(),
             name: request.name(),
             principal,
+            about: request.about.clone(),
             status: None,
             executed: false,
             answered: false,
@@ -167,7 +218,7 @@ impl Azure {
     fn fault(&mut self, arrived: Arrived, action: Action) -> Passage {
         match action {
             Action::Throttle { retry_after_seconds } => {
-                let error = ArmError::too_many_requests();
+                let error = AzureError::too_many_requests(arrived.request.service);
                 Passage::Answered(self.answer_instead(&arrived, &error, retry_after_seconds))
             }
             Action::Fail { status, code, message, retry_after_seconds, executed } => {
@@ -176,7 +227,7 @@ impl Azure {
                     self.execute(Arrived { number, request: arrived.request.clone() });
                 }
                 let message = message.unwrap_or_else(|| default_message(&code).to_owned());
-                let error = ArmError { status, code, message };
+                let error = AzureError::new(status, &code, message);
                 Passage::Answered(self.answer_instead(&arrived, &error, retry_after_seconds))
             }
             Action::Delay { ms } => Passage::Late(arrived, Duration::from_millis(ms)),
@@ -198,13 +249,14 @@ impl Azure {
         }
     }
 
-    fn answer_instead(&mut self, arrived: &Arrived, error: &ArmError, retry_after: Option<u64>) -> Answer {
+    fn answer_instead(&mut self, arrived: &Arrived, error: &AzureError, retry_after: Option<u64>) -> Answer {
         self.conclude(arrived.number, |call| {
             call.status = Some(error.status);
             call.answered = true;
         });
-        let remaining = self.remaining(&arrived.request, 0);
-        Answer { retry_after, remaining: Some(remaining), ..Answer::refused(error, self.now()) }
+        let Arrived { request, .. } = arrived;
+        let remaining = remaining(request, 0);
+        Answer { retry_after, remaining, ..Answer::refused(request.service, error, self.now()) }
     }
 
     /// Lets a held call arrive: carried out now, answered only if its caller still waits.
@@ -225,11 +277,13 @@ impl Azure {
         let now = self.now();
         let kind = Kind::of(request.method);
         let key = request.scope.subscription().unwrap_or("tenant");
-        let taken = if self.limits.buckets { self.buckets.take(key, kind, now) } else { Ok(kind.capacity()) };
+        let counted = self.limits.buckets && request.service == Service::Arm;
+        let taken = if counted { self.buckets.take(key, kind, now) } else { Ok(kind.capacity()) };
         let (mut answer, left) = match taken {
             Ok(left) => (self.carry_out(&request, now), left),
             Err(seconds) => {
-                let refused = Answer::refused(&ArmError::too_many_requests(), now);
+                let error = AzureError::too_many_requests(request.service);
+                let refused = Answer::refused(request.service, &error, now);
                 (Answer { retry_after: Some(seconds), ..refused }, 0)
             }
         };
@@ -241,13 +295,19 @@ impl Azure {
             call.executed = answer.status < 300;
             call.answered = true;
         });
-        answer.remaining = Some(self.remaining(&request, left));
+        answer.remaining = remaining(&request, left);
         answer
     }
 
     fn carry_out(&mut self, request: &Request, now: OffsetDateTime) -> Answer {
         let (state, limits, scope) = (&mut self.state, &self.limits, &request.scope);
+        if let Err(error) = rights::refuse_forbidden(state, request) {
+            return Answer::refused(request.service, &error, now);
+        }
         let done = match &request.operation {
+            Operation::Vault(operation) => return vault::answer(state, operation, now),
+            Operation::Identity(operation) => return identity::answer(&mut self.tokens, operation, now),
+            Operation::Graph(operation) => return graph::answer(state, operation, now),
             Operation::PutAssignment { name, body } => {
                 role_assignments::put(state, limits, now, scope, *name, body).map(|(s, v)| (s, Some(v)))
             }
@@ -266,17 +326,17 @@ impl Azure {
         };
         match done {
             Ok((status, body)) => Answer::new(status, body, now),
-            Err(error) => Answer::refused(&error, now),
+            Err(error) => Answer::refused(request.service, &error, now),
         }
     }
 
     /// The state is on disk before anybody hears of it.
-    fn saved(&self, answer: Answer) -> Answer {
+    fn saved(&mut self, answer: Answer) -> Answer {
         match self.save() {
             Ok(()) => answer,
             Err(error) => {
-                let error = ArmError::new(500, "StateFileNotWritten", error.to_string());
-                Answer::refused(&error, answer.date)
+                let error = AzureError::new(500, "StateFileNotWritten", error.to_string());
+                Answer::refused(Service::Arm, &error, answer.date)
             }
         }
     }
@@ -286,12 +346,14 @@ impl Azure {
             outcome(call);
         }
     }
+}
 
-    fn remaining(&self, request: &Request, left: u32) -> (String, u32) {
-        let level = if request.scope.subscription().is_some() { "subscription" } else { "tenant" };
-        let kind = Kind::of(request.method).name();
-        (format!("x-ms-ratelimit-remaining-{level}-{kind}"), left)
-    }
+/// ARM's header of what is left of a bucket.
+fn remaining(request: &Request, left: u32) -> Option<(String, u32)> {
+    let level = if request.scope.subscription().is_some() { "subscription" } else { "tenant" };
+    let kind = Kind::of(request.method).name();
+    let header = format!("x-ms-ratelimit-remaining-{level}-{kind}");
+    (request.service == Service::Arm).then_some((header, left))
 }
 
 fn remember<T>(log: &mut VecDeque<T>, entry: T) {
@@ -301,15 +363,15 @@ fn remember<T>(log: &mut VecDeque<T>, entry: T) {
     log.push_back(entry);
 }
 
-fn definition(state: &State, scope: &Scope, id: Uuid) -> Result<Value, ArmError> {
+fn definition(state: &State, scope: &Scope, id: Uuid) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
     match role_definitions::by_id(id) {
         Some(role) => Ok(role_definitions::body(scope, role)),
-        None => Err(ArmError::definition_not_found(404, id)),
+        None => Err(AzureError::definition_not_found(404, id)),
     }
 }
 
-fn definitions(state: &State, scope: &Scope, name: Option<&str>) -> Result<Value, ArmError> {
+fn definitions(state: &State, scope: &Scope, name: Option<&str>) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
     let chosen = |role: &&BuiltInRole| name.is_none_or(|name| role.name.eq_ignore_ascii_case(name));
     let bodies = BUILT_IN_ROLES.iter().filter(chosen).map(|role| role_definitions::body(scope, role));

@@ -1,5 +1,7 @@
 //! The control API: what `GET /control` describes. Each endpoint is one function of [`Handle`].
 
+mod services;
+
 use super::handle::{ControlError, HandMade, Handle};
 use super::role_assignments::Limits;
 use super::rules::Rule;
@@ -20,8 +22,8 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     (
         "POST",
         "/control/rules",
-        r#"{"action": A, "methods"?: ["GET"|"LIST"|"PUT"|"DELETE"], "scope"?, "principal"?, "name"?, "skip"?: 0, "times"?: all}; A: {"throttle": {"retry_after_seconds"?}} | {"fail": {"status", "code", "message"?, "retry_after_seconds"?, "executed"?: false}} | {"delay": {"ms"}} | {"delay_answer": {"ms"}} | "lose_request" | "lose_answer" | "hold""#,
-        "adds a rule; the oldest that matches a call decides; `scope` matches calls at and below it",
+        r#"{"action": A, "service"?: "arm"|"vault"|"identity"|"graph", "methods"?: ["GET"|"LIST"|"PUT"|"DELETE"], "scope"?, "principal"?, "name"?, "about"?, "skip"?: 0, "times"?: all}; A: {"throttle": {"retry_after_seconds"?}} | {"fail": {"status", "code", "message"?, "retry_after_seconds"?, "executed"?: false}} | {"delay": {"ms"}} | {"delay_answer": {"ms"}} | "lose_request" | "lose_answer" | "hold""#,
+        "adds a rule, for ARM unless it names a service; the oldest that matches a call decides; `scope` matches calls at and below it, `about` the secret, audience or person of a call to the other services",
     ),
     ("DELETE", "/control/rules", "", "removes every rule"),
     ("DELETE", "/control/rules/{id}", "", "removes a rule"),
@@ -107,7 +109,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/limits", web::put().to(set_limits))
         .route("/calls", web::get().to(async |azure: Data<Handle>| ok(azure.calls())))
         .route("/calls", web::delete().to(clear_calls))
-        .route("/unrecognised", web::get().to(async |azure: Data<Handle>| ok(azure.unrecognised())));
+        .route("/unrecognised", web::get().to(async |azure: Data<Handle>| ok(azure.unrecognised())))
+        .configure(services::routes);
 }
 
 /// What the control API answers where it has no endpoint.
@@ -155,7 +158,8 @@ fn guid(text: &str) -> Result<Uuid, ControlError> {
 async fn describe() -> HttpResponse {
     let endpoint = |(method, path, takes, effect): &(&str, &str, &str, &str)| json!({ "method": method, "path": path, "takes": takes, "effect": effect });
     let note = "A question mark marks what may be left out, with its default. Errors are {\"error\": text}.";
-    ok(json!({ "note": note, "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<Value>>() }))
+    let endpoints = ENDPOINTS.iter().chain(services::ENDPOINTS).map(endpoint);
+    ok(json!({ "note": note, "endpoints": endpoints.collect::<Vec<Value>>() }))
 }
 
 async fn add_rule(azure: Data<Handle>, body: Bytes) -> Outcome {

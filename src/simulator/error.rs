@@ -1,33 +1,66 @@
-//! ARM's error body and the codes that the simulator answers with.
+//! Error bodies in the shape of each service, and the codes that the simulated ARM answers with.
 
+use super::clock::new_guid;
 use super::scope::{Scope, ScopeKind};
+use super::service::Service;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// An error as ARM sends it: `{"error": {"code", "message"}}` under a status.
+/// An error of one of the services, under a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArmError {
+pub struct AzureError {
     pub status: u16,
     pub code: String,
     pub message: String,
+    /// The code of the cause, where Key Vault names one.
+    pub inner: Option<String>,
 }
 
-impl ArmError {
+impl AzureError {
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into() }
+        Self { status, code: code.to_owned(), message: message.into(), inner: None }
     }
 
-    /// The body.
-    pub fn body(&self) -> Value {
-        json!({ "error": { "code": self.code, "message": self.message } })
+    /// The same, with the code of its cause.
+    pub fn because(mut self, inner: &str) -> Self {
+        self.inner = Some(inner.to_owned());
+        self
     }
 
-    pub fn unauthenticated() -> Self {
-        Self::new(
-            401,
-            "InvalidAuthenticationToken",
-            "The access token is missing or invalid. A bearer token is needed to change anything.",
-        )
+    /// The body that a service puts it in.
+    pub fn body(&self, service: Service, at: OffsetDateTime) -> Value {
+        let Self { status, code, message, inner } = self;
+        match service {
+            Service::Identity => {
+                json!({ "statusCode": status, "message": message, "correlationId": new_guid() })
+            }
+            Service::Graph => json!({ "error": { "code": code, "message": message, "innerError": {
+                "date": at.format(&Rfc3339).unwrap_or_default(),
+                "request-id": new_guid(),
+                "client-request-id": new_guid(),
+            }}}),
+            Service::Arm | Service::Vault => {
+                let mut body = json!({ "code": code, "message": message });
+                if let (Some(inner), Some(fields)) = (inner, body.as_object_mut()) {
+                    fields.insert("innererror".to_owned(), json!({ "code": inner }));
+                }
+                json!({ "error": body })
+            }
+        }
+    }
+
+    pub fn not_authorized(client: Uuid, action: &str, over: &str, condition_said_no: bool) -> Self {
+        let lacks = match condition_said_no {
+            true => "authorization or an ABAC condition not fulfilled",
+            false => "authorization",
+        };
+        let message = format!(
+            "The client '{client}' with object id '{client}' does not have {lacks} to perform action '{action}' over \
+             scope '{over}' or the scope is invalid. If access was recently granted, please refresh your credentials."
+        );
+        Self::new(403, "AuthorizationFailed", message)
     }
 
     pub fn missing_api_version() -> Self {
@@ -42,12 +75,9 @@ impl ArmError {
         Self::new(400, "InvalidRequestContent", message)
     }
 
-    pub fn too_many_requests() -> Self {
-        Self::new(
-            429,
-            "TooManyRequests",
-            "The request is being throttled. Retry after the time in Retry-After.",
-        )
+    pub fn too_many_requests(service: Service) -> Self {
+        let code = if service == Service::Vault { "Throttled" } else { "TooManyRequests" };
+        Self::new(429, code, "The request is being throttled. Retry after the time in Retry-After.")
     }
 
     pub fn scope_not_found(missing: &Scope) -> Self {

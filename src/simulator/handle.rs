@@ -1,7 +1,8 @@
 //! The simulator as tests in the same process see it. The control API over HTTP calls the same functions.
 
-use super::arm::Answer;
-use super::azure::{Arrived, Azure, Call, Passage, Unrecognised};
+mod services;
+
+use super::azure::{Answer, Arrived, Azure, Call, Passage, Unrecognised};
 use super::request::Received;
 use super::role_assignments::{self, Limits};
 use super::role_definitions;
@@ -10,6 +11,7 @@ use super::scope::Scope;
 use super::state::{Lock, LockLevel, Principal, PrincipalType, RoleAssignment, STALENESS_SECONDS_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+pub use services::IdentitySettings;
 use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -164,7 +166,7 @@ impl Handle {
     }
 
     pub fn scopes(&self) -> Vec<Scope> {
-        self.with(|azure| azure.state.scopes.clone())
+        self.with(|azure| azure.state.scopes().to_vec())
     }
 
     /// Brings a scope and those above it into existence.
@@ -221,13 +223,13 @@ impl Handle {
     }
 
     pub fn strict_principals(&self) -> bool {
-        self.with(|azure| azure.state.strict_principals)
+        self.with(|azure| *azure.state.strict_principals)
     }
 
     /// Strict: only principals that were added exist. Else every other object id is taken for a person.
     pub fn set_strict_principals(&self, strict: bool) -> Result<(), ControlError> {
         self.order(|azure| {
-            azure.state.strict_principals = strict;
+            azure.state.strict_principals.set(strict);
             Ok(())
         })
     }
@@ -246,7 +248,8 @@ impl Handle {
             return Err(ControlError::Invalid(format!("at most {ADVANCE_SECONDS_MAX} seconds at a time")));
         }
         self.order(|azure| {
-            azure.state.clock_offset_seconds = azure.state.clock_offset_seconds.saturating_add(forward);
+            let offset = azure.state.clock_offset_seconds.saturating_add(forward);
+            azure.state.clock_offset_seconds.set(offset);
             Ok(azure.now())
         })
     }

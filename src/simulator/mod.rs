@@ -1,5 +1,6 @@
-//! A simulated Azure on loopback: ARM role assignments and role definitions in their real REST shapes, and an API to make
-//! trouble. It imports nothing of the service, so that it cannot share its mistakes.
+//! A simulated Azure on loopback: ARM role assignments and role definitions, a Key Vault, the identity endpoint of a Function
+//! app and Graph users, in their real REST shapes, and an API to make trouble. It imports nothing of the service, so that it
+//! cannot share its mistakes. Each service has an address of its own.
 //!
 //! ARM, at [`Simulator::arm_url`], api-version `2022-04-01`, any bearer token for writes and none for reads:
 //!
@@ -8,50 +9,76 @@
 //!   `assignedTo('…')`
 //! - `GET [{scope}]/providers/Microsoft.Authorization/roleDefinitions[/{guid}]`
 //!
+//! Key Vault, at [`Simulator::vault_url`], whatever host a request names, after its challenge: `GET /secrets/{name}/versions`,
+//! `GET /secrets/{name}/[{version}]`. The identity endpoint: `GET` of [`Simulator::identity_endpoint`] with
+//! [`Simulator::identity_header`]. Graph, at [`Simulator::graph_url`]: `GET /v1.0/users/{id}`.
+//!
+//! A token of the identity endpoint is good for its audience and until its end, by Azure's clock; any other text passes as a
+//! token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless it was
+//! told which rights it holds ([`Handle::set_own_rights`]): then scopes, actions and the text of conditions decide.
+//!
 //! Control, at [`Simulator::control_url`]; `GET` of it describes every endpoint:
 //!
 //! - `rules`: throttle, fail, delay, lose or hold the calls that match; `held`: deliver or drop held calls; `reset`
-//! - `locks`, `principals` (and `principals/strict`), `assignments` (hand-made), `scopes`
+//! - `locks`, `principals` (and `principals/strict`), `assignments` (hand-made), `scopes`, `own-rights`
+//! - `secrets`, `identity`, `users`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`
 //!
-//! The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals and the clock's offset survive a
-//! restart where there is a state file; rules, held calls, limits and logs do not.
+//! The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
+//! clock's offset survive a restart where there is a state file; rules, held calls, limits, issued tokens, identity settings
+//! and logs do not.
 //!
-//! Left out: groups have no members (`assignedTo` is direct), conditions are kept but not evaluated, tokens are not looked
-//! into, every management group is above every subscription, and calling before Retry-After does not lengthen the wait.
+//! Left out: groups have no members (`assignedTo` is direct), the conditions of assignments that are made here are kept but
+//! not evaluated, all callers are the same identity, every management group is above every subscription, and calling before
+//! Retry-After does not lengthen the wait.
 
-mod arm;
 mod azure;
 mod buckets;
 mod clock;
+mod condition;
 mod control;
 mod error;
 mod filter;
+mod graph;
 mod handle;
+mod identity;
+mod kept;
 mod request;
+mod rights;
 mod role_assignments;
 mod role_definitions;
 mod role_table;
 mod rules;
 mod scope;
+mod service;
 mod state;
+mod state_file;
+mod tokens;
+mod vault;
+mod wire;
 
 pub use azure::{Call, Unrecognised};
 pub use clock::StartClock;
-pub use handle::{ControlError, HandMade, Handle};
+pub use condition::{Access, CONDITION_BYTES_MAX, Condition, ConditionError, Problem, Source};
+pub use graph::{GraphUser, UserType};
+pub use handle::{ControlError, HandMade, Handle, IdentitySettings};
 pub use request::Method;
+pub use rights::OwnRight;
 pub use role_assignments::Limits;
 pub use rules::{Action, Rule, RuleInForce};
 pub use scope::{Scope, ScopeKind};
+pub use service::Service;
 pub use state::{Lock, LockLevel, Principal, PrincipalType, RoleAssignment};
+pub use vault::{NewSecret, Secret, SecretUpdate, SecretVersion};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer};
 use azure::Azure;
 use state::State;
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -66,7 +93,7 @@ pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 /// How an Azure starts.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// On 127.0.0.1; 0 picks a free one.
+    /// Of ARM and the control API, on 127.0.0.1; 0 picks a free one, as the other services always do.
     pub port: u16,
     /// Where the state is kept; nowhere if left out.
     pub state_file: Option<PathBuf>,
@@ -79,7 +106,7 @@ pub struct Options {
 
 /// A running Azure, in a thread and an actix system of its own. Dropping it stops it.
 pub struct Simulator {
-    address: SocketAddr,
+    ports: BTreeMap<Service, u16>,
     azure: Handle,
     server: ServerHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -88,21 +115,20 @@ pub struct Simulator {
 impl Simulator {
     /// Starts; when this returns, it answers.
     pub fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
-        let address = listener.local_addr()?;
+        let (listeners, ports) = listen(options.port)?;
         let azure = Handle::new(create(&options)?);
         let (started, starts) = mpsc::channel();
         let (shown, extra_routes) = (azure.clone(), options.extra_routes);
         let thread = std::thread::Builder::new().name("simulated-azure".to_owned()).spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = serve(listener, shown, extra_routes)?;
+                let server = serve(listeners, shown, extra_routes)?;
                 // An error only says that the starter is gone.
                 let _ = started.send(server.handle());
                 server.await
             })
         })?;
         match starts.recv() {
-            Ok(server) => Ok(Self { address, azure, server, thread: Some(thread) }),
+            Ok(server) => Ok(Self { ports, azure, server, thread: Some(thread) }),
             Err(_) => {
                 Err(outcome(thread).err().unwrap_or_else(|| io::Error::other("the server did not start")))
             }
@@ -111,12 +137,37 @@ impl Simulator {
 
     /// The base address of ARM, without a slash at its end.
     pub fn arm_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url(Service::Arm)
+    }
+
+    /// The base address of the Key Vault, without a slash at its end.
+    pub fn vault_url(&self) -> String {
+        self.url(Service::Vault)
+    }
+
+    /// The base address of Graph, without a slash at its end.
+    pub fn graph_url(&self) -> String {
+        self.url(Service::Graph)
+    }
+
+    /// The identity endpoint: what an app finds in `IDENTITY_ENDPOINT`.
+    pub fn identity_endpoint(&self) -> String {
+        format!("{}{}", self.url(Service::Identity), identity::PATH)
+    }
+
+    /// What an app finds in `IDENTITY_HEADER`: another one at each start.
+    pub fn identity_header(&self) -> String {
+        self.azure.identity_header()
     }
 
     /// The base address of the control API, without a slash at its end.
     pub fn control_url(&self) -> String {
-        format!("http://{}/control", self.address)
+        format!("{}/control", self.arm_url())
+    }
+
+    fn url(&self, service: Service) -> String {
+        let port = self.ports.get(&service).copied().unwrap_or_default();
+        format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
     }
 
     /// A handle to look into it and to give it orders.
@@ -149,26 +200,50 @@ impl Drop for Simulator {
 }
 
 fn create(options: &Options) -> io::Result<Azure> {
-    let mut state = options.state_file.as_deref().map_or_else(|| Ok(State::default()), State::load)?;
+    let mut state = options.state_file.as_deref().map_or_else(|| Ok(State::default()), state_file::load)?;
     for scope in &options.scopes {
         state.offer_scope(scope);
     }
-    let azure = Azure::new(state, options.limits, options.clock, options.state_file.clone());
+    let mut azure = Azure::new(state, options.limits, options.clock, options.state_file.clone());
     azure.save()?;
     Ok(azure)
 }
 
-fn serve(listener: TcpListener, azure: Handle, extra_routes: Option<ExtraRoutes>) -> io::Result<Server> {
-    let azure = web::Data::new(azure);
-    let server = HttpServer::new(move || {
+type Listeners = BTreeMap<Service, TcpListener>;
+
+/// A listener for each service, and its port.
+fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<Service, u16>)> {
+    let (mut listeners, mut ports) = (Listeners::new(), BTreeMap::new());
+    for service in Service::ALL {
+        let port = if service == Service::Arm { arm_port } else { 0 };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        ports.insert(service, listener.local_addr()?.port());
+        listeners.insert(service, listener);
+    }
+    Ok((listeners, ports))
+}
+
+/// One server for all of them, because each server costs threads. A request is told by the port that it came to.
+fn serve(listeners: Listeners, azure: Handle, extra_routes: Option<ExtraRoutes>) -> io::Result<Server> {
+    let mut ports = wire::Ports::new();
+    for (service, listener) in &listeners {
+        ports.insert(listener.local_addr()?.port(), *service);
+    }
+    let (azure, ports) = (web::Data::new(azure), web::Data::new(ports));
+    let mut server = HttpServer::new(move || {
         let extra = extra_routes.clone();
         let control = web::scope("/control")
             .configure(control::routes)
             .configure(move |config| extra.iter().for_each(|add| add(config)))
             .default_service(web::to(control::unknown));
-        App::new().app_data(azure.clone()).service(control).route("/{path:.*}", web::to(arm::endpoint))
+        let everything_else = web::to(wire::endpoint);
+        let data = App::new().app_data(azure.clone()).app_data(ports.clone());
+        data.service(control).route("/{path:.*}", everything_else)
     });
-    Ok(server.workers(1).keep_alive(KEEP_ALIVE).disable_signals().listen(listener)?.run())
+    for listener in listeners.into_values() {
+        server = server.listen(listener)?;
+    }
+    Ok(server.workers(1).keep_alive(KEEP_ALIVE).disable_signals().run())
 }
 
 fn outcome(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {

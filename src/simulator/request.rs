@@ -1,14 +1,16 @@
-//! Recognises the ARM requests that the simulator knows.
+//! Recognises the requests that the simulator knows; those to ARM here, those to the other services where these stand.
 //!
 //! What it does not know is never guessed at: it becomes [`Unknown::Unrecognised`], is kept, and fails the run.
 
-use super::error::ArmError;
+use super::error::AzureError;
 use super::filter::{AssignmentFilter, DefinitionFilter};
 use super::scope::Scope;
+use super::service::Service;
+use super::{graph, identity, vault};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The one version of the API that is known.
+/// The one version of ARM's API that is known.
 pub const API_VERSION: &str = "2022-04-01";
 
 /// A call by what it does: a GET of a collection is `LIST`.
@@ -24,6 +26,7 @@ pub enum Method {
 /// A request as it came over the wire.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
+    pub service: Service,
     pub verb: String,
     /// As sent, for links and for the record.
     pub uri: String,
@@ -31,12 +34,32 @@ pub struct Received {
     pub path: String,
     pub query: Vec<(String, String)>,
     pub host: String,
-    pub has_bearer_token: bool,
+    /// Whom the caller meant, where a transport of its own brought the request here.
+    pub original_host: Option<String>,
+    pub bearer_token: Option<String>,
+    /// What stood in `x-identity-header`.
+    pub identity_header: String,
     pub body: Vec<u8>,
 }
 
 impl Received {
-    fn parameter(&self, name: &str) -> Option<&str> {
+    /// The address that the caller has of this service: what it means when it follows a link.
+    pub fn origin(&self) -> String {
+        match &self.original_host {
+            Some(host) => format!("https://{host}"),
+            None => format!("http://{}", self.host),
+        }
+    }
+
+    /// Every query parameter is one of these.
+    pub fn check_parameters(&self, known: &[&str]) -> Result<(), Unknown> {
+        match self.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => Err(Unknown::because(format!("unknown query parameter {name:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
@@ -50,6 +73,9 @@ pub enum Operation {
     ListAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
     GetDefinition { id: Uuid },
     ListDefinitions { filter: DefinitionFilter },
+    Vault(vault::Operation),
+    Identity(identity::Operation),
+    Graph(graph::Operation),
 }
 
 /// How the link to the next page is made: this request's address with a skip token.
@@ -59,31 +85,44 @@ pub struct NextLink {
 }
 
 impl NextLink {
-    fn of(received: &Received) -> Self {
+    /// The link of a request.
+    pub fn of(received: &Received) -> Self {
         let (path, query) = received.uri.split_once('?').unwrap_or((&received.uri, ""));
         let kept = query.split('&').filter(|pair| {
             let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
             !pair.is_empty() && name != "$skiptoken" && name != "%24skiptoken"
         });
         let query: Vec<&str> = kept.collect();
-        Self { address: format!("http://{}{path}?{}", received.host, query.join("&")) }
+        Self { address: format!("{}{path}?{}", received.origin(), query.join("&")) }
     }
 
-    /// The link to what comes after the assignment of that sequence number.
-    pub fn after(&self, sequence: u64) -> String {
-        format!("{}&$skiptoken={sequence:016x}", self.address)
+    /// The link to what comes after that mark.
+    pub fn after(&self, mark: &str) -> String {
+        format!("{}&$skiptoken={mark}", self.address)
     }
 }
 
 /// A recognised request.
 #[derive(Debug, Clone)]
 pub struct Request {
+    pub service: Service,
+    /// In ARM; elsewhere the root, which says nothing.
     pub scope: Scope,
     pub method: Method,
+    /// Outside of ARM: the secret, the audience or the person that it is about.
+    pub about: Option<String>,
+    /// The principal that it speaks of itself: in its address, its body or its filter.
+    pub principal: Option<Uuid>,
     pub operation: Operation,
 }
 
 impl Request {
+    /// A request to another service than ARM.
+    pub fn outside_arm(service: Service, method: Method, about: String, operation: Operation) -> Self {
+        let about = Some(about);
+        Self { service, scope: Scope::root(), method, about, principal: None, operation }
+    }
+
     /// The assignment that it names.
     pub fn name(&self) -> Option<Uuid> {
         match &self.operation {
@@ -93,15 +132,17 @@ impl Request {
             _ => None,
         }
     }
+}
 
-    /// The principal that it speaks of itself: in its body or in its filter.
-    pub fn principal(&self) -> Option<Uuid> {
-        match &self.operation {
-            Operation::PutAssignment { body, .. } => {
+impl Operation {
+    /// The principal in the body of a PUT or in the filter of a listing.
+    fn principal(&self) -> Option<Uuid> {
+        match self {
+            Self::PutAssignment { body, .. } => {
                 let body: serde_json::Value = serde_json::from_slice(body).ok()?;
                 Uuid::try_parse(body.pointer("/properties/principalId")?.as_str()?).ok()
             }
-            Operation::ListAssignments { filter, .. } => filter.principal,
+            Self::ListAssignments { filter, .. } => filter.principal,
             _ => None,
         }
     }
@@ -111,22 +152,29 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unknown {
     /// ARM answers such a request with this error.
-    Refused(ArmError),
+    Refused(AzureError),
     /// Nobody wrote down what ARM does with it.
     Unrecognised(String),
 }
 
 impl Unknown {
-    fn because(reason: impl Into<String>) -> Self {
+    /// One that was never taught, and why.
+    pub fn because(reason: impl Into<String>) -> Self {
         Self::Unrecognised(reason.into())
     }
 }
 
 /// Reads a request.
 pub fn recognise(received: &Received) -> Result<Request, Unknown> {
-    if received.verb != "GET" && !received.has_bearer_token {
-        return Err(Unknown::Refused(ArmError::unauthenticated()));
+    match received.service {
+        Service::Arm => recognise_arm(received),
+        Service::Vault => vault::recognise(received),
+        Service::Identity => identity::recognise(received),
+        Service::Graph => graph::recognise(received),
     }
+}
+
+fn recognise_arm(received: &Received) -> Result<Request, Unknown> {
     check_query(received)?;
     let path = received.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -137,20 +185,17 @@ pub fn recognise(received: &Received) -> Result<Request, Unknown> {
         "roledefinitions" => definition_operation(received, name)?,
         _ => return Err(Unknown::because(format!("unknown resource type {kind}"))),
     };
-    Ok(Request { scope, method, operation })
+    let principal = operation.principal();
+    Ok(Request { service: Service::Arm, scope, method, about: None, principal, operation })
 }
 
 fn check_query(received: &Received) -> Result<(), Unknown> {
     let version = received.parameter("api-version");
-    let version = version.ok_or_else(|| Unknown::Refused(ArmError::missing_api_version()))?;
+    let version = version.ok_or_else(|| Unknown::Refused(AzureError::missing_api_version()))?;
     if version != API_VERSION {
         return Err(Unknown::because(format!("unknown api-version {version:?}")));
     }
-    let known = |name: &str| matches!(name, "api-version" | "$filter" | "$skiptoken");
-    match received.query.iter().find(|(name, _)| !known(name)) {
-        Some((name, _)) => Err(Unknown::because(format!("unknown query parameter {name:?}"))),
-        None => Ok(()),
-    }
+    received.check_parameters(&["api-version", "$filter", "$skiptoken"])
 }
 
 /// Scope, resource type, and name if there is one.
@@ -173,7 +218,7 @@ fn assignment_operation(received: &Received, name: Option<&str>) -> Result<(Meth
         return list_assignments(received).map(|operation| (Method::List, operation));
     };
     let guid =
-        || Uuid::try_parse(name).map_err(|_| Unknown::Refused(ArmError::invalid_assignment_name(name)));
+        || Uuid::try_parse(name).map_err(|_| Unknown::Refused(AzureError::invalid_assignment_name(name)));
     match received.verb.as_str() {
         "PUT" => {
             let operation = Operation::PutAssignment { name: guid()?, body: received.body.clone() };

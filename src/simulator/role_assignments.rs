@@ -1,6 +1,7 @@
 //! Azure's rules for role assignments: what PUT, GET, DELETE and a listing do and answer.
 
-use super::error::ArmError;
+use super::condition::CONDITION_BYTES_MAX;
+use super::error::AzureError;
 use super::filter::AssignmentFilter;
 use super::request::NextLink;
 use super::role_definitions;
@@ -12,10 +13,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::{Uuid, uuid};
 
 const DESCRIPTION_BYTES_MAX: usize = 2048;
-const CONDITION_BYTES_MAX: usize = 8192;
 
-/// Who makes and changes assignments. Tokens are not looked into, so all callers are the same to Azure.
-const CALLER: Uuid = uuid!("ca11e400-0000-4000-8000-000000000001");
+/// Who makes and changes assignments: all callers are the same identity to Azure.
+pub const CALLER: Uuid = uuid!("ca11e400-0000-4000-8000-000000000001");
 
 /// The numbers that a test may want smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
@@ -80,21 +80,21 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn parse(body: &[u8]) -> Result<Self, ArmError> {
+    fn parse(body: &[u8]) -> Result<Self, AzureError> {
         let body: PutBody = serde_json::from_slice(body)
-            .map_err(|error| ArmError::content(format!("The request content was invalid: {error}.")))?;
+            .map_err(|error| AzureError::content(format!("The request content was invalid: {error}.")))?;
         let properties = body.properties;
         let too_long = |text: &Option<String>, max| text.as_ref().is_some_and(|text| text.len() > max);
         if too_long(&properties.description, DESCRIPTION_BYTES_MAX) {
-            return Err(ArmError::content("The description is longer than 2 KB."));
+            return Err(AzureError::content("The description is longer than 2 KB."));
         }
         if too_long(&properties.condition, CONDITION_BYTES_MAX) {
-            return Err(ArmError::content("The condition is longer than 8 KB."));
+            return Err(AzureError::content("The condition is longer than 8 KB."));
         }
         let role = role_definitions::parse_id(&properties.role_definition_id)
-            .ok_or_else(|| ArmError::content("The role definition id is not valid."))?;
+            .ok_or_else(|| AzureError::content("The role definition id is not valid."))?;
         let principal = Uuid::try_parse(&properties.principal_id)
-            .map_err(|_| ArmError::invalid_principal_id(&properties.principal_id))?;
+            .map_err(|_| AzureError::invalid_principal_id(&properties.principal_id))?;
         let principal_type = properties.principal_type.unwrap_or(PrincipalType::User);
         Ok(Self { role, principal, principal_type, properties })
     }
@@ -109,17 +109,17 @@ pub fn put(
     scope: &Scope,
     name: Uuid,
     body: &[u8],
-) -> Result<(u16, Value), ArmError> {
+) -> Result<(u16, Value), AzureError> {
     refuse_missing(state, scope)?;
     let read_only = |level| level == LockLevel::ReadOnly;
     refuse_locked(state, scope, "write", read_only)?;
     let wanted = Wanted::parse(body)?;
     if role_definitions::by_id(wanted.role).is_none() {
-        return Err(ArmError::definition_not_found(400, wanted.role));
+        return Err(AzureError::definition_not_found(400, wanted.role));
     }
     if let Some(current) = state.assignments.get(&name) {
         if !current.is_triple(scope, wanted.role, wanted.principal) {
-            return Err(ArmError::update_not_permitted());
+            return Err(AzureError::update_not_permitted());
         }
         let changed = updated(current.clone(), wanted.properties, now);
         let answer = changed.body();
@@ -167,15 +167,15 @@ fn refuse_creation(
     now: OffsetDateTime,
     scope: &Scope,
     wanted: &Wanted,
-) -> Result<(), ArmError> {
+) -> Result<(), AzureError> {
     if state.assignments.values().any(|a| a.is_triple(scope, wanted.role, wanted.principal)) {
-        return Err(ArmError::assignment_exists());
+        return Err(AzureError::assignment_exists());
     }
     refuse_principal(state, now, wanted.principal, wanted.principal_type)?;
     let beside = |a: &&RoleAssignment| a.scope.subscription() == scope.subscription();
     let in_subscription = state.assignments.values().filter(beside).count();
     if scope.subscription().is_some() && in_subscription >= limits.assignments_per_subscription {
-        return Err(ArmError::limit_exceeded());
+        return Err(AzureError::limit_exceeded());
     }
     Ok(())
 }
@@ -185,31 +185,31 @@ fn refuse_principal(
     now: OffsetDateTime,
     id: Uuid,
     stated: PrincipalType,
-) -> Result<(), ArmError> {
-    let real = match state.principals.get_mut(&id) {
+) -> Result<(), AzureError> {
+    let real = match state.principals.get(&id) {
         Some(principal) if principal.absent || principal.appears_at.is_some_and(|at| now < at) => {
-            return Err(ArmError::principal_not_found(id));
+            return Err(AzureError::principal_not_found(id));
         }
         Some(principal) if principal.appears_after_calls > 0 => {
-            principal.appears_after_calls -= 1;
-            return Err(ArmError::principal_not_found(id));
+            state.principals.change(&id, |principal| principal.appears_after_calls -= 1);
+            return Err(AzureError::principal_not_found(id));
         }
         Some(principal) => principal.principal_type,
-        None if state.strict_principals => return Err(ArmError::principal_not_found(id)),
+        None if *state.strict_principals => return Err(AzureError::principal_not_found(id)),
         None => PrincipalType::User,
     };
     if real != stated {
-        return Err(ArmError::unmatched_principal_type(id, stated.name(), real.name()));
+        return Err(AzureError::unmatched_principal_type(id, stated.name(), real.name()));
     }
     Ok(())
 }
 
 /// The assignment of that name at that scope. Always current.
-pub fn get(state: &State, scope: &Scope, name: Uuid) -> Result<Value, ArmError> {
+pub fn get(state: &State, scope: &Scope, name: Uuid) -> Result<Value, AzureError> {
     refuse_missing(state, scope)?;
     match state.assignments.get(&name).filter(|a| a.scope == *scope) {
         Some(assignment) => Ok(assignment.body()),
-        None => Err(ArmError::assignment_not_found(name)),
+        None => Err(AzureError::assignment_not_found(name)),
     }
 }
 
@@ -219,7 +219,7 @@ pub fn delete(
     now: OffsetDateTime,
     scope: &Scope,
     name: Uuid,
-) -> Result<(u16, Option<Value>), ArmError> {
+) -> Result<(u16, Option<Value>), AzureError> {
     refuse_missing(state, scope)?;
     refuse_locked(state, scope, "delete", |_| true)?;
     if state.assignments.get(&name).is_none_or(|a| a.scope != *scope) {
@@ -238,7 +238,7 @@ pub fn list(
     filter: &AssignmentFilter,
     after: Option<u64>,
     link: &NextLink,
-) -> Result<Value, ArmError> {
+) -> Result<Value, AzureError> {
     refuse_missing(state, scope)?;
     let lag = Duration::seconds(i64::from(limits.list_staleness_seconds));
     let seen_at = (!lag.is_zero()).then(|| now.saturating_sub(lag));
@@ -252,15 +252,15 @@ pub fn list(
     let mut answer = Map::new();
     answer.insert("value".to_owned(), page.iter().map(|a| a.body()).collect());
     if let Some(last) = page.last().filter(|_| page.len() < rest.len()) {
-        answer.insert("nextLink".to_owned(), json!(link.after(last.sequence)));
+        answer.insert("nextLink".to_owned(), json!(link.after(&format!("{:016x}", last.sequence))));
     }
     Ok(Value::Object(answer))
 }
 
 /// 404 by what is missing: subscription, group or resource.
-pub fn refuse_missing(state: &State, scope: &Scope) -> Result<(), ArmError> {
+pub fn refuse_missing(state: &State, scope: &Scope) -> Result<(), AzureError> {
     match state.missing_scope(scope) {
-        Some(missing) => Err(ArmError::scope_not_found(&missing)),
+        Some(missing) => Err(AzureError::scope_not_found(&missing)),
         None => Ok(()),
     }
 }
@@ -270,9 +270,9 @@ fn refuse_locked(
     scope: &Scope,
     operation: &str,
     forbids: impl Fn(LockLevel) -> bool,
-) -> Result<(), ArmError> {
+) -> Result<(), AzureError> {
     match state.locks_at(scope).find(|lock| forbids(lock.level)) {
-        Some(lock) => Err(ArmError::scope_locked(&lock.scope, operation)),
+        Some(lock) => Err(AzureError::scope_locked(&lock.scope, operation)),
         None => Ok(()),
     }
 }

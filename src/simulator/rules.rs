@@ -2,6 +2,7 @@
 
 use super::request::Method;
 use super::scope::Scope;
+use super::service::Service;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -37,18 +38,24 @@ pub enum Action {
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub action: Action,
+    /// Calls to this service; ARM if left out.
+    #[serde(default)]
+    pub service: Service,
     /// Empty: all. `GET` is by name, `LIST` is a collection.
     #[serde(default)]
     pub methods: Vec<Method>,
-    /// Calls at this scope or below it.
+    /// Calls to ARM at this scope or below it.
     #[serde(default)]
     pub scope: Option<Scope>,
-    /// Calls about this principal: in the body, in the filter, or of the assignment that is named.
+    /// Calls about this principal: in the address, the body or the filter, or of the assignment that is named.
     #[serde(default)]
     pub principal: Option<Uuid>,
     /// Calls that name this assignment.
     #[serde(default)]
     pub name: Option<Uuid>,
+    /// Calls outside of ARM about this secret, this audience or this person, without case.
+    #[serde(default)]
+    pub about: Option<String>,
     /// So many matching calls pass first.
     #[serde(default)]
     pub skip: u32,
@@ -58,9 +65,24 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule for every call, until it is removed.
+    /// A rule for every call to ARM, until it is removed.
     pub const fn new(action: Action) -> Self {
-        Self { action, methods: Vec::new(), scope: None, principal: None, name: None, skip: 0, times: None }
+        Self {
+            action,
+            service: Service::Arm,
+            methods: Vec::new(),
+            scope: None,
+            principal: None,
+            name: None,
+            about: None,
+            skip: 0,
+            times: None,
+        }
+    }
+
+    pub const fn service(mut self, service: Service) -> Self {
+        self.service = service;
+        self
     }
 
     pub fn method(mut self, method: Method) -> Self {
@@ -80,6 +102,11 @@ impl Rule {
 
     pub const fn name(mut self, name: Uuid) -> Self {
         self.name = Some(name);
+        self
+    }
+
+    pub fn about(mut self, about: &str) -> Self {
+        self.about = Some(about.to_owned());
         self
     }
 
@@ -110,7 +137,10 @@ impl Rule {
     }
 
     fn matches(&self, call: &Subject<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(&call.method))
+        let about = |wanted: &String| call.about.is_some_and(|about| about.eq_ignore_ascii_case(wanted));
+        self.service == call.service
+            && self.about.as_ref().is_none_or(about)
+            && (self.methods.is_empty() || self.methods.contains(&call.method))
             && self.scope.as_ref().is_none_or(|scope| scope.covers(call.scope))
             && (self.principal.is_none() || self.principal == call.principal)
             && (self.name.is_none() || self.name == call.name)
@@ -120,10 +150,12 @@ impl Rule {
 /// What a rule looks at in a call.
 #[derive(Debug)]
 pub struct Subject<'a> {
+    pub service: Service,
     pub method: Method,
     pub scope: &'a Scope,
     pub principal: Option<Uuid>,
     pub name: Option<Uuid>,
+    pub about: Option<&'a str>,
 }
 
 /// A rule in force.

@@ -40,6 +40,11 @@ impl Scope {
         Some(Self { segments: segments.iter().map(|s| (*s).to_owned()).collect(), folded, kind })
     }
 
+    /// The tenant root.
+    pub const fn root() -> Self {
+        Self { segments: Vec::new(), folded: Vec::new(), kind: ScopeKind::Root }
+    }
+
     /// What it names.
     pub const fn kind(&self) -> ScopeKind {
         self.kind

@@ -1,12 +1,15 @@
-//! What Azure holds: assignments, locks, the directory's principals and the scopes in existence.
+//! What Azure holds: assignments, locks, the directory's principals and people, the scopes in existence, the vault's secrets,
+//! and what the service's own identity may do.
 //!
-//! This is what a state file keeps. Fault rules, held calls, buckets and logs are not part of it.
+//! This is what a state file keeps. Fault rules, held calls, buckets, issued tokens and logs are not part of it.
 
+use super::graph::GraphUser;
+use super::kept::{Entry, Keep, Kept, One};
+use super::rights::Right;
 use super::scope::Scope;
+use super::vault::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::path::Path;
 use time::format_description::FormatItem;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
@@ -146,72 +149,115 @@ struct Past {
 }
 
 /// Everything that outlives the process.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub struct State {
-    pub assignments: BTreeMap<Uuid, RoleAssignment>,
-    pub locks: BTreeMap<u64, Lock>,
-    pub principals: BTreeMap<Uuid, Principal>,
-    pub strict_principals: bool,
-    pub scopes: Vec<Scope>,
-    /// Scopes that were removed by order: a restart does not bring them back.
-    removed_scopes: Vec<Scope>,
-    pub clock_offset_seconds: i64,
-    last_number: u64,
-    #[serde(skip)]
+    pub assignments: Kept<Uuid, RoleAssignment>,
+    pub locks: Kept<u64, Lock>,
+    pub principals: Kept<Uuid, Principal>,
+    pub strict_principals: One<bool>,
+    /// The secrets of the vault by their name in lower case.
+    pub secrets: Kept<String, Secret>,
+    /// The people whom Graph knows.
+    pub users: Kept<Uuid, GraphUser>,
+    /// What the service's own identity may do; everything if it was never said.
+    pub own_rights: One<Option<Vec<Right>>>,
+    pub clock_offset_seconds: One<i64>,
+    scopes: One<Scopes>,
+    last_number: One<u64>,
     past: Vec<Past>,
 }
 
+/// The scopes in existence.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Scopes {
+    present: Vec<Scope>,
+    /// Removed by order: a restart does not bring them back.
+    removed: Vec<Scope>,
+}
+
 impl State {
-    /// Reads a state file; an absent one is an Azure that holds nothing.
-    pub fn load(path: &Path) -> std::io::Result<Self> {
-        match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
+    fn parts(&mut self) -> [(&'static str, &mut dyn Keep); 10] {
+        [
+            ("assignments", &mut self.assignments),
+            ("locks", &mut self.locks),
+            ("principals", &mut self.principals),
+            ("strict_principals", &mut self.strict_principals),
+            ("secrets", &mut self.secrets),
+            ("users", &mut self.users),
+            ("own_rights", &mut self.own_rights),
+            ("clock_offset_seconds", &mut self.clock_offset_seconds),
+            ("scopes", &mut self.scopes),
+            ("last_number", &mut self.last_number),
+        ]
     }
 
-    /// Writes a state file so that a process killed at any moment leaves the old one or the new one.
-    pub fn save(&self, path: &Path) -> std::io::Result<()> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
-        std::fs::write(&temporary, serde_json::to_vec(self)?)?;
-        std::fs::rename(&temporary, path)
+    /// What changed since the last call, for a state file.
+    pub fn drain(&mut self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (kind, part) in self.parts() {
+            part.drain(kind, &mut entries);
+        }
+        entries
+    }
+
+    /// Everything, for a state file.
+    pub fn all(&mut self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (kind, part) in self.parts() {
+            part.all(kind, &mut entries);
+        }
+        entries
+    }
+
+    /// Takes an entry of a state file back in.
+    pub fn restore(&mut self, kind: &str, key: &str, value: Value) -> Result<(), String> {
+        let part = self.parts().into_iter().find(|(name, _)| *name == kind);
+        part.ok_or("nothing of that kind is kept")?.1.restore(key, value)
     }
 
     pub fn clock_offset(&self) -> Duration {
-        Duration::seconds(self.clock_offset_seconds)
+        Duration::seconds(*self.clock_offset_seconds)
     }
 
     /// A number that was never given before.
     pub fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
+        *self.last_number.change() += 1;
+        *self.last_number
+    }
+
+    /// The scopes in existence.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes.present
     }
 
     /// Brings a scope and those above it into existence, unless an order removed it.
     pub fn offer_scope(&mut self, scope: &Scope) {
-        if !self.removed_scopes.contains(scope) {
+        if !self.scopes.removed.contains(scope) {
             self.add_scope(scope);
         }
     }
 
     /// Brings a scope and those above it into existence.
     pub fn add_scope(&mut self, scope: &Scope) {
+        let scopes = self.scopes.change();
         for scope in scope.parents().into_iter().chain([scope.clone()]) {
-            self.removed_scopes.retain(|removed| *removed != scope);
-            if !self.scopes.contains(&scope) {
-                self.scopes.push(scope);
+            scopes.removed.retain(|removed| *removed != scope);
+            if !scopes.present.contains(&scope) {
+                scopes.present.push(scope);
             }
         }
     }
 
     /// Removes a scope with everything at and below it, assignments and locks included.
     pub fn remove_scope(&mut self, scope: &Scope, now: OffsetDateTime) {
-        let (gone, kept) = std::mem::take(&mut self.scopes).into_iter().partition(|s| scope.covers(s));
-        self.scopes = kept;
-        self.removed_scopes.extend(gone);
-        self.locks.retain(|_, lock| !scope.covers(&lock.scope));
+        let scopes = self.scopes.change();
+        let (gone, kept) = std::mem::take(&mut scopes.present).into_iter().partition(|s| scope.covers(s));
+        scopes.present = kept;
+        scopes.removed.extend(gone);
+        let locks: Vec<u64> = self.locks.values().filter(|l| scope.covers(&l.scope)).map(|l| l.id).collect();
+        for id in locks {
+            self.locks.remove(&id);
+        }
         let names: Vec<Uuid> =
             self.assignments.values().filter(|a| scope.covers(&a.scope)).map(|a| a.name).collect();
         for name in names {
@@ -221,7 +267,7 @@ impl State {
 
     /// The highest part of `scope` that does not exist.
     pub fn missing_scope(&self, scope: &Scope) -> Option<Scope> {
-        let exists = |s: &Scope| s.short_name() == "/" || self.scopes.contains(s);
+        let exists = |s: &Scope| s.short_name() == "/" || self.scopes.present.contains(s);
         scope.parents().into_iter().chain([scope.clone()]).find(|s| !exists(s))
     }
 

@@ -1,7 +1,8 @@
 //! The control API, and what survives a restart.
 
 use super::*;
-use azure_backup_scim::simulator::{Action, Rule};
+use azure_backup_scim::simulator::{Action, NewSecret, OwnRight, Rule};
+use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 
 /// Every endpoint that the API describes is there, and refuses a wrong body with a text.
@@ -141,17 +142,31 @@ async fn the_state_survives_a_restart_and_the_faults_do_not() {
     world.azure.remove_scope(&scope(&other)).unwrap();
     world.azure.advance(90).unwrap();
     world.azure.add_rule(Rule::new(Action::LoseRequest)).unwrap();
+    world.azure.set_secret("token", NewSecret::new("one")).unwrap();
+    let user = json!({ "id": guid(7), "displayName": "Ana", "userPrincipalName": "ana@x.example" });
+    world.azure.add_user(serde_json::from_value(user).unwrap()).unwrap();
+    let rights = OwnRight {
+        scope: scope(VAULT),
+        condition: Some("!(ActionMatches{'*/x'})".to_owned()),
+        actions: vec!["*".to_owned()],
+    };
+    world.azure.set_own_rights(vec![rights.clone()]).unwrap();
+    let (secrets, users) = (world.azure.secrets(), world.azure.users());
     let copy = folder.path().join("copy.json");
     std::fs::copy(&file, &copy).unwrap();
     world.simulator.stop().unwrap();
 
     let scopes = vec![scope(VAULT), scope(&other)];
     let world = World::start_with(Options { scopes, state_file: Some(copy), ..kept() });
+    assert_eq!(world.azure.own_rights(), Some(vec![rights]));
 
     assert_eq!(world.get(VAULT, guid(1)).await.body, made.body);
     world.delete(VAULT, guid(1)).await.assert_error(409, "ScopeLocked");
     world.grant(VAULT, guid(2), guid(101)).await.assert_error(400, "PrincipalNotFound");
+    world.list(&other, "").await.assert_error(403, "AuthorizationFailed");
+    world.azure.lift_own_rights().unwrap();
     world.list(&other, "").await.assert_error(404, "ResourceNotFound");
+    assert_eq!((world.azure.secrets(), world.azure.users()), (secrets, users));
     assert_eq!(world.azure.now(), datetime!(2026-03-01 12:01:30 UTC));
     assert!(world.azure.rules().is_empty());
 }
@@ -167,4 +182,80 @@ async fn a_port_can_be_used_again() {
     let world = World::start_with(Options { port, ..options() });
 
     assert_eq!(world.list(VAULT, "").await.status, 200);
+}
+
+const STATE_FILE: &str = "TEST_AZURE_STATE_FILE";
+
+/// SIGKILL at any moment: what was acknowledged before it is there afterwards.
+#[actix_web::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("azure.json");
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "simulator::control::an_azure_to_be_killed", "--ignored", "--nocapture"])
+        .env(STATE_FILE, &file)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = Killed(child);
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let url =
+        lines.map(Result::unwrap).find_map(|line| line.strip_prefix("ARM ").map(str::to_owned)).unwrap();
+    let client = Client::new();
+    let (mut acknowledged, mut child, mut killer) = (Vec::new(), Some(child), None);
+
+    for number in 1.. {
+        // From here on the kill and the calls run against each other.
+        if acknowledged.len() == 100 {
+            killer = child.take().map(|child| std::thread::spawn(move || drop(child)));
+        }
+        let url = format!("{url}{}?api-version=2022-04-01", assignment(VAULT, guid(number)));
+        let body = json!({ "properties": reader(guid(1_000_000 + number)) });
+        match client.put(url).bearer_auth("anything").json(&body).send().await {
+            Ok(answer) if answer.status() == 201 => acknowledged.push(guid(number)),
+            _ => break,
+        }
+    }
+    killer.unwrap().join().unwrap();
+
+    let world = World::start_with(Options { state_file: Some(file), ..options() });
+    let there: Vec<Uuid> = world.azure.assignments().iter().map(|assignment| assignment.name).collect();
+    assert_eq!(there[..acknowledged.len()], acknowledged);
+    assert!(there.len() <= acknowledged.len() + 1, "at most the call under way is there beside them");
+}
+
+/// A process that does not outlive its test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "started by the test above, in a process that can be killed"]
+fn an_azure_to_be_killed() {
+    let Some(file) = std::env::var_os(STATE_FILE) else { return };
+    let limits = Limits { buckets: false, assignments_per_subscription: 1_000_000, ..Limits::default() };
+    let world = World::start_with(Options { state_file: Some(file.into()), limits, ..options() });
+    println!("\nARM {}", world.simulator.arm_url());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A file of another format is named, and left alone.
+#[actix_web::test]
+async fn a_state_file_that_cannot_be_read_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("azure.json");
+    std::fs::write(&file, "{\"assignments\":{}}").unwrap();
+
+    let refused = Simulator::start(Options { state_file: Some(file.clone()), ..options() });
+
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("azure.json") && error.contains("delete it"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"assignments\":{}}");
 }

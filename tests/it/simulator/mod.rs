@@ -8,8 +8,12 @@
 mod assignments;
 mod control;
 mod faults;
+mod identity;
 mod listing;
 mod refusals;
+mod rights;
+mod sdk;
+mod vault;
 
 use azure_backup_scim::simulator::{Handle, Limits, Options, Scope, Simulator, StartClock};
 use reqwest::{Client, Method, RequestBuilder, Response};

@@ -1,46 +1,35 @@
-//! The ARM end of the wire: requests in, answers with ARM's headers out, and connections that break.
+//! Azure's end of the wire: requests in, answers with their headers out, and connections that break.
 
-use super::azure::Passage;
+use super::azure::{Answer, Passage};
 use super::clock::new_guid;
-use super::error::ArmError;
 use super::handle::Handle;
 use super::request::Received;
+use super::service::Service;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HttpDate};
+use actix_web::http::header::{self, HeaderName, HttpDate};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
-use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-/// What Azure answers to a call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Option<Value>,
-    /// Azure's time when it answered.
-    pub date: OffsetDateTime,
-    pub retry_after: Option<u64>,
-    /// A rate-limit header and its value.
-    pub remaining: Option<(String, u32)>,
-}
+/// The header in which a client's transport says whom the caller meant.
+const ORIGINAL_HOST: &str = "x-original-host";
 
-impl Answer {
-    pub const fn new(status: u16, body: Option<Value>, date: OffsetDateTime) -> Self {
-        Self { status, body, date, retry_after: None, remaining: None }
-    }
-
-    pub fn refused(error: &ArmError, date: OffsetDateTime) -> Self {
-        Self::new(error.status, Some(error.body()), date)
-    }
-}
+/// The service behind each port.
+pub type Ports = BTreeMap<u16, Service>;
 
 /// Every request that is not for the control API.
-pub async fn endpoint(request: HttpRequest, body: web::Bytes, azure: web::Data<Handle>) -> HttpResponse {
-    let received = read(&request, &body);
+pub async fn endpoint(
+    request: HttpRequest,
+    body: web::Bytes,
+    azure: web::Data<Handle>,
+    ports: web::Data<Ports>,
+) -> HttpResponse {
+    let service = ports.get(&request.app_config().local_addr().port()).copied().unwrap_or_default();
+    let received = read(service, &request, &body);
     match azure.receive(&received) {
         Passage::Answered(answer) => send(&answer),
         Passage::AnsweredLate(answer, delay) => {
@@ -56,16 +45,20 @@ pub async fn endpoint(request: HttpRequest, body: web::Bytes, azure: web::Data<H
     }
 }
 
-fn read(request: &HttpRequest, body: &web::Bytes) -> Received {
+fn read(service: Service, request: &HttpRequest, body: &web::Bytes) -> Received {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     Received {
+        service,
         verb: request.method().to_string(),
         uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         path: decoded_path(request),
         query: query.map(web::Query::into_inner).unwrap_or_default(),
         host: text(header::HOST).to_owned(),
-        has_bearer_token: is_bearer(text(header::AUTHORIZATION)),
+        original_host: Some(text(HeaderName::from_static(ORIGINAL_HOST)).to_owned())
+            .filter(|h| !h.is_empty()),
+        bearer_token: bearer_token(text(header::AUTHORIZATION)),
+        identity_header: text(HeaderName::from_static("x-identity-header")).to_owned(),
         body: body.to_vec(),
     }
 }
@@ -76,9 +69,10 @@ fn decoded_path(request: &HttpRequest) -> String {
     tail.map_or_else(|_| request.path().to_owned(), |tail| format!("/{tail}"))
 }
 
-fn is_bearer(authorization: &str) -> bool {
-    let (scheme, token) = authorization.split_once(' ').unwrap_or_default();
-    scheme.eq_ignore_ascii_case("Bearer") && !token.trim().is_empty()
+fn bearer_token(authorization: &str) -> Option<String> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 /// Goes on when the caller hangs up: a call that is under way in the network arrives whoever still waits for it.
@@ -109,8 +103,8 @@ fn send(answer: &Answer) -> HttpResponse {
     if let Some((name, left)) = &answer.remaining {
         response.insert_header((name.as_str(), left.to_string()));
     }
-    if status == StatusCode::UNAUTHORIZED {
-        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    if let Some(challenge) = answer.challenge {
+        response.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
     match &answer.body {
         Some(body) => response.json(body),

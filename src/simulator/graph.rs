@@ -1,0 +1,93 @@
+//! Microsoft Graph, as far as one person by object id: `GET /v1.0/users/{id}[?$select=…]`.
+
+use super::azure::Answer;
+use super::error::AzureError;
+use super::request::{Method, Operation as AnyOperation, Received, Request, Unknown};
+use super::service::Service;
+use super::state::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The properties that can be selected.
+const PROPERTIES: [&str; 5] = ["id", "displayName", "userPrincipalName", "accountEnabled", "userType"];
+/// Those of them that Graph shows unasked.
+const SHOWN_UNASKED: [&str; 3] = ["id", "displayName", "userPrincipalName"];
+
+/// A person of the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GraphUser {
+    pub id: Uuid,
+    pub display_name: String,
+    pub user_principal_name: String,
+    #[serde(default = "enabled")]
+    pub account_enabled: bool,
+    #[serde(default)]
+    pub user_type: UserType,
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+/// Whether somebody belongs to the directory or is invited to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum UserType {
+    #[default]
+    Member,
+    Guest,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    id: Uuid,
+    select: Vec<&'static str>,
+}
+
+/// Reads a request.
+pub fn recognise(received: &Received) -> Result<Request, Unknown> {
+    let id = received.path.strip_prefix("/v1.0/users/").filter(|_| received.verb == "GET");
+    let id = id.and_then(|id| Uuid::try_parse(id).ok());
+    let id = id.ok_or_else(|| Unknown::because(format!("{} of {}", received.verb, received.path)))?;
+    received.check_parameters(&["$select"])?;
+    let select = match received.parameter("$select") {
+        None => SHOWN_UNASKED.to_vec(),
+        Some(text) => text.split(',').map(property).collect::<Result<_, _>>()?,
+    };
+    let operation = AnyOperation::Graph(Operation { id, select });
+    let mut request = Request::outside_arm(Service::Graph, Method::Get, id.to_string(), operation);
+    request.principal = Some(id);
+    Ok(request)
+}
+
+fn property(name: &str) -> Result<&'static str, Unknown> {
+    let known = PROPERTIES.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()));
+    known.ok_or_else(|| Unknown::because(format!("unknown property {name:?}")))
+}
+
+/// The person, or 404.
+pub fn answer(state: &State, operation: &Operation, now: OffsetDateTime) -> Answer {
+    let Operation { id, select } = operation;
+    let Some(user) = state.users.get(id) else {
+        let message = format!(
+            "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
+        );
+        let error = AzureError::new(404, "Request_ResourceNotFound", message);
+        return Answer::refused(Service::Graph, &error, now);
+    };
+    let of = |name: &str| match name {
+        "id" => json!(user.id),
+        "displayName" => json!(user.display_name),
+        "userPrincipalName" => json!(user.user_principal_name),
+        "accountEnabled" => json!(user.account_enabled),
+        _ => json!(user.user_type),
+    };
+    let context = format!("https://graph.microsoft.com/v1.0/$metadata#users({})/$entity", select.join(","));
+    let mut body: Map<String, Value> = Map::new();
+    body.insert("@odata.context".to_owned(), json!(context));
+    body.extend(select.iter().map(|name| ((*name).to_owned(), of(name))));
+    Answer::new(200, Some(Value::Object(body)), now)
+}
