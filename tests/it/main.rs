@@ -16,6 +16,7 @@ mod clock;
 mod crashes;
 mod faults;
 mod harness;
+mod host;
 mod http_edge;
 mod local_command;
 mod local_process;
