@@ -5,6 +5,7 @@ pub mod app;
 pub mod audit;
 pub mod bindings;
 pub mod cli;
+pub mod config;
 #[cfg(feature = "local")]
 pub mod engine;
 pub mod http;
