@@ -187,8 +187,8 @@ impl Reader<'_> {
     fn handler_port(&mut self) -> Option<Option<u16>> {
         match self.get("FUNCTIONS_CUSTOMHANDLER_PORT").map(str::parse) {
             None => Some(None),
-            Some(Ok(port)) => Some(Some(port)),
-            Some(Err(_)) => self.mistake("FUNCTIONS_CUSTOMHANDLER_PORT", "must be a port, as 41123"),
+            Some(Ok(port @ 1..)) => Some(Some(port)),
+            Some(_) => self.mistake("FUNCTIONS_CUSTOMHANDLER_PORT", "must be a port, as 41123"),
         }
     }
 

@@ -1,16 +1,21 @@
 //! `local`: the first command of a newcomer.
 
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
+use crate::config;
 use crate::local::{self, DemoError, LocalError, Options};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The port of a first run.
+const PORT: u16 = 7071;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Where to listen; port 0 picks a free one. Loopback only.
-    #[arg(long, default_value = "127.0.0.1:7071", value_name = "ADDRESS:PORT")]
-    listen: SocketAddr,
+    /// [default: 127.0.0.1:7071, or the port that a Functions host asks for]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// The folder that keeps the store, the simulated Azure's state and the token.
     #[arg(long, default_value = ".azure-backup-scim", value_name = "DIR")]
     state: PathBuf,
@@ -28,6 +33,13 @@ pub struct Arguments {
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { listen, state, bindings, json, demo } = arguments;
+    let listen = match listen.map_or_else(default_address, Ok) {
+        Ok(listen) => listen,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let options = Options { listen, state, bindings, json, demo };
     // A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -38,6 +50,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ExitCode::from(code(&error))
         }
     }
+}
+
+/// A Functions host that runs `local` says where it will call.
+fn default_address() -> Result<SocketAddr, config::ConfigError> {
+    let port = config::handler_port(&config::environment())?.unwrap_or(PORT);
+    Ok((Ipv4Addr::LOCALHOST, port).into())
 }
 
 fn code(error: &LocalError) -> u8 {

@@ -17,6 +17,7 @@ mod clock;
 mod crashes;
 mod faults;
 mod harness;
+mod host;
 mod http_edge;
 mod infra;
 mod local_command;

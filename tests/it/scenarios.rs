@@ -1,10 +1,13 @@
-//! Plays every scenario of `tests/scim-cases` against `local`, with the runner that also plays them against others.
+//! Plays every scenario of `tests/scim-cases` against `local`, with the runner that also plays them against others: alone,
+//! and behind the stand-in for the Functions host, in both of its transports.
 
-use crate::local_process::LocalProcess;
+use crate::host::{Host, HostOptions, State, Transport};
+use crate::local_process::{LocalProcess, Ready};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Needs more rows than one transaction has.
 const FAILED: [&str; 1] = ["group-120-members-one-patch"];
@@ -13,6 +16,8 @@ const SKIPPED: [&str; 4] =
     ["bulk-create-with-references", "cursor-paging", "etag-conditional-get", "etag-group-membership"];
 /// A directory that was read only in part must not pass for a good run.
 const PASSED_MIN: usize = 70;
+/// How long the first line of `local` may take on a busy machine.
+const SAID_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Played {
@@ -24,9 +29,69 @@ struct Played {
 fn every_scenario_has_the_result_that_is_expected_of_it() {
     let state = tempfile::tempdir().unwrap();
     let local = LocalProcess::start(state.path(), &[]);
+    assert_as_expected(&local.ready.base_url, &local.ready.token);
+}
 
-    let (report, output) = play(&local, &state.path().join("report.json"));
+#[test]
+fn behind_a_host_that_proxies_every_scenario_has_the_same_result() {
+    play_local_behind(Transport::Proxy);
+}
 
+#[test]
+fn behind_a_host_that_forwards_every_scenario_has_the_same_result() {
+    play_local_behind(Transport::Forward);
+}
+
+/// The functions of this repository before `local` on its embedded store.
+fn play_local_behind(transport: Transport) {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_str().unwrap();
+    let options = HostOptions::new(env!("CARGO_MANIFEST_DIR"))
+        .program(env!("CARGO_BIN_EXE_azure-backup-scim"), &["local", "--json", "--state", folder])
+        .transport(transport);
+    let host = Host::start(options).unwrap();
+    let token = said_by_local(&host).token;
+
+    assert_behind_host_as_expected(&host, &token);
+}
+
+/// Every scenario through a running host; and every request that reached a function, reached the right one.
+fn assert_behind_host_as_expected(host: &Host, token: &str) {
+    assert!(matches!(host.settled(), State::Ready { .. }), "{:?}: {:?}", host.state(), host.lines());
+
+    assert_as_expected(&format!("{}/scim/v2", host.url()), token);
+
+    let calls = host.calls();
+    assert!(calls.len() > PASSED_MIN, "{} calls went through the host", calls.len());
+    for call in &calls {
+        assert!(call.success && call.status != 0, "{call:?}");
+        let path = call.path.to_lowercase();
+        let intended = match path.split('/').nth(3).unwrap_or_default() {
+            "users" => "ScimUsers",
+            "groups" => "ScimGroups",
+            _ => "ScimWellKnown",
+        };
+        assert_eq!(call.function, intended, "{call:?}");
+    }
+}
+
+/// What `local --json` says when it is ready. `base_url` is its own address, behind the host.
+fn said_by_local(host: &Host) -> Ready {
+    let deadline = Instant::now() + SAID_TIMEOUT;
+    loop {
+        let lines = host.lines();
+        if let Some(ready) = lines.iter().find_map(|line| serde_json::from_str(&line.text).ok()) {
+            return ready;
+        }
+        assert!(Instant::now() < deadline, "local was not ready in {SAID_TIMEOUT:?}: {lines:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Plays all against one service, and holds the results to the two lists above.
+fn assert_as_expected(base_url: &str, token: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, output) = play(base_url, token, &folder.path().join("report.json"));
     let with = |result: &str| -> BTreeSet<&str> {
         report.iter().filter(|played| played.result == result).map(|played| played.id.as_str()).collect()
     };
@@ -38,12 +103,12 @@ fn every_scenario_has_the_result_that_is_expected_of_it() {
 }
 
 /// The report, and what the runner printed. Its exit code is not looked at: it is 1 as long as one scenario fails.
-fn play(local: &LocalProcess, report: &Path) -> (Vec<Played>, String) {
+fn play(base_url: &str, token: &str, report: &Path) -> (Vec<Played>, String) {
     let cases = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scim-cases");
     let output = Command::new("python3")
         .arg(cases.join("run.py"))
         .arg(&cases)
-        .args([&local.ready.base_url, &local.ready.token])
+        .args([base_url, token])
         .args(["--quiet", "--json"])
         .arg(report)
         .output()
