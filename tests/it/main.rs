@@ -27,4 +27,5 @@ mod simulator;
 mod table_file;
 mod tables;
 mod tables_client;
+mod tables_faults;
 mod tidy;
