@@ -2,11 +2,13 @@
 //!
 //! `ports::tables::rules` refuses what the service refuses, [`commit`] decides and applies a transaction, [`record`] is the form
 //! of keys and rows in bytes, [`memory`] and [`file`] keep the bytes, and [`writer`] gathers waiting transactions
-//! into one flush of the file. [`faults`] wraps any table, this one or another, for tests.
+//! into one flush of the file. Two wraps fit any table, this one or another: [`dated`] puts it on another clock, [`faults`]
+//! is for tests.
 //!
 //! Left out on purpose: queries other than key ranges, the `Timestamp` property, and more than one table.
 
 mod commit;
+pub mod dated;
 pub mod faults;
 mod file;
 mod memory;

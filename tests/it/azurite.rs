@@ -5,7 +5,9 @@
 
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::ids::RandomIds;
-use azure_backup_scim::adapters::tables::{AzureTables, ConnectionString, TablesAccount, TablesOptions};
+use azure_backup_scim::adapters::tables::{
+    AzureTables, ConnectionString, TablesAccount, TablesClientError, TablesOptions,
+};
 use azure_backup_scim::ports::ids::Ids;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -64,11 +66,15 @@ pub fn client(connection_string: &str, table: &str) -> AzureTables {
 
 /// The same for any account.
 pub fn open(account: TablesAccount, table: &str) -> AzureTables {
+    try_open(account, table).unwrap()
+}
+
+pub fn try_open(account: TablesAccount, table: &str) -> Result<AzureTables, TablesClientError> {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock = Arc::new(SystemClock::new());
     let options = TablesOptions { ids: Arc::new(RandomIds::new(clock.clone())), clock, transport: None };
-    AzureTables::new(account, table, options).unwrap()
+    AzureTables::new(account, table, options)
 }
 
 /// A fresh table.

@@ -1,7 +1,7 @@
 //! Every crash point: short histories, cut off at each table call and at each call to Azure, and random ones. Whatever
 //! happened, once everything has settled Azure holds what SCIM says, and nothing is left over.
 
-mod invariants;
+pub mod invariants;
 mod random;
 mod script;
 

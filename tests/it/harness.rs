@@ -37,7 +37,7 @@ const START: &str = "2026-03-01T10:00:00Z";
 pub struct World {
     pub clock: ManualClock,
     pub faults: Arc<Faults>,
-    engine: Engine,
+    tables: Arc<dyn TableOps>,
     simulator: Simulator,
     bindings: Vec<Value>,
 }
@@ -51,8 +51,13 @@ pub struct Person {
 
 impl World {
     pub fn new() -> Self {
+        Self::on(|clock| Arc::new(Engine::memory(clock)))
+    }
+
+    /// On any tables, whose answers must carry the time of that clock.
+    pub fn on(tables: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn TableOps>) -> Self {
         let clock = ManualClock::at(START);
-        let engine = Engine::memory(Arc::new(clock.clone()));
+        let tables = tables(Arc::new(clock.clone()));
         let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
         let options = simulator::Options {
             scopes: scopes.to_vec(),
@@ -62,13 +67,13 @@ impl World {
         let simulator = Simulator::start(options).unwrap();
         // A provider that an earlier test installed serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let faults = Faults::new(Arc::new(engine.clone()));
-        Self { clock, faults, engine, simulator, bindings: Vec::new() }
+        let faults = Faults::new(tables.clone());
+        Self { clock, faults, tables, simulator, bindings: Vec::new() }
     }
 
     /// The services that start from now on reach the same tables, without the faults and the crash of the earlier ones.
     pub fn revive(&mut self) {
-        self.faults = Faults::new(Arc::new(self.engine.clone()));
+        self.faults = Faults::new(self.tables.clone());
     }
 
     /// Binds the group with that externalId.
