@@ -12,6 +12,7 @@ use crate::service::effects::{Effects, Inline};
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
+use crate::service::status::Status;
 use crate::service::tick::Tick;
 use crate::store::Store;
 use secrecy::SecretString;
@@ -52,6 +53,8 @@ pub struct Service {
     pub provisioning: Arc<Provisioning>,
     pub snapshots: Arc<Snapshots>,
     pub tick: Arc<Tick>,
+    /// How this process stands, for the health check.
+    pub status: Arc<Status>,
     pub store: Store,
     base_url: String,
 }
@@ -60,7 +63,8 @@ pub struct Service {
 pub fn build(parts: Parts) -> Service {
     let base_url = parts.base_url.clone();
     let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
-    let snapshots = Arc::new(Snapshots::new(store.clone()));
+    let status = Arc::new(Status::new(store.clock.clone()));
+    let snapshots = Arc::new(Snapshots::new(store.clone(), status.clone()));
     let reconciler =
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
@@ -69,7 +73,7 @@ pub fn build(parts: Parts) -> Service {
     let provisioning =
         Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
-    Service { provisioning, snapshots, tick, store, base_url }
+    Service { provisioning, snapshots, tick, status, store, base_url }
 }
 
 /// The role assignments behind the ARM at `endpoint` (origin only), with a fixed token.
@@ -94,7 +98,10 @@ pub fn serve(
         clock: service.store.clock.clone(),
         ids: service.store.ids.clone(),
         base_url: service.base_url.clone(),
-        health: Arc::new(serde_json::Map::new),
+        health: {
+            let status = service.status.clone();
+            Arc::new(move || status.standing().to_json())
+        },
     };
     http::server(listener, edge, HTTP_WORKERS)
 }
