@@ -25,4 +25,6 @@ mod scenarios;
 mod simulator;
 mod table_file;
 mod tables;
+mod throttling;
+mod tick;
 mod tidy;
