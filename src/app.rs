@@ -9,7 +9,7 @@ use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError, TablesOptions,
 };
 use crate::config::{self, Config, OperatorConfig};
-use crate::http::{self, Edge, HealthProbe, Timer};
+use crate::http::{self, Edge, Timer};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::role_assignments::RoleAssignments;
@@ -19,11 +19,13 @@ use crate::service::effects::{Effects, Inline};
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
+use crate::service::status::Status;
 use crate::service::tick::Tick;
 use crate::service::tokens::Tokens;
 use crate::store::Store;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
@@ -32,9 +34,9 @@ use std::time::Duration;
 
 pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::ids::RandomIds;
-pub use crate::http::UNAVAILABLE;
 #[cfg(feature = "local")]
 pub use crate::http::inspect;
+pub use crate::http::{DEGRADED, HealthProbe, UNAVAILABLE};
 
 /// Worker threads of the HTTP server.
 const HTTP_WORKERS: usize = 2;
@@ -64,6 +66,8 @@ pub struct Service {
     pub provisioning: Arc<Provisioning>,
     pub snapshots: Arc<Snapshots>,
     pub tick: Arc<Tick>,
+    /// How this process stands, for the health check.
+    pub status: Arc<Status>,
     pub store: Store,
     base_url: String,
 }
@@ -91,7 +95,8 @@ impl Service {
 pub fn build(parts: Parts) -> Service {
     let base_url = parts.base_url.clone();
     let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
-    let snapshots = Arc::new(Snapshots::new(store.clone()));
+    let status = Arc::new(Status::new(store.clock.clone()));
+    let snapshots = Arc::new(Snapshots::new(store.clone(), status.clone()));
     let reconciler =
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
@@ -100,7 +105,7 @@ pub fn build(parts: Parts) -> Service {
     let provisioning =
         Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
-    Service { provisioning, snapshots, tick, store, base_url }
+    Service { provisioning, snapshots, tick, status, store, base_url }
 }
 
 /// The ends in Azure that settings name.
@@ -200,6 +205,16 @@ pub fn arm(
     let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
     let credential = Credential::Static(token).build()?;
     Ok(Arc::new(ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)?))
+}
+
+/// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
+pub fn standing(service: &Service) -> Map<String, Value> {
+    let standing = service.status.standing();
+    let mut members = standing.to_json();
+    if standing.is_finding() {
+        members.insert("status".to_owned(), DEGRADED.into());
+    }
+    members
 }
 
 /// The HTTP server of a service. It answers when the returned value is awaited.

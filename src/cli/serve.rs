@@ -1,16 +1,17 @@
 //! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever is away.
 
 use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
-use crate::app::{self, ConnectError, Parts, RandomIds, Service, SystemClock, UNAVAILABLE};
+use crate::app::{
+    self, ConnectError, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, UNAVAILABLE,
+};
 use crate::config::{self, Config, ConfigError};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::service::effects::Inline;
-use crate::service::package::{Package, Packaged};
+use crate::service::package::{Package, PackageState, Packaged};
 use crate::service::reconcile::EffectLimits;
 use crate::service::tokens::{TokenState, Tokens};
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -133,7 +134,7 @@ impl Ready {
     }
 
     async fn run(self, listener: TcpListener) -> Result<(), ServeError> {
-        let health = health(self.tokens.clone(), self.packaged.clone());
+        let health = health(&self);
         let server =
             app::serve(listener, &self.service, self.tokens.clone(), health).map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
@@ -158,17 +159,18 @@ fn read_package(file: &Path) -> Package {
     }
 }
 
-/// What the health check tells anybody who asks: words, no names of anything.
-fn health(tokens: Arc<Tokens>, packaged: Arc<Packaged>) -> Arc<dyn Fn() -> Map<String, Value> + Send + Sync> {
+/// What the health check tells anybody who asks: words and times, no names of anything.
+fn health(ready: &Ready) -> HealthProbe {
+    let (service, tokens, packaged) = (ready.service.clone(), ready.tokens.clone(), ready.packaged.clone());
     Arc::new(move || {
         let (token, package) = (tokens.health(), packaged.state());
-        let mut members = Map::new();
-        let status = match token.state {
-            TokenState::Usable if package.is_finding() => "degraded",
-            TokenState::Usable => "ok",
-            _ => UNAVAILABLE,
-        };
-        members.insert("status".to_owned(), status.into());
+        let mut members = app::standing(&service);
+        if package.is_finding() {
+            members.insert("status".to_owned(), DEGRADED.into());
+        }
+        if token.state != TokenState::Usable || package == PackageState::Pending {
+            members.insert("status".to_owned(), UNAVAILABLE.into());
+        }
         members.insert("tokens".to_owned(), token.state.as_str().into());
         if let Some(day) = token.runs_out {
             members.insert("tokensRunOut".to_owned(), day.date().to_string().into());

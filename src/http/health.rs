@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// The `status` of a service that cannot do its work, which the health check answers with 503.
 pub const UNAVAILABLE: &str = "unavailable";
 
+/// The `status` of a service that does its work, with something in it that a person should look into.
+pub const DEGRADED: &str = "degraded";
+
 /// What the health check adds to `{"status": "ok"}`: members that replace or extend it. Must return at once.
 pub type HealthProbe = Arc<dyn Fn() -> serde_json::Map<String, Value> + Send + Sync>;
 

@@ -20,7 +20,7 @@ mod trace;
 mod users;
 
 pub use functions::Timer;
-pub use health::{HealthProbe, UNAVAILABLE};
+pub use health::{DEGRADED, HealthProbe, UNAVAILABLE};
 
 use crate::ports::{clock::Clock, ids::Ids};
 use crate::service::Provisioning;

@@ -101,8 +101,9 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let running = start(&state, bindings, address)?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
     let tokens = Arc::new(Tokens::fixed(state.into_tokens(), running.service.store.clock.clone()));
-    let server = app::serve(listener, &running.service, tokens, Arc::new(serde_json::Map::new))
-        .map_err(LocalError::Server)?;
+    let shown = running.service.clone();
+    let health = Arc::new(move || app::standing(&shown));
+    let server = app::serve(listener, &running.service, tokens, health).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
     say(&options, &running);
     if options.demo {

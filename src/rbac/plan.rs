@@ -376,8 +376,9 @@ pub fn waits(
             after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.tried.as_ref());
         let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
         let (reason, attempts, not_before) = match (failed, deferred) {
-            (Some(tried), _) if tried.attempt == Attempt::Grant => {
-                (tried.reason, tried.attempts, tried.not_before)
+            (Some(tried), deferred) if tried.attempt == Attempt::Grant => {
+                let put_off = deferred.map_or(tried.not_before, |deferred| deferred.not_before);
+                (tried.reason, tried.attempts, tried.not_before.max(put_off))
             }
             (_, Some(deferred)) => (deferred.reason, 1, deferred.not_before),
             _ => continue,
@@ -427,8 +428,13 @@ pub fn look_again(after: &[Entry], deferred: &[Deferred], waits: &[Wait]) -> Opt
     let mut causes: Vec<(OffsetDateTime, bool)> = Vec::new();
     for entry in after {
         let leaving = entry.holding == Holding::Gone;
-        causes.extend(entry.unsettled_until.map(|at| (at, leaving)));
-        causes.extend(entry.tried.as_ref().map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke)));
+        let own = entry.unsettled_until.map(|at| (at, leaving));
+        let tried = entry.tried.as_ref().map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke));
+        // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
+        let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+        let counts =
+            |(at, _): &(OffsetDateTime, bool)| put_off.is_none_or(|put_off| put_off.not_before < *at);
+        causes.extend(own.into_iter().chain(tried).filter(counts));
     }
     causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == Attempt::Revoke)));
     causes.extend(waits.iter().map(|wait| (wait.not_before, false)));

@@ -1,22 +1,33 @@
 //! What follows a commit: the affected people are reconciled at once, and the answer waits a little for it.
 
 use super::jobs;
-use super::reconcile::Reconciler;
+use super::reconcile::{Looked, Reconciler};
 use super::snapshots::Snapshots;
-use crate::id::{OpId, UserId};
-use crate::store::{Store, StoreError};
+use super::status::Status;
+use super::walk;
+use crate::id::{GroupId, OpId, UserId};
+use crate::store::throttles::Operation;
+use crate::store::{Store, StoreError, keys};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// With more than this under way, an answer does not wait.
 const BACKLOG: usize = 32;
+/// People who are looked at side by side, of one piece of work.
+pub(super) const LOOKS_AT_ONCE: usize = 8;
 
-/// Who must be looked at after a commit, and which jobs go on.
+/// Who must be looked at after a commit, and which jobs and walks go on.
 #[derive(Debug, Clone, Default)]
 pub struct Work {
+    /// From whom something was taken.
+    pub leaving: Vec<UserId>,
+    /// Who only gains, or changes.
     pub people: Vec<UserId>,
+    /// Whose members must be looked at.
+    pub groups: Vec<GroupId>,
     pub jobs: Vec<OpId>,
 }
 
@@ -25,7 +36,8 @@ pub struct Work {
 pub struct Inline {
     /// How long an answer waits for its effects.
     pub wait: Duration,
-    /// People and jobs that may be under way together; what comes on top, or everything where this is 0, is left to the tick.
+    /// People, jobs and walks that may be under way together; what comes on top, or everything where this is 0, is left to
+    /// the tick. Revocations have as many places of their own, so that no crowd of joiners takes them.
     pub people_max: usize,
 }
 
@@ -35,82 +47,133 @@ impl Default for Inline {
     }
 }
 
+/// Revocations and grants do not stand in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Leaving,
+    Gaining,
+}
+
 /// Starts the effects of committed changes.
 pub struct Effects {
     pub(super) store: Store,
     pub(super) reconciler: Reconciler,
     pub(super) snapshots: Arc<Snapshots>,
     inline: Inline,
-    in_flight: AtomicUsize,
+    leaving: AtomicUsize,
+    gaining: AtomicUsize,
 }
 
 impl Effects {
     pub fn new(store: Store, reconciler: Reconciler, snapshots: Arc<Snapshots>, inline: Inline) -> Arc<Self> {
-        Arc::new(Self { store, reconciler, snapshots, inline, in_flight: AtomicUsize::new(0) })
+        let (leaving, gaining) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { store, reconciler, snapshots, inline, leaving, gaining })
     }
 
-    /// Starts the work in the background and waits for it, at most the inline wait. Never fails: what is left over
-    /// stands in `d:` and is picked up by the tick.
-    pub async fn after(self: &Arc<Self>, work: Work) {
-        let weight = work.people.len() + work.jobs.len();
-        let before = self.in_flight.load(Ordering::Relaxed);
-        if weight == 0 || before >= self.inline.people_max {
-            return;
+    pub(super) fn status(&self) -> &Arc<Status> {
+        &self.snapshots.status
+    }
+
+    const fn under_way(&self, lane: Lane) -> &AtomicUsize {
+        match lane {
+            Lane::Leaving => &self.leaving,
+            Lane::Gaining => &self.gaining,
         }
-        self.in_flight.fetch_add(weight, Ordering::Relaxed);
+    }
+
+    /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
+    /// Azure asked to wait. Never fails: what is left over stands in `d:` and is picked up by the tick.
+    pub async fn after(self: &Arc<Self>, work: Work) {
+        let Work { leaving, people, groups, jobs } = work;
+        let leaving = self.start(Lane::Leaving, Work { leaving, groups, jobs, ..Work::default() });
+        let gaining = self.start(Lane::Gaining, Work { people, ..Work::default() });
+        let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
+        if !running.is_empty() && !self.inline.wait.is_zero() {
+            // Running out of time is the normal case with a slow Azure: the work goes on.
+            let _ = tokio::time::timeout(self.inline.wait, join_all(running)).await;
+        }
+    }
+
+    /// Begins what there is a place for. The answer may wait for it, unless there is reason to think that it takes long.
+    fn start(self: &Arc<Self>, lane: Lane, work: Work) -> Option<JoinHandle<()>> {
+        let weight = work.leaving.len() + work.people.len() + work.groups.len() + work.jobs.len();
+        let before = self.under_way(lane).load(Ordering::Relaxed);
+        if weight == 0 || before >= self.inline.people_max {
+            return None;
+        }
+        self.under_way(lane).fetch_add(weight, Ordering::Relaxed);
         let effects = Arc::clone(self);
         let running = tokio::spawn(async move {
-            let _under_way = UnderWay { effects: &effects, weight };
+            let _under_way = UnderWay { effects: &effects, lane, weight };
             effects.run(work).await;
         });
-        if before < BACKLOG && !self.inline.wait.is_zero() {
-            // Running out of time is the normal case with a slow Azure: the work goes on.
-            let _ = tokio::time::timeout(self.inline.wait, running).await;
-        }
+        let operation = if lane == Lane::Leaving { Operation::Revoke } else { Operation::Grant };
+        (before < BACKLOG && !self.status().is_throttled(operation)).then_some(running)
     }
 
     async fn run(&self, work: Work) {
+        self.look(&work.leaving).await;
         self.look(&work.people).await;
         for job in work.jobs {
             if let Err(error) = self.roll(job).await {
                 log("a job", &error);
             }
         }
-    }
-
-    /// Reconciles people side by side; a failure of one does not hold up the others.
-    pub(super) async fn look(&self, people: &[UserId]) {
-        for part in people.chunks(8) {
-            let looks = part.iter().map(|user| async move {
-                if let Err(error) = self.reconciler.reconcile(*user).await {
-                    log("a reconcile", &error);
-                }
-            });
-            join_all(looks).await;
+        for group in work.groups {
+            if let Err(error) = self.walk(group).await {
+                log("a walk", &error);
+            }
         }
     }
 
-    /// Rolls a job to its end, and reconciles whom it marked.
-    pub(super) async fn roll(&self, job: OpId) -> Result<(), StoreError> {
+    /// Reconciles people side by side; a failure of one does not hold up the others. What came of each, in their order.
+    pub(super) async fn look(&self, people: &[UserId]) -> Vec<Result<Looked, StoreError>> {
+        let mut all = Vec::with_capacity(people.len());
+        for part in people.chunks(LOOKS_AT_ONCE) {
+            let looked = join_all(part.iter().map(|user| self.reconciler.reconcile(*user))).await;
+            looked
+                .iter()
+                .filter_map(|looked| looked.as_ref().err())
+                .for_each(|error| log("a reconcile", error));
+            all.extend(looked);
+        }
+        all
+    }
+
+    /// Rolls a job to its end, and looks at whom it marked.
+    async fn roll(&self, job: OpId) -> Result<(), StoreError> {
         loop {
             let rolled = jobs::roll_chunk(&self.store, &self.snapshots, job).await?;
             self.look(&rolled.people).await;
+            for group in rolled.groups {
+                self.walk(group).await?;
+            }
             if rolled.done {
                 return Ok(());
             }
         }
+    }
+
+    /// Walks through a group that is marked, and looks at everybody in it.
+    async fn walk(&self, group: GroupId) -> Result<(), StoreError> {
+        while let Some(row) = self.store.get(&keys::look_group(group)).await? {
+            let marked = walk::walk_page(&self.store, &row).await?;
+            self.look(&marked).await;
+        }
+        Ok(())
     }
 }
 
 /// Work that counts as under way until this is dropped, also by a panic.
 struct UnderWay<'a> {
     effects: &'a Effects,
+    lane: Lane,
     weight: usize,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.effects.in_flight.fetch_sub(self.weight, Ordering::Relaxed);
+        self.effects.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
     }
 }
 

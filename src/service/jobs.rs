@@ -31,8 +31,16 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 pub struct Rolled {
     /// People who were marked.
     pub people: Vec<UserId>,
+    /// Groups that were marked: their walks begin.
+    pub groups: Vec<GroupId>,
     /// The job is gone: by this chunk, or before it.
     pub done: bool,
+}
+
+impl Rolled {
+    fn ended() -> Self {
+        Self { done: true, ..Self::default() }
+    }
 }
 
 /// A membership that a deleted user or group left behind.
@@ -49,7 +57,7 @@ struct Left {
 pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Result<Rolled, StoreError> {
     let mut tries = 0;
     loop {
-        let Some(job) = store.job(job).await? else { return Ok(Rolled { people: Vec::new(), done: true }) };
+        let Some(job) = store.job(job).await? else { return Ok(Rolled::ended()) };
         match roll(store, snapshots, &job).await {
             Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
             rolled => return rolled,
@@ -87,7 +95,7 @@ async fn empty_user(store: &Store, job: &Job, user: UserId) -> Result<Rolled, St
     let groups = store.groups_of(user, CHUNK_MEMBERSHIPS).await?;
     if groups.is_empty() {
         store.move_looking(&[job.end()]).await?;
-        return Ok(Rolled { people: Vec::new(), done: true });
+        return Ok(Rolled::ended());
     }
     let left = groups.into_iter().map(|group| async move {
         Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
@@ -115,7 +123,7 @@ async fn empty_group(store: &Store, job: &Job, group: GroupId) -> Result<Rolled,
         batch.push(Part::Look, marks::look_now(*user, &mark));
     }
     store.commit(&record, batch.writes()).await?;
-    Ok(Rolled { people: users, done: false })
+    Ok(Rolled { people: users, ..Rolled::default() })
 }
 
 /// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
@@ -128,7 +136,8 @@ async fn mark_groups_and_end(
     job: &Job,
     groups: BTreeSet<GroupId>,
 ) -> Result<Rolled, StoreError> {
-    let looks: Vec<Write> = groups.into_iter().map(|group| marks::look_group(group, &job.mark)).collect();
+    let groups: Vec<GroupId> = groups.into_iter().collect();
+    let looks: Vec<Write> = groups.iter().map(|group| marks::look_group(*group, &job.mark)).collect();
     // Marking once more does no harm, so all but the last part may come before the end.
     let mut parts: Vec<&[Write]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();
@@ -137,7 +146,7 @@ async fn mark_groups_and_end(
     }
     let writes: Vec<Write> = std::iter::once(job.end()).chain(last.iter().cloned()).collect();
     store.move_looking(&writes).await?;
-    Ok(Rolled { people: Vec::new(), done: true })
+    Ok(Rolled { groups, ..Rolled::ended() })
 }
 
 /// Removes these memberships and advances the job. The record names each, with the revision that the delete left.

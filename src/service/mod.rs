@@ -1,6 +1,7 @@
 //! Use cases: provisioning, desired state, reconcile, sweeps.
 
 pub mod access;
+pub mod aside;
 pub mod desired;
 pub mod effects;
 pub mod jobs;
@@ -10,7 +11,9 @@ pub mod queue;
 pub mod reconcile;
 pub mod records;
 pub mod snapshots;
+pub mod status;
 pub mod sweep;
+mod throttling;
 pub mod tick;
 pub mod tokens;
 pub mod walk;

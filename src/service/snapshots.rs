@@ -1,6 +1,7 @@
 //! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
 //! there to be stored.
 
+use super::status::{BindingsStand, Status};
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::bindings::{Bindings, BindingsError, PrincipalSource, Selector};
 use crate::ports::tables::Answer;
@@ -75,13 +76,14 @@ pub enum AdoptError {
 /// The snapshots of one installation, the last one that was read kept at hand.
 pub struct Snapshots {
     store: Store,
+    pub(super) status: Arc<Status>,
     cache: Mutex<Option<Arc<InForce>>>,
 }
 
 impl Snapshots {
     /// Nothing is read yet.
-    pub fn new(store: Store) -> Self {
-        Self { store, cache: Mutex::new(None) }
+    pub fn new(store: Store, status: Arc<Status>) -> Self {
+        Self { store, status, cache: Mutex::new(None) }
     }
 
     /// Where a person's Entra object id is taken from, as far as this process knows; nothing while it knows nothing.
@@ -95,6 +97,18 @@ impl Snapshots {
 
     /// The snapshot that `pointer` names: from memory, or read.
     pub async fn read(&self, pointer: Option<&Pointer>) -> Result<Snapshot, StoreError> {
+        let snapshot = self.named(pointer).await?;
+        self.status.bindings(match (&snapshot, pointer) {
+            (Snapshot::InForce(known), _) => BindingsStand::InForce { stamp: known.stamp.clone() },
+            (Snapshot::Unreadable, Some(pointer)) => {
+                BindingsStand::Unreadable { stamp: pointer.stamp.clone() }
+            }
+            _ => BindingsStand::Nothing,
+        });
+        Ok(snapshot)
+    }
+
+    async fn named(&self, pointer: Option<&Pointer>) -> Result<Snapshot, StoreError> {
         let Some(pointer) = pointer else { return Ok(Snapshot::Nothing) };
         if let Some(known) =
             self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)

@@ -1,15 +1,22 @@
 //! The sweep: compares what Azure lists with what the ledger says, and acts on nothing. A difference makes somebody look.
+//!
+//! The ledger is read page by page: first for the scopes that it names, then, beside the lists, for rows that say
+//! something else than Azure, and once more for all rows of the names among them. What is held in memory is what Azure
+//! holds, which is bounded by Azure, and the differences.
 
 use super::effects::log;
 use super::snapshots::{Snapshot, Snapshots};
+use super::throttling;
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
 use crate::ports::tables::{ETag, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
+use crate::store::cadence::SweepLeft;
 use crate::store::ledger::{read_entry, write};
 use crate::store::marks::{self, Mark};
+use crate::store::throttles::Operation;
 use crate::store::{Store, StoreError, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,8 +26,8 @@ use time::OffsetDateTime;
 const LISTS_LAG: Duration = Duration::from_secs(15 * 60);
 /// How long Azure is given to list one scope.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Ledger rows of one sweep.
-const LEDGER_ROWS_MAX: usize = 200_000;
+/// Names in doubt that one sweep deals with; the next one finds the rest.
+const NAMES_MAX: usize = 20_000;
 
 /// One row of the ledger and whose it is.
 struct Known {
@@ -30,55 +37,175 @@ struct Known {
 }
 
 /// What a sweep found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     pub scopes: usize,
     pub differences: usize,
+    /// Where it stopped because its time was over, as the scope before, folded.
+    pub parked_after: Option<String>,
+    /// The scope before the first for which Azure gave no answer, folded.
+    pub missed_after: Option<String>,
 }
 
-/// Lists the bound scopes, the retired ones, and every scope that a live row names.
-pub async fn sweep(
-    store: &Store,
-    snapshots: &Snapshots,
-    assignments: &dyn RoleAssignments,
-) -> Result<Found, StoreError> {
-    let now = store.read(&keys::setting("bindings")).await?.date;
-    let by_name = ledger_by_name(store).await?;
-    let mut found = Found::default();
-    for scope in scopes(store, snapshots, &by_name).await? {
-        let listed: BTreeSet<AssignmentName> = match assignments.list(&scope, LIST_TIMEOUT).await {
-            Ok(listed) => listed.into_iter().map(|listed| listed.name).collect(),
-            Err(AssignmentError::Refused { code, .. }) if super::reconcile::scope_is_gone(&code) => {
-                BTreeSet::new()
-            }
-            Err(error) => {
-                tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
-                continue;
-            }
-        };
-        found.scopes += 1;
-        for (name, rows) in by_name.iter().filter(|(_, rows)| rows.iter().any(|row| row.entry.scope == scope))
-        {
-            let held_in_azure = listed.contains(name);
-            if differs(rows, held_in_azure, now) && note(store, *name, rows, held_in_azure, now).await? {
+impl Found {
+    /// What is left to do. What a parked part missed is found by the next sweep: going on matters more.
+    pub fn left(&self) -> SweepLeft {
+        match (self.parked_after.clone(), self.missed_after.clone()) {
+            (Some(after), _) => SweepLeft::Parked { after },
+            (None, Some(after)) => SweepLeft::Missed { after },
+            (None, None) => SweepLeft::Finished,
+        }
+    }
+}
+
+/// What Azure lists, scope by scope.
+type Listed = BTreeMap<Scope, BTreeSet<AssignmentName>>;
+
+/// What Azure says to a list.
+enum Answer {
+    Names(BTreeSet<AssignmentName>),
+    Refused,
+    None,
+}
+
+/// A sweep with its means.
+pub struct Sweep<'a> {
+    pub store: &'a Store,
+    pub snapshots: &'a Snapshots,
+    pub assignments: &'a dyn RoleAssignments,
+}
+
+impl Sweep<'_> {
+    /// Compares the bound scopes, the retired ones, and every scope that a live row names, in their order after `after`,
+    /// until `until` on the monotonic clock.
+    pub async fn run(&self, after: &str, until: Duration) -> Result<Found, StoreError> {
+        let now = self.store.read(&keys::setting("sweep")).await?.date;
+        let mut found = Found::default();
+        let listed = self.list(after, (now, until), &mut found).await?;
+        let names = self.in_doubt(&listed, now).await?;
+        for (name, rows) in self.rows_of(&names).await? {
+            let held = |row: &Known| listed.get(&row.entry.scope).is_some_and(|names| names.contains(&name));
+            let held_in_azure = rows.iter().any(held);
+            if differs(&rows, held_in_azure, now) && note(self.store, name, &rows, held_in_azure, now).await?
+            {
                 found.differences += 1;
             }
         }
+        Ok(found)
     }
-    Ok(found)
-}
 
-async fn ledger_by_name(store: &Store) -> Result<BTreeMap<AssignmentName, Vec<Known>>, StoreError> {
-    let (from, to) = keys::range_of("l:");
-    let rows = store.rows_between(from, to, LEDGER_ROWS_MAX).await?;
-    let mut by_name: BTreeMap<AssignmentName, Vec<Known>> = BTreeMap::new();
-    for row in rows.iter().filter_map(known) {
-        match row {
-            Ok(known) => by_name.entry(known.entry.assignment).or_default().push(known),
-            Err(error) => log("a ledger row", &error),
+    /// What Azure holds, by scope. One that Azure refuses to list is a finding; one without an answer is missed.
+    async fn list(
+        &self,
+        after: &str,
+        (now, until): (OffsetDateTime, Duration),
+        found: &mut Found,
+    ) -> Result<Listed, StoreError> {
+        let throttles = self.store.settings().await?.throttles;
+        let mut listed = Listed::new();
+        let mut done = after.to_owned();
+        for scope in self.scopes().await?.into_iter().filter(|scope| scope.folded() > after) {
+            if self.store.clock.monotonic() >= until {
+                found.parked_after = Some(done);
+                break;
+            }
+            let may_ask = throttles.until(&scope, Operation::Ask, now).is_none();
+            let answer = if may_ask { self.list_one(&scope, now).await? } else { Answer::None };
+            match answer {
+                Answer::Names(names) => drop(listed.insert(scope.clone(), names)),
+                Answer::Refused => {}
+                Answer::None => drop(found.missed_after.get_or_insert(done)),
+            }
+            done = scope.folded().to_owned();
+        }
+        found.scopes = listed.len();
+        Ok(listed)
+    }
+
+    async fn list_one(&self, scope: &Scope, now: OffsetDateTime) -> Result<Answer, StoreError> {
+        let error = match self.assignments.list(scope, LIST_TIMEOUT).await {
+            Ok(listed) => return Ok(Answer::Names(listed.into_iter().map(|listed| listed.name).collect())),
+            Err(error) => error,
+        };
+        tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
+        match error {
+            AssignmentError::Refused { code, .. } if super::reconcile::scope_is_gone(&code) => {
+                Ok(Answer::Names(BTreeSet::new()))
+            }
+            AssignmentError::Refused { .. } => Ok(Answer::Refused),
+            AssignmentError::Throttled { retry_after, .. } => {
+                let status = &self.snapshots.status;
+                throttling::note(self.store, status, scope, Operation::Ask, (now, retry_after)).await?;
+                Ok(Answer::None)
+            }
+            AssignmentError::Unknown { .. } => Ok(Answer::None),
         }
     }
-    Ok(by_name)
+
+    async fn scopes(&self) -> Result<BTreeSet<Scope>, StoreError> {
+        let mut scopes = BTreeSet::new();
+        self.each_row(|row| {
+            if !row.entry.is_settled_and_gone() && !scopes.contains(&row.entry.scope) {
+                scopes.insert(row.entry.scope);
+            }
+        })
+        .await?;
+        if let Snapshot::InForce(in_force) = self.snapshots.read(self.store.pointer().await?.as_ref()).await?
+        {
+            scopes.extend(in_force.bindings.scopes());
+        }
+        Ok(scopes)
+    }
+
+    /// The names of which some row says something else than Azure: wherever all rows of a name together do, one does.
+    async fn in_doubt(
+        &self,
+        listed: &Listed,
+        now: OffsetDateTime,
+    ) -> Result<BTreeSet<AssignmentName>, StoreError> {
+        let mut names = BTreeSet::new();
+        self.each_row(|row| {
+            let Some(here) = listed.get(&row.entry.scope) else { return };
+            let held_in_azure = here.contains(&row.entry.assignment);
+            let one = std::slice::from_ref(&row);
+            if names.len() < NAMES_MAX && differs(one, held_in_azure, now) {
+                names.insert(row.entry.assignment);
+            }
+        })
+        .await?;
+        Ok(names)
+    }
+
+    async fn rows_of(
+        &self,
+        names: &BTreeSet<AssignmentName>,
+    ) -> Result<BTreeMap<AssignmentName, Vec<Known>>, StoreError> {
+        let mut rows: BTreeMap<AssignmentName, Vec<Known>> = BTreeMap::new();
+        if !names.is_empty() {
+            self.each_row(|row| {
+                if names.contains(&row.entry.assignment) {
+                    rows.entry(row.entry.assignment).or_default().push(row);
+                }
+            })
+            .await?;
+        }
+        Ok(rows)
+    }
+
+    /// Every row of the ledger that can be understood.
+    async fn each_row(&self, mut take: impl FnMut(Known)) -> Result<(), StoreError> {
+        let (from, to) = keys::range_of("l:");
+        let mut pages = self.store.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in rows.iter().filter_map(known) {
+                match row {
+                    Ok(known) => take(known),
+                    Err(error) => log("a ledger row", &error),
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn known(row: &Row) -> Option<Result<Known, StoreError>> {
@@ -86,19 +213,6 @@ fn known(row: &Row) -> Option<Result<Known, StoreError>> {
     let user = UserId::parse(parts.next()?).ok()?;
     AssignmentName::parse(parts.next()?).ok()?;
     Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone() }))
-}
-
-async fn scopes(
-    store: &Store,
-    snapshots: &Snapshots,
-    by_name: &BTreeMap<AssignmentName, Vec<Known>>,
-) -> Result<BTreeSet<Scope>, StoreError> {
-    let live = by_name.values().flatten().filter(|row| !row.entry.is_settled_and_gone());
-    let mut scopes: BTreeSet<Scope> = live.map(|row| row.entry.scope.clone()).collect();
-    if let Snapshot::InForce(in_force) = snapshots.read(store.pointer().await?.as_ref()).await? {
-        scopes.extend(in_force.bindings.scopes());
-    }
-    Ok(scopes)
 }
 
 fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {

@@ -1,6 +1,7 @@
 //! Domain values to rows and transactions. The only code that knows row keys.
 
 pub mod batch;
+pub mod cadence;
 pub mod codec;
 pub mod counters;
 pub mod groups;
@@ -13,6 +14,7 @@ pub mod marks;
 pub mod members;
 pub mod resources;
 pub mod settings;
+pub mod throttles;
 pub mod users;
 
 use crate::audit::Record;
@@ -151,6 +153,11 @@ impl Store {
         Ok(rows)
     }
 
+    /// A range of any length, page by page, so that nobody holds all of it.
+    pub fn pages(&self, from: String, to: String) -> Pages<'_> {
+        Pages { store: self, rest: Some(Range { from, to, rows_max: PAGE_ROWS_MAX, continuation: None }) }
+    }
+
     /// Commits `writes` together with their journal row. After any doubt the journal row is the proof.
     pub async fn commit(&self, record: &Record, writes: Vec<Write>) -> Result<Committed, StoreError> {
         let mut all = Vec::with_capacity(writes.len() + 1);
@@ -187,6 +194,26 @@ impl Store {
         let answer =
             self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;
         Ok(Committed { etags: answer.value, date: answer.date })
+    }
+}
+
+/// A range that is read page by page.
+pub struct Pages<'a> {
+    store: &'a Store,
+    rest: Option<Range>,
+}
+
+impl Pages<'_> {
+    /// The next rows, at least one; `None` at the end. After an error there are none.
+    pub async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
+        while let Some(range) = self.rest.take() {
+            let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
+            self.rest = page.continuation.map(|next| Range { continuation: Some(next), ..range });
+            if !page.rows.is_empty() {
+                return Ok(Some(page.rows));
+            }
+        }
+        Ok(None)
     }
 }
 

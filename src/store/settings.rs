@@ -1,12 +1,11 @@
 //! Rows of the whole installation: the snapshot in force, selector pins, throttles, cadences, the instance id.
 
 use super::codec::{Fields, Reader};
+use super::throttles::Throttles;
 use super::{Store, StoreError, keys};
 use crate::id::{GroupId, InstanceId, OpId};
 use crate::ports::tables::{Answer, ETag, Match, Row, Write};
-use crate::rbac::ledger::Attempt;
 use std::collections::BTreeMap;
-use time::OffsetDateTime;
 
 /// Rows under `s:`: the pointer, the instance id, cadences, and throttles by subscription.
 const SETTINGS_ROWS_MAX: usize = 5000;
@@ -26,8 +25,7 @@ pub struct Pointer {
 pub struct Settings {
     pub pointer: Option<Pointer>,
     pub instance: Option<InstanceId>,
-    /// Subscription and kind of step → not before.
-    pub throttled: BTreeMap<(String, Attempt), OffsetDateTime>,
+    pub throttles: Throttles,
 }
 
 /// A binding's selector, pinned to the group that it first matched.
@@ -90,16 +88,6 @@ impl Store {
             },
         }
     }
-
-    /// When something that happens at a cadence last began, with the row's version and the service's clock.
-    pub async fn cadence(&self, name: &str) -> Result<Answer<Option<(OffsetDateTime, ETag)>>, StoreError> {
-        let answer = self.read(&keys::setting(name)).await?;
-        let value = match &answer.value {
-            Some(row) => Some((Reader::new(row)?.time("began")?, row.etag.clone())),
-            None => None,
-        };
-        Ok(Answer { value, date: answer.date })
-    }
 }
 
 impl Settings {
@@ -109,30 +97,11 @@ impl Settings {
             self.pointer = Some(read_pointer(row)?);
         } else if name == "instance" {
             self.instance = Some(Reader::new(row)?.parsed("id", InstanceId::parse)?);
-        } else if let Some((subscription, attempt)) =
-            name.strip_prefix("throttle:").and_then(|rest| rest.split_once(':'))
-        {
-            let attempt = if attempt == "grant" { Attempt::Grant } else { Attempt::Revoke };
-            self.throttled.insert((subscription.to_owned(), attempt), Reader::new(row)?.time("not_before")?);
+        } else {
+            self.throttles.take(row)?;
         }
         Ok(())
     }
-}
-
-/// Notes what began, over the version that was read.
-pub fn begin(name: &str, at: OffsetDateTime, read: Option<&ETag>) -> Write {
-    let (key, properties) = (keys::setting(name), Fields::row().time("began", at).done());
-    match read {
-        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
-        None => Write::Insert { key, properties },
-    }
-}
-
-/// Azure asked every process to wait with this kind of step in this subscription.
-pub fn throttle(subscription: &str, attempt: Attempt, not_before: OffsetDateTime) -> Write {
-    let kind = if attempt == Attempt::Grant { "grant" } else { "revoke" };
-    let key = keys::setting(&format!("throttle:{subscription}:{kind}"));
-    Write::InsertOrReplace { key, properties: Fields::row().time("not_before", not_before).done() }
 }
 
 fn read_pointer(row: &Row) -> Result<Pointer, StoreError> {

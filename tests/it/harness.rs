@@ -102,6 +102,11 @@ impl World {
 
     /// A service on this world.
     pub fn start(&self) -> Node {
+        self.start_with(Inline { wait: Duration::from_secs(20), ..Inline::default() })
+    }
+
+    /// A service that does so much at once, and leaves the rest to its ticks.
+    pub fn start_with(&self, inline: Inline) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -117,7 +122,7 @@ impl World {
             tenant: "default".to_owned(),
             base_url: "https://scim.example/scim/v2".to_owned(),
             effects: EffectLimits::default(),
-            inline: Inline { wait: Duration::from_secs(20), ..Inline::default() },
+            inline,
             tick_deadline: Duration::from_secs(45),
         });
         let node = Node { runtime: Some(runtime), service, arm };

@@ -31,4 +31,6 @@ mod table_file;
 mod tables;
 mod tables_client;
 mod tables_faults;
+mod throttling;
+mod tick;
 mod tidy;

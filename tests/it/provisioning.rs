@@ -15,6 +15,7 @@ use azure_backup_scim::service::jobs::roll_chunk;
 use azure_backup_scim::service::provisioning::Provisioning;
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::snapshots::Snapshots;
+use azure_backup_scim::service::status::Status;
 use azure_backup_scim::service::{Caller, Listing, Rendered, ServiceError};
 use azure_backup_scim::store::codec::Fields;
 use azure_backup_scim::store::{Store, keys, members};
@@ -109,7 +110,11 @@ impl Process {
     async fn roll_everything(&self) {
         for row in self.store.rows("i:", 100).await.unwrap() {
             let job = OpId::parse(row.key.trim_start_matches("i:")).unwrap();
-            while !roll_chunk(&self.store, &Snapshots::new(self.store.clone()), job).await.unwrap().done {}
+            while !roll_chunk(&self.store, &Snapshots::new(self.store.clone(), standing(&self.store)), job)
+                .await
+                .unwrap()
+                .done
+            {}
         }
     }
 
@@ -140,12 +145,16 @@ impl Process {
     }
 }
 
+fn standing(store: &Store) -> Arc<Status> {
+    Arc::new(Status::new(store.clock.clone()))
+}
+
 /// Everything that follows is left to a tick that never comes: what is seen is what the request itself did.
 fn effects(store: &Store) -> Arc<Effects> {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arm = app::arm("http://127.0.0.1:9", "unused".to_owned().into(), store.clock.clone()).unwrap();
-    let snapshots = Arc::new(Snapshots::new(store.clone()));
+    let snapshots = Arc::new(Snapshots::new(store.clone(), standing(store)));
     let reconciler = Reconciler::new(store.clone(), arm, snapshots.clone(), EffectLimits::default());
     Effects::new(store.clone(), reconciler, snapshots, Inline { people_max: 0, ..Inline::default() })
 }

@@ -144,7 +144,7 @@ fn plan_replacement(operation: &Operation, leaver: &User, new: &User, name: &ETa
     plan.batch.append(counted);
     plan.batch.push(Part::Look, marks::look_now(leaver.id, &mark));
     plan.batch.push(Part::Look, jobs::begin(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
-    plan.work = Work { people: vec![leaver.id], jobs: vec![operation.op] };
+    plan.work = Work { leaving: vec![leaver.id], jobs: vec![operation.op], ..Work::default() };
     plan
 }
 

@@ -180,7 +180,7 @@ impl Provisioning {
             let (decided, members) = decided?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
             let Some(Decided { after, plan }) = decided else {
-                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: plan::nothing() });
+                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: Work::default() });
             };
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
@@ -301,6 +301,7 @@ fn plan_change(
     }
     if selects_otherwise(before, &after) {
         plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(true)));
+        plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);
     Some(Decided { after, plan })

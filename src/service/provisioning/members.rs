@@ -183,7 +183,8 @@ pub fn plan_members(
 
 fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
     plan.batch.push(Part::Look, marks::look_now(user, &operation.mark(taking)));
-    plan.work.people.push(user);
+    let people = if taking { &mut plan.work.leaving } else { &mut plan.work.people };
+    people.push(user);
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ struct Written<I> {
 impl<I> Written<I> {
     /// Nothing was to be done.
     fn unchanged(stored: Stored<I>) -> Self {
-        Self { stored, work: plan::nothing() }
+        Self { stored, work: Work::default() }
     }
 }
 
@@ -96,9 +96,7 @@ impl Provisioning {
 
     /// Sets off what a commit left to do; nothing, where nothing was committed.
     async fn follow_up(&self, work: Work) {
-        if !work.people.is_empty() || !work.jobs.is_empty() {
-            self.effects.after(work).await;
-        }
+        self.effects.after(work).await;
     }
 }
 

@@ -55,13 +55,8 @@ impl Plan {
     /// A plan that does nothing yet.
     pub fn new(id: impl ResourceId, status: u16) -> Self {
         let outcome = Outcome { id: id.to_string(), status };
-        Self { batch: Batch::default(), changes: Vec::new(), outcome, work: nothing() }
+        Self { batch: Batch::default(), changes: Vec::new(), outcome, work: Work::default() }
     }
-}
-
-/// Nothing is left to do.
-pub fn nothing() -> Work {
-    Work { people: Vec::new(), jobs: Vec::new() }
 }
 
 /// A plan, and the resource as it will be.

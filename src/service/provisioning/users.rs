@@ -145,7 +145,8 @@ fn plan_change(
     }
     let mark = operation.mark(deactivated || principals.leaves());
     plan.batch.push(Part::Look, marks::look_now(after.id, &mark));
-    plan.work.people.push(after.id);
+    let people = if mark.taken_away { &mut plan.work.leaving } else { &mut plan.work.people };
+    people.push(after.id);
     Some(Decided { after, plan })
 }
 

@@ -6,9 +6,12 @@ use crate::audit::{Change, EffectOpened, Record};
 use crate::id::OpId;
 use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
 use crate::ports::tables::{ETag, Write};
-use crate::rbac::RoleAssignment;
 use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Plan, Step};
+use crate::rbac::{RoleAssignment, Scope};
+use crate::service::effects::log;
+use crate::service::throttling;
+use crate::store::throttles::Operation;
 use crate::store::{StoreError, ledger, settings};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -89,13 +92,17 @@ impl Reconciler {
     }
 
     /// Sends every step, revocations first. `started` is from before the open: nothing is sent after the worker's time.
-    pub(super) async fn act(&self, opened: Vec<Opened>, started: Started) -> Vec<Acted> {
+    pub(super) async fn act(&self, gathered: &Gathered, opened: Vec<Opened>, started: Started) -> Vec<Acted> {
         let (revocations, grants): (Vec<_>, Vec<_>) =
             opened.into_iter().partition(|opened| opened.step.attempt == Attempt::Revoke);
         let mut acted = join_all(revocations.into_iter().map(|opened| self.send(opened, started))).await;
         acted.extend(join_all(grants.into_iter().map(|opened| self.send(opened, started))).await);
-        if let Err(error) = self.note_throttles(&acted).await {
-            tracing::warn!(error = %error, "a throttle could not be noted");
+        let now = gathered.time.now(self.store.clock.monotonic());
+        for call in &acted {
+            if let Sent::Throttled(wait) = call.sent {
+                let step = &call.opened.step;
+                self.note_throttle(&step.scope, step.attempt.into(), (now, wait)).await;
+            }
         }
         acted
     }
@@ -122,17 +129,17 @@ impl Reconciler {
         self.limits.send.checked_sub(monotonic.max(wall)).filter(|left| !left.is_zero())
     }
 
-    /// A throttle is everybody's: all processes wait for it.
-    async fn note_throttles(&self, acted: &[Acted]) -> Result<(), StoreError> {
-        for call in acted {
-            if let Sent::Throttled(wait) = call.sent {
-                let (subscription, attempt) =
-                    (call.opened.step.scope.subscription(), call.opened.step.attempt);
-                let not_before = call.opened.entry.written + wait;
-                self.store.move_looking(&[settings::throttle(subscription, attempt, not_before)]).await?;
-            }
+    /// A throttle is everybody's: all processes wait for it. Where it cannot be noted, the next call learns of it again.
+    pub(super) async fn note_throttle(
+        &self,
+        scope: &Scope,
+        operation: Operation,
+        (now, wait): (OffsetDateTime, Duration),
+    ) {
+        let noted = throttling::note(&self.store, &self.snapshots.status, scope, operation, (now, wait));
+        if let Err(error) = noted.await {
+            log("a throttle", &error);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::bindings::PrincipalSource;
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
 use crate::ports::tables::{ETag, Row};
-use crate::rbac::ledger::{Entry, Holding};
+use crate::rbac::ledger::{Entry, Holding, RETRY_MAX};
 use crate::rbac::plan::{Actual, Belief, Desired, Fact};
 use crate::rbac::{ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
@@ -16,6 +16,7 @@ use crate::store::codec::Reader;
 use crate::store::ledger::{Ledger, Stored};
 use crate::store::marks::Look;
 use crate::store::settings::{Pointer, SelectorPin, Settings};
+use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
 use futures_util::future::{join_all, try_join_all};
 use futures_util::try_join;
@@ -27,7 +28,7 @@ use time::OffsetDateTime;
 const GROUPS_MAX: usize = 5000;
 /// How long Azure is given to answer a question by name.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// When a question that Azure did not answer is asked again.
+/// When a question that Azure did not answer is asked again, at first.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// The table service's clock, carried on by our own between two answers.
@@ -145,8 +146,10 @@ impl Reconciler {
         };
         let (desired, selector_pins) = desired::desired(&facts, &read.snapshot);
         let now = time.now(self.store.clock.monotonic());
-        let facts = self.believe(&read.ledger, &holders, now, &mut to_pin).await;
-        let actual = Actual { now, facts, throttled: read.settings.throttled, instance };
+        let throttles = &read.settings.throttles;
+        self.snapshots.status.read_throttles(throttles, now);
+        let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
+        let actual = Actual { now, facts, throttled: throttles.steps(), instance };
         let (pointer, person, ledger) = (read.settings.pointer, read.person, read.ledger);
         Ok(Gathered {
             user,
@@ -248,7 +251,7 @@ impl Reconciler {
         &self,
         ledger: &Ledger,
         holders: &BTreeMap<PrincipalId, Option<UserId>>,
-        now: OffsetDateTime,
+        (now, throttles): (OffsetDateTime, &Throttles),
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Vec<Fact> {
         let mut asking = Vec::new();
@@ -258,7 +261,7 @@ impl Reconciler {
             if !ours && free && !(entry.is_settled_and_gone() && entry.holding == Holding::Gone) {
                 to_pin.insert(entry.principal);
             }
-            asking.push(self.belief(entry, ours || free, now));
+            asking.push(self.belief(entry, ours || free, (now, throttles)));
         }
         let beliefs = join_all(asking).await;
         ledger
@@ -269,7 +272,13 @@ impl Reconciler {
             .collect()
     }
 
-    async fn belief(&self, entry: &Entry, ours: bool, now: OffsetDateTime) -> Belief {
+    /// Azure is asked by name where the ledger is not believed, unless it asked us not to ask.
+    async fn belief(
+        &self,
+        entry: &Entry,
+        ours: bool,
+        (now, throttles): (OffsetDateTime, &Throttles),
+    ) -> Belief {
         let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
         let (name, due) = match (entry.unsettled_until, entry.holding) {
             _ if !ours => return Belief::NotOurs,
@@ -277,6 +286,10 @@ impl Reconciler {
             (None, Holding::HeldByOther(other)) if foreign_due => (other, true),
             (None, _) => return Belief::Ledger,
         };
+        if let Some(not_before) = throttles.until(&entry.scope, Operation::Ask, now) {
+            return Belief::Unasked { reason: ReasonCode::Throttled, not_before };
+        }
+        let again = now + ask_again(entry, now);
         match self.assignments.get(&entry.scope, &name, ASK_TIMEOUT).await {
             Ok(found) => {
                 let same =
@@ -284,19 +297,27 @@ impl Reconciler {
                 Belief::Azure { holds: same, due }
             }
             Err(AssignmentError::Throttled { retry_after, .. }) => {
+                self.note_throttle(&entry.scope, Operation::Ask, (now, retry_after)).await;
                 Belief::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
             }
             Err(AssignmentError::Refused { code, .. }) if scope_is_gone(&code) => {
                 Belief::Azure { holds: false, due }
             }
             Err(AssignmentError::Refused { code, .. }) => {
-                Belief::Unasked { reason: reason_of(&code), not_before: now + ASK_AGAIN }
+                Belief::Unasked { reason: reason_of(&code), not_before: again }
             }
             Err(AssignmentError::Unknown { .. }) => {
-                Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: now + ASK_AGAIN }
+                Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: again }
             }
         }
     }
+}
+
+/// The pause after a question without an answer is as long as the answer has been missed by then, so it doubles.
+fn ask_again(entry: &Entry, now: OffsetDateTime) -> Duration {
+    let due = entry.unsettled_until.or(entry.tried.as_ref().map(|tried| tried.not_before));
+    let since = due.filter(|due| *due <= now).unwrap_or(entry.written);
+    Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, RETRY_MAX)
 }
 
 fn same_triple(entry: &Entry, scope: &Scope, principal: PrincipalId, role: crate::rbac::BackupRole) -> bool {

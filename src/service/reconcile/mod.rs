@@ -11,10 +11,11 @@ use crate::audit::Change;
 use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Match, Write};
+use crate::rbac::ReasonCode;
 use crate::rbac::plan::{self, Limits};
 use crate::store::codec::Fields;
 use crate::store::{Store, StoreError, keys, ledger};
-use act::{Opening, Started};
+use act::{Opening, Sent, Started};
 use close::Closed;
 use gather::Gathered;
 pub use refusal::scope_is_gone;
@@ -46,6 +47,15 @@ impl Default for EffectLimits {
     }
 }
 
+/// What came of a look at a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// Whatever could be done was done.
+    Done,
+    /// Azure asked to wait, and so does what is left: looking at more like this one is for nothing now.
+    Throttled,
+}
+
 /// Makes Azure hold what one person should hold.
 pub struct Reconciler {
     store: Store,
@@ -66,42 +76,46 @@ impl Reconciler {
     }
 
     /// Looks at a person until nothing is left to do at once.
-    pub async fn reconcile(&self, user: UserId) -> Result<(), StoreError> {
+    pub async fn reconcile(&self, user: UserId) -> Result<Looked, StoreError> {
         // Correct without the turn: a revocation does not wait for a call that hangs.
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.enter(user.uuid())).await.ok();
         for _ in 0..ROUNDS_MAX {
-            let Some(gathered) = self.gather(user).await? else { return Ok(()) };
-            if !self.round(&gathered).await? {
-                return Ok(());
+            let Some(gathered) = self.gather(user).await? else { return Ok(Looked::Done) };
+            if let Some(looked) = self.round(&gathered).await? {
+                return Ok(looked);
             }
         }
-        Ok(())
+        Ok(Looked::Done)
     }
 
-    /// One round. Answers whether there is more to do at once.
-    async fn round(&self, gathered: &Gathered) -> Result<bool, StoreError> {
+    /// One round. `None`: there is more to do at once.
+    async fn round(&self, gathered: &Gathered) -> Result<Option<Looked>, StoreError> {
         if !gathered.to_pin.is_empty() {
             self.pin(gathered).await?;
-            return Ok(true);
+            return Ok(None);
         }
         if gathered.selector_pins.len() > PINS_WITH_OPEN_MAX {
             self.pin_selectors(gathered).await?;
-            return Ok(true);
+            return Ok(None);
         }
         let plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
         let started = Started { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
             let look = gathered.look.etag.clone();
-            return Ok(self.close(gathered, &plan, Vec::new(), look, false).await? == Closed::Left);
+            let waits = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
+            let closed = self.close(gathered, &plan, Vec::new(), look, false).await?;
+            return Ok(looked(closed, waits));
         }
-        let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
+        let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(None) };
         if self.store.pointer().await?.map(|pointer| pointer.stamp)
             != gathered.pointer.as_ref().map(|pointer| pointer.stamp.clone())
         {
-            return Ok(true);
+            return Ok(None);
         }
-        let acted = self.act(opened, started).await;
-        Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
+        let acted = self.act(gathered, opened, started).await;
+        let waits = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
+        let closed = self.close(gathered, &plan, acted, look, true).await?;
+        Ok(looked(closed, waits))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.
@@ -154,5 +168,13 @@ impl Reconciler {
             writes.push(Write::Merge { key: keys::user(gathered.user), properties, condition });
         }
         self.commit_or_gather_again(gathered, op, changes, writes).await
+    }
+}
+
+/// `waits`: the round sent nothing that Azure took, because it asked to wait.
+fn looked(closed: Closed, waits: bool) -> Option<Looked> {
+    match closed {
+        Closed::Left => None,
+        Closed::Done | Closed::Later => Some(if waits { Looked::Throttled } else { Looked::Done }),
     }
 }

@@ -21,8 +21,7 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
 /// The host waits this many initialization timeouts for a handler, then stops itself.
 const HOLD_TIMES: u32 = 4;
-const HOME_PAGE: &str =
-    "<!DOCTYPE html><html><head><title>Your Functions app is up and running</title></head><body></body></html>";
+const HOME_PAGE: &str = "<!DOCTYPE html><html><head><title>Your Functions app is up and running</title></head><body></body></html>";
 
 /// Azure's front end, which stands before the host and which clients talk to.
 #[derive(Debug, Clone)]
@@ -44,7 +43,9 @@ pub async fn answer(shared: Arc<Shared>, peer: SocketAddr, mut request: Request<
     if let Some(refusal) = over_the_limits(&shared, &request) {
         return refusal;
     }
-    let Some(front) = shared.options.front.clone() else { return dispatch(shared, peer, request, "http").await };
+    let Some(front) = shared.options.front.clone() else {
+        return dispatch(shared, peer, request, "http").await;
+    };
     pass_front_end(&front, &mut request);
     let waited = tokio::time::timeout(front.wait_max, dispatch(shared, peer, request, "https")).await;
     waited.unwrap_or_else(|_| bare(StatusCode::BAD_GATEWAY))
@@ -62,7 +63,8 @@ fn over_the_limits(shared: &Shared, request: &Request<Incoming>) -> Option<Respo
     if line > REQUEST_LINE_BYTES_MAX {
         return Some(bare(StatusCode::URI_TOO_LONG));
     }
-    let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let bytes: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES_MAX || request.headers().len() > HEADERS_MAX {
         return Some(bare(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
@@ -151,7 +153,8 @@ fn read(
 ) -> Inbound {
     let (parts, incoming) = request.into_parts();
     let activity = Activity::new(shared.options.inactivity_max);
-    let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let traceparent =
+        parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     Inbound {
         method: parts.method,
         path,
@@ -168,7 +171,8 @@ fn read(
 
 /// A new trace, not sampled.
 pub fn new_traceparent() -> String {
-    let (trace, span) = (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
+    let (trace, span) =
+        (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
     format!("00-{trace}-{}-00", span.get(..16).unwrap_or_default())
 }
 

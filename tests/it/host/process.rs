@@ -87,7 +87,8 @@ impl Start {
         let path = std::env::var("PATH").unwrap_or_default();
         environment.entry("PATH".to_owned()).or_insert(path);
         let program = find_program(app_root, &expand(&host.executable, &environment), &environment)?;
-        let folder = host.working_directory.as_ref().map_or_else(|| app_root.to_owned(), |f| app_root.join(f));
+        let folder =
+            host.working_directory.as_ref().map_or_else(|| app_root.to_owned(), |f| app_root.join(f));
         let worker = uuid::Uuid::new_v4().to_string();
         let root = app_root.to_string_lossy().into_owned();
         environment.insert("FUNCTIONS_APP_ROOT_PATH".to_owned(), root);
@@ -145,7 +146,11 @@ fn command_line(text: &str) -> Vec<String> {
 
 impl Process {
     /// Starts the handler and keeps it running. Must be called on a tokio runtime.
-    pub fn start(start: Start, wanted_port: Option<u16>, records: Arc<Records>) -> Result<Self, ProcessError> {
+    pub fn start(
+        start: Start,
+        wanted_port: Option<u16>,
+        records: Arc<Records>,
+    ) -> Result<Self, ProcessError> {
         let (reserved, port) = reserve(wanted_port.unwrap_or(0))?;
         let (tell, state) = watch::channel(State::Starting);
         let (orders, inbox) = mpsc::channel(COMMANDS_MAX);

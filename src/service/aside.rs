@@ -1,0 +1,78 @@
+//! Marks and jobs that keep failing: set aside for a growing while, listed, so that the rest goes on.
+//!
+//! Only this process's memory: nothing rests on it. A process that has just started tries them once more.
+
+use super::status::Status;
+use crate::ports::clock::Clock;
+use crate::ports::tables::ETag;
+use crate::rbac::ledger::{RETRY_MAX, pause};
+use crate::store::StoreError;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Rows that are remembered; what fails beyond that is tried at every tick.
+const ROWS_MAX: usize = 10_000;
+
+struct Failed {
+    /// The version of the row that failed: another one is something new, and is tried at once.
+    etag: ETag,
+    attempts: u32,
+    until: Duration,
+}
+
+/// What is set aside, by row key.
+pub struct Aside {
+    clock: Arc<dyn Clock>,
+    status: Arc<Status>,
+    rows: Mutex<HashMap<String, Failed>>,
+}
+
+impl Aside {
+    pub fn new(clock: Arc<dyn Clock>, status: Arc<Status>) -> Self {
+        Self { clock, status, rows: Mutex::default() }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<String, Failed>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this version of the row is left alone for now.
+    pub fn holds(&self, key: &str, etag: &ETag) -> bool {
+        let now = self.clock.monotonic();
+        self.rows().get(key).is_some_and(|failed| failed.etag == *etag && failed.until > now)
+    }
+
+    /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
+    pub fn failed(&self, key: &str, etag: &ETag, error: &StoreError) {
+        if matches!(error, StoreError::Away { .. }) {
+            return;
+        }
+        let now = self.clock.monotonic();
+        let mut rows = self.rows();
+        let attempts = rows.get(key).map_or(0, |failed| failed.attempts).saturating_add(1);
+        if rows.len() < ROWS_MAX || attempts > 1 {
+            let failed = Failed { etag: etag.clone(), attempts, until: now + pause(attempts) };
+            rows.insert(key.to_owned(), failed);
+        }
+        self.status.set_aside(rows.len());
+        let kind = key.split(':').next().unwrap_or_default();
+        tracing::error!(row = kind, attempts, pause_s = pause(attempts).as_secs(), error = %error, "a row keeps failing and is set aside");
+    }
+
+    /// Forgets what has not failed again for long: it is gone, or somebody else dealt with it.
+    pub fn forget_old(&self) {
+        let now = self.clock.monotonic();
+        let mut rows = self.rows();
+        rows.retain(|_, failed| failed.until + RETRY_MAX > now);
+        self.status.set_aside(rows.len());
+    }
+
+    /// A row was dealt with, or is gone.
+    pub fn ended(&self, key: &str) {
+        let mut rows = self.rows();
+        if rows.remove(key).is_some() {
+            self.status.set_aside(rows.len());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How this process stands, for the health check: what ticks and effects last met. Nothing here is ever decided upon
+//! but whether an answer waits for its effects; reading it asks nothing remote.
+
+use crate::ports::clock::Clock;
+use crate::store::throttles::{Operation, Throttles};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// What is known of the bindings in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BindingsStand {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// Nothing was ever stored.
+    Nothing,
+    InForce {
+        stamp: String,
+    },
+    /// This program does not understand what is in force: only people who are gone or inactive are revoked.
+    Unreadable {
+        stamp: String,
+    },
+}
+
+/// A moment's view of [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// When this process last finished a tick.
+    pub tick_finished: Option<OffsetDateTime>,
+    /// When this process last finished a sweep.
+    pub sweep_finished: Option<OffsetDateTime>,
+    /// Until when Azure asked to wait, by kind of call, over all subscriptions; only where that lies ahead.
+    pub throttled: BTreeMap<&'static str, OffsetDateTime>,
+    /// Marks and jobs that keep failing and are set aside.
+    pub set_aside: usize,
+    pub bindings: BindingsStand,
+}
+
+impl Standing {
+    /// Whether somebody has to look into it.
+    pub fn is_finding(&self) -> bool {
+        self.set_aside > 0 || matches!(self.bindings, BindingsStand::Unreadable { .. })
+    }
+
+    /// As members of the health answer. No subscription, no person, no group.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let time = |at: &Option<OffsetDateTime>| at.map(crate::audit::rfc3339);
+        let throttled: BTreeMap<_, _> =
+            self.throttled.iter().map(|(kind, until)| (kind, crate::audit::rfc3339(*until))).collect();
+        let (state, stamp) = match &self.bindings {
+            BindingsStand::Unknown => ("unknown", None),
+            BindingsStand::Nothing => ("none", None),
+            BindingsStand::InForce { stamp } => ("in-force", Some(stamp)),
+            BindingsStand::Unreadable { stamp } => ("unreadable", Some(stamp)),
+        };
+        let members = [
+            ("tickFinished", json!(time(&self.tick_finished))),
+            ("sweepFinished", json!(time(&self.sweep_finished))),
+            ("throttledUntil", json!(throttled)),
+            ("setAside", json!(self.set_aside)),
+            ("bindings", json!({ "state": state, "stamp": stamp })),
+        ];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// A throttle on two clocks: the table service's, and ours that never jumps.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    not_before: OffsetDateTime,
+    over_at: Duration,
+}
+
+#[derive(Default)]
+struct Held {
+    standing: Standing,
+    throttled: BTreeMap<(String, Operation), Known>,
+}
+
+/// How this process stands. Shared; cheap to read.
+pub struct Status {
+    clock: Arc<dyn Clock>,
+    held: Mutex<Held>,
+}
+
+impl Status {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let mut standing = held.standing.clone();
+        for ((_, operation), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
+            let until = standing.throttled.entry(operation.as_str()).or_insert(known.not_before);
+            *until = known.not_before.max(*until);
+        }
+        standing
+    }
+
+    /// Whether Azure asked to wait with this kind of call anywhere, as far as this process knows.
+    pub fn is_throttled(&self, operation: Operation) -> bool {
+        let now = self.clock.monotonic();
+        self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
+    }
+
+    /// Azure asked to wait. Answers whether that is news: a later time than this process knew of, by a second or more.
+    pub(super) fn throttled(
+        &self,
+        subscription: &str,
+        operation: Operation,
+        not_before: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> bool {
+        let over_at = self.clock.monotonic() + Duration::try_from(not_before - now).unwrap_or_default();
+        let mut held = self.held();
+        let before =
+            held.throttled.insert((subscription.to_owned(), operation), Known { not_before, over_at });
+        before.is_none_or(|known| known.not_before + Duration::from_secs(1) <= not_before)
+    }
+
+    /// What other processes noted, read at `now`.
+    pub(super) fn read_throttles(&self, throttles: &Throttles, now: OffsetDateTime) {
+        for (subscription, operation, until) in throttles.each().filter(|(_, _, until)| *until > now) {
+            self.throttled(subscription, operation, until, now);
+        }
+    }
+
+    pub(super) fn tick_finished(&self) {
+        self.held().standing.tick_finished = Some(self.clock.now());
+    }
+
+    pub(super) fn sweep_finished(&self) {
+        self.held().standing.sweep_finished = Some(self.clock.now());
+    }
+
+    pub(super) fn set_aside(&self, number: usize) {
+        self.held().standing.set_aside = number;
+    }
+
+    pub(super) fn bindings(&self, stand: BindingsStand) {
+        self.held().standing.bindings = stand;
+    }
+}

@@ -1,0 +1,85 @@
+//! Where Azure asked us to wait: one row for each subscription and kind of call, which every process respects.
+
+use super::codec::{Fields, Reader};
+use super::{StoreError, keys};
+use crate::ports::tables::{Row, Write};
+use crate::rbac::Scope;
+use crate::rbac::ledger::Attempt;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// What Azure counts apart: reads, writes and deletes have a budget each, so nobody's grant costs a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Asking by name, and listing.
+    Ask,
+    Revoke,
+    Grant,
+}
+
+impl Operation {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Ask, Self::Revoke, Self::Grant];
+
+    /// The text in rows, logs and the health check.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Revoke => "revoke",
+            Self::Grant => "grant",
+        }
+    }
+}
+
+impl From<Attempt> for Operation {
+    fn from(attempt: Attempt) -> Self {
+        match attempt {
+            Attempt::Revoke => Self::Revoke,
+            Attempt::Grant => Self::Grant,
+        }
+    }
+}
+
+/// Subscription and kind of call → not before, on the table service's clock. Times that have passed may stand in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Throttles(BTreeMap<(String, Operation), OffsetDateTime>);
+
+impl Throttles {
+    /// Until when a kind of call must wait there, if it must.
+    pub fn until(&self, scope: &Scope, operation: Operation, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let until = self.0.get(&(scope.subscription().to_owned(), operation)).copied();
+        until.filter(|until| *until > now)
+    }
+
+    /// Subscription, kind and time of each.
+    pub fn each(&self) -> impl Iterator<Item = (&str, Operation, OffsetDateTime)> {
+        self.0.iter().map(|((subscription, operation), until)| (subscription.as_str(), *operation, *until))
+    }
+
+    /// What a plan needs to know: steps only.
+    pub fn steps(&self) -> BTreeMap<(String, Attempt), OffsetDateTime> {
+        let of = |attempt: Attempt| {
+            self.0
+                .iter()
+                .filter(move |((_, operation), _)| *operation == Operation::from(attempt))
+                .map(move |((subscription, _), until)| ((subscription.clone(), attempt), *until))
+        };
+        of(Attempt::Revoke).chain(of(Attempt::Grant)).collect()
+    }
+
+    /// Takes a row of the settings, if it is one of these. A kind that this release does not know is not its business.
+    pub(super) fn take(&mut self, row: &Row) -> Result<(), StoreError> {
+        let name = row.key.strip_prefix("s:throttle:").and_then(|rest| rest.split_once(':'));
+        let Some((subscription, kind)) = name else { return Ok(()) };
+        if let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.as_str() == kind) {
+            self.0.insert((subscription.to_owned(), operation), Reader::new(row)?.time("not_before")?);
+        }
+        Ok(())
+    }
+}
+
+/// Azure asked every process to wait with this kind of call in this subscription. The last word counts.
+pub fn note(subscription: &str, operation: Operation, not_before: OffsetDateTime) -> Write {
+    let key = keys::setting(&format!("throttle:{subscription}:{}", operation.as_str()));
+    Write::InsertOrReplace { key, properties: Fields::row().time("not_before", not_before).done() }
+}

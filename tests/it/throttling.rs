@@ -1,0 +1,335 @@
+//! What Azure's throttling does: nothing is lost, nobody's request waits for it, and revocations do not stand behind grants.
+
+use crate::harness::{Node, Person, VAULT_EAST, World, members, patch_group};
+use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::rbac::BackupRole::Operator;
+use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::simulator::{Action, Call, Method, Rule};
+use futures_util::future::join_all;
+use std::time::{Duration, Instant};
+
+/// What a request may take beside its inline wait, on a machine with much else to do.
+const SLACK: Duration = Duration::from_secs(3);
+
+fn operators() -> World {
+    World::new().bind("operators", Operator, VAULT_EAST)
+}
+
+/// Everything is left to ticks.
+const TICKS_ONLY: Inline = Inline { wait: Duration::ZERO, people_max: 0 };
+
+fn crowd(node: &Node, number: usize) -> Vec<Person> {
+    (0..number).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect()
+}
+
+fn throttle(seconds: u64, method: Method) -> Rule {
+    Rule::new(Action::Throttle { retry_after_seconds: Some(seconds) }).method(method)
+}
+
+fn calls(world: &World, method: Method) -> Vec<Call> {
+    world.azure().calls().into_iter().filter(|call| call.method == method).collect()
+}
+
+/// The methods of the calls that changed something, in their order.
+fn executed(world: &World) -> Vec<Method> {
+    let changes = |call: &Call| call.executed && matches!(call.method, Method::Put | Method::Delete);
+    world.azure().calls().iter().filter(|call| changes(call)).map(|call| call.method).collect()
+}
+
+/// Nobody calls again before the time that Azure asked for, but those who were under way when it did.
+fn assert_waited(world: &World, method: Method, seconds: i64, under_way: usize) {
+    let calls = calls(world, method);
+    let Some(first) = calls.iter().find(|call| call.status == Some(429)) else { return };
+    let until = first.at + time::Duration::seconds(seconds);
+    let early = calls.iter().filter(|call| call.number > first.number && call.at < until).count();
+    assert!(early <= under_way, "{early} calls of {method:?} came too early");
+}
+
+#[test]
+fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_first() {
+    let world = operators();
+    let nodes = [world.start_with(Inline::default()), world.start_with(Inline::default())];
+    let group = nodes[0].group("operators");
+    let people = crowd(&nodes[0], 40);
+    let (here, coming) = people.split_at(20);
+    nodes[0].join(&group, &here.iter().collect::<Vec<_>>());
+    nodes[0].settle();
+    world.azure().clear_calls();
+    for method in [Method::Put, Method::Delete, Method::Get, Method::List] {
+        world.azure().add_rule(throttle(60, method)).unwrap();
+    }
+
+    for (n, (comes, leaves)) in coming.iter().zip(here).enumerate() {
+        let node = &nodes[n % 2];
+        for (op, person) in [("add", comes), ("remove", leaves)] {
+            let begun = Instant::now();
+            node.try_patch_group(&group, members(op, &[person])).unwrap();
+            assert!(begun.elapsed() < Inline::default().wait + SLACK, "{op} took {:?}", begun.elapsed());
+        }
+        if n % 4 == 3 {
+            world.pass(5);
+            nodes.iter().for_each(Node::settle);
+        }
+    }
+    assert!(executed(&world).is_empty());
+    assert_waited(&world, Method::Put, 60, 16);
+    assert_waited(&world, Method::Delete, 60, 16);
+
+    world.azure().clear_rules();
+    world.azure().clear_calls();
+    world.pass(90);
+    nodes[1].settle();
+    let order = executed(&world);
+    assert_eq!(order.iter().filter(|method| **method == Method::Delete).count(), 20);
+    assert!(order[..20].iter().all(|method| *method == Method::Delete), "{order:?}");
+    world.pass(90);
+    nodes[0].settle();
+    coming.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+    here.iter().for_each(|person| world.assert_holds_nothing(person));
+}
+
+#[test]
+fn an_answer_does_not_wait_where_azure_throttles() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("operators");
+    let people = crowd(&node, 3);
+    let answered = |person: &Person| {
+        let point = world.faults.hold(When::page().key("l:"), Side::Before);
+        let asked = patch_group(&node.service, &group, members("add", &[person]));
+        let answered = node.run(async {
+            tokio::select! {
+                answer = asked => { answer.unwrap(); true }
+                () = async { point.reached().await; tokio::time::sleep(Duration::from_millis(200)).await } => false,
+            }
+        });
+        point.release();
+        answered
+    };
+    assert!(!answered(&people[0]), "its effects are waited for");
+    world.azure().add_rule(throttle(60, Method::Put)).unwrap();
+    node.join(&group, &[&people[1]]);
+    assert!(answered(&people[2]), "azure throttles");
+}
+
+#[test]
+fn a_revocation_is_done_before_the_answer_while_grants_are_throttled() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("operators");
+    let people = crowd(&node, 10);
+    node.join(&group, &[&people[0]]);
+    world.azure().add_rule(throttle(60, Method::Put)).unwrap();
+    node.join(&group, &people[1..].iter().collect::<Vec<_>>());
+    node.leave(&group, &[&people[0]]);
+    world.assert_holds_nothing(&people[0]);
+}
+
+#[test]
+fn a_revocation_has_a_place_though_every_place_is_taken_by_grants_that_hang() {
+    let world = operators();
+    let node = world.start_with(Inline { wait: Duration::from_secs(20), people_max: 4 });
+    let group = node.group("operators");
+    let people = crowd(&node, 6);
+    node.join(&group, &[&people[0]]);
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put)).unwrap();
+    for person in &people[1..5] {
+        node.begin(&group, members("add", &[person]));
+    }
+    let azure = world.azure();
+    node.run(async {
+        let reached = azure.until(|azure| azure.held().len() == 4);
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
+    });
+    // No place is left for one more joiner.
+    node.join(&group, &[&people[5]]);
+    assert_eq!(world.azure().held().len(), 4);
+
+    node.leave(&group, &[&people[0]]);
+    world.assert_holds_nothing(&people[0]);
+}
+
+#[test]
+fn every_process_respects_that_asking_by_name_is_throttled() {
+    let world = operators();
+    let nodes = [world.start(), world.start()];
+    let group = nodes[0].group("operators");
+    let ana = nodes[0].provision("ana@contoso.example");
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    nodes[0].join(&group, &[&ana]);
+    world.azure().add_rule(throttle(600, Method::Get).times(1)).unwrap();
+    world.pass(200);
+    nodes[0].settle();
+    assert_eq!(calls(&world, Method::Get).len(), 1);
+
+    for _ in 0..5 {
+        world.pass(60);
+        nodes[1].settle();
+        world.start().settle();
+    }
+    assert_eq!(calls(&world, Method::Get).len(), 1, "ten minutes are not over");
+    world.pass(400);
+    nodes[1].settle();
+    assert_eq!(nodes[1].grants(&ana), [("held".to_owned(), "member".to_owned())]);
+    assert_eq!(calls(&world, Method::Get).len(), 2);
+}
+
+#[test]
+fn a_leaver_is_revoked_though_azure_may_not_be_asked() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    node.join(&group, &[&ana]);
+    world.azure().add_rule(throttle(600, Method::Get)).unwrap();
+    world.pass(200);
+    node.settle();
+    node.leave(&group, &[&ana]);
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn a_throttled_list_ends_no_sweep_and_is_asked_for_again_when_azure_allows_it() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    node.join(&group, &[&ana]);
+    world.pass(3700);
+    world.azure().add_rule(throttle(1000, Method::List).times(1)).unwrap();
+    node.settle();
+    assert_eq!(calls(&world, Method::List).len(), 1);
+    assert_eq!(node.service.status.standing().sweep_finished, None);
+    world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
+
+    world.pass(700);
+    node.settle();
+    assert_eq!(calls(&world, Method::List).len(), 1, "it is too early");
+    world.pass(700);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert!(node.service.status.standing().sweep_finished.is_some());
+}
+
+#[test]
+fn a_question_that_gets_no_answer_is_asked_less_and_less_often() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    node.join(&group, &[&ana]);
+    world.azure().add_rule(Rule::new(Action::LoseRequest).method(Method::Get)).unwrap();
+    world.pass(160);
+    for _ in 0..120 {
+        node.settle();
+        world.pass(30);
+    }
+    let asked = calls(&world, Method::Get).len();
+    assert!((4..12).contains(&asked), "asked {asked} times in an hour");
+
+    world.azure().clear_rules();
+    world.pass(3700);
+    node.settle();
+    assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
+}
+
+#[test]
+fn the_status_says_until_when_azure_wants_us_to_wait() {
+    let world = operators();
+    let nodes = [world.start(), world.start()];
+    let group = nodes[0].group("operators");
+    let people = crowd(&nodes[0], 2);
+    world.azure().add_rule(throttle(60, Method::Put)).unwrap();
+    nodes[0].join(&group, &[&people[0]]);
+    // The other process learns of it as soon as it looks at somebody.
+    nodes[1].join(&group, &[&people[1]]);
+    assert_eq!(calls(&world, Method::Put).len(), 1);
+    for node in &nodes {
+        let standing = node.service.status.standing();
+        assert_eq!(standing.throttled.keys().copied().collect::<Vec<_>>(), ["grant"]);
+        assert_eq!(standing.to_json()["throttledUntil"]["grant"], "2026-03-01T10:01:00Z");
+    }
+    world.pass(61);
+    assert!(nodes[0].service.status.standing().throttled.is_empty());
+}
+
+/// `number` people join in requests of 24 that come side by side.
+fn burst(node: &Node, group: &str, people: &[Person]) {
+    for requests in people.chunks(24 * 5) {
+        let adds = requests
+            .chunks(24)
+            .map(|part| patch_group(&node.service, group, members("add", &part.iter().collect::<Vec<_>>())));
+        node.run(join_all(adds)).into_iter().for_each(|answer| answer.unwrap());
+    }
+}
+
+#[test]
+fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_waiting_grant() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let leaver = node.provision("leaver@contoso.example");
+    node.join(&group, &[&leaver]);
+    node.settle();
+    world.pass(60);
+    let people = crowd(&node, 3000);
+    burst(&node, &group, &people);
+    world.azure().clear_calls();
+    world.faults.reset();
+
+    let mut ticks = 0;
+    while world.azure().assignments().len() < 1000 {
+        node.run(node.service.tick.run()).unwrap();
+        world.pass(30);
+        ticks += 1;
+    }
+    node.leave(&group, &[&leaver]);
+    let before = executed(&world).len();
+    while executed(&world).len() < people.len() + 1 {
+        node.run(node.service.tick.run()).unwrap();
+        world.pass(30);
+        ticks += 1;
+        assert!(ticks < 40, "{} hold a role", world.azure().assignments().len());
+    }
+    assert_eq!(executed(&world)[before], Method::Delete, "the first call after he left");
+    world.assert_holds_nothing(&leaver);
+    assert_eq!(world.azure().assignments().len(), people.len());
+    people.iter().step_by(100).for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+
+    let (counts, calls) = (world.faults.counts(), world.azure().calls().len());
+    println!("{ticks} ticks, {calls} calls to azure, {counts:?}");
+    // Two hundred are in a full bucket: fifteen ticks at the least, and each may run into the end of one.
+    assert!(ticks <= 20, "{ticks} ticks");
+    assert!(calls <= people.len() + 1 + ticks * 16 + 5, "{calls} calls to azure");
+    assert!(counts.requests <= 14 * people.len(), "{counts:?}");
+}
+
+#[test]
+fn a_leaver_who_leaves_while_a_tick_grants_to_a_crowd_does_not_wait_for_its_end() {
+    let world = operators();
+    let limits = azure_backup_scim::simulator::Limits { buckets: false, ..Default::default() };
+    world.azure().set_limits(limits).unwrap();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let leaver = node.provision("leaver@contoso.example");
+    node.join(&group, &[&leaver]);
+    node.settle();
+    let people = crowd(&node, 300);
+    burst(&node, &group, &people);
+    world.azure().clear_calls();
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).skip(100).times(1)).unwrap();
+    let service = node.service.clone();
+    let tick = node.spawn(async move { service.tick.run().await.unwrap() });
+    world.until_held(&node);
+    node.leave(&group, &[&leaver]);
+    world.azure().deliver(world.azure().held()[0].number).unwrap();
+    node.run(tick).unwrap();
+
+    let order = executed(&world);
+    let revoked = order.iter().position(|method| *method == Method::Delete).unwrap();
+    assert!((100..150).contains(&revoked), "after {revoked} grants");
+    assert_eq!(order.len(), 301);
+    world.assert_holds_nothing(&leaver);
+}

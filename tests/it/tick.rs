@@ -1,0 +1,309 @@
+//! What a tick does with more than it can do, and with what keeps failing.
+
+use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members};
+use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::id::UserId;
+use azure_backup_scim::ports::tables::{Match, TableOps, Write};
+use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::status::BindingsStand;
+use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
+use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::keys;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Everything is left to ticks.
+const TICKS_ONLY: Inline = Inline { wait: Duration::ZERO, people_max: 0 };
+
+fn operators() -> World {
+    let world = World::new().bind("operators", Operator, VAULT_EAST);
+    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world
+}
+
+fn crowd(node: &Node, number: usize) -> Vec<Person> {
+    (0..number).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect()
+}
+
+fn calls(world: &World, method: Method) -> Vec<Call> {
+    world.azure().calls().into_iter().filter(|call| call.method == method).collect()
+}
+
+/// Runs a tick whose time is over while Azure hangs on its first calls of that kind.
+fn tick_that_runs_out_of_time(world: &World, node: &Node, method: Method, calls: usize) {
+    let times = u32::try_from(calls).unwrap();
+    world.azure().add_rule(Rule::new(Action::Hold).method(method).times(times)).unwrap();
+    let service = node.service.clone();
+    let tick = node.spawn(async move { service.tick.run().await });
+    let azure = world.azure();
+    node.run(async {
+        let reached = azure.until(|azure| azure.held().len() == calls);
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
+    });
+    world.pass(46);
+    for call in azure.held() {
+        azure.deliver(call.number).unwrap();
+    }
+    node.run(tick).unwrap().unwrap();
+}
+
+#[test]
+fn a_tick_goes_on_where_the_last_one_stopped() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 24);
+    node.join(&group, &people.iter().collect::<Vec<_>>());
+    tick_that_runs_out_of_time(&world, &node, Method::Put, 8);
+    let first: BTreeSet<_> = calls(&world, Method::Put).iter().map(|call| call.principal).collect();
+    assert_eq!(first.len(), 8, "the first eight, and then it was over");
+    node.kill();
+
+    // Everybody who was reached is marked again: without a place, the next tick would begin with them.
+    let node = world.start_with(TICKS_ONLY);
+    let (reached, rest): (Vec<_>, Vec<_>) =
+        people.iter().partition(|person| first.contains(&Some(person.principal)));
+    for person in &reached {
+        node.patch_user(&person.id, json!({"op": "replace", "path": "title", "value": "again"}));
+    }
+    world.azure().clear_calls();
+    tick_that_runs_out_of_time(&world, &node, Method::Put, 8);
+    let second: BTreeSet<_> = calls(&world, Method::Put).iter().map(|call| call.principal).collect();
+    assert!(second.iter().all(|one| rest.iter().any(|person| Some(person.principal) == *one)), "{second:?}");
+    node.settle();
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+}
+
+#[test]
+fn revocations_too_go_on_where_the_last_tick_stopped() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 24);
+    let everybody: Vec<_> = people.iter().collect();
+    node.join(&group, &everybody);
+    node.settle();
+    node.leave(&group, &everybody);
+    world.azure().clear_calls();
+    tick_that_runs_out_of_time(&world, &node, Method::Delete, 8);
+    let first: BTreeSet<_> = calls(&world, Method::Delete).iter().map(|call| call.name).collect();
+    assert_eq!(first.len(), 8);
+    for person in &people {
+        node.set_active(person, false);
+    }
+    world.azure().clear_calls();
+    tick_that_runs_out_of_time(&world, &node, Method::Delete, 8);
+    assert_eq!(calls(&world, Method::Delete).iter().filter(|call| first.contains(&call.name)).count(), 0);
+    node.settle();
+    assert!(world.azure().assignments().is_empty());
+}
+
+#[test]
+fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 12);
+    let broken = |key: &str| Write::InsertOrReplace {
+        key: key.to_owned(),
+        properties: Fields::row().text("nonsense", "x").done(),
+    };
+    let poisoned = people[0].id.clone();
+    let user = UserId::parse(&poisoned).unwrap();
+    let assignment = uuid::Uuid::new_v4();
+    let rows = [
+        broken(&format!("d:{}", uuid::Uuid::nil())),
+        broken(&format!("w:20260301T090000Z:{}", uuid::Uuid::nil())),
+        broken(&format!("i:{}", uuid::Uuid::nil())),
+        broken(&format!("dg:{}", uuid::Uuid::nil())),
+        broken(&format!("l:{user}:{assignment}")),
+    ];
+    node.run(world.faults.transact("default", &rows)).unwrap();
+    node.join(&group, &people.iter().collect::<Vec<_>>());
+    let other = node.group("others");
+    node.join(&other, &[&people[1]]);
+    node.delete_group(&other);
+
+    node.settle();
+    people[1..].iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+    assert!(node.run(node.service.store.rows("i:", 10)).unwrap().len() == 1, "the other job is done");
+    let standing = node.service.status.standing();
+    assert_eq!(standing.set_aside, 5);
+    assert_eq!(standing.to_json()["setAside"], 5);
+
+    // While they are set aside, a tick does not even read the rows of the person.
+    let reads = world.faults.hold(When::get().key(&keys::look_now(user)).always(), Side::Before);
+    let tick = node.service.clone();
+    node.run(async {
+        tokio::select! {
+            ended = tick.tick.run() => ended.unwrap(),
+            () = reads.reached() => panic!("the person is looked at again"),
+        }
+    });
+    world.faults.clear();
+
+    let mended = Write::Delete { key: format!("l:{user}:{assignment}"), condition: Match::Any };
+    node.run(world.faults.transact("default", &[mended])).unwrap();
+    world.pass(3700);
+    node.settle();
+    world.assert_holds(&people[0], Operator, VAULT_EAST);
+    assert_eq!(node.service.status.standing().set_aside, 4);
+}
+
+#[test]
+fn renaming_a_group_into_a_binding_begins_its_walk_at_once() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("nobody-binds-this");
+    let people = crowd(&node, 3);
+    node.join(&group, &people.iter().collect::<Vec<_>>());
+    people.iter().for_each(|person| world.assert_holds_nothing(person));
+    let operation = json!({"op": "replace", "path": "externalId", "value": "operators"});
+    node.try_patch_group(&group, operation).unwrap();
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+    assert!(node.run(node.service.store.rows("dg:", 10)).unwrap().is_empty());
+}
+
+#[test]
+fn the_heir_of_a_deleted_group_is_looked_at_at_once() {
+    let world = operators();
+    let node = world.start();
+    let (ana, eve) = (node.provision("ana"), node.provision("eve"));
+    let group = node.group("operators");
+    node.join(&group, &[&ana]);
+    let heir = node.group("heir");
+    node.join(&heir, &[&eve]);
+    node.try_patch_group(&heir, json!({"op": "replace", "path": "externalId", "value": "operators"}))
+        .unwrap();
+    world.assert_holds_nothing(&eve);
+    node.delete_group(&group);
+    world.assert_holds_nothing(&ana);
+    world.assert_holds(&eve, Operator, VAULT_EAST);
+}
+
+/// A member of each of two bound groups, at two scopes, and an hour later.
+fn two_scopes() -> (World, Node, Person) {
+    let world = operators().bind("readers", Reader, VAULT_WEST);
+    let node = world.start();
+    let ana = node.provision("ana@contoso.example");
+    for group in ["operators", "readers"] {
+        node.join(&node.group(group), &[&ana]);
+    }
+    node.settle();
+    world.pass(3700);
+    world.azure().clear_calls();
+    (world, node, ana)
+}
+
+#[test]
+fn a_sweep_that_died_is_taken_up_again_soon() {
+    let (mut world, node, ana) = two_scopes();
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::List).times(1)).unwrap();
+    let service = node.service.clone();
+    node.spawn(async move { service.tick.run().await });
+    world.until_held(&node);
+    node.kill();
+    world.azure().reset_faults();
+    world.revive();
+    for held in world.azure().assignments() {
+        world.azure().delete_assignment(held.name).unwrap();
+    }
+
+    let node = world.start();
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    world.pass(601);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+}
+
+#[test]
+fn a_sweep_whose_time_is_over_goes_on_with_the_next_scope() {
+    let (world, node, ana) = two_scopes();
+    for held in world.azure().assignments() {
+        world.azure().delete_assignment(held.name).unwrap();
+    }
+    let before = node.service.status.standing().sweep_finished;
+    tick_that_runs_out_of_time(&world, &node, Method::List, 1);
+    assert_eq!(calls(&world, Method::List).len(), 1);
+    assert_eq!(node.service.status.standing().sweep_finished, before);
+    node.settle();
+    assert_eq!(calls(&world, Method::List).len(), 2, "the first scope is not listed again");
+    assert!(node.service.status.standing().sweep_finished > before);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+}
+
+#[test]
+fn two_processes_sweep_once_an_hour_between_them() {
+    let (world, node, _) = two_scopes();
+    let other = world.start();
+    for _ in 0..60 {
+        node.settle();
+        other.settle();
+        world.pass(60);
+    }
+    assert_eq!(calls(&world, Method::List).len(), 2);
+}
+
+#[test]
+fn the_status_says_what_is_in_force_and_when_a_tick_and_a_sweep_were_last_finished() {
+    let world = operators();
+    let node = world.start();
+    let standing = node.service.status.standing();
+    assert!(matches!(standing.bindings, BindingsStand::InForce { .. }), "{standing:?}");
+    assert_eq!((standing.tick_finished, standing.sweep_finished), (None, None));
+    node.settle();
+    let text = node.service.status.standing().to_json();
+    assert_eq!(text["tickFinished"], "2026-03-01T10:00:00Z");
+    assert_eq!(text["sweepFinished"], "2026-03-01T10:00:00Z");
+    assert_eq!(text["bindings"], json!({"state": "in-force", "stamp": "20260301T100000Z"}));
+}
+
+#[test]
+fn a_tick_over_nothing_reads_little_and_writes_nothing() {
+    let world = operators();
+    let node = world.start();
+    node.settle();
+    world.faults.reset();
+    node.run(node.service.tick.run()).unwrap();
+    let counts = world.faults.counts();
+    assert_eq!(counts.transactions, 0, "{counts:?}");
+    assert!(counts.requests <= 10, "{counts:?}");
+}
+
+#[test]
+fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_comes_first() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 48);
+    for part in people.chunks(24) {
+        node.join(&group, &part.iter().collect::<Vec<_>>());
+    }
+    node.settle();
+    let (leaving, staying) = people.split_at(24);
+    let refused = Action::Fail {
+        status: 409,
+        code: "ScopeLocked".to_owned(),
+        message: None,
+        retry_after_seconds: None,
+        executed: false,
+    };
+    world.azure().add_rule(Rule::new(refused).method(Method::Delete)).unwrap();
+    node.try_patch_group(&group, members("remove", &leaving.iter().collect::<Vec<_>>())).unwrap();
+    node.settle();
+    assert_eq!(node.run(node.service.store.rows("w:", 100)).unwrap().len(), 24);
+
+    world.azure().clear_rules();
+    world.pass(60);
+    world.faults.reset();
+    node.run(node.service.tick.run()).unwrap();
+    // One to wake them, and an open and a close for each.
+    assert_eq!(world.faults.counts().transactions, 1 + 2 * 24);
+    leaving.iter().for_each(|person| world.assert_holds_nothing(person));
+    staying.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+}
