@@ -229,7 +229,7 @@ fn neither_key_nor_token_travels_in_the_clear_beyond_this_machine() {
     };
     let token = |endpoint: &str| TablesAccount::Entra {
         endpoint: endpoint.to_owned(),
-        credential: Credential::Static("t".to_owned().into()).build(),
+        credential: Credential::Static("t".to_owned().into()).build().unwrap(),
     };
     for endpoint in ["http://acme.table.core.windows.net", "http://10.0.0.1:10002"] {
         for account in [key(endpoint), token(endpoint)] {
