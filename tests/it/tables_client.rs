@@ -213,7 +213,10 @@ async fn an_entra_token_is_shown_as_it_is() {
         Trouble::Answer { status: 403, content_type: "text/plain", body: String::new() },
     );
     let credential = Credential::Static("entra-token".to_owned().into()).build();
-    let tables = azurite::open(TablesAccount::Entra { endpoint: chaos.url(), credential }, "scim");
+    let tables = azurite::open(
+        TablesAccount::Entra { endpoint: chaos.url(), credential: credential.unwrap() },
+        "scim",
+    );
     let refused = tables.get("p", "k").await;
     assert!(matches!(refused, Err(TableError::Refused { .. })), "{refused:?}");
     let [call] = &chaos.calls()[..] else { panic!("one request") };
