@@ -1,6 +1,7 @@
 //! Plays every scenario of `tests/scim-cases` against `local`, with the runner that also plays them against others: alone,
 //! and behind the stand-in for the Functions host, in both of its transports.
 
+use crate::cloud::{Cloud, TOKEN};
 use crate::host::{Host, HostOptions, State, Transport};
 use crate::local_process::{LocalProcess, Ready};
 use serde::Deserialize;
@@ -40,6 +41,22 @@ fn behind_a_host_that_proxies_every_scenario_has_the_same_result() {
 #[test]
 fn behind_a_host_that_forwards_every_scenario_has_the_same_result() {
     play_local_behind(Transport::Forward);
+}
+
+#[test]
+fn the_packaged_app_on_azurite_has_the_same_result_behind_a_host_that_proxies() {
+    play_serve_behind(Transport::Proxy);
+}
+
+#[test]
+fn the_packaged_app_on_azurite_has_the_same_result_behind_a_host_that_forwards() {
+    play_serve_behind(Transport::Forward);
+}
+
+/// `serve` as it is packaged, on Azurite and the simulated Azure.
+fn play_serve_behind(transport: Transport) {
+    let cloud = Cloud::start();
+    assert_behind_host_as_expected(&cloud.host(transport), TOKEN);
 }
 
 /// The functions of this repository before `local` on its embedded store.
