@@ -319,7 +319,8 @@ impl Handle {
 
     // The books.
 
-    /// Every recognised call, oldest first. A request that ARM refuses before looking at it (401, no api-version) is not one.
+    /// Every recognised call, oldest first. A request that is refused before it is looked at (401, no api-version) is not one,
+    /// and no rule sees it: so of a client that begins without a token, Key Vault's challenge is not counted.
     pub fn calls(&self) -> Vec<Call> {
         self.with(|azure| azure.calls.iter().cloned().collect())
     }

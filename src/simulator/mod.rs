@@ -24,12 +24,13 @@
 //! - `secrets`, `identity`, `users`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`
 //!
-//! The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
+//! A rule is for ARM unless it names another service. The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
 //! clock's offset survive a restart where there is a state file; rules, held calls, limits, issued tokens, identity settings
 //! and logs do not.
 //!
 //! Left out: groups have no members (`assignedTo` is direct), the conditions of assignments that are made here are kept but
-//! not evaluated, all callers are the same identity, every management group is above every subscription, and calling before
+//! not looked into, all callers are the same identity, the other services know no throttling of their own, the control API
+//! answers on every one of the addresses, every management group is above every subscription, and calling before
 //! Retry-After does not lengthen the wait.
 
 mod azure;

@@ -182,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn after_an_error_the_next_time_writes_everything() {
+        let place = place();
+        let folder = place.path.with_file_name("later");
+        let (mut state, mut file) = (State::default(), StateFile::new(folder.join("azure.json")));
+        add(&mut state, 1);
+        assert!(file.save(&mut state).is_err());
+
+        std::fs::create_dir(&folder).unwrap();
+        add(&mut state, 2);
+        file.save(&mut state).unwrap();
+
+        assert_eq!(load(&folder.join("azure.json")).unwrap().principals.len(), 2);
+    }
+
+    #[test]
     fn a_torn_last_line_was_never_acknowledged() {
         let place = place();
         let (mut state, mut file) = (State::default(), StateFile::new(place.path.clone()));

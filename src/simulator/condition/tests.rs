@@ -54,15 +54,22 @@ fn one_of(ids: &[Uuid]) -> String {
     format!("ForAnyOfAnyValues:GuidEquals {{{}}}", guids(ids))
 }
 
-/// The single line of the PowerShell call: the same tokens with hardly a blank.
+/// The single line of the PowerShell call.
 fn on_one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.replace("( ", "(").replace(" )", ")")
 }
 
+/// The same tokens without a blank that could be left out.
+fn dense(text: &str) -> String {
+    let tight =
+        |text: String, mark: &str| text.replace(&format!(" {mark}"), mark).replace(&format!("{mark} "), mark);
+    ["(", ")", "{", "}", ",", "@"].into_iter().fold(on_one_line(text), tight)
+}
+
 #[track_caller]
 fn check(text: &str, cases: &[(Access, bool)]) {
-    for form in [text.to_owned(), on_one_line(text)] {
+    for form in [text.to_owned(), on_one_line(text), dense(text)] {
         let condition = Condition::parse(&form).unwrap_or_else(|error| panic!("{error}: {form}"));
         for (access, expected) in cases {
             assert_eq!(condition.allows(access), *expected, "{access:?} under {form}");
