@@ -150,7 +150,10 @@ fn unescape(text: &str) -> String {
 /// The value of one query parameter, its name without case.
 pub fn query_value(raw: &str, name: &str) -> Option<String> {
     let pairs = raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.into_iter().find(|(given, _)| unescape(given).eq_ignore_ascii_case(name)).map(|(_, value)| unescape(value))
+    pairs
+        .into_iter()
+        .find(|(given, _)| unescape(given).eq_ignore_ascii_case(name))
+        .map(|(_, value)| unescape(value))
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -176,7 +179,11 @@ mod tests {
     #[track_caller]
     fn check(raw: &str, proxied: &str, forwarded: &str) {
         let decoded = decode(raw).unwrap();
-        assert_eq!((proxied_path(&decoded).as_str(), forwarded_path(&decoded).as_str()), (proxied, forwarded), "{raw}");
+        assert_eq!(
+            (proxied_path(&decoded).as_str(), forwarded_path(&decoded).as_str()),
+            (proxied, forwarded),
+            "{raw}"
+        );
     }
 
     #[test]

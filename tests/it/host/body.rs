@@ -130,7 +130,8 @@ impl HttpBody for Upload {
         state.read = true;
         let frame = std::task::ready!(Pin::new(&mut state.incoming).poll_frame(context));
         state.activity.touch();
-        let length = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref).map(Bytes::len);
+        let length =
+            frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref).map(Bytes::len);
         state.bytes += length.unwrap_or_default() as u64;
         if state.bytes > state.bytes_max {
             return Poll::Ready(Some(Err(TooLong.into())));

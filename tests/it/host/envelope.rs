@@ -47,7 +47,12 @@ pub enum Outcome {
 }
 
 /// What the host sends when a timer fires: objects as they are, everything else as JSON inside a string.
-pub fn timer_envelope(function: &str, binding: &str, past_due: bool, status: Option<ScheduleStatus>) -> Value {
+pub fn timer_envelope(
+    function: &str,
+    binding: &str,
+    past_due: bool,
+    status: Option<ScheduleStatus>,
+) -> Value {
     let timer = json!({
         "Schedule": { "AdjustForDST": true },
         "ScheduleStatus": status.map(|status| json!({
@@ -141,6 +146,7 @@ async fn exchange(
         answer = answer => answer.ok_or("the handler broke off"),
         () = deadline.passed() => Err("the function timed out"),
     };
+    deadline.handler_gone().await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(why) => return (None, Outcome::Failed(why.to_owned())),
@@ -216,7 +222,8 @@ mod tests {
 
     #[test]
     fn text_is_encoded_twice_and_objects_once() {
-        let given = [("a", json!("abc")), ("n", json!(1)), ("o", json!({ "x": "abc" })), ("none", Value::Null)];
+        let given =
+            [("a", json!("abc")), ("n", json!(1)), ("o", json!({ "x": "abc" })), ("none", Value::Null)];
         let metadata = [("DequeueCount", json!(1)), ("queueTrigger", json!("abc"))];
         let expected = json!({
             "Data": { "a": "\"abc\"", "n": "1", "o": { "x": "abc" }, "none": null },
@@ -228,7 +235,8 @@ mod tests {
     #[test]
     fn a_timer_comes_as_an_object_with_what_the_host_knows() {
         let sent = timer_envelope("Reconcile", "tick", true, None);
-        let timer = json!({ "Schedule": { "AdjustForDST": true }, "ScheduleStatus": null, "IsPastDue": true });
+        let timer =
+            json!({ "Schedule": { "AdjustForDST": true }, "ScheduleStatus": null, "IsPastDue": true });
         assert_eq!(sent["Data"], json!({ "tick": timer }));
         assert_eq!(sent["Metadata"]["sys"]["MethodName"], "Reconcile");
     }

@@ -21,8 +21,7 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
 /// The host waits this many initialization timeouts for a handler, then stops itself.
 const HOLD_TIMES: u32 = 4;
-const HOME_PAGE: &str =
-    "<!DOCTYPE html><html><head><title>Your Functions app is up and running</title></head><body></body></html>";
+const HOME_PAGE: &str = "<!DOCTYPE html><html><head><title>Your Functions app is up and running</title></head><body></body></html>";
 
 /// Azure's front end, which stands before the host and which clients talk to.
 #[derive(Debug, Clone)]
@@ -44,7 +43,9 @@ pub async fn answer(shared: Arc<Shared>, peer: SocketAddr, mut request: Request<
     if let Some(refusal) = over_the_limits(&shared, &request) {
         return refusal;
     }
-    let Some(front) = shared.options.front.clone() else { return dispatch(shared, peer, request, "http").await };
+    let Some(front) = shared.options.front.clone() else {
+        return dispatch(shared, peer, request, "http").await;
+    };
     pass_front_end(&front, &mut request);
     let waited = tokio::time::timeout(front.wait_max, dispatch(shared, peer, request, "https")).await;
     waited.unwrap_or_else(|_| bare(StatusCode::BAD_GATEWAY))
@@ -62,7 +63,8 @@ fn over_the_limits(shared: &Shared, request: &Request<Incoming>) -> Option<Respo
     if line > REQUEST_LINE_BYTES_MAX {
         return Some(bare(StatusCode::URI_TOO_LONG));
     }
-    let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let bytes: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES_MAX || request.headers().len() > HEADERS_MAX {
         return Some(bare(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
@@ -151,7 +153,8 @@ fn read(
 ) -> Inbound {
     let (parts, incoming) = request.into_parts();
     let activity = Activity::new(shared.options.inactivity_max);
-    let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let traceparent =
+        parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     Inbound {
         method: parts.method,
         path,
@@ -168,7 +171,8 @@ fn read(
 
 /// A new trace, not sampled.
 pub fn new_traceparent() -> String {
-    let (trace, span) = (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
+    let (trace, span) =
+        (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
     format!("00-{trace}-{}-00", span.get(..16).unwrap_or_default())
 }
 
@@ -221,6 +225,7 @@ async fn proxy(shared: &Shared, inbound: Inbound, mut call: OpenCall) -> Respons
         answer = transport::proxy(&shared.route, &inbound) => answer,
         () = deadline.passed() => Err(Unreached),
     };
+    deadline.handler_gone().await;
     call.change(|call| call.request_bytes = inbound.upload.bytes());
     match answer {
         Ok(answer) => {
@@ -239,6 +244,7 @@ async fn forward(shared: &Shared, inbound: Inbound, mut call: OpenCall) -> Respo
         answer = transport::forward(&shared.route, &inbound) => answer,
         () = deadline.passed() => Err(Unreached),
     };
+    deadline.handler_gone().await;
     let Ok(answer) = answer else { return failed(&inbound, call) };
     call.change(|call| {
         call.request_bytes = inbound.upload.bytes();
@@ -262,28 +268,43 @@ fn failed(inbound: &Inbound, mut call: OpenCall) -> Response<Body> {
 
 /// The function timeout of one call. When it passes, the handler is killed, and every other call with it.
 pub struct Deadline {
-    expired: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     /// Dropped with the call, which ends the watch.
     _under_way: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Passed,
+    Killed,
 }
 
 impl Deadline {
     pub fn start(limit: Duration, process: Arc<Process>) -> Self {
         let (under_way, mut ended) = oneshot::channel::<()>();
-        let (expire, expired) = watch::channel(false);
+        let (tell, phase) = watch::channel(Phase::Running);
         tokio::spawn(async move {
             if tokio::time::timeout(limit, &mut ended).await.is_err() {
-                expire.send_replace(true);
+                tell.send_replace(Phase::Passed);
                 process.restart().await;
+                tell.send_replace(Phase::Killed);
             }
         });
-        Self { expired, _under_way: under_way }
+        Self { phase, _under_way: under_way }
     }
 
+    /// Ends when it passes; never, where the call ends before.
     pub async fn passed(&mut self) {
-        if self.expired.wait_for(|expired| *expired).await.is_err() {
-            // Nobody watches any more: the call has ended.
+        if self.phase.wait_for(|phase| *phase != Phase::Running).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// A call that was given up is answered when the handler is gone, so that the next one meets the next handler.
+    pub async fn handler_gone(&mut self) {
+        if *self.phase.borrow() == Phase::Passed {
+            let _ = self.phase.wait_for(|phase| *phase == Phase::Killed).await;
         }
     }
 }

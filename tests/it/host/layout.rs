@@ -87,7 +87,9 @@ pub enum Finding {
     Shadowed { function: String, method: String, path: String, winner: String },
     #[error("{function}: its route reaches the envelope of {target} from outside")]
     ReachesEnvelope { function: String, target: String },
-    #[error("{0}: is no direct child of the app's folder, or not spelled function.json, so it is never found")]
+    #[error(
+        "{0}: is no direct child of the app's folder, or not spelled function.json, so it is never found"
+    )]
     NeverFound(String),
 }
 
@@ -176,7 +178,8 @@ impl Layout {
         let mut open = Vec::new();
         for target in self.functions.iter().filter(|function| !function.is_direct()) {
             let path = format!("/{}", target.name);
-            let reaching = self.http().filter(|(function, http)| function.is_direct() && http.route.matches(&path));
+            let reaching =
+                self.http().filter(|(function, http)| function.is_direct() && http.route.matches(&path));
             open.extend(reaching.map(|(function, _)| Finding::ReachesEnvelope {
                 function: function.name.clone(),
                 target: target.name.clone(),
@@ -222,12 +225,14 @@ impl Reader<'_> {
         for binding in &bindings {
             self.check(binding)?;
         }
-        let triggers: Vec<&Value> = bindings.iter().filter(|binding| kind(binding).ends_with("Trigger")).collect();
+        let triggers: Vec<&Value> =
+            bindings.iter().filter(|binding| kind(binding).ends_with("Trigger")).collect();
         let [trigger] = triggers[..] else { return Err(Finding::Triggers(self.function.clone())) };
         if kind(trigger) == "timerTrigger" {
             return Ok((Trigger::Timer(self.timer(trigger)?), None));
         }
-        let direct = bindings.len() == 2 && bindings.iter().filter(|binding| kind(binding) == "http").count() == 1;
+        let direct =
+            bindings.len() == 2 && bindings.iter().filter(|binding| kind(binding) == "http").count() == 1;
         let suspicious = (!direct).then(|| Finding::SilentEnvelope(self.function.clone()));
         Ok((Trigger::Http(self.http(trigger, direct)?), suspicious))
     }
@@ -271,16 +276,19 @@ impl Reader<'_> {
         if RESERVED.iter().any(|word| first.to_ascii_lowercase().starts_with(word)) {
             return Err(Finding::ReservedRoute { function, route });
         }
-        let anonymous = match trigger["authLevel"].as_str().unwrap_or("function").to_ascii_lowercase().as_str() {
-            "anonymous" => true,
-            "function" | "admin" => false,
-            _ => return Err(self.member("authLevel", "level of authorization")),
-        };
+        let anonymous =
+            match trigger["authLevel"].as_str().unwrap_or("function").to_ascii_lowercase().as_str() {
+                "anonymous" => true,
+                "function" | "admin" => false,
+                _ => return Err(self.member("authLevel", "level of authorization")),
+            };
         Ok(HttpTrigger { route: template, methods: self.methods(trigger)?, anonymous, direct })
     }
 
     fn methods(&self, trigger: &Value) -> Result<Option<BTreeSet<String>>, Finding> {
-        let Some(listed) = trigger.get("methods").filter(|methods| !methods.is_null()) else { return Ok(None) };
+        let Some(listed) = trigger.get("methods").filter(|methods| !methods.is_null()) else {
+            return Ok(None);
+        };
         let wrong = || self.member("methods", "list of methods");
         let known = |method: &Value| {
             let method = method.as_str()?.to_ascii_uppercase();

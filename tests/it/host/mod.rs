@@ -134,7 +134,13 @@ impl HostOptions {
 
 fn span(limit: Duration) -> String {
     let (seconds, millis) = (limit.as_secs(), limit.subsec_millis());
-    format!("{}.{:02}:{:02}:{:02}.{millis:03}", seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{}.{:02}:{:02}:{:02}.{millis:03}",
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// Why the host does not start.
@@ -194,7 +200,8 @@ impl Host {
         let runtime = runtime.map_err(HostError::Runtime)?;
         let guard = runtime.enter();
         let listener = listen(options.port)?;
-        let address = listener.local_addr().map_err(|source| HostError::Listen { port: options.port, source })?;
+        let address =
+            listener.local_addr().map_err(|source| HostError::Listen { port: options.port, source })?;
         let shared = Arc::new(Shared::new(options, host, layout, transport)?);
         runtime.spawn(serve(listener, shared.clone()));
         drop(guard);
@@ -240,7 +247,8 @@ impl Host {
 
     /// Fires a timer and waits for its end. A function that is no timer fails.
     pub fn fire_timer(&self, function: &str, past_due: bool, status: Option<ScheduleStatus>) -> Invocation {
-        let binding = self.shared.layout.timer(function).map(|timer| timer.binding.clone()).unwrap_or_default();
+        let binding =
+            self.shared.layout.timer(function).map(|timer| timer.binding.clone()).unwrap_or_default();
         self.fire_envelope(function, &timer_envelope(function, &binding, past_due, status))
     }
 

@@ -177,7 +177,11 @@ fn parse_segment(text: &str) -> Result<Segment, RouteError> {
     }
     let Some(inner) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
         let mixed = text.contains(['{', '}', '?', '*']);
-        return if mixed { Err(RouteError::Segment(text.to_owned())) } else { Ok(Segment::Literal(text.to_owned())) };
+        return if mixed {
+            Err(RouteError::Segment(text.to_owned()))
+        } else {
+            Ok(Segment::Literal(text.to_owned()))
+        };
     };
     if inner.starts_with('*') {
         return Ok(Segment::CatchAll);

@@ -150,7 +150,9 @@ mod tests {
     #[test]
     fn what_is_not_six_readable_fields_is_refused() {
         assert_eq!(Schedule::parse("* * * * *").unwrap_err(), ScheduleError::Fields(5));
-        for text in ["60 * * * * *", "* * * 0 * *", "* * * * 13 *", "*/0 * * * * *", "5-1 * * * * *", "x * * * * *"] {
+        for text in
+            ["60 * * * * *", "* * * 0 * *", "* * * * 13 *", "*/0 * * * * *", "5-1 * * * * *", "x * * * * *"]
+        {
             assert!(matches!(Schedule::parse(text), Err(ScheduleError::Field(_))), "{text}");
         }
     }

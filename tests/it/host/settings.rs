@@ -104,7 +104,9 @@ impl Tree {
     fn flatten(&mut self, path: &str, value: &Value) {
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}:{name}") };
         match value {
-            Value::Object(members) => members.iter().for_each(|(name, value)| self.flatten(&below(name), value)),
+            Value::Object(members) => {
+                members.iter().for_each(|(name, value)| self.flatten(&below(name), value))
+            }
             Value::Array(items) => {
                 items.iter().enumerate().for_each(|(at, item)| self.flatten(&below(&at.to_string()), item));
             }
@@ -158,7 +160,11 @@ impl Tree {
 
     fn span(&self, key: &'static str, default: Duration) -> Result<Duration, SettingsError> {
         let Some(text) = self.get(key) else { return Ok(default) };
-        parse_span(text).ok_or_else(|| SettingsError::Value { key, value: text.to_owned(), wanted: "hh:mm:ss" })
+        parse_span(text).ok_or_else(|| SettingsError::Value {
+            key,
+            value: text.to_owned(),
+            wanted: "hh:mm:ss",
+        })
     }
 
     fn port(&self) -> Result<Option<u16>, SettingsError> {
@@ -175,7 +181,8 @@ impl Tree {
             return Err(SettingsError::Version(version.map(str::to_owned)));
         }
         let description = "customHandler:description";
-        let executable = self.get(&format!("{description}:defaultExecutablePath")).filter(|path| !path.is_empty());
+        let executable =
+            self.get(&format!("{description}:defaultExecutablePath")).filter(|path| !path.is_empty());
         Ok(HostJson {
             executable: executable.ok_or(SettingsError::NoExecutable)?.to_owned(),
             arguments: self.list(&format!("{description}:arguments")),
@@ -188,7 +195,11 @@ impl Tree {
             initialization_timeout: self
                 .span("customHandler:initializationTimeout", INITIALIZATION_TIMEOUT)?,
             function_timeout: self.span("functionTimeout", FUNCTION_TIMEOUT)?,
-            route_prefix: self.get("extensions:http:routePrefix").unwrap_or("api").trim_matches('/').to_owned(),
+            route_prefix: self
+                .get("extensions:http:routePrefix")
+                .unwrap_or("api")
+                .trim_matches('/')
+                .to_owned(),
             has_routes: self.has_below("customHandler:http:routes"),
             has_extension_bundle: self.has_below("extensionBundle"),
             unknown_keys: Vec::new(),
@@ -250,7 +261,8 @@ mod tests {
     fn read(file: &str, settings: &[(&str, &str)]) -> Result<HostJson, String> {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("host.json"), file).unwrap();
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         HostJson::read(root.path(), &settings).map_err(|error| error.to_string())
     }
 
@@ -269,7 +281,8 @@ mod tests {
     #[test]
     fn a_setting_overrides_one_element_of_an_array_and_adds_others() {
         let name = "azurefunctionsjobhost__CustomHandler__description__arguments__";
-        let settings = [(format!("{name}0"), "local"), (format!("{name}10"), "x"), (format!("{name}2"), "--json")];
+        let settings =
+            [(format!("{name}0"), "local"), (format!("{name}10"), "x"), (format!("{name}2"), "--json")];
         let settings = settings.each_ref().map(|(name, value)| (name.as_str(), *value));
         let host = read(SMALL, &settings).unwrap();
         assert_eq!(host.arguments, ["local", "--quiet", "--json", "x"]);
@@ -290,7 +303,8 @@ mod tests {
         let file = r#"{"version": "2.0", "customHandlers": {}, "customHandler": {"enableForwarding": true,
             "description": {"defaultExecutablePath": "x", "argument": []}}}"#;
         let unknown = read(file, &[]).unwrap().unknown_keys;
-        let expected = ["customHandlers", "customHandler.enableForwarding", "customHandler.description.argument"];
+        let expected =
+            ["customHandlers", "customHandler.enableForwarding", "customHandler.description.argument"];
         assert_eq!(unknown, expected);
     }
 
