@@ -146,6 +146,7 @@ async fn exchange(
         answer = answer => answer.ok_or("the handler broke off"),
         () = deadline.passed() => Err("the function timed out"),
     };
+    deadline.handler_gone().await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(why) => return (None, Outcome::Failed(why.to_owned())),

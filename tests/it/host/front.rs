@@ -225,6 +225,7 @@ async fn proxy(shared: &Shared, inbound: Inbound, mut call: OpenCall) -> Respons
         answer = transport::proxy(&shared.route, &inbound) => answer,
         () = deadline.passed() => Err(Unreached),
     };
+    deadline.handler_gone().await;
     call.change(|call| call.request_bytes = inbound.upload.bytes());
     match answer {
         Ok(answer) => {
@@ -243,6 +244,7 @@ async fn forward(shared: &Shared, inbound: Inbound, mut call: OpenCall) -> Respo
         answer = transport::forward(&shared.route, &inbound) => answer,
         () = deadline.passed() => Err(Unreached),
     };
+    deadline.handler_gone().await;
     let Ok(answer) = answer else { return failed(&inbound, call) };
     call.change(|call| {
         call.request_bytes = inbound.upload.bytes();
@@ -266,28 +268,43 @@ fn failed(inbound: &Inbound, mut call: OpenCall) -> Response<Body> {
 
 /// The function timeout of one call. When it passes, the handler is killed, and every other call with it.
 pub struct Deadline {
-    expired: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     /// Dropped with the call, which ends the watch.
     _under_way: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Passed,
+    Killed,
 }
 
 impl Deadline {
     pub fn start(limit: Duration, process: Arc<Process>) -> Self {
         let (under_way, mut ended) = oneshot::channel::<()>();
-        let (expire, expired) = watch::channel(false);
+        let (tell, phase) = watch::channel(Phase::Running);
         tokio::spawn(async move {
             if tokio::time::timeout(limit, &mut ended).await.is_err() {
-                expire.send_replace(true);
+                tell.send_replace(Phase::Passed);
                 process.restart().await;
+                tell.send_replace(Phase::Killed);
             }
         });
-        Self { expired, _under_way: under_way }
+        Self { phase, _under_way: under_way }
     }
 
+    /// Ends when it passes; never, where the call ends before.
     pub async fn passed(&mut self) {
-        if self.expired.wait_for(|expired| *expired).await.is_err() {
-            // Nobody watches any more: the call has ended.
+        if self.phase.wait_for(|phase| *phase != Phase::Running).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// A call that was given up is answered when the handler is gone, so that the next one meets the next handler.
+    pub async fn handler_gone(&mut self) {
+        if *self.phase.borrow() == Phase::Passed {
+            let _ = self.phase.wait_for(|phase| *phase == Phase::Killed).await;
         }
     }
 }

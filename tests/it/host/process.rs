@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// How often the host asks `GET /` until it is answered.
 const PROBE_EVERY: Duration = Duration::from_millis(25);
@@ -19,6 +20,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(25);
 const FAILURES_MAX: usize = 3;
 /// The exit code that asks for a restart which does not count.
 const EXIT_RESTART: i32 = 200;
+/// How long the last lines of a handler that has ended are waited for; whoever it started may hold its pipes open.
+const LINES_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many commands can wait. Each is carried out at once.
 const COMMANDS_MAX: usize = 16;
 
@@ -275,10 +278,27 @@ impl Keeper {
 
     async fn one_life(&self, orders: &mut mpsc::Receiver<Order>) -> End {
         let started = Instant::now();
-        let mut child = match self.spawn() {
-            Ok(child) => child,
+        let (mut child, readers) = match self.spawn() {
+            Ok(spawned) => spawned,
             Err(error) => return End::NotStarted(error),
         };
+        let (end, gone) = self.watch(&mut child, started, orders).await;
+        // Whoever looks after the end finds all that was written before it.
+        let _ = tokio::time::timeout(LINES_TIMEOUT, futures_util::future::join_all(readers)).await;
+        if !matches!(end, End::Stop) {
+            self.tell.send_replace(State::Starting);
+        }
+        let _ = gone.map(|gone| gone.send(()));
+        end
+    }
+
+    /// Until the child has ended. With it, whoever waits for that.
+    async fn watch(
+        &self,
+        child: &mut Child,
+        started: Instant,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> (End, Option<oneshot::Sender<()>>) {
         let pid = child.id().unwrap_or_default();
         let ready = probe(self.port);
         tokio::pin!(ready);
@@ -287,39 +307,29 @@ impl Keeper {
         let mut waiting = true;
         loop {
             tokio::select! {
-                exit = child.wait() => return exit.map_or_else(End::NotStarted, End::Exit),
+                exit = child.wait() => return (exit.map_or_else(End::NotStarted, End::Exit), None),
                 () = &mut ready, if waiting => {
                     waiting = false;
                     self.tell.send_replace(State::Ready { pid, took: started.elapsed() });
                 }
                 () = &mut too_late, if waiting => {
-                    kill(&mut child).await;
-                    return End::NeverReady;
+                    kill(child).await;
+                    return (End::NeverReady, None);
                 }
-                order = orders.recv() => match order {
-                    Some(Order::Kill(gone)) => {
-                        let _ = child.start_kill();
-                        let exit = child.wait().await;
-                        self.tell.send_replace(State::Starting);
-                        let _ = gone.send(());
-                        return exit.map_or_else(End::NotStarted, End::Exit);
-                    }
-                    Some(Order::Restart(gone)) => {
-                        kill(&mut child).await;
-                        self.tell.send_replace(State::Starting);
-                        let _ = gone.send(());
-                        return End::Restart;
-                    }
-                    Some(Order::Stop) | None => {
-                        kill(&mut child).await;
-                        return End::Stop;
-                    }
+                order = orders.recv() => {
+                    let exit = kill(child).await;
+                    return match order {
+                        Some(Order::Kill(gone)) => (exit.map_or_else(End::NotStarted, End::Exit), Some(gone)),
+                        Some(Order::Restart(gone)) => (End::Restart, Some(gone)),
+                        Some(Order::Stop) | None => (End::Stop, None),
+                    };
                 }
             }
         }
     }
 
-    fn spawn(&self) -> std::io::Result<Child> {
+    /// The child, and the tasks that read its lines.
+    fn spawn(&self) -> std::io::Result<(Child, Vec<JoinHandle<()>>)> {
         let mut child = Command::new(&self.start.program)
             .args(&self.start.arguments)
             .current_dir(&self.start.folder)
@@ -331,14 +341,15 @@ impl Keeper {
             .kill_on_drop(true)
             .spawn()?;
         let errors_only = self.start.stderr_is_for_errors;
+        let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(read_lines(stdout, self.records.clone(), Line::stdout));
+            readers.push(tokio::spawn(read_lines(stdout, self.records.clone(), Line::stdout)));
         }
         if let Some(stderr) = child.stderr.take() {
             let line = move |text: &str| Line::stderr(text, errors_only);
-            tokio::spawn(read_lines(stderr, self.records.clone(), line));
+            readers.push(tokio::spawn(read_lines(stderr, self.records.clone(), line)));
         }
-        Ok(child)
+        Ok((child, readers))
     }
 }
 
@@ -362,10 +373,10 @@ async fn wait_for_restart(orders: &mut mpsc::Receiver<Order>, tell: &watch::Send
     }
 }
 
-async fn kill(child: &mut Child) {
+async fn kill(child: &mut Child) -> std::io::Result<ExitStatus> {
     // It may have ended by itself.
     let _ = child.start_kill();
-    let _ = child.wait().await;
+    child.wait().await
 }
 
 /// Asks `GET /` until it is answered, whatever the answer.

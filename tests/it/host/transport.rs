@@ -193,6 +193,11 @@ fn request(
     let mut builder: Builder = Request::builder().method(inbound.method.clone()).uri(address);
     if let Some(to) = builder.headers_mut() {
         *to = headers.clone();
+        // As .NET's client does for methods that are expected to have a body.
+        if !inbound.upload.has_body() && [Method::POST, Method::PUT, Method::PATCH].contains(&inbound.method)
+        {
+            to.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
     }
     builder.body(body).map_err(|_| Unreached)
 }
