@@ -3,6 +3,7 @@
 use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use crate::adapters::credential::Credential;
 use crate::adapters::rest::RestError;
+use crate::adapters::tables::TablesOptions;
 use crate::http::{self, Edge};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
@@ -23,6 +24,9 @@ use std::time::Duration;
 
 pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::ids::RandomIds;
+pub use crate::adapters::tables::{
+    AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
+};
 #[cfg(feature = "local")]
 pub use crate::http::inspect;
 pub use crate::http::{TokenError, TokenSet};
@@ -80,6 +84,16 @@ pub fn arm(
 ) -> Result<Arc<dyn RoleAssignments>, RestError> {
     let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
     Ok(Arc::new(ArmRoleAssignments::at(endpoint, Credential::Static(token).build(), options)?))
+}
+
+/// One table of a storage account, not asked yet whether it is there. `clock` is real time.
+pub fn tables(
+    account: TablesAccount,
+    table: &str,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+) -> Result<AzureTables, TablesClientError> {
+    AzureTables::new(account, table, TablesOptions { clock, ids, transport: None })
 }
 
 /// The HTTP server of a service. It answers when the returned value is awaited.

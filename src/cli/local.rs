@@ -1,7 +1,7 @@
 //! `local`: the first command of a newcomer.
 
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
-use crate::local::{self, DemoError, LocalError, Options};
+use crate::local::{self, DemoError, LocalError, Options, TablesError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,10 @@ pub struct Arguments {
     /// The bindings; without it, a built-in example.
     #[arg(long, value_name = "FILE")]
     bindings: Option<PathBuf>,
+    /// Keep the rows in a table service instead: a connection string such as UseDevelopmentStorage=true (Azurite), or
+    /// @FILE with one in it, where its key is a secret. The table is `scim`. Azure stays simulated, its clock too.
+    #[arg(long, value_name = "CONNECTION_STRING")]
+    tables: Option<String>,
     /// Print one line of JSON when ready: base_url, token, arm_url, control_url, pid.
     #[arg(long)]
     json: bool,
@@ -27,8 +31,8 @@ pub struct Arguments {
 
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { listen, state, bindings, json, demo } = arguments;
-    let options = Options { listen, state, bindings, json, demo };
+    let Arguments { listen, state, bindings, json, demo, tables } = arguments;
+    let options = Options { listen, state, bindings, json, demo, tables };
     // A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match local::block_on(options) {
@@ -44,7 +48,9 @@ fn code(error: &LocalError) -> u8 {
     match error {
         LocalError::Drift { .. } => EXIT_FINDINGS,
         LocalError::Demo(DemoError::NothingBound) => EXIT_USAGE,
+        LocalError::Tables(TablesError::Table { .. }) => EXIT_DEPENDENCY,
         LocalError::NotLoopback { .. }
+        | LocalError::Tables(_)
         | LocalError::Listen { .. }
         | LocalError::BindingsFile { .. }
         | LocalError::Bindings(_) => EXIT_USAGE,
