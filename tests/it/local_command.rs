@@ -93,8 +93,9 @@ impl Caller {
         panic!("azure holds {:?}, not {number}", self.held(principal).await);
     }
 
-    async fn hold_next(&self, method: &str) {
-        let rule = json!({"action": "hold", "methods": [method], "times": 1});
+    /// All such calls, until a restart: whoever looks at a person whose call is held sends one of their own.
+    async fn hold_all(&self, method: &str) {
+        let rule = json!({"action": "hold", "methods": [method]});
         self.control(Method::POST, "/rules", Some(rule)).await;
     }
 }
@@ -116,7 +117,7 @@ async fn survives_kills(arguments: &[&str]) {
     let caller = Caller::of(&local);
     let (user, principal) = caller.provision("ana@contoso.example").await;
     let group = caller.group().await;
-    caller.hold_next("PUT").await;
+    caller.hold_all("PUT").await;
     caller.member("add", &group, &user).await;
     assert!(caller.held(&principal).await.is_empty());
 
@@ -124,7 +125,7 @@ async fn survives_kills(arguments: &[&str]) {
     let caller = Caller::of(&local);
     caller.tick_until_held(&principal, 1).await;
 
-    caller.hold_next("DELETE").await;
+    caller.hold_all("DELETE").await;
     caller.member("remove", &group, &user).await;
     assert_eq!(caller.held(&principal).await.len(), 1);
 
@@ -240,11 +241,11 @@ async fn on_a_table_service_the_rows_outlive_the_state_folder_and_live_by_the_si
     let caller = Caller::of(&local);
     let (user, principal) = caller.provision("ana@contoso.example").await;
     let group = caller.group().await;
-    caller.hold_next("PUT").await;
+    caller.hold_all("PUT").await;
     caller.member("add", &group, &user).await;
     let settled = |ledger: Value| ledger["assignments"][0]["settled"].as_bool().unwrap();
-    caller.control(Method::POST, "/tick", None).await;
     assert!(!settled(caller.control(Method::GET, "/ledger", None).await), "the held call may still land");
+    caller.control(Method::DELETE, "/rules", None).await;
     caller.control(Method::POST, "/clock/advance", Some(json!({"seconds": 400}))).await;
     caller.control(Method::POST, "/tick", None).await;
     assert!(settled(caller.control(Method::GET, "/ledger", None).await), "its time has passed");
