@@ -5,9 +5,7 @@ use crate::adapters::credential::{BuiltCredential, Credential, CredentialError};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::rest::RestError;
-use crate::adapters::tables::{
-    AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError, TablesOptions,
-};
+use crate::adapters::tables::TablesOptions;
 use crate::config::{self, Config, OperatorConfig};
 use crate::http::{self, Edge, Timer};
 use crate::ports::clock::Clock;
@@ -34,6 +32,9 @@ use std::time::Duration;
 
 pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::ids::RandomIds;
+pub use crate::adapters::tables::{
+    AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
+};
 #[cfg(feature = "local")]
 pub use crate::http::inspect;
 pub use crate::http::{DEGRADED, HealthProbe, UNAVAILABLE};
@@ -135,8 +136,7 @@ pub enum ConnectError {
 /// Builds the clients of everything remote. Asks nothing yet.
 pub fn connect(config: &Config, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> Result<Ends, ConnectError> {
     let credential = config.credential.clone().build()?;
-    let options = TablesOptions { clock: clock.clone(), ids: ids.clone(), transport: None };
-    let tables = Arc::new(tables(&config.tables, credential.clone(), options)?);
+    let tables = Arc::new(table_of(&config.tables, credential.clone(), clock, ids)?);
     let made: BoxFuture<'static, ()> = match config.tables.account {
         config::Account::Entra(_) => Box::pin(std::future::ready(())),
         config::Account::ConnectionString(_) => Box::pin(make_table(tables.clone())),
@@ -167,17 +167,17 @@ fn arm_with(
 pub fn operator_store(config: &OperatorConfig) -> Result<Store, ConnectError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids: Arc<dyn Ids> = Arc::new(RandomIds::new(clock.clone()));
-    let options = TablesOptions { clock: clock.clone(), ids: ids.clone(), transport: None };
-    let tables = tables(&config.tables, config.credential.clone().build()?, options)?;
+    let tables = table_of(&config.tables, config.credential.clone().build()?, &clock, &ids)?;
     Ok(Store::new(Arc::new(tables), config.tenant.clone(), clock, ids))
 }
 
-fn tables(
-    tables: &config::Tables,
+fn table_of(
+    tables_config: &config::Tables,
     credential: BuiltCredential,
-    options: TablesOptions,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn Ids>,
 ) -> Result<AzureTables, ConnectError> {
-    let account = match &tables.account {
+    let account = match &tables_config.account {
         config::Account::Entra(endpoint) => {
             TablesAccount::Entra { endpoint: endpoint.to_string(), credential }
         }
@@ -185,7 +185,7 @@ fn tables(
             TablesAccount::Key(ConnectionString::parse(text.expose_secret())?)
         }
     };
-    Ok(AzureTables::new(account, &tables.table, options)?)
+    Ok(tables(account, &tables_config.table, clock.clone(), ids.clone())?)
 }
 
 /// Makes the table, trying until it is there: where the account's key is held, as with Azurite, nobody else has made it.
@@ -215,6 +215,16 @@ pub fn standing(service: &Service) -> Map<String, Value> {
         members.insert("status".to_owned(), DEGRADED.into());
     }
     members
+}
+
+/// One table of a storage account, not asked yet whether it is there. `clock` is real time.
+pub fn tables(
+    account: TablesAccount,
+    table: &str,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+) -> Result<AzureTables, TablesClientError> {
+    AzureTables::new(account, table, TablesOptions { clock, ids, transport: None })
 }
 
 /// The HTTP server of a service. It answers when the returned value is awaited.

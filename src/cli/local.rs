@@ -2,7 +2,7 @@
 
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
 use crate::config;
-use crate::local::{self, DemoError, LocalError, Options};
+use crate::local::{self, DemoError, LocalError, Options, TablesError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +22,10 @@ pub struct Arguments {
     /// The bindings; without it, a built-in example.
     #[arg(long, value_name = "FILE")]
     bindings: Option<PathBuf>,
+    /// Keep the rows in a table service instead: a connection string such as UseDevelopmentStorage=true (Azurite), or
+    /// @FILE with one in it, where its key is a secret. The table is `scim`. Azure stays simulated, its clock too.
+    #[arg(long, value_name = "CONNECTION_STRING")]
+    tables: Option<String>,
     /// Print one line of JSON when ready: base_url, token, arm_url, control_url, pid.
     #[arg(long)]
     json: bool,
@@ -32,7 +36,7 @@ pub struct Arguments {
 
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { listen, state, bindings, json, demo } = arguments;
+    let Arguments { listen, state, bindings, json, demo, tables } = arguments;
     let listen = match listen.map_or_else(default_address, Ok) {
         Ok(listen) => listen,
         Err(error) => {
@@ -40,7 +44,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let options = Options { listen, state, bindings, json, demo };
+    let options = Options { listen, state, bindings, json, demo, tables };
     // A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match local::block_on(options) {
@@ -62,7 +66,9 @@ fn code(error: &LocalError) -> u8 {
     match error {
         LocalError::Drift { .. } => EXIT_FINDINGS,
         LocalError::Demo(DemoError::NothingBound) => EXIT_USAGE,
+        LocalError::Tables(TablesError::Table { .. }) => EXIT_DEPENDENCY,
         LocalError::NotLoopback { .. }
+        | LocalError::Tables(_)
         | LocalError::Listen { .. }
         | LocalError::BindingsFile { .. }
         | LocalError::Bindings(_) => EXIT_USAGE,

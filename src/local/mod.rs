@@ -1,14 +1,17 @@
-//! The `local` command: the service on an embedded store, with a simulated Azure beside it, in one process.
+//! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
+//! process.
 
 mod clock;
 mod control;
 mod demo;
 mod state;
+mod tables;
 
 use crate::app::{self, Parts, RandomIds, Service, SystemClock, inspect};
 use crate::bindings::{Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
+use crate::ports::tables::TableOps;
 use crate::service::effects::Inline;
 use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
@@ -25,6 +28,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+pub use tables::TablesError;
 
 /// The bindings of a first run.
 const EXAMPLE: &[u8] = include_bytes!("bindings.json");
@@ -41,6 +45,8 @@ pub struct Options {
     pub bindings: Option<PathBuf>,
     pub json: bool,
     pub demo: bool,
+    /// A connection string, or `@` and the path of a file that holds one: the rows are kept there.
+    pub tables: Option<String>,
 }
 
 /// Why `local` did not start, or stopped.
@@ -60,6 +66,8 @@ pub enum LocalError {
     State(#[from] StateError),
     #[error("cannot open the embedded store")]
     Engine(#[from] EngineError),
+    #[error("cannot use the table service")]
+    Tables(#[from] TablesError),
     #[error("the simulated Azure does not start")]
     Simulator(#[source] io::Error),
     #[error("the client of the simulated Azure cannot be built")]
@@ -98,7 +106,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let address = options.listen;
     let listener = TcpListener::bind(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
-    let running = start(&state, bindings, address)?;
+    let running = start(&options, &state, bindings, address).await?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
     let tokens = Arc::new(Tokens::fixed(state.into_tokens(), running.service.store.clock.clone()));
     let shown = running.service.clone();
@@ -122,7 +130,12 @@ fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
     }
 }
 
-fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Running, LocalError> {
+async fn start(
+    options: &Options,
+    state: &State,
+    bindings: Bindings,
+    address: SocketAddr,
+) -> Result<Running, LocalError> {
     let slot: inspect::Slot = Arc::new(OnceLock::new());
     let routes = slot.clone();
     let scopes =
@@ -138,9 +151,13 @@ fn start(state: &State, bindings: Bindings, address: SocketAddr) -> Result<Runni
     let token = SecretString::from(AZURE_TOKEN);
     let arm = app::arm(&simulator.arm_url(), token, clock.clone())
         .map_err(|error| LocalError::Client(error.into()))?;
+    let tables: Arc<dyn TableOps> = match &options.tables {
+        Some(connection) => tables::open(connection, clock.clone()).await?,
+        None => Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
+    };
     let base_url = format!("http://{address}/scim/v2");
     let service = app::build(Parts {
-        tables: Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
+        tables,
         assignments: arm,
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
@@ -166,8 +183,9 @@ fn say(options: &Options, running: &Running) {
         println!("{line}");
         return;
     }
+    let store = if options.tables.is_some() { "a table service" } else { "an embedded store" };
     println!(
-        "Azure Backup SCIM is ready, on an embedded store and a simulated Azure (state: {}).\n",
+        "Azure Backup SCIM is ready, on {store} and a simulated Azure (state: {}).\n",
         options.state.display()
     );
     println!("  SCIM base URL    {}", running.base_url);

@@ -12,6 +12,7 @@ use azure_backup_scim::ports::ids::Ids;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -26,6 +27,9 @@ const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6t
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 pub const ORDINARY_ACCOUNT: &str = "scimtests";
 
+/// Accounts that are handed out to whoever needs one alone.
+const OWN_ACCOUNTS: usize = 64;
+
 /// The running emulator. The child's standard input stays open until this process is gone.
 struct Azurite {
     port: u16,
@@ -35,6 +39,18 @@ struct Azurite {
 /// The development account of this process' emulator, which is started by the first call.
 pub fn connection_string() -> String {
     connection_string_of(DEVELOPMENT_ACCOUNT, &origin())
+}
+
+/// An account that nobody else in this process is given, for programs that name their table themselves.
+pub fn own_connection_string() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(number < OWN_ACCOUNTS, "more accounts than the emulator has");
+    connection_string_of(&own_account(number), &origin())
+}
+
+fn own_account(number: usize) -> String {
+    format!("own{number}")
 }
 
 /// An account behind any origin that leads to the emulator, as `http://127.0.0.1:1234`.
@@ -92,7 +108,7 @@ fn start() -> Azurite {
         .args(["--silent", "--disableTelemetry", "--inMemoryPersistence"])
         .args(["--tableHost", "127.0.0.1", "--tablePort", "0", "--tableKeepAliveTimeout", "3600"])
         .current_dir(&home)
-        .env("AZURITE_ACCOUNTS", format!("{DEVELOPMENT_ACCOUNT}:{KEY};{ORDINARY_ACCOUNT}:{KEY}"))
+        .env("AZURITE_ACCOUNTS", accounts())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -106,6 +122,12 @@ fn start() -> Azurite {
             panic!("Azurite ended or did not listen within {READY_TIMEOUT:?}");
         }
     }
+}
+
+fn accounts() -> String {
+    let own = (0..OWN_ACCOUNTS).map(own_account);
+    let all = [DEVELOPMENT_ACCOUNT, ORDINARY_ACCOUNT].map(str::to_owned).into_iter().chain(own);
+    all.map(|account| format!("{account}:{KEY}")).collect::<Vec<_>>().join(";")
 }
 
 /// What the script says of the port. The rest is read and dropped, so that the child never waits for us.

@@ -1,5 +1,7 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
+mod over_http;
+
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::app;
@@ -37,7 +39,11 @@ struct Process {
 
 impl Process {
     fn on(engine: &Engine, clock: &Arc<dyn Clock>) -> Self {
-        let faults = Faults::new(Arc::new(engine.clone()));
+        Self::on_tables(Arc::new(engine.clone()), clock)
+    }
+
+    fn on_tables(tables: Arc<dyn TableOps>, clock: &Arc<dyn Clock>) -> Self {
+        let faults = Faults::new(tables);
         let tables: Arc<dyn TableOps> = faults.clone();
         let ids = Arc::new(RandomIds::new(clock.clone()));
         let store = Store::new(tables, "default".to_owned(), clock.clone(), ids);
