@@ -11,7 +11,6 @@ pub enum ConfigError {
 }
 
 /// The port of a custom handler; none where no Functions host started this process.
-#[expect(clippy::disallowed_methods, reason = "this is config")]
 pub fn handler_port() -> Result<Option<u16>, ConfigError> {
     match std::env::var_os(HANDLER_PORT) {
         None => Ok(None),
