@@ -1,7 +1,7 @@
 //! What becomes of a request and of its answer between client and handler, in both transports.
 
 use crate::host::{FrontEnd, Host, HostOptions, Transport};
-use crate::host_client::{Ask, Got, ask, eventually, ready, received, recording, seen};
+use crate::host_client::{Ask, Got, ask, eventually, ready, received, recording, repository, seen};
 use serde_json::json;
 use std::time::Duration;
 
@@ -322,6 +322,9 @@ fn the_hosts_own_limits_are_answered_without_the_handler() {
     let many = (0..101).fold(ask(&host, "GET", USERS), |asked, at| asked.header(&format!("x-{at}"), "1"));
     assert_eq!(many.send().status, 431);
     assert_eq!(ask(&host, "PUT", USERS).body("x".repeat(1001)).send().status, 413);
+    assert!(received(&host).is_empty());
+    let long: Vec<&str> = vec!["0123456789"; 101];
+    assert_eq!(ask(&host, "PUT", USERS).chunks(&long).send().status, 413, "it is found while it is sent");
     assert_eq!(ask(&host, "GET", "/scim/v2/Users/%00").send().status, 400);
     assert!(received(&host).is_empty());
     assert_eq!(ask(&host, "PUT", USERS).body("x".repeat(1000)).send().status, 200);
@@ -342,17 +345,41 @@ fn what_the_host_keeps_for_itself_has_no_body() {
     assert_eq!(ask(&host, "GET", "/").send().status, 204);
 }
 
-#[test]
-fn a_function_that_is_not_anonymous_wants_a_key_of_the_host() {
+/// The host before an app of one function: `Health`, changed.
+fn with_health(change: impl FnOnce(String) -> String) -> (Host, tempfile::TempDir) {
     let app = tempfile::tempdir().unwrap();
-    let copy = |name: &str| std::fs::read_to_string(crate::host_client::repository().join(name)).unwrap();
-    std::fs::write(app.path().join("host.json"), copy("host.json")).unwrap();
+    let original = |name: &str| std::fs::read_to_string(repository().join(name)).unwrap();
+    std::fs::write(app.path().join("host.json"), original("host.json")).unwrap();
     std::fs::create_dir(app.path().join("Health")).unwrap();
-    let function = copy("Health/function.json").replace("anonymous", "function");
+    let function = change(original("Health/function.json"));
     std::fs::write(app.path().join("Health/function.json"), function).unwrap();
     let options =
         HostOptions { app_root: app.path().to_owned(), keys: vec!["k+1".to_owned()], ..recording() };
-    let host = ready(options);
+    (ready(options), app)
+}
+
+#[test]
+fn not_even_a_route_that_catches_all_gets_what_the_host_keeps_for_itself() {
+    let (host, _app) = with_health(|function| function.replace("healthz", "{*all}"));
+    assert_eq!(ask(&host, "GET", "/admin/host/status").send().status, 404);
+    assert_eq!(ask(&host, "GET", "/Runtime").send().status, 404);
+    assert!(received(&host).is_empty());
+    assert_eq!(ask(&host, "GET", "/administrator").send().got().target(), "/administrator");
+    assert_eq!(ask(&host, "GET", "/").send().status, 200, "the handler's, not the home page");
+}
+
+#[test]
+fn a_method_that_is_not_listed_is_not_found() {
+    let (host, _app) =
+        with_health(|function| function.replace("\"anonymous\",", "\"anonymous\", \"methods\": [\"get\"],"));
+    assert_eq!(ask(&host, "GET", "/healthz").send().status, 200);
+    let answer = ask(&host, "POST", "/healthz").send();
+    assert_eq!((answer.status, answer.text().as_str()), (404, ""), "the host never says 405");
+}
+
+#[test]
+fn a_function_that_is_not_anonymous_wants_a_key_of_the_host() {
+    let (host, _app) = with_health(|function| function.replace("anonymous", "function"));
 
     for asked in [
         ask(&host, "GET", "/healthz"),

@@ -164,10 +164,9 @@ pub struct Download<K> {
 struct Silence;
 
 impl<K: Send + Unpin + 'static> Download<K> {
-    pub fn new(incoming: Incoming, mut call: OpenCall, activity: Activity, kept: K) -> Body {
+    pub fn body(incoming: Incoming, mut call: OpenCall, activity: Activity, kept: K) -> Body {
         if incoming.is_end_stream() {
             call.finish(true);
-            // Keeps the length that the handler announced, which is all of a HEAD.
         }
         let silence = Box::pin(activity.clone().silence());
         Self { incoming, call, activity, silence, _kept: kept }.boxed_unsync()

@@ -231,7 +231,7 @@ async fn proxy(shared: &Shared, inbound: Inbound, mut call: OpenCall) -> Respons
         Ok(answer) => {
             let (parts, body) = answer.into_parts();
             call.change(|call| call.status = parts.status.as_u16());
-            let body = Download::new(body, call, inbound.activity, deadline);
+            let body = Download::body(body, call, inbound.activity, deadline);
             Response::from_parts(parts, body)
         }
         Err(Unreached) => failed(&inbound, call),

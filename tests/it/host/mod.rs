@@ -318,12 +318,8 @@ impl Shared {
         layout: Layout,
         transport: Transport,
     ) -> Result<Self, HostError> {
-        let records = Arc::new(Records::default());
         let mut options = options;
-        let records = match options.relay.take() {
-            Some(relay) => Arc::new(Records::new(Some(relay))),
-            None => records,
-        };
+        let records = Arc::new(Records::new(options.relay.take()));
         let start = Start::new(&options.app_root, &host, &options.settings, options.failure_window)?;
         let process = Arc::new(Process::start(start, host.port, records.clone())?);
         let route = transport::Route {

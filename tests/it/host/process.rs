@@ -313,7 +313,7 @@ impl Keeper {
                     self.tell.send_replace(State::Ready { pid, took: started.elapsed() });
                 }
                 () = &mut too_late, if waiting => {
-                    kill(child).await;
+                    let _ = kill(child).await;
                     return (End::NeverReady, None);
                 }
                 order = orders.recv() => {

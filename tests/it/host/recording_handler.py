@@ -1,24 +1,28 @@
 """A custom handler that says what it got: the other end of the tests of the stand-in host.
 
 Every request is written to standard output as one line of JSON, and answered with the same, unless the header `x-do`
-(JSON) asks for something else: {"status", "headers", "body", "chunks", "length", "wait", "exit", "warn"}.
+(JSON) asks for something else: {"status", "headers", "body", "chunks", "pause", "wait", "exit", "warn"}.
 
 RECORDER_EXIT ends it at once with that code, RECORDER_STALL leaves the host's probe without an answer, RECORDER_TIMER is
-what it answers to an envelope ("hang": nothing), RECORDER_SERVE_AFTER is how many seconds it waits before it listens.
+what it answers to an envelope ("hang": nothing) and RECORDER_TIMER_WAIT after how many seconds, RECORDER_SERVE_AFTER is how many seconds it waits before it listens.
 """
 import http.server
 import json
 import os
 import socketserver
 import sys
+import threading
 import time
 
 ENV = os.environ
+LOCK = threading.Lock()
+UNDER_WAY = set()
 
 
 def say(value, to=sys.stdout):
-    to.write(json.dumps(value) + "\n")
-    to.flush()
+    with LOCK:
+        to.write(json.dumps(value) + "\n")
+        to.flush()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,18 +43,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return body
 
     def answer(self):
+        with LOCK:
+            self.beside = len(UNDER_WAY)
+            UNDER_WAY.add(self)
+        try:
+            self.answer_alone()
+        finally:
+            with LOCK:
+                UNDER_WAY.discard(self)
+
+    def answer_alone(self):
         if self.path == "/" and self.command == "GET":
             if "RECORDER_STALL" in ENV:
                 time.sleep(60)
             return self.send(200, [], b"ok")
-        started = time.time()
         body = self.read_body()
-        got = {"method": self.command, "target": self.path, "pid": os.getpid(), "body_bytes": len(body),
+        got = {"method": self.command, "target": self.path, "body_bytes": len(body), "beside": self.beside,
                "headers": [[k.lower(), v] for k, v in self.headers.items()],
-               "body": body[:4096].decode("utf-8", "replace"), "read_seconds": time.time() - started}
+               "body": body[:4096].decode("utf-8", "replace")}
         say(got)
         if self.path == "/Reconcile":
             wanted = ENV.get("RECORDER_TIMER", "{}")
+            time.sleep(float(ENV.get("RECORDER_TIMER_WAIT", "0")))
             if wanted == "hang":
                 time.sleep(60)
             return self.send(200, [["content-type", "application/json"]], wanted.encode())
@@ -64,14 +78,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_chunks(do)
         text = do["body"] if "body" in do else json.dumps(got)
         headers = do.get("headers", [["content-type", "application/json"]])
-        self.send(do.get("status", 200), headers, text.encode(), do.get("length", True))
+        self.send(do.get("status", 200), headers, text.encode())
 
-    def send(self, status, headers, body, length=True):
+    def send(self, status, headers, body):
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        if length:
-            self.send_header("content-length", str(len(body)))
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
