@@ -4,6 +4,7 @@
 pub mod invariants;
 mod random;
 mod script;
+mod two;
 
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World};
 use azure_backup_scim::engine::faults::{Counts, Fault, Point, Side, When};

@@ -91,9 +91,7 @@ impl World {
     }
 
     fn add_binding(&mut self, group: &str, role: BackupRole, scope: &str) {
-        let name = format!("b{}", self.bindings.len() + 1);
-        self.bindings
-            .push(json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope}));
+        self.bindings.push(binding(self.bindings.len() + 1, group, role, scope));
     }
 
     pub fn bindings(&self) -> &[Value] {
@@ -335,6 +333,12 @@ impl ParseUser for String {
     fn parse_user(&self) -> UserId {
         UserId::parse(self).unwrap()
     }
+}
+
+/// A binding as it stands in a file.
+pub fn binding(number: usize, group: &str, role: BackupRole, scope: &str) -> Value {
+    let name = format!("b{number}");
+    json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope})
 }
 
 /// The bytes of a bindings file.

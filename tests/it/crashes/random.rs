@@ -28,19 +28,23 @@ const FILES: [Bindings; 3] = [
 ];
 
 /// Knuth's MMIX generator; the upper bits are the good ones.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub fn chance(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }
 
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub fn of<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.roll(choices.len())].clone()
     }
 }
@@ -106,6 +110,7 @@ impl Chaos {
             76..81 => Action::PostGroup(group),
             81..87 => Action::Rename(group, self.dice.of(&["a", "b", "c", "z"])),
             87..90 => Action::Bind(self.dice.of(&FILES)),
+            90..94 => Action::Sweep,
             _ => Action::Tick,
         }
     }
@@ -168,6 +173,9 @@ impl Chaos {
         let process = self.dice.roll(2);
         let action = self.action();
         let together = self.dice.chance(12).then(|| self.action());
+        // Ticks and sweeps of two processes overlap more often than requests do.
+        let background = matches!(action, Action::Tick | Action::Sweep) && self.dice.chance(50);
+        let together = if background { Some(Action::Tick) } else { together };
         let point = self.trouble(process);
         self.log.push(format!("{process}: {action:?}, at once {together:?}, crash {}", point.is_some()));
         let mut running = Running::new();

@@ -27,6 +27,8 @@ pub enum Action {
     PostGroup(usize),
     Bind(Bindings),
     Tick,
+    /// Azure is compared with the ledger now.
+    Sweep,
 }
 
 /// How a request ended that was not carried out.
@@ -129,6 +131,7 @@ impl Action {
                 Err(AdoptError::Store(error)) => Err(failure(error.into())),
                 Err(error) => panic!("{error:?}"),
             },
+            Action::Sweep => service.tick.sweep().await.map(|()| None).map_err(|_| Failure::Busy),
             Action::Tick => service.tick.run().await.map(|()| None).map_err(|_| Failure::Busy),
         }
     }
