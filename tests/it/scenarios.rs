@@ -42,7 +42,8 @@ fn behind_a_host_that_forwards_every_scenario_has_the_same_result() {
     play_local_behind(Transport::Forward);
 }
 
-/// The functions of this repository before `local` on its embedded store.
+/// The functions of this repository before `local` on its embedded store. It does not know that a host stands before it,
+/// so the one request that follows a `Location` goes past the host.
 fn play_local_behind(transport: Transport) {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().to_str().unwrap();
@@ -55,7 +56,7 @@ fn play_local_behind(transport: Transport) {
     assert_behind_host_as_expected(&host, &token);
 }
 
-/// Every scenario through a running host; and every request that reached a function, reached the right one.
+/// Every scenario through a running host, whatever its handler is and keeps its state in; and every request that reached a function, reached the right one.
 fn assert_behind_host_as_expected(host: &Host, token: &str) {
     assert!(matches!(host.settled(), State::Ready { .. }), "{:?}: {:?}", host.state(), host.lines());
 
