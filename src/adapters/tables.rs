@@ -46,7 +46,7 @@ const READ_SENDS_MAX: u32 = 3;
 const READ_PAUSE: Duration = Duration::from_millis(50);
 /// A wait that the service asks for and that is short enough to be waited here.
 const SHORT_THROTTLE: Duration = Duration::from_secs(1);
-/// The one send of a write.
+/// The one send of a write. With the read that proves what became of it, it stays below the time of a request.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where the tables are and how we show that we may use them.

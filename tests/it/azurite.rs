@@ -21,6 +21,7 @@ use std::time::Duration;
 /// How long a start may take on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/azurite.js");
+const NEEDS_NODE: &str = "these tests run on Azurite and need Node.js 18 or later with npm on the PATH";
 /// A key that guards nothing.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 /// The account of development storage, and one like any other: they sign differently.
@@ -62,8 +63,11 @@ pub fn connection_string_of(account: &str, origin: &str) -> String {
 
 /// Where the emulator listens.
 pub fn origin() -> String {
-    static AZURITE: OnceLock<Azurite> = OnceLock::new();
-    format!("http://127.0.0.1:{}", AZURITE.get_or_init(start).port)
+    static AZURITE: OnceLock<Result<Azurite, String>> = OnceLock::new();
+    match AZURITE.get_or_init(start) {
+        Ok(azurite) => format!("http://127.0.0.1:{}", azurite.port),
+        Err(why) => panic!("{why}"),
+    }
 }
 
 /// A name that no table has yet.
@@ -100,8 +104,8 @@ pub async fn fresh(connection_string: &str) -> AzureTables {
     tables
 }
 
-fn start() -> Azurite {
-    let home = installed();
+fn start() -> Result<Azurite, String> {
+    let home = installed()?;
     let mut child = Command::new("node")
         .arg(SCRIPT)
         .arg(home.join("node_modules/azurite/dist/src/table/main.js"))
@@ -113,13 +117,13 @@ fn start() -> Azurite {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .expect("node can be started");
+        .map_err(|error| format!("node does not start: {error}"))?;
     let port = port(child.stdout.take().expect("piped"));
     match port.recv_timeout(READY_TIMEOUT) {
-        Ok(port) => Azurite { port, _child: child },
+        Ok(port) => Ok(Azurite { port, _child: child }),
         Err(_) => {
             child.kill().ok();
-            panic!("Azurite ended or did not listen within {READY_TIMEOUT:?}");
+            Err(format!("Azurite ended or did not listen within {READY_TIMEOUT:?}"))
         }
     }
 }
@@ -144,23 +148,22 @@ fn port(output: impl Read + Send + 'static) -> mpsc::Receiver<u16> {
 }
 
 /// The folder with Azurite in it. Whoever installs it does so beside, and the first one that is ready moves it there.
-fn installed() -> PathBuf {
-    let version = version();
+fn installed() -> Result<PathBuf, String> {
+    let version = version()?;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
     let home = target.join(format!("azurite-{version}"));
     if !home.exists() {
         let beside = target.join(format!("azurite-{version}-{}", random()));
-        install(&version, &beside);
+        install(version, &beside)?;
         // It fails where another process was faster.
         if std::fs::rename(&beside, &home).is_err() {
             std::fs::remove_dir_all(&beside).ok();
         }
-        assert!(home.exists(), "Azurite is installed in {}", home.display());
     }
-    home
+    home.exists().then_some(home).ok_or_else(|| "Azurite cannot be moved into the target folder".to_owned())
 }
 
-fn install(version: &str, folder: &Path) {
+fn install(version: &str, folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).unwrap();
     let npm = Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
@@ -168,22 +171,24 @@ fn install(version: &str, folder: &Path) {
         .arg(format!("azurite@{version}"))
         .stdin(Stdio::null())
         .output()
-        .expect("these tests run on Azurite and need npm, which comes with Node.js 18 or later, on the PATH");
+        .map_err(|error| format!("{NEEDS_NODE}: npm does not start: {error}"))?;
+    if npm.status.success() {
+        return Ok(());
+    }
+    std::fs::remove_dir_all(folder).ok();
     let said = String::from_utf8_lossy(&npm.stderr);
-    assert!(npm.status.success(), "npm could not install Azurite {version}; it said:\n{said}");
+    Err(format!("npm could not install Azurite {version}; it said:\n{said}"))
 }
 
 /// The last version that runs on the Node at hand: 3.36 and later need Node 22.
-fn version() -> String {
-    let node = Command::new("node")
-        .arg("--version")
-        .output()
-        .expect("these tests run on Azurite and need Node.js 18 or later on the PATH");
+fn version() -> Result<&'static str, String> {
+    let node = Command::new("node").arg("--version").output();
+    let node = node.map_err(|error| format!("{NEEDS_NODE}: node does not start: {error}"))?;
     let text = String::from_utf8_lossy(&node.stdout);
     let major = text.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
     match major {
-        Some(22u32..) => "3.37.0".to_owned(),
-        Some(18..=21) => "3.35.0".to_owned(),
-        _ => panic!("these tests need Node.js 18 or later, not {text}"),
+        Some(22u32..) => Ok("3.37.0"),
+        Some(18..=21) => Ok("3.35.0"),
+        _ => Err(format!("{NEEDS_NODE}, not {text:?}")),
     }
 }
