@@ -1,5 +1,6 @@
 //! Plays every scenario of `tests/scim-cases` against `local`, with the runner that also plays them against others.
 
+use crate::azurite;
 use crate::local_process::LocalProcess;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -22,8 +23,17 @@ struct Played {
 
 #[test]
 fn every_scenario_has_the_result_that_is_expected_of_it() {
+    play_all(&[]);
+}
+
+#[test]
+fn every_scenario_has_the_same_result_on_a_table_service() {
+    play_all(&["--tables", &azurite::own_connection_string()]);
+}
+
+fn play_all(arguments: &[&str]) {
     let state = tempfile::tempdir().unwrap();
-    let local = LocalProcess::start(state.path(), &[]);
+    let local = LocalProcess::start(state.path(), arguments);
 
     let (report, output) = play(&local, &state.path().join("report.json"));
 
