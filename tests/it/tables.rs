@@ -557,9 +557,15 @@ async fn a_key_has_no_forbidden_characters(table: Table) {
         assert_refused(table.ops.transact(&key, &[insert("k", number(1))]).await);
     }
     assert!(table.all_keys().await.is_empty());
-    for key in ["a'b", "a''b", "a b", "a:b", "a%20b", "a+b&c=d", "(a,b)", "\"a\"", "é\u{1f600}"] {
+    for key in ["a'b", "a''b", "a b", "a:b", "a%20b", "a+b&c=d", "(a,b)", "a!~*b", "\"a\"", "é\u{1f600}"] {
         table.write(insert(key, number(1))).await.unwrap();
         assert_eq!(table.row(key).await.unwrap().key, key);
+        table.transact(&[merge(key, number(2), Match::Any), put("beside", number(1))]).await.unwrap();
+        assert_eq!(table.properties(key).await, Some(number(2)), "{key}");
+        let range = Range { rows_max: 1, ..range(key, "\u{10ffff}") };
+        assert_eq!(table.page(&range).await.unwrap().rows[0].key, key);
+        table.write(delete(key, Match::Any)).await.unwrap();
+        assert_eq!(table.row(key).await, None);
     }
 }
 
