@@ -4,11 +4,14 @@
 //! hand. It ends with the test process, however that ends, because its standard input does.
 
 use azure_backup_scim::adapters::clock::SystemClock;
+use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::adapters::tables::{
     AzureTables, ConnectionString, TablesAccount, TablesClientError, TablesOptions,
 };
 use azure_backup_scim::ports::ids::Ids;
+use azure_core::base64;
+use azure_core::http::Transport;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -70,6 +73,55 @@ pub fn origin() -> String {
     }
 }
 
+/// The emulator once more, over TLS and with Entra tokens. What it does not do is to check their signature.
+struct Secured {
+    azurite: Azurite,
+    /// What signs for itself.
+    certificate: String,
+}
+
+fn secured() -> &'static Secured {
+    static SECURED: OnceLock<Result<Secured, String>> = OnceLock::new();
+    match SECURED.get_or_init(start_secured) {
+        Ok(secured) => secured,
+        Err(why) => panic!("{why}"),
+    }
+}
+
+fn start_secured() -> Result<Secured, String> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let [certificate, key] = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
+    let azurite = start_with(&["--cert", &certificate, "--key", &key, "--oauth", "basic"])?;
+    Ok(Secured { azurite, certificate: made.cert.pem() })
+}
+
+/// A fresh table behind a token, as in Azure.
+pub async fn fresh_with_token() -> AzureTables {
+    // A provider that an earlier test installed serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let secured = secured();
+    let certificate = reqwest::Certificate::from_pem(secured.certificate.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([certificate]).no_proxy().build().unwrap();
+    let endpoint = format!("https://127.0.0.1:{}/{DEVELOPMENT_ACCOUNT}", secured.azurite.port);
+    let credential = Credential::Static(token().into()).build();
+    let transport = Some(Transport::new(Arc::new(client)));
+    let options = TablesOptions { transport, ..options() };
+    let tables = AzureTables::new(TablesAccount::Entra { endpoint, credential }, &table(), options).unwrap();
+    tables.create_table().await.unwrap();
+    tables
+}
+
+/// What Entra would sign.
+fn token() -> String {
+    let part = |json: &str| base64::encode_url_safe(json).trim_end_matches('=').to_owned();
+    let claims = r#"{"aud":"https://storage.azure.com","iss":"https://sts.windows.net/tests/","iat":1,"nbf":1,"exp":9999999999}"#;
+    format!("{}.{}.{}", part(r#"{"alg":"RS256","typ":"JWT"}"#), part(claims), part("unsigned"))
+}
+
 /// A name that no table has yet.
 pub fn table() -> String {
     format!("t{}", random())
@@ -92,9 +144,12 @@ pub fn open(account: TablesAccount, table: &str) -> AzureTables {
 pub fn try_open(account: TablesAccount, table: &str) -> Result<AzureTables, TablesClientError> {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    AzureTables::new(account, table, options())
+}
+
+fn options() -> TablesOptions {
     let clock = Arc::new(SystemClock::new());
-    let options = TablesOptions { ids: Arc::new(RandomIds::new(clock.clone())), clock, transport: None };
-    AzureTables::new(account, table, options)
+    TablesOptions { ids: Arc::new(RandomIds::new(clock.clone())), clock, transport: None }
 }
 
 /// A fresh table.
@@ -105,12 +160,17 @@ pub async fn fresh(connection_string: &str) -> AzureTables {
 }
 
 fn start() -> Result<Azurite, String> {
+    start_with(&[])
+}
+
+fn start_with(arguments: &[&str]) -> Result<Azurite, String> {
     let home = installed()?;
     let mut child = Command::new("node")
         .arg(SCRIPT)
         .arg(home.join("node_modules/azurite/dist/src/table/main.js"))
         .args(["--silent", "--disableTelemetry", "--inMemoryPersistence"])
         .args(["--tableHost", "127.0.0.1", "--tablePort", "0", "--tableKeepAliveTimeout", "3600"])
+        .args(arguments)
         .current_dir(&home)
         .env("AZURITE_ACCOUNTS", accounts())
         .stdin(Stdio::piped())
