@@ -154,11 +154,15 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     let world = operators();
     let nodes = [world.start(), world.start()];
     let group = nodes[0].group("operators");
-    let ana = nodes[0].provision("ana@contoso.example");
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    nodes[0].settle();
+    let (ana, ben) = (nodes[0].provision("ana@contoso.example"), nodes[0].provision("ben@contoso.example"));
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(2)).unwrap();
     nodes[0].join(&group, &[&ana]);
+    world.pass(165);
+    // His time comes after hers, so his look is not put off with hers.
+    nodes[1].join(&group, &[&ben]);
     world.azure().add_rule(throttle(600, Method::Get).times(1)).unwrap();
-    world.pass(200);
+    world.pass(15);
     nodes[0].settle();
     assert_eq!(calls(&world, Method::Get).len(), 1);
 
@@ -170,8 +174,10 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     assert_eq!(calls(&world, Method::Get).len(), 1, "ten minutes are not over");
     world.pass(400);
     nodes[1].settle();
-    assert_eq!(nodes[1].grants(&ana), [("held".to_owned(), "member".to_owned())]);
-    assert_eq!(calls(&world, Method::Get).len(), 2);
+    for person in [&ana, &ben] {
+        assert_eq!(nodes[1].grants(person), [("held".to_owned(), "member".to_owned())]);
+    }
+    assert_eq!(calls(&world, Method::Get).len(), 3);
 }
 
 #[test]

@@ -307,3 +307,44 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
     leaving.iter().for_each(|person| world.assert_holds_nothing(person));
     staying.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }
+
+#[test]
+fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let heir = node.group("heir");
+    node.try_patch_group(&heir, json!({"op": "replace", "path": "externalId", "value": "operators"}))
+        .unwrap();
+    let people = crowd(&node, 30);
+    for part in people.chunks(15) {
+        node.join(&group, &part.iter().collect::<Vec<_>>());
+    }
+    let eve = node.provision("eve@contoso.example");
+    node.join(&heir, &[&eve]);
+    node.settle();
+    world.assert_holds_nothing(&eve);
+    // One membership is there in one direction only, and one row names nobody.
+    let half = format!("ug:{}:{group}", people[7].id);
+    let nobody = Write::Insert { key: format!("m:{group}:nobody"), properties: Fields::row().done() };
+    let rows = [Write::Delete { key: half.clone(), condition: Match::Any }, nobody];
+    node.run(world.faults.transact("default", &rows)).unwrap();
+
+    node.delete_group(&group);
+    node.settle();
+    people.iter().for_each(|person| world.assert_holds_nothing(person));
+    world.assert_holds(&eve, Operator, VAULT_EAST);
+    let left = |prefix: &str| node.run(node.service.store.rows(prefix, 100)).unwrap().len();
+    assert_eq!((left("i:"), left(&format!("m:{group}:"))), (1, 2));
+    assert_eq!(node.service.status.standing().set_aside, 1);
+
+    let mended = [
+        Write::Insert { key: half, properties: Fields::row().done() },
+        Write::Delete { key: format!("m:{group}:nobody"), condition: Match::Any },
+    ];
+    node.run(world.faults.transact("default", &mended)).unwrap();
+    world.pass(3700);
+    node.settle();
+    assert_eq!((left("i:"), left(&format!("m:{group}:"))), (0, 0));
+    assert_eq!(node.service.status.standing().set_aside, 0);
+}
