@@ -107,7 +107,7 @@ pub async fn fresh_with_token() -> AzureTables {
     let certificate = reqwest::Certificate::from_pem(secured.certificate.as_bytes()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([certificate]).no_proxy().build().unwrap();
     let endpoint = format!("https://127.0.0.1:{}/{DEVELOPMENT_ACCOUNT}", secured.azurite.port);
-    let credential = Credential::Static(token().into()).build();
+    let credential = Credential::Static(token().into()).build().unwrap();
     let transport = Some(Transport::new(Arc::new(client)));
     let options = TablesOptions { transport, ..options() };
     let tables = AzureTables::new(TablesAccount::Entra { endpoint, credential }, &table(), options).unwrap();
