@@ -95,14 +95,22 @@ impl Refresher {
             let loaded = self.load(&held()).await;
             let now = self.clock.monotonic();
             let failed = match loaded {
-                Ok(set) => {
+                Ok(set) if set.is_usable(self.clock.now()) => {
                     hold(set);
                     failures = 0;
                     due = now + self.spread(EVERY);
                     None
                 }
+                // The vault has told all it knows, and nobody can call: somebody is about to put a token there.
+                Ok(set) => {
+                    hold(set);
+                    due = now + self.pause(failures, Duration::ZERO);
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(failures, "the vault holds no bearer token that is valid now");
+                    None
+                }
                 Err(error) => {
-                    let pause = self.pause(failures, &error);
+                    let pause = self.pause(failures, asked_wait(&error));
                     failures = failures.saturating_add(1);
                     tracing::warn!(error = %error, failures, "the bearer tokens could not be loaded");
                     due = now + pause;
@@ -135,19 +143,23 @@ impl Refresher {
         Ok(set)
     }
 
-    /// A vault's own Retry-After, else longer with each failure.
-    fn pause(&self, failures: u32, error: &SecretError) -> Duration {
+    /// Longer with each failure, and at least as long as a vault asks for.
+    fn pause(&self, failures: u32, at_least: Duration) -> Duration {
         let growing = PAUSE_MIN.saturating_mul(1 << failures.min(6));
-        let wait = match error {
-            SecretError::Throttled { retry_after } => growing.max(*retry_after),
-            _ => growing,
-        };
-        self.spread(wait.min(PAUSE_MAX))
+        self.spread(growing.max(at_least).min(PAUSE_MAX))
     }
 
     /// A tenth shorter or longer, so that instances do not load in step.
     fn spread(&self, time: Duration) -> Duration {
         time.mul_f64(0.9 + 0.2 * self.ids.jitter())
+    }
+}
+
+/// A vault's own Retry-After.
+fn asked_wait(error: &SecretError) -> Duration {
+    match error {
+        SecretError::Throttled { retry_after } => *retry_after,
+        _ => Duration::ZERO,
     }
 }
 
