@@ -119,6 +119,8 @@ impl TokenCredential for ManagedIdentity {
 /// Why the identity endpoint gave no token, for whoever is on call. Never the error's own text: it repeats whatever the
 /// endpoint answered.
 fn no_token(error: &Error) -> String {
+    // What happened stands inside the credential's own error.
+    let error = error.downcast_ref::<Error>().unwrap_or(error);
     let status = error.http_status().map(u16::from);
     match (status, error.kind()) {
         (Some(status @ (400 | 403 | 404)), _) => format!(

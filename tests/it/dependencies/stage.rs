@@ -160,11 +160,6 @@ impl Stage {
         health.status
     }
 
-    /// What the health check says.
-    pub async fn health(&self) -> Value {
-        self.handler.get("/healthz").await.body
-    }
-
     /// Waits until the program says by itself that it is well. Nobody asks it for anything.
     pub async fn healthy(&self) {
         eventually("it is well again", async || {
@@ -216,11 +211,6 @@ impl Stage {
         assert_eq!(answer.status, 200, "{answer:?}");
         let members = answer.body["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// The first line with that message.
-    pub fn line(&self, message: &str) -> Option<Value> {
-        line(&self.host, message)
     }
 
     /// Whether a line says that.
