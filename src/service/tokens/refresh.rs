@@ -77,14 +77,14 @@ impl Refresher {
     /// Loads for ever. `hold` is given each set that was loaded, and gives back the one that is held.
     pub(super) async fn run(&self, held: impl Fn() -> TokenSet, hold: impl Fn(TokenSet)) {
         let mut bucket = Bucket { level: BUCKET, filled: self.clock.monotonic() };
-        let (mut failures, mut due) = (0_u32, self.clock.monotonic());
-        let mut busy_until = due;
+        let mut pace = Pace { due: self.clock.monotonic(), failures: 0 };
+        let mut busy_until = pace.due;
         loop {
             let now = self.clock.monotonic();
-            let on_time = now >= due;
+            let on_time = now >= pace.due;
             if !on_time && self.wanted.load(Ordering::SeqCst) <= self.begun() {
                 // Whichever comes first; the loop looks again.
-                let _ = tokio::time::timeout(due - now, self.asked.notified()).await;
+                let _ = tokio::time::timeout(pace.due - now, self.asked.notified()).await;
                 continue;
             }
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -97,25 +97,24 @@ impl Refresher {
             let failed = match loaded {
                 Ok(set) if set.is_usable(self.clock.now()) => {
                     hold(set);
-                    failures = 0;
-                    due = now + self.spread(EVERY);
+                    pace = Pace { due: now + self.spread(EVERY), failures: 0 };
                     None
                 }
                 // The vault has told all it knows, and nobody can call: somebody is about to put a token there.
                 Ok(set) => {
                     hold(set);
-                    due = now + self.pause(failures, Duration::ZERO);
-                    failures = failures.saturating_add(1);
-                    tracing::warn!(failures, "the vault holds no bearer token that is valid now");
+                    tracing::warn!("the vault holds no bearer token that is valid now");
+                    pace.failed(on_time, now + self.pause(pace.failures, Duration::ZERO));
                     None
                 }
                 Err(error) => {
-                    let pause = self.pause(failures, asked_wait(&error));
-                    failures = failures.saturating_add(1);
+                    let pause = self.pause(pace.failures, asked_wait(&error));
+                    pace.failed(on_time, now + pause);
+                    let failures = pace.failures;
                     tracing::warn!(error = %error, failures, "the bearer tokens could not be loaded");
-                    due = now + pause;
                     if let SecretError::Throttled { .. } = error {
-                        busy_until = due;
+                        busy_until = now + pause;
+                        pace.due = pace.due.max(busy_until);
                     }
                     Some(pause)
                 }
@@ -166,6 +165,24 @@ fn asked_wait(error: &SecretError) -> Duration {
 /// How long nobody may ask for a load: what a busy vault said, else what the bucket says.
 fn wait_of(busy_until: Duration, now: Duration, bucket: &mut Bucket) -> Option<Duration> {
     busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take(now))
+}
+
+/// When the next load is due that nobody has to ask for.
+struct Pace {
+    due: Duration,
+    /// Of loads that were due, in a row.
+    failures: u32,
+}
+
+impl Pace {
+    /// A load failed, and `again` is early enough for the next. What somebody asked for never puts off what is due: else
+    /// callers who try again would keep the service from being well again.
+    fn failed(&mut self, on_time: bool, again: Duration) {
+        if on_time {
+            self.failures = self.failures.saturating_add(1);
+        }
+        self.due = if on_time { again } else { self.due.min(again) };
+    }
 }
 
 struct Bucket {

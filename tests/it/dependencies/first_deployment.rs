@@ -5,8 +5,7 @@ use super::{OPERATORS, ana};
 use crate::chaos::{Trouble, When};
 use crate::cloud::{SECRET, TOKEN, secret};
 use azure_backup_scim::simulator::{Action, IdentitySettings, Rule, Service};
-
-const ALWAYS: fn() -> When = || When::any().always();
+use tokio::join;
 
 /// How the table service says no.
 fn refusal(status: u16, code: &str) -> Trouble {
@@ -59,19 +58,20 @@ async fn the_right_to_read_the_secret_may_arrive_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_the_app_does_not_have_is_named_as_the_trouble() {
-    let scene = Scene::set();
-    let azure = scene.cloud.azure.handle();
-    let right = azure.identity_settings();
-    let other = vec!["0f7c4b3e-0000-4222-8333-944455556666".to_owned()];
-    azure.set_identity_settings(IdentitySettings { clients: other, ..right.clone() }).unwrap();
-    check(scene, "see AZURE_CLIENT_ID", |stage| {
-        stage.scene.cloud.azure.handle().set_identity_settings(right.clone()).unwrap();
-    })
-    .await;
-
-    let scene = Scene::set();
-    fail(&scene, Service::Identity, 403, "Forbidden");
-    check(scene, "see AZURE_CLIENT_ID", |stage| stage.scene.end(Dependency::Identity)).await;
+    let unknown = async || {
+        let scene = Scene::set();
+        let azure = scene.cloud.azure.handle();
+        let right = azure.identity_settings();
+        let other = vec!["0f7c4b3e-0000-4222-8333-944455556666".to_owned()];
+        azure.set_identity_settings(IdentitySettings { clients: other, ..right.clone() }).unwrap();
+        check(scene, "see AZURE_CLIENT_ID", |_| azure.set_identity_settings(right.clone()).unwrap()).await;
+    };
+    let forbidden = async || {
+        let scene = Scene::set();
+        fail(&scene, Service::Identity, 403, "Forbidden");
+        check(scene, "see AZURE_CLIENT_ID", |stage| stage.scene.end(Dependency::Identity)).await;
+    };
+    join!(unknown(), forbidden());
 }
 
 fn fail(scene: &Scene, service: Service, status: u16, code: &str) {
@@ -87,9 +87,10 @@ fn fail(scene: &Scene, service: Service, status: u16, code: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_missing_or_forbidden_is_our_trouble_until_it_is_there() {
-    for (status, code) in [(404, "TableNotFound"), (403, "AuthorizationPermissionMismatch")] {
+    let absent = async |status, code| {
         let scene = Scene::set();
-        scene.proxy(Dependency::Tables).order(ALWAYS(), refusal(status, code));
+        scene.proxy(Dependency::Tables).order(When::any().always(), refusal(status, code));
         check(scene, code, |stage| stage.scene.end(Dependency::Tables)).await;
-    }
+    };
+    join!(absent(404, "TableNotFound"), absent(403, "AuthorizationPermissionMismatch"));
 }
