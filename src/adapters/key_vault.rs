@@ -5,7 +5,7 @@
 
 use super::endpoint::Endpoint;
 use super::loopback::loopback_transport;
-use super::rest::{RestError, pooled_client};
+use super::rest::{RestError, describe, pooled_client};
 use crate::ports::secrets::{SecretError, SecretVersion, Secrets};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
@@ -126,6 +126,8 @@ fn judge(name: &str, error: &Error) -> SecretError {
         (Some(429 | 503), kind) => SecretError::Throttled { retry_after: retry_after(kind) },
         (Some(status @ (401 | 403)), _) => SecretError::Refused { name, status },
         (Some(status), _) => SecretError::Away { detail: format!("status {status}") },
+        // Our credentials' own words.
+        (None, ErrorKind::Credential) => SecretError::Away { detail: describe(error) },
         (None, kind) => SecretError::Away { detail: what(kind).to_owned() },
     }
 }
@@ -141,7 +143,6 @@ fn what(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Connection => "no connection",
         ErrorKind::Io => "the connection broke",
-        ErrorKind::Credential => "no token",
         ErrorKind::DataConversion => "the answer cannot be understood",
         _ => "the request failed",
     }

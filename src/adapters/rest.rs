@@ -22,11 +22,16 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// An answer larger than this is not read to its end.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A token is renewed this long before it runs out.
 const TOKEN_RENEW_BEFORE: time::Duration = time::Duration::minutes(5);
+/// How long a call waits for a renewal while the old token is still good.
+const RENEW_WAIT: Duration = Duration::from_secs(1);
+/// Between two renewals that are tried while the old token is still good.
+const RENEW_PAUSE: Duration = Duration::from_secs(15);
 /// How long a pooled connection may idle: shorter than Azure's front ends keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 /// RFC 9110 5.6.7, the form that everybody must send.
@@ -124,7 +129,7 @@ impl Rest {
             credential: options.credential,
             scope: options.token_scope,
             clock: options.clock,
-            cached: Mutex::new(None),
+            held: Mutex::default(),
         };
         Self::authorized(endpoint, Arc::new(bearer), options.transport)
     }
@@ -197,7 +202,7 @@ async fn read(mut body: AsyncResponseBody) -> Result<Bytes, NoAnswer> {
 }
 
 /// The kind of failure and its innermost cause; the layers between name URLs and say nothing more.
-fn describe(error: &Error) -> String {
+pub(super) fn describe(error: &Error) -> String {
     let what = match error.kind() {
         ErrorKind::Connection => "no connection",
         ErrorKind::Io => "the connection broke",
@@ -228,7 +233,15 @@ struct Bearer {
     credential: Arc<dyn TokenCredential>,
     scope: String,
     clock: Arc<dyn Clock>,
-    cached: Mutex<Option<AccessToken>>,
+    held: Mutex<Held>,
+}
+
+/// The token that is shown.
+#[derive(Default)]
+struct Held {
+    token: Option<AccessToken>,
+    /// No renewal is tried before, as long as the token is good; by the monotonic clock.
+    renew_after: Duration,
 }
 
 impl fmt::Debug for Bearer {
@@ -244,22 +257,31 @@ impl Bearer {
         Ok(())
     }
 
-    /// The cached token, or a fresh one. A renewal that fails is forgiven as long as the old token is good.
+    /// The token that is held, or a fresh one. As long as the old one is good, nobody waits long for its renewal: an
+    /// identity endpoint that is away or hangs takes nothing from a service that still has a token.
     async fn token(&self) -> azure_core::Result<AccessToken> {
-        let mut cached = self.cached.lock().await;
-        let now = self.clock.now();
-        if let Some(token) = cached.as_ref().filter(|token| token.expires_on > now + TOKEN_RENEW_BEFORE) {
-            return Ok(token.clone());
+        let mut held = self.held.lock().await;
+        let (now, uptime) = (self.clock.now(), self.clock.monotonic());
+        let Some(good) = held.token.clone().filter(|token| token.expires_on > now) else {
+            let fresh = self.credential.get_token(&[&self.scope], None).await;
+            let fresh = fresh
+                .map_err(|error| Error::with_error(ErrorKind::Credential, error, "failed to get a token"))?;
+            return Ok(held.token.insert(fresh).clone());
+        };
+        if good.expires_on > now + TOKEN_RENEW_BEFORE || uptime < held.renew_after {
+            return Ok(good);
         }
-        match (self.credential.get_token(&[&self.scope], None).await, cached.as_ref()) {
-            (Ok(fresh), _) => Ok(cached.insert(fresh).clone()),
-            (Err(_), Some(old)) if old.expires_on > now => Ok(old.clone()),
-            (Err(error), _) => Err(Error::with_error(ErrorKind::Credential, error, "failed to get a token")),
+        // Noted first: whoever waits for this may go away meanwhile.
+        held.renew_after = uptime + RENEW_PAUSE;
+        match timeout(RENEW_WAIT, self.credential.get_token(&[&self.scope], None)).await {
+            Ok(Ok(fresh)) => Ok(held.token.insert(fresh).clone()),
+            Ok(Err(_)) | Err(_) => Ok(good),
         }
     }
 
+    /// The service does not take it (any more).
     async fn forget(&self) {
-        *self.cached.lock().await = None;
+        self.held.lock().await.token = None;
     }
 }
 

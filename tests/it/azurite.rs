@@ -26,7 +26,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/azurite.js");
 const NEEDS_NODE: &str = "these tests run on Azurite and need Node.js 18 or later with npm on the PATH";
 /// A key that guards nothing.
-const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 /// The account of development storage, and one like any other: they sign differently.
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 pub const ORDINARY_ACCOUNT: &str = "scimtests";

@@ -199,11 +199,6 @@ impl Serve {
         self.base_url.trim_end_matches("/scim/v2")
     }
 
-    /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().ok();

@@ -254,6 +254,21 @@ async fn a_vault_without_a_usable_token_is_our_trouble() {
     let tokens = start(&vault);
     assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
     assert_eq!(tokens.health().state, TokenState::Empty);
+    vault.add(&token('a'), "entra");
+    pass(5).await;
+    assert_eq!(tokens.health().state, TokenState::Usable, "nobody has to ask");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_try_again_do_not_put_off_the_next_load() {
+    let vault = vault_that_is_away();
+    let tokens = start(&vault);
+    for _ in 0..8 {
+        assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
+    }
+    vault.fail(None);
+    pass(5).await;
+    assert_eq!(tokens.health().state, TokenState::Usable, "nobody has to ask");
 }
 
 #[tokio::test(start_paused = true)]
