@@ -51,6 +51,11 @@ impl HttpError {
         Self::Scim(scim::Error::new(status, scim_type, detail))
     }
 
+    /// 404 for a path that leads nowhere.
+    pub fn no_endpoint() -> Self {
+        Self::plain(404, None, "there is no such endpoint")
+    }
+
     /// Whether somebody has to look into the log.
     pub fn is_bug(&self) -> bool {
         matches!(self, HttpError::Service(ServiceError::Bug { .. }))

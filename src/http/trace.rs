@@ -3,6 +3,7 @@
 //! The line names the route, never the path or the query: those can hold names and addresses.
 
 use super::error::HttpError;
+use crate::chain::Chain;
 use crate::ports::{clock::Clock, ids::Ids};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,7 +13,6 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, ResponseError};
 use futures_util::FutureExt;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tracing::Instrument;
@@ -87,21 +87,6 @@ fn finish<B: MessageBody + 'static>(
 fn framework_error(status: StatusCode) -> HttpError {
     let detail = status.canonical_reason().unwrap_or("the request cannot be served");
     HttpError::plain(status.as_u16(), None, detail)
-}
-
-/// An error and everything beneath it.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// The trace id of a well-formed `traceparent`: `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
