@@ -190,6 +190,7 @@ fn what_the_rights_do_not_cover_yet_is_said_retried_and_granted_once_they_follow
         forbidden(&world).iter().filter(of).count()
     };
     let earlier = (tries(&ana), tries(&cy));
+    assert_eq!(earlier, (1, 1), "what was refused is not sent again at once");
     world.pass(LONGEST_PAUSE_SECONDS);
     node.settle();
     assert!(tries(&ana) > earlier.0 && tries(&cy) > earlier.1, "tried again");
@@ -203,6 +204,27 @@ fn what_the_rights_do_not_cover_yet_is_said_retried_and_granted_once_they_follow
     world.assert_holds(&cy, BackupRole::Reader, VAULT_WEST);
     assert_eq!(node.grants(&ana), [held.clone()]);
     assert_eq!(node.grants(&cy), [held]);
+}
+
+/// Fresh rights take minutes to arrive, missing ones may take for ever: the pauses grow.
+#[test]
+fn a_right_that_is_missing_for_an_hour_is_tried_less_and_less() {
+    let deployed = file(&[("operators", OPERATOR, VAULT_EAST)], &[]);
+    let asked = file(&[("operators", OPERATOR, VAULT_EAST), ("readers", READER, VAULT_WEST)], &[]);
+    let (world, node) = installed(&deployed);
+    package(&node, &asked);
+    let readers = node.group("readers");
+    let ana = node.provision("ana");
+    node.join(&readers, &[&ana]);
+    for _ in 0..60 {
+        world.pass(60);
+        node.run(node.service.tick.run()).unwrap();
+    }
+    let tried: Vec<_> =
+        forbidden(&world).into_iter().filter(|call| call.method == Method::Put).map(|call| call.at).collect();
+    assert!((4..=10).contains(&tried.len()), "{tried:?}");
+    let pauses: Vec<_> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.is_sorted() && pauses.first() < pauses.last(), "{pauses:?}");
 }
 
 /// Whoever is refused does not come out of it holding something when he left in the meantime.
