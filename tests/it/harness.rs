@@ -134,6 +134,11 @@ impl World {
         self.simulator.handle()
     }
 
+    /// Where Azure listens, for who does not come through a service.
+    pub fn arm_url(&self) -> String {
+        self.simulator.arm_url()
+    }
+
     /// Everybody's clock moves.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));

@@ -17,6 +17,7 @@ mod chaos;
 mod clock;
 mod cloud;
 mod crashes;
+mod delegation;
 mod dependencies;
 mod faults;
 mod harness;
