@@ -11,6 +11,7 @@ mod entity;
 mod multipart;
 mod shared_key;
 
+pub use address::is_table_name;
 pub use connection_string::{ConnectionString, ConnectionStringError};
 
 use super::rest::{self, Rest, RestError, RestOptions};
@@ -72,8 +73,9 @@ pub struct TablesOptions {
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesClientError {
-    #[error("{endpoint} is no URL of a table service")]
-    Endpoint { endpoint: String },
+    /// The text is not repeated: it may hold a signature.
+    #[error("the endpoint is no URL of a table service, as https://ACCOUNT.table.core.windows.net")]
+    Endpoint,
     #[error("{table:?} is no name of a table: 3 to 63 letters and digits, a letter first")]
     Table { table: String },
     #[error("the table client cannot be built")]
@@ -247,7 +249,7 @@ impl TableOps for AzureTables {
 }
 
 fn url(endpoint: &str) -> Result<Url, TablesClientError> {
-    let unusable = || TablesClientError::Endpoint { endpoint: endpoint.to_owned() };
+    let unusable = || TablesClientError::Endpoint;
     let url = Url::parse(endpoint).map_err(|_| unusable())?;
     let plain = url.has_host() && url.query().is_none() && url.fragment().is_none();
     (plain && url.username().is_empty() && url.password().is_none()).then_some(url).ok_or_else(unusable)

@@ -65,7 +65,7 @@ impl HttpError {
         match self {
             HttpError::Scim(error) | HttpError::Service(ServiceError::Scim(error)) => error.clone(),
             HttpError::Service(ServiceError::Busy { .. }) => {
-                scim::Error::new(503, None, "storage is busy or away; nothing was changed, try again")
+                scim::Error::new(503, None, "storage is busy or away; try again")
             }
             HttpError::Service(ServiceError::Bug { .. }) => scim::Error::new(500, None, "internal error"),
             HttpError::Unauthorized => scim::Error::new(401, None, self.to_string()),

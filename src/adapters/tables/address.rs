@@ -8,6 +8,13 @@ use std::fmt::Write as _;
 /// Separates the parts of a continuation: no key and no header value has it.
 const SEPARATOR: char = '\n';
 
+/// Whether the service lets a table be called so: 3 to 63 letters and digits, a letter first.
+pub fn is_table_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && (3..=63).contains(&text.len())
+}
+
 /// Where a table is.
 #[derive(Debug, Clone)]
 pub struct Address {
@@ -18,10 +25,7 @@ pub struct Address {
 
 impl Address {
     pub fn new(endpoint: &Url, table: &str) -> Result<Self, TablesClientError> {
-        let plain = table.starts_with(|c: char| c.is_ascii_alphabetic())
-            && table.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && (3..=63).contains(&table.len());
-        if !plain {
+        if !is_table_name(table) {
             return Err(TablesClientError::Table { table: table.to_owned() });
         }
         let mut endpoint = endpoint.clone();

@@ -92,7 +92,15 @@ impl Refresher {
                 self.ended.send_replace(Attempt { number, failed: Some(wait) });
                 continue;
             }
-            let loaded = self.load(&held()).await;
+            let loaded = match self.load(&held()).await {
+                // What could be read counts already; what could not may be the token that somebody shows.
+                Ok((set, Some(error))) => {
+                    hold(set);
+                    Err(error)
+                }
+                Ok((set, None)) => Ok(set),
+                Err(error) => Err(error),
+            };
             let now = self.clock.monotonic();
             let failed = match loaded {
                 Ok(set) if set.is_usable(self.clock.now()) => {
@@ -123,23 +131,25 @@ impl Refresher {
         }
     }
 
-    /// One list, and one read for each version whose value is not held yet.
-    async fn load(&self, held: &TokenSet) -> Result<TokenSet, SecretError> {
+    /// One list, and one read for each version whose value is not held yet. With the last trouble that a value gave.
+    async fn load(&self, held: &TokenSet) -> Result<(TokenSet, Option<SecretError>), SecretError> {
         let versions = self.secrets.versions(&self.name).await?;
-        let mut set = TokenSet::default();
+        let (mut set, mut trouble) = (TokenSet::default(), None);
         for version in choose(&versions, self.clock.now()) {
             if let Some(entry) = held.0.iter().find(|entry| entry.version == version.id) {
                 set.0.push(entry.renewed(version));
                 continue;
             }
-            match Entry::new(version, &self.secrets.value(&self.name, &version.id).await?) {
-                Ok(entry) => set.0.push(entry),
-                Err(error) => {
+            let value = self.secrets.value(&self.name, &version.id).await;
+            match value.map(|value| Entry::new(version, &value)) {
+                Ok(Ok(entry)) => set.0.push(entry),
+                Ok(Err(error)) => {
                     tracing::warn!(error = %error, version = version.id, "a version of the bearer token is not used");
                 }
+                Err(error) => trouble = Some(error),
             }
         }
-        Ok(set)
+        Ok((set, trouble))
     }
 
     /// Longer with each failure, and at least as long as a vault asks for.
