@@ -86,7 +86,7 @@ impl Service {
         loop {
             every.tick().await;
             if let Err(error) = self.tick.run().await {
-                tracing::warn!(error = %error, "a tick ended early");
+                tracing::warn!(error = error.chain(), "a tick ended early");
             }
         }
     }

@@ -56,6 +56,11 @@ impl HttpError {
         matches!(self, HttpError::Service(ServiceError::Bug { .. }))
     }
 
+    /// Whether the log has to say what is busy or away.
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, HttpError::Service(ServiceError::Busy { .. }))
+    }
+
     fn scim(&self) -> scim::Error {
         match self {
             HttpError::Scim(error) | HttpError::Service(ServiceError::Scim(error)) => error.clone(),

@@ -47,7 +47,7 @@ pub async fn reconcile(
     match timer.tick.run().await {
         Ok(()) => Ok(outcome(StatusCode::OK, "the tick is done")),
         Err(error) => {
-            tracing::warn!(error = %error, "a tick ended early");
+            tracing::warn!(error = error.chain(), "a tick ended early");
             Ok(outcome(StatusCode::SERVICE_UNAVAILABLE, "the tick ended early; the next one goes on"))
         }
     }

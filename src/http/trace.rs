@@ -67,7 +67,7 @@ async fn answer<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Logs a bug once, with its whole chain, and hides it behind the request id; gives the framework's own errors a SCIM body.
+/// Logs a bug and what storage could not do once, with the whole chain; hides a bug behind the request id; gives the framework's own errors a SCIM body.
 fn finish<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     request_id: String,
@@ -78,7 +78,12 @@ fn finish<B: MessageBody + 'static>(
             tracing::error!(error = %Chain(bug), "a request failed");
             HttpError::Internal { correlation: request_id }
         }
-        Some(_) => return response.map_into_boxed_body(),
+        Some(error) => {
+            if error.is_trouble() {
+                tracing::warn!(error = %Chain(error), "a request cannot be carried out now");
+            }
+            return response.map_into_boxed_body();
+        }
         None => framework_error(response.status()),
     };
     response.into_response(told.error_response())

@@ -57,7 +57,13 @@ impl Aside {
         }
         self.status.set_aside(rows.len());
         let kind = key.split(':').next().unwrap_or_default();
-        tracing::error!(row = kind, attempts, pause_s = pause(attempts).as_secs(), error = %error, "a row keeps failing and is set aside");
+        tracing::error!(
+            row = kind,
+            attempts,
+            pause_s = pause(attempts).as_secs(),
+            error = error.chain(),
+            "a row keeps failing and is set aside"
+        );
     }
 
     /// Forgets what has not failed again for long: it is gone, or somebody else dealt with it.

@@ -91,7 +91,11 @@ impl Packaged {
                 }
                 Err(error) => {
                     let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
-                    tracing::warn!(error = %error, wait_ms = wait.as_millis() as u64, "the bindings wait for the tables");
+                    tracing::warn!(
+                        error = error.chain(),
+                        wait_ms = wait.as_millis() as u64,
+                        "the bindings wait for the tables"
+                    );
                     tokio::time::sleep(wait).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
