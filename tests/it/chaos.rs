@@ -195,9 +195,9 @@ impl Chaos {
         self.state.calmed.notify_all();
     }
 
-    /// From now on the `Date` of every answer of the origin lies so far ahead of the real one.
-    pub fn set_clock_ahead(&self, ahead: Duration) {
-        self.state.inner().ahead = ahead;
+    /// The origin's clock moves on: from now on the `Date` of every answer of it lies so much later.
+    pub fn move_clock(&self, by: Duration) {
+        self.state.inner().ahead += by;
     }
 
     /// Connections are closed as soon as something is said on them, until it is back.

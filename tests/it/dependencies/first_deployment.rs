@@ -5,6 +5,7 @@ use super::{OPERATORS, ana};
 use crate::chaos::{Trouble, When};
 use crate::cloud::{SECRET, TOKEN, secret};
 use azure_backup_scim::simulator::{Action, IdentitySettings, Rule, Service};
+use serde_json::Value;
 use tokio::join;
 
 /// How the table service says no.
@@ -75,14 +76,12 @@ async fn an_identity_that_the_app_does_not_have_is_named_as_the_trouble() {
 }
 
 fn fail(scene: &Scene, service: Service, status: u16, code: &str) {
-    let action = Action::Fail {
-        status,
-        code: code.to_owned(),
-        message: None,
-        retry_after_seconds: None,
-        executed: false,
-    };
-    scene.cloud.azure.handle().add_rule(Rule::new(action).service(service)).unwrap();
+    scene.cloud.azure.handle().add_rule(Rule::new(failure(status, code)).service(service)).unwrap();
+}
+
+fn failure(status: u16, code: &str) -> Action {
+    let (code, message, retry_after_seconds) = (code.to_owned(), None, None);
+    Action::Fail { status, code, message, retry_after_seconds, executed: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,4 +92,24 @@ async fn a_table_that_is_missing_or_forbidden_is_our_trouble_until_it_is_there()
         check(scene, code, |stage| stage.scene.end(Dependency::Tables)).await;
     };
     join!(absent(404, "TableNotFound"), absent(403, "AuthorizationPermissionMismatch"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_without_a_token_for_the_tables_is_named_as_the_trouble() {
+    let scene = Scene::set();
+    let rule = Rule::new(failure(403, "Forbidden")).service(Service::Identity);
+    scene.cloud.azure.handle().add_rule(rule.about("https://storage.azure.com")).unwrap();
+    let mut settings = scene.settings();
+    settings.remove("TABLES_CONNECTION_STRING");
+    settings.insert("TABLES_ENDPOINT".to_owned(), scene.proxy(Dependency::Tables).url());
+    let stage = scene.start_with(&settings).await;
+    assert_unavailable(&stage.idp.get("/Users").await);
+    let told = |line: &Value| {
+        let error = line["error"].as_str().unwrap_or_default();
+        line["message"] == "a request cannot be carried out now" && error.contains("see AZURE_CLIENT_ID")
+    };
+    assert!(stage.lines().iter().any(told), "{:?}", stage.lines());
+    assert!(stage.scene.proxy(Dependency::Tables).calls().is_empty(), "nothing is asked without a token");
+    assert_eq!(stage.probe().await, 503);
+    stage.assert_sound();
 }

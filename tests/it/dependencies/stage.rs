@@ -176,7 +176,7 @@ impl Stage {
     }
 
     pub fn much_later(&self) {
-        self.scene.proxy(Dependency::Tables).set_clock_ahead(MUCH_LATER);
+        self.scene.proxy(Dependency::Tables).move_clock(MUCH_LATER);
     }
 
     /// One firing of the host's timer.
@@ -211,6 +211,12 @@ impl Stage {
         assert_eq!(answer.status, 200, "{answer:?}");
         let members = answer.body["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What the program logged.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.host.lines();
+        lines.iter().filter_map(|line| serde_json::from_str(&line.text).ok()).collect()
     }
 
     /// Whether a line says that.
