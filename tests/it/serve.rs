@@ -116,6 +116,8 @@ async fn a_rotation_under_load_refuses_no_valid_request() {
         })
         .collect();
 
+    // A vault dates versions by the second.
+    cloud.azure.handle().advance(2).unwrap();
     let next = "the-next-token-0123456789-abcdefghijklmn";
     cloud.azure.handle().set_secret(SECRET, secret(next, "entra")).unwrap();
     let new = Idp::new(&serve.base_url, next);
@@ -130,6 +132,7 @@ async fn a_rotation_under_load_refuses_no_valid_request() {
     }
 
     // One more, and the first of them is no longer among the two.
+    cloud.azure.handle().advance(2).unwrap();
     let last = "the-last-token-0123456789-abcdefghijklmn";
     cloud.azure.handle().set_secret(SECRET, secret(last, "entra")).unwrap();
     assert_eq!(Idp::new(&serve.base_url, last).get("/ServiceProviderConfig").await.status, 200);
