@@ -41,3 +41,4 @@ mod tables_faults;
 mod throttling;
 mod tick;
 mod tidy;
+mod two_processes;

@@ -37,9 +37,14 @@ pub fn calm(world: &World, node: &Node) {
 
 /// Everything that is not as it must be.
 pub fn problems(world: &World, node: &Node) -> Vec<String> {
+    problems_under(world, world.bindings(), node)
+}
+
+/// The same under bindings that another process has stored.
+pub fn problems_under(world: &World, bindings: &[Value], node: &Node) -> Vec<String> {
     let scim = Scim::read(node);
     let mut problems = Vec::new();
-    problems.extend(azure_and_ledger(world, node, &scim));
+    problems.extend(azure_and_ledger(world, bindings, node, &scim));
     problems.extend(left_over(node));
     problems.extend(memberships(node, &scim));
     problems.extend(indexes(node, &scim));
@@ -103,7 +108,8 @@ fn member_ids(group: &Value) -> BTreeSet<String> {
     members.iter().map(|member| text(member, "value")).collect()
 }
 
-fn rows(node: &Node, prefix: &str) -> Vec<Row> {
+/// Every row whose key begins so, up to its first colon.
+pub fn rows(node: &Node, prefix: &str) -> Vec<Row> {
     let end = format!("{};", prefix.trim_end_matches(':'));
     node.run(node.service.store.rows_between(prefix.to_owned(), end, 100_000)).unwrap()
 }
@@ -114,11 +120,11 @@ fn keys(node: &Node, prefix: &str) -> Vec<Vec<String>> {
     rows(node, prefix).into_iter().map(parts).collect()
 }
 
-fn azure_and_ledger(world: &World, node: &Node, scim: &Scim) -> Vec<String> {
+fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim) -> Vec<String> {
     let mut problems = Vec::new();
     let pins = node.run(node.service.store.selector_pins()).unwrap();
     let pins = pins.into_values().map(|pin| (pin.value, pin.group.to_string())).collect();
-    let wanted = scim.grants(world.bindings(), &pins);
+    let wanted = scim.grants(bindings, &pins);
     let assignments = world.azure().assignments();
     let grant = |held: &azure_backup_scim::simulator::RoleAssignment| {
         (held.principal_id, held.role, held.scope.to_string().to_lowercase())
