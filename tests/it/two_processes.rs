@@ -62,7 +62,9 @@ impl Flex {
         let cloud = Cloud::start();
         let limits = Limits { buckets: false, ..cloud.azure.handle().limits() };
         cloud.azure.handle().set_limits(limits).unwrap();
-        let start = || cloud.host(Transport::Proxy);
+        let mut settings = cloud.settings(&cloud.addresses());
+        settings.insert("PUBLIC_BASE_URL".to_owned(), "https://scim.example".to_owned());
+        let start = || cloud.host_with(Transport::Proxy, &settings);
         let (http, timer) = ([start(), start()], start());
         for host in http.iter().chain([&timer]) {
             assert!(matches!(host.settled(), State::Ready { .. }), "{:?}", host.lines());
@@ -113,7 +115,8 @@ impl Flex {
         let (beside, going) = (Beside::default(), AtomicBool::new(true));
         std::thread::scope(|scope| {
             scope.spawn(|| self.keep_ticking(&going, &beside));
-            let killed = self.keep_killing(Dice::new(seed), Duration::from_secs(seconds), &beside);
+            let duration = Duration::from_secs(seconds);
+            let killed = self.keep_killing(Dice::new(seed), duration, &traffic, &beside);
             traffic.stop();
             let ended = clients.into_iter().map(|client| runtime.block_on(client)).collect::<Vec<_>>();
             going.store(false, Ordering::Relaxed);
@@ -132,19 +135,29 @@ impl Flex {
     }
 
     /// SIGKILL for one process after the other, several times in any run.
-    fn keep_killing(&self, mut dice: Dice, duration: Duration, beside: &Beside) -> Result<(), State> {
+    fn keep_killing(
+        &self,
+        mut dice: Dice,
+        duration: Duration,
+        traffic: &Traffic,
+        beside: &Beside,
+    ) -> Result<(), State> {
         let every = (duration / 5).min(KILL_EVERY_MAX);
         let (begun, mut turn) = (Instant::now(), dice.roll(3));
         while begun.elapsed() + every < duration {
             wait_until(Instant::now() + every);
             turn += 1;
-            let (host, kills) = match turn % 3 {
-                2 => (&self.timer, &beside.timer_kills),
-                turn => (&self.http[turn], &beside.http_kills),
+            let (state, kills) = match turn % 3 {
+                2 => (self.timer.restart(), &beside.timer_kills),
+                http => {
+                    traffic.disturb(http);
+                    let state = self.http[http].restart();
+                    traffic.disturb(http);
+                    (state, &beside.http_kills)
+                }
             };
-            match host.restart() {
-                State::Ready { .. } => {}
-                other => return Err(other),
+            if !matches!(state, State::Ready { .. }) {
+                return Err(state);
             }
             kills.fetch_add(1, Ordering::Relaxed);
         }
