@@ -54,6 +54,8 @@ struct Beside {
     http_kills: AtomicUsize,
     timer_kills: AtomicUsize,
     ticks: AtomicUsize,
+    /// Milliseconds of the longest.
+    tick_ms_max: AtomicUsize,
     ticks_cut_off: AtomicUsize,
 }
 
@@ -128,8 +130,11 @@ impl Flex {
 
     fn keep_ticking(&self, going: &AtomicBool, beside: &Beside) {
         while going.load(Ordering::Relaxed) {
+            let begun = Instant::now();
             let ended = if self.tick() { &beside.ticks } else { &beside.ticks_cut_off };
             ended.fetch_add(1, Ordering::Relaxed);
+            let took_ms = usize::try_from(begun.elapsed().as_millis()).unwrap_or(usize::MAX);
+            beside.tick_ms_max.fetch_max(took_ms, Ordering::Relaxed);
             std::thread::park_timeout(TICK_EVERY);
         }
     }
@@ -332,7 +337,9 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
     assert!(problems.is_empty(), "seed {seed}: {} problems: {}", problems.len(), problems.join("\n"));
     let bindings: Value = serde_json::from_str(BINDINGS).unwrap();
     let bindings = bindings["bindings"].as_array().unwrap();
-    println!("held by {} assignments, before any wait", flex.cloud.azure.handle().assignments().len());
+    let roles = invariants::unexplained_roles(&world, bindings, &node);
+    assert!(roles.is_empty(), "seed {seed}, before any wait: {roles:#?}");
+    println!("{} assignments, before any wait", world.azure().assignments().len());
 
     // What waits for its time is left to a service for which the time has come.
     drop(flex.http);
