@@ -312,6 +312,19 @@ fn figures(history: &History) -> String {
     format!("{} requests\n{}", history.requests.len(), lines.collect::<String>())
 }
 
+/// How often the processes complained, and of what.
+fn complaints(flex: &Flex) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for line in flex.http.iter().chain([&flex.timer]).flat_map(Host::lines) {
+        let said: Value = serde_json::from_str(&line.text).unwrap_or_default();
+        if said["level"] != "INFO" {
+            let text = format!("{}: {}", text(&said, "message"), text(&said, "error"));
+            *counts.entry(text).or_default() += 1;
+        }
+    }
+    counts
+}
+
 fn number_of(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }
@@ -322,7 +335,7 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
     let flex = Flex::start();
     let runtime = Runtime::new().unwrap();
     let (mut history, beside) = flex.soak(&runtime, seed, seconds);
-    println!("seed {seed}, {seconds} s: {}{beside:?}", figures(&history));
+    println!("seed {seed}, {seconds} s: {}{beside:?}, {:#?}", figures(&history), complaints(&flex));
 
     let clock = ManualClock::starting(azure_backup_scim::adapters::clock::SystemClock::new().now());
     let tables = Dated { tables: flex.tables(), clock: Arc::new(clock.clone()) };

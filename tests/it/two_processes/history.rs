@@ -336,7 +336,7 @@ mod tests {
         use Outcome::{Acknowledged, Refused, Unknown};
         let add = request((1, 2), Acknowledged, "yes");
         check(&[], false, true);
-        check(&[add.clone()], true, false);
+        check(std::slice::from_ref(&add), true, false);
         check(&[add.clone(), request((3, 4), Acknowledged, "no")], false, true);
         check(&[add.clone(), request((2, 4), Acknowledged, "no")], true, true);
         check(&[add.clone(), request((3, 4), Unknown, "no")], true, true);
