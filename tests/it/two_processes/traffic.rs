@@ -20,6 +20,9 @@ const GROUPS_MIN: usize = 4;
 const GROUPS_MAX: usize = 8;
 /// Members of one request: more than one transaction can change.
 const BATCH_MAX: usize = 60;
+/// How often clients choose among so many people or groups only.
+const MEET_PERCENT: usize = 40;
+const MEET_PLACES: usize = 2;
 /// What bindings find groups by, and what none finds.
 const EXTERNAL_IDS: [&str; 6] =
     ["vault-operators", "vault-readers", "backup-admins", "night-shift", "nobodys", "nobodys-either"];
@@ -181,14 +184,14 @@ impl Traffic {
         if dice.chance(4) && !known.gone.is_empty() {
             return dice.of(&known.gone);
         }
-        let at = dice.roll(known.users.len().max(1));
+        let at = place(dice, known.users.len());
         known.users.keys().nth(at).cloned().unwrap_or_else(|| Uuid::nil().to_string())
     }
 
     /// Its id and externalId.
     fn group(&self, dice: &mut Dice) -> (String, &'static str) {
         let known = self.known.lock().unwrap();
-        let at = dice.roll(known.groups.len().max(1));
+        let at = place(dice, known.groups.len());
         let group = known.groups.iter().nth(at);
         group.map_or_else(
             || (Uuid::nil().to_string(), EXTERNAL_IDS[0]),
@@ -335,6 +338,12 @@ impl Traffic {
         known.history.requests.push(request);
         outcome
     }
+}
+
+/// Anywhere in a list, but often near its beginning, so that clients meet.
+fn place(dice: &mut Dice, length: usize) -> usize {
+    let length = if dice.chance(MEET_PERCENT) { length.min(MEET_PLACES) } else { length };
+    dice.roll(length.max(1))
 }
 
 fn any_name(dice: &mut Dice) -> String {
