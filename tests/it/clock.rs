@@ -15,7 +15,10 @@ pub struct ManualClock {
 
 impl ManualClock {
     pub fn at(rfc3339: &str) -> Self {
-        let start = OffsetDateTime::parse(rfc3339, &Rfc3339).expect("an RFC 3339 time");
+        Self::starting(OffsetDateTime::parse(rfc3339, &Rfc3339).expect("an RFC 3339 time"))
+    }
+
+    pub fn starting(start: OffsetDateTime) -> Self {
         Self { start, passed: Arc::default() }
     }
 

@@ -2,7 +2,7 @@
 //! happened, once everything has settled Azure holds what SCIM says, and nothing is left over.
 
 pub mod invariants;
-mod random;
+pub mod random;
 mod script;
 mod two;
 

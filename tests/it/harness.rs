@@ -38,8 +38,11 @@ pub struct World {
     pub clock: ManualClock,
     pub faults: Arc<Faults>,
     tables: Arc<dyn TableOps>,
-    simulator: Simulator,
+    azure: Handle,
+    arm_url: String,
     bindings: Vec<Value>,
+    /// Where this world has an Azure of its own.
+    _simulator: Option<Simulator>,
 }
 
 /// A person as the identity provider knows them.
@@ -65,10 +68,24 @@ impl World {
             ..simulator::Options::default()
         };
         let simulator = Simulator::start(options).unwrap();
+        let mut world = Self::around(&simulator, clock, tables);
+        world._simulator = Some(simulator);
+        world
+    }
+
+    /// On the tables and the Azure of others.
+    pub fn around(simulator: &Simulator, clock: ManualClock, tables: Arc<dyn TableOps>) -> Self {
         // A provider that an earlier test installed serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let faults = Faults::new(tables.clone());
-        Self { clock, faults, tables, simulator, bindings: Vec::new() }
+        Self {
+            clock,
+            faults: Faults::new(tables.clone()),
+            tables,
+            azure: simulator.handle(),
+            arm_url: simulator.arm_url(),
+            bindings: Vec::new(),
+            _simulator: None,
+        }
     }
 
     /// The services that start from now on reach the same tables, without the faults and the crash of the earlier ones.
@@ -109,8 +126,7 @@ impl World {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let tables: Arc<dyn TableOps> = self.faults.clone();
-        let arm =
-            app::arm(&self.simulator.arm_url(), SecretString::from("simulated"), clock.clone()).unwrap();
+        let arm = app::arm(&self.arm_url, SecretString::from("simulated"), clock.clone()).unwrap();
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let service = app::build(Parts {
             tables,
@@ -131,7 +147,7 @@ impl World {
     }
 
     pub fn azure(&self) -> Handle {
-        self.simulator.handle()
+        self.azure.clone()
     }
 
     /// Where Azure listens, for who does not come through a service.
@@ -189,7 +205,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert!(self.simulator.unrecognised().is_empty(), "{:?}", self.simulator.unrecognised());
+            assert!(self.azure.unrecognised().is_empty(), "{:?}", self.azure.unrecognised());
         }
     }
 }

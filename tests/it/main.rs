@@ -43,3 +43,4 @@ mod tables_faults;
 mod throttling;
 mod tick;
 mod tidy;
+mod two_processes;

@@ -5,6 +5,7 @@ use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::ports::tables::Row;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{ListQuery, ResourceType};
+use azure_backup_scim::simulator::RoleAssignment;
 use azure_backup_scim::store::codec::Reader;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,9 +38,14 @@ pub fn calm(world: &World, node: &Node) {
 
 /// Everything that is not as it must be.
 pub fn problems(world: &World, node: &Node) -> Vec<String> {
+    problems_under(world, world.bindings(), node)
+}
+
+/// The same under bindings that another process has stored.
+pub fn problems_under(world: &World, bindings: &[Value], node: &Node) -> Vec<String> {
     let scim = Scim::read(node);
     let mut problems = Vec::new();
-    problems.extend(azure_and_ledger(world, node, &scim));
+    problems.extend(azure_and_ledger(world, bindings, node, &scim));
     problems.extend(left_over(node));
     problems.extend(memberships(node, &scim));
     problems.extend(indexes(node, &scim));
@@ -103,7 +109,8 @@ fn member_ids(group: &Value) -> BTreeSet<String> {
     members.iter().map(|member| text(member, "value")).collect()
 }
 
-fn rows(node: &Node, prefix: &str) -> Vec<Row> {
+/// Every row whose key begins so, up to its first colon.
+pub fn rows(node: &Node, prefix: &str) -> Vec<Row> {
     let end = format!("{};", prefix.trim_end_matches(':'));
     node.run(node.service.store.rows_between(prefix.to_owned(), end, 100_000)).unwrap()
 }
@@ -114,15 +121,45 @@ fn keys(node: &Node, prefix: &str) -> Vec<Vec<String>> {
     rows(node, prefix).into_iter().map(parts).collect()
 }
 
-fn azure_and_ledger(world: &World, node: &Node, scim: &Scim) -> Vec<String> {
-    let mut problems = Vec::new();
+/// Roles that are held or missing while nobody will look at the person at a later time. They are none from the moment on
+/// when nothing is due, long before everything is settled.
+pub fn unexplained_roles(world: &World, bindings: &[Value], node: &Node) -> Vec<String> {
+    let scim = Scim::read(node);
+    let wanted = wanted(node, bindings, &scim);
+    let assignments = world.azure().assignments();
+    let held: BTreeSet<Grant> = assignments.iter().map(grant).collect();
+    let later: BTreeSet<String> = keys(node, "w:").into_iter().map(|key| key[1].clone()).collect();
+    let ledger = node.run(node.service.store.ledger_of_all()).unwrap();
+    let in_doubt = |held: &RoleAssignment| {
+        let doubts = |entry: &&Value| entry["settled"] != true && later.contains(&text(entry, "person"));
+        let mut entries = ledger.iter().filter(|entry| text(entry, "assignment") == held.name.to_string());
+        entries.any(|entry| doubts(&entry))
+    };
+    let waits = |(principal, _, _): &Grant| {
+        let mut people = scim.users.values().filter(|user| later.contains(&text(user, "id")));
+        people.any(|user| text(&user[OWN], "entraObjectId") == principal.to_string())
+    };
+    let extra = assignments.iter().filter(|held| !wanted.contains(&grant(held)) && !in_doubt(held));
+    let missing = wanted.difference(&held).filter(|wanted| !waits(wanted));
+    let extra = extra.map(|extra| format!("should not be held: {extra:?}"));
+    extra.chain(missing.map(|missing| format!("should be held: {missing:?}"))).collect()
+}
+
+fn grant(held: &RoleAssignment) -> Grant {
+    (held.principal_id, held.role, held.scope.to_string().to_lowercase())
+}
+
+/// Who should hold what under these bindings.
+fn wanted(node: &Node, bindings: &[Value], scim: &Scim) -> BTreeSet<Grant> {
     let pins = node.run(node.service.store.selector_pins()).unwrap();
     let pins = pins.into_values().map(|pin| (pin.value, pin.group.to_string())).collect();
-    let wanted = scim.grants(world.bindings(), &pins);
+    scim.grants(bindings, &pins)
+}
+
+fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim) -> Vec<String> {
+    let mut problems = Vec::new();
+    let wanted = wanted(node, bindings, scim);
     let assignments = world.azure().assignments();
-    let grant = |held: &azure_backup_scim::simulator::RoleAssignment| {
-        (held.principal_id, held.role, held.scope.to_string().to_lowercase())
-    };
     let held: BTreeSet<Grant> = assignments.iter().map(grant).collect();
     if wanted != held {
         let (missing, extra): (Vec<_>, Vec<_>) =
