@@ -152,7 +152,7 @@ impl World {
 
     /// Where Azure listens, for who does not come through a service.
     pub fn arm_url(&self) -> String {
-        self.simulator.arm_url()
+        self.arm_url.clone()
     }
 
     /// Everybody's clock moves.
