@@ -252,7 +252,9 @@ impl State {
                     return client.write_all(&message::answer(503, "text/plain", &headers, "busy")).ok();
                 }
                 Trouble::Answer { status, content_type, body } => {
-                    return client.write_all(&message::answer(*status, content_type, "", body)).ok();
+                    // As real as can be: it says what time it is.
+                    let date = format!("date: {}\r\n", OffsetDateTime::now_utc().format(HTTP_DATE).unwrap());
+                    return client.write_all(&message::answer(*status, content_type, &date, body)).ok();
                 }
                 Trouble::Delay(time) => thread::sleep(*time),
                 Trouble::Silence => {
