@@ -3,7 +3,8 @@
 //! `cargo bench --bench requests` starts the release build of `local` on a new state folder, measures both servers in
 //! turns, so that whatever else the machine does slows down both, and prints one table. Processor time is that of the
 //! server's process alone; for `local` that is the service, its store and the simulated Azure together, and what a
-//! request leaves to be done in the background is counted too. The store flushes to the disk that the temporary folder
+//! request leaves to be done in the background is counted too. `-- --tables UseDevelopmentStorage=true` measures on Azurite, or on
+//! any other table service, instead of the embedded store. The store flushes to the disk that the temporary folder
 //! is on. Linux only: it reads `/proc`.
 
 #![expect(
@@ -56,6 +57,11 @@ fn main() {
     measure();
 }
 
+/// The table service that was asked for with `-- --tables CONNECTION_STRING`, instead of the embedded store.
+fn tables() -> Option<String> {
+    std::env::args().skip_while(|argument| argument != "--tables").nth(1)
+}
+
 // The two servers.
 
 /// Answers any request with as many bytes as its path says, after reading its body.
@@ -89,7 +95,11 @@ impl Server {
 
     fn local(state: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"));
-        Self::start(command.args(["local", "--json", "--listen", "127.0.0.1:0", "--state"]).arg(state))
+        command.args(["local", "--json", "--listen", "127.0.0.1:0", "--state"]).arg(state);
+        if let Some(tables) = tables() {
+            command.args(["--tables", &tables]);
+        }
+        Self::start(&mut command)
     }
 
     /// Returns once the line is there that says the server is ready.

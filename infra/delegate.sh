@@ -25,7 +25,8 @@ environment=$(setting AZURE_ENV_NAME)
 # Azure allows 64 characters.
 name=$(printf 'delegation-%s' "$environment" | cut -c 1-64)
 
-if [ "${DEPLOY_ROLE_DELEGATION:-true}" = false ]; then
+wanted=${DEPLOY_ROLE_DELEGATION:-$(azd env get-value DEPLOY_ROLE_DELEGATION 2>/dev/null || echo true)}
+if [ "$wanted" = false ]; then
     cat <<END
 The service has no right to grant anything yet (DEPLOY_ROLE_DELEGATION is false). Whoever may assign roles at the scopes
 of bindings.json runs, in a checkout with this bindings.json:

@@ -6,6 +6,7 @@ use crate::adapters::endpoint::Endpoint;
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::rest::RestError;
 use crate::adapters::tables::TablesOptions;
+use crate::chain::Chain;
 use crate::config::{self, Config, OperatorConfig};
 use crate::http::{self, Edge, Timer};
 use crate::ports::clock::Clock;
@@ -86,7 +87,7 @@ impl Service {
         loop {
             every.tick().await;
             if let Err(error) = self.tick.run().await {
-                tracing::warn!(error = %error, "a tick ended early");
+                tracing::warn!(error = %Chain(&error), "a tick ended early");
             }
         }
     }
@@ -191,7 +192,7 @@ fn table_of(
 /// Makes the table, trying until it is there: where the account's key is held, as with Azurite, nobody else has made it.
 async fn make_table(tables: Arc<AzureTables>) {
     while let Err(error) = tables.create_table().await {
-        tracing::warn!(error = %error, "the table cannot be made yet");
+        tracing::warn!(error = %Chain(&error), "the table cannot be made yet");
         tokio::time::sleep(MAKE_TABLE_PAUSE).await;
     }
 }
@@ -227,17 +228,23 @@ pub fn tables(
     AzureTables::new(account, table, TablesOptions { clock, ids, transport: None })
 }
 
+/// The timer of a Functions host, where one has chosen this process' port.
+pub fn timer(service: &Service, handler_port: Option<u16>) -> Timer {
+    handler_port.map_or_else(Timer::none, |_| Timer::of_host(service.tick.clone()))
+}
+
 /// The HTTP server of a service. It answers when the returned value is awaited.
 pub fn serve(
     listener: TcpListener,
     service: &Service,
     tokens: Arc<Tokens>,
     health: HealthProbe,
+    timer: Timer,
 ) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
     let edge = Edge {
         provisioning: service.provisioning.clone(),
         tokens,
-        timer: Arc::new(Timer::new(service.tick.clone())),
+        timer: Arc::new(timer),
         clock: service.store.clock.clone(),
         ids: service.store.ids.clone(),
         base_url: service.base_url.clone(),

@@ -4,6 +4,7 @@
 
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
+use crate::adapters::tables::is_table_name;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -236,11 +237,7 @@ impl Reader<'_> {
                 .map(Account::Entra),
         };
         let table = self.get("TABLES_TABLE").unwrap_or(TABLE).to_owned();
-        let letter_first = table.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !letter_first
-            || !(3..=63).contains(&table.len())
-            || !table.bytes().all(|b| b.is_ascii_alphanumeric())
-        {
+        if !is_table_name(&table) {
             return self
                 .mistake("TABLES_TABLE", "must be 3 to 63 letters and digits, a letter first, as scim");
         }

@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod app;
 pub mod audit;
 pub mod bindings;
+pub mod chain;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "local")]

@@ -151,7 +151,7 @@ impl RoleAssignments for ArmRoleAssignments {
         let request = Request::new(self.by_name(scope, name), Method::Get);
         let answer = self.send(request, Instant::now() + timeout).await?;
         if answer.status == 200 {
-            return wire::assignment(&answer.body).map(Some).map_err(answer::nonsense);
+            return wire::named(&answer.body, name).map(Some).map_err(answer::nonsense);
         }
         match answer::failure(&answer) {
             failure if failure.is_absence() => Ok(None),
@@ -193,7 +193,9 @@ impl RoleAssignments for ArmRoleAssignments {
         let answer = self.send(request, Instant::now() + timeout).await?;
         let gone = || Ok(Answered { value: (), correlation: answer::correlation(&answer) });
         match (answer.status, answer::failure(&answer)) {
-            (200 | 204, _) => gone(),
+            // Whoever answers 200 in place of ARM has deleted nothing.
+            (200, _) => wire::deleted(&answer.body, name).map_err(answer::nonsense).and_then(|()| gone()),
+            (204, _) => gone(),
             (_, failure) if failure.is_absence() => gone(),
             (_, failure) => Err(failure.into()),
         }

@@ -1,10 +1,11 @@
 //! Which credential this service shows to Azure. Chosen by configuration: there is no chain that tries one after the other.
 
+use super::rest::{RestError, pooled_client};
 use async_trait::async_trait;
 use azure_core::Error;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use azure_core::http::{ClientOptions, RetryOptions};
+use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
@@ -17,8 +18,9 @@ use tokio::time::timeout;
 
 /// A fixed token never runs out by itself.
 const NEVER: OffsetDateTime = datetime!(9999-12-31 0:00 UTC);
-/// How long the identity endpoint may take: a token costs it milliseconds, a few seconds where it has to ask.
-const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the identity endpoint may take: a token costs it milliseconds, a few seconds where it has to ask. Shorter than
+/// a call to the vault, so that a token that is still good is shown there in time.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the command-line tools of a developer may take: they start an interpreter each time.
 const DEVELOPER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,10 +39,15 @@ pub enum Credential {
 /// A credential as the request pipelines want it.
 pub type BuiltCredential = Arc<dyn TokenCredential>;
 
-/// The environment has nothing that a credential could be made of.
+/// Why there is no credential.
 #[derive(Debug, thiserror::Error)]
-#[error("the credential cannot be made")]
-pub struct CredentialError(#[source] Error);
+pub enum CredentialError {
+    /// The environment has nothing that one could be made of.
+    #[error("the credential cannot be made")]
+    Environment(#[source] Error),
+    #[error("the transport to the identity endpoint cannot be built")]
+    Transport(#[from] RestError),
+}
 
 impl Credential {
     /// Asks nobody for a token yet.
@@ -48,15 +55,13 @@ impl Credential {
         Ok(match self {
             Credential::Static(token) => Arc::new(StaticToken(token)),
             Credential::ManagedIdentity { client_id } => {
-                let options = ManagedIdentityCredentialOptions {
-                    user_assigned_id: client_id.map(UserAssignedId::ClientId),
-                    client_options: ClientOptions { retry: RetryOptions::none(), ..ClientOptions::default() },
-                };
-                let inner = ManagedIdentityCredential::new(Some(options)).map_err(CredentialError)?;
-                Arc::new(Timed { inner, limit: IDENTITY_TIMEOUT })
+                // The endpoint is on this machine, and no proxy is to see the header that opens it.
+                let identity = ManagedIdentity { client_id, transport: pooled_client(true)? };
+                identity.client().map_err(CredentialError::Environment)?;
+                Arc::new(Timed { inner: Arc::new(identity), limit: IDENTITY_TIMEOUT })
             }
             Credential::Developer => {
-                let inner = DeveloperToolsCredential::new(None).map_err(CredentialError)?;
+                let inner = DeveloperToolsCredential::new(None).map_err(CredentialError::Environment)?;
                 Arc::new(Timed { inner, limit: DEVELOPER_TIMEOUT })
             }
         })
@@ -74,6 +79,59 @@ impl TokenCredential for StaticToken {
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
         Ok(AccessToken::new(Secret::new(self.0.expose_secret().to_owned()), NEVER))
+    }
+}
+
+/// Asks the identity endpoint whenever it is asked. The SDK's own credential keeps a token until shortly before its end, and
+/// so would show the same one again to a service that has just refused it; the pipelines keep theirs themselves.
+#[derive(Debug)]
+struct ManagedIdentity {
+    client_id: Option<String>,
+    transport: Transport,
+}
+
+impl ManagedIdentity {
+    fn client(&self) -> azure_core::Result<Arc<dyn TokenCredential>> {
+        let options = ManagedIdentityCredentialOptions {
+            user_assigned_id: self.client_id.clone().map(UserAssignedId::ClientId),
+            client_options: ClientOptions {
+                retry: RetryOptions::none(),
+                transport: Some(self.transport.clone()),
+                ..ClientOptions::default()
+            },
+        };
+        Ok(ManagedIdentityCredential::new(Some(options))?)
+    }
+}
+
+#[async_trait]
+impl TokenCredential for ManagedIdentity {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let token = self.client()?.get_token(scopes, options).await;
+        token.map_err(|error| Error::with_message(ErrorKind::Credential, no_token(&error)))
+    }
+}
+
+/// Why the identity endpoint gave no token, for whoever is on call. Never the error's own text: it repeats whatever the
+/// endpoint answered.
+fn no_token(error: &Error) -> String {
+    // What happened stands inside the credential's own error.
+    let error = error.downcast_ref::<Error>().unwrap_or(error);
+    let status = error.http_status().map(u16::from);
+    match (status, error.kind()) {
+        (Some(status @ (400 | 403 | 404)), _) => format!(
+            "the identity endpoint has no identity of that client id for this app (status {status}); see AZURE_CLIENT_ID"
+        ),
+        (Some(401), _) => "the identity endpoint does not take our identity header (status 401)".to_owned(),
+        (Some(status), _) => format!("the identity endpoint answered with status {status}"),
+        (None, ErrorKind::DataConversion) => {
+            "the answer of the identity endpoint cannot be understood".to_owned()
+        }
+        (None, _) => "the identity endpoint cannot be reached".to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::endpoint::Endpoint;
 use super::loopback::loopback_transport;
-use super::rest::{RestError, pooled_client};
+use super::rest::{RestError, describe, pooled_client};
 use crate::ports::secrets::{SecretError, SecretVersion, Secrets};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
@@ -26,8 +26,8 @@ use tokio::time::timeout;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The wait where a busy vault names none: its limits are counted over ten seconds.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
-/// Versions of one secret that are read; a vault keeps at most 500 in its backups.
-const VERSIONS_MAX: usize = 500;
+/// Versions of one secret that are read. They come in no order, so that a part of them would say nothing.
+const VERSIONS_MAX: usize = 2000;
 /// The tag that says who was given a version.
 const LABEL_TAG: &str = "label";
 /// The address that the client is told where the real one is on this machine.
@@ -74,13 +74,18 @@ impl Secrets for KeyVault {
             let mut versions = Vec::new();
             while let Some(properties) = pages.try_next().await? {
                 versions.extend(version(properties));
-                if versions.len() >= VERSIONS_MAX {
+                if versions.len() > VERSIONS_MAX {
                     break;
                 }
             }
             Ok(versions)
         };
-        in_time(name, read).await
+        let versions = in_time(name, read).await?;
+        if versions.len() > VERSIONS_MAX {
+            let detail = format!("the secret has more than {VERSIONS_MAX} versions; begin another one");
+            return Err(SecretError::Away { detail });
+        }
+        Ok(versions)
     }
 
     async fn value(&self, name: &str, version: &str) -> Result<SecretString, SecretError> {
@@ -126,6 +131,8 @@ fn judge(name: &str, error: &Error) -> SecretError {
         (Some(429 | 503), kind) => SecretError::Throttled { retry_after: retry_after(kind) },
         (Some(status @ (401 | 403)), _) => SecretError::Refused { name, status },
         (Some(status), _) => SecretError::Away { detail: format!("status {status}") },
+        // Our credentials' own words.
+        (None, ErrorKind::Credential) => SecretError::Away { detail: describe(error) },
         (None, kind) => SecretError::Away { detail: what(kind).to_owned() },
     }
 }
@@ -141,7 +148,6 @@ fn what(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Connection => "no connection",
         ErrorKind::Io => "the connection broke",
-        ErrorKind::Credential => "no token",
         ErrorKind::DataConversion => "the answer cannot be understood",
         _ => "the request failed",
     }

@@ -21,12 +21,17 @@ use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
 /// An answer larger than this is not read to its end.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A token is renewed this long before it runs out.
 const TOKEN_RENEW_BEFORE: time::Duration = time::Duration::minutes(5);
+/// How long a call waits for a renewal while the old token is still good.
+const RENEW_WAIT: Duration = Duration::from_secs(1);
+/// Between two renewals that are tried while the old token is still good.
+const RENEW_PAUSE: Duration = Duration::from_secs(15);
 /// How long a pooled connection may idle: shorter than Azure's front ends keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 /// RFC 9110 5.6.7, the form that everybody must send.
@@ -124,7 +129,7 @@ impl Rest {
             credential: options.credential,
             scope: options.token_scope,
             clock: options.clock,
-            cached: Mutex::new(None),
+            held: Arc::default(),
         };
         Self::authorized(endpoint, Arc::new(bearer), options.transport)
     }
@@ -197,7 +202,7 @@ async fn read(mut body: AsyncResponseBody) -> Result<Bytes, NoAnswer> {
 }
 
 /// The kind of failure and its innermost cause; the layers between name URLs and say nothing more.
-fn describe(error: &Error) -> String {
+pub(super) fn describe(error: &Error) -> String {
     let what = match error.kind() {
         ErrorKind::Connection => "no connection",
         ErrorKind::Io => "the connection broke",
@@ -228,7 +233,15 @@ struct Bearer {
     credential: Arc<dyn TokenCredential>,
     scope: String,
     clock: Arc<dyn Clock>,
-    cached: Mutex<Option<AccessToken>>,
+    held: Arc<Mutex<Held>>,
+}
+
+/// The token that is shown.
+#[derive(Default)]
+struct Held {
+    token: Option<AccessToken>,
+    /// No renewal is tried before, as long as the token is good; by the monotonic clock.
+    renew_after: Duration,
 }
 
 impl fmt::Debug for Bearer {
@@ -244,22 +257,43 @@ impl Bearer {
         Ok(())
     }
 
-    /// The cached token, or a fresh one. A renewal that fails is forgiven as long as the old token is good.
+    /// The token that is held, or a fresh one. As long as the old one is good, nobody waits long for its renewal: an
+    /// identity endpoint that is away or hangs takes nothing from a service that still has a token.
     async fn token(&self) -> azure_core::Result<AccessToken> {
-        let mut cached = self.cached.lock().await;
-        let now = self.clock.now();
-        if let Some(token) = cached.as_ref().filter(|token| token.expires_on > now + TOKEN_RENEW_BEFORE) {
-            return Ok(token.clone());
+        let mut held = self.held.clone().lock_owned().await;
+        let (now, uptime) = (self.clock.now(), self.clock.monotonic());
+        let Some(good) = held.token.clone().filter(|token| token.expires_on > now) else {
+            // Whoever needs one meanwhile waits for this one.
+            return self.renew(Some(held)).await;
+        };
+        if good.expires_on > now + TOKEN_RENEW_BEFORE || uptime < held.renew_after {
+            return Ok(good);
         }
-        match (self.credential.get_token(&[&self.scope], None).await, cached.as_ref()) {
-            (Ok(fresh), _) => Ok(cached.insert(fresh).clone()),
-            (Err(_), Some(old)) if old.expires_on > now => Ok(old.clone()),
-            (Err(error), _) => Err(Error::with_error(ErrorKind::Credential, error, "failed to get a token")),
-        }
+        held.renew_after = uptime + RENEW_PAUSE;
+        drop(held);
+        Ok(timeout(RENEW_WAIT, self.renew(None)).await.ok().and_then(Result::ok).unwrap_or(good))
     }
 
+    /// A fresh token, kept. Goes on when whoever waits for it goes away, so that a slow endpoint's answer is not in vain.
+    async fn renew(&self, held: Option<OwnedMutexGuard<Held>>) -> azure_core::Result<AccessToken> {
+        let (credential, scope, kept) = (self.credential.clone(), self.scope.clone(), self.held.clone());
+        let renewal = tokio::spawn(async move {
+            let fresh = credential.get_token(&[&scope], None).await?;
+            let mut held = match held {
+                Some(held) => held,
+                None => kept.lock_owned().await,
+            };
+            Ok(held.token.insert(fresh).clone())
+        });
+        let ended = renewal.await.unwrap_or_else(|_| {
+            Err(Error::with_message(ErrorKind::Credential, "the renewal ended before its time"))
+        });
+        ended.map_err(|error| Error::with_error(ErrorKind::Credential, error, "failed to get a token"))
+    }
+
+    /// The service does not take it (any more).
     async fn forget(&self) {
-        *self.cached.lock().await = None;
+        self.held.lock().await.token = None;
     }
 }
 
@@ -289,6 +323,8 @@ impl Policy for Bearer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use azure_core::credentials::{Secret, TokenRequestOptions};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn answer(headers: &[(&'static str, &'static str)]) -> Answer {
         let mut all = Headers::new();
@@ -313,6 +349,72 @@ mod tests {
         check("Wed, 25 Nov 2026 10:59:00 GMT", now, Some(0));
         check("soon", now, None);
         check("Wed, 25 Nov 2026 11:00:17 GMT", "today", None);
+    }
+
+    /// An identity endpoint that takes its time, and counts.
+    #[derive(Debug)]
+    struct Slow {
+        takes: Duration,
+        asked: AtomicU32,
+    }
+
+    #[async_trait]
+    impl TokenCredential for Slow {
+        async fn get_token(
+            &self,
+            _scopes: &[&str],
+            _options: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<AccessToken> {
+            let number = self.asked.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(self.takes).await;
+            Ok(AccessToken::new(Secret::new(format!("token-{number}")), START + LASTS))
+        }
+    }
+
+    const START: OffsetDateTime = time::macros::datetime!(2026-11-25 12:00 UTC);
+    const LASTS: time::Duration = time::Duration::HOUR;
+
+    /// The runtime's own clock, which these tests pause.
+    struct Paused(tokio::time::Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> OffsetDateTime {
+            START + self.0.elapsed()
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    fn bearer(takes_seconds: u64) -> (Bearer, Arc<Slow>) {
+        let slow = Arc::new(Slow { takes: Duration::from_secs(takes_seconds), asked: AtomicU32::new(0) });
+        let clock = Arc::new(Paused(tokio::time::Instant::now()));
+        let bearer = Bearer { credential: slow.clone(), scope: "x".to_owned(), clock, held: Arc::default() };
+        (bearer, slow)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_comes_late_is_there_for_the_next_call() {
+        let (bearer, slow) = bearer(7);
+        // A call of six seconds gives up, and so does the one behind it.
+        for _ in 0..2 {
+            assert!(timeout(Duration::from_secs(3), bearer.token()).await.is_err());
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let token = timeout(Duration::from_millis(1), bearer.token()).await.unwrap().unwrap();
+        assert_eq!((token.token.secret(), slow.asked.load(Ordering::SeqCst)), ("token-0", 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_a_renewal_while_the_token_is_good() {
+        let (bearer, slow) = bearer(7);
+        bearer.token().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(56 * 60)).await;
+        let began = tokio::time::Instant::now();
+        let calls = (0..20).map(|_| bearer.token());
+        let tokens = futures_util::future::join_all(calls).await;
+        assert!(tokens.iter().all(|token| token.as_ref().unwrap().token.secret() == "token-0"));
+        assert_eq!((began.elapsed(), slow.asked.load(Ordering::SeqCst)), (RENEW_WAIT, 2));
     }
 
     #[test]

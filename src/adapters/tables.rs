@@ -11,6 +11,7 @@ mod entity;
 mod multipart;
 mod shared_key;
 
+pub use address::is_table_name;
 pub use connection_string::{ConnectionString, ConnectionStringError};
 
 use super::rest::{self, Rest, RestError, RestOptions};
@@ -46,8 +47,10 @@ const READ_SENDS_MAX: u32 = 3;
 const READ_PAUSE: Duration = Duration::from_millis(50);
 /// A wait that the service asks for and that is short enough to be waited here.
 const SHORT_THROTTLE: Duration = Duration::from_secs(1);
-/// The one send of a write.
+/// The one send of a write. With the read that proves what became of it, it stays below the time of a request.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the service may work on a write.
+const WRITE_SERVER_SECONDS: u64 = 8;
 
 /// Where the tables are and how we show that we may use them.
 pub enum TablesAccount {
@@ -70,8 +73,9 @@ pub struct TablesOptions {
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesClientError {
-    #[error("{endpoint} is no URL of a table service")]
-    Endpoint { endpoint: String },
+    /// The text is not repeated: it may hold a signature.
+    #[error("the endpoint is no URL of a table service, as https://ACCOUNT.table.core.windows.net")]
+    Endpoint,
     #[error("{table:?} is no name of a table: 3 to 63 letters and digits, a letter first")]
     Table { table: String },
     #[error("the table client cannot be built")]
@@ -130,6 +134,12 @@ impl AzureTables {
         request
     }
 
+    /// A write that the service gives up before we do, so that it seldom lands when nobody waits any more.
+    fn write_request(&self, mut url: Url, method: Method) -> Request {
+        url.set_query(Some(&format!("timeout={WRITE_SERVER_SECONDS}")));
+        self.request(url, method)
+    }
+
     /// Sends what changes nothing when it is sent again, until an answer can be relied on or the time is up.
     async fn ask<T>(
         &self,
@@ -180,7 +190,7 @@ impl AzureTables {
         write: &Write,
     ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
         let part = batch::Part::of(&self.address, partition, write);
-        let mut request = self.request(url_of(&part.url)?, part.method);
+        let mut request = self.write_request(url_of(&part.url)?, part.method);
         for (name, value) in part.headers() {
             request.insert_header(name, value);
         }
@@ -196,7 +206,7 @@ impl AzureTables {
         writes: &[Write],
     ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
         let batch = batch::Batch::new(&self.address, partition, writes, self.ids.random())?;
-        let mut request = self.request(self.address.batch(), Method::Post);
+        let mut request = self.write_request(self.address.batch(), Method::Post);
         request.insert_header("content-type", batch.content_type());
         request.set_body(batch.into_body());
         let answer = self.send(&request, WRITE_DEADLINE).await?;
@@ -239,7 +249,7 @@ impl TableOps for AzureTables {
 }
 
 fn url(endpoint: &str) -> Result<Url, TablesClientError> {
-    let unusable = || TablesClientError::Endpoint { endpoint: endpoint.to_owned() };
+    let unusable = || TablesClientError::Endpoint;
     let url = Url::parse(endpoint).map_err(|_| unusable())?;
     let plain = url.has_host() && url.query().is_none() && url.fragment().is_none();
     (plain && url.username().is_empty() && url.password().is_none()).then_some(url).ok_or_else(unusable)

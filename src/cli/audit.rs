@@ -30,9 +30,9 @@ pub struct Arguments {
     #[cfg(feature = "local")]
     #[arg(long, value_name = "URL", conflicts_with = "tables")]
     control_url: Option<String>,
-    /// From when on: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d.
-    #[arg(long, default_value = "24h", value_name = "TIME")]
-    since: String,
+    /// From when on: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: 24h, or the time of --op]
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// Until when, in the same forms; without it, until now.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
@@ -66,6 +66,8 @@ enum AuditError {
     Time { argument: &'static str, text: String },
     #[error("--cause {text:?} is none of request, order, sweep, snapshot")]
     Cause { text: String },
+    #[error("--op {text:?} is no operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
+    Op { text: String },
     #[error("cannot tell where the table is")]
     Config(#[source] ConfigError),
     #[error("cannot reach the table")]
@@ -92,8 +94,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => {
             complain(&error);
             ExitCode::from(match error {
-                AuditError::Time { .. } | AuditError::Cause { .. } | AuditError::Config(_) => EXIT_USAGE,
-                AuditError::Connect(_) => EXIT_USAGE,
+                AuditError::Time { .. }
+                | AuditError::Cause { .. }
+                | AuditError::Op { .. }
+                | AuditError::Config(_)
+                | AuditError::Connect(_) => EXIT_USAGE,
                 _ => EXIT_DEPENDENCY,
             })
         }
@@ -135,8 +140,12 @@ fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<Selection, Au
         parse_time(text, now).ok_or_else(|| AuditError::Time { argument, text: text.to_owned() })
     };
     let cause = |text: &String| Cause::parse(text).ok_or_else(|| AuditError::Cause { text: text.clone() });
+    let since = match (&arguments.since, &arguments.op) {
+        (None, Some(op)) => records::op_time(op).ok_or_else(|| AuditError::Op { text: op.clone() })?,
+        (since, _) => time("since", since.as_deref().unwrap_or("24h"))?,
+    };
     Ok(Selection {
-        since: Some(time("since", &arguments.since)?),
+        since: Some(since),
         until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
         person: arguments.person.clone(),
         group: arguments.group.clone(),

@@ -37,14 +37,15 @@ pub struct Arguments {
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { listen, state, bindings, json, demo, tables } = arguments;
-    let listen = match listen.map_or_else(default_address, Ok) {
-        Ok(listen) => listen,
+    let handler_port = match config::handler_port(&config::environment()) {
+        Ok(port) => port,
         Err(error) => {
             complain(&error);
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let options = Options { listen, state, bindings, json, demo, tables };
+    let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
+    let options = Options { listen, handler_port, state, bindings, json, demo, tables };
     // A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match local::block_on(options) {
@@ -54,12 +55,6 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ExitCode::from(code(&error))
         }
     }
-}
-
-/// A Functions host that runs `local` says where it will call.
-fn default_address() -> Result<SocketAddr, config::ConfigError> {
-    let port = config::handler_port(&config::environment())?.unwrap_or(PORT);
-    Ok((Ipv4Addr::LOCALHOST, port).into())
 }
 
 fn code(error: &LocalError) -> u8 {

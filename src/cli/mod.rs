@@ -7,6 +7,7 @@ mod local;
 mod serve;
 
 use crate::app::SystemClock;
+use crate::chain::Chain;
 use crate::telemetry::{self, Output};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -77,7 +78,5 @@ pub fn run() -> ExitCode {
 /// One failure, with the whole chain of what caused it, on standard error.
 #[expect(clippy::print_stderr, reason = "the end of a failed command")]
 fn complain(error: &dyn std::error::Error) {
-    let chain: Vec<String> =
-        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
-    eprintln!("azure-backup-scim: {}", chain.join(": "));
+    eprintln!("azure-backup-scim: {}", Chain(error));
 }

@@ -4,6 +4,7 @@ use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::app::{
     self, ConnectError, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, UNAVAILABLE,
 };
+use crate::chain::Chain;
 use crate::config::{self, Config, ConfigError};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
@@ -86,11 +87,7 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
 /// Under a host a process that ends is started again, and after three times the whole app stops: so this one stays, says
 /// what is wrong, and refuses everything.
 async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<(), ServeError> {
-    let chain: Vec<String> =
-        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-            .map(ToString::to_string)
-            .collect();
-    tracing::error!(error = chain.join(": "), "nothing can be served before the settings are in order");
+    tracing::error!(error = %Chain(error), "nothing can be served before the settings are in order");
     app::serve_not_configured(listener).map_err(ServeError::Server)?.await.map_err(ServeError::Server)
 }
 
@@ -101,7 +98,7 @@ struct Ready {
     packaged: Arc<Packaged>,
     package: Package,
     table_is_made: BoxFuture<'static, ()>,
-    ticks_itself: bool,
+    handler_port: Option<u16>,
 }
 
 impl Ready {
@@ -128,22 +125,23 @@ impl Ready {
             packaged: Arc::new(packaged),
             package: read_package(&config.bindings_file),
             table_is_made: ends.table_is_made,
-            ticks_itself: config.handler_port.is_none(),
+            handler_port: config.handler_port,
             service,
         })
     }
 
     async fn run(self, listener: TcpListener) -> Result<(), ServeError> {
         let health = health(&self);
-        let server =
-            app::serve(listener, &self.service, self.tokens.clone(), health).map_err(ServeError::Server)?;
+        let timer = app::timer(&self.service, self.handler_port);
+        let server = app::serve(listener, &self.service, self.tokens.clone(), health, timer)
+            .map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
         tokio::spawn(async move { self.tokens.keep_fresh().await });
         tokio::spawn(async move {
             self.table_is_made.await;
             self.packaged.settle(&self.package).await;
         });
-        if self.ticks_itself {
+        if self.handler_port.is_none() {
             tokio::spawn(self.service.tick_for_ever(TICK_EVERY));
         }
         server.await.map_err(ServeError::Server)

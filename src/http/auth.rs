@@ -4,7 +4,7 @@
 //! `service::tokens` says.
 
 use super::error::HttpError;
-use super::functions;
+use super::functions::{self, Timer};
 use super::trace::TraceId;
 use crate::service::Caller;
 use crate::service::tokens::{Tokens, Verdict, is_b64token};
@@ -44,12 +44,15 @@ pub async fn authenticate<B: MessageBody>(
     Ok(next.call(request).await?.map_into_left_body())
 }
 
-/// The host's probe, the health check and the host's envelope, spelled exactly so. The envelope proves itself by its shape:
-/// no route of the app leads a caller from outside to that path.
+/// The host's probe, the health check and the host's envelope, spelled exactly so.
 fn is_open(request: &ServiceRequest) -> bool {
     match request.uri().path() {
         "/" | "/healthz" => request.method() == Method::GET,
-        functions::RECONCILE => request.method() == Method::POST,
+        functions::RECONCILE => {
+            let timer = request.app_data::<Data<Timer>>();
+            request.method() == Method::POST
+                && timer.is_some_and(|timer| timer.may_call(request.headers(), request.app_config()))
+        }
         _ => false,
     }
 }

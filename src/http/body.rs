@@ -18,7 +18,7 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time that a body may take to arrive.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
 
 /// The body of a request about users.

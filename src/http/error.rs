@@ -11,6 +11,8 @@ use std::time::Duration;
 /// What the challenge of a 401 says.
 const CHALLENGE: &str = r#"Bearer realm="azure-backup-scim""#;
 
+/// After so long, another moment does no harm.
+const TOO_LATE_WAIT: Duration = Duration::from_secs(5);
 /// Somebody has to change a setting, which starts the service anew.
 const NOT_CONFIGURED_WAIT: Duration = Duration::from_secs(60);
 
@@ -23,6 +25,9 @@ pub enum HttpError {
     /// The vault does not tell which tokens are ours.
     #[error("who calls cannot be checked now; nothing was changed, try again")]
     TokensUnavailable { retry_after: Duration },
+    /// What is behind this service took too long.
+    #[error("the request took too long; whether it was carried out is not known, try again")]
+    TooLate,
     /// The settings of this app are not in order.
     #[error("the service is not configured; its log says what is missing")]
     NotConfigured,
@@ -51,20 +56,30 @@ impl HttpError {
         Self::Scim(scim::Error::new(status, scim_type, detail))
     }
 
+    /// 404 for a path that leads nowhere.
+    pub fn no_endpoint() -> Self {
+        Self::plain(404, None, "there is no such endpoint")
+    }
+
     /// Whether somebody has to look into the log.
     pub fn is_bug(&self) -> bool {
         matches!(self, HttpError::Service(ServiceError::Bug { .. }))
+    }
+
+    /// Whether the log has to say what is busy or away.
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, HttpError::Service(ServiceError::Busy { .. }))
     }
 
     fn scim(&self) -> scim::Error {
         match self {
             HttpError::Scim(error) | HttpError::Service(ServiceError::Scim(error)) => error.clone(),
             HttpError::Service(ServiceError::Busy { .. }) => {
-                scim::Error::new(503, None, "storage is busy or away; nothing was changed, try again")
+                scim::Error::new(503, None, "storage is busy or away; try again")
             }
             HttpError::Service(ServiceError::Bug { .. }) => scim::Error::new(500, None, "internal error"),
             HttpError::Unauthorized => scim::Error::new(401, None, self.to_string()),
-            HttpError::TokensUnavailable { .. } | HttpError::NotConfigured => {
+            HttpError::TokensUnavailable { .. } | HttpError::TooLate | HttpError::NotConfigured => {
                 scim::Error::new(503, None, self.to_string())
             }
             HttpError::MethodNotAllowed { .. } => scim::Error::new(405, None, self.to_string()),
@@ -93,6 +108,9 @@ impl ResponseError for HttpError {
             }
             HttpError::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            HttpError::TooLate => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(TOO_LATE_WAIT)));
             }
             HttpError::NotConfigured => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(NOT_CONFIGURED_WAIT)));

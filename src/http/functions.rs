@@ -1,16 +1,21 @@
 //! The envelope in which the Functions host delivers a timer: `POST /Reconcile` on the handler's own port.
 //!
-//! Nobody outside reaches that path, because no route of the app leads there; what is not shaped like an envelope is
-//! answered as any call without a token is. The answer is never empty: on an empty one the host waits for the function's
-//! timeout and then kills the process.
+//! No route of the app leads there, but a host that forwards decodes a path once more after it has matched a route, so that
+//! `..%5C..%5CReconcile` arrives as well. What was passed on can be told from an envelope: it carries the caller's own `Host`,
+//! or the host's `X-Forwarded-*`. Whatever is no envelope is answered as any other call of an unknown path is.
+//!
+//! The answer is never empty: on an empty one the host waits for the function's timeout and then kills the process.
 
 use super::body::Body;
 use super::error::HttpError;
 use super::respond;
+use crate::chain::Chain;
 use crate::service::tick::Tick;
-use actix_web::HttpResponse;
+use actix_web::dev::AppConfig;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -19,42 +24,64 @@ use tokio::sync::Mutex;
 pub const RECONCILE: &str = "/Reconcile";
 /// Bytes of an envelope; a timer's has some hundred.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// What stands on a request that came through the host, its front end or any other proxy, and never on an envelope.
+const PASSED_ON: [&str; 6] =
+    ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-original-url", "forwarded", "via"];
 
 /// What a timer starts, once at a time in this process. (Others may run at the same time; that is safe, only needless.)
 pub struct Timer {
-    tick: Arc<Tick>,
+    tick: Option<Arc<Tick>>,
     under_way: Mutex<()>,
 }
 
 impl Timer {
-    pub fn new(tick: Arc<Tick>) -> Self {
-        Self { tick, under_way: Mutex::new(()) }
+    /// The timer of a Functions host.
+    pub fn of_host(tick: Arc<Tick>) -> Self {
+        Self { tick: Some(tick), under_way: Mutex::default() }
+    }
+
+    /// There is no host, and so no envelope.
+    pub fn none() -> Self {
+        Self { tick: None, under_way: Mutex::default() }
+    }
+
+    /// Whether the host itself may be calling: it calls the address that this process listens on, and nobody else's.
+    pub(super) fn may_call(&self, headers: &HeaderMap, config: &AppConfig) -> bool {
+        let ours = config.local_addr().to_string();
+        let mut hosts = headers.get_all(header::HOST);
+        let direct =
+            hosts.next().is_some_and(|host| host.as_bytes() == ours.as_bytes()) && hosts.next().is_none();
+        self.tick.is_some() && direct && !PASSED_ON.iter().any(|name| headers.contains_key(*name))
     }
 }
 
 /// `POST /Reconcile`: one tick. A tick that ended early is a failed invocation, which the portal shows; what it left
 /// over, the next one does.
 pub async fn reconcile(
+    request: HttpRequest,
     timer: Data<Timer>,
     envelope: Result<Body<ENVELOPE_BYTES_MAX>, HttpError>,
 ) -> Result<HttpResponse, HttpError> {
-    if !envelope.is_ok_and(|envelope| is_timer(&envelope)) {
-        return Err(HttpError::Unauthorized);
-    }
+    let called = timer.may_call(request.headers(), request.app_config());
+    let Some(tick) =
+        timer.tick.as_ref().filter(|_| called && envelope.is_ok_and(|envelope| is_timer(&envelope)))
+    else {
+        return Err(HttpError::no_endpoint());
+    };
     let Ok(_alone) = timer.under_way.try_lock() else {
         return Ok(outcome(StatusCode::OK, "a tick is under way"));
     };
-    match timer.tick.run().await {
+    match tick.run().await {
         Ok(()) => Ok(outcome(StatusCode::OK, "the tick is done")),
         Err(error) => {
-            tracing::warn!(error = %error, "a tick ended early");
+            tracing::warn!(error = %Chain(&error), "a tick ended early");
             Ok(outcome(StatusCode::SERVICE_UNAVAILABLE, "the tick ended early; the next one goes on"))
         }
     }
 }
 
 /// The form of an invocation's result; what `Logs` holds appears beside the invocation in the portal.
-pub(super) fn outcome(status: StatusCode, log: &str) -> HttpResponse {
+fn outcome(status: StatusCode, log: &str) -> HttpResponse {
     respond::json_with(status, &json!({ "Outputs": {}, "Logs": [log], "ReturnValue": null }))
 }
 

@@ -69,7 +69,7 @@ fn only(allow: &'static str) -> Route {
 }
 
 async fn not_found() -> Result<HttpResponse, HttpError> {
-    Err(HttpError::plain(404, None, "there is no such endpoint"))
+    Err(HttpError::no_endpoint())
 }
 
 /// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.

@@ -3,6 +3,8 @@
 //! The line names the route, never the path or the query: those can hold names and addresses.
 
 use super::error::HttpError;
+use super::functions;
+use crate::chain::Chain;
 use crate::ports::{clock::Clock, ids::Ids};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,11 +14,17 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, ResponseError};
 use futures_util::FutureExt;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::field::Empty;
+
+/// How long a request may take, its body included. What it has committed by then stays, and what follows from that goes on.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(40);
+/// How long the host's timer may take: a tick ends by itself long before, and the host kills the process after four minutes.
+const TICK_DEADLINE: Duration = Duration::from_secs(200);
 
 /// Where request ids and durations come from.
 pub struct Observer {
@@ -51,10 +59,18 @@ async fn answer<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let method = request.method().to_string();
     let started = observer.clock.monotonic();
-    let run = AssertUnwindSafe(async move { next.call(request).await });
-    let Ok(outcome) = run.catch_unwind().await else {
-        tracing::error!(method, "a request panicked");
-        return Err(HttpError::Internal { correlation: request_id }.into());
+    let limit = if request.path() == functions::RECONCILE { TICK_DEADLINE } else { REQUEST_DEADLINE };
+    let run = AssertUnwindSafe(async move { next.call(request).await }).catch_unwind();
+    let outcome = match timeout(limit, run).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            tracing::error!(method, "a request panicked");
+            return Err(HttpError::Internal { correlation: request_id }.into());
+        }
+        Err(_) => {
+            tracing::error!(method, "a request took too long and was given up");
+            return Err(HttpError::TooLate.into());
+        }
     };
     let response = finish(outcome?, request_id);
     let duration_ms = observer.clock.monotonic().saturating_sub(started).as_millis() as u64;
@@ -67,7 +83,7 @@ async fn answer<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// Logs a bug once, with its whole chain, and hides it behind the request id; gives the framework's own errors a SCIM body.
+/// Logs a bug and what storage could not do once, with the whole chain; hides a bug behind the request id; gives the framework's own errors a SCIM body.
 fn finish<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     request_id: String,
@@ -78,7 +94,12 @@ fn finish<B: MessageBody + 'static>(
             tracing::error!(error = %Chain(bug), "a request failed");
             HttpError::Internal { correlation: request_id }
         }
-        Some(_) => return response.map_into_boxed_body(),
+        Some(error) => {
+            if error.is_trouble() {
+                tracing::warn!(error = %Chain(error), "a request cannot be carried out now");
+            }
+            return response.map_into_boxed_body();
+        }
         None => framework_error(response.status()),
     };
     response.into_response(told.error_response())
@@ -87,21 +108,6 @@ fn finish<B: MessageBody + 'static>(
 fn framework_error(status: StatusCode) -> HttpError {
     let detail = status.canonical_reason().unwrap_or("the request cannot be served");
     HttpError::plain(status.as_u16(), None, detail)
-}
-
-/// An error and everything beneath it.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// The trace id of a well-formed `traceparent`: `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
@@ -129,7 +135,6 @@ mod tests {
     use actix_web::middleware::from_fn;
     use actix_web::{App, test, web};
     use std::sync::Mutex;
-    use std::time::Duration;
 
     #[track_caller]
     fn check(traceparent: &str, expected: Option<&str>) {
@@ -234,6 +239,19 @@ mod tests {
             .to_request();
         let body = test::call_and_read_body(&app, request).await;
         assert_eq!(body, r#"okta Some("0af7651916cd43dd8448eb211c80319c")"#);
+    }
+
+    #[actix_web::test]
+    async fn a_request_that_takes_too_long_is_given_up_and_may_be_tried_again() {
+        let hangs = web::get().to(async || -> &'static str { std::future::pending().await });
+        let app = App::new().app_data(observer()).route("/hangs", hangs).wrap(from_fn(observe));
+        let app = test::init_service(app).await;
+        tokio::time::pause();
+        let request = test::TestRequest::get().uri("/hangs").to_request();
+        let error = test::try_call_service(&app, request).await.unwrap_err();
+        let response = error.error_response();
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
     }
 
     #[actix_web::test]

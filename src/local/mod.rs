@@ -41,6 +41,8 @@ const TICK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Options {
     pub listen: SocketAddr,
+    /// The port that a Functions host has chosen, if one has.
+    pub handler_port: Option<u16>,
     pub state: PathBuf,
     pub bindings: Option<PathBuf>,
     pub json: bool,
@@ -111,7 +113,8 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let tokens = Arc::new(Tokens::fixed(state.into_tokens(), running.service.store.clock.clone()));
     let shown = running.service.clone();
     let health = Arc::new(move || app::standing(&shown));
-    let server = app::serve(listener, &running.service, tokens, health).map_err(LocalError::Server)?;
+    let timer = app::timer(&running.service, options.handler_port);
+    let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
     say(&options, &running);
     if options.demo {

@@ -141,7 +141,7 @@ pub enum TableError {
     #[error("the table service is busy")]
     Throttled { retry_after: Duration },
     /// A timeout, a reset, a 5xx: the service may or may not have done it.
-    #[error("the table service gave no answer that can be relied on")]
+    #[error("the table service gave no answer that can be relied on: {detail}")]
     Unknown { detail: String },
     /// 401, 403, a table that is not there: the service will not have us, until somebody gives us the right or makes the
     /// table. Nothing was written.

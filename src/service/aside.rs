@@ -3,6 +3,7 @@
 //! Only this process's memory: nothing rests on it. A process that has just started tries them once more.
 
 use super::status::Status;
+use crate::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::tables::ETag;
 use crate::rbac::ledger::{RETRY_MAX, pause};
@@ -57,7 +58,13 @@ impl Aside {
         }
         self.status.set_aside(rows.len());
         let kind = key.split(':').next().unwrap_or_default();
-        tracing::error!(row = kind, attempts, pause_s = pause(attempts).as_secs(), error = %error, "a row keeps failing and is set aside");
+        tracing::error!(
+            row = kind,
+            attempts,
+            pause_s = pause(attempts).as_secs(),
+            error = %Chain(error),
+            "a row keeps failing and is set aside"
+        );
     }
 
     /// Forgets what has not failed again for long: it is gone, or somebody else dealt with it.

@@ -5,6 +5,7 @@ use super::reconcile::{Looked, Reconciler};
 use super::snapshots::Snapshots;
 use super::status::Status;
 use super::walk;
+use crate::chain::Chain;
 use crate::id::{GroupId, OpId, UserId};
 use crate::store::throttles::Operation;
 use crate::store::{Store, StoreError, keys};
@@ -179,7 +180,5 @@ impl Drop for UnderWay<'_> {
 
 /// One line for a failure that ends here; the marks stay, so it is tried again.
 pub(super) fn log(what: &str, error: &StoreError) {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let text: Vec<String> = chain.map(ToString::to_string).collect();
-    tracing::warn!(error = text.join(": "), "{what} is left to the next tick");
+    tracing::warn!(error = %Chain(error), "{what} is left to the next tick");
 }

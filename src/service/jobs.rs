@@ -11,8 +11,8 @@ use crate::service::snapshots::Snapshots;
 use crate::store::batch::{Batch, Part};
 use crate::store::jobs::{Job, JobKind};
 use crate::store::marks::{self, Mark};
-use crate::store::resources;
-use crate::store::{Store, StoreError, members};
+use crate::store::resources::{self, ResourceId};
+use crate::store::{Store, StoreError, keys, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -52,26 +52,71 @@ struct Left {
     touched: bool,
 }
 
-/// Rolls a job one chunk forward. Rows that change meanwhile are read again; what keeps changing is an error, and the
-/// job can be rolled later.
+/// Rolls a job one chunk forward. Rows that change meanwhile are read again. Where a chunk cannot be done together its
+/// elements are done one by one, and one that cannot be done alone either is set aside: the rest goes on. What keeps
+/// changing is an error, and the job can be rolled later.
 pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Result<Rolled, StoreError> {
     let mut tries = 0;
     loop {
         let Some(job) = store.job(job).await? else { return Ok(Rolled::ended()) };
-        match roll(store, snapshots, &job).await {
-            Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
+        let size = if tries < TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
+        match roll(store, snapshots, &job, size).await {
+            Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
+            // The first write advances the job: another one that fails is the element's.
+            Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
+                return set_aside(store, &job).await;
+            }
             rolled => return rolled,
         }
         tokio::time::sleep(PAUSE_MAX.mul_f64(store.ids.jitter())).await;
     }
 }
 
-async fn roll(store: &Store, snapshots: &Snapshots, job: &Job) -> Result<Rolled, StoreError> {
-    match &job.kind {
-        JobKind::DeleteUser(user) => empty_user(store, job, *user).await,
-        JobKind::DeleteGroup(group) => empty_group(store, job, *group).await,
-        JobKind::Snapshot { before, after } => mark_snapshot(store, snapshots, job, before, after).await,
+async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, size: usize) -> Result<Rolled, StoreError> {
+    if let JobKind::Snapshot { before, after } = &job.kind {
+        return mark_snapshot(store, snapshots, job, before, after).await;
     }
+    let elements = store.elements(job, size).await?;
+    if elements.is_empty() && !job.after.is_empty() {
+        return leave_rest(store, job).await;
+    }
+    match &job.kind {
+        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements).await,
+        JobKind::DeleteGroup(group) => empty_group(store, job, *group, &elements).await,
+        JobKind::Snapshot { .. } => Ok(Rolled::ended()),
+    }
+}
+
+/// The first element that is left keeps failing: the job goes on without it. Its person is looked at all the same: a
+/// role must not outlive the group because a row of it is broken.
+async fn set_aside(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
+    if let Some(element) = store.elements(job, 1).await?.first() {
+        tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
+        let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
+        let mark = Mark::taking(job.mark.origin.clone());
+        let looks = person.map(|person| marks::look_now(person, &mark));
+        let writes: Vec<Write> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
+        store.move_looking(&writes).await?;
+        return Ok(Rolled { people: person.into_iter().collect(), ..Rolled::default() });
+    }
+    Ok(Rolled::default())
+}
+
+/// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
+/// job stays: an error says so, and the next attempt begins with what failed.
+async fn leave_rest(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
+    let mut writes = vec![job.go_on_after("")];
+    if let JobKind::DeleteGroup(group) = &job.kind {
+        let heirs = store.heirs_of(*group).await?;
+        writes.extend(heirs.into_iter().take(CHUNK_LOOKS).map(|heir| marks::look_group(heir, &job.mark)));
+    }
+    store.move_looking(&writes).await?;
+    Err(StoreError::Corrupt { row: keys::job(job.id), property: "elements".to_owned() })
+}
+
+/// The ids that the first elements name; none where the very first names nobody.
+fn named<I: ResourceId>(elements: &[String]) -> Vec<I> {
+    elements.iter().map_while(|element| I::from_text(element)).collect()
 }
 
 /// Whoever a binding concerns that differs between two snapshots must be looked at.
@@ -91,11 +136,19 @@ async fn mark_snapshot(
     mark_groups_and_end(store, job, groups).await
 }
 
-async fn empty_user(store: &Store, job: &Job, user: UserId) -> Result<Rolled, StoreError> {
-    let groups = store.groups_of(user, CHUNK_MEMBERSHIPS).await?;
-    if groups.is_empty() {
+async fn empty_user(
+    store: &Store,
+    job: &Job,
+    user: UserId,
+    elements: &[String],
+) -> Result<Rolled, StoreError> {
+    if elements.is_empty() {
         store.move_looking(&[job.end()]).await?;
         return Ok(Rolled::ended());
+    }
+    let groups: Vec<GroupId> = named(elements);
+    if groups.is_empty() {
+        return set_aside(store, job).await;
     }
     let left = groups.into_iter().map(|group| async move {
         Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
@@ -107,10 +160,18 @@ async fn empty_user(store: &Store, job: &Job, user: UserId) -> Result<Rolled, St
     Ok(Rolled::default())
 }
 
-async fn empty_group(store: &Store, job: &Job, group: GroupId) -> Result<Rolled, StoreError> {
-    let users = store.members(group, CHUNK_MEMBERSHIPS).await?;
-    if users.is_empty() {
+async fn empty_group(
+    store: &Store,
+    job: &Job,
+    group: GroupId,
+    elements: &[String],
+) -> Result<Rolled, StoreError> {
+    if elements.is_empty() {
         return hand_on(store, job, group).await;
+    }
+    let users: Vec<UserId> = named(elements);
+    if users.is_empty() {
+        return set_aside(store, job).await;
     }
     let left = users.iter().map(|user| async move {
         Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })

@@ -3,6 +3,7 @@
 //! Without a stamp nothing is stored: a program that was built and started by hand must not change who holds what.
 
 use super::snapshots::{AdoptError, Adoption, Snapshots};
+use crate::chain::Chain;
 use crate::store::{Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +92,11 @@ impl Packaged {
                 }
                 Err(error) => {
                     let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
-                    tracing::warn!(error = %error, wait_ms = wait.as_millis() as u64, "the bindings wait for the tables");
+                    tracing::warn!(
+                        error = %Chain(&error),
+                        wait_ms = wait.as_millis() as u64,
+                        "the bindings wait for the tables"
+                    );
                     tokio::time::sleep(wait).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }

@@ -60,7 +60,10 @@ impl Selection {
             fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
         };
         let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| text(change, "kind") == kind);
-        kind && names(&self.person, &PERSON_FIELDS) && names(&self.group, &GROUP_FIELDS)
+        // A pin names its person in words.
+        let said = |person: &String| text(change, "what").contains(person.as_str());
+        let named = names(&self.person, &PERSON_FIELDS) || self.person.as_ref().is_some_and(said);
+        kind && named && names(&self.group, &GROUP_FIELDS)
     }
 }
 
@@ -133,6 +136,13 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// When an operation began.
+pub fn op_time(op: &str) -> Option<OffsetDateTime> {
+    let digits: String = op.split('-').take(2).collect();
+    let millis = i128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)?;
+    OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
+}
+
 /// The beginning of every op of that millisecond.
 fn op_prefix(time: OffsetDateTime) -> String {
     let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
@@ -189,6 +199,10 @@ mod tests {
         assert!(until(0x019a_bc00_1234).is_past(&record()));
         assert!(!until(0x019a_bc00_1235).is_past(&record()));
         assert_eq!(op_prefix(datetime!(1960-01-01 0:00 UTC)), "00000000-0000");
+        assert_eq!(op_time("019abc00-1234-7000-8000-000000000001"), Some(at(0x019a_bc00_1234)));
+        for text in ["", "019abc00", "019abc00-12345", "019abc0x-1234-7000", "é"] {
+            assert_eq!(op_time(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -39,11 +39,13 @@ pub struct Answer {
     pub remaining: Option<(String, u32)>,
     /// What stands in `WWW-Authenticate`.
     pub challenge: Option<&'static str>,
+    /// Sent with status 200 and a page in place of the body.
+    pub is_nonsense: bool,
 }
 
 impl Answer {
     pub const fn new(status: u16, body: Option<Value>, date: OffsetDateTime) -> Self {
-        Self { status, body, date, retry_after: None, remaining: None, challenge: None }
+        Self { status, body, date, retry_after: None, remaining: None, challenge: None, is_nonsense: false }
     }
 
     /// An error in the words of a service.
@@ -234,6 +236,7 @@ impl Azure {
             Action::DelayAnswer { ms } => {
                 Passage::AnsweredLate(self.execute(arrived), Duration::from_millis(ms))
             }
+            Action::Nonsense => Passage::Answered(Answer { is_nonsense: true, ..self.execute(arrived) }),
             Action::LoseRequest => Passage::Lost,
             Action::LoseAnswer => {
                 let number = arrived.number;

@@ -22,7 +22,7 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     (
         "POST",
         "/control/rules",
-        r#"{"action": A, "service"?: "arm"|"vault"|"identity"|"graph", "methods"?: ["GET"|"LIST"|"PUT"|"DELETE"], "scope"?, "principal"?, "name"?, "about"?, "skip"?: 0, "times"?: all}; A: {"throttle": {"retry_after_seconds"?}} | {"fail": {"status", "code", "message"?, "retry_after_seconds"?, "executed"?: false}} | {"delay": {"ms"}} | {"delay_answer": {"ms"}} | "lose_request" | "lose_answer" | "hold""#,
+        r#"{"action": A, "service"?: "arm"|"vault"|"identity"|"graph", "methods"?: ["GET"|"LIST"|"PUT"|"DELETE"], "scope"?, "principal"?, "name"?, "about"?, "skip"?: 0, "times"?: all}; A: {"throttle": {"retry_after_seconds"?}} | {"fail": {"status", "code", "message"?, "retry_after_seconds"?, "executed"?: false}} | {"delay": {"ms"}} | {"delay_answer": {"ms"}} | "nonsense" | "lose_request" | "lose_answer" | "hold""#,
         "adds a rule, for ARM unless it names a service; the oldest that matches a call decides; `scope` matches calls at and below it, `about` the secret, audience or person of a call to the other services",
     ),
     ("DELETE", "/control/rules", "", "removes every rule"),

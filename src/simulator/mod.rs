@@ -19,7 +19,7 @@
 //!
 //! Control, at [`Simulator::control_url`]; `GET` of it describes every endpoint:
 //!
-//! - `rules`: throttle, fail, delay, lose or hold the calls that match; `held`: deliver or drop held calls; `reset`
+//! - `rules`: throttle, fail, delay, garble, lose or hold the calls that match; `held`: deliver or drop held calls; `reset`
 //! - `locks`, `principals` (and `principals/strict`), `assignments` (hand-made), `scopes`, `own-rights`
 //! - `secrets`, `identity`, `users`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`

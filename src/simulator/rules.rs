@@ -25,6 +25,8 @@ pub enum Action {
     Delay { ms: u64 },
     /// Executed at once, answered so much later.
     DelayAnswer { ms: u64 },
+    /// Executed; answered 200 with a page that is no answer of the service, as something between here and there may do.
+    Nonsense,
     /// The connection is dropped; not executed.
     LoseRequest,
     /// Executed; the connection is dropped.

@@ -91,6 +91,9 @@ async fn send_or_break(answer: oneshot::Receiver<Answer>) -> HttpResponse {
 }
 
 fn send(answer: &Answer) -> HttpResponse {
+    if answer.is_nonsense {
+        return HttpResponse::Ok().content_type("text/html").body("<html><body>Please sign in</body></html>");
+    }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header((header::DATE, HttpDate::from(SystemTime::from(answer.date))));

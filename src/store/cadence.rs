@@ -135,7 +135,8 @@ impl Store {
     pub async fn leave_cursors(&self, cursors: &Cursors) -> Result<(), StoreError> {
         let properties = Fields::row()
             .text("leaving_after", cursors.leaving.as_str())
-            .text("all_after", cursors.all.as_str())
+            .text("moving_after", cursors.moving.as_str())
+            .text("gaining_after", cursors.gaining.as_str())
             .done();
         self.move_looking(&[Write::InsertOrReplace { key: keys::setting("tick"), properties }]).await?;
         Ok(())
@@ -147,15 +148,21 @@ impl Store {
 pub struct Cursors {
     /// Among those from whom something was taken.
     pub leaving: String,
-    /// Among everybody.
-    pub all: String,
+    /// Among those whom other bindings concern.
+    pub moving: String,
+    /// Among those who only gain.
+    pub gaining: String,
 }
 
 impl Cursors {
     fn read(row: &Row) -> Result<Self, StoreError> {
         let reader = Reader::new(row)?;
         let text = |name| Ok::<_, StoreError>(reader.text_opt(name)?.unwrap_or_default().to_owned());
-        Ok(Self { leaving: text("leaving_after")?, all: text("all_after")? })
+        Ok(Self {
+            leaving: text("leaving_after")?,
+            moving: text("moving_after")?,
+            gaining: text("gaining_after")?,
+        })
     }
 }
 

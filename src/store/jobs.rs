@@ -57,6 +57,8 @@ pub struct Job {
     pub revision: i64,
     /// Chunks that are done.
     pub chunks: i64,
+    /// The last element that was set aside; the job goes on after it. Empty: none.
+    pub after: String,
     pub etag: ETag,
 }
 
@@ -71,6 +73,7 @@ impl Job {
             mark: Mark::read(&reader)?,
             revision: reader.int("revision")?,
             chunks: reader.int("chunks")?,
+            after: reader.text_opt("after")?.unwrap_or_default().to_owned(),
             etag: row.etag.clone(),
         })
     }
@@ -78,6 +81,12 @@ impl Job {
     /// One chunk further, if nobody else went on meanwhile.
     pub fn advance(&self) -> Write {
         let properties = Fields::some().int("chunks", self.chunks + 1).done();
+        Write::Merge { key: keys::job(self.id), properties, condition: Match::Exact(self.etag.clone()) }
+    }
+
+    /// The job goes on after that element, or from the beginning; if nobody else went on meanwhile.
+    pub fn go_on_after(&self, element: &str) -> Write {
+        let properties = Fields::some().int("chunks", self.chunks + 1).text("after", element).done();
         Write::Merge { key: keys::job(self.id), properties, condition: Match::Exact(self.etag.clone()) }
     }
 
@@ -100,7 +109,27 @@ pub fn begin(kind: JobKind, mark: &Mark, revision: i64) -> Write {
     Write::Insert { key: keys::job(mark.origin.op), properties }
 }
 
+impl Job {
+    /// Where its elements stand: one row each. `None`: it has none.
+    pub fn elements_prefix(&self) -> Option<String> {
+        match &self.kind {
+            JobKind::DeleteUser(user) => Some(keys::groups_prefix(*user)),
+            JobKind::DeleteGroup(group) => Some(keys::members_prefix(*group)),
+            JobKind::Snapshot { .. } => None,
+        }
+    }
+}
+
 impl Store {
+    /// The first elements of a job that are left, after those that were set aside: the last part of each key.
+    pub async fn elements(&self, job: &Job, number: usize) -> Result<Vec<String>, StoreError> {
+        let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };
+        let (from, to) = keys::range_of(&prefix);
+        let from = if job.after.is_empty() { from } else { format!("{from}{}!", job.after) };
+        let rows = self.rows_between(from, to, number).await?;
+        Ok(rows.iter().map(|row| keys::last_part(&row.key).to_owned()).collect())
+    }
+
     /// The job of that id, if it is still under way.
     pub async fn job(&self, id: OpId) -> Result<Option<Job>, StoreError> {
         self.get(&keys::job(id)).await?.as_ref().map(Job::read).transpose()

@@ -166,11 +166,11 @@ impl Store {
         if all.len() > TRANSACTION_OPS_MAX {
             return Err(StoreError::TooLarge { rule: format!("{} rows", all.len()) });
         }
-        let mut pause = SEND_PAUSE;
+        let (mut pause, mut doubt) = (SEND_PAUSE, None);
         for send in 1..=SENDS_MAX {
             match self.tables.transact(&self.tenant, &all).await {
                 Ok(answer) => return Ok(committed(answer)),
-                Err(TableError::Unknown { .. }) => {}
+                Err(error @ TableError::Unknown { .. }) => doubt = Some(error),
                 Err(error) if send == 1 || is_throttle(&error) => return Err(write_error(error, 1)),
                 Err(error) => return self.proof(record).await?.ok_or_else(|| write_error(error, 1)),
             }
@@ -180,7 +180,7 @@ impl Store {
             tokio::time::sleep(pause.mul_f64(0.5 + self.ids.jitter())).await;
             pause *= 2;
         }
-        Err(StoreError::Away { retry_after: AWAY_RETRY, source: None })
+        Err(StoreError::Away { retry_after: AWAY_RETRY, source: doubt })
     }
 
     async fn proof(&self, record: &Record) -> Result<Option<Committed>, StoreError> {

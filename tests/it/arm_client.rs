@@ -344,8 +344,24 @@ async fn deleting_what_is_gone_is_success() {
         let server = Server::start(vec![act]).await;
         assert_eq!(server.client().delete(&scope(), &wanted().name, TIMEOUT).await, Err(expected));
     }
-    let server = Server::start(vec![answer(404, json!({}))]).await;
+    assert_delete_is_unknown(answer(404, json!({}))).await;
+}
+
+async fn assert_delete_is_unknown(act: Act) {
+    let server = Server::start(vec![act]).await;
     assert_unknown(&server.client().delete(&scope(), &wanted().name, TIMEOUT).await);
+}
+
+#[tokio::test]
+async fn a_200_that_does_not_show_the_assignment_says_nothing() {
+    let mut other = made();
+    other["name"] = "99999999-9999-4999-8999-999999999999".into();
+    let page = Act::Answer { status: 200, headers: String::new(), body: "<html>Log in</html>".to_owned() };
+    for act in [page, answer(200, json!({})), answer(200, other)] {
+        assert_delete_is_unknown(act.clone()).await;
+        let server = Server::start(vec![act]).await;
+        assert_unknown(&server.client().get(&scope(), &wanted().name, TIMEOUT).await);
+    }
 }
 
 #[tokio::test]
@@ -443,6 +459,39 @@ async fn a_401_drops_the_token_and_repeats_reads_only() {
     assert_eq!(first.unwrap_err(), refused("ExpiredAuthenticationToken", 401));
     client.create(&wanted(), TIMEOUT).await.unwrap();
     assert!(server.seen()[4].contains("token-3"));
+}
+
+/// Hands out one token that is about to run out, and never answers again.
+#[derive(Debug, Default)]
+struct Once(AtomicUsize);
+
+#[async_trait]
+impl TokenCredential for Once {
+    async fn get_token(
+        &self,
+        _: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(AccessToken::new("token-1", datetime!(2026-11-25 11:01 UTC)))
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_hangs_does_not_keep_a_good_token_from_being_shown() {
+    let empty = || answer(200, json!({"value": []}));
+    let server = Server::start(vec![empty(), empty(), empty(), empty()]).await;
+    let credential = Arc::new(Once::default());
+    let client = server.client_with(credential.clone());
+    client.list(&scope(), TIMEOUT).await.unwrap();
+    // Whoever gives up during the renewal takes nothing from those who come after.
+    assert_unknown(&client.list(&scope(), Duration::from_millis(50)).await);
+    client.list(&scope(), TIMEOUT).await.unwrap();
+    client.list(&scope(), TIMEOUT).await.unwrap();
+    assert!(server.seen().iter().all(|request| request.contains("token-1")));
+    assert_eq!(credential.0.load(Ordering::SeqCst), 2, "it is not tried again at once");
 }
 
 #[test]

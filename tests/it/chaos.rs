@@ -15,9 +15,16 @@ mod message;
 use message::Message;
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// The form of a `Date` header.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// What happens to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub enum Trouble {
     Busy { retry_after: u64 },
     /// The origin hears it late.
     Delay(Duration),
+    /// The origin hears nothing, and the caller nothing either until it is calm again; then the connection is closed.
+    Silence,
     /// The origin hears nothing, and the caller gets this.
     Answer { status: u16, content_type: &'static str, body: String },
     /// A query of the table service asks for so many rows at most.
@@ -139,11 +148,14 @@ pub struct Chaos {
 struct State {
     origin: SocketAddr,
     inner: Mutex<Inner>,
+    calmed: Condvar,
 }
 
 #[derive(Default)]
 struct Inner {
     away: bool,
+    /// How far the origin's clock is ahead.
+    ahead: Duration,
     orders: Vec<(When, Trouble)>,
     calls: Vec<Call>,
 }
@@ -154,7 +166,7 @@ impl Chaos {
         let origin = origin.trim_start_matches("http://").trim_end_matches('/').parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State { origin, inner: Mutex::default() });
+        let state = Arc::new(State { origin, inner: Mutex::default(), calmed: Condvar::new() });
         let accepting = state.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -180,6 +192,12 @@ impl Chaos {
         let mut inner = self.state.inner();
         inner.orders.clear();
         inner.away = false;
+        self.state.calmed.notify_all();
+    }
+
+    /// The origin's clock moves on: from now on the `Date` of every answer of it lies so much later.
+    pub fn move_clock(&self, by: Duration) {
+        self.state.inner().ahead += by;
     }
 
     /// Connections are closed as soon as something is said on them, until it is back.
@@ -237,12 +255,20 @@ impl State {
                     return client.write_all(&message::answer(*status, content_type, "", body)).ok();
                 }
                 Trouble::Delay(time) => thread::sleep(*time),
+                Trouble::Silence => {
+                    self.wait_for_calm();
+                    return None;
+                }
                 Trouble::ShortPage { rows_max } => request.limit_rows(*rows_max),
                 Trouble::Restart => request.forget_continuation(),
                 Trouble::LoseAnswer | Trouble::FailAfter { .. } => {}
             }
         }
-        let answer = self.forward(origin, &request)?;
+        let mut answer = self.forward(origin, &request)?;
+        let ahead = self.inner().ahead;
+        if !ahead.is_zero() {
+            answer.set_header("date", &(OffsetDateTime::now_utc() + ahead).format(HTTP_DATE).unwrap());
+        }
         for trouble in &troubles {
             match trouble {
                 Trouble::LoseAnswer => return None,
@@ -254,6 +280,11 @@ impl State {
             }
         }
         client.write_all(&answer.into_bytes()).ok()
+    }
+
+    fn wait_for_calm(&self) {
+        let silent = |inner: &mut Inner| inner.orders.iter().any(|(_, trouble)| *trouble == Trouble::Silence);
+        drop(self.calmed.wait_while(self.inner(), silent));
     }
 
     /// Writes the call down. What happens to it; `None`: nobody is there.

@@ -2,7 +2,7 @@
 //! alone or under the stand-in for the Functions host. Killing the program kills nothing of its cloud.
 
 use crate::azurite;
-use crate::host::{Host, HostOptions, Transport};
+use crate::host::{HOST_URL, Host, HostOptions, Transport};
 use azure_backup_scim::simulator::{IdentitySettings, NewSecret, Options, Scope, Simulator};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -116,6 +116,7 @@ impl Cloud {
     pub fn host_with(&self, transport: Transport, settings: &BTreeMap<String, String>) -> Host {
         let mut options =
             HostOptions::new(self.package.path()).program(PROGRAM, &["serve"]).transport(transport);
+        options = options.setting("PUBLIC_BASE_URL", HOST_URL);
         for (name, value) in settings {
             options = options.setting(name, value);
         }
@@ -196,11 +197,6 @@ impl Serve {
     /// Where it listens, without a path.
     pub fn origin(&self) -> &str {
         self.base_url.trim_end_matches("/scim/v2")
-    }
-
-    /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
     }
 
     /// SIGKILL.

@@ -150,6 +150,11 @@ impl World {
         self.azure.clone()
     }
 
+    /// Where Azure listens, for who does not come through a service.
+    pub fn arm_url(&self) -> String {
+        self.arm_url.clone()
+    }
+
     /// Everybody's clock moves.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));

@@ -199,6 +199,14 @@ fn a_function_that_the_host_never_sees_is_found() {
 }
 
 #[test]
+fn a_folder_of_a_package_that_holds_no_function_is_found() {
+    let app = App::copy();
+    assert!(Layout::unused_folders(app.0.path()).is_empty());
+    let app = app.write("src/main.rs", "");
+    assert_eq!(Layout::unused_folders(app.0.path()), ["src"]);
+}
+
+#[test]
 fn what_the_host_reads_past_in_host_json_is_found() {
     let app = App::copy().change("host.json", |file| {
         file["customHandler"]["enableProxyingHttpRequests"] = json!(true);

@@ -1,6 +1,8 @@
 //! How the host starts its handler, watches it, kills it and starts it again; and how it calls it when a timer fires.
 
-use crate::host::{Host, HostOptions, Level, Outcome, ScheduleStatus, State, Transport, timer_envelope};
+use crate::host::{
+    HOST_URL, Host, HostOptions, Level, Outcome, ScheduleStatus, State, Transport, timer_envelope,
+};
 use crate::host_client::{ask, eventually, ready, received, recording, repository, seen, starts};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -32,6 +34,12 @@ fn the_handler_starts_with_the_settings_and_what_the_host_adds() {
     for name in ours {
         assert_eq!(start["environment"][&name], Value::Null, "{name}");
     }
+}
+
+#[test]
+fn a_setting_can_hold_the_address_of_the_host() {
+    let host = ready(recording().setting("PUBLIC_BASE_URL", HOST_URL));
+    assert_eq!(starts(&host)[0]["environment"]["PUBLIC_BASE_URL"], host.url());
 }
 
 #[test]

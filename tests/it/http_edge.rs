@@ -75,7 +75,7 @@ fn edge() -> Edge {
     Edge {
         provisioning: service.provisioning,
         tokens: Arc::new(Tokens::fixed(tokens, Arc::new(Fixed))),
-        timer: Arc::new(Timer::new(service.tick)),
+        timer: Arc::new(Timer::of_host(service.tick)),
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         base_url: "https://scim.example/scim/v2".to_owned(),
@@ -105,7 +105,7 @@ impl Service {
     }
 
     fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.0);
         for header in headers {
             text += &format!("{header}\r\n");
         }
@@ -244,7 +244,7 @@ fn the_hosts_envelope_ticks_without_a_token_and_nothing_else_gets_in_that_way() 
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json(), json!({"Outputs": {}, "Logs": ["the tick is done"], "ReturnValue": null}));
     for body in [&b"{}"[..], b"", b"null", b"[]", b"{", br#"{"Data":{},"Metadata":{}}"#] {
-        service.send("POST", "/Reconcile", &[json], body).assert_denied();
+        assert_eq!(service.send("POST", "/Reconcile", &[json], body).status, 404);
     }
     for path in ["/reconcile", "/Reconcile/", "/RECONCILE", "//Reconcile", "/Reconcile%20", "/x/../Reconcile"]
     {
@@ -253,6 +253,20 @@ fn the_hosts_envelope_ticks_without_a_token_and_nothing_else_gets_in_that_way() 
     for method in ["PUT", "PATCH", "DELETE"] {
         service.send(method, "/Reconcile", &[json], envelope).assert_denied();
     }
+    // What was passed on carries where it came from, or the name that its caller knows.
+    for passed_on in
+        ["x-forwarded-for: 203.0.113.9", "x-forwarded-proto: https", "x-original-url: /x", "via: 1.1 x"]
+    {
+        service.send("POST", "/Reconcile", &[json, passed_on], envelope).assert_denied();
+    }
+    for host in ["scim.example", "localhost", "127.0.0.1", "127.0.0.1:1"] {
+        let head = format!("POST /Reconcile HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{json}\r\n");
+        let head = format!("{head}content-length: {}\r\n\r\n", envelope.len());
+        service.raw(&[head.as_bytes(), envelope].concat()).assert_denied();
+    }
+    // Not with a token either.
+    let passed_on = [json, "x-forwarded-for: 203.0.113.9", &bearer()];
+    assert_eq!(service.send("POST", "/Reconcile", &passed_on, envelope).status, 404);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub fn delegation_condition(bindings: &str, scope: &str) -> String {
 }
 
 /// Every scope at which something is delegated, with its condition.
-fn delegated(bindings: &str) -> BTreeMap<String, String> {
+pub fn delegated(bindings: &str) -> BTreeMap<String, String> {
     let delegations = evaluate(bindings, |evaluation| {
         evaluation.evaluate(&evaluation.template.outputs["delegations"], &Vec::new())
     });

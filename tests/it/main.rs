@@ -17,6 +17,8 @@ mod chaos;
 mod clock;
 mod cloud;
 mod crashes;
+mod delegation;
+mod dependencies;
 mod faults;
 mod harness;
 mod host;

@@ -59,7 +59,8 @@ fn play_serve_behind(transport: Transport) {
     assert_behind_host_as_expected(&cloud.host(transport), TOKEN);
 }
 
-/// The functions of this repository before `local` on its embedded store.
+/// The functions of this repository before `local` on its embedded store. It does not know that a host stands before it,
+/// so the one request that follows a `Location` goes past the host.
 fn play_local_behind(transport: Transport) {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().to_str().unwrap();
@@ -72,7 +73,7 @@ fn play_local_behind(transport: Transport) {
     assert_behind_host_as_expected(&host, &token);
 }
 
-/// Every scenario through a running host; and every request that reached a function, reached the right one.
+/// Every scenario through a running host, whatever its handler is and keeps its state in; and every request that reached a function, reached the right one.
 fn assert_behind_host_as_expected(host: &Host, token: &str) {
     assert!(matches!(host.settled(), State::Ready { .. }), "{:?}: {:?}", host.state(), host.lines());
 

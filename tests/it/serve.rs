@@ -2,6 +2,7 @@
 
 use crate::cloud::{BINDINGS, Cloud, PROGRAM, SECRET, TOKEN, package, secret, until};
 use crate::host::{Outcome, State, Transport};
+use crate::host_client::ask;
 use crate::idp::Idp;
 use azure_backup_scim::simulator::SecretUpdate;
 use serde_json::Value;
@@ -72,14 +73,36 @@ async fn the_packaged_app_runs_under_a_host_and_its_timer_ticks() {
     }
 }
 
+#[test]
+fn no_spelling_of_a_path_leads_from_outside_to_the_envelope() {
+    let cloud = Cloud::start();
+    let envelope = r#"{"Data":{"tick":{"IsPastDue":false}},"Metadata":{"sys":{}}}"#;
+    for transport in [Transport::Proxy, Transport::Forward] {
+        let host = cloud.host(transport);
+        assert!(matches!(host.settled(), State::Ready { .. }), "{:?}", host.lines());
+        for path in [
+            "/Reconcile",
+            "/scim/v2/..%5C..%5CReconcile",
+            "/scim/v2/%252e%252e/%252e%252e/Reconcile",
+            "/scim/v2/%2e%2e/%2e%2e/Reconcile",
+            "/scim/v2/..%2F..%2FReconcile",
+        ] {
+            let asked = ask(&host, "POST", path).header("content-type", "application/json");
+            let answer = asked.body(envelope).send();
+            // By the host, or by us: no token, and no tick.
+            assert!([401, 404].contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
+        }
+        let invocation = host.fire_timer("Reconcile", false, None);
+        assert!(matches!(invocation.outcome, Outcome::Succeeded { .. }), "{invocation:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_under_load_refuses_no_valid_request() {
     let cloud = Cloud::start();
     let serve = cloud.serve();
     let old = Idp::new(&serve.base_url, TOKEN);
     assert_eq!(old.get("/ServiceProviderConfig").await.status, 200);
-    let next = "another-token-0123456789-abcdefghijklmno";
-    let new = Idp::new(&serve.base_url, next);
     let (going, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let load: Vec<_> = (0..8)
         .map(|_| {
@@ -93,15 +116,13 @@ async fn a_rotation_under_load_refuses_no_valid_request() {
         })
         .collect();
 
-    assert_eq!(new.get("/ServiceProviderConfig").await.status, 401);
-    cloud
-        .azure
-        .handle()
-        .set_secret(SECRET, secret("a-third-token-0123456789-abcdefghijklmno", "okta"))
-        .unwrap();
-    let third = Idp::new(&serve.base_url, "a-third-token-0123456789-abcdefghijklmno");
-    // The first request with a new token is good: it makes the service look.
-    assert_eq!(third.get("/ServiceProviderConfig").await.status, 200);
+    // A vault dates versions by the second.
+    cloud.azure.handle().advance(2).unwrap();
+    let next = "the-next-token-0123456789-abcdefghijklmn";
+    cloud.azure.handle().set_secret(SECRET, secret(next, "entra")).unwrap();
+    let new = Idp::new(&serve.base_url, next);
+    // The first request with the new token is good: it makes the service look.
+    assert_eq!(new.get("/ServiceProviderConfig").await.status, 200);
     let seen = asked.load(Ordering::Relaxed);
     until("the load goes on", || (asked.load(Ordering::Relaxed) > seen + 100).then_some(()));
 
@@ -109,6 +130,14 @@ async fn a_rotation_under_load_refuses_no_valid_request() {
     for worker in load {
         worker.await.unwrap();
     }
+
+    // One more, and the first of them is no longer among the two.
+    cloud.azure.handle().advance(2).unwrap();
+    let last = "the-last-token-0123456789-abcdefghijklmn";
+    cloud.azure.handle().set_secret(SECRET, secret(last, "entra")).unwrap();
+    assert_eq!(Idp::new(&serve.base_url, last).get("/ServiceProviderConfig").await.status, 200);
+    assert_eq!(new.get("/ServiceProviderConfig").await.status, 200);
+    assert_eq!(old.get("/ServiceProviderConfig").await.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,6 +214,9 @@ async fn without_a_stamp_nothing_is_stored_and_health_says_so() {
     let idp = Idp::new(&serve.base_url, TOKEN);
     let (user, group) = (idp.create_user("ana", principal(1)).await, idp.create_group(OPERATORS).await);
     assert_eq!(idp.member("add", &group, &user).await.status, 200);
+    // Nothing is left to be looked at, and nothing was given.
+    let asked = format!("/Users/{user}?attributes=grants");
+    assert_eq!(idp.get(&asked).await.body["grants"], Value::Null);
     assert_eq!(held(&cloud, principal(1)), 0);
 }
 

@@ -96,6 +96,20 @@ async fn a_read_gives_up_when_nothing_helps() {
 }
 
 #[tokio::test]
+async fn no_answer_in_time_is_no_answer() {
+    let (chaos, tables) = table().await;
+    put(&tables, &["there"]).await.unwrap();
+    chaos.forget();
+    let longer_than_any_limit = Duration::from_secs(15);
+    chaos.order(When::writes(), Trouble::Delay(longer_than_any_limit));
+    chaos.order(When::reads(), Trouble::Delay(longer_than_any_limit));
+    let (written, read) = tokio::join!(put(&tables, &["k", "l"]), tables.get("p", "there"));
+    assert_unknown(written);
+    assert!(read.unwrap().value.is_some(), "asked again");
+    assert_eq!(chaos.count(|call| call.method != "GET"), 1);
+}
+
+#[tokio::test]
 async fn a_busy_service_is_left_alone_for_as_long_as_it_asks() {
     let (chaos, tables) = table().await;
     chaos.order(When::any().always(), Trouble::Busy { retry_after: 17 });

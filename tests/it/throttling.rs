@@ -1,8 +1,8 @@
 //! What Azure's throttling does: nothing is lost, nobody's request waits for it, and revocations do not stand behind grants.
 
-use crate::harness::{Node, Person, VAULT_EAST, World, members, patch_group};
+use crate::harness::{Node, Person, VAULT_EAST, World, binding, members, patch_group};
 use azure_backup_scim::engine::faults::{Side, When};
-use azure_backup_scim::rbac::BackupRole::Operator;
+use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::simulator::{Action, Call, Method, Rule};
 use futures_util::future::join_all;
@@ -70,6 +70,12 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
             world.pass(5);
             nodes.iter().for_each(Node::settle);
         }
+    }
+    // What the last requests began ends before Azure is free again.
+    let begun = Instant::now();
+    while !nodes[0].run(nodes[0].service.store.rows("d:", 100)).unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "somebody is still marked");
+        nodes.iter().for_each(Node::settle);
     }
     assert!(executed(&world).is_empty());
     assert_waited(&world, Method::Put, 60, 16);
@@ -154,11 +160,15 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     let world = operators();
     let nodes = [world.start(), world.start()];
     let group = nodes[0].group("operators");
-    let ana = nodes[0].provision("ana@contoso.example");
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    nodes[0].settle();
+    let (ana, ben) = (nodes[0].provision("ana@contoso.example"), nodes[0].provision("ben@contoso.example"));
+    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(2)).unwrap();
     nodes[0].join(&group, &[&ana]);
+    world.pass(165);
+    // His time comes after hers, so his look is not put off with hers.
+    nodes[1].join(&group, &[&ben]);
     world.azure().add_rule(throttle(600, Method::Get).times(1)).unwrap();
-    world.pass(200);
+    world.pass(15);
     nodes[0].settle();
     assert_eq!(calls(&world, Method::Get).len(), 1);
 
@@ -170,8 +180,10 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     assert_eq!(calls(&world, Method::Get).len(), 1, "ten minutes are not over");
     world.pass(400);
     nodes[1].settle();
-    assert_eq!(nodes[1].grants(&ana), [("held".to_owned(), "member".to_owned())]);
-    assert_eq!(calls(&world, Method::Get).len(), 2);
+    for person in [&ana, &ben] {
+        assert_eq!(nodes[1].grants(person), [("held".to_owned(), "member".to_owned())]);
+    }
+    assert_eq!(calls(&world, Method::Get).len(), 3);
 }
 
 #[test]
@@ -332,4 +344,37 @@ fn a_leaver_who_leaves_while_a_tick_grants_to_a_crowd_does_not_wait_for_its_end(
     assert!((100..150).contains(&revoked), "after {revoked} grants");
     assert_eq!(order.len(), 301);
     world.assert_holds_nothing(&leaver);
+}
+
+#[test]
+fn a_change_of_the_bindings_that_moves_a_crowd_leaves_leavers_their_share() {
+    let world = operators();
+    let limits = |buckets| azure_backup_scim::simulator::Limits { buckets, ..Default::default() };
+    world.azure().set_limits(limits(false)).unwrap();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 260);
+    burst(&node, &group, &people);
+    node.settle();
+    assert_eq!(world.azure().assignments().len(), 260);
+    world.azure().set_limits(limits(true)).unwrap();
+    world.azure().clear_calls();
+    world.pass(60);
+    node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
+    node.run(node.service.tick.run()).unwrap();
+
+    let leaving = &people[..20];
+    node.leave(&group, &leaving.iter().collect::<Vec<_>>());
+    node.run(node.service.tick.run()).unwrap();
+    leaving.iter().for_each(|person| world.assert_holds_nothing(person));
+    assert!(calls(&world, Method::Delete).iter().all(|call| call.executed), "no revocation was throttled");
+
+    for _ in 0..6 {
+        world.pass(60);
+        node.run(node.service.tick.run()).unwrap();
+    }
+    people[20..].iter().for_each(|person| {
+        world.assert_holds(person, Reader, VAULT_EAST);
+        assert!(!world.holds(person, Operator, VAULT_EAST));
+    });
 }

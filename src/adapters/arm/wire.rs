@@ -58,6 +58,20 @@ pub fn assignment(body: &[u8]) -> Result<Listed, String> {
     read.listed(scope, role)
 }
 
+/// Reads the assignment that was asked for by that name.
+pub fn named(body: &[u8], name: &AssignmentName) -> Result<Listed, String> {
+    let found = assignment(body)?;
+    (found.name == *name).then_some(found).ok_or_else(|| "the answer shows another assignment".to_owned())
+}
+
+/// Checks that the answer to a delete shows what was deleted. Its role and scope do not matter any more.
+pub fn deleted(body: &[u8], name: &AssignmentName) -> Result<(), String> {
+    let found: Assignment = serde_json::from_slice(body)
+        .map_err(|error| format!("the answer to a delete cannot be understood: {error}"))?;
+    let same = AssignmentName::parse(&found.name).is_ok_and(|found| found == *name);
+    same.then_some(()).ok_or_else(|| "the answer to a delete shows another assignment".to_owned())
+}
+
 /// Checks that the answer to a create describes what was wanted.
 pub fn made(body: &[u8], wanted: &RoleAssignment) -> Result<(), String> {
     let made = assignment(body)?;

@@ -12,6 +12,7 @@ use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Match, Write};
 use crate::rbac::ReasonCode;
+use crate::rbac::ledger::Attempt;
 use crate::rbac::plan::{self, Limits};
 use crate::store::codec::Fields;
 use crate::store::{Store, StoreError, keys, ledger};
@@ -48,12 +49,12 @@ impl Default for EffectLimits {
 }
 
 /// What came of a look at a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Looked {
-    /// Whatever could be done was done.
-    Done,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Looked {
     /// Azure asked to wait, and so does what is left: looking at more like this one is for nothing now.
-    Throttled,
+    pub throttled: bool,
+    /// Revocations that were sent.
+    pub revoked: usize,
 }
 
 /// Makes Azure hold what one person should hold.
@@ -79,43 +80,43 @@ impl Reconciler {
     pub async fn reconcile(&self, user: UserId) -> Result<Looked, StoreError> {
         // Correct without the turn: a revocation does not wait for a call that hangs.
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.enter(user.uuid())).await.ok();
+        let mut looked = Looked::default();
         for _ in 0..ROUNDS_MAX {
-            let Some(gathered) = self.gather(user).await? else { return Ok(Looked::Done) };
-            if let Some(looked) = self.round(&gathered).await? {
-                return Ok(looked);
+            let Some(gathered) = self.gather(user).await? else { break };
+            if !self.round(&gathered, &mut looked).await? {
+                break;
             }
         }
-        Ok(Looked::Done)
+        Ok(looked)
     }
 
-    /// One round. `None`: there is more to do at once.
-    async fn round(&self, gathered: &Gathered) -> Result<Option<Looked>, StoreError> {
+    /// One round. Answers whether there is more to do at once.
+    async fn round(&self, gathered: &Gathered, looked: &mut Looked) -> Result<bool, StoreError> {
         if !gathered.to_pin.is_empty() {
             self.pin(gathered).await?;
-            return Ok(None);
+            return Ok(true);
         }
         if gathered.selector_pins.len() > PINS_WITH_OPEN_MAX {
             self.pin_selectors(gathered).await?;
-            return Ok(None);
+            return Ok(true);
         }
         let plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
         let started = Started { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
             let look = gathered.look.etag.clone();
-            let waits = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
-            let closed = self.close(gathered, &plan, Vec::new(), look, false).await?;
-            return Ok(looked(closed, waits));
+            looked.throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
+            return Ok(self.close(gathered, &plan, Vec::new(), look, false).await? == Closed::Left);
         }
-        let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(None) };
+        let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
         if self.store.pointer().await?.map(|pointer| pointer.stamp)
             != gathered.pointer.as_ref().map(|pointer| pointer.stamp.clone())
         {
-            return Ok(None);
+            return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
-        let waits = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
-        let closed = self.close(gathered, &plan, acted, look, true).await?;
-        Ok(looked(closed, waits))
+        looked.throttled = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
+        looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == Attempt::Revoke).count();
+        Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.
@@ -168,13 +169,5 @@ impl Reconciler {
             writes.push(Write::Merge { key: keys::user(gathered.user), properties, condition });
         }
         self.commit_or_gather_again(gathered, op, changes, writes).await
-    }
-}
-
-/// `waits`: the round sent nothing that Azure took, because it asked to wait.
-fn looked(closed: Closed, waits: bool) -> Option<Looked> {
-    match closed {
-        Closed::Left => None,
-        Closed::Done | Closed::Later => Some(if waits { Looked::Throttled } else { Looked::Done }),
     }
 }

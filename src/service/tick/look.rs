@@ -1,17 +1,20 @@
-//! Looking at everybody who is marked: revocations as soon as they are seen, the others from where the last tick stopped.
+//! Looking at everybody who is marked, in three lines: people from whom something was taken, as soon as they are seen; those
+//! whom other bindings concern; and who only gains. Each goes on from where the last tick stopped.
 //!
 //! Searching for revocations means reading all marks. It is done again in between, but only as often as its cost stays
 //! small beside the work: a page of marks for so many people who were looked at.
 
 use super::Tick;
+use crate::audit::Cause;
 use crate::id::UserId;
 use crate::ports::tables::{ETag, PAGE_ROWS_MAX, Row};
 use crate::service::effects::LOOKS_AT_ONCE;
 use crate::service::reconcile::Looked;
 use crate::store::cadence::Cursors;
-use crate::store::marks::Look;
+use crate::store::marks::{Look, Mark};
 use crate::store::{StoreError, keys};
 use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// People who are looked at for each page that a search for revocations reads.
@@ -20,6 +23,56 @@ const PEOPLE_A_PAGE: usize = 2 * LOOKS_AT_ONCE;
 const FOUND_MAX: usize = 10_000;
 /// With so many in a row for whom Azure asked to wait, the others need not be looked at now.
 const FOR_NOTHING_MAX: usize = 3 * LOOKS_AT_ONCE;
+
+/// Revocations that other bindings are the cause of: half of what Azure allows at once, and half of what it allows each second
+/// after that, so that a large change of the bindings leaves people who leave their share.
+const MOVED_AT_ONCE: usize = 100;
+const MOVED_A_SECOND: f64 = 5.0;
+
+/// How much of its share the line of other bindings has used, as far as this process knows.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    used: f64,
+    at: Duration,
+}
+
+impl Share {
+    fn is_used_up(&mut self, now: Duration) -> bool {
+        self.used = (self.used - now.saturating_sub(self.at).as_secs_f64() * MOVED_A_SECOND).max(0.0);
+        self.at = now;
+        self.used >= MOVED_AT_ONCE as f64
+    }
+
+    fn use_up(&mut self, revoked: usize) {
+        self.used += revoked as f64;
+    }
+}
+
+/// The line that a mark stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Leaving,
+    Moving,
+    Gaining,
+}
+
+impl Line {
+    fn of(mark: &Mark) -> Self {
+        match (mark.taken_away, mark.origin.cause) {
+            (true, Cause::Snapshot) => Self::Moving,
+            (true, _) => Self::Leaving,
+            (false, _) => Self::Gaining,
+        }
+    }
+
+    const fn cursor(self, cursors: &mut Cursors) -> &mut String {
+        match self {
+            Self::Leaving => &mut cursors.leaving,
+            Self::Moving => &mut cursors.moving,
+            Self::Gaining => &mut cursors.gaining,
+        }
+    }
+}
 
 /// One tick under way.
 pub(super) struct Round {
@@ -37,6 +90,7 @@ pub(super) struct Round {
 struct Marked {
     row: Row,
     user: UserId,
+    line: Line,
 }
 
 impl Round {
@@ -84,20 +138,20 @@ impl Tick {
             read += rows.len();
             let marked = rows.into_iter().filter_map(|row| self.marked(row));
             let new = |marked: &Marked| round.tried.get(&marked.user) != Some(&marked.row.etag);
-            let wanted = marked.filter(|(_, taken_away)| *taken_away).map(|(marked, _)| marked).filter(new);
+            let wanted = marked.filter(|marked| marked.line == Line::Leaving).filter(new);
             found.extend(wanted.take(FOUND_MAX - found.len()));
         }
         round.searched(read);
         Ok(found)
     }
 
-    /// Whom a mark is about, and whether something was taken; `None` where it cannot be read or is set aside.
-    fn marked(&self, row: Row) -> Option<(Marked, bool)> {
+    /// Whom a mark is about; `None` where it cannot be read or is set aside.
+    fn marked(&self, row: Row) -> Option<Marked> {
         if self.is_aside(&row) {
             return None;
         }
         match Look::read(&row) {
-            Ok(look) => Some((Marked { user: look.user, row }, look.mark.taken_away)),
+            Ok(look) => Some(Marked { user: look.user, line: Line::of(&look.mark), row }),
             Err(error) => {
                 self.note("a mark", &row, Err(error));
                 None
@@ -111,54 +165,78 @@ impl Tick {
         if round.since >= round.search_after { self.revoke(round).await } else { Ok(()) }
     }
 
-    /// Everybody, from where the last tick stopped, and round again to there.
+    /// Everybody else.
     pub(super) async fn everybody(&self, round: &mut Round) -> Result<(), StoreError> {
+        self.line(Line::Moving, round).await?;
+        self.line(Line::Gaining, round).await
+    }
+
+    /// One line, from where the last tick stopped, and round again to there.
+    async fn line(&self, line: Line, round: &mut Round) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("d:");
-        let start = round.cursors.all.clone();
-        let after = |key: &str| format!("{key}!");
+        let start = line.cursor(&mut round.cursors).clone();
+        let after = format!("{start}!");
         if start.is_empty() {
-            return self.pass(from, to, round).await.map(|_| ());
+            return self.pass(line, (from, to), round).await.map(|_| ());
         }
-        if self.pass(after(&start), to, round).await? {
-            self.pass(from, after(&start), round).await?;
+        if self.pass(line, (after.clone(), to), round).await? {
+            self.pass(line, (from, after), round).await?;
         }
         Ok(())
     }
 
-    /// Looks at one range. Answers whether it came to its end: not where the time is over, or where Azure asks to wait.
-    async fn pass(&self, from: String, to: String, round: &mut Round) -> Result<bool, StoreError> {
+    /// Looks at one range. Answers whether it came to its end: not where the time is over, its share of revocations is used
+    /// up, or Azure asks to wait.
+    async fn pass(
+        &self,
+        line: Line,
+        (from, to): (String, String),
+        round: &mut Round,
+    ) -> Result<bool, StoreError> {
         let mut pages = self.store().pages(from, to);
         let mut for_nothing = 0;
         while let Some(rows) = pages.next().await? {
-            let marked: Vec<Marked> =
-                rows.into_iter().filter_map(|row| self.marked(row)).map(|(marked, _)| marked).collect();
+            let marked = rows.into_iter().filter_map(|row| self.marked(row));
+            let marked: Vec<Marked> = marked.filter(|marked| marked.line == line).collect();
             for part in marked.chunks(LOOKS_AT_ONCE) {
-                if self.over(round) || for_nothing >= FOR_NOTHING_MAX {
+                if self.over(round) || self.share_is_used_up(line) || for_nothing >= FOR_NOTHING_MAX {
                     return Ok(false);
                 }
-                let throttled = self.look(&part.iter().collect::<Vec<_>>()).await;
+                let looked = self.look(&part.iter().collect::<Vec<_>>()).await;
+                let throttled = looked.iter().filter(|looked| looked.throttled).count();
                 for_nothing = if throttled == part.len() { for_nothing + throttled } else { 0 };
+                if line == Line::Moving {
+                    self.share().use_up(looked.iter().map(|looked| looked.revoked).sum());
+                }
                 if let Some(last) = part.last() {
-                    round.cursors.all.clone_from(&last.row.key);
+                    line.cursor(&mut round.cursors).clone_from(&last.row.key);
                 }
                 self.between(round, part.len()).await?;
             }
         }
-        round.cursors.all.clear();
+        line.cursor(&mut round.cursors).clear();
         Ok(true)
     }
 
-    /// Looks at people side by side. Answers for how many of them Azure asked to wait.
-    async fn look(&self, part: &[&Marked]) -> usize {
+    fn share(&self) -> MutexGuard<'_, Share> {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn share_is_used_up(&self, line: Line) -> bool {
+        line == Line::Moving && self.share().is_used_up(self.store().clock.monotonic())
+    }
+
+    /// Looks at people side by side. What came of each; of one that failed, nothing.
+    async fn look(&self, part: &[&Marked]) -> Vec<Looked> {
         let users: Vec<UserId> = part.iter().map(|marked| marked.user).collect();
-        let mut throttled = 0;
+        let mut all = Vec::with_capacity(part.len());
         for (marked, looked) in part.iter().zip(self.effects.look(&users).await) {
-            throttled += usize::from(matches!(looked, Ok(Looked::Throttled)));
-            match looked {
+            match &looked {
                 Ok(_) => self.aside.ended(&marked.row.key),
-                Err(error) => self.aside.failed(&marked.row.key, &marked.row.etag, &error),
+                Err(error) => self.aside.failed(&marked.row.key, &marked.row.etag, error),
             }
+            all.push(looked.unwrap_or_default());
         }
-        throttled
+        all
     }
 }

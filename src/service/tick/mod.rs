@@ -13,8 +13,8 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Answer, Row};
 use crate::store::cadence::{Cursors, SweepLeft};
 use crate::store::{Store, StoreError, keys};
-use look::Round;
-use std::sync::Arc;
+use look::{Round, Share};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -26,6 +26,7 @@ pub struct Tick {
     effects: Arc<Effects>,
     assignments: Arc<dyn RoleAssignments>,
     aside: Aside,
+    share: Mutex<Share>,
     /// How long one tick goes on.
     deadline: Duration,
 }
@@ -33,7 +34,7 @@ pub struct Tick {
 impl Tick {
     pub fn new(effects: Arc<Effects>, assignments: Arc<dyn RoleAssignments>, deadline: Duration) -> Self {
         let aside = Aside::new(effects.store.clock.clone(), effects.status().clone());
-        Self { effects, assignments, aside, deadline }
+        Self { effects, assignments, aside, share: Mutex::default(), deadline }
     }
 
     fn store(&self) -> &Store {

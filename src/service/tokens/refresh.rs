@@ -77,14 +77,14 @@ impl Refresher {
     /// Loads for ever. `hold` is given each set that was loaded, and gives back the one that is held.
     pub(super) async fn run(&self, held: impl Fn() -> TokenSet, hold: impl Fn(TokenSet)) {
         let mut bucket = Bucket { level: BUCKET, filled: self.clock.monotonic() };
-        let (mut failures, mut due) = (0_u32, self.clock.monotonic());
-        let mut busy_until = due;
+        let mut pace = Pace { due: self.clock.monotonic(), failures: 0 };
+        let mut busy_until = pace.due;
         loop {
             let now = self.clock.monotonic();
-            let on_time = now >= due;
+            let on_time = now >= pace.due;
             if !on_time && self.wanted.load(Ordering::SeqCst) <= self.begun() {
                 // Whichever comes first; the loop looks again.
-                let _ = tokio::time::timeout(due - now, self.asked.notified()).await;
+                let _ = tokio::time::timeout(pace.due - now, self.asked.notified()).await;
                 continue;
             }
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -92,22 +92,37 @@ impl Refresher {
                 self.ended.send_replace(Attempt { number, failed: Some(wait) });
                 continue;
             }
-            let loaded = self.load(&held()).await;
+            let loaded = match self.load(&held()).await {
+                // What could be read counts already; what could not may be the token that somebody shows.
+                Ok((set, Some(error))) => {
+                    hold(set);
+                    Err(error)
+                }
+                Ok((set, None)) => Ok(set),
+                Err(error) => Err(error),
+            };
             let now = self.clock.monotonic();
             let failed = match loaded {
+                Ok(set) if set.is_usable(self.clock.now()) => {
+                    hold(set);
+                    pace = Pace { due: now + self.spread(EVERY), failures: 0 };
+                    None
+                }
+                // The vault has told all it knows, and nobody can call: somebody is about to put a token there.
                 Ok(set) => {
                     hold(set);
-                    failures = 0;
-                    due = now + self.spread(EVERY);
+                    tracing::warn!("the vault holds no bearer token that is valid now");
+                    pace.failed(on_time, now + self.pause(pace.failures, Duration::ZERO));
                     None
                 }
                 Err(error) => {
-                    let pause = self.pause(failures, &error);
-                    failures = failures.saturating_add(1);
+                    let pause = self.pause(pace.failures, asked_wait(&error));
+                    pace.failed(on_time, now + pause);
+                    let failures = pace.failures;
                     tracing::warn!(error = %error, failures, "the bearer tokens could not be loaded");
-                    due = now + pause;
                     if let SecretError::Throttled { .. } = error {
-                        busy_until = due;
+                        busy_until = now + pause;
+                        pace.due = pace.due.max(busy_until);
                     }
                     Some(pause)
                 }
@@ -116,33 +131,31 @@ impl Refresher {
         }
     }
 
-    /// One list, and one read for each version whose value is not held yet.
-    async fn load(&self, held: &TokenSet) -> Result<TokenSet, SecretError> {
+    /// One list, and one read for each version whose value is not held yet. With the last trouble that a value gave.
+    async fn load(&self, held: &TokenSet) -> Result<(TokenSet, Option<SecretError>), SecretError> {
         let versions = self.secrets.versions(&self.name).await?;
-        let mut set = TokenSet::default();
+        let (mut set, mut trouble) = (TokenSet::default(), None);
         for version in choose(&versions, self.clock.now()) {
             if let Some(entry) = held.0.iter().find(|entry| entry.version == version.id) {
                 set.0.push(entry.renewed(version));
                 continue;
             }
-            match Entry::new(version, &self.secrets.value(&self.name, &version.id).await?) {
-                Ok(entry) => set.0.push(entry),
-                Err(error) => {
+            let value = self.secrets.value(&self.name, &version.id).await;
+            match value.map(|value| Entry::new(version, &value)) {
+                Ok(Ok(entry)) => set.0.push(entry),
+                Ok(Err(error)) => {
                     tracing::warn!(error = %error, version = version.id, "a version of the bearer token is not used");
                 }
+                Err(error) => trouble = Some(error),
             }
         }
-        Ok(set)
+        Ok((set, trouble))
     }
 
-    /// A vault's own Retry-After, else longer with each failure.
-    fn pause(&self, failures: u32, error: &SecretError) -> Duration {
+    /// Longer with each failure, and at least as long as a vault asks for.
+    fn pause(&self, failures: u32, at_least: Duration) -> Duration {
         let growing = PAUSE_MIN.saturating_mul(1 << failures.min(6));
-        let wait = match error {
-            SecretError::Throttled { retry_after } => growing.max(*retry_after),
-            _ => growing,
-        };
-        self.spread(wait.min(PAUSE_MAX))
+        self.spread(growing.max(at_least).min(PAUSE_MAX))
     }
 
     /// A tenth shorter or longer, so that instances do not load in step.
@@ -151,9 +164,35 @@ impl Refresher {
     }
 }
 
+/// A vault's own Retry-After.
+fn asked_wait(error: &SecretError) -> Duration {
+    match error {
+        SecretError::Throttled { retry_after } => *retry_after,
+        _ => Duration::ZERO,
+    }
+}
+
 /// How long nobody may ask for a load: what a busy vault said, else what the bucket says.
 fn wait_of(busy_until: Duration, now: Duration, bucket: &mut Bucket) -> Option<Duration> {
     busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take(now))
+}
+
+/// When the next load is due that nobody has to ask for.
+struct Pace {
+    due: Duration,
+    /// Of loads that were due, in a row.
+    failures: u32,
+}
+
+impl Pace {
+    /// A load failed, and `again` is early enough for the next. What somebody asked for never puts off what is due: else
+    /// callers who try again would keep the service from being well again.
+    fn failed(&mut self, on_time: bool, again: Duration) {
+        if on_time {
+            self.failures = self.failures.saturating_add(1);
+        }
+        self.due = if on_time { again } else { self.due.min(again) };
+    }
 }
 
 struct Bucket {

@@ -39,6 +39,8 @@ struct Vault {
     versions: Mutex<Vec<(SecretVersion, String)>>,
     trouble: Mutex<Option<SecretError>>,
     takes: Mutex<Duration>,
+    /// A version whose value is refused.
+    unreadable: Mutex<Option<String>>,
     lists: AtomicUsize,
     reads: AtomicUsize,
 }
@@ -84,6 +86,9 @@ impl Secrets for Vault {
     async fn value(&self, name: &str, id: &str) -> Result<SecretString, SecretError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.answer().await?;
+        if lock(&self.unreadable).as_deref() == Some(id) {
+            return Err(SecretError::Refused { name: name.to_owned(), status: 403 });
+        }
         let versions = lock(&self.versions);
         let found = versions.iter().find(|(version, _)| version.id == id);
         found
@@ -254,6 +259,21 @@ async fn a_vault_without_a_usable_token_is_our_trouble() {
     let tokens = start(&vault);
     assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
     assert_eq!(tokens.health().state, TokenState::Empty);
+    vault.add(&token('a'), "entra");
+    pass(5).await;
+    assert_eq!(tokens.health().state, TokenState::Usable, "nobody has to ask");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_try_again_do_not_put_off_the_next_load() {
+    let vault = vault_that_is_away();
+    let tokens = start(&vault);
+    for _ in 0..8 {
+        assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
+    }
+    vault.fail(None);
+    pass(5).await;
+    assert_eq!(tokens.health().state, TokenState::Usable, "nobody has to ask");
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,6 +290,19 @@ async fn a_busy_vault_is_left_alone_for_as_long_as_it_asks() {
         pass(1).await;
     }
     assert_eq!(vault.loads(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_cannot_be_read_takes_nothing_from_the_others_and_is_no_401() {
+    let vault = vault();
+    vault.add(&token('b'), "okta");
+    *lock(&vault.unreadable) = Some("v1".to_owned());
+    let tokens = start(&vault);
+    assert_eq!(tokens.check(&token('a')).await, known("entra"));
+    assert!(matches!(tokens.check(&token('b')).await, Verdict::Unavailable { .. }));
+    *lock(&vault.unreadable) = None;
+    pass(70).await;
+    assert_eq!(tokens.check(&token('b')).await, known("okta"));
 }
 
 #[tokio::test(start_paused = true)]

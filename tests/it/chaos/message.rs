@@ -53,6 +53,14 @@ impl Message {
         self.bytes()
     }
 
+    /// Replaces a header, whatever its case.
+    pub fn set_header(&mut self, name: &str, value: &str) {
+        let other =
+            |line: &&str| !line.split(':').next().unwrap_or_default().trim().eq_ignore_ascii_case(name);
+        let others: String = self.headers.split_inclusive("\r\n").filter(other).collect();
+        self.headers = format!("{others}{name}: {value}\r\n");
+    }
+
     /// `$top` becomes smaller, if there is one.
     pub fn limit_rows(&mut self, rows_max: usize) {
         self.change_query(|part| match part.strip_prefix("$top=").map(str::parse::<usize>) {

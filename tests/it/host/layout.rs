@@ -113,6 +113,14 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Folders that hold no function. In a package there is none; in a repository there are many.
+    pub fn unused_folders(app_root: &Path) -> Vec<String> {
+        let unused = children(app_root).into_iter().filter(|folder| !folder.join("function.json").is_file());
+        let mut names: Vec<String> = unused.map(|folder| name_of(&folder)).collect();
+        names.sort();
+        names
+    }
+
     /// The function that a request goes to: the first in order whose route and methods match.
     pub fn resolve(&self, method: &str, path: &str) -> Option<(&Function, &HttpTrigger)> {
         self.http().find(|(_, http)| http.answers(method, path))

@@ -43,6 +43,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+/// Stands for the host's own address in the value of a setting, for a handler that has to be told its public address.
+pub const HOST_URL: &str = "{host-url}";
 /// How long the end of the handler is waited for.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the host says its version is.
@@ -202,6 +204,8 @@ impl Host {
         let listener = listen(options.port)?;
         let address =
             listener.local_addr().map_err(|source| HostError::Listen { port: options.port, source })?;
+        let url = format!("http://{address}");
+        options.settings.values_mut().for_each(|value| *value = value.replace(HOST_URL, &url));
         let shared = Arc::new(Shared::new(options, host, layout, transport)?);
         runtime.spawn(serve(listener, shared.clone()));
         drop(guard);

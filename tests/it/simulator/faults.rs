@@ -193,3 +193,35 @@ async fn a_held_call_is_answered_or_dropped_while_its_caller_waits() {
 
     assert_eq!(outcome, (true, 200));
 }
+
+/// Networks: something on the way answers 200 with a page of its own. What Azure did is another matter.
+#[actix_web::test]
+async fn nonsense_is_no_answer_and_the_call_was_executed() {
+    let world = World::start();
+    for service in ["arm", "vault", "identity", "graph"] {
+        let rule = json!({ "action": "nonsense", "service": service, "times": 1 });
+        assert_eq!(world.control(Method::POST, "/rules", rule).await.status, 201);
+    }
+    let endpoint = world.simulator.identity_endpoint();
+    let urls = [
+        format!("{}/secrets/token/?api-version=7.4", world.simulator.vault_url()),
+        format!("{endpoint}?api-version=2019-08-01&resource=x"),
+        format!("{}/v1.0/users/{}", world.simulator.graph_url(), guid(1)),
+    ];
+
+    let mut answers = vec![world.grant(VAULT, guid(1), guid(100)).await];
+    for url in urls {
+        let request = world.client.get(url).bearer_auth("anything");
+        let request = request.header("x-identity-header", world.simulator.identity_header());
+        answers.push(Answer::of(request.send().await.unwrap()).await);
+    }
+
+    for answer in &answers {
+        assert_eq!(
+            (answer.status, answer.header("content-type"), &answer.body),
+            (200, "text/html", &Value::Null)
+        );
+    }
+    assert_eq!(world.get(VAULT, guid(1)).await.status, 200);
+    assert!(world.azure.rules().is_empty());
+}

@@ -248,3 +248,14 @@ async fn people_are_added_disabled_and_removed() {
     assert_eq!(world.with_token(url, "anything").await.status, 404);
     assert_eq!(world.control(Method::DELETE, &path, Value::Null).await.status, 404);
 }
+
+/// ARM's token buckets are ARM's: the other services have limits that nobody here comes near.
+#[actix_web::test]
+async fn only_arm_counts_calls_in_buckets() {
+    let world = furnished();
+    let url = format!("{}/v1.0/users/{}", world.simulator.graph_url(), guid(7));
+    for _ in 0..=250 {
+        let answer = world.with_token(url.clone(), "anything").await;
+        assert_eq!((answer.status, answer.header("x-ms-ratelimit-remaining-tenant-reads")), (200, ""));
+    }
+}

@@ -76,7 +76,10 @@ async fn a_revocation_is_judged_by_the_assignment_that_is_there() {
     );
     world.delete(VAULT, guid(3)).await.assert_error(403, "AuthorizationFailed");
     assert_eq!(world.delete(VAULT, guid(1)).await.status, 204);
-    assert_eq!(world.azure.assignments().len(), 1);
+    let below = HandMade { name: Some(guid(4)), ..HandMade::new(scope(GROUP), OWNER_LIKE, guid(104)) };
+    world.azure.make_assignment(&below).unwrap();
+    assert_eq!(world.delete(VAULT, guid(4)).await.status, 204, "of that name there is nothing at this scope");
+    assert_eq!(world.azure.assignments().len(), 2);
 }
 
 /// A role outside of both lists.

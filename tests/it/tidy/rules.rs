@@ -6,16 +6,17 @@ use super::tokens::{Token, is, production, tokens};
 /// Lines of a file, what is compiled only for tests not counted.
 pub const FILE_LINES_MAX: usize = 500;
 
-const DOMAIN: &[&str] = &["id", "scim", "rbac"];
-const PORTS: &[&str] = &["id", "scim", "rbac", "audit", "order"];
-const STORE: &[&str] = &["id", "scim", "rbac", "audit", "order", "ports"];
-const SERVICE: &[&str] = &["id", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
+const DOMAIN: &[&str] = &["id", "chain", "scim", "rbac"];
+const PORTS: &[&str] = &["id", "chain", "scim", "rbac", "audit", "order"];
+const STORE: &[&str] = &["id", "chain", "scim", "rbac", "audit", "order", "ports"];
+const SERVICE: &[&str] = &["id", "chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
 const ABOVE_SERVICE: &[&str] =
-    &["id", "scim", "rbac", "audit", "order", "ports", "store", "bindings", "service", "config"];
+    &["id", "chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings", "service", "config"];
 
 /// What each top-level module may import, itself aside. A module that is not here is a finding.
 pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[]),
+    ("chain", &[]),
     // The time of a line comes from the clock.
     ("telemetry", &[PORTS, &["ports"]]),
     ("scim", &[&["id"]]),
