@@ -508,6 +508,23 @@ async fn a_rename_to_the_same_name_by_two_is_no_clash() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_committed_is_answered_though_the_user_is_deleted_meanwhile() {
+    let (one, two) = two_processes();
+    let id = one.user("ana").await;
+    let point = one.faults.hold(When::transact(), Side::After);
+    let (service, user) = (one.service.clone(), id.clone());
+    let slow = tokio::spawn(async move {
+        let body = json!({"Operations": [{"op": "replace", "path": "title", "value": "Boss"}]});
+        service.patch_user(&caller(), &user, &body, &Projection::all(ResourceType::User)).await
+    });
+    point.reached().await;
+    two.service.delete_user(&caller(), &id).await.unwrap();
+    point.release();
+    let body = slow.await.unwrap().unwrap().body;
+    assert_eq!((&body["title"], &body["groups"]), (&json!("Boss"), &json!([])));
+}
+
+#[tokio::test]
 async fn a_deleted_user_leaves_sixty_groups_when_the_job_is_done() {
     let p = process();
     let ids = people(&p, 2).await;

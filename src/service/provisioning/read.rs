@@ -28,17 +28,37 @@ impl Provisioning {
         user: User,
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
+        self.answer_living_user(user, projection).await?.ok_or_else(not_found::<UserId>)
+    }
+
+    /// The answer about a user who was changed just now. The change is committed: where he is deleted meanwhile he is
+    /// answered as he was left, in no group, and not as if nothing had happened.
+    pub(super) async fn answer_changed_user(
+        &self,
+        user: User,
+        projection: &Projection,
+    ) -> Result<Rendered, ServiceError> {
+        let living = self.answer_living_user(user.clone(), projection).await?;
+        Ok(living.unwrap_or_else(|| self.user_rendered(&user, Some(&[]), None)))
+    }
+
+    /// None: he is gone.
+    async fn answer_living_user(
+        &self,
+        user: User,
+        projection: &Projection,
+    ) -> Result<Option<Rendered>, ServiceError> {
         let needs = Needs::of::<UserId>(|attribute| projection.wants(attribute));
-        if !needs.view {
-            let access = self.access(user.id, &needs).await?;
-            return Ok(self.user_rendered(&user, None, access.as_ref()));
-        }
         let id = user.id;
+        if !needs.view {
+            let access = self.access(id, &needs).await?;
+            return Ok(Some(self.user_rendered(&user, None, access.as_ref())));
+        }
         let (mut found, access) = try_join!(self.with_groups(vec![user]), async {
             self.access(id, &needs).await.map_err(ServiceError::from)
         })?;
-        let (user, groups) = found.remove(&id).ok_or_else(not_found::<UserId>)?;
-        Ok(self.user_rendered(&user, Some(&groups), access.as_ref()))
+        let found = found.remove(&id);
+        Ok(found.map(|(user, groups)| self.user_rendered(&user, Some(&groups), access.as_ref())))
     }
 
     /// The answer about a user who was created just now, and so is in no group.

@@ -32,7 +32,7 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
         let user = self.change_user(caller, id, |current| scim::user::replace(body, current)).await?;
-        self.answer_user(user, projection).await
+        self.answer_changed_user(user, projection).await
     }
 
     /// Applies a PATCH (RFC 7644 section 3.5.2).
@@ -45,7 +45,7 @@ impl Provisioning {
     ) -> Result<Rendered, ServiceError> {
         let patch = Patch::parse(ResourceType::User, body)?;
         let user = self.change_user(caller, id, |current| patch.apply(current)).await?;
-        self.answer_user(user, projection).await
+        self.answer_changed_user(user, projection).await
     }
 
     /// Deletes a user. The memberships go with a job.

@@ -199,6 +199,11 @@ impl<'a> Model<'a> {
             for span in self.spans(key) {
                 write!(text, "\n    {span:?}").expect("a string takes text");
             }
+            for other in
+                self.history.requests.iter().filter(|other| other.began <= at.1 && at.0 <= other.ended)
+            {
+                write!(text, "\n    meanwhile {other:?}").expect("a string takes text");
+            }
             problems.push(text);
         }
     }
@@ -218,18 +223,19 @@ impl<'a> Model<'a> {
     pub fn check_seen(&self, problems: &mut Vec<String>, what: &str, at: (u64, u64), seen: &Seen) {
         match seen {
             Seen::Fact(key, value) => self.check(problems, what, key, at, value),
-            Seen::Members(group, members) => {
+            Seen::Members(group, members) if self.may_stand(group, at) => {
                 for user in self.history.users.keys().filter(|user| self.may_live(user, at)) {
                     let key = Key::Member(group.clone(), user.clone());
                     self.check(problems, what, &key, at, yes_or_no(members.contains(user)));
                 }
             }
-            Seen::Groups(user, groups) => {
+            Seen::Groups(user, groups) if self.may_live(user, at) => {
                 for group in self.history.groups.iter().filter(|group| self.may_stand(group, at)) {
                     let key = Key::Member(group.clone(), user.clone());
                     self.check(problems, what, &key, at, yes_or_no(groups.contains(group)));
                 }
             }
+            Seen::Members(..) | Seen::Groups(..) => {}
             Seen::NobodyIs(name) => {
                 for id in self.ids_of(name) {
                     self.check(problems, what, &Key::User(id.clone()), at, "no");
