@@ -81,6 +81,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(do.get("status", 200), headers, text.encode())
 
     def send(self, status, headers, body):
+        # Before the answer: whoever has read it may ask again at once.
+        with LOCK:
+            UNDER_WAY.discard(self)
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
