@@ -46,6 +46,9 @@ const HTTP_WORKERS: usize = 2;
 /// Between two attempts to make the table.
 const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
 
+/// Before a task that panicked is started again.
+const PANIC_PAUSE: Duration = Duration::from_secs(10);
+
 /// The real ends of the ports, and the settings.
 pub struct Parts {
     pub tables: Arc<dyn TableOps>,
@@ -208,6 +211,17 @@ pub fn arm(
     Ok(Arc::new(ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)?))
 }
 
+/// Runs a task, and runs it again when it panicked: what goes on in the background must not end for good by one bad moment.
+pub async fn for_ever<F>(what: &'static str, task: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while tokio::spawn(task()).await.is_err() {
+        tracing::error!(what, "a task panicked and is started again");
+        tokio::time::sleep(PANIC_PAUSE).await;
+    }
+}
+
 /// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
 pub fn standing(service: &Service) -> Map<String, Value> {
     let standing = service.status.standing();
@@ -258,4 +272,22 @@ pub fn serve_not_configured(
     listener: TcpListener,
 ) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
     http::server_not_configured(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_started_again() {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        for_ever("testing", move || {
+            let run = counted.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(run == 2, "not yet") }
+        })
+        .await;
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
 }

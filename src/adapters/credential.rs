@@ -1,5 +1,6 @@
 //! Which credential this service shows to Azure. Chosen by configuration: there is no chain that tries one after the other.
 
+use super::guarded::guarded;
 use super::rest::{RestError, pooled_client};
 use async_trait::async_trait;
 use azure_core::Error;
@@ -56,7 +57,8 @@ impl Credential {
             Credential::Static(token) => Arc::new(StaticToken(token)),
             Credential::ManagedIdentity { client_id } => {
                 // The endpoint is on this machine, and no proxy is to see the header that opens it.
-                let identity = ManagedIdentity { client_id, transport: pooled_client(true)? };
+                let transport = guarded(pooled_client(true)?, None);
+                let identity = ManagedIdentity { client_id, transport };
                 identity.client().map_err(CredentialError::Environment)?;
                 Arc::new(Timed { inner: Arc::new(identity), limit: IDENTITY_TIMEOUT })
             }

@@ -4,6 +4,7 @@
 //! given both, and a transport that takes its requests to the loopback address.
 
 use super::endpoint::Endpoint;
+use super::guarded::guarded;
 use super::loopback::loopback_transport;
 use super::rest::{RestError, describe, pooled_client};
 use crate::ports::secrets::{SecretError, SecretVersion, Secrets};
@@ -57,7 +58,7 @@ impl KeyVault {
         };
         let client_options = ClientOptions {
             retry: RetryOptions::none(),
-            transport: Some(transport),
+            transport: Some(guarded(transport, host_of(address))),
             ..ClientOptions::default()
         };
         let options = SecretClientOptions { client_options, ..SecretClientOptions::default() };
@@ -99,6 +100,12 @@ impl Secrets for KeyVault {
             .map(SecretString::from)
             .ok_or_else(|| SecretError::Away { detail: "the vault's answer holds no value".to_owned() })
     }
+}
+
+/// The host of an https origin.
+fn host_of(origin: &str) -> Option<&str> {
+    let authority = origin.strip_prefix("https://")?;
+    authority.split([':', '/']).next()
 }
 
 /// A version that says which it is and when it was made; one that does not cannot be asked for.

@@ -4,6 +4,7 @@ pub mod arm;
 pub mod clock;
 pub mod credential;
 pub mod endpoint;
+mod guarded;
 pub mod ids;
 pub mod key_vault;
 pub mod loopback;

@@ -34,6 +34,8 @@ const RENEW_WAIT: Duration = Duration::from_secs(1);
 const RENEW_PAUSE: Duration = Duration::from_secs(15);
 /// How long a pooled connection may idle: shorter than Azure's front ends keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(45);
+/// No service is further ahead than this.
+const YEAR_MAX: i32 = 9000;
 /// RFC 9110 5.6.7, the form that everybody must send.
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -96,7 +98,9 @@ impl Answer {
 
 /// Reads the form of RFC 9110 5.6.7 that everybody must send.
 fn http_date(text: &str) -> Option<OffsetDateTime> {
-    PrimitiveDateTime::parse(text.trim(), HTTP_DATE).ok().map(PrimitiveDateTime::assume_utc)
+    let date = PrimitiveDateTime::parse(text.trim(), HTTP_DATE).ok()?.assume_utc();
+    // Sums with a time of the end of days overflow.
+    (date.year() <= YEAR_MAX).then_some(date)
 }
 
 /// A moment in the form of RFC 9110 5.6.7.
@@ -172,7 +176,7 @@ impl Rest {
             .await
             .map_err(|error| NoAnswer { detail: describe(&error) })?;
         let (status, headers, body) = answer.deconstruct();
-        Ok(Answer { status: status.into(), headers, body: read(body).await? })
+        Ok(Answer { status: status.into(), headers, body: read(body, ANSWER_BYTES_MAX).await? })
     }
 }
 
@@ -189,11 +193,12 @@ pub(super) fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
     Ok(Transport::new(Arc::new(client)))
 }
 
-async fn read(mut body: AsyncResponseBody) -> Result<Bytes, NoAnswer> {
+/// The whole of an answer, unless it is longer than that.
+pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Result<Bytes, NoAnswer> {
     let mut whole = Vec::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| NoAnswer { detail: describe(&error) })?;
-        if whole.len() + chunk.len() > ANSWER_BYTES_MAX {
+        if whole.len() + chunk.len() > bytes_max {
             return Err(NoAnswer { detail: "the answer is too large".to_owned() });
         }
         whole.extend_from_slice(&chunk);

@@ -226,13 +226,17 @@ impl TableOps for AzureTables {
     async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
         rules::check_range(partition, range)?;
         let next = range.continuation.as_ref().map(Next::parse).transpose()?;
-        match (self.page_from(partition, range, next.as_ref()).await, &next) {
+        let page = match (self.page_from(partition, range, next.as_ref()).await, &next) {
             // The service no longer knows the continuation; we know where we were.
             (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
-                self.page_from(partition, range, Some(&next.without_continuation())).await
+                self.page_from(partition, range, Some(&next.without_continuation())).await?
             }
-            (page, _) => page,
+            (page, _) => page?,
+        };
+        if page.value.rows.iter().any(|row| row.key < range.from || row.key >= range.to) {
+            return Err(answer::nonsense("a page has rows that were not asked for"));
         }
+        Ok(page)
     }
 
     async fn transact(

@@ -136,13 +136,21 @@ impl Ready {
         let server = app::serve(listener, &self.service, self.tokens.clone(), health, timer)
             .map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
-        tokio::spawn(async move { self.tokens.keep_fresh().await });
+        let Self { service, tokens, packaged, package, table_is_made, handler_port } = self;
+        tokio::spawn(app::for_ever("loading bearer tokens", move || {
+            let tokens = tokens.clone();
+            async move { tokens.keep_fresh().await }
+        }));
         tokio::spawn(async move {
-            self.table_is_made.await;
-            self.packaged.settle(&self.package).await;
+            table_is_made.await;
+            app::for_ever("storing the packaged bindings", move || {
+                let (packaged, package) = (packaged.clone(), package.clone());
+                async move { packaged.settle(&package).await }
+            })
+            .await;
         });
-        if self.handler_port.is_none() {
-            tokio::spawn(self.service.tick_for_ever(TICK_EVERY));
+        if handler_port.is_none() {
+            tokio::spawn(app::for_ever("ticking", move || service.clone().tick_for_ever(TICK_EVERY)));
         }
         server.await.map_err(ServeError::Server)
     }

@@ -1,21 +1,26 @@
-//! JSON without room for two readings: no duplicated members (not even by case or escapes), bounded depth, valid text.
+//! JSON without room for two readings: no duplicated members (not even by case or escapes), bounded depth and number of
+//! values, valid text.
 //!
 //! `serde_json` keeps the last of two equal members silently; whoever stands in front of us may have read the first.
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
 /// How deep arrays and objects may nest, the outermost included.
 const DEPTH_MAX: usize = 64;
+/// Values of one body, nested ones included. A value that is read takes up to a hundred times the bytes that it had.
+const VALUES_MAX: usize = 200_000;
 
 /// Reads one JSON object. The error names a place and never content.
 pub fn object(bytes: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "the body is not valid UTF-8".to_owned())?;
     let mut input = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth_left: DEPTH_MAX }
+    let values_left = Cell::new(VALUES_MAX);
+    let value = Strict { depth_left: DEPTH_MAX, values_left: &values_left }
         .deserialize(&mut input)
         .and_then(|value| input.end().map(|()| value))
         .map_err(|error| format!("the body is not acceptable JSON: {error}"))?;
@@ -26,26 +31,30 @@ pub fn object(bytes: &[u8]) -> Result<Value, String> {
 }
 
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     depth_left: usize,
+    values_left: &'a Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth_left = self.depth_left.checked_sub(1);
-        depth_left.map(|depth_left| Self { depth_left }).ok_or_else(|| E::custom("nested too deeply"))
+        depth_left.map(|depth_left| Self { depth_left, ..self }).ok_or_else(|| E::custom("nested too deeply"))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+        let values_left = self.values_left.get().checked_sub(1);
+        self.values_left
+            .set(values_left.ok_or_else(|| D::Error::custom("more values than a body may have"))?);
         input.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +149,14 @@ mod tests {
         refused(nested(DEPTH_MAX), "too deeply");
         refused(nested(100_000), "too deeply");
         refused(format!("{}1", r#"{"a":"#.repeat(20_000)), "too deeply");
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let many = |values: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(values - 3));
+        assert!(object(many(VALUES_MAX).as_bytes()).is_ok());
+        refused(many(VALUES_MAX + 1), "more values");
+        refused(format!("{{\"a\":[{}0]}}", "{\"a\":1},".repeat(VALUES_MAX / 2)), "more values");
     }
 
     #[test]

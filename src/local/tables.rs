@@ -13,8 +13,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The table that is used, and made when it is missing.
-const TABLE: &str = "scim";
+/// The table that is used, and made when it is missing. Not that of `serve`: what a simulated Azure answers would be written
+/// into the books of a real one.
+const TABLE: &str = "scimlocal";
 
 /// Why the table service cannot be used.
 #[derive(Debug, thiserror::Error)]

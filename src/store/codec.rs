@@ -8,6 +8,9 @@ use time::format_description::well_known::Rfc3339;
 /// The format of every row that this release writes. A row from further ahead is refused.
 pub const FORMAT: i64 = 1;
 
+/// A time after that year is no time of ours: sums with the end of days overflow.
+const YEAR_MAX: i32 = 9000;
+
 /// Builds the properties of a row.
 #[derive(Debug, Clone, Default)]
 pub struct Fields(Properties);
@@ -118,7 +121,10 @@ impl<'a> Reader<'a> {
     }
 
     pub fn time_opt(&self, name: &str) -> Result<Option<OffsetDateTime>, StoreError> {
-        let parse = |text| OffsetDateTime::parse(text, &Rfc3339).map_err(|_| self.corrupt(name));
+        let parse = |text| {
+            let time = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|time| time.year() <= YEAR_MAX);
+            time.ok_or_else(|| self.corrupt(name))
+        };
         self.text_opt(name)?.filter(|text| !text.is_empty()).map(parse).transpose()
     }
 

@@ -31,6 +31,8 @@ use time::OffsetDateTime;
 const SENDS_MAX: u32 = 4;
 /// The pause before the second send; doubled for each further one, with jitter.
 const SEND_PAUSE: Duration = Duration::from_millis(50);
+/// Pages without a row, one after the other: a service that goes on like that has nothing to say.
+const EMPTY_PAGES_MAX: usize = 100;
 /// What a caller is told to wait when storage gives no wait of its own.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
 
@@ -139,16 +141,11 @@ impl Store {
         rows_max: usize,
     ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
-        let mut continuation = None;
+        let mut pages = self.pages(from, to);
         while rows.len() < rows_max {
             let wanted = (rows_max - rows.len()).min(PAGE_ROWS_MAX);
-            let range = Range { from: from.clone(), to: to.clone(), rows_max: wanted, continuation };
-            let page = self.tables.page(&self.tenant, &range).await.map_err(read_error)?.value;
-            rows.extend(page.rows);
-            continuation = page.continuation;
-            if continuation.is_none() {
-                break;
-            }
+            let Some(more) = pages.at_most(wanted).await? else { break };
+            rows.extend(more);
         }
         Ok(rows)
     }
@@ -206,14 +203,21 @@ pub struct Pages<'a> {
 impl Pages<'_> {
     /// The next rows, at least one; `None` at the end. After an error there are none.
     pub async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
-        while let Some(range) = self.rest.take() {
+        self.at_most(PAGE_ROWS_MAX).await
+    }
+
+    /// The same, of a page that has at most so many.
+    async fn at_most(&mut self, rows_max: usize) -> Result<Option<Vec<Row>>, StoreError> {
+        for _ in 0..EMPTY_PAGES_MAX {
+            let Some(range) = self.rest.take() else { return Ok(None) };
+            let range = Range { rows_max, ..range };
             let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
             self.rest = page.continuation.map(|next| Range { continuation: Some(next), ..range });
             if !page.rows.is_empty() {
                 return Ok(Some(page.rows));
             }
         }
-        Ok(None)
+        Err(StoreError::Away { retry_after: AWAY_RETRY, source: None })
     }
 }
 
