@@ -358,7 +358,7 @@ fn hold_moves(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, plan: &
     *steps = kept;
 }
 
-/// The list of what is wanted and cannot be had, after a round. `before` is the list of the round before: what stands on
+/// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what stands on
 /// both keeps its `since`, and its pause grows once it is over.
 pub fn waits(
     desired: &Desired,
@@ -371,6 +371,7 @@ pub fn waits(
     for blocked in &desired.blocked {
         waits.push(refusal(blocked, before, now));
     }
+    waits.extend(late_revocations(after, deferred, before, now));
     for (name, wanted) in &desired.grants {
         let failed =
             after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.tried.as_ref());
@@ -387,6 +388,28 @@ pub fn waits(
             let since = since(before, &binding, wanted.role, &wanted.scope, reason, now);
             let (role, scope) = (wanted.role, wanted.scope.clone());
             waits.push(Wait { binding, role, scope, reason, since, attempts, not_before });
+        }
+    }
+    waits
+}
+
+/// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
+fn late_revocations(
+    after: &[Entry],
+    deferred: &[Deferred],
+    before: &[Wait],
+    now: OffsetDateTime,
+) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    for entry in after.iter().filter(|entry| entry.holding == Holding::Present && entry.tried.is_none()) {
+        let put_off = deferred
+            .iter()
+            .find(|deferred| deferred.attempt == Attempt::Revoke && deferred.assignment == entry.assignment);
+        let Some(Deferred { reason, not_before, .. }) = put_off.cloned() else { continue };
+        for binding in entry.bindings.clone() {
+            let since = since(before, &binding, entry.role, &entry.scope, reason, now);
+            let (role, scope) = (entry.role, entry.scope.clone());
+            waits.push(Wait { binding, role, scope, reason, since, attempts: 1, not_before });
         }
     }
     waits

@@ -31,9 +31,9 @@ fn standing(entry: &Entry) -> Option<(State, ReasonCode)> {
     let revoking = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
     match (entry.holding, entry.unsettled_until) {
         (Holding::Present, Some(_)) => Some((State::Granting, ReasonCode::InFlight)),
-        (Holding::Present, None) => {
-            Some(revoking.map_or((State::Held, ReasonCode::Member), |tried| (State::Failed, tried.reason)))
-        }
+        (Holding::Present, None) => Some(
+            revoking.map_or((State::Held, ReasonCode::Member), |tried| (tried.reason.state(), tried.reason)),
+        ),
         (Holding::HeldByOther(_), _) => Some((State::HeldByOther, ReasonCode::ForeignAssignment)),
         (Holding::Gone, Some(_)) => Some((State::Revoking, ReasonCode::NoReasonLeft)),
         (Holding::Gone, None) => None,

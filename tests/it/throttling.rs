@@ -95,6 +95,36 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
 }
 
 #[test]
+fn whoever_keeps_a_role_because_azure_throttles_shows_why() {
+    let world = operators();
+    let node = world.start();
+    let group = node.group("operators");
+    let people = crowd(&node, 2);
+    node.join(&group, &people.iter().collect::<Vec<_>>());
+    world.azure().add_rule(throttle(60, Method::Delete)).unwrap();
+    // The first meets the throttle, the second one that is known already.
+    for person in &people {
+        node.leave(&group, &[person]);
+        node.settle();
+        world.assert_holds(person, Operator, VAULT_EAST);
+        assert_eq!(node.grants(person), [("waiting".to_owned(), "throttled".to_owned())]);
+    }
+    let told = node.audit_of("wait-changed");
+    assert!(
+        told.iter().any(|change| change["person"] == people[1].id && change["reason"] == "throttled"),
+        "{told:?}"
+    );
+
+    world.azure().clear_rules();
+    world.pass(90);
+    node.settle();
+    for person in &people {
+        world.assert_holds_nothing(person);
+        assert!(node.grants(person).is_empty());
+    }
+}
+
+#[test]
 fn an_answer_does_not_wait_where_azure_throttles() {
     let world = operators();
     let node = world.start();
