@@ -179,7 +179,12 @@ impl Drop for UnderWay<'_> {
 
 /// One line for a failure that ends here; the marks stay, so it is tried again.
 pub(super) fn log(what: &str, error: &StoreError) {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    tracing::warn!(error = chain(error), "{what} is left to the next tick");
+}
+
+/// An error with all its causes.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
     let text: Vec<String> = chain.map(ToString::to_string).collect();
-    tracing::warn!(error = text.join(": "), "{what} is left to the next tick");
+    text.join(": ")
 }
