@@ -190,3 +190,38 @@ impl Status {
         self.held().standing.bindings = stand;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> OffsetDateTime {
+            NOW
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn the_latest_time_that_azure_named_counts_and_is_news_until_it_is_stored() {
+        let status = Status::new(Arc::new(Still));
+        let at = |seconds| NOW + Duration::from_secs(seconds);
+        status.throttled("s", Operation::Revoke, at(60), NOW);
+        status.throttled("s", Operation::Revoke, at(5), NOW);
+        assert_eq!(status.standing().throttled.get("revoke"), Some(&at(60)));
+        assert!(status.is_news("s", Operation::Revoke, at(60)));
+        status.throttle_stored("s", Operation::Revoke, at(60));
+        assert!(!status.is_news("s", Operation::Revoke, at(5)));
+        assert!(!status.is_news("s", Operation::Revoke, at(60)));
+        assert!(status.is_news("s", Operation::Revoke, at(61)));
+        assert!(status.is_news("s", Operation::Grant, at(5)));
+    }
+}

@@ -2,10 +2,11 @@
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
 use azure_backup_scim::engine::faults::{Side, When};
-use azure_backup_scim::id::UserId;
+use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::jobs;
 use azure_backup_scim::service::status::BindingsStand;
 use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
 use azure_backup_scim::store::codec::Fields;
@@ -521,4 +522,48 @@ fn a_record_that_cannot_be_read_hides_no_other() {
     assert_eq!(records[0]["op"], op.to_string());
     assert!(records[0]["unreadable"].as_str().unwrap().contains("time"), "{}", records[0]);
     assert!(records[1..].iter().any(|record| record["changes"][0]["kind"] == "resource-created"));
+}
+
+#[test]
+fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    node.join(&group, &[&ana]);
+    let broken = Write::Insert {
+        key: format!("dg:{}", uuid::Uuid::nil()),
+        properties: Fields::row().text("nonsense", "x").done(),
+    };
+    node.run(world.faults.transact("default", &[broken])).unwrap();
+    node.settle();
+    assert_eq!(node.service.status.standing().set_aside, 1);
+    world.pass(31);
+    node.leave(&group, &[&ana]);
+    tick_that_runs_out_of_time(&world, &node, Method::Delete, 1);
+    assert_eq!(node.service.status.standing().set_aside, 1);
+}
+
+#[test]
+fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 25);
+    people.chunks(20).for_each(|part| node.join(&group, &part.iter().collect::<Vec<_>>()));
+    node.settle();
+    for n in 0..95 {
+        let heir = node.group(&format!("heir{n}"));
+        let renamed = json!({"op": "replace", "path": "externalId", "value": "operators"});
+        node.try_patch_group(&heir, renamed).unwrap();
+    }
+    node.settle();
+    let nobody = Write::Insert { key: format!("m:{group}:nobody"), properties: Fields::row().done() };
+    node.run(world.faults.transact("default", &[nobody])).unwrap();
+    node.delete_group(&group);
+    let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
+    let job = OpId::parse(keys::last_part(&job.key)).unwrap();
+    let roll = || node.run(jobs::roll_chunk(&node.service.store, &node.service.snapshots, job));
+    while roll().is_ok() {}
+    assert_eq!(node.run(node.service.store.rows("dg:", 1000)).unwrap().len(), 95);
 }

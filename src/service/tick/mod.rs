@@ -64,10 +64,14 @@ impl Tick {
         self.revoke(round).await?;
         let sweep = self.store().due_sweep().await?;
         self.effects.status().scopes_refused(sweep.scopes_refused);
-        let (late, due) = if sweep.late { (sweep.run, None) } else { (None, sweep.run) };
-        // A backlog must not put the sweep off for ever: a late one goes before it, with half of the time.
-        if self.sweep_one(late, round.half_of_the_rest(self.store().clock.monotonic())).await? > 0 {
-            self.revoke(round).await?;
+        let mut due = sweep.run;
+        if sweep.late {
+            // A backlog must not put the sweep off for ever: it goes first, with half of the time.
+            let half = round.half_of_the_rest(self.store().clock.monotonic());
+            if self.sweep_one(due, half).await? > 0 {
+                self.revoke(round).await?;
+            }
+            due = self.store().due_sweep().await?.run;
         }
         self.everybody(round).await?;
         if self.sweep_one(due, round.until).await? > 0 {
