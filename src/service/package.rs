@@ -118,11 +118,13 @@ impl Packaged {
         Ok(state)
     }
 
-    /// What became of a file that is in order was told when it was compared, and what is broken when it failed.
+    /// What is wrong with a file was told where it was compared, or where it failed.
     fn conclude(&self, state: PackageState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         if matches!(state, PackageState::Unstamped | PackageState::Missing) {
             tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");
+        } else if !state.is_finding() {
+            tracing::info!(bindings = state.as_str(), "the packaged bindings were looked at");
         }
     }
 }

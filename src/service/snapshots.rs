@@ -268,7 +268,7 @@ fn judge(
 fn tell(adoption: Adoption, stamp: &str) {
     match adoption {
         Adoption::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
-        Adoption::InForce => tracing::info!(bindings.stamp = stamp, "the packaged bindings are in force"),
+        Adoption::InForce => {}
         Adoption::Older => {
             tracing::info!(bindings.stamp = stamp, "newer bindings than the packaged ones are in force")
         }
