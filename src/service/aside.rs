@@ -5,9 +5,9 @@
 use super::status::Status;
 use crate::chain::Chain;
 use crate::ports::clock::Clock;
-use crate::ports::tables::ETag;
+use crate::ports::tables::Row;
 use crate::rbac::ledger::{RETRY_MAX, pause};
-use crate::store::StoreError;
+use crate::store::{StoreError, marks};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use std::time::Duration;
 const ROWS_MAX: usize = 10_000;
 
 struct Failed {
-    /// The version of the row that failed: another one is something new, and is tried at once.
-    etag: ETag,
+    /// The change that wrote the row: another one is something new, and is tried at once.
+    change: String,
     attempts: u32,
     until: Duration,
 }
@@ -38,26 +38,28 @@ impl Aside {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this version of the row is left alone for now.
-    pub fn holds(&self, key: &str, etag: &ETag) -> bool {
+    /// Whether the row, as this change wrote it, is left alone for now.
+    pub fn holds(&self, row: &Row) -> bool {
         let now = self.clock.monotonic();
-        self.rows().get(key).is_some_and(|failed| failed.etag == *etag && failed.until > now)
+        self.rows().get(&row.key).is_some_and(|failed| failed.until > now && failed.change == change_of(row))
     }
 
     /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
-    pub fn failed(&self, key: &str, etag: &ETag, error: &StoreError) {
+    pub fn failed(&self, row: &Row, error: &StoreError) {
         if matches!(error, StoreError::Away { .. }) {
             return;
         }
         let now = self.clock.monotonic();
         let mut rows = self.rows();
-        let attempts = rows.get(key).map_or(0, |failed| failed.attempts).saturating_add(1);
-        if rows.len() < ROWS_MAX || attempts > 1 {
-            let failed = Failed { etag: etag.clone(), attempts, until: now + pause(attempts) };
-            rows.insert(key.to_owned(), failed);
+        let kind = row.key.split(':').next().unwrap_or_default();
+        let attempts = rows.get(&row.key).map_or(0, |failed| failed.attempts).saturating_add(1);
+        if rows.len() >= ROWS_MAX && attempts == 1 {
+            tracing::error!(row = kind, error = %Chain(error), "a row keeps failing, and too many are set aside already");
+            return;
         }
+        let failed = Failed { change: change_of(row), attempts, until: now + pause(attempts) };
+        rows.insert(row.key.clone(), failed);
         self.status.set_aside(rows.len());
-        let kind = key.split(':').next().unwrap_or_default();
         tracing::error!(
             row = kind,
             attempts,
@@ -82,4 +84,10 @@ impl Aside {
             self.status.set_aside(rows.len());
         }
     }
+}
+
+/// What tells a change of the row from our own steps over it, which give it a new version too: the op of the change. Of a row
+/// that cannot be read, its version.
+fn change_of(row: &Row) -> String {
+    marks::op_of(row).unwrap_or(&row.etag.0).to_owned()
 }

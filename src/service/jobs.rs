@@ -105,12 +105,11 @@ async fn set_aside(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
 /// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
 /// job stays: an error says so, and the next attempt begins with what failed.
 async fn leave_rest(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
-    let mut writes = vec![job.go_on_after("")];
-    if let JobKind::DeleteGroup(group) = &job.kind {
-        let heirs = store.heirs_of(*group).await?;
-        writes.extend(heirs.into_iter().take(CHUNK_LOOKS).map(|heir| marks::look_group(heir, &job.mark)));
-    }
-    store.move_looking(&writes).await?;
+    let heirs = match &job.kind {
+        JobKind::DeleteGroup(group) => store.heirs_of(*group).await?,
+        _ => BTreeSet::new(),
+    };
+    mark_groups_and(job.go_on_after(""), store, job, &heirs).await?;
     Err(StoreError::Corrupt { row: keys::job(job.id), property: "elements".to_owned() })
 }
 
@@ -197,17 +196,27 @@ async fn mark_groups_and_end(
     job: &Job,
     groups: BTreeSet<GroupId>,
 ) -> Result<Rolled, StoreError> {
-    let groups: Vec<GroupId> = groups.into_iter().collect();
+    mark_groups_and(job.end(), store, job, &groups).await?;
+    Ok(Rolled { groups: groups.into_iter().collect(), ..Rolled::ended() })
+}
+
+/// Marks groups, as many as there are, and takes that step of the job with the last of them.
+async fn mark_groups_and(
+    step: Write,
+    store: &Store,
+    job: &Job,
+    groups: &BTreeSet<GroupId>,
+) -> Result<(), StoreError> {
     let looks: Vec<Write> = groups.iter().map(|group| marks::look_group(*group, &job.mark)).collect();
-    // Marking once more does no harm, so all but the last part may come before the end.
+    // Marking once more does no harm, so all but the last part may come before the step.
     let mut parts: Vec<&[Write]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
         store.move_looking(part).await?;
     }
-    let writes: Vec<Write> = std::iter::once(job.end()).chain(last.iter().cloned()).collect();
+    let writes: Vec<Write> = std::iter::once(step).chain(last.iter().cloned()).collect();
     store.move_looking(&writes).await?;
-    Ok(Rolled { groups, ..Rolled::ended() })
+    Ok(())
 }
 
 /// Removes these memberships and advances the job. The record names each, with the revision that the delete left.

@@ -34,7 +34,7 @@ pub enum PackageState {
     Done(Adoption),
     Unstamped,
     Missing,
-    /// The file or its stamp is not in order; nothing was changed.
+    /// The file, its stamp, or what is stored is not in order; nothing was changed.
     Broken,
 }
 
@@ -86,9 +86,10 @@ impl Packaged {
         let mut pause = PAUSE_MIN;
         loop {
             match self.attempt(package).await {
-                Ok(state) => {
-                    self.conclude(state);
-                    return;
+                Ok(state) => return self.conclude(state),
+                Err(error) if !helps_to_wait(&error) => {
+                    tracing::error!(error = %Chain(&error), "the packaged bindings change nothing");
+                    return self.conclude(PackageState::Broken);
                 }
                 Err(error) => {
                     let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
@@ -104,21 +105,12 @@ impl Packaged {
         }
     }
 
-    async fn attempt(&self, package: &Package) -> Result<PackageState, StoreError> {
+    async fn attempt(&self, package: &Package) -> Result<PackageState, AdoptError> {
         let state = match package {
             Package::Missing => PackageState::Missing,
             Package::Unstamped => PackageState::Unstamped,
             Package::Stamped { bindings, stamp } => {
-                match self.snapshots.adopt_stamped(bindings, stamp).await {
-                    Ok(adoption) => PackageState::Done(adoption),
-                    Err(AdoptError::Store(error)) => return Err(error),
-                    Err(error @ (AdoptError::Bindings(_) | AdoptError::Stamp)) => {
-                        let cause =
-                            std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                        tracing::error!(error = %error, cause, "the packaged bindings change nothing");
-                        PackageState::Broken
-                    }
-                }
+                PackageState::Done(self.snapshots.adopt_stamped(bindings, stamp).await?)
             }
         };
         // From here on this process knows where a person's object id is taken from.
@@ -126,12 +118,18 @@ impl Packaged {
         Ok(state)
     }
 
+    /// What is wrong with a file was told where it was compared, or where it failed.
     fn conclude(&self, state: PackageState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        if state.is_finding() {
+        if matches!(state, PackageState::Unstamped | PackageState::Missing) {
             tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");
-        } else {
+        } else if !state.is_finding() {
             tracing::info!(bindings = state.as_str(), "the packaged bindings were looked at");
         }
     }
+}
+
+/// Tables that are away come back, and who came in between is done soon; nothing else mends itself.
+const fn helps_to_wait(error: &AdoptError) -> bool {
+    matches!(error, AdoptError::Store(StoreError::Away { .. } | StoreError::Conflict { .. }))
 }

@@ -49,9 +49,17 @@ impl Selection {
         {
             return None;
         }
+        if record.get("unreadable").is_some() {
+            return self.wants_every_change().then_some(record);
+        }
         let changes = record.get_mut("changes")?.as_array_mut()?;
         changes.retain(|change| self.wants(change));
         (!changes.is_empty()).then_some(record)
+    }
+
+    /// What cannot be read might be anything: it is shown wherever no change is left out.
+    const fn wants_every_change(&self) -> bool {
+        self.kinds.is_empty() && self.person.is_none() && self.group.is_none()
     }
 
     fn wants(&self, change: &Value) -> bool {
@@ -69,6 +77,9 @@ impl Selection {
 
 /// One line for each change of a record.
 pub fn lines(record: &Value) -> Vec<String> {
+    if record.get("unreadable").is_some() {
+        return vec![format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"))];
+    }
     let changes = record.get("changes").and_then(Value::as_array);
     let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
     let line = |change| format!("{time}  {cause:<8}  {actor:<12}  {}", tell(change));
@@ -188,6 +199,18 @@ mod tests {
         check(Selection { cause: Some(Cause::Sweep), ..Selection::default() }, 0);
         check(Selection { op: some("019abc00-1234-7000-8000-000000000001"), ..Selection::default() }, 3);
         check(Selection { op: some("019abc00-1234-7000-8000-000000000002"), ..Selection::default() }, 0);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
+        let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
+        let shown = |selection: Selection| selection.select(record.clone()).is_some();
+        assert!(shown(Selection::default()));
+        assert!(shown(Selection { op: Some(text(&record, "op").to_owned()), ..Selection::default() }));
+        assert!(!shown(Selection { person: Some("u-1".to_owned()), ..Selection::default() }));
+        assert!(!shown(Selection { actor: Some("entra".to_owned()), ..Selection::default() }));
+        let told = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
+        assert_eq!(lines(&record), [told]);
     }
 
     #[test]

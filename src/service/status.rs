@@ -37,13 +37,17 @@ pub struct Standing {
     pub throttled: BTreeMap<&'static str, OffsetDateTime>,
     /// Marks and jobs that keep failing and are set aside.
     pub set_aside: usize,
+    /// Scopes that Azure refuses to list, by the last sweep of any process.
+    pub scopes_refused: usize,
     pub bindings: BindingsStand,
 }
 
 impl Standing {
     /// Whether somebody has to look into it.
     pub fn is_finding(&self) -> bool {
-        self.set_aside > 0 || matches!(self.bindings, BindingsStand::Unreadable { .. })
+        self.set_aside > 0
+            || self.scopes_refused > 0
+            || matches!(self.bindings, BindingsStand::Unreadable { .. })
     }
 
     /// As members of the health answer. No subscription, no person, no group.
@@ -62,6 +66,7 @@ impl Standing {
             ("sweepFinished", json!(time(&self.sweep_finished))),
             ("throttledUntil", json!(throttled)),
             ("setAside", json!(self.set_aside)),
+            ("scopesRefused", json!(self.scopes_refused)),
             ("bindings", json!({ "state": state, "stamp": stamp })),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -73,6 +78,8 @@ impl Standing {
 struct Known {
     not_before: OffsetDateTime,
     over_at: Duration,
+    /// The time that stands in the table, where every process reads it; `None` until it was written or read.
+    stored: Option<OffsetDateTime>,
 }
 
 #[derive(Default)]
@@ -114,25 +121,52 @@ impl Status {
         self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
     }
 
-    /// Azure asked to wait. Answers whether that is news: a later time than this process knew of, by a second or more.
+    /// Azure asked to wait. The latest time that it named counts.
     pub(super) fn throttled(
         &self,
         subscription: &str,
         operation: Operation,
         not_before: OffsetDateTime,
         now: OffsetDateTime,
-    ) -> bool {
+    ) {
         let over_at = self.clock.monotonic() + Duration::try_from(not_before - now).unwrap_or_default();
         let mut held = self.held();
-        let before =
-            held.throttled.insert((subscription.to_owned(), operation), Known { not_before, over_at });
-        before.is_none_or(|known| known.not_before + Duration::from_secs(1) <= not_before)
+        let known = held.throttled.entry((subscription.to_owned(), operation));
+        let known = known.or_insert(Known { not_before, over_at, stored: None });
+        if known.not_before < not_before {
+            (known.not_before, known.over_at) = (not_before, over_at);
+        }
+    }
+
+    /// Whether every process may not know yet: the time in the table is earlier, by a second or more.
+    pub(super) fn is_news(
+        &self,
+        subscription: &str,
+        operation: Operation,
+        not_before: OffsetDateTime,
+    ) -> bool {
+        let held = self.held();
+        let stored = held.throttled.get(&(subscription.to_owned(), operation)).and_then(|known| known.stored);
+        stored.is_none_or(|stored| stored + Duration::from_secs(1) <= not_before)
+    }
+
+    /// That time stands in the table.
+    pub(super) fn throttle_stored(
+        &self,
+        subscription: &str,
+        operation: Operation,
+        not_before: OffsetDateTime,
+    ) {
+        if let Some(known) = self.held().throttled.get_mut(&(subscription.to_owned(), operation)) {
+            known.stored = known.stored.max(Some(not_before));
+        }
     }
 
     /// What other processes noted, read at `now`.
     pub(super) fn read_throttles(&self, throttles: &Throttles, now: OffsetDateTime) {
         for (subscription, operation, until) in throttles.each().filter(|(_, _, until)| *until > now) {
             self.throttled(subscription, operation, until, now);
+            self.throttle_stored(subscription, operation, until);
         }
     }
 
@@ -148,7 +182,46 @@ impl Status {
         self.held().standing.set_aside = number;
     }
 
+    pub(super) fn scopes_refused(&self, number: usize) {
+        self.held().standing.scopes_refused = number;
+    }
+
     pub(super) fn bindings(&self, stand: BindingsStand) {
         self.held().standing.bindings = stand;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> OffsetDateTime {
+            NOW
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn the_latest_time_that_azure_named_counts_and_is_news_until_it_is_stored() {
+        let status = Status::new(Arc::new(Still));
+        let at = |seconds| NOW + Duration::from_secs(seconds);
+        status.throttled("s", Operation::Revoke, at(60), NOW);
+        status.throttled("s", Operation::Revoke, at(5), NOW);
+        assert_eq!(status.standing().throttled.get("revoke"), Some(&at(60)));
+        assert!(status.is_news("s", Operation::Revoke, at(60)));
+        status.throttle_stored("s", Operation::Revoke, at(60));
+        assert!(!status.is_news("s", Operation::Revoke, at(5)));
+        assert!(!status.is_news("s", Operation::Revoke, at(60)));
+        assert!(status.is_news("s", Operation::Revoke, at(61)));
+        assert!(status.is_news("s", Operation::Grant, at(5)));
     }
 }

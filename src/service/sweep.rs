@@ -13,7 +13,7 @@ use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
 use crate::ports::tables::{ETag, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
-use crate::store::cadence::SweepLeft;
+use crate::store::cadence::{Refused, SweepLeft};
 use crate::store::ledger::{read_entry, write};
 use crate::store::marks::{self, Mark};
 use crate::store::throttles::Operation;
@@ -29,6 +29,9 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Names in doubt that one sweep deals with; the next one finds the rest.
 const NAMES_MAX: usize = 20_000;
 
+/// Differences that are dealt with though the time is over: a sweep whose lists take all of it comes on nevertheless.
+const MARKED_MIN: usize = 32;
+
 /// One row of the ledger and whose it is.
 struct Known {
     user: UserId,
@@ -41,6 +44,10 @@ struct Known {
 pub struct Found {
     pub scopes: usize,
     pub differences: usize,
+    /// Scopes that Azure refused to list: a finding, which asking again does not mend.
+    pub refused: usize,
+    /// Of those, the ones before where the rest begins.
+    refused_behind: usize,
     /// Where it stopped because its time was over, as the scope before, folded.
     pub parked_after: Option<String>,
     /// The scope before the first for which Azure gave no answer, folded.
@@ -55,6 +62,11 @@ impl Found {
             (None, Some(after)) => SweepLeft::Missed { after },
             (None, None) => SweepLeft::Finished,
         }
+    }
+
+    /// What was refused, up to where the rest begins and in all.
+    pub const fn refused(&self) -> Refused {
+        Refused { behind: self.refused_behind, in_all: self.refused }
     }
 }
 
@@ -77,18 +89,24 @@ pub struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Compares the bound scopes, the retired ones, and every scope that a live row names, in their order after `after`,
-    /// until `until` on the monotonic clock.
+    /// until `until` on the monotonic clock. Lists take at most half of the time: what they show must be dealt with.
     pub async fn run(&self, after: &str, until: Duration) -> Result<Found, StoreError> {
         let now = self.store.read(&keys::setting("sweep")).await?.date;
         let mut found = Found::default();
-        let listed = self.list(after, (now, until), &mut found).await?;
+        let begun = self.store.clock.monotonic();
+        let half = begun + until.saturating_sub(begun) / 2;
+        let listed = self.list(after, (now, half), &mut found).await?;
         let names = self.in_doubt(&listed, now).await?;
         for (name, rows) in self.rows_of(&names).await? {
+            if found.differences >= MARKED_MIN && self.store.clock.monotonic() >= until {
+                // What was found so far does not differ any more: the same scopes once more, for the rest.
+                return Ok(Found { parked_after: Some(after.to_owned()), refused_behind: 0, ..found });
+            }
             let held = |row: &Known| listed.get(&row.entry.scope).is_some_and(|names| names.contains(&name));
             let held_in_azure = rows.iter().any(held);
-            if differs(&rows, held_in_azure, now) && note(self.store, name, &rows, held_in_azure, now).await?
-            {
-                found.differences += 1;
+            if differs(&rows, held_in_azure, now) {
+                let marked = mark_holder(self.store, name, &rows, held_in_azure, now).await?;
+                found.differences += usize::from(marked);
             }
         }
         Ok(found)
@@ -106,6 +124,7 @@ impl Sweep<'_> {
         let mut done = after.to_owned();
         for scope in self.scopes().await?.into_iter().filter(|scope| scope.folded() > after) {
             if self.store.clock.monotonic() >= until {
+                found.refused_behind = found.refused;
                 found.parked_after = Some(done);
                 break;
             }
@@ -113,7 +132,10 @@ impl Sweep<'_> {
             let answer = if may_ask { self.list_one(&scope, now).await? } else { Answer::None };
             match answer {
                 Answer::Names(names) => drop(listed.insert(scope.clone(), names)),
-                Answer::Refused => {}
+                Answer::Refused => {
+                    found.refused += 1;
+                    found.refused_behind += usize::from(found.missed_after.is_none());
+                }
                 Answer::None => drop(found.missed_after.get_or_insert(done)),
             }
             done = scope.folded().to_owned();
@@ -135,7 +157,8 @@ impl Sweep<'_> {
             AssignmentError::Refused { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
                 let status = &self.snapshots.status;
-                throttling::note(self.store, status, scope, Operation::Ask, (now, retry_after)).await?;
+                throttling::tell_everybody(self.store, status, scope, Operation::Ask, (now, retry_after))
+                    .await?;
                 Ok(Answer::None)
             }
             AssignmentError::Unknown { .. } => Ok(Answer::None),
@@ -223,7 +246,7 @@ fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
 }
 
 /// Unsettles the row of the record that holds the principal, its time passed, and marks the person.
-async fn note(
+async fn mark_holder(
     store: &Store,
     name: AssignmentName,
     rows: &[Known],
@@ -240,13 +263,10 @@ async fn note(
     let entry =
         Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
+    let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
     let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, held_in_azure }];
-    let record =
-        Record { op, time: store.clock.now(), origin: origin.clone(), stamp: None, outcome: None, changes };
-    let writes = vec![
-        write(user, &entry, own.map(|row| &row.etag)),
-        marks::look_now(user, &Mark { taken_away: held_in_azure, origin }),
-    ];
+    let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    let writes = vec![write(user, &entry, own.map(|row| &row.etag)), marks::look_now(user, &mark)];
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

@@ -36,12 +36,17 @@ pub fn to_json(row: &Row) -> Result<Value, StoreError> {
     }))
 }
 
+fn unreadable(row: &Row, error: &StoreError) -> Value {
+    json!({ "op": keys::last_part(&row.key), "unreadable": error.to_string() })
+}
+
 impl Store {
-    /// Audit records in the order of their ops, at most `records_max`, after the op `after` where one is given.
+    /// Audit records in the order of their ops, at most `records_max`, after the op `after` where one is given. One that
+    /// cannot be understood stands among them as `op` and `unreadable`, the reason.
     pub async fn audit(&self, after: Option<&str>, records_max: usize) -> Result<Vec<Value>, StoreError> {
         let (from, to) = keys::range_of("j:");
         let from = after.map_or(from, |op| format!("j:{op}!"));
         let rows = self.rows_between(from, to, records_max).await?;
-        rows.iter().map(to_json).collect()
+        Ok(rows.iter().map(|row| to_json(row).unwrap_or_else(|error| unreadable(row, &error))).collect())
     }
 }

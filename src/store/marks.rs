@@ -4,7 +4,7 @@ use super::codec::{Fields, Reader};
 use super::{StoreError, keys};
 use crate::audit::{Cause, Origin};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{ETag, Row, Write};
+use crate::ports::tables::{ETag, Row, Value, Write};
 use time::OffsetDateTime;
 
 /// Why somebody must be looked at.
@@ -12,27 +12,40 @@ use time::OffsetDateTime;
 pub struct Mark {
     /// Something was taken away: looked at before anyone who only gains.
     pub taken_away: bool,
+    /// It was taken by something else than other bindings: looked at before those who only move.
+    pub left: bool,
     pub origin: Origin,
 }
 
 impl Mark {
     /// A mark without haste.
     pub fn new(origin: Origin) -> Self {
-        Self { taken_away: false, origin }
+        Self { taken_away: false, left: false, origin }
     }
 
     /// The same, with a revocation among it.
     pub fn taking(origin: Origin) -> Self {
-        Self { taken_away: true, origin }
+        Self { taken_away: true, left: origin.cause != Cause::Snapshot, origin }
     }
 
-    /// The properties of a mark. `taken_away` is only ever set: a merge never clears it.
+    /// What remains of this mark while somebody waits, with or without a revocation.
+    pub fn waiting(&self, taken_away: bool) -> Self {
+        Self { taken_away, left: self.left && taken_away, origin: self.origin.clone() }
+    }
+
+    /// The properties of a mark.
     pub fn fields(&self) -> Fields {
         let fields = Fields::row()
             .text("cause", self.origin.cause.as_str())
             .text("actor", self.origin.actor.clone())
             .text("op", self.origin.op.to_string());
-        if self.taken_away { fields.flag("taken_away", true) } else { fields }
+        self.haste(fields)
+    }
+
+    /// Adds what is only ever set: a merge never clears it, so whoever left stays in haste whatever comes on top.
+    pub fn haste(&self, fields: Fields) -> Fields {
+        let fields = if self.taken_away { fields.flag("taken_away", true) } else { fields };
+        if self.left { fields.flag("left", true) } else { fields }
     }
 
     /// Reads the mark out of a `d:`, `w:`, `dg:` or `i:` row.
@@ -42,7 +55,15 @@ impl Mark {
             actor: reader.text("actor")?.to_owned(),
             op: reader.parsed("op", OpId::parse)?,
         };
-        Ok(Self { taken_away: reader.flag("taken_away")?, origin })
+        Ok(Self { taken_away: reader.flag("taken_away")?, left: reader.flag("left")?, origin })
+    }
+}
+
+/// The op of the change that wrote a mark or a job. Steps over the row leave it as it is; `None` where it cannot be read.
+pub fn op_of(row: &Row) -> Option<&str> {
+    match row.properties.get("op") {
+        Some(Value::Text(op)) => Some(op),
+        _ => None,
     }
 }
 
@@ -64,7 +85,7 @@ impl Look {
     }
 }
 
-/// A change marks a person: cause, actor and op are replaced, a set `taken_away` stays.
+/// A change marks a person: cause, actor and op are replaced, what stands for haste stays.
 pub fn look_now(user: UserId, mark: &Mark) -> Write {
     Write::InsertOrMerge { key: keys::look_now(user), properties: mark.fields().done() }
 }

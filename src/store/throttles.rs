@@ -79,7 +79,7 @@ impl Throttles {
 }
 
 /// Azure asked every process to wait with this kind of call in this subscription. The last word counts.
-pub fn note(subscription: &str, operation: Operation, not_before: OffsetDateTime) -> Write {
+pub fn store_wait(subscription: &str, operation: Operation, not_before: OffsetDateTime) -> Write {
     let key = keys::setting(&format!("throttle:{subscription}:{}", operation.as_str()));
     Write::InsertOrReplace { key, properties: Fields::row().time("not_before", not_before).done() }
 }

@@ -2,8 +2,11 @@
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, bindings_file};
 use azure_backup_scim::engine::faults::{Fault, Side, When};
+use azure_backup_scim::ports::tables::{TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{self, Operator, Reader};
+use azure_backup_scim::service::package::{Package, PackageState, Packaged};
 use azure_backup_scim::service::snapshots::{AdoptError, Adoption};
+use azure_backup_scim::store::codec::Fields;
 use serde_json::json;
 
 /// The world begins on the first of March at ten.
@@ -122,6 +125,21 @@ fn a_broken_file_or_a_broken_stamp_changes_nothing() {
     node.settle();
     assert_eq!(stamp_in_force(&node).as_deref(), Some(YESTERDAY));
     world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn a_package_over_a_row_that_cannot_be_read_is_a_finding_and_not_waited_for() {
+    let (world, node, _, _) = member();
+    let nonsense = Write::InsertOrReplace {
+        key: "s:bindings".to_owned(),
+        properties: Fields::row().text("nonsense", "x").done(),
+    };
+    node.run(world.faults.transact("default", &[nonsense])).unwrap();
+    let packaged = Packaged::new(node.service.store.clone(), node.service.snapshots.clone());
+    let package = Package::Stamped { bindings: file(Reader, VAULT_WEST), stamp: THIS_MORNING.to_owned() };
+    let settled = packaged.settle(&package);
+    node.run(async { tokio::time::timeout(std::time::Duration::from_secs(20), settled).await }).unwrap();
+    assert_eq!(packaged.state(), PackageState::Broken);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What a tick does with more than it can do, and with what keeps failing.
 
-use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members};
+use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
 use azure_backup_scim::engine::faults::{Side, When};
-use azure_backup_scim::id::UserId;
+use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::jobs;
 use azure_backup_scim::service::status::BindingsStand;
 use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
 use azure_backup_scim::store::codec::Fields;
@@ -38,6 +39,11 @@ fn marks(node: &Node) -> usize {
 
 /// Runs a tick whose time is over while Azure hangs on its first calls of that kind.
 fn tick_that_runs_out_of_time(world: &World, node: &Node, method: Method, calls: usize) {
+    tick_that_is_slow(world, node, method, calls, 46);
+}
+
+/// Runs a tick in which Azure hangs for so long on its first calls of that kind.
+fn tick_that_is_slow(world: &World, node: &Node, method: Method, calls: usize, seconds: u64) {
     let times = u32::try_from(calls).unwrap();
     world.azure().add_rule(Rule::new(Action::Hold).method(method).times(times)).unwrap();
     let service = node.service.clone();
@@ -47,7 +53,7 @@ fn tick_that_runs_out_of_time(world: &World, node: &Node, method: Method, calls:
         let reached = azure.until(|azure| azure.held().len() == calls);
         tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
     });
-    world.pass(46);
+    world.pass(seconds);
     for call in azure.held() {
         azure.deliver(call.number).unwrap();
     }
@@ -322,13 +328,14 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
-    let heir = node.group("heir");
-    node.try_patch_group(&heir, json!({"op": "replace", "path": "externalId", "value": "operators"}))
-        .unwrap();
     let people = crowd(&node, 30);
     for part in people.chunks(15) {
         node.join(&group, &part.iter().collect::<Vec<_>>());
     }
+    node.settle();
+    let heir = node.group("heir");
+    node.try_patch_group(&heir, json!({"op": "replace", "path": "externalId", "value": "operators"}))
+        .unwrap();
     let eve = node.provision("eve@contoso.example");
     node.join(&heir, &[&eve]);
     node.settle();
@@ -346,6 +353,12 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     let left = |prefix: &str| node.run(node.service.store.rows(prefix, 100)).unwrap().len();
     assert_eq!((left("i:"), left(&format!("m:{group}:"))), (1, 2));
     assert_eq!(node.service.status.standing().set_aside, 1);
+    // The job is left alone, though its own steps gave its row another version.
+    world.faults.reset();
+    node.run(node.service.tick.run()).unwrap();
+    let counts = world.faults.counts();
+    assert_eq!(counts.transactions, 0, "{counts:?}");
+    assert!(counts.requests <= 10, "{counts:?}");
 
     let mended = [
         Write::Insert { key: half, properties: Fields::row().done() },
@@ -356,4 +369,201 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     node.settle();
     assert_eq!((left("i:"), left(&format!("m:{group}:"))), (0, 0));
     assert_eq!(node.service.status.standing().set_aside, 0);
+}
+
+#[test]
+fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
+    let world = operators().bind("readers", Reader, VAULT_WEST);
+    let node = world.start_with(TICKS_ONLY);
+    let (large, small) = (node.group("operators"), node.group("readers"));
+    let (many, few) = (crowd(&node, 96), (0..30).map(|n| node.provision(&format!("few{n}"))));
+    let few: Vec<Person> = few.collect();
+    for (group, people) in [(&large, &many), (&small, &few)] {
+        people.chunks(24).for_each(|part| node.join(group, &part.iter().collect::<Vec<_>>()));
+    }
+    node.settle();
+    node.delete_group(&large);
+    world.pass(1);
+    node.delete_group(&small);
+    world.azure().clear_calls();
+    node.settle();
+    let left: Vec<_> = calls(&world, Method::Delete).iter().map(|call| call.scope.clone()).collect();
+    let west = azure_backup_scim::simulator::Scope::parse(VAULT_WEST).unwrap();
+    let first = left.iter().position(|scope| *scope == west).unwrap();
+    assert!(first < 48, "after {first} of the large group");
+    assert!(world.azure().assignments().is_empty());
+}
+
+#[test]
+fn a_person_whose_look_keeps_failing_after_its_open_is_left_alone_for_a_while() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    node.settle();
+    let ana = node.provision("ana@contoso.example");
+    node.join(&group, &[&ana]);
+    // The pointer is read again between the open and the call.
+    let pointer = node.run(node.service.store.get("s:bindings")).unwrap().unwrap();
+    let nonsense = Write::InsertOrReplace {
+        key: "s:bindings".to_owned(),
+        properties: Fields::row().text("nonsense", "x").done(),
+    };
+    let point = world.faults.hold(When::get().key("s:bindings"), Side::Before);
+    let service = node.service.clone();
+    let tick = node.spawn(async move { service.tick.run().await.unwrap() });
+    node.run(point.reached());
+    node.run(world.faults.transact("default", &[nonsense])).unwrap();
+    point.release();
+    node.run(tick).unwrap();
+    assert_eq!(node.service.status.standing().set_aside, 1);
+
+    let mended = Write::InsertOrReplace { key: "s:bindings".to_owned(), properties: pointer.properties };
+    node.run(world.faults.transact("default", &[mended])).unwrap();
+    world.faults.reset();
+    node.run(node.service.tick.run()).unwrap();
+    let counts = world.faults.counts();
+    assert!(counts.transactions == 0 && counts.requests <= 12, "{counts:?}");
+    world.pass(200);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+#[test]
+fn joiners_have_their_share_of_a_tick_that_moves_a_crowd() {
+    let mut world = operators();
+    world.rebind(&[("operators", Operator, VAULT_EAST), ("readers", Reader, VAULT_WEST)]);
+    let node = world.start_with(TICKS_ONLY);
+    let (group, readers) = (node.group("operators"), node.group("readers"));
+    let people = crowd(&node, 24);
+    node.join(&group, &people.iter().collect::<Vec<_>>());
+    let ana = node.provision("ana@contoso.example");
+    node.settle();
+    let other = [binding(1, "operators", Reader, VAULT_EAST), binding(2, "readers", Reader, VAULT_WEST)];
+    node.adopt(&other);
+    node.join(&readers, &[&ana]);
+    world.azure().clear_calls();
+    tick_that_is_slow(&world, &node, Method::Put, 8, 23);
+    let order: Vec<_> = calls(&world, Method::Put).iter().map(|call| call.principal).collect();
+    assert_eq!(order.iter().position(|principal| *principal == Some(ana.principal)), Some(8));
+    people.iter().for_each(|person| world.assert_holds(person, Reader, VAULT_EAST));
+}
+
+#[test]
+fn a_late_sweep_goes_before_a_backlog() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    node.settle();
+    for late in [false, true] {
+        world.pass(3700);
+        let people: Vec<_> = (0..8).map(|n| node.provision(&format!("{late}{n}@contoso.example"))).collect();
+        node.join(&group, &people.iter().collect::<Vec<_>>());
+        world.azure().clear_calls();
+        tick_that_runs_out_of_time(&world, &node, Method::Put, 8);
+        assert_eq!(calls(&world, Method::List).len(), usize::from(late));
+    }
+}
+
+#[test]
+fn a_sweep_whose_time_is_over_at_its_differences_goes_on_with_the_rest() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 40);
+    people.chunks(20).for_each(|part| node.join(&group, &part.iter().collect::<Vec<_>>()));
+    node.settle();
+    world.pass(3700);
+    for held in world.azure().assignments() {
+        world.azure().delete_assignment(held.name).unwrap();
+    }
+    let before = node.service.status.standing().sweep_finished;
+    let point = world.faults.hold(When::transact().key("l:"), Side::Before);
+    let service = node.service.clone();
+    let tick = node.spawn(async move { service.tick.run().await.unwrap() });
+    node.run(point.reached());
+    world.pass(46);
+    point.release();
+    node.run(tick).unwrap();
+    let found = node.audit_of("difference-found").len();
+    assert!((1..40).contains(&found), "{found} of 40");
+    assert_eq!(node.service.status.standing().sweep_finished, before);
+    node.settle();
+    assert_eq!(node.audit_of("difference-found").len(), 40);
+    assert!(node.service.status.standing().sweep_finished > before);
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+}
+
+#[test]
+fn a_tick_whose_places_cannot_be_read_begins_anew() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    node.join(&group, &[&ana]);
+    let broken = |key: &str| Write::InsertOrReplace {
+        key: key.to_owned(),
+        properties: Fields::row().int("leaving_after", 1).int("state", 1).done(),
+    };
+    node.run(world.faults.transact("default", &[broken("s:tick"), broken("s:sweep")])).unwrap();
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert!(node.service.status.standing().sweep_finished.is_some());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_hides_no_other() {
+    let world = operators();
+    let node = world.start();
+    node.provision("ana@contoso.example");
+    let op = uuid::Uuid::nil();
+    let broken = Write::Insert { key: format!("j:{op}"), properties: Fields::row().done() };
+    node.run(world.faults.transact("default", &[broken])).unwrap();
+    let records = node.run(node.service.store.audit(None, 100)).unwrap();
+    assert_eq!(records[0]["op"], op.to_string());
+    assert!(records[0]["unreadable"].as_str().unwrap().contains("time"), "{}", records[0]);
+    assert!(records[1..].iter().any(|record| record["changes"][0]["kind"] == "resource-created"));
+}
+
+#[test]
+fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    node.join(&group, &[&ana]);
+    let broken = Write::Insert {
+        key: format!("dg:{}", uuid::Uuid::nil()),
+        properties: Fields::row().text("nonsense", "x").done(),
+    };
+    node.run(world.faults.transact("default", &[broken])).unwrap();
+    node.settle();
+    assert_eq!(node.service.status.standing().set_aside, 1);
+    world.pass(31);
+    node.leave(&group, &[&ana]);
+    tick_that_runs_out_of_time(&world, &node, Method::Delete, 1);
+    assert_eq!(node.service.status.standing().set_aside, 1);
+}
+
+#[test]
+fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, 25);
+    people.chunks(20).for_each(|part| node.join(&group, &part.iter().collect::<Vec<_>>()));
+    node.settle();
+    for n in 0..95 {
+        let heir = node.group(&format!("heir{n}"));
+        let renamed = json!({"op": "replace", "path": "externalId", "value": "operators"});
+        node.try_patch_group(&heir, renamed).unwrap();
+    }
+    node.settle();
+    let nobody = Write::Insert { key: format!("m:{group}:nobody"), properties: Fields::row().done() };
+    node.run(world.faults.transact("default", &[nobody])).unwrap();
+    node.delete_group(&group);
+    let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
+    let job = OpId::parse(keys::last_part(&job.key)).unwrap();
+    let roll = || node.run(jobs::roll_chunk(&node.service.store, &node.service.snapshots, job));
+    while roll().is_ok() {}
+    assert_eq!(node.run(node.service.store.rows("dg:", 1000)).unwrap().len(), 95);
 }

@@ -26,7 +26,8 @@ impl Operation {
 
     /// The mark of this change; `taking` where it takes something away.
     pub fn mark(&self, taking: bool) -> Mark {
-        Mark { taken_away: taking, origin: self.origin.clone() }
+        let origin = self.origin.clone();
+        if taking { Mark::taking(origin) } else { Mark::new(origin) }
     }
 
     /// The audit record of a plan.

@@ -136,8 +136,9 @@ impl Reconciler {
         operation: Operation,
         (now, wait): (OffsetDateTime, Duration),
     ) {
-        let noted = throttling::note(&self.store, &self.snapshots.status, scope, operation, (now, wait));
-        if let Err(error) = noted.await {
+        let (store, status) = (&self.store, &self.snapshots.status);
+        let told = throttling::tell_everybody(store, status, scope, operation, (now, wait)).await;
+        if let Err(error) = told {
             log("a throttle", &error);
         }
     }

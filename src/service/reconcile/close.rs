@@ -11,7 +11,7 @@ use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::plan::{self, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::codec::Fields;
-use crate::store::marks::{self, Mark};
+use crate::store::marks;
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl Reconciler {
         writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
         let again = plan::look_again(after, &plan.deferred, waits);
         let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
-        let mark = Mark { taken_away: again.taken_away, origin: gathered.look.mark.origin.clone() };
+        let mark = gathered.look.mark.waiting(again.taken_away);
         let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
         writes.push(marks::look_later(at, gathered.user, &mark));
         Closed::Later
@@ -262,8 +262,7 @@ impl Reconciler {
             return Ok(Write::Insert { key, properties: mark.fields().done() });
         }
         let touched = Fields::some().text("touched", self.store.ids.op().to_string());
-        let touched = if mark.taken_away { touched.flag("taken_away", true) } else { touched };
-        Ok(Write::Merge { key, properties: touched.done(), condition: Match::Any })
+        Ok(Write::Merge { key, properties: mark.haste(touched).done(), condition: Match::Any })
     }
 }
 

@@ -5,7 +5,6 @@
 //! small beside the work: a page of marks for so many people who were looked at.
 
 use super::Tick;
-use crate::audit::Cause;
 use crate::id::UserId;
 use crate::ports::tables::{ETag, PAGE_ROWS_MAX, Row};
 use crate::service::effects::LOOKS_AT_ONCE;
@@ -57,10 +56,10 @@ enum Line {
 }
 
 impl Line {
-    fn of(mark: &Mark) -> Self {
-        match (mark.taken_away, mark.origin.cause) {
-            (true, Cause::Snapshot) => Self::Moving,
-            (true, _) => Self::Leaving,
+    const fn of(mark: &Mark) -> Self {
+        match (mark.taken_away, mark.left) {
+            (true, true) => Self::Leaving,
+            (true, false) => Self::Moving,
             (false, _) => Self::Gaining,
         }
     }
@@ -96,6 +95,11 @@ struct Marked {
 impl Round {
     pub fn new(until: Duration, cursors: Cursors) -> Self {
         Self { until, cursors, tried: BTreeMap::new(), since: 0, search_after: PEOPLE_A_PAGE }
+    }
+
+    /// Half of the time that is left at `now`: what goes before others leaves them their share.
+    pub fn half_of_the_rest(&self, now: Duration) -> Duration {
+        now + self.until.saturating_sub(now) / 2
     }
 
     pub const fn cursors(&self) -> &Cursors {
@@ -153,7 +157,7 @@ impl Tick {
         match Look::read(&row) {
             Ok(look) => Some(Marked { user: look.user, line: Line::of(&look.mark), row }),
             Err(error) => {
-                self.note("a mark", &row, Err(error));
+                self.conclude("a mark", &row, Err(error));
                 None
             }
         }
@@ -165,22 +169,28 @@ impl Tick {
         if round.since >= round.search_after { self.revoke(round).await } else { Ok(()) }
     }
 
-    /// Everybody else.
+    /// Everybody else. Those who move take at most half of the time, and what those who gain leave of the other half.
     pub(super) async fn everybody(&self, round: &mut Round) -> Result<(), StoreError> {
-        self.line(Line::Moving, round).await?;
-        self.line(Line::Gaining, round).await
+        let half = round.half_of_the_rest(self.store().clock.monotonic());
+        self.line(Line::Moving, half, round).await?;
+        let half_was_over = self.is_past(half);
+        self.line(Line::Gaining, round.until, round).await?;
+        if half_was_over && !self.over(round) {
+            self.line(Line::Moving, round.until, round).await?;
+        }
+        Ok(())
     }
 
-    /// One line, from where the last tick stopped, and round again to there.
-    async fn line(&self, line: Line, round: &mut Round) -> Result<(), StoreError> {
+    /// One line until that time, from where the last tick stopped, and round again to there.
+    async fn line(&self, line: Line, until: Duration, round: &mut Round) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("d:");
         let start = line.cursor(&mut round.cursors).clone();
         let after = format!("{start}!");
         if start.is_empty() {
-            return self.pass(line, (from, to), round).await.map(|_| ());
+            return self.pass(line, (from, to), until, round).await.map(|_| ());
         }
-        if self.pass(line, (after.clone(), to), round).await? {
-            self.pass(line, (from, after), round).await?;
+        if self.pass(line, (after.clone(), to), until, round).await? {
+            self.pass(line, (from, after), until, round).await?;
         }
         Ok(())
     }
@@ -191,6 +201,7 @@ impl Tick {
         &self,
         line: Line,
         (from, to): (String, String),
+        until: Duration,
         round: &mut Round,
     ) -> Result<bool, StoreError> {
         let mut pages = self.store().pages(from, to);
@@ -199,7 +210,7 @@ impl Tick {
             let marked = rows.into_iter().filter_map(|row| self.marked(row));
             let marked: Vec<Marked> = marked.filter(|marked| marked.line == line).collect();
             for part in marked.chunks(LOOKS_AT_ONCE) {
-                if self.over(round) || self.share_is_used_up(line) || for_nothing >= FOR_NOTHING_MAX {
+                if self.is_past(until) || self.share_is_used_up(line) || for_nothing >= FOR_NOTHING_MAX {
                     return Ok(false);
                 }
                 let looked = self.look(&part.iter().collect::<Vec<_>>()).await;
@@ -233,7 +244,7 @@ impl Tick {
         for (marked, looked) in part.iter().zip(self.effects.look(&users).await) {
             match &looked {
                 Ok(_) => self.aside.ended(&marked.row.key),
-                Err(error) => self.aside.failed(&marked.row.key, &marked.row.etag, error),
+                Err(error) => self.aside.failed(&marked.row, error),
             }
             all.push(looked.unwrap_or_default());
         }

@@ -11,9 +11,10 @@ use super::{jobs, walk};
 use crate::id::OpId;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Answer, Row};
-use crate::store::cadence::{Cursors, SweepLeft};
+use crate::store::cadence::{Cursors, SweepLeft, SweepRun};
 use crate::store::{Store, StoreError, keys};
 use look::{Round, Share};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -61,8 +62,19 @@ impl Tick {
         self.roll(round).await?;
         self.walk(round).await?;
         self.revoke(round).await?;
+        let sweep = self.store().due_sweep().await?;
+        self.effects.status().scopes_refused(sweep.scopes_refused);
+        let mut due = sweep.run;
+        if sweep.late {
+            // A backlog must not put the sweep off for ever: it goes first, with half of the time.
+            let half = round.half_of_the_rest(self.store().clock.monotonic());
+            if self.sweep_one(due, half).await? > 0 {
+                self.revoke(round).await?;
+            }
+            due = self.store().due_sweep().await?.run;
+        }
         self.everybody(round).await?;
-        if self.sweep_when_due(round).await? > 0 {
+        if self.sweep_one(due, round.until).await? > 0 {
             self.revoke(round).await?;
             self.everybody(round).await?;
         }
@@ -70,7 +82,12 @@ impl Tick {
     }
 
     fn over(&self, round: &Round) -> bool {
-        self.store().clock.monotonic() >= round.until
+        self.is_past(round.until)
+    }
+
+    /// `at` is on the monotonic clock.
+    fn is_past(&self, at: Duration) -> bool {
+        self.store().clock.monotonic() >= at
     }
 
     async fn leave(&self, before: &Cursors, after: &Cursors) -> Result<(), StoreError> {
@@ -79,57 +96,58 @@ impl Tick {
 
     /// Whether a row is left alone because it keeps failing.
     fn is_aside(&self, row: &Row) -> bool {
-        self.aside.holds(&row.key, &row.etag)
+        self.aside.holds(row)
     }
 
     /// What came of a row. An error ends here: the rest goes on.
-    fn note(&self, what: &str, row: &Row, ended: Result<(), StoreError>) {
+    fn conclude(&self, what: &str, row: &Row, ended: Result<(), StoreError>) {
         match ended {
             Ok(()) => self.aside.ended(&row.key),
             Err(error) => {
                 log(what, &error);
-                self.aside.failed(&row.key, &row.etag, &error);
+                self.aside.failed(row, &error);
             }
         }
     }
 
+    /// A chunk of each job in turn: what a small job takes away does not wait for the end of a large one.
     async fn roll(&self, round: &mut Round) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("i:");
-        for row in self.store().rows_between(from, to, ROWS_MAX).await? {
-            if self.over(round) {
-                return Ok(());
+        let mut jobs: VecDeque<Row> = self.store().rows_between(from, to, ROWS_MAX).await?.into();
+        jobs.retain(|row| !self.is_aside(row));
+        while !self.over(round)
+            && let Some(row) = jobs.pop_front()
+        {
+            match self.roll_on(&row, round).await {
+                Ok(false) => jobs.push_back(row),
+                ended => self.conclude("a job", &row, ended.map(|_| ())),
             }
-            if self.is_aside(&row) {
-                continue;
-            }
-            let ended = match OpId::parse(keys::last_part(&row.key)) {
-                Ok(job) => self.roll_one(job, round).await,
-                Err(_) => Err(StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() }),
-            };
-            self.note("a job", &row, ended);
         }
         Ok(())
     }
 
-    /// Chunk by chunk, and at once those from whom a chunk took something. Whoever else is marked is looked at later.
-    async fn roll_one(&self, job: OpId, round: &mut Round) -> Result<(), StoreError> {
-        while !self.over(round) {
-            let rolled = jobs::roll_chunk(self.store(), &self.effects.snapshots, job).await?;
-            self.effects.look(&rolled.people).await;
-            if rolled.done {
-                return Ok(());
-            }
+    /// One chunk, and at once those from whom it took something. Whoever else is marked is looked at later. Answers whether
+    /// the job is done.
+    async fn roll_on(&self, row: &Row, round: &mut Round) -> Result<bool, StoreError> {
+        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
+        let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
+        let rolled = jobs::roll_chunk(self.store(), &self.effects.snapshots, job).await?;
+        self.effects.look(&rolled.people).await;
+        if !rolled.done {
             self.between(round, rolled.people.len() + 1).await?;
         }
-        Ok(())
+        Ok(rolled.done)
     }
 
     async fn walk(&self, round: &mut Round) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("dg:");
         for row in self.store().rows_between(from, to, ROWS_MAX).await? {
+            if self.over(round) {
+                return Ok(());
+            }
             if !self.is_aside(&row) {
                 let ended = self.walk_one(&row, round).await;
-                self.note("a walk", &row, ended);
+                self.conclude("a walk", &row, ended);
             }
         }
         Ok(())
@@ -146,13 +164,12 @@ impl Tick {
     }
 
     /// The sweep runs at its cadence, which is stored: whichever process comes first takes it. Answers the differences.
-    async fn sweep_when_due(&self, round: &Round) -> Result<usize, StoreError> {
-        if self.over(round) {
-            return Ok(0);
-        }
-        let Some(run) = self.store().take_sweep().await? else { return Ok(0) };
-        let found = self.compare(&run.after, round.until).await?;
-        self.store().leave_sweep(run, found.left()).await?;
+    async fn sweep_one(&self, due: Option<SweepRun>, until: Duration) -> Result<usize, StoreError> {
+        let Some(due) = due.filter(|_| !self.is_past(until)) else { return Ok(0) };
+        let Some(run) = self.store().take_sweep(due).await? else { return Ok(0) };
+        let found = self.compare(&run.after, until).await?;
+        let refused = self.store().leave_sweep(run, found.left(), found.refused()).await?;
+        self.effects.status().scopes_refused(refused);
         Ok(found.differences)
     }
 

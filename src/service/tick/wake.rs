@@ -35,7 +35,7 @@ impl Tick {
     /// Every `w:` that is due becomes `d:`, revocations first.
     pub(super) async fn wake(&self, round: &mut Round, now: OffsetDateTime) -> Result<(), StoreError> {
         let mut due = self.due(now).await?;
-        due.sort_by_key(|due| !due.look.mark.taken_away);
+        due.sort_by_key(|due| (!due.look.mark.left, !due.look.mark.taken_away));
         for part in due.chunks(WAKES_AT_ONCE) {
             if self.over(round) {
                 return Ok(());
@@ -61,7 +61,7 @@ impl Tick {
                         due.push(Due { row, look });
                     }
                     Ok(_) => {}
-                    Err(error) => self.note("a mark", &row, Err(error)),
+                    Err(error) => self.conclude("a mark", &row, Err(error)),
                 }
             }
         }
@@ -91,9 +91,9 @@ impl Tick {
             other => return other.map(|_| ()),
         }
         let touched = Fields::some().text("woken", due.row.key.clone());
-        let touched = if due.look.mark.taken_away { touched.flag("taken_away", true) } else { touched };
         let key = keys::look_now(due.look.user);
-        let touch = Write::Merge { key, properties: touched.done(), condition: Match::Any };
+        let touch =
+            Write::Merge { key, properties: due.look.mark.haste(touched).done(), condition: Match::Any };
         match self.store().move_looking(&[touch, due.gone()]).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
