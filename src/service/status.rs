@@ -164,7 +164,7 @@ impl Status {
 
     /// What other processes noted, read at `now`.
     pub(super) fn read_throttles(&self, throttles: &Throttles, now: OffsetDateTime) {
-        for (subscription, operation, until) in throttles.each().filter(|(_, _, until)| *until > now) {
+        for (subscription, operation, until) in throttles.each(now) {
             self.throttled(subscription, operation, until, now);
             self.throttle_stored(subscription, operation, until);
         }

@@ -1,12 +1,16 @@
 //! Where Azure asked us to wait: one row for each subscription and kind of call, which every process respects.
 
 use super::codec::{Fields, Reader};
-use super::{StoreError, keys};
+use super::keys;
 use crate::ports::tables::{Row, Write};
 use crate::rbac::Scope;
 use crate::rbac::ledger::Attempt;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// Longer than the longest Retry-After that is heeded, an hour: what lies further ahead was not written by us.
+const AHEAD_MAX: Duration = Duration::from_secs(2 * 3600);
 
 /// What Azure counts apart: reads, writes and deletes have a budget each, so nobody's grant costs a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,34 +52,45 @@ impl Throttles {
     /// Until when a kind of call must wait there, if it must.
     pub fn until(&self, scope: &Scope, operation: Operation, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let until = self.0.get(&(scope.subscription().to_owned(), operation)).copied();
-        until.filter(|until| *until > now)
+        until.filter(|until| counts(*until, now))
     }
 
-    /// Subscription, kind and time of each.
-    pub fn each(&self) -> impl Iterator<Item = (&str, Operation, OffsetDateTime)> {
-        self.0.iter().map(|((subscription, operation), until)| (subscription.as_str(), *operation, *until))
+    /// Subscription, kind and time of each that counts now.
+    pub fn each(&self, now: OffsetDateTime) -> impl Iterator<Item = (&str, Operation, OffsetDateTime)> {
+        let counting = self.0.iter().filter(move |(_, until)| counts(**until, now));
+        counting.map(|((subscription, operation), until)| (subscription.as_str(), *operation, *until))
     }
 
     /// What a plan needs to know: steps only.
-    pub fn steps(&self) -> BTreeMap<(String, Attempt), OffsetDateTime> {
+    pub fn steps(&self, now: OffsetDateTime) -> BTreeMap<(String, Attempt), OffsetDateTime> {
         let of = |attempt: Attempt| {
-            self.0
-                .iter()
-                .filter(move |((_, operation), _)| *operation == Operation::from(attempt))
-                .map(move |((subscription, _), until)| ((subscription.clone(), attempt), *until))
+            self.each(now)
+                .filter(move |(_, operation, _)| *operation == Operation::from(attempt))
+                .map(move |(subscription, _, until)| ((subscription.to_owned(), attempt), until))
         };
         of(Attempt::Revoke).chain(of(Attempt::Grant)).collect()
     }
 
-    /// Takes a row of the settings, if it is one of these. A kind that this release does not know is not its business.
-    pub(super) fn take(&mut self, row: &Row) -> Result<(), StoreError> {
+    /// Takes a row of the settings, if it is one of these. A kind that this release does not know is not its business, and one
+    /// that cannot be read holds up nobody: Azure says again that it wants us to wait.
+    pub(super) fn take(&mut self, row: &Row) {
         let name = row.key.strip_prefix("s:throttle:").and_then(|rest| rest.split_once(':'));
-        let Some((subscription, kind)) = name else { return Ok(()) };
-        if let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.as_str() == kind) {
-            self.0.insert((subscription.to_owned(), operation), Reader::new(row)?.time("not_before")?);
+        let Some((subscription, kind)) = name else { return };
+        let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.as_str() == kind) else {
+            return;
+        };
+        match Reader::new(row).and_then(|reader| reader.time("not_before")) {
+            Ok(not_before) => {
+                self.0.insert((subscription.to_owned(), operation), not_before);
+            }
+            Err(error) => tracing::error!(error = %error, "a throttle cannot be read and is not heeded"),
         }
-        Ok(())
     }
+}
+
+/// A wait that lies ahead, and no further than any that is ever written.
+fn counts(until: OffsetDateTime, now: OffsetDateTime) -> bool {
+    until > now && until <= now + AHEAD_MAX
 }
 
 /// Azure asked every process to wait with this kind of call in this subscription. The last word counts.

@@ -567,3 +567,30 @@ fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
     while roll().is_ok() {}
     assert_eq!(node.run(node.service.store.rows("dg:", 1000)).unwrap().len(), 95);
 }
+
+#[test]
+fn a_row_of_everybody_that_cannot_be_read_or_believed_holds_up_nobody() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let ana = node.provision("ana@contoso.example");
+    node.join(&group, &[&ana]);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+
+    let row = |key: &str, properties| Write::InsertOrReplace { key: key.to_owned(), properties };
+    let nonsense = || Fields::row().text("nonsense", "x").done();
+    let subscription = &VAULT_EAST["/subscriptions/".len()..][..36];
+    let far = time::macros::datetime!(8999-12-31 0:00 UTC);
+    let rows = [
+        row("b:00", nonsense()),
+        row("s:throttle:99:ask", nonsense()),
+        row(&format!("s:throttle:{subscription}:revoke"), Fields::row().time("not_before", far).done()),
+        row("s:tick", nonsense()),
+    ];
+    node.run(world.faults.transact("default", &rows)).unwrap();
+    node.leave(&group, &[&ana]);
+    node.settle();
+    world.assert_holds_nothing(&ana);
+    assert_eq!(node.service.status.standing().set_aside, 0);
+}

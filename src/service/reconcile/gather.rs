@@ -149,7 +149,7 @@ impl Reconciler {
         let throttles = &read.settings.throttles;
         self.snapshots.status.read_throttles(throttles, now);
         let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
-        let actual = Actual { now, facts, throttled: throttles.steps(), instance };
+        let actual = Actual { now, facts, throttled: throttles.steps(now), instance };
         let (pointer, person, ledger) = (read.settings.pointer, read.person, read.ledger);
         Ok(Gathered {
             user,
