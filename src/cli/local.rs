@@ -1,6 +1,6 @@
 //! `local`: the first command of a newcomer.
 
-use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
+use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::config;
 use crate::local::{self, DemoError, LocalError, Options, TablesError};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,8 +26,9 @@ pub struct Arguments {
     /// @FILE with one in it, where its key is a secret. The table is `scim`. Azure stays simulated, its clock too.
     #[arg(long, value_name = "CONNECTION_STRING")]
     tables: Option<String>,
-    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, pid.
-    #[arg(long)]
+    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, vault_url, identity_endpoint,
+    /// identity_header, pid.
+    #[arg(long, conflicts_with = "demo")]
     json: bool,
     /// Play a short day of an identity provider, then stop: exit code 1 if Azure does not hold what it should.
     #[arg(long)]
@@ -39,6 +40,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { listen, state, bindings, json, demo, tables } = arguments;
     let handler_port = match config::handler_port(&config::environment()) {
         Ok(port) => port,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let tables = match tables.as_deref().map(in_file).transpose() {
+        Ok(tables) => tables,
         Err(error) => {
             complain(&error);
             return ExitCode::from(EXIT_USAGE);
@@ -63,6 +71,7 @@ fn code(error: &LocalError) -> u8 {
         LocalError::Demo(DemoError::NothingBound) => EXIT_USAGE,
         LocalError::Tables(TablesError::Table { .. }) => EXIT_DEPENDENCY,
         LocalError::NotLoopback { .. }
+        | LocalError::State(_)
         | LocalError::Tables(_)
         | LocalError::Listen { .. }
         | LocalError::BindingsFile { .. }

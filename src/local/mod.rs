@@ -47,7 +47,7 @@ pub struct Options {
     pub bindings: Option<PathBuf>,
     pub json: bool,
     pub demo: bool,
-    /// A connection string, or `@` and the path of a file that holds one: the rows are kept there.
+    /// A connection string: the rows are kept there.
     pub tables: Option<String>,
 }
 

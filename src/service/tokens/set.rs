@@ -306,4 +306,14 @@ mod tests {
         versions[2].expires = Some(days(7));
         assert_eq!(set(&versions).runs_out(NOON), Some(days(7)));
     }
+
+    #[test]
+    fn a_label_that_could_mislead_counts_as_none_and_is_told() {
+        let seen = |text| (label(&version("v", 1, text)), is_mislabelled(&version("v", 1, text)));
+        assert_eq!(seen(Some("entra-prod")), ("entra-prod".to_owned(), false));
+        assert_eq!(seen(None), ("unlabelled".to_owned(), false));
+        for text in ["entra prod", "", "service", "é", &"x".repeat(65)] {
+            assert_eq!(seen(Some(text)), ("unlabelled".to_owned(), true), "{text:?}");
+        }
+    }
 }
