@@ -3,6 +3,7 @@
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::config;
 use crate::local::{self, DemoError, LocalError, Options, TablesError};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,8 +39,9 @@ pub struct Arguments {
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { listen, state, bindings, json, demo, tables } = arguments;
-    let handler_port = match config::handler_port(&config::environment()) {
-        Ok(port) => port,
+    let variables = config::environment();
+    let (handler_port, public_origin) = match under_a_host(&variables) {
+        Ok(host) => host,
         Err(error) => {
             complain(&error);
             return ExitCode::from(EXIT_USAGE);
@@ -53,7 +55,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
-    let options = Options { listen, handler_port, state, bindings, json, demo, tables };
+    let options = Options { listen, handler_port, public_origin, state, bindings, json, demo, tables };
     // A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match local::block_on(options) {
@@ -63,6 +65,15 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ExitCode::from(code(&error))
         }
     }
+}
+
+/// The port that a Functions host has chosen, and where it is called itself; nothing where there is no host.
+fn under_a_host(
+    variables: &BTreeMap<String, String>,
+) -> Result<(Option<u16>, Option<String>), config::ConfigError> {
+    let handler_port = config::handler_port(variables)?;
+    let public_origin = if handler_port.is_some() { config::public_origin(variables)? } else { None };
+    Ok((handler_port, public_origin))
 }
 
 fn code(error: &LocalError) -> u8 {

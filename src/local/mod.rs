@@ -43,6 +43,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The port that a Functions host has chosen, if one has.
     pub handler_port: Option<u16>,
+    /// Where callers find that host; without it, where this listens.
+    pub public_origin: Option<String>,
     pub state: PathBuf,
     pub bindings: Option<PathBuf>,
     pub json: bool,
@@ -158,7 +160,8 @@ async fn start(
         Some(connection) => tables::open(connection, clock.clone()).await?,
         None => Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
     };
-    let base_url = format!("http://{address}/scim/v2");
+    let origin = options.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
+    let base_url = format!("{origin}/scim/v2");
     let service = app::build(Parts {
         tables,
         assignments: arm,

@@ -43,7 +43,10 @@ fn a_mistake_of_usage_ends_with_2_and_says_what_it_was() {
     check(&["local", "--state", text(folder.path())], "no token of 32 characters");
     check(&["local", "--json", "--demo"], "cannot be used with");
     check(&["config", "stamp", "--file", text(&file), "--out", text(&nowhere)], "cannot write");
-    check(&["config", "stamp", "--file", text(&file), "--out", text(&file)], "take the place of the bindings");
+    check(
+        &["config", "stamp", "--file", text(&file), "--out", text(&file)],
+        "take the place of the bindings",
+    );
     assert!(std::fs::read_to_string(&file).unwrap().contains("vault-operators"));
 }
 
