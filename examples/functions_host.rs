@@ -1,9 +1,9 @@
 //! The stand-in for the Azure Functions host, from a command line:
 //!
-//! `cargo run --example functions_host -- --app-root . --env KEY=VALUE --transport proxy --port 7071`
+//! `PATH="$PWD/target/debug:$PATH" cargo run --example functions_host -- --app-root . --env AzureFunctionsJobHost__customHandler__description__arguments__0=local`
 //!
-//! It starts what `host.json` names, relays its lines, fires its timers as their schedules say, and stops with Ctrl-C. The
-//! values of `local.settings.json` are the app settings, as they are for Core Tools; `--env` stands above them.
+//! It starts what `host.json` names, relays its lines, fires its timers as their schedules say, and stops with Ctrl-C or
+//! SIGTERM. The program that `host.json` names is looked for below the app root and on PATH. The values of `local.settings.json` are the app settings, as they are for Core Tools; `--env` stands above them.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -18,7 +18,7 @@
 mod host;
 
 use clap::{Parser, ValueEnum};
-use host::{Host, HostOptions, Level, Line, Schedule, ScheduleStatus, State, Transport};
+use host::{HOST_URL, Host, HostOptions, Level, Line, Schedule, ScheduleStatus, State, Transport};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +27,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A stand-in for the Azure Functions host, on loopback.
+///
+/// The program that host.json names is looked for below the app root and on PATH. Without any Azure:
+/// PATH="$PWD/target/debug:$PATH" cargo run --example functions_host -- --env AzureFunctionsJobHost__customHandler__description__arguments__0=local
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The folder with host.json and the functions.
@@ -71,7 +74,9 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         Kind::Forward => Transport::Forward,
     });
     options.port = arguments.port;
-    options.settings = local_settings(&arguments.app_root)?;
+    // Else `meta.location` would name the app behind the host.
+    options.settings.insert("PUBLIC_BASE_URL".to_owned(), HOST_URL.to_owned());
+    options.settings.extend(local_settings(&arguments.app_root)?);
     options.settings.extend(arguments.env);
     options.relay = Some(Box::new(relay));
     let host = Arc::new(Host::start(options)?);
@@ -104,7 +109,7 @@ fn relay(line: &Line) {
     }
 }
 
-/// Until Ctrl-C, or until the host gives up.
+/// Until Ctrl-C or SIGTERM, or until the host gives up.
 async fn attend(host: Arc<Host>) {
     let settled = host.clone();
     let state = tokio::task::spawn_blocking(move || settled.settled()).await;
@@ -116,9 +121,24 @@ async fn attend(host: Arc<Host>) {
     for (function, schedule) in host.timers() {
         tokio::spawn(tick(host.clone(), function, schedule));
     }
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        eprintln!("Ctrl-C cannot be waited for: {error}");
+    if let Err(error) = asked_to_stop().await {
+        eprintln!("signals cannot be waited for: {error}");
     }
+}
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn asked_to_stop() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            asked = tokio::signal::ctrl_c() => asked,
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 /// Fires one timer whenever its schedule says so, and says how that went.

@@ -138,6 +138,22 @@ pub struct EffectOpened {
 }
 
 impl Change {
+    /// Every kind of record, in alphabetical order.
+    pub const KINDS: [&str; 12] = [
+        "difference-found",
+        "effect-answered",
+        "effect-observed",
+        "effect-opened",
+        "member-added",
+        "member-dropped",
+        "member-removed",
+        "resource-changed",
+        "resource-created",
+        "resource-deleted",
+        "setting-changed",
+        "wait-changed",
+    ];
+
     /// The kind of record, stable text.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -233,4 +249,20 @@ pub struct Record {
 /// A time as it stands in rows and records: RFC 3339, UTC.
 pub fn rfc3339(time: OffsetDateTime) -> String {
     time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_are_those_that_a_change_can_have() {
+        let source = include_str!("audit.rs");
+        let (_, body) = source.split_once("pub fn kind(").unwrap();
+        let (body, _) = body.split_once("/// The record as JSON").unwrap();
+        let mut kinds: Vec<&str> =
+            body.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, Change::KINDS);
+    }
 }

@@ -1,4 +1,4 @@
-//! An error with everything beneath it, for whoever logs or prints it at the end.
+//! An error with everything beneath it, for whoever logs or prints it at the end; and text of others, made safe for a terminal.
 
 use std::error::Error;
 use std::fmt;
@@ -16,4 +16,17 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// The text with what a terminal would obey, and what would break or turn round its line, shown as an escape
+/// (`\u{1b}`): some of it was written by others.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|c| if acts(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+/// Controls, the separators of lines and paragraphs, and what sets the direction of a text (Unicode Bidi_Control).
+fn acts(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns
 }

@@ -102,6 +102,13 @@ pub fn handler_port(variables: &BTreeMap<String, String>) -> Result<Option<u16>,
     reader.done(port)
 }
 
+/// The origin that callers use, where it is known.
+pub fn public_origin(variables: &BTreeMap<String, String>) -> Result<Option<String>, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let origin = reader.public_origin();
+    reader.done(origin)
+}
+
 impl Config {
     /// Reads settings by name, as environment variables have them. An empty one counts as left out.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {

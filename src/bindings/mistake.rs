@@ -1,5 +1,6 @@
 //! What is wrong with a bindings file, and where.
 
+use crate::chain::visible;
 use std::fmt;
 
 /// One mistake: its place, and what is wrong and what to do about it.
@@ -13,8 +14,8 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place.as_str() {
-            "" => write!(f, "the file: {}", self.text),
-            place => write!(f, "{place}: {}", self.text),
+            "" => write!(f, "the file: {}", visible(&self.text)),
+            place => write!(f, "{}: {}", visible(place), visible(&self.text)),
         }
     }
 }
@@ -77,5 +78,16 @@ impl Mistakes {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(BindingsError { mistakes: self.0 }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_and_not_sent() {
+        let mistake = Mistake { place: "/\u{1b}[2J\r\n".to_owned(), text: "is \u{202e}x".to_owned() };
+        assert_eq!(mistake.to_string(), r"/\u{1b}[2J\u{d}\u{a}: is \u{202e}x");
     }
 }

@@ -5,11 +5,13 @@
 //! What a binding gives to whom is not decided here.
 
 mod fields;
+mod file;
 mod json;
 mod mistake;
 mod schema;
 mod walk;
 
+pub use file::read;
 pub use mistake::{BindingsError, Mistake};
 
 use crate::id::GroupId;

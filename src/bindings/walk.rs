@@ -44,8 +44,10 @@ fn document(bytes: &[u8], mistakes: &mut Mistakes) -> Option<Value> {
     let whole = Pointer::default();
     if bytes.len() > FILE_BYTES_MAX {
         let size = bytes.len();
-        mistakes
-            .add(&whole, format!("has {size} bytes, and {FILE_BYTES_MAX} are allowed: bind fewer groups"));
+        mistakes.add(
+            &whole,
+            format!("has {size} bytes or more, and {FILE_BYTES_MAX} are allowed: bind fewer groups"),
+        );
         return None;
     }
     if bytes.starts_with(b"\xEF\xBB\xBF") {

@@ -1,14 +1,15 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
-use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
+use super::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::app::{self, ConnectError, SystemClock};
-use crate::audit::Cause;
+use crate::audit::{Cause, Change};
 use crate::config::{self, ConfigError, OperatorConfig};
 #[cfg(feature = "local")]
 use crate::local::{Control, ControlError};
 use crate::ports::clock::Clock;
 use crate::service::records::{self, Selection};
 use crate::store::{Store, StoreError};
+use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,7 +24,8 @@ const PAGE_RECORDS: usize = 1000;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The account of the table: https://ACCOUNT.table.core.windows.net, read with the login of Azure CLI or azd (Storage Table
-    /// Data Reader is enough), or UseDevelopmentStorage=true. Without it, TABLES_ENDPOINT or TABLES_CONNECTION_STRING.
+    /// Data Reader is enough), or a connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it,
+    /// TABLES_ENDPOINT or TABLES_CONNECTION_STRING.
     #[arg(long, value_name = "ENDPOINT")]
     tables: Option<String>,
     /// The control address of a running `local`, as `local` prints it.
@@ -42,8 +44,8 @@ pub struct Arguments {
     /// Only what concerns this group: SCIM id.
     #[arg(long, value_name = "ID")]
     group: Option<String>,
-    /// Only changes of this kind, as member-added, effect-opened, wait-changed; may be given several times.
-    #[arg(long = "kind", value_name = "KIND")]
+    /// Only changes of this kind; may be given several times.
+    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(Change::KINDS))]
     kinds: Vec<String>,
     /// Only what this caller set off: the label of a token, or service.
     #[arg(long, value_name = "LABEL")]
@@ -68,6 +70,8 @@ enum AuditError {
     Cause { text: String },
     #[error("--op {text:?} is no operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
     Op { text: String },
+    #[error("cannot tell where the table is")]
+    File(#[source] ArgumentFileError),
     #[error("cannot tell where the table is")]
     Config(#[source] ConfigError),
     #[error("cannot reach the table")]
@@ -94,9 +98,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => {
             complain(&error);
             ExitCode::from(match error {
+                #[cfg(feature = "local")]
+                AuditError::Control(ControlError::Address { .. }) => EXIT_USAGE,
                 AuditError::Time { .. }
                 | AuditError::Cause { .. }
                 | AuditError::Op { .. }
+                | AuditError::File(_)
                 | AuditError::Config(_)
                 | AuditError::Connect(_) => EXIT_USAGE,
                 _ => EXIT_DEPENDENCY,
@@ -110,22 +117,33 @@ async fn list(arguments: &Arguments) -> Result<(), AuditError> {
     let source = Source::open(arguments)?;
     let mut out = io::stdout().lock();
     let mut after = selection.begin();
+    let mut found = false;
     loop {
         let page = source.page(after.as_deref()).await?;
         let full = page.len() >= PAGE_RECORDS;
         after = page.last().and_then(|record| record.get("op")?.as_str()).map(str::to_owned);
         for record in page {
             if selection.is_past(&record) {
-                return Ok(());
+                return tell_if_none(found, arguments);
             }
             if let Some(record) = selection.select(record) {
+                found = true;
                 print(&mut out, &record, arguments.json).map_err(AuditError::Output)?;
             }
         }
         if !full {
-            return Ok(());
+            return tell_if_none(found, arguments);
         }
     }
+}
+
+/// Nothing at all on a terminal looks like a failure.
+#[expect(clippy::print_stderr, reason = "no part of the result")]
+fn tell_if_none(found: bool, arguments: &Arguments) -> Result<(), AuditError> {
+    if !found && !arguments.json {
+        eprintln!("no records");
+    }
+    Ok(())
 }
 
 fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
@@ -189,7 +207,7 @@ impl Source {
         }
         let mut variables = config::environment();
         if let Some(tables) = &arguments.tables {
-            config::point_at(&mut variables, tables);
+            config::point_at(&mut variables, &in_file(tables).map_err(AuditError::File)?);
         }
         let config = OperatorConfig::parse(&variables).map_err(AuditError::Config)?;
         app::operator_store(&config).map(Self::Tables).map_err(AuditError::Connect)

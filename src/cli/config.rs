@@ -1,8 +1,8 @@
 //! `config`: checks a bindings file and the settings as the service would, stamps the file, prints its JSON Schema.
 
-use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
+use super::{EXIT_USAGE, complain};
 use crate::app::SystemClock;
-use crate::bindings::Bindings;
+use crate::bindings::{self, Bindings};
 use crate::config::{self, Config};
 use crate::ports::clock::Clock;
 use crate::store::keys;
@@ -48,6 +48,8 @@ enum CommandError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is not in order")]
     Bindings { path: PathBuf, source: crate::bindings::BindingsError },
+    #[error("the stamp would take the place of the bindings in {path}; choose another --out")]
+    StampOverBindings { path: PathBuf },
     #[error("cannot serve")]
     Settings(#[source] config::ConfigError),
 }
@@ -62,23 +64,28 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            ExitCode::from(match error {
-                CommandError::Write { .. } => EXIT_DEPENDENCY,
-                _ => EXIT_USAGE,
-            })
+            ExitCode::from(EXIT_USAGE)
         }
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the result of the command")]
 fn check(file: &Path, settings: bool) -> Result<(), CommandError> {
-    let bindings = read(file)?;
-    println!("{}: {} bindings, in order", file.display(), bindings.bindings.len());
-    if settings {
-        Config::parse(&config::environment()).map_err(CommandError::Settings)?;
-        println!("the settings of serve: in order");
+    let bindings = read(file);
+    if let Ok(bindings) = &bindings {
+        println!("{}: {} bindings, in order", file.display(), bindings.bindings.len());
     }
-    Ok(())
+    if settings {
+        let checked = Config::parse(&config::environment()).map_err(CommandError::Settings);
+        match (&checked, &bindings) {
+            (Ok(_), _) => println!("the settings of serve: in order"),
+            // Both are told: the settings' mistakes at the end of the command, these here.
+            (Err(_), Err(mistakes)) => complain(mistakes),
+            (Err(_), Ok(_)) => {}
+        }
+        checked?;
+    }
+    bindings.map(|_| ())
 }
 
 /// Only a file that the service would take is stamped.
@@ -87,10 +94,18 @@ fn stamp(file: &Path, out: Option<&Path>) -> Result<(), CommandError> {
     read(file)?;
     let stamp = keys::stamp(SystemClock::new().now());
     let out = out.map_or_else(|| file.with_extension("stamp"), Path::to_path_buf);
+    if is_same_file(file, &out) {
+        return Err(CommandError::StampOverBindings { path: out });
+    }
     std::fs::write(&out, format!("{stamp}\n"))
         .map_err(|source| CommandError::Write { path: out.clone(), source })?;
     println!("{}: {stamp}", out.display());
     Ok(())
+}
+
+/// Whether both paths lead to one file that is there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 #[expect(clippy::print_stdout, reason = "the result of the command")]
@@ -101,6 +116,6 @@ fn schema() -> Result<(), CommandError> {
 
 fn read(path: &Path) -> Result<Bindings, CommandError> {
     let bytes =
-        std::fs::read(path).map_err(|source| CommandError::Read { path: path.to_path_buf(), source })?;
+        bindings::read(path).map_err(|source| CommandError::Read { path: path.to_path_buf(), source })?;
     Bindings::parse(&bytes).map_err(|source| CommandError::Bindings { path: path.to_path_buf(), source })
 }

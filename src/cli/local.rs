@@ -1,8 +1,9 @@
 //! `local`: the first command of a newcomer.
 
-use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain};
+use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::config;
 use crate::local::{self, DemoError, LocalError, Options, TablesError};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,8 +27,9 @@ pub struct Arguments {
     /// @FILE with one in it, where its key is a secret. The table is `scim`. Azure stays simulated, its clock too.
     #[arg(long, value_name = "CONNECTION_STRING")]
     tables: Option<String>,
-    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, pid.
-    #[arg(long)]
+    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, vault_url, identity_endpoint,
+    /// identity_header, pid.
+    #[arg(long, conflicts_with = "demo")]
     json: bool,
     /// Play a short day of an identity provider, then stop: exit code 1 if Azure does not hold what it should.
     #[arg(long)]
@@ -37,15 +39,23 @@ pub struct Arguments {
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { listen, state, bindings, json, demo, tables } = arguments;
-    let handler_port = match config::handler_port(&config::environment()) {
-        Ok(port) => port,
+    let variables = config::environment();
+    let (handler_port, public_origin) = match under_a_host(&variables) {
+        Ok(host) => host,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let tables = match tables.as_deref().map(in_file).transpose() {
+        Ok(tables) => tables,
         Err(error) => {
             complain(&error);
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
-    let options = Options { listen, handler_port, state, bindings, json, demo, tables };
+    let options = Options { listen, handler_port, public_origin, state, bindings, json, demo, tables };
     // A provider that is there already serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match local::block_on(options) {
@@ -57,12 +67,22 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
+/// The port that a Functions host has chosen, and where it is called itself; nothing where there is no host.
+fn under_a_host(
+    variables: &BTreeMap<String, String>,
+) -> Result<(Option<u16>, Option<String>), config::ConfigError> {
+    let handler_port = config::handler_port(variables)?;
+    let public_origin = if handler_port.is_some() { config::public_origin(variables)? } else { None };
+    Ok((handler_port, public_origin))
+}
+
 fn code(error: &LocalError) -> u8 {
     match error {
         LocalError::Drift { .. } => EXIT_FINDINGS,
         LocalError::Demo(DemoError::NothingBound) => EXIT_USAGE,
         LocalError::Tables(TablesError::Table { .. }) => EXIT_DEPENDENCY,
         LocalError::NotLoopback { .. }
+        | LocalError::State(_)
         | LocalError::Tables(_)
         | LocalError::Listen { .. }
         | LocalError::BindingsFile { .. }

@@ -10,6 +10,8 @@ use crate::app::SystemClock;
 use crate::chain::Chain;
 use crate::telemetry::{self, Output};
 use clap::{Parser, Subcommand};
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -73,6 +75,23 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
+}
+
+/// The file that an argument names cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}")]
+struct ArgumentFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The text of an argument, or of the file that `@FILE` names: a key of a real account belongs in a file, a command line can be
+/// read by others.
+fn in_file(argument: &str) -> Result<String, ArgumentFileError> {
+    let Some(path) = argument.strip_prefix('@') else { return Ok(argument.to_owned()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ArgumentFileError { path: PathBuf::from(path), source })?;
+    Ok(text.trim().to_owned())
 }
 
 /// One failure, with the whole chain of what caused it, on standard error.

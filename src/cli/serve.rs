@@ -4,6 +4,7 @@ use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::app::{
     self, ConnectError, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, UNAVAILABLE,
 };
+use crate::bindings;
 use crate::chain::Chain;
 use crate::config::{self, Config, ConfigError};
 use crate::ports::clock::Clock;
@@ -58,7 +59,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => {
             complain(&error);
             ExitCode::from(match error {
-                ServeError::Server(_) | ServeError::Listen { .. } => EXIT_DEPENDENCY,
+                ServeError::Server(_) => EXIT_DEPENDENCY,
                 _ => EXIT_USAGE,
             })
         }
@@ -158,10 +159,11 @@ impl Ready {
 
 /// The file, and beside it the stamp that packaging made.
 fn read_package(file: &Path) -> Package {
-    let Ok(bindings) = std::fs::read(file) else { return Package::Missing };
-    match std::fs::read_to_string(file.with_extension("stamp")) {
-        Ok(stamp) => Package::Stamped { bindings, stamp: stamp.trim().to_owned() },
-        Err(_) => Package::Unstamped,
+    let Ok(bindings) = bindings::read(file) else { return Package::Missing };
+    let stamp = bindings::read(&file.with_extension("stamp"));
+    match stamp.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(stamp) => Package::Stamped { bindings, stamp: stamp.trim().to_owned() },
+        None => Package::Unstamped,
     }
 }
 

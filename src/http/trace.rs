@@ -26,6 +26,10 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(40);
 /// How long the host's timer may take: a tick ends by itself long before, and the host kills the process after four minutes.
 const TICK_DEADLINE: Duration = Duration::from_secs(200);
 
+/// Characters of a method that are logged: the longest of the registered ones has 17, those that are served have at most 7, and
+/// a caller without a token can send any.
+const METHOD_CHARS_MAX: usize = 16;
+
 /// Where request ids and durations come from.
 pub struct Observer {
     pub clock: Arc<dyn Clock>,
@@ -57,7 +61,7 @@ async fn answer<B: MessageBody + 'static>(
     next: Next<B>,
     request_id: String,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let method = request.method().to_string();
+    let method: String = request.method().as_str().chars().take(METHOD_CHARS_MAX).collect();
     let started = observer.clock.monotonic();
     let limit = if request.path() == functions::RECONCILE { TICK_DEADLINE } else { REQUEST_DEADLINE };
     let run = AssertUnwindSafe(async move { next.call(request).await }).catch_unwind();
@@ -216,6 +220,20 @@ mod tests {
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("/x/{id}") && text.contains("0af7651916cd43dd8448eb211c80319c"), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[actix_web::test]
+    async fn of_a_method_that_nobody_knows_only_the_beginning_is_logged() {
+        let log = Log::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let app = App::new().app_data(observer()).wrap(from_fn(observe));
+        let app = test::init_service(app).await;
+        let method = actix_web::http::Method::from_bytes("M".repeat(100_000).as_bytes()).unwrap();
+        test::call_service(&app, test::TestRequest::with_uri("/x").method(method).to_request()).await;
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains(&format!("\"{}\"", "M".repeat(16))) && text.len() < 1_000, "{}", text.len());
     }
 
     #[actix_web::test]

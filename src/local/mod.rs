@@ -4,11 +4,12 @@
 mod clock;
 mod control;
 mod demo;
+mod greeting;
 mod state;
 mod tables;
 
 use crate::app::{self, Parts, RandomIds, Service, SystemClock, inspect};
-use crate::bindings::{Bindings, BindingsError};
+use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
@@ -21,7 +22,6 @@ use clock::SimulatedClock;
 pub use control::{Control, ControlError};
 pub use demo::DemoError;
 use secrecy::SecretString;
-use serde_json::json;
 use state::{State, StateError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -43,11 +43,13 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The port that a Functions host has chosen, if one has.
     pub handler_port: Option<u16>,
+    /// Where callers find that host; without it, where this listens.
+    pub public_origin: Option<String>,
     pub state: PathBuf,
     pub bindings: Option<PathBuf>,
     pub json: bool,
     pub demo: bool,
-    /// A connection string, or `@` and the path of a file that holds one: the rows are kept there.
+    /// A connection string: the rows are kept there.
     pub tables: Option<String>,
 }
 
@@ -116,7 +118,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let timer = app::timer(&running.service, options.handler_port);
     let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
-    say(&options, &running);
+    greeting::say(&options, &running);
     if options.demo {
         tokio::spawn(server);
         return demo::play(&running).await;
@@ -128,7 +130,7 @@ fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
     match path {
         None => Ok(EXAMPLE.to_vec()),
         Some(path) => {
-            std::fs::read(path).map_err(|source| LocalError::BindingsFile { path: path.clone(), source })
+            bindings::read(path).map_err(|source| LocalError::BindingsFile { path: path.clone(), source })
         }
     }
 }
@@ -158,7 +160,8 @@ async fn start(
         Some(connection) => tables::open(connection, clock.clone()).await?,
         None => Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
     };
-    let base_url = format!("http://{address}/scim/v2");
+    let origin = options.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
+    let base_url = format!("{origin}/scim/v2");
     let service = app::build(Parts {
         tables,
         assignments: arm,
@@ -173,37 +176,4 @@ async fn start(
     // The slot is new: nobody has filled it.
     let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
     Ok(Running { service, simulator, base_url, token: state.token_text(), bindings })
-}
-
-#[expect(clippy::print_stdout, reason = "what a person or a script reads")]
-fn say(options: &Options, running: &Running) {
-    let (arm_url, control_url) = (running.simulator.arm_url(), running.simulator.control_url());
-    if options.json {
-        let line = json!({
-            "base_url": running.base_url, "token": running.token, "arm_url": arm_url,
-            "control_url": control_url, "pid": std::process::id(),
-        });
-        println!("{line}");
-        return;
-    }
-    let store = if options.tables.is_some() { "a table service" } else { "an embedded store" };
-    println!(
-        "Azure Backup SCIM is ready, on {store} and a simulated Azure (state: {}).\n",
-        options.state.display()
-    );
-    println!("  SCIM base URL    {}", running.base_url);
-    println!("  bearer token     {}", running.token);
-    println!("  simulated ARM    {arm_url}");
-    println!("  its control API  {control_url}   (GET it for help)\n");
-    println!("Bindings in force:");
-    for binding in &running.bindings.bindings {
-        let group = format!("{} {}", binding.selector.attribute(), binding.selector.value());
-        println!(
-            "  {:<18} group with {group} -> {} @ {}",
-            binding.name,
-            binding.role,
-            binding.scope.short_name()
-        );
-    }
-    println!("\nTry:\n  curl -H 'Authorization: Bearer {}' {}/Users\n", running.token, running.base_url);
 }

@@ -9,8 +9,6 @@ use crate::app::{TablesAccount, TablesClientError};
 use crate::engine::dated::Dated;
 use crate::ports::clock::Clock;
 use crate::ports::tables::{TableError, TableOps};
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The table that is used, and made when it is missing. Not that of `serve`: what a simulated Azure answers would be written
@@ -20,8 +18,6 @@ const TABLE: &str = "scimlocal";
 /// Why the table service cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesError {
-    #[error("cannot read the connection string from {path}")]
-    File { path: PathBuf, source: io::Error },
     #[error("the connection string is not in order")]
     Connection(#[from] ConnectionStringError),
     #[error("the table service cannot be spoken to like this")]
@@ -30,21 +26,13 @@ pub enum TablesError {
     Table { endpoint: String, source: TableError },
 }
 
-/// The table behind a connection string, or behind the one in the file that `@FILE` names. It answers on `clock`.
+/// The table behind a connection string. It answers on `clock`.
 pub async fn open(connection: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn TableOps>, TablesError> {
-    let connection = ConnectionString::parse(&read(connection)?)?;
+    let connection = ConnectionString::parse(connection)?;
     let endpoint = connection.endpoint().to_owned();
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids = Arc::new(RandomIds::new(system.clone()));
     let tables = app::tables(TablesAccount::Key(connection), TABLE, system, ids)?;
     tables.create_table().await.map_err(|source| TablesError::Table { endpoint, source })?;
     Ok(Arc::new(Dated::new(Arc::new(tables), clock)))
-}
-
-/// A key of a real account belongs in a file: a command line can be read by others.
-fn read(connection: &str) -> Result<String, TablesError> {
-    let Some(path) = connection.strip_prefix('@') else { return Ok(connection.to_owned()) };
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| TablesError::File { path: PathBuf::from(path), source })?;
-    Ok(text.trim().to_owned())
 }

@@ -3,6 +3,7 @@
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
 use crate::audit::Cause;
+use crate::chain::visible;
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -82,7 +83,7 @@ pub fn lines(record: &Value) -> Vec<String> {
     }
     let changes = record.get("changes").and_then(Value::as_array);
     let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
-    let line = |change| format!("{time}  {cause:<8}  {actor:<12}  {}", tell(change));
+    let line = |change| visible(&format!("{time}  {cause:<8}  {actor:<12}  {}", tell(change)));
     changes.into_iter().flatten().map(line).collect()
 }
 
@@ -225,6 +226,27 @@ mod tests {
         assert_eq!(op_time("019abc00-1234-7000-8000-000000000001"), Some(at(0x019a_bc00_1234)));
         for text in ["", "019abc00", "019abc00-12345", "019abc0x-1234-7000", "é"] {
             assert_eq!(op_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_and_not_sent() {
+        let hostile = "\u{1b}]0;x\u{7}\r\n\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é";
+        let record = json!({
+            "time": hostile, "actor": hostile, "cause": hostile,
+            "changes": [
+                {"kind": "setting-changed", "what": hostile, "before": hostile, "after": hostile},
+                {"kind": hostile},
+            ],
+        });
+        let told = lines(&record);
+        assert_eq!(told.len(), 2);
+        for line in told {
+            assert!(
+                line.starts_with(r"\u{1b}]0;x\u{7}\u{d}\u{a}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é"),
+                "{line}"
+            );
+            assert_eq!(line, visible(&line));
         }
     }
 

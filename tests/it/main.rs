@@ -16,6 +16,7 @@ mod bindings;
 mod chaos;
 mod clock;
 mod cloud;
+mod command_line;
 mod crashes;
 mod delegation;
 mod dependencies;

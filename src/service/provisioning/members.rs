@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 const CHANGED_MEMBERS_MAX: usize = 24;
 /// Members that are not known yet, and that one request can name.
 const NAMED_MEMBERS_MAX: usize = 1000;
-/// Characters of a dropped id that are kept in the record.
-const DROPPED_CHARS_MAX: usize = 64;
+/// What the record of a dropped member says in place of a text that is no id.
+const NO_ID: &str = "not-an-id";
 
 /// What was read before a decision. An id in none of the sets is a user's who is not in the group.
 #[derive(Debug, Clone, Default)]
@@ -107,8 +107,10 @@ fn is_group(reference: &MemberRef) -> bool {
     reference.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Group"))
 }
 
+/// An id that is nobody's is recorded as it stands. Anything else may be an address or a name, and those never stand in audit
+/// records.
 fn drop_id(text: &str, dropped: &mut Vec<String>) {
-    let text: String = text.chars().take(DROPPED_CHARS_MAX).collect();
+    let text = UserId::parse(text).map_or_else(|_| NO_ID.to_owned(), |id| id.to_string());
     if !dropped.contains(&text) {
         dropped.push(text);
     }
@@ -234,6 +236,14 @@ mod tests {
         check(&[Replace(refs(&[2, 4]))], &[4], &[1], 0);
         check(&[Replace(refs(&[2, 9]))], &[], &[1], 1);
         check(&[Replace(Vec::new()), Add(refs(&[3]))], &[3], &[1, 2], 0);
+    }
+
+    #[test]
+    fn what_is_no_id_is_dropped_without_its_text() {
+        let text = |value: &str| MemberRef { value: value.to_owned(), kind: None };
+        let named = vec![text("jane.doe@contoso.example"), text("Jane Doe"), refs(&[9]).remove(0)];
+        let members = decide(&[MemberChange::Add(named)], &known(), "https://x/Users").unwrap();
+        assert_eq!(members.dropped, ["not-an-id".to_owned(), id(9).to_string()]);
     }
 
     #[test]

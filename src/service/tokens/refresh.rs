@@ -1,7 +1,7 @@
 //! How the set is kept fresh: one task loads, at its own pace or when somebody shows an unknown token, and tells all who
 //! wait. Whoever guesses tokens cannot drive the vault: what is asked for comes out of a bucket.
 
-use super::set::{Entry, TokenSet, choose};
+use super::set::{Entry, TokenSet, choose, is_mislabelled};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::secrets::{SecretError, Secrets};
@@ -136,6 +136,13 @@ impl Refresher {
         let versions = self.secrets.versions(&self.name).await?;
         let (mut set, mut trouble) = (TokenSet::default(), None);
         for version in choose(&versions, self.clock.now()) {
+            if is_mislabelled(version) {
+                let version = &version.id;
+                tracing::warn!(
+                    version,
+                    "the label of a bearer token cannot be used: it counts as unlabelled"
+                );
+            }
             if let Some(entry) = held.0.iter().find(|entry| entry.version == version.id) {
                 set.0.push(entry.renewed(version));
                 continue;

@@ -19,6 +19,9 @@ const LABEL_CHARS_MAX: usize = 64;
 /// The label of a version that has none of its own.
 const UNLABELLED: &str = "unlabelled";
 
+/// What the service calls itself in audit records: no caller may bear that name.
+const RESERVED: &str = "service";
+
 /// SHA-256 of a token.
 pub(super) type Hash = [u8; 32];
 
@@ -172,11 +175,18 @@ pub(super) fn choose(versions: &[SecretVersion], now: OffsetDateTime) -> Vec<&Se
 
 /// What audit records show. A tag that could not stand there is as good as none.
 fn label(version: &SecretVersion) -> String {
+    let usable = version.label.as_deref().filter(|text| is_label(text));
+    usable.unwrap_or(UNLABELLED).to_owned()
+}
+
+/// Whether a version has a tag that is not used as its label.
+pub(super) fn is_mislabelled(version: &SecretVersion) -> bool {
+    version.label.as_deref().is_some_and(|text| !is_label(text))
+}
+
+fn is_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    match &version.label {
-        Some(text) if (1..=LABEL_CHARS_MAX).contains(&text.len()) && text.bytes().all(plain) => text.clone(),
-        _ => UNLABELLED.to_owned(),
-    }
+    (1..=LABEL_CHARS_MAX).contains(&text.len()) && text.bytes().all(plain) && text != RESERVED
 }
 
 #[cfg(test)]
@@ -295,5 +305,15 @@ mod tests {
         assert_eq!(set(&versions).runs_out(NOON), Some(days(30)));
         versions[2].expires = Some(days(7));
         assert_eq!(set(&versions).runs_out(NOON), Some(days(7)));
+    }
+
+    #[test]
+    fn a_label_that_could_mislead_counts_as_none_and_is_told() {
+        let seen = |text| (label(&version("v", 1, text)), is_mislabelled(&version("v", 1, text)));
+        assert_eq!(seen(Some("entra-prod")), ("entra-prod".to_owned(), false));
+        assert_eq!(seen(None), ("unlabelled".to_owned(), false));
+        for text in ["entra prod", "", "service", "é", &"x".repeat(65)] {
+            assert_eq!(seen(Some(text)), ("unlabelled".to_owned(), true), "{text:?}");
+        }
     }
 }

@@ -314,3 +314,31 @@ async fn fixed_tokens_never_grow_stale() {
     assert_eq!(tokens.check(&token('a')).await, known("local"));
     assert_eq!(tokens.check(&token('x')).await, Verdict::Unknown);
 }
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_is_not_used_is_told_with_its_version_once_a_load() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let vault = vault();
+    vault.add(&token('b'), "service");
+    let tokens = start(&vault);
+    assert_eq!(tokens.check(&token('b')).await, known("unlabelled"));
+    let text = String::from_utf8(lock(&log.0).clone()).unwrap();
+    assert_eq!(text.matches("counts as unlabelled").count(), vault.loads(), "{text}");
+    assert!(text.contains(r#"version="v1""#) && !text.contains(r#"version="v0""#), "{text}");
+}
