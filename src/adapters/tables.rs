@@ -233,7 +233,12 @@ impl TableOps for AzureTables {
             }
             (page, _) => page?,
         };
-        if page.value.rows.iter().any(|row| row.key < range.from || row.key >= range.to) {
+        // The service orders keys by their UTF-16 code units.
+        let asked_for = |key: &str| {
+            let key = || key.encode_utf16();
+            key().ge(range.from.encode_utf16()) && key().lt(range.to.encode_utf16())
+        };
+        if !page.value.rows.iter().all(|row| asked_for(&row.key)) {
             return Err(answer::nonsense("a page has rows that were not asked for"));
         }
         Ok(page)

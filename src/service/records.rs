@@ -79,7 +79,8 @@ impl Selection {
 /// One line for each change of a record.
 pub fn lines(record: &Value) -> Vec<String> {
     if record.get("unreadable").is_some() {
-        return vec![format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"))];
+        let told = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
+        return vec![visible(&told)];
     }
     let changes = record.get("changes").and_then(Value::as_array);
     let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
