@@ -337,6 +337,8 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
     let (mut history, beside) = flex.soak(&runtime, seed, seconds);
     println!("seed {seed}, {seconds} s: {}{beside:?}, {:#?}", figures(&history), complaints(&flex));
 
+    assert!(history.twice_at_once().is_empty(), "seed {seed}: {:?}", history.twice_at_once());
+
     let clock = ManualClock::starting(azure_backup_scim::adapters::clock::SystemClock::new().now());
     let tables = Dated { tables: flex.tables(), clock: Arc::new(clock.clone()) };
     let world = World::around(&flex.cloud.azure, clock, Arc::new(tables));

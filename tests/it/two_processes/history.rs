@@ -80,6 +80,47 @@ pub struct History {
     pub groups: BTreeSet<String>,
 }
 
+impl History {
+    /// userNames that two users had at once: both were created at the same time, and nobody had taken the first away, or
+    /// deactivated him (his like then takes his place), before the second was there.
+    pub fn twice_at_once(&self) -> Vec<&str> {
+        let births: Vec<(&Request, &Birth)> = self
+            .requests
+            .iter()
+            .filter(|request| request.outcome == Outcome::Acknowledged)
+            .filter_map(|request| Some((request, request.birth.as_ref()?)))
+            .collect();
+        let mut found = Vec::new();
+        for (first, birth) in &births {
+            let twin = |(second, other): &&(&Request, &Birth)| {
+                other.user_name == birth.user_name
+                    && other.mark != birth.mark
+                    && second.began <= first.ended
+                    && first.ended <= second.ended
+            };
+            for (second, _) in births.iter().filter(twin) {
+                if !self.may_have_left(&birth.mark, second.ended) {
+                    found.push(birth.user_name.as_str());
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a request that may have ended that user's time began before then.
+    fn may_have_left(&self, mark: &str, before: u64) -> bool {
+        let Some((id, _)) = self.users.iter().find(|(_, (other, _))| other == mark) else { return false };
+        let ends = |write: &Write| match write {
+            Write::Set(Key::User(user), value) => user == id && value == "no",
+            Write::Set(Key::Active(user), value) => user == id && value == "no",
+            _ => false,
+        };
+        let may =
+            |request: &&Request| !matches!(request.outcome, Outcome::Refused(_)) && request.began < before;
+        self.requests.iter().filter(may).any(|request| request.writes.iter().any(ends))
+    }
+}
+
 /// Certainly after everything.
 pub const AT_THE_END: (u64, u64) = (u64::MAX, u64::MAX);
 
@@ -348,6 +389,30 @@ mod tests {
         check(&[add.clone(), request((3, 4), Unknown, "no")], true, true);
         check(&[add, request((3, 4), Refused(404), "no")], true, false);
         check(&[request((1, 2), Unknown, "yes"), request((3, 4), Acknowledged, "no")], true, true);
+    }
+
+    #[test]
+    fn one_name_is_one_users_at_a_time() {
+        let birth =
+            |mark: &str| Birth { user_name: "ana".to_owned(), mark: mark.to_owned(), note: String::new() };
+        let born = |at, mark| Request {
+            birth: Some(birth(mark)),
+            writes: Vec::new(),
+            ..request(at, Outcome::Acknowledged, "")
+        };
+        let users = [("1", "a"), ("2", "b")];
+        let users = users
+            .map(|(id, mark)| (id.to_owned(), (mark.to_owned(), "ana".to_owned())))
+            .into_iter()
+            .collect();
+        let mut history =
+            History { requests: vec![born((1, 5), "a"), born((2, 9), "b")], users, ..History::default() };
+        assert_eq!(history.twice_at_once(), ["ana"]);
+        let leaving = vec![Write::Set(Key::Active("1".to_owned()), "no".to_owned())];
+        history.requests.push(Request { writes: leaving, ..request((6, 7), Outcome::Acknowledged, "") });
+        assert!(history.twice_at_once().is_empty());
+        history.requests[2].began = 10;
+        assert_eq!(history.twice_at_once(), ["ana"]);
     }
 
     #[test]

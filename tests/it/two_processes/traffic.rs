@@ -149,7 +149,8 @@ impl Traffic {
         let answers = tokio::join!(self.send(first, one), self.send(1 - first, other));
         let created = [answers.0, answers.1].iter().filter(|o| **o == Outcome::Acknowledged).count();
         let unknown = [answers.0, answers.1].contains(&Outcome::Unknown);
-        assert!(created == 1 || (created == 0 && unknown), "{name} twice at once: {answers:?}");
+        // Two may be created where somebody takes the first away meanwhile: the history is asked about that in the end.
+        assert!(created > 0 || unknown, "{name} twice at once: {answers:?}");
     }
 
     fn choose(&self, dice: &mut Dice) -> Ask {
