@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// So many ticks that ended early in a row are no hiccup.
+const TICKS_FAILED: u32 = 3;
+
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BindingsStand {
@@ -31,6 +34,8 @@ pub enum BindingsStand {
 pub struct Standing {
     /// When this process last finished a tick.
     pub tick_finished: Option<OffsetDateTime>,
+    /// Ticks of this process that ended early since then.
+    pub ticks_failed: u32,
     /// When this process last finished a sweep.
     pub sweep_finished: Option<OffsetDateTime>,
     /// Until when Azure asked to wait, by kind of call, over all subscriptions; only where that lies ahead.
@@ -46,6 +51,7 @@ impl Standing {
     /// Whether somebody has to look into it.
     pub fn is_finding(&self) -> bool {
         self.set_aside > 0
+            || self.ticks_failed >= TICKS_FAILED
             || self.scopes_refused > 0
             || matches!(self.bindings, BindingsStand::Unreadable { .. })
     }
@@ -63,6 +69,7 @@ impl Standing {
         };
         let members = [
             ("tickFinished", json!(time(&self.tick_finished))),
+            ("ticksFailed", json!(self.ticks_failed)),
             ("sweepFinished", json!(time(&self.sweep_finished))),
             ("throttledUntil", json!(throttled)),
             ("setAside", json!(self.set_aside)),
@@ -170,8 +177,15 @@ impl Status {
         }
     }
 
+    pub(super) fn tick_failed(&self) {
+        let mut held = self.held();
+        held.standing.ticks_failed = held.standing.ticks_failed.saturating_add(1);
+    }
+
     pub(super) fn tick_finished(&self) {
-        self.held().standing.tick_finished = Some(self.clock.now());
+        let mut held = self.held();
+        held.standing.ticks_failed = 0;
+        held.standing.tick_finished = Some(self.clock.now());
     }
 
     pub(super) fn sweep_finished(&self) {

@@ -1,7 +1,7 @@
 //! What a tick does with more than it can do, and with what keeps failing.
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
-use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -593,4 +593,19 @@ fn a_row_of_everybody_that_cannot_be_read_or_believed_holds_up_nobody() {
     node.settle();
     world.assert_holds_nothing(&ana);
     assert_eq!(node.service.status.standing().set_aside, 0);
+}
+
+#[test]
+fn ticks_that_fail_one_after_the_other_are_a_finding() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    node.settle();
+    world.faults.inject(When::any().always(), Fault::Throttled { retry_after: Duration::from_secs(1) });
+    for finding in [false, false, true] {
+        assert!(node.run(node.service.tick.run()).is_err());
+        assert_eq!(node.service.status.standing().is_finding(), finding);
+    }
+    world.faults.clear();
+    node.settle();
+    assert!(!node.service.status.standing().is_finding());
 }

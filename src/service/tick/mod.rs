@@ -44,15 +44,22 @@ impl Tick {
 
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
+        let ended = self.round().await;
+        match ended {
+            Ok(()) => self.effects.status().tick_finished(),
+            Err(_) => self.effects.status().tick_failed(),
+        }
+        ended
+    }
+
+    async fn round(&self) -> Result<(), StoreError> {
         let Answer { value: cursors, date } = self.store().cursors().await?;
         let until = self.store().clock.monotonic() + self.deadline;
         let mut round = Round::new(until, cursors.clone());
         self.aside.forget_old();
         let ended = self.everything(&mut round, date).await;
         self.leave(&cursors, round.cursors()).await?;
-        ended?;
-        self.effects.status().tick_finished();
-        Ok(())
+        ended
     }
 
     async fn everything(&self, round: &mut Round, now: OffsetDateTime) -> Result<(), StoreError> {
