@@ -137,6 +137,11 @@ pub enum ConnectError {
     Tables(#[from] TablesClientError),
 }
 
+/// Lets this process speak TLS. Every command that builds a client calls it first; one that is there already serves as well.
+pub fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Builds the clients of everything remote. Asks nothing yet.
 pub fn connect(config: &Config, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> Result<Ends, ConnectError> {
     let credential = config.credential.clone().build()?;

@@ -88,8 +88,7 @@ enum AuditError {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    // A provider that is there already serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    app::install_tls();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(AuditError::Runtime).and_then(|runtime| runtime.block_on(list(arguments))) {
         Ok(()) => ExitCode::SUCCESS,

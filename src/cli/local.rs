@@ -1,6 +1,7 @@
 //! `local`: the first command of a newcomer.
 
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
+use crate::app;
 use crate::config;
 use crate::local::{self, DemoError, LocalError, Options, TablesError};
 use std::collections::BTreeMap;
@@ -56,8 +57,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
     let options = Options { listen, handler_port, public_origin, state, bindings, json, demo, tables };
-    // A provider that is there already serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    app::install_tls();
     match local::block_on(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -50,8 +50,7 @@ enum ServeError {
 
 /// Runs until it is stopped.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    // A provider that is there already serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    app::install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.map_err(ServeError::Server).and_then(|runtime| runtime.block_on(serve(arguments))) {
         // The host starts a process again that ended with anything but 0; it is not meant to end at all.

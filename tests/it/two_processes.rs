@@ -15,10 +15,9 @@ use crate::crashes::random::Dice;
 use crate::harness::{Node, World};
 use crate::host::{Host, Outcome as Fired, State, Transport};
 use crate::idp::Idp;
-use async_trait::async_trait;
 use azure_backup_scim::adapters::tables::AzureTables;
+use azure_backup_scim::engine::dated::Dated;
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::tables::{Answer, ETag, Page, Range, Row, TableError, TableOps, Write};
 use azure_backup_scim::simulator::{Action, IdentitySettings, Limits, Method, Rule};
 use history::{AT_THE_END, History, Model, Outcome, Seen};
 use serde_json::Value;
@@ -177,37 +176,6 @@ fn wait_until(moment: Instant) {
     }
 }
 
-/// Tables whose answers carry the time of a clock of ours, so that a test need not wait for the times in rows.
-struct Dated {
-    tables: AzureTables,
-    clock: Arc<dyn Clock>,
-}
-
-impl Dated {
-    fn date<T>(&self, answer: Answer<T>) -> Answer<T> {
-        Answer { date: self.clock.now(), ..answer }
-    }
-}
-
-#[async_trait]
-impl TableOps for Dated {
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
-        Ok(self.date(self.tables.get(partition, key).await?))
-    }
-
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
-        Ok(self.date(self.tables.page(partition, range).await?))
-    }
-
-    async fn transact(
-        &self,
-        partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
-        Ok(self.date(self.tables.transact(partition, writes).await?))
-    }
-}
-
 /// What nobody has to wait for a time to come to do.
 fn due(node: &Node) -> Vec<String> {
     let now = node.run(node.service.store.cursors()).unwrap().date;
@@ -340,7 +308,8 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
     assert!(history.twice_at_once().is_empty(), "seed {seed}: {:?}", history.twice_at_once());
 
     let clock = ManualClock::starting(azure_backup_scim::adapters::clock::SystemClock::new().now());
-    let tables = Dated { tables: flex.tables(), clock: Arc::new(clock.clone()) };
+    // Answers carry the time of a clock of ours, so that a test need not wait for the times in rows.
+    let tables = Dated::new(Arc::new(flex.tables()), Arc::new(clock.clone()));
     let world = World::around(&flex.cloud.azure, clock, Arc::new(tables));
     let node = world.start();
     let begun = Instant::now();
