@@ -13,6 +13,8 @@ pub mod lookup;
 pub mod marks;
 pub mod members;
 pub mod resources;
+pub mod room;
+pub mod scope_blocks;
 pub mod settings;
 pub mod throttles;
 pub mod users;

@@ -30,6 +30,7 @@ mod host_transport;
 mod http_edge;
 mod idp;
 mod infra;
+mod leavers;
 mod local_command;
 mod local_process;
 mod packages;

@@ -11,7 +11,7 @@ use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::plan::{self, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::codec::Fields;
-use crate::store::marks;
+use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use time::OffsetDateTime;
 
 /// `w:` times are rounded up to this, so that looks merge.
 const LATER_STEP: Duration = Duration::from_secs(30);
+/// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
+const LEAVER_STEP: Duration = Duration::from_secs(1);
 /// How soon somebody is looked at again while the bindings cannot be read.
 const FROZEN_LOOK: Duration = Duration::from_secs(60);
 /// Tries at writing a row that somebody else keeps changing.
@@ -39,8 +41,8 @@ pub enum Closed {
 struct Rewrite {
     entry: Entry,
     etag: Option<ETag>,
-    /// This worker sent a call for it.
-    sent: bool,
+    /// What this worker sent for it, if it did.
+    attempt: Option<Attempt>,
     /// The answer settles it.
     settles: bool,
     change: Option<Change>,
@@ -129,10 +131,13 @@ impl Reconciler {
             return Closed::Left;
         }
         writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
-        let again = plan::look_again(after, &plan.deferred, waits);
+        let again = plan::look_again(&gathered.desired, after, &plan.deferred, waits);
         let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
         let mark = gathered.look.mark.waiting(again.taken_away);
-        let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
+        let at = match again.taken_away {
+            true => rounded_up(again.at.max(now), LEAVER_STEP),
+            false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
+        };
         writes.push(marks::look_later(at, gathered.user, &mark));
         Closed::Later
     }
@@ -161,7 +166,13 @@ impl Reconciler {
                 .or_else(|| foreign_change(before, &settle.entry))
                 .or_else(|| reasons_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
-            rewrites.push(Rewrite { entry: settle.entry.clone(), etag, sent: false, settles: true, change });
+            rewrites.push(Rewrite {
+                entry: settle.entry.clone(),
+                etag,
+                attempt: None,
+                settles: true,
+                change,
+            });
         }
         rewrites
     }
@@ -170,6 +181,7 @@ impl Reconciler {
     fn conclude_call(&self, call: Acted, gathered: &Gathered, now: OffsetDateTime) -> Rewrite {
         let Acted { opened, sent, correlation } = call;
         let (attempt, settles) = (opened.step.attempt, opened.step.settles && !matches!(sent, Sent::Unknown));
+        let cause = Some(gathered.actual.cause);
         let before = if opened.step.held_before { Holding::Present } else { Holding::Gone };
         let open = opened.entry.op;
         let mut entry =
@@ -182,14 +194,20 @@ impl Reconciler {
             Sent::HeldBy(other) => {
                 code = Some("RoleAssignmentExists".to_owned());
                 let not_before = now + self.limits.plan.foreign_look;
-                let tried = Tried { attempt, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment };
+                let tried =
+                    Tried { attempt, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment, cause };
                 Entry { tried: Some(tried), ..entry }.becoming(Holding::HeldByOther(*other), now)
             }
             Sent::Throttled(wait) => {
                 code = Some("TooManyRequests".to_owned());
                 let attempts = entry.tried.as_ref().map_or(1, |tried| tried.attempts);
-                let tried =
-                    Tried { attempt, attempts, not_before: now + *wait, reason: ReasonCode::Throttled };
+                let tried = Tried {
+                    attempt,
+                    attempts,
+                    not_before: now + *wait,
+                    reason: ReasonCode::Throttled,
+                    cause,
+                };
                 Entry { tried: Some(tried), ..entry }.becoming(before, now)
             }
             Sent::Refused(refusal) if attempt == Attempt::Revoke && scope_is_gone(refusal) => {
@@ -198,9 +216,9 @@ impl Reconciler {
             }
             Sent::Refused(refusal) => {
                 code = Some(refusal.clone());
-                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, Duration::ZERO)
+                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, cause)
             }
-            Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, Duration::ZERO),
+            Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
         };
         if settles {
             entry.unsettled_until = None;
@@ -208,22 +226,26 @@ impl Reconciler {
             // Earlier calls may still land: what is wanted stays, and Azure is asked after the row's time.
             entry.holding = entry_goal(attempt);
         }
+        if entry.is_settled_and_gone() {
+            entry.wished = None;
+        }
         let executed = code.is_none();
         let (person, assignment) = (gathered.user, entry.assignment);
         let answered = Change::EffectAnswered { person, assignment, open, executed, code, correlation };
         let change = (!matches!(sent, Sent::Unknown)).then_some(answered);
-        Rewrite { entry, etag: Some(opened.etag), sent: true, settles, change }
+        Rewrite { entry, etag: Some(opened.etag), attempt: Some(attempt), settles, change }
     }
 
     /// The close met a change. Where only `d:` changed, a row is settled under its own version and `d:` is left alone; a
     /// row that changed, or that may not be settled, is written again, unsettled, together with `d:`.
     async fn close_row_by_row(&self, gathered: &Gathered, rewrites: Vec<Rewrite>) -> Result<(), StoreError> {
-        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.sent) {
+        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.attempt.is_some()) {
             let op = self.store.ids.op();
             if rewrite.settles {
-                let write = ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
+                let mut writes = vec![ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())];
+                writes.extend(self.mark_after_grant(gathered, &rewrite).await?);
                 let changes = rewrite.change.clone().into_iter().collect();
-                match self.store.commit(&self.record(gathered, op, changes), vec![write]).await {
+                match self.store.commit(&self.record(gathered, op, changes), writes).await {
                     Ok(_) => continue,
                     Err(StoreError::Conflict { .. }) => {}
                     Err(error) => return Err(error),
@@ -234,6 +256,22 @@ impl Reconciler {
         Ok(())
     }
 
+    /// A grant was answered after `d:` was gone: who looked meanwhile may have found nothing yet in Azure, so somebody looks
+    /// again now, as at a leaver.
+    async fn mark_after_grant(
+        &self,
+        gathered: &Gathered,
+        rewrite: &Rewrite,
+    ) -> Result<Option<Write>, StoreError> {
+        let key = keys::look_now(gathered.user);
+        let granted = rewrite.attempt == Some(Attempt::Grant) && rewrite.entry.holding == Holding::Present;
+        if !granted || self.store.get(&key).await?.is_some() {
+            return Ok(None);
+        }
+        let mark = Mark::leaving(gathered.look.mark.origin.clone());
+        Ok(Some(Write::Insert { key, properties: mark.fields().done() }))
+    }
+
     async fn mark_row(&self, gathered: &Gathered, rewrite: &Rewrite) -> Result<(), StoreError> {
         let key = keys::ledger(gathered.user, rewrite.entry.assignment);
         for _ in 0..MARK_TRIES {
@@ -242,8 +280,9 @@ impl Reconciler {
             let mut entry = ledger::read_entry(&row)?;
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
-            let writes =
-                vec![ledger::write(gathered.user, &entry, Some(&row.etag)), self.touch_mark(gathered).await?];
+            let granted = rewrite.attempt == Some(Attempt::Grant);
+            let mark = self.touch_mark(gathered, granted).await?;
+            let writes = vec![ledger::write(gathered.user, &entry, Some(&row.etag)), mark];
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -254,10 +293,12 @@ impl Reconciler {
         Err(StoreError::Away { retry_after: LATER_STEP, source: None })
     }
 
-    /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again.
-    async fn touch_mark(&self, gathered: &Gathered) -> Result<Write, StoreError> {
+    /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
+    /// grant it takes away: what was sent may be unwanted by now.
+    async fn touch_mark(&self, gathered: &Gathered, granted: bool) -> Result<Write, StoreError> {
         let key = keys::look_now(gathered.user);
-        let mark = &gathered.look.mark;
+        let own = &gathered.look.mark;
+        let mark = if granted { &Mark::leaving(own.origin.clone()) } else { own };
         if self.store.get(&key).await?.is_none() {
             return Ok(Write::Insert { key, properties: mark.fields().done() });
         }
@@ -377,9 +418,8 @@ fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
     if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
 }
 
-fn rounded_up(at: OffsetDateTime, spread: Duration) -> OffsetDateTime {
-    let at = at + spread;
-    let step = i64::try_from(LATER_STEP.as_secs()).unwrap_or(30);
+fn rounded_up(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
+    let step = i64::try_from(step.as_secs()).unwrap_or(30);
     let seconds = at.unix_timestamp() + i64::from(at.nanosecond() > 0);
     let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
     OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)

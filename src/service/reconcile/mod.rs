@@ -3,6 +3,7 @@
 mod act;
 mod close;
 mod gather;
+mod obstacles;
 mod refusal;
 
 use super::queue::Queue;
@@ -105,6 +106,7 @@ impl Reconciler {
         if plan.steps.is_empty() {
             let look = gathered.look.etag.clone();
             looked.throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
+            self.note_obstacles(gathered, &plan, &[]).await;
             return Ok(self.close(gathered, &plan, Vec::new(), look, false).await? == Closed::Left);
         }
         let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
@@ -114,6 +116,7 @@ impl Reconciler {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
+        self.note_obstacles(gathered, &plan, &acted).await;
         looked.throttled = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
         looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == Attempt::Revoke).count();
         Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
