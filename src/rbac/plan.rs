@@ -437,11 +437,12 @@ fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
     }
 }
 
-/// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, and where the
-/// scope refused, the scope's own block decides.
+/// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure asked
+/// for it; where the scope refused, the scope's own block decides.
 fn pausing<'a>(entry: &'a Entry, attempt: Attempt, actual: &Actual) -> Option<&'a Tried> {
     let tried = entry.tried.as_ref().filter(|tried| tried.attempt == attempt)?;
-    let decided_anew = tried.cause.is_some_and(|cause| cause != actual.cause);
+    let asked_to_wait = tried.reason == ReasonCode::Throttled;
+    let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.cause);
     let pauses = tried.not_before > actual.now && !decided_anew && !tried.reason.is_of_the_scope();
     pauses.then_some(tried)
 }

@@ -13,8 +13,15 @@ use std::collections::BTreeMap;
 /// Rows that are read. What lies beyond is not heeded: those steps are tried at their own pace.
 const BLOCKS_MAX: usize = 2000;
 
-/// Every block, with the version of its row.
-pub type ScopeBlocks = BTreeMap<BlockKey, (ScopeBlock, ETag)>;
+/// A block and the version of its row.
+#[derive(Debug, Clone)]
+pub struct StoredBlock {
+    pub block: ScopeBlock,
+    pub etag: ETag,
+}
+
+/// Every block.
+pub type ScopeBlocks = BTreeMap<BlockKey, StoredBlock>;
 
 impl Store {
     /// The scopes that refuse steps now. A row that cannot be read is not heeded.
@@ -53,7 +60,7 @@ fn properties(key: &BlockKey, block: &ScopeBlock) -> Fields {
 }
 
 /// `None`: a kind of step that this release does not know.
-fn read(row: &Row) -> Result<Option<(BlockKey, (ScopeBlock, ETag))>, StoreError> {
+fn read(row: &Row) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
     let reader = Reader::new(row)?;
     let role = PrincipalId::parse(reader.text("role")?).ok();
     let role = role.and_then(|id| BackupRole::from_definition(id.uuid()));
@@ -72,5 +79,5 @@ fn read(row: &Row) -> Result<Option<(BlockKey, (ScopeBlock, ETag))>, StoreError>
     let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, attempt };
     let attempts = u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX);
     let block = ScopeBlock { reason, attempts, not_before: reader.time("not_before")? };
-    Ok(Some((key, (block, row.etag.clone()))))
+    Ok(Some((key, StoredBlock { block, etag: row.etag.clone() })))
 }

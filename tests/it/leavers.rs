@@ -204,7 +204,7 @@ fn in_a_full_subscription_a_binding_moves_one_person_after_the_other() {
 fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
     let full = Limits { buckets: false, assignments_per_subscription: 3, ..Limits::default() };
-    world.azure().set_limits(full.clone()).unwrap();
+    world.azure().set_limits(full).unwrap();
     let (node, _, people) = crowd(&world, 3);
     world.pass(60);
     // Whoever else makes assignments there takes every place that is freed.

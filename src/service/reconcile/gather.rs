@@ -166,7 +166,7 @@ impl Reconciler {
             now,
             facts,
             throttled: throttles.steps(now),
-            blocks: read.blocks.iter().map(|(key, (block, _))| (key.clone(), *block)).collect(),
+            blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
             room: read.settings.claims.as_seen_by(user, now),
             cause: look.mark.origin.op,
             instance,

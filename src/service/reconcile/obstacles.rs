@@ -10,7 +10,8 @@ use crate::rbac::ReasonCode;
 use crate::rbac::ledger::Attempt;
 use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
 use crate::service::effects::log;
-use crate::store::{StoreError, room, scope_blocks};
+use crate::store::scope_blocks::{self, StoredBlock};
+use crate::store::{StoreError, room};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -20,13 +21,13 @@ pub(super) fn claims(gathered: &Gathered, plan: &Plan, now: OffsetDateTime) -> V
     let mut probes = BTreeMap::new();
     for step in &plan.steps {
         let key = step.block_key();
-        if let Some((block, read)) = gathered.blocks.get(&key) {
+        if let Some(StoredBlock { block, etag: read }) = gathered.blocks.get(&key) {
             let not_before = now + key.attempt.pause(block.attempts);
             probes.insert(key.clone(), scope_blocks::probe(&key, &ScopeBlock { not_before, ..*block }, read));
         }
     }
     let mut writes: Vec<Write> = probes.into_values().collect();
-    let room = plan.makes_room.as_ref().filter(|full| gathered.actual.room.get(*full).is_none());
+    let room = plan.makes_room.as_ref().filter(|full| !gathered.actual.room.contains_key(*full));
     writes.extend(room.map(|full| room::claim(full, gathered.user, now, gathered.claims.of(full))));
     writes
 }
@@ -63,7 +64,7 @@ fn block_writes(gathered: &Gathered, acted: &[Acted], now: OffsetDateTime) -> Ve
     }
     let mut writes = Vec::new();
     for (key, reason) in &refused {
-        let before = gathered.blocks.get(key).map_or(0, |(block, _)| block.attempts);
+        let before = gathered.blocks.get(key).map_or(0, |stored| stored.block.attempts);
         let attempts = before.saturating_add(1);
         let block = ScopeBlock { reason: *reason, attempts, not_before: now + key.attempt.pause(attempts) };
         writes.push(scope_blocks::put(key, &block));

@@ -1,4 +1,4 @@
-// Model of the effects (design section 6): one Azure assignment, one or two SCIM records of one principal, two workers, bounded changes.
+// Model of the effects: one Azure assignment, one or two SCIM records of one principal, two workers, bounded changes.
 // A ledger row is settled (the ledger knows) or unsettled (a call sent for it may still land, until a time). `due`: that time has passed.
 // ETags are never used twice, so "my If-Match would succeed" is one bit per worker and row: set by a read, cleared by anybody's write.
 use crate::fw::*;
