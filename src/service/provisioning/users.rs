@@ -144,7 +144,7 @@ fn plan_change(
         plan.batch.push(Part::Names, users::names(&after));
     }
     let mark = operation.mark(deactivated || principals.leaves());
-    plan.batch.push(Part::Look, marks::look_now(after.id, &mark));
+    plan.batch.extend(Part::Look, marks::look_now(after.id, &mark));
     let people = if mark.taken_away { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(after.id);
     Some(Decided { after, plan })

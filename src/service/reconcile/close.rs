@@ -8,9 +8,9 @@ use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
-use crate::rbac::plan::{self, LookAgain, Plan};
+use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::codec::Fields;
+use crate::store::hints::Waiting;
 use crate::store::marks;
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ impl Reconciler {
         if writes.is_empty() {
             return Ok(());
         }
-        let only_looking = changes.is_empty() && writes.len() <= if closed == Closed::Later { 2 } else { 1 };
+        let only_looking = changes.is_empty() && writes.len() <= if closed == Closed::Later { 3 } else { 1 };
         if only_looking {
             self.store.move_looking(&writes).await?;
         } else {
@@ -133,7 +133,8 @@ impl Reconciler {
         let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
         let mark = gathered.look.mark.waiting(again.taken_away);
         let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
-        writes.push(marks::look_later(at, gathered.user, &mark));
+        let waiting = waiting(after, &plan.deferred, now);
+        writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
     }
 
@@ -242,8 +243,8 @@ impl Reconciler {
             let mut entry = ledger::read_entry(&row)?;
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
-            let writes =
-                vec![ledger::write(gathered.user, &entry, Some(&row.etag)), self.touch_mark(gathered).await?];
+            let mut writes = vec![ledger::write(gathered.user, &entry, Some(&row.etag))];
+            writes.extend(self.touch_mark(gathered).await?);
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -255,14 +256,10 @@ impl Reconciler {
     }
 
     /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again.
-    async fn touch_mark(&self, gathered: &Gathered) -> Result<Write, StoreError> {
-        let key = keys::look_now(gathered.user);
-        let mark = &gathered.look.mark;
-        if self.store.get(&key).await?.is_none() {
-            return Ok(Write::Insert { key, properties: mark.fields().done() });
-        }
-        let touched = Fields::some().text("touched", self.store.ids.op().to_string());
-        Ok(Write::Merge { key, properties: mark.haste(touched).done(), condition: Match::Any })
+    async fn touch_mark(&self, gathered: &Gathered) -> Result<Vec<Write>, StoreError> {
+        let there = self.store.get(&keys::look_now(gathered.user)).await?.is_some();
+        let touch = self.store.ids.op().to_string();
+        Ok(marks::look_again(gathered.user, &gathered.look.mark, there, &touch))
     }
 }
 
@@ -293,6 +290,28 @@ fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTi
     let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
     let taken_away = again.is_some_and(|again| again.taken_away) || gathered.look.mark.taken_away;
     Some(LookAgain { at, taken_away })
+}
+
+/// What the hint of a leaver keeps: where the revocations wait, and whether one was tried. One that Azure's throttle stopped
+/// was not.
+fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
+    let failed = |entry: &&Entry| entry.tried.as_ref().is_some_and(|tried| tried.attempt == Attempt::Revoke);
+    let put_off = |entry: &&Entry| {
+        let same = |deferred: &&Deferred| deferred.assignment == entry.assignment;
+        deferred.iter().filter(same).any(|deferred| deferred.attempt == Attempt::Revoke)
+    };
+    let in_flight = |entry: &&Entry| entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
+    let waits = after.iter().filter(|entry| failed(entry) || put_off(entry) || in_flight(entry));
+    let throttled = |tried: &Tried| tried.reason == ReasonCode::Throttled;
+    let was_tried = |entry: &Entry| {
+        in_flight(&entry) || entry.tried.as_ref().is_some_and(|tried| !throttled(tried)) && failed(&entry)
+    };
+    let mut waiting = Waiting::default();
+    for entry in waits {
+        waiting.subscriptions.insert(entry.scope.subscription().to_owned());
+        waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
+    }
+    waiting
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {
