@@ -115,8 +115,9 @@ pub struct Actual {
     pub blocks: BTreeMap<BlockKey, ScopeBlock>,
     /// Subscription → who makes room there, where anybody does.
     pub room: BTreeMap<String, RoomClaim>,
-    /// The change that made somebody look.
+    /// The change that made somebody look, and when it was made.
     pub cause: OpId,
+    pub caused_at: OffsetDateTime,
     /// This installation: an assignment is ours only if its name can be made from it.
     pub instance: InstanceId,
 }
@@ -225,7 +226,7 @@ pub fn plan(desired: &Desired, actual: &Actual, limits: &Limits) -> Plan {
     let known: BTreeSet<AssignmentName> = actual.facts.iter().map(|fact| fact.entry.assignment).collect();
     for fact in &actual.facts {
         let verdict = judge(fact, &inputs);
-        plan.settle.extend(wish_to_note(fact, &verdict, desired, actual.now));
+        plan.settle.extend(wish_to_note(fact, &verdict, &inputs));
         plan.take(verdict, &mut steps, &inputs);
     }
     for (name, wanted) in desired.grants.iter().filter(|(name, _)| !known.contains(name)) {
@@ -248,7 +249,7 @@ impl Plan {
             Verdict::Quiet => {}
             Verdict::Step(step) => steps.push(step),
             Verdict::Settle(mut settle) => {
-                settle.entry.wished = wish(&settle.entry, inputs.desired, inputs.actual.now);
+                settle.entry.wished = wish(&settle.entry, inputs.desired, inputs.actual);
                 self.settle.push(settle);
             }
             Verdict::Defer(deferred) => self.deferred.push(deferred),
@@ -345,26 +346,26 @@ fn settle(entry: &Entry, holding: Holding, observed: Option<bool>, now: OffsetDa
 }
 
 /// Since when an entry is unwanted and not known to be gone.
-fn wish(entry: &Entry, desired: &Desired, now: OffsetDateTime) -> Option<OffsetDateTime> {
+fn wish(entry: &Entry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
     if desired.frozen {
         return entry.wished;
     }
     let gone = entry.unsettled_until.is_none() && entry.holding != Holding::Present;
     let wanted = desired.grants.contains_key(&entry.assignment);
-    (!wanted && !gone).then(|| entry.wished.unwrap_or(now))
+    (!wanted && !gone).then(|| entry.wished.unwrap_or(actual.caused_at))
 }
 
 /// The wish of an entry that no step and no settlement of this round writes, where its row does not say it. The row's ETag is then
 /// spent: a call that is still under way for it cannot settle it past this look.
-fn wish_to_note(fact: &Fact, verdict: &Verdict, desired: &Desired, now: OffsetDateTime) -> Option<Settle> {
+fn wish_to_note(fact: &Fact, verdict: &Verdict, inputs: &Inputs<'_>) -> Option<Settle> {
     let entry = &fact.entry;
     let left_alone = matches!(verdict, Verdict::Defer(Deferred { reason: ReasonCode::NotOurs, .. }));
     let written = matches!(verdict, Verdict::Step(_) | Verdict::Settle(_));
-    if left_alone || written { None } else { note_wish(entry, desired, now) }
+    if left_alone || written { None } else { note_wish(entry, inputs.desired, inputs.actual) }
 }
 
-fn note_wish(entry: &Entry, desired: &Desired, now: OffsetDateTime) -> Option<Settle> {
-    let wished = wish(entry, desired, now);
+fn note_wish(entry: &Entry, desired: &Desired, actual: &Actual) -> Option<Settle> {
+    let wished = wish(entry, desired, actual);
     let news = wished != entry.wished;
     news.then(|| Settle { entry: Entry { wished, ..entry.clone() }, observed: None })
 }

@@ -1,7 +1,7 @@
 //! What one person should hold: bindings, groups and the person's attributes become plain facts for `rbac`.
 
 use super::snapshots::{InForce, Snapshot};
-use crate::bindings::{Binding, PrincipalSource, Selector};
+use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::tables::ETag;
 use crate::rbac::plan::{Blocked, Desired, Reason, Wanted};
@@ -83,6 +83,22 @@ pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
             key_of(&group.resource, "displayName", Mode::Folded) == Some(selector.key())
         }
     }
+}
+
+/// Whether a group that changes stops being the one that some binding selects.
+pub fn stops_being_selected(bindings: &Bindings, before: &GroupFacts, after: &GroupFacts) -> bool {
+    let mut selectors = bindings.bindings.iter().map(|binding| &binding.selector);
+    selectors.any(|selector| selects(selector, before) && !selects(selector, after))
+}
+
+/// Whether a person who changes stops matching the `where` of some binding.
+pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, after: &Resource) -> bool {
+    let mut conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref()).peekable();
+    if conditions.peek().is_none() {
+        return false;
+    }
+    let (before, after) = (rendered(user, before), rendered(user, after));
+    conditions.any(|filter| filter.matches(&before) && !filter.matches(&after))
 }
 
 fn key_of(resource: &Resource, attribute: &str, mode: Mode) -> Option<String> {

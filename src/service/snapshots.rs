@@ -91,6 +91,11 @@ impl Snapshots {
         self.cached().map(|known| known.bindings.principal_from.clone()).unwrap_or_default()
     }
 
+    /// The snapshot that this process read last: good enough for an order of work, never for a decision.
+    pub(super) fn at_hand(&self) -> Option<Arc<InForce>> {
+        self.cached()
+    }
+
     fn cached(&self) -> Option<Arc<InForce>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -266,7 +266,8 @@ async fn mark_holder(
     let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
     let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, held_in_azure }];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
-    let writes = vec![write(user, &entry, own.map(|row| &row.etag)), marks::look_now(user, &mark)];
+    let mut writes = vec![write(user, &entry, own.map(|row| &row.etag))];
+    writes.extend(marks::look_now(user, &mark));
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

@@ -120,6 +120,10 @@ pub fn look_now(user: UserId) -> String {
 pub fn look_later(at: OffsetDateTime, user: UserId) -> String {
     format!("w:{}:{user}", stamp(at))
 }
+/// Something was taken from this person, and may not be gone yet.
+pub fn hint(user: UserId) -> String {
+    format!("dl:{user}")
+}
 /// Look at everyone in this group.
 pub fn look_group(group: GroupId) -> String {
     format!("dg:{group}")

@@ -5,6 +5,7 @@ pub mod cadence;
 pub mod codec;
 pub mod counters;
 pub mod groups;
+pub mod hints;
 pub mod jobs;
 pub mod journal;
 pub mod keys;

@@ -31,6 +31,8 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+/// Members that one request can remove.
+const REMOVED_AT_ONCE: usize = 19;
 const START: &str = "2026-03-01T10:00:00Z";
 
 /// The outside world: what outlives a service.
@@ -283,8 +285,11 @@ impl Node {
         self.try_patch_group(group, members("add", people)).unwrap();
     }
 
+    /// In as many requests as it takes.
     pub fn leave(&self, group: &str, people: &[&Person]) {
-        self.try_patch_group(group, members("remove", people)).unwrap();
+        for part in people.chunks(REMOVED_AT_ONCE) {
+            self.try_patch_group(group, members("remove", part)).unwrap();
+        }
     }
 
     /// The change is committed, and its answer is not waited for.

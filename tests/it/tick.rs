@@ -1,6 +1,6 @@
 //! What a tick does with more than it can do, and with what keeps failing.
 
-use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
+use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
 use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{Match, TableOps, Write};
@@ -309,7 +309,7 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
         executed: false,
     };
     world.azure().add_rule(Rule::new(refused).method(Method::Delete)).unwrap();
-    node.try_patch_group(&group, members("remove", &leaving.iter().collect::<Vec<_>>())).unwrap();
+    node.leave(&group, &leaving.iter().collect::<Vec<_>>());
     node.settle();
     assert_eq!(node.run(node.service.store.rows("w:", 100)).unwrap().len(), 24);
 

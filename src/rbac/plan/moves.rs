@@ -79,7 +79,7 @@ fn waiting_grants(desired: &Desired, plan: &Plan) -> BTreeMap<BindingName, (Defe
 
 /// The revocation waits as long as the grant, for the same reason.
 fn hold_back(step: &Step, grant: Deferred, desired: &Desired, actual: &Actual, plan: &mut Plan) {
-    plan.settle.extend(step.entry.as_ref().and_then(|entry| note_wish(entry, desired, actual.now)));
+    plan.settle.extend(step.entry.as_ref().and_then(|entry| note_wish(entry, desired, actual)));
     plan.deferred.push(Deferred { assignment: step.assignment, attempt: step.attempt, ..grant });
 }
 

@@ -99,6 +99,7 @@ fn holds(facts: impl IntoIterator<Item = Fact>) -> Actual {
         blocks: BTreeMap::new(),
         room: BTreeMap::new(),
         cause: cause(),
+        caused_at: NOW,
         instance: instance(),
     }
 }

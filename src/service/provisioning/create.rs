@@ -142,7 +142,7 @@ fn plan_replacement(operation: &Operation, leaver: &User, new: &User, name: &ETa
     plan.changes = vec![plan::deleted(leaver), plan::created(new)];
     own(&mut plan, operation, new);
     plan.batch.append(counted);
-    plan.batch.push(Part::Look, marks::look_now(leaver.id, &mark));
+    plan.batch.extend(Part::Look, marks::look_now(leaver.id, &mark));
     plan.batch.push(Part::Look, jobs::begin(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
     plan.work = Work { leaving: vec![leaver.id], jobs: vec![operation.op], ..Work::default() };
     plan

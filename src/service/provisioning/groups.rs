@@ -5,6 +5,7 @@ use super::plan::{self, Decided, Operation, Plan};
 use super::{Attempt, Provisioning, not_found, parse_id, taken, together};
 use crate::id::{GroupId, UserId};
 use crate::scim::{self, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType};
+use crate::service::desired::{GroupFacts, stops_being_selected};
 use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
 use crate::store::batch::{Batch, Part};
@@ -170,8 +171,10 @@ impl Provisioning {
             seen.known.gone.extend(&gone);
             let Seen { before, edit, known } = &seen;
             let operation = self.operation(caller);
-            let decided = decide(edit.changes(), known, &self.users_url())
-                .map(|members| (plan_change(&operation, before, &edit.resource, &members, known), members));
+            let taking = self.takes(before, &edit.resource);
+            let decided = decide(edit.changes(), known, &self.users_url()).map(|members| {
+                (plan_change(&operation, before, (&edit.resource, taking), &members, known), members)
+            });
             let changes = matches!(&decided, Ok((Some(decided), _)) if !decided.plan.batch.is_empty());
             if known.whole && !changes && !self.is_still(before).await? {
                 tries.again().await?;
@@ -261,6 +264,15 @@ impl Provisioning {
         Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
     }
 
+    /// Whether the members are in haste: by these attributes the group stops being the one that a binding means. As far as this
+    /// process knows the bindings; where it knows none, everybody is.
+    fn takes(&self, before: &Group, resource: &Resource) -> bool {
+        let facts = |resource: &Resource| GroupFacts { id: before.id, resource: resource.clone() };
+        self.effects.snapshots.at_hand().is_none_or(|known| {
+            stops_being_selected(&known.bindings, &facts(&before.resource), &facts(resource))
+        })
+    }
+
     fn users_url(&self) -> String {
         format!("{}/{}", self.base_url, ResourceType::User.endpoint())
     }
@@ -276,12 +288,12 @@ fn plan_create(operation: &Operation, new: &Group, counted: Batch, members: &Mem
     plan
 }
 
-/// A change of attributes, members or both. None: nothing changes. A request that only names nobody changes nothing
-/// and is recorded.
+/// A change of attributes, members or both; `taking` where other attributes take something from the members. None: nothing
+/// changes. A request that only names nobody changes nothing and is recorded.
 fn plan_change(
     operation: &Operation,
     before: &Group,
-    resource: &Resource,
+    (resource, taking): (&Resource, bool),
     members: &Members,
     known: &Known,
 ) -> Option<Decided<GroupId>> {
@@ -300,7 +312,7 @@ fn plan_change(
         plan.changes.push(plan::changed(before, &after, attributes));
     }
     if selects_otherwise(before, &after) {
-        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(true)));
+        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(taking)));
         plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);

@@ -9,8 +9,10 @@ use crate::store::{marks, members, resources};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// Members that one transaction can add and remove.
-const CHANGED_MEMBERS_MAX: usize = 24;
+/// Members that one transaction can add: two rows of the membership, the touch of the member, the mark.
+const ADDED_MEMBERS_MAX: usize = 24;
+/// Members that it can remove: the hint comes on top.
+const REMOVED_MEMBERS_MAX: usize = 19;
 /// Members that are not known yet, and that one request can name.
 const NAMED_MEMBERS_MAX: usize = 1000;
 /// What the record of a dropped member says in place of a text that is no id.
@@ -60,19 +62,24 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
     }
     let added: Vec<UserId> = after.difference(&known.members).copied().collect();
     let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
-    if added.len() + removed.len() > CHANGED_MEMBERS_MAX {
-        return Err(too_many(CHANGED_MEMBERS_MAX, "can change in"));
-    }
+    fits(added.len(), removed.len())?;
     Ok(Members { after, added, removed, dropped })
 }
 
+/// Whether a transaction holds that many. Those who are added and those who are removed share its rows.
+fn fits(added: usize, removed: usize) -> Result<(), Error> {
+    let share = added * REMOVED_MEMBERS_MAX + removed * ADDED_MEMBERS_MAX;
+    if share <= ADDED_MEMBERS_MAX * REMOVED_MEMBERS_MAX {
+        return Ok(());
+    }
+    Err(too_many(&format!(
+        "{ADDED_MEMBERS_MAX} members can be added, or {REMOVED_MEMBERS_MAX} removed, or a part of both, in"
+    )))
+}
+
 /// 413: more members than one request can bring.
-fn too_many(max: usize, what: &str) -> Error {
-    Error::new(
-        413,
-        None,
-        format!("at most {max} members {what} one request; send the rest in further requests"),
-    )
+fn too_many(what: &str) -> Error {
+    Error::new(413, None, format!("at most {what} one request; send the rest in further requests"))
 }
 
 /// A list that names nobody at all is a mistake; only an empty one empties the group.
@@ -147,7 +154,7 @@ pub fn strangers(changes: &[MemberChange], present: &BTreeSet<UserId>) -> Result
     let strangers: Vec<Option<UserId>> =
         entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
     if strangers.len() > NAMED_MEMBERS_MAX {
-        return Err(too_many(NAMED_MEMBERS_MAX, "can be named in"));
+        return Err(too_many(&format!("{NAMED_MEMBERS_MAX} members can be named in")));
     }
     Ok(strangers.into_iter().flatten().collect())
 }
@@ -184,7 +191,7 @@ pub fn plan_members(
 }
 
 fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
-    plan.batch.push(Part::Look, marks::look_now(user, &operation.mark(taking)));
+    plan.batch.extend(Part::Look, marks::look_now(user, &operation.mark(taking)));
     let people = if taking { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(user);
 }

@@ -4,6 +4,7 @@ use super::plan::{self, Decided, Operation, Plan};
 use super::{Attempt, Provisioning, Written, not_found, parse_id, taken};
 use crate::id::{PrincipalId, UserId};
 use crate::scim::{self, Patch, Projection, Resource, ResourceType};
+use crate::service::desired::stops_matching;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
 use crate::store::batch::Part;
 use crate::store::resources::{self, User};
@@ -82,8 +83,9 @@ impl Provisioning {
                 after: self.principal(&resource),
                 may_pin,
             };
-            let Some(Decided { after, plan }) = plan_change(&operation, &before, resource, &principals)
-            else {
+            let narrowed = self.narrows(&before, &resource);
+            let decided = plan_change(&operation, &before, (resource, narrowed), &principals);
+            let Some(Decided { after, plan }) = decided else {
                 return Ok(Written::unchanged(before));
             };
             match self.commit(&operation, &plan).await? {
@@ -95,6 +97,14 @@ impl Provisioning {
                 Attempt::Met(_, _) => tries.again().await?,
             }
         }
+    }
+}
+
+impl Provisioning {
+    /// Whether the person stops matching a binding, as far as this process knows the bindings.
+    fn narrows(&self, before: &User, resource: &Resource) -> bool {
+        let known = self.effects.snapshots.at_hand();
+        known.is_some_and(|known| stops_matching(&known.bindings, before.id, &before.resource, resource))
     }
 }
 
@@ -118,11 +128,11 @@ impl Principals {
     }
 }
 
-/// A change of attributes. None: nothing changes.
+/// A change of attributes; `narrowed` where a binding stops matching. None: nothing changes.
 fn plan_change(
     operation: &Operation,
     before: &User,
-    resource: Resource,
+    (resource, narrowed): (Resource, bool),
     principals: &Principals,
 ) -> Option<Decided<UserId>> {
     let attributes = before.resource.changed_attributes(&resource);
@@ -143,8 +153,8 @@ fn plan_change(
     if users::names_differ(&before.resource, &after.resource) {
         plan.batch.push(Part::Names, users::names(&after));
     }
-    let mark = operation.mark(deactivated || principals.leaves());
-    plan.batch.push(Part::Look, marks::look_now(after.id, &mark));
+    let mark = operation.mark(deactivated || narrowed || principals.leaves());
+    plan.batch.extend(Part::Look, marks::look_now(after.id, &mark));
     let people = if mark.taken_away { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(after.id);
     Some(Decided { after, plan })
@@ -169,7 +179,7 @@ mod tests {
         let origin = Origin { cause: Cause::Request, actor: "test".to_owned(), op: OpId::new(Uuid::nil()) };
         let operation = Operation::new(origin, OffsetDateTime::UNIX_EPOCH);
         let before = Stored::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
-        plan_change(&operation, &before, resource(after), principals)
+        plan_change(&operation, &before, (resource(after), false), principals)
     }
 
     const fn principal(n: u128) -> Option<PrincipalId> {

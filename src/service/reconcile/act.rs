@@ -62,8 +62,11 @@ impl Reconciler {
         let now = gathered.time.now(self.store.clock.monotonic());
         let until = self.later_clock(now) + self.limits.send + self.limits.network;
         let mut writes = vec![self.still_marked(gathered)];
-        let entries: Vec<Entry> =
-            plan.steps.iter().map(|step| about_to_become(step, op, now, until)).collect();
+        let entries: Vec<Entry> = plan
+            .steps
+            .iter()
+            .map(|step| about_to_become(step, op, (now, gathered.actual.caused_at), until))
+            .collect();
         for entry in &entries {
             writes.push(ledger::write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
         }
@@ -163,7 +166,12 @@ pub struct Started {
     pub wall: OffsetDateTime,
 }
 
-fn about_to_become(step: &Step, op: OpId, now: OffsetDateTime, until: OffsetDateTime) -> Entry {
+fn about_to_become(
+    step: &Step,
+    op: OpId,
+    (now, caused_at): (OffsetDateTime, OffsetDateTime),
+    until: OffsetDateTime,
+) -> Entry {
     let holding = if step.attempt == Attempt::Grant { Holding::Present } else { Holding::Gone };
     let entry = step.entry.clone().unwrap_or_else(|| Entry {
         assignment: step.assignment,
@@ -180,7 +188,7 @@ fn about_to_become(step: &Step, op: OpId, now: OffsetDateTime, until: OffsetDate
         since: now,
         written: now,
     });
-    let wished = (step.attempt == Attempt::Revoke).then(|| entry.wished.unwrap_or(now));
+    let wished = (step.attempt == Attempt::Revoke).then(|| entry.wished.unwrap_or(caused_at));
     Entry {
         op,
         bindings: step.bindings.clone(),

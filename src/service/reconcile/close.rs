@@ -10,7 +10,7 @@ use crate::ports::tables::{ETag, Match, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::plan::{self, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::codec::Fields;
+use crate::store::hints::Waiting;
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ impl Reconciler {
             writes.extend(free_pins(gathered, &after, &mut changes));
         }
         let told = changes.clone();
-        match self.write(gathered, op, changes, writes, closed).await {
+        match self.write(gathered, op, changes, writes).await {
             Err(StoreError::Conflict { .. }) => {
                 self.close_row_by_row(gathered, rewrites).await?;
                 Ok(Closed::Left)
@@ -101,18 +101,15 @@ impl Reconciler {
         op: OpId,
         changes: Vec<Change>,
         writes: Vec<Write>,
-        closed: Closed,
     ) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
+        match (writes.is_empty(), changes.is_empty()) {
+            (true, _) => Ok(()),
+            // Every write has its condition, so repeating it is safe without a proof.
+            (false, true) => self.store.move_looking(&writes).await.map(|_| ()),
+            (false, false) => {
+                self.store.commit(&self.record(gathered, op, changes), writes).await.map(|_| ())
+            }
         }
-        let only_looking = changes.is_empty() && writes.len() <= if closed == Closed::Later { 2 } else { 1 };
-        if only_looking {
-            self.store.move_looking(&writes).await?;
-        } else {
-            self.store.commit(&self.record(gathered, op, changes), writes).await?;
-        }
-        Ok(())
     }
 
     /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
@@ -138,7 +135,8 @@ impl Reconciler {
             true => rounded_up(again.at.max(now), LEAVER_STEP),
             false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
         };
-        writes.push(marks::look_later(at, gathered.user, &mark));
+        let waiting = waiting(after, now);
+        writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
     }
 
@@ -262,14 +260,14 @@ impl Reconciler {
         &self,
         gathered: &Gathered,
         rewrite: &Rewrite,
-    ) -> Result<Option<Write>, StoreError> {
+    ) -> Result<Vec<Write>, StoreError> {
         let key = keys::look_now(gathered.user);
         let granted = rewrite.attempt == Some(Attempt::Grant) && rewrite.entry.holding == Holding::Present;
         if !granted || self.store.get(&key).await?.is_some() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let mark = Mark::leaving(gathered.look.mark.origin.clone());
-        Ok(Some(Write::Insert { key, properties: mark.fields().done() }))
+        let touch = self.store.ids.op().to_string();
+        Ok(marks::look_again(gathered.user, &Mark::leaving(gathered.look.mark.origin.clone()), false, &touch))
     }
 
     async fn mark_row(&self, gathered: &Gathered, rewrite: &Rewrite) -> Result<(), StoreError> {
@@ -281,8 +279,8 @@ impl Reconciler {
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
             let granted = rewrite.attempt == Some(Attempt::Grant);
-            let mark = self.touch_mark(gathered, granted).await?;
-            let writes = vec![ledger::write(gathered.user, &entry, Some(&row.etag)), mark];
+            let mut writes = vec![ledger::write(gathered.user, &entry, Some(&row.etag))];
+            writes.extend(self.touch_mark(gathered, granted).await?);
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -295,15 +293,12 @@ impl Reconciler {
 
     /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
     /// grant it takes away: what was sent may be unwanted by now.
-    async fn touch_mark(&self, gathered: &Gathered, granted: bool) -> Result<Write, StoreError> {
-        let key = keys::look_now(gathered.user);
+    async fn touch_mark(&self, gathered: &Gathered, granted: bool) -> Result<Vec<Write>, StoreError> {
+        let there = self.store.get(&keys::look_now(gathered.user)).await?.is_some();
+        let touch = self.store.ids.op().to_string();
         let own = &gathered.look.mark;
         let mark = if granted { &Mark::leaving(own.origin.clone()) } else { own };
-        if self.store.get(&key).await?.is_none() {
-            return Ok(Write::Insert { key, properties: mark.fields().done() });
-        }
-        let touched = Fields::some().text("touched", self.store.ids.op().to_string());
-        Ok(Write::Merge { key, properties: mark.haste(touched).done(), condition: Match::Any })
+        Ok(marks::look_again(gathered.user, mark, there, &touch))
     }
 }
 
@@ -334,6 +329,26 @@ fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTi
     let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
     let taken_away = again.is_some_and(|again| again.taken_away) || gathered.look.mark.taken_away;
     Some(LookAgain { at, taken_away })
+}
+
+/// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
+/// stopped was not.
+fn waiting(after: &[Entry], now: OffsetDateTime) -> Waiting {
+    let was_tried = |entry: &Entry| {
+        let in_flight = entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
+        let failed = entry
+            .tried
+            .as_ref()
+            .is_some_and(|tried| tried.attempt == Attempt::Revoke && tried.reason != ReasonCode::Throttled);
+        in_flight || failed
+    };
+    let mut waiting = Waiting::default();
+    for entry in after.iter().filter(|entry| entry.wished.is_some()) {
+        waiting.wished = waiting.wished.min(entry.wished).or(entry.wished);
+        waiting.subscriptions.insert(entry.scope.subscription().to_owned());
+        waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
+    }
+    waiting
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {

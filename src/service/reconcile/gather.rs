@@ -169,6 +169,7 @@ impl Reconciler {
             blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
             room: read.settings.claims.as_seen_by(user, now),
             cause: look.mark.origin.op,
+            caused_at: look.mark.origin.op.time().map_or(now, |at| at.min(now)),
             instance,
         };
         let Read { settings, person, ledger, blocks, .. } = read;

@@ -4,16 +4,15 @@ use super::Tick;
 use super::look::Round;
 use crate::id::UserId;
 use crate::ports::tables::{Match, Row, Write};
-use crate::store::codec::Fields;
-use crate::store::marks::Look;
-use crate::store::{StoreError, keys};
+use crate::store::marks::{self, Look};
+use crate::store::{StoreError, hints, keys};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 /// Looks that one tick wakes; revocations are not counted, they are all woken.
 const WAKES_MAX: usize = 5000;
-/// Looks of one transaction: two rows each.
-const WAKES_AT_ONCE: usize = 48;
+/// Looks of one transaction: at most three rows each.
+const WAKES_AT_ONCE: usize = 32;
 
 /// A look whose time has come.
 struct Due {
@@ -22,12 +21,16 @@ struct Due {
 }
 
 impl Due {
-    fn insert(&self) -> Write {
-        Write::Insert { key: keys::look_now(self.look.user), properties: self.look.mark.fields().done() }
-    }
-
     fn gone(&self) -> Write {
         Write::Delete { key: self.row.key.clone(), condition: Match::Exact(self.row.etag.clone()) }
+    }
+
+    /// The look becomes one of now, as a new mark or over one that is `there`.
+    fn writes(&self, there: bool) -> Vec<Write> {
+        let Look { user, mark, .. } = &self.look;
+        let mut writes = vec![marks::wake(*user, mark, there, &self.row.key), self.gone()];
+        writes.extend(mark.taken_away.then(|| hints::is_due(*user, mark)));
+        writes
     }
 }
 
@@ -72,7 +75,7 @@ impl Tick {
     async fn wake_part(&self, part: &[Due]) -> Result<(), StoreError> {
         let users: BTreeSet<UserId> = part.iter().map(|due| due.look.user).collect();
         if users.len() == part.len() {
-            let writes: Vec<Write> = part.iter().flat_map(|due| [due.insert(), due.gone()]).collect();
+            let writes: Vec<Write> = part.iter().flat_map(|due| due.writes(false)).collect();
             match self.store().move_looking(&writes).await {
                 Err(StoreError::Conflict { .. }) => {}
                 other => return other.map(|_| ()),
@@ -85,16 +88,12 @@ impl Tick {
     }
 
     async fn wake_one(&self, due: &Due) -> Result<(), StoreError> {
-        match self.store().move_looking(&[due.insert(), due.gone()]).await {
+        match self.store().move_looking(&due.writes(false)).await {
             Err(StoreError::Conflict { index: 0, .. }) => {}
             Err(StoreError::Conflict { .. }) => return Ok(()),
             other => return other.map(|_| ()),
         }
-        let touched = Fields::some().text("woken", due.row.key.clone());
-        let key = keys::look_now(due.look.user);
-        let touch =
-            Write::Merge { key, properties: due.look.mark.haste(touched).done(), condition: Match::Any };
-        match self.store().move_looking(&[touch, due.gone()]).await {
+        match self.store().move_looking(&due.writes(true)).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
