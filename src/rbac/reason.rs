@@ -94,6 +94,11 @@ reason_codes! {
 }
 
 impl ReasonCode {
+    /// Reads the stable text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
     /// The failure is the scope's: it meets every step of that kind there, whoever it is for.
     pub const fn is_of_the_scope(self) -> bool {
         matches!(self, ReasonCode::ScopeLocked | ReasonCode::NotAuthorized | ReasonCode::PolicyDenied)

@@ -206,13 +206,9 @@ fn read_tried(reader: &Reader<'_>) -> Result<Option<Tried>, StoreError> {
         attempt,
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
-        reason: reader.parsed("reason", |text| reason_of(text).ok_or(()))?,
+        reason: reader.parsed("reason", |text| ReasonCode::parse(text).ok_or(()))?,
         cause: reader.parsed_opt("tried_for", OpId::parse)?,
     }))
-}
-
-fn reason_of(text: &str) -> Option<ReasonCode> {
-    ReasonCode::ALL.iter().copied().find(|code| code.as_str() == text)
 }
 
 fn wait_json(wait: &Wait) -> Value {
@@ -237,7 +233,7 @@ fn read_wait(wait: &Value) -> Option<Wait> {
         role: BackupRole::parse(text("role")?)?,
         scope: Scope::parse(text("scope")?).ok()?,
         wanted: wait.get("wanted").and_then(Value::as_bool).unwrap_or(true),
-        reason: reason_of(text("reason")?)?,
+        reason: ReasonCode::parse(text("reason")?)?,
         since: time("since")?,
         attempts: u32::try_from(wait.get("attempts")?.as_u64()?).ok()?,
         not_before: time("notBefore")?,

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod lookup;
 pub mod marks;
 pub mod members;
+pub mod overdue;
 pub mod resources;
 pub mod room;
 pub mod scope_blocks;

@@ -69,8 +69,7 @@ fn read(row: &Row) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
     let principal_type = principal_type.into_iter().find(|known| known.as_str() == kind);
     let kind = reader.text("attempt")?;
     let attempt = Attempt::ALL.into_iter().find(|known| known.as_str() == kind);
-    let code = reader.text("reason")?;
-    let reason = ReasonCode::ALL.iter().copied().find(|known| known.as_str() == code);
+    let reason = ReasonCode::parse(reader.text("reason")?);
     let (Some(role), Some(principal_type), Some(attempt), Some(reason)) =
         (role, principal_type, attempt, reason)
     else {

@@ -33,6 +33,7 @@ mod infra;
 mod leavers;
 mod local_command;
 mod local_process;
+mod overdue;
 mod packages;
 mod provisioning;
 mod scenarios;

@@ -110,7 +110,7 @@ impl Reconciler {
     pub(super) async fn act(&self, gathered: &Gathered, opened: Vec<Opened>, started: Started) -> Vec<Acted> {
         let (revocations, grants): (Vec<_>, Vec<_>) =
             opened.into_iter().partition(|opened| opened.step.attempt == Attempt::Revoke);
-        let calls = revocations.into_iter().chain(grants).map(|opened| self.send(opened, started));
+        let calls = revocations.into_iter().chain(grants).map(|opened| self.send(gathered, opened, started));
         let acted = join_all(calls).await;
         let now = gathered.time.now(self.store.clock.monotonic());
         for call in &acted {
@@ -122,18 +122,19 @@ impl Reconciler {
         acted
     }
 
-    async fn send(&self, opened: Opened, started: Started) -> Acted {
+    async fn send(&self, gathered: &Gathered, opened: Opened, started: Started) -> Acted {
         let Some(left) = self.left(started) else {
             return Acted { opened, sent: Sent::Unknown, correlation: None };
         };
         let step = &opened.step;
+        let label = gathered.look.mark.origin.actor.as_str();
         let answer = match step.attempt {
             Attempt::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
             }
             Attempt::Grant => self.assignments.create(&wanted(step), left).await.map(created),
         };
-        let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, error));
+        let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
         Acted { opened, sent, correlation }
     }
 
@@ -277,17 +278,24 @@ fn deleted(answer: Answered<()>) -> (Sent, Option<String>) {
     (Sent::Deleted, answer.correlation)
 }
 
-fn failed(step: &Step, error: AssignmentError) -> (Sent, Option<String>) {
+fn failed(step: &Step, label: &str, error: AssignmentError) -> (Sent, Option<String>) {
+    let operation = step.attempt.as_str();
+    let what = if step.attempt == Attempt::Revoke { "revocation failed" } else { "grant failed" };
     match error {
         AssignmentError::Throttled { retry_after, correlation } => {
             (Sent::Throttled(retry_after), correlation)
         }
         AssignmentError::Refused { code, correlation, .. } => {
-            tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, code, "azure refuses a role assignment");
+            tracing::warn!(
+                assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, code, "{what}"
+            );
             (Sent::Refused(code), correlation)
         }
         AssignmentError::Unknown { detail } => {
-            tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, detail, "azure gave no answer to rely on");
+            tracing::warn!(
+                assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, detail,
+                "{what}: ARM gave no answer that can be relied on"
+            );
             (Sent::Unknown, None)
         }
     }

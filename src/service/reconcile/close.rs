@@ -8,7 +8,7 @@ use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
-use crate::rbac::plan::{self, LookAgain, Plan};
+use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::hints::Waiting;
 use crate::store::marks::{self, Mark};
@@ -135,7 +135,7 @@ impl Reconciler {
             true => rounded_up(again.at.max(now), LEAVER_STEP),
             false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
         };
-        let waiting = waiting(after, now);
+        let waiting = waiting(after, &plan.deferred, now);
         writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
     }
@@ -156,9 +156,10 @@ impl Reconciler {
                 .iter()
                 .find(|stored| stored.entry.assignment == settle.entry.assignment);
             let open = settle.entry.op;
-            let (person, assignment) = (gathered.user, settle.entry.assignment);
-            let change =
-                settle.observed.map(|held| Change::EffectObserved { person, assignment, open, held });
+            let (person, Entry { principal, assignment, .. }) = (gathered.user, &settle.entry);
+            let (principal, assignment) = (*principal, *assignment);
+            let observed = |held| Change::EffectObserved { person, principal, assignment, open, held };
+            let change = settle.observed.map(observed);
             let before = stored.map(|stored| &stored.entry);
             let change = change
                 .or_else(|| foreign_change(before, &settle.entry))
@@ -228,8 +229,16 @@ impl Reconciler {
             entry.wished = None;
         }
         let executed = code.is_none();
-        let (person, assignment) = (gathered.user, entry.assignment);
-        let answered = Change::EffectAnswered { person, assignment, open, executed, code, correlation };
+        let answered = Change::EffectAnswered {
+            person: gathered.user,
+            principal: entry.principal,
+            assignment: entry.assignment,
+            operation: attempt,
+            open,
+            executed,
+            code,
+            correlation,
+        };
         let change = (!matches!(sent, Sent::Unknown)).then_some(answered);
         Rewrite { entry, etag: Some(opened.etag), attempt: Some(attempt), settles, change }
     }
@@ -304,17 +313,23 @@ impl Reconciler {
 
 /// One log line for each thing that came of a round.
 fn tell(gathered: &Gathered, change: &Change) {
-    let user = gathered.user;
+    let (user, label) = (gathered.user, gathered.look.mark.origin.actor.as_str());
     match change {
-        Change::EffectAnswered { assignment, executed, code, .. } => {
-            tracing::info!(user.id = %user, assignment.name = %assignment, executed, code, "azure answered a step");
+        Change::EffectAnswered { assignment, operation, executed, code, .. } => {
+            tracing::info!(
+                user.id = %user, assignment.name = %assignment, operation = operation.as_str(), token.label = label,
+                executed, code, "ARM answered a {}", operation.as_str()
+            );
         }
         Change::EffectObserved { assignment, held, .. } => {
-            tracing::info!(user.id = %user, assignment.name = %assignment, held, "azure was asked what it holds");
+            tracing::info!(user.id = %user, assignment.name = %assignment, held, "ARM was asked what it holds");
         }
-        Change::Wait { binding, reason, .. } => {
+        Change::Wait { binding, operation, reason, .. } => {
             let reason = reason.map_or("ended", ReasonCode::as_str);
-            tracing::info!(user.id = %user, binding = %binding, reason, "a grant waits, or waits no more");
+            let operation = operation.as_str();
+            tracing::info!(
+                user.id = %user, binding = %binding, operation, token.label = label, reason, "pending {operation} changed"
+            );
         }
         _ => {}
     }
@@ -333,7 +348,7 @@ fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTi
 
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
 /// stopped was not.
-fn waiting(after: &[Entry], now: OffsetDateTime) -> Waiting {
+fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
     let was_tried = |entry: &Entry| {
         let in_flight = entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
         let failed = entry
@@ -344,7 +359,13 @@ fn waiting(after: &[Entry], now: OffsetDateTime) -> Waiting {
     };
     let mut waiting = Waiting::default();
     for entry in after.iter().filter(|entry| entry.wished.is_some()) {
-        waiting.wished = waiting.wished.min(entry.wished).or(entry.wished);
+        if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
+            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
+            let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+            let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
+            waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
+            waiting.wished = entry.wished;
+        }
         waiting.subscriptions.insert(entry.scope.subscription().to_owned());
         waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
     }
@@ -400,11 +421,16 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
     let before = &gathered.ledger.waits;
     let same = |list: &[Wait], wait: &Wait, reason: bool| {
         list.iter().any(|other| {
-            other.is_for(&wait.binding, wait.role, &wait.scope) && (!reason || other.reason == wait.reason)
+            let same = other.is_for(&wait.binding, wait.role, &wait.scope) && other.wanted == wait.wanted;
+            same && (!reason || other.reason == wait.reason)
         })
     };
-    let change =
-        |wait: &Wait, reason| Change::Wait { person: gathered.user, binding: wait.binding.clone(), reason };
+    let change = |wait: &Wait, reason| Change::Wait {
+        person: gathered.user,
+        binding: wait.binding.clone(),
+        operation: if wait.wanted { Attempt::Grant } else { Attempt::Revoke },
+        reason,
+    };
     let began =
         after.iter().filter(|wait| !same(before, wait, true)).map(|wait| change(wait, Some(wait.reason)));
     let ended = before.iter().filter(|wait| !same(after, wait, false)).map(|wait| change(wait, None));

@@ -7,7 +7,7 @@ mod wake;
 use super::aside::Aside;
 use super::effects::{Effects, log};
 use super::sweep::{Found, Sweep};
-use super::{jobs, walk};
+use super::{jobs, overdue, walk};
 use crate::id::OpId;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Answer, Row};
@@ -30,12 +30,19 @@ pub struct Tick {
     share: Mutex<Share>,
     /// How long one tick goes on.
     deadline: Duration,
+    /// A revocation that is wished for longer is overdue.
+    overdue_after: Duration,
 }
 
 impl Tick {
-    pub fn new(effects: Arc<Effects>, assignments: Arc<dyn RoleAssignments>, deadline: Duration) -> Self {
+    pub fn new(
+        effects: Arc<Effects>,
+        assignments: Arc<dyn RoleAssignments>,
+        deadline: Duration,
+        overdue_after: Duration,
+    ) -> Self {
         let aside = Aside::new(effects.store.clock.clone(), effects.status().clone());
-        Self { effects, assignments, aside, share: Mutex::default(), deadline }
+        Self { effects, assignments, aside, share: Mutex::default(), deadline, overdue_after }
     }
 
     fn store(&self) -> &Store {
@@ -45,6 +52,9 @@ impl Tick {
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
         let ended = self.round().await;
+        if let Err(error) = overdue::count(self.store(), self.effects.status(), self.overdue_after).await {
+            log("counting overdue revocations", &error);
+        }
         match ended {
             Ok(()) => self.effects.status().tick_finished(),
             Err(_) => self.effects.status().tick_failed(),
