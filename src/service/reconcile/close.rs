@@ -19,6 +19,8 @@ use time::OffsetDateTime;
 
 /// `w:` times are rounded up to this, so that looks merge.
 const LATER_STEP: Duration = Duration::from_secs(30);
+/// What keys can tell apart.
+const WHOLE_SECOND: Duration = Duration::from_secs(1);
 /// How soon somebody is looked at again while the bindings cannot be read.
 const FROZEN_LOOK: Duration = Duration::from_secs(60);
 /// Tries at writing a row that somebody else keeps changing.
@@ -132,7 +134,12 @@ impl Reconciler {
         let again = plan::look_again(after, &plan.deferred, waits);
         let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
         let mark = gathered.look.mark.waiting(again.taken_away);
-        let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
+        let at = if mark.taken_away {
+            // Whoever leaves waits no longer than Azure asks for.
+            rounded_up(again.at.max(now), WHOLE_SECOND)
+        } else {
+            rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP)
+        };
         let waiting = waiting(after, &plan.deferred, now);
         writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
@@ -396,9 +403,8 @@ fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
     if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
 }
 
-fn rounded_up(at: OffsetDateTime, spread: Duration) -> OffsetDateTime {
-    let at = at + spread;
-    let step = i64::try_from(LATER_STEP.as_secs()).unwrap_or(30);
+fn rounded_up(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
+    let step = i64::try_from(step.as_secs()).unwrap_or(1);
     let seconds = at.unix_timestamp() + i64::from(at.nanosecond() > 0);
     let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
     OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)

@@ -8,7 +8,7 @@ use crate::ports::role_assignments::AssignmentError;
 use crate::ports::tables::{ETag, Row};
 use crate::rbac::ledger::{Entry, Holding, RETRY_MAX};
 use crate::rbac::plan::{Actual, Belief, Desired, Fact};
-use crate::rbac::{ReasonCode, Scope};
+use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
 use crate::service::desired::{self, Facts, GroupFacts, NewPin, Standing};
 use crate::service::snapshots::Snapshot;
@@ -18,14 +18,18 @@ use crate::store::marks::Look;
 use crate::store::settings::{Pointer, SelectorPin, Settings};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
-use futures_util::future::{join_all, try_join_all};
-use futures_util::try_join;
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Groups of one person that a reconcile reads.
 const GROUPS_MAX: usize = 5000;
+/// Groups that are read side by side for one person.
+const READS_AT_ONCE: usize = 128;
+/// Questions to Azure that are under way together for one person.
+const ASKS_AT_ONCE: usize = 16;
 /// How long Azure is given to answer a question by name.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a question that Azure did not answer is asked again, at first.
@@ -70,6 +74,15 @@ pub struct Gathered {
     pub to_pin: BTreeSet<PrincipalId>,
 }
 
+impl Gathered {
+    /// Where an assignment is, or would be.
+    pub fn scope_of(&self, assignment: AssignmentName) -> Option<&Scope> {
+        let held = self.ledger.entries.iter().find(|stored| stored.entry.assignment == assignment);
+        let wanted = || self.desired.grants.get(&assignment).map(|wanted| &wanted.scope);
+        held.map(|stored| &stored.entry.scope).or_else(wanted)
+    }
+}
+
 struct Read {
     settings: Settings,
     person: Option<Person>,
@@ -108,8 +121,9 @@ impl Reconciler {
         let person = row.as_ref().map(read_person).transpose()?;
         let ids: Vec<GroupId> =
             memberships.iter().filter_map(|row| GroupId::parse(keys::last_part(&row.key)).ok()).collect();
+        let reads: Vec<_> = ids.into_iter().map(|id| self.group(id)).collect();
         let (groups, snapshot) = try_join!(
-            try_join_all(ids.into_iter().map(|id| self.group(id))),
+            stream::iter(reads).buffered(READS_AT_ONCE).try_collect::<Vec<_>>(),
             self.snapshots.read(settings.pointer.as_ref())
         )?;
         Ok(Read { settings, person, groups: groups.into_iter().flatten().collect(), pins, ledger, snapshot })
@@ -146,8 +160,8 @@ impl Reconciler {
         };
         let (desired, selector_pins) = desired::desired(&facts, &read.snapshot);
         let now = time.now(self.store.clock.monotonic());
-        let throttles = &read.settings.throttles;
-        self.snapshots.status.read_throttles(throttles, now);
+        self.snapshots.status.read_throttles(&read.settings.throttles, now);
+        let throttles = &self.occasion.heed(&read.settings.throttles, now);
         let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
         let actual = Actual { now, facts, throttled: throttles.steps(now), instance };
         let (pointer, person, ledger) = (read.settings.pointer, read.person, read.ledger);
@@ -263,7 +277,7 @@ impl Reconciler {
             }
             asking.push(self.belief(entry, ours || free, (now, throttles)));
         }
-        let beliefs = join_all(asking).await;
+        let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
             .entries
             .iter()
