@@ -15,6 +15,8 @@ const TICKS_FAILED: u32 = 3;
 
 /// A count of overdue revocations that is older means that no process ticks.
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
+/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
+const LATELY: Duration = Duration::from_secs(90);
 
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -147,6 +149,22 @@ impl Status {
         self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
     }
 
+    /// Until when Azure asked to wait with this kind of call in a subscription, as far as this process knows.
+    pub(super) fn throttled_until(&self, subscription: &str, operation: Operation) -> Option<OffsetDateTime> {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        known.filter(|known| known.over_at > now).map(|known| known.not_before)
+    }
+
+    /// Whether Azure asks to wait, or did so a short while ago: a queue may not be over yet.
+    pub(super) fn was_throttled_lately(&self, subscription: &str, operation: Operation) -> bool {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        known.is_some_and(|known| known.over_at + LATELY > now)
+    }
+
     /// Azure asked to wait. The latest time that it named counts.
     pub(super) fn throttled(
         &self,
@@ -190,7 +208,7 @@ impl Status {
 
     /// What other processes noted, read at `now`.
     pub(super) fn read_throttles(&self, throttles: &Throttles, now: OffsetDateTime) {
-        for (subscription, operation, until) in throttles.each(now) {
+        for (subscription, operation, until) in throttles.each(now - LATELY) {
             self.throttled(subscription, operation, until, now);
             self.throttle_stored(subscription, operation, until);
         }

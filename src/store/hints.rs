@@ -98,9 +98,10 @@ pub struct Waiting {
 }
 
 /// A change took something away: a look is due now, wherever it will have to wait.
-pub(super) fn look_now(user: UserId, mark: &Mark) -> Write {
-    let fields = hint_of(mark).text("due", "").text("subscriptions", "");
-    let fields = match mark.origin.op.time() {
+pub fn look_now(user: UserId, mark: &Mark) -> Write {
+    let op = mark.origin.op;
+    let fields = hint_of(mark).text("op", op.to_string()).text("due", "").text("subscriptions", "");
+    let fields = match op.time() {
         Some(at) => fields.time("changed", at),
         None => fields,
     };
@@ -108,7 +109,7 @@ pub(super) fn look_now(user: UserId, mark: &Mark) -> Write {
 }
 
 /// A revocation waits until `at`.
-pub(super) fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark, waiting: &Waiting) -> Write {
+pub fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark, waiting: &Waiting) -> Write {
     let names: Vec<&str> = waiting.subscriptions.iter().map(String::as_str).collect();
     let names = if names.len() > SUBSCRIPTIONS_MAX { String::new() } else { names.join(" ") };
     let reason = waiting.reason.map(|reason| reason.as_str().to_owned());

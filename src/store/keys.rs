@@ -26,6 +26,9 @@ fn exact(text: &str) -> String {
     hash(&compare::key(text, Mode::Exact))
 }
 
+/// What the keys of all hints begin with.
+pub const HINTS: &str = "dl:";
+
 /// The keys that begin with `prefix`, as `from` and `to` of a range. `prefix` ends in `:`.
 pub fn range_of(prefix: &str) -> (String, String) {
     let end = prefix.strip_suffix(':').map_or_else(|| prefix.to_owned(), |stem| format!("{stem};"));
@@ -120,9 +123,13 @@ pub fn look_now(user: UserId) -> String {
 pub fn look_later(at: OffsetDateTime, user: UserId) -> String {
     format!("w:{}:{user}", stamp(at))
 }
+/// The time before which that row makes nobody look.
+pub fn time_of_look_later(key: &str) -> Option<OffsetDateTime> {
+    key.split(':').nth(1).and_then(parse_stamp)
+}
 /// Something was taken from this person, and may not be gone yet.
 pub fn hint(user: UserId) -> String {
-    format!("dl:{user}")
+    format!("{HINTS}{user}")
 }
 /// Look at everyone in this group.
 pub fn look_group(group: GroupId) -> String {

@@ -317,8 +317,8 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
     world.pass(60);
     world.faults.reset();
     node.run(node.service.tick.run()).unwrap();
-    // One to wake them, and an open and a close for each.
-    assert_eq!(world.faults.counts().transactions, 1 + 2 * 24);
+    // One to wake eight of them, an open and a close for each, and one that ends their hints.
+    assert_eq!(world.faults.counts().transactions, 3 + 2 * 24 + 1);
     leaving.iter().for_each(|person| world.assert_holds_nothing(person));
     staying.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }

@@ -21,14 +21,15 @@ use crate::store::settings::{Pointer, SelectorPin, Settings};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
 use futures_util::future::try_join_all;
-use futures_util::stream::{self, StreamExt};
-use futures_util::try_join;
+use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Groups of one person that a reconcile reads.
 const GROUPS_MAX: usize = 5000;
+/// Groups that are read side by side for one person.
+const READS_AT_ONCE: usize = 128;
 /// How long Azure is given to answer a question by name.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions of one round, and of those that are under way together.
@@ -80,6 +81,15 @@ pub struct Gathered {
     pub to_pin: BTreeSet<PrincipalId>,
 }
 
+impl Gathered {
+    /// Where an assignment is, or would be.
+    pub fn scope_of(&self, assignment: AssignmentName) -> Option<&Scope> {
+        let held = self.ledger.entries.iter().find(|stored| stored.entry.assignment == assignment);
+        let wanted = || self.desired.grants.get(&assignment).map(|wanted| &wanted.scope);
+        held.map(|stored| &stored.entry.scope).or_else(wanted)
+    }
+}
+
 struct Read {
     settings: Settings,
     person: Option<Person>,
@@ -120,8 +130,9 @@ impl Reconciler {
         let person = row.as_ref().map(read_person).transpose()?;
         let ids: Vec<GroupId> =
             memberships.iter().filter_map(|row| GroupId::parse(keys::last_part(&row.key)).ok()).collect();
+        let reads: Vec<_> = ids.into_iter().map(|id| self.group(id)).collect();
         let (groups, snapshot) = try_join!(
-            try_join_all(ids.into_iter().map(|id| self.group(id))),
+            stream::iter(reads).buffered(READS_AT_ONCE).try_collect::<Vec<_>>(),
             self.snapshots.read(settings.pointer.as_ref())
         )?;
         let groups = groups.into_iter().flatten().collect();
@@ -159,8 +170,8 @@ impl Reconciler {
         };
         let (desired, selector_pins) = desired::desired(&facts, &read.snapshot);
         let now = time.now(self.store.clock.monotonic());
-        let throttles = &read.settings.throttles;
-        self.snapshots.status.read_throttles(throttles, now);
+        self.snapshots.status.read_throttles(&read.settings.throttles, now);
+        let throttles = &self.occasion.heed(&read.settings.throttles, now);
         let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
         let actual = Actual {
             now,

@@ -186,7 +186,7 @@ fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim)
 /// Nothing is left to do; a look later only where something waits.
 fn left_over(node: &Node) -> Vec<String> {
     let mut problems = Vec::new();
-    for prefix in ["d:", "i:", "dg:"] {
+    for prefix in ["d:", "dl:", "i:", "dg:"] {
         let left = rows(node, prefix);
         if !left.is_empty() {
             problems.push(format!("left over: {left:?}"));
