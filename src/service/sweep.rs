@@ -4,17 +4,16 @@
 //! something else than Azure, and once more for all rows of the names among them. What is held in memory is what Azure
 //! holds, which is bounded by Azure, and the differences.
 
-use super::effects::log;
 use super::snapshots::{Snapshot, Snapshots};
 use super::throttling;
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
-use crate::ports::tables::{ETag, Row};
+use crate::ports::tables::{ETag, Properties, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
 use crate::store::cadence::{Refused, SweepLeft};
-use crate::store::ledger::{read_entry, write};
+use crate::store::ledger::{kept, read_entry, write};
 use crate::store::marks::{self, Mark};
 use crate::store::throttles::Operation;
 use crate::store::{Store, StoreError, keys};
@@ -37,6 +36,8 @@ struct Known {
     user: UserId,
     entry: Entry,
     etag: ETag,
+    /// What a later release put into the row.
+    kept: Properties,
 }
 
 /// What a sweep found.
@@ -173,8 +174,7 @@ impl Sweep<'_> {
             }
         })
         .await?;
-        if let Snapshot::InForce(in_force) = self.snapshots.read(self.store.pointer().await?.as_ref()).await?
-        {
+        if let Snapshot::InForce(in_force) = self.snapshots.read(&self.store.pointer().await?).await? {
             scopes.extend(in_force.bindings.scopes());
         }
         Ok(scopes)
@@ -220,11 +220,8 @@ impl Sweep<'_> {
         let (from, to) = keys::range_of("l:");
         let mut pages = self.store.pages(from, to);
         while let Some(rows) = pages.next().await? {
-            for row in rows.iter().filter_map(known) {
-                match row {
-                    Ok(known) => take(known),
-                    Err(error) => log("a ledger row", &error),
-                }
+            for row in &rows {
+                known(row).and_then(|known| self.store.readable(row, known)).into_iter().for_each(&mut take);
             }
         }
         Ok(())
@@ -235,7 +232,7 @@ fn known(row: &Row) -> Option<Result<Known, StoreError>> {
     let mut parts = row.key.splitn(3, ':').skip(1);
     let user = UserId::parse(parts.next()?).ok()?;
     AssignmentName::parse(parts.next()?).ok()?;
-    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone() }))
+    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone(), kept: kept(row) }))
 }
 
 fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
@@ -254,7 +251,7 @@ async fn mark_holder(
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
     let Some(last) = rows.iter().max_by_key(|row| row.entry.written) else { return Ok(false) };
-    let user = store.holder(last.entry.principal).await?.unwrap_or(last.user);
+    let user = store.holder(last.entry.principal).await?.record().unwrap_or(last.user);
     let own = rows.iter().find(|row| row.user == user);
     let op = store.ids.op();
     let origin = Origin { cause: Cause::Sweep, actor: "service".to_owned(), op };
@@ -266,7 +263,8 @@ async fn mark_holder(
     let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
     let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, held_in_azure }];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
-    let writes = vec![write(user, &entry, own.map(|row| &row.etag)), marks::look_now(user, &mark)];
+    let own = own.map(|row| (&row.etag, Some(&row.kept)));
+    let writes = vec![write(user, &entry, own), marks::look_now(user, &mark)];
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

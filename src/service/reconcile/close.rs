@@ -68,13 +68,13 @@ impl Reconciler {
         writes.extend(
             rewrites
                 .iter()
-                .map(|rewrite| ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
+                .map(|rewrite| gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
         );
-        if stripped(&waits) != stripped(&gathered.ledger.waits) {
+        if gathered.ledger.waits_are_damaged || stripped(&waits) != stripped(&gathered.ledger.waits) {
             writes.extend(ledger::write_waits(gathered.user, &waits, gathered.ledger.waits_etag.as_ref()));
         }
         if !opened {
-            writes.extend(pin_writes(gathered, op, &mut changes));
+            writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
         if closed != Closed::Left {
             writes.extend(free_pins(gathered, &after, &mut changes));
@@ -221,7 +221,7 @@ impl Reconciler {
         for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.sent) {
             let op = self.store.ids.op();
             if rewrite.settles {
-                let write = ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
+                let write = gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
                 let changes = rewrite.change.clone().into_iter().collect();
                 match self.store.commit(&self.record(gathered, op, changes), vec![write]).await {
                     Ok(_) => continue,
@@ -242,8 +242,9 @@ impl Reconciler {
             let mut entry = ledger::read_entry(&row)?;
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
-            let writes =
-                vec![ledger::write(gathered.user, &entry, Some(&row.etag)), self.touch_mark(gathered).await?];
+            let kept = ledger::kept(&row);
+            let write = ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))));
+            let writes = vec![write, self.touch_mark(gathered).await?];
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -360,7 +361,7 @@ fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) ->
     let mut writes = Vec::new();
     for pin in &gathered.ledger.pins {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
-        let named = gathered.person.is_some() && same;
+        let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
         if !named && !busy {
             writes.extend(ledger::unpin(gathered.user, pin));
