@@ -32,6 +32,7 @@ mod idp;
 mod infra;
 mod local_command;
 mod local_process;
+mod membership_limit;
 mod packages;
 mod pins;
 mod provisioning;
