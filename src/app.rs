@@ -108,7 +108,7 @@ impl Service {
 pub fn build(parts: Parts) -> Service {
     let base_url = parts.base_url.clone();
     let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
-    let status = Arc::new(Status::new(store.clock.clone()));
+    let status = Arc::new(Status::new(store.clock.clone()).counting(store.unreadable()));
     let snapshots = Arc::new(Snapshots::new(store.clone(), status.clone()));
     let reconciler =
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);

@@ -4,17 +4,16 @@
 //! a row. So each part of a sweep gets on, however long the ledger is. The bound scopes of which no row speaks come last. What
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
-use super::effects::log;
 use super::snapshots::{Snapshot, Snapshots};
 use super::throttling;
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
-use crate::ports::tables::{ETag, Row};
+use crate::ports::tables::{ETag, Properties, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
 use crate::store::cadence::{Seen, SweepLeft};
-use crate::store::ledger::{read_entry, write};
+use crate::store::ledger::{kept, read_entry, write};
 use crate::store::marks::{self, Mark};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{Store, StoreError, keys};
@@ -36,6 +35,8 @@ struct Known {
     user: UserId,
     entry: Entry,
     etag: ETag,
+    /// What a later release put into the row.
+    kept: Properties,
 }
 
 /// What a sweep found.
@@ -143,12 +144,9 @@ impl Sweep<'_> {
                     part.found.parked_after = Some(done);
                     return Ok(false);
                 }
-                match known(&row) {
-                    Some(Ok(known)) if part.concerns(&known.entry) => {
-                        self.compare(known, &done, part).await?
-                    }
-                    Some(Err(error)) => log("a ledger row", &error),
-                    _ => {}
+                let known = known(&row).and_then(|known| self.store.readable(&row, known));
+                if let Some(known) = known.filter(|known| part.concerns(&known.entry)) {
+                    self.compare(known, &done, part).await?;
                 }
                 done = row.key;
             }
@@ -175,7 +173,7 @@ impl Sweep<'_> {
         if !differs(std::slice::from_ref(&row), held_in_azure, part.now) {
             return Ok(());
         }
-        let holder = self.store.holder(row.entry.principal).await?.unwrap_or(row.user);
+        let holder = self.store.holder(row.entry.principal).await?.record().unwrap_or(row.user);
         let mut rows = vec![row];
         if rows.iter().all(|row| row.user != holder)
             && let Some(own) = self.store.get(&keys::ledger(holder, name)).await?
@@ -210,7 +208,7 @@ impl Sweep<'_> {
 
     async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
         let pointer = self.store.pointer().await?;
-        Ok(match self.snapshots.read(pointer.as_ref()).await? {
+        Ok(match self.snapshots.read(&pointer).await? {
             Snapshot::InForce(in_force) => in_force.bindings.scopes().into_iter().collect(),
             Snapshot::Nothing | Snapshot::Unreadable => BTreeSet::new(),
         })
@@ -268,7 +266,7 @@ fn known(row: &Row) -> Option<Result<Known, StoreError>> {
     let mut parts = row.key.splitn(3, ':').skip(1);
     let user = UserId::parse(parts.next()?).ok()?;
     AssignmentName::parse(parts.next()?).ok()?;
-    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone() }))
+    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone(), kept: kept(row) }))
 }
 
 fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
@@ -300,7 +298,8 @@ async fn mark_holder(
     let difference = Change::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
     let changes = vec![difference];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
-    let mut writes = vec![write(holder, &entry, own.map(|row| &row.etag))];
+    let own = own.map(|row| (&row.etag, Some(&row.kept)));
+    let mut writes = vec![write(holder, &entry, own)];
     writes.extend(marks::look_now(holder, &mark));
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),

@@ -125,6 +125,15 @@ impl World {
 
     /// A service that does so much at once, and leaves the rest to its ticks.
     pub fn start_with(&self, inline: Inline) -> Node {
+        let node = self.start_without_bindings(inline);
+        if !self.bindings.is_empty() {
+            node.adopt(&self.bindings);
+        }
+        node
+    }
+
+    /// A service that came without bindings of its own.
+    pub fn start_without_bindings(&self, inline: Inline) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -143,11 +152,7 @@ impl World {
             tick_deadline: Duration::from_secs(45),
             overdue_after: OVERDUE_AFTER,
         });
-        let node = Node { runtime: Some(runtime), service, arm };
-        if !self.bindings.is_empty() {
-            node.adopt(&self.bindings);
-        }
-        node
+        Node { runtime: Some(runtime), service, arm }
     }
 
     pub fn azure(&self) -> Handle {

@@ -20,6 +20,7 @@ use azure_backup_scim::service::snapshots::Snapshots;
 use azure_backup_scim::service::status::Status;
 use azure_backup_scim::service::{Caller, Listing, Rendered, ServiceError};
 use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::pins::lead_from_group;
 use azure_backup_scim::store::{Store, keys, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -436,7 +437,8 @@ async fn the_end_of_a_pinned_group_makes_its_heir_be_looked_at() {
     let selector =
         Fields::row().text("group", gone.clone()).text("attribute", "externalId").text("value", "x");
     let key = keys::selector("externalId", "x");
-    p.store.move_looking(&[Write::Insert { key, properties: selector.done() }]).await.unwrap();
+    let lead = lead_from_group(GroupId::parse(&gone).unwrap(), &key);
+    p.store.move_looking(&[Write::Insert { key, properties: selector.done() }, lead]).await.unwrap();
     p.service.delete_group(&caller(), &gone).await.unwrap();
     p.roll_everything().await;
     assert_eq!(p.keys("dg:").await, [format!("dg:{heir}")]);

@@ -130,7 +130,8 @@ impl Provisioning {
     async fn store_group(&self, caller: &Caller, input: GroupInput) -> Result<WrittenGroup, ServiceError> {
         let id = GroupId::of(self.store.ids.random());
         let changes: Vec<MemberChange> = input.members.into_iter().map(MemberChange::Add).collect();
-        let mut known = self.known_among(members::strangers(&changes, &BTreeSet::new())?).await?;
+        let strangers = members::strangers(&changes, &BTreeSet::new())?;
+        let mut known = self.known_among(strangers, &members::to_be_added(&changes)).await?;
         let mut tries = self.tries();
         loop {
             let members = decide(&changes, &known, &self.users_url())?;
@@ -143,6 +144,7 @@ impl Provisioning {
                 Attempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
+                    self.note_full(&members);
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, work: plan.work });
                 }
@@ -188,6 +190,7 @@ impl Provisioning {
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     let stored = after.committed(&plan.batch, &committed);
+                    self.note_full(&members);
                     return Ok(WrittenGroup { stored, members: everyone(), work: plan.work });
                 }
                 Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
@@ -219,37 +222,56 @@ impl Provisioning {
     /// that is there.
     async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
         let ids = members::strangers(changes, &BTreeSet::new())?;
+        let added = members::to_be_added(changes);
         let membership = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
         };
         let (found, known) =
-            try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone()))?;
+            try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone(), &added))?;
         Ok(Known { members: found.into_iter().flatten().collect(), ..known })
     }
 
     /// Every member, and who the others are that are named.
     async fn known_whole(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
         let range = self.store.members(group, usize::MAX);
-        let named = members::named(changes);
+        let (named, added) = (members::named(changes), members::to_be_added(changes));
         let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
         let looked_up = !ahead.is_empty();
-        let (found, mut known) = try_join!(range, self.known_among(ahead))?;
+        let (found, mut known) = try_join!(range, self.known_among(ahead, &added))?;
         let members: BTreeSet<UserId> = found.into_iter().collect();
         let strangers = members::strangers(changes, &members)?;
         if !looked_up {
-            known = self.known_among(strangers).await?;
+            known = self.known_among(strangers, &added).await?;
         }
         Ok(Known { members, whole: true, ..known })
     }
 
-    /// Who of these ids is a user, a group or nobody.
-    async fn known_among(&self, ids: BTreeSet<UserId>) -> Result<Known, StoreError> {
+    /// Who of these ids is a user, a group or nobody; and who of those to be added is in enough groups already.
+    async fn known_among(
+        &self,
+        ids: BTreeSet<UserId>,
+        added: &BTreeSet<UserId>,
+    ) -> Result<Known, StoreError> {
+        let added: Vec<UserId> = ids.intersection(added).copied().collect();
         let ids: Vec<UserId> = ids.into_iter().collect();
         let group = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.exists(GroupId::of(id.uuid())).await?.then_some(id))
         };
-        let (gone, groups) = try_join!(self.gone_among(&ids), together(ids.iter().copied().map(group)))?;
-        Ok(Known { gone, groups: groups.into_iter().flatten().collect(), ..Known::default() })
+        let full = |id: UserId| async move {
+            Ok::<_, StoreError>(self.store.is_in_enough_groups(id).await?.then_some(id))
+        };
+        let (gone, groups, full) = try_join!(
+            self.gone_among(&ids),
+            together(ids.iter().copied().map(group)),
+            together(added.into_iter().map(full))
+        )?;
+        let (groups, full) = (groups.into_iter().flatten().collect(), full.into_iter().flatten().collect());
+        Ok(Known { gone, groups, full, ..Known::default() })
+    }
+
+    /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
+    fn note_full(&self, members: &Members) {
+        members.full.iter().for_each(|user| self.effects.status().in_too_many_groups(*user));
     }
 
     async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {

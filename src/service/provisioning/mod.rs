@@ -21,17 +21,14 @@ use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
 use crate::scim::{self, Resource, ScimType};
 use crate::service::desired::principal_of;
+use crate::service::together::together;
 use crate::store::batch::Part;
 use crate::store::counters::Counters;
 use crate::store::resources::{ResourceId, Stored};
 use crate::store::{Committed, Found, Store, StoreError};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use plan::{Operation, Plan};
 use std::sync::Arc;
 use tries::Tries;
-
-/// Point reads that are under way together for one request.
-const READS_AT_ONCE: usize = 128;
 
 /// The sources of the bindings in force, as far as this process knows them.
 pub type Sources = Arc<dyn Fn() -> Vec<PrincipalSource> + Send + Sync>;
@@ -98,14 +95,6 @@ impl Provisioning {
     async fn follow_up(&self, work: Work) {
         self.effects.after(work).await;
     }
-}
-
-/// Reads that do not wait for one another, in their order.
-async fn together<T, E, F>(reads: impl IntoIterator<Item = F>) -> Result<Vec<T>, E>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    stream::iter(reads.into_iter().collect::<Vec<_>>()).buffered(READS_AT_ONCE).try_collect().await
 }
 
 /// Reads the id of a path. What cannot be an id is nobody's.
