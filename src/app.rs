@@ -106,9 +106,8 @@ pub fn build(parts: Parts) -> Service {
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
     let known = snapshots.clone();
-    let principal_from = Arc::new(move || known.principal_from());
-    let provisioning =
-        Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
+    let rules = Arc::new(move || known.rules());
+    let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
     Service { provisioning, snapshots, tick, status, store, base_url }
 }

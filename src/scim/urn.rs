@@ -30,6 +30,13 @@ pub(super) fn strip<'a>(text: &'a str, urn: &str) -> Option<&'a str> {
     }
 }
 
+/// What follows `urn` in `text` however it is set apart, the case of the URN aside.
+pub(super) fn after<'a>(text: &'a str, urn: &str) -> Option<&'a str> {
+    let head = text.get(..urn.len())?;
+    let rest = text.get(urn.len()..)?;
+    head.eq_ignore_ascii_case(urn).then(|| rest.trim_start_matches(|c: char| !c.is_alphanumeric()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,19 +74,19 @@ pub fn selector_key(selector: &Selector) -> String {
     keys::selector(selector.attribute(), &selector.key())
 }
 
-/// Does the group carry the value that the selector names?
+/// Does the group carry the value that the selector names? What a key leaves out counts here, so that a name that only looks
+/// the same claims nothing.
 pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
     match selector {
         Selector::Id(id) => *id == group.id,
-        Selector::ExternalId(_) => key_of(&group.resource, "externalId", Mode::Exact) == Some(selector.key()),
-        Selector::DisplayName(_) => {
-            key_of(&group.resource, "displayName", Mode::Folded) == Some(selector.key())
-        }
+        Selector::ExternalId(text) => carries(group, "externalId", text, Mode::Exact),
+        Selector::DisplayName(text) => carries(group, "displayName", text, Mode::Folded),
     }
 }
 
-fn key_of(resource: &Resource, attribute: &str, mode: Mode) -> Option<String> {
-    resource.text(attribute).map(|text| compare::key(text, mode))
+fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: Mode) -> bool {
+    let own = group.resource.text(attribute).map(|own| compare::verbatim(own, mode));
+    own == Some(compare::verbatim(text, mode))
 }
 
 enum Claim {
@@ -115,8 +115,10 @@ pub fn desired(facts: &Facts<'_>, snapshot: &Snapshot) -> (Desired, Vec<NewPin>)
 }
 
 fn applying<'a>(in_force: &'a InForce, rendered: &serde_json::Value) -> Vec<&'a Binding> {
-    let applies =
-        |binding: &&Binding| binding.condition.as_ref().is_none_or(|filter| filter.matches(rendered));
+    let applies = |binding: &&Binding| {
+        let condition = binding.condition.as_ref();
+        condition.is_none_or(|filter| filter.matches(rendered) && filter.matches_letter_by_letter(rendered))
+    };
     in_force.bindings.bindings.iter().filter(applies).collect()
 }
 

@@ -1,10 +1,12 @@
 //! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
 //! there to be stored.
 
+use super::provisioning::BindingRules;
 use super::status::{BindingsStand, Status};
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::bindings::{Bindings, BindingsError, PrincipalSource, Selector};
 use crate::ports::tables::Answer;
+use crate::scim::Deciding;
 use crate::store::jobs::{self, JobKind};
 use crate::store::marks::Mark;
 use crate::store::settings::{self, Pointer};
@@ -20,6 +22,16 @@ pub struct InForce {
     pub stamp: String,
     pub hash: String,
     pub bindings: Bindings,
+    /// What the conditions of the bindings read.
+    pub deciding: Arc<Deciding>,
+}
+
+impl InForce {
+    fn new(pointer: &Pointer, bindings: Bindings) -> Self {
+        let conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref());
+        let deciding = Arc::new(Deciding::of(conditions));
+        Self { stamp: pointer.stamp.clone(), hash: pointer.hash.clone(), bindings, deciding }
+    }
 }
 
 /// What the pointer names.
@@ -86,9 +98,13 @@ impl Snapshots {
         Self { store, status, cache: Mutex::new(None) }
     }
 
-    /// Where a person's Entra object id is taken from, as far as this process knows; nothing while it knows nothing.
-    pub fn principal_from(&self) -> Vec<PrincipalSource> {
-        self.cached().map(|known| known.bindings.principal_from.clone()).unwrap_or_default()
+    /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
+    pub fn rules(&self) -> BindingRules {
+        let rules = |known: Arc<InForce>| BindingRules {
+            sources: known.bindings.principal_from.clone(),
+            deciding: known.deciding.clone(),
+        };
+        self.cached().map(rules).unwrap_or_default()
     }
 
     fn cached(&self) -> Option<Arc<InForce>> {
@@ -119,7 +135,7 @@ impl Snapshots {
             tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
             return Ok(Snapshot::Unreadable);
         };
-        let known = Arc::new(InForce { stamp: pointer.stamp.clone(), hash: pointer.hash.clone(), bindings });
+        let known = Arc::new(InForce::new(pointer, bindings));
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         Ok(Snapshot::InForce(known))
     }
