@@ -75,12 +75,18 @@ pub struct Service {
     pub status: Arc<Status>,
     pub store: Store,
     base_url: String,
+    announce_cursors: bool,
 }
 
 impl Service {
     /// The public address, ends in `/scim/v2`.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// The same service, whose ServiceProviderConfig says how lists are paged, or does not (RFC 9865).
+    pub fn announcing_cursors(self, announce_cursors: bool) -> Self {
+        Self { announce_cursors, ..self }
     }
 
     /// Ticks at a pace of its own, for a service that no host's timer wakes.
@@ -109,7 +115,7 @@ pub fn build(parts: Parts) -> Service {
     let rules = Arc::new(move || known.rules());
     let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
-    Service { provisioning, snapshots, tick, status, store, base_url }
+    Service { provisioning, snapshots, tick, status, store, base_url, announce_cursors: false }
 }
 
 /// The ends in Azure that settings name.
@@ -266,6 +272,7 @@ pub fn serve(
         clock: service.store.clock.clone(),
         ids: service.store.ids.clone(),
         base_url: service.base_url.clone(),
+        announce_cursors: service.announce_cursors,
         health,
     };
     http::server(listener, edge, HTTP_WORKERS)

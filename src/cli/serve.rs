@@ -118,7 +118,8 @@ impl Ready {
             effects: EffectLimits::default(),
             inline: Inline::default(),
             tick_deadline: TICK_DEADLINE,
-        });
+        })
+        .announcing_cursors(config.announce_cursors);
         let packaged = Packaged::new(service.store.clone(), service.snapshots.clone());
         Ok(Self {
             tokens: Arc::new(tokens),
