@@ -2,6 +2,7 @@
 //! one of them does not cost the others: what takes access away is carried out, whatever stands beside it.
 
 use super::error::{Error, ScimType};
+use super::patch::Verb;
 use super::path::{AttrPath, Path, quoted};
 use super::schema::{ResourceType, Schema};
 use super::urn;
@@ -11,22 +12,32 @@ use serde_json::{Map, Value};
 const NAME_CHARS_MAX: usize = 64;
 /// What is recorded in place of a name that no attribute could have.
 const NO_NAME: &str = "unnamed";
+/// The most names of dropped assignments that a record keeps, and so of what leads nowhere that is kept at all.
+pub(super) const DROPPED_MAX: usize = 50;
 
 /// One attribute, and what it is to become.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Assignment {
     /// The operation of a PATCH that it stands in, counted from 1.
     pub operation: Option<usize>,
+    pub verb: Verb,
     /// What a record calls it, where it is dropped: a name, never a value.
     pub name: String,
     pub target: Target,
 }
 
-impl Assignment {
-    fn new(name: String, target: Target) -> Self {
-        Self { operation: None, name, target }
-    }
+/// Where an assignment leads.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Target {
+    /// To an attribute, some elements of it, or a whole schema.
+    Write(Path, Value),
+    /// Nowhere: there is no such attribute, or clients may not write it. `of` is the attribute that it is about, if any.
+    Nowhere { of: Option<AttrPath>, error: Error },
+    /// To a schema that is not ours.
+    Foreign,
+}
 
+impl Assignment {
     /// The error, with the place of this assignment in the request.
     pub fn placed(&self, error: Error) -> Error {
         match self.operation {
@@ -41,83 +52,105 @@ pub(super) fn in_operation(number: usize, error: Error) -> Error {
     Error { detail: format!("operation {number}: {}", error.detail), ..error }
 }
 
-/// Where an assignment leads.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Target {
-    /// To an attribute, some elements of it, or a whole schema.
-    Write(Path, Value),
-    /// Nowhere: there is no such attribute, or clients may not write it. `of` is the attribute that it is about, if any.
-    Nowhere { of: Option<AttrPath>, error: Error },
-    /// To a schema that is not ours.
-    Foreign,
-    /// To what is derived, or secret: clients repeat it, and it means nothing.
-    Ignored,
+/// The assignments of a request, in its order, while they are read.
+#[derive(Debug)]
+pub(super) struct Assignments {
+    kind: ResourceType,
+    operation: Option<usize>,
+    verb: Verb,
+    found: Vec<Assignment>,
+    /// Those that lead nowhere and are about no attribute.
+    strays: usize,
 }
 
-/// The assignments of an object without a path: a POST or PUT body, or the value of a path-less operation. Keys may be
-/// names in any case, dotted (`name.givenName`), with a URN, or with a value filter, as Entra ID sends them (scenario
-/// entra-flag-pathless-dotted-keys). What is read-only is ignored there: Okta sends `id`, authentik `schemas`.
-pub(super) fn of_object(kind: ResourceType, object: &Map<String, Value>) -> Vec<Assignment> {
-    let mut found = Vec::with_capacity(object.len());
-    for (key, value) in object {
-        match (Path::parse(kind, key), value) {
-            (Ok(Path::Schema(None)), Value::Object(inner)) => found.extend(of_object(kind, inner)),
-            (Ok(Path::Schema(Some(schema))), Value::Object(inner)) => {
-                found.extend(of_extension(schema, inner))
+impl Assignments {
+    /// None yet. They replace what is there, unless an operation says otherwise.
+    pub fn new(kind: ResourceType) -> Self {
+        Self { kind, operation: None, verb: Verb::Replace, found: Vec::new(), strays: 0 }
+    }
+
+    /// What comes now stands in that operation of a PATCH.
+    pub fn enter(&mut self, operation: usize, verb: Verb) {
+        self.operation = Some(operation);
+        self.verb = verb;
+    }
+
+    /// All of them.
+    pub fn done(self) -> Vec<Assignment> {
+        self.found
+    }
+
+    /// The assignments of an object without a path: a POST or PUT body, or the value of a path-less operation. Keys may be
+    /// names in any case, dotted (`name.givenName`), with a URN, or with a value filter, as Entra ID sends them (scenario
+    /// entra-flag-pathless-dotted-keys). What is read-only is ignored there: Okta sends `id`, authentik `schemas`.
+    pub fn add_object(&mut self, object: &Map<String, Value>) {
+        for (key, value) in object {
+            match (Path::parse(self.kind, key), value) {
+                (Ok(Path::Schema(None)), Value::Object(inner)) => self.add_object(inner),
+                (Ok(Path::Schema(Some(schema))), Value::Object(inner)) => self.add_extension(schema, inner),
+                (Ok(path), _) if path.is_read_only() => {}
+                (path, value) => self.add(key, path, value),
             }
-            (Ok(path), _) if path.is_read_only() => found.push(ignored(key)),
-            (path, value) => found.push(at(kind, key, path, value)),
         }
     }
-    found
-}
 
-/// The assignments of the object of an extension.
-fn of_extension(schema: &'static Schema, object: &Map<String, Value>) -> Vec<Assignment> {
-    let one = |(key, value): (&String, &Value)| match AttrPath::resolve_in(schema, key) {
-        Some(path) if path.is_read_only() => ignored(key),
-        Some(path) => Assignment::new(path.name(), Target::Write(Path::Attribute(path), value.clone())),
-        None => {
-            let detail = format!("{} has no attribute {}", schema.urn, quoted(key));
-            let of = AttrPath::leading_in(schema, key);
-            let error = Error::bad(ScimType::InvalidPath, detail);
-            Assignment::new(recorded(key), Target::Nowhere { of, error })
+    /// The assignments of the object of an extension.
+    fn add_extension(&mut self, schema: &'static Schema, object: &Map<String, Value>) {
+        for (key, value) in object {
+            match AttrPath::resolve_in(schema, key) {
+                Some(path) if path.is_read_only() => {}
+                Some(path) => self.push(path.name(), Target::Write(Path::Attribute(path), value.clone())),
+                None => {
+                    let detail = format!("{} has no attribute {}", schema.urn, quoted(key));
+                    let of = AttrPath::leading_in(schema, key);
+                    let error = Error::bad(ScimType::InvalidPath, detail);
+                    self.push(recorded(key), Target::Nowhere { of, error });
+                }
+            }
         }
-    };
-    object.iter().map(one).collect()
-}
-
-/// The assignments of an operation that gives or removes a value at a path.
-pub(super) fn of_path(kind: ResourceType, text: &str, removes: bool, value: &Value) -> Vec<Assignment> {
-    let path = Path::parse(kind, text);
-    match (&path, value) {
-        (Ok(Path::Schema(None)), Value::Object(inner)) if !removes => of_object(kind, inner),
-        (Ok(Path::Schema(Some(schema))), Value::Object(inner)) if !removes => of_extension(schema, inner),
-        _ => vec![at(kind, text, path, value)],
     }
-}
 
-fn at(kind: ResourceType, text: &str, path: Result<Path, Error>, value: &Value) -> Assignment {
-    let nowhere = |of, error| Target::Nowhere { of, error };
-    let (name, target) = match path {
-        Ok(Path::Schema(None)) => {
-            let detail = "the core schema as a path takes an object of attributes and cannot be removed";
-            (recorded(text), nowhere(None, Error::bad(ScimType::NoTarget, detail)))
+    /// The assignments of an operation with a path.
+    pub fn add_at(&mut self, text: &str, value: &Value) {
+        let path = Path::parse(self.kind, text);
+        match (&path, value) {
+            (Ok(Path::Schema(None)), Value::Object(inner)) if self.verb != Verb::Remove => {
+                self.add_object(inner);
+            }
+            (Ok(Path::Schema(Some(schema))), Value::Object(inner)) if self.verb != Verb::Remove => {
+                self.add_extension(schema, inner);
+            }
+            _ => self.add(text, path, value),
         }
-        Ok(path) if path.is_dropped() => return ignored(text),
-        Ok(path) if path.is_read_only() => {
-            let detail = format!("{path} is read-only; leave it out of the attribute mapping");
-            (name_of(&path, text), nowhere(path.attribute(), Error::bad(ScimType::Mutability, detail)))
-        }
-        Ok(path) => (name_of(&path, text), Target::Write(path, value.clone())),
-        Err(_) if is_foreign(kind, text) => (recorded(text), Target::Foreign),
-        Err(error) => (recorded(text), nowhere(AttrPath::leading(kind, text), error)),
-    };
-    Assignment::new(name, target)
-}
+    }
 
-fn ignored(text: &str) -> Assignment {
-    Assignment::new(recorded(text), Target::Ignored)
+    fn add(&mut self, text: &str, path: Result<Path, Error>, value: &Value) {
+        let nowhere = |of, error| Target::Nowhere { of, error };
+        match path {
+            Ok(Path::Schema(None)) => {
+                let detail = "the core schema as a path takes an object of attributes and cannot be removed";
+                self.push(recorded(text), nowhere(None, Error::bad(ScimType::NoTarget, detail)));
+            }
+            // Derived, or secret: clients repeat it, and it means nothing.
+            Ok(path) if path.is_dropped() => {}
+            Ok(path) if path.is_read_only() => {
+                let detail = format!("{path} is read-only; leave it out of the attribute mapping");
+                let error = Error::bad(ScimType::Mutability, detail);
+                self.push(name_of(&path, text), nowhere(path.attribute(), error));
+            }
+            Ok(path) => self.push(name_of(&path, text), Target::Write(path, value.clone())),
+            Err(_) if is_foreign(self.kind, text) => self.push(recorded(text), Target::Foreign),
+            Err(error) => self.push(recorded(text), nowhere(AttrPath::leading(self.kind, text), error)),
+        }
+    }
+
+    fn push(&mut self, name: String, target: Target) {
+        let stray = matches!(target, Target::Foreign | Target::Nowhere { of: None, .. });
+        self.strays += usize::from(stray);
+        if !stray || self.strays <= DROPPED_MAX {
+            self.found.push(Assignment { operation: self.operation, verb: self.verb, name, target });
+        }
+    }
 }
 
 /// Begins with the URN of a schema that resources of this kind do not have.
@@ -152,30 +185,26 @@ mod tests {
                 format!("{of}: {}", error.scim_type.map_or("", ScimType::keyword))
             }
             Target::Foreign => "foreign".to_owned(),
-            Target::Ignored => "ignored".to_owned(),
         };
         format!("{} | {target}", assignment.name)
     }
 
+    fn of_object(object: &Value) -> Vec<Assignment> {
+        let mut all = Assignments::new(User);
+        all.add_object(object.as_object().unwrap());
+        all.done()
+    }
+
     #[track_caller]
     fn reads(object: Value, expected: &[&str]) {
-        let read: Vec<String> = of_object(User, object.as_object().unwrap()).iter().map(told).collect();
+        let read: Vec<String> = of_object(&object).iter().map(told).collect();
         assert_eq!(read, expected, "{object}");
     }
 
     #[test]
     fn each_key_of_an_object_is_one_assignment() {
         reads(json!({"USERNAME": "ana"}), &["userName | userName = \"ana\""]);
-        reads(
-            json!({"id": "x", "Meta": {}, "groups": [], "schemas": [], "password": "p"}),
-            &[
-                "Meta | ignored",
-                "groups | ignored",
-                "id | ignored",
-                "password | ignored",
-                "schemas | ignored",
-            ],
-        );
+        reads(json!({"id": "x", "Meta": {}, "groups": [], "schemas": [], "password": "p"}), &[]);
         reads(
             json!({"shoeSize": 44, "name.nothing": 1, "active[": true}),
             &[
@@ -198,41 +227,46 @@ mod tests {
         let department = format!("department | {}:department = \"D\"", urn::ENTERPRISE_USER);
         reads(
             json!({urn::ENTERPRISE_USER: enterprise}),
-            &[
-                &department,
-                "department.x | department: invalidPath",
-                "manager.displayName | ignored",
-                "shoeSize | nothing: invalidPath",
-            ],
+            &[&department, "department.x | department: invalidPath", "shoeSize | nothing: invalidPath"],
+        );
+        reads(
+            json!({format!("{}Extra", urn::USER): {"a": 1}}),
+            &["urn:ietf:params:scim:schemas:core:2.0:UserExtra | foreign"],
         );
     }
 
     #[track_caller]
-    fn at_path(text: &str, removes: bool, value: Value, expected: &str) {
-        let read: Vec<String> = of_path(User, text, removes, &value).iter().map(told).collect();
-        assert_eq!(read, [expected], "{text}");
+    fn at_path(verb: Verb, text: &str, value: Value, expected: &[&str]) {
+        let mut all = Assignments::new(User);
+        all.enter(1, verb);
+        all.add_at(text, &value);
+        assert_eq!(all.done().iter().map(told).collect::<Vec<_>>(), expected, "{text}");
     }
 
     #[test]
     fn a_path_is_one_assignment() {
-        at_path("title", true, Value::Null, "title | title = null");
-        at_path("id", false, json!("x"), "id | id: mutability");
-        at_path("manager.displayName", false, json!("x"), "manager.displayName | manager: mutability");
-        at_path("password", false, json!("x"), "password | ignored");
+        at_path(Verb::Remove, "title", Value::Null, &["title | title = null"]);
+        at_path(Verb::Replace, "id", json!("x"), &["id | id: mutability"]);
+        at_path(Verb::Add, "manager.displayName", json!("x"), &["manager.displayName | manager: mutability"]);
+        at_path(Verb::Add, "password", json!("x"), &[]);
         at_path(
+            Verb::Remove,
             urn::USER,
-            true,
             Value::Null,
-            "urn:ietf:params:scim:schemas:core:2.0:User | nothing: noTarget",
+            &["urn:ietf:params:scim:schemas:core:2.0:User | nothing: noTarget"],
         );
-        at_path("URN:x:things[type eq \"a\"].value", false, json!(1), "URN:x:things | foreign");
-        at_path(
-            &format!("{}:noSuch", urn::USER),
-            false,
-            json!(1),
-            "urn:ietf:params:scim:schemas:core:2.0:User:noSuch | nothing: invalidPath",
-        );
-        at_path("members", false, json!([]), "members | nothing: invalidPath");
+        at_path(Verb::Add, urn::USER, json!({"title": "T"}), &["title | title = \"T\""]);
+        at_path(Verb::Add, "URN:x:things[type eq \"a\"].value", json!(1), &["URN:x:things | foreign"]);
+        let no_such = "urn:ietf:params:scim:schemas:core:2.0:User:noSuch | nothing: invalidPath";
+        at_path(Verb::Add, &format!("{}:noSuch", urn::USER), json!(1), &[no_such]);
+        at_path(Verb::Add, "members", json!([]), &["members | nothing: invalidPath"]);
+    }
+
+    #[test]
+    fn of_what_leads_nowhere_no_more_is_kept_than_is_recorded() {
+        let mut object: Map<String, Value> = (0..200).map(|n| (format!("a{n}"), json!(n))).collect();
+        object.extend([("userName".to_owned(), json!("ana")), ("userName[".to_owned(), json!("ana"))]);
+        assert_eq!(of_object(&Value::Object(object)).len(), DROPPED_MAX + 2);
     }
 
     #[test]

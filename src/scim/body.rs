@@ -1,10 +1,10 @@
 //! A whole resource, from the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
 
-use super::assignment::{self, Target};
+use super::assignment::{Assignments, Target};
 use super::deciding::Deciding;
 use super::edit::Editor;
 use super::error::{Error, ScimType};
-use super::patch::{Verb, members};
+use super::patch::members;
 use super::path::Path;
 use super::resource::{MemberRef, Resource};
 use super::schema::ResourceType;
@@ -30,11 +30,13 @@ impl<'a> Body<'a> {
             return Err(Error::invalid_syntax(format!("the body must be a JSON object, a {}", kind.name())));
         };
         let mut read = Self { editor: Editor::anew(kind, stored, deciding), members: None };
-        for assignment in assignment::of_object(kind, object) {
+        let mut assignments = Assignments::new(kind);
+        assignments.add_object(object);
+        for assignment in assignments.done() {
             if members::is_about(kind, &assignment) {
                 read.take_members(&assignment.target)?;
             } else {
-                read.editor.assign(Verb::Replace, &assignment)?;
+                read.editor.assign(&assignment)?;
             }
         }
         Ok(read)
@@ -52,7 +54,7 @@ impl<'a> Body<'a> {
             Target::Write(path, _) => {
                 Err(Error::bad(ScimType::InvalidPath, format!("a whole group has members, not {path}")))
             }
-            Target::Foreign | Target::Ignored => Ok(()),
+            Target::Foreign => Ok(()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a request makes of a resource: assignment by assignment, what can be carried out is, what cannot is dropped, and a
 //! mistake in an attribute that access can depend on refuses the whole.
 
-use super::assignment::{Assignment, Target};
+use super::assignment::{Assignment, DROPPED_MAX, Target};
 use super::deciding::Deciding;
 use super::error::Error;
 use super::patch::{Verb, engine};
@@ -14,9 +14,6 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 type Object = Map<String, Value>;
-
-/// The most names of dropped assignments that a record keeps.
-const DROPPED_MAX: usize = 50;
 
 /// A resource as a request leaves it.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,9 +105,8 @@ impl<'a> Editor<'a> {
     }
 
     /// Carries an assignment out, or drops it. Refuses at once only where whether the user is active cannot be understood.
-    pub fn assign(&mut self, verb: Verb, assignment: &Assignment) -> Result<(), Error> {
+    pub fn assign(&mut self, assignment: &Assignment) -> Result<(), Error> {
         match &assignment.target {
-            Target::Ignored => Ok(()),
             Target::Foreign => {
                 self.note(&assignment.name);
                 Ok(())
@@ -121,7 +117,7 @@ impl<'a> Editor<'a> {
             }
             Target::Write(path, value) => {
                 let decides = self.decides(path);
-                match self.write(verb, path, value, decides) {
+                match self.write(assignment.verb, path, value, decides) {
                     Ok(()) => {
                         self.written += 1;
                         Ok(())

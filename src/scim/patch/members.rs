@@ -16,7 +16,7 @@ pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &Assignment) -> 
     let of = match &assignment.target {
         Target::Write(path, _) => path.attribute(),
         Target::Nowhere { of, .. } => *of,
-        Target::Foreign | Target::Ignored => None,
+        Target::Foreign => None,
     };
     kind == ResourceType::Group && of.is_some_and(|path| path.attribute.name == "members")
 }
@@ -26,7 +26,7 @@ pub(super) fn change(verb: Verb, target: &Target) -> Result<Option<MemberChange>
     let (path, raw) = match target {
         Target::Write(path, raw) => (path, raw),
         Target::Nowhere { error, .. } => return Err(error.clone()),
-        Target::Foreign | Target::Ignored => return Ok(None),
+        Target::Foreign => return Ok(None),
     };
     match (path, verb) {
         (Path::Attribute(path), Verb::Add) if path.sub.is_none() => {

@@ -21,7 +21,7 @@ use serde_json::Value;
 /// A PATCH request whose message is in order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch {
-    assignments: Vec<(Verb, Assignment)>,
+    assignments: Vec<Assignment>,
     members: Vec<MemberChange>,
     /// Assignments to the members, those that ask for nothing too.
     about_members: usize,
@@ -90,13 +90,13 @@ impl Patch {
     /// Reads the body of a PATCH request on a resource of that kind.
     pub fn parse(kind: ResourceType, body: &Value) -> Result<Self, Error> {
         let mut patch = Self { assignments: Vec::new(), members: Vec::new(), about_members: 0 };
-        for (verb, assignment) in normalise::assignments(kind, body)? {
+        for assignment in normalise::assignments(kind, body)? {
             if members::is_about(kind, &assignment) {
-                let change = members::change(verb, &assignment.target);
+                let change = members::change(assignment.verb, &assignment.target);
                 patch.members.extend(change.map_err(|error| assignment.placed(error))?);
                 patch.about_members += 1;
             } else {
-                patch.assignments.push((verb, assignment));
+                patch.assignments.push(assignment);
             }
         }
         Ok(patch)
@@ -106,8 +106,8 @@ impl Patch {
     /// external id may still be refused: that depends on who is removed.
     pub fn apply(&self, current: &Resource, deciding: &Deciding) -> Result<Edited, Error> {
         let mut editor = Editor::on(current, deciding);
-        for (verb, assignment) in &self.assignments {
-            editor.assign(*verb, assignment)?;
+        for assignment in &self.assignments {
+            editor.assign(assignment)?;
         }
         editor.refuse_if_nothing_is_left(self.about_members)?;
         let edited = editor.finish()?;

@@ -1,7 +1,7 @@
 //! From what clients send to assignments: every dialect of PATCH ends here.
 
 use super::Verb;
-use crate::scim::assignment::{self, Assignment};
+use crate::scim::assignment::{Assignment, Assignments, in_operation};
 use crate::scim::error::{Error, ScimType};
 use crate::scim::path::{member, quoted};
 use crate::scim::schema::ResourceType;
@@ -9,27 +9,39 @@ use serde_json::{Map, Value};
 
 /// The assignments of a PATCH body (RFC 7644 section 3.5.2), in the order of the request. A mistake names the operation it is
 /// in, counted from 1.
-pub(super) fn assignments(kind: ResourceType, body: &Value) -> Result<Vec<(Verb, Assignment)>, Error> {
+pub(super) fn assignments(kind: ResourceType, body: &Value) -> Result<Vec<Assignment>, Error> {
     let operations = body.as_object().and_then(|body| member(body, "Operations")).and_then(Value::as_array);
     let Some(operations) = operations else {
         return Err(Error::invalid_syntax("a PATCH body is an object with a list of Operations"));
     };
-    let mut all = Vec::with_capacity(operations.len());
+    let mut all = Assignments::new(kind);
     for (number, raw) in (1..).zip(operations) {
-        let (verb, assignments) =
-            operation(kind, raw).map_err(|error| assignment::in_operation(number, error))?;
-        let placed = |assignment| (verb, Assignment { operation: Some(number), ..assignment });
-        all.extend(assignments.into_iter().map(placed));
+        operation(&mut all, number, raw).map_err(|error| in_operation(number, error))?;
     }
-    Ok(all)
+    Ok(all.done())
 }
 
-fn operation(kind: ResourceType, raw: &Value) -> Result<(Verb, Vec<Assignment>), Error> {
+fn operation(all: &mut Assignments, number: usize, raw: &Value) -> Result<(), Error> {
     let Some(raw) = raw.as_object() else {
         return Err(Error::invalid_syntax("an operation is an object with op, path and value"));
     };
     let verb = Verb::parse(member(raw, "op"))?;
-    Ok((verb, wanted(kind, verb, path(raw)?, member(raw, "value"))?))
+    all.enter(number, verb);
+    match (verb, path(raw)?, member(raw, "value")) {
+        (Verb::Remove, "", _) => {
+            return Err(Error::bad(ScimType::NoTarget, "remove needs a path that says what to remove"));
+        }
+        (Verb::Remove, path, value) => all.add_at(path, value.unwrap_or(&Value::Null)),
+        (_, _, None) => {
+            return Err(Error::invalid_value("add and replace need a value; null removes what is there"));
+        }
+        (_, "", Some(Value::Object(value))) => all.add_object(value),
+        (_, "", Some(_)) => {
+            return Err(Error::invalid_value("without a path, value must be an object of attributes"));
+        }
+        (_, path, Some(value)) => all.add_at(path, value),
+    }
+    Ok(())
 }
 
 fn path(raw: &Map<String, Value>) -> Result<&str, Error> {
@@ -37,28 +49,6 @@ fn path(raw: &Map<String, Value>) -> Result<&str, Error> {
         None | Some(Value::Null) => Ok(""),
         Some(Value::String(path)) => Ok(path.trim()),
         Some(_) => Err(Error::bad(ScimType::InvalidPath, "path must be text")),
-    }
-}
-
-fn wanted(
-    kind: ResourceType,
-    verb: Verb,
-    path: &str,
-    value: Option<&Value>,
-) -> Result<Vec<Assignment>, Error> {
-    match (verb, path, value) {
-        (Verb::Remove, "", _) => {
-            Err(Error::bad(ScimType::NoTarget, "remove needs a path that says what to remove"))
-        }
-        (Verb::Remove, path, value) => {
-            Ok(assignment::of_path(kind, path, true, value.unwrap_or(&Value::Null)))
-        }
-        (_, _, None) => Err(Error::invalid_value("add and replace need a value; null removes what is there")),
-        (_, "", Some(Value::Object(value))) => Ok(assignment::of_object(kind, value)),
-        (_, "", Some(_)) => {
-            Err(Error::invalid_value("without a path, value must be an object of attributes"))
-        }
-        (_, path, Some(value)) => Ok(assignment::of_path(kind, path, false, value)),
     }
 }
 
