@@ -119,7 +119,8 @@ impl Ready {
             inline: Inline::default(),
             tick_deadline: TICK_DEADLINE,
             overdue_after: config.revocation_overdue,
-        });
+        })
+        .announcing_cursors(config.announce_cursors);
         let packaged = Packaged::new(service.store.clone(), service.snapshots.clone());
         Ok(Self {
             tokens: Arc::new(tokens),

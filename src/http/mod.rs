@@ -48,11 +48,16 @@ pub struct Edge {
     pub ids: Arc<dyn Ids>,
     /// The public address, ends in `/scim/v2`. Never taken from a request.
     pub base_url: String,
+    /// ServiceProviderConfig says how lists are paged.
+    pub announce_cursors: bool,
     pub health: HealthProbe,
 }
 
 /// The public address, for the endpoints that print it.
 struct BaseUrl(String);
+
+/// Whether ServiceProviderConfig says how lists are paged.
+struct AnnounceCursors(bool);
 
 /// The whole application, for a server or for a test.
 pub fn app(
@@ -66,13 +71,14 @@ pub fn app(
         InitError = (),
     >,
 > {
-    let Edge { provisioning, tokens, timer, clock, ids, base_url, health } = edge;
+    let Edge { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health } = edge;
     App::new()
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
         .app_data(Data::new(trace::Observer { clock, ids }))
         .app_data(Data::new(BaseUrl(base_url)))
+        .app_data(Data::new(AnnounceCursors(announce_cursors)))
         .app_data(Data::new(health))
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
