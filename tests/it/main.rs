@@ -28,6 +28,7 @@ mod host_client;
 mod host_layout;
 mod host_lifecycle;
 mod host_transport;
+mod http_connections;
 mod http_edge;
 mod idp;
 mod infra;
