@@ -38,7 +38,9 @@ pub struct Arguments {
 enum ServeError {
     #[error("plain http is served on loopback only, not on {address}")]
     NotLoopback { address: SocketAddr },
-    #[error("cannot listen on {address}")]
+    #[error(
+        "cannot listen on {address} (--listen takes another address, where no Functions host has chosen the port)"
+    )]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot start")]
     Config(#[source] ConfigError),

@@ -86,10 +86,10 @@ fn edge() -> Edge {
 }
 
 /// A running edge.
-struct Service(SocketAddr);
+pub struct Service(pub SocketAddr);
 
 impl Service {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(edge)
     }
 
@@ -137,18 +137,18 @@ impl Service {
     }
 }
 
-fn bearer() -> String {
+pub fn bearer() -> String {
     format!("authorization: Bearer {TOKEN}")
 }
 
-struct Response {
-    status: u16,
+pub struct Response {
+    pub status: u16,
     head: String,
     body: String,
 }
 
 impl Response {
-    fn read(socket: &mut TcpStream) -> Self {
+    pub fn read(socket: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];
         loop {
@@ -166,7 +166,7 @@ impl Response {
         }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
