@@ -12,6 +12,8 @@ use time::format_description::well_known::Rfc3339;
 pub struct ManualClock {
     start: OffsetDateTime,
     passed: Arc<Mutex<Duration>>,
+    /// What the wall clock was set by, beside the time that passed.
+    set_by: Arc<Mutex<time::Duration>>,
 }
 
 impl ManualClock {
@@ -20,18 +22,23 @@ impl ManualClock {
     }
 
     pub fn starting(start: OffsetDateTime) -> Self {
-        Self { start, passed: Arc::default() }
+        Self { start, passed: Arc::default(), set_by: Arc::default() }
     }
 
     /// Both the wall clock and the monotonic time move.
     pub fn advance(&self, by: Duration) {
         *self.passed.lock().unwrap() += by;
     }
+
+    /// Only the wall clock moves, ahead or back: somebody set it, or the machine was suspended.
+    pub fn set_wall(&self, by: time::Duration) {
+        *self.set_by.lock().unwrap() += by;
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
-        self.start + self.monotonic()
+        self.start + self.monotonic() + *self.set_by.lock().unwrap()
     }
 
     fn monotonic(&self) -> Duration {
