@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 /// The properties of a ledger row, those of the list of bindings aside. What else stands in one is a later release's.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "v",
     "principal",
     "role",
@@ -29,6 +29,7 @@ const KNOWN: [&str; 19] = [
     "wished",
     "unsettled_until",
     "tried",
+    "tried_for",
     "attempts",
     "not_before",
     "reason",
@@ -65,6 +66,8 @@ pub struct Ledger {
     pub waits_are_damaged: bool,
     /// Assignments whose rows cannot be read: nothing is sent for them.
     pub unreadable: BTreeSet<AssignmentName>,
+    /// Rows of assignments that cannot be read, whatever their keys say: whose principal they are about is not known.
+    pub rows_unreadable: usize,
 }
 
 impl Ledger {
@@ -132,6 +135,7 @@ impl Store {
                 }
                 Err(error) => {
                     self.cannot_read(&row.key, &error);
+                    ledger.rows_unreadable += 1;
                     ledger.unreadable.extend(AssignmentName::parse(rest).ok());
                 }
             }

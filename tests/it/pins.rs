@@ -227,15 +227,16 @@ fn who_reads_the_pins_of_a_person_reads_none_of_other_groups() {
 fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_value() {
     let world = quiet(World::new().bind("shared", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start_with(Inline { people_max: 0, ..Inline::default() });
-    let (ana, readers) = (node.provision("ana"), node.group("readers"));
+    let (ana, eve, readers) = (node.provision("ana"), node.provision("eve"), node.group("readers"));
     node.join(&readers, &[&ana]);
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
-    let index = |n: u128| Write::Insert {
-        key: format!("{}{}", keys::group_external_prefix("shared"), Uuid::from_u128(n)),
-        properties: Fields::row().done(),
-    };
-    write(&world, &node, &(0..1_005).map(index).collect::<Vec<_>>());
+    for n in 0..1_005 {
+        group(&node, &format!("shared {n}"), "shared");
+    }
+    node.join(&group(&node, "shared", "shared"), &[&eve]);
+    node.settle();
+    assert_refused(&node, &eve, "binding-ambiguous");
     // One index of names that cannot be read fails its own selector alone, too.
     write(&world, &node, &[nonsense(&keys::group_name("broken"))]);
     world.pass(60);
@@ -245,6 +246,7 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
     ]);
     node.settle();
     world.assert_holds_nothing(&ana);
+    world.assert_holds_nothing(&eve);
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty(), "the job is done");
     assert_eq!(node.service.status.standing().set_aside, 0);
 }
