@@ -158,6 +158,23 @@ fn an_index_row_that_a_deleted_group_left_behind_claims_nothing() {
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
+#[test]
+fn an_index_row_of_a_group_that_does_not_carry_the_value_claims_nothing() {
+    let (world, node) = operators();
+    let other = node.group("other");
+    let index = format!("{}{other}", keys::group_external_prefix("operators"));
+    write(&world, &node, &[Write::Insert { key: index.clone(), properties: Fields::row().done() }]);
+    let (ana, ben, operators) = (node.provision("ana"), node.provision("ben"), node.group("operators"));
+    node.join(&operators, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    // One whose header cannot be read may carry it.
+    node.delete_group(&operators);
+    write(&world, &node, &[nonsense(&format!("g:{other}"))]);
+    let again = group(&node, "again", "operators");
+    node.join(&again, &[&ben]);
+    assert_refused(&node, &ben, "binding-ambiguous");
+}
+
 /// What a release without `bg:` rows left.
 fn forget_leads(world: &World, node: &Node) {
     for row in node.run(node.service.store.rows("bg:", 100)).unwrap() {
