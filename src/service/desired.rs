@@ -343,3 +343,6 @@ fn new_pin(selector: &Selector, key: &str, group: GroupId, pinned: Option<&Selec
     let (attribute, value) = (selector.attribute(), selector.value());
     NewPin { key: key.to_owned(), attribute, value, group, before }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,8 +145,9 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     people[1..].iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().len() == 1, "the other job is done");
     let standing = node.service.status.standing();
-    assert_eq!((standing.set_aside, standing.rows_unreadable), (4, 1));
-    assert_eq!(standing.to_json()["setAside"], 4);
+    // A mark that cannot be read still says who must be looked at, and so it is done with.
+    assert_eq!((standing.set_aside, standing.rows_unreadable), (2, 1));
+    assert_eq!(standing.to_json()["setAside"], 2);
     // A row of a person that cannot be read is left alone; it holds up nothing else of theirs.
     world.assert_holds(&people[0], Operator, VAULT_EAST);
 
@@ -154,7 +155,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     node.run(world.faults.transact("default", &[mended])).unwrap();
     world.pass(2 * 3700);
     node.settle();
-    assert_eq!(node.service.status.standing().set_aside, 3);
+    assert_eq!(node.service.status.standing().set_aside, 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::refusal::{reason_of, scope_is_gone};
 use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
-use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
+use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait};
 use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::hints::Waiting;
@@ -129,7 +129,8 @@ impl Reconciler {
         }
         writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
         let again = plan::look_again(&gathered.desired, after, &plan.deferred, waits);
-        let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
+        let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
+        let Some(again) = again else { return Closed::Done };
         let mark = gathered.look.mark.waiting(again.taken_away);
         let at = match again.taken_away {
             true => rounded_up(again.at.max(now), LEAVER_STEP),
@@ -374,6 +375,15 @@ fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiti
     waiting
 }
 
+/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody.
+fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
+    if !gathered.unreadable && gathered.ledger.rows_unreadable == 0 {
+        return again;
+    }
+    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
+    Some(LookAgain { at, taken_away: true })
+}
+
 fn entry_goal(attempt: Attempt) -> Holding {
     if attempt == Attempt::Grant { Holding::Present } else { Holding::Gone }
 }
@@ -439,14 +449,15 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
     began.chain(ended).collect()
 }
 
-/// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone.
+/// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone; a row
+/// that cannot be read may be one of them.
 fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) -> Vec<Write> {
     let mut writes = Vec::new();
     for pin in &gathered.ledger.pins {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
         let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
-        if !named && !busy {
+        if !named && !busy && gathered.ledger.rows_unreadable == 0 {
             writes.extend(ledger::unpin(gathered.user, pin));
             let what = format!("pin of user {}", gathered.user);
             changes.push(Change::Setting { what, before: pin.principal.to_string(), after: String::new() });
