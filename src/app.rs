@@ -15,6 +15,7 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::Secrets;
 use crate::ports::tables::TableOps;
 use crate::service::effects::{Effects, Inline};
+use crate::service::overdue;
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub inline: Inline,
     /// How long one tick goes on.
     pub tick_deadline: Duration,
+    /// A revocation that is wished for longer is overdue.
+    pub overdue_after: Duration,
 }
 
 /// A service, ready to be served.
@@ -81,6 +84,11 @@ impl Service {
     /// The public address, ends in `/scim/v2`.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Shows in this process what the ticks of any process found.
+    pub async fn watch_for_ever(self) {
+        overdue::watch(self.store, self.status).await;
     }
 
     /// Ticks at a pace of its own, for a service that no host's timer wakes.
@@ -109,7 +117,7 @@ pub fn build(parts: Parts) -> Service {
     let principal_from = Arc::new(move || known.principal_from());
     let provisioning =
         Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
-    let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
+    let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
     Service { provisioning, snapshots, tick, status, store, base_url }
 }
 

@@ -4,6 +4,7 @@
 //! People are named by SCIM id only; names and addresses stand in a row of their own that can be erased.
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::rbac::ledger::Attempt;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -88,7 +89,9 @@ pub enum Change {
     EffectOpened(EffectOpened),
     EffectAnswered {
         person: UserId,
+        principal: PrincipalId,
         assignment: AssignmentName,
+        operation: Attempt,
         open: OpId,
         executed: bool,
         code: Option<String>,
@@ -96,20 +99,23 @@ pub enum Change {
     },
     EffectObserved {
         person: UserId,
+        principal: PrincipalId,
         assignment: AssignmentName,
         open: OpId,
         held: bool,
     },
     Difference {
         person: UserId,
+        principal: PrincipalId,
         assignment: AssignmentName,
         ledger_held: bool,
         held_in_azure: bool,
     },
-    /// A refusal or a wait that began (`reason` set) or ended (`reason` empty).
+    /// A refusal or a wait that began (`reason` set) or ended (`reason` empty), of a grant or of a revocation.
     Wait {
         person: UserId,
         binding: BindingName,
+        operation: Attempt,
         reason: Option<ReasonCode>,
     },
     /// A pin, a snapshot, a foreign assignment: what it was and what it is.
@@ -188,19 +194,29 @@ impl Change {
                 json!({"group": group.to_string(), "member": member, "revision": revision})
             }
             Change::EffectOpened(opened) => opened.to_json(),
-            Change::EffectAnswered { person, assignment, open, executed, code, correlation } => json!({
-                "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(),
+            Change::EffectAnswered {
+                person,
+                principal,
+                assignment,
+                operation,
+                open,
+                executed,
+                code,
+                correlation,
+            } => json!({
+                "person": person.to_string(), "principal": principal.to_string(),
+                "operation": operation.as_str(), "assignment": assignment.to_string(), "open": open.to_string(),
                 "executed": executed, "code": code, "correlationId": correlation,
             }),
-            Change::EffectObserved { person, assignment, open, held } => json!({
-                "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
+            Change::EffectObserved { person, principal, assignment, open, held } => json!({
+                "person": person.to_string(), "principal": principal.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
             }),
-            Change::Difference { person, assignment, ledger_held, held_in_azure } => json!({
-                "person": person.to_string(), "assignment": assignment.to_string(),
+            Change::Difference { person, principal, assignment, ledger_held, held_in_azure } => json!({
+                "person": person.to_string(), "principal": principal.to_string(), "assignment": assignment.to_string(),
                 "ledgerHeld": ledger_held, "azureHeld": held_in_azure,
             }),
-            Change::Wait { person, binding, reason } => json!({
-                "person": person.to_string(), "binding": binding.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
+            Change::Wait { person, binding, operation, reason } => json!({
+                "person": person.to_string(), "binding": binding.as_str(), "operation": operation.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
             }),
             Change::Setting { what, before, after } => {
                 json!({"what": what, "before": before, "after": after})

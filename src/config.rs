@@ -5,10 +5,12 @@
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
+use crate::service::overdue::OVERDUE_AFTER;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The name of the table, where none is set.
 const TABLE: &str = "scim";
@@ -20,6 +22,8 @@ const BEARER_TOKEN_SECRET: &str = "scim-bearer-token";
 const ARM_ENDPOINT: &str = "https://management.azure.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
+/// A revocation that takes longer than a day is nobody's normal.
+const OVERDUE_MINUTES_MAX: u64 = 1440;
 /// Characters of a tenant.
 const TENANT_CHARS_MAX: usize = 36;
 
@@ -39,6 +43,8 @@ pub struct Config {
     pub arm: Endpoint,
     pub credential: Credential,
     pub bindings_file: PathBuf,
+    /// A revocation that is wished for longer is overdue, and degrades the health check.
+    pub revocation_overdue: Duration,
 }
 
 /// What a command of an operator is told from outside: where the state is, and under whose rights it is read.
@@ -168,6 +174,7 @@ impl Reader<'_> {
         let bearer_token_secret = self.secret_name();
         let arm = self.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
         let credential = self.credential();
+        let revocation_overdue = self.revocation_overdue();
         let config = Config {
             handler_port: handler_port?,
             public_origin: public_origin?,
@@ -178,6 +185,7 @@ impl Reader<'_> {
             arm: arm?,
             credential: credential?,
             bindings_file: self.bindings_file(),
+            revocation_overdue: revocation_overdue?,
         };
         self.check_static_token(&config);
         Some(config)
@@ -268,6 +276,15 @@ impl Reader<'_> {
             );
         }
         Some(name)
+    }
+
+    fn revocation_overdue(&mut self) -> Option<Duration> {
+        const VARIABLE: &str = "REVOCATION_OVERDUE_MINUTES";
+        match self.get(VARIABLE).map(str::parse::<u64>) {
+            None => Some(OVERDUE_AFTER),
+            Some(Ok(minutes @ 1..=OVERDUE_MINUTES_MAX)) => Some(Duration::from_secs(minutes * 60)),
+            Some(_) => self.mistake(VARIABLE, "must be 1 to 1440 minutes, as 15"),
+        }
     }
 
     /// Chosen in words; where nothing is said, what fits the place: an app in Azure has an identity endpoint.

@@ -118,6 +118,7 @@ impl Ready {
             effects: EffectLimits::default(),
             inline: Inline::default(),
             tick_deadline: TICK_DEADLINE,
+            overdue_after: config.revocation_overdue,
         });
         let packaged = Packaged::new(service.store.clone(), service.snapshots.clone());
         Ok(Self {
@@ -149,6 +150,10 @@ impl Ready {
             })
             .await;
         });
+        let watched = service.clone();
+        tokio::spawn(app::for_ever("watching for overdue revocations", move || {
+            watched.clone().watch_for_ever()
+        }));
         if handler_port.is_none() {
             tokio::spawn(app::for_ever("ticking", move || service.clone().tick_for_ever(TICK_EVERY)));
         }

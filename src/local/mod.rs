@@ -14,6 +14,7 @@ use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
 use crate::service::effects::Inline;
+use crate::service::overdue::OVERDUE_AFTER;
 use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
 use crate::service::tokens::Tokens;
@@ -172,6 +173,7 @@ async fn start(
         effects: EffectLimits::default(),
         inline: Inline::default(),
         tick_deadline: Duration::from_secs(45),
+        overdue_after: OVERDUE_AFTER,
     });
     // The slot is new: nobody has filled it.
     let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });

@@ -81,6 +81,8 @@ reason_codes! {
     ScopeLocked => "scope-locked", Failed;
     /// This service has no right to do it, or its condition says no.
     NotAuthorized => "not-authorized", Failed;
+    /// An Azure policy forbids the change.
+    PolicyDenied => "policy-denied", Failed;
     /// The subscription holds as many role assignments as it can.
     AssignmentLimit => "assignment-limit", Failed;
     /// The scope does not exist.
@@ -89,6 +91,18 @@ reason_codes! {
     AzureRefused => "azure-refused", Failed;
     /// Azure gave no answer that can be relied on.
     NoAnswer => "no-answer", Failed;
+}
+
+impl ReasonCode {
+    /// Reads the stable text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
+    /// The failure is the scope's: it meets every step of that kind there, whoever it is for.
+    pub const fn is_of_the_scope(self) -> bool {
+        matches!(self, ReasonCode::ScopeLocked | ReasonCode::NotAuthorized | ReasonCode::PolicyDenied)
+    }
 }
 
 impl fmt::Display for ReasonCode {

@@ -2,6 +2,7 @@
 //! but whether an answer waits for its effects; reading it asks nothing remote.
 
 use crate::ports::clock::Clock;
+use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::throttles::{Operation, Throttles};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ const TICKS_FAILED: u32 = 3;
 
 /// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
 const LATELY: Duration = Duration::from_secs(90);
+/// A count of overdue revocations that is older means that no process ticks.
+const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +50,12 @@ pub struct Standing {
     pub set_aside: usize,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
+    /// Revocations that have not happened for too long, by the last tick of any process.
+    pub overdue: OverdueCount,
+    /// When any process last counted them.
+    pub counted: Option<OffsetDateTime>,
+    /// No process has counted them for so long that none seems to tick.
+    pub is_without_ticks: bool,
     pub bindings: BindingsStand,
 }
 
@@ -56,7 +65,14 @@ impl Standing {
         self.set_aside > 0
             || self.ticks_failed >= TICKS_FAILED
             || self.scopes_refused > 0
+            || self.overdue.people > 0
+            || self.is_without_ticks
             || matches!(self.bindings, BindingsStand::Unreadable { .. })
+    }
+
+    fn overdue_json(&self) -> Value {
+        let oldest = self.overdue.oldest.map(crate::audit::rfc3339);
+        json!({ "people": self.overdue.people, "oldest": oldest, "reasons": self.overdue.by_reason })
     }
 
     /// As members of the health answer. No subscription, no person, no group.
@@ -77,6 +93,8 @@ impl Standing {
             ("throttledUntil", json!(throttled)),
             ("setAside", json!(self.set_aside)),
             ("scopesRefused", json!(self.scopes_refused)),
+            ("revocationsOverdue", self.overdue_json()),
+            ("lastTick", json!(time(&self.counted))),
             ("bindings", json!({ "state": state, "stamp": stamp })),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -209,6 +227,14 @@ impl Status {
 
     pub(super) fn sweep_finished(&self) {
         self.held().standing.sweep_finished = Some(self.clock.now());
+    }
+
+    /// What a tick of some process counted, read at `now` by the table service's clock.
+    pub(super) fn overdue(&self, stored: &StoredOverdue, now: OffsetDateTime) {
+        let mut held = self.held();
+        held.standing.overdue.clone_from(&stored.count);
+        held.standing.counted = Some(stored.counted);
+        held.standing.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }
 
     pub(super) fn set_aside(&self, number: usize) {

@@ -296,7 +296,9 @@ async fn mark_holder(
         Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
     let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
-    let changes = vec![Change::Difference { person: holder, assignment: name, ledger_held, held_in_azure }];
+    let (person, principal, assignment) = (holder, entry.principal, name);
+    let difference = Change::Difference { person, principal, assignment, ledger_held, held_in_azure };
+    let changes = vec![difference];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let mut writes = vec![write(holder, &entry, own.map(|row| &row.etag))];
     writes.extend(marks::look_now(holder, &mark));

@@ -9,6 +9,7 @@ use super::marks::Mark;
 use super::{StoreError, keys};
 use crate::id::UserId;
 use crate::ports::tables::{ETag, Match, Row, Write};
+use crate::rbac::ReasonCode;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
@@ -31,6 +32,8 @@ pub struct Hint {
     pub due: Option<OffsetDateTime>,
     /// The subscriptions in which the revocations wait; none where that is not known.
     pub subscriptions: BTreeSet<String>,
+    /// What was in the way when this person was last looked at.
+    pub reason: Option<ReasonCode>,
     pub etag: ETag,
 }
 
@@ -51,6 +54,7 @@ impl Hint {
             tried: reader.time_opt("tried")?,
             due,
             subscriptions: subscriptions.split_whitespace().map(str::to_owned).collect(),
+            reason: reader.text_opt("reason")?.and_then(ReasonCode::parse),
             etag: row.etag.clone(),
         })
     }
@@ -89,6 +93,8 @@ pub struct Waiting {
     pub tried: Option<OffsetDateTime>,
     /// Where it waits.
     pub subscriptions: BTreeSet<String>,
+    /// What is in the way of the one that has waited longest.
+    pub reason: Option<ReasonCode>,
 }
 
 /// A change took something away: a look is due now, wherever it will have to wait.
@@ -106,7 +112,9 @@ pub fn look_now(user: UserId, mark: &Mark) -> Write {
 pub fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark, waiting: &Waiting) -> Write {
     let names: Vec<&str> = waiting.subscriptions.iter().map(String::as_str).collect();
     let names = if names.len() > SUBSCRIPTIONS_MAX { String::new() } else { names.join(" ") };
-    let mut fields = hint_of(mark).text("due", keys::stamp(at)).text("subscriptions", names);
+    let reason = waiting.reason.map(|reason| reason.as_str().to_owned());
+    let fields = hint_of(mark).text("due", keys::stamp(at)).text("subscriptions", names);
+    let mut fields = fields.text_if("reason", reason);
     for (name, time) in [("wished", waiting.wished), ("tried", waiting.tried)] {
         fields = match time {
             Some(time) => fields.time(name, time),
@@ -173,7 +181,8 @@ mod tests {
     #[test]
     fn a_look_later_says_where_it_waits_and_a_new_change_forgets_that() {
         let subscriptions = BTreeSet::from(["s1".to_owned(), "s2".to_owned()]);
-        let waiting = Waiting { wished: None, tried: Some(NOON), subscriptions: subscriptions.clone() };
+        let waiting =
+            Waiting { wished: None, tried: Some(NOON), subscriptions: subscriptions.clone(), reason: None };
         let (now, later) =
             (look_now(user(1), &mark_at(NOON)), look_later(NOON, user(1), &mark_at(NOON), &waiting));
         let waits = hint([now.clone(), later.clone()]);

@@ -2,6 +2,7 @@
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::rbac::AssignmentName;
+use crate::rbac::plan::BlockKey;
 use crate::scim::compare::{self, Mode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
@@ -133,6 +134,13 @@ pub fn hint(user: UserId) -> String {
 /// Look at everyone in this group.
 pub fn look_group(group: GroupId) -> String {
     format!("dg:{group}")
+}
+/// Steps that a scope refuses, whoever they are for.
+pub fn scope_block(step: &BlockKey) -> String {
+    let BlockKey { scope, role, principal_type, attempt } = step;
+    let text =
+        format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), attempt.as_str());
+    format!("sb:{}", hash(&text))
 }
 /// A journal row: commit proof and audit record.
 pub fn journal(op: OpId) -> String {

@@ -145,10 +145,13 @@ fn entry_properties(entry: &Entry) -> Properties {
     if let Some(until) = entry.unsettled_until {
         fields = fields.time("unsettled_until", until);
     }
+    if let Some(wished) = entry.wished {
+        fields = fields.time("wished", wished);
+    }
     if let Some(tried) = &entry.tried {
-        let attempt = if tried.attempt == Attempt::Grant { "grant" } else { "revoke" };
         fields = fields
-            .text("tried", attempt)
+            .text("tried", tried.attempt.as_str())
+            .text_if("tried_for", tried.cause.map(|cause| cause.to_string()))
             .int("attempts", i64::from(tried.attempts))
             .time("not_before", tried.not_before)
             .text("reason", tried.reason.as_str());
@@ -179,6 +182,7 @@ pub fn read_entry(row: &Row) -> Result<Entry, StoreError> {
         bindings: names(&reader.json("bindings")?).ok_or_else(|| corrupt("bindings"))?,
         correlation: reader.text_opt("correlation")?.map(str::to_owned),
         tried: read_tried(&reader)?,
+        wished: reader.time_opt("wished")?,
         since: reader.time("since")?,
         written: reader.time("written")?,
     })
@@ -202,19 +206,16 @@ fn read_tried(reader: &Reader<'_>) -> Result<Option<Tried>, StoreError> {
         attempt,
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
-        reason: reader.parsed("reason", |text| reason_of(text).ok_or(()))?,
+        reason: reader.parsed("reason", |text| ReasonCode::parse(text).ok_or(()))?,
+        cause: reader.parsed_opt("tried_for", OpId::parse)?,
     }))
-}
-
-fn reason_of(text: &str) -> Option<ReasonCode> {
-    ReasonCode::ALL.iter().copied().find(|code| code.as_str() == text)
 }
 
 fn wait_json(wait: &Wait) -> Value {
     json!({
         "binding": wait.binding.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
         "state": wait.reason.state(), "reason": wait.reason.as_str(), "since": crate::audit::rfc3339(wait.since),
-        "attempts": wait.attempts, "notBefore": crate::audit::rfc3339(wait.not_before),
+        "wanted": wait.wanted, "attempts": wait.attempts, "notBefore": crate::audit::rfc3339(wait.not_before),
     })
 }
 
@@ -231,7 +232,8 @@ fn read_wait(wait: &Value) -> Option<Wait> {
         binding: BindingName::parse(text("binding")?)?,
         role: BackupRole::parse(text("role")?)?,
         scope: Scope::parse(text("scope")?).ok()?,
-        reason: reason_of(text("reason")?)?,
+        wanted: wait.get("wanted").and_then(Value::as_bool).unwrap_or(true),
+        reason: ReasonCode::parse(text("reason")?)?,
         since: time("since")?,
         attempts: u32::try_from(wait.get("attempts")?.as_u64()?).ok()?,
         not_before: time("notBefore")?,

@@ -32,6 +32,11 @@ impl Mark {
         Self { taken_away: true, left: origin.cause != Cause::Snapshot, origin }
     }
 
+    /// Of somebody who may hold what is not wanted any more: looked at among the leavers, whatever caused it.
+    pub fn leaving(origin: Origin) -> Self {
+        Self { taken_away: true, left: true, origin }
+    }
+
     /// What remains of this mark while somebody waits, with or without a revocation.
     pub fn waiting(&self, taken_away: bool) -> Self {
         Self { taken_away, left: self.left && taken_away, origin: self.origin.clone() }

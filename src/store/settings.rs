@@ -1,6 +1,7 @@
 //! Rows of the whole installation: the snapshot in force, selector pins, throttles, cadences, the instance id.
 
 use super::codec::{Fields, Reader};
+use super::room::Claims;
 use super::throttles::Throttles;
 use super::{Store, StoreError, keys};
 use crate::id::{GroupId, InstanceId, OpId};
@@ -26,6 +27,7 @@ pub struct Settings {
     pub pointer: Option<Pointer>,
     pub instance: Option<InstanceId>,
     pub throttles: Throttles,
+    pub claims: Claims,
 }
 
 /// A binding's selector, pinned to the group that it first matched.
@@ -103,6 +105,7 @@ impl Settings {
             self.instance = Some(Reader::new(row)?.parsed("id", InstanceId::parse)?);
         } else {
             self.throttles.take(row);
+            self.claims.take(row);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::{Caller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
@@ -140,6 +141,7 @@ impl World {
             effects: EffectLimits::default(),
             inline,
             tick_deadline: Duration::from_secs(45),
+            overdue_after: OVERDUE_AFTER,
         });
         let node = Node { runtime: Some(runtime), service, arm };
         if !self.bindings.is_empty() {
@@ -323,13 +325,18 @@ impl Node {
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// A person's grants.
+    pub fn grants_of(&self, person: &Person) -> Vec<Value> {
+        let access =
+            azure_backup_scim::service::access::access_of(&self.service.store, person.id.parse_user());
+        self.run(access).unwrap().grants
+    }
+
     /// The state and reason of each of a person's grants.
     pub fn grants(&self, person: &Person) -> Vec<(String, String)> {
-        let user = person.id.parse_user();
-        let access =
-            self.run(azure_backup_scim::service::access::access_of(&self.service.store, user)).unwrap();
         let text = |grant: &Value, name: &str| grant[name].as_str().unwrap().to_owned();
-        access.grants.iter().map(|grant| (text(grant, "state"), text(grant, "reason"))).collect()
+        let grants = self.grants_of(person);
+        grants.iter().map(|grant| (text(grant, "state"), text(grant, "reason"))).collect()
     }
 
     /// Every change in the audit, oldest first, each with its record's fields beside it.

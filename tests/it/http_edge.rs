@@ -65,6 +65,7 @@ fn service() -> app::Service {
         effects: EffectLimits::default(),
         inline: Inline::default(),
         tick_deadline: Duration::from_secs(45),
+        overdue_after: Duration::from_secs(900),
     };
     app::build(parts)
 }

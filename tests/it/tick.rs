@@ -302,8 +302,8 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
     node.settle();
     let (leaving, staying) = people.split_at(24);
     let refused = Action::Fail {
-        status: 409,
-        code: "ScopeLocked".to_owned(),
+        status: 400,
+        code: "BadRequest".to_owned(),
         message: None,
         retry_after_seconds: None,
         executed: false,

@@ -177,9 +177,12 @@ const GRANT: &[Attribute] = &[
     Attribute::string("binding", "The binding that gives the role.").exact().read_only(),
     Attribute::string("role", "The backup role.").read_only(),
     Attribute::string("scope", "The Azure resource the role is for.").read_only(),
-    Attribute::string("state", "How far the grant is.").canonical(GRANT_STATES).read_only(),
+    Attribute::boolean("wanted", "Whether the user should hold it.").read_only(),
+    Attribute::boolean("holds", "Whether the user holds it, as far as is known.").read_only(),
+    Attribute::boolean("settled", "Whether that is certain: no call to Azure is under way.").read_only(),
+    Attribute::string("state", "How far the grant or the revocation is.").canonical(GRANT_STATES).read_only(),
     Attribute::string("reason", "Why it is in that state.").read_only(),
-    Attribute::date_time("since", "Since when it is in that state.").read_only(),
+    Attribute::date_time("since", "Since when it is wanted, or not wanted any more.").read_only(),
 ];
 
 /// RFC 7643 section 4.2.

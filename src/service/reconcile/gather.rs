@@ -6,7 +6,7 @@ use crate::bindings::PrincipalSource;
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
 use crate::ports::tables::{ETag, Row};
-use crate::rbac::ledger::{Entry, Holding, RETRY_MAX};
+use crate::rbac::ledger::{Entry, Holding, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Belief, Desired, Fact};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
@@ -15,6 +15,8 @@ use crate::service::snapshots::Snapshot;
 use crate::store::codec::Reader;
 use crate::store::ledger::{Ledger, Stored};
 use crate::store::marks::Look;
+use crate::store::room::Claims;
+use crate::store::scope_blocks::ScopeBlocks;
 use crate::store::settings::{Pointer, SelectorPin, Settings};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
@@ -28,10 +30,11 @@ use time::OffsetDateTime;
 const GROUPS_MAX: usize = 5000;
 /// Groups that are read side by side for one person.
 const READS_AT_ONCE: usize = 128;
-/// Questions to Azure that are under way together for one person.
-const ASKS_AT_ONCE: usize = 16;
 /// How long Azure is given to answer a question by name.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Questions of one round, and of those that are under way together.
+const ASKS_MAX: usize = 48;
+const ASKS_AT_ONCE: usize = 8;
 /// When a question that Azure did not answer is asked again, at first.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -70,6 +73,10 @@ pub struct Gathered {
     pub selector_pins: Vec<NewPin>,
     pub ledger: Ledger,
     pub actual: Actual,
+    /// Scopes that refuse steps, with the versions of their rows.
+    pub blocks: ScopeBlocks,
+    /// Who makes room in full subscriptions.
+    pub claims: Claims,
     /// Principals that are free and that this record must hold before it acts.
     pub to_pin: BTreeSet<PrincipalId>,
 }
@@ -89,6 +96,7 @@ struct Read {
     groups: Vec<GroupFacts>,
     pins: BTreeMap<String, SelectorPin>,
     ledger: Ledger,
+    blocks: ScopeBlocks,
     snapshot: Snapshot,
 }
 
@@ -111,11 +119,12 @@ impl Reconciler {
 
     async fn read(&self, user: UserId) -> Result<Read, StoreError> {
         let (user_key, groups_prefix) = (keys::user(user), keys::groups_prefix(user));
-        let (settings, row, memberships, ledger, pins) = try_join!(
+        let (settings, row, memberships, ledger, blocks, pins) = try_join!(
             self.store.settings(),
             self.store.get(&user_key),
             self.store.rows(&groups_prefix, GROUPS_MAX),
             self.store.ledger(user),
+            self.store.scope_blocks(),
             self.store.selector_pins(),
         )?;
         let person = row.as_ref().map(read_person).transpose()?;
@@ -126,7 +135,8 @@ impl Reconciler {
             stream::iter(reads).buffered(READS_AT_ONCE).try_collect::<Vec<_>>(),
             self.snapshots.read(settings.pointer.as_ref())
         )?;
-        Ok(Read { settings, person, groups: groups.into_iter().flatten().collect(), pins, ledger, snapshot })
+        let groups = groups.into_iter().flatten().collect();
+        Ok(Read { settings, person, groups, pins, ledger, blocks, snapshot })
     }
 
     async fn group(&self, id: GroupId) -> Result<Option<GroupFacts>, StoreError> {
@@ -163,8 +173,18 @@ impl Reconciler {
         self.snapshots.status.read_throttles(&read.settings.throttles, now);
         let throttles = &self.occasion.heed(&read.settings.throttles, now);
         let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
-        let actual = Actual { now, facts, throttled: throttles.steps(now), instance };
-        let (pointer, person, ledger) = (read.settings.pointer, read.person, read.ledger);
+        let actual = Actual {
+            now,
+            facts,
+            throttled: throttles.steps(now),
+            blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
+            room: read.settings.claims.as_seen_by(user, now),
+            cause: look.mark.origin.op,
+            caused_at: look.mark.origin.op.time().map_or(now, |at| at.min(now)),
+            instance,
+        };
+        let Read { settings, person, ledger, blocks, .. } = read;
+        let Settings { pointer, claims, .. } = settings;
         Ok(Gathered {
             user,
             look,
@@ -176,6 +196,8 @@ impl Reconciler {
             selector_pins,
             ledger,
             actual,
+            blocks,
+            claims,
             to_pin,
         })
     }
@@ -268,6 +290,7 @@ impl Reconciler {
         (now, throttles): (OffsetDateTime, &Throttles),
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Vec<Fact> {
+        let asked = questions(ledger, now);
         let mut asking = Vec::new();
         for Stored { entry, .. } in &ledger.entries {
             let ours = ledger.holds(entry.principal);
@@ -275,7 +298,8 @@ impl Reconciler {
             if !ours && free && !(entry.is_settled_and_gone() && entry.holding == Holding::Gone) {
                 to_pin.insert(entry.principal);
             }
-            asking.push(self.belief(entry, ours || free, (now, throttles)));
+            let question = asked.get(&entry.assignment);
+            asking.push(self.belief(entry, ours || free, question, (now, throttles)));
         }
         let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
@@ -291,14 +315,16 @@ impl Reconciler {
         &self,
         entry: &Entry,
         ours: bool,
+        question: Option<&Question>,
         (now, throttles): (OffsetDateTime, &Throttles),
     ) -> Belief {
-        let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
-        let (name, due) = match (entry.unsettled_until, entry.holding) {
+        let (name, due) = match question {
             _ if !ours => return Belief::NotOurs,
-            (Some(until), _) => (entry.assignment, until <= now),
-            (None, Holding::HeldByOther(other)) if foreign_due => (other, true),
-            (None, _) => return Belief::Ledger,
+            Some(Question::Ask { name, due }) => (*name, *due),
+            Some(Question::NextRound) => {
+                return Belief::Unasked { reason: ReasonCode::InFlight, not_before: now };
+            }
+            None => return Belief::Ledger,
         };
         if let Some(not_before) = throttles.until(&entry.scope, Operation::Ask, now) {
             return Belief::Unasked { reason: ReasonCode::Throttled, not_before };
@@ -327,11 +353,37 @@ impl Reconciler {
     }
 }
 
+/// What Azure is asked of an entry.
+enum Question {
+    /// By that name; `due`: the answer settles the row.
+    Ask { name: AssignmentName, due: bool },
+    /// One round asks no more than so many, those first that an answer settles.
+    NextRound,
+}
+
+/// The entries that the ledger is not believed of.
+fn questions(ledger: &Ledger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Question> {
+    let question = |entry: &Entry| {
+        let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
+        match (entry.unsettled_until, entry.holding) {
+            (Some(until), _) => Some((until > now, entry.assignment, entry.assignment)),
+            (None, Holding::HeldByOther(other)) if foreign_due => Some((false, entry.assignment, other)),
+            (None, _) => None,
+        }
+    };
+    let mut all: Vec<_> = ledger.entries.iter().filter_map(|stored| question(&stored.entry)).collect();
+    all.sort_unstable();
+    let in_turn = all.into_iter().enumerate().map(|(at, (early, of, name))| {
+        (of, if at < ASKS_MAX { Question::Ask { name, due: !early } } else { Question::NextRound })
+    });
+    in_turn.collect()
+}
+
 /// The pause after a question without an answer is as long as the answer has been missed by then, so it doubles.
 fn ask_again(entry: &Entry, now: OffsetDateTime) -> Duration {
     let due = entry.unsettled_until.or(entry.tried.as_ref().map(|tried| tried.not_before));
     let since = due.filter(|due| *due <= now).unwrap_or(entry.written);
-    Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, RETRY_MAX)
+    Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, REVOKE_RETRY_MAX)
 }
 
 fn same_triple(entry: &Entry, scope: &Scope, principal: PrincipalId, role: crate::rbac::BackupRole) -> bool {

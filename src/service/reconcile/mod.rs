@@ -3,6 +3,7 @@
 mod act;
 mod close;
 mod gather;
+mod obstacles;
 mod occasion;
 mod refusal;
 mod silence;
@@ -156,6 +157,7 @@ impl Reconciler {
         if plan.steps.is_empty() {
             let look = gathered.look.etag.clone();
             looked.throttled = throttled;
+            self.note_obstacles(gathered, &plan, &[]).await;
             return Ok(looked.goes_on(self.close(gathered, &plan, Vec::new(), look, false).await?));
         }
         let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
@@ -165,6 +167,7 @@ impl Reconciler {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
+        self.note_obstacles(gathered, &plan, &acted).await;
         looked.throttled = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
         looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == Attempt::Revoke).count();
         Ok(looked.goes_on(self.close(gathered, &plan, acted, look, true).await?))

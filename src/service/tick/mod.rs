@@ -11,6 +11,7 @@ mod work;
 
 use super::aside::Aside;
 use super::effects::{Effects, log};
+use super::overdue;
 use super::sweep::{Found, Sweep};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::{Answer, Row};
@@ -34,19 +35,20 @@ pub struct Tick {
     deadline: Duration,
     /// A look that takes longer goes on by itself and gives its place to others.
     slow_after: Duration,
+    /// A revocation that is wished for longer is overdue.
+    overdue_after: Duration,
 }
 
 impl Tick {
-    pub fn new(effects: Arc<Effects>, assignments: Arc<dyn RoleAssignments>, deadline: Duration) -> Self {
+    pub fn new(
+        effects: Arc<Effects>,
+        assignments: Arc<dyn RoleAssignments>,
+        deadline: Duration,
+        overdue_after: Duration,
+    ) -> Self {
         let aside = Aside::new(effects.store.clock.clone(), effects.status().clone());
-        Self {
-            effects,
-            assignments,
-            aside,
-            share: Mutex::default(),
-            deadline,
-            slow_after: deadline / SLOW_PART,
-        }
+        let slow_after = deadline / SLOW_PART;
+        Self { effects, assignments, aside, share: Mutex::default(), deadline, slow_after, overdue_after }
     }
 
     fn store(&self) -> &Store {
@@ -56,6 +58,9 @@ impl Tick {
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
         let ended = self.round().await;
+        if let Err(error) = overdue::count(self.store(), self.effects.status(), self.overdue_after).await {
+            log("counting overdue revocations", &error);
+        }
         match ended {
             Ok(()) => self.effects.status().tick_finished(),
             Err(_) => self.effects.status().tick_failed(),
