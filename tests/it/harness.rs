@@ -62,8 +62,13 @@ impl World {
 
     /// On any tables, whose answers must carry the time of that clock.
     pub fn on(tables: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn TableOps>) -> Self {
+        Self::on_moving(|clock| tables(Arc::new(clock)))
+    }
+
+    /// On tables that move the clock.
+    pub fn on_moving(tables: impl FnOnce(ManualClock) -> Arc<dyn TableOps>) -> Self {
         let clock = ManualClock::at(START);
-        let tables = tables(Arc::new(clock.clone()));
+        let tables = tables(clock.clone());
         let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
         let options = simulator::Options {
             scopes: scopes.to_vec(),
@@ -125,6 +130,11 @@ impl World {
 
     /// A service that does so much at once, and leaves the rest to its ticks.
     pub fn start_with(&self, inline: Inline) -> Node {
+        self.start_ticking(inline, Duration::from_secs(45))
+    }
+
+    /// The same with ticks of that length.
+    pub fn start_ticking(&self, inline: Inline, tick_deadline: Duration) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -140,7 +150,7 @@ impl World {
             base_url: "https://scim.example/scim/v2".to_owned(),
             effects: EffectLimits::default(),
             inline,
-            tick_deadline: Duration::from_secs(45),
+            tick_deadline,
             overdue_after: OVERDUE_AFTER,
         });
         let node = Node { runtime: Some(runtime), service, arm };

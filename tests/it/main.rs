@@ -31,6 +31,7 @@ mod http_edge;
 mod idp;
 mod infra;
 mod leavers;
+mod leavers_first;
 mod local_command;
 mod local_process;
 mod overdue;
