@@ -34,6 +34,8 @@ pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-00000000000
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
 /// Members that one request can remove.
 const REMOVED_AT_ONCE: usize = 19;
+/// How long a tick goes on.
+const TICK_DEADLINE: Duration = Duration::from_secs(45);
 const START: &str = "2026-03-01T10:00:00Z";
 
 /// The outside world: what outlives a service.
@@ -62,8 +64,13 @@ impl World {
 
     /// On any tables, whose answers must carry the time of that clock.
     pub fn on(tables: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn TableOps>) -> Self {
+        Self::on_moving(|clock| tables(Arc::new(clock)))
+    }
+
+    /// On tables that move the clock.
+    pub fn on_moving(tables: impl FnOnce(ManualClock) -> Arc<dyn TableOps>) -> Self {
         let clock = ManualClock::at(START);
-        let tables = tables(Arc::new(clock.clone()));
+        let tables = tables(clock.clone());
         let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
         let options = simulator::Options {
             scopes: scopes.to_vec(),
@@ -125,7 +132,12 @@ impl World {
 
     /// A service that does so much at once, and leaves the rest to its ticks.
     pub fn start_with(&self, inline: Inline) -> Node {
-        let node = self.start_without_bindings(inline);
+        self.start_ticking(inline, TICK_DEADLINE)
+    }
+
+    /// The same with ticks of that length.
+    pub fn start_ticking(&self, inline: Inline, tick_deadline: Duration) -> Node {
+        let node = self.build(inline, tick_deadline);
         if !self.bindings.is_empty() {
             node.adopt(&self.bindings);
         }
@@ -134,6 +146,10 @@ impl World {
 
     /// A service that came without bindings of its own.
     pub fn start_without_bindings(&self, inline: Inline) -> Node {
+        self.build(inline, TICK_DEADLINE)
+    }
+
+    fn build(&self, inline: Inline, tick_deadline: Duration) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -149,7 +165,7 @@ impl World {
             base_url: "https://scim.example/scim/v2".to_owned(),
             effects: EffectLimits::default(),
             inline,
-            tick_deadline: Duration::from_secs(45),
+            tick_deadline,
             overdue_after: OVERDUE_AFTER,
         });
         Node { runtime: Some(runtime), service, arm }

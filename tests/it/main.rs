@@ -34,6 +34,7 @@ mod http_edge;
 mod idp;
 mod infra;
 mod leavers;
+mod leavers_first;
 mod local_command;
 mod local_kills;
 mod local_process;

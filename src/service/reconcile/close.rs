@@ -10,7 +10,7 @@ use crate::ports::tables::{ETag, Match, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait};
 use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::hints::Waiting;
+use crate::store::hints::{self, Waiting};
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -77,6 +77,9 @@ impl Reconciler {
         }
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
+        }
+        if closed != Closed::Left && comes_back(gathered, &after) {
+            writes.push(hints::is_over(gathered.user));
         }
         if closed != Closed::Left {
             writes.extend(free_pins(gathered, &after, &mut changes));
@@ -382,6 +385,12 @@ fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDa
     }
     let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
     Some(LookAgain { at, taken_away: true })
+}
+
+/// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
+fn comes_back(gathered: &Gathered, after: &[Entry]) -> bool {
+    let before = gathered.ledger.entries.iter().any(|stored| stored.entry.wished.is_some());
+    before && !gathered.look.mark.taken_away && after.iter().all(|entry| entry.wished.is_none())
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {
