@@ -116,8 +116,7 @@ pub fn desired(facts: &Facts<'_>, snapshot: &Snapshot) -> (Desired, Vec<NewPin>)
 
 fn applying<'a>(in_force: &'a InForce, rendered: &serde_json::Value) -> Vec<&'a Binding> {
     let applies = |binding: &&Binding| {
-        let condition = binding.condition.as_ref();
-        condition.is_none_or(|filter| filter.matches(rendered) && filter.matches_letter_by_letter(rendered))
+        binding.condition.as_ref().is_none_or(|filter| filter.matches_as_written(rendered))
     };
     in_force.bindings.bindings.iter().filter(applies).collect()
 }
