@@ -77,10 +77,10 @@ impl Filter {
         eval::matches(&self.expr, rendered, By::Key)
     }
 
-    /// Does it match when texts are compared as they were written, but for case where the attribute is not exact? Asked of
-    /// a match that gives access: what only looks the same must not give it.
-    pub fn matches_letter_by_letter(&self, rendered: &Value) -> bool {
-        eval::matches(&self.expr, rendered, By::Letter)
+    /// Does it match, and once more when texts are compared as they were written, but for case where the attribute is not
+    /// exact? Asked where a match gives access: what only looks the same must not give it.
+    pub fn matches_as_written(&self, rendered: &Value) -> bool {
+        self.matches(rendered) && eval::matches(&self.expr, rendered, By::Letter)
     }
 
     /// The attributes that its terms look at, without sub-attributes.
