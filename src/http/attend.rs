@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// How long the rest of a body is read before the answer: one that has arrived by then costs nobody the connection.
 const BEFORE_ANSWER: Duration = Duration::from_millis(50);
@@ -162,7 +162,7 @@ impl Tail {
         let Some(unread) = self.rest.unread.as_mut().filter(|unread| !unread.has_ended()) else {
             return Poll::Ready(());
         };
-        let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + AFTER_ANSWER)));
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep(AFTER_ANSWER)));
         if until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }

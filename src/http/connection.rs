@@ -234,3 +234,107 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A connection and its client. Time is paused, and passes when nothing else is to be done.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Connection::new(listener.accept().await.unwrap().0), client)
+    }
+
+    /// How long it takes until nothing is awaited of the client any more.
+    async fn overdue_after(connection: &mut Connection) -> Duration {
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = connection.read(&mut [0; 64]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        begun.elapsed()
+    }
+
+    #[track_caller]
+    fn assert_about(seen: Duration, expected: Duration) {
+        assert!(seen >= expected && seen < expected + Duration::from_secs(1), "{seen:?}, not {expected:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_request_a_connection_ends() {
+        let (mut connection, _client) = pair().await;
+        assert_about(overdue_after(&mut connection).await, IDLE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_a_deadline_from_its_first_byte_on_also_after_other_requests() {
+        let (mut connection, mut client) = pair().await;
+        for _ in 0..2 {
+            connection.progress().begin(false);
+            connection.progress().end();
+        }
+        client.write_all(b"GET ").await.unwrap();
+        assert_about(overdue_after(&mut connection).await, HEAD_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_a_deadline_whatever_holds_it() {
+        let (mut connection, _client) = pair().await;
+        connection.progress().begin(true);
+        assert_about(overdue_after(&mut connection).await, REQUEST_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_read_has_a_deadline() {
+        let (mut connection, _client) = pair().await;
+        connection.progress().begin(false);
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = connection.write_all(&[0; 65_536]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_about(begun.elapsed(), WRITE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_during_a_request_without_a_body_is_read_after_it() {
+        let (mut connection, mut client) = pair().await;
+        let progress = connection.progress();
+        client.write_all(b"first").await.unwrap();
+        assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 5);
+        assert_eq!(progress.begin(false), Turn::Alone);
+        client.write_all(b"second").await.unwrap();
+        let early = tokio::time::timeout(Duration::from_secs(1), connection.read(&mut [0; 64])).await;
+        assert!(early.is_err(), "{early:?}");
+        progress.end();
+        assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 6);
+        assert_eq!(progress.begin(false), Turn::Alone);
+        progress.end();
+        assert_eq!(progress.begin(false), Turn::Last, "nothing has arrived since");
+        assert_eq!(progress.begin(false), Turn::TooLate);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_any_head_ends_the_connection() {
+        let (mut connection, mut client) = pair().await;
+        let flood = tokio::spawn(async move { while client.write_all(&[0; 65_536]).await.is_ok() {} });
+        let (mut taken, mut buffer) = (0, vec![0; 65_536]);
+        let error = loop {
+            match connection.read(&mut buffer).await {
+                Ok(bytes) => taken += bytes,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(taken <= HEAD_BYTES_MAX, "{taken}");
+        drop(connection);
+        flood.await.unwrap();
+    }
+}

@@ -44,7 +44,7 @@ impl Refusals {
             counted.each_mut().map(|counted| counted.take(now))
         };
         if let Some(count) = unauthorized {
-            tracing::warn!(count, status = 401, "requests without a valid bearer token were refused");
+            tracing::info!(count, status = 401, "requests without a valid bearer token were refused");
         }
         if let Some(count) = undecided {
             tracing::warn!(
