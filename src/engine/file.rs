@@ -4,9 +4,9 @@
 //! waits for a write.
 
 use super::writer::Writer;
-use super::{EngineError, Outcome, Pair, Request, Rows, Store, StoreError, commit};
+use super::{EngineError, Found, Outcome, Request, Rows, Store, StoreError, commit};
 use async_trait::async_trait;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,12 +94,17 @@ impl Store for File {
         Ok(rows.get(key).map_err(redb::Error::from)?.map(|value| value.value().to_vec()))
     }
 
-    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError> {
         let rows = self.database.begin_read().map_err(redb::Error::from)?;
         let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
-        let range = rows.range(from..to).map_err(redb::Error::from)?.take(rows_max);
-        let pairs = range.map(|pair| pair.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
-        Ok(pairs.collect::<Result<_, StorageError>>().map_err(redb::Error::from)?)
+        let mut found = Found::default();
+        for pair in rows.range(from..to).map_err(redb::Error::from)? {
+            let (key, value) = pair.map_err(redb::Error::from)?;
+            if !found.take(key.value(), value.value(), rows_max) {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     async fn transact(&self, request: Request) -> Outcome {

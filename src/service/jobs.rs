@@ -59,8 +59,8 @@ pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Resu
     let mut tries = 0;
     loop {
         let Some(job) = store.job(job).await? else { return Ok(Rolled::ended()) };
-        let size = if tries < TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
-        match roll(store, snapshots, &job, size).await {
+        let effort = Effort::after(tries);
+        match roll(store, snapshots, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
             // The first write advances the job: another one that fails is the element's.
             Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
@@ -72,17 +72,40 @@ pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Resu
     }
 }
 
-async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, size: usize) -> Result<Rolled, StoreError> {
+/// How a chunk is tried.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Elements of it.
+    size: usize,
+    /// Rows that are missing are no reason to fail: nobody else removes them, they are damaged.
+    without_missing: bool,
+}
+
+impl Effort {
+    fn after(tries: u32) -> Self {
+        let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
+        Self { size, without_missing: tries >= TRIES_MAX }
+    }
+
+    async fn commit(self, store: &Store, record: &Record, batch: &Batch) -> Result<(), StoreError> {
+        match self.without_missing {
+            true => store.commit_batch(record, batch).await.map(drop),
+            false => store.commit(record, batch.writes()).await.map(drop),
+        }
+    }
+}
+
+async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, effort: Effort) -> Result<Rolled, StoreError> {
     if let JobKind::Snapshot { before, after } = &job.kind {
         return mark_snapshot(store, snapshots, job, before, after).await;
     }
-    let elements = store.elements(job, size).await?;
+    let elements = store.elements(job, effort.size).await?;
     if elements.is_empty() && !job.after.is_empty() {
         return leave_rest(store, job).await;
     }
     match &job.kind {
-        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements).await,
-        JobKind::DeleteGroup(group) => empty_group(store, job, *group, &elements).await,
+        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
+        JobKind::DeleteGroup(group) => empty_group(store, job, *group, &elements, effort).await,
         JobKind::Snapshot { .. } => Ok(Rolled::ended()),
     }
 }
@@ -140,6 +163,7 @@ async fn empty_user(
     job: &Job,
     user: UserId,
     elements: &[String],
+    effort: Effort,
 ) -> Result<Rolled, StoreError> {
     if elements.is_empty() {
         store.move_looking(&[job.end()]).await?;
@@ -155,7 +179,7 @@ async fn empty_user(
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (Part::Header, resources::touch(left.group, op));
     let (record, batch) = plan_chunk(store, job, &left, touch);
-    store.commit(&record, batch.writes()).await?;
+    effort.commit(store, &record, &batch).await?;
     Ok(Rolled::default())
 }
 
@@ -164,6 +188,7 @@ async fn empty_group(
     job: &Job,
     group: GroupId,
     elements: &[String],
+    effort: Effort,
 ) -> Result<Rolled, StoreError> {
     if elements.is_empty() {
         return hand_on(store, job, group).await;
@@ -182,7 +207,7 @@ async fn empty_group(
     for user in &users {
         batch.push(Part::Look, marks::look_now(*user, &mark));
     }
-    store.commit(&record, batch.writes()).await?;
+    effort.commit(store, &record, &batch).await?;
     Ok(Rolled { people: users, ..Rolled::default() })
 }
 

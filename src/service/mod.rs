@@ -104,7 +104,28 @@ impl From<StoreError> for ServiceError {
                 Some(scim::ScimType::TooMany),
                 format!("answering this would read more than {rows_max} rows; narrow the filter"),
             )),
-            source @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => Self::Bug { source },
+            StoreError::TooManyBytes { bytes_max } => Self::Scim(scim::Error::new(
+                400,
+                Some(scim::ScimType::TooMany),
+                format!("answering this would read more than {bytes_max} bytes; narrow the filter"),
+            )),
+            source
+            @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. } | StoreError::Invalid { .. }) => {
+                Self::Bug { source }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_of_ours_is_no_mistake_of_the_caller() {
+        let rule = || "a rule".to_owned();
+        assert!(matches!(ServiceError::from(StoreError::Invalid { rule: rule() }), ServiceError::Bug { .. }));
+        let large = ServiceError::from(StoreError::TooLarge { rule: rule() });
+        assert!(matches!(large, ServiceError::Scim(error) if error.status == 413));
     }
 }

@@ -52,6 +52,6 @@ impl Store {
 
     async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
         let (from, to) = keys::range_of(prefix);
-        resources::ids(&self.rows_between(from, to, rows_max).await?)
+        Ok(resources::ids(&self.rows_between(from, to, rows_max).await?))
     }
 }

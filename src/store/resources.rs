@@ -156,6 +156,21 @@ impl<I: ResourceId> Stored<I> {
         })
     }
 
+    /// Reads as much of a header as can be read, for a delete: what hangs on the rest stays behind and lists nothing.
+    pub fn read_for_delete(row: &Row) -> Result<Self, StoreError> {
+        let read = Self::read(row);
+        let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
+        tracing::error!(row = row.key, error = %error, "a header that cannot be read is deleted");
+        let reader = Reader::any(row);
+        let attributes = match reader.json(DOCUMENT) {
+            Ok(serde_json::Value::Object(attributes)) => attributes,
+            _ => serde_json::Map::new(),
+        };
+        let unknown = OffsetDateTime::UNIX_EPOCH;
+        let stored = Self::new(id, Resource::from_stored(I::KIND, attributes), unknown);
+        Ok(Self { revision: reader.int("rev").unwrap_or(0), etag: row.etag.clone(), ..stored })
+    }
+
     /// The unique name.
     pub fn name(&self) -> Option<&str> {
         self.resource.text(I::NAME)
@@ -198,10 +213,11 @@ impl<I: ResourceId> Stored<I> {
         self.name().map(I::name_key)
     }
 
-    fn insert_indexes(&self, keys: impl IntoIterator<Item = String>) -> Batch {
+    /// The key of an index row holds the id, so one that is there already is this resource's own.
+    fn put_indexes(&self, keys: impl IntoIterator<Item = String>) -> Batch {
         let mut batch = Batch::default();
         for key in keys {
-            batch.push(Part::Index, Write::Insert { key, properties: self.index_properties() });
+            batch.push(Part::Index, Write::InsertOrReplace { key, properties: self.index_properties() });
         }
         batch
     }
@@ -223,7 +239,7 @@ pub fn create<I: ResourceId>(new: &Stored<I>, heir_of: Option<&ETag>) -> Batch {
         batch.push(Part::Name, write);
     }
     batch.push(Part::Header, Write::Insert { key: new.id.header_key(), properties: new.properties() });
-    batch.append(new.insert_indexes(new.index_keys()));
+    batch.append(new.put_indexes(new.index_keys()));
     batch
 }
 
@@ -241,7 +257,7 @@ pub fn change<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
     for key in old.difference(&new) {
         batch.push(Part::Index, delete(key.clone()));
     }
-    batch.append(after.insert_indexes(new.difference(&old).cloned()));
+    batch.append(after.put_indexes(new.difference(&old).cloned()));
     batch
 }
 
@@ -306,6 +322,11 @@ impl Store {
         self.get(&id.header_key()).await?.as_ref().map(Stored::read).transpose()
     }
 
+    /// The header of that id as far as it can be read, for a delete.
+    pub async fn resource_to_delete<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
+        self.get(&id.header_key()).await?.as_ref().map(Stored::read_for_delete).transpose()
+    }
+
     /// Whether there is a header of that id.
     pub async fn exists<I: ResourceId>(&self, id: I) -> Result<bool, StoreError> {
         Ok(self.get(&id.header_key()).await?.is_some())
@@ -320,7 +341,7 @@ impl Store {
 
     /// The ids that an index lists under `prefix`.
     pub async fn listed<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
-        ids(&self.rows(prefix, rows_max).await?)
+        Ok(ids(&self.rows(prefix, rows_max).await?))
     }
 
     /// All resources of a kind in the order of their ids; more than `rows_max` is an error.
@@ -342,11 +363,14 @@ impl Store {
     }
 }
 
-/// The ids at the end of the keys of these rows.
-pub fn ids<I: ResourceId>(rows: &[Row]) -> Result<Vec<I>, StoreError> {
+/// The ids at the end of the keys of these rows. A key that ends in none names nobody and lists nothing; it is logged.
+pub fn ids<I: ResourceId>(rows: &[Row]) -> Vec<I> {
     let id = |row: &Row| {
-        let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-        I::from_text(keys::last_part(&row.key)).ok_or_else(corrupt)
+        let id = I::from_text(keys::last_part(&row.key));
+        if id.is_none() {
+            tracing::error!(row = row.key, "the key of a row ends in no id; the row is left out");
+        }
+        id
     };
-    rows.iter().map(id).collect()
+    rows.iter().filter_map(id).collect()
 }

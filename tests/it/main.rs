@@ -18,6 +18,7 @@ mod clock;
 mod cloud;
 mod command_line;
 mod crashes;
+mod damaged_rows;
 mod delegation;
 mod dependencies;
 mod faults;

@@ -23,7 +23,8 @@ impl Provisioning {
         let mut tries = self.tries();
         loop {
             let mut counter = self.counters.hold(id).await;
-            let (before, ()) = try_join!(self.store.resource(id), counter.load(&self.store))?;
+            let counted = counter.load_for_delete::<I>(&self.store);
+            let (before, ()) = try_join!(self.store.resource_to_delete(id), counted)?;
             let before = before.ok_or_else(not_found::<I>)?;
             let operation = self.operation(caller);
             let plan = plan_delete(&operation, &before, counter.write(-1));

@@ -1,13 +1,15 @@
 //! Groups: attributes and members change in one transaction.
 
+use super::create::NameHolder;
 use super::members::{self, Known, Members, decide, plan_members};
 use super::plan::{self, Decided, Operation, Plan};
 use super::{Attempt, Provisioning, not_found, parse_id, taken, together};
 use crate::id::{GroupId, UserId};
+use crate::ports::tables::ETag;
 use crate::scim::{self, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType};
 use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
-use crate::store::batch::{Batch, Part};
+use crate::store::batch::Part;
 use crate::store::resources::{self, Group, ResourceId, Stored};
 use crate::store::{Found, StoreError, marks};
 use futures_util::try_join;
@@ -130,14 +132,16 @@ impl Provisioning {
         let id = GroupId::of(self.store.ids.random());
         let changes: Vec<MemberChange> = input.members.into_iter().map(MemberChange::Add).collect();
         let mut known = self.known_among(members::strangers(&changes, &BTreeSet::new())?).await?;
+        let mut left_name = None;
         let mut tries = self.tries();
         loop {
             let members = decide(&changes, &known, &self.users_url())?;
             let mut counter = self.counters.hold(id).await;
-            counter.load(&self.store).await?;
+            counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
             let new = Stored::new(id, input.resource.clone(), operation.time);
-            let plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
+            plan.batch.append(counter.write(1));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
@@ -145,7 +149,13 @@ impl Provisioning {
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, work: plan.work });
                 }
-                Attempt::Met(Part::Name, _) => return Err(taken::<GroupId>()),
+                Attempt::Met(Part::Name, _) => {
+                    match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
+                        NameHolder::Nobody => left_name = None,
+                        NameHolder::LeftBehind(etag) => left_name = Some(etag),
+                        NameHolder::Living(..) => return Err(taken::<GroupId>()),
+                    }
+                }
                 Attempt::Met(Part::Touch(_), _) => {
                     drop(counter);
                     known.gone.extend(self.gone_among(&members.added).await?);
@@ -267,10 +277,15 @@ impl Provisioning {
 }
 
 /// A new group, and the memberships of those it begins with.
-fn plan_create(operation: &Operation, new: &Group, counted: Batch, members: &Members, known: &Known) -> Plan {
+fn plan_create(
+    operation: &Operation,
+    new: &Group,
+    left_name: Option<&ETag>,
+    members: &Members,
+    known: &Known,
+) -> Plan {
     let mut plan = Plan::new(new.id, 201);
-    plan.batch = resources::create(new, None);
-    plan.batch.append(counted);
+    plan.batch = resources::create(new, left_name);
     plan.changes.push(plan::created(new));
     plan_members(&mut plan, operation, (new.id, new.revision), members, known);
     plan

@@ -85,7 +85,7 @@ impl Provisioning {
     }
 
     async fn commit(&self, operation: &Operation, plan: &Plan) -> Result<Attempt, ServiceError> {
-        match self.store.commit(&operation.record(plan), plan.batch.writes()).await {
+        match self.store.commit_batch(&operation.record(plan), &plan.batch).await {
             Ok(committed) => Ok(Attempt::Done(committed)),
             Err(StoreError::Conflict { index, found }) => {
                 Ok(Attempt::Met(plan.batch.part(index).unwrap_or(Part::Header), found))
