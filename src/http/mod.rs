@@ -15,6 +15,7 @@ pub mod inspect;
 mod query;
 mod respond;
 mod routes;
+mod streaming;
 mod strict_json;
 mod trace;
 mod users;

@@ -24,7 +24,7 @@ pub mod version;
 pub use error::{Error, ScimType};
 pub use filter::{Filter, Lookup};
 pub use group::GroupInput;
-pub use page::{ListQuery, Sort, list_response};
+pub use page::{ListQuery, ListText, Sort, SortKey, list_response};
 pub use patch::{MemberChange, Patch};
 pub use projection::Projection;
 pub use resource::{Access, GroupRef, MemberRef, Meta, Resource};

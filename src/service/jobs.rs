@@ -12,7 +12,7 @@ use crate::store::batch::{Batch, Part};
 use crate::store::jobs::{Job, JobKind};
 use crate::store::marks::{self, Mark};
 use crate::store::resources::{self, ResourceId};
-use crate::store::{Store, StoreError, keys, members};
+use crate::store::{MayMiss, Store, StoreError, keys, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Effort {
 
     async fn commit(self, store: &Store, record: &Record, batch: &Batch) -> Result<(), StoreError> {
         match self.without_missing {
-            true => store.commit_batch(record, batch).await.map(drop),
+            true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
             false => store.commit(record, batch.writes()).await.map(drop),
         }
     }

@@ -5,6 +5,7 @@ pub mod aside;
 pub mod desired;
 pub mod effects;
 pub mod jobs;
+mod listing;
 pub mod package;
 pub mod provisioning;
 pub mod queue;
@@ -18,6 +19,7 @@ pub mod tick;
 pub mod tokens;
 pub mod walk;
 
+pub use listing::{Listing, Resources};
 pub use provisioning::Provisioning;
 
 use crate::audit::{Cause, Origin};
@@ -50,14 +52,6 @@ pub struct Rendered {
     pub location: String,
     pub version: String,
     pub body: Value,
-}
-
-/// One page of resources, before the projection.
-#[derive(Debug, Clone)]
-pub struct Listing {
-    /// All matches, on this page or not.
-    pub total: usize,
-    pub resources: Vec<Value>,
 }
 
 /// Why a SCIM request was not carried out.

@@ -31,6 +31,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 pub use meter::ReadLimits;
+pub use removals::MayMiss;
 
 /// Sends of one transaction while its outcome is unknown.
 const SENDS_MAX: u32 = 4;

@@ -4,7 +4,7 @@
 
 use super::batch::{Batch, Part};
 use super::codec::{Fields, Reader};
-use super::{Committed, Store, StoreError, keys};
+use super::{Committed, Pages, Store, StoreError, keys};
 use crate::id::{GroupId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, Match, Properties, Row, Write};
 use crate::scim::{Resource, ResourceType, compare};
@@ -344,23 +344,21 @@ impl Store {
         Ok(ids(&self.rows(prefix, rows_max).await?))
     }
 
-    /// All resources of a kind in the order of their ids; more than `rows_max` is an error.
-    pub async fn all<I: ResourceId>(&self, rows_max: usize) -> Result<Vec<Stored<I>>, StoreError> {
-        self.rows(I::HEADERS, rows_max).await?.iter().map(Stored::read).collect()
+    /// The headers of a kind in the order of their ids, from the first id of `bucket` on.
+    pub fn headers_from<I: ResourceId>(&self, bucket: &str) -> Pages<'_> {
+        let (_, to) = keys::range_of(I::HEADERS);
+        self.pages(format!("{}{bucket}", I::HEADERS), to)
     }
 
-    /// A page of a kind: from the first id of `bucket` on, without the first `skip`.
-    pub async fn page_from<I: ResourceId>(
-        &self,
-        bucket: &str,
-        skip: usize,
-        count: usize,
-    ) -> Result<Vec<Stored<I>>, StoreError> {
-        let (_, to) = keys::range_of(I::HEADERS);
-        let rows =
-            self.rows_between(format!("{}{bucket}", I::HEADERS), to, skip.saturating_add(count)).await?;
-        rows.iter().skip(skip).map(Stored::read).collect()
+    /// The header of that id as a row: many rows are held more cheaply than what they say.
+    pub async fn header<I: ResourceId>(&self, id: I) -> Result<Option<Row>, StoreError> {
+        self.get(&id.header_key()).await
     }
+}
+
+/// The id of a header.
+pub fn id_of<I: ResourceId>(header: &Row) -> Option<I> {
+    I::from_text(keys::last_part(&header.key))
 }
 
 /// The ids at the end of the keys of these rows. A key that ends in none names nobody and lists nothing; it is logged.

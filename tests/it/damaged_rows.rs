@@ -214,24 +214,27 @@ fn half_a_membership(lost: &str) -> (Damaged, String, [Person; 2]) {
 
 #[test]
 fn half_a_membership_is_removed() {
-    for lost in ["m:{g}:{u}", "ug:{u}:{g}"] {
-        let (state, group, people) = half_a_membership(lost);
-        state.node.delete_group(&group);
-        state.node.settle();
-        people.iter().for_each(|person| state.world.assert_holds_nothing(person));
-        assert_eq!(state.keys("i:"), Vec::<String>::new(), "{lost}: the job ends");
+    let (of_group, of_user) = ("m:{g}:{u}", "ug:{u}:{g}");
+    let (state, group, people) = half_a_membership(of_user);
+    state.node.delete_group(&group);
+    state.node.settle();
+    people.iter().for_each(|person| state.world.assert_holds_nothing(person));
+    assert_eq!(state.keys("i:"), Vec::<String>::new(), "the job ends");
 
-        let (state, _, people) = half_a_membership(lost);
-        state.node.delete_user(&people[0]);
-        state.node.settle();
-        state.world.assert_holds_nothing(&people[0]);
-        assert_eq!(state.keys("i:"), Vec::<String>::new(), "{lost}: the job ends");
-    }
-    let (state, group, people) = half_a_membership("ug:{u}:{g}");
-    state.node.leave(&group, &[&people[0]]);
+    let (state, _, people) = half_a_membership(of_group);
+    state.node.delete_user(&people[0]);
     state.node.settle();
     state.world.assert_holds_nothing(&people[0]);
-    assert_eq!(state.node.members_of(&group), [people[1].id.clone()]);
+    assert_eq!(state.keys("i:"), Vec::<String>::new(), "the job ends");
+
+    for lost in [of_group, of_user] {
+        let (state, group, people) = half_a_membership(lost);
+        state.node.leave(&group, &[&people[0]]);
+        state.node.settle();
+        state.world.assert_holds_nothing(&people[0]);
+        assert_eq!(state.node.members_of(&group), [people[1].id.clone()], "{lost}");
+        assert_eq!(state.keys(&format!("ug:{}:", people[0].id)), Vec::<String>::new(), "{lost}");
+    }
 }
 
 #[test]

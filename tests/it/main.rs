@@ -38,6 +38,7 @@ mod provisioning;
 mod scenarios;
 mod serve;
 mod simulator;
+mod streamed_lists;
 mod table_file;
 mod tables;
 mod tables_client;

@@ -1,6 +1,6 @@
 //! Deletes of any size: the commit removes the header and writes a job; the job empties the memberships.
 
-use super::list::Kind;
+use super::kind::Kind;
 use super::plan::{self, Operation, Plan};
 use super::{Attempt, Provisioning, not_found, parse_id};
 use crate::service::effects::Work;

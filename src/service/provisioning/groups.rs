@@ -11,7 +11,7 @@ use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
 use crate::store::batch::Part;
 use crate::store::resources::{self, Group, ResourceId, Stored};
-use crate::store::{Found, StoreError, marks};
+use crate::store::{Found, MayMiss, StoreError, marks};
 use futures_util::try_join;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -175,6 +175,7 @@ impl Provisioning {
         let _turn = self.queue.enter(id.uuid()).await;
         let mut tries = self.tries();
         let mut gone = BTreeSet::new();
+        let mut may_miss = MayMiss::Indexes;
         loop {
             let mut seen = self.look_at_group(id, wanted).await?;
             seen.known.gone.extend(&gone);
@@ -192,13 +193,15 @@ impl Provisioning {
             let Some(Decided { after, plan }) = decided else {
                 return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: Work::default() });
             };
-            match self.commit(&operation, &plan).await? {
+            match self.commit_with(&operation, &plan, may_miss).await? {
                 Attempt::Done(committed) => {
                     let stored = after.committed(&plan.batch, &committed);
                     return Ok(WrittenGroup { stored, members: everyone(), work: plan.work });
                 }
                 Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
                 Attempt::Met(Part::Touch(_), _) => gone.extend(self.gone_among(&members.removed).await?),
+                // Somebody else has removed it, which the next reading shows; or half of it is missing.
+                Attempt::Met(Part::Membership, Found::Gone) => may_miss = MayMiss::Everything,
                 Attempt::Met(_, _) => {}
             }
             tries.again().await?;

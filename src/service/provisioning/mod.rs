@@ -6,13 +6,20 @@
 
 mod create;
 mod delete;
+mod gate;
 mod groups;
+mod kind;
 mod list;
+mod matches;
 mod members;
 mod plan;
 mod read;
+mod showing;
 mod tries;
 mod users;
+mod view;
+
+pub use list::ListLimits;
 
 use super::effects::{Effects, Work};
 use super::queue::Queue;
@@ -24,11 +31,13 @@ use crate::service::desired::principal_of;
 use crate::store::batch::Part;
 use crate::store::counters::Counters;
 use crate::store::resources::{ResourceId, Stored};
-use crate::store::{Committed, Found, Store, StoreError};
+use crate::store::{Committed, Found, MayMiss, Store, StoreError};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use gate::Gate;
 use plan::{Operation, Plan};
 use std::sync::Arc;
 use tries::Tries;
+use view::View;
 
 /// Point reads that are under way together for one request.
 const READS_AT_ONCE: usize = 128;
@@ -44,6 +53,9 @@ pub struct Provisioning {
     effects: Arc<Effects>,
     queue: Arc<Queue>,
     counters: Counters,
+    view: View,
+    list_limits: ListLimits,
+    gate: Gate,
 }
 
 /// A resource as a request left it, and what is to be done about it.
@@ -69,7 +81,16 @@ enum Attempt {
 impl Provisioning {
     /// `base_url` ends in `/scim/v2`.
     pub fn new(store: Store, base_url: String, sources: Sources, effects: Arc<Effects>) -> Self {
-        Self { store, base_url, sources, effects, queue: Arc::default(), counters: Counters::default() }
+        let view = View { store: store.clone(), base_url: base_url.clone() };
+        let list_limits = ListLimits::default();
+        let gate = Gate::new(list_limits.lists_max);
+        let (queue, counters) = (Arc::default(), Counters::default());
+        Self { store, base_url, sources, effects, queue, counters, view, list_limits, gate }
+    }
+
+    /// The same with other limits of lists.
+    pub fn with_list_limits(self, list_limits: ListLimits) -> Self {
+        Self { gate: Gate::new(list_limits.lists_max), list_limits, ..self }
     }
 
     fn operation(&self, caller: &Caller) -> Operation {
@@ -85,7 +106,16 @@ impl Provisioning {
     }
 
     async fn commit(&self, operation: &Operation, plan: &Plan) -> Result<Attempt, ServiceError> {
-        match self.store.commit_batch(&operation.record(plan), &plan.batch).await {
+        self.commit_with(operation, plan, MayMiss::Indexes).await
+    }
+
+    async fn commit_with(
+        &self,
+        operation: &Operation,
+        plan: &Plan,
+        may_miss: MayMiss,
+    ) -> Result<Attempt, ServiceError> {
+        match self.store.commit_batch(&operation.record(plan), &plan.batch, may_miss).await {
             Ok(committed) => Ok(Attempt::Done(committed)),
             Err(StoreError::Conflict { index, found }) => {
                 Ok(Attempt::Met(plan.batch.part(index).unwrap_or(Part::Header), found))
