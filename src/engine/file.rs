@@ -100,7 +100,7 @@ impl Store for File {
         let mut found = Found::default();
         for pair in rows.range(from..to).map_err(redb::Error::from)? {
             let (key, value) = pair.map_err(redb::Error::from)?;
-            if !found.take(key.value(), value.value(), rows_max) {
+            if !found.push_within(key.value(), value.value(), rows_max) {
                 break;
             }
         }

@@ -33,7 +33,7 @@ impl Store for Memory {
     fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError> {
         let (state, mut found) = (self.read(), Found::default());
         for (key, value) in state.rows.range(from.to_vec()..to.to_vec()) {
-            if !found.take(key, value, rows_max) {
+            if !found.push_within(key, value, rows_max) {
                 break;
             }
         }

@@ -162,7 +162,7 @@ struct Found {
 
 impl Found {
     /// Takes one more pair; false, and the pair is the next one, where there are enough rows or bytes.
-    fn take(&mut self, key: &[u8], value: &[u8], rows_max: usize) -> bool {
+    fn push_within(&mut self, key: &[u8], value: &[u8], rows_max: usize) -> bool {
         let full = self.pairs.len() >= rows_max || self.bytes >= PAGE_BYTES_MAX;
         if full {
             self.next = Some(key.to_vec());

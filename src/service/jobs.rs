@@ -77,7 +77,7 @@ pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Resu
 struct Effort {
     /// Elements of it.
     size: usize,
-    /// Rows that are missing are no reason to fail: nobody else removes them, they are damaged.
+    /// Rows that are still missing after several reads are damaged, and no reason to fail.
     without_missing: bool,
 }
 

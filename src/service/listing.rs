@@ -1,7 +1,7 @@
 //! The answer to a query: how many resources match, and those of the page one after the other.
 //!
-//! A task reads the page while the caller sends it, and is never more than one resource ahead: a page is never held whole. Who
-//! drops the listing ends the task.
+//! A task reads the page while the caller sends it, and is never more than one resource ahead: a page is never held whole.
+//! Dropping the listing ends the task.
 
 use super::ServiceError;
 use std::future::Future;
@@ -61,7 +61,7 @@ impl Sink {
         self.0.send(piece).await.map_err(|_| Stopped::Dropped)
     }
 
-    /// An error where nobody reads any more.
+    /// An error once the caller has gone away.
     pub fn check(&self) -> Result<(), Stopped> {
         if self.0.is_closed() { Err(Stopped::Dropped) } else { Ok(()) }
     }

@@ -60,7 +60,7 @@ impl Meter {
         }
     }
 
-    fn settle(&self, reserved: usize, used: usize, bytes: usize) {
+    fn return_unused(&self, reserved: usize, used: usize, bytes: usize) {
         let mut left = self.left();
         left.rows += reserved.saturating_sub(used);
         left.bytes = left.bytes.saturating_sub(bytes);
@@ -102,7 +102,7 @@ impl Reserved<'_> {
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         if let Some(meter) = self.meter {
-            meter.settle(self.rows, self.used, self.bytes);
+            meter.return_unused(self.rows, self.used, self.bytes);
         }
     }
 }

@@ -15,7 +15,7 @@ use futures_util::future::try_join_all;
 /// Which rows may be missing that a batch only removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MayMiss {
-    /// Names and indexes: they follow from the header whose version the batch carries, so nobody else has removed them.
+    /// Names and indexes: they follow from the header whose version the batch carries, so no other request has removed them.
     Indexes,
     /// Memberships too: what was read again after it was missing, and is still missing, is damaged.
     Everything,

@@ -1,10 +1,10 @@
-//! Which members decide a filter, so that a group of ten thousand is not read to know whether one is in it.
+//! Which members decide a filter, so that a membership check does not read a group of ten thousand.
 
 use super::{Expr, Literal, Op};
 use crate::scim::path::AttrPath;
 
-/// The values that members must have to matter to the filter: whoever else is in the group changes nothing. None: everybody
-/// matters.
+/// The values that members must have to matter to the filter: the other members of a group change nothing. None: all members
+/// matter.
 pub(super) fn deciding(expr: &Expr) -> Option<Vec<String>> {
     match expr {
         Expr::Or(parts) | Expr::And(parts) => {

@@ -50,7 +50,7 @@ impl Provisioning {
                 Attempt::Met(Part::Name, _) => {
                     drop(counter);
                     match self.name_holder::<UserId>(resource.text(UserId::NAME).unwrap_or_default()).await? {
-                        NameHolder::Nobody => left_name = None,
+                        NameHolder::Free => left_name = None,
                         NameHolder::LeftBehind(etag) => left_name = Some(etag),
                         NameHolder::Living(leaver, name) => {
                             let replaced =
@@ -111,7 +111,7 @@ impl Provisioning {
 
 /// Who has a unique name.
 pub(super) enum NameHolder<I> {
-    Nobody,
+    Free,
     /// The row of the name is there, and its owner is gone or has another name: it may be taken over in this version.
     LeftBehind(ETag),
     /// A resource that has it, and the version of the name's row.
@@ -119,10 +119,10 @@ pub(super) enum NameHolder<I> {
 }
 
 impl Provisioning {
-    /// Looks who has a name that an insert has met. The row of a name goes with its owner, except where the owner's header
-    /// could not be read when it was deleted.
+    /// Who has a name that an insert has met. The row of a name goes with its owner, except where the owner's header could not
+    /// be read when it was deleted.
     pub(super) async fn name_holder<I: ResourceId>(&self, name: &str) -> Result<NameHolder<I>, StoreError> {
-        let Some(owner) = self.store.owner::<I>(name).await? else { return Ok(NameHolder::Nobody) };
+        let Some(owner) = self.store.owner::<I>(name).await? else { return Ok(NameHolder::Free) };
         let living = self.store.resource(owner.id).await?;
         let has_it = |living: &Stored<I>| living.name().map(I::name_key) == Some(I::name_key(name));
         Ok(match living.filter(has_it) {

@@ -151,7 +151,7 @@ impl Provisioning {
                 }
                 Attempt::Met(Part::Name, _) => {
                     match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
-                        NameHolder::Nobody => left_name = None,
+                        NameHolder::Free => left_name = None,
                         NameHolder::LeftBehind(etag) => left_name = Some(etag),
                         NameHolder::Living(..) => return Err(taken::<GroupId>()),
                     }
@@ -200,7 +200,7 @@ impl Provisioning {
                 }
                 Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
                 Attempt::Met(Part::Touch(_), _) => gone.extend(self.gone_among(&members.removed).await?),
-                // Somebody else has removed it, which the next reading shows; or half of it is missing.
+                // Another request has removed it, which the next read shows; or half of it is missing.
                 Attempt::Met(Part::Membership, Found::Gone) => may_miss = MayMiss::Everything,
                 Attempt::Met(_, _) => {}
             }

@@ -151,7 +151,7 @@ impl Lister {
         Ok(true)
     }
 
-    /// All candidates are judged; then the page is cut out, and only it gets what the projection wants.
+    /// Every candidate is compared with the filter; then the page is cut out, and only it gets what the projection wants.
     async fn search<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
         let metered = View { store: self.view.store.metered(self.limits.filter_scan), ..self.view.clone() };
         let mut matches = Matches::<I>::of(&self.query);
@@ -165,7 +165,7 @@ impl Lister {
                 let mut size = HEADERS_AT_ONCE.0;
                 while !ids.is_empty() {
                     let rows = headers(&metered, &mut ids, &mut size).await?;
-                    self.judge(&metered, rows, Unreadable::Fails, &mut matches).await?;
+                    self.add_matches(&metered, rows, Unreadable::Fails, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -173,7 +173,7 @@ impl Lister {
                 turn = Some(self.gate.enter().await?);
                 let mut pages = metered.store.headers_from::<I>("");
                 while let Some(rows) = pages.next().await? {
-                    self.judge(&metered, rows, Unreadable::LeftOut, &mut matches).await?;
+                    self.add_matches(&metered, rows, Unreadable::LeftOut, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -185,7 +185,7 @@ impl Lister {
     }
 
     /// Adds those of these headers that match.
-    async fn judge<I: Listed>(
+    async fn add_matches<I: Listed>(
         &self,
         view: &View,
         rows: Vec<Row>,

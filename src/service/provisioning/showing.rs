@@ -15,7 +15,7 @@ const TURN_BYTES: usize = 256 * 1024;
 /// What is done about a header that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// It is left out and logged: it hurts only itself. Whoever asks for that resource is told.
+    /// It is left out and logged: it hurts only itself. A request for that resource itself fails.
     LeftOut,
     /// The request fails: it asks for that resource, and an answer without it would be taken to mean that there is none.
     Fails,
