@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The format that this release reads and writes.
 pub(super) const FORMAT: u64 = 1;
 /// Bytes of the file that are kept in memory.
-const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");

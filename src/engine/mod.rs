@@ -17,12 +17,15 @@ mod writer;
 
 use crate::ports::clock::Clock;
 use crate::ports::tables::{
-    Answer, Continuation, ETag, PAGE_BYTES_MAX, Page, Range, Row, TableError, TableOps, Write, rules,
+    Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write, rules,
 };
 use async_trait::async_trait;
 use record::Record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Bytes after which a page ends: what many readers hold together stays small.
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// A table. Clones share its rows, as two services on one storage account do.
 #[derive(Clone)]
@@ -163,7 +166,7 @@ struct Found {
 impl Found {
     /// Takes one more pair; false, and the pair is the next one, where there are enough rows or bytes.
     fn push_within(&mut self, key: &[u8], value: &[u8], rows_max: usize) -> bool {
-        let full = self.pairs.len() >= rows_max || self.bytes >= PAGE_BYTES_MAX;
+        let full = self.pairs.len() >= rows_max || self.bytes >= PAGE_BYTES;
         if full {
             self.next = Some(key.to_vec());
         } else {
@@ -178,7 +181,7 @@ impl Found {
 #[async_trait]
 trait Store: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-    /// The first `rows_max` pairs of `from <= key < to`, or about [`PAGE_BYTES_MAX`] of them; `from` is less than `to`.
+    /// The first `rows_max` pairs of `from <= key < to`, or about [`PAGE_BYTES`] of them; `from` is less than `to`.
     fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError>;
     /// Durable, where the store can be, once answered. Carried out even if the caller is gone by then.
     async fn transact(&self, request: Request) -> Outcome;

@@ -25,7 +25,7 @@ pub const STRING_UNITS_MAX: usize = 32 * 1024;
 pub const BINARY_BYTES_MAX: usize = 64 * 1024;
 /// Rows of one page.
 pub const PAGE_ROWS_MAX: usize = 1000;
-/// Bytes of one page, about: a page that reaches them ends early, with at least one row.
+/// Bytes of one page: one that would have more ends early, with at least one row. A table may end its pages sooner.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of a key that we allow ourselves (the service allows 1,024, Azurite 512).
 pub const KEY_CHARS_MAX: usize = 512;

@@ -4,7 +4,7 @@ use crate::ports::tables::Row;
 use crate::scim::{ListQuery, Sort, SortKey};
 
 /// Bytes of headers that are kept from the search for the page. What comes after that is read again.
-const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// One match. Without the header it is read again.
 pub(super) struct Match<I> {
