@@ -6,10 +6,10 @@
 use super::reopening::ReopeningDatabase;
 use super::table_file::{self, META, ROWS};
 use super::writer::Writer;
-use super::{EngineError, Outcome, Pair, Request, Rows, Store, StoreError, commit};
+use super::{EngineError, Found, Outcome, Request, Rows, Store, StoreError, commit};
 use crate::chain::Chain;
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageError, Table};
+use redb::{Database, ReadableDatabase, ReadableTable, Table};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,14 +60,18 @@ impl Store for File {
         })
     }
 
-    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError> {
         self.database.run(|database| {
             let rows = database.begin_read().map_err(redb::Error::from)?;
             let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
-            let range = rows.range(from..to).map_err(redb::Error::from)?.take(rows_max);
-            let pairs =
-                range.map(|pair| pair.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
-            Ok(pairs.collect::<Result<_, StorageError>>().map_err(redb::Error::from)?)
+            let mut found = Found::default();
+            for pair in rows.range(from..to).map_err(redb::Error::from)? {
+                let (key, value) = pair.map_err(redb::Error::from)?;
+                if !found.push_within(key.value(), value.value(), rows_max) {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 

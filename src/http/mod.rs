@@ -19,6 +19,7 @@ mod rejections;
 mod respond;
 mod routes;
 mod serving;
+mod streaming;
 mod strict_json;
 mod trace;
 mod users;

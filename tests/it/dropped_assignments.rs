@@ -91,8 +91,8 @@ impl Stage {
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> (u16, &'static str) {
-    match result.expect_err("refused") {
+fn refused<T>(result: Result<T, ServiceError>) -> (u16, &'static str) {
+    match result.map(|_| ()).expect_err("refused") {
         ServiceError::Scim(error) => (error.status, error.scim_type.map_or("", |kind| kind.keyword())),
         other => panic!("{other:?}"),
     }

@@ -17,7 +17,7 @@ use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
-use azure_backup_scim::service::{Caller, ServiceError};
+use azure_backup_scim::service::{Caller, Listing, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -457,6 +457,23 @@ impl RoleAssignments for Watched {
         let _under_way = self.begin();
         self.inner.delete(scope, name, timeout).await
     }
+}
+
+/// A page that was read to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholePage {
+    pub total: usize,
+    pub resources: Vec<Value>,
+}
+
+/// Reads a page to its end.
+pub async fn whole_page(listing: Result<Listing, ServiceError>) -> Result<WholePage, ServiceError> {
+    let Listing { total, resources: mut rest } = listing?;
+    let mut resources = Vec::new();
+    while let Some(text) = rest.next().await? {
+        resources.push(serde_json::from_str(&text).unwrap());
+    }
+    Ok(WholePage { total, resources })
 }
 
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";

@@ -3,6 +3,7 @@
 mod eval;
 mod lex;
 mod lookup;
+mod members;
 pub(super) mod parse;
 
 use super::error::{Error, ScimType};
@@ -98,6 +99,11 @@ impl Filter {
     /// Indexes whose union is certain to contain every match. None: only a scan can answer. Empty: nothing can match.
     pub fn lookup(&self) -> Option<Vec<Lookup>> {
         lookup::lookup(&self.expr)
+    }
+
+    /// The values of `members` that decide, where no other member can change whether a group matches.
+    pub fn deciding_members(&self) -> Option<Vec<String>> {
+        members::deciding(&self.expr)
     }
 
     /// Where the filter is nothing but required equalities: the sub-attributes and the values they must have.
