@@ -15,6 +15,7 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::Secrets;
 use crate::ports::tables::TableOps;
 use crate::service::effects::{Effects, Inline};
+use crate::service::overdue;
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::snapshots::Snapshots;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub inline: Inline,
     /// How long one tick goes on.
     pub tick_deadline: Duration,
+    /// A revocation that is wished for longer is overdue.
+    pub overdue_after: Duration,
 }
 
 /// A service, ready to be served.
@@ -75,12 +78,23 @@ pub struct Service {
     pub status: Arc<Status>,
     pub store: Store,
     base_url: String,
+    announce_cursors: bool,
 }
 
 impl Service {
     /// The public address, ends in `/scim/v2`.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Shows in this process what the ticks of any process found.
+    pub async fn watch_for_ever(self) {
+        overdue::watch(self.store, self.status).await;
+    }
+
+    /// The same service, whose ServiceProviderConfig says how lists are paged, or does not (RFC 9865).
+    pub fn announcing_cursors(self, announce_cursors: bool) -> Self {
+        Self { announce_cursors, ..self }
     }
 
     /// Ticks at a pace of its own, for a service that no host's timer wakes.
@@ -106,11 +120,10 @@ pub fn build(parts: Parts) -> Service {
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
     let known = snapshots.clone();
-    let principal_from = Arc::new(move || known.principal_from());
-    let provisioning =
-        Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
-    let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline));
-    Service { provisioning, snapshots, tick, status, store, base_url }
+    let rules = Arc::new(move || known.rules());
+    let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
+    let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
+    Service { provisioning, snapshots, tick, status, store, base_url, announce_cursors: false }
 }
 
 /// The ends in Azure that settings name.
@@ -267,6 +280,7 @@ pub fn serve(
         clock: service.store.clock.clone(),
         ids: service.store.ids.clone(),
         base_url: service.base_url.clone(),
+        announce_cursors: service.announce_cursors,
         health,
     };
     http::server(listener, edge, HTTP_WORKERS)

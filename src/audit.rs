@@ -4,6 +4,7 @@
 //! People are named by SCIM id only; names and addresses stand in a row of their own that can be erased.
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::rbac::ledger::Attempt;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -85,10 +86,19 @@ pub enum Change {
         member: String,
         revision: i64,
     },
+    /// Assignments of the request that could not be carried out and were left out; names of attributes only.
+    Dropped {
+        resource_type: &'static str,
+        id: String,
+        revision: i64,
+        attributes: Vec<String>,
+    },
     EffectOpened(EffectOpened),
     EffectAnswered {
         person: UserId,
+        principal: PrincipalId,
         assignment: AssignmentName,
+        operation: Attempt,
         open: OpId,
         executed: bool,
         code: Option<String>,
@@ -96,20 +106,23 @@ pub enum Change {
     },
     EffectObserved {
         person: UserId,
+        principal: PrincipalId,
         assignment: AssignmentName,
         open: OpId,
         held: bool,
     },
     Difference {
         person: UserId,
+        principal: PrincipalId,
         assignment: AssignmentName,
         ledger_held: bool,
         held_in_azure: bool,
     },
-    /// A refusal or a wait that began (`reason` set) or ended (`reason` empty).
+    /// A refusal or a wait that began (`reason` set) or ended (`reason` empty), of a grant or of a revocation.
     Wait {
         person: UserId,
         binding: BindingName,
+        operation: Attempt,
         reason: Option<ReasonCode>,
     },
     /// A pin, a snapshot, a foreign assignment: what it was and what it is.
@@ -139,7 +152,8 @@ pub struct EffectOpened {
 
 impl Change {
     /// Every kind of record, in alphabetical order.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
+        "attributes-dropped",
         "difference-found",
         "effect-answered",
         "effect-observed",
@@ -163,6 +177,7 @@ impl Change {
             Change::Member { event: MemberEvent::Added, .. } => "member-added",
             Change::Member { event: MemberEvent::Removed, .. } => "member-removed",
             Change::Member { event: MemberEvent::Dropped, .. } => "member-dropped",
+            Change::Dropped { .. } => "attributes-dropped",
             Change::EffectOpened(_) => "effect-opened",
             Change::EffectAnswered { .. } => "effect-answered",
             Change::EffectObserved { .. } => "effect-observed",
@@ -187,20 +202,33 @@ impl Change {
             Change::Member { group, member, revision, .. } => {
                 json!({"group": group.to_string(), "member": member, "revision": revision})
             }
+            Change::Dropped { resource_type, id, revision, attributes } => {
+                json!({"type": resource_type, "id": id, "revision": revision, "attributes": attributes})
+            }
             Change::EffectOpened(opened) => opened.to_json(),
-            Change::EffectAnswered { person, assignment, open, executed, code, correlation } => json!({
-                "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(),
+            Change::EffectAnswered {
+                person,
+                principal,
+                assignment,
+                operation,
+                open,
+                executed,
+                code,
+                correlation,
+            } => json!({
+                "person": person.to_string(), "principal": principal.to_string(),
+                "operation": operation.as_str(), "assignment": assignment.to_string(), "open": open.to_string(),
                 "executed": executed, "code": code, "correlationId": correlation,
             }),
-            Change::EffectObserved { person, assignment, open, held } => json!({
-                "person": person.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
+            Change::EffectObserved { person, principal, assignment, open, held } => json!({
+                "person": person.to_string(), "principal": principal.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
             }),
-            Change::Difference { person, assignment, ledger_held, held_in_azure } => json!({
-                "person": person.to_string(), "assignment": assignment.to_string(),
+            Change::Difference { person, principal, assignment, ledger_held, held_in_azure } => json!({
+                "person": person.to_string(), "principal": principal.to_string(), "assignment": assignment.to_string(),
                 "ledgerHeld": ledger_held, "azureHeld": held_in_azure,
             }),
-            Change::Wait { person, binding, reason } => json!({
-                "person": person.to_string(), "binding": binding.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
+            Change::Wait { person, binding, operation, reason } => json!({
+                "person": person.to_string(), "binding": binding.as_str(), "operation": operation.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
             }),
             Change::Setting { what, before, after } => {
                 json!({"what": what, "before": before, "after": after})

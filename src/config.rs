@@ -5,10 +5,12 @@
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
+use crate::service::overdue::OVERDUE_AFTER;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The name of the table, where none is set.
 const TABLE: &str = "scim";
@@ -20,6 +22,8 @@ const BEARER_TOKEN_SECRET: &str = "scim-bearer-token";
 const ARM_ENDPOINT: &str = "https://management.azure.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
+/// A revocation that takes longer than a day is nobody's normal.
+const OVERDUE_MINUTES_MAX: u64 = 1440;
 /// Characters of a tenant.
 const TENANT_CHARS_MAX: usize = 36;
 
@@ -32,6 +36,8 @@ pub struct Config {
     pub public_origin: Option<String>,
     /// The partition of this installation.
     pub tenant: String,
+    /// ServiceProviderConfig says how lists are paged.
+    pub announce_cursors: bool,
     pub tables: Tables,
     pub vault: Endpoint,
     /// The secret whose versions are the bearer tokens.
@@ -39,6 +45,8 @@ pub struct Config {
     pub arm: Endpoint,
     pub credential: Credential,
     pub bindings_file: PathBuf,
+    /// A revocation that is wished for longer is overdue, and degrades the health check.
+    pub revocation_overdue: Duration,
 }
 
 /// What a command of an operator is told from outside: where the state is, and under whose rights it is read.
@@ -163,21 +171,25 @@ impl Reader<'_> {
         let handler_port = self.handler_port();
         let public_origin = self.public_origin();
         let tenant = self.tenant();
+        let announce_cursors = self.announce_cursors();
         let tables = self.tables();
         let vault = self.endpoint("KEY_VAULT_URL", None, "https://NAME.vault.azure.net");
         let bearer_token_secret = self.secret_name();
         let arm = self.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
         let credential = self.credential();
+        let revocation_overdue = self.revocation_overdue();
         let config = Config {
             handler_port: handler_port?,
             public_origin: public_origin?,
             tenant: tenant?,
+            announce_cursors: announce_cursors?,
             tables: tables?,
             vault: vault?,
             bearer_token_secret: bearer_token_secret?,
             arm: arm?,
             credential: credential?,
             bindings_file: self.bindings_file(),
+            revocation_overdue: revocation_overdue?,
         };
         self.check_static_token(&config);
         Some(config)
@@ -227,6 +239,14 @@ impl Reader<'_> {
         Some(tenant)
     }
 
+    fn announce_cursors(&mut self) -> Option<bool> {
+        match self.get("SCIM_ANNOUNCE_CURSORS").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("false") => Some(false),
+            Some("true") => Some(true),
+            Some(_) => self.mistake("SCIM_ANNOUNCE_CURSORS", "must be true or false"),
+        }
+    }
+
     fn tables(&mut self) -> Option<Tables> {
         let account = match (self.get("TABLES_ENDPOINT"), self.get("TABLES_CONNECTION_STRING")) {
             (Some(_), Some(_)) => self.mistake(
@@ -268,6 +288,15 @@ impl Reader<'_> {
             );
         }
         Some(name)
+    }
+
+    fn revocation_overdue(&mut self) -> Option<Duration> {
+        const VARIABLE: &str = "REVOCATION_OVERDUE_MINUTES";
+        match self.get(VARIABLE).map(str::parse::<u64>) {
+            None => Some(OVERDUE_AFTER),
+            Some(Ok(minutes @ 1..=OVERDUE_MINUTES_MAX)) => Some(Duration::from_secs(minutes * 60)),
+            Some(_) => self.mistake(VARIABLE, "must be 1 to 1440 minutes, as 15"),
+        }
     }
 
     /// Chosen in words; where nothing is said, what fits the place: an app in Azure has an identity endpoint.

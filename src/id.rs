@@ -1,6 +1,7 @@
 //! Identifiers that several concepts share. Each is built by `parse` or by the id source, printed by `Display`.
 
 use std::fmt;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Text that is not the identifier it should be.
@@ -72,6 +73,15 @@ id!(
     OpId,
     "operation id"
 );
+impl OpId {
+    /// When the operation began, by the clock of its process; `None` for an id of another version.
+    pub fn time(&self) -> Option<OffsetDateTime> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+        Some(at + std::time::Duration::from_nanos(u64::from(nanos)))
+    }
+}
+
 id!(
     /// This installation, made once and kept with the state; part of every assignment name.
     InstanceId,

@@ -4,6 +4,7 @@ use super::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::app::{self, ConnectError, SystemClock};
 use crate::audit::{Cause, Change};
 use crate::config::{self, ConfigError, OperatorConfig};
+use crate::id::{OpId, PrincipalId};
 #[cfg(feature = "local")]
 use crate::local::{Control, ControlError};
 use crate::ports::clock::Clock;
@@ -68,6 +69,10 @@ enum AuditError {
     Time { argument: &'static str, text: String },
     #[error("--cause {text:?} is none of request, order, sweep, snapshot")]
     Cause { text: String },
+    #[error(
+        "--{argument} {text:?} is no id: a SCIM id or an Entra object id looks like 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+    )]
+    Id { argument: &'static str, text: String },
     #[error("--op {text:?} is no operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
     Op { text: String },
     #[error("cannot tell where the table is")]
@@ -102,6 +107,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 AuditError::Time { .. }
                 | AuditError::Cause { .. }
                 | AuditError::Op { .. }
+                | AuditError::Id { .. }
                 | AuditError::File(_)
                 | AuditError::Config(_)
                 | AuditError::Connect(_) => EXIT_USAGE,
@@ -112,7 +118,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn list(arguments: &Arguments) -> Result<(), AuditError> {
-    let selection = selection(arguments, SystemClock::new().now())?;
+    let mut selection = selection(arguments, SystemClock::new().now())?;
     let source = Source::open(arguments)?;
     let mut out = io::stdout().lock();
     let mut after = selection.begin();
@@ -161,15 +167,25 @@ fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<Selection, Au
         (None, Some(op)) => records::op_time(op).ok_or_else(|| AuditError::Op { text: op.clone() })?,
         (since, _) => time("since", since.as_deref().unwrap_or("24h"))?,
     };
+    let id = |argument, text: &Option<String>| match text {
+        Some(text) if PrincipalId::parse(text).is_err() => {
+            Err(AuditError::Id { argument, text: text.clone() })
+        }
+        text => Ok(text.clone()),
+    };
+    if let Some(op) = arguments.op.as_ref().filter(|op| OpId::parse(op).is_err()) {
+        return Err(AuditError::Op { text: op.clone() });
+    }
     Ok(Selection {
         since: Some(since),
         until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
-        person: arguments.person.clone(),
-        group: arguments.group.clone(),
+        person: id("person", &arguments.person)?,
+        group: id("group", &arguments.group)?,
         kinds: arguments.kinds.clone(),
         actor: arguments.actor.clone(),
         cause: arguments.cause.as_ref().map(cause).transpose()?,
         op: arguments.op.clone(),
+        ..Selection::default()
     })
 }
 

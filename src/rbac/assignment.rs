@@ -37,7 +37,7 @@ impl fmt::Display for AssignmentName {
 }
 
 /// What kind of Entra object a principal is. Azure's own default is `User`, so it is always sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrincipalType {
     User,
     ServicePrincipal,

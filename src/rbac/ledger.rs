@@ -7,8 +7,10 @@ use time::OffsetDateTime;
 
 /// The first pause after a failed step, doubled with every further failure up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(30);
-/// The longest pause between two tries.
+/// The longest pause between two tries of a grant.
 pub const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// The longest pause between two tries of a revocation.
+pub const REVOKE_RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// What Azure holds, as far as the ledger knows. While the entry is unsettled: what the last open wants to become true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,25 @@ pub enum Attempt {
     Grant,
 }
 
+impl Attempt {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Revoke, Self::Grant];
+
+    /// The text in rows and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoke => "revoke",
+            Self::Grant => "grant",
+        }
+    }
+
+    /// The pause after that many failures: 30 s, doubling, at most an hour for a grant and 10 minutes for a revocation.
+    pub fn pause(self, attempts: u32) -> Duration {
+        let longest = if self == Self::Revoke { REVOKE_RETRY_MAX } else { RETRY_MAX };
+        pause(attempts).min(longest)
+    }
+}
+
 /// The last step that failed, until one of its kind succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
@@ -35,6 +56,8 @@ pub struct Tried {
     pub attempts: u32,
     pub not_before: OffsetDateTime,
     pub reason: ReasonCode,
+    /// The change that the try was made for. A later change of what decided tries again at once.
+    pub cause: Option<OpId>,
 }
 
 /// One row of the ledger.
@@ -54,6 +77,9 @@ pub struct Entry {
     /// ARM's correlation id of the last answered call.
     pub correlation: Option<String>,
     pub tried: Option<Tried>,
+    /// Since when the assignment is unwanted and not known to be gone. Set when it is first unwanted, cleared when it is
+    /// wanted again or gone.
+    pub wished: Option<OffsetDateTime>,
     /// Since when `holding` is as it is.
     pub since: OffsetDateTime,
     /// When this row was last written, on the table service's clock.
@@ -82,13 +108,13 @@ impl Entry {
         attempt: Attempt,
         reason: ReasonCode,
         now: OffsetDateTime,
-        at_least: Duration,
+        cause: Option<OpId>,
     ) -> Self {
         let before =
             self.tried.as_ref().filter(|tried| tried.attempt == attempt).map_or(0, |tried| tried.attempts);
         let attempts = before.saturating_add(1);
-        let not_before = now + pause(attempts).max(at_least);
-        self.tried = Some(Tried { attempt, attempts, not_before, reason });
+        let not_before = now + attempt.pause(attempts);
+        self.tried = Some(Tried { attempt, attempts, not_before, reason, cause });
         self
     }
 }
@@ -105,7 +131,10 @@ pub struct Wait {
     pub binding: BindingName,
     pub role: BackupRole,
     pub scope: Scope,
+    /// A grant that waits; else a revocation.
+    pub wanted: bool,
     pub reason: ReasonCode,
+    /// When the wish began; a new reason does not move it.
     pub since: OffsetDateTime,
     pub attempts: u32,
     pub not_before: OffsetDateTime,

@@ -1,8 +1,13 @@
 //! What to send to Azure for one person. Pure: reads nothing, changes nothing, decides everything.
 
-use super::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait, pause};
+mod moves;
+mod waits;
+
+pub use waits::{LookAgain, look_again, waits};
+
+use super::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried};
 use super::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
-use crate::id::{GroupId, InstanceId, PrincipalId};
+use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -72,6 +77,36 @@ pub struct Fact {
     pub belief: Belief,
 }
 
+/// Steps that Azure refuses or allows together: a lock, a missing right or a policy concerns all of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockKey {
+    /// Folded, as scopes are compared.
+    pub scope: String,
+    pub role: BackupRole,
+    /// `User` for every revocation: a DELETE names no type.
+    pub principal_type: PrincipalType,
+    pub attempt: Attempt,
+}
+
+/// A scope where Azure refuses a kind of step, whoever it is for. One step probes it, the others wait for that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScopeBlock {
+    pub reason: ReasonCode,
+    pub attempts: u32,
+    pub not_before: OffsetDateTime,
+}
+
+/// Who makes room in a subscription that holds as many role assignments as it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomClaim {
+    /// This person.
+    Ours,
+    /// Another person, at the latest until then.
+    Taken { until: OffsetDateTime },
+    /// The freed place went to somebody else: no further binding moves there.
+    Stopped,
+}
+
 /// What one person holds, as far as it is known, and what Azure asked us to wait for.
 #[derive(Debug, Clone)]
 pub struct Actual {
@@ -79,6 +114,12 @@ pub struct Actual {
     pub facts: Vec<Fact>,
     /// Subscription and kind of step → not before.
     pub throttled: BTreeMap<(String, Attempt), OffsetDateTime>,
+    pub blocks: BTreeMap<BlockKey, ScopeBlock>,
+    /// Subscription → who makes room there, where anybody does.
+    pub room: BTreeMap<String, RoomClaim>,
+    /// The change that made somebody look, and when it was made.
+    pub cause: OpId,
+    pub caused_at: OffsetDateTime,
     /// This installation: an assignment is ours only if its name can be made from it.
     pub instance: InstanceId,
 }
@@ -117,6 +158,21 @@ pub struct Step {
     pub entry: Option<Entry>,
     /// An answer settles the entry: it was settled, or Azure was asked after its time.
     pub settles: bool,
+    /// A grant into a full subscription where this person gave up a place for it.
+    pub made_room: bool,
+}
+
+impl Step {
+    /// What a refusal of the scope means for steps like this one.
+    pub fn block_key(&self) -> BlockKey {
+        let (role, attempt) = (self.role, self.attempt);
+        BlockKey {
+            scope: self.scope.folded().to_string(),
+            role,
+            principal_type: self.principal_type,
+            attempt,
+        }
+    }
 }
 
 /// A step that is due but may not be sent yet.
@@ -145,6 +201,16 @@ pub struct Plan {
     pub deferred: Vec<Deferred>,
     /// More is to be done at once than this round may: look again without a pause.
     pub left_over: bool,
+    /// The subscription where a revocation of this round makes room for a grant, if one does: the open claims it.
+    pub makes_room: Option<String>,
+}
+
+/// What a plan is made from.
+struct Inputs<'a> {
+    desired: &'a Desired,
+    actual: &'a Actual,
+    limits: &'a Limits,
+    still_given: BTreeSet<(String, BindingName)>,
 }
 
 enum Verdict {
@@ -156,16 +222,19 @@ enum Verdict {
 
 /// Compares what a person should hold with what they hold.
 pub fn plan(desired: &Desired, actual: &Actual, limits: &Limits) -> Plan {
+    let inputs = Inputs { desired, actual, limits, still_given: moves::still_given(desired, actual) };
     let mut plan = Plan::default();
     let mut steps = Vec::new();
     let known: BTreeSet<AssignmentName> = actual.facts.iter().map(|fact| fact.entry.assignment).collect();
     for fact in &actual.facts {
-        plan.take(judge(fact, desired, actual, limits), &mut steps);
+        let verdict = judge(fact, &inputs);
+        plan.settle.extend(wish_to_note(fact, &verdict, &inputs));
+        plan.take(verdict, &mut steps, &inputs);
     }
     for (name, wanted) in desired.grants.iter().filter(|(name, _)| !known.contains(name)) {
-        plan.take(send(grant(*name, wanted, None, true), actual), &mut steps);
+        plan.take(send(grant(*name, wanted, None, true), &inputs), &mut steps, &inputs);
     }
-    hold_moves(desired, actual, &mut steps, &mut plan);
+    moves::hold(desired, actual, &mut steps, &mut plan);
     steps.sort_by_key(order);
     plan.left_over |= steps.len() > limits.steps_max;
     steps.truncate(limits.steps_max);
@@ -177,11 +246,14 @@ pub fn plan(desired: &Desired, actual: &Actual, limits: &Limits) -> Plan {
 }
 
 impl Plan {
-    fn take(&mut self, verdict: Verdict, steps: &mut Vec<Step>) {
+    fn take(&mut self, verdict: Verdict, steps: &mut Vec<Step>, inputs: &Inputs<'_>) {
         match verdict {
             Verdict::Quiet => {}
             Verdict::Step(step) => steps.push(step),
-            Verdict::Settle(settle) => self.settle.push(settle),
+            Verdict::Settle(mut settle) => {
+                settle.entry.wished = wish(&settle.entry, inputs.desired, inputs.actual);
+                self.settle.push(settle);
+            }
             Verdict::Defer(deferred) => self.deferred.push(deferred),
         }
     }
@@ -193,7 +265,8 @@ fn order(step: &Step) -> (Attempt, bool, Option<OffsetDateTime>) {
     (step.attempt, tried.is_some(), tried.map(|tried| tried.not_before))
 }
 
-fn judge(fact: &Fact, desired: &Desired, actual: &Actual, limits: &Limits) -> Verdict {
+fn judge(fact: &Fact, inputs: &Inputs<'_>) -> Verdict {
+    let Inputs { desired, actual, limits, .. } = *inputs;
     let entry = &fact.entry;
     let wanted = desired.grants.get(&entry.assignment);
     let attempt = if wanted.is_some() { Attempt::Grant } else { Attempt::Revoke };
@@ -208,7 +281,7 @@ fn judge(fact: &Fact, desired: &Desired, actual: &Actual, limits: &Limits) -> Ve
         }
         // Deleting by our own name is safe whatever Azure holds: a revocation does not wait for an answer.
         Belief::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
-            return send(revoke(entry, false), actual);
+            return send(revoke(entry, false), inputs);
         }
         Belief::Unasked { reason, not_before } => {
             return defer(entry.assignment, attempt, *reason, *not_before);
@@ -221,8 +294,8 @@ fn judge(fact: &Fact, desired: &Desired, actual: &Actual, limits: &Limits) -> Ve
         (None, Holding::Present) if desired.frozen => {
             unchanged(entry, held, asked.filter(|_| due), actual, limits)
         }
-        (Some(wanted), Holding::Gone) => send(grant(entry.assignment, wanted, Some(entry), due), actual),
-        (None, Holding::Present) => send(revoke(entry, due), actual),
+        (Some(wanted), Holding::Gone) => send(grant(entry.assignment, wanted, Some(entry), due), inputs),
+        (None, Holding::Present) => send(revoke(entry, due), inputs),
         (Some(wanted), Holding::Present) if due && entry.bindings != wanted.bindings() => {
             let entry = Entry { bindings: wanted.bindings(), ..entry.clone() };
             settle(&entry, held, asked.filter(|_| entry.unsettled_until.is_some()), actual.now)
@@ -254,8 +327,13 @@ fn unchanged(entry: &Entry, held: Holding, asked: Option<bool>, actual: &Actual,
             return Verdict::Quiet;
         }
         let not_before = actual.now + limits.foreign_look;
-        let tried =
-            Tried { attempt: Attempt::Grant, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment };
+        let tried = Tried {
+            attempt: Attempt::Grant,
+            attempts: 1,
+            not_before,
+            reason: ReasonCode::ForeignAssignment,
+            cause: None,
+        };
         let entry = Entry { tried: Some(tried), unsettled_until: None, ..entry.clone() };
         return Verdict::Settle(Settle { entry: entry.becoming(held, actual.now), observed: None });
     }
@@ -271,6 +349,31 @@ fn unchanged(entry: &Entry, held: Holding, asked: Option<bool>, actual: &Actual,
 fn settle(entry: &Entry, holding: Holding, observed: Option<bool>, now: OffsetDateTime) -> Verdict {
     let entry = Entry { unsettled_until: None, tried: None, ..entry.clone() }.becoming(holding, now);
     Verdict::Settle(Settle { entry, observed })
+}
+
+/// Since when an entry is unwanted and not known to be gone.
+fn wish(entry: &Entry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
+    if desired.frozen {
+        return entry.wished;
+    }
+    let gone = entry.unsettled_until.is_none() && entry.holding != Holding::Present;
+    let wanted = desired.grants.contains_key(&entry.assignment);
+    (!wanted && !gone).then(|| entry.wished.unwrap_or(actual.caused_at))
+}
+
+/// The wish of an entry that no step and no settlement of this round writes, where its row does not say it. The row's ETag is then
+/// spent: a call that is still under way for it cannot settle it past this look.
+fn wish_to_note(fact: &Fact, verdict: &Verdict, inputs: &Inputs<'_>) -> Option<Settle> {
+    let entry = &fact.entry;
+    let left_alone = matches!(verdict, Verdict::Defer(Deferred { reason: ReasonCode::NotOurs, .. }));
+    let written = matches!(verdict, Verdict::Step(_) | Verdict::Settle(_));
+    if left_alone || written { None } else { note_wish(entry, inputs.desired, inputs.actual) }
+}
+
+fn note_wish(entry: &Entry, desired: &Desired, actual: &Actual) -> Option<Settle> {
+    let wished = wish(entry, desired, actual);
+    let news = wished != entry.wished;
+    news.then(|| Settle { entry: Entry { wished, ..entry.clone() }, observed: None })
 }
 
 fn defer(
@@ -295,6 +398,7 @@ fn grant(assignment: AssignmentName, wanted: &Wanted, entry: Option<&Entry>, set
         held_before: false,
         entry: entry.cloned(),
         settles,
+        made_room: false,
     }
 }
 
@@ -311,6 +415,7 @@ fn revoke(entry: &Entry, settles: bool) -> Step {
         held_before: true,
         entry: Some(entry.clone()),
         settles,
+        made_room: false,
     }
 }
 
@@ -320,7 +425,8 @@ fn is_ours(step: &Step, instance: InstanceId) -> bool {
 }
 
 /// A step is sent unless it is not ours to take, Azure throttles its kind there, or one of its kind failed a short while ago.
-fn send(step: Step, actual: &Actual) -> Verdict {
+fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
+    let actual = inputs.actual;
     if !is_ours(&step, actual.instance) {
         return defer(step.assignment, step.attempt, ReasonCode::NotOurs, actual.now + RETRY_MAX);
     }
@@ -328,147 +434,24 @@ fn send(step: Step, actual: &Actual) -> Verdict {
     if let Some(not_before) = throttle.filter(|at| **at > actual.now) {
         return defer(step.assignment, step.attempt, ReasonCode::Throttled, *not_before);
     }
-    let tried = step.entry.as_ref().and_then(|entry| entry.tried.as_ref());
-    match tried.filter(|tried| tried.attempt == step.attempt && tried.not_before > actual.now) {
-        Some(tried) => defer(step.assignment, step.attempt, tried.reason, tried.not_before),
-        None => Verdict::Step(step),
+    if let Some(block) = actual.blocks.get(&step.block_key()).filter(|block| block.not_before > actual.now) {
+        return defer(step.assignment, step.attempt, block.reason, block.not_before);
+    }
+    let made_room = moves::has_made_room(&step, inputs);
+    match step.entry.as_ref().and_then(|entry| pausing(entry, step.attempt, actual)) {
+        Some(tried) if !made_room => defer(step.assignment, step.attempt, tried.reason, tried.not_before),
+        _ => Verdict::Step(Step { made_room, ..step }),
     }
 }
 
-/// A binding that moved to another role or scope grants first: what it gave before goes when the new grant is there.
-fn hold_moves(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, plan: &mut Plan) {
-    let opening: BTreeSet<BindingName> = steps
-        .iter()
-        .filter(|step| step.attempt == Attempt::Grant)
-        .flat_map(|step| step.bindings.clone())
-        .collect();
-    let mut waiting: BTreeMap<BindingName, OffsetDateTime> = BTreeMap::new();
-    for deferred in plan.deferred.iter().filter(|deferred| deferred.attempt == Attempt::Grant) {
-        for binding in desired.grants.get(&deferred.assignment).map(Wanted::bindings).unwrap_or_default() {
-            waiting.insert(binding, deferred.not_before.max(actual.now));
-        }
-    }
-    let mut kept = Vec::with_capacity(steps.len());
-    for step in steps.drain(..) {
-        let moved = step.attempt == Attempt::Revoke;
-        let until = step.bindings.iter().find_map(|binding| waiting.get(binding));
-        if moved && step.bindings.iter().any(|binding| opening.contains(binding)) {
-            plan.left_over = true;
-        } else if let Some(not_before) = until.filter(|_| moved) {
-            let (assignment, attempt, not_before) = (step.assignment, step.attempt, *not_before);
-            plan.deferred.push(Deferred { assignment, attempt, reason: ReasonCode::InFlight, not_before });
-        } else {
-            kept.push(step);
-        }
-    }
-    *steps = kept;
-}
-
-/// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what stands on
-/// both keeps its `since`, and its pause grows once it is over.
-pub fn waits(
-    desired: &Desired,
-    after: &[Entry],
-    deferred: &[Deferred],
-    before: &[Wait],
-    now: OffsetDateTime,
-) -> Vec<Wait> {
-    let mut waits = Vec::new();
-    for blocked in &desired.blocked {
-        waits.push(refusal(blocked, before, now));
-    }
-    waits.extend(late_revocations(after, deferred, before, now));
-    for (name, wanted) in &desired.grants {
-        let failed =
-            after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.tried.as_ref());
-        let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
-        let (reason, attempts, not_before) = match (failed, deferred) {
-            (Some(tried), deferred) if tried.attempt == Attempt::Grant => {
-                let put_off = deferred.map_or(tried.not_before, |deferred| deferred.not_before);
-                (tried.reason, tried.attempts, tried.not_before.max(put_off))
-            }
-            (_, Some(deferred)) => (deferred.reason, 1, deferred.not_before),
-            _ => continue,
-        };
-        for binding in wanted.bindings() {
-            let since = since(before, &binding, wanted.role, &wanted.scope, reason, now);
-            let (role, scope) = (wanted.role, wanted.scope.clone());
-            waits.push(Wait { binding, role, scope, reason, since, attempts, not_before });
-        }
-    }
-    waits
-}
-
-/// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
-fn late_revocations(
-    after: &[Entry],
-    deferred: &[Deferred],
-    before: &[Wait],
-    now: OffsetDateTime,
-) -> Vec<Wait> {
-    let mut waits = Vec::new();
-    for entry in after.iter().filter(|entry| entry.holding == Holding::Present && entry.tried.is_none()) {
-        let put_off = deferred
-            .iter()
-            .find(|deferred| deferred.attempt == Attempt::Revoke && deferred.assignment == entry.assignment);
-        let Some(Deferred { reason, not_before, .. }) = put_off.cloned() else { continue };
-        for binding in entry.bindings.clone() {
-            let since = since(before, &binding, entry.role, &entry.scope, reason, now);
-            let (role, scope) = (entry.role, entry.scope.clone());
-            waits.push(Wait { binding, role, scope, reason, since, attempts: 1, not_before });
-        }
-    }
-    waits
-}
-
-fn refusal(blocked: &Blocked, before: &[Wait], now: OffsetDateTime) -> Wait {
-    let Blocked { binding, role, scope, reason } = blocked.clone();
-    let earlier = before.iter().find(|wait| wait.is_for(&binding, role, &scope) && wait.reason == reason);
-    let (attempts, not_before) = match earlier {
-        Some(wait) if wait.not_before > now => (wait.attempts, wait.not_before),
-        Some(wait) => (wait.attempts.saturating_add(1), now + pause(wait.attempts.saturating_add(1))),
-        None => (1, now + pause(1)),
-    };
-    let since = since(before, &binding, role, &scope, reason, now);
-    Wait { binding, role, scope, reason, since, attempts, not_before }
-}
-
-fn since(
-    before: &[Wait],
-    binding: &BindingName,
-    role: BackupRole,
-    scope: &Scope,
-    reason: ReasonCode,
-    now: OffsetDateTime,
-) -> OffsetDateTime {
-    let same = before.iter().find(|wait| wait.is_for(binding, role, scope) && wait.reason == reason);
-    same.map_or(now, |wait| wait.since)
-}
-
-/// When a person must be looked at again, and whether a revocation is among the causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookAgain {
-    pub at: OffsetDateTime,
-    pub taken_away: bool,
-}
-
-/// What a round left unfinished: unsettled rows, failed steps, foreign assignments, waits. `None`: nothing.
-pub fn look_again(after: &[Entry], deferred: &[Deferred], waits: &[Wait]) -> Option<LookAgain> {
-    let mut causes: Vec<(OffsetDateTime, bool)> = Vec::new();
-    for entry in after {
-        let leaving = entry.holding == Holding::Gone;
-        let own = entry.unsettled_until.map(|at| (at, leaving));
-        let tried = entry.tried.as_ref().map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke));
-        // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
-        let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
-        let counts =
-            |(at, _): &(OffsetDateTime, bool)| put_off.is_none_or(|put_off| put_off.not_before < *at);
-        causes.extend(own.into_iter().chain(tried).filter(counts));
-    }
-    causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == Attempt::Revoke)));
-    causes.extend(waits.iter().map(|wait| (wait.not_before, false)));
-    let at = causes.iter().map(|(at, _)| *at).min()?;
-    Some(LookAgain { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
+/// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure asked
+/// for it; where the scope refused, the scope's own block decides.
+fn pausing<'a>(entry: &'a Entry, attempt: Attempt, actual: &Actual) -> Option<&'a Tried> {
+    let tried = entry.tried.as_ref().filter(|tried| tried.attempt == attempt)?;
+    let asked_to_wait = tried.reason == ReasonCode::Throttled;
+    let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.cause);
+    let pauses = tried.not_before > actual.now && !decided_anew && !tried.reason.is_of_the_scope();
+    pauses.then_some(tried)
 }
 
 #[cfg(test)]

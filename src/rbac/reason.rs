@@ -85,6 +85,8 @@ reason_codes! {
     ScopeLocked => "scope-locked", Failed;
     /// This service has no right to do it, or its condition says no.
     NotAuthorized => "not-authorized", Failed;
+    /// An Azure policy forbids the change.
+    PolicyDenied => "policy-denied", Failed;
     /// The subscription holds as many role assignments as it can.
     AssignmentLimit => "assignment-limit", Failed;
     /// The scope does not exist.
@@ -95,6 +97,18 @@ reason_codes! {
     NoAnswer => "no-answer", Failed;
     /// A reason that a later release gave and this one does not know.
     Other => "other", Failed;
+}
+
+impl ReasonCode {
+    /// Reads the stable text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
+    /// The failure is the scope's: it meets every step of that kind there, whoever it is for.
+    pub const fn is_of_the_scope(self) -> bool {
+        matches!(self, ReasonCode::ScopeLocked | ReasonCode::NotAuthorized | ReasonCode::PolicyDenied)
+    }
 }
 
 impl fmt::Display for ReasonCode {

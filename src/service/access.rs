@@ -3,53 +3,187 @@
 use crate::audit::rfc3339;
 use crate::id::UserId;
 use crate::rbac::ledger::{Attempt, Entry, Holding, Wait};
-use crate::rbac::{BindingName, ReasonCode, State};
+use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::Access;
+use crate::store::ledger::Ledger;
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 /// What the ledger says of a person, one element for each binding, role and scope.
 pub async fn access_of(store: &Store, user: UserId) -> Result<Access, StoreError> {
-    let ledger = store.ledger(user).await?;
-    let mut grants: Vec<(State, Value)> = Vec::new();
-    for stored in &ledger.entries {
-        let Some((state, reason)) = standing(&stored.entry) else { continue };
-        for binding in &stored.entry.bindings {
-            if !ledger.waits.iter().any(|wait| wait.is_for(binding, stored.entry.role, &stored.entry.scope)) {
-                grants.push((state, held(binding, &stored.entry, state, reason)));
-            }
+    let grants = grants_of(&store.ledger(user).await?);
+    let worst = grants.iter().map(|grant| grant.reason.state()).max();
+    let grant_state = worst.and_then(|state| serde_json::to_value(state).ok()?.as_str().map(str::to_owned));
+    Ok(Access { grants: grants.iter().map(Grant::to_json).collect(), grant_state })
+}
+
+/// One element of `grants[]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub binding: BindingName,
+    pub role: BackupRole,
+    pub scope: Scope,
+    /// The person should hold it.
+    pub wanted: bool,
+    /// The person holds it, by the last belief: true while a call may have landed.
+    pub holds: bool,
+    /// The belief is knowledge: no call is under way that may change it.
+    pub settled: bool,
+    pub reason: ReasonCode,
+    /// When the wish began.
+    pub since: OffsetDateTime,
+}
+
+impl Grant {
+    fn to_json(&self) -> Value {
+        json!({
+            "binding": self.binding.as_str(), "role": self.role.name(), "scope": self.scope.as_str(),
+            "wanted": self.wanted, "holds": self.holds, "settled": self.settled,
+            "state": self.reason.state(), "reason": self.reason.as_str(), "since": rfc3339(self.since),
+        })
+    }
+}
+
+/// Everything that is desired or may be held.
+pub fn grants_of(ledger: &Ledger) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    for entry in ledger.entries.iter().map(|stored| &stored.entry) {
+        let wait_of = |binding: &BindingName| {
+            let same = |wait: &&Wait| wait.is_for(binding, entry.role, &entry.scope);
+            ledger.waits.iter().filter(same).find(|wait| wait.wanted == is_wanted(entry))
+        };
+        let shown = entry.bindings.iter().filter_map(|binding| of_entry(binding, entry, wait_of(binding)));
+        grants.extend(shown);
+    }
+    // A grant that waits and was never opened has no row yet.
+    let shown = |grants: &[Grant], wait: &Wait| {
+        grants.iter().any(|grant| wait.is_for(&grant.binding, grant.role, &grant.scope) && grant.wanted)
+    };
+    let waiting: Vec<&Wait> =
+        ledger.waits.iter().filter(|wait| wait.wanted && !shown(&grants, wait)).collect();
+    grants.extend(waiting.into_iter().map(of_wait));
+    grants
+}
+
+/// What the last round found: a row that is not wanted says since when. Rows of before it did say so by their last step.
+fn is_wanted(entry: &Entry) -> bool {
+    let revoking = entry.tried.as_ref().is_some_and(|tried| tried.attempt == Attempt::Revoke);
+    let leaving = entry.holding == Holding::Gone && entry.unsettled_until.is_some();
+    entry.wished.is_none() && !revoking && !leaving
+}
+
+/// `None`: nothing is held, and whether something is wanted is not this row's to say.
+fn of_entry(binding: &BindingName, entry: &Entry, wait: Option<&Wait>) -> Option<Grant> {
+    let (wanted, settled) = (is_wanted(entry), entry.unsettled_until.is_none());
+    let holds = entry.holding != Holding::Gone || !settled;
+    if !holds {
+        return None;
+    }
+    let own = if wanted { Attempt::Grant } else { Attempt::Revoke };
+    let tried = entry.tried.as_ref().filter(|tried| tried.attempt == own).map(|tried| tried.reason);
+    let undisturbed = match (wanted, entry.holding) {
+        (_, Holding::HeldByOther(_)) => ReasonCode::ForeignAssignment,
+        (false, _) => ReasonCode::NoReasonLeft,
+        (true, _) if settled => ReasonCode::Member,
+        (true, _) => ReasonCode::InFlight,
+    };
+    let reason = wait.map(|wait| wait.reason).or(tried).unwrap_or(undisturbed);
+    let (role, scope) = (entry.role, entry.scope.clone());
+    let since = entry.wished.or(wait.map(|wait| wait.since)).unwrap_or(entry.since);
+    Some(Grant { binding: binding.clone(), role, scope, wanted, holds, settled, reason, since })
+}
+
+fn of_wait(wait: &Wait) -> Grant {
+    let Wait { binding, role, scope, reason, since, .. } = wait.clone();
+    Grant { binding, role, scope, wanted: true, holds: false, settled: true, reason, since }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{OpId, PrincipalId};
+    use crate::ports::tables::{ETag, Properties};
+    use crate::rbac::AssignmentName;
+    use crate::rbac::ledger::Tried;
+    use crate::store::ledger::Stored;
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+
+    fn entry(holding: Holding, settled: bool, wished: bool) -> Entry {
+        Entry {
+            assignment: AssignmentName::new(Uuid::from_u128(1)),
+            principal: PrincipalId::new(Uuid::from_u128(2)),
+            role: BackupRole::Operator,
+            scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
+            holding,
+            unsettled_until: (!settled).then_some(NOW),
+            op: OpId::new(Uuid::from_u128(3)),
+            bindings: vec![BindingName::parse("b").unwrap()],
+            correlation: None,
+            tried: None,
+            wished: wished.then_some(NOW),
+            since: NOW,
+            written: NOW,
         }
     }
-    grants.extend(ledger.waits.iter().map(|wait| (wait.reason.state(), waiting(wait))));
-    let worst = grants.iter().map(|(state, _)| *state).max();
-    let grant_state = worst.and_then(|state| serde_json::to_value(state).ok()?.as_str().map(str::to_owned));
-    Ok(Access { grants: grants.into_iter().map(|(_, grant)| grant).collect(), grant_state })
-}
 
-/// How an entry stands; `None`: it is of no interest any more.
-fn standing(entry: &Entry) -> Option<(State, ReasonCode)> {
-    let revoking = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
-    match (entry.holding, entry.unsettled_until) {
-        (Holding::Present, Some(_)) => Some((State::Granting, ReasonCode::InFlight)),
-        (Holding::Present, None) => Some(
-            revoking.map_or((State::Held, ReasonCode::Member), |tried| (tried.reason.state(), tried.reason)),
-        ),
-        (Holding::HeldByOther(_), _) => Some((State::HeldByOther, ReasonCode::ForeignAssignment)),
-        (Holding::Gone, Some(_)) => Some((State::Revoking, ReasonCode::NoReasonLeft)),
-        (Holding::Gone, None) => None,
+    fn tried(entry: Entry, attempt: Attempt, reason: ReasonCode) -> Entry {
+        let tried = Tried { attempt, attempts: 1, not_before: NOW, reason, cause: None };
+        Entry { tried: Some(tried), ..entry }
     }
-}
 
-fn held(binding: &BindingName, entry: &Entry, state: State, reason: ReasonCode) -> Value {
-    json!({
-        "binding": binding.as_str(), "role": entry.role.name(), "scope": entry.scope.as_str(),
-        "state": state, "reason": reason.as_str(), "since": rfc3339(entry.since),
-    })
-}
+    /// wanted, holds, settled, reason of the one grant.
+    #[track_caller]
+    fn check(entry: Entry, waits: Vec<Wait>, expected: Option<(bool, bool, bool, ReasonCode)>) {
+        let entries = vec![Stored { entry, etag: ETag("1".to_owned()), kept: Properties::new() }];
+        let grants = grants_of(&Ledger { entries, waits, ..Ledger::default() });
+        assert!(grants.len() <= 1, "{grants:?}");
+        let parts = |grant: &Grant| (grant.wanted, grant.holds, grant.settled, grant.reason);
+        assert_eq!(grants.first().map(parts), expected);
+    }
 
-fn waiting(wait: &Wait) -> Value {
-    json!({
-        "binding": wait.binding.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
-        "state": wait.reason.state(), "reason": wait.reason.as_str(), "since": rfc3339(wait.since),
-    })
+    #[test]
+    fn a_revocation_that_fails_never_looks_like_a_grant_that_fails() {
+        use Holding::{Gone, HeldByOther, Present};
+        let other = HeldByOther(AssignmentName::new(Uuid::from_u128(9)));
+        check(entry(Present, true, false), vec![], Some((true, true, true, ReasonCode::Member)));
+        check(entry(Present, false, false), vec![], Some((true, true, false, ReasonCode::InFlight)));
+        check(entry(other, true, false), vec![], Some((true, true, true, ReasonCode::ForeignAssignment)));
+        check(entry(Gone, true, false), vec![], None);
+        check(entry(Present, true, true), vec![], Some((false, true, true, ReasonCode::NoReasonLeft)));
+        check(entry(Gone, false, true), vec![], Some((false, true, false, ReasonCode::NoReasonLeft)));
+        let locked = |entry| tried(entry, Attempt::Revoke, ReasonCode::ScopeLocked);
+        check(locked(entry(Present, true, true)), vec![], Some((false, true, true, ReasonCode::ScopeLocked)));
+        let silent = tried(entry(Gone, false, true), Attempt::Revoke, ReasonCode::NoAnswer);
+        check(silent, vec![], Some((false, true, false, ReasonCode::NoAnswer)));
+        // A row of before rows said since when they are unwanted.
+        check(
+            locked(entry(Present, true, false)),
+            vec![],
+            Some((false, true, true, ReasonCode::ScopeLocked)),
+        );
+    }
+
+    #[test]
+    fn what_waits_says_why_and_for_what() {
+        let of = |entry: &Entry, wanted, reason| Wait {
+            binding: entry.bindings[0].clone(),
+            role: entry.role,
+            scope: entry.scope.clone(),
+            wanted,
+            reason,
+            since: NOW,
+            attempts: 1,
+            not_before: NOW,
+        };
+        let gone = entry(Holding::Gone, true, false);
+        let wait = of(&gone, true, ReasonCode::PrincipalNotFound);
+        check(gone, vec![wait], Some((true, false, true, ReasonCode::PrincipalNotFound)));
+        let leaver = entry(Holding::Present, true, true);
+        let wait = of(&leaver, false, ReasonCode::Throttled);
+        check(leaver, vec![wait], Some((false, true, true, ReasonCode::Throttled)));
+    }
 }

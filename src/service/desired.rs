@@ -1,14 +1,14 @@
 //! What one person should hold: bindings, groups and the person's attributes become plain facts for `rbac`.
 
 use super::snapshots::{InForce, Snapshot};
-use crate::bindings::{Binding, PrincipalSource, Selector};
+use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::tables::ETag;
 use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Blocked, Desired, Reason, Wanted};
 use crate::rbac::{AssignmentName, BindingName, PrincipalType, ReasonCode};
 use crate::scim::compare::{self, Mode};
-use crate::scim::{self, Resource};
+use crate::scim::{self, Filter, Resource};
 use crate::store::keys;
 use crate::store::ledger::Ledger;
 use crate::store::pins::{PinRow, SelectorPin};
@@ -100,19 +100,40 @@ pub fn selector_key(selector: &Selector) -> String {
     keys::selector(selector.attribute(), &selector.key())
 }
 
-/// Does the group carry the value that the selector names?
+/// Does the group carry the value that the selector names? What a key leaves out counts here, so that a name that only looks
+/// the same claims nothing.
 pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
     match selector {
         Selector::Id(id) => *id == group.id,
-        Selector::ExternalId(_) => key_of(&group.resource, "externalId", Mode::Exact) == Some(selector.key()),
-        Selector::DisplayName(_) => {
-            key_of(&group.resource, "displayName", Mode::Folded) == Some(selector.key())
-        }
+        Selector::ExternalId(text) => carries(group, "externalId", text, Mode::Exact),
+        Selector::DisplayName(text) => carries(group, "displayName", text, Mode::Folded),
     }
 }
 
-fn key_of(resource: &Resource, attribute: &str, mode: Mode) -> Option<String> {
-    resource.text(attribute).map(|text| compare::key(text, mode))
+/// Whether a group that changes stops being the one that some binding selects.
+pub fn stops_being_selected(bindings: &Bindings, before: &GroupFacts, after: &GroupFacts) -> bool {
+    let mut selectors = bindings.bindings.iter().map(|binding| &binding.selector);
+    selectors.any(|selector| selects(selector, before) && !selects(selector, after))
+}
+
+/// Whether a person who changes stops matching the `where` of some binding.
+pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, after: &Resource) -> bool {
+    let mut conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref()).peekable();
+    if conditions.peek().is_none() {
+        return false;
+    }
+    let (before, after) = (rendered(user, before), rendered(user, after));
+    conditions.any(|filter| meets(filter, &before) && !meets(filter, &after))
+}
+
+/// A value that only looks like the one in the condition does not meet it.
+fn meets(condition: &Filter, rendered: &serde_json::Value) -> bool {
+    condition.matches(rendered) && condition.matches_letter_by_letter(rendered)
+}
+
+fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: Mode) -> bool {
+    let own = group.resource.text(attribute).map(|own| compare::verbatim(own, mode));
+    own == Some(compare::verbatim(text, mode))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +179,7 @@ fn applying<'a>(in_force: &'a InForce, user: UserId, header: Header<'_>) -> Vec<
     let Header::Readable(resource) = header else { return in_force.each().collect() };
     let rendered = rendered(user, resource);
     let applies =
-        |binding: &Binding| binding.condition.as_ref().is_none_or(|filter| filter.matches(&rendered));
+        |binding: &Binding| binding.condition.as_ref().is_none_or(|filter| meets(filter, &rendered));
     in_force.each().filter(|(_, binding)| applies(binding)).collect()
 }
 

@@ -20,6 +20,9 @@ const BACKLOG: usize = 32;
 /// People who are looked at side by side, of one piece of work.
 pub(super) const LOOKS_AT_ONCE: usize = 8;
 
+/// Chunks of a job, or pages of a group, that are done at once after a commit.
+const STEPS_MAX: usize = 50;
+
 /// Who must be looked at after a commit, and which jobs and walks go on.
 #[derive(Debug, Clone, Default)]
 pub struct Work {
@@ -141,23 +144,25 @@ impl Effects {
         all
     }
 
-    /// Rolls a job to its end, and looks at whom it marked.
+    /// Rolls a job, and looks at whom it marked. What is left of a large one is the tick's.
     async fn roll(&self, job: OpId) -> Result<(), StoreError> {
-        loop {
+        for _ in 0..STEPS_MAX {
             let rolled = jobs::roll_chunk(&self.store, &self.snapshots, job).await?;
             self.look(&rolled.people).await;
             for group in rolled.groups {
                 self.walk(group).await?;
             }
             if rolled.done {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
-    /// Walks through a group that is marked, and looks at everybody in it.
+    /// Walks through a group that is marked, and looks at everybody in it. What is left of a large one is the tick's.
     async fn walk(&self, group: GroupId) -> Result<(), StoreError> {
-        while let Some(row) = self.store.get(&keys::look_group(group)).await? {
+        for _ in 0..STEPS_MAX {
+            let Some(row) = self.store.get(&keys::look_group(group)).await? else { break };
             let marked = walk::walk_page(&self.store, &row).await?;
             self.look(&marked).await;
         }

@@ -17,8 +17,8 @@ use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Memberships that one chunk removes: four rows each, beside the journal row and the job.
-const CHUNK_MEMBERSHIPS: usize = 24;
+/// Memberships that one chunk removes: five rows each, beside the journal row and the job.
+const CHUNK_MEMBERSHIPS: usize = 19;
 /// `dg:` rows that one transaction writes.
 const CHUNK_LOOKS: usize = 90;
 /// Attempts at one chunk, where others work on the same rows.
@@ -94,7 +94,7 @@ async fn set_aside(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
         tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
         let mark = Mark::taking(job.mark.origin.clone());
-        let looks = person.map(|person| marks::look_now(person, &mark));
+        let looks = person.map(|person| marks::look_now(person, &mark)).into_iter().flatten();
         let writes: Vec<Write> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
         store.move_looking(&writes).await?;
         return Ok(Rolled { people: person.into_iter().collect(), ..Rolled::default() });
@@ -184,7 +184,7 @@ async fn empty_group(
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
     let mark = Mark::taking(record.origin.clone());
     for user in &users {
-        batch.push(Part::Look, marks::look_now(*user, &mark));
+        batch.extend(Part::Look, marks::look_now(*user, &mark));
     }
     store.commit(&record, batch.writes()).await?;
     Ok(Rolled { people: users, ..Rolled::default() })

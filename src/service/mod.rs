@@ -5,6 +5,7 @@ pub mod aside;
 pub mod desired;
 pub mod effects;
 pub mod jobs;
+pub mod overdue;
 pub mod package;
 pub mod provisioning;
 pub mod queue;

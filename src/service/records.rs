@@ -5,6 +5,7 @@
 use crate::audit::Cause;
 use crate::chain::visible;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 /// Where a person can stand in a change: her SCIM id, or her Entra object id.
@@ -28,6 +29,9 @@ pub struct Selection {
     pub cause: Option<Cause>,
     /// An operation, and everything that follows from it.
     pub op: Option<String>,
+    /// Assignments of `person` that a record opened, where it is an Entra object id: records of earlier releases name the
+    /// object only there, and what came of it by the assignment alone.
+    pub opened: BTreeSet<String>,
 }
 
 impl Selection {
@@ -41,8 +45,9 @@ impl Selection {
         self.until.is_some_and(|until| text(record, "op") >= op_prefix(until).as_str())
     }
 
-    /// The record with the changes that match, if any does.
-    pub fn select(&self, mut record: Value) -> Option<Value> {
+    /// The record with the changes that match, if any does. Records come in their order.
+    pub fn select(&mut self, mut record: Value) -> Option<Value> {
+        self.note_opened(&record);
         let same = |wanted: Option<&str>, field| wanted.is_none_or(|wanted| text(&record, field) == wanted);
         let op = self.op.as_deref();
         let follows = op.is_none_or(|op| text(&record, "op") == op || text(&record, "origin") == op);
@@ -58,6 +63,14 @@ impl Selection {
         (!changes.is_empty()).then_some(record)
     }
 
+    fn note_opened(&mut self, record: &Value) {
+        let Some(person) = &self.person else { return };
+        let changes = record.get("changes").and_then(Value::as_array).into_iter().flatten();
+        let theirs = changes.filter(|change| text(change, "principal").eq_ignore_ascii_case(person));
+        let named = theirs.map(|change| text(change, "assignment").to_owned());
+        self.opened.extend(named.filter(|assignment| !assignment.is_empty()));
+    }
+
     /// What cannot be read might be anything: it is shown wherever no change is left out.
     const fn wants_every_change(&self) -> bool {
         self.kinds.is_empty() && self.person.is_none() && self.group.is_none()
@@ -66,12 +79,14 @@ impl Selection {
     fn wants(&self, change: &Value) -> bool {
         let names = |wanted: &Option<String>, fields: &[&str]| {
             let Some(wanted) = wanted else { return true };
-            fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
+            !wanted.is_empty() && fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
         };
         let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| text(change, "kind") == kind);
         // A pin names its person in words.
-        let said = |person: &String| text(change, "what").contains(person.as_str());
-        let named = names(&self.person, &PERSON_FIELDS) || self.person.as_ref().is_some_and(said);
+        let said = |person: &String| !person.is_empty() && text(change, "what").contains(person.as_str());
+        let named = names(&self.person, &PERSON_FIELDS)
+            || self.person.as_ref().is_some_and(said)
+            || self.opened.contains(text(change, "assignment"));
         kind && named && names(&self.group, &GROUP_FIELDS)
     }
 }
@@ -93,7 +108,7 @@ fn tell(change: &Value) -> String {
     let field = |name| text(change, name);
     let kind = field("kind");
     match kind {
-        "resource-created" | "resource-changed" | "resource-deleted" => {
+        "resource-created" | "resource-changed" | "resource-deleted" | "attributes-dropped" => {
             format!("{kind}  {} {}{}", field("type"), field("id"), list(change, "attributes", ": "))
         }
         "member-added" | "member-removed" | "member-dropped" => {
@@ -110,7 +125,9 @@ fn tell(change: &Value) -> String {
         }
         "effect-answered" => {
             let done = if flag(change, "executed") { "executed" } else { "not executed" };
-            format!("{kind}  {done} {} of {} {}", field("assignment"), field("person"), field("code"))
+            let operation = if field("operation").is_empty() { "call" } else { field("operation") };
+            let (assignment, person) = (field("assignment"), field("person"));
+            format!("{kind}  {operation} {done} {assignment} of {person} {}", field("code"))
         }
         "effect-observed" => {
             let held = if flag(change, "held") { "Azure holds" } else { "Azure does not hold" };
@@ -126,7 +143,8 @@ fn tell(change: &Value) -> String {
             )
         }
         "wait-changed" => {
-            format!("{kind}  {} under {}: {}", field("person"), field("binding"), field("reason"))
+            let (person, binding, reason) = (field("person"), field("binding"), field("reason"));
+            format!("{kind}  {} {person} under {binding}: {reason}", field("operation"))
         }
         "setting-changed" => format!("{kind}  {}: {} -> {}", field("what"), field("before"), field("after")),
         _ => format!("{kind}  {change}"),
@@ -183,9 +201,25 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(selection: Selection, changes: usize) {
+    fn check(mut selection: Selection, changes: usize) {
         let found = selection.select(record()).map(|record| record["changes"].as_array().unwrap().len());
         assert_eq!(found.unwrap_or(0), changes, "{selection:?}");
+    }
+
+    #[test]
+    fn an_object_id_finds_what_came_of_its_assignments_in_records_that_do_not_name_it() {
+        let with = |changes: Value| {
+            let mut record = record();
+            record["changes"] = changes;
+            record
+        };
+        let opened =
+            json!({"kind": "effect-opened", "person": "u-1", "principal": "o-1", "assignment": "a-1"});
+        let answered = |of: &str| json!({"kind": "effect-answered", "person": "u-1", "assignment": of});
+        let mut selection = Selection { person: Some("O-1".to_owned()), ..Selection::default() };
+        assert!(selection.select(with(json!([opened]))).is_some());
+        let record = selection.select(with(json!([answered("a-1"), answered("a-2")]))).unwrap();
+        assert_eq!(record["changes"], json!([answered("a-1")]));
     }
 
     #[test]
@@ -194,6 +228,7 @@ mod tests {
         check(Selection::default(), 3);
         check(Selection { person: some("U-1"), ..Selection::default() }, 1);
         check(Selection { group: some("g-1"), ..Selection::default() }, 3);
+        check(Selection { person: some(""), ..Selection::default() }, 0);
         check(Selection { person: some("u-3"), ..Selection::default() }, 0);
         check(Selection { kinds: vec!["member-added".to_owned()], ..Selection::default() }, 2);
         check(Selection { actor: some("okta"), ..Selection::default() }, 0);
@@ -206,7 +241,7 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
         let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
-        let shown = |selection: Selection| selection.select(record.clone()).is_some();
+        let shown = |mut selection: Selection| selection.select(record.clone()).is_some();
         assert!(shown(Selection::default()));
         assert!(shown(Selection { op: Some(text(&record, "op").to_owned()), ..Selection::default() }));
         assert!(!shown(Selection { person: Some("u-1".to_owned()), ..Selection::default() }));

@@ -2,10 +2,12 @@
 //! there to be stored.
 
 use super::desired::selector_key;
+use super::provisioning::BindingRules;
 use super::status::{BindingsStand, Status};
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::bindings::{Binding, Bindings, BindingsError, PrincipalSource, Selector};
 use crate::ports::tables::Answer;
+use crate::scim::Deciding;
 use crate::store::jobs::{self, JobKind};
 use crate::store::marks::Mark;
 use crate::store::settings::{self, Pointer, PointerRow};
@@ -21,6 +23,8 @@ pub struct InForce {
     pub stamp: String,
     pub hash: String,
     pub bindings: Bindings,
+    /// What the conditions of the bindings read.
+    pub deciding: Arc<Deciding>,
     /// The row key of the pin of each binding's selector, in the order of the bindings.
     keys: Vec<String>,
 }
@@ -29,7 +33,9 @@ impl InForce {
     /// A snapshot, by its stamp and the hash of its bytes.
     pub fn new(stamp: &str, hash: &str, bindings: Bindings) -> Self {
         let keys = bindings.bindings.iter().map(|binding| selector_key(&binding.selector)).collect();
-        Self { stamp: stamp.to_owned(), hash: hash.to_owned(), bindings, keys }
+        let conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref());
+        let deciding = Arc::new(Deciding::of(conditions));
+        Self { stamp: stamp.to_owned(), hash: hash.to_owned(), bindings, deciding, keys }
     }
 
     /// Each binding, with the row key of its selector's pin.
@@ -110,9 +116,18 @@ impl Snapshots {
         Self { store, status, cache: Mutex::new(None) }
     }
 
-    /// Where a person's Entra object id is taken from, as far as this process knows; nothing while it knows nothing.
-    pub fn principal_from(&self) -> Vec<PrincipalSource> {
-        self.cached().map(|known| known.bindings.principal_from.clone()).unwrap_or_default()
+    /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
+    pub fn rules(&self) -> BindingRules {
+        let rules = |known: Arc<InForce>| BindingRules {
+            sources: known.bindings.principal_from.clone(),
+            deciding: known.deciding.clone(),
+        };
+        self.cached().map(rules).unwrap_or_default()
+    }
+
+    /// The snapshot that this process read last: good enough for an order of work, never for a decision.
+    pub(super) fn at_hand(&self) -> Option<Arc<InForce>> {
+        self.cached()
     }
 
     fn cached(&self) -> Option<Arc<InForce>> {

@@ -6,6 +6,7 @@ use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::findings::Findings;
 use crate::store::members::DIRECT_GROUPS_MAX;
+use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::throttles::{Operation, Throttles};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +20,11 @@ const TICKS_FAILED: u32 = 3;
 const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
 /// The identity provider is told nothing of a membership that was dropped, so this stays for a day.
 const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// A count of overdue revocations that is older means that no process ticks.
+const NO_TICK_AFTER: Duration = Duration::from_secs(900);
+/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
+const LATELY: Duration = Duration::from_secs(90);
 
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +59,12 @@ pub struct Standing {
     pub set_aside: usize,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
+    /// Revocations that have not happened for too long, by the last tick of any process.
+    pub overdue: OverdueCount,
+    /// When any process last counted them.
+    pub counted: Option<OffsetDateTime>,
+    /// No process has counted them for so long that none seems to tick.
+    pub is_without_ticks: bool,
     /// Rows that cannot be read: what they decide waits.
     pub rows_unreadable: usize,
     /// People who are in more groups than may be, or were to be: what lies beyond gives nothing.
@@ -68,10 +80,17 @@ impl Standing {
         self.set_aside > 0
             || self.ticks_failed >= TICKS_FAILED
             || self.scopes_refused > 0
+            || self.overdue.people > 0
+            || self.is_without_ticks
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
             || self.bindings_troubled > 0
             || matches!(self.bindings, BindingsStand::Unreadable { .. })
+    }
+
+    fn overdue_json(&self) -> Value {
+        let oldest = self.overdue.oldest.map(crate::audit::rfc3339);
+        json!({ "people": self.overdue.people, "oldest": oldest, "reasons": self.overdue.by_reason })
     }
 
     /// As members of the health answer. No subscription, no person, no group.
@@ -92,6 +111,8 @@ impl Standing {
             ("throttledUntil", json!(throttled)),
             ("setAside", json!(self.set_aside)),
             ("scopesRefused", json!(self.scopes_refused)),
+            ("revocationsOverdue", self.overdue_json()),
+            ("lastTick", json!(time(&self.counted))),
             ("rowsUnreadable", json!(self.rows_unreadable)),
             ("groupLimitReached", json!(self.group_limit_reached)),
             ("bindingsTroubled", json!(self.bindings_troubled)),
@@ -164,6 +185,22 @@ impl Status {
         self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
     }
 
+    /// Until when Azure asked to wait with this kind of call in a subscription, as far as this process knows.
+    pub(super) fn throttled_until(&self, subscription: &str, operation: Operation) -> Option<OffsetDateTime> {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        known.filter(|known| known.over_at > now).map(|known| known.not_before)
+    }
+
+    /// Whether Azure asks to wait, or did so a short while ago: a queue may not be over yet.
+    pub(super) fn was_throttled_lately(&self, subscription: &str, operation: Operation) -> bool {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        known.is_some_and(|known| known.over_at + LATELY > now)
+    }
+
     /// Azure asked to wait. The latest time that it named counts.
     pub(super) fn throttled(
         &self,
@@ -207,7 +244,7 @@ impl Status {
 
     /// What other processes noted, read at `now`.
     pub(super) fn read_throttles(&self, throttles: &Throttles, now: OffsetDateTime) {
-        for (subscription, operation, until) in throttles.each(now) {
+        for (subscription, operation, until) in throttles.each(now - LATELY) {
             self.throttled(subscription, operation, until, now);
             self.throttle_stored(subscription, operation, until);
         }
@@ -241,6 +278,14 @@ impl Status {
 
     pub(super) fn sweep_finished(&self) {
         self.held().standing.sweep_finished = Some(self.clock.now());
+    }
+
+    /// What a tick of some process counted, read at `now` by the table service's clock.
+    pub(super) fn overdue(&self, stored: &StoredOverdue, now: OffsetDateTime) {
+        let mut held = self.held();
+        held.standing.overdue.clone_from(&stored.count);
+        held.standing.counted = Some(stored.counted);
+        held.standing.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }
 
     pub(super) fn set_aside(&self, number: usize) {

@@ -1,8 +1,8 @@
 //! The sweep: compares what Azure lists with what the ledger says, and acts on nothing. A difference makes somebody look.
 //!
-//! The ledger is read page by page: first for the scopes that it names, then, beside the lists, for rows that say
-//! something else than Azure, and once more for all rows of the names among them. What is held in memory is what Azure
-//! holds, which is bounded by Azure, and the differences.
+//! It goes through the ledger row by row, lists each scope when it meets the first row of it, and stops anywhere: the place is
+//! a row. So each part of a sweep gets on, however long the ledger is. The bound scopes of which no row speaks come last. What
+//! is held in memory is what Azure holds, which is bounded by Azure.
 
 use super::snapshots::{Snapshot, Snapshots};
 use super::throttling;
@@ -12,10 +12,10 @@ use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
 use crate::ports::tables::{ETag, Properties, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
-use crate::store::cadence::{Refused, SweepLeft};
+use crate::store::cadence::{Seen, SweepLeft};
 use crate::store::ledger::{kept, read_entry, write};
 use crate::store::marks::{self, Mark};
-use crate::store::throttles::Operation;
+use crate::store::throttles::{Operation, Throttles};
 use crate::store::{Store, StoreError, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,13 +23,12 @@ use time::OffsetDateTime;
 
 /// Lists lag: what was written later than this is not compared.
 const LISTS_LAG: Duration = Duration::from_secs(15 * 60);
-/// How long Azure is given to list one scope.
+/// How long Azure is given to list one scope, at most and at least.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Names in doubt that one sweep deals with; the next one finds the rest.
-const NAMES_MAX: usize = 20_000;
+const LIST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 
-/// Differences that are dealt with though the time is over: a sweep whose lists take all of it comes on nevertheless.
-const MARKED_MIN: usize = 32;
+/// Lists without an answer in a row, after which the other scopes of that subscription are not asked for in this part.
+const SILENT_MAX: usize = 2;
 
 /// One row of the ledger and whose it is.
 struct Known {
@@ -43,15 +42,15 @@ struct Known {
 /// What a sweep found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
+    /// Scopes that were listed.
     pub scopes: usize,
     pub differences: usize,
-    /// Scopes that Azure refused to list: a finding, which asking again does not mend.
-    pub refused: usize,
-    /// Of those, the ones before where the rest begins.
-    refused_behind: usize,
-    /// Where it stopped because its time was over, as the scope before, folded.
+    /// The scopes that Azure answered for by now, in this part and before. One that it refuses to list is a finding, which asking
+    /// again does not mend.
+    pub seen: Seen,
+    /// Where it stopped because its time was over, as the row before.
     pub parked_after: Option<String>,
-    /// The scope before the first for which Azure gave no answer, folded.
+    /// The row before the first for which Azure gave no answer.
     pub missed_after: Option<String>,
 }
 
@@ -65,16 +64,13 @@ impl Found {
         }
     }
 
-    /// What was refused, up to where the rest begins and in all.
-    pub const fn refused(&self) -> Refused {
-        Refused { behind: self.refused_behind, in_all: self.refused }
+    fn miss(&mut self, after: &str) {
+        self.missed_after.get_or_insert_with(|| after.to_owned());
     }
 }
 
-/// What Azure lists, scope by scope.
-type Listed = BTreeMap<Scope, BTreeSet<AssignmentName>>;
-
 /// What Azure says to a list.
+#[derive(Debug, Clone)]
 enum Answer {
     Names(BTreeSet<AssignmentName>),
     Refused,
@@ -88,65 +84,164 @@ pub struct Sweep<'a> {
     pub assignments: &'a dyn RoleAssignments,
 }
 
+/// One part of a sweep under way.
+struct Part {
+    now: OffsetDateTime,
+    /// When it ends, on the monotonic clock.
+    until: Duration,
+    throttles: Throttles,
+    answers: BTreeMap<Scope, Answer>,
+    /// The bound and the retired scopes.
+    bound: BTreeSet<Scope>,
+    /// Lists without an answer, one after the other, by subscription.
+    silent: BTreeMap<String, usize>,
+    /// Something was compared or asked for: the time may end it now.
+    got_on: bool,
+    found: Found,
+}
+
+impl Part {
+    /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
+    fn concerns(&self, entry: &Entry) -> bool {
+        let scope = &entry.scope;
+        !entry.is_settled_and_gone() || self.bound.contains(scope) || self.answers.contains_key(scope)
+    }
+}
+
 impl Sweep<'_> {
-    /// Compares the bound scopes, the retired ones, and every scope that a live row names, in their order after `after`,
-    /// until `until` on the monotonic clock. Lists take at most half of the time: what they show must be dealt with.
-    pub async fn run(&self, after: &str, until: Duration) -> Result<Found, StoreError> {
-        let now = self.store.read(&keys::setting("sweep")).await?.date;
-        let mut found = Found::default();
-        let begun = self.store.clock.monotonic();
-        let half = begun + until.saturating_sub(begun) / 2;
-        let listed = self.list(after, (now, half), &mut found).await?;
-        let names = self.in_doubt(&listed, now).await?;
-        for (name, rows) in self.rows_of(&names).await? {
-            if found.differences >= MARKED_MIN && self.store.clock.monotonic() >= until {
-                // What was found so far does not differ any more: the same scopes once more, for the rest.
-                return Ok(Found { parked_after: Some(after.to_owned()), refused_behind: 0, ..found });
-            }
-            let held = |row: &Known| listed.get(&row.entry.scope).is_some_and(|names| names.contains(&name));
-            let held_in_azure = rows.iter().any(held);
-            if differs(&rows, held_in_azure, now) {
-                let marked = mark_holder(self.store, name, &rows, held_in_azure, now).await?;
-                found.differences += usize::from(marked);
-            }
+    /// Compares every scope that a live row names, the bound scopes and the retired ones, from the row after `after` on, until
+    /// `until` on the monotonic clock. `seen`: what earlier parts saw.
+    pub async fn run(&self, after: &str, seen: Seen, until: Duration) -> Result<Found, StoreError> {
+        let mut part = Part {
+            now: self.store.read(&keys::setting("sweep")).await?.date,
+            until,
+            throttles: self.store.settings().await?.throttles,
+            answers: BTreeMap::new(),
+            bound: self.bound().await?,
+            silent: BTreeMap::new(),
+            got_on: false,
+            found: Found { seen, ..Found::default() },
+        };
+        if self.ledger(after, &mut part).await? {
+            self.bound_scopes(&mut part).await?;
         }
-        Ok(found)
+        Ok(part.found)
     }
 
-    /// What Azure holds, by scope. One that Azure refuses to list is a finding; one without an answer is missed.
-    async fn list(
-        &self,
-        after: &str,
-        (now, until): (OffsetDateTime, Duration),
-        found: &mut Found,
-    ) -> Result<Listed, StoreError> {
-        let throttles = self.store.settings().await?.throttles;
-        let mut listed = Listed::new();
+    /// Answers whether it came to the end of the ledger.
+    async fn ledger(&self, after: &str, part: &mut Part) -> Result<bool, StoreError> {
+        let (from, to) = keys::range_of("l:");
+        // A place of an earlier release is a scope, and means the beginning.
+        let from = if after >= from.as_str() { format!("{after}!") } else { from };
+        if from >= to {
+            return Ok(true);
+        }
         let mut done = after.to_owned();
-        for scope in self.scopes().await?.into_iter().filter(|scope| scope.folded() > after) {
-            if self.store.clock.monotonic() >= until {
-                found.refused_behind = found.refused;
-                found.parked_after = Some(done);
-                break;
-            }
-            let may_ask = throttles.until(&scope, Operation::Ask, now).is_none();
-            let answer = if may_ask { self.list_one(&scope, now).await? } else { Answer::None };
-            match answer {
-                Answer::Names(names) => drop(listed.insert(scope.clone(), names)),
-                Answer::Refused => {
-                    found.refused += 1;
-                    found.refused_behind += usize::from(found.missed_after.is_none());
+        let mut pages = self.store.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in rows {
+                if self.must_stop(part) {
+                    part.found.parked_after = Some(done);
+                    return Ok(false);
                 }
-                Answer::None => drop(found.missed_after.get_or_insert(done)),
+                let known = known(&row).and_then(|known| self.store.readable(&row, known));
+                if let Some(known) = known.filter(|known| part.concerns(&known.entry)) {
+                    self.compare(known, &done, part).await?;
+                }
+                done = row.key;
             }
-            done = scope.folded().to_owned();
+            part.got_on = true;
         }
-        found.scopes = listed.len();
-        Ok(listed)
+        Ok(true)
     }
 
-    async fn list_one(&self, scope: &Scope, now: OffsetDateTime) -> Result<Answer, StoreError> {
-        let error = match self.assignments.list(scope, LIST_TIMEOUT).await {
+    fn must_stop(&self, part: &Part) -> bool {
+        part.got_on && self.store.clock.monotonic() >= part.until
+    }
+
+    /// One row, and the one of whoever holds the principal: only where each of them says something else than Azure, they differ.
+    async fn compare(&self, row: Known, done: &str, part: &mut Part) -> Result<(), StoreError> {
+        let (scope, name) = (row.entry.scope.clone(), row.entry.assignment);
+        let held_in_azure = match self.answer(&scope, part).await? {
+            Answer::Names(names) => names.contains(&name),
+            Answer::Refused => return Ok(()),
+            Answer::None => {
+                part.found.miss(done);
+                return Ok(());
+            }
+        };
+        if !differs(std::slice::from_ref(&row), held_in_azure, part.now) {
+            return Ok(());
+        }
+        let holder = self.store.holder(row.entry.principal).await?.record().unwrap_or(row.user);
+        let mut rows = vec![row];
+        if rows.iter().all(|row| row.user != holder)
+            && let Some(own) = self.store.get(&keys::ledger(holder, name)).await?
+        {
+            rows.extend(known(&own).transpose()?);
+        }
+        if differs(&rows, held_in_azure, part.now) {
+            part.got_on = true;
+            let marked = mark_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
+            part.found.differences += usize::from(marked);
+        }
+        Ok(())
+    }
+
+    /// Bound scopes that nothing was compared with: whether they can be listed is worth knowing.
+    async fn bound_scopes(&self, part: &mut Part) -> Result<(), StoreError> {
+        let (_, end) = keys::range_of("l:");
+        for scope in part.bound.clone() {
+            if part.found.seen.has(&scope) {
+                continue;
+            }
+            if self.must_stop(part) {
+                part.found.parked_after = Some(end);
+                return Ok(());
+            }
+            if let Answer::None = self.answer(&scope, part).await? {
+                part.found.miss(&end);
+            }
+        }
+        Ok(())
+    }
+
+    async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
+        let pointer = self.store.pointer().await?;
+        Ok(match self.snapshots.read(&pointer).await? {
+            Snapshot::InForce(in_force) => in_force.bindings.scopes().into_iter().collect(),
+            Snapshot::Nothing | Snapshot::Unreadable => BTreeSet::new(),
+        })
+    }
+
+    /// What Azure says to a list of that scope, asked once in each part.
+    async fn answer(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
+        if let Some(answer) = part.answers.get(scope) {
+            return Ok(answer.clone());
+        }
+        let may_ask = part.throttles.until(scope, Operation::Ask, part.now).is_none()
+            && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX);
+        let answer = if may_ask { self.list(scope, part).await? } else { Answer::None };
+        match &answer {
+            Answer::Names(_) => {
+                part.found.scopes += 1;
+                part.found.seen.list(scope);
+            }
+            Answer::Refused => part.found.seen.refuse(scope),
+            Answer::None => *part.silent.entry(scope.subscription().to_owned()).or_default() += 1,
+        }
+        if !matches!(answer, Answer::None) {
+            part.silent.remove(scope.subscription());
+        }
+        part.answers.insert(scope.clone(), answer.clone());
+        Ok(answer)
+    }
+
+    async fn list(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
+        part.got_on = true;
+        let left = part.until.saturating_sub(self.store.clock.monotonic());
+        let listed = self.assignments.list(scope, left.clamp(LIST_TIMEOUT_MIN, LIST_TIMEOUT)).await;
+        let error = match listed {
             Ok(listed) => return Ok(Answer::Names(listed.into_iter().map(|listed| listed.name).collect())),
             Err(error) => error,
         };
@@ -157,74 +252,13 @@ impl Sweep<'_> {
             }
             AssignmentError::Refused { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
-                let status = &self.snapshots.status;
-                throttling::tell_everybody(self.store, status, scope, Operation::Ask, (now, retry_after))
-                    .await?;
+                let (status, wait) = (&self.snapshots.status, (part.now, retry_after));
+                throttling::tell_everybody(self.store, status, scope, Operation::Ask, wait).await?;
+                part.throttles.stop(scope.subscription(), part.now + retry_after);
                 Ok(Answer::None)
             }
             AssignmentError::Unknown { .. } => Ok(Answer::None),
         }
-    }
-
-    async fn scopes(&self) -> Result<BTreeSet<Scope>, StoreError> {
-        let mut scopes = BTreeSet::new();
-        self.each_row(|row| {
-            if !row.entry.is_settled_and_gone() && !scopes.contains(&row.entry.scope) {
-                scopes.insert(row.entry.scope);
-            }
-        })
-        .await?;
-        if let Snapshot::InForce(in_force) = self.snapshots.read(&self.store.pointer().await?).await? {
-            scopes.extend(in_force.bindings.scopes());
-        }
-        Ok(scopes)
-    }
-
-    /// The names of which some row says something else than Azure: wherever all rows of a name together do, one does.
-    async fn in_doubt(
-        &self,
-        listed: &Listed,
-        now: OffsetDateTime,
-    ) -> Result<BTreeSet<AssignmentName>, StoreError> {
-        let mut names = BTreeSet::new();
-        self.each_row(|row| {
-            let Some(here) = listed.get(&row.entry.scope) else { return };
-            let held_in_azure = here.contains(&row.entry.assignment);
-            let one = std::slice::from_ref(&row);
-            if names.len() < NAMES_MAX && differs(one, held_in_azure, now) {
-                names.insert(row.entry.assignment);
-            }
-        })
-        .await?;
-        Ok(names)
-    }
-
-    async fn rows_of(
-        &self,
-        names: &BTreeSet<AssignmentName>,
-    ) -> Result<BTreeMap<AssignmentName, Vec<Known>>, StoreError> {
-        let mut rows: BTreeMap<AssignmentName, Vec<Known>> = BTreeMap::new();
-        if !names.is_empty() {
-            self.each_row(|row| {
-                if names.contains(&row.entry.assignment) {
-                    rows.entry(row.entry.assignment).or_default().push(row);
-                }
-            })
-            .await?;
-        }
-        Ok(rows)
-    }
-
-    /// Every row of the ledger that can be understood.
-    async fn each_row(&self, mut take: impl FnMut(Known)) -> Result<(), StoreError> {
-        let (from, to) = keys::range_of("l:");
-        let mut pages = self.store.pages(from, to);
-        while let Some(rows) = pages.next().await? {
-            for row in &rows {
-                known(row).and_then(|known| self.store.readable(row, known)).into_iter().for_each(&mut take);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -246,13 +280,12 @@ fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
 async fn mark_holder(
     store: &Store,
     name: AssignmentName,
-    rows: &[Known],
+    (holder, rows): (UserId, &[Known]),
     held_in_azure: bool,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
     let Some(last) = rows.iter().max_by_key(|row| row.entry.written) else { return Ok(false) };
-    let user = store.holder(last.entry.principal).await?.record().unwrap_or(last.user);
-    let own = rows.iter().find(|row| row.user == user);
+    let own = rows.iter().find(|row| row.user == holder);
     let op = store.ids.op();
     let origin = Origin { cause: Cause::Sweep, actor: "service".to_owned(), op };
     let template = own.map_or(&last.entry, |row| &row.entry);
@@ -261,10 +294,13 @@ async fn mark_holder(
         Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
     let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
-    let changes = vec![Change::Difference { person: user, assignment: name, ledger_held, held_in_azure }];
+    let (principal, assignment) = (entry.principal, name);
+    let difference = Change::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
+    let changes = vec![difference];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.etag, Some(&row.kept)));
-    let writes = vec![write(user, &entry, own), marks::look_now(user, &mark)];
+    let mut writes = vec![write(holder, &entry, own)];
+    writes.extend(marks::look_now(holder, &mark));
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

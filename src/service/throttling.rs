@@ -20,7 +20,7 @@ pub(super) async fn tell_everybody(
     status.throttled(subscription, operation, not_before, now);
     if status.is_news(subscription, operation, not_before) {
         let (operation_name, wait) = (operation.as_str(), wait.as_secs());
-        tracing::warn!(operation = operation_name, wait_s = wait, "azure asks us to wait");
+        tracing::warn!(operation = operation_name, wait_s = wait, "ARM throttled the request (429)");
         store.move_looking(&[throttles::store_wait(subscription, operation, not_before)]).await?;
         status.throttle_stored(subscription, operation, not_before);
     }

@@ -6,8 +6,8 @@ use crate::store::codec::{Fields, Reader};
 use crate::store::marks::{self, Mark};
 use crate::store::{Store, StoreError, keys};
 
-/// Members of one walk transaction.
-const MARKS_MAX: usize = 90;
+/// Members of one walk transaction: mark and hint each, and the walk itself.
+const MARKS_MAX: usize = 48;
 
 /// Marks one page of a group's members. Answers who was marked; nobody: the walk is over.
 pub async fn walk_page(store: &Store, row: &Row) -> Result<Vec<UserId>, StoreError> {
@@ -29,7 +29,7 @@ pub async fn walk_page(store: &Store, row: &Row) -> Result<Vec<UserId>, StoreErr
             condition,
         },
     };
-    let mut writes: Vec<Write> = users.iter().map(|user| marks::look_now(*user, &mark)).collect();
+    let mut writes: Vec<Write> = users.iter().flat_map(|user| marks::look_now(*user, &mark)).collect();
     writes.push(advance);
     match store.move_looking(&writes).await {
         Ok(_) => Ok(users),

@@ -37,6 +37,11 @@ impl Batch {
         self.0.push((part, write));
     }
 
+    /// Writes that all play the same part.
+    pub fn extend(&mut self, part: Part, writes: Vec<Write>) {
+        self.0.extend(writes.into_iter().map(|write| (part, write)));
+    }
+
     /// The writes of `other`, after these.
     pub fn append(&mut self, other: Batch) {
         self.0.extend(other.0);

@@ -3,6 +3,8 @@
 use super::codec::{Fields, Reader};
 use super::{Store, StoreError, keys};
 use crate::ports::tables::{Answer, ETag, Match, Row, Write};
+use crate::rbac::Scope;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -22,9 +24,12 @@ pub struct SweepRun {
     /// When somebody last took it up.
     taken: OffsetDateTime,
     state: SweepState,
-    /// The last scope that was compared, folded; empty before the first.
+    /// The last row of the ledger that was compared, as its key; empty before the first.
     pub after: String,
-    refused: Refused,
+    /// What this sweep has seen of the scopes so far.
+    pub seen: Seen,
+    /// Scopes that Azure refused to list: of this sweep, or of the last one while this one has not come to its first stop.
+    refused: usize,
     etag: Option<ETag>,
 }
 
@@ -38,12 +43,50 @@ pub struct SweepDue {
     pub scopes_refused: usize,
 }
 
-/// Scopes that Azure refused to list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// Up to where the rest of the sweep begins.
-    pub behind: usize,
-    pub in_all: usize,
+/// The scopes that one sweep asked for, each by a hash: what was answered is not asked for again by its later parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    listed: BTreeSet<String>,
+    refused: BTreeSet<String>,
+}
+
+impl Seen {
+    fn name(scope: &Scope) -> String {
+        keys::hash(scope.folded()).chars().take(16).collect()
+    }
+
+    /// Azure listed the scope.
+    pub fn list(&mut self, scope: &Scope) {
+        self.listed.insert(Self::name(scope));
+    }
+
+    /// Azure refused to list the scope.
+    pub fn refuse(&mut self, scope: &Scope) {
+        self.refused.insert(Self::name(scope));
+    }
+
+    /// Whether Azure has answered, either way.
+    pub fn has(&self, scope: &Scope) -> bool {
+        let name = Self::name(scope);
+        self.listed.contains(&name) || self.refused.contains(&name)
+    }
+
+    fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
+        let names = |name: &str| {
+            let list = match reader.int_opt(name)? {
+                Some(_) => reader.json(name)?,
+                None => serde_json::Value::Null,
+            };
+            let names = list.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+            Ok::<_, StoreError>(names.map(str::to_owned).collect())
+        };
+        Ok(Self { listed: names("listed_scopes")?, refused: names("refused_scopes")? })
+    }
+
+    fn write(&self, fields: Fields) -> Fields {
+        let json = |names: &BTreeSet<String>| serde_json::json!(names).to_string().into_bytes();
+        fields.bytes("listed_scopes", &json(&self.listed)).bytes("refused_scopes", &json(&self.refused))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +103,9 @@ enum SweepState {
 pub enum SweepLeft {
     /// It saw everything that Azure would show.
     Finished,
-    /// Its time was over: whoever comes next goes on after that scope.
+    /// Its time was over: whoever comes next goes on after that row.
     Parked { after: String },
-    /// Azure gave no answer for some scopes, the first of them after that one: they are asked for again in a while.
+    /// Azure gave no answer for some scopes, the first of them of the row after that one: they are asked for again in a while.
     Missed { after: String },
 }
 
@@ -87,21 +130,19 @@ impl SweepRun {
         let after = reader.text_opt("after")?.unwrap_or_default().to_owned();
         let began = reader.time("began")?;
         let taken = reader.time_opt("taken")?.unwrap_or(began);
-        let refused =
-            Refused { behind: count(&reader, "refused_behind")?, in_all: count(&reader, "refused")? };
-        Ok(Self { began, taken, state, after, refused, etag: Some(row.etag.clone()) })
+        let (seen, refused) = (Seen::read(&reader)?, count(&reader, "refused")?);
+        Ok(Self { began, taken, state, after, seen, refused, etag: Some(row.etag.clone()) })
     }
 
     fn write(&self) -> Write {
         let key = keys::setting("sweep");
-        let properties = Fields::row()
+        let fields = Fields::row()
             .time("began", self.began)
             .time("taken", self.taken)
             .text("state", self.state.as_str())
             .text("after", self.after.as_str())
-            .int("refused", self.refused.in_all as i64)
-            .int("refused_behind", self.refused.behind as i64)
-            .done();
+            .int("refused", self.refused as i64);
+        let properties = self.seen.write(fields).done();
         match &self.etag {
             Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
             None => Write::Insert { key, properties },
@@ -122,16 +163,16 @@ impl SweepRun {
 
     /// A sweep from the first scope on. What the last one was refused is known until this one has seen for itself.
     fn begin(now: OffsetDateTime, last: Option<Self>) -> Self {
-        let in_all = last.as_ref().map_or(0, |last| last.refused.in_all);
-        let (refused, etag) = (Refused { behind: 0, in_all }, last.and_then(|last| last.etag));
-        Self { began: now, taken: now, state: SweepState::Running, after: String::new(), refused, etag }
+        let refused = last.as_ref().map_or(0, |last| last.refused);
+        let (state, after, etag) = (SweepState::Running, String::new(), last.and_then(|last| last.etag));
+        Self { began: now, taken: now, state, after, seen: Seen::default(), refused, etag }
     }
 
     /// What nobody can read says nothing of when it began: the next sweep is late.
     fn unreadable(row: &Row) -> Self {
-        let (began, refused) = (OffsetDateTime::UNIX_EPOCH, Refused::default());
+        let (began, seen) = (OffsetDateTime::UNIX_EPOCH, Seen::default());
         let (state, after) = (SweepState::Finished, String::new());
-        Self { began, taken: began, state, after, refused, etag: Some(row.etag.clone()) }
+        Self { began, taken: began, state, after, seen, refused: 0, etag: Some(row.etag.clone()) }
     }
 
     fn is_late(&self, now: OffsetDateTime) -> bool {
@@ -154,7 +195,7 @@ impl Store {
             }
         };
         let late = last.as_ref().is_some_and(|last| last.is_late(date));
-        let scopes_refused = last.as_ref().map_or(0, |last| last.refused.in_all);
+        let scopes_refused = last.as_ref().map_or(0, |last| last.refused);
         Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused })
     }
 
@@ -167,24 +208,18 @@ impl Store {
         }
     }
 
-    /// How the sweep was left, and what this part of it was refused. If somebody else has taken it up meanwhile, it is
-    /// theirs. Answers how many scopes were refused in all.
-    pub async fn leave_sweep(
-        &self,
-        run: SweepRun,
-        left: SweepLeft,
-        part: Refused,
-    ) -> Result<usize, StoreError> {
-        let behind = run.refused.behind;
-        let refused = Refused { behind: behind + part.behind, in_all: behind + part.in_all };
-        let run = SweepRun { refused, ..run };
+    /// How the sweep was left, and what it has seen by now. If somebody else has taken it up meanwhile, it is theirs. Answers
+    /// how many scopes were refused.
+    pub async fn leave_sweep(&self, run: SweepRun, left: SweepLeft, seen: Seen) -> Result<usize, StoreError> {
+        let refused = seen.refused.len();
+        let run = SweepRun { seen, refused, ..run };
         let left = match left {
             SweepLeft::Finished => SweepRun { state: SweepState::Finished, after: String::new(), ..run },
             SweepLeft::Parked { after } => SweepRun { state: SweepState::Parked, after, ..run },
             SweepLeft::Missed { after } => SweepRun { state: SweepState::Running, after, ..run },
         };
         match self.move_looking(&[left.write()]).await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(refused.in_all),
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(refused),
             Err(error) => Err(error),
         }
     }
@@ -202,11 +237,11 @@ impl Store {
 
     /// The last word counts: a wrong place costs an order, never a person.
     pub async fn leave_cursors(&self, cursors: &Cursors) -> Result<(), StoreError> {
-        let properties = Fields::row()
-            .text("leaving_after", cursors.leaving.as_str())
-            .text("moving_after", cursors.moving.as_str())
-            .text("gaining_after", cursors.gaining.as_str())
-            .done();
+        let mut cursors = cursors.clone();
+        let places = cursors.each();
+        let fields =
+            places.into_iter().fold(Fields::row(), |fields, (name, place)| fields.text(name, place.as_str()));
+        let properties = fields.done();
         self.move_looking(&[Write::InsertOrReplace { key: keys::setting("tick"), properties }]).await?;
         Ok(())
     }
@@ -216,26 +251,46 @@ fn count(reader: &Reader<'_>, name: &str) -> Result<usize, StoreError> {
     Ok(reader.int_opt(name)?.and_then(|number| usize::try_from(number).ok()).unwrap_or_default())
 }
 
-/// Whom the last tick looked at last, as the key of the mark; empty where it came to the end.
+/// Where each stage of the last tick stopped, as the key of the last row that it dealt with; empty where it came to the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursors {
-    /// Among those from whom something was taken.
+    /// Among the hints of those from whom something was taken.
     pub leaving: String,
-    /// Among those whom other bindings concern.
+    /// Among the hints of those whom other bindings concern.
     pub moving: String,
     /// Among those who only gain.
     pub gaining: String,
+    /// Among the looks that are due.
+    pub due: String,
+    pub jobs: String,
+    pub groups: String,
+    /// Among the marks of now, in the search for such as have no hint.
+    pub marks: String,
+    /// Among the marks of later, in the same search.
+    pub later: String,
 }
 
 impl Cursors {
+    fn each(&mut self) -> [(&'static str, &mut String); 8] {
+        [
+            ("leaving_after", &mut self.leaving),
+            ("moving_after", &mut self.moving),
+            ("gaining_after", &mut self.gaining),
+            ("due_after", &mut self.due),
+            ("jobs_after", &mut self.jobs),
+            ("groups_after", &mut self.groups),
+            ("marks_after", &mut self.marks),
+            ("later_after", &mut self.later),
+        ]
+    }
+
     fn read(row: &Row) -> Result<Self, StoreError> {
         let reader = Reader::new(row)?;
-        let text = |name| Ok::<_, StoreError>(reader.text_opt(name)?.unwrap_or_default().to_owned());
-        Ok(Self {
-            leaving: text("leaving_after")?,
-            moving: text("moving_after")?,
-            gaining: text("gaining_after")?,
-        })
+        let mut cursors = Self::default();
+        for (name, place) in cursors.each() {
+            reader.text_opt(name)?.unwrap_or_default().clone_into(place);
+        }
+        Ok(cursors)
     }
 }
 
@@ -250,7 +305,7 @@ mod tests {
     fn check(state: SweepState, began_ago: u64, taken_ago: u64, expected: Option<&str>) {
         let (began, taken) = (NOW - Duration::from_secs(began_ago), NOW - Duration::from_secs(taken_ago));
         let after = if state == SweepState::Finished { "" } else { "/x" }.to_owned();
-        let run = SweepRun { began, taken, state, after, refused: Refused::default(), etag: None };
+        let run = SweepRun { began, taken, state, after, seen: Seen::default(), refused: 0, etag: None };
         assert_eq!(SweepRun::due(Some(run), NOW).map(|run| run.after).as_deref(), expected);
     }
 

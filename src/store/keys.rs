@@ -2,6 +2,7 @@
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::rbac::AssignmentName;
+use crate::rbac::plan::BlockKey;
 use crate::scim::compare::{self, Mode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
@@ -24,6 +25,9 @@ fn folded(text: &str) -> String {
 fn exact(text: &str) -> String {
     hash(&compare::key(text, Mode::Exact))
 }
+
+/// What the keys of all hints begin with.
+pub const HINTS: &str = "dl:";
 
 /// The keys that begin with `prefix`, as `from` and `to` of a range. `prefix` ends in `:`.
 pub fn range_of(prefix: &str) -> (String, String) {
@@ -119,9 +123,24 @@ pub fn look_now(user: UserId) -> String {
 pub fn look_later(at: OffsetDateTime, user: UserId) -> String {
     format!("w:{}:{user}", stamp(at))
 }
+/// The time before which that row makes nobody look.
+pub fn time_of_look_later(key: &str) -> Option<OffsetDateTime> {
+    key.split(':').nth(1).and_then(parse_stamp)
+}
+/// Something was taken from this person, and may not be gone yet.
+pub fn hint(user: UserId) -> String {
+    format!("{HINTS}{user}")
+}
 /// Look at everyone in this group.
 pub fn look_group(group: GroupId) -> String {
     format!("dg:{group}")
+}
+/// Steps that a scope refuses, whoever they are for.
+pub fn scope_block(step: &BlockKey) -> String {
+    let BlockKey { scope, role, principal_type, attempt } = step;
+    let text =
+        format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), attempt.as_str());
+    format!("sb:{}", hash(&text))
 }
 /// A journal row: commit proof and audit record.
 pub fn journal(op: OpId) -> String {

@@ -229,10 +229,13 @@ fn entry_properties(entry: &Entry) -> Properties {
     if let Some(until) = entry.unsettled_until {
         fields = fields.time("unsettled_until", until);
     }
+    if let Some(wished) = entry.wished {
+        fields = fields.time("wished", wished);
+    }
     if let Some(tried) = &entry.tried {
-        let attempt = if tried.attempt == Attempt::Grant { "grant" } else { "revoke" };
         fields = fields
-            .text("tried", attempt)
+            .text("tried", tried.attempt.as_str())
+            .text_if("tried_for", tried.cause.map(|cause| cause.to_string()))
             .int("attempts", i64::from(tried.attempts))
             .time("not_before", tried.not_before)
             .text("reason", known_before(tried.reason).as_str())
@@ -265,6 +268,7 @@ fn read_entry_and_damage(row: &Row) -> Result<(Entry, Option<StoreError>), Store
         bindings: damage.or(read_names(row, &reader), Vec::new()),
         correlation: damage.or(reader.text_opt("correlation"), None).map(str::to_owned),
         tried: damage.or(read_tried(&reader), None),
+        wished: damage.or(reader.time_opt("wished"), None),
         since: damage.or(reader.time("since"), written),
         written,
     };
@@ -315,12 +319,13 @@ fn read_tried(reader: &Reader<'_>) -> Result<Option<Tried>, StoreError> {
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
         reason: reason_of(reader.text_opt("reason_code")?.map_or_else(|| reader.text("reason"), Ok)?),
+        cause: reader.parsed_opt("tried_for", OpId::parse)?,
     }))
 }
 
 /// A code that a later release made is another one.
 fn reason_of(text: &str) -> ReasonCode {
-    ReasonCode::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(ReasonCode::Other)
+    ReasonCode::parse(text).unwrap_or(ReasonCode::Other)
 }
 
 /// What stands in `reason`: the release before this one refuses a row with a code that it does not know.
@@ -328,7 +333,7 @@ const fn known_before(code: ReasonCode) -> ReasonCode {
     match code {
         ReasonCode::BindingStale => ReasonCode::BindingAmbiguous,
         ReasonCode::RowUnreadable => ReasonCode::BindingsUnreadable,
-        ReasonCode::Other => ReasonCode::AzureRefused,
+        ReasonCode::Other | ReasonCode::PolicyDenied => ReasonCode::AzureRefused,
         code => code,
     }
 }
@@ -342,7 +347,7 @@ fn wait_json(wait: &Wait) -> Value {
     let mut value = json!({
         "binding": wait.binding.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
         "state": wait.reason.state(), "reason": known_before(wait.reason).as_str(), "since": crate::audit::rfc3339(wait.since),
-        "attempts": wait.attempts, "notBefore": crate::audit::rfc3339(wait.not_before),
+        "wanted": wait.wanted, "attempts": wait.attempts, "notBefore": crate::audit::rfc3339(wait.not_before),
     });
     if let (Some(code), Value::Object(members)) = (exact(wait.reason), &mut value) {
         members.insert("reasonCode".to_owned(), code.into());
@@ -368,6 +373,7 @@ fn read_wait(wait: &Value) -> Option<Wait> {
         binding: BindingName::parse(text("binding")?)?,
         role: BackupRole::parse(text("role")?)?,
         scope: Scope::parse(text("scope")?).ok()?,
+        wanted: wait.get("wanted").and_then(Value::as_bool).unwrap_or(true),
         reason: reason_of(text("reasonCode").or_else(|| text("reason"))?),
         since: time("since")?,
         attempts: u32::try_from(wait.get("attempts")?.as_u64()?).ok()?,

@@ -1,10 +1,14 @@
 //! The marks that make somebody look: `d:` now, `w:` later, `dg:` at a whole group. They carry no data to act on.
+//!
+//! A mark of a person that takes something away is written together with the hint `dl:` ([`super::hints`]), so that
+//! leavers are found without reading everybody. Every function here that writes such a mark writes both.
 
 use super::codec::{Fields, Reader};
+use super::hints::{self, Waiting};
 use super::{StoreError, keys};
 use crate::audit::{Cause, Origin};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{ETag, Row, Value, Write};
+use crate::ports::tables::{ETag, Match, Row, Value, Write};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -27,6 +31,11 @@ impl Mark {
     /// The same, with a revocation among it.
     pub fn taking(origin: Origin) -> Self {
         Self { taken_away: true, left: origin.cause != Cause::Snapshot, origin }
+    }
+
+    /// Of somebody who may hold what is not wanted any more: looked at among the leavers, whatever caused it.
+    pub fn leaving(origin: Origin) -> Self {
+        Self { taken_away: true, left: true, origin }
     }
 
     /// What remains of this mark while somebody waits, with or without a revocation.
@@ -99,13 +108,35 @@ impl Look {
 }
 
 /// A change marks a person: cause, actor and op are replaced, what stands for haste stays.
-pub fn look_now(user: UserId, mark: &Mark) -> Write {
-    Write::InsertOrMerge { key: keys::look_now(user), properties: mark.fields().done() }
+pub fn look_now(user: UserId, mark: &Mark) -> Vec<Write> {
+    let look = Write::InsertOrMerge { key: keys::look_now(user), properties: mark.fields().done() };
+    with_hint(look, mark, || hints::look_now(user, mark))
 }
 
-/// Look again, not before `at`.
-pub fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark) -> Write {
-    Write::InsertOrMerge { key: keys::look_later(at, user), properties: mark.fields().done() }
+/// Look again, not before `at`. `waiting` is what the hint keeps of a revocation that waits.
+pub fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark, waiting: &Waiting) -> Vec<Write> {
+    let look = Write::InsertOrMerge { key: keys::look_later(at, user), properties: mark.fields().done() };
+    with_hint(look, mark, || hints::look_later(at, user, mark, waiting))
+}
+
+/// Somebody who was looked at must be looked at again at once. A mark that is `there` is only touched, its cause stays;
+/// else this one is written, and must not meet another. `touch` is what makes the touch a change.
+pub fn look_again(user: UserId, mark: &Mark, there: bool, touch: &str) -> Vec<Write> {
+    with_hint(wake(user, mark, there, touch), mark, || hints::look_now(user, mark))
+}
+
+/// A look that was later becomes one of now. Its hint is the caller's business.
+pub fn wake(user: UserId, mark: &Mark, there: bool, touch: &str) -> Write {
+    let key = keys::look_now(user);
+    if there {
+        let touched = Fields::some().text("touched", touch);
+        return Write::Merge { key, properties: mark.haste(touched).done(), condition: Match::Any };
+    }
+    Write::Insert { key, properties: mark.fields().done() }
+}
+
+fn with_hint(look: Write, mark: &Mark, hint: impl FnOnce() -> Write) -> Vec<Write> {
+    if mark.taken_away { vec![look, hint()] } else { vec![look] }
 }
 
 /// A change marks everyone in a group; a walk that is under way begins again.

@@ -1,6 +1,7 @@
 //! Rows of the whole installation: the snapshot in force, throttles, cadences, the instance id.
 
 use super::codec::{Fields, Reader};
+use super::room::Claims;
 use super::throttles::Throttles;
 use super::{Store, StoreError, keys};
 use crate::id::InstanceId;
@@ -52,6 +53,7 @@ pub struct Settings {
     /// `None`: it was not made yet, or cannot be read.
     pub instance: Option<InstanceId>,
     pub throttles: Throttles,
+    pub claims: Claims,
 }
 
 impl Store {
@@ -70,7 +72,10 @@ impl Store {
         match row.key.strip_prefix("s:").unwrap_or_default() {
             "bindings" => settings.pointer = self.pointer_row(row),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
-            _ => settings.throttles.take(row),
+            _ => {
+                settings.throttles.take(row);
+                settings.claims.take(row);
+            }
         }
     }
 

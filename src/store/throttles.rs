@@ -55,6 +55,14 @@ impl Throttles {
         until.filter(|until| counts(*until, now))
     }
 
+    /// Nothing at all is sent there until then, for a reason of our own.
+    pub fn stop(&mut self, subscription: &str, until: OffsetDateTime) {
+        for operation in Operation::ALL {
+            let stopped = self.0.entry((subscription.to_owned(), operation)).or_insert(until);
+            *stopped = until.max(*stopped);
+        }
+    }
+
     /// Subscription, kind and time of each that counts now.
     pub fn each(&self, now: OffsetDateTime) -> impl Iterator<Item = (&str, Operation, OffsetDateTime)> {
         let counting = self.0.iter().filter(move |(_, until)| counts(**until, now));

@@ -1,6 +1,7 @@
 //! A clock that stands still until the test moves it.
 
 use azure_backup_scim::ports::clock::Clock;
+use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -35,5 +36,9 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         *self.passed.lock().unwrap()
+    }
+
+    fn sleep(&self, _duration: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }

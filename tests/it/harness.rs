@@ -15,6 +15,7 @@ use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::{Caller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
@@ -31,6 +32,8 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+/// Members that one request can remove.
+const REMOVED_AT_ONCE: usize = 19;
 const START: &str = "2026-03-01T10:00:00Z";
 
 /// The outside world: what outlives a service.
@@ -147,6 +150,7 @@ impl World {
             effects: EffectLimits::default(),
             inline,
             tick_deadline: Duration::from_secs(45),
+            overdue_after: OVERDUE_AFTER,
         });
         Node { runtime: Some(runtime), service, arm }
     }
@@ -288,8 +292,11 @@ impl Node {
         self.try_patch_group(group, members("add", people)).unwrap();
     }
 
+    /// In as many requests as it takes.
     pub fn leave(&self, group: &str, people: &[&Person]) {
-        self.try_patch_group(group, members("remove", people)).unwrap();
+        for part in people.chunks(REMOVED_AT_ONCE) {
+            self.try_patch_group(group, members("remove", part)).unwrap();
+        }
     }
 
     /// The change is committed, and its answer is not waited for.
@@ -323,13 +330,18 @@ impl Node {
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// A person's grants.
+    pub fn grants_of(&self, person: &Person) -> Vec<Value> {
+        let access =
+            azure_backup_scim::service::access::access_of(&self.service.store, person.id.parse_user());
+        self.run(access).unwrap().grants
+    }
+
     /// The state and reason of each of a person's grants.
     pub fn grants(&self, person: &Person) -> Vec<(String, String)> {
-        let user = person.id.parse_user();
-        let access =
-            self.run(azure_backup_scim::service::access::access_of(&self.service.store, user)).unwrap();
         let text = |grant: &Value, name: &str| grant[name].as_str().unwrap().to_owned();
-        access.grants.iter().map(|grant| (text(grant, "state"), text(grant, "reason"))).collect()
+        let grants = self.grants_of(person);
+        grants.iter().map(|grant| (text(grant, "state"), text(grant, "reason"))).collect()
     }
 
     /// Every change in the audit, oldest first, each with its record's fields beside it.

@@ -14,7 +14,7 @@ use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::effects::{Effects, Inline};
 use azure_backup_scim::service::jobs::roll_chunk;
-use azure_backup_scim::service::provisioning::Provisioning;
+use azure_backup_scim::service::provisioning::{BindingRules, Provisioning};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::snapshots::Snapshots;
 use azure_backup_scim::service::status::Status;
@@ -48,9 +48,12 @@ impl Process {
         let tables: Arc<dyn TableOps> = faults.clone();
         let ids = Arc::new(RandomIds::new(clock.clone()));
         let store = Store::new(tables, "default".to_owned(), clock.clone(), ids);
-        let sources = Arc::new(|| vec![PrincipalSource::EntraObjectId, PrincipalSource::ExternalId]);
+        let rules = Arc::new(|| BindingRules {
+            sources: vec![PrincipalSource::EntraObjectId, PrincipalSource::ExternalId],
+            ..BindingRules::default()
+        });
         let base_url = "https://scim.example/scim/v2".to_owned();
-        let service = Arc::new(Provisioning::new(store.clone(), base_url, sources, effects(&store)));
+        let service = Arc::new(Provisioning::new(store.clone(), base_url, rules, effects(&store)));
         Self { faults, store, service }
     }
 

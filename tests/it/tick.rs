@@ -1,6 +1,6 @@
 //! What a tick does with more than it can do, and with what keeps failing.
 
-use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
+use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
 use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{Match, Row, TableOps, Write};
@@ -293,14 +293,14 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
     node.settle();
     let (leaving, staying) = people.split_at(24);
     let refused = Action::Fail {
-        status: 409,
-        code: "ScopeLocked".to_owned(),
+        status: 400,
+        code: "BadRequest".to_owned(),
         message: None,
         retry_after_seconds: None,
         executed: false,
     };
     world.azure().add_rule(Rule::new(refused).method(Method::Delete)).unwrap();
-    node.try_patch_group(&group, members("remove", &leaving.iter().collect::<Vec<_>>())).unwrap();
+    node.leave(&group, &leaving.iter().collect::<Vec<_>>());
     node.settle();
     assert_eq!(node.run(node.service.store.rows("w:", 100)).unwrap().len(), 24);
 
@@ -308,8 +308,8 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
     world.pass(60);
     world.faults.reset();
     node.run(node.service.tick.run()).unwrap();
-    // One to wake them, and an open and a close for each.
-    assert_eq!(world.faults.counts().transactions, 1 + 2 * 24);
+    // One to wake eight of them, an open and a close for each, and one that ends their hints.
+    assert_eq!(world.faults.counts().transactions, 3 + 2 * 24 + 1);
     leaving.iter().for_each(|person| world.assert_holds_nothing(person));
     staying.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }

@@ -1,7 +1,7 @@
 //! The rules of a plan, each over a person made up of a few lines.
 
 use super::*;
-use crate::id::OpId;
+use crate::rbac::ledger::Wait;
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -22,6 +22,11 @@ fn binding(text: &str) -> BindingName {
 
 fn instance() -> InstanceId {
     InstanceId::new(Uuid::from_u128(8))
+}
+
+/// The change that every plan here follows from.
+fn cause() -> OpId {
+    OpId::new(Uuid::from_u128(5))
 }
 
 fn principal() -> PrincipalId {
@@ -62,6 +67,7 @@ fn entry(number: u128, holding: Holding, bindings: &[&str]) -> Entry {
         bindings: bindings.iter().map(|text| binding(text)).collect(),
         correlation: None,
         tried: None,
+        wished: None,
         since: later(-600),
         written: later(-600),
     }
@@ -72,7 +78,8 @@ fn unsettled(entry: Entry, seconds: i64) -> Entry {
 }
 
 fn tried(entry: Entry, attempt: Attempt, seconds: i64) -> Entry {
-    let tried = Tried { attempt, attempts: 1, not_before: later(seconds), reason: ReasonCode::ScopeLocked };
+    let (not_before, reason) = (later(seconds), ReasonCode::AzureRefused);
+    let tried = Tried { attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
     Entry { tried: Some(tried), ..entry }
 }
 
@@ -85,7 +92,16 @@ fn settled(entry: Entry) -> Fact {
 }
 
 fn holds(facts: impl IntoIterator<Item = Fact>) -> Actual {
-    Actual { now: NOW, facts: facts.into_iter().collect(), throttled: BTreeMap::new(), instance: instance() }
+    Actual {
+        now: NOW,
+        facts: facts.into_iter().collect(),
+        throttled: BTreeMap::new(),
+        blocks: BTreeMap::new(),
+        room: BTreeMap::new(),
+        cause: cause(),
+        caused_at: NOW,
+        instance: instance(),
+    }
 }
 
 fn plan_of(desired: &Desired, actual: &Actual) -> Plan {
@@ -223,7 +239,7 @@ fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
     let failed = |attempt, seconds| tried(entry(1, Holding::Present, &["b"]), attempt, seconds);
     let plan_with = |entry| plan_of(&wants([]), &holds([settled(entry)]));
     let waiting = plan_with(failed(Attempt::Revoke, 10));
-    assert_eq!(deferred(&waiting), [(Attempt::Revoke, 1, ReasonCode::ScopeLocked, later(10))]);
+    assert_eq!(deferred(&waiting), [(Attempt::Revoke, 1, ReasonCode::AzureRefused, later(10))]);
     assert!(waiting.steps.is_empty() && !waiting.left_over);
     for entry in [failed(Attempt::Revoke, 0), failed(Attempt::Grant, 10)] {
         assert_eq!(steps(&plan_with(entry)), [(Attempt::Revoke, 1)]);
@@ -269,7 +285,7 @@ fn a_binding_whose_new_grant_waits_keeps_the_old_one() {
         deferred(&plan),
         [
             (Attempt::Grant, 2, ReasonCode::Throttled, later(40)),
-            (Attempt::Revoke, 1, ReasonCode::InFlight, later(40))
+            (Attempt::Revoke, 1, ReasonCode::Throttled, later(40))
         ]
     );
 }
@@ -332,7 +348,7 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
             plan.steps.first().map(|step| (step.attempt, step.settles)),
             step.map(|kind| (kind, false))
         );
-        assert!(plan.settle.is_empty());
+        assert!(plan.settle.iter().all(|settle| settle.entry.unsettled_until == row.unsettled_until));
 
         let due = fact(row, Belief::Azure { holds: azure_holds, due: true });
         let plan = plan_of(&desired, &holds([due]));
@@ -411,10 +427,10 @@ fn a_wait_keeps_its_since_and_its_pause_grows_once_it_is_over() {
 }
 
 #[test]
-fn another_reason_begins_another_wait() {
+fn another_reason_begins_another_pause_and_not_another_wish() {
     let first = wait(ReasonCode::PendingPrincipal, &[], NOW);
     let second = wait(ReasonCode::PrincipalConflict, &[first], later(40));
-    assert_eq!((second.since, second.attempts, second.not_before), (later(40), 1, later(70)));
+    assert_eq!((second.since, second.attempts, second.not_before), (NOW, 1, later(70)));
 }
 
 #[test]
@@ -437,7 +453,7 @@ fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none(
     assert_eq!(
         found,
         [
-            ("b", ReasonCode::ScopeLocked, later(30)),
+            ("b", ReasonCode::AzureRefused, later(30)),
             ("c", ReasonCode::Throttled, later(40)),
             ("d", ReasonCode::Throttled, later(40))
         ]
@@ -455,8 +471,10 @@ fn the_next_look_is_the_earliest() {
         not_before: later(90),
     };
     let wait = wait(ReasonCode::PendingPrincipal, &[], NOW);
+    let desired = wants([wanted(1, &["b"]), wanted(2, &["b"])]);
     let at = |after: &[Entry], deferred: &[Deferred], waits: &[Wait]| {
-        look_again(after, deferred, waits).map(|again| ((again.at - NOW).whole_seconds(), again.taken_away))
+        look_again(&desired, after, deferred, waits)
+            .map(|again| ((again.at - NOW).whole_seconds(), again.taken_away))
     };
     assert_eq!(at(&[], &[], &[]), None);
     assert_eq!(at(&[entry(1, Holding::Present, &["b"]), entry(2, Holding::Gone, &["b"])], &[], &[]), None);
@@ -469,8 +487,9 @@ fn the_next_look_is_the_earliest() {
 
 #[test]
 fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
+    let desired = wants([wanted(1, &["b"])]);
     let taken_away = |after: &[Entry], deferred: &[Deferred]| {
-        look_again(after, deferred, &[]).is_some_and(|again| again.taken_away)
+        look_again(&desired, after, deferred, &[]).is_some_and(|again| again.taken_away)
     };
     let deferred = |attempt| Deferred {
         assignment: name(3),
@@ -479,9 +498,115 @@ fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
         not_before: later(90),
     };
     let present = || entry(1, Holding::Present, &["b"]);
-    assert!(taken_away(&[unsettled(entry(1, Holding::Gone, &["b"]), 150)], &[]));
+    // Unwanted and unsettled: whatever the row says, a grant that is under way may land.
+    for holding in [Holding::Gone, Holding::Present] {
+        assert!(taken_away(&[unsettled(entry(2, holding, &["b"]), 150)], &[]));
+    }
     assert!(taken_away(&[tried(present(), Attempt::Revoke, 30)], &[]));
     assert!(taken_away(&[], &[deferred(Attempt::Revoke)]));
     assert!(!taken_away(&[unsettled(present(), 150), tried(present(), Attempt::Grant, 30)], &[]));
     assert!(!taken_away(&[], &[deferred(Attempt::Grant)]));
+}
+
+fn failing(number: u128, holding: Holding, attempt: Attempt, reason: ReasonCode) -> Entry {
+    let (not_before, cause) = (later(600), Some(cause()));
+    let tried = Tried { attempt, attempts: 3, not_before, reason, cause };
+    Entry { tried: Some(tried), ..entry(number, holding, &["b"]) }
+}
+
+#[test]
+fn a_later_change_of_what_decided_ends_the_pause_of_a_failed_step() {
+    let row = failing(1, Holding::Present, Attempt::Revoke, ReasonCode::AzureRefused);
+    let mut actual = holds([settled(row)]);
+    assert!(plan_of(&wants([]), &actual).steps.is_empty());
+    actual.cause = OpId::new(Uuid::from_u128(6));
+    assert_eq!(steps(&plan_of(&wants([]), &actual)), [(Attempt::Revoke, 1)]);
+}
+
+#[test]
+fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
+    let row = failing(1, Holding::Present, Attempt::Revoke, ReasonCode::ScopeLocked);
+    let mut actual = holds([settled(row)]);
+    let probing = plan_of(&wants([]), &actual);
+    assert_eq!(steps(&probing), [(Attempt::Revoke, 1)]);
+    let block =
+        |seconds| ScopeBlock { reason: ReasonCode::ScopeLocked, attempts: 1, not_before: later(seconds) };
+    for (seconds, expected) in [(40, 0), (0, 1)] {
+        actual.blocks.insert(probing.steps[0].block_key(), block(seconds));
+        assert_eq!(plan_of(&wants([]), &actual).steps.len(), expected);
+    }
+    // A grant there, and a revocation of another role, are no business of that block.
+    let other = wants([wanted(1, &["b"])]);
+    let mut actual = holds([settled(entry(1, Holding::Gone, &["b"]))]);
+    actual.blocks.insert(probing.steps[0].block_key(), block(40));
+    assert_eq!(steps(&plan_of(&other, &actual)), [(Attempt::Grant, 1)]);
+}
+
+#[test]
+fn an_unwanted_row_that_is_not_revoked_now_says_since_when() {
+    let row = failing(1, Holding::Present, Attempt::Revoke, ReasonCode::AzureRefused);
+    let plan = plan_of(&wants([]), &holds([settled(row)]));
+    assert_eq!((plan.settle.len(), plan.settle[0].entry.wished), (1, Some(NOW)));
+    let noted = plan.settle[0].entry.clone();
+    let again = |desired: &Desired, seconds| {
+        let actual = Actual { now: later(seconds), ..holds([settled(noted.clone())]) };
+        plan_of(desired, &actual).settle
+    };
+    assert!(again(&wants([]), 60).is_empty(), "the wish keeps its time");
+    let cleared = again(&wants([wanted(1, &["b"])]), 60);
+    assert_eq!(cleared[0].entry.wished, None, "wanted again");
+}
+
+#[test]
+fn an_unsettled_row_that_is_not_wanted_is_written_once_so_that_no_call_settles_it_past_this_look() {
+    let row = unsettled(entry(1, Holding::Present, &["b"]), 100);
+    let absent = Belief::Azure { holds: false, due: false };
+    let plan = plan_of(&wants([]), &holds([fact(row.clone(), absent.clone())]));
+    let noted = plan.settle.first().unwrap();
+    assert_eq!((noted.entry.wished, noted.entry.unsettled_until), (Some(NOW), row.unsettled_until));
+    assert_eq!(plan_of(&wants([]), &holds([fact(noted.entry.clone(), absent)])), Plan::default());
+}
+
+/// The old role of a binding that moved, and the new one that a full subscription refuses.
+fn full(room: Option<RoomClaim>, old: Holding) -> (Desired, Actual) {
+    let refused = failing(2, Holding::Gone, Attempt::Grant, ReasonCode::AssignmentLimit);
+    let mut actual = holds([settled(entry(1, old, &["b"])), settled(refused)]);
+    actual.room.extend(room.map(|claim| (SUBSCRIPTION.to_owned(), claim)));
+    (wants([wanted(2, &["b"])]), actual)
+}
+
+#[test]
+fn in_a_full_subscription_a_binding_that_moves_revokes_first_and_then_grants() {
+    let (desired, actual) = full(None, Holding::Present);
+    let first = plan_of(&desired, &actual);
+    assert_eq!(
+        (steps(&first), first.makes_room.as_deref()),
+        (vec![(Attempt::Revoke, 1)], Some(SUBSCRIPTION))
+    );
+    let (desired, actual) = full(Some(RoomClaim::Ours), Holding::Gone);
+    let second = plan_of(&desired, &actual);
+    assert_eq!((steps(&second), second.steps[0].made_room), (vec![(Attempt::Grant, 2)], true));
+}
+
+#[test]
+fn one_person_at_a_time_makes_room_and_nobody_once_the_place_was_lost() {
+    for (room, not_before) in
+        [(RoomClaim::Taken { until: later(900) }, later(30)), (RoomClaim::Stopped, later(600))]
+    {
+        let (desired, actual) = full(Some(room), Holding::Present);
+        let plan = plan_of(&desired, &actual);
+        assert!(plan.steps.is_empty() && plan.makes_room.is_none() && !plan.left_over, "{room:?}");
+        assert!(deferred(&plan).contains(&(Attempt::Revoke, 1, ReasonCode::AssignmentLimit, not_before)));
+    }
+}
+
+#[test]
+fn room_in_one_subscription_is_not_made_in_another() {
+    let (desired, mut actual) = full(None, Holding::Present);
+    let elsewhere = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/backup";
+    let old = &mut actual.facts[0].entry;
+    old.scope = Scope::parse(elsewhere).unwrap();
+    old.assignment = AssignmentName::derive(&old.scope, old.role, old.principal, instance());
+    let plan = plan_of(&desired, &actual);
+    assert!(plan.steps.is_empty() && plan.makes_room.is_none());
 }

@@ -148,8 +148,13 @@ fn entry(holding: Holding, tried: Option<Attempt>) -> Entry {
     let in_force = in_force();
     let (_, binding) = in_force.each().next().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
-    let tried =
-        tried.map(|attempt| Tried { attempt, attempts: 1, not_before: now, reason: ReasonCode::Throttled });
+    let tried = tried.map(|attempt| Tried {
+        attempt,
+        attempts: 1,
+        not_before: now,
+        reason: ReasonCode::Throttled,
+        cause: None,
+    });
     Entry {
         assignment: AssignmentName::derive(&binding.scope, binding.role, principal(), instance()),
         principal: principal(),
@@ -161,6 +166,7 @@ fn entry(holding: Holding, tried: Option<Attempt>) -> Entry {
         bindings: vec![binding.name.clone()],
         correlation: None,
         tried,
+        wished: None,
         since: now,
         written: now,
     }

@@ -47,7 +47,7 @@ fn plan_delete<I: Kind>(operation: &Operation, before: &Stored<I>, counted: Batc
     plan.batch = resources::remove(before, true);
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
-        plan.batch.push(Part::Look, marks::look_now(person, &mark));
+        plan.batch.extend(Part::Look, marks::look_now(person, &mark));
         plan.work.leaving.push(person);
     }
     plan.batch.push(Part::Look, jobs::begin(before.id.emptying(), &mark, before.revision + 1));

@@ -2,9 +2,12 @@
 
 use super::members::{self, Known, Members, decide, plan_members};
 use super::plan::{self, Decided, Operation, Plan};
-use super::{Attempt, Provisioning, not_found, parse_id, taken, together};
+use super::{Attempt, Forgone, Provisioning, not_found, parse_id, taken, together};
 use crate::id::{GroupId, UserId};
-use crate::scim::{self, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType};
+use crate::scim::{
+    self, Deciding, Edited, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType,
+};
+use crate::service::desired::{GroupFacts, stops_being_selected};
 use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
 use crate::store::batch::{Batch, Part};
@@ -33,7 +36,7 @@ enum Wanted<'a> {
 
 /// The attributes that a request wants, and what it does to the members.
 struct Edit<'a> {
-    resource: Resource,
+    edited: Edited,
     put: Vec<MemberChange>,
     patch: &'a [MemberChange],
 }
@@ -45,18 +48,16 @@ impl Edit<'_> {
 }
 
 impl<'a> Wanted<'a> {
-    fn edit(&self, current: &Resource) -> Result<Edit<'a>, scim::Error> {
+    fn edit(&self, current: &Resource, deciding: &Deciding) -> Result<Edit<'a>, scim::Error> {
         match self {
             Wanted::Put(body) => {
-                let GroupInput { resource, members } = scim::group::replace(body, current)?;
-                Ok(Edit {
-                    resource,
-                    put: members.into_iter().map(MemberChange::Replace).collect(),
-                    patch: &[],
-                })
+                let GroupInput { edited, members } = scim::group::replace(body, current, deciding)?;
+                let put = members.into_iter().map(MemberChange::Replace).collect();
+                Ok(Edit { edited, put, patch: &[] })
             }
             Wanted::Patch(patch) => {
-                Ok(Edit { resource: patch.apply(current)?, put: Vec::new(), patch: patch.member_changes() })
+                let edited = patch.apply(current, deciding)?;
+                Ok(Edit { edited, put: Vec::new(), patch: patch.member_changes() })
             }
         }
     }
@@ -69,6 +70,36 @@ struct Seen<'a> {
     known: Known,
 }
 
+/// What a request makes of a group that was read.
+struct Judged {
+    members: Members,
+    edited: Edited,
+    removes: bool,
+    /// None: nothing changes.
+    decided: Option<Decided<GroupId>>,
+}
+
+impl Seen<'_> {
+    /// A mistake in the name or the external id never keeps in who is removed beside it.
+    /// `taking` says of the group as it will be whether a binding stops selecting it.
+    fn judge(
+        &self,
+        operation: &Operation,
+        forgone: Forgone,
+        users_url: &str,
+        taking: impl Fn(&Resource) -> bool,
+    ) -> Result<Judged, scim::Error> {
+        let Self { before, edit, known } = self;
+        let members = decide(edit.changes(), known, users_url)?;
+        let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
+        let mut edited = edit.edited.clone().unless_refused(removes)?;
+        forgone.take_from::<GroupId>(&mut edited, &before.resource);
+        let taking = taking(&edited.resource);
+        let decided = plan_change(operation, before, (&edited, taking), &members, known);
+        Ok(Judged { members, edited, removes, decided })
+    }
+}
+
 impl Provisioning {
     /// Creates a group, with members if there are any.
     pub async fn create_group(
@@ -77,7 +108,10 @@ impl Provisioning {
         body: &Value,
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
-        let written = self.store_group(caller, scim::group::create(body)?).await?;
+        let input = scim::group::create(body, &self.deciding())?;
+        let dropped = input.edited.dropped.clone();
+        let written = self.store_group(caller, input).await?;
+        self.log_dropped(caller, written.stored.id, &dropped);
         self.follow_up(written.work).await;
         self.answer_group(written.stored, written.members, projection).await
     }
@@ -137,8 +171,9 @@ impl Provisioning {
             let mut counter = self.counters.hold(id).await;
             counter.load(&self.store).await?;
             let operation = self.operation(caller);
-            let new = Stored::new(id, input.resource.clone(), operation.time);
-            let plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            let new = Stored::new(id, input.edited.resource.clone(), operation.time);
+            let mut plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            plan.changes.extend(plan::dropped(&new, &input.edited.dropped));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
@@ -167,25 +202,34 @@ impl Provisioning {
         let _turn = self.queue.enter(id.uuid()).await;
         let mut tries = self.tries();
         let mut gone = BTreeSet::new();
+        let mut forgone = Forgone::Nothing;
         loop {
             let mut seen = self.look_at_group(id, wanted).await?;
             seen.known.gone.extend(&gone);
-            let Seen { before, edit, known } = &seen;
             let operation = self.operation(caller);
-            let decided = decide(edit.changes(), known, &self.users_url())
-                .map(|members| (plan_change(&operation, before, &edit.resource, &members, known), members));
-            let changes = matches!(&decided, Ok((Some(decided), _)) if !decided.plan.batch.is_empty());
-            if known.whole && !changes && !self.is_still(before).await? {
+            let taking = |after: &Resource| self.takes(&seen.before, after);
+            let judged = seen.judge(&operation, forgone, &self.users_url(), taking);
+            let Seen { before, known, .. } = seen;
+            let decided = judged.as_ref().ok().and_then(|judged| judged.decided.as_ref());
+            let changes = decided.is_some_and(|decided| !decided.plan.batch.is_empty());
+            if known.whole && !changes && !self.is_still(&before).await? {
                 tries.again().await?;
                 continue;
             }
-            let (decided, members) = decided?;
+            let Judged { members, edited, removes, decided } = judged?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
             let Some(Decided { after, plan }) = decided else {
-                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: Work::default() });
+                self.log_dropped(caller, id, &edited.dropped);
+                return Ok(WrittenGroup { members: everyone(), stored: before, work: Work::default() });
             };
-            match self.commit(&operation, &plan).await? {
+            let attempt = self.commit(&operation, &plan).await;
+            if let Some(more) = forgone.after(&attempt).filter(|_| removes) {
+                forgone = more;
+                continue;
+            }
+            match attempt? {
                 Attempt::Done(committed) => {
+                    self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
                     return Ok(WrittenGroup { stored, members: everyone(), work: plan.work });
@@ -208,7 +252,7 @@ impl Provisioning {
         let (before, mut known) =
             try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
-        let edit = wanted.edit(&before.resource)?;
+        let edit = wanted.edit(&before.resource, &self.deciding())?;
         if members::need_everyone(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
@@ -283,6 +327,15 @@ impl Provisioning {
         Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
     }
 
+    /// Whether the members are in haste: by these attributes the group stops being the one that a binding means. As far as this
+    /// process knows the bindings; where it knows none, everybody is.
+    fn takes(&self, before: &Group, resource: &Resource) -> bool {
+        let facts = |resource: &Resource| GroupFacts { id: before.id, resource: resource.clone() };
+        self.effects.snapshots.at_hand().is_none_or(|known| {
+            stops_being_selected(&known.bindings, &facts(&before.resource), &facts(resource))
+        })
+    }
+
     fn users_url(&self) -> String {
         format!("{}/{}", self.base_url, ResourceType::User.endpoint())
     }
@@ -298,15 +351,16 @@ fn plan_create(operation: &Operation, new: &Group, counted: Batch, members: &Mem
     plan
 }
 
-/// A change of attributes, members or both. None: nothing changes. A request that only names nobody changes nothing
-/// and is recorded.
+/// A change of attributes, members or both; `taking` where other attributes take something from the members. None: nothing
+/// changes. A request that only names nobody changes nothing and is recorded.
 fn plan_change(
     operation: &Operation,
     before: &Group,
-    resource: &Resource,
+    (edited, taking): (&Edited, bool),
     members: &Members,
     known: &Known,
 ) -> Option<Decided<GroupId>> {
+    let resource = &edited.resource;
     let attributes = before.resource.changed_attributes(resource);
     let mut plan = Plan::new(before.id, 200);
     let moves = !members.added.is_empty() || !members.removed.is_empty();
@@ -321,8 +375,9 @@ fn plan_change(
         plan.batch = resources::change(before, &after);
         plan.changes.push(plan::changed(before, &after, attributes));
     }
+    plan.changes.extend(plan::dropped(&after, &edited.dropped));
     if selects_otherwise(before, &after) {
-        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(true)));
+        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(taking)));
         plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);

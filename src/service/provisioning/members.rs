@@ -3,14 +3,16 @@
 use super::plan::{self, Operation, Plan};
 use crate::audit::MemberEvent;
 use crate::id::{GroupId, UserId};
-use crate::scim::{Error, MemberChange, MemberRef, ScimType};
+use crate::scim::{Error, Filter, MemberChange, MemberRef, ScimType};
 use crate::store::batch::Part;
 use crate::store::{marks, members, resources};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// Members that one transaction can add and remove.
-const CHANGED_MEMBERS_MAX: usize = 24;
+/// Members that one transaction can add: two rows of the membership, the touch of the member, the mark.
+const ADDED_MEMBERS_MAX: usize = 24;
+/// Members that it can remove: the hint comes on top.
+const REMOVED_MEMBERS_MAX: usize = 19;
 /// Members that are not known yet, and that one request can name.
 const NAMED_MEMBERS_MAX: usize = 1000;
 /// What the record of a dropped member says in place of a text that is no id.
@@ -59,14 +61,15 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
             MemberChange::RemoveWhere(filter) => {
                 after.retain(|id| !filter.matches(&member_object(*id, users_url)))
             }
+            MemberChange::ReplaceWhere { filter, by } => {
+                may_replace(filter, by.as_deref(), &after, users_url)?;
+            }
             MemberChange::Replace(refs) => after = replacement(refs, known, &mut dropped)?,
         }
     }
     let added: Vec<UserId> = after.difference(&known.members).copied().collect();
     let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
-    if added.len() + removed.len() > CHANGED_MEMBERS_MAX {
-        return Err(too_many(CHANGED_MEMBERS_MAX, "can change in"));
-    }
+    fits(added.len(), removed.len())?;
     let Dropped { texts: dropped, full } = dropped;
     Ok(Members { after, added, removed, dropped, full })
 }
@@ -78,13 +81,44 @@ struct Dropped {
     full: BTreeSet<UserId>,
 }
 
+/// Whether a transaction holds that many. Those who are added and those who are removed share its rows.
+fn fits(added: usize, removed: usize) -> Result<(), Error> {
+    let share = added * REMOVED_MEMBERS_MAX + removed * ADDED_MEMBERS_MAX;
+    if share <= ADDED_MEMBERS_MAX * REMOVED_MEMBERS_MAX {
+        return Ok(());
+    }
+    Err(too_many(&format!(
+        "{ADDED_MEMBERS_MAX} members can be added, or {REMOVED_MEMBERS_MAX} removed, or a part of both, in"
+    )))
+}
+
 /// 413: more members than one request can bring.
-fn too_many(max: usize, what: &str) -> Error {
-    Error::new(
-        413,
-        None,
-        format!("at most {max} members {what} one request; send the rest in further requests"),
-    )
+fn too_many(what: &str) -> Error {
+    Error::new(413, None, format!("at most {what} one request; send the rest in further requests"))
+}
+
+/// Replacing a member by the same one changes nothing; by another is refused, and so is replacing nobody.
+fn may_replace(
+    filter: &Filter,
+    by: Option<&str>,
+    members: &BTreeSet<UserId>,
+    users_url: &str,
+) -> Result<(), Error> {
+    let selected: Vec<String> = members
+        .iter()
+        .filter(|id| filter.matches(&member_object(**id, users_url)))
+        .map(ToString::to_string)
+        .collect();
+    let detail = match by {
+        _ if selected.is_empty() => {
+            let detail = "no member matches the filter in the path; add the member instead";
+            return Err(Error::new(400, Some(ScimType::NoTarget), detail));
+        }
+        None => return Ok(()),
+        Some(by) if selected.iter().all(|id| id == by) => return Ok(()),
+        Some(_) => "the value of a member cannot be changed; remove it and add another",
+    };
+    Err(Error::new(400, Some(ScimType::Mutability), detail))
 }
 
 /// A list that names nobody at all is a mistake; only an empty one empties the group.
@@ -136,46 +170,35 @@ fn member_object(id: UserId, users_url: &str) -> serde_json::Value {
     json!({"value": id.to_string(), "type": "User", "$ref": format!("{users_url}/{id}")})
 }
 
-/// What the changes name, whether to add or to remove.
-fn texts(changes: &[MemberChange]) -> impl Iterator<Item = &str> {
-    changes.iter().flat_map(|change| match change {
-        MemberChange::Add(refs) | MemberChange::Replace(refs) => {
-            refs.iter().map(|reference| reference.value.as_str()).collect::<Vec<_>>()
-        }
-        MemberChange::Remove(values) => values.iter().map(String::as_str).collect(),
-        MemberChange::RemoveWhere(_) => Vec::new(),
-    })
-}
-
 /// The ids that the changes name in order to add them.
 pub fn to_be_added(changes: &[MemberChange]) -> BTreeSet<UserId> {
     let refs = changes.iter().flat_map(|change| match change {
         MemberChange::Add(refs) | MemberChange::Replace(refs) => refs.as_slice(),
-        MemberChange::Remove(_) | MemberChange::RemoveWhere(_) => &[],
+        MemberChange::Remove(_) | MemberChange::RemoveWhere(_) | MemberChange::ReplaceWhere { .. } => &[],
     });
     refs.filter_map(|reference| UserId::parse(&reference.value).ok()).collect()
 }
 
 /// The ids that the changes name.
 pub fn named(changes: &[MemberChange]) -> BTreeSet<UserId> {
-    texts(changes).filter_map(|text| UserId::parse(text).ok()).collect()
+    changes.iter().flat_map(MemberChange::named).filter_map(|text| UserId::parse(&text).ok()).collect()
 }
 
 /// The ids that the changes name and that are not `present`; 413 where they are too many to be looked up. What is no
 /// id counts too.
 pub fn strangers(changes: &[MemberChange], present: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, Error> {
-    let entries = texts(changes).map(|text| UserId::parse(text).ok());
+    let entries = changes.iter().flat_map(MemberChange::named).map(|text| UserId::parse(&text).ok());
     let strangers: Vec<Option<UserId>> =
         entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
     if strangers.len() > NAMED_MEMBERS_MAX {
-        return Err(too_many(NAMED_MEMBERS_MAX, "can be named in"));
+        return Err(too_many(&format!("{NAMED_MEMBERS_MAX} members can be named in")));
     }
     Ok(strangers.into_iter().flatten().collect())
 }
 
 /// Whether a decision needs every member, not only those that are named.
 pub fn need_everyone(changes: &[MemberChange]) -> bool {
-    changes.iter().any(|change| matches!(change, MemberChange::RemoveWhere(_) | MemberChange::Replace(_)))
+    changes.iter().any(MemberChange::needs_everyone)
 }
 
 /// Adds the rows, marks and records of a change of members to the plan of their group.
@@ -205,7 +228,7 @@ pub fn plan_members(
 }
 
 fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
-    plan.batch.push(Part::Look, marks::look_now(user, &operation.mark(taking)));
+    plan.batch.extend(Part::Look, marks::look_now(user, &operation.mark(taking)));
     let people = if taking { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(user);
 }

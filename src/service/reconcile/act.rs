@@ -2,6 +2,7 @@
 
 use super::Reconciler;
 use super::gather::Gathered;
+use super::obstacles;
 use crate::audit::{Change, EffectOpened, Record};
 use crate::id::OpId;
 use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
@@ -17,6 +18,9 @@ use crate::store::{StoreError, pins};
 use futures_util::future::join_all;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// No two clocks that are set differ by more.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(600);
 
 /// A step that was opened: its row as it stands now.
 pub struct Opened {
@@ -57,16 +61,20 @@ impl Reconciler {
     pub(super) async fn open(&self, gathered: &Gathered, plan: &Plan) -> Result<Opening, StoreError> {
         let op = self.store.ids.op();
         let now = gathered.time.now(self.store.clock.monotonic());
-        let until = now + self.limits.send + self.limits.network;
+        let until = self.later_clock(now) + self.limits.send + self.limits.network;
         let mut writes = vec![self.still_marked(gathered)];
-        let entries: Vec<Entry> =
-            plan.steps.iter().map(|step| about_to_become(step, op, now, until)).collect();
+        let entries: Vec<Entry> = plan
+            .steps
+            .iter()
+            .map(|step| about_to_become(step, op, (now, gathered.actual.caused_at), until))
+            .collect();
         for entry in &entries {
             writes.push(gathered.ledger.write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
         }
         let mut changes: Vec<Change> =
             plan.steps.iter().map(|step| Change::EffectOpened(opened(gathered, step))).collect();
         writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
+        writes.extend(obstacles::claims(gathered, plan, now));
         let committed = match self.store.commit(&self.record(gathered, op, changes), writes).await {
             Ok(committed) => committed,
             Err(StoreError::Conflict { .. }) => return Ok(Opening::Again),
@@ -92,12 +100,19 @@ impl Reconciler {
         }
     }
 
-    /// Sends every step, revocations first. `started` is from before the open: nothing is sent after the worker's time.
+    /// The table service's clock or ours, whichever is ahead: a row must not be taken for settled while a call for it may land.
+    /// One that is ahead by more than any two clocks differ is wrong, and does not count further than that.
+    fn later_clock(&self, now: OffsetDateTime) -> OffsetDateTime {
+        self.store.clock.now().clamp(now, now + CLOCKS_DIFFER_MAX)
+    }
+
+    /// Sends every step. Revocations are sent first, and no grant waits for their answers. `started` is from before the open:
+    /// nothing is sent after the worker's time.
     pub(super) async fn act(&self, gathered: &Gathered, opened: Vec<Opened>, started: Started) -> Vec<Acted> {
         let (revocations, grants): (Vec<_>, Vec<_>) =
             opened.into_iter().partition(|opened| opened.step.attempt == Attempt::Revoke);
-        let mut acted = join_all(revocations.into_iter().map(|opened| self.send(opened, started))).await;
-        acted.extend(join_all(grants.into_iter().map(|opened| self.send(opened, started))).await);
+        let calls = revocations.into_iter().chain(grants).map(|opened| self.send(gathered, opened, started));
+        let acted = join_all(calls).await;
         let now = gathered.time.now(self.store.clock.monotonic());
         for call in &acted {
             if let Sent::Throttled(wait) = call.sent {
@@ -108,18 +123,19 @@ impl Reconciler {
         acted
     }
 
-    async fn send(&self, opened: Opened, started: Started) -> Acted {
+    async fn send(&self, gathered: &Gathered, opened: Opened, started: Started) -> Acted {
         let Some(left) = self.left(started) else {
             return Acted { opened, sent: Sent::Unknown, correlation: None };
         };
         let step = &opened.step;
+        let label = gathered.look.mark.origin.actor.as_str();
         let answer = match step.attempt {
             Attempt::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
             }
             Attempt::Grant => self.assignments.create(&wanted(step), left).await.map(created),
         };
-        let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, error));
+        let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
         Acted { opened, sent, correlation }
     }
 
@@ -152,7 +168,12 @@ pub struct Started {
     pub wall: OffsetDateTime,
 }
 
-fn about_to_become(step: &Step, op: OpId, now: OffsetDateTime, until: OffsetDateTime) -> Entry {
+fn about_to_become(
+    step: &Step,
+    op: OpId,
+    (now, caused_at): (OffsetDateTime, OffsetDateTime),
+    until: OffsetDateTime,
+) -> Entry {
     let holding = if step.attempt == Attempt::Grant { Holding::Present } else { Holding::Gone };
     let entry = step.entry.clone().unwrap_or_else(|| Entry {
         assignment: step.assignment,
@@ -165,13 +186,16 @@ fn about_to_become(step: &Step, op: OpId, now: OffsetDateTime, until: OffsetDate
         bindings: Vec::new(),
         correlation: None,
         tried: None,
+        wished: None,
         since: now,
         written: now,
     });
+    let wished = (step.attempt == Attempt::Revoke).then(|| entry.wished.unwrap_or(caused_at));
     Entry {
         op,
         bindings: step.bindings.clone(),
         unsettled_until: Some(until),
+        wished,
         ..entry.becoming(holding, now)
     }
 }
@@ -256,17 +280,24 @@ fn deleted(answer: Answered<()>) -> (Sent, Option<String>) {
     (Sent::Deleted, answer.correlation)
 }
 
-fn failed(step: &Step, error: AssignmentError) -> (Sent, Option<String>) {
+fn failed(step: &Step, label: &str, error: AssignmentError) -> (Sent, Option<String>) {
+    let operation = step.attempt.as_str();
+    let what = if step.attempt == Attempt::Revoke { "revocation failed" } else { "grant failed" };
     match error {
         AssignmentError::Throttled { retry_after, correlation } => {
             (Sent::Throttled(retry_after), correlation)
         }
         AssignmentError::Refused { code, correlation, .. } => {
-            tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, code, "azure refuses a role assignment");
+            tracing::warn!(
+                assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, code, "{what}"
+            );
             (Sent::Refused(code), correlation)
         }
         AssignmentError::Unknown { detail } => {
-            tracing::warn!(assignment.name = %step.assignment, scope = %step.scope, detail, "azure gave no answer to rely on");
+            tracing::warn!(
+                assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, detail,
+                "{what}: ARM gave no answer that can be relied on"
+            );
             (Sent::Unknown, None)
         }
     }

@@ -8,10 +8,10 @@ use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait};
-use crate::rbac::plan::{self, LookAgain, Plan};
+use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::codec::Fields;
-use crate::store::marks;
+use crate::store::hints::Waiting;
+use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use time::OffsetDateTime;
 
 /// `w:` times are rounded up to this, so that looks merge.
 const LATER_STEP: Duration = Duration::from_secs(30);
+/// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
+const LEAVER_STEP: Duration = Duration::from_secs(1);
 /// How soon somebody is looked at again while the bindings cannot be read.
 const FROZEN_LOOK: Duration = Duration::from_secs(60);
 /// Tries at writing a row that somebody else keeps changing.
@@ -39,8 +41,8 @@ pub enum Closed {
 struct Rewrite {
     entry: Entry,
     etag: Option<ETag>,
-    /// This worker sent a call for it.
-    sent: bool,
+    /// What this worker sent for it, if it did.
+    attempt: Option<Attempt>,
     /// The answer settles it.
     settles: bool,
     change: Option<Change>,
@@ -80,7 +82,7 @@ impl Reconciler {
             writes.extend(free_pins(gathered, &after, &mut changes));
         }
         let told = changes.clone();
-        match self.write(gathered, op, changes, writes, closed).await {
+        match self.write(gathered, op, changes, writes).await {
             Err(StoreError::Conflict { .. }) => {
                 self.close_row_by_row(gathered, rewrites).await?;
                 Ok(Closed::Left)
@@ -99,18 +101,15 @@ impl Reconciler {
         op: OpId,
         changes: Vec<Change>,
         writes: Vec<Write>,
-        closed: Closed,
     ) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
+        match (writes.is_empty(), changes.is_empty()) {
+            (true, _) => Ok(()),
+            // Every write has its condition, so repeating it is safe without a proof.
+            (false, true) => self.store.move_looking(&writes).await.map(|_| ()),
+            (false, false) => {
+                self.store.commit(&self.record(gathered, op, changes), writes).await.map(|_| ())
+            }
         }
-        let only_looking = changes.is_empty() && writes.len() <= if closed == Closed::Later { 2 } else { 1 };
-        if only_looking {
-            self.store.move_looking(&writes).await?;
-        } else {
-            self.store.commit(&self.record(gathered, op, changes), writes).await?;
-        }
-        Ok(())
     }
 
     /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
@@ -129,12 +128,19 @@ impl Reconciler {
             return Closed::Left;
         }
         writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
-        let again = plan::look_again(after, &plan.deferred, waits);
+        let again = plan::look_again(&gathered.desired, after, &plan.deferred, waits);
         let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
         let Some(again) = again else { return Closed::Done };
         let mark = gathered.look.mark.waiting(again.taken_away);
-        let at = rounded_up(again.at.max(now), spread(gathered, again.at - now));
-        writes.push(marks::look_later(at, gathered.user, &mark));
+        let at = match again.taken_away {
+            true => rounded_up(again.at.max(now), LEAVER_STEP),
+            false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
+        };
+        let mut waiting = waiting(after, &plan.deferred, now);
+        if gathered.ledger.rows_unreadable > 0 {
+            waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
+        }
+        writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
     }
 
@@ -154,15 +160,22 @@ impl Reconciler {
                 .iter()
                 .find(|stored| stored.entry.assignment == settle.entry.assignment);
             let open = settle.entry.op;
-            let (person, assignment) = (gathered.user, settle.entry.assignment);
-            let change =
-                settle.observed.map(|held| Change::EffectObserved { person, assignment, open, held });
+            let (person, Entry { principal, assignment, .. }) = (gathered.user, &settle.entry);
+            let (principal, assignment) = (*principal, *assignment);
+            let observed = |held| Change::EffectObserved { person, principal, assignment, open, held };
+            let change = settle.observed.map(observed);
             let before = stored.map(|stored| &stored.entry);
             let change = change
                 .or_else(|| foreign_change(before, &settle.entry))
                 .or_else(|| reasons_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
-            rewrites.push(Rewrite { entry: settle.entry.clone(), etag, sent: false, settles: true, change });
+            rewrites.push(Rewrite {
+                entry: settle.entry.clone(),
+                etag,
+                attempt: None,
+                settles: true,
+                change,
+            });
         }
         rewrites
     }
@@ -171,6 +184,7 @@ impl Reconciler {
     fn conclude_call(&self, call: Acted, gathered: &Gathered, now: OffsetDateTime) -> Rewrite {
         let Acted { opened, sent, correlation } = call;
         let (attempt, settles) = (opened.step.attempt, opened.step.settles && !matches!(sent, Sent::Unknown));
+        let cause = Some(gathered.actual.cause);
         let before = if opened.step.held_before { Holding::Present } else { Holding::Gone };
         let open = opened.entry.op;
         let mut entry =
@@ -183,14 +197,20 @@ impl Reconciler {
             Sent::HeldBy(other) => {
                 code = Some("RoleAssignmentExists".to_owned());
                 let not_before = now + self.limits.plan.foreign_look;
-                let tried = Tried { attempt, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment };
+                let tried =
+                    Tried { attempt, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment, cause };
                 Entry { tried: Some(tried), ..entry }.becoming(Holding::HeldByOther(*other), now)
             }
             Sent::Throttled(wait) => {
                 code = Some("TooManyRequests".to_owned());
                 let attempts = entry.tried.as_ref().map_or(1, |tried| tried.attempts);
-                let tried =
-                    Tried { attempt, attempts, not_before: now + *wait, reason: ReasonCode::Throttled };
+                let tried = Tried {
+                    attempt,
+                    attempts,
+                    not_before: now + *wait,
+                    reason: ReasonCode::Throttled,
+                    cause,
+                };
                 Entry { tried: Some(tried), ..entry }.becoming(before, now)
             }
             Sent::Refused(refusal) if attempt == Attempt::Revoke && scope_is_gone(refusal) => {
@@ -199,9 +219,9 @@ impl Reconciler {
             }
             Sent::Refused(refusal) => {
                 code = Some(refusal.clone());
-                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, Duration::ZERO)
+                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, cause)
             }
-            Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, Duration::ZERO),
+            Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
         };
         if settles {
             entry.unsettled_until = None;
@@ -209,22 +229,35 @@ impl Reconciler {
             // Earlier calls may still land: what is wanted stays, and Azure is asked after the row's time.
             entry.holding = entry_goal(attempt);
         }
+        if entry.is_settled_and_gone() {
+            entry.wished = None;
+        }
         let executed = code.is_none();
-        let (person, assignment) = (gathered.user, entry.assignment);
-        let answered = Change::EffectAnswered { person, assignment, open, executed, code, correlation };
+        let answered = Change::EffectAnswered {
+            person: gathered.user,
+            principal: entry.principal,
+            assignment: entry.assignment,
+            operation: attempt,
+            open,
+            executed,
+            code,
+            correlation,
+        };
         let change = (!matches!(sent, Sent::Unknown)).then_some(answered);
-        Rewrite { entry, etag: Some(opened.etag), sent: true, settles, change }
+        Rewrite { entry, etag: Some(opened.etag), attempt: Some(attempt), settles, change }
     }
 
     /// The close met a change. Where only `d:` changed, a row is settled under its own version and `d:` is left alone; a
     /// row that changed, or that may not be settled, is written again, unsettled, together with `d:`.
     async fn close_row_by_row(&self, gathered: &Gathered, rewrites: Vec<Rewrite>) -> Result<(), StoreError> {
-        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.sent) {
+        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.attempt.is_some()) {
             let op = self.store.ids.op();
             if rewrite.settles {
-                let write = gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
+                let written = gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
+                let mut writes = vec![written];
+                writes.extend(self.mark_after_grant(gathered, &rewrite).await?);
                 let changes = rewrite.change.clone().into_iter().collect();
-                match self.store.commit(&self.record(gathered, op, changes), vec![write]).await {
+                match self.store.commit(&self.record(gathered, op, changes), writes).await {
                     Ok(_) => continue,
                     Err(StoreError::Conflict { .. }) => {}
                     Err(error) => return Err(error),
@@ -235,6 +268,22 @@ impl Reconciler {
         Ok(())
     }
 
+    /// A grant was answered after `d:` was gone: who looked meanwhile may have found nothing yet in Azure, so somebody looks
+    /// again now, as at a leaver.
+    async fn mark_after_grant(
+        &self,
+        gathered: &Gathered,
+        rewrite: &Rewrite,
+    ) -> Result<Vec<Write>, StoreError> {
+        let key = keys::look_now(gathered.user);
+        let granted = rewrite.attempt == Some(Attempt::Grant) && rewrite.entry.holding == Holding::Present;
+        if !granted || self.store.get(&key).await?.is_some() {
+            return Ok(Vec::new());
+        }
+        let touch = self.store.ids.op().to_string();
+        Ok(marks::look_again(gathered.user, &Mark::leaving(gathered.look.mark.origin.clone()), false, &touch))
+    }
+
     async fn mark_row(&self, gathered: &Gathered, rewrite: &Rewrite) -> Result<(), StoreError> {
         let key = keys::ledger(gathered.user, rewrite.entry.assignment);
         for _ in 0..MARK_TRIES {
@@ -243,9 +292,10 @@ impl Reconciler {
             let mut entry = ledger::read_entry(&row)?;
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
+            let granted = rewrite.attempt == Some(Attempt::Grant);
             let kept = ledger::kept(&row);
-            let write = ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))));
-            let writes = vec![write, self.touch_mark(gathered).await?];
+            let mut writes = vec![ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))))];
+            writes.extend(self.touch_mark(gathered, granted).await?);
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -256,31 +306,36 @@ impl Reconciler {
         Err(StoreError::Away { retry_after: LATER_STEP, source: None })
     }
 
-    /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again.
-    async fn touch_mark(&self, gathered: &Gathered) -> Result<Write, StoreError> {
-        let key = keys::look_now(gathered.user);
-        let mark = &gathered.look.mark;
-        if self.store.get(&key).await?.is_none() {
-            return Ok(Write::Insert { key, properties: mark.fields().done() });
-        }
-        let touched = Fields::some().text("touched", self.store.ids.op().to_string());
-        Ok(Write::Merge { key, properties: mark.haste(touched).done(), condition: Match::Any })
+    /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
+    /// grant it takes away: what was sent may be unwanted by now.
+    async fn touch_mark(&self, gathered: &Gathered, granted: bool) -> Result<Vec<Write>, StoreError> {
+        let there = self.store.get(&keys::look_now(gathered.user)).await?.is_some();
+        let touch = self.store.ids.op().to_string();
+        let own = &gathered.look.mark;
+        let mark = if granted { &Mark::leaving(own.origin.clone()) } else { own };
+        Ok(marks::look_again(gathered.user, mark, there, &touch))
     }
 }
 
 /// One log line for each thing that came of a round.
 fn tell(gathered: &Gathered, change: &Change) {
-    let user = gathered.user;
+    let (user, label) = (gathered.user, gathered.look.mark.origin.actor.as_str());
     match change {
-        Change::EffectAnswered { assignment, executed, code, .. } => {
-            tracing::info!(user.id = %user, assignment.name = %assignment, executed, code, "azure answered a step");
+        Change::EffectAnswered { assignment, operation, executed, code, .. } => {
+            tracing::info!(
+                user.id = %user, assignment.name = %assignment, operation = operation.as_str(), token.label = label,
+                executed, code, "ARM answered a {}", operation.as_str()
+            );
         }
         Change::EffectObserved { assignment, held, .. } => {
-            tracing::info!(user.id = %user, assignment.name = %assignment, held, "azure was asked what it holds");
+            tracing::info!(user.id = %user, assignment.name = %assignment, held, "ARM was asked what it holds");
         }
-        Change::Wait { binding, reason, .. } => {
+        Change::Wait { binding, operation, reason, .. } => {
             let reason = reason.map_or("ended", ReasonCode::as_str);
-            tracing::info!(user.id = %user, binding = %binding, reason, "a grant waits, or waits no more");
+            let operation = operation.as_str();
+            tracing::info!(
+                user.id = %user, binding = %binding, operation, token.label = label, reason, "pending {operation} changed"
+            );
         }
         _ => {}
     }
@@ -297,13 +352,42 @@ fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTi
     Some(LookAgain { at, taken_away })
 }
 
-/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody.
+/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
+/// something was taken may hold it by such a row.
 fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
-    if !gathered.unreadable && gathered.ledger.rows_unreadable == 0 {
+    let rows_unreadable = gathered.ledger.rows_unreadable > 0;
+    if !gathered.unreadable && !rows_unreadable {
         return again;
     }
     let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
-    Some(LookAgain { at, taken_away: true })
+    let taken_away = again.is_some_and(|again| again.taken_away);
+    Some(LookAgain { at, taken_away: taken_away || rows_unreadable && gathered.look.mark.taken_away })
+}
+
+/// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
+/// stopped was not.
+fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
+    let was_tried = |entry: &Entry| {
+        let in_flight = entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
+        let failed = entry
+            .tried
+            .as_ref()
+            .is_some_and(|tried| tried.attempt == Attempt::Revoke && tried.reason != ReasonCode::Throttled);
+        in_flight || failed
+    };
+    let mut waiting = Waiting::default();
+    for entry in after.iter().filter(|entry| entry.wished.is_some()) {
+        if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
+            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
+            let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+            let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
+            waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
+            waiting.wished = entry.wished;
+        }
+        waiting.subscriptions.insert(entry.scope.subscription().to_owned());
+        waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
+    }
+    waiting
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {
@@ -355,11 +439,16 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
     let before = &gathered.ledger.waits;
     let same = |list: &[Wait], wait: &Wait, reason: bool| {
         list.iter().any(|other| {
-            other.is_for(&wait.binding, wait.role, &wait.scope) && (!reason || other.reason == wait.reason)
+            let same = other.is_for(&wait.binding, wait.role, &wait.scope) && other.wanted == wait.wanted;
+            same && (!reason || other.reason == wait.reason)
         })
     };
-    let change =
-        |wait: &Wait, reason| Change::Wait { person: gathered.user, binding: wait.binding.clone(), reason };
+    let change = |wait: &Wait, reason| Change::Wait {
+        person: gathered.user,
+        binding: wait.binding.clone(),
+        operation: if wait.wanted { Attempt::Grant } else { Attempt::Revoke },
+        reason,
+    };
     let began =
         after.iter().filter(|wait| !same(before, wait, true)).map(|wait| change(wait, Some(wait.reason)));
     let ended = before.iter().filter(|wait| !same(after, wait, false)).map(|wait| change(wait, None));
@@ -389,9 +478,8 @@ fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
     if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
 }
 
-fn rounded_up(at: OffsetDateTime, spread: Duration) -> OffsetDateTime {
-    let at = at + spread;
-    let step = i64::try_from(LATER_STEP.as_secs()).unwrap_or(30);
+fn rounded_up(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
+    let step = i64::try_from(step.as_secs()).unwrap_or(30);
     let seconds = at.unix_timestamp() + i64::from(at.nanosecond() > 0);
     let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
     OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)

@@ -7,9 +7,9 @@ use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
 use crate::ports::tables::{ETag, Row};
-use crate::rbac::ledger::{Entry, Holding, RETRY_MAX};
+use crate::rbac::ledger::{Entry, Holding, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Belief, Desired, Fact};
-use crate::rbac::{ReasonCode, Scope};
+use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
 use crate::service::desired::{self, Decided, Facts, Header, NewPin, SelectorFacts, Standing};
 use crate::service::snapshots::Snapshot;
@@ -17,6 +17,8 @@ use crate::service::together::together;
 use crate::store::codec::Reader;
 use crate::store::ledger::{Holder, Ledger, Stored};
 use crate::store::marks::Look;
+use crate::store::room::Claims;
+use crate::store::scope_blocks::ScopeBlocks;
 use crate::store::settings::{PointerRow, Settings};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
@@ -25,10 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Questions to Azure about one person that are under way together.
-const ASKED_AT_ONCE: usize = 16;
 /// How long Azure is given to answer a question by name.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Questions of one round, and of those that are under way together.
+const ASKS_MAX: usize = 48;
+const ASKS_AT_ONCE: usize = 8;
 /// When a question that Azure did not answer is asked again, at first.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -70,8 +73,21 @@ pub struct Gathered {
     pub missing_leads: Vec<MissingLead>,
     pub ledger: Ledger,
     pub actual: Actual,
+    /// Scopes that refuse steps, with the versions of their rows.
+    pub blocks: ScopeBlocks,
+    /// Who makes room in full subscriptions.
+    pub claims: Claims,
     /// Principals that are free and that this record must hold before it acts.
     pub to_pin: BTreeSet<PrincipalId>,
+}
+
+impl Gathered {
+    /// Where an assignment is, or would be.
+    pub fn scope_of(&self, assignment: AssignmentName) -> Option<&Scope> {
+        let held = self.ledger.entries.iter().find(|stored| stored.entry.assignment == assignment);
+        let wanted = || self.desired.grants.get(&assignment).map(|wanted| &wanted.scope);
+        held.map(|stored| &stored.entry.scope).or_else(wanted)
+    }
 }
 
 struct Read {
@@ -81,6 +97,7 @@ struct Read {
     selectors: SelectorFacts,
     missing_leads: Vec<MissingLead>,
     ledger: Ledger,
+    blocks: ScopeBlocks,
     snapshot: Snapshot,
 }
 
@@ -115,8 +132,12 @@ impl Reconciler {
     /// Who is gone or inactive holds nothing, whatever their groups say: those are not read.
     async fn read(&self, user: UserId) -> Result<Read, StoreError> {
         let user_key = keys::user(user);
-        let (settings, row, ledger) =
-            try_join!(self.store.settings(), self.store.get(&user_key), self.store.ledger(user))?;
+        let (settings, row, ledger, blocks) = try_join!(
+            self.store.settings(),
+            self.store.get(&user_key),
+            self.store.ledger(user),
+            self.store.scope_blocks(),
+        )?;
         let header = row.as_ref().map(|row| self.store.readable(row, read_person(row)));
         let snapshot = self.snapshots.read(&settings.pointer).await?;
         let may_hold = header
@@ -128,7 +149,7 @@ impl Reconciler {
         };
         let unreadable = matches!(header, Some(None));
         let person = header.flatten();
-        Ok(Read { settings, person, unreadable, selectors, missing_leads, ledger, snapshot })
+        Ok(Read { settings, person, unreadable, selectors, missing_leads, ledger, blocks, snapshot })
     }
 
     async fn conclude(
@@ -158,10 +179,19 @@ impl Reconciler {
             self.snapshots.status.binding_is_troubled(binding, *reason);
         }
         let now = time.now(self.store.clock.monotonic());
-        let throttles = &read.settings.throttles;
-        self.snapshots.status.read_throttles(throttles, now);
+        self.snapshots.status.read_throttles(&read.settings.throttles, now);
+        let throttles = &self.occasion.heed(&read.settings.throttles, now);
         let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
-        let actual = Actual { now, facts, throttled: throttles.steps(now), instance };
+        let actual = Actual {
+            now,
+            facts,
+            throttled: throttles.steps(now),
+            blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
+            room: read.settings.claims.as_seen_by(user, now),
+            cause: look.mark.origin.op,
+            caused_at: look.mark.origin.op.time().map_or(now, |at| at.min(now)),
+            instance,
+        };
         Ok(Gathered {
             user,
             look,
@@ -175,6 +205,8 @@ impl Reconciler {
             missing_leads: read.missing_leads,
             ledger: read.ledger,
             actual,
+            blocks: read.blocks,
+            claims: read.settings.claims,
             to_pin,
         })
     }
@@ -247,6 +279,7 @@ impl Reconciler {
         (now, throttles): (OffsetDateTime, &Throttles),
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Vec<Fact> {
+        let asked = questions(ledger, now);
         let mut asking = Vec::new();
         for Stored { entry, .. } in &ledger.entries {
             let ours = ledger.holds(entry.principal);
@@ -257,9 +290,10 @@ impl Reconciler {
             {
                 to_pin.insert(entry.principal);
             }
-            asking.push(self.belief(entry, holder, (now, throttles)));
+            let question = asked.get(&entry.assignment);
+            asking.push(self.belief(entry, holder, question, (now, throttles)));
         }
-        let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKED_AT_ONCE).collect().await;
+        let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
             .entries
             .iter()
@@ -274,17 +308,19 @@ impl Reconciler {
         &self,
         entry: &Entry,
         holder: Option<Holder>,
+        question: Option<&Question>,
         (now, throttles): (OffsetDateTime, &Throttles),
     ) -> Belief {
-        let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
-        let (name, due) = match (entry.unsettled_until, entry.holding) {
+        let (name, due) = match question {
             _ if matches!(holder, Some(Holder::Record(_))) => return Belief::NotOurs,
             _ if holder == Some(Holder::Unreadable) => {
                 return Belief::Undecided { not_before: now + ask_again(entry, now) };
             }
-            (Some(until), _) => (entry.assignment, until <= now),
-            (None, Holding::HeldByOther(other)) if foreign_due => (other, true),
-            (None, _) => return Belief::Ledger,
+            Some(Question::Ask { name, due }) => (*name, *due),
+            Some(Question::NextRound) => {
+                return Belief::Unasked { reason: ReasonCode::InFlight, not_before: now };
+            }
+            None => return Belief::Ledger,
         };
         if let Some(not_before) = throttles.until(&entry.scope, Operation::Ask, now) {
             return Belief::Unasked { reason: ReasonCode::Throttled, not_before };
@@ -313,11 +349,37 @@ impl Reconciler {
     }
 }
 
+/// What Azure is asked of an entry.
+enum Question {
+    /// By that name; `due`: the answer settles the row.
+    Ask { name: AssignmentName, due: bool },
+    /// One round asks no more than so many, those first that an answer settles.
+    NextRound,
+}
+
+/// The entries that the ledger is not believed of.
+fn questions(ledger: &Ledger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Question> {
+    let question = |entry: &Entry| {
+        let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
+        match (entry.unsettled_until, entry.holding) {
+            (Some(until), _) => Some((until > now, entry.assignment, entry.assignment)),
+            (None, Holding::HeldByOther(other)) if foreign_due => Some((false, entry.assignment, other)),
+            (None, _) => None,
+        }
+    };
+    let mut all: Vec<_> = ledger.entries.iter().filter_map(|stored| question(&stored.entry)).collect();
+    all.sort_unstable();
+    let in_turn = all.into_iter().enumerate().map(|(at, (early, of, name))| {
+        (of, if at < ASKS_MAX { Question::Ask { name, due: !early } } else { Question::NextRound })
+    });
+    in_turn.collect()
+}
+
 /// The pause after a question without an answer is as long as the answer has been missed by then, so it doubles.
 fn ask_again(entry: &Entry, now: OffsetDateTime) -> Duration {
     let due = entry.unsettled_until.or(entry.tried.as_ref().map(|tried| tried.not_before));
     let since = due.filter(|due| *due <= now).unwrap_or(entry.written);
-    Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, RETRY_MAX)
+    Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, REVOKE_RETRY_MAX)
 }
 
 fn same_triple(entry: &Entry, scope: &Scope, principal: PrincipalId, role: crate::rbac::BackupRole) -> bool {

@@ -3,8 +3,11 @@
 mod act;
 mod close;
 mod gather;
+mod obstacles;
+mod occasion;
 mod refusal;
 mod selectors;
+mod silence;
 
 use super::effects::log;
 use super::queue::Queue;
@@ -21,7 +24,9 @@ use crate::store::{Store, StoreError, keys, ledger, pins};
 use act::{Opening, Sent, Started};
 use close::Closed;
 use gather::Gathered;
+use occasion::{Noted, Occasion};
 pub use refusal::scope_is_gone;
+pub use silence::Silence;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,15 +66,42 @@ pub struct Looked {
     pub throttled: bool,
     /// Revocations that were sent.
     pub revoked: usize,
+    pub left: Left,
+}
+
+/// What a look left of the person's marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Left {
+    /// Nothing: it was dealt with, or had been before.
+    Nothing,
+    /// A look later.
+    Later,
+    /// The mark: there is more to do, or somebody else is at it.
+    #[default]
+    Mark,
+}
+
+impl Looked {
+    /// Takes in how a round was closed. Answers whether there is more to do at once.
+    fn goes_on(&mut self, closed: Closed) -> bool {
+        self.left = match closed {
+            Closed::Done => Left::Nothing,
+            Closed::Later => Left::Later,
+            Closed::Left => Left::Mark,
+        };
+        self.left == Left::Mark
+    }
 }
 
 /// Makes Azure hold what one person should hold.
+#[derive(Clone)]
 pub struct Reconciler {
     store: Store,
     assignments: Arc<dyn RoleAssignments>,
     snapshots: Arc<Snapshots>,
     limits: EffectLimits,
     queue: Arc<Queue>,
+    occasion: Occasion,
 }
 
 impl Reconciler {
@@ -79,7 +111,16 @@ impl Reconciler {
         snapshots: Arc<Snapshots>,
         limits: EffectLimits,
     ) -> Self {
-        Self { store, assignments, snapshots, limits, queue: Arc::default() }
+        Self { store, assignments, snapshots, limits, queue: Arc::default(), occasion: Occasion::default() }
+    }
+
+    /// Looks at a person whose turn it is in a tick, as [`reconcile`](Self::reconcile) does. What is heard of Azure is noted, and
+    /// nothing is sent where it gives no answer.
+    pub async fn take_turn(&self, user: UserId, silence: Arc<Silence>) -> Result<Looked, StoreError> {
+        let inner = self.assignments.clone();
+        let assignments = Arc::new(Noted { inner, silence: silence.clone(), user });
+        let turn = Self { assignments, occasion: Occasion::Turn(silence), ..self.clone() };
+        turn.reconcile(user).await
     }
 
     /// Looks at a person until nothing is left to do at once.
@@ -88,7 +129,10 @@ impl Reconciler {
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.enter(user.uuid())).await.ok();
         let mut looked = Looked::default();
         for _ in 0..ROUNDS_MAX {
-            let Some(gathered) = self.gather(user).await? else { break };
+            let Some(gathered) = self.gather(user).await? else {
+                looked.left = Left::Nothing;
+                break;
+            };
             if !self.round(&gathered, &mut looked).await? {
                 break;
             }
@@ -107,21 +151,31 @@ impl Reconciler {
             self.pin_selectors(gathered).await?;
             return Ok(true);
         }
-        let plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
+        let mut plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
+        let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
+        self.occasion.name_silence(&mut plan, gathered);
+        if self.occasion.hold_back(&mut plan, &self.snapshots.status)
+            && plan.steps.is_empty()
+            && plan.settle.is_empty()
+        {
+            return Ok(false);
+        }
         let started = Started { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
             let look = gathered.look.etag.clone();
-            looked.throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
-            return Ok(self.close(gathered, &plan, Vec::new(), look, false).await? == Closed::Left);
+            looked.throttled = throttled;
+            self.note_obstacles(gathered, &plan, &[]).await;
+            return Ok(looked.goes_on(self.close(gathered, &plan, Vec::new(), look, false).await?));
         }
         let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
         if !self.store.pointer().await?.is_same(&gathered.pointer) {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
+        self.note_obstacles(gathered, &plan, &acted).await;
         looked.throttled = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
         looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == Attempt::Revoke).count();
-        Ok(self.close(gathered, &plan, acted, look, true).await? == Closed::Left)
+        Ok(looked.goes_on(self.close(gathered, &plan, acted, look, true).await?))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.

@@ -17,7 +17,10 @@ pub fn reason_of(code: &str) -> ReasonCode {
             ReasonCode::PrincipalType
         }
         "ScopeLocked" => ReasonCode::ScopeLocked,
-        "AuthorizationFailed" | "LinkedAuthorizationFailed" => ReasonCode::NotAuthorized,
+        "AuthorizationFailed" | "LinkedAuthorizationFailed" | "DenyAssignmentAuthorizationFailed" => {
+            ReasonCode::NotAuthorized
+        }
+        "RequestDisallowedByPolicy" => ReasonCode::PolicyDenied,
         "RoleAssignmentLimitExceeded" => ReasonCode::AssignmentLimit,
         code if scope_is_gone(code) => ReasonCode::ScopeNotFound,
         _ => ReasonCode::AzureRefused,

@@ -1,102 +1,117 @@
 //! `w:` rows whose time has come become `d:`, many in one transaction.
 
 use super::Tick;
-use super::look::Round;
+use super::round::Round;
 use crate::id::UserId;
-use crate::ports::tables::{Match, Row, Write};
-use crate::store::codec::Fields;
-use crate::store::marks::Look;
-use crate::store::{StoreError, keys};
-use std::collections::BTreeSet;
-use time::OffsetDateTime;
+use crate::ports::tables::{ETag, Match, PAGE_ROWS_MAX, Row, Write};
+use crate::store::marks::{self, Look};
+use crate::store::{StoreError, hints, keys};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-/// Looks that one tick wakes; revocations are not counted, they are all woken.
-const WAKES_MAX: usize = 5000;
-/// Looks of one transaction: two rows each.
-const WAKES_AT_ONCE: usize = 48;
+/// Looks that one tick wakes.
+const WAKES_MAX: usize = 5 * PAGE_ROWS_MAX;
+/// Looks of one transaction: at most three rows each.
+const WAKES_AT_ONCE: usize = 32;
 
 /// A look whose time has come.
-struct Due {
+pub(super) struct Due {
     row: Row,
     look: Look,
 }
 
 impl Due {
-    fn insert(&self) -> Write {
-        Write::Insert { key: keys::look_now(self.look.user), properties: self.look.mark.fields().done() }
-    }
-
     fn gone(&self) -> Write {
         Write::Delete { key: self.row.key.clone(), condition: Match::Exact(self.row.etag.clone()) }
+    }
+
+    /// The look becomes one of now, as a new mark or over one that is `there`.
+    fn writes(&self, there: bool) -> Vec<Write> {
+        let Look { user, mark, .. } = &self.look;
+        let mut writes = vec![marks::wake(*user, mark, there, &self.row.key), self.gone()];
+        writes.extend(mark.taken_away.then(|| hints::is_due(*user, mark)));
+        writes
     }
 }
 
 impl Tick {
-    /// Every `w:` that is due becomes `d:`, revocations first.
-    pub(super) async fn wake(&self, round: &mut Round, now: OffsetDateTime) -> Result<(), StoreError> {
-        let mut due = self.due(now).await?;
+    /// What is due becomes a look of now, revocations first. Answers whether there was any.
+    pub(super) async fn wake(&self, round: &mut Round, until: Duration) -> Result<bool, StoreError> {
+        let now = round.time(self.store().clock.monotonic());
+        let (from, _) = keys::range_of("w:");
+        let from = if round.cursors.due.is_empty() { from } else { format!("{}!", round.cursors.due) };
+        let rows = self.store().rows_between(from, format!("w:{};", keys::stamp(now)), WAKES_MAX).await?;
+        // What is woken is gone, so a place is only kept where more is due.
+        let last = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= WAKES_MAX);
+        round.cursors.due = last.unwrap_or_default();
+        let mut due: Vec<Due> = rows.into_iter().filter_map(|row| self.due_row(row)).collect();
         due.sort_by_key(|due| (!due.look.mark.left, !due.look.mark.taken_away));
         for part in due.chunks(WAKES_AT_ONCE) {
-            if self.over(round) {
-                return Ok(());
-            }
             self.wake_part(part).await?;
-        }
-        Ok(())
-    }
-
-    async fn due(&self, now: OffsetDateTime) -> Result<Vec<Due>, StoreError> {
-        let (from, _) = keys::range_of("w:");
-        let mut pages = self.store().pages(from, format!("w:{};", keys::stamp(now)));
-        let (mut due, mut others) = (Vec::new(), 0);
-        while let Some(rows) = pages.next().await? {
-            for row in rows {
-                if self.is_aside(&row) {
-                    continue;
-                }
-                match Look::read(&row) {
-                    Ok(look) if look.mark.taken_away => due.push(Due { row, look }),
-                    Ok(look) if others < WAKES_MAX => {
-                        others += 1;
-                        due.push(Due { row, look });
-                    }
-                    Ok(_) => {}
-                    Err(error) => self.conclude("a mark", &row, Err(error)),
-                }
+            if self.is_past(until) {
+                round.cursors.due.clear();
+                break;
             }
         }
-        Ok(due)
+        Ok(!due.is_empty())
     }
 
-    /// All at once where nobody among them is marked already, else one by one.
-    async fn wake_part(&self, part: &[Due]) -> Result<(), StoreError> {
+    /// A look later; `None` where it cannot be read or is set aside.
+    pub(super) fn due_row(&self, row: Row) -> Option<Due> {
+        if self.is_aside(&row) {
+            return None;
+        }
+        match Look::read(&row) {
+            Ok(look) => Some(Due { row, look }),
+            Err(error) => {
+                self.conclude("a mark", &row, Err(error));
+                None
+            }
+        }
+    }
+
+    /// All at once where nobody among them is marked already, else one by one. Answers the versions of the hints that were
+    /// written, as far as they are known.
+    pub(super) async fn wake_part(&self, part: &[Due]) -> Result<BTreeMap<UserId, ETag>, StoreError> {
         let users: BTreeSet<UserId> = part.iter().map(|due| due.look.user).collect();
+        if part.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         if users.len() == part.len() {
-            let writes: Vec<Write> = part.iter().flat_map(|due| [due.insert(), due.gone()]).collect();
+            let writes: Vec<Write> = part.iter().flat_map(|due| due.writes(false)).collect();
             match self.store().move_looking(&writes).await {
                 Err(StoreError::Conflict { .. }) => {}
-                other => return other.map(|_| ()),
+                Err(error) => return Err(error),
+                Ok(committed) => return Ok(versions(part, &writes, &committed.etags)),
             }
         }
+        let mut all = BTreeMap::new();
         for due in part {
-            self.wake_one(due).await?;
+            all.extend(self.wake_one(due).await?);
         }
-        Ok(())
+        Ok(all)
     }
 
-    async fn wake_one(&self, due: &Due) -> Result<(), StoreError> {
-        match self.store().move_looking(&[due.insert(), due.gone()]).await {
-            Err(StoreError::Conflict { index: 0, .. }) => {}
-            Err(StoreError::Conflict { .. }) => return Ok(()),
-            other => return other.map(|_| ()),
+    async fn wake_one(&self, due: &Due) -> Result<BTreeMap<UserId, ETag>, StoreError> {
+        for there in [false, true] {
+            let writes = due.writes(there);
+            match self.store().move_looking(&writes).await {
+                Ok(committed) => return Ok(versions(std::slice::from_ref(due), &writes, &committed.etags)),
+                Err(StoreError::Conflict { index: 0, .. }) if !there => {}
+                Err(StoreError::Conflict { .. }) => break,
+                Err(error) => return Err(error),
+            }
         }
-        let touched = Fields::some().text("woken", due.row.key.clone());
-        let key = keys::look_now(due.look.user);
-        let touch =
-            Write::Merge { key, properties: due.look.mark.haste(touched).done(), condition: Match::Any };
-        match self.store().move_looking(&[touch, due.gone()]).await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(BTreeMap::new())
     }
+}
+
+fn versions(part: &[Due], writes: &[Write], etags: &[Option<ETag>]) -> BTreeMap<UserId, ETag> {
+    let by_key: BTreeMap<&str, &ETag> =
+        writes.iter().zip(etags).filter_map(|(write, etag)| Some((write.key(), etag.as_ref()?))).collect();
+    let version = |due: &Due| {
+        let etag = by_key.get(keys::hint(due.look.user).as_str())?;
+        Some((due.look.user, ETag::clone(etag)))
+    };
+    part.iter().filter_map(version).collect()
 }

@@ -224,7 +224,7 @@ fn people_who_wait_for_one_group(node: &Node, scim: &Scim) -> BTreeSet<Uuid> {
 /// Nothing is left to do; a look later only where something waits.
 fn left_over(node: &Node) -> Vec<String> {
     let mut problems = Vec::new();
-    for prefix in ["d:", "i:", "dg:"] {
+    for prefix in ["d:", "dl:", "i:", "dg:"] {
         let left = rows(node, prefix);
         if !left.is_empty() {
             problems.push(format!("left over: {left:?}"));

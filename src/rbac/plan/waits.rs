@@ -1,0 +1,115 @@
+//! What a round leaves waiting, and when to look again.
+
+use super::{Blocked, Deferred, Desired};
+use crate::rbac::ledger::{Attempt, Entry, Holding, Wait, pause};
+use crate::rbac::{BackupRole, BindingName, Scope};
+use time::OffsetDateTime;
+
+/// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what stands on
+/// both keeps its `since`, whatever the reason is now, and its pause grows once it is over.
+pub fn waits(
+    desired: &Desired,
+    after: &[Entry],
+    deferred: &[Deferred],
+    before: &[Wait],
+    now: OffsetDateTime,
+) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    for blocked in &desired.blocked {
+        waits.push(refusal(blocked, before, now));
+    }
+    waits.extend(late_revocations(after, deferred, now));
+    for (name, wanted) in &desired.grants {
+        let failed =
+            after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.tried.as_ref());
+        let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
+        let (reason, attempts, not_before) = match (failed, deferred) {
+            (Some(tried), deferred) if tried.attempt == Attempt::Grant => {
+                let put_off = deferred.map_or(tried.not_before, |deferred| deferred.not_before);
+                (tried.reason, tried.attempts, tried.not_before.max(put_off))
+            }
+            (_, Some(deferred)) => (deferred.reason, 1, deferred.not_before),
+            _ => continue,
+        };
+        for binding in wanted.bindings() {
+            let since = since(before, &binding, wanted.role, &wanted.scope, now);
+            let (role, scope) = (wanted.role, wanted.scope.clone());
+            waits.push(Wait { binding, role, scope, wanted: true, reason, since, attempts, not_before });
+        }
+    }
+    waits
+}
+
+/// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
+fn late_revocations(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    for entry in after.iter().filter(|entry| entry.holding == Holding::Present && entry.tried.is_none()) {
+        let put_off = deferred
+            .iter()
+            .find(|deferred| deferred.attempt == Attempt::Revoke && deferred.assignment == entry.assignment);
+        let Some(Deferred { reason, not_before, .. }) = put_off.cloned() else { continue };
+        for binding in entry.bindings.clone() {
+            let (role, scope, since) = (entry.role, entry.scope.clone(), entry.wished.unwrap_or(now));
+            waits.push(Wait { binding, role, scope, wanted: false, reason, since, attempts: 1, not_before });
+        }
+    }
+    waits
+}
+
+fn refusal(blocked: &Blocked, before: &[Wait], now: OffsetDateTime) -> Wait {
+    let Blocked { binding, role, scope, reason } = blocked.clone();
+    let earlier = before.iter().find(|wait| wait.is_for(&binding, role, &scope) && wait.reason == reason);
+    let (attempts, not_before) = match earlier {
+        Some(wait) if wait.not_before > now => (wait.attempts, wait.not_before),
+        Some(wait) => {
+            let attempts = wait.attempts.saturating_add(1);
+            (attempts, now + pause(attempts))
+        }
+        None => (1, now + pause(1)),
+    };
+    let since = since(before, &binding, role, &scope, now);
+    Wait { binding, role, scope, wanted: true, reason, since, attempts, not_before }
+}
+
+fn since(
+    before: &[Wait],
+    binding: &BindingName,
+    role: BackupRole,
+    scope: &Scope,
+    now: OffsetDateTime,
+) -> OffsetDateTime {
+    let same = before.iter().find(|wait| wait.is_for(binding, role, scope) && wait.wanted);
+    same.map_or(now, |wait| wait.since)
+}
+
+/// When a person must be looked at again, and whether a revocation is among the causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookAgain {
+    pub at: OffsetDateTime,
+    pub taken_away: bool,
+}
+
+/// What a round left unfinished: unsettled rows, failed steps, foreign assignments, waits. `None`: nothing. It takes away where
+/// something unwanted may be held, whatever its row says: a call that is still under way may land.
+pub fn look_again(
+    desired: &Desired,
+    after: &[Entry],
+    deferred: &[Deferred],
+    waits: &[Wait],
+) -> Option<LookAgain> {
+    let mut causes: Vec<(OffsetDateTime, bool)> = Vec::new();
+    for entry in after {
+        let leaving = !desired.grants.contains_key(&entry.assignment);
+        let own = entry.unsettled_until.map(|at| (at, leaving));
+        let tried = entry.tried.as_ref().map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke));
+        // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
+        let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+        let counts =
+            |(at, _): &(OffsetDateTime, bool)| put_off.is_none_or(|put_off| put_off.not_before < *at);
+        causes.extend(own.into_iter().chain(tried).filter(counts));
+    }
+    causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == Attempt::Revoke)));
+    causes.extend(waits.iter().map(|wait| (wait.not_before, false)));
+    let at = causes.iter().map(|(at, _)| *at).min()?;
+    Some(LookAgain { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
+}

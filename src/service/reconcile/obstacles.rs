@@ -1,0 +1,120 @@
+//! What one person's step learns for everybody: a scope that refuses, and who makes room in a full subscription. The rows only say
+//! when to try again, so what cannot be written is learned again by the next step.
+
+use super::Reconciler;
+use super::act::{Acted, Sent};
+use super::gather::Gathered;
+use super::refusal::reason_of;
+use crate::ports::tables::Write;
+use crate::rbac::ReasonCode;
+use crate::rbac::ledger::Attempt;
+use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
+use crate::service::effects::log;
+use crate::store::scope_blocks::{self, StoredBlock};
+use crate::store::{StoreError, room};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// What goes with an open: this person probes the scopes whose block is over, and makes room where the plan says so. If somebody
+/// else began meanwhile, the open meets a change and everything is read again.
+pub(super) fn claims(gathered: &Gathered, plan: &Plan, now: OffsetDateTime) -> Vec<Write> {
+    let mut probes = BTreeMap::new();
+    for step in &plan.steps {
+        let key = step.block_key();
+        if let Some(StoredBlock { block, etag: read }) = gathered.blocks.get(&key) {
+            let not_before = now + key.attempt.pause(block.attempts);
+            probes.insert(key.clone(), scope_blocks::probe(&key, &ScopeBlock { not_before, ..*block }, read));
+        }
+    }
+    let mut writes: Vec<Write> = probes.into_values().collect();
+    let room = plan.makes_room.as_ref().filter(|full| !gathered.actual.room.contains_key(*full));
+    writes.extend(room.map(|full| room::claim(full, gathered.user, now, gathered.claims.of(full))));
+    writes
+}
+
+impl Reconciler {
+    /// Notes what the answers say about scopes and subscriptions.
+    pub(super) async fn note_obstacles(&self, gathered: &Gathered, plan: &Plan, acted: &[Acted]) {
+        let now = gathered.time.now(self.store.clock.monotonic());
+        let mut writes = block_writes(gathered, acted, now);
+        writes.extend(room_writes(gathered, plan, acted, now));
+        for write in writes {
+            match self.store.move_looking(&[write]).await {
+                // Somebody else noted the same.
+                Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                Err(error) => log("what a scope refuses", &error),
+            }
+        }
+    }
+}
+
+fn block_writes(gathered: &Gathered, acted: &[Acted], now: OffsetDateTime) -> Vec<Write> {
+    let mut refused: BTreeMap<BlockKey, ReasonCode> = BTreeMap::new();
+    let mut taken: Vec<BlockKey> = Vec::new();
+    for call in acted {
+        let key = call.opened.step.block_key();
+        match &call.sent {
+            Sent::Refused(code) if reason_of(code).is_of_the_scope() => {
+                refused.insert(key, reason_of(code));
+            }
+            // A throttle may come before the right is looked at, and no answer says nothing.
+            Sent::Throttled(_) | Sent::Unknown => {}
+            _ => taken.push(key),
+        }
+    }
+    let mut writes = Vec::new();
+    for (key, reason) in &refused {
+        let before = gathered.blocks.get(key).map_or(0, |stored| stored.block.attempts);
+        let attempts = before.saturating_add(1);
+        let block = ScopeBlock { reason: *reason, attempts, not_before: now + key.attempt.pause(attempts) };
+        writes.push(scope_blocks::put(key, &block));
+    }
+    let lifted = taken.iter().filter(|key| gathered.blocks.contains_key(key) && !refused.contains_key(key));
+    writes.extend(lifted.map(scope_blocks::lift));
+    writes
+}
+
+fn room_writes(gathered: &Gathered, plan: &Plan, acted: &[Acted], now: OffsetDateTime) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for (subscription, claim) in &gathered.actual.room {
+        let granted = |call: &&Acted| {
+            call.opened.step.attempt == Attempt::Grant
+                && call.opened.step.scope.subscription() == subscription
+        };
+        let grants: Vec<&Acted> = acted.iter().filter(granted).collect();
+        let lost = |call: &&&Acted| {
+            let limit = |code: &String| reason_of(code) == ReasonCode::AssignmentLimit;
+            call.opened.step.made_room && matches!(&call.sent, Sent::Refused(code) if limit(code))
+        };
+        let has_room = grants.iter().any(|call| matches!(call.sent, Sent::Created));
+        let ours = *claim == RoomClaim::Ours;
+        if ours && let Some(call) = grants.iter().find(lost) {
+            tell_stopped(&call.opened.step);
+            writes.push(room::stop(subscription, gathered.user, now));
+        } else if has_room && !matches!(claim, RoomClaim::Taken { .. })
+            || ours && !still_needs(gathered, plan, subscription)
+        {
+            writes.push(room::release(subscription));
+        }
+    }
+    writes
+}
+
+/// Whether a grant of this person still waits for room there, or a revocation makes it.
+fn still_needs(gathered: &Gathered, plan: &Plan, subscription: &str) -> bool {
+    let limited = |tried: &crate::rbac::ledger::Tried| {
+        tried.attempt == Attempt::Grant && tried.reason == ReasonCode::AssignmentLimit
+    };
+    let entries = gathered.ledger.entries.iter().map(|stored| &stored.entry);
+    let waits = entries.filter(|entry| entry.scope.subscription() == subscription).any(|entry| {
+        gathered.desired.grants.contains_key(&entry.assignment) && entry.tried.as_ref().is_some_and(limited)
+    });
+    waits || plan.makes_room.as_deref() == Some(subscription)
+}
+
+fn tell_stopped(step: &Step) {
+    tracing::error!(
+        scope = %step.scope, assignment.name = %step.assignment, operation = Attempt::Grant.as_str(),
+        "the subscription is full and the place that was freed is lost: no further binding moves there until a grant succeeds"
+    );
+}

@@ -1,0 +1,73 @@
+//! `s:overdue`: the revocations that have not happened for too long, as the last tick of any process counted them. It is also the
+//! sign of life of the ticks.
+
+use super::codec::{Fields, Reader};
+use super::{Store, StoreError, keys};
+use crate::ports::tables::{Answer, Row, Write};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// How many people may still hold what was taken from them longer ago than the limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OverdueCount {
+    pub people: usize,
+    /// Since when the oldest of them waits.
+    pub oldest: Option<OffsetDateTime>,
+    /// Reason code → people.
+    pub by_reason: BTreeMap<String, usize>,
+}
+
+/// The count, when it was made, and when it was last an error line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOverdue {
+    pub count: OverdueCount,
+    pub counted: OffsetDateTime,
+    pub logged: Option<OffsetDateTime>,
+}
+
+impl Store {
+    /// The last count, with the service's clock. One that cannot be read is made anew by the next tick.
+    pub async fn overdue(&self) -> Result<Answer<Option<StoredOverdue>>, StoreError> {
+        let Answer { value, date } = self.read(&keys::setting("overdue")).await?;
+        let read = |row: &Row| {
+            read(row).inspect_err(
+                |error| tracing::error!(error = %error, "the count of overdue revocations cannot be read"),
+            )
+        };
+        Ok(Answer { value: value.and_then(|row| read(&row).ok()), date })
+    }
+}
+
+fn read(row: &Row) -> Result<StoredOverdue, StoreError> {
+    let reader = Reader::new(row)?;
+    let by_reason = reader.json("reasons")?;
+    let by_reason = by_reason.as_object().into_iter().flatten();
+    let number = |value: &Value| usize::try_from(value.as_u64().unwrap_or_default()).unwrap_or_default();
+    Ok(StoredOverdue {
+        count: OverdueCount {
+            people: usize::try_from(reader.int("people")?).unwrap_or_default(),
+            oldest: reader.time_opt("oldest")?,
+            by_reason: by_reason.map(|(reason, value)| (reason.clone(), number(value))).collect(),
+        },
+        counted: reader.time("counted")?,
+        logged: reader.time_opt("logged")?,
+    })
+}
+
+/// The row, whoever wrote it before.
+pub fn write(stored: &StoredOverdue) -> Write {
+    let StoredOverdue { count, counted, logged } = stored;
+    let people = i64::try_from(count.people).unwrap_or(i64::MAX);
+    let mut fields = Fields::row()
+        .int("people", people)
+        .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
+        .time("counted", *counted);
+    for (name, time) in [("oldest", count.oldest), ("logged", *logged)] {
+        fields = match time {
+            Some(time) => fields.time(name, time),
+            None => fields,
+        };
+    }
+    Write::InsertOrReplace { key: keys::setting("overdue"), properties: fields.done() }
+}

@@ -1,0 +1,82 @@
+//! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. Nothing is decided by these rows
+//! but when to try again.
+
+use super::codec::{Fields, Reader};
+use super::{Store, StoreError, keys};
+use crate::id::PrincipalId;
+use crate::ports::tables::{ETag, Match, Row, Write};
+use crate::rbac::ledger::Attempt;
+use crate::rbac::plan::{BlockKey, ScopeBlock};
+use crate::rbac::{BackupRole, PrincipalType, ReasonCode};
+use std::collections::BTreeMap;
+
+/// Rows that are read. What lies beyond is not heeded: those steps are tried at their own pace.
+const BLOCKS_MAX: usize = 2000;
+
+/// A block and the version of its row.
+#[derive(Debug, Clone)]
+pub struct StoredBlock {
+    pub block: ScopeBlock,
+    pub etag: ETag,
+}
+
+/// Every block.
+pub type ScopeBlocks = BTreeMap<BlockKey, StoredBlock>;
+
+impl Store {
+    /// The scopes that refuse steps now. A row that cannot be read is not heeded.
+    pub async fn scope_blocks(&self) -> Result<ScopeBlocks, StoreError> {
+        let (from, to) = keys::range_of("sb:");
+        let rows = self.rows_between(from, to, BLOCKS_MAX).await?;
+        Ok(rows.iter().filter_map(|row| read(row).ok()?).collect())
+    }
+}
+
+/// A step met a refusal of the scope.
+pub fn put(key: &BlockKey, block: &ScopeBlock) -> Write {
+    Write::InsertOrReplace { key: keys::scope_block(key), properties: properties(key, block).done() }
+}
+
+/// One step probes a block that is over: every other one waits from now on.
+pub fn probe(key: &BlockKey, block: &ScopeBlock, read: &ETag) -> Write {
+    let properties = properties(key, block).done();
+    Write::Replace { key: keys::scope_block(key), properties, condition: Match::Exact(read.clone()) }
+}
+
+/// The scope takes such steps again.
+pub fn lift(key: &BlockKey) -> Write {
+    Write::Delete { key: keys::scope_block(key), condition: Match::Any }
+}
+
+fn properties(key: &BlockKey, block: &ScopeBlock) -> Fields {
+    Fields::row()
+        .text("scope", key.scope.as_str())
+        .text("role", key.role.definition_id().to_string())
+        .text("type", key.principal_type.as_str())
+        .text("attempt", key.attempt.as_str())
+        .text("reason", block.reason.as_str())
+        .int("attempts", i64::from(block.attempts))
+        .time("not_before", block.not_before)
+}
+
+/// `None`: a kind of step that this release does not know.
+fn read(row: &Row) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
+    let reader = Reader::new(row)?;
+    let role = PrincipalId::parse(reader.text("role")?).ok();
+    let role = role.and_then(|id| BackupRole::from_definition(id.uuid()));
+    let kind = reader.text("type")?;
+    let principal_type = [PrincipalType::User, PrincipalType::ServicePrincipal];
+    let principal_type = principal_type.into_iter().find(|known| known.as_str() == kind);
+    let kind = reader.text("attempt")?;
+    let attempt = Attempt::ALL.into_iter().find(|known| known.as_str() == kind);
+    let reason = ReasonCode::parse(reader.text("reason")?);
+    let (Some(role), Some(principal_type), Some(attempt), Some(reason)) =
+        (role, principal_type, attempt, reason)
+    else {
+        return Ok(None);
+    };
+    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, attempt };
+    let attempts = u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX);
+    let block = ScopeBlock { reason, attempts, not_before: reader.time("not_before")? };
+    Ok(Some((key, StoredBlock { block, etag: row.etag.clone() })))
+}

@@ -1,0 +1,237 @@
+//! What takes access away is not held up by what else is under way for the same person, or by what the scope refuses.
+
+use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
+use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::simulator::{Action, HandMade, Limits, Method, Rule, Scope};
+use std::time::Duration;
+use uuid::Uuid;
+
+fn quiet(world: World) -> World {
+    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world
+}
+
+fn refuse(status: u16, code: &str, method: Method) -> Rule {
+    let code = code.to_owned();
+    let refusal = Action::Fail { status, code, message: None, retry_after_seconds: None, executed: false };
+    Rule::new(refusal).method(method)
+}
+
+/// Ticks once a minute for so long.
+fn minutes(world: &World, node: &Node, number: usize) {
+    for _ in 0..number {
+        node.run(node.service.tick.run()).unwrap();
+        world.pass(60);
+    }
+    node.run(node.service.tick.run()).unwrap();
+}
+
+fn calls(world: &World, method: Method) -> usize {
+    world.azure().calls().iter().filter(|call| call.method == method).count()
+}
+
+/// Grants of the person are held in the network when she leaves, and answered afterwards.
+fn leaves_while_a_grant_is_under_way(world: &World, node: &Node, leave: impl Fn(&str, &Person)) -> Person {
+    let operators = node.group("operators");
+    let ana = node.provision("ana");
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    node.begin(&operators, members("add", &[&ana]));
+    world.until_held(node);
+    leave(&operators, &ana);
+    world.azure().deliver(world.azure().held()[0].number).unwrap();
+    node.until_quiet(0);
+    ana
+}
+
+/// The clock stands still: nothing that waits for a time can do it.
+fn until_revoked(world: &World, node: &Node, person: &Person) {
+    let (azure, principal) = (world.azure(), person.principal);
+    let gone = azure.until(|azure| azure.assignments().iter().all(|held| held.principal_id != principal));
+    node.run(async { tokio::time::timeout(Duration::from_secs(20), gone).await.expect("still held") });
+}
+
+#[test]
+fn who_leaves_while_the_grant_is_under_way_is_revoked_once_it_is_answered() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let ana = leaves_while_a_grant_is_under_way(&world, &node, |group, ana| node.leave(group, &[ana]));
+    let marked = node.run(node.service.store.rows("w:", 10)).unwrap();
+    assert!(marked.iter().all(|row| row.properties.contains_key("taken_away")), "{marked:?}");
+    until_revoked(&world, &node, &ana);
+}
+
+#[test]
+fn who_is_deactivated_while_the_grant_is_under_way_is_revoked_once_it_is_answered() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let ana = leaves_while_a_grant_is_under_way(&world, &node, |_, ana| node.set_active(ana, false));
+    until_revoked(&world, &node, &ana);
+}
+
+#[test]
+fn a_grant_does_not_wait_for_a_revocation_that_hangs() {
+    let world =
+        quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
+    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let ana = node.provision("ana");
+    node.join(&operators, &[&ana]);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+
+    node.leave(&operators, &[&ana]);
+    node.join(&readers, &[&ana]);
+    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    let service = node.service.clone();
+    let tick = node.spawn(async move { service.tick.run().await });
+    world.until_held(&node);
+    let azure = world.azure();
+    let principal = ana.principal;
+    let granted = azure.until(|azure| {
+        azure
+            .assignments()
+            .iter()
+            .any(|held| held.principal_id == principal && held.role == Reader.definition_id())
+    });
+    node.run(async {
+        tokio::time::timeout(Duration::from_secs(20), granted).await.expect("the grant waits")
+    });
+    assert_eq!(world.azure().held().len(), 1, "the revocation still hangs");
+    world.azure().deliver(world.azure().held()[0].number).unwrap();
+    node.run(tick).unwrap().unwrap();
+    node.settle();
+    assert!(!world.holds(&ana, Operator, VAULT_EAST));
+}
+
+/// `number` people who hold the role, in a service that leaves everything to its ticks.
+fn crowd(world: &World, number: usize) -> (Node, String, Vec<Person>) {
+    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let group = node.group("operators");
+    let people: Vec<Person> = (0..number).map(|n| node.provision(&format!("p{n}"))).collect();
+    for part in people.chunks(16) {
+        node.join(&group, &part.iter().collect::<Vec<_>>());
+    }
+    node.settle();
+    (node, group, people)
+}
+
+#[test]
+fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them() {
+    for (status, code) in [
+        (409, "ScopeLocked"),
+        (403, "AuthorizationFailed"),
+        (403, "RequestDisallowedByPolicy"),
+        (403, "DenyAssignmentAuthorizationFailed"),
+    ] {
+        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let (node, group, people) = crowd(&world, 32);
+        world.azure().add_rule(refuse(status, code, Method::Delete)).unwrap();
+        for part in people.chunks(16) {
+            node.leave(&group, &part.iter().collect::<Vec<_>>());
+        }
+        node.settle();
+        world.azure().clear_calls();
+        minutes(&world, &node, 60);
+        // 30 s, doubling to 10 minutes: about ten probes an hour, whoever they are for, and a few side by side at first.
+        assert!(calls(&world, Method::Delete) <= 16, "{code}: {}", calls(&world, Method::Delete));
+        world.azure().clear_rules();
+        minutes(&world, &node, 21);
+        people.iter().for_each(|person| world.assert_holds_nothing(person));
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_for_one_role_holds_up_no_other() {
+    let world = World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_EAST);
+    let node = quiet_node(&world);
+    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+    world.azure().add_rule(refuse(403, "AuthorizationFailed", Method::Put).times(1)).unwrap();
+    node.join(&operators, &[&ana]);
+    assert!(!world.holds(&ana, Operator, VAULT_EAST));
+    node.join(&readers, &[&ben]);
+    world.assert_holds(&ben, Reader, VAULT_EAST);
+    minutes(&world, &node, 2);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+fn quiet_node(world: &World) -> Node {
+    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.start()
+}
+
+#[test]
+fn a_throttled_leaver_is_looked_at_when_retry_after_is_over() {
+    for seconds in [1, 5, 47] {
+        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let (node, group, people) = crowd(&world, 1);
+        let rule = Rule::new(Action::Throttle { retry_after_seconds: Some(seconds) }).method(Method::Delete);
+        world.azure().add_rule(rule.times(1)).unwrap();
+        node.leave(&group, &[&people[0]]);
+        node.run(node.service.tick.run()).unwrap();
+        world.assert_holds(&people[0], Operator, VAULT_EAST);
+        world.pass(seconds + 1);
+        node.run(node.service.tick.run()).unwrap();
+        world.assert_holds_nothing(&people[0]);
+    }
+}
+
+#[test]
+fn in_a_full_subscription_a_binding_moves_one_person_after_the_other() {
+    let world = World::new().bind("operators", Operator, VAULT_EAST);
+    let full = Limits { buckets: false, assignments_per_subscription: 3, ..Limits::default() };
+    world.azure().set_limits(full).unwrap();
+    let (node, _, people) = crowd(&world, 3);
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+
+    world.pass(60);
+    node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
+    let mut without = 0;
+    for _ in 0..120 {
+        node.run(node.service.tick.run()).unwrap();
+        let held = world.azure().assignments();
+        without = without.max(3 - held.len());
+        world.pass(60);
+    }
+    for person in &people {
+        assert!(!world.holds(person, Operator, VAULT_EAST) && world.holds(person, Reader, VAULT_EAST));
+    }
+    assert!(without <= 1, "at no time was more than one person without a role");
+}
+
+#[test]
+fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() {
+    let world = World::new().bind("operators", Operator, VAULT_EAST);
+    let full = Limits { buckets: false, assignments_per_subscription: 3, ..Limits::default() };
+    world.azure().set_limits(full).unwrap();
+    let (node, _, people) = crowd(&world, 3);
+    world.pass(60);
+    // Whoever else makes assignments there takes every place that is freed.
+    world.azure().add_rule(refuse(400, "RoleAssignmentLimitExceeded", Method::Put)).unwrap();
+    node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
+    minutes(&world, &node, 120);
+    let holding = people.iter().filter(|person| world.holds(person, Operator, VAULT_EAST)).count();
+    assert_eq!(holding, 2, "one place was lost, and no more were given up");
+
+    world.azure().clear_rules();
+    minutes(&world, &node, 240);
+    for person in &people {
+        assert!(!world.holds(person, Operator, VAULT_EAST) && world.holds(person, Reader, VAULT_EAST));
+    }
+}
+
+/// An assignment of others does not count as a leaver's.
+#[test]
+fn a_full_subscription_still_revokes_leavers() {
+    let world = World::new().bind("operators", Operator, VAULT_EAST);
+    let full = Limits { buckets: false, assignments_per_subscription: 2, ..Limits::default() };
+    world.azure().set_limits(full).unwrap();
+    let (node, group, people) = crowd(&world, 1);
+    let made = HandMade::new(Scope::parse(VAULT_EAST).unwrap(), Reader.name(), Uuid::from_u128(77));
+    world.azure().make_assignment(&made).unwrap();
+    node.leave(&group, &[&people[0]]);
+    node.settle();
+    world.assert_holds_nothing(&people[0]);
+    assert_eq!(world.azure().assignments().len(), 1);
+}
