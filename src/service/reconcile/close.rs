@@ -139,7 +139,10 @@ impl Reconciler {
             true => rounded_up(again.at.max(now), LEAVER_STEP),
             false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
         };
-        let waiting = waiting(after, &plan.deferred, now);
+        let mut waiting = waiting(after, &plan.deferred, now);
+        if gathered.ledger.rows_unreadable > 0 {
+            waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
+        }
         writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
     }
@@ -352,6 +355,18 @@ fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTi
     Some(LookAgain { at, taken_away })
 }
 
+/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
+/// something was taken may hold it by such a row.
+fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
+    let rows_unreadable = gathered.ledger.rows_unreadable > 0;
+    if !gathered.unreadable && !rows_unreadable {
+        return again;
+    }
+    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
+    let taken_away = again.is_some_and(|again| again.taken_away);
+    Some(LookAgain { at, taken_away: taken_away || rows_unreadable && gathered.look.mark.taken_away })
+}
+
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
 /// stopped was not.
 fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
@@ -376,15 +391,6 @@ fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiti
         waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
     }
     waiting
-}
-
-/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody.
-fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
-    if !gathered.unreadable && gathered.ledger.rows_unreadable == 0 {
-        return again;
-    }
-    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
-    Some(LookAgain { at, taken_away: true })
 }
 
 /// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
