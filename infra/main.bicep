@@ -28,6 +28,13 @@ param scimTenant string = 'default'
 @description('Origin under which identity providers reach the service, such as https://scim.contoso.example. Empty: the host name of the function app.')
 param publicBaseUrl string = ''
 
+@description('Whether ServiceProviderConfig says how lists are paged (RFC 9865). Identity providers of today may refuse a member that they do not know.')
+@allowed([
+  'true'
+  'false'
+])
+param announceCursors string = 'false'
+
 @description('Redundancy of the storage account that holds the state. It is the only copy.')
 @allowed([
   'Standard_LRS'
@@ -170,6 +177,7 @@ module functionApp 'app/function-app.bicep' = {
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     scimTenant: scimTenant
     publicBaseUrl: publicBaseUrl
+    announceCursors: announceCursors
     maximumInstanceCount: maximumInstanceCount
     instanceMemoryMB: instanceMemoryMB
     alwaysReadyInstances: alwaysReadyInstances

@@ -78,6 +78,7 @@ pub struct Service {
     pub status: Arc<Status>,
     pub store: Store,
     base_url: String,
+    announce_cursors: bool,
 }
 
 impl Service {
@@ -89,6 +90,11 @@ impl Service {
     /// Shows in this process what the ticks of any process found.
     pub async fn watch_for_ever(self) {
         overdue::watch(self.store, self.status).await;
+    }
+
+    /// The same service, whose ServiceProviderConfig says how lists are paged, or does not (RFC 9865).
+    pub fn announcing_cursors(self, announce_cursors: bool) -> Self {
+        Self { announce_cursors, ..self }
     }
 
     /// Ticks at a pace of its own, for a service that no host's timer wakes.
@@ -108,17 +114,16 @@ impl Service {
 pub fn build(parts: Parts) -> Service {
     let base_url = parts.base_url.clone();
     let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
-    let status = Arc::new(Status::new(store.clock.clone()));
+    let status = Arc::new(Status::new(store.clock.clone()).counting(store.unreadable()));
     let snapshots = Arc::new(Snapshots::new(store.clone(), status.clone()));
     let reconciler =
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
     let known = snapshots.clone();
-    let principal_from = Arc::new(move || known.principal_from());
-    let provisioning =
-        Arc::new(Provisioning::new(store.clone(), parts.base_url, principal_from, effects.clone()));
+    let rules = Arc::new(move || known.rules());
+    let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
     let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
-    Service { provisioning, snapshots, tick, status, store, base_url }
+    Service { provisioning, snapshots, tick, status, store, base_url, announce_cursors: false }
 }
 
 /// The ends in Azure that settings name.
@@ -275,6 +280,7 @@ pub fn serve(
         clock: service.store.clock.clone(),
         ids: service.store.ids.clone(),
         base_url: service.base_url.clone(),
+        announce_cursors: service.announce_cursors,
         health,
     };
     http::server(listener, edge, HTTP_WORKERS)

@@ -86,6 +86,13 @@ pub enum Change {
         member: String,
         revision: i64,
     },
+    /// Assignments of the request that could not be carried out and were left out; names of attributes only.
+    Dropped {
+        resource_type: &'static str,
+        id: String,
+        revision: i64,
+        attributes: Vec<String>,
+    },
     EffectOpened(EffectOpened),
     EffectAnswered {
         person: UserId,
@@ -145,7 +152,8 @@ pub struct EffectOpened {
 
 impl Change {
     /// Every kind of record, in alphabetical order.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
+        "attributes-dropped",
         "difference-found",
         "effect-answered",
         "effect-observed",
@@ -169,6 +177,7 @@ impl Change {
             Change::Member { event: MemberEvent::Added, .. } => "member-added",
             Change::Member { event: MemberEvent::Removed, .. } => "member-removed",
             Change::Member { event: MemberEvent::Dropped, .. } => "member-dropped",
+            Change::Dropped { .. } => "attributes-dropped",
             Change::EffectOpened(_) => "effect-opened",
             Change::EffectAnswered { .. } => "effect-answered",
             Change::EffectObserved { .. } => "effect-observed",
@@ -192,6 +201,9 @@ impl Change {
             }
             Change::Member { group, member, revision, .. } => {
                 json!({"group": group.to_string(), "member": member, "revision": revision})
+            }
+            Change::Dropped { resource_type, id, revision, attributes } => {
+                json!({"type": resource_type, "id": id, "revision": revision, "attributes": attributes})
             }
             Change::EffectOpened(opened) => opened.to_json(),
             Change::EffectAnswered {

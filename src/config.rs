@@ -36,6 +36,8 @@ pub struct Config {
     pub public_origin: Option<String>,
     /// The partition of this installation.
     pub tenant: String,
+    /// ServiceProviderConfig says how lists are paged.
+    pub announce_cursors: bool,
     pub tables: Tables,
     pub vault: Endpoint,
     /// The secret whose versions are the bearer tokens.
@@ -169,6 +171,7 @@ impl Reader<'_> {
         let handler_port = self.handler_port();
         let public_origin = self.public_origin();
         let tenant = self.tenant();
+        let announce_cursors = self.announce_cursors();
         let tables = self.tables();
         let vault = self.endpoint("KEY_VAULT_URL", None, "https://NAME.vault.azure.net");
         let bearer_token_secret = self.secret_name();
@@ -179,6 +182,7 @@ impl Reader<'_> {
             handler_port: handler_port?,
             public_origin: public_origin?,
             tenant: tenant?,
+            announce_cursors: announce_cursors?,
             tables: tables?,
             vault: vault?,
             bearer_token_secret: bearer_token_secret?,
@@ -233,6 +237,14 @@ impl Reader<'_> {
             return self.mistake("SCIM_TENANT", "must be 1 to 36 of a-z, 0-9 and -, as default");
         }
         Some(tenant)
+    }
+
+    fn announce_cursors(&mut self) -> Option<bool> {
+        match self.get("SCIM_ANNOUNCE_CURSORS").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("false") => Some(false),
+            Some("true") => Some(true),
+            Some(_) => self.mistake("SCIM_ANNOUNCE_CURSORS", "must be true or false"),
+        }
     }
 
     fn tables(&mut self) -> Option<Tables> {

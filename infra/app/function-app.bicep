@@ -18,6 +18,7 @@ param vaultUrl string
 param applicationInsightsName string
 param scimTenant string
 param publicBaseUrl string
+param announceCursors string
 param maximumInstanceCount int
 param instanceMemoryMB int
 param alwaysReadyInstances int
@@ -109,6 +110,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     KEY_VAULT_URL: vaultUrl
     BEARER_TOKEN_SECRET: 'scim-bearer-token'
     SCIM_TENANT: scimTenant
+    SCIM_ANNOUNCE_CURSORS: announceCursors
   }, empty(publicBaseUrl) ? {} : {
     PUBLIC_BASE_URL: publicBaseUrl
   })

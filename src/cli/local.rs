@@ -85,6 +85,7 @@ fn code(error: &LocalError) -> u8 {
         | LocalError::State(_)
         | LocalError::Tables(_)
         | LocalError::Listen { .. }
+        | LocalError::TableGone { .. }
         | LocalError::BindingsFile { .. }
         | LocalError::Bindings(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,

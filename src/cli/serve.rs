@@ -38,7 +38,9 @@ pub struct Arguments {
 enum ServeError {
     #[error("plain http is served on loopback only, not on {address}")]
     NotLoopback { address: SocketAddr },
-    #[error("cannot listen on {address}")]
+    #[error(
+        "cannot listen on {address} (--listen takes another address, where no Functions host has chosen the port)"
+    )]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot start")]
     Config(#[source] ConfigError),
@@ -119,7 +121,8 @@ impl Ready {
             inline: Inline::default(),
             tick_deadline: TICK_DEADLINE,
             overdue_after: config.revocation_overdue,
-        });
+        })
+        .announcing_cursors(config.announce_cursors);
         let packaged = Packaged::new(service.store.clone(), service.snapshots.clone());
         Ok(Self {
             tokens: Arc::new(tokens),

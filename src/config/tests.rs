@@ -84,6 +84,9 @@ fn one_setting_at_a_time() {
     check(&[("BEARER_TOKEN_SECRET", "a/b")], &["BEARER_TOKEN_SECRET"]);
     check(&[("AZURE_CREDENTIAL", "static")], &["AZURE_STATIC_TOKEN"]);
     check(&[("SCIM_TENANT", " ")], &[]);
+    check(&[("SCIM_ANNOUNCE_CURSORS", "yes")], &["SCIM_ANNOUNCE_CURSORS"]);
+    let announces = |text| parse(&LOCAL, &[("SCIM_ANNOUNCE_CURSORS", text)]).unwrap().announce_cursors;
+    assert!(announces("True") && !announces("false") && !announces(""));
 }
 
 #[test]

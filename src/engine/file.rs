@@ -3,103 +3,69 @@
 //! A read runs on the caller's thread: it is answered from the page cache, or by a few reads of the disk. It never
 //! waits for a write.
 
+use super::reopening::Reopening;
+use super::table_file::{self, META, ROWS};
 use super::writer::Writer;
 use super::{EngineError, Outcome, Pair, Request, Rows, Store, StoreError, commit};
 use async_trait::async_trait;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageError, Table};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The format that this release reads and writes.
-pub(super) const FORMAT: u64 = 1;
-/// Bytes of the file that are kept in memory.
-const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// The format of the file.
-const META_FORMAT: &str = "format";
 /// The highest version that any row was ever given.
 const META_VERSION: &str = "version";
 
 pub(super) struct File {
     // Dropped first: its thread uses the database, and the file is free for others once both are gone.
     writer: Writer,
-    database: Arc<Database>,
+    database: Arc<Reopening>,
+    is_failing: Arc<AtomicBool>,
 }
 
 impl File {
     pub fn open(path: &Path) -> Result<Self, EngineError> {
-        let opened = Database::builder().set_cache_size(CACHE_BYTES_MAX).create(path);
-        let database = Arc::new(opened.map_err(|error| unopened(path, error))?);
-        let format = prepare(&database).map_err(|error| unusable(path, error))?;
-        if format != FORMAT {
-            return Err(EngineError::Format { path: path.to_owned(), found: format });
-        }
-        let shared = Arc::clone(&database);
-        let writer = Writer::start(move |requests| commit(&shared, requests))
-            .map_err(|source| EngineError::Writer { path: path.to_owned(), source })?;
-        Ok(Self { writer, database })
+        let database = table_file::open_or_make(path)?;
+        let again = path.to_owned();
+        let database = Reopening::new(database, Box::new(move || table_file::open(&again)));
+        Self::start(database).map_err(|source| EngineError::Writer { path: path.to_owned(), source })
     }
-}
 
-fn unopened(path: &Path, error: DatabaseError) -> EngineError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => EngineError::InUse { path: path.to_owned() },
-        other => unusable(path, other.into()),
-    }
-}
-
-fn unusable(path: &Path, error: redb::Error) -> EngineError {
-    let (path, source) = (path.to_owned(), Box::new(error));
-    match &*source {
-        redb::Error::Corrupted(_)
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TypeDefinitionChanged { .. } => EngineError::Corrupt { path, source },
-        redb::Error::Io(io) if damage(io.kind()) => EngineError::Corrupt { path, source },
-        _ => EngineError::Unopenable { path, source },
-    }
-}
-
-fn damage(kind: std::io::ErrorKind) -> bool {
-    matches!(kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
-}
-
-/// Makes the tables of a new file, and answers the format of any file.
-fn prepare(database: &Database) -> Result<u64, redb::Error> {
-    if let Some(format) = format(database)? {
-        return Ok(format);
-    }
-    let transaction = database.begin_write()?;
-    transaction.open_table(ROWS)?;
-    transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
-    transaction.commit()?;
-    Ok(FORMAT)
-}
-
-fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
-    match database.begin_read()?.open_table(META) {
-        Ok(meta) => Ok(meta.get(META_FORMAT)?.map(|format| format.value())),
-        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+    fn start(database: Reopening) -> std::io::Result<Self> {
+        let (database, is_failing) = (Arc::new(database), Arc::new(AtomicBool::new(false)));
+        let (shared, failing) = (database.clone(), is_failing.clone());
+        let writer = Writer::start(move |requests| {
+            let committed = shared.run(|database| commit(database, requests));
+            failing.store(committed.is_err(), Ordering::Relaxed);
+            committed
+        })?;
+        Ok(Self { writer, database, is_failing })
     }
 }
 
 #[async_trait]
 impl Store for File {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let rows = self.database.begin_read().map_err(redb::Error::from)?;
-        let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
-        Ok(rows.get(key).map_err(redb::Error::from)?.map(|value| value.value().to_vec()))
+        self.database.run(|database| {
+            let rows = database.begin_read().map_err(redb::Error::from)?;
+            let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
+            Ok(rows.get(key).map_err(redb::Error::from)?.map(|value| value.value().to_vec()))
+        })
     }
 
     fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError> {
-        let rows = self.database.begin_read().map_err(redb::Error::from)?;
-        let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
-        let range = rows.range(from..to).map_err(redb::Error::from)?.take(rows_max);
-        let pairs = range.map(|pair| pair.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
-        Ok(pairs.collect::<Result<_, StorageError>>().map_err(redb::Error::from)?)
+        self.database.run(|database| {
+            let rows = database.begin_read().map_err(redb::Error::from)?;
+            let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
+            let range = rows.range(from..to).map_err(redb::Error::from)?.take(rows_max);
+            let pairs =
+                range.map(|pair| pair.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
+            Ok(pairs.collect::<Result<_, StorageError>>().map_err(redb::Error::from)?)
+        })
+    }
+
+    fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 
     async fn transact(&self, request: Request) -> Outcome {
@@ -152,3 +118,6 @@ impl Rows for FileRows<'_> {
         self.version
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! `ports::tables::rules` refuses what the service refuses, [`commit`] decides and applies a transaction, [`record`] is the form
 //! of keys and rows in bytes, [`memory`] and [`file`] keep the bytes, and [`writer`] gathers waiting transactions
-//! into one flush of the file. Two wraps fit any table, this one or another: [`dated`] puts it on another clock, [`faults`]
+//! into one flush of the file, which [`table_file`] makes and [`reopening`] opens again after an error. Two wraps fit any table, this one or another: [`dated`] puts it on another clock, [`faults`]
 //! is for tests.
 //!
 //! Left out on purpose: queries other than key ranges, the `Timestamp` property, and more than one table.
@@ -13,6 +13,8 @@ pub mod faults;
 mod file;
 mod memory;
 mod record;
+mod reopening;
+mod table_file;
 mod writer;
 
 use crate::ports::clock::Clock;
@@ -36,9 +38,9 @@ pub struct Engine {
 pub enum EngineError {
     #[error("{} is in use by another process", path.display())]
     InUse { path: PathBuf },
-    #[error("{} has format {found}, and this release knows only format {}", path.display(), file::FORMAT)]
+    #[error("{} has format {found}, and this release knows only format {}", path.display(), table_file::FORMAT)]
     Format { path: PathBuf, found: u64 },
-    #[error("{} is damaged or no table file", path.display())]
+    #[error("{} is cut off, damaged or no table file: put a copy of it back", path.display())]
     Corrupt {
         path: PathBuf,
         #[source]
@@ -69,6 +71,11 @@ impl Engine {
     /// The file belongs to one process at a time. Dropping the last clone waits for the flush under way.
     pub fn redb(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, EngineError> {
         Ok(Self { store: Arc::new(file::File::open(path.as_ref())?), clock })
+    }
+
+    /// Whether the last write failed, as on a disk that is full. The next one that succeeds ends it.
+    pub fn is_failing(&self) -> bool {
+        self.store.is_failing()
     }
 
     fn answer<T>(&self, value: T) -> Answer<T> {
@@ -161,6 +168,10 @@ trait Store: Send + Sync {
     fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError>;
     /// Durable, where the store can be, once answered. Carried out even if the caller is gone by then.
     async fn transact(&self, request: Request) -> Outcome;
+    /// Whether the last transaction could not be written.
+    fn is_failing(&self) -> bool {
+        false
+    }
 }
 
 /// The rows as a running transaction sees and changes them.

@@ -3,6 +3,7 @@
 //! A token is taken from one place only: a single `Authorization` header with a single bearer token. What it is worth,
 //! `service::tokens` says.
 
+use super::ListenAddress;
 use super::error::HttpError;
 use super::functions::{self, Timer};
 use super::trace::TraceId;
@@ -49,9 +50,9 @@ fn is_open(request: &ServiceRequest) -> bool {
     match request.uri().path() {
         "/" | "/healthz" => request.method() == Method::GET,
         functions::RECONCILE => {
-            let timer = request.app_data::<Data<Timer>>();
+            let timer = request.app_data::<Data<Timer>>().zip(request.app_data::<Data<ListenAddress>>());
             request.method() == Method::POST
-                && timer.is_some_and(|timer| timer.may_call(request.headers(), request.app_config()))
+                && timer.is_some_and(|(timer, address)| timer.may_call(request.headers(), address))
         }
         _ => false,
     }

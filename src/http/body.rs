@@ -14,9 +14,6 @@ use tokio::time::timeout;
 
 const USER_BYTES_MAX: usize = 1024 * 1024;
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A refused body up to this size is read to its end: many clients look for the answer only after they have sent it all.
-const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time that a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
@@ -82,37 +79,17 @@ fn content_length(request: &HttpRequest) -> Option<usize> {
 
 async fn read(mut payload: Payload, declared: Option<usize>, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
     if declared.is_some_and(|bytes| bytes > bytes_max) {
-        drain(payload, declared).await;
         return Err(too_large(bytes_max));
     }
     let mut body = Vec::with_capacity(declared.unwrap_or_default());
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| HttpError::syntax("the body breaks off"))?;
         if body.len() + chunk.len() > bytes_max {
-            drain(payload, declared).await;
             return Err(too_large(bytes_max));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// Reads and forgets what is still coming, unless that is a lot.
-async fn drain(mut payload: Payload, declared: Option<usize>) {
-    if declared.is_some_and(|bytes| bytes > DRAIN_BYTES_MAX) {
-        return;
-    }
-    let forget = async {
-        let mut drained = 0;
-        while let Some(Ok(chunk)) = payload.next().await {
-            drained += chunk.len();
-            if drained > DRAIN_BYTES_MAX {
-                return;
-            }
-        }
-    };
-    // A client that is too slow finds the connection closed.
-    let _ = timeout(DRAIN_TIMEOUT, forget).await;
 }
 
 fn too_large(bytes_max: usize) -> HttpError {

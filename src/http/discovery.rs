@@ -1,9 +1,9 @@
 //! What this service can do (RFC 7644 4). The answers come from the attribute table.
 
-use super::BaseUrl;
 use super::error::HttpError;
 use super::query::Query;
 use super::respond;
+use super::{AnnounceCursors, BaseUrl};
 use crate::scim::{discovery, list_response};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -13,9 +13,14 @@ use serde_json::Value;
 type Answer = Result<HttpResponse, HttpError>;
 
 /// `GET /ServiceProviderConfig`.
-pub async fn service_provider_config(base: Data<BaseUrl>, query: Query) -> Answer {
+pub async fn service_provider_config(
+    base: Data<BaseUrl>,
+    announce: Data<AnnounceCursors>,
+    query: Query,
+) -> Answer {
     refuse_filter(&query)?;
-    Ok(respond::scim(StatusCode::OK, &discovery::service_provider_config(&base.0)))
+    let config = discovery::service_provider_config(&base.0, announce.0);
+    Ok(respond::scim(StatusCode::OK, &config))
 }
 
 /// `GET /ResourceTypes`.

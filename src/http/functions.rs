@@ -6,12 +6,12 @@
 //!
 //! The answer is never empty: on an empty one the host waits for the function's timeout and then kills the process.
 
+use super::ListenAddress;
 use super::body::Body;
 use super::error::HttpError;
 use super::respond;
 use crate::chain::Chain;
 use crate::service::tick::Tick;
-use actix_web::dev::AppConfig;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Data;
@@ -46,8 +46,8 @@ impl Timer {
     }
 
     /// Whether the host itself may be calling: it calls the address that this process listens on, and nobody else's.
-    pub(super) fn may_call(&self, headers: &HeaderMap, config: &AppConfig) -> bool {
-        let ours = config.local_addr().to_string();
+    pub(super) fn may_call(&self, headers: &HeaderMap, address: &ListenAddress) -> bool {
+        let ours = address.0.to_string();
         let mut hosts = headers.get_all(header::HOST);
         let direct =
             hosts.next().is_some_and(|host| host.as_bytes() == ours.as_bytes()) && hosts.next().is_none();
@@ -60,9 +60,10 @@ impl Timer {
 pub async fn reconcile(
     request: HttpRequest,
     timer: Data<Timer>,
+    address: Data<ListenAddress>,
     envelope: Result<Body<ENVELOPE_BYTES_MAX>, HttpError>,
 ) -> Result<HttpResponse, HttpError> {
-    let called = timer.may_call(request.headers(), request.app_config());
+    let called = timer.may_call(request.headers(), &address);
     let Some(tick) =
         timer.tick.as_ref().filter(|_| called && envelope.is_ok_and(|envelope| is_timer(&envelope)))
     else {

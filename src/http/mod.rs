@@ -1,10 +1,12 @@
 //! The HTTP edge: what arrives is authenticated, read strictly and handed to one service; what leaves is SCIM.
 //!
 //! Only this folder knows the web framework. [`app`] is the whole application: the routes exist nowhere without the
-//! authentication around them.
+//! authentication around them. Below it, [`connection`] and [`attend`] bound what a client can hold.
 
+mod attend;
 pub mod auth;
 mod body;
+mod connection;
 mod discovery;
 mod error;
 mod functions;
@@ -13,8 +15,10 @@ mod health;
 #[cfg(feature = "local")]
 pub mod inspect;
 mod query;
+mod refusals;
 mod respond;
 mod routes;
+mod serving;
 mod strict_json;
 mod trace;
 mod users;
@@ -28,15 +32,14 @@ use crate::service::tokens::Tokens;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web::Data};
-use std::net::TcpListener;
+use actix_web::{App, web::Data};
+use refusals::Refusals;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an idle connection stays open: longer than the Functions host and most proxies keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long requests under way may take to end once the server is told to stop.
-const SHUTDOWN_SECONDS: u64 = 10;
 
 /// Everything that the edge is given.
 #[derive(Clone)]
@@ -48,15 +51,32 @@ pub struct Edge {
     pub ids: Arc<dyn Ids>,
     /// The public address, ends in `/scim/v2`. Never taken from a request.
     pub base_url: String,
+    /// ServiceProviderConfig says how lists are paged.
+    pub announce_cursors: bool,
     pub health: HealthProbe,
 }
 
 /// The public address, for the endpoints that print it.
 struct BaseUrl(String);
 
-/// The whole application, for a server or for a test.
-pub fn app(
+/// Whether ServiceProviderConfig says how lists are paged.
+struct AnnounceCursors(bool);
+
+/// Where this process listens, which only the host itself calls by its address.
+struct ListenAddress(SocketAddr);
+
+/// What all workers of one server have in common.
+#[derive(Clone)]
+struct Process {
+    /// Where it listens.
+    address: SocketAddr,
+    refusals: Arc<Refusals>,
+}
+
+/// The whole application.
+fn app(
     edge: Edge,
+    process: Process,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -66,28 +86,26 @@ pub fn app(
         InitError = (),
     >,
 > {
-    let Edge { provisioning, tokens, timer, clock, ids, base_url, health } = edge;
+    let Edge { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health } = edge;
     App::new()
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
-        .app_data(Data::new(trace::Observer { clock, ids }))
+        .app_data(Data::new(trace::Observer { clock, ids, refusals: process.refusals }))
+        .app_data(Data::new(ListenAddress(process.address)))
         .app_data(Data::new(BaseUrl(base_url)))
+        .app_data(Data::new(AnnounceCursors(announce_cursors)))
         .app_data(Data::new(health))
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(trace::observe))
+        .wrap(from_fn(attend::attend))
 }
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.
 pub fn server(listener: TcpListener, edge: Edge, workers: usize) -> std::io::Result<Server> {
-    let server = HttpServer::new(move || app(edge.clone())).workers(workers);
-    Ok(server
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .listen(listener)?
-        .run())
+    let process = Process { address: listener.local_addr()?, refusals: Arc::default() };
+    serving::serve(listener, workers, move || app(edge.clone(), process.clone()))
 }
 
 /// A server that says of everything but the host's probe that the settings are not in order. (A process that ended instead
@@ -99,8 +117,8 @@ pub fn server_not_configured(listener: TcpListener) -> std::io::Result<Server> {
             .into_iter()
             .collect()
     });
-    let server = HttpServer::new(move || {
-        App::new().app_data(Data::new(probe.clone())).configure(routes::configure_not_configured)
-    });
-    Ok(server.workers(1).keep_alive(KEEP_ALIVE).disable_signals().listen(listener)?.run())
+    serving::serve(listener, 1, move || {
+        let app = App::new().app_data(Data::new(probe.clone())).configure(routes::configure_not_configured);
+        app.wrap(from_fn(attend::attend))
+    })
 }

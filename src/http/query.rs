@@ -1,5 +1,5 @@
 //! Query parameters. `+` and `%20` are both a blank; unknown parameters are ignored; one that we know and that is given
-//! twice is refused, because two readers of the same URL must not see two different requests.
+//! twice, in whatever case, is refused, because two readers of the same URL must not see two different requests.
 
 use super::error::HttpError;
 use crate::scim::{ListQuery, Projection, ResourceType, ScimType};
@@ -26,16 +26,17 @@ impl Query {
         Ok(ListQuery::from_pairs(kind, &self.0)?)
     }
 
-    /// The value of a parameter.
+    /// The value of a parameter, whose name is read in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     fn parse(text: &str) -> Result<Self, HttpError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
             .map_err(|_| HttpError::plain(400, Some(ScimType::InvalidValue), "the query cannot be read"))?
             .into_inner();
-        match KNOWN.iter().find(|name| pairs.iter().filter(|(key, _)| key == *name).count() > 1) {
+        let times = |name: &str| pairs.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).count();
+        match KNOWN.iter().find(|name| times(name) > 1) {
             None => Ok(Self(pairs)),
             Some(name) => {
                 let detail = format!("the parameter {name} is given more than once");
@@ -68,12 +69,15 @@ mod tests {
         check("", None);
         check("aadOptscim062020&filter=userName+eq%20%22a%2Bb%22&x=1&x=2", Some(r#"userName eq "a+b""#));
         check("filter=%ff%zz", Some("\u{fffd}%zz"));
-        check("Filter=x", None);
+        check("FILTER=x", Some("x"));
     }
 
     #[test]
     fn a_known_parameter_comes_once() {
         assert!(Query::parse("filter=a&filter=b").is_err());
         assert!(Query::parse("count=1&startIndex=1&count=1").is_err());
+        assert!(Query::parse("filter=a&Filter=a").is_err());
+        assert!(Query::parse("excludedAttributes=members&EXCLUDEDattributes=id").is_err());
+        assert!(Query::parse("x=1&X=2").is_ok());
     }
 }

@@ -4,6 +4,7 @@
 
 use super::error::HttpError;
 use super::functions;
+use super::refusals::{Refusal, Refusals};
 use crate::chain::Chain;
 use crate::ports::{clock::Clock, ids::Ids};
 use actix_web::body::{BoxBody, MessageBody};
@@ -34,6 +35,7 @@ const METHOD_CHARS_MAX: usize = 16;
 pub struct Observer {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// The trace id that the caller sent (W3C Trace Context), kept with the request.
@@ -77,14 +79,28 @@ async fn answer<B: MessageBody + 'static>(
         }
     };
     let response = finish(outcome?, request_id);
-    let duration_ms = observer.clock.monotonic().saturating_sub(started).as_millis() as u64;
+    let now = observer.clock.monotonic();
+    let refusal = refusal(&response);
+    refusal.iter().for_each(|refusal| observer.refusals.count(*refusal));
+    observer.refusals.log(now);
+    let duration_ms = now.saturating_sub(started).as_millis() as u64;
     let route = response.request().match_pattern();
     let status = response.status().as_u16();
     match route.as_deref() {
+        _ if refusal.is_some() => tracing::debug!(method, route, status, duration_ms, "request refused"),
         Some("/" | "/healthz") => tracing::debug!(method, route, status, duration_ms, "request answered"),
         _ => tracing::info!(method, route, status, duration_ms, "request answered"),
     }
     Ok(response)
+}
+
+/// Whether the caller was not known. What is logged of that is a number.
+fn refusal(response: &ServiceResponse<BoxBody>) -> Option<Refusal> {
+    match response.response().error()?.as_error()? {
+        HttpError::Unauthorized => Some(Refusal::Unauthorized),
+        HttpError::TokensUnavailable { .. } => Some(Refusal::Undecided),
+        _ => None,
+    }
 }
 
 /// Logs a bug and what storage could not do once, with the whole chain; hides a bug behind the request id; gives the framework's own errors a SCIM body.
@@ -185,7 +201,7 @@ mod tests {
     }
 
     fn observer() -> Data<Observer> {
-        Data::new(Observer { clock: Arc::new(Still), ids: Arc::new(Still) })
+        Data::new(Observer { clock: Arc::new(Still), ids: Arc::new(Still), refusals: Arc::default() })
     }
 
     #[derive(Clone, Default)]
@@ -207,7 +223,7 @@ mod tests {
         let sink = log.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();
         let _guard = tracing::subscriber::set_default(subscriber);
-        let denied = web::post().to(async || Err::<&str, _>(HttpError::Unauthorized));
+        let denied = web::post().to(async || Err::<&str, _>(HttpError::no_endpoint()));
         let app = App::new().app_data(observer()).route("/x/{id}", denied).wrap(from_fn(observe));
         let app = test::init_service(app).await;
         let request = test::TestRequest::post()
@@ -216,10 +232,63 @@ mod tests {
             .insert_header(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
             .set_payload("canary-body")
             .to_request();
-        assert_eq!(test::call_service(&app, request).await.status(), 401);
+        assert_eq!(test::call_service(&app, request).await.status(), 404);
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("/x/{id}") && text.contains("0af7651916cd43dd8448eb211c80319c"), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    /// A clock that is moved by hand.
+    #[derive(Default)]
+    struct Moved(std::sync::atomic::AtomicU64);
+
+    impl Clock for Moved {
+        fn now(&self) -> time::OffsetDateTime {
+            time::OffsetDateTime::UNIX_EPOCH
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(std::sync::atomic::Ordering::Relaxed))
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_flood_of_refused_callers_is_one_line_a_minute_with_its_number() {
+        let log = Log::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let clock = Arc::new(Moved::default());
+        let refusals = Arc::new(Refusals::default());
+        let denied = || web::get().to(async || Err::<&str, _>(HttpError::Unauthorized));
+        let undecided = || {
+            web::get()
+                .to(async || Err::<&str, _>(HttpError::TokensUnavailable { retry_after: Duration::ZERO }))
+        };
+        // Two workers of one process.
+        let mut apps = Vec::new();
+        for _ in 0..2 {
+            let observer =
+                Observer { clock: clock.clone(), ids: Arc::new(Still), refusals: refusals.clone() };
+            let app = App::new().app_data(Data::new(observer)).route("/denied", denied());
+            let app = app.route("/undecided", undecided());
+            apps.push(test::init_service(app.wrap(from_fn(observe))).await);
+        }
+        let ask = async |path: &str, times: usize| {
+            for time in 0..times {
+                let request = test::TestRequest::get().uri(path).to_request();
+                test::call_service(&apps[time % 2], request).await;
+            }
+        };
+        ask("/denied", 1001).await;
+        ask("/undecided", 501).await;
+        clock.0.store(60, std::sync::atomic::Ordering::Relaxed);
+        // Whatever comes next says how many there were.
+        ask("/nothing", 1).await;
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let counts: Vec<&str> =
+            text.split("\"count\":").skip(1).map(|line| line.split(',').next().unwrap()).collect();
+        assert_eq!(counts, ["1", "1", "1000", "500"], "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
     }
 
     #[actix_web::test]

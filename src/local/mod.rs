@@ -8,7 +8,7 @@ mod greeting;
 mod state;
 mod tables;
 
-use crate::app::{self, Parts, RandomIds, Service, SystemClock, inspect};
+use crate::app::{self, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
@@ -59,7 +59,7 @@ pub struct Options {
 pub enum LocalError {
     #[error("plain http is served on loopback only, not on {address}")]
     NotLoopback { address: SocketAddr },
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address} (--listen takes another address; port 0 picks a free one)")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot read the bindings file {path}")]
     BindingsFile { path: PathBuf, source: io::Error },
@@ -67,10 +67,15 @@ pub enum LocalError {
     Bindings(#[source] BindingsError),
     #[error("cannot store the bindings")]
     Adopt(#[source] AdoptError),
-    #[error("cannot use the state folder")]
+    #[error("cannot use the state folder (--state chooses another)")]
     State(#[from] StateError),
-    #[error("cannot open the embedded store")]
+    #[error("cannot open the embedded store (--state chooses another folder)")]
     Engine(#[from] EngineError),
+    #[error(
+        "{} is missing, and the simulated Azure beside it holds {held} role assignments: put it back, or choose another folder with --state",
+        path.display()
+    )]
+    TableGone { path: PathBuf, held: usize },
     #[error("cannot use the table service")]
     Tables(#[from] TablesError),
     #[error("the simulated Azure does not start")]
@@ -89,6 +94,8 @@ pub enum LocalError {
 struct Running {
     service: Service,
     simulator: Simulator,
+    /// The embedded store, where the rows are not in a table service.
+    engine: Option<Engine>,
     base_url: String,
     token: String,
     bindings: Bindings,
@@ -113,9 +120,8 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&options, &state, bindings, address).await?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
-    let tokens = Arc::new(Tokens::fixed(state.into_tokens(), running.service.store.clock.clone()));
-    let shown = running.service.clone();
-    let health = Arc::new(move || app::standing(&shown));
+    let tokens = Arc::new(Tokens::fixed(state.tokens(), running.service.store.clock.clone()));
+    let health = health(&running);
     let timer = app::timer(&running.service, options.handler_port);
     let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
@@ -125,6 +131,30 @@ async fn run(options: Options) -> Result<(), LocalError> {
         return demo::play(&running).await;
     }
     server.await.map_err(LocalError::Server)
+}
+
+/// What the health check tells: how the service stands, and whether the embedded store can be written.
+fn health(running: &Running) -> HealthProbe {
+    let (service, engine) = (running.service.clone(), running.engine.clone());
+    Arc::new(move || {
+        let mut members = app::standing(&service);
+        if engine.as_ref().is_some_and(Engine::is_failing) {
+            members.insert("status".to_owned(), DEGRADED.into());
+            members.insert("store".to_owned(), "the last write failed".into());
+        }
+        members
+    })
+}
+
+/// The embedded store. One that is missing while Azure still holds roles is not replaced by an empty one: nothing would
+/// ever take them away.
+fn open_engine(state: &State, simulator: &Simulator, clock: Arc<dyn Clock>) -> Result<Engine, LocalError> {
+    let path = state.tables_file();
+    let held = simulator.handle().assignments().len();
+    if held > 0 && !path.exists() {
+        return Err(LocalError::TableGone { path, held });
+    }
+    Ok(Engine::redb(path, clock)?)
 }
 
 fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
@@ -157,9 +187,12 @@ async fn start(
     let token = SecretString::from(AZURE_TOKEN);
     let arm = app::arm(&simulator.arm_url(), token, clock.clone())
         .map_err(|error| LocalError::Client(error.into()))?;
-    let tables: Arc<dyn TableOps> = match &options.tables {
-        Some(connection) => tables::open(connection, clock.clone()).await?,
-        None => Arc::new(Engine::redb(state.tables_file(), clock.clone())?),
+    let (tables, engine): (Arc<dyn TableOps>, _) = match &options.tables {
+        Some(connection) => (tables::open(connection, clock.clone()).await?, None),
+        None => {
+            let engine = open_engine(state, &simulator, clock.clone())?;
+            (Arc::new(engine.clone()), Some(engine))
+        }
     };
     let origin = options.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
     let base_url = format!("{origin}/scim/v2");
@@ -177,5 +210,5 @@ async fn start(
     });
     // The slot is new: nobody has filled it.
     let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
-    Ok(Running { service, simulator, base_url, token: state.token_text(), bindings })
+    Ok(Running { service, simulator, engine, base_url, token: state.token_text(), bindings })
 }

@@ -4,7 +4,7 @@ use crate::app::{RandomIds, SystemClock};
 use crate::ports::ids::Ids;
 use crate::service::tokens::TokenSet;
 use secrecy::SecretString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +14,16 @@ use std::sync::Arc;
 pub enum StateError {
     #[error("cannot use {path}")]
     Io { path: PathBuf, source: io::Error },
+    #[error("{path} is in use by another process")]
+    InUse { path: PathBuf },
     #[error("{path} holds no token of 32 characters or more; delete it to have a new one made")]
     Token { path: PathBuf },
 }
 
 /// An open state folder.
 pub struct State {
+    /// Held until this process ends, however it does.
+    _lock: File,
     folder: PathBuf,
     token: String,
     tokens: TokenSet,
@@ -33,15 +37,20 @@ impl State {
             move |source| StateError::Io { path, source }
         };
         make_folder(folder).map_err(io(folder))?;
-        let path = folder.join("token");
-        let token = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().to_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make_token(&path).map_err(io(&path))?,
-            Err(error) => return Err(io(&path)(error)),
+        let path = folder.join("lock");
+        let lock = match lock(&path).map_err(io(&path))? {
+            Some(lock) => lock,
+            None => return Err(StateError::InUse { path: folder.to_path_buf() }),
         };
+        let path = folder.join("token");
+        let token = read_token(&path).and_then(|found| match found {
+            Some(token) => keep_private(&path).map(|()| token),
+            None => make_token(&path),
+        });
+        let token = token.map_err(io(&path))?;
         let tokens = TokenSet::new([("local".to_owned(), SecretString::from(token.clone()))]);
         let tokens = tokens.map_err(|_| StateError::Token { path })?;
-        Ok(Self { folder: folder.to_path_buf(), token, tokens })
+        Ok(Self { _lock: lock, folder: folder.to_path_buf(), token, tokens })
     }
 
     /// The embedded store.
@@ -55,8 +64,8 @@ impl State {
     }
 
     /// What callers must show.
-    pub fn into_tokens(self) -> TokenSet {
-        self.tokens
+    pub fn tokens(&self) -> TokenSet {
+        self.tokens.clone()
     }
 
     /// The token for the person at the terminal.
@@ -74,13 +83,60 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
+/// A folder belongs to one process at a time. Where the file system knows no locks, the table file has one of its own.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = private().create(true).truncate(false).open(path)?;
+    keep_private(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(Some(file)),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// An empty file is what a first start left that was killed before it had written the token.
+fn read_token(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Written under another name, so that a process that is killed leaves a whole token or none.
 fn make_token(path: &Path) -> io::Result<String> {
     let ids = RandomIds::new(Arc::new(SystemClock::new()));
     let token = format!("{}{}", ids.random().as_simple(), ids.random().as_simple());
+    let unfinished = path.with_extension("new");
+    let mut file = private().create(true).truncate(true).open(&unfinished)?;
+    keep_private(&unfinished)?;
+    file.write_all(token.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    Ok(token)
+}
+
+/// What only its owner may read.
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(token.as_bytes())?;
-    Ok(token)
+    options
+}
+
+/// Takes away what others may do with a file that was there already.
+fn keep_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }

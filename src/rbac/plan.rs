@@ -66,6 +66,8 @@ pub enum Belief {
     Unasked { reason: ReasonCode, not_before: OffsetDateTime },
     /// The principal is another record's: whatever Azure holds is that record's business.
     NotOurs,
+    /// Whose the principal is cannot be read: nothing is sent, and nothing closed.
+    Undecided { not_before: OffsetDateTime },
 }
 
 /// One ledger entry and what is believed of it.
@@ -273,6 +275,10 @@ fn judge(fact: &Fact, inputs: &Inputs<'_>) -> Verdict {
             return Verdict::Quiet;
         }
         Belief::NotOurs => return settle(entry, Holding::Gone, None, actual.now),
+        Belief::Undecided { .. } if entry.is_settled_and_gone() && wanted.is_none() => return Verdict::Quiet,
+        Belief::Undecided { not_before } => {
+            return defer(entry.assignment, attempt, ReasonCode::RowUnreadable, *not_before);
+        }
         // Deleting by our own name is safe whatever Azure holds: a revocation does not wait for an answer.
         Belief::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
             return send(revoke(entry, false), inputs);

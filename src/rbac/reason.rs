@@ -67,10 +67,14 @@ reason_codes! {
     Throttled => "throttled", Waiting;
     /// The bindings in force cannot be read; only people who are gone or inactive are revoked.
     BindingsUnreadable => "bindings-unreadable", Waiting;
+    /// A row that decides about it cannot be read; what is held stays, nothing new is given.
+    RowUnreadable => "row-unreadable", Waiting;
     /// The Entra object id differs from the one first pinned.
     IdentityChanged => "identity-changed", Refused;
-    /// Another group is pinned to this binding's selector.
+    /// Another group is pinned to this binding's selector, or several groups match it and none is pinned.
     BindingAmbiguous => "binding-ambiguous", Refused;
+    /// The group that is pinned to this binding's selector no longer carries its value; whoever holds the role keeps it.
+    BindingStale => "binding-stale", Refused;
     /// The ledger names an assignment that this installation cannot have made; it is left alone.
     NotOurs => "not-ours", Refused;
     /// Entra does not know the principal (yet).
@@ -91,6 +95,8 @@ reason_codes! {
     AzureRefused => "azure-refused", Failed;
     /// Azure gave no answer that can be relied on.
     NoAnswer => "no-answer", Failed;
+    /// A reason that a later release gave and this one does not know.
+    Other => "other", Failed;
 }
 
 impl ReasonCode {

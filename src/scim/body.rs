@@ -1,38 +1,60 @@
 //! A whole resource, from the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
 
-use super::error::Error;
-use super::patch::{Operation, Verb, engine, members, normalise};
+use super::assignment::{Assignments, Target};
+use super::deciding::Deciding;
+use super::edit::Editor;
+use super::error::{Error, ScimType};
+use super::patch::members;
+use super::path::Path;
 use super::resource::{MemberRef, Resource};
 use super::schema::ResourceType;
-use super::value::is_unassigned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What a body says.
-pub(super) struct Body {
-    pub attributes: Map<String, Value>,
+pub(super) struct Body<'a> {
+    pub editor: Editor<'a>,
     /// None: the body has no `members`.
     pub members: Option<Vec<MemberRef>>,
 }
 
-impl Body {
-    /// Reads a body as a path-less replace of nothing, so that it understands the same dialects as PATCH.
-    pub fn read(kind: ResourceType, body: &Value) -> Result<Self, Error> {
+impl<'a> Body<'a> {
+    /// Reads a body as a path-less replace of nothing, so that it understands the same dialects as PATCH. `stored`: what it
+    /// takes the place of.
+    pub fn read(
+        kind: ResourceType,
+        body: &Value,
+        stored: Option<&'a Resource>,
+        deciding: &'a Deciding,
+    ) -> Result<Self, Error> {
         let Some(object) = body.as_object() else {
             return Err(Error::invalid_syntax(format!("the body must be a JSON object, a {}", kind.name())));
         };
-        let mut read = Self { attributes: Map::new(), members: None };
-        for (path, value) in normalise::assignments(kind, object) {
-            if normalise::is_members(kind, &path) {
-                read.members = Some(members::refs(&value)?);
-            } else if !is_unassigned(&value) {
-                engine::apply(&mut read.attributes, &Operation { verb: Verb::Replace, path, value })?;
+        let mut read = Self { editor: Editor::anew(kind, stored, deciding), members: None };
+        let mut assignments = Assignments::new(kind);
+        assignments.add_object(object);
+        for assignment in assignments.done() {
+            if members::is_about(kind, &assignment) {
+                read.take_members(&assignment.target)?;
+            } else {
+                read.editor.assign(&assignment)?;
             }
         }
         Ok(read)
     }
 
-    /// The resource, if it is complete.
-    pub fn resource(self, kind: ResourceType) -> Result<Resource, Error> {
-        Resource::checked(kind, self.attributes)
+    fn take_members(&mut self, target: &Target) -> Result<(), Error> {
+        match target {
+            Target::Write(Path::Attribute(path), value) if path.sub.is_none() => {
+                match self.members.replace(members::refs(value)?) {
+                    None => Ok(()),
+                    Some(_) => Err(Error::invalid_value("members is given more than once")),
+                }
+            }
+            Target::Nowhere { error, .. } => Err(error.clone()),
+            Target::Write(path, _) => {
+                Err(Error::bad(ScimType::InvalidPath, format!("a whole group has members, not {path}")))
+            }
+            Target::Foreign => Ok(()),
+        }
     }
 }

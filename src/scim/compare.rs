@@ -1,6 +1,7 @@
 //! When two texts are the same: the one function that index, filter, sort and `where` compare by.
 
 use super::schema::Attribute;
+use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 
 /// The version of the keys. It is stored with each row; whoever changes `key` counts it up.
@@ -43,8 +44,32 @@ pub fn key(text: &str, mode: Mode) -> String {
     }
 }
 
-/// Marks that change how a text looks, or hide in it, without being seen.
-pub(super) const fn is_mark(c: char) -> bool {
+/// A text as it is compared once more where a hit gives access: nothing is dropped from it but its case, and that only
+/// where the attribute is not exact. Two ways to encode the same characters stay the same text.
+pub fn verbatim(text: &str, mode: Mode) -> String {
+    match mode {
+        Mode::Exact => text.to_owned(),
+        Mode::Folded if text.is_ascii() => text.to_ascii_lowercase(),
+        Mode::Folded => text.nfd().default_case_fold().nfd().collect(),
+    }
+}
+
+/// What cannot be seen in a text, and so makes two texts look alike: every default-ignorable code point (Unicode, chapter
+/// 5.21) but the variation selectors that emoji need, line and paragraph separators, and interlinear annotations.
+pub(super) const fn is_hidden(c: char) -> bool {
+    is_mark(c)
+        || matches!(
+            c,
+            '\u{AD}' | '\u{34F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'
+                ..='\u{180F}'
+        )
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}')
+        || matches!(c, '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Marks that change how a text looks, or hide in it, without being seen: those that keys leave out. Stored keys were
+/// made with exactly these.
+const fn is_mark(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{061C}')
 }
 
@@ -79,5 +104,38 @@ mod tests {
             assert_eq!(key(&once, Mode::Folded), once, "{text:?}");
         }
         assert_eq!(key(" \u{200B}\u{2060} ", Mode::Folded), "");
+    }
+
+    #[track_caller]
+    fn verbatim_check(left: &str, right: &str, folded: bool) {
+        assert_eq!(
+            verbatim(left, Mode::Folded) == verbatim(right, Mode::Folded),
+            folded,
+            "{left:?} {right:?}"
+        );
+        assert_eq!(verbatim(left, Mode::Exact) == verbatim(right, Mode::Exact), left == right);
+    }
+
+    #[test]
+    fn a_verbatim_comparison_forgives_nothing_but_case() {
+        verbatim_check("Vault Operators", "vault OPERATORS", true);
+        verbatim_check("Straße", "STRASSE", true);
+        verbatim_check("e\u{301}", "É", true);
+        for other in ["ops\u{200B}", "\u{FEFF}ops", "o\u{AD}ps", " ops", "ops ", "ｏps", "o\u{E0041}ps"] {
+            verbatim_check("ops", other, false);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_hidden_and_what_emoji_need_is_not() {
+        for c in "\u{AD}\u{34F}\u{61C}\u{115F}\u{1160}\u{17B5}\u{180B}\u{180E}\u{200B}\u{200D}\u{202E}\u{2028}\u{2029}\u{2060}\u{2064}\u{206F}".chars() {
+            assert!(is_hidden(c), "{c:?}");
+        }
+        for c in "\u{3164}\u{FEFF}\u{FFA0}\u{FFF0}\u{FFF9}\u{FFFB}\u{1BCA0}\u{1D173}\u{E0001}\u{E0041}\u{E0100}\u{E0FFF}".chars() {
+            assert!(is_hidden(c), "{c:?}");
+        }
+        for c in "\u{FE00}\u{FE0F}\u{FFFC}\u{FFFD}é🛡a \u{A0}".chars() {
+            assert!(!is_hidden(c), "{c:?}");
+        }
     }
 }

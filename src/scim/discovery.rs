@@ -5,9 +5,10 @@ use super::schema::{Attribute, Mutability, ResourceType, Returned, SCHEMAS, Sche
 use super::urn;
 use serde_json::{Map, Value, json};
 
-/// The answer of `/ServiceProviderConfig`. It announces only what works.
-pub fn service_provider_config(base_url: &str) -> Value {
-    json!({
+/// The answer of `/ServiceProviderConfig`. It announces only what works, and how lists are paged (RFC 9865) only where that
+/// is asked for: identity providers of today refuse a member that they do not know.
+pub fn service_provider_config(base_url: &str, announce_cursors: bool) -> Value {
+    let mut config = json!({
         "schemas": [urn::SERVICE_PROVIDER_CONFIG],
         "patch": {"supported": true},
         "bulk": {"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
@@ -15,13 +16,6 @@ pub fn service_provider_config(base_url: &str) -> Value {
         "changePassword": {"supported": false},
         "sort": {"supported": true},
         "etag": {"supported": false},
-        "pagination": {
-            "cursor": false,
-            "index": true,
-            "defaultPaginationMethod": "index",
-            "defaultPageSize": COUNT_DEFAULT,
-            "maxPageSize": COUNT_MAX,
-        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",
@@ -33,6 +27,20 @@ pub fn service_provider_config(base_url: &str) -> Value {
             "resourceType": "ServiceProviderConfig",
             "location": format!("{base_url}/ServiceProviderConfig"),
         },
+    });
+    if let Some(config) = config.as_object_mut().filter(|_| announce_cursors) {
+        config.insert("pagination".to_owned(), pagination());
+    }
+    config
+}
+
+fn pagination() -> Value {
+    json!({
+        "cursor": false,
+        "index": true,
+        "defaultPaginationMethod": "index",
+        "defaultPageSize": COUNT_DEFAULT,
+        "maxPageSize": COUNT_MAX,
     })
 }
 
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_configuration_has_every_required_member() {
-        let config = service_provider_config(BASE);
+        let config = service_provider_config(BASE, false);
         for (pointer, expected) in [
             ("/patch/supported", json!(true)),
             ("/bulk/supported", json!(false)),
@@ -175,12 +183,18 @@ mod tests {
             ("/etag/supported", json!(false)),
             ("/sort/supported", json!(true)),
             ("/changePassword/supported", json!(false)),
-            ("/pagination/cursor", json!(false)),
-            ("/pagination/defaultPaginationMethod", json!("index")),
             ("/authenticationSchemes/0/type", json!("oauthbearertoken")),
         ] {
             assert_eq!(config.pointer(pointer), Some(&expected), "{pointer}");
         }
+        assert_eq!(config.get("pagination"), None);
+    }
+
+    #[test]
+    fn how_lists_are_paged_is_said_where_that_is_asked_for() {
+        let config = service_provider_config(BASE, true);
+        assert_eq!(config.pointer("/pagination/cursor"), Some(&json!(false)));
+        assert_eq!(config.pointer("/pagination/defaultPaginationMethod"), Some(&json!("index")));
     }
 
     #[test]
@@ -200,6 +214,17 @@ mod tests {
         let schemas = schemas(BASE);
         let ids: Vec<&str> = schemas.iter().filter_map(|schema| schema["id"].as_str()).collect();
         assert_eq!(ids, [urn::USER, urn::ENTERPRISE_USER, urn::BACKUP_USER, urn::GROUP]);
+        has(&schemas, json!({"name": "User", "description": "User Account"}));
+        has(&schemas, json!({"name": "EnterpriseUser", "description": "Enterprise User"}));
+        has(&schemas, json!({"name": "Group", "description": "Group"}));
+        let members = &schemas[3]["attributes"][1];
+        let subs: Vec<&str> = members["subAttributes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|sub| sub["name"].as_str())
+            .collect();
+        assert_eq!((&members["name"], subs), (&json!("members"), vec!["value", "$ref", "type"]));
         let user = schemas[0]["attributes"].as_array().unwrap();
         has(
             user,

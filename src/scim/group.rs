@@ -1,6 +1,8 @@
 //! Groups (RFC 7643 section 4.2): from bodies, and to answers. Members are kept apart from the stored attributes.
 
 use super::body::Body;
+use super::deciding::Deciding;
+use super::edit::Edited;
 use super::error::Error;
 use super::resource::{MemberRef, Meta, Resource, location};
 use super::schema::ResourceType::{Group, User};
@@ -10,21 +12,26 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupInput {
     /// Its attributes.
-    pub resource: Resource,
+    pub edited: Edited,
     /// Its members; none if the body does not speak of members, empty if it says that there are none.
     pub members: Option<Vec<MemberRef>>,
 }
 
 /// The group of a POST body.
-pub fn create(body: &Value) -> Result<GroupInput, Error> {
-    let mut body = Body::read(Group, body)?;
-    let members = body.members.take();
-    Ok(GroupInput { resource: body.resource(Group)?, members })
+pub fn create(body: &Value, deciding: &Deciding) -> Result<GroupInput, Error> {
+    let GroupInput { edited, members } = read(body, None, deciding)?;
+    Ok(GroupInput { edited: edited.unless_refused(false)?, members })
 }
 
-/// The group after a PUT; what the body leaves out is gone.
-pub fn replace(body: &Value, _current: &Resource) -> Result<GroupInput, Error> {
-    create(body)
+/// The group after a PUT; what the body leaves out is gone. A mistake in its name or external id may still be refused: that
+/// depends on who is removed.
+pub fn replace(body: &Value, current: &Resource, deciding: &Deciding) -> Result<GroupInput, Error> {
+    read(body, Some(current), deciding)
+}
+
+fn read(body: &Value, current: Option<&Resource>, deciding: &Deciding) -> Result<GroupInput, Error> {
+    let Body { editor, members } = Body::read(Group, body, current, deciding)?;
+    Ok(GroupInput { edited: editor.finish()?, members })
 }
 
 /// The answer (RFC 7644 section 3.4.1), with members where they were read.
@@ -46,8 +53,8 @@ mod tests {
 
     #[track_caller]
     fn creates(body: Value, members: Option<&[&str]>) {
-        let input = create(&body).unwrap();
-        assert_eq!(input.resource.text("displayName"), Some("Ops"));
+        let input = create(&body, &Deciding::default()).unwrap();
+        assert_eq!(input.edited.resource.text("displayName"), Some("Ops"));
         let found = input.members.map(|members| members.into_iter().map(|m| m.value).collect::<Vec<_>>());
         assert_eq!(found, members.map(|m| m.iter().map(|id| (*id).to_owned()).collect()));
     }
@@ -64,20 +71,42 @@ mod tests {
             json!({"displayName": "Ops", "Members": [{"value": "a", "display": null}, {"VALUE": "b"}, {"value": "a"}]}),
             Some(&["a", "b"]),
         );
+        creates(
+            json!({"displayName": "Ops", "members": [{"display": "x"}, {"value": "a"}]}),
+            Some(&["", "a"]),
+        );
+    }
+
+    #[track_caller]
+    fn refuses(body: Value, detail: &str) {
+        let error = create(&body, &Deciding::default()).unwrap_err();
+        assert_eq!((error.status, error.detail.as_str()), (400, detail));
     }
 
     #[test]
     fn wrong_groups_are_refused() {
-        assert_eq!(create(&json!({})).unwrap_err().detail, "displayName is required and must not be empty");
-        assert_eq!(
-            create(&json!({"displayName": "Ops", "members": [{"display": "x"}]})).unwrap_err().detail,
-            "each member needs a value, the id of a user or group"
+        refuses(json!({}), "displayName is required and must not be empty");
+        refuses(json!({"displayName": "\u{200B}"}), "displayName is required and must not be empty");
+        refuses(json!({"displayName": ["a"]}), "displayName takes one value, not a list");
+        let members = "members takes a list of members; send an empty list to remove all of them";
+        refuses(json!({"displayName": "Ops", "members": ""}), members);
+        refuses(json!({"displayName": "Ops", "members": "a"}), members);
+        let twice = json!({"displayName": "Ops", "members": [], format!("{}:members", urn::GROUP): []});
+        refuses(twice, "members is given more than once");
+        let path = json!({"displayName": "Ops", "members.value": "a"});
+        refuses(path, "a whole group has members, not members.value");
+        assert!(
+            create(&json!({"displayName": "Ops", "members[display eq \"x\"]": 1}), &Deciding::default())
+                .is_err()
         );
     }
 
     #[test]
     fn an_answer_shows_the_members_it_was_given() {
-        let group = create(&json!({"displayName": "Ops", "externalId": "x"})).unwrap().resource;
+        let group = create(&json!({"displayName": "Ops", "externalId": "x"}), &Deciding::default())
+            .unwrap()
+            .edited
+            .resource;
         let meta = Meta {
             id: "g1".to_owned(),
             created: "c".to_owned(),

@@ -1,12 +1,16 @@
 //! The SCIM 2.0 protocol (RFC 7643, RFC 7644), without HTTP, storage, time or randomness.
 //!
 //! Everything reads one attribute table (`schema`). Bodies and PATCH requests go through a tolerant normaliser that
-//! understands the dialects of identity providers, and then through a strict engine (`patch`). What this module
-//! deliberately leaves out: who is a member of what, uniqueness, and what a membership is worth in Azure.
+//! understands the dialects of identity providers (`assignment`, `patch`), and then through a strict engine (`edit`), one
+//! assignment at a time. What this module deliberately leaves out: who is a member of what, uniqueness, and what a
+//! membership is worth in Azure.
 
+mod assignment;
 mod body;
 pub mod compare;
+mod deciding;
 pub mod discovery;
+mod edit;
 pub mod error;
 pub mod filter;
 pub mod group;
@@ -21,6 +25,8 @@ pub mod user;
 mod value;
 pub mod version;
 
+pub use deciding::Deciding;
+pub use edit::Edited;
 pub use error::{Error, ScimType};
 pub use filter::{Filter, Lookup};
 pub use group::GroupInput;

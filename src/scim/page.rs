@@ -36,12 +36,15 @@ impl ListQuery {
     pub fn from_pairs(kind: ResourceType, pairs: &[(String, String)]) -> Result<Self, Error> {
         let given = |name: &str| {
             let pair = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            pair.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+            pair.map(|(_, value)| value.trim())
         };
+        // An empty filter would list everybody to who meant to ask for one.
+        let filter = given("filter").map(|text| Filter::parse(kind, text)).transpose()?;
+        let given = |name: &str| given(name).filter(|value| !value.is_empty());
         let start_index = number("startIndex", given("startIndex"))?.unwrap_or(1).max(1);
         let count = number("count", given("count"))?.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
         Ok(Self {
-            filter: given("filter").map(|text| Filter::parse(kind, text)).transpose()?,
+            filter,
             sort: given("sortBy").map(|by| Sort::parse(kind, by, given("sortOrder"))).transpose()?,
             start_index,
             count,
@@ -58,7 +61,7 @@ impl ListQuery {
             ["filter", "sortBy", "sortOrder", "startIndex", "count", "attributes", "excludedAttributes"];
         let mut pairs = Vec::with_capacity(names.len());
         for name in names {
-            if let Some(value) = member(body, name) {
+            if let Some(value) = member(body, name).filter(|value| !value.is_null()) {
                 pairs.push((name.to_owned(), plain(name, value)?));
             }
         }
@@ -69,7 +72,6 @@ impl ListQuery {
 /// A member of a search body as the query string has it.
 fn plain(name: &str, value: &Value) -> Result<String, Error> {
     match value {
-        Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Array(list) => {
@@ -78,7 +80,7 @@ fn plain(name: &str, value: &Value) -> Result<String, Error> {
                 .map(|names| names.join(","))
                 .ok_or_else(|| Error::invalid_value(format!("{name} must be a list of texts")))
         }
-        Value::Bool(_) | Value::Object(_) => {
+        Value::Null | Value::Bool(_) | Value::Object(_) => {
             Err(Error::invalid_value(format!("{name} has a value of the wrong type")))
         }
     }
@@ -202,7 +204,7 @@ mod tests {
         pages(&[("count", "-5"), ("startIndex", "-3")], 1, 0);
         pages(&[("startIndex", "0"), ("count", "5000")], 1, COUNT_MAX);
         pages(&[("startIndex", "99999999999999999999999")], usize::MAX, 100);
-        pages(&[("aadOptscim062020", ""), ("cursor", ""), ("filter", ""), ("count", "")], 1, 100);
+        pages(&[("aadOptscim062020", ""), ("cursor", ""), ("count", "")], 1, 100);
     }
 
     #[track_caller]
@@ -234,7 +236,9 @@ mod tests {
             ScimType::InvalidValue,
             "sortOrder is ascending or descending, not \"up\"",
         );
-        assert_eq!(query(&[("filter", "x")]).unwrap_err().scim_type, Some(ScimType::InvalidFilter));
+        for filter in ["x", "", " ", "members.display eq \"Kim\""] {
+            assert_eq!(query(&[("filter", filter)]).unwrap_err().scim_type, Some(ScimType::InvalidFilter));
+        }
     }
 
     #[test]
@@ -244,7 +248,15 @@ mod tests {
         assert_eq!((query.start_index, query.count), (2, 2));
         assert!(query.filter.is_some() && query.sort.is_none());
         assert!(query.projection.wants("title") && !query.projection.wants("name"));
-        for wrong in [json!([]), json!({"attributes": [1]}), json!({"count": true}), json!({"count": 1.5})] {
+        let body = json!({"filter": null, "count": null});
+        assert!(ListQuery::from_search(User, &body).unwrap().filter.is_none());
+        for wrong in [
+            json!([]),
+            json!({"filter": ""}),
+            json!({"attributes": [1]}),
+            json!({"count": true}),
+            json!({"count": 1.5}),
+        ] {
             assert!(ListQuery::from_search(User, &wrong).is_err(), "{wrong}");
         }
     }

@@ -72,10 +72,44 @@ impl AttrPath {
         }
     }
 
+    /// The attribute that a text begins with, whatever comes after its name: text that is no path may still be about it.
+    pub(super) fn leading(kind: ResourceType, text: &str) -> Option<Self> {
+        let in_core = urn::after(text, kind.schema()).map(|rest| (None, rest));
+        let mut extensions = kind.extensions().iter();
+        let in_extension =
+            || extensions.find_map(|schema| Some((Some(*schema), urn::after(text, schema.urn)?)));
+        let (schema, rest) = in_core.or_else(in_extension).unwrap_or((None, text));
+        match schema {
+            Some(schema) => Self::leading_in(schema, rest),
+            None => Self::resolve(kind, leading_name(rest)),
+        }
+    }
+
+    /// The same, of a text that is known to be about that extension.
+    pub(super) fn leading_in(schema: &'static Schema, text: &str) -> Option<Self> {
+        Self::resolve_in(schema, leading_name(text))
+    }
+
+    /// A client may not write there.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.attribute.is_read_only() || self.sub.is_some_and(|sub| sub.is_read_only())
+    }
+
+    /// The name without the schema's URN.
+    pub(super) fn name(&self) -> String {
+        Self { extension: None, ..*self }.to_string()
+    }
+
     /// The same attribute without its sub-attribute.
     pub fn whole(&self) -> Self {
         Self { sub: None, ..*self }
     }
+}
+
+/// What stands before the first character that no name of an attribute has (RFC 7643 section 2.1).
+fn leading_name(text: &str) -> &str {
+    let ends = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '$'));
+    text.split(ends).next().unwrap_or_default()
 }
 
 fn in_core(kind: ResourceType, name: &str) -> Option<AttrPath> {
@@ -140,7 +174,7 @@ pub enum Path {
 }
 
 impl Path {
-    /// Reads a path; a mistake is 400 `invalidPath`.
+    /// Reads a path; a mistake is 400 `invalidPath`, or `invalidFilter` where it stands in the brackets.
     pub fn parse(kind: ResourceType, text: &str) -> Result<Self, Error> {
         let text = text.trim();
         if urn::strip(text, kind.schema()) == Some("") {
@@ -150,7 +184,10 @@ impl Path {
             return Ok(Path::Schema(Some(schema)));
         }
         parse::path(kind, text).map_err(|mistake| {
-            Error::bad(ScimType::InvalidPath, format!("the path {} is not usable: {mistake}", quoted(text)))
+            let bracket = text.chars().position(|c| c == '[');
+            let in_brackets = bracket.is_some_and(|bracket| bracket + 1 < mistake.at);
+            let scim_type = if in_brackets { ScimType::InvalidFilter } else { ScimType::InvalidPath };
+            Error::bad(scim_type, format!("the path {} is not usable: {mistake}", quoted(text)))
         })
     }
 
@@ -165,9 +202,12 @@ impl Path {
 
     /// A client may not write there.
     pub fn is_read_only(&self) -> bool {
-        self.attribute().is_some_and(|path| {
-            path.attribute.is_read_only() || path.sub.is_some_and(|sub| sub.is_read_only())
-        })
+        self.attribute().is_some_and(|path| path.is_read_only())
+    }
+
+    /// What is written there is forgotten at once.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.attribute().is_some_and(|path| path.attribute.is_dropped())
     }
 }
 
@@ -251,24 +291,48 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuses(text: &str, mistake: &str) {
+    fn refuses_as(scim_type: ScimType, text: &str, mistake: &str) {
         let error = Path::parse(User, text).unwrap_err();
-        assert_eq!(error.scim_type, Some(ScimType::InvalidPath), "{text}");
+        assert_eq!(error.scim_type, Some(scim_type), "{text}");
         assert!(error.detail.contains(mistake), "{text}: {error}");
     }
 
     #[test]
     fn every_mistake_in_a_path_is_named() {
-        refuses("emails[type eq \"work\"", "a closing ]");
-        refuses("emails[type eq ].value", "a value");
+        let refuses = |text, mistake| refuses_as(ScimType::InvalidPath, text, mistake);
         refuses("..", "no attribute");
         refuses("", "ends");
         refuses("name.noSuchSub.deeper", "no attribute");
-        refuses("emails[type eq \"work\"].nothing", "no attribute");
-        refuses("emails[type eq \"work\"].value.deeper", "no attribute");
-        refuses("emails[type eq \"work\"] value", "after the end");
         refuses("emails.value[type eq \"work\"]", "no parts");
         refuses("title[value eq \"x\"]", "no parts");
         refuses("title eq \"x\"", "after the end");
+        let refuses = |text, mistake| refuses_as(ScimType::InvalidFilter, text, mistake);
+        refuses("emails[type eq \"work\"", "a closing ]");
+        refuses("emails[type eq ].value", "a value");
+        refuses("emails[street eq \"x\"]", "no attribute");
+        refuses("emails[type eq \"work\"].nothing", "no attribute");
+        refuses("emails[type eq \"work\"].value.deeper", "no attribute");
+        refuses("emails[type eq \"work\"] value", "after the end");
+    }
+
+    #[track_caller]
+    fn leads(kind: ResourceType, text: &str, name: Option<&str>) {
+        assert_eq!(AttrPath::leading(kind, text).map(|path| path.attribute.name), name, "{text}");
+    }
+
+    #[test]
+    fn a_text_that_is_no_path_may_begin_with_an_attribute() {
+        leads(User, "active[value eq", Some("active"));
+        leads(User, "USERNAME.first", Some("userName"));
+        leads(User, "userName, active", Some("userName"));
+        leads(User, "activeX", None);
+        leads(User, "", None);
+        leads(Group, "members[display eq \"Kim\"]", Some("members"));
+        leads(Group, "urn:ietf:params:scim:schemas:core:2.0:Group:displayName[", Some("displayName"));
+        leads(User, &format!("{}:entraObjectId.x", urn::BACKUP_USER), Some("entraObjectId"));
+        leads(User, &format!("{}:userName", urn::BACKUP_USER), None);
+        leads(User, "urn:x:2.0:User:active", None);
+        leads(User, &format!("{}.active", urn::USER), Some("active"));
+        leads(User, &format!("{}activeX", urn::USER), None);
     }
 }

@@ -1,16 +1,13 @@
 //! A resource as it is stored, and what is added to it when it is shown.
 
-use super::compare::{self, Mode};
-use super::error::Error;
-use super::path::quoted;
 use super::schema::ResourceType;
 use super::urn;
-use crate::id::PrincipalId;
 use serde_json::{Map, Value};
 
 /// The attribute that says whether a user may hold access (RFC 7643 section 4.1.1).
 pub(super) const ACTIVE: &str = "active";
-const ENTRA_OBJECT_ID: &str = "entraObjectId";
+/// The attribute of our own extension that names the Entra object.
+pub(super) const ENTRA_OBJECT_ID: &str = "entraObjectId";
 
 /// The stored attributes of a resource, by their canonical names: what clients may write, without `members` and `password`.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,30 +17,9 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// What was stored once, unchecked.
+    /// Attributes that were checked, or stored once.
     pub fn from_stored(kind: ResourceType, attributes: Map<String, Value>) -> Self {
         Self { kind, attributes }
-    }
-
-    /// What a client wrote: required attributes are there, and the Entra object id is one (RFC 7643 section 2.2).
-    pub(super) fn checked(kind: ResourceType, attributes: Map<String, Value>) -> Result<Self, Error> {
-        let resource = Self { kind, attributes };
-        for attribute in kind.core().attributes.iter().filter(|attribute| attribute.required) {
-            let text = resource.text(attribute.name).unwrap_or_default();
-            if compare::key(text, Mode::of(attribute)).is_empty() {
-                return Err(Error::invalid_value(format!(
-                    "{} is required and must not be empty",
-                    attribute.name
-                )));
-            }
-        }
-        match resource.entra_object_id().map(|text| (text, PrincipalId::parse(text))) {
-            Some((text, Err(_))) => Err(Error::invalid_value(format!(
-                "{ENTRA_OBJECT_ID} must be the object id of the user in Entra ID, a GUID; {} is none",
-                quoted(text)
-            ))),
-            _ => Ok(resource),
-        }
     }
 
     /// What is stored.
@@ -222,27 +198,5 @@ mod tests {
             ["locale".to_owned(), department, "userName".to_owned()]
         );
         assert!(before.changed_attributes(&before).is_empty());
-    }
-
-    #[track_caller]
-    fn refuses(kind: ResourceType, value: Value, detail: &str) {
-        let error = Resource::checked(kind, value.as_object().unwrap().clone()).unwrap_err();
-        assert_eq!(error.detail, detail);
-    }
-
-    #[test]
-    fn a_resource_without_its_required_attributes_is_refused() {
-        refuses(ResourceType::User, json!({}), "userName is required and must not be empty");
-        refuses(ResourceType::User, json!({"userName": "  "}), "userName is required and must not be empty");
-        refuses(
-            ResourceType::Group,
-            json!({"displayName": "\u{200B}"}),
-            "displayName is required and must not be empty",
-        );
-        refuses(
-            ResourceType::User,
-            json!({"userName": "a", urn::BACKUP_USER: {"entraObjectId": "1234"}}),
-            "entraObjectId must be the object id of the user in Entra ID, a GUID; \"1234\" is none",
-        );
     }
 }

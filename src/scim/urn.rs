@@ -30,6 +30,14 @@ pub(super) fn strip<'a>(text: &'a str, urn: &str) -> Option<&'a str> {
     }
 }
 
+/// What follows `urn` in `text` however it is set apart, the case of the URN aside; a longer URN is another one.
+pub(super) fn after<'a>(text: &'a str, urn: &str) -> Option<&'a str> {
+    let head = text.get(..urn.len())?;
+    let rest = text.get(urn.len()..)?;
+    let same = head.eq_ignore_ascii_case(urn) && !rest.starts_with(char::is_alphanumeric);
+    same.then(|| rest.trim_start_matches(|c: char| !c.is_alphanumeric()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +55,13 @@ mod tests {
         check("urn:ietf:params:scim:schemas:core:2.0:Username", None);
         check("urn:ietf:params:scim:schemas:core:2.0:Group:displayName", None);
         check("ürn", None);
+    }
+
+    #[test]
+    fn what_follows_a_urn_is_found_however_it_is_set_apart() {
+        assert_eq!(after("URN:ietf:params:scim:schemas:core:2.0:User.active", USER), Some("active"));
+        assert_eq!(after(USER, USER), Some(""));
+        assert_eq!(after("urn:ietf:params:scim:schemas:core:2.0:Users:active", USER), None);
+        assert_eq!(after(GROUP, USER), None);
     }
 }

@@ -1,26 +1,30 @@
 //! Users (RFC 7643 section 4.1): from bodies, and to answers.
 
 use super::body::Body;
+use super::deciding::Deciding;
+use super::edit::Edited;
 use super::error::Error;
-use super::resource::{ACTIVE, Access, GroupRef, Meta, Resource, location, set_schemas};
+use super::resource::{Access, GroupRef, Meta, Resource, location, set_schemas};
 use super::schema::ResourceType::{self, User};
 use super::urn;
 use serde_json::{Map, Value, json};
 
 /// The user of a POST body. Without `active` it is active.
-pub fn create(body: &Value) -> Result<Resource, Error> {
-    read(body, true)
+pub fn create(body: &Value, deciding: &Deciding) -> Result<Edited, Error> {
+    read(body, None, deciding)
 }
 
 /// The user after a PUT. What the body leaves out is gone, except `active`: leaving that out must not bring a leaver back.
-pub fn replace(body: &Value, current: &Resource) -> Result<Resource, Error> {
-    read(body, current.active())
+pub fn replace(body: &Value, current: &Resource, deciding: &Deciding) -> Result<Edited, Error> {
+    read(body, Some(current), deciding)
 }
 
-fn read(body: &Value, active: bool) -> Result<Resource, Error> {
-    let mut body = Body::read(User, body)?;
-    body.attributes.entry(ACTIVE).or_insert(Value::Bool(active));
-    body.resource(User)
+fn read(body: &Value, current: Option<&Resource>, deciding: &Deciding) -> Result<Edited, Error> {
+    let mut editor = Body::read(User, body, current, deciding)?.editor;
+    editor.default_active(current.is_none_or(Resource::active));
+    let edited = editor.finish()?;
+    let deactivates = edited.deactivates;
+    edited.unless_refused(deactivates)
 }
 
 /// The answer with everything that was read; projection comes later (RFC 7644 section 3.4.1).
@@ -66,8 +70,18 @@ mod tests {
     use crate::scim::error::ScimType;
 
     #[track_caller]
+    fn created(body: &Value) -> Resource {
+        create(body, &Deciding::default()).unwrap().resource
+    }
+
+    #[track_caller]
+    fn replaced(body: &Value, current: &Resource) -> Resource {
+        replace(body, current, &Deciding::default()).unwrap().resource
+    }
+
+    #[track_caller]
     fn creates(body: Value, stored: Value) {
-        assert_eq!(Value::Object(create(&body).unwrap().attributes().clone()), stored);
+        assert_eq!(Value::Object(created(&body).attributes().clone()), stored);
     }
 
     #[test]
@@ -93,7 +107,7 @@ mod tests {
 
     #[track_caller]
     fn refuses(body: Value, scim_type: ScimType, detail: &str) {
-        let error = create(&body).unwrap_err();
+        let error = create(&body, &Deciding::default()).unwrap_err();
         assert_eq!((error.status, error.scim_type, error.detail.as_str()), (400, Some(scim_type), detail));
     }
 
@@ -105,24 +119,23 @@ mod tests {
         refuses(json!({"displayName": "No name"}), ScimType::InvalidValue, required);
         refuses(json!({"userName": ""}), ScimType::InvalidValue, required);
         refuses(json!({"userName": null}), ScimType::InvalidValue, required);
-        refuses(
-            json!({"userName": "a", "emails": [{"value": "1", "primary": true}, {"value": "2", "primary": true}]}),
-            ScimType::InvalidValue,
-            "only one of emails can be primary",
-        );
+        refuses(json!({"userName": "  "}), ScimType::InvalidValue, required);
+        refuses(json!({"userName": 12345}), ScimType::InvalidValue, "userName takes text, not 12345");
+        let both = json!({"userName": "a", format!("{}:active", urn::USER): false, "active": "maybe"});
+        refuses(both, ScimType::InvalidValue, "active takes true or false, not \"maybe\"");
     }
 
     #[test]
     fn a_put_clears_what_it_leaves_out_but_not_active() {
-        let inactive = create(&json!({"userName": "ana", "title": "T", "active": false})).unwrap();
-        let replaced = replace(&json!({"userName": "ana", "nickName": "N"}), &inactive).unwrap();
+        let inactive = created(&json!({"userName": "ana", "title": "T", "active": false}));
+        let put = replaced(&json!({"userName": "ana", "nickName": "N"}), &inactive);
         assert_eq!(
-            replaced.attributes(),
+            put.attributes(),
             json!({"userName": "ana", "nickName": "N", "active": false}).as_object().unwrap()
         );
-        assert!(replace(&json!({"userName": "ana", "active": true}), &inactive).unwrap().active());
-        assert!(!replace(&json!({"userName": "ana", "active": null}), &inactive).unwrap().active());
-        assert!(replace(&json!({"title": "x"}), &inactive).is_err());
+        assert!(replaced(&json!({"userName": "ana", "active": true}), &inactive).active());
+        assert!(!replaced(&json!({"userName": "ana", "active": null}), &inactive).active());
+        assert!(replace(&json!({"title": "x"}), &inactive, &Deciding::default()).is_err());
     }
 
     fn meta() -> Meta {
@@ -137,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_meta_groups_access_and_the_schemas_it_shows() {
-        let user = create(&json!({"userName": "ana", urn::ENTERPRISE_USER: {"department": "D"}})).unwrap();
+        let user = created(&json!({"userName": "ana", urn::ENTERPRISE_USER: {"department": "D"}}));
         let groups = [GroupRef { id: "g1".to_owned(), display: "Ops".to_owned(), direct: false }];
         let access = Access { grants: vec![json!({"binding": "b"})], grant_state: Some("held".to_owned()) };
         let shown = render(&user, &meta(), Some(&groups), Some(&access));
@@ -153,7 +166,7 @@ mod tests {
                 urn::BACKUP_USER: {"grants": [{"binding": "b"}], "grantState": "held"},
             })
         );
-        let plain = render(&create(&json!({"userName": "ana"})).unwrap(), &meta(), None, None);
+        let plain = render(&created(&json!({"userName": "ana"})), &meta(), None, None);
         assert_eq!(plain["schemas"], json!([urn::USER]));
         assert_eq!(plain.get("groups"), None);
     }

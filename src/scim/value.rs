@@ -1,10 +1,21 @@
 //! One value from a client, made canonical by the attribute table (RFC 7643 section 2.3), or refused.
 
-use super::compare;
+use super::compare::{self, Mode};
 use super::error::Error;
 use super::path::{member, quoted};
+use super::resource::ENTRA_OBJECT_ID;
 use super::schema::{Attribute, Type};
+use crate::id::PrincipalId;
 use serde_json::{Map, Value};
+
+/// How a value is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rigour {
+    /// What can be made to fit is made to fit.
+    Tolerant,
+    /// Access can depend on it: the JSON type must be right, and nothing may hide in the text.
+    Strict,
+}
 
 /// Null, an empty text and an empty list all mean "no value" (RFC 7643 section 2.5, and the Entra gallery tests).
 pub(super) fn is_unassigned(raw: &Value) -> bool {
@@ -16,6 +27,11 @@ pub(super) fn is_unassigned(raw: &Value) -> bool {
     }
 }
 
+/// No value, for an attribute of that kind: where the JSON type counts, a list is none of one that is not multi-valued.
+pub(super) fn is_none(attribute: &Attribute, raw: &Value, rigour: Rigour) -> bool {
+    is_unassigned(raw) && !(rigour == Rigour::Strict && raw.is_array() && !attribute.multi_valued)
+}
+
 /// A list of one stands for its element.
 pub(super) fn only(raw: &Value) -> &Value {
     match raw.as_array().map(Vec::as_slice) {
@@ -25,13 +41,13 @@ pub(super) fn only(raw: &Value) -> &Value {
 }
 
 /// The elements of a multi-valued attribute. A single value is taken for a list of one.
-pub(super) fn list(attribute: &Attribute, raw: &Value) -> Result<Vec<Value>, Error> {
+pub(super) fn list(attribute: &Attribute, raw: &Value, rigour: Rigour) -> Result<Vec<Value>, Error> {
     let raw = match raw {
         Value::Array(list) => list.as_slice(),
         single => std::slice::from_ref(single),
     };
     bounded(attribute, raw.len())?;
-    let elements: Result<Vec<_>, _> = raw.iter().map(|element| single(attribute, element)).collect();
+    let elements: Result<Vec<_>, _> = raw.iter().map(|element| single(attribute, element, rigour)).collect();
     Ok(elements?.into_iter().flatten().collect())
 }
 
@@ -51,39 +67,78 @@ pub(super) fn bounded(attribute: &Attribute, values: usize) -> Result<(), Error>
 }
 
 /// A single value, or one element of a list; none for what is unassigned.
-pub(super) fn single(attribute: &Attribute, raw: &Value) -> Result<Option<Value>, Error> {
-    if is_unassigned(raw) {
+pub(super) fn single(attribute: &Attribute, raw: &Value, rigour: Rigour) -> Result<Option<Value>, Error> {
+    if is_none(attribute, raw, rigour) {
         return Ok(None);
     }
     match (attribute.kind, raw) {
         (_, Value::Array(list)) => match list.as_slice() {
-            [only] if !only.is_array() => single(attribute, only),
+            [only] if rigour == Rigour::Tolerant && !only.is_array() => single(attribute, only, rigour),
             _ => Err(Error::invalid_value(format!("{} takes one value, not a list", attribute.name))),
         },
-        (Type::Complex, raw) => Ok(complex(attribute, raw)?.map(Value::Object)),
+        (Type::Complex, raw) => Ok(complex(attribute, raw, rigour)?.map(Value::Object)),
         (Type::Boolean, raw) => boolean(attribute, raw).map(Some),
-        (_, Value::String(value)) => text(attribute, value).map(Some),
-        (_, Value::Number(number)) => Ok(Some(Value::from(number.to_string()))),
+        (_, Value::String(value)) => text(attribute, value, rigour).map(Some),
+        (_, Value::Number(number)) if rigour == Rigour::Tolerant || attribute.name == "externalId" => {
+            Ok(Some(Value::from(number.to_string())))
+        }
         (_, other) => Err(wrong_type(attribute, "text", other)),
     }
 }
 
-fn text(attribute: &Attribute, value: &str) -> Result<Value, Error> {
-    if value.chars().any(char::is_control) {
+fn text(attribute: &Attribute, value: &str, rigour: Rigour) -> Result<Value, Error> {
+    if rigour == Rigour::Strict {
+        judge_text(attribute, value)?;
+    }
+    Ok(Value::from(without_controls(value, attribute.multi_line)))
+}
+
+/// What a text of a deciding attribute must be.
+fn judge_text(attribute: &Attribute, value: &str) -> Result<(), Error> {
+    let name = attribute.name;
+    if value.chars().any(|c| is_stray_control(c, attribute.multi_line)) {
         return Err(Error::invalid_value(format!(
-            "{} holds a control character; remove line breaks, tabs and the like from {}",
-            attribute.name,
+            "{name} holds a control character; remove line breaks, tabs and the like from {}",
             quoted(value)
         )));
     }
-    if attribute.plain_text && value.chars().any(compare::is_mark) {
+    if attribute.plain_text && value.chars().any(compare::is_hidden) {
         return Err(Error::invalid_value(format!(
-            "{} holds an invisible mark (zero-width or text direction); remove it from {}",
-            attribute.name,
+            "{name} holds a character that cannot be seen (such as a zero-width or text direction mark); remove it from {}",
             quoted(value)
         )));
     }
-    Ok(Value::from(value))
+    if attribute.required && compare::key(value, Mode::of(attribute)).is_empty() {
+        return Err(Error::invalid_value(format!("{name} is required and must not be empty")));
+    }
+    if name == ENTRA_OBJECT_ID && PrincipalId::parse(value).is_err() {
+        return Err(Error::invalid_value(format!(
+            "{name} must be the object id of the user in Entra ID, a GUID; {} is none",
+            quoted(value)
+        )));
+    }
+    Ok(())
+}
+
+/// A control that is not the line break of a text that may have some.
+fn is_stray_control(c: char, multi_line: bool) -> bool {
+    c.is_control() && !(multi_line && matches!(c, '\r' | '\n'))
+}
+
+/// The text with a space for each run of controls.
+fn without_controls(value: &str, multi_line: bool) -> String {
+    let mut clean = String::with_capacity(value.len());
+    let mut in_run = false;
+    for c in value.chars() {
+        let control = is_stray_control(c, multi_line);
+        match control {
+            true if in_run => {}
+            true => clean.push(' '),
+            false => clean.push(c),
+        }
+        in_run = control;
+    }
+    clean
 }
 
 /// Entra ID sends booleans as the texts `True` and `False` (scenario entra-legacy-disable-string).
@@ -97,8 +152,12 @@ fn boolean(attribute: &Attribute, raw: &Value) -> Result<Value, Error> {
 }
 
 /// The known and writable parts of a complex value; none if nothing is left. A bare text stands for its `value`.
-pub(super) fn complex(attribute: &Attribute, raw: &Value) -> Result<Option<Map<String, Value>>, Error> {
-    let parts = parts(attribute, raw)?;
+pub(super) fn complex(
+    attribute: &Attribute,
+    raw: &Value,
+    rigour: Rigour,
+) -> Result<Option<Map<String, Value>>, Error> {
+    let parts = parts(attribute, raw, rigour)?;
     let assigned = parts.into_iter().filter_map(|(sub, value)| Some((sub.name.to_owned(), value?)));
     let object: Map<String, Value> = assigned.collect();
     Ok(Some(object).filter(|object| !object.is_empty()))
@@ -108,15 +167,18 @@ pub(super) fn complex(attribute: &Attribute, raw: &Value) -> Result<Option<Map<S
 pub(super) fn parts(
     attribute: &Attribute,
     raw: &Value,
+    rigour: Rigour,
 ) -> Result<Vec<(&'static Attribute, Option<Value>)>, Error> {
     let expanded = if attribute.name == "roles" { entra_role(raw) } else { None };
     match (expanded.as_ref().unwrap_or(raw), attribute.value()) {
         (Value::Object(object), _) => {
             let known = object.iter().filter_map(|(name, raw)| attribute.sub(name).map(|sub| (sub, raw)));
             let writable = known.filter(|(sub, _)| !sub.is_read_only());
-            writable.map(|(sub, raw)| Ok((sub, single(sub, raw)?))).collect()
+            writable.map(|(sub, raw)| Ok((sub, single(sub, raw, rigour)?))).collect()
         }
-        (bare @ (Value::String(_) | Value::Number(_)), Some(sub)) => Ok(vec![(sub, single(sub, bare)?)]),
+        (bare @ (Value::String(_) | Value::Number(_)), Some(sub)) => {
+            Ok(vec![(sub, single(sub, bare, rigour)?)])
+        }
         (other, _) => Err(wrong_type(attribute, "an object", other)),
     }
 }
@@ -175,8 +237,8 @@ mod tests {
     fn reads(name: &str, raw: Value, expected: Value) {
         let attribute = attribute(name);
         let read = match attribute.multi_valued {
-            true => Value::Array(list(attribute, &raw).unwrap()),
-            false => single(attribute, &raw).unwrap().unwrap_or_default(),
+            true => Value::Array(list(attribute, &raw, Rigour::Tolerant).unwrap()),
+            false => single(attribute, &raw, Rigour::Tolerant).unwrap().unwrap_or_default(),
         };
         assert_eq!(read, expected, "{name}: {raw}");
     }
@@ -217,28 +279,63 @@ mod tests {
         reads("roles", json!(["Admin"]), json!([{"value": "Admin"}]));
     }
 
+    #[test]
+    fn a_run_of_controls_becomes_one_space_and_a_line_break_of_an_address_stays() {
+        reads("title", json!("Head\tof\r\n\u{7}Backup"), json!("Head of Backup"));
+        reads("name", json!({"givenName": "A\u{85}na"}), json!({"givenName": "A na"}));
+        let address = json!([{"formatted": "1 Main St\r\nSpringfield\t\u{0}US", "streetAddress": "1\n2", "locality": "a\nb"}]);
+        let kept =
+            json!([{"formatted": "1 Main St\r\nSpringfield US", "streetAddress": "1\n2", "locality": "a b"}]);
+        reads("addresses", address, kept);
+        reads("displayName", json!("a\u{200D}b"), json!("a\u{200D}b"));
+    }
+
     #[track_caller]
-    fn refuses(name: &str, raw: Value, detail: &str) {
-        assert_eq!(single(attribute(name), &raw).unwrap_err().detail, detail);
+    fn refuses(name: &str, raw: Value, rigour: Rigour, detail: &str) {
+        assert_eq!(single(attribute(name), &raw, rigour).unwrap_err().detail, detail);
     }
 
     #[test]
     fn every_wrong_value_has_its_message() {
-        refuses("active", json!("maybe"), "active takes true or false, not \"maybe\"");
-        refuses("title", json!({"value": "x"}), "title takes text, not an object");
-        refuses("title", json!(true), "title takes text, not true");
-        refuses("title", json!(["a", "b"]), "title takes one value, not a list");
-        refuses("name", json!("Ana"), "name takes an object, not \"Ana\"");
-        refuses(
+        let tolerant = |name, raw, detail| refuses(name, raw, Rigour::Tolerant, detail);
+        tolerant("active", json!("maybe"), "active takes true or false, not \"maybe\"");
+        tolerant("title", json!({"value": "x"}), "title takes text, not an object");
+        tolerant("title", json!(true), "title takes text, not true");
+        tolerant("title", json!(["a", "b"]), "title takes one value, not a list");
+        tolerant("name", json!("Ana"), "name takes an object, not \"Ana\"");
+    }
+
+    #[test]
+    fn where_access_can_depend_on_it_nothing_is_made_to_fit() {
+        let strict = |name, raw, detail| refuses(name, raw, Rigour::Strict, detail);
+        strict("userName", json!(12345), "userName takes text, not 12345");
+        strict("userName", json!(["ana"]), "userName takes one value, not a list");
+        strict("userType", json!([]), "userType takes one value, not a list");
+        strict("active", json!(["False"]), "active takes one value, not a list");
+        strict(
             "userName",
-            json!("a\u{200B}b"),
-            "userName holds an invisible mark (zero-width or text direction); remove it from \"a\\u{200b}b\"",
+            json!("\u{200B} "),
+            "userName holds a character that cannot be seen (such as a zero-width or text direction mark); remove it from \"\\u{200b} \"",
         );
-        refuses(
+        strict("userName", json!(" "), "userName is required and must not be empty");
+        strict(
+            "entraObjectId",
+            json!("1234"),
+            "entraObjectId must be the object id of the user in Entra ID, a GUID; \"1234\" is none",
+        );
+        strict(
             "name.givenName",
             json!("a\nb"),
             "givenName holds a control character; remove line breaks, tabs and the like from \"a\\nb\"",
         );
-        reads("displayName", json!("a\u{200D}b"), json!("a\u{200D}b"));
+        for hidden in ['\u{AD}', '\u{180E}', '\u{115F}', '\u{2028}', '\u{E0061}', '\u{3164}', '\u{FE0F}'] {
+            let read = single(attribute("userName"), &json!(format!("a{hidden}b")), Rigour::Strict);
+            assert_eq!(read.is_ok(), hidden == '\u{FE0F}', "{hidden:?}");
+        }
+        let strict = |name: &str, raw: Value| single(attribute(name), &raw, Rigour::Strict).unwrap();
+        assert_eq!(strict("externalId", json!(12345)), Some(json!("12345")));
+        assert_eq!(strict("active", json!("False")), Some(json!(false)));
+        assert_eq!(strict("addresses.formatted", json!("a\nb")), Some(json!("a\nb")));
+        assert_eq!(strict("userType", json!("")), None);
     }
 }

@@ -103,7 +103,7 @@ fn of_wait(wait: &Wait) -> Grant {
 mod tests {
     use super::*;
     use crate::id::{OpId, PrincipalId};
-    use crate::ports::tables::ETag;
+    use crate::ports::tables::{ETag, Properties};
     use crate::rbac::AssignmentName;
     use crate::rbac::ledger::Tried;
     use crate::store::ledger::Stored;
@@ -138,7 +138,7 @@ mod tests {
     /// wanted, holds, settled, reason of the one grant.
     #[track_caller]
     fn check(entry: Entry, waits: Vec<Wait>, expected: Option<(bool, bool, bool, ReasonCode)>) {
-        let entries = vec![Stored { entry, etag: ETag("1".to_owned()) }];
+        let entries = vec![Stored { entry, etag: ETag("1".to_owned()), kept: Properties::new() }];
         let grants = grants_of(&Ledger { entries, waits, ..Ledger::default() });
         assert!(grants.len() <= 1, "{grants:?}");
         let parts = |grant: &Grant| (grant.wanted, grant.holds, grant.settled, grant.reason);

@@ -4,12 +4,14 @@ use super::snapshots::{InForce, Snapshot};
 use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::tables::ETag;
+use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Blocked, Desired, Reason, Wanted};
-use crate::rbac::{AssignmentName, PrincipalType, ReasonCode};
+use crate::rbac::{AssignmentName, BindingName, PrincipalType, ReasonCode};
 use crate::scim::compare::{self, Mode};
-use crate::scim::{self, Resource};
+use crate::scim::{self, Filter, Resource};
 use crate::store::keys;
-use crate::store::settings::SelectorPin;
+use crate::store::ledger::Ledger;
+use crate::store::pins::{PinRow, SelectorPin};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a record stands to the Entra object it names.
@@ -28,16 +30,40 @@ pub struct GroupFacts {
     pub resource: Resource,
 }
 
+/// What the header of a record says.
+#[derive(Debug, Clone, Copy)]
+pub enum Header<'a> {
+    Gone,
+    /// It is there, and cannot be read: what is held stays while the membership that gives it does.
+    Unreadable,
+    Readable(&'a Resource),
+}
+
+/// What is known of the selectors that concern a person, by the row keys of their pins.
+#[derive(Debug, Clone, Default)]
+pub struct SelectorFacts {
+    /// The groups that the person is in.
+    pub member_of: BTreeSet<GroupId>,
+    /// Those of them whose headers cannot be read.
+    pub unreadable: BTreeSet<GroupId>,
+    /// Those of them that carry the value that a selector names.
+    pub claimants: BTreeMap<String, Vec<GroupId>>,
+    pub pins: BTreeMap<String, PinRow>,
+    /// Where a pin cannot be read: the group of this person that leads to it.
+    pub leads: BTreeMap<String, GroupId>,
+    /// Pinned groups that are gone.
+    pub gone: BTreeSet<GroupId>,
+    /// Selectors that no living group is pinned to: the only living group that matches, where there is exactly one.
+    pub only: BTreeMap<String, GroupId>,
+}
+
 /// Everything that decides what a person should hold.
 pub struct Facts<'a> {
     pub user: UserId,
-    /// `None`: the record is gone.
-    pub resource: Option<&'a Resource>,
+    pub header: Header<'a>,
     pub standing: Standing,
-    pub groups: &'a [GroupFacts],
-    pub pins: &'a BTreeMap<String, SelectorPin>,
-    /// Pinned groups whose header is gone.
-    pub gone: &'a BTreeSet<GroupId>,
+    pub selectors: &'a SelectorFacts,
+    pub ledger: &'a Ledger,
     pub instance: InstanceId,
 }
 
@@ -74,14 +100,13 @@ pub fn selector_key(selector: &Selector) -> String {
     keys::selector(selector.attribute(), &selector.key())
 }
 
-/// Does the group carry the value that the selector names?
+/// Does the group carry the value that the selector names? What a key leaves out counts here, so that a name that only looks
+/// the same claims nothing.
 pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
     match selector {
         Selector::Id(id) => *id == group.id,
-        Selector::ExternalId(_) => key_of(&group.resource, "externalId", Mode::Exact) == Some(selector.key()),
-        Selector::DisplayName(_) => {
-            key_of(&group.resource, "displayName", Mode::Folded) == Some(selector.key())
-        }
+        Selector::ExternalId(text) => carries(group, "externalId", text, Mode::Exact),
+        Selector::DisplayName(text) => carries(group, "displayName", text, Mode::Folded),
     }
 }
 
@@ -98,42 +123,64 @@ pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, afte
         return false;
     }
     let (before, after) = (rendered(user, before), rendered(user, after));
-    conditions.any(|filter| filter.matches(&before) && !filter.matches(&after))
+    conditions.any(|filter| meets(filter, &before) && !meets(filter, &after))
 }
 
-fn key_of(resource: &Resource, attribute: &str, mode: Mode) -> Option<String> {
-    resource.text(attribute).map(|text| compare::key(text, mode))
+/// A value that only looks like the one in the condition does not meet it.
+fn meets(condition: &Filter, rendered: &serde_json::Value) -> bool {
+    condition.matches(rendered) && condition.matches_letter_by_letter(rendered)
 }
 
+fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: Mode) -> bool {
+    let own = group.resource.text(attribute).map(|own| compare::verbatim(own, mode));
+    own == Some(compare::verbatim(text, mode))
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Claim {
     None,
     /// The person is in the group that the selector is, or will be, pinned to.
     Member(GroupId, Option<NewPin>),
-    Ambiguous,
+    /// Whoever holds a role through that group keeps it, and nobody gets it anew.
+    Keeps(GroupId, ReasonCode),
+    Refused(ReasonCode),
 }
 
-/// Union over the person's groups and the bindings, each grant with its reasons; and the pins that must be made for it.
-pub fn desired(facts: &Facts<'_>, snapshot: &Snapshot) -> (Desired, Vec<NewPin>) {
-    let mut desired = Desired::default();
-    let mut pins = Vec::new();
-    let Some(resource) = facts.resource.filter(|resource| resource.active()) else { return (desired, pins) };
-    match snapshot {
-        Snapshot::Nothing => {}
-        Snapshot::Unreadable => desired.frozen = true,
-        Snapshot::InForce(in_force) => {
-            let rendered = rendered(facts.user, resource);
-            for binding in applying(in_force, &rendered) {
-                add(binding, resource, facts, &mut desired, &mut pins);
+/// What follows from the facts.
+#[derive(Debug, Clone, Default)]
+pub struct Decided {
+    pub desired: Desired,
+    /// Pins that must be made for it.
+    pub pins: Vec<NewPin>,
+    /// Bindings that give nothing new, and why: somebody has to look into it.
+    pub troubled: BTreeSet<(BindingName, ReasonCode)>,
+}
+
+/// Union over the person's groups and the bindings, each grant with its reasons.
+pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decided {
+    let mut decided = Decided::default();
+    match (facts.header, snapshot) {
+        (Header::Gone, _) | (_, Snapshot::Nothing) => {}
+        (Header::Readable(resource), _) if !resource.active() => {}
+        (_, Snapshot::Unreadable) => decided.desired.frozen = true,
+        (header, Snapshot::InForce(in_force)) => {
+            for (key, binding) in applying(in_force, facts.user, header) {
+                decided.add(key, binding, facts);
             }
+            decided.leave_out_unreadable(facts.ledger);
         }
     }
-    (desired, pins)
+    decided
 }
 
-fn applying<'a>(in_force: &'a InForce, rendered: &serde_json::Value) -> Vec<&'a Binding> {
+/// The bindings whose condition the person meets, each with the key of its selector's pin. Of a person who cannot be read
+/// it is not known: nothing new is given to them.
+fn applying<'a>(in_force: &'a InForce, user: UserId, header: Header<'_>) -> Vec<(&'a str, &'a Binding)> {
+    let Header::Readable(resource) = header else { return in_force.each().collect() };
+    let rendered = rendered(user, resource);
     let applies =
-        |binding: &&Binding| binding.condition.as_ref().is_none_or(|filter| filter.matches(rendered));
-    in_force.bindings.bindings.iter().filter(applies).collect()
+        |binding: &Binding| binding.condition.as_ref().is_none_or(|filter| meets(filter, &rendered));
+    in_force.each().filter(|(_, binding)| applies(binding)).collect()
 }
 
 fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
@@ -148,55 +195,151 @@ fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
     scim::user::render(resource, &meta, None, None)
 }
 
-fn add(
-    binding: &Binding,
-    resource: &Resource,
-    facts: &Facts<'_>,
-    desired: &mut Desired,
-    pins: &mut Vec<NewPin>,
-) {
-    let (group, pin) = match claim(&binding.selector, facts) {
-        Claim::None => return,
-        Claim::Ambiguous => return desired.blocked.push(blocked(binding, ReasonCode::BindingAmbiguous)),
-        Claim::Member(group, pin) => (group, pin),
-    };
-    let principal = match facts.standing {
-        Standing::Blocked(reason) => return desired.blocked.push(blocked(binding, reason)),
-        Standing::Ours(principal) => principal,
-    };
-    if let Some(pin) = pin.filter(|pin| !pins.contains(pin)) {
-        pins.push(pin);
+impl Decided {
+    fn add(&mut self, key: &str, binding: &Binding, facts: &Facts<'_>) {
+        let claim = claim(key, &binding.selector, facts.selectors);
+        if let Claim::Keeps(_, reason) | Claim::Refused(reason) = claim {
+            self.troubled.insert((binding.name.clone(), reason));
+        }
+        match (claim, facts.header) {
+            (Claim::None, _) => {}
+            (Claim::Refused(reason), _) => self.block(binding, reason),
+            (Claim::Member(group, _), Header::Unreadable) => {
+                self.keep(binding, (group, ReasonCode::RowUnreadable), None, facts);
+            }
+            (Claim::Keeps(group, reason), Header::Unreadable) => {
+                self.keep(binding, (group, reason), None, facts);
+            }
+            (claim, _) => match facts.standing {
+                Standing::Blocked(reason) => self.block(binding, reason),
+                Standing::Ours(principal) => self.give(binding, claim, principal, facts),
+            },
+        }
     }
-    let name = AssignmentName::derive(&binding.scope, binding.role, principal, facts.instance);
-    let wanted = desired.grants.entry(name).or_insert_with(|| Wanted {
-        principal,
-        principal_type: principal_type(resource),
-        role: binding.role,
-        scope: binding.scope.clone(),
-        reasons: BTreeSet::new(),
+
+    fn give(&mut self, binding: &Binding, claim: Claim, principal: PrincipalId, facts: &Facts<'_>) {
+        match claim {
+            Claim::Keeps(group, reason) => self.keep(binding, (group, reason), Some(principal), facts),
+            Claim::Member(group, pin) => {
+                // Two spellings of a value, and two bindings of one selector, are one pin.
+                self.pins.extend(pin.filter(|pin| !self.pins.iter().any(|other| other.key == pin.key)));
+                let name = AssignmentName::derive(&binding.scope, binding.role, principal, facts.instance);
+                self.want(binding, (name, principal), group, facts);
+            }
+            Claim::None | Claim::Refused(_) => {}
+        }
+    }
+
+    /// What the person holds through this binding stays, also where somebody deletes the assignment; nothing else is given.
+    fn keep(
+        &mut self,
+        binding: &Binding,
+        (group, reason): (GroupId, ReasonCode),
+        principal: Option<PrincipalId>,
+        facts: &Facts<'_>,
+    ) {
+        let entries = facts.ledger.entries.iter().map(|stored| &stored.entry);
+        let ours = |entry: &&Entry| principal.is_none_or(|principal| principal == entry.principal);
+        let held: Vec<_> = entries.filter(ours).filter(|entry| is_held_through(entry, binding)).collect();
+        if held.is_empty() {
+            self.block(binding, reason);
+        }
+        for entry in held {
+            self.want(binding, (entry.assignment, entry.principal), group, facts);
+        }
+    }
+
+    fn want(
+        &mut self,
+        binding: &Binding,
+        (name, principal): (AssignmentName, PrincipalId),
+        group: GroupId,
+        facts: &Facts<'_>,
+    ) {
+        let principal_type = match facts.header {
+            Header::Readable(resource) => principal_type(resource),
+            Header::Gone | Header::Unreadable => PrincipalType::User,
+        };
+        let wanted = self.desired.grants.entry(name).or_insert_with(|| Wanted {
+            principal,
+            principal_type,
+            role: binding.role,
+            scope: binding.scope.clone(),
+            reasons: BTreeSet::new(),
+        });
+        wanted.reasons.insert(Reason { binding: binding.name.clone(), group });
+    }
+
+    fn block(&mut self, binding: &Binding, reason: ReasonCode) {
+        let (binding, role, scope) = (binding.name.clone(), binding.role, binding.scope.clone());
+        self.desired.blocked.push(Blocked { binding, role, scope, reason });
+    }
+
+    /// An assignment whose ledger row is there and cannot be read is left as it is.
+    fn leave_out_unreadable(&mut self, ledger: &Ledger) {
+        for name in &ledger.unreadable {
+            let Some(wanted) = self.desired.grants.remove(name) else { continue };
+            for binding in wanted.bindings() {
+                let (role, scope, reason) = (wanted.role, wanted.scope.clone(), ReasonCode::RowUnreadable);
+                self.desired.blocked.push(Blocked { binding, role, scope, reason });
+            }
+        }
+    }
+}
+
+/// Whether the person holds what this binding gives, and because of it. A grant that was sent and failed counts: it was given
+/// while that could be decided.
+fn is_held_through(entry: &Entry, binding: &Binding) -> bool {
+    let granting = entry.tried.as_ref().is_some_and(|tried| tried.attempt == Attempt::Grant);
+    entry.role == binding.role
+        && entry.scope == binding.scope
+        && entry.bindings.contains(&binding.name)
+        && (entry.holding != Holding::Gone || granting)
+}
+
+/// What a selector means for a person.
+fn claim(key: &str, selector: &Selector, facts: &SelectorFacts) -> Claim {
+    let claimants = facts.claimants.get(key).map_or(&[][..], Vec::as_slice);
+    let pin = match facts.pins.get(key) {
+        Some(PinRow::Unreadable) => {
+            let group = facts.leads.get(key).or(claimants.first());
+            return group.map_or(Claim::None, |group| Claim::Keeps(*group, ReasonCode::RowUnreadable));
+        }
+        Some(PinRow::Pinned(pin)) => Some(pin),
+        None => None,
+    };
+    if let Some(pin) = pin.filter(|pin| facts.member_of.contains(&pin.group)) {
+        return claim_of_member(selector, pin.group, claimants, facts);
+    }
+    let Some(claimant) = claimants.first() else { return Claim::None };
+    let may_pin = pin.is_none_or(|pin| {
+        // Whoever may name groups must not take over a binding by a display name: that takes an order.
+        facts.gone.contains(&pin.group) && !matches!(selector, Selector::DisplayName(_))
     });
-    wanted.reasons.insert(Reason { binding: binding.name.clone(), group });
-}
-
-fn blocked(binding: &Binding, reason: ReasonCode) -> Blocked {
-    Blocked { binding: binding.name.clone(), role: binding.role, scope: binding.scope.clone(), reason }
-}
-
-fn claim(selector: &Selector, facts: &Facts<'_>) -> Claim {
-    let key = selector_key(selector);
-    let pinned = facts.pins.get(&key);
-    if let Some(pin) = pinned.filter(|pin| facts.groups.iter().any(|group| group.id == pin.group)) {
-        return Claim::Member(pin.group, None);
+    if may_pin && facts.only.get(key) == Some(claimant) {
+        return Claim::Member(*claimant, Some(new_pin(selector, key, *claimant, pin)));
     }
-    let Some(group) = facts.groups.iter().find(|group| selects(selector, group)) else { return Claim::None };
-    let follows = !matches!(selector, Selector::DisplayName(_));
-    match pinned {
-        Some(pin) if !(follows && facts.gone.contains(&pin.group)) => Claim::Ambiguous,
-        pinned => Claim::Member(group.id, Some(new_pin(selector, key, group.id, pinned))),
+    Claim::Refused(ReasonCode::BindingAmbiguous)
+}
+
+/// The person is in the pinned group. An id is no value that a group could lose, nor one that its header says.
+fn claim_of_member(
+    selector: &Selector,
+    group: GroupId,
+    claimants: &[GroupId],
+    facts: &SelectorFacts,
+) -> Claim {
+    if matches!(selector, Selector::Id(_)) || claimants.contains(&group) {
+        Claim::Member(group, None)
+    } else if facts.unreadable.contains(&group) {
+        Claim::Keeps(group, ReasonCode::RowUnreadable)
+    } else {
+        Claim::Keeps(group, ReasonCode::BindingStale)
     }
 }
 
-fn new_pin(selector: &Selector, key: String, group: GroupId, pinned: Option<&SelectorPin>) -> NewPin {
+fn new_pin(selector: &Selector, key: &str, group: GroupId, pinned: Option<&SelectorPin>) -> NewPin {
     let before = pinned.map(|pin| (pin.group, pin.etag.clone()));
-    NewPin { key, attribute: selector.attribute(), value: selector.value(), group, before }
+    let (attribute, value) = (selector.attribute(), selector.value());
+    NewPin { key: key.to_owned(), attribute, value, group, before }
 }

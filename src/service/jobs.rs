@@ -6,7 +6,7 @@
 use crate::audit::{Change, MemberEvent, Origin, Record};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::Write;
-use crate::service::desired::selector_key;
+use crate::service::selected;
 use crate::service::snapshots::Snapshots;
 use crate::store::batch::{Batch, Part};
 use crate::store::jobs::{Job, JobKind};
@@ -78,11 +78,11 @@ async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, size: usize) -> R
     }
     let elements = store.elements(job, size).await?;
     if elements.is_empty() && !job.after.is_empty() {
-        return leave_rest(store, job).await;
+        return leave_rest(store, snapshots, job).await;
     }
     match &job.kind {
         JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements).await,
-        JobKind::DeleteGroup(group) => empty_group(store, job, *group, &elements).await,
+        JobKind::DeleteGroup(group) => empty_group(store, snapshots, job, *group, &elements).await,
         JobKind::Snapshot { .. } => Ok(Rolled::ended()),
     }
 }
@@ -104,9 +104,9 @@ async fn set_aside(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
 
 /// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
 /// job stays: an error says so, and the next attempt begins with what failed.
-async fn leave_rest(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
+async fn leave_rest(store: &Store, snapshots: &Snapshots, job: &Job) -> Result<Rolled, StoreError> {
     let heirs = match &job.kind {
-        JobKind::DeleteGroup(group) => store.heirs_of(*group).await?,
+        JobKind::DeleteGroup(group) => selected::heirs_of(store, snapshots, *group).await?,
         _ => BTreeSet::new(),
     };
     mark_groups_and(job.go_on_after(""), store, job, &heirs).await?;
@@ -118,7 +118,8 @@ fn named<I: ResourceId>(elements: &[String]) -> Vec<I> {
     elements.iter().map_while(|element| I::from_text(element)).collect()
 }
 
-/// Whoever a binding concerns that differs between two snapshots must be looked at.
+/// Whoever a binding concerns that differs between two snapshots must be looked at. While the new one cannot be read the job
+/// stays; where a newer one is in force, whose own job marks everything, there is nothing left to do.
 async fn mark_snapshot(
     store: &Store,
     snapshots: &Snapshots,
@@ -126,13 +127,15 @@ async fn mark_snapshot(
     before: &str,
     after: &str,
 ) -> Result<Rolled, StoreError> {
-    let mut groups = BTreeSet::new();
-    let pins = store.selector_pins().await?;
-    for selector in snapshots.selectors_that_differ(before, after).await? {
-        groups.extend(pins.get(&selector_key(&selector)).map(|pin| pin.group));
-        groups.extend(store.groups_that_match(selector.attribute(), &selector.value()).await?);
+    match snapshots.differing(before, after).await? {
+        Some(differing) => {
+            mark_groups_and_end(store, job, selected::groups_of(store, &differing).await?).await
+        }
+        None if store.pointer().await?.stamp().is_some_and(|stamp| stamp > after) => {
+            mark_groups_and_end(store, job, BTreeSet::new()).await
+        }
+        None => Err(StoreError::Corrupt { row: keys::snapshot(after), property: "b".to_owned() }),
     }
-    mark_groups_and_end(store, job, groups).await
 }
 
 async fn empty_user(
@@ -161,12 +164,13 @@ async fn empty_user(
 
 async fn empty_group(
     store: &Store,
+    snapshots: &Snapshots,
     job: &Job,
     group: GroupId,
     elements: &[String],
 ) -> Result<Rolled, StoreError> {
     if elements.is_empty() {
-        return hand_on(store, job, group).await;
+        return hand_on(store, snapshots, job, group).await;
     }
     let users: Vec<UserId> = named(elements);
     if users.is_empty() {
@@ -187,8 +191,13 @@ async fn empty_group(
 }
 
 /// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
-async fn hand_on(store: &Store, job: &Job, group: GroupId) -> Result<Rolled, StoreError> {
-    mark_groups_and_end(store, job, store.heirs_of(group).await?).await
+async fn hand_on(
+    store: &Store,
+    snapshots: &Snapshots,
+    job: &Job,
+    group: GroupId,
+) -> Result<Rolled, StoreError> {
+    mark_groups_and_end(store, job, selected::heirs_of(store, snapshots, group).await?).await
 }
 
 async fn mark_groups_and_end(

@@ -11,11 +11,13 @@ pub mod provisioning;
 pub mod queue;
 pub mod reconcile;
 pub mod records;
+mod selected;
 pub mod snapshots;
 pub mod status;
 pub mod sweep;
 mod throttling;
 pub mod tick;
+mod together;
 pub mod tokens;
 pub mod walk;
 

@@ -114,7 +114,7 @@ impl Packaged {
             }
         };
         // From here on this process knows where a person's object id is taken from.
-        self.snapshots.read(self.store.pointer().await?.as_ref()).await?;
+        self.snapshots.read(&self.store.pointer().await?).await?;
         Ok(state)
     }
 

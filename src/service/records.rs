@@ -108,7 +108,7 @@ fn tell(change: &Value) -> String {
     let field = |name| text(change, name);
     let kind = field("kind");
     match kind {
-        "resource-created" | "resource-changed" | "resource-deleted" => {
+        "resource-created" | "resource-changed" | "resource-deleted" | "attributes-dropped" => {
             format!("{kind}  {} {}{}", field("type"), field("id"), list(change, "attributes", ": "))
         }
         "member-added" | "member-removed" | "member-dropped" => {

@@ -1,13 +1,16 @@
 //! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
 //! there to be stored.
 
+use super::desired::selector_key;
+use super::provisioning::BindingRules;
 use super::status::{BindingsStand, Status};
 use crate::audit::{Cause, Change, Origin, Record};
-use crate::bindings::{Bindings, BindingsError, PrincipalSource, Selector};
+use crate::bindings::{Binding, Bindings, BindingsError, PrincipalSource, Selector};
 use crate::ports::tables::Answer;
+use crate::scim::Deciding;
 use crate::store::jobs::{self, JobKind};
 use crate::store::marks::Mark;
-use crate::store::settings::{self, Pointer};
+use crate::store::settings::{self, Pointer, PointerRow};
 use crate::store::{Store, StoreError, keys};
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +23,33 @@ pub struct InForce {
     pub stamp: String,
     pub hash: String,
     pub bindings: Bindings,
+    /// What the conditions of the bindings read.
+    pub deciding: Arc<Deciding>,
+    /// The row key of the pin of each binding's selector, in the order of the bindings.
+    keys: Vec<String>,
+}
+
+impl InForce {
+    /// A snapshot, by its stamp and the hash of its bytes.
+    pub fn new(stamp: &str, hash: &str, bindings: Bindings) -> Self {
+        let keys = bindings.bindings.iter().map(|binding| selector_key(&binding.selector)).collect();
+        let conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref());
+        let deciding = Arc::new(Deciding::of(conditions));
+        Self { stamp: stamp.to_owned(), hash: hash.to_owned(), bindings, deciding, keys }
+    }
+
+    /// Each binding, with the row key of its selector's pin.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &Binding)> {
+        self.keys.iter().map(String::as_str).zip(&self.bindings.bindings)
+    }
+}
+
+/// The selectors that a change of the bindings concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differing {
+    pub selectors: Vec<Selector>,
+    /// The snapshot before cannot be read: whatever was ever pinned may have been in it.
+    pub everything_pinned: bool,
 }
 
 /// What the pointer names.
@@ -86,9 +116,13 @@ impl Snapshots {
         Self { store, status, cache: Mutex::new(None) }
     }
 
-    /// Where a person's Entra object id is taken from, as far as this process knows; nothing while it knows nothing.
-    pub fn principal_from(&self) -> Vec<PrincipalSource> {
-        self.cached().map(|known| known.bindings.principal_from.clone()).unwrap_or_default()
+    /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
+    pub fn rules(&self) -> BindingRules {
+        let rules = |known: Arc<InForce>| BindingRules {
+            sources: known.bindings.principal_from.clone(),
+            deciding: known.deciding.clone(),
+        };
+        self.cached().map(rules).unwrap_or_default()
     }
 
     /// The snapshot that this process read last: good enough for an order of work, never for a decision.
@@ -100,21 +134,22 @@ impl Snapshots {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The snapshot that `pointer` names: from memory, or read.
-    pub async fn read(&self, pointer: Option<&Pointer>) -> Result<Snapshot, StoreError> {
-        let snapshot = self.named(pointer).await?;
-        self.status.bindings(match (&snapshot, pointer) {
-            (Snapshot::InForce(known), _) => BindingsStand::InForce { stamp: known.stamp.clone() },
-            (Snapshot::Unreadable, Some(pointer)) => {
-                BindingsStand::Unreadable { stamp: pointer.stamp.clone() }
-            }
-            _ => BindingsStand::Nothing,
+    /// The snapshot that the pointer names: from memory, or read.
+    pub async fn read(&self, row: &PointerRow) -> Result<Snapshot, StoreError> {
+        let snapshot = match row {
+            PointerRow::Absent => Snapshot::Nothing,
+            PointerRow::Unreadable => Snapshot::Unreadable,
+            PointerRow::Names(pointer) => self.named(pointer).await?,
+        };
+        self.status.bindings(match &snapshot {
+            Snapshot::Nothing => BindingsStand::Nothing,
+            Snapshot::InForce(known) => BindingsStand::InForce { stamp: known.stamp.clone() },
+            Snapshot::Unreadable => BindingsStand::Unreadable { stamp: row.stamp().map(str::to_owned) },
         });
         Ok(snapshot)
     }
 
-    async fn named(&self, pointer: Option<&Pointer>) -> Result<Snapshot, StoreError> {
-        let Some(pointer) = pointer else { return Ok(Snapshot::Nothing) };
+    async fn named(&self, pointer: &Pointer) -> Result<Snapshot, StoreError> {
         if let Some(known) =
             self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)
         {
@@ -124,7 +159,7 @@ impl Snapshots {
             tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
             return Ok(Snapshot::Unreadable);
         };
-        let known = Arc::new(InForce { stamp: pointer.stamp.clone(), hash: pointer.hash.clone(), bindings });
+        let known = Arc::new(InForce::new(&pointer.stamp, &pointer.hash, bindings));
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         Ok(Snapshot::InForce(known))
     }
@@ -173,21 +208,22 @@ impl Snapshots {
     ) -> Result<Adoption, StoreError> {
         let mut tries = 1;
         loop {
-            let Answer { value: pointer, date } = self.store.pointer_now().await?;
-            let stamp = match decide(pointer.as_ref(), date) {
+            let Answer { value: row, date } = self.store.pointer_now().await?;
+            let below = self.store.pointer_to_replace(&row).await?;
+            let stamp = match decide(below.as_ref(), date) {
                 Decision::Leave(adoption) => {
-                    self.read(pointer.as_ref()).await?;
+                    self.read(&row).await?;
                     return Ok(adoption);
                 }
                 Decision::Store(stamp) => stamp,
             };
-            match self.store_snapshot(bytes, hash, pointer.as_ref(), stamp).await {
+            match self.store_snapshot(bytes, hash, below.as_ref(), stamp).await {
                 Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
                 Err(error) => return Err(error),
             }
         }
-        self.read(self.store.pointer().await?.as_ref()).await?;
+        self.read(&self.store.pointer().await?).await?;
         Ok(Adoption::Stored)
     }
 
@@ -225,26 +261,17 @@ impl Snapshots {
         Ok(())
     }
 
-    /// A snapshot that must be understood before a job over it may end.
-    async fn understood(&self, stamp: &str) -> Result<Bindings, StoreError> {
-        let corrupt = || StoreError::Corrupt { row: keys::snapshot(stamp), property: "b".to_owned() };
-        self.load(stamp, None).await?.ok_or_else(corrupt)
-    }
-
-    /// The selectors of every binding that differs between two snapshots, old and new.
-    pub async fn selectors_that_differ(
-        &self,
-        before: &str,
-        after: &str,
-    ) -> Result<Vec<Selector>, StoreError> {
-        let old = if before.is_empty() { None } else { Some(self.understood(before).await?) };
-        let new = Some(self.understood(after).await?);
-        let everything = old.as_ref().map(|b| &b.principal_from) != new.as_ref().map(|b| &b.principal_from);
+    /// The selectors of every binding that differs between two snapshots, old and new. `None`: the new one cannot be read.
+    pub async fn differing(&self, before: &str, after: &str) -> Result<Option<Differing>, StoreError> {
+        let Some(new) = self.load(after, None).await? else { return Ok(None) };
+        let old = if before.is_empty() { None } else { self.load(before, None).await? };
+        let everything_pinned = old.is_none() && !before.is_empty();
+        let all = old.as_ref().is_none_or(|old| old.principal_from != new.principal_from);
         let old = old.map(|known| known.bindings).unwrap_or_default();
-        let new = new.map(|known| known.bindings).unwrap_or_default();
-        let gone = old.iter().filter(|binding| everything || !new.contains(binding));
-        let come = new.iter().filter(|binding| everything || !old.contains(binding));
-        Ok(gone.chain(come).map(|binding| binding.selector.clone()).collect())
+        let gone = old.iter().filter(|binding| all || !new.bindings.contains(binding));
+        let come = new.bindings.iter().filter(|binding| all || !old.contains(binding));
+        let selectors = gone.chain(come).map(|binding| binding.selector.clone()).collect();
+        Ok(Some(Differing { selectors, everything_pinned }))
     }
 }
 

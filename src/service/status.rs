@@ -1,7 +1,11 @@
 //! How this process stands, for the health check: what ticks and effects last met. Nothing here is ever decided upon
 //! but whether an answer waits for its effects; reading it asks nothing remote.
 
+use crate::id::UserId;
 use crate::ports::clock::Clock;
+use crate::rbac::{BindingName, ReasonCode};
+use crate::store::findings::Findings;
+use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::throttles::{Operation, Throttles};
 use serde_json::{Map, Value, json};
@@ -12,11 +16,15 @@ use time::OffsetDateTime;
 
 /// So many ticks that ended early in a row are no hiccup.
 const TICKS_FAILED: u32 = 3;
+/// Whoever waits is looked at hourly: what was not met for so long is no more.
+const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
+/// The identity provider is told nothing of a membership that was dropped, so this stays for a day.
+const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
-const LATELY: Duration = Duration::from_secs(90);
 /// A count of overdue revocations that is older means that no process ticks.
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
+/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
+const LATELY: Duration = Duration::from_secs(90);
 
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +39,8 @@ pub enum BindingsStand {
     },
     /// This program does not understand what is in force: only people who are gone or inactive are revoked.
     Unreadable {
-        stamp: String,
+        /// `None`: not even the row that says which they are can be read.
+        stamp: Option<String>,
     },
 }
 
@@ -56,6 +65,12 @@ pub struct Standing {
     pub counted: Option<OffsetDateTime>,
     /// No process has counted them for so long that none seems to tick.
     pub is_without_ticks: bool,
+    /// Rows that cannot be read: what they decide waits.
+    pub rows_unreadable: usize,
+    /// People who are in more groups than may be, or were to be: what lies beyond gives nothing.
+    pub group_limit_reached: usize,
+    /// Bindings that give nothing new: their groups are ambiguous, have lost the value, or cannot be read.
+    pub bindings_troubled: usize,
     pub bindings: BindingsStand,
 }
 
@@ -67,6 +82,9 @@ impl Standing {
             || self.scopes_refused > 0
             || self.overdue.people > 0
             || self.is_without_ticks
+            || self.rows_unreadable > 0
+            || self.group_limit_reached > 0
+            || self.bindings_troubled > 0
             || matches!(self.bindings, BindingsStand::Unreadable { .. })
     }
 
@@ -84,7 +102,7 @@ impl Standing {
             BindingsStand::Unknown => ("unknown", None),
             BindingsStand::Nothing => ("none", None),
             BindingsStand::InForce { stamp } => ("in-force", Some(stamp)),
-            BindingsStand::Unreadable { stamp } => ("unreadable", Some(stamp)),
+            BindingsStand::Unreadable { stamp } => ("unreadable", stamp.as_ref()),
         };
         let members = [
             ("tickFinished", json!(time(&self.tick_finished))),
@@ -95,6 +113,9 @@ impl Standing {
             ("scopesRefused", json!(self.scopes_refused)),
             ("revocationsOverdue", self.overdue_json()),
             ("lastTick", json!(time(&self.counted))),
+            ("rowsUnreadable", json!(self.rows_unreadable)),
+            ("groupLimitReached", json!(self.group_limit_reached)),
+            ("bindingsTroubled", json!(self.bindings_troubled)),
             ("bindings", json!({ "state": state, "stamp": stamp })),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -120,11 +141,21 @@ struct Held {
 pub struct Status {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
+    unreadable: Option<Arc<Findings>>,
+    group_limit: Findings,
+    troubled: Findings,
 }
 
 impl Status {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, held: Mutex::default() }
+        let group_limit = Findings::new(clock.clone(), GROUP_LIMIT_FOR);
+        let troubled = Findings::new(clock.clone(), TROUBLED_FOR);
+        Self { clock, held: Mutex::default(), unreadable: None, group_limit, troubled }
+    }
+
+    /// The same, which counts these rows too.
+    pub fn counting(self, unreadable: Arc<Findings>) -> Self {
+        Self { unreadable: Some(unreadable), ..self }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -135,7 +166,12 @@ impl Status {
     pub fn standing(&self) -> Standing {
         let now = self.clock.monotonic();
         let held = self.held();
-        let mut standing = held.standing.clone();
+        let mut standing = Standing {
+            rows_unreadable: self.unreadable.as_ref().map_or(0, |rows| rows.count()),
+            group_limit_reached: self.group_limit.count(),
+            bindings_troubled: self.troubled.count(),
+            ..held.standing.clone()
+        };
         for ((_, operation), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
             let until = standing.throttled.entry(operation.as_str()).or_insert(known.not_before);
             *until = known.not_before.max(*until);
@@ -211,6 +247,21 @@ impl Status {
         for (subscription, operation, until) in throttles.each(now - LATELY) {
             self.throttled(subscription, operation, until, now);
             self.throttle_stored(subscription, operation, until);
+        }
+    }
+
+    /// A person is in more groups than may be, or was to be.
+    pub(super) fn in_too_many_groups(&self, user: UserId) {
+        if self.group_limit.note(&user.to_string()) {
+            let groups_max = DIRECT_GROUPS_MAX;
+            tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups; further groups give nothing");
+        }
+    }
+
+    /// A binding gives nothing new.
+    pub(super) fn binding_is_troubled(&self, binding: &BindingName, reason: ReasonCode) {
+        if self.troubled.note(binding.as_str()) {
+            tracing::error!(binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
         }
     }
 

@@ -10,11 +10,11 @@ use super::throttling;
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
-use crate::ports::tables::{ETag, Row};
+use crate::ports::tables::{ETag, Properties, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
 use crate::store::cadence::{Seen, SweepLeft};
-use crate::store::ledger::{read_entry, write};
+use crate::store::ledger::{kept, read_entry, write};
 use crate::store::marks::{self, Mark};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{Store, StoreError, keys};
@@ -39,6 +39,8 @@ struct Known {
     user: UserId,
     entry: Entry,
     etag: ETag,
+    /// What a later release put into the row.
+    kept: Properties,
 }
 
 /// What a sweep found.
@@ -158,12 +160,9 @@ impl Sweep<'_> {
                     part.found.parked_after = Some(done);
                     return Ok(false);
                 }
-                match known(&row) {
-                    Some(Ok(known)) if part.concerns(&known.entry) => {
-                        self.compare(known, &done, part).await?
-                    }
-                    Some(Err(error)) => log("a ledger row", &error),
-                    _ => {}
+                let known = known(&row).and_then(|known| self.store.readable(&row, known));
+                if let Some(known) = known.filter(|known| part.concerns(&known.entry)) {
+                    self.compare(known, &done, part).await?;
                 }
                 done = row.key;
             }
@@ -215,7 +214,7 @@ impl Sweep<'_> {
 
     /// The record that holds the principal, and its row beside this one.
     async fn with_holder(&self, row: Known) -> Result<(Option<UserId>, Vec<Known>), StoreError> {
-        let holder = self.store.holder(row.entry.principal).await?;
+        let holder = self.store.holder(row.entry.principal).await?.record();
         let (user, name) = (row.user, row.entry.assignment);
         let mut rows = vec![row];
         if let Some(holder) = holder.filter(|holder| *holder != user)
@@ -256,7 +255,7 @@ impl Sweep<'_> {
 
     async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
         let pointer = self.store.pointer().await?;
-        Ok(match self.snapshots.read(pointer.as_ref()).await? {
+        Ok(match self.snapshots.read(&pointer).await? {
             Snapshot::InForce(in_force) => in_force.bindings.scopes().into_iter().collect(),
             Snapshot::Nothing | Snapshot::Unreadable => BTreeSet::new(),
         })
@@ -314,7 +313,7 @@ fn known(row: &Row) -> Option<Result<Known, StoreError>> {
     let mut parts = row.key.splitn(3, ':').skip(1);
     let user = UserId::parse(parts.next()?).ok()?;
     AssignmentName::parse(parts.next()?).ok()?;
-    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone() }))
+    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone(), kept: kept(row) }))
 }
 
 fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
@@ -342,11 +341,12 @@ async fn mark_holder(
         Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
     let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
-    let (person, principal, assignment) = (holder, entry.principal, name);
-    let difference = Change::Difference { person, principal, assignment, ledger_held, held_in_azure };
+    let (principal, assignment) = (entry.principal, name);
+    let difference = Change::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
     let changes = vec![difference];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
-    let mut writes = vec![write(holder, &entry, own.map(|row| &row.etag))];
+    let own = own.map(|row| (&row.etag, Some(&row.kept)));
+    let mut writes = vec![write(holder, &entry, own)];
     writes.extend(marks::look_now(holder, &mark));
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),

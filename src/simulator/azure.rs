@@ -151,6 +151,11 @@ impl Azure {
         self.clock.at(self.state.clock_offset())
     }
 
+    /// The time if the clock had been moved by so much in all.
+    pub fn time_at(&self, offset_seconds: i64) -> OffsetDateTime {
+        self.clock.at(time::Duration::seconds(offset_seconds))
+    }
+
     /// Writes what changed to the state file, if there is one.
     pub fn save(&mut self) -> std::io::Result<()> {
         match &mut self.state_file {

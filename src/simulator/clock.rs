@@ -2,8 +2,12 @@
 //!
 //! It runs with real time plus an offset, or stands still until it is moved. Moving it goes forward only.
 
+use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+/// Where the clock ends. Later times cannot be added to: whoever does would panic, and in HTTP dates they have no form.
+pub const LATEST: OffsetDateTime = datetime!(9000-01-01 00:00 UTC);
 
 /// What Azure's clock is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,10 +22,11 @@ pub enum StartClock {
 impl StartClock {
     /// The time when the clock has been moved by `offset`.
     pub fn at(self, offset: Duration) -> OffsetDateTime {
-        match self {
+        let time = match self {
             Self::Real => real_now().saturating_add(offset),
             Self::Manual(start) => start.saturating_add(offset),
-        }
+        };
+        time.min(LATEST)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The control API: what `GET /control` describes. Each endpoint is one function of [`Handle`].
 
+mod guard;
 mod services;
+
+pub use guard::refuse_other_sites;
 
 use super::handle::{ControlError, HandMade, Handle};
 use super::role_assignments::Limits;
@@ -125,6 +128,8 @@ impl ResponseError for ControlError {
         match self {
             Self::Invalid(_) | Self::Refused { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::OtherSite { .. } => StatusCode::FORBIDDEN,
             Self::StateFile(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -157,7 +162,7 @@ fn guid(text: &str) -> Result<Uuid, ControlError> {
 
 async fn describe() -> HttpResponse {
     let endpoint = |(method, path, takes, effect): &(&str, &str, &str, &str)| json!({ "method": method, "path": path, "takes": takes, "effect": effect });
-    let note = "A question mark marks what may be left out, with its default. Errors are {\"error\": text}.";
+    let note = "A question mark marks what may be left out, with its default. Bodies are application/json. Errors are {\"error\": text}.";
     let endpoints = ENDPOINTS.iter().chain(services::ENDPOINTS).map(endpoint);
     ok(json!({ "note": note, "endpoints": endpoints.collect::<Vec<Value>>() }))
 }

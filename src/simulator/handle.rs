@@ -3,6 +3,7 @@
 mod services;
 
 use super::azure::{Answer, Arrived, Azure, Call, Passage, Unrecognised};
+use super::clock::LATEST;
 use super::request::Received;
 use super::role_assignments::{self, Limits};
 use super::role_definitions;
@@ -29,6 +30,10 @@ pub enum ControlError {
     NotFound { what: &'static str, id: String },
     #[error("Azure refuses: {code}: {message}")]
     Refused { code: String, message: String },
+    #[error("a body must have the content type application/json")]
+    NotJson,
+    #[error("the control API answers this machine only: {header} must be a loopback address")]
+    OtherSite { header: &'static str },
     #[error("the state file cannot be written: {0}")]
     StateFile(String),
 }
@@ -249,6 +254,12 @@ impl Handle {
         }
         self.order(|azure| {
             let offset = azure.state.clock_offset_seconds.saturating_add(forward);
+            if azure.time_at(offset) >= LATEST {
+                return Err(ControlError::Invalid(format!(
+                    "the clock ends before the year {}",
+                    LATEST.year()
+                )));
+            }
             azure.state.clock_offset_seconds.set(offset);
             Ok(azure.now())
         })

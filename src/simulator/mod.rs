@@ -24,6 +24,9 @@
 //! - `secrets`, `identity`, `users`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`
 //!
+//! It gives orders without a token, so it answers no browser on behalf of another site: `Host` must be a loopback address,
+//! `Origin` the same one where it is sent, and a body `application/json`.
+//!
 //! A rule is for ARM unless it names another service. The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
 //! clock's offset survive a restart where there is a state file; rules, held calls, limits, issued tokens, identity settings
 //! and logs do not.
@@ -73,6 +76,7 @@ pub use state::{Lock, LockLevel, Principal, PrincipalType, RoleAssignment};
 pub use vault::{NewSecret, Secret, SecretUpdate, SecretVersion};
 
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer};
 use azure::Azure;
@@ -234,6 +238,7 @@ fn serve(listeners: Listeners, azure: Handle, extra_routes: Option<ExtraRoutes>)
     let mut server = HttpServer::new(move || {
         let extra = extra_routes.clone();
         let control = web::scope("/control")
+            .wrap(from_fn(control::refuse_other_sites))
             .configure(control::routes)
             .configure(move |config| extra.iter().for_each(|add| add(config)))
             .default_service(web::to(control::unknown));

@@ -113,8 +113,13 @@ fn line(entries: &[Entry]) -> io::Result<Vec<u8>> {
 
 /// The vault's secrets stand in it: it is for its owner only.
 fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    // One that a dead process left may be readable by others.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.write_all(text)

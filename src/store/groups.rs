@@ -1,30 +1,85 @@
 //! Which groups a binding's selector concerns.
 
-use super::resources::ResourceId;
-use super::{Store, StoreError};
+use super::resources::{Owner, ResourceId};
+use super::{Store, StoreError, keys};
 use crate::id::GroupId;
 use std::collections::BTreeSet;
 
-/// Groups that may share an externalId before nobody can say any more which of them is meant.
+/// Groups that are looked at for one selector. So many that share its value are a mistake or an attack, and the binding is
+/// ambiguous whoever is among them.
 const SHARING_MAX: usize = 1000;
+/// Index rows that are read at once: two tell whether a value is shared.
+const TWO: usize = 2;
 
 impl Store {
-    /// The groups that match now what was pinned to `gone`.
-    pub async fn heirs_of(&self, gone: GroupId) -> Result<BTreeSet<GroupId>, StoreError> {
-        let mut heirs = BTreeSet::new();
-        for pin in self.selector_pins().await?.into_values().filter(|pin| pin.group == gone) {
-            heirs.extend(self.groups_that_match(&pin.attribute, &pin.value).await?);
-        }
-        heirs.remove(&gone);
-        Ok(heirs)
-    }
-
-    /// The groups that carry a selector's value now.
+    /// The groups that carry a selector's value now, the first [`SHARING_MAX`] by their ids.
     pub async fn groups_that_match(&self, attribute: &str, value: &str) -> Result<Vec<GroupId>, StoreError> {
         match attribute {
-            "externalId" => self.listed(&GroupId::external_prefix(value), SHARING_MAX).await,
-            "displayName" => Ok(self.owner(value).await?.map(|owner| owner.id).into_iter().collect()),
+            "externalId" => {
+                let prefix = GroupId::external_prefix(value);
+                let (from, to) = keys::range_of(&prefix);
+                let rows = self.rows_between(from, to, SHARING_MAX + 1).await?;
+                if rows.len() > SHARING_MAX {
+                    tracing::error!(
+                        index = prefix,
+                        rows_max = SHARING_MAX,
+                        "more groups than are looked at share a value that a binding selects"
+                    );
+                }
+                Ok(self.ids_of(rows.get(..SHARING_MAX).unwrap_or(&rows)))
+            }
+            "displayName" => Ok(self.owner_of_name(value).await?.map(|owner| owner.id).into_iter().collect()),
             _ => Ok(GroupId::parse(value).into_iter().collect()),
+        }
+    }
+
+    /// Whether `claimant`, which carries a selector's value, is the only living group that does. An index row that is missing
+    /// or that a deleted group left behind does not count.
+    pub async fn is_only_match(
+        &self,
+        attribute: &str,
+        value: &str,
+        claimant: GroupId,
+    ) -> Result<bool, StoreError> {
+        match attribute {
+            "externalId" => self.is_only_in_index(&GroupId::external_prefix(value), claimant).await,
+            "displayName" => {
+                let owner = self.owner_of_name(value).await?.map(|owner| owner.id);
+                self.none_lives(owner.filter(|owner| *owner != claimant)).await
+            }
+            _ => Ok(true),
+        }
+    }
+
+    async fn is_only_in_index(&self, prefix: &str, claimant: GroupId) -> Result<bool, StoreError> {
+        let (from, to) = keys::range_of(prefix);
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.at_most(TWO).await? {
+            let others: BTreeSet<GroupId> = self.ids_of(&rows).into_iter().collect();
+            if !self.none_lives(others.into_iter().filter(|other| *other != claimant)).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn none_lives(&self, groups: impl IntoIterator<Item = GroupId>) -> Result<bool, StoreError> {
+        for group in groups {
+            if self.exists(group).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A name row that cannot be read names nobody, and nobody else can take the name while it stands.
+    async fn owner_of_name(&self, name: &str) -> Result<Option<Owner<GroupId>>, StoreError> {
+        match self.owner::<GroupId>(name).await {
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
+                self.cannot_read(&GroupId::name_key(name), &error);
+                Ok(None)
+            }
+            owner => owner,
         }
     }
 }

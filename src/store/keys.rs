@@ -154,6 +154,14 @@ pub fn job(op: OpId) -> String {
 pub fn selector(attribute: &str, key: &str) -> String {
     format!("b:{}", hash(&format!("{attribute}\n{key}")))
 }
+/// The selectors that are pinned to a group; a row for each begins with this.
+pub fn selectors_prefix(group: GroupId) -> String {
+    format!("bg:{group}:")
+}
+/// One pin, seen from the group. `selector` is the row key that [`selector`] made.
+pub fn selector_of(group: GroupId, selector: &str) -> String {
+    format!("bg:{group}:{}", last_part(selector))
+}
 /// A stored snapshot of the bindings.
 pub fn snapshot(stamp: &str) -> String {
     format!("c:{stamp}")

@@ -7,17 +7,45 @@ use crate::ports::tables::{ETag, Match, Properties, Row, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
-/// Rows of one record that a reconcile is ready to read.
-pub const LEDGER_ROWS_MAX: usize = 5000;
+/// The properties of a ledger row, those of the list of bindings aside. What else stands in one is a later release's.
+const KNOWN: [&str; 20] = [
+    "v",
+    "principal",
+    "role",
+    "scope",
+    "state",
+    "other",
+    "op",
+    "bindings",
+    "correlation",
+    "since",
+    "written",
+    "wished",
+    "unsettled_until",
+    "tried",
+    "tried_for",
+    "attempts",
+    "not_before",
+    "reason",
+    "reason_code",
+    "list",
+];
+/// How long after its last write a call may still land for a row that does not say it in a form that we understand.
+const MAY_LAND: Duration = Duration::from_secs(600);
 
 /// An entry and the version of its row.
 #[derive(Debug, Clone)]
 pub struct Stored {
     pub entry: Entry,
     pub etag: ETag,
+    /// What a later release put there: it is carried along.
+    pub kept: Properties,
 }
 
 /// A principal that the record holds: the version of its pin row.
@@ -34,6 +62,10 @@ pub struct Ledger {
     pub pins: Vec<Pin>,
     pub waits: Vec<Wait>,
     pub waits_etag: Option<ETag>,
+    /// A part of the waits cannot be read: they are written anew.
+    pub waits_are_damaged: bool,
+    /// Assignments whose rows cannot be read: nothing is sent for them.
+    pub unreadable: BTreeSet<AssignmentName>,
 }
 
 impl Ledger {
@@ -42,41 +74,91 @@ impl Ledger {
         self.pins.iter().any(|pin| pin.principal == principal)
     }
 
-    fn take(&mut self, row: &Row, prefix: &str) -> Result<(), StoreError> {
-        let rest = row.key.strip_prefix(prefix).unwrap_or_default();
-        let corrupt =
-            |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
-        if rest == "waits" {
-            self.waits = read_waits(row)?;
-            self.waits_etag = Some(row.etag.clone());
-        } else if let Some(principal) = rest.strip_prefix("pin:") {
-            let principal = PrincipalId::parse(principal).map_err(|_| corrupt("key"))?;
-            self.pins.push(Pin { principal, etag: row.etag.clone() });
-        } else {
-            self.entries.push(Stored { entry: read_entry(row)?, etag: row.etag.clone() });
+    /// Writes an entry: over the version that was read, or as a new row.
+    pub fn write(&self, user: UserId, entry: &Entry, read: Option<&ETag>) -> Write {
+        let stored = self.entries.iter().find(|stored| stored.entry.assignment == entry.assignment);
+        write(user, entry, read.map(|etag| (etag, stored.map(|stored| &stored.kept))))
+    }
+}
+
+/// Who holds a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    Free,
+    Record(UserId),
+    /// The row that says it cannot be read.
+    Unreadable,
+}
+
+impl Holder {
+    /// The record, where it is known.
+    pub const fn record(self) -> Option<UserId> {
+        match self {
+            Holder::Record(user) => Some(user),
+            Holder::Free | Holder::Unreadable => None,
         }
-        Ok(())
     }
 }
 
 impl Store {
-    /// The ledger of a record, gone or not.
+    /// The ledger of a record, gone or not: however many rows it has.
     pub async fn ledger(&self, user: UserId) -> Result<Ledger, StoreError> {
         let prefix = keys::ledger_prefix(user);
+        let (from, to) = keys::range_of(&prefix);
         let mut ledger = Ledger::default();
-        for row in self.rows(&prefix, LEDGER_ROWS_MAX).await? {
-            ledger.take(&row, &prefix)?;
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            rows.iter().for_each(|row| self.take_ledger_row(row, &prefix, &mut ledger));
         }
         Ok(ledger)
     }
 
-    /// The record that holds a principal, if one does.
-    pub async fn holder(&self, principal: PrincipalId) -> Result<Option<UserId>, StoreError> {
-        match self.get(&keys::principal(principal)).await? {
-            Some(row) => Ok(Some(Reader::new(&row)?.parsed("user", UserId::parse)?)),
-            None => Ok(None),
+    fn take_ledger_row(&self, row: &Row, prefix: &str, ledger: &mut Ledger) {
+        let rest = row.key.strip_prefix(prefix).unwrap_or_default();
+        if rest == "waits" {
+            let (waits, damage) = read_waits(row);
+            ledger.waits_are_damaged = damage.is_some();
+            self.readable(row, damage.map_or(Ok(()), Err));
+            ledger.waits = waits;
+            ledger.waits_etag = Some(row.etag.clone());
+        } else if let Some(principal) = rest.strip_prefix("pin:") {
+            let principal = PrincipalId::parse(principal).map_err(|_| corrupt(row, "key"));
+            let principal = self.readable(row, principal);
+            ledger.pins.extend(principal.map(|principal| Pin { principal, etag: row.etag.clone() }));
+        } else {
+            match read_entry_and_damage(row) {
+                Ok((entry, damage)) => {
+                    self.readable(row, damage.map_or(Ok(()), Err));
+                    ledger.entries.push(Stored { entry, etag: row.etag.clone(), kept: kept(row) });
+                }
+                Err(error) => {
+                    self.cannot_read(&row.key, &error);
+                    ledger.unreadable.extend(AssignmentName::parse(rest).ok());
+                }
+            }
         }
     }
+
+    /// The record that holds a principal, if one does.
+    pub async fn holder(&self, principal: PrincipalId) -> Result<Holder, StoreError> {
+        let Some(row) = self.get(&keys::principal(principal)).await? else { return Ok(Holder::Free) };
+        let user = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
+        Ok(self.readable(&row, user).map_or(Holder::Unreadable, Holder::Record))
+    }
+}
+
+fn corrupt(row: &Row, property: &str) -> StoreError {
+    StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() }
+}
+
+/// The properties of a row that this release does not know.
+pub fn kept(row: &Row) -> Properties {
+    let is_part = |name: &str, of: &str| {
+        name.strip_prefix(of).is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let ours = |name: &str| KNOWN.contains(&name) || is_part(name, "bindings") || is_part(name, "list");
+    let others = row.properties.iter().filter(|(name, _)| !ours(name));
+    others.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The rows that make a principal belong to a record.
@@ -99,14 +181,13 @@ pub fn unpin(user: UserId, pin: &Pin) -> [Write; 2] {
     ]
 }
 
-/// Writes an entry: over the version that was read, or as a new row.
-pub fn write(user: UserId, entry: &Entry, read: Option<&ETag>) -> Write {
+/// Writes an entry: over the version that was read, with what a later release put there, or as a new row.
+pub fn write(user: UserId, entry: &Entry, read: Option<(&ETag, Option<&Properties>)>) -> Write {
     let key = keys::ledger(user, entry.assignment);
-    let properties = entry_properties(entry);
-    match read {
-        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
-        None => Write::Insert { key, properties },
-    }
+    let Some((etag, kept)) = read else { return Write::Insert { key, properties: entry_properties(entry) } };
+    let mut properties = kept.cloned().unwrap_or_default();
+    properties.extend(entry_properties(entry));
+    Write::Replace { key, properties, condition: Match::Exact(etag.clone()) }
 }
 
 /// Writes the list of waits, or removes it when it is empty. `None`: there is nothing to do.
@@ -154,46 +235,74 @@ fn entry_properties(entry: &Entry) -> Properties {
             .text_if("tried_for", tried.cause.map(|cause| cause.to_string()))
             .int("attempts", i64::from(tried.attempts))
             .time("not_before", tried.not_before)
-            .text("reason", tried.reason.as_str());
+            .text("reason", known_before(tried.reason).as_str())
+            .text_if("reason_code", exact(tried.reason));
     }
     fields.done()
 }
 
 /// Reads a ledger row.
 pub fn read_entry(row: &Row) -> Result<Entry, StoreError> {
+    read_entry_and_damage(row).map(|(entry, _)| entry)
+}
+
+/// Reads what it can of a row. Without the assignment, its principal, role and scope it says nothing; whatever else cannot be
+/// read is taken for the least that it may be, and a holding that cannot be read is unsettled: Azure is asked by name.
+fn read_entry_and_damage(row: &Row) -> Result<(Entry, Option<StoreError>), StoreError> {
     let reader = Reader::new(row)?;
-    let corrupt =
-        |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
-    let assignment = AssignmentName::parse(keys::last_part(&row.key)).map_err(|_| corrupt("key"))?;
-    let holding = match reader.text("state")? {
-        "present" => Holding::Present,
-        "gone" => Holding::Gone,
-        "held-by-other" => Holding::HeldByOther(reader.parsed("other", AssignmentName::parse)?),
-        _ => return Err(corrupt("state")),
-    };
-    Ok(Entry {
-        assignment,
+    let mut damage = Damage(None);
+    let written = damage.or(reader.time("written"), OffsetDateTime::UNIX_EPOCH);
+    let unsettled_until = damage.or(reader.time_opt("unsettled_until"), Some(written + MAY_LAND));
+    let holding = damage.ok(read_holding(row, &reader));
+    let entry = Entry {
+        assignment: AssignmentName::parse(keys::last_part(&row.key)).map_err(|_| corrupt(row, "key"))?,
         principal: reader.parsed("principal", PrincipalId::parse)?,
         role: reader.parsed("role", |text| role_of(text).ok_or(()))?,
         scope: reader.parsed("scope", Scope::parse)?,
-        holding,
-        unsettled_until: reader.time_opt("unsettled_until")?,
-        op: reader.parsed("op", OpId::parse)?,
-        bindings: names(&reader.json("bindings")?).ok_or_else(|| corrupt("bindings"))?,
-        correlation: reader.text_opt("correlation")?.map(str::to_owned),
-        tried: read_tried(&reader)?,
-        wished: reader.time_opt("wished")?,
-        since: reader.time("since")?,
-        written: reader.time("written")?,
-    })
+        holding: holding.unwrap_or(Holding::Present),
+        unsettled_until: if holding.is_some() { unsettled_until } else { unsettled_until.or(Some(written)) },
+        op: damage.or(reader.parsed("op", OpId::parse), OpId::new(Uuid::nil())),
+        bindings: damage.or(read_names(row, &reader), Vec::new()),
+        correlation: damage.or(reader.text_opt("correlation"), None).map(str::to_owned),
+        tried: damage.or(read_tried(&reader), None),
+        wished: damage.or(reader.time_opt("wished"), None),
+        since: damage.or(reader.time("since"), written),
+        written,
+    };
+    Ok((entry, damage.0))
+}
+
+/// The first thing that could not be read.
+struct Damage(Option<StoreError>);
+
+impl Damage {
+    fn ok<T>(&mut self, read: Result<T, StoreError>) -> Option<T> {
+        read.map_err(|error| self.0.get_or_insert(error)).ok()
+    }
+
+    fn or<T>(&mut self, read: Result<T, StoreError>, otherwise: T) -> T {
+        self.ok(read).unwrap_or(otherwise)
+    }
+}
+
+fn read_holding(row: &Row, reader: &Reader<'_>) -> Result<Holding, StoreError> {
+    match reader.text("state")? {
+        "present" => Ok(Holding::Present),
+        "gone" => Ok(Holding::Gone),
+        "held-by-other" => Ok(Holding::HeldByOther(reader.parsed("other", AssignmentName::parse)?)),
+        _ => Err(corrupt(row, "state")),
+    }
 }
 
 fn role_of(text: &str) -> Option<BackupRole> {
     BackupRole::from_definition(PrincipalId::parse(text).ok()?.uuid())
 }
 
-fn names(list: &Value) -> Option<Vec<BindingName>> {
-    list.as_array()?.iter().map(|name| BindingName::parse(name.as_str()?)).collect()
+fn read_names(row: &Row, reader: &Reader<'_>) -> Result<Vec<BindingName>, StoreError> {
+    let list = reader.json("bindings")?;
+    let name = |name: &Value| BindingName::parse(name.as_str()?);
+    let names = list.as_array().and_then(|list| list.iter().map(name).collect());
+    names.ok_or_else(|| corrupt(row, "bindings"))
 }
 
 fn read_tried(reader: &Reader<'_>) -> Result<Option<Tried>, StoreError> {
@@ -206,23 +315,52 @@ fn read_tried(reader: &Reader<'_>) -> Result<Option<Tried>, StoreError> {
         attempt,
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
-        reason: reader.parsed("reason", |text| ReasonCode::parse(text).ok_or(()))?,
+        reason: reason_of(reader.text_opt("reason_code")?.map_or_else(|| reader.text("reason"), Ok)?),
         cause: reader.parsed_opt("tried_for", OpId::parse)?,
     }))
 }
 
-fn wait_json(wait: &Wait) -> Value {
-    json!({
-        "binding": wait.binding.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
-        "state": wait.reason.state(), "reason": wait.reason.as_str(), "since": crate::audit::rfc3339(wait.since),
-        "wanted": wait.wanted, "attempts": wait.attempts, "notBefore": crate::audit::rfc3339(wait.not_before),
-    })
+/// A code that a later release made is another one.
+fn reason_of(text: &str) -> ReasonCode {
+    ReasonCode::parse(text).unwrap_or(ReasonCode::Other)
 }
 
-fn read_waits(row: &Row) -> Result<Vec<Wait>, StoreError> {
-    let list = Reader::new(row)?.json("list")?;
-    let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "list".to_owned() };
-    list.as_array().ok_or_else(corrupt)?.iter().map(|wait| read_wait(wait).ok_or_else(corrupt)).collect()
+/// What stands in `reason`: the release before this one refuses a row with a code that it does not know.
+const fn known_before(code: ReasonCode) -> ReasonCode {
+    match code {
+        ReasonCode::BindingStale => ReasonCode::BindingAmbiguous,
+        ReasonCode::RowUnreadable => ReasonCode::BindingsUnreadable,
+        ReasonCode::Other | ReasonCode::PolicyDenied => ReasonCode::AzureRefused,
+        code => code,
+    }
+}
+
+/// The code itself, where `reason` cannot have it.
+fn exact(code: ReasonCode) -> Option<String> {
+    (known_before(code) != code).then(|| code.as_str().to_owned())
+}
+
+fn wait_json(wait: &Wait) -> Value {
+    let mut value = json!({
+        "binding": wait.binding.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
+        "state": wait.reason.state(), "reason": known_before(wait.reason).as_str(), "since": crate::audit::rfc3339(wait.since),
+        "wanted": wait.wanted, "attempts": wait.attempts, "notBefore": crate::audit::rfc3339(wait.not_before),
+    });
+    if let (Some(code), Value::Object(members)) = (exact(wait.reason), &mut value) {
+        members.insert("reasonCode".to_owned(), code.into());
+    }
+    value
+}
+
+/// The waits that can be read. They only inform: what cannot be read is none.
+fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
+    let mut damage = Damage(None);
+    let list = damage.or(Reader::new(row).and_then(|reader| reader.json("list")), Value::Null);
+    let waits: Vec<Option<Wait>> = list.as_array().into_iter().flatten().map(read_wait).collect();
+    if !list.is_array() || waits.contains(&None) {
+        damage.0.get_or_insert(corrupt(row, "list"));
+    }
+    (waits.into_iter().flatten().collect(), damage.0)
 }
 
 fn read_wait(wait: &Value) -> Option<Wait> {
@@ -233,7 +371,7 @@ fn read_wait(wait: &Value) -> Option<Wait> {
         role: BackupRole::parse(text("role")?)?,
         scope: Scope::parse(text("scope")?).ok()?,
         wanted: wait.get("wanted").and_then(Value::as_bool).unwrap_or(true),
-        reason: ReasonCode::parse(text("reason")?)?,
+        reason: reason_of(text("reasonCode").or_else(|| text("reason"))?),
         since: time("since")?,
         attempts: u32::try_from(wait.get("attempts")?.as_u64()?).ok()?,
         not_before: time("notBefore")?,
@@ -244,12 +382,13 @@ fn read_wait(wait: &Value) -> Option<Wait> {
 const ALL_ROWS_MAX: usize = 100_000;
 
 impl Store {
-    /// The ledger of everybody, for people: who holds what by our own books.
+    /// The ledger of everybody, for people: who holds what by our own books. A row that cannot be read is not among it.
     pub async fn ledger_of_all(&self) -> Result<Vec<Value>, StoreError> {
         let (from, to) = keys::range_of("l:");
         let rows = self.rows_between(from, to, ALL_ROWS_MAX).await?;
         let assignments = rows.iter().filter(|row| AssignmentName::parse(keys::last_part(&row.key)).is_ok());
-        assignments.filter(|row| !row.key.contains(":pin:")).map(entry_json).collect()
+        let entries = assignments.filter(|row| !row.key.contains(":pin:"));
+        Ok(entries.filter_map(|row| self.readable(row, entry_json(row))).collect())
     }
 }
 

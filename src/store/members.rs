@@ -7,6 +7,9 @@ use super::{Store, StoreError, keys};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{Match, Properties, Write};
 
+/// Groups that a person may be a direct member of; what lies beyond, in the order of the ids, gives nothing.
+pub const DIRECT_GROUPS_MAX: usize = 1000;
+
 fn properties(op: OpId) -> Properties {
     Fields::row().text("op", op.to_string()).done()
 }
@@ -50,8 +53,14 @@ impl Store {
         self.under(&keys::groups_prefix(user), rows_max).await
     }
 
+    /// Whether that user is in as many groups as there may be.
+    pub async fn is_in_enough_groups(&self, user: UserId) -> Result<bool, StoreError> {
+        let (from, to) = keys::range_of(&keys::groups_prefix(user));
+        Ok(self.rows_between(from, to, DIRECT_GROUPS_MAX).await?.len() >= DIRECT_GROUPS_MAX)
+    }
+
     async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
         let (from, to) = keys::range_of(prefix);
-        resources::ids(&self.rows_between(from, to, rows_max).await?)
+        Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
     }
 }

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cadence;
 pub mod codec;
 pub mod counters;
+pub mod findings;
 pub mod groups;
 pub mod hints;
 pub mod jobs;
@@ -14,6 +15,7 @@ pub mod lookup;
 pub mod marks;
 pub mod members;
 pub mod overdue;
+pub mod pins;
 pub mod resources;
 pub mod room;
 pub mod scope_blocks;
@@ -22,11 +24,13 @@ pub mod throttles;
 pub mod users;
 
 use crate::audit::Record;
+use crate::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::tables::{
     Answer, ETag, PAGE_ROWS_MAX, Range, Row, TRANSACTION_OPS_MAX, TableError, TableOps, Write,
 };
+use findings::Findings;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -39,6 +43,8 @@ const SEND_PAUSE: Duration = Duration::from_millis(50);
 const EMPTY_PAGES_MAX: usize = 100;
 /// What a caller is told to wait when storage gives no wait of its own.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
+/// A row that cannot be read and was not met for so long was mended, or is gone: whoever waits is looked at hourly.
+const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 3600);
 
 /// Why state could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -109,12 +115,40 @@ pub struct Store {
     tenant: String,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
+    unreadable: Arc<Findings>,
 }
 
 impl Store {
     /// `tenant` is the partition key: `[a-z0-9-]{1,36}`.
     pub fn new(tables: Arc<dyn TableOps>, tenant: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { tables, tenant, clock, ids }
+        let unreadable = Arc::new(Findings::new(clock.clone(), UNREADABLE_FOR));
+        Self { tables, tenant, clock, ids, unreadable }
+    }
+
+    /// Rows that could not be read.
+    pub fn unreadable(&self) -> Arc<Findings> {
+        self.unreadable.clone()
+    }
+
+    /// What a row says. `None` where it cannot be read: then it is counted and logged, and hurts only what it decides.
+    pub fn readable<T>(&self, row: &Row, read: Result<T, StoreError>) -> Option<T> {
+        match read {
+            Ok(value) => {
+                self.unreadable.forget(&row.key);
+                Some(value)
+            }
+            Err(error) => {
+                self.cannot_read(&row.key, &error);
+                None
+            }
+        }
+    }
+
+    /// A row, or a part of it, cannot be read.
+    fn cannot_read(&self, key: &str, error: &StoreError) {
+        if self.unreadable.note(key) {
+            tracing::error!(row = key, error = %Chain(error), "a row cannot be read; only what it decides waits");
+        }
     }
 
     /// One row, with the service's clock.

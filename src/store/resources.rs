@@ -306,6 +306,12 @@ impl Store {
         self.get(&id.header_key()).await?.as_ref().map(Stored::read).transpose()
     }
 
+    /// The header of that id, where it can be read.
+    pub async fn readable_resource<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
+        let Some(row) = self.get(&id.header_key()).await? else { return Ok(None) };
+        Ok(self.readable(&row, Stored::read(&row)))
+    }
+
     /// Whether there is a header of that id.
     pub async fn exists<I: ResourceId>(&self, id: I) -> Result<bool, StoreError> {
         Ok(self.get(&id.header_key()).await?.is_some())
@@ -320,7 +326,16 @@ impl Store {
 
     /// The ids that an index lists under `prefix`.
     pub async fn listed<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
-        ids(&self.rows(prefix, rows_max).await?)
+        Ok(self.ids_of(&self.rows(prefix, rows_max).await?))
+    }
+
+    /// The ids at the end of the keys of these rows. A key that ends in none says nothing.
+    pub fn ids_of<I: ResourceId>(&self, rows: &[Row]) -> Vec<I> {
+        let id = |row: &Row| {
+            let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
+            I::from_text(keys::last_part(&row.key)).ok_or_else(corrupt)
+        };
+        rows.iter().filter_map(|row| self.readable(row, id(row))).collect()
     }
 
     /// All resources of a kind in the order of their ids; more than `rows_max` is an error.
@@ -340,13 +355,4 @@ impl Store {
             self.rows_between(format!("{}{bucket}", I::HEADERS), to, skip.saturating_add(count)).await?;
         rows.iter().skip(skip).map(Stored::read).collect()
     }
-}
-
-/// The ids at the end of the keys of these rows.
-pub fn ids<I: ResourceId>(rows: &[Row]) -> Result<Vec<I>, StoreError> {
-    let id = |row: &Row| {
-        let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-        I::from_text(keys::last_part(&row.key)).ok_or_else(corrupt)
-    };
-    rows.iter().map(id).collect()
 }

@@ -1,17 +1,11 @@
-//! Rows of the whole installation: the snapshot in force, selector pins, throttles, cadences, the instance id.
+//! Rows of the whole installation: the snapshot in force, throttles, cadences, the instance id.
 
 use super::codec::{Fields, Reader};
 use super::room::Claims;
 use super::throttles::Throttles;
 use super::{Store, StoreError, keys};
-use crate::id::{GroupId, InstanceId, OpId};
+use crate::id::InstanceId;
 use crate::ports::tables::{Answer, ETag, Match, Row, Write};
-use std::collections::BTreeMap;
-
-/// Rows under `s:`: the pointer, the instance id, cadences, and throttles by subscription.
-const SETTINGS_ROWS_MAX: usize = 5000;
-/// Pinned selectors that are read at once.
-const PINS_ROWS_MAX: usize = 5000;
 
 /// The snapshot of the bindings that everybody plans with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,43 +15,112 @@ pub struct Pointer {
     pub etag: ETag,
 }
 
+/// What stands in the row `s:bindings`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PointerRow {
+    /// Nothing was ever stored.
+    #[default]
+    Absent,
+    Names(Pointer),
+    Unreadable,
+}
+
+impl PointerRow {
+    /// The snapshot that it names, where it can be read.
+    pub const fn pointer(&self) -> Option<&Pointer> {
+        match self {
+            PointerRow::Names(pointer) => Some(pointer),
+            PointerRow::Absent | PointerRow::Unreadable => None,
+        }
+    }
+
+    /// The stamp of the snapshot that it names.
+    pub fn stamp(&self) -> Option<&str> {
+        self.pointer().map(|pointer| pointer.stamp.as_str())
+    }
+
+    /// Whether the same snapshot is in force by both.
+    pub fn is_same(&self, other: &PointerRow) -> bool {
+        let unreadable = |row: &PointerRow| *row == PointerRow::Unreadable;
+        self.stamp() == other.stamp() && unreadable(self) == unreadable(other)
+    }
+}
+
 /// What stands under `s:`.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    pub pointer: Option<Pointer>,
+    pub pointer: PointerRow,
+    /// `None`: it was not made yet, or cannot be read.
     pub instance: Option<InstanceId>,
     pub throttles: Throttles,
     pub claims: Claims,
 }
 
-/// A binding's selector, pinned to the group that it first matched.
-#[derive(Debug, Clone)]
-pub struct SelectorPin {
-    pub attribute: String,
-    pub value: String,
-    pub group: GroupId,
-    pub etag: ETag,
-}
-
 impl Store {
-    /// Everything under `s:` in one trip, with the service's clock.
+    /// Everything under `s:`. There are as many rows as there are subscriptions that ever throttled: no number is too many.
     pub async fn settings(&self) -> Result<Settings, StoreError> {
         let mut settings = Settings::default();
-        for row in self.rows("s:", SETTINGS_ROWS_MAX).await? {
-            settings.take(&row)?;
+        let (from, to) = keys::range_of("s:");
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            rows.iter().for_each(|row| self.take_setting(row, &mut settings));
         }
         Ok(settings)
     }
 
+    fn take_setting(&self, row: &Row, settings: &mut Settings) {
+        match row.key.strip_prefix("s:").unwrap_or_default() {
+            "bindings" => settings.pointer = self.pointer_row(row),
+            "instance" => settings.instance = self.readable(row, read_instance(row)),
+            _ => {
+                settings.throttles.take(row);
+                settings.claims.take(row);
+            }
+        }
+    }
+
+    fn pointer_row(&self, row: &Row) -> PointerRow {
+        self.readable(row, read_pointer(row)).map_or(PointerRow::Unreadable, PointerRow::Names)
+    }
+
     /// The snapshot in force.
-    pub async fn pointer(&self) -> Result<Option<Pointer>, StoreError> {
-        self.get(&keys::setting("bindings")).await?.as_ref().map(read_pointer).transpose()
+    pub async fn pointer(&self) -> Result<PointerRow, StoreError> {
+        Ok(self.pointer_now().await?.value)
     }
 
     /// The snapshot in force, with the service's clock.
-    pub async fn pointer_now(&self) -> Result<Answer<Option<Pointer>>, StoreError> {
+    pub async fn pointer_now(&self) -> Result<Answer<PointerRow>, StoreError> {
         let Answer { value, date } = self.read(&keys::setting("bindings")).await?;
-        Ok(Answer { value: value.as_ref().map(read_pointer).transpose()?, date })
+        Ok(Answer { value: value.map_or(PointerRow::Absent, |row| self.pointer_row(&row)), date })
+    }
+
+    /// What the next snapshot replaces. A pointer that cannot be read is replaced too, by a snapshot that is newer than every
+    /// one that was ever stored: so a package that is stamped anew mends it. One from further ahead is left alone.
+    pub async fn pointer_to_replace(&self, row: &PointerRow) -> Result<Option<Pointer>, StoreError> {
+        match row {
+            PointerRow::Absent => return Ok(None),
+            PointerRow::Names(pointer) => return Ok(Some(pointer.clone())),
+            PointerRow::Unreadable => {}
+        }
+        let Some(row) = self.get(&keys::setting("bindings")).await? else { return Ok(None) };
+        match read_pointer(&row) {
+            Ok(pointer) => Ok(Some(pointer)),
+            Err(error @ StoreError::TooNew { .. }) => Err(error),
+            Err(_) => {
+                Ok(Some(Pointer { stamp: self.last_stamp().await?, hash: String::new(), etag: row.etag }))
+            }
+        }
+    }
+
+    /// The stamp of the newest snapshot that was ever stored; empty where none was.
+    async fn last_stamp(&self) -> Result<String, StoreError> {
+        let (from, to) = keys::range_of("c:");
+        let mut last = String::new();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            last = rows.last().map(|row| keys::last_part(&row.key).to_owned()).unwrap_or(last);
+        }
+        Ok(last)
     }
 
     /// The bytes of a stored snapshot.
@@ -68,47 +131,26 @@ impl Store {
         }
     }
 
-    /// Every pinned selector, by its row key.
-    pub async fn selector_pins(&self) -> Result<BTreeMap<String, SelectorPin>, StoreError> {
-        let rows = self.rows("b:", PINS_ROWS_MAX).await?;
-        // One that cannot be read is in the way of its own binding only: whoever would pin anew meets the row.
-        let read = |row: &Row| {
-            read_selector(row).inspect_err(|error| tracing::error!(error = %error, "a pin cannot be read"))
-        };
-        Ok(rows.iter().filter_map(|row| Some((row.key.clone(), read(row).ok()?))).collect())
-    }
-
     /// The id of this installation: made at the first start, read afterwards.
     pub async fn instance(&self) -> Result<InstanceId, StoreError> {
         let key = keys::setting("instance");
         if let Some(row) = self.get(&key).await? {
-            return Reader::new(&row)?.parsed("id", InstanceId::parse);
+            return read_instance(&row);
         }
         let id = InstanceId::new(self.ids.random());
         let properties = Fields::row().text("id", id.to_string()).done();
         match self.move_looking(&[Write::Insert { key: key.clone(), properties }]).await {
             Ok(_) => Ok(id),
             Err(error) => match self.get(&key).await? {
-                Some(row) => Reader::new(&row)?.parsed("id", InstanceId::parse),
+                Some(row) => read_instance(&row),
                 None => Err(error),
             },
         }
     }
 }
 
-impl Settings {
-    fn take(&mut self, row: &Row) -> Result<(), StoreError> {
-        let name = row.key.strip_prefix("s:").unwrap_or_default();
-        if name == "bindings" {
-            self.pointer = Some(read_pointer(row)?);
-        } else if name == "instance" {
-            self.instance = Some(Reader::new(row)?.parsed("id", InstanceId::parse)?);
-        } else {
-            self.throttles.take(row);
-            self.claims.take(row);
-        }
-        Ok(())
-    }
+fn read_instance(row: &Row) -> Result<InstanceId, StoreError> {
+    Reader::new(row)?.parsed("id", InstanceId::parse)
 }
 
 fn read_pointer(row: &Row) -> Result<Pointer, StoreError> {
@@ -134,35 +176,4 @@ pub fn point(stamp: &str, hash: &str, read: Option<&ETag>) -> Write {
 pub fn store_snapshot(stamp: &str, hash: &str, bytes: &[u8]) -> Write {
     let properties = Fields::row().text("hash", hash).bytes("b", bytes).done();
     Write::Insert { key: keys::snapshot(stamp), properties }
-}
-
-fn read_selector(row: &Row) -> Result<SelectorPin, StoreError> {
-    let reader = Reader::new(row)?;
-    Ok(SelectorPin {
-        attribute: reader.text("attribute")?.to_owned(),
-        value: reader.text("value")?.to_owned(),
-        group: reader.parsed("group", GroupId::parse)?,
-        etag: row.etag.clone(),
-    })
-}
-
-/// A selector is pinned to a group: for the first time, or over a pin whose group is gone.
-pub fn pin_selector(
-    key: String,
-    attribute: &str,
-    value: &str,
-    group: GroupId,
-    op: OpId,
-    read: Option<&ETag>,
-) -> Write {
-    let properties = Fields::row()
-        .text("attribute", attribute)
-        .text("value", value)
-        .text("group", group.to_string())
-        .text("op", op.to_string())
-        .done();
-    match read {
-        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
-        None => Write::Insert { key, properties },
-    }
 }

@@ -430,7 +430,7 @@ fn story() -> (World, Node) {
     let group = node.group("operators");
     node.join(&group, &[&ana, &nobody, &ghost]);
     node.leave(&group, &[&ana]);
-    node.set_active(&ben, false);
+    node.patch_user(&ben.id, json!({"op": "replace", "value": {"active": "False", "shoeSize": 44}}));
     node.set_active(&ben, true);
     world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
     node.join(&group, &[&ben]);
@@ -459,10 +459,11 @@ fn story() -> (World, Node) {
 }
 
 /// The fields of each kind of record that may not be empty.
-const RECORD_FIELDS: [(&str, &[&str]); 12] = [
+const RECORD_FIELDS: [(&str, &[&str]); 13] = [
     ("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-changed", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-deleted", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
+    ("attributes-dropped", &["type", "id", "revision", "attributes"]),
     ("member-added", &["group", "member", "revision"]),
     ("member-removed", &["group", "member", "revision"]),
     ("member-dropped", &["group", "member", "revision"]),

@@ -56,7 +56,9 @@ fn a_port_that_is_taken_is_a_mistake_of_usage_wherever_it_is_served() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     check(&["local", "--listen", &address, "--state", text(folder.path())], "cannot listen");
+    check(&["local", "--listen", &address, "--state", text(folder.path())], "--listen");
     check(&["serve", "--listen", &address], "cannot listen");
+    check(&["serve", "--listen", &address], "--listen");
 }
 
 #[test]

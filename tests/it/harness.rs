@@ -32,6 +32,8 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+/// How long a tick goes on.
+pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
 /// Members that one request can remove.
 const REMOVED_AT_ONCE: usize = 19;
 const START: &str = "2026-03-01T10:00:00Z";
@@ -130,11 +132,20 @@ impl World {
 
     /// A service that does so much at once, and leaves the rest to its ticks.
     pub fn start_with(&self, inline: Inline) -> Node {
-        self.start_ticking(inline, Duration::from_secs(45))
+        self.start_ticking(inline, TICK_DEADLINE)
     }
 
     /// The same with ticks of that length.
     pub fn start_ticking(&self, inline: Inline, tick_deadline: Duration) -> Node {
+        let node = self.start_without_bindings(inline, tick_deadline);
+        if !self.bindings.is_empty() {
+            node.adopt(&self.bindings);
+        }
+        node
+    }
+
+    /// A service that came without bindings of its own.
+    pub fn start_without_bindings(&self, inline: Inline, tick_deadline: Duration) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -153,11 +164,7 @@ impl World {
             tick_deadline,
             overdue_after: OVERDUE_AFTER,
         });
-        let node = Node { runtime: Some(runtime), service, arm };
-        if !self.bindings.is_empty() {
-            node.adopt(&self.bindings);
-        }
-        node
+        Node { runtime: Some(runtime), service, arm }
     }
 
     pub fn azure(&self) -> Handle {

@@ -80,15 +80,20 @@ fn edge() -> Edge {
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         base_url: "https://scim.example/scim/v2".to_owned(),
+        announce_cursors: false,
         health: Arc::new(|| [("bindings".to_owned(), Value::from(2))].into_iter().collect()),
     }
 }
 
 /// A running edge.
-struct Service(SocketAddr);
+pub struct Service(pub SocketAddr);
 
 impl Service {
-    fn start() -> Self {
+    pub fn start() -> Self {
+        Self::start_with(edge)
+    }
+
+    fn start_with(edge: fn() -> Edge) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -132,18 +137,18 @@ impl Service {
     }
 }
 
-fn bearer() -> String {
+pub fn bearer() -> String {
     format!("authorization: Bearer {TOKEN}")
 }
 
-struct Response {
-    status: u16,
+pub struct Response {
+    pub status: u16,
     head: String,
     body: String,
 }
 
 impl Response {
-    fn read(socket: &mut TcpStream) -> Self {
+    pub fn read(socket: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];
         loop {
@@ -161,7 +166,7 @@ impl Response {
         }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
@@ -317,6 +322,31 @@ fn discovery_answers_reads_only() {
     }
     service.call("GET", "/scim/v2/ResourceTypes/Nothing").assert_error(404);
     service.call("GET", "/scim/v2/Schemas/urn:x").assert_error(404);
+}
+
+#[test]
+fn a_query_has_one_reading() {
+    let service = Service::start();
+    for path in [
+        "/Users?filter=userName%20pr&FILTER=title%20pr",
+        "/Users?count=1&Count=2",
+        "/Groups?excludedAttributes=members&excludedattributes=id",
+        "/Users?filter=",
+        "/Groups?Filter=%20",
+    ] {
+        service.call("GET", &format!("/scim/v2{path}")).assert_error(400);
+    }
+    service.call("GET", "/scim/v2/Schemas?FILTER=id%20pr").assert_error(403);
+    let search = [&bearer()[..], "content-type: application/scim+json"];
+    service.send("POST", "/scim/v2/Users/.search", &search, br#"{"filter": ""}"#).assert_error(400);
+}
+
+#[test]
+fn how_lists_are_paged_is_announced_only_where_that_is_asked_for() {
+    let config = |service: &Service| service.call("GET", "/scim/v2/ServiceProviderConfig").body;
+    assert!(!config(&Service::start()).contains("pagination"));
+    let announcing = Service::start_with(|| Edge { announce_cursors: true, ..edge() });
+    assert!(config(&announcing).contains("\"pagination\":{"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -26,6 +27,7 @@ pub struct Ready {
 pub struct LocalProcess {
     pub ready: Ready,
     child: Child,
+    listen: String,
     state: PathBuf,
     arguments: Vec<String>,
 }
@@ -34,7 +36,12 @@ impl LocalProcess {
     /// Starts `local` on a port of its own choice and waits until it is ready.
     pub fn start(state: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self::spawn(state.to_owned(), arguments)
+        Self::spawn("127.0.0.1:0".to_owned(), state.to_owned(), arguments)
+    }
+
+    /// The same on a certain port, where it is found again after a restart.
+    pub fn start_at(address: SocketAddr, state: &Path) -> Self {
+        Self::spawn(address.to_string(), state.to_owned(), Vec::new())
     }
 
     /// SIGKILL: nothing is flushed, nothing is closed.
@@ -46,12 +53,13 @@ impl LocalProcess {
     /// Kills it, if it still runs, and starts another on the same state.
     pub fn restart(mut self) -> Self {
         self.kill();
-        Self::spawn(std::mem::take(&mut self.state), std::mem::take(&mut self.arguments))
+        let listen = std::mem::take(&mut self.listen);
+        Self::spawn(listen, std::mem::take(&mut self.state), std::mem::take(&mut self.arguments))
     }
 
-    fn spawn(state: PathBuf, arguments: Vec<String>) -> Self {
+    fn spawn(listen: String, state: PathBuf, arguments: Vec<String>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"))
-            .args(["local", "--listen", "127.0.0.1:0", "--json", "--state"])
+            .args(["local", "--listen", &listen, "--json", "--state"])
             .arg(&state)
             .args(&arguments)
             .stdin(Stdio::null())
@@ -62,7 +70,7 @@ impl LocalProcess {
         let log = drain(child.stderr.take().expect("piped"));
         let line = first_line(child.stdout.take().expect("piped"));
         match line.recv_timeout(READY_TIMEOUT).ok().and_then(|line| serde_json::from_str(&line).ok()) {
-            Some(ready) => Self { ready, child, state, arguments },
+            Some(ready) => Self { ready, child, listen, state, arguments },
             None => {
                 child.kill().ok();
                 child.wait().ok();

@@ -25,7 +25,7 @@ fn package(node: &Node, file: &[u8], stamp: &str) -> Adoption {
 }
 
 fn stamp_in_force(node: &Node) -> Option<String> {
-    node.run(node.service.store.pointer()).unwrap().map(|pointer| pointer.stamp)
+    node.run(node.service.store.pointer()).unwrap().stamp().map(str::to_owned)
 }
 
 /// A person in the bound group, under the package of yesterday.
@@ -127,14 +127,33 @@ fn a_broken_file_or_a_broken_stamp_changes_nothing() {
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
+/// The row `s:bindings` with other properties.
+fn pointer(world: &World, node: &Node, properties: Fields) {
+    let row = Write::InsertOrReplace { key: "s:bindings".to_owned(), properties: properties.done() };
+    node.run(world.faults.transact("default", &[row])).unwrap();
+}
+
 #[test]
-fn a_package_over_a_row_that_cannot_be_read_is_a_finding_and_not_waited_for() {
+fn a_package_that_is_newer_than_all_before_mends_a_pointer_that_cannot_be_read() {
+    let (world, node, ana, _) = member();
+    pointer(&world, &node, Fields::row().text("nonsense", "x"));
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260227T080000Z"), Adoption::Older);
+    let standing = node.service.status.standing();
+    assert!(standing.is_finding() && standing.rows_unreadable == 1, "{standing:?}");
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+
+    world.pass(60);
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T100030Z"), Adoption::Stored);
+    node.settle();
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+    assert!(!world.holds(&ana, Operator, VAULT_EAST));
+    assert!(!node.service.status.standing().is_finding());
+}
+
+#[test]
+fn a_package_over_a_pointer_of_a_later_release_is_a_finding_and_not_waited_for() {
     let (world, node, _, _) = member();
-    let nonsense = Write::InsertOrReplace {
-        key: "s:bindings".to_owned(),
-        properties: Fields::row().text("nonsense", "x").done(),
-    };
-    node.run(world.faults.transact("default", &[nonsense])).unwrap();
+    pointer(&world, &node, Fields::some().int("v", 2));
     let packaged = Packaged::new(node.service.store.clone(), node.service.snapshots.clone());
     let package = Package::Stamped { bindings: file(Reader, VAULT_WEST), stamp: THIS_MORNING.to_owned() };
     let settled = packaged.settle(&package);

@@ -14,12 +14,13 @@ use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::effects::{Effects, Inline};
 use azure_backup_scim::service::jobs::roll_chunk;
-use azure_backup_scim::service::provisioning::Provisioning;
+use azure_backup_scim::service::provisioning::{BindingRules, Provisioning};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::snapshots::Snapshots;
 use azure_backup_scim::service::status::Status;
 use azure_backup_scim::service::{Caller, Listing, Rendered, ServiceError};
 use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::pins::lead_from_group;
 use azure_backup_scim::store::{Store, keys, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -47,9 +48,12 @@ impl Process {
         let tables: Arc<dyn TableOps> = faults.clone();
         let ids = Arc::new(RandomIds::new(clock.clone()));
         let store = Store::new(tables, "default".to_owned(), clock.clone(), ids);
-        let sources = Arc::new(|| vec![PrincipalSource::EntraObjectId, PrincipalSource::ExternalId]);
+        let rules = Arc::new(|| BindingRules {
+            sources: vec![PrincipalSource::EntraObjectId, PrincipalSource::ExternalId],
+            ..BindingRules::default()
+        });
         let base_url = "https://scim.example/scim/v2".to_owned();
-        let service = Arc::new(Provisioning::new(store.clone(), base_url, sources, effects(&store)));
+        let service = Arc::new(Provisioning::new(store.clone(), base_url, rules, effects(&store)));
         Self { faults, store, service }
     }
 
@@ -436,7 +440,8 @@ async fn the_end_of_a_pinned_group_makes_its_heir_be_looked_at() {
     let selector =
         Fields::row().text("group", gone.clone()).text("attribute", "externalId").text("value", "x");
     let key = keys::selector("externalId", "x");
-    p.store.move_looking(&[Write::Insert { key, properties: selector.done() }]).await.unwrap();
+    let lead = lead_from_group(GroupId::parse(&gone).unwrap(), &key);
+    p.store.move_looking(&[Write::Insert { key, properties: selector.done() }, lead]).await.unwrap();
     p.service.delete_group(&caller(), &gone).await.unwrap();
     p.roll_everything().await;
     assert_eq!(p.keys("dg:").await, [format!("dg:{heir}")]);

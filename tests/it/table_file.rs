@@ -79,6 +79,50 @@ fn a_file_of_something_else_is_said_to_be_damaged() {
     assert!(matches!(refused, EngineError::Corrupt { .. }), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_file_that_was_cut_off_is_refused_and_never_starts_empty() {
+    let folder = Folder::new();
+    let engine = folder.open();
+    for n in 0..200 {
+        engine.insert("p", &format!("k:{n}"), number(n)).await.unwrap();
+    }
+    drop(engine);
+    let whole = std::fs::read(folder.file()).unwrap();
+    let cuts = (0..16).map(|n| n * whole.len() / 16).chain([1, 100, 320, 4096, whole.len() - 1]);
+    for length in cuts {
+        std::fs::write(folder.file(), &whole[..length]).unwrap();
+        let refused = refusal(&folder.file());
+        assert!(matches!(refused, EngineError::Corrupt { .. }), "{length}: {refused:?}");
+        assert!(refused.to_string().contains("cut off"), "{refused}");
+        assert_eq!(std::fs::metadata(folder.file()).unwrap().len(), length as u64, "it is left as it was");
+    }
+    std::fs::write(folder.file(), &whole).unwrap();
+    assert!(folder.open().get("p", "k:199").await.unwrap().value.is_some());
+}
+
+#[tokio::test]
+async fn what_a_killed_first_start_left_is_made_anew() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("tables.redb.new"), "half a table").unwrap();
+    insert_one(&folder.open()).await;
+    assert!(!folder.0.path().join("tables.redb.new").exists());
+    assert!(folder.open().get("p", "k").await.unwrap().value.is_some());
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let mode = || std::fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777;
+    drop(folder.open());
+    assert_eq!(mode(), 0o600);
+    // As an earlier release left it.
+    std::fs::set_permissions(folder.file(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(folder.open());
+    assert_eq!(mode(), 0o600);
+}
+
 #[test]
 fn a_file_of_a_newer_format_is_refused() {
     let folder = Folder::new();

@@ -4,8 +4,8 @@
 //!
 //! `SOAK_SECONDS` is how long the traffic goes on (6 if it is not set), `SOAK_SEED` what the clients choose by.
 
-mod history;
-mod traffic;
+pub mod history;
+pub mod traffic;
 
 use crate::azurite;
 use crate::clock::ManualClock;
@@ -170,7 +170,7 @@ impl Flex {
     }
 }
 
-fn wait_until(moment: Instant) {
+pub fn wait_until(moment: Instant) {
     while let Some(left) = moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         std::thread::park_timeout(left);
     }
@@ -188,7 +188,7 @@ fn due(node: &Node) -> Vec<String> {
 }
 
 /// Everything of one kind, page by page, from one process.
-async fn listed(idp: &Idp, path: &str, problems: &mut Vec<String>) -> Vec<Value> {
+pub async fn listed(idp: &Idp, path: &str, problems: &mut Vec<String>) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
     loop {
         let start = all.len() + 1;
@@ -212,9 +212,9 @@ async fn listed(idp: &Idp, path: &str, problems: &mut Vec<String>) -> Vec<Value>
 }
 
 /// What both processes say at the end, against what was acknowledged.
-async fn judge(base_urls: &[String; 2], history: &mut History) -> (Vec<String>, String) {
+pub async fn judge(base_urls: &[String; 2], token: &str, history: &mut History) -> (Vec<String>, String) {
     let mut problems = Vec::new();
-    let idps = base_urls.each_ref().map(|base_url| Idp::new(base_url, TOKEN));
+    let idps = base_urls.each_ref().map(|base_url| Idp::new(base_url, token));
     let users = listed(&idps[0], "/Users", &mut problems).await;
     let groups = listed(&idps[0], "/Groups", &mut problems).await;
     for (path, first) in [("/Users", &users), ("/Groups", &groups)] {
@@ -266,7 +266,7 @@ fn gone(key: history::Key) -> Vec<Seen> {
 }
 
 /// How many requests of each kind came to what.
-fn figures(history: &History) -> String {
+pub fn figures(history: &History) -> String {
     let mut counts: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
     for request in &history.requests {
         let outcome = match request.outcome {
@@ -293,7 +293,7 @@ fn complaints(flex: &Flex) -> BTreeMap<String, usize> {
     counts
 }
 
-fn number_of(variable: &str, otherwise: u64) -> u64 {
+pub fn number_of(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
@@ -316,7 +316,7 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
     flex.tick_until("nothing is due", || due(&node).is_empty());
     println!("nothing was due after {:?}", begun.elapsed());
 
-    let (problems, counted) = runtime.block_on(judge(&flex.base_urls(), &mut history));
+    let (problems, counted) = runtime.block_on(judge(&flex.base_urls(), TOKEN, &mut history));
     println!("{counted}");
     assert!(problems.is_empty(), "seed {seed}: {} problems: {}", problems.len(), problems.join("\n"));
     let bindings: Value = serde_json::from_str(BINDINGS).unwrap();

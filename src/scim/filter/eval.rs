@@ -4,17 +4,29 @@ use super::{Expr, Literal, Op, parse};
 use crate::scim::compare::{self, Mode};
 use crate::scim::path::AttrPath;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-pub(super) fn matches(expr: &Expr, object: &Value) -> bool {
+/// How two texts are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// By their keys, as an index does.
+    Key,
+    /// As they were written, but for case where the attribute is not exact.
+    Letter,
+}
+
+pub(super) fn matches(expr: &Expr, object: &Value, by: By) -> bool {
     match expr {
-        Expr::Or(parts) => parts.iter().any(|part| matches(part, object)),
-        Expr::And(parts) => parts.iter().all(|part| matches(part, object)),
-        Expr::Not(inner) => !matches(inner, object),
+        Expr::Or(parts) => parts.iter().any(|part| matches(part, object, by)),
+        Expr::And(parts) => parts.iter().all(|part| matches(part, object, by)),
+        Expr::Not(inner) => !matches(inner, object, by),
         Expr::Present(path) => present(path, object),
         Expr::Compare(path, op, Literal::Null) => present(path, object) != (*op == Op::Eq),
-        Expr::Compare(path, op, literal) => compares(path, *op, literal, object),
-        Expr::Has(path, inner) => path.elements(object).into_iter().any(|element| matches(inner, element)),
+        Expr::Compare(path, op, literal) => compares(path, *op, &Comparand::of(path, literal, by), object),
+        Expr::Has(path, inner) => {
+            path.elements(object).into_iter().any(|element| matches(inner, element, by))
+        }
     }
 }
 
@@ -34,25 +46,49 @@ fn present(path: &AttrPath, object: &Value) -> bool {
 }
 
 /// One value is enough. An absent attribute differs from everything.
-fn compares(path: &AttrPath, op: Op, literal: &Literal, object: &Value) -> bool {
-    let mode = Mode::of(path.leaf());
+fn compares(path: &AttrPath, op: Op, wanted: &Comparand<'_>, object: &Value) -> bool {
     let values = path.values(object);
     match op {
-        Op::Ne => values.is_empty() || values.into_iter().any(|value| !holds(value, Op::Eq, literal, mode)),
-        _ => values.into_iter().any(|value| holds(value, op, literal, mode)),
+        Op::Ne => values.is_empty() || values.into_iter().any(|value| !wanted.holds(value, Op::Eq)),
+        _ => values.into_iter().any(|value| wanted.holds(value, op)),
     }
 }
 
-fn holds(value: &Value, op: Op, literal: &Literal, mode: Mode) -> bool {
-    match (literal, value) {
-        (Literal::Boolean(wanted), Value::Bool(value)) => value == wanted,
-        (Literal::Instant { at, .. }, Value::String(value)) => {
-            parse::instant(value).is_some_and(|value| ordered(value.cmp(at), op))
+/// A literal, ready to be compared.
+enum Comparand<'a> {
+    Other(&'a Literal),
+    Text { text: Cow<'a, str>, mode: Mode, by: By },
+}
+
+impl<'a> Comparand<'a> {
+    fn of(path: &AttrPath, literal: &'a Literal, by: By) -> Self {
+        let leaf = path.leaf();
+        let mode = Mode::of(leaf);
+        match literal {
+            Literal::Text { written, key: Some(key) } => match by {
+                By::Letter if !leaf.own_id => {
+                    Self::Text { text: compare::verbatim(written, mode).into(), mode, by }
+                }
+                _ => Self::Text { text: key.into(), mode, by: By::Key },
+            },
+            other => Self::Other(other),
         }
-        (Literal::Text { key: Some(key), .. }, Value::String(value)) => {
-            text_holds(&compare::key(value, mode), op, key)
+    }
+
+    fn holds(&self, value: &Value, op: Op) -> bool {
+        match (self, value) {
+            (Self::Text { text, mode, by: By::Key }, Value::String(value)) => {
+                text_holds(&compare::key(value, *mode), op, text)
+            }
+            (Self::Text { text, mode, by: By::Letter }, Value::String(value)) => {
+                text_holds(&compare::verbatim(value, *mode), op, text)
+            }
+            (Self::Other(Literal::Boolean(wanted)), Value::Bool(value)) => value == wanted,
+            (Self::Other(Literal::Instant { at, .. }), Value::String(value)) => {
+                parse::instant(value).is_some_and(|value| ordered(value.cmp(at), op))
+            }
+            _ => false,
         }
-        _ => false,
     }
 }
 
@@ -85,11 +121,11 @@ mod tests {
 
     fn alpha() -> Value {
         json!({
-            "id": "2f7a", "externalId": "Ext-1", "userName": "Alpha-1", "title": "Manager", "active": true,
+            "id": "0b5c2c59-6c0e-4a07-8b53-3b1c7f2f9a10", "externalId": "Ext-1", "userName": "Alpha-1", "title": "Manager", "active": true,
             "displayName": "李小龍 🛡️",
             "name": {"familyName": "Brown"},
             "emails": [{"type": "work", "value": "alpha@work.test"}, {"type": "home", "value": "alpha@home.test"}],
-            "groups": [{"value": "g1", "type": "direct"}],
+            "groups": [{"value": "g1", "type": "direct"}, {"value": "7c1f0f3e-0f4a-4f53-9d8e-0a4f7e0b1c2d"}],
             "photos": [],
             "meta": {"resourceType": "User", "created": "2026-03-01T10:00:00.000Z"},
             "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"department": "Finance", "manager": {"value": "m1"}},
@@ -121,6 +157,10 @@ mod tests {
         check("externalId eq \"ext-1\"", false);
         check("externalId eq \"Ext-1\"", true);
         check("id eq \"2F7A\"", false);
+        check("id eq \"0B5C2C59-6C0E-4A07-8B53-3B1C7F2F9A10\"", true);
+        check("id ne \"0B5C2C59-6C0E-4A07-8B53-3B1C7F2F9A10\"", false);
+        check("groups.value eq \"7C1F0F3E-0F4A-4F53-9D8E-0A4F7E0B1C2D\"", true);
+        check("groups[value eq \"7C1F0F3E-0F4A-4F53-9D8E-0A4F7E0B1C2D\"]", true);
         check("emails.value eq \"ALPHA@work.test\"", true);
         check("meta.resourceType eq \"User\"", true);
     }
@@ -178,5 +218,25 @@ mod tests {
         }
         check("title eq \"Man\u{200B}ager\"", true);
         check("userName ne \"alpha\u{200B}-1\"", true);
+    }
+
+    #[track_caller]
+    fn letter(text: &str, expected: bool) {
+        let alpha = json!({"id": "a", "title": "Man\u{200B}ager", "nickName": "ＯＰＳ ", "displayName": "Chef", "externalId": "x\u{FEFF}"});
+        let filter = Filter::parse(ResourceType::User, text).unwrap();
+        assert_eq!(filter.matches(&alpha) && filter.matches_letter_by_letter(&alpha), expected, "{text}");
+    }
+
+    #[test]
+    fn letter_by_letter_nothing_is_dropped_but_case() {
+        letter("displayName eq \"CHEF\"", true);
+        letter("title eq \"manager\"", false);
+        letter("title ne \"manager\"", false);
+        letter("title sw \"manager\"", false);
+        letter("title pr and not (displayName eq \"x\")", true);
+        letter("nickName eq \"ops\"", false);
+        letter("nickName co \"ops\" or displayName ew \"hef\"", true);
+        letter("externalId eq \"x\"", false);
+        letter("id eq \"a\"", true);
     }
 }

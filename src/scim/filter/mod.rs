@@ -8,6 +8,7 @@ pub(super) mod parse;
 use super::error::{Error, ScimType};
 use super::path::AttrPath;
 use super::schema::ResourceType;
+use eval::By;
 use serde_json::Value;
 use std::fmt;
 use time::OffsetDateTime;
@@ -73,7 +74,20 @@ impl Filter {
 
     /// Does this resource, as it is rendered, match?
     pub fn matches(&self, rendered: &Value) -> bool {
-        eval::matches(&self.expr, rendered)
+        eval::matches(&self.expr, rendered, By::Key)
+    }
+
+    /// Does it match when texts are compared as they were written, but for case where the attribute is not exact? Asked of
+    /// a match that gives access: what only looks the same must not give it.
+    pub fn matches_letter_by_letter(&self, rendered: &Value) -> bool {
+        eval::matches(&self.expr, rendered, By::Letter)
+    }
+
+    /// The attributes that its terms look at, without sub-attributes.
+    pub fn attributes(&self) -> Vec<AttrPath> {
+        let mut found = Vec::new();
+        self.expr.collect(&mut found);
+        found
     }
 
     /// Does any term look at that top-level attribute?
@@ -135,6 +149,14 @@ impl Expr {
                 join(parts)
             }
             None => join(parts),
+        }
+    }
+
+    fn collect(&self, found: &mut Vec<AttrPath>) {
+        match self {
+            Expr::Or(parts) | Expr::And(parts) => parts.iter().for_each(|part| part.collect(found)),
+            Expr::Not(inner) => inner.collect(found),
+            Expr::Present(path) | Expr::Compare(path, ..) | Expr::Has(path, _) => found.push(path.whole()),
         }
     }
 

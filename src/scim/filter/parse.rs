@@ -4,6 +4,7 @@
 
 use super::lex::{self, Placed, Token};
 use super::{Expr, Filter, Literal, Op};
+use crate::id::UserId;
 use crate::scim::compare::{self, Mode};
 use crate::scim::path::{AttrPath, Path};
 use crate::scim::schema::{Attribute, ResourceType, Returned, Type};
@@ -359,9 +360,10 @@ impl Raw {
     fn text(self, path: AttrPath, leaf: &Attribute) -> Result<Literal, What> {
         match self {
             Raw::Text(written) => {
-                let hidden = leaf.plain_text && written.chars().any(compare::is_mark);
-                let key =
-                    Some(compare::key(&written, Mode::of(leaf))).filter(|key| !key.is_empty() && !hidden);
+                let hidden = leaf.plain_text && written.chars().any(compare::is_hidden);
+                let own_id = if leaf.own_id { UserId::parse(&written).ok() } else { None };
+                let key = own_id.map_or_else(|| compare::key(&written, Mode::of(leaf)), |id| id.to_string());
+                let key = Some(key).filter(|key| !key.is_empty() && !hidden);
                 Ok(Literal::Text { written, key })
             }
             other => Err(other.wrong_type(path, "text")),

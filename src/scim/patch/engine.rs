@@ -1,31 +1,53 @@
-//! Applies one operation to the stored attributes (RFC 7644 sections 3.5.2.1 to 3.5.2.3). Strict: it knows no dialects.
+//! Applies one operation to the stored attributes (RFC 7644 sections 3.5.2.1 to 3.5.2.3). It knows no dialects.
+//!
+//! Every function judges before it changes anything, so that an operation that fails leaves no trace.
 
+use super::Verb;
 use super::list::{self, Selection};
-use super::{Operation, Verb};
 use crate::scim::error::{Error, ScimType};
 use crate::scim::path::{AttrPath, Path};
 use crate::scim::resource::ACTIVE;
 use crate::scim::schema::{Attribute, Schema, Type};
-use crate::scim::value;
+use crate::scim::value::{self, Rigour};
 use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
 
-pub(in crate::scim) fn apply(attributes: &mut Object, operation: &Operation) -> Result<(), Error> {
-    let Operation { verb, path, value } = operation;
-    match path {
-        Path::Schema(schema) => {
-            schema.and_then(|schema| attributes.remove(schema.urn));
-            Ok(())
-        }
+/// One change of a stored attribute.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::scim) struct Operation<'a> {
+    pub verb: Verb,
+    pub path: &'a Path,
+    pub value: &'a Value,
+    pub rigour: Rigour,
+}
+
+pub(in crate::scim) fn apply(attributes: &mut Object, operation: &Operation<'_>) -> Result<(), Error> {
+    match operation.path {
+        Path::Schema(schema) => whole_schema(attributes, *schema, operation),
         Path::Attribute(path) => {
-            in_holder(attributes, path.extension, |holder| attribute(holder, *path, *verb, value))
+            in_holder(attributes, path.extension, |holder| attribute(holder, *path, operation))
         }
         Path::Elements { of, filter, sub } => in_holder(attributes, of.extension, |holder| {
             let selection = Selection { of: of.attribute, filter: Some(filter), sub: *sub };
-            in_list(holder, of.attribute, |list| list::change(list, &selection, *verb, value))
+            in_list(holder, of.attribute, |list| list::change(list, &selection, operation))
         }),
     }
+}
+
+/// A whole extension can only be taken away; what it holds is written attribute by attribute.
+fn whole_schema(
+    attributes: &mut Object,
+    schema: Option<&Schema>,
+    operation: &Operation<'_>,
+) -> Result<(), Error> {
+    if operation.verb != Verb::Remove && !value::is_unassigned(operation.value) {
+        return Err(Error::invalid_value(format!("{} takes an object of attributes", operation.path)));
+    }
+    if operation.verb != Verb::Add {
+        schema.and_then(|schema| attributes.remove(schema.urn));
+    }
+    Ok(())
 }
 
 /// Works on the object that holds an attribute: the resource, or the object of an extension, which goes when it is empty.
@@ -41,25 +63,25 @@ fn in_holder(
     done
 }
 
-fn attribute(holder: &mut Object, path: AttrPath, verb: Verb, raw: &Value) -> Result<(), Error> {
+fn attribute(holder: &mut Object, path: AttrPath, operation: &Operation<'_>) -> Result<(), Error> {
     let of = path.attribute;
-    match (path.sub, of.multi_valued, verb) {
-        (None, true, Verb::Add) => in_list(holder, of, |list| list::add(list, of, raw)),
-        (None, true, Verb::Replace) => in_list(holder, of, |list| list::replace(list, of, raw)),
-        (None, true, Verb::Remove) => in_list(holder, of, |list| list::remove(list, of, raw)),
+    match (path.sub, of.multi_valued, operation.verb) {
+        (None, true, Verb::Add) => in_list(holder, of, |list| list::add(list, of, operation)),
+        (None, true, Verb::Replace) => in_list(holder, of, |list| list::replace(list, of, operation)),
+        (None, true, Verb::Remove) => in_list(holder, of, |list| list::remove(list, of, operation)),
         (None, false, Verb::Remove) => unassign(holder, of, ScimType::Mutability),
-        (None, false, _) if of.kind == Type::Complex => merge(holder, of, raw),
-        (None, false, _) => set(holder, of, raw),
+        (None, false, _) if of.kind == Type::Complex => merge(holder, of, operation),
+        (None, false, _) => set(holder, of, operation),
         (sub @ Some(_), true, _) => {
             let selection = Selection { of, filter: None, sub };
-            in_list(holder, of, |list| list::change(list, &selection, verb, raw))
+            in_list(holder, of, |list| list::change(list, &selection, operation))
         }
-        (Some(sub), false, _) => set_part(holder, of, sub, verb, raw),
+        (Some(sub), false, _) => set_part(holder, of, sub, operation),
     }
 }
 
-fn set(holder: &mut Object, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
-    match value::single(attribute, raw)? {
+fn set(holder: &mut Object, attribute: &Attribute, operation: &Operation<'_>) -> Result<(), Error> {
+    match value::single(attribute, operation.value, operation.rigour)? {
         Some(value) => put(holder, attribute.name, value),
         None => return unassign(holder, attribute, ScimType::InvalidValue),
     }
@@ -79,14 +101,18 @@ fn unassign(holder: &mut Object, attribute: &Attribute, refusal: ScimType) -> Re
 }
 
 /// Sets the parts of a complex value that are named and leaves the others; a bare text replaces the whole.
-fn merge(holder: &mut Object, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
-    if value::is_unassigned(raw) {
+fn merge(holder: &mut Object, attribute: &Attribute, operation: &Operation<'_>) -> Result<(), Error> {
+    if value::is_none(attribute, operation.value, operation.rigour) {
         return unassign(holder, attribute, ScimType::InvalidValue);
     }
-    let raw = value::only(raw);
+    let raw = match operation.rigour {
+        Rigour::Tolerant => value::only(operation.value),
+        Rigour::Strict => operation.value,
+    };
+    let parts = value::parts(attribute, raw, operation.rigour)?;
     let before = take_object(holder, attribute.name);
     let mut object = if raw.is_object() { before } else { Object::new() };
-    for (sub, value) in value::parts(attribute, raw)? {
+    for (sub, value) in parts {
         assign(&mut object, sub, value);
     }
     put_object(holder, attribute.name, object);
@@ -97,21 +123,20 @@ fn set_part(
     holder: &mut Object,
     attribute: &Attribute,
     sub: &Attribute,
-    verb: Verb,
-    raw: &Value,
+    operation: &Operation<'_>,
 ) -> Result<(), Error> {
-    let value = if verb == Verb::Remove { None } else { value::single(sub, raw)? };
+    let value = match operation.verb {
+        Verb::Remove => None,
+        Verb::Add | Verb::Replace => value::single(sub, operation.value, operation.rigour)?,
+    };
     let mut object = take_object(holder, attribute.name);
     assign(&mut object, sub, value);
     put_object(holder, attribute.name, object);
     Ok(())
 }
 
-/// Sets or removes a part. The address of a reference goes stale with its value.
+/// Sets or removes a part.
 fn assign(object: &mut Object, sub: &Attribute, value: Option<Value>) {
-    if sub.name == "value" && object.get(sub.name) != value.as_ref() {
-        object.remove("$ref");
-    }
     match value {
         Some(value) => put(object, sub.name, value),
         None => drop(object.remove(sub.name)),
@@ -128,11 +153,11 @@ fn in_list(
         Some(Value::Array(elements)) => elements,
         _ => Vec::new(),
     };
-    work(&mut elements)?;
+    let done = work(&mut elements);
     if !elements.is_empty() {
         put(holder, attribute.name, Value::Array(elements));
     }
-    Ok(())
+    done
 }
 
 fn take_object(holder: &mut Object, name: &str) -> Object {

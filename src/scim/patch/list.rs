@@ -1,6 +1,7 @@
 //! What an operation does to the elements of a multi-valued attribute (RFC 7644 section 3.5.2).
 
 use super::Verb;
+use super::engine::Operation;
 use crate::scim::error::{Error, ScimType};
 use crate::scim::filter::Filter;
 use crate::scim::schema::Attribute;
@@ -26,30 +27,58 @@ impl Selection<'_> {
 }
 
 /// Adds elements. One that is there already changes nothing.
-pub(super) fn add(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
-    let mut added = value::list(attribute, raw)?;
+pub(super) fn add(
+    list: &mut Vec<Value>,
+    attribute: &Attribute,
+    operation: &Operation<'_>,
+) -> Result<(), Error> {
+    add_all(list, attribute, value::list(attribute, operation.value, operation.rigour)?)
+}
+
+fn add_all(list: &mut Vec<Value>, attribute: &Attribute, mut added: Vec<Value>) -> Result<(), Error> {
     added.retain(|added| !list.iter().any(|element| has_all(element, added)));
-    match added.iter().filter(|element| is_primary(element)).count() {
-        0 => {}
-        1 => list.iter_mut().for_each(demote),
-        _ => return Err(two_primaries(attribute)),
+    let primaries = added.iter().filter(|element| is_primary(element)).count();
+    if primaries > 1 {
+        return Err(two_primaries(attribute));
+    }
+    value::bounded(attribute, list.len() + new_among(list, &added))?;
+    if primaries == 1 {
+        list.iter_mut().for_each(demote);
     }
     added.into_iter().for_each(|element| add_one(list, element));
-    value::bounded(attribute, list.len())
+    Ok(())
+}
+
+/// How many of these elements are none that is there, or comes before them.
+fn new_among(list: &[Value], added: &[Value]) -> usize {
+    let before = |index: usize| list.iter().chain(added.iter().take(index));
+    let is_new = |(index, element): &(usize, &Value)| !before(*index).any(|there| is_same(there, element));
+    added.iter().enumerate().filter(is_new).count()
 }
 
 /// Puts these elements in the place of all others.
-pub(super) fn replace(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
-    list.clear();
-    add(list, attribute, raw)
+pub(super) fn replace(
+    list: &mut Vec<Value>,
+    attribute: &Attribute,
+    operation: &Operation<'_>,
+) -> Result<(), Error> {
+    let mut replaced = Vec::new();
+    add(&mut replaced, attribute, operation)?;
+    *list = replaced;
+    Ok(())
 }
 
 /// Removes every element or, where the operation lists values, only the elements that have them.
-pub(super) fn remove(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) -> Result<(), Error> {
-    if raw.is_null() {
+pub(super) fn remove(
+    list: &mut Vec<Value>,
+    attribute: &Attribute,
+    operation: &Operation<'_>,
+) -> Result<(), Error> {
+    if operation.value.is_null() {
         list.clear();
+        return Ok(());
     }
-    let listed = value::list(attribute, raw)?;
+    let listed = value::list(attribute, operation.value, operation.rigour)?;
     list.retain(|element| !listed.iter().any(|listed| has_all(element, listed)));
     Ok(())
 }
@@ -58,21 +87,21 @@ pub(super) fn remove(list: &mut Vec<Value>, attribute: &Attribute, raw: &Value) 
 pub(super) fn change(
     list: &mut Vec<Value>,
     selection: &Selection<'_>,
-    verb: Verb,
-    raw: &Value,
+    operation: &Operation<'_>,
 ) -> Result<(), Error> {
+    let Operation { verb, value: raw, rigour, .. } = *operation;
     let parts = match (verb, selection.sub) {
         (Verb::Remove, _) => None,
-        (_, Some(sub)) => value::single(sub, raw)?.map(|value| one_part(sub, value)),
+        (_, Some(sub)) => value::single(sub, raw, rigour)?.map(|value| one_part(sub, value)),
         (_, None) if value::is_unassigned(raw) => None,
-        (_, None) => value::complex(selection.of, value::only(raw))?,
+        (_, None) => value::complex(selection.of, value::only(raw), rigour)?,
     };
     match parts {
-        Some(parts) => write(list, selection, verb, parts)?,
+        Some(parts) => write(list, selection, operation, parts)?,
         None if verb == Verb::Add && selection.sub.is_none() => {}
         None => clear(list, selection),
     }
-    value::bounded(selection.of, list.len())
+    Ok(())
 }
 
 fn one_part(sub: &Attribute, value: Value) -> Object {
@@ -93,13 +122,18 @@ fn clear(list: &mut Vec<Value>, selection: &Selection<'_>) {
 }
 
 /// Writes parts into the selected elements; where none is selected, creates the one that was meant.
-fn write(list: &mut Vec<Value>, selection: &Selection<'_>, verb: Verb, parts: Object) -> Result<(), Error> {
+fn write(
+    list: &mut Vec<Value>,
+    selection: &Selection<'_>,
+    operation: &Operation<'_>,
+    parts: Object,
+) -> Result<(), Error> {
     let selected: Vec<bool> = list.iter().map(|element| selection.takes(element)).collect();
     let hits = selected.iter().filter(|hit| **hit).count();
     let promotes = parts.get(PRIMARY) == Some(&Value::Bool(true));
     if hits == 0 {
         let created = created(selection, parts)?;
-        return add(list, selection.of, &created);
+        return add_all(list, selection.of, value::list(selection.of, &created, operation.rigour)?);
     }
     if promotes && hits > 1 {
         return Err(two_primaries(selection.of));
@@ -108,7 +142,7 @@ fn write(list: &mut Vec<Value>, selection: &Selection<'_>, verb: Verb, parts: Ob
         list.iter_mut().for_each(demote);
     }
     for (element, _) in list.iter_mut().zip(selected).filter(|(_, hit)| *hit) {
-        if verb == Verb::Replace && selection.sub.is_none() {
+        if operation.verb == Verb::Replace && selection.sub.is_none() {
             keep_selected_parts(element, selection);
         }
         extend(element, &parts);
@@ -146,12 +180,12 @@ fn required_parts(selection: &Selection<'_>) -> Option<Object> {
 }
 
 /// The same value for the same use is one element (RFC 7643 section 2.4).
+fn is_same(element: &Value, added: &Value) -> bool {
+    added.get("value").is_some() && ["value", "type"].iter().all(|name| element.get(name) == added.get(name))
+}
+
 fn add_one(list: &mut Vec<Value>, added: Value) {
-    let same = |element: &&mut Value| {
-        added.get("value").is_some()
-            && ["value", "type"].iter().all(|name| element.get(name) == added.get(name))
-    };
-    match (list.iter_mut().find(same), &added) {
+    match (list.iter_mut().find(|element| is_same(element, &added)), &added) {
         (Some(element), Value::Object(parts)) => extend(element, parts),
         _ => list.push(added),
     }

@@ -1,16 +1,33 @@
 //! What a PATCH or a body says about the members of a group.
 
 use super::{MemberChange, Verb};
+use crate::id::UserId;
+use crate::scim::assignment::{Assignment, Target};
 use crate::scim::error::{Error, ScimType};
 use crate::scim::filter::Filter;
-use crate::scim::path::{Path, member, quoted};
+use crate::scim::path::{Path, member};
 use crate::scim::resource::MemberRef;
-use crate::scim::value::is_unassigned;
+use crate::scim::schema::{Attribute, ResourceType};
 use serde_json::Value;
 use std::collections::HashSet;
 
+/// Members are not part of the stored attributes; the store keeps each one by itself.
+pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &Assignment) -> bool {
+    let of = match &assignment.target {
+        Target::Write(path, _) => path.attribute(),
+        Target::Nowhere { of, .. } => *of,
+        Target::Foreign => None,
+    };
+    kind == ResourceType::Group && of.is_some_and(|path| path.attribute.name == "members")
+}
+
 /// The change an operation on `members` asks for; none where it asks for nothing.
-pub(super) fn change(verb: Verb, path: Path, raw: &Value) -> Result<Option<MemberChange>, Error> {
+pub(super) fn change(verb: Verb, target: &Target) -> Result<Option<MemberChange>, Error> {
+    let (path, raw) = match target {
+        Target::Write(path, raw) => (path, raw),
+        Target::Nowhere { error, .. } => return Err(error.clone()),
+        Target::Foreign => return Ok(None),
+    };
     match (path, verb) {
         (Path::Attribute(path), Verb::Add) if path.sub.is_none() => {
             Ok(not_empty(refs(raw)?).map(MemberChange::Add))
@@ -19,8 +36,12 @@ pub(super) fn change(verb: Verb, path: Path, raw: &Value) -> Result<Option<Membe
             Ok(Some(MemberChange::Replace(refs(raw)?)))
         }
         (Path::Attribute(path), Verb::Remove) if path.sub.is_none() => removal(raw),
-        (Path::Elements { filter, sub: None, .. }, Verb::Remove) => Ok(Some(removal_where(filter))),
-        (Path::Elements { filter, sub: None, .. }, _) => creation(&filter, raw).map(Some),
+        (Path::Elements { filter, sub: None, .. }, Verb::Remove) => Ok(Some(removal_where(filter.clone()))),
+        (Path::Elements { filter, sub: None, .. }, Verb::Add) => addition(filter, raw).map(Some),
+        (Path::Elements { filter, sub, .. }, Verb::Replace) => {
+            let by = replacement(*sub, raw)?;
+            Ok(Some(MemberChange::ReplaceWhere { filter: filter.clone(), by }))
+        }
         (path, _) => {
             let detail = format!("{path} cannot be changed; add and remove members instead");
             Err(Error::bad(ScimType::Mutability, detail))
@@ -29,71 +50,92 @@ pub(super) fn change(verb: Verb, path: Path, raw: &Value) -> Result<Option<Membe
 }
 
 /// `remove members` empties the group; with a list it removes exactly what is listed (scenario
-/// entra-group-lifecycle-legacy; RFC 7644 section 3.5.2.2 has only the first).
+/// entra-group-lifecycle-legacy; RFC 7644 section 3.5.2.2 has only the first). A list that names nobody at all is a mistake:
+/// that somebody stays must not look like success.
 fn removal(raw: &Value) -> Result<Option<MemberChange>, Error> {
     if raw.is_null() {
         return Ok(Some(MemberChange::Replace(Vec::new())));
     }
-    let ids = refs(raw)?.into_iter().map(|member| member.value).collect();
+    let refs = refs(raw)?;
+    let ids: Vec<String> =
+        refs.iter().map(|member| member.value.clone()).filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() && !refs.is_empty() {
+        return Err(Error::invalid_value("each member needs a value, the id of a user or group"));
+    }
     Ok(not_empty(ids).map(MemberChange::Remove))
 }
 
 fn removal_where(filter: Filter) -> MemberChange {
     match filter.listed_values() {
-        Some(ids) => MemberChange::Remove(ids),
+        Some(ids) => MemberChange::Remove(ids.iter().map(|id| plain_id(id)).collect()),
         None => MemberChange::RemoveWhere(filter),
     }
 }
 
+/// Whom a member is replaced by; none where the value does not say, and nobody's id where it cannot be the same.
+fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<Option<String>, Error> {
+    match sub {
+        Some(sub) if sub.own_id => Ok(Some(raw.as_str().map(plain_id).unwrap_or_default())),
+        Some(_) => Ok(Some(String::new())),
+        None => match refs(raw)?.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(only.value.clone())),
+            _ => Ok(Some(String::new())),
+        },
+    }
+}
+
 /// Adding to `members[value eq "x"]` makes x a member.
-fn creation(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
+fn addition(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
     let wanted = filter.listed_values().unwrap_or_default();
     let [id] = wanted.as_slice() else {
         return Err(Error::bad(ScimType::NoTarget, "members can only be added by value"));
     };
-    let named = refs(raw).unwrap_or_default();
-    if named.iter().any(|member| member.value != *id) {
-        return Err(Error::bad(
-            ScimType::Mutability,
-            "the value of a member cannot be changed; remove it and add another",
-        ));
+    let id = plain_id(id);
+    let named = refs(raw)?;
+    if named.iter().any(|member| !member.value.is_empty() && member.value != id) {
+        return Err(cannot_become_another());
     }
     let kind = named.into_iter().find_map(|member| member.kind);
-    Ok(MemberChange::Add(vec![MemberRef { value: id.clone(), kind }]))
+    Ok(MemberChange::Add(vec![MemberRef { value: id, kind }]))
 }
 
-/// The members in a value: a list, one object, or bare ids (RFC 7643 section 4.2). Each is named once.
+/// 400: who a member is cannot be changed.
+fn cannot_become_another() -> Error {
+    Error::bad(ScimType::Mutability, "the value of a member cannot be changed; remove it and add another")
+}
+
+/// The members in a value: a list, one object, or nothing (RFC 7643 section 4.2). Each is named once; one without an id has an
+/// empty one, which is nobody's. Any other type would be a group emptied by mistake.
 pub(in crate::scim) fn refs(raw: &Value) -> Result<Vec<MemberRef>, Error> {
     let list = match raw {
-        _ if is_unassigned(raw) => &[],
+        Value::Null => &[],
         Value::Array(list) => list.as_slice(),
-        single => std::slice::from_ref(single),
+        Value::Object(_) => std::slice::from_ref(raw),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return Err(Error::invalid_value(
+                "members takes a list of members; send an empty list to remove all of them",
+            ));
+        }
     };
     let mut seen = HashSet::new();
-    let mut refs = Vec::with_capacity(list.len());
-    for raw in list {
-        let member = one(raw)?;
-        if seen.insert(member.value.clone()) {
-            refs.push(member);
-        }
-    }
+    let mut refs: Vec<MemberRef> = list.iter().map(one).collect();
+    refs.retain(|member| seen.insert(member.value.clone()));
     Ok(refs)
 }
 
-fn one(raw: &Value) -> Result<MemberRef, Error> {
+fn one(raw: &Value) -> MemberRef {
     let (value, kind) = match raw {
         Value::Object(object) => (member(object, "value"), member(object, "type").and_then(Value::as_str)),
         bare => (Some(bare), None),
     };
-    match value {
-        Some(Value::String(id)) if id.chars().any(char::is_control) => {
-            Err(Error::invalid_value(format!("the member id {} holds a control character", quoted(id))))
-        }
-        Some(Value::String(id)) if !id.is_empty() => {
-            Ok(MemberRef { value: id.clone(), kind: kind.map(str::to_owned) })
-        }
-        _ => Err(Error::invalid_value("each member needs a value, the id of a user or group")),
-    }
+    let value = value.and_then(Value::as_str).map(plain_id).unwrap_or_default();
+    MemberRef { value, kind: kind.map(str::to_owned) }
+}
+
+/// The id as this service writes it.
+fn plain_id(text: &str) -> String {
+    UserId::parse(text).map_or_else(|_| text.to_owned(), |id| id.to_string())
 }
 
 fn not_empty<T>(list: Vec<T>) -> Option<Vec<T>> {

@@ -1,34 +1,30 @@
 //! PATCH (RFC 7644 section 3.5.2): a tolerant normaliser in front of a strict engine.
 //!
-//! `normalise` turns every dialect into operations on paths of the attribute table; `engine` applies them, all or none;
-//! `members` takes what concerns the members of a group, which are not stored with its attributes.
+//! `normalise` turns every dialect into assignments to paths of the attribute table; `engine` carries one out; `members`
+//! takes what concerns the members of a group, which are not stored with its attributes. A message that is broken is refused
+//! as a whole; of a message that is not, whatever can be carried out is (`edit`).
 
 pub(super) mod engine;
 mod list;
 pub(super) mod members;
-pub(super) mod normalise;
+mod normalise;
 
+use super::assignment::Assignment;
+use super::deciding::Deciding;
+use super::edit::{Edited, Editor};
 use super::error::Error;
 use super::filter::Filter;
-use super::path::Path;
 use super::resource::{MemberRef, Resource};
 use super::schema::ResourceType;
-use normalise::Step;
 use serde_json::Value;
 
-/// A PATCH request that can be carried out.
+/// A PATCH request whose message is in order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch {
-    operations: Vec<Operation>,
+    assignments: Vec<Assignment>,
     members: Vec<MemberChange>,
-}
-
-/// One change of a stored attribute.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Operation {
-    pub verb: Verb,
-    pub path: Path,
-    pub value: Value,
+    /// Assignments to the members, those that ask for nothing too.
+    about_members: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,30 +43,81 @@ pub enum MemberChange {
     Remove(Vec<String>),
     /// Whoever matches is not; the filter is over one member object.
     RemoveWhere(Filter),
+    /// Whoever matches is to become this member, which only a member who is the same already can.
+    ReplaceWhere {
+        /// Over one member object.
+        filter: Filter,
+        /// The id; none where the request does not say whom.
+        by: Option<String>,
+    },
     /// These and no others; empty: nobody is left.
     Replace(Vec<MemberRef>),
+}
+
+impl MemberChange {
+    /// The ids that it names.
+    pub fn named(&self) -> Vec<String> {
+        match self {
+            MemberChange::Add(refs) | MemberChange::Replace(refs) => {
+                refs.iter().map(|member| member.value.clone()).collect()
+            }
+            MemberChange::Remove(ids) => ids.clone(),
+            MemberChange::RemoveWhere(_) => Vec::new(),
+            MemberChange::ReplaceWhere { filter, .. } => filter.listed_values().unwrap_or_default(),
+        }
+    }
+
+    /// It cannot be decided without knowing every member.
+    pub fn needs_everyone(&self) -> bool {
+        match self {
+            MemberChange::RemoveWhere(_) | MemberChange::Replace(_) => true,
+            MemberChange::ReplaceWhere { filter, .. } => filter.listed_values().is_none(),
+            MemberChange::Add(_) | MemberChange::Remove(_) => false,
+        }
+    }
+
+    /// It can do nothing but take away.
+    pub fn only_removes(&self) -> bool {
+        match self {
+            MemberChange::Remove(_) | MemberChange::RemoveWhere(_) => true,
+            MemberChange::Replace(members) => members.is_empty(),
+            MemberChange::Add(_) | MemberChange::ReplaceWhere { .. } => false,
+        }
+    }
 }
 
 impl Patch {
     /// Reads the body of a PATCH request on a resource of that kind.
     pub fn parse(kind: ResourceType, body: &Value) -> Result<Self, Error> {
-        let mut patch = Self { operations: Vec::new(), members: Vec::new() };
-        for step in normalise::steps(kind, body)? {
-            match step {
-                Step::Attribute(operation) => patch.operations.push(operation),
-                Step::Member(change) => patch.members.push(change),
+        let mut patch = Self { assignments: Vec::new(), members: Vec::new(), about_members: 0 };
+        for assignment in normalise::assignments(kind, body)? {
+            if members::is_about(kind, &assignment) {
+                let change = members::change(assignment.verb, &assignment.target);
+                patch.members.extend(change.map_err(|error| assignment.placed(error))?);
+                patch.about_members += 1;
+            } else {
+                patch.assignments.push(assignment);
             }
         }
         Ok(patch)
     }
 
-    /// The resource after the attribute operations, in their order; an error changes nothing.
-    pub fn apply(&self, current: &Resource) -> Result<Resource, Error> {
-        let mut attributes = current.attributes().clone();
-        for operation in &self.operations {
-            engine::apply(&mut attributes, operation)?;
+    /// The resource after the assignments, in their order; an error changes nothing. In a group, a mistake in its name or
+    /// external id may still be refused: that depends on who is removed.
+    pub fn apply(&self, current: &Resource, deciding: &Deciding) -> Result<Edited, Error> {
+        let mut editor = Editor::on(current, deciding);
+        for assignment in &self.assignments {
+            editor.assign(assignment)?;
         }
-        Resource::checked(current.kind(), attributes)
+        editor.refuse_if_nothing_is_left(self.about_members)?;
+        let edited = editor.finish()?;
+        match current.kind() {
+            ResourceType::Group => Ok(edited),
+            ResourceType::User => {
+                let deactivates = edited.deactivates;
+                edited.unless_refused(deactivates)
+            }
+        }
     }
 
     /// What happens to the members, in order; groups only.

@@ -141,8 +141,14 @@ pub struct Attribute {
     pub required: bool,
     /// Compared as written.
     pub case_exact: bool,
-    /// Zero-width and bidirectional marks are refused, because people are recognised by it.
+    /// What cannot be seen is refused, because people are recognised by it.
     pub plain_text: bool,
+    /// Access can depend on it: a mistake in it refuses the request, where a mistake elsewhere is dropped.
+    pub deciding: bool,
+    /// Line breaks are part of the value (RFC 7643 section 4.1.2).
+    pub multi_line: bool,
+    /// An id that this service gave; read in any case.
+    pub own_id: bool,
     /// Who may write it.
     pub mutability: Mutability,
     /// When it is in an answer.
@@ -169,6 +175,9 @@ impl Attribute {
             required: false,
             case_exact: false,
             plain_text: false,
+            deciding: false,
+            multi_line: false,
+            own_id: false,
             mutability: Mutability::ReadWrite,
             returned: Returned::Default,
             uniqueness: Uniqueness::None,
@@ -221,6 +230,18 @@ impl Attribute {
 
     const fn plain(self) -> Self {
         Self { plain_text: true, ..self }
+    }
+
+    const fn deciding(self) -> Self {
+        Self { deciding: true, ..self }
+    }
+
+    const fn multi_line(self) -> Self {
+        Self { multi_line: true, ..self }
+    }
+
+    const fn own_id(self) -> Self {
+        Self { own_id: true, ..self.exact() }
     }
 
     const fn unique(self) -> Self {

@@ -13,11 +13,13 @@ pub const COMMON: &[Attribute] = &[
         .required()
         .returned(Returned::Always),
     Attribute::string("id", "The identifier that this service gave the resource.")
-        .exact()
+        .own_id()
         .read_only()
         .unique()
         .returned(Returned::Always),
-    Attribute::string("externalId", "The identifier that the identity provider gave the resource.").exact(),
+    Attribute::string("externalId", "The identifier that the identity provider gave the resource.")
+        .exact()
+        .deciding(),
     Attribute::complex("meta", META, "What this service knows about the resource itself.").read_only(),
 ];
 
@@ -31,13 +33,14 @@ const META: &[Attribute] = &[
 
 /// RFC 7643 section 4.1.
 pub(super) const USER: Schema =
-    Schema { urn: urn::USER, name: "User", description: "A user account.", attributes: USER_ATTRIBUTES };
+    Schema { urn: urn::USER, name: "User", description: "User Account", attributes: USER_ATTRIBUTES };
 
 const USER_ATTRIBUTES: &[Attribute] = &[
     Attribute::string("userName", "The name the user signs in with; unique, whatever its case.")
         .required()
         .unique()
-        .plain(),
+        .plain()
+        .deciding(),
     Attribute::complex("name", NAME, "The parts of the user's name."),
     Attribute::string("displayName", "The name to show for the user."),
     Attribute::string("nickName", "What the user is called casually."),
@@ -46,11 +49,12 @@ const USER_ATTRIBUTES: &[Attribute] = &[
     Attribute::string(
         "userType",
         "How the user relates to the organisation, such as employee or contractor.",
-    ),
+    )
+    .deciding(),
     Attribute::string("preferredLanguage", "The user's preferred languages, as in Accept-Language."),
     Attribute::string("locale", "The language tag by which dates, numbers and currency are written."),
     Attribute::string("timezone", "The user's time zone, from the IANA database."),
-    Attribute::boolean("active", "Whether the user may hold access; an inactive user holds none."),
+    Attribute::boolean("active", "Whether the user may hold access; an inactive user holds none.").deciding(),
     Attribute::string("password", "Accepted and forgotten; this service signs nobody in.")
         .exact()
         .mutability(Mutability::WriteOnly)
@@ -112,8 +116,8 @@ const CERTIFICATE: &[Attribute] =
     &[Attribute::binary("value", "The certificate, DER in base64."), DISPLAY, value_type(&[]), PRIMARY];
 
 const ADDRESS: &[Attribute] = &[
-    Attribute::string("formatted", "The full address, ready to show."),
-    Attribute::string("streetAddress", "Street and house number."),
+    Attribute::string("formatted", "The full address, ready to show.").multi_line(),
+    Attribute::string("streetAddress", "Street and house number.").multi_line(),
     Attribute::string("locality", "The town."),
     Attribute::string("region", "The state or region."),
     Attribute::string("postalCode", "The postal code."),
@@ -123,7 +127,7 @@ const ADDRESS: &[Attribute] = &[
 ];
 
 const GROUP_OF_USER: &[Attribute] = &[
-    Attribute::string("value", "The id of the group.").exact().read_only(),
+    Attribute::string("value", "The id of the group.").own_id().read_only(),
     Attribute::reference("$ref", &["Group"], "The address of the group.").read_only(),
     Attribute::string("display", "The name of the group.").read_only(),
     Attribute::string("type", "Whether the user is a member itself or through another group.")
@@ -135,7 +139,7 @@ const GROUP_OF_USER: &[Attribute] = &[
 pub(super) const ENTERPRISE_USER: Schema = Schema {
     urn: urn::ENTERPRISE_USER,
     name: "EnterpriseUser",
-    description: "What an organisation knows about a user.",
+    description: "Enterprise User",
     attributes: &[
         Attribute::string("employeeNumber", "The number the organisation gave the user."),
         Attribute::string("costCenter", "The cost centre."),
@@ -158,7 +162,8 @@ pub(super) const BACKUP_USER: Schema = Schema {
     name: "AzureBackupUser",
     description: "The Entra object of a user, and its backup roles in Azure.",
     attributes: &[
-        Attribute::string("entraObjectId", "The object id of the user in Microsoft Entra ID, a GUID."),
+        Attribute::string("entraObjectId", "The object id of the user in Microsoft Entra ID, a GUID.")
+            .deciding(),
         Attribute::complex("grants", GRANT, "The backup roles that are wanted for the user or held.")
             .multi()
             .read_only()
@@ -185,25 +190,25 @@ const GRANT: &[Attribute] = &[
     Attribute::date_time("since", "Since when it is wanted, or not wanted any more.").read_only(),
 ];
 
-/// RFC 7643 section 4.2.
+/// RFC 7643 section 4.2. Of a member only what section 8.7.1 lists: its name is not kept here.
 pub(super) const GROUP: Schema = Schema {
     urn: urn::GROUP,
     name: "Group",
-    description: "A group of users.",
+    description: "Group",
     attributes: &[
         Attribute::string("displayName", "The name of the group; unique, whatever its case.")
             .required()
-            .unique(),
-        Attribute::complex("members", MEMBER, "Who is in the group.").multi(),
+            .unique()
+            .deciding(),
+        Attribute::complex("members", MEMBER, "Who is in the group.").multi().deciding(),
     ],
 };
 
 const MEMBER: &[Attribute] = &[
-    Attribute::string("value", "The id of the member.").exact().mutability(Mutability::Immutable),
+    Attribute::string("value", "The id of the member.").own_id().mutability(Mutability::Immutable),
     Attribute::reference("$ref", &["User", "Group"], "The address of the member.")
         .mutability(Mutability::Immutable),
     Attribute::string("type", "The kind of member.")
         .canonical(&["User", "Group"])
         .mutability(Mutability::Immutable),
-    Attribute::string("display", "The name of the member.").mutability(Mutability::Immutable),
 ];

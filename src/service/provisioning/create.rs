@@ -5,7 +5,7 @@ use super::{Attempt, Provisioning, Written, taken};
 use crate::id::{PrincipalId, UserId};
 use crate::ports::tables::ETag;
 use crate::scim::compare::{Mode, key};
-use crate::scim::{self, Projection, Resource};
+use crate::scim::{self, Edited, Projection, Resource};
 use crate::service::effects::Work;
 use crate::service::{Caller, Rendered, ServiceError};
 use crate::store::batch::{Batch, Part};
@@ -24,22 +24,24 @@ impl Provisioning {
         body: &Value,
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
-        let resource = scim::user::create(body)?;
-        let Written { stored, work } = self.store_user(caller, resource).await?;
+        let edited = scim::user::create(body, &self.deciding())?;
+        let Written { stored, work } = self.store_user(caller, &edited).await?;
+        self.log_dropped(caller, stored.id, &edited.dropped);
         self.follow_up(work).await;
         self.answer_new_user(stored, projection).await
     }
 
-    async fn store_user(&self, caller: &Caller, resource: Resource) -> Result<Written<UserId>, ServiceError> {
+    async fn store_user(&self, caller: &Caller, edited: &Edited) -> Result<Written<UserId>, ServiceError> {
+        let resource = &edited.resource;
         let id = UserId::of(self.store.ids.random());
-        let mut principal = self.principal(&resource);
+        let mut principal = self.principal(resource);
         let mut tries = self.tries();
         loop {
             let mut counter = self.counters.hold(id).await;
             counter.load(&self.store).await?;
             let operation = self.operation(caller);
-            let new = new_user(&operation, id, &resource, principal);
-            let plan = plan_create(&operation, &new, counter.write(1));
+            let new = new_user(&operation, id, resource, principal);
+            let plan = plan_create(&operation, &new, counter.write(1), &edited.dropped);
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
@@ -47,7 +49,7 @@ impl Provisioning {
                 }
                 Attempt::Met(Part::Name, _) => {
                     drop(counter);
-                    if let Some(written) = self.replace_leaver(caller, id, &resource, principal).await? {
+                    if let Some(written) = self.replace_leaver(caller, id, edited, principal).await? {
                         return Ok(written);
                     }
                 }
@@ -66,9 +68,10 @@ impl Provisioning {
         &self,
         caller: &Caller,
         id: UserId,
-        resource: &Resource,
+        edited: &Edited,
         mut principal: Option<PrincipalId>,
     ) -> Result<Option<Written<UserId>>, ServiceError> {
+        let resource = &edited.resource;
         let name = resource.text(UserId::NAME).unwrap_or_default();
         let Some(owner) = self.store.owner::<UserId>(name).await? else { return Ok(None) };
         let Some(leaver) = self.store.resource(owner.id).await? else { return Ok(None) };
@@ -82,8 +85,9 @@ impl Provisioning {
         loop {
             let operation = self.operation(caller);
             let new = new_user(&operation, id, resource, principal);
-            let plan =
-                plan_replacement(&operation, &leaver, &new, &owner.etag, moved(&counters, leaver.id, id));
+            let counted = moved(&counters, leaver.id, id);
+            let mut plan = plan_replacement(&operation, &leaver, &new, &owner.etag, counted);
+            plan.changes.extend(plan::dropped(&new, &edited.dropped));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     for counter in &mut counters {
@@ -124,10 +128,11 @@ fn new_user(operation: &Operation, id: UserId, resource: &Resource, principal: O
 }
 
 /// A new user, and with `pinned` the right to act on that Entra object.
-fn plan_create(operation: &Operation, new: &User, counted: Batch) -> Plan {
+fn plan_create(operation: &Operation, new: &User, counted: Batch, dropped: &[String]) -> Plan {
     let mut plan = Plan::new(new.id, 201);
     plan.batch = resources::create(new, None);
     plan.changes.push(plan::created(new));
+    plan.changes.extend(plan::dropped(new, dropped));
     own(&mut plan, operation, new);
     plan.batch.append(counted);
     plan
@@ -219,7 +224,7 @@ mod tests {
         let count =
             crate::ports::tables::Write::Insert { key: "cu:00".to_owned(), properties: Default::default() };
         counted.push(Part::Counter, count);
-        let plan = plan_create(&operation, &new_user(&operation, id, &user, Some(principal)), counted);
+        let plan = plan_create(&operation, &new_user(&operation, id, &user, Some(principal)), counted, &[]);
         let parts: Vec<Part> = (0..8).map_while(|index| plan.batch.part(index)).collect();
         let expected =
             [Part::Name, Part::Header, Part::Index, Part::Names, Part::Pin, Part::Pin, Part::Counter];

@@ -2,9 +2,11 @@
 
 use super::members::{self, Known, Members, decide, plan_members};
 use super::plan::{self, Decided, Operation, Plan};
-use super::{Attempt, Provisioning, not_found, parse_id, taken, together};
+use super::{Attempt, Forgone, Provisioning, not_found, parse_id, taken, together};
 use crate::id::{GroupId, UserId};
-use crate::scim::{self, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType};
+use crate::scim::{
+    self, Deciding, Edited, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType,
+};
 use crate::service::desired::{GroupFacts, stops_being_selected};
 use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
@@ -34,7 +36,7 @@ enum Wanted<'a> {
 
 /// The attributes that a request wants, and what it does to the members.
 struct Edit<'a> {
-    resource: Resource,
+    edited: Edited,
     put: Vec<MemberChange>,
     patch: &'a [MemberChange],
 }
@@ -46,18 +48,16 @@ impl Edit<'_> {
 }
 
 impl<'a> Wanted<'a> {
-    fn edit(&self, current: &Resource) -> Result<Edit<'a>, scim::Error> {
+    fn edit(&self, current: &Resource, deciding: &Deciding) -> Result<Edit<'a>, scim::Error> {
         match self {
             Wanted::Put(body) => {
-                let GroupInput { resource, members } = scim::group::replace(body, current)?;
-                Ok(Edit {
-                    resource,
-                    put: members.into_iter().map(MemberChange::Replace).collect(),
-                    patch: &[],
-                })
+                let GroupInput { edited, members } = scim::group::replace(body, current, deciding)?;
+                let put = members.into_iter().map(MemberChange::Replace).collect();
+                Ok(Edit { edited, put, patch: &[] })
             }
             Wanted::Patch(patch) => {
-                Ok(Edit { resource: patch.apply(current)?, put: Vec::new(), patch: patch.member_changes() })
+                let edited = patch.apply(current, deciding)?;
+                Ok(Edit { edited, put: Vec::new(), patch: patch.member_changes() })
             }
         }
     }
@@ -70,6 +70,36 @@ struct Seen<'a> {
     known: Known,
 }
 
+/// What a request makes of a group that was read.
+struct Judged {
+    members: Members,
+    edited: Edited,
+    removes: bool,
+    /// None: nothing changes.
+    decided: Option<Decided<GroupId>>,
+}
+
+impl Seen<'_> {
+    /// A mistake in the name or the external id never keeps in who is removed beside it.
+    /// `taking` says of the group as it will be whether a binding stops selecting it.
+    fn judge(
+        &self,
+        operation: &Operation,
+        forgone: Forgone,
+        users_url: &str,
+        taking: impl Fn(&Resource) -> bool,
+    ) -> Result<Judged, scim::Error> {
+        let Self { before, edit, known } = self;
+        let members = decide(edit.changes(), known, users_url)?;
+        let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
+        let mut edited = edit.edited.clone().unless_refused(removes)?;
+        forgone.take_from::<GroupId>(&mut edited, &before.resource);
+        let taking = taking(&edited.resource);
+        let decided = plan_change(operation, before, (&edited, taking), &members, known);
+        Ok(Judged { members, edited, removes, decided })
+    }
+}
+
 impl Provisioning {
     /// Creates a group, with members if there are any.
     pub async fn create_group(
@@ -78,7 +108,10 @@ impl Provisioning {
         body: &Value,
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
-        let written = self.store_group(caller, scim::group::create(body)?).await?;
+        let input = scim::group::create(body, &self.deciding())?;
+        let dropped = input.edited.dropped.clone();
+        let written = self.store_group(caller, input).await?;
+        self.log_dropped(caller, written.stored.id, &dropped);
         self.follow_up(written.work).await;
         self.answer_group(written.stored, written.members, projection).await
     }
@@ -130,19 +163,22 @@ impl Provisioning {
     async fn store_group(&self, caller: &Caller, input: GroupInput) -> Result<WrittenGroup, ServiceError> {
         let id = GroupId::of(self.store.ids.random());
         let changes: Vec<MemberChange> = input.members.into_iter().map(MemberChange::Add).collect();
-        let mut known = self.known_among(members::strangers(&changes, &BTreeSet::new())?).await?;
+        let strangers = members::strangers(&changes, &BTreeSet::new())?;
+        let mut known = self.known_among(strangers, &members::to_be_added(&changes)).await?;
         let mut tries = self.tries();
         loop {
             let members = decide(&changes, &known, &self.users_url())?;
             let mut counter = self.counters.hold(id).await;
             counter.load(&self.store).await?;
             let operation = self.operation(caller);
-            let new = Stored::new(id, input.resource.clone(), operation.time);
-            let plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            let new = Stored::new(id, input.edited.resource.clone(), operation.time);
+            let mut plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            plan.changes.extend(plan::dropped(&new, &input.edited.dropped));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
+                    self.note_full(&members);
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, work: plan.work });
                 }
@@ -166,28 +202,36 @@ impl Provisioning {
         let _turn = self.queue.enter(id.uuid()).await;
         let mut tries = self.tries();
         let mut gone = BTreeSet::new();
+        let mut forgone = Forgone::Nothing;
         loop {
             let mut seen = self.look_at_group(id, wanted).await?;
             seen.known.gone.extend(&gone);
-            let Seen { before, edit, known } = &seen;
             let operation = self.operation(caller);
-            let taking = self.takes(before, &edit.resource);
-            let decided = decide(edit.changes(), known, &self.users_url()).map(|members| {
-                (plan_change(&operation, before, (&edit.resource, taking), &members, known), members)
-            });
-            let changes = matches!(&decided, Ok((Some(decided), _)) if !decided.plan.batch.is_empty());
-            if known.whole && !changes && !self.is_still(before).await? {
+            let taking = |after: &Resource| self.takes(&seen.before, after);
+            let judged = seen.judge(&operation, forgone, &self.users_url(), taking);
+            let Seen { before, known, .. } = seen;
+            let decided = judged.as_ref().ok().and_then(|judged| judged.decided.as_ref());
+            let changes = decided.is_some_and(|decided| !decided.plan.batch.is_empty());
+            if known.whole && !changes && !self.is_still(&before).await? {
                 tries.again().await?;
                 continue;
             }
-            let (decided, members) = decided?;
+            let Judged { members, edited, removes, decided } = judged?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
             let Some(Decided { after, plan }) = decided else {
-                return Ok(WrittenGroup { members: everyone(), stored: seen.before, work: Work::default() });
+                self.log_dropped(caller, id, &edited.dropped);
+                return Ok(WrittenGroup { members: everyone(), stored: before, work: Work::default() });
             };
-            match self.commit(&operation, &plan).await? {
+            let attempt = self.commit(&operation, &plan).await;
+            if let Some(more) = forgone.after(&attempt).filter(|_| removes) {
+                forgone = more;
+                continue;
+            }
+            match attempt? {
                 Attempt::Done(committed) => {
+                    self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
+                    self.note_full(&members);
                     return Ok(WrittenGroup { stored, members: everyone(), work: plan.work });
                 }
                 Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
@@ -208,7 +252,7 @@ impl Provisioning {
         let (before, mut known) =
             try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
-        let edit = wanted.edit(&before.resource)?;
+        let edit = wanted.edit(&before.resource, &self.deciding())?;
         if members::need_everyone(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
@@ -219,37 +263,56 @@ impl Provisioning {
     /// that is there.
     async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
         let ids = members::strangers(changes, &BTreeSet::new())?;
+        let added = members::to_be_added(changes);
         let membership = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
         };
         let (found, known) =
-            try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone()))?;
+            try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone(), &added))?;
         Ok(Known { members: found.into_iter().flatten().collect(), ..known })
     }
 
     /// Every member, and who the others are that are named.
     async fn known_whole(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
         let range = self.store.members(group, usize::MAX);
-        let named = members::named(changes);
+        let (named, added) = (members::named(changes), members::to_be_added(changes));
         let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
         let looked_up = !ahead.is_empty();
-        let (found, mut known) = try_join!(range, self.known_among(ahead))?;
+        let (found, mut known) = try_join!(range, self.known_among(ahead, &added))?;
         let members: BTreeSet<UserId> = found.into_iter().collect();
         let strangers = members::strangers(changes, &members)?;
         if !looked_up {
-            known = self.known_among(strangers).await?;
+            known = self.known_among(strangers, &added).await?;
         }
         Ok(Known { members, whole: true, ..known })
     }
 
-    /// Who of these ids is a user, a group or nobody.
-    async fn known_among(&self, ids: BTreeSet<UserId>) -> Result<Known, StoreError> {
+    /// Who of these ids is a user, a group or nobody; and who of those to be added is in enough groups already.
+    async fn known_among(
+        &self,
+        ids: BTreeSet<UserId>,
+        added: &BTreeSet<UserId>,
+    ) -> Result<Known, StoreError> {
+        let added: Vec<UserId> = ids.intersection(added).copied().collect();
         let ids: Vec<UserId> = ids.into_iter().collect();
         let group = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.exists(GroupId::of(id.uuid())).await?.then_some(id))
         };
-        let (gone, groups) = try_join!(self.gone_among(&ids), together(ids.iter().copied().map(group)))?;
-        Ok(Known { gone, groups: groups.into_iter().flatten().collect(), ..Known::default() })
+        let full = |id: UserId| async move {
+            Ok::<_, StoreError>(self.store.is_in_enough_groups(id).await?.then_some(id))
+        };
+        let (gone, groups, full) = try_join!(
+            self.gone_among(&ids),
+            together(ids.iter().copied().map(group)),
+            together(added.into_iter().map(full))
+        )?;
+        let (groups, full) = (groups.into_iter().flatten().collect(), full.into_iter().flatten().collect());
+        Ok(Known { gone, groups, full, ..Known::default() })
+    }
+
+    /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
+    fn note_full(&self, members: &Members) {
+        members.full.iter().for_each(|user| self.effects.status().in_too_many_groups(*user));
     }
 
     async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
@@ -293,10 +356,11 @@ fn plan_create(operation: &Operation, new: &Group, counted: Batch, members: &Mem
 fn plan_change(
     operation: &Operation,
     before: &Group,
-    (resource, taking): (&Resource, bool),
+    (edited, taking): (&Edited, bool),
     members: &Members,
     known: &Known,
 ) -> Option<Decided<GroupId>> {
+    let resource = &edited.resource;
     let attributes = before.resource.changed_attributes(resource);
     let mut plan = Plan::new(before.id, 200);
     let moves = !members.added.is_empty() || !members.removed.is_empty();
@@ -311,6 +375,7 @@ fn plan_change(
         plan.batch = resources::change(before, &after);
         plan.changes.push(plan::changed(before, &after, attributes));
     }
+    plan.changes.extend(plan::dropped(&after, &edited.dropped));
     if selects_otherwise(before, &after) {
         plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(taking)));
         plan.work.groups.push(after.id);

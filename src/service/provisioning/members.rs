@@ -3,7 +3,7 @@
 use super::plan::{self, Operation, Plan};
 use crate::audit::MemberEvent;
 use crate::id::{GroupId, UserId};
-use crate::scim::{Error, MemberChange, MemberRef, ScimType};
+use crate::scim::{Error, Filter, MemberChange, MemberRef, ScimType};
 use crate::store::batch::Part;
 use crate::store::{marks, members, resources};
 use serde_json::json;
@@ -29,6 +29,8 @@ pub struct Known {
     pub gone: BTreeSet<UserId>,
     /// Ids that are a group's, each as the id of a member.
     pub groups: BTreeSet<UserId>,
+    /// Users who are in as many groups as there may be.
+    pub full: BTreeSet<UserId>,
 }
 
 /// What a request makes of the members.
@@ -38,14 +40,16 @@ pub struct Members {
     pub after: BTreeSet<UserId>,
     pub added: Vec<UserId>,
     pub removed: Vec<UserId>,
-    /// Ids that name nobody, as the request wrote them.
+    /// Ids that name nobody, as the request wrote them, and those of users who cannot be in one more group.
     pub dropped: Vec<String>,
+    /// The latter among them.
+    pub full: BTreeSet<UserId>,
 }
 
 /// Applies the changes in their order.
 pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Result<Members, Error> {
     let mut after = known.members.clone();
-    let mut dropped = Vec::new();
+    let mut dropped = Dropped::default();
     for change in changes {
         match change {
             MemberChange::Add(refs) => after.extend(resolve(refs, known, &mut dropped)?),
@@ -57,13 +61,24 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
             MemberChange::RemoveWhere(filter) => {
                 after.retain(|id| !filter.matches(&member_object(*id, users_url)))
             }
+            MemberChange::ReplaceWhere { filter, by } => {
+                may_replace(filter, by.as_deref(), &after, users_url)?;
+            }
             MemberChange::Replace(refs) => after = replacement(refs, known, &mut dropped)?,
         }
     }
     let added: Vec<UserId> = after.difference(&known.members).copied().collect();
     let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
     fits(added.len(), removed.len())?;
-    Ok(Members { after, added, removed, dropped })
+    let Dropped { texts: dropped, full } = dropped;
+    Ok(Members { after, added, removed, dropped, full })
+}
+
+/// Who was named and is not taken in.
+#[derive(Default)]
+struct Dropped {
+    texts: Vec<String>,
+    full: BTreeSet<UserId>,
 }
 
 /// Whether a transaction holds that many. Those who are added and those who are removed share its rows.
@@ -82,20 +97,40 @@ fn too_many(what: &str) -> Error {
     Error::new(413, None, format!("at most {what} one request; send the rest in further requests"))
 }
 
+/// Replacing a member by the same one changes nothing; by another is refused, and so is replacing nobody.
+fn may_replace(
+    filter: &Filter,
+    by: Option<&str>,
+    members: &BTreeSet<UserId>,
+    users_url: &str,
+) -> Result<(), Error> {
+    let selected: Vec<String> = members
+        .iter()
+        .filter(|id| filter.matches(&member_object(**id, users_url)))
+        .map(ToString::to_string)
+        .collect();
+    let detail = match by {
+        _ if selected.is_empty() => {
+            let detail = "no member matches the filter in the path; add the member instead";
+            return Err(Error::new(400, Some(ScimType::NoTarget), detail));
+        }
+        None => return Ok(()),
+        Some(by) if selected.iter().all(|id| id == by) => return Ok(()),
+        Some(_) => "the value of a member cannot be changed; remove it and add another",
+    };
+    Err(Error::new(400, Some(ScimType::Mutability), detail))
+}
+
 /// A list that names nobody at all is a mistake; only an empty one empties the group.
-fn replacement(
-    refs: &[MemberRef],
-    known: &Known,
-    dropped: &mut Vec<String>,
-) -> Result<BTreeSet<UserId>, Error> {
+fn replacement(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<BTreeSet<UserId>, Error> {
     let ids: BTreeSet<UserId> = resolve(refs, known, dropped)?.into_iter().collect();
-    if ids.is_empty() && !refs.is_empty() {
+    if ids.is_empty() && !refs.is_empty() && dropped.full.is_empty() {
         return Err(invalid("none of the members exists; send an empty list to remove all members"));
     }
     Ok(ids)
 }
 
-fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Vec<String>) -> Result<Vec<UserId>, Error> {
+fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<Vec<UserId>, Error> {
     let mut ids = Vec::with_capacity(refs.len());
     for reference in refs {
         let id = UserId::parse(&reference.value).ok();
@@ -103,8 +138,12 @@ fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Vec<String>) -> Resu
             return Err(invalid("nested groups are not supported yet; a member must be a user"));
         }
         match id.filter(|id| !known.gone.contains(id)) {
+            Some(id) if known.full.contains(&id) && !known.members.contains(&id) => {
+                dropped.full.insert(id);
+                drop_id(&reference.value, &mut dropped.texts);
+            }
             Some(id) => ids.push(id),
-            None => drop_id(&reference.value, dropped),
+            None => drop_id(&reference.value, &mut dropped.texts),
         }
     }
     Ok(ids)
@@ -131,26 +170,24 @@ fn member_object(id: UserId, users_url: &str) -> serde_json::Value {
     json!({"value": id.to_string(), "type": "User", "$ref": format!("{users_url}/{id}")})
 }
 
-/// What the changes name, whether to add or to remove.
-fn texts(changes: &[MemberChange]) -> impl Iterator<Item = &str> {
-    changes.iter().flat_map(|change| match change {
-        MemberChange::Add(refs) | MemberChange::Replace(refs) => {
-            refs.iter().map(|reference| reference.value.as_str()).collect::<Vec<_>>()
-        }
-        MemberChange::Remove(values) => values.iter().map(String::as_str).collect(),
-        MemberChange::RemoveWhere(_) => Vec::new(),
-    })
+/// The ids that the changes name in order to add them.
+pub fn to_be_added(changes: &[MemberChange]) -> BTreeSet<UserId> {
+    let refs = changes.iter().flat_map(|change| match change {
+        MemberChange::Add(refs) | MemberChange::Replace(refs) => refs.as_slice(),
+        MemberChange::Remove(_) | MemberChange::RemoveWhere(_) | MemberChange::ReplaceWhere { .. } => &[],
+    });
+    refs.filter_map(|reference| UserId::parse(&reference.value).ok()).collect()
 }
 
 /// The ids that the changes name.
 pub fn named(changes: &[MemberChange]) -> BTreeSet<UserId> {
-    texts(changes).filter_map(|text| UserId::parse(text).ok()).collect()
+    changes.iter().flat_map(MemberChange::named).filter_map(|text| UserId::parse(&text).ok()).collect()
 }
 
 /// The ids that the changes name and that are not `present`; 413 where they are too many to be looked up. What is no
 /// id counts too.
 pub fn strangers(changes: &[MemberChange], present: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, Error> {
-    let entries = texts(changes).map(|text| UserId::parse(text).ok());
+    let entries = changes.iter().flat_map(MemberChange::named).map(|text| UserId::parse(&text).ok());
     let strangers: Vec<Option<UserId>> =
         entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
     if strangers.len() > NAMED_MEMBERS_MAX {
@@ -161,7 +198,7 @@ pub fn strangers(changes: &[MemberChange], present: &BTreeSet<UserId>) -> Result
 
 /// Whether a decision needs every member, not only those that are named.
 pub fn need_everyone(changes: &[MemberChange]) -> bool {
-    changes.iter().any(|change| matches!(change, MemberChange::RemoveWhere(_) | MemberChange::Replace(_)))
+    changes.iter().any(MemberChange::needs_everyone)
 }
 
 /// Adds the rows, marks and records of a change of members to the plan of their group.
@@ -214,10 +251,11 @@ mod tests {
         ids.iter().map(|n| id(*n).to_string()).collect()
     }
 
-    /// 1 and 2 are in, 3 and 4 are users, 8 is a group, 9 is nobody.
+    /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is nobody.
     fn known() -> Known {
         let set = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect();
-        Known { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]) }
+        let full = set(&[2, 7]);
+        Known { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]), full }
     }
 
     #[track_caller]
@@ -243,6 +281,20 @@ mod tests {
         check(&[Replace(refs(&[2, 4]))], &[4], &[1], 0);
         check(&[Replace(refs(&[2, 9]))], &[], &[1], 1);
         check(&[Replace(Vec::new()), Add(refs(&[3]))], &[3], &[1, 2], 0);
+    }
+
+    #[test]
+    fn who_is_in_enough_groups_is_dropped_and_keeps_what_they_have() {
+        use MemberChange::{Add, Remove, Replace};
+        check(&[Add(refs(&[7, 3]))], &[3], &[], 1);
+        check(&[Add(refs(&[2]))], &[], &[], 0);
+        check(&[Remove(texts_of(&[2])), Add(refs(&[2]))], &[], &[], 0);
+        // Only somebody who cannot be taken in is named: whoever is in leaves all the same.
+        check(&[Replace(refs(&[7]))], &[], &[1, 2], 1);
+        let members = decide(&[Add(refs(&[7]))], &known(), "https://x/Users").unwrap();
+        assert_eq!((members.dropped, members.full), (vec![id(7).to_string()], BTreeSet::from([id(7)])));
+        let named = to_be_added(&[Add(refs(&[3])), Remove(texts_of(&[1])), Replace(refs(&[4]))]);
+        assert_eq!(named, BTreeSet::from([id(3), id(4)]));
     }
 
     #[test]

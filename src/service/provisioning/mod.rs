@@ -19,28 +19,35 @@ use super::queue::Queue;
 use super::{Caller, ServiceError};
 use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
-use crate::scim::{self, Resource, ScimType};
+use crate::scim::{self, Deciding, Edited, Resource, ScimType};
 use crate::service::desired::principal_of;
+use crate::service::together::together;
 use crate::store::batch::Part;
 use crate::store::counters::Counters;
 use crate::store::resources::{ResourceId, Stored};
 use crate::store::{Committed, Found, Store, StoreError};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use plan::{Operation, Plan};
 use std::sync::Arc;
 use tries::Tries;
 
-/// Point reads that are under way together for one request.
-const READS_AT_ONCE: usize = 128;
+/// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
+/// nothing yet judges by the attribute table alone.
+#[derive(Debug, Clone, Default)]
+pub struct BindingRules {
+    /// Where a person's Entra object id is taken from.
+    pub sources: Vec<PrincipalSource>,
+    /// The attributes that access can depend on.
+    pub deciding: Arc<Deciding>,
+}
 
-/// The sources of the bindings in force, as far as this process knows them.
-pub type Sources = Arc<dyn Fn() -> Vec<PrincipalSource> + Send + Sync>;
+/// Gives the rules of the moment. Reads nothing.
+pub type Rules = Arc<dyn Fn() -> BindingRules + Send + Sync>;
 
 /// The use cases behind `/Users` and `/Groups`.
 pub struct Provisioning {
     store: Store,
     base_url: String,
-    sources: Sources,
+    rules: Rules,
     effects: Arc<Effects>,
     queue: Arc<Queue>,
     counters: Counters,
@@ -59,6 +66,37 @@ impl<I> Written<I> {
     }
 }
 
+/// What a request that takes access away leaves as it was, because writing it turned out to be impossible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgone {
+    Nothing,
+    /// The unique name: it is another's.
+    Name,
+    /// Every attribute but `active`: all of them do not fit.
+    Attributes,
+}
+
+impl Forgone {
+    /// What to forgo after this attempt; none where nothing can be gained by it.
+    fn after(self, attempt: &Result<Attempt, ServiceError>) -> Option<Self> {
+        match attempt {
+            Ok(Attempt::Met(Part::Name, Found::There)) if self == Forgone::Nothing => Some(Forgone::Name),
+            Err(ServiceError::Scim(error)) if error.status == 413 && self != Forgone::Attributes => {
+                Some(Forgone::Attributes)
+            }
+            _ => None,
+        }
+    }
+
+    fn take_from<I: ResourceId>(self, edited: &mut Edited, current: &Resource) {
+        match self {
+            Forgone::Nothing => {}
+            Forgone::Name => edited.keep(current, |name| name == I::NAME),
+            Forgone::Attributes => edited.keep(current, |name| name != "active"),
+        }
+    }
+}
+
 /// What came of a commit.
 enum Attempt {
     Done(Committed),
@@ -68,8 +106,8 @@ enum Attempt {
 
 impl Provisioning {
     /// `base_url` ends in `/scim/v2`.
-    pub fn new(store: Store, base_url: String, sources: Sources, effects: Arc<Effects>) -> Self {
-        Self { store, base_url, sources, effects, queue: Arc::default(), counters: Counters::default() }
+    pub fn new(store: Store, base_url: String, rules: Rules, effects: Arc<Effects>) -> Self {
+        Self { store, base_url, rules, effects, queue: Arc::default(), counters: Counters::default() }
     }
 
     fn operation(&self, caller: &Caller) -> Operation {
@@ -81,7 +119,24 @@ impl Provisioning {
     }
 
     fn principal(&self, resource: &Resource) -> Option<PrincipalId> {
-        principal_of(resource, &(self.sources)())
+        principal_of(resource, &(self.rules)().sources)
+    }
+
+    fn deciding(&self) -> Arc<Deciding> {
+        (self.rules)().deciding
+    }
+
+    /// One line about what a request wanted and could not have: somebody maps what cannot be kept.
+    fn log_dropped<I: ResourceId>(&self, caller: &Caller, id: I, dropped: &[String]) {
+        if !dropped.is_empty() {
+            tracing::info!(
+                resource.type = I::KIND.name(),
+                resource.id = %id,
+                token = caller.token_label,
+                attributes = dropped.join(", "),
+                "attributes of a request were dropped, the rest was applied"
+            );
+        }
     }
 
     async fn commit(&self, operation: &Operation, plan: &Plan) -> Result<Attempt, ServiceError> {
@@ -98,14 +153,6 @@ impl Provisioning {
     async fn follow_up(&self, work: Work) {
         self.effects.after(work).await;
     }
-}
-
-/// Reads that do not wait for one another, in their order.
-async fn together<T, E, F>(reads: impl IntoIterator<Item = F>) -> Result<Vec<T>, E>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    stream::iter(reads.into_iter().collect::<Vec<_>>()).buffered(READS_AT_ONCE).try_collect().await
 }
 
 /// Reads the id of a path. What cannot be an id is nobody's.

@@ -83,6 +83,13 @@ pub fn deleted<I: ResourceId>(before: &Stored<I>) -> Change {
     resource(Event::Deleted, before.id, revisions, all_attributes(&before.resource))
 }
 
+/// The record of what a request wanted and could not have; none where it got everything.
+pub fn dropped<I: ResourceId>(after: &Stored<I>, attributes: &[String]) -> Option<Change> {
+    let (resource_type, id, revision) = (I::KIND.name(), after.id.to_string(), after.revision);
+    let attributes = attributes.to_vec();
+    (!attributes.is_empty()).then_some(Change::Dropped { resource_type, id, revision, attributes })
+}
+
 fn resource<I: ResourceId>(event: Event, id: I, revisions: (i64, i64), attributes: Vec<String>) -> Change {
     let (before, after) = revisions;
     Change::Resource { event, resource_type: I::KIND.name(), id: id.to_string(), before, after, attributes }

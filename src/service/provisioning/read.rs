@@ -168,12 +168,12 @@ impl Provisioning {
         }
     }
 
-    /// The headers of these ids, as far as they exist.
+    /// The headers of these ids, as far as they exist and can be read: one that cannot must not fail the answer about another.
     pub(super) async fn headers<I: ResourceId>(
         &self,
         ids: impl Iterator<Item = I>,
     ) -> Result<BTreeMap<I, Stored<I>>, StoreError> {
-        let found = together(ids.map(|id| self.store.resource(id))).await?;
+        let found = together(ids.map(|id| self.store.readable_resource(id))).await?;
         Ok(found.into_iter().flatten().map(|stored| (stored.id, stored)).collect())
     }
 

@@ -1,9 +1,9 @@
 //! Users: reading one, and changing its attributes.
 
 use super::plan::{self, Decided, Operation, Plan};
-use super::{Attempt, Provisioning, Written, not_found, parse_id, taken};
+use super::{Attempt, Forgone, Provisioning, Written, not_found, parse_id, taken};
 use crate::id::{PrincipalId, UserId};
-use crate::scim::{self, Patch, Projection, Resource, ResourceType};
+use crate::scim::{self, Edited, Patch, Projection, Resource, ResourceType};
 use crate::service::desired::stops_matching;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
 use crate::store::batch::Part;
@@ -32,7 +32,9 @@ impl Provisioning {
         body: &Value,
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
-        let user = self.change_user(caller, id, |current| scim::user::replace(body, current)).await?;
+        let deciding = self.deciding();
+        let edit = |current: &Resource| scim::user::replace(body, current, &deciding);
+        let user = self.change_user(caller, id, edit).await?;
         self.answer_changed_user(user, projection).await
     }
 
@@ -45,7 +47,8 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<Rendered, ServiceError> {
         let patch = Patch::parse(ResourceType::User, body)?;
-        let user = self.change_user(caller, id, |current| patch.apply(current)).await?;
+        let deciding = self.deciding();
+        let user = self.change_user(caller, id, |current| patch.apply(current, &deciding)).await?;
         self.answer_changed_user(user, projection).await
     }
 
@@ -58,7 +61,7 @@ impl Provisioning {
         &self,
         caller: &Caller,
         id: &str,
-        edit: impl Fn(&Resource) -> Result<Resource, scim::Error>,
+        edit: impl Fn(&Resource) -> Result<Edited, scim::Error>,
     ) -> Result<User, ServiceError> {
         let Written { stored, work } = self.write_user(caller, parse_id(id)?, edit).await?;
         self.follow_up(work).await;
@@ -69,27 +72,36 @@ impl Provisioning {
         &self,
         caller: &Caller,
         id: UserId,
-        edit: impl Fn(&Resource) -> Result<Resource, scim::Error>,
+        edit: impl Fn(&Resource) -> Result<Edited, scim::Error>,
     ) -> Result<Written<UserId>, ServiceError> {
         let _turn = self.queue.enter(id.uuid()).await;
         let mut tries = self.tries();
         let mut may_pin = true;
+        let mut forgone = Forgone::Nothing;
         loop {
             let before = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
-            let resource = edit(&before.resource)?;
+            let mut edited = edit(&before.resource)?;
+            forgone.take_from::<UserId>(&mut edited, &before.resource);
             let operation = self.operation(caller);
             let principals = Principals {
                 before: self.principal(&before.resource),
-                after: self.principal(&resource),
+                after: self.principal(&edited.resource),
                 may_pin,
             };
-            let narrowed = self.narrows(&before, &resource);
-            let decided = plan_change(&operation, &before, (resource, narrowed), &principals);
+            let narrowed = self.narrows(&before, &edited.resource);
+            let decided = plan_change(&operation, &before, (&edited, narrowed), &principals);
             let Some(Decided { after, plan }) = decided else {
+                self.log_dropped(caller, id, &edited.dropped);
                 return Ok(Written::unchanged(before));
             };
-            match self.commit(&operation, &plan).await? {
+            let attempt = self.commit(&operation, &plan).await;
+            if let Some(more) = forgone.after(&attempt).filter(|_| edited.deactivates) {
+                forgone = more;
+                continue;
+            }
+            match attempt? {
                 Attempt::Done(committed) => {
+                    self.log_dropped(caller, id, &edited.dropped);
                     return Ok(Written { stored: after.committed(&plan.batch, &committed), work: plan.work });
                 }
                 Attempt::Met(Part::Name, Found::There) => return Err(taken::<UserId>()),
@@ -132,20 +144,22 @@ impl Principals {
 fn plan_change(
     operation: &Operation,
     before: &User,
-    (resource, narrowed): (Resource, bool),
+    (edited, narrowed): (&Edited, bool),
     principals: &Principals,
 ) -> Option<Decided<UserId>> {
-    let attributes = before.resource.changed_attributes(&resource);
+    let resource = &edited.resource;
+    let attributes = before.resource.changed_attributes(resource);
     if attributes.is_empty() {
         return None;
     }
     let pin = principals.pin(before.pinned);
     let deactivated = before.resource.active() && !resource.active();
-    let mut after = before.changed(resource, operation.time);
+    let mut after = before.changed(resource.clone(), operation.time);
     after.pinned = before.pinned.or(pin);
     let mut plan = Plan::new(after.id, 200);
     plan.batch = resources::change(before, &after);
     plan.changes.push(plan::changed(before, &after, attributes));
+    plan.changes.extend(plan::dropped(&after, &edited.dropped));
     if let Some(principal) = pin {
         plan.batch.append(users::pin(after.id, principal, operation.op));
         plan.changes.push(plan::pinned(after.id, principal));
@@ -179,7 +193,7 @@ mod tests {
         let origin = Origin { cause: Cause::Request, actor: "test".to_owned(), op: OpId::new(Uuid::nil()) };
         let operation = Operation::new(origin, OffsetDateTime::UNIX_EPOCH);
         let before = Stored::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
-        plan_change(&operation, &before, (resource(after), false), principals)
+        plan_change(&operation, &before, (&Edited::from(resource(after)), false), principals)
     }
 
     const fn principal(n: u128) -> Option<PrincipalId> {

@@ -10,10 +10,11 @@ use crate::ports::tables::{ETag, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
+use crate::service::desired::NewPin;
 use crate::service::effects::log;
 use crate::service::throttling;
 use crate::store::throttles::Operation;
-use crate::store::{StoreError, ledger, settings};
+use crate::store::{StoreError, pins};
 use futures_util::future::join_all;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -68,11 +69,11 @@ impl Reconciler {
             .map(|step| about_to_become(step, op, (now, gathered.actual.caused_at), until))
             .collect();
         for entry in &entries {
-            writes.push(ledger::write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
+            writes.push(gathered.ledger.write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
         }
         let mut changes: Vec<Change> =
             plan.steps.iter().map(|step| Change::EffectOpened(opened(gathered, step))).collect();
-        writes.extend(pin_writes(gathered, op, &mut changes));
+        writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         writes.extend(obstacles::claims(gathered, plan, now));
         let committed = match self.store.commit(&self.record(gathered, op, changes), writes).await {
             Ok(committed) => committed,
@@ -88,7 +89,7 @@ impl Reconciler {
 
     /// The journal row of a step of this reconcile.
     pub(super) fn record(&self, gathered: &Gathered, op: OpId, changes: Vec<Change>) -> Record {
-        let stamp = gathered.pointer.as_ref().map(|pointer| pointer.stamp.clone());
+        let stamp = gathered.pointer.stamp().map(str::to_owned);
         Record {
             op,
             time: self.store.clock.now(),
@@ -229,6 +230,7 @@ fn reasons(gathered: &Gathered, step: &Step) -> Vec<String> {
         return step.reasons.iter().map(member).collect();
     }
     let why = match &gathered.person {
+        None if gathered.unreadable => "no group of the user gives it any more",
         None => "the user was deleted",
         Some(person) if !person.resource.active() => "the user is inactive",
         Some(person) if person.pinned.is_some() && person.pinned != gathered.principal => {
@@ -240,14 +242,14 @@ fn reasons(gathered: &Gathered, step: &Step) -> Vec<String> {
 }
 
 /// Selector pins that a round makes, and their audit.
-pub fn pin_writes(gathered: &Gathered, op: OpId, changes: &mut Vec<Change>) -> Vec<Write> {
+pub fn pin_writes(selector_pins: &[NewPin], op: OpId, changes: &mut Vec<Change>) -> Vec<Write> {
     let mut writes = Vec::new();
-    for pin in &gathered.selector_pins {
+    for pin in selector_pins {
         let before = pin.before.as_ref().map(|(group, _)| group.to_string()).unwrap_or_default();
         let what = format!("selector {} of group", pin.attribute);
         changes.push(Change::Setting { what, before, after: pin.group.to_string() });
         let read = pin.before.as_ref().map(|(_, etag)| etag);
-        writes.push(settings::pin_selector(pin.key.clone(), pin.attribute, &pin.value, pin.group, op, read));
+        writes.extend(pins::pin_selector(pin.key.clone(), pin.attribute, &pin.value, pin.group, op, read));
     }
     writes
 }

@@ -70,13 +70,13 @@ impl Reconciler {
         writes.extend(
             rewrites
                 .iter()
-                .map(|rewrite| ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
+                .map(|rewrite| gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
         );
-        if stripped(&waits) != stripped(&gathered.ledger.waits) {
+        if gathered.ledger.waits_are_damaged || stripped(&waits) != stripped(&gathered.ledger.waits) {
             writes.extend(ledger::write_waits(gathered.user, &waits, gathered.ledger.waits_etag.as_ref()));
         }
         if !opened {
-            writes.extend(pin_writes(gathered, op, &mut changes));
+            writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
         if closed != Closed::Left && comes_back(gathered, &after) {
             writes.push(hints::is_over(gathered.user));
@@ -252,7 +252,8 @@ impl Reconciler {
         for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.attempt.is_some()) {
             let op = self.store.ids.op();
             if rewrite.settles {
-                let mut writes = vec![ledger::write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())];
+                let written = gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
+                let mut writes = vec![written];
                 writes.extend(self.mark_after_grant(gathered, &rewrite).await?);
                 let changes = rewrite.change.clone().into_iter().collect();
                 match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -291,7 +292,8 @@ impl Reconciler {
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
             let granted = rewrite.attempt == Some(Attempt::Grant);
-            let mut writes = vec![ledger::write(gathered.user, &entry, Some(&row.etag))];
+            let kept = ledger::kept(&row);
+            let mut writes = vec![ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))))];
             writes.extend(self.touch_mark(gathered, granted).await?);
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
@@ -451,7 +453,7 @@ fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) ->
     let mut writes = Vec::new();
     for pin in &gathered.ledger.pins {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
-        let named = gathered.person.is_some() && same;
+        let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
         if !named && !busy {
             writes.extend(ledger::unpin(gathered.user, pin));

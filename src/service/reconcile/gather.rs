@@ -2,34 +2,31 @@
 
 use super::Reconciler;
 use super::refusal::{reason_of, scope_is_gone};
+use super::selectors::MissingLead;
 use crate::bindings::PrincipalSource;
-use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
+use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
 use crate::ports::tables::{ETag, Row};
 use crate::rbac::ledger::{Entry, Holding, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Belief, Desired, Fact};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
-use crate::service::desired::{self, Facts, GroupFacts, NewPin, Standing};
+use crate::service::desired::{self, Decided, Facts, Header, NewPin, SelectorFacts, Standing};
 use crate::service::snapshots::Snapshot;
+use crate::service::together::together;
 use crate::store::codec::Reader;
-use crate::store::ledger::{Ledger, Stored};
+use crate::store::ledger::{Holder, Ledger, Stored};
 use crate::store::marks::Look;
 use crate::store::room::Claims;
 use crate::store::scope_blocks::ScopeBlocks;
-use crate::store::settings::{Pointer, SelectorPin, Settings};
+use crate::store::settings::{PointerRow, Settings};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
-use futures_util::future::try_join_all;
-use futures_util::{StreamExt, TryStreamExt, stream, try_join};
+use futures_util::{StreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Groups of one person that a reconcile reads.
-const GROUPS_MAX: usize = 5000;
-/// Groups that are read side by side for one person.
-const READS_AT_ONCE: usize = 128;
 /// How long Azure is given to answer a question by name.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions of one round, and of those that are under way together.
@@ -65,12 +62,15 @@ pub struct Gathered {
     pub user: UserId,
     pub look: Look,
     pub time: TableTime,
-    pub pointer: Option<Pointer>,
+    pub pointer: PointerRow,
     pub person: Option<Person>,
+    /// The record is there, and its header cannot be read.
+    pub unreadable: bool,
     /// The Entra object id that the record names now.
     pub principal: Option<PrincipalId>,
     pub desired: Desired,
     pub selector_pins: Vec<NewPin>,
+    pub missing_leads: Vec<MissingLead>,
     pub ledger: Ledger,
     pub actual: Actual,
     /// Scopes that refuse steps, with the versions of their rows.
@@ -93,11 +93,22 @@ impl Gathered {
 struct Read {
     settings: Settings,
     person: Option<Person>,
-    groups: Vec<GroupFacts>,
-    pins: BTreeMap<String, SelectorPin>,
+    unreadable: bool,
+    selectors: SelectorFacts,
+    missing_leads: Vec<MissingLead>,
     ledger: Ledger,
     blocks: ScopeBlocks,
     snapshot: Snapshot,
+}
+
+impl Read {
+    fn header(&self) -> Header<'_> {
+        match &self.person {
+            Some(person) => Header::Readable(&person.resource),
+            None if self.unreadable => Header::Unreadable,
+            None => Header::Gone,
+        }
+    }
 }
 
 impl Reconciler {
@@ -117,31 +128,27 @@ impl Reconciler {
         self.conclude(user, look, time, read, instance).await.map(Some)
     }
 
+    /// Who is gone or inactive holds nothing, whatever their groups say: those are not read.
     async fn read(&self, user: UserId) -> Result<Read, StoreError> {
-        let (user_key, groups_prefix) = (keys::user(user), keys::groups_prefix(user));
-        let (settings, row, memberships, ledger, blocks, pins) = try_join!(
+        let user_key = keys::user(user);
+        let (settings, row, ledger, blocks) = try_join!(
             self.store.settings(),
             self.store.get(&user_key),
-            self.store.rows(&groups_prefix, GROUPS_MAX),
             self.store.ledger(user),
             self.store.scope_blocks(),
-            self.store.selector_pins(),
         )?;
-        let person = row.as_ref().map(read_person).transpose()?;
-        let ids: Vec<GroupId> =
-            memberships.iter().filter_map(|row| GroupId::parse(keys::last_part(&row.key)).ok()).collect();
-        let reads: Vec<_> = ids.into_iter().map(|id| self.group(id)).collect();
-        let (groups, snapshot) = try_join!(
-            stream::iter(reads).buffered(READS_AT_ONCE).try_collect::<Vec<_>>(),
-            self.snapshots.read(settings.pointer.as_ref())
-        )?;
-        let groups = groups.into_iter().flatten().collect();
-        Ok(Read { settings, person, groups, pins, ledger, blocks, snapshot })
-    }
-
-    async fn group(&self, id: GroupId) -> Result<Option<GroupFacts>, StoreError> {
-        let Some(row) = self.store.get(&keys::group(id)).await? else { return Ok(None) };
-        Ok(Some(GroupFacts { id, resource: document(&row, ResourceType::Group)? }))
+        let header = row.as_ref().map(|row| self.store.readable(row, read_person(row)));
+        let snapshot = self.snapshots.read(&settings.pointer).await?;
+        let may_hold = header
+            .as_ref()
+            .is_some_and(|person| person.as_ref().is_none_or(|person| person.resource.active()));
+        let (selectors, missing_leads) = match &snapshot {
+            Snapshot::InForce(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
+            _ => Default::default(),
+        };
+        let unreadable = matches!(header, Some(None));
+        let person = header.flatten();
+        Ok(Read { settings, person, unreadable, selectors, missing_leads, ledger, blocks, snapshot })
     }
 
     async fn conclude(
@@ -158,17 +165,18 @@ impl Reconciler {
         let holders = self.holders(user, principal, &read.ledger).await?;
         let mut to_pin = BTreeSet::new();
         let standing = self.standing(user, &read, principal, &holders, &mut to_pin).await?;
-        let gone = self.gone(&read).await?;
         let facts = Facts {
             user,
-            resource: read.person.as_ref().map(|person| &person.resource),
+            header: read.header(),
             standing,
-            groups: &read.groups,
-            pins: &read.pins,
-            gone: &gone,
+            selectors: &read.selectors,
+            ledger: &read.ledger,
             instance,
         };
-        let (desired, selector_pins) = desired::desired(&facts, &read.snapshot);
+        let Decided { desired, pins: selector_pins, troubled } = desired::decide(&facts, &read.snapshot);
+        for (binding, reason) in &troubled {
+            self.snapshots.status.binding_is_troubled(binding, *reason);
+        }
         let now = time.now(self.store.clock.monotonic());
         self.snapshots.status.read_throttles(&read.settings.throttles, now);
         let throttles = &self.occasion.heed(&read.settings.throttles, now);
@@ -183,21 +191,21 @@ impl Reconciler {
             caused_at: look.mark.origin.op.time().map_or(now, |at| at.min(now)),
             instance,
         };
-        let Read { settings, person, ledger, blocks, .. } = read;
-        let Settings { pointer, claims, .. } = settings;
         Ok(Gathered {
             user,
             look,
             time,
-            pointer,
-            person,
+            pointer: read.settings.pointer,
+            person: read.person,
+            unreadable: read.unreadable,
             principal,
             desired,
             selector_pins,
-            ledger,
+            missing_leads: read.missing_leads,
+            ledger: read.ledger,
             actual,
-            blocks,
-            claims,
+            blocks: read.blocks,
+            claims: read.settings.claims,
             to_pin,
         })
     }
@@ -208,15 +216,15 @@ impl Reconciler {
         user: UserId,
         principal: Option<PrincipalId>,
         ledger: &Ledger,
-    ) -> Result<BTreeMap<PrincipalId, Option<UserId>>, StoreError> {
+    ) -> Result<BTreeMap<PrincipalId, Holder>, StoreError> {
         let named = ledger.entries.iter().map(|stored| stored.entry.principal).chain(principal);
         let all: BTreeSet<PrincipalId> = named.collect();
         let reads = all.into_iter().map(|principal| async move {
             let ours = ledger.holds(principal);
-            let holder = if ours { Some(user) } else { self.store.holder(principal).await? };
+            let holder = if ours { Holder::Record(user) } else { self.store.holder(principal).await? };
             Ok::<_, StoreError>((principal, holder))
         });
-        Ok(try_join_all(reads).await?.into_iter().collect())
+        Ok(together(reads).await?.into_iter().collect())
     }
 
     /// May the record act on the Entra object that it names?
@@ -225,7 +233,7 @@ impl Reconciler {
         user: UserId,
         read: &Read,
         principal: Option<PrincipalId>,
-        holders: &BTreeMap<PrincipalId, Option<UserId>>,
+        holders: &BTreeMap<PrincipalId, Holder>,
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Result<Standing, StoreError> {
         let (Some(person), Some(principal)) = (&read.person, principal) else {
@@ -234,12 +242,13 @@ impl Reconciler {
         if person.pinned.is_some_and(|pinned| pinned != principal) {
             return Ok(Standing::Blocked(ReasonCode::IdentityChanged));
         }
-        match holders.get(&principal).copied().flatten() {
-            Some(holder) if holder == user => Ok(Standing::Ours(principal)),
-            Some(holder) => {
+        match holders.get(&principal).copied().unwrap_or(Holder::Free) {
+            Holder::Record(holder) if holder == user => Ok(Standing::Ours(principal)),
+            Holder::Record(holder) => {
                 Ok(Standing::Blocked(self.held_by(holder, principal, read.snapshot.principal_from()).await?))
             }
-            None => {
+            Holder::Unreadable => Ok(Standing::Blocked(ReasonCode::RowUnreadable)),
+            Holder::Free => {
                 to_pin.insert(principal);
                 Ok(Standing::Blocked(ReasonCode::PrincipalReleasing))
             }
@@ -252,41 +261,20 @@ impl Reconciler {
         principal: PrincipalId,
         sources: &[PrincipalSource],
     ) -> Result<ReasonCode, StoreError> {
-        let other = self.store.get(&keys::user(holder)).await?.as_ref().map(read_person).transpose()?;
-        let same = other.and_then(|other| desired::principal_of(&other.resource, sources));
-        Ok(if same == Some(principal) {
-            ReasonCode::PrincipalConflict
-        } else {
-            ReasonCode::PrincipalReleasing
-        })
-    }
-
-    /// Pinned groups that are gone, as far as it matters: another group of this person claims their selector.
-    async fn gone(&self, read: &Read) -> Result<BTreeSet<GroupId>, StoreError> {
-        let Snapshot::InForce(in_force) = &read.snapshot else { return Ok(BTreeSet::new()) };
-        let mut suspects = BTreeSet::new();
-        for binding in &in_force.bindings.bindings {
-            let Some(pin) = read.pins.get(&desired::selector_key(&binding.selector)) else { continue };
-            let member = read.groups.iter().any(|group| group.id == pin.group);
-            if !member && read.groups.iter().any(|group| desired::selects(&binding.selector, group)) {
-                suspects.insert(pin.group);
-            }
-        }
-        let reads = suspects
-            .into_iter()
-            .map(|id| async move { Ok::<_, StoreError>((id, self.store.get(&keys::group(id)).await?)) });
-        Ok(try_join_all(reads)
-            .await?
-            .into_iter()
-            .filter(|(_, row)| row.is_none())
-            .map(|(id, _)| id)
-            .collect())
+        let Some(row) = self.store.get(&keys::user(holder)).await? else {
+            return Ok(ReasonCode::PrincipalReleasing);
+        };
+        // A record that cannot be read may still be of that person: it keeps what it holds.
+        let other = self.store.readable(&row, read_person(&row));
+        let same =
+            other.is_none_or(|other| desired::principal_of(&other.resource, sources) == Some(principal));
+        Ok(if same { ReasonCode::PrincipalConflict } else { ReasonCode::PrincipalReleasing })
     }
 
     async fn believe(
         &self,
         ledger: &Ledger,
-        holders: &BTreeMap<PrincipalId, Option<UserId>>,
+        holders: &BTreeMap<PrincipalId, Holder>,
         (now, throttles): (OffsetDateTime, &Throttles),
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Vec<Fact> {
@@ -294,12 +282,15 @@ impl Reconciler {
         let mut asking = Vec::new();
         for Stored { entry, .. } in &ledger.entries {
             let ours = ledger.holds(entry.principal);
-            let free = holders.get(&entry.principal).copied().flatten().is_none();
-            if !ours && free && !(entry.is_settled_and_gone() && entry.holding == Holding::Gone) {
+            let holder = holders.get(&entry.principal).copied().unwrap_or(Holder::Free);
+            let holder = if ours { None } else { Some(holder) };
+            if holder == Some(Holder::Free)
+                && !(entry.is_settled_and_gone() && entry.holding == Holding::Gone)
+            {
                 to_pin.insert(entry.principal);
             }
             let question = asked.get(&entry.assignment);
-            asking.push(self.belief(entry, ours || free, question, (now, throttles)));
+            asking.push(self.belief(entry, holder, question, (now, throttles)));
         }
         let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
@@ -310,16 +301,20 @@ impl Reconciler {
             .collect()
     }
 
-    /// Azure is asked by name where the ledger is not believed, unless it asked us not to ask.
+    /// Azure is asked by name where the ledger is not believed, unless it asked us not to ask. `holder`: who holds the principal,
+    /// where it is not this record.
     async fn belief(
         &self,
         entry: &Entry,
-        ours: bool,
+        holder: Option<Holder>,
         question: Option<&Question>,
         (now, throttles): (OffsetDateTime, &Throttles),
     ) -> Belief {
         let (name, due) = match question {
-            _ if !ours => return Belief::NotOurs,
+            _ if matches!(holder, Some(Holder::Record(_))) => return Belief::NotOurs,
+            _ if holder == Some(Holder::Unreadable) => {
+                return Belief::Undecided { not_before: now + ask_again(entry, now) };
+            }
             Some(Question::Ask { name, due }) => (*name, *due),
             Some(Question::NextRound) => {
                 return Belief::Unasked { reason: ReasonCode::InFlight, not_before: now };
@@ -399,7 +394,7 @@ fn read_person(row: &Row) -> Result<Person, StoreError> {
     })
 }
 
-fn document(row: &Row, kind: ResourceType) -> Result<Resource, StoreError> {
+pub(super) fn document(row: &Row, kind: ResourceType) -> Result<Resource, StoreError> {
     match Reader::new(row)?.json("doc")? {
         serde_json::Value::Object(attributes) => Ok(Resource::from_stored(kind, attributes)),
         _ => Err(StoreError::Corrupt { row: row.key.clone(), property: "doc".to_owned() }),

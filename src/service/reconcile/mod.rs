@@ -6,8 +6,10 @@ mod gather;
 mod obstacles;
 mod occasion;
 mod refusal;
+mod selectors;
 mod silence;
 
+use super::effects::log;
 use super::queue::Queue;
 use super::snapshots::Snapshots;
 use crate::audit::Change;
@@ -18,7 +20,7 @@ use crate::rbac::ReasonCode;
 use crate::rbac::ledger::Attempt;
 use crate::rbac::plan::{self, Limits};
 use crate::store::codec::Fields;
-use crate::store::{Store, StoreError, keys, ledger};
+use crate::store::{Store, StoreError, keys, ledger, pins};
 use act::{Opening, Sent, Started};
 use close::Closed;
 use gather::Gathered;
@@ -32,10 +34,14 @@ use std::time::Duration;
 const TURN_WAIT: Duration = Duration::from_millis(250);
 /// Rounds of one call; what is left then stays in `d:`.
 const ROUNDS_MAX: u32 = 64;
-/// Selector pins that go with an open or a close.
-const PINS_WITH_OPEN_MAX: usize = 20;
+/// Selector pins that go with an open or a close: two rows each.
+const PINS_WITH_OPEN_MAX: usize = 16;
 /// Selector pins of a transaction of their own.
-const PINS_ALONE_MAX: usize = 90;
+const PINS_ALONE_MAX: usize = 45;
+/// Principals that one transaction takes: two rows each.
+const PRINCIPALS_MAX: usize = 40;
+/// Rows that lead from groups to pins, in one transaction.
+const LEADS_MAX: usize = 90;
 
 /// The times and sizes of effects.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +142,7 @@ impl Reconciler {
 
     /// One round. Answers whether there is more to do at once.
     async fn round(&self, gathered: &Gathered, looked: &mut Looked) -> Result<bool, StoreError> {
+        self.add_leads(gathered).await;
         if !gathered.to_pin.is_empty() {
             self.pin(gathered).await?;
             return Ok(true);
@@ -161,9 +168,7 @@ impl Reconciler {
             return Ok(looked.goes_on(self.close(gathered, &plan, Vec::new(), look, false).await?));
         }
         let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
-        if self.store.pointer().await?.map(|pointer| pointer.stamp)
-            != gathered.pointer.as_ref().map(|pointer| pointer.stamp.clone())
-        {
+        if !self.store.pointer().await?.is_same(&gathered.pointer) {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
@@ -178,9 +183,20 @@ impl Reconciler {
         let op = self.store.ids.op();
         let mut changes = Vec::new();
         let mut writes = vec![self.still_marked(gathered)];
-        writes.extend(act::pin_writes(gathered, op, &mut changes).into_iter().take(PINS_ALONE_MAX));
-        changes.truncate(PINS_ALONE_MAX);
+        let pins = gathered.selector_pins.get(..PINS_ALONE_MAX).unwrap_or(&gathered.selector_pins);
+        writes.extend(act::pin_writes(pins, op, &mut changes));
         self.commit_or_gather_again(gathered, op, changes, writes).await
+    }
+
+    /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure is no matter.
+    async fn add_leads(&self, gathered: &Gathered) {
+        let leads = gathered.missing_leads.iter().map(|(group, key)| pins::lead_from_group(*group, key));
+        let leads: Vec<Write> = leads.take(LEADS_MAX).collect();
+        if !leads.is_empty()
+            && let Err(error) = self.store.move_looking(&leads).await
+        {
+            log("a row that leads to a pin", &error);
+        }
     }
 
     /// `d:` is as it was read, and gets a new version.
@@ -209,14 +225,14 @@ impl Reconciler {
         let op = self.store.ids.op();
         let mut writes = vec![self.still_marked(gathered)];
         let mut changes = Vec::new();
-        for principal in &gathered.to_pin {
+        for principal in gathered.to_pin.iter().take(PRINCIPALS_MAX) {
             writes.extend(ledger::pin(gathered.user, *principal, op));
             let what = format!("pin of user {}", gathered.user);
             changes.push(Change::Setting { what, before: String::new(), after: principal.to_string() });
         }
         if let (Some(person), Some(principal)) = (&gathered.person, gathered.principal)
             && person.pinned.is_none()
-            && gathered.to_pin.contains(&principal)
+            && gathered.to_pin.iter().take(PRINCIPALS_MAX).any(|taken| *taken == principal)
         {
             let properties = Fields::some().text("pinned", principal.to_string()).done();
             let condition = Match::Exact(person.etag.clone());

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// Between two loads that nobody asked for.
-const EVERY: Duration = Duration::from_secs(300);
+/// From the beginning of one load to that of the next that nobody asked for. A token that was disabled is promised to stop
+/// within five minutes: that leaves room for the spread, for a list that takes ten seconds, and for two that fail.
+const EVERY: Duration = Duration::from_secs(240);
 /// After a failure; doubled for each further one.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause after failures, and the longest Retry-After of a vault that is heeded.
@@ -92,7 +93,7 @@ impl Refresher {
                 self.ended.send_replace(Attempt { number, failed: Some(wait) });
                 continue;
             }
-            let loaded = match self.load(&held()).await {
+            let loaded = match self.load(&held(), &hold).await {
                 // What could be read counts already; what could not may be the token that somebody shows.
                 Ok((set, Some(error))) => {
                     hold(set);
@@ -101,11 +102,11 @@ impl Refresher {
                 Ok((set, None)) => Ok(set),
                 Err(error) => Err(error),
             };
-            let now = self.clock.monotonic();
+            let (begun, now) = (now, self.clock.monotonic());
             let failed = match loaded {
                 Ok(set) if set.is_usable(self.clock.now()) => {
                     hold(set);
-                    pace = Pace { due: now + self.spread(EVERY), failures: 0 };
+                    pace = Pace { due: begun + self.spread(EVERY), failures: 0 };
                     None
                 }
                 // The vault has told all it knows, and nobody can call: somebody is about to put a token there.
@@ -132,10 +133,21 @@ impl Refresher {
     }
 
     /// One list, and one read for each version whose value is not held yet. With the last trouble that a value gave.
-    async fn load(&self, held: &TokenSet) -> Result<(TokenSet, Option<SecretError>), SecretError> {
+    ///
+    /// What the list takes away is given to `hold` at once: the values of new versions may be slow to read.
+    async fn load(
+        &self,
+        held: &TokenSet,
+        hold: &impl Fn(TokenSet),
+    ) -> Result<(TokenSet, Option<SecretError>), SecretError> {
         let versions = self.secrets.versions(&self.name).await?;
+        let chosen = choose(&versions, self.clock.now());
+        let kept = held.renewed(&chosen);
+        if kept.0.len() < held.0.len() {
+            hold(kept);
+        }
         let (mut set, mut trouble) = (TokenSet::default(), None);
-        for version in choose(&versions, self.clock.now()) {
+        for version in chosen {
             if is_mislabelled(version) {
                 let version = &version.id;
                 tracing::warn!(

@@ -3,7 +3,7 @@
 use crate::ports::secrets::SecretVersion;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
@@ -102,6 +102,15 @@ impl TokenSet {
         found
     }
 
+    /// The tokens whose versions are among those, under the attributes that these have now.
+    pub(super) fn renewed(&self, versions: &[&SecretVersion]) -> Self {
+        let renewed = self.0.iter().filter_map(|entry| {
+            let version = versions.iter().find(|version| version.id == entry.version)?;
+            Some(entry.renewed(version))
+        });
+        Self(renewed.collect())
+    }
+
     /// Whether any token is valid now.
     pub(super) fn is_usable(&self, now: OffsetDateTime) -> bool {
         self.0.iter().any(|entry| entry.is_valid(now))
@@ -148,29 +157,28 @@ pub fn is_b64token(text: &str) -> bool {
     !body.is_empty() && body.bytes().all(plain)
 }
 
-/// Which versions count: of each label the newest two that are enabled and inside their window, and the newest one whose
-/// window is still to come.
+/// Which versions count: of each label the two newest by creation, and the newest one whose window is still to come. One
+/// that is disabled or over is no token, and still takes its place: else disabling a leaked token would revive the one that
+/// it replaced.
 pub(super) fn choose(versions: &[SecretVersion], now: OffsetDateTime) -> Vec<&SecretVersion> {
-    let mut live: Vec<_> = versions
-        .iter()
-        .filter(|version| version.enabled && version.expires.is_none_or(|end| now < end))
-        .collect();
-    live.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+    let mut chosen: Vec<_> = versions.iter().collect();
+    chosen.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
     let mut taken: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    live.retain(|version| {
-        let label = label(version);
-        if taken.len() >= LABELS_MAX && !taken.contains_key(&label) {
-            return false;
-        }
-        let (now_valid, coming) = taken.entry(label).or_default();
+    chosen.retain(|version| {
+        let (now_valid, coming) = taken.entry(label(version)).or_default();
         let (count, most) = match version.not_before.is_some_and(|from| from > now) {
             true => (coming, 1),
             false => (now_valid, OVERLAP),
         };
         *count += 1;
-        *count <= most
+        *count <= most && version.enabled && version.expires.is_none_or(|end| now < end)
     });
-    live
+    let mut labels = BTreeSet::new();
+    chosen.retain(|version| {
+        let label = label(version);
+        labels.contains(&label) || (labels.len() < LABELS_MAX && labels.insert(label))
+    });
+    chosen
 }
 
 /// What audit records show. A tag that could not stand there is as good as none.
@@ -266,9 +274,43 @@ mod tests {
     fn a_version_counts_only_while_it_is_enabled_and_not_over() {
         let mut versions =
             [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
+        versions[2].enabled = false;
+        check(&versions, &["d"]);
+        versions[3].expires = Some(NOON + time::Duration::SECOND);
+        check(&versions, &["d"]);
+        versions[3].expires = Some(NOON);
+        check(&versions, &[]);
+    }
+
+    #[test]
+    fn a_version_that_is_disabled_or_over_never_revives_the_one_before_the_last() {
+        let plain =
+            || [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
+        let mut versions = plain();
         versions[3].enabled = false;
-        versions[2].expires = Some(NOON);
-        check(&versions, &["b", "a"]);
+        check(&versions, &["c"]);
+        versions[3].enabled = true;
+        versions[3].expires = Some(NOON);
+        check(&versions, &["c"]);
+        let mut same_second = plain();
+        same_second.iter_mut().for_each(|version| version.created = NOON);
+        same_second[0].enabled = false;
+        check(&same_second, &["b"]);
+        let mut still_to_come = plain();
+        still_to_come[2..]
+            .iter_mut()
+            .for_each(|version| version.not_before = Some(NOON + time::Duration::HOUR));
+        still_to_come[3].enabled = false;
+        check(&still_to_come, &["b", "a"]);
+    }
+
+    #[test]
+    fn labels_without_a_usable_version_leave_room_for_the_others() {
+        let mut versions: Vec<_> =
+            (0..40).map(|n| version(&format!("v{n:02}"), 2, Some(&format!("label-{n:02}")))).collect();
+        versions.iter_mut().for_each(|version| version.enabled = false);
+        versions.push(version("live", 1, Some("entra")));
+        check(&versions, &["live"]);
     }
 
     #[test]

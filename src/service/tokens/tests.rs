@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 const NOON: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
 
-/// The runtime's own clock, which these tests pause.
-struct Paused(tokio::time::Instant);
+/// The runtime's own clock, which these tests pause, and the jitter.
+struct Paused(tokio::time::Instant, f64);
 
 impl Clock for Paused {
     fn now(&self) -> OffsetDateTime {
@@ -29,7 +29,7 @@ impl Ids for Paused {
         OpId::new(Uuid::nil())
     }
     fn jitter(&self) -> f64 {
-        0.5
+        self.1
     }
 }
 
@@ -107,7 +107,11 @@ fn token(letter: char) -> String {
 
 /// A vault that knows the tokens `a` and `b`, and a service that loads from it.
 fn start(vault: &Arc<Vault>) -> Arc<Tokens> {
-    let clock = Arc::new(Paused(tokio::time::Instant::now()));
+    start_with_jitter(vault, 0.5)
+}
+
+fn start_with_jitter(vault: &Arc<Vault>, jitter: f64) -> Arc<Tokens> {
+    let clock = Arc::new(Paused(tokio::time::Instant::now(), jitter));
     let tokens =
         Arc::new(Tokens::from_vault(vault.clone(), "scim-bearer-token".to_owned(), clock.clone(), clock));
     let kept = tokens.clone();
@@ -200,15 +204,58 @@ async fn a_new_version_works_at_once_beside_the_one_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_was_disabled_stops_within_the_pace_of_loads() {
+async fn a_version_that_was_disabled_stops_within_five_minutes_of_a_slow_vault() {
     let vault = vault();
     vault.add(&token('b'), "entra");
-    let tokens = start(&vault);
+    // As slow as a call may be.
+    *lock(&vault.takes) = Duration::from_secs(10);
+    let tokens = start_with_jitter(&vault, 1.0);
+    pass(11).await;
+    // The list was read a moment ago, the values are still under way.
+    lock(&vault.versions)[0].0.enabled = false;
+    pass(25).await;
+    assert_eq!(tokens.check(&token('a')).await, known("entra"));
+    // A new version must not hold up what the list says of the old one.
+    vault.add(&token('c'), "okta");
+    pass(300 - 25).await;
+    assert!(!matches!(tokens.check(&token('a')).await, Verdict::Known { .. }));
+    assert_eq!(tokens.check(&token('b')).await, known("entra"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_was_disabled_stops_within_five_minutes_though_two_loads_fail() {
+    let vault = vault();
+    vault.add(&token('b'), "entra");
+    let tokens = start_with_jitter(&vault, 1.0);
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
     lock(&vault.versions)[0].0.enabled = false;
-    pass(331).await;
+    *lock(&vault.takes) = Duration::from_secs(10);
+    vault.fail(away());
+    pass(288).await;
+    vault.fail(None);
+    pass(300 - 288).await;
+    assert!(!matches!(tokens.check(&token('a')).await, Verdict::Known { .. }));
+    assert_eq!(tokens.check(&token('b')).await, known("entra"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn disabling_a_leaked_token_does_not_revive_the_one_before_the_last() {
+    let vault = vault();
+    for letter in ['b', 'c'] {
+        vault.add(&token(letter), "entra");
+    }
+    let tokens = start(&vault);
+    assert_eq!(tokens.check(&token('c')).await, known("entra"));
+    lock(&vault.versions)[2].0.enabled = false;
+    pass(300).await;
+    assert_eq!(tokens.check(&token('c')).await, Verdict::Unknown);
     assert_eq!(tokens.check(&token('a')).await, Verdict::Unknown);
     assert_eq!(tokens.check(&token('b')).await, known("entra"));
+    // To have the old one back it is stored again.
+    vault.add(&token('a'), "entra");
+    pass(61).await;
+    assert_eq!(tokens.check(&token('a')).await, known("entra"));
+    assert_eq!(tokens.check(&token('b')).await, Verdict::Unknown);
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +354,7 @@ async fn a_version_that_cannot_be_read_takes_nothing_from_the_others_and_is_no_4
 
 #[tokio::test(start_paused = true)]
 async fn fixed_tokens_never_grow_stale() {
-    let clock = Arc::new(Paused(tokio::time::Instant::now()));
+    let clock = Arc::new(Paused(tokio::time::Instant::now(), 0.5));
     let set = TokenSet::new([("local".to_owned(), token('a').into())]).unwrap();
     let tokens = Tokens::fixed(set, clock);
     pass(100_000).await;

@@ -20,6 +20,20 @@ struct Scim {
     groups: BTreeMap<String, Value>,
 }
 
+/// Who should hold what.
+#[derive(Default)]
+struct Wanted {
+    given: BTreeSet<Grant>,
+    /// Whoever held it before may still hold it.
+    kept: BTreeSet<Grant>,
+}
+
+impl Wanted {
+    fn allows(&self, grant: &Grant) -> bool {
+        self.given.contains(grant) || self.kept.contains(grant)
+    }
+}
+
 /// What SCIM says, by names: userName → active, displayName → externalId and members.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -75,28 +89,33 @@ impl Scim {
         Self { users: by_id(users.resources), groups: by_id(groups.resources) }
     }
 
-    /// The groups that a binding of this externalId means: the pinned one while it lives, else those that carry it.
-    fn bound(&self, external_id: &str, pins: &BTreeMap<String, String>) -> Vec<&Value> {
-        match pins.get(external_id).and_then(|pinned| self.groups.get(pinned)) {
-            Some(pinned) => vec![pinned],
-            None => self.groups.values().filter(|group| group["externalId"] == external_id).collect(),
+    /// The group that a binding of this externalId means, and whether everybody in it gets the role: the pinned one while it
+    /// lives, else the only one that carries the value. One that lost the value gives nothing new.
+    fn bound(&self, external_id: &str, pins: &BTreeMap<String, String>) -> Option<(&Value, bool)> {
+        if let Some(pinned) = pins.get(external_id).and_then(|pinned| self.groups.get(pinned)) {
+            return Some((pinned, pinned["externalId"] == external_id));
         }
+        let mut carrying = self.groups.values().filter(|group| group["externalId"] == external_id);
+        let only = carrying.next();
+        only.filter(|_| carrying.next().is_none()).map(|only| (only, true))
     }
 
     /// Who should hold what.
-    fn grants(&self, bindings: &[Value], pins: &BTreeMap<String, String>) -> BTreeSet<Grant> {
-        let mut grants = BTreeSet::new();
+    fn grants(&self, bindings: &[Value], pins: &BTreeMap<String, String>) -> Wanted {
+        let mut wanted = Wanted::default();
         for binding in bindings {
             let role = BackupRole::parse(&text(binding, "role")).unwrap().definition_id();
-            for group in self.bound(&text(&binding["group"], "externalId"), pins) {
-                let people = member_ids(group).into_iter().filter_map(|id| self.users.get(&id));
-                for person in people.filter(|person| person["active"] == true) {
-                    let principal = text(&person[OWN], "entraObjectId").parse().unwrap();
-                    grants.insert((principal, role, text(binding, "scope").to_lowercase()));
-                }
+            let Some((group, gives)) = self.bound(&text(&binding["group"], "externalId"), pins) else {
+                continue;
+            };
+            let people = member_ids(group).into_iter().filter_map(|id| self.users.get(&id));
+            for person in people.filter(|person| person["active"] == true) {
+                let principal = text(&person[OWN], "entraObjectId").parse().unwrap();
+                let grants = if gives { &mut wanted.given } else { &mut wanted.kept };
+                grants.insert((principal, role, text(binding, "scope").to_lowercase()));
             }
         }
-        grants
+        wanted
     }
 }
 
@@ -139,8 +158,8 @@ pub fn unexplained_roles(world: &World, bindings: &[Value], node: &Node) -> Vec<
         let mut people = scim.users.values().filter(|user| later.contains(&text(user, "id")));
         people.any(|user| text(&user[OWN], "entraObjectId") == principal.to_string())
     };
-    let extra = assignments.iter().filter(|held| !wanted.contains(&grant(held)) && !in_doubt(held));
-    let missing = wanted.difference(&held).filter(|wanted| !waits(wanted));
+    let extra = assignments.iter().filter(|held| !wanted.allows(&grant(held)) && !in_doubt(held));
+    let missing = wanted.given.difference(&held).filter(|wanted| !waits(wanted));
     let extra = extra.map(|extra| format!("should not be held: {extra:?}"));
     extra.chain(missing.map(|missing| format!("should be held: {missing:?}"))).collect()
 }
@@ -150,9 +169,12 @@ fn grant(held: &RoleAssignment) -> Grant {
 }
 
 /// Who should hold what under these bindings.
-fn wanted(node: &Node, bindings: &[Value], scim: &Scim) -> BTreeSet<Grant> {
-    let pins = node.run(node.service.store.selector_pins()).unwrap();
-    let pins = pins.into_values().map(|pin| (pin.value, pin.group.to_string())).collect();
+fn wanted(node: &Node, bindings: &[Value], scim: &Scim) -> Wanted {
+    let pin = |row: &Row| {
+        let reader = Reader::new(row).unwrap();
+        (reader.text("value").unwrap().to_owned(), reader.text("group").unwrap().to_owned())
+    };
+    let pins = rows(node, "b:").iter().map(pin).collect();
     scim.grants(bindings, &pins)
 }
 
@@ -161,9 +183,12 @@ fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim)
     let wanted = wanted(node, bindings, scim);
     let assignments = world.azure().assignments();
     let held: BTreeSet<Grant> = assignments.iter().map(grant).collect();
-    if wanted != held {
-        let (missing, extra): (Vec<_>, Vec<_>) =
-            (wanted.difference(&held).collect(), held.difference(&wanted).collect());
+    // Whoever was refused while several groups matched is looked at again after a while.
+    let waiting = people_who_wait_for_one_group(node, scim);
+    let missing: Vec<_> =
+        wanted.given.difference(&held).filter(|(principal, _, _)| !waiting.contains(principal)).collect();
+    let extra: Vec<_> = held.iter().filter(|grant| !wanted.allows(grant)).collect();
+    if !missing.is_empty() || !extra.is_empty() {
         problems.push(format!("azure lacks {missing:?} and should not hold {extra:?}"));
     }
     let ledger = node.run(node.service.store.ledger_of_all()).unwrap();
@@ -181,6 +206,19 @@ fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim)
         problems.push(format!("unsettled: {unsettled:?}"));
     }
     problems
+}
+
+fn people_who_wait_for_one_group(node: &Node, scim: &Scim) -> BTreeSet<Uuid> {
+    let waits = rows(node, "l:").into_iter().filter(|row| row.key.ends_with(":waits"));
+    let ambiguous = |row: &Row| {
+        let list = Reader::new(row).unwrap().json("list").unwrap();
+        list.as_array().unwrap().iter().any(|wait| wait["reason"] == "binding-ambiguous")
+    };
+    let people = waits.filter(ambiguous).filter_map(|row| {
+        let person = scim.users.get(row.key.split(':').nth(1).unwrap())?;
+        Some(text(&person[OWN], "entraObjectId").parse().unwrap())
+    });
+    people.collect()
 }
 
 /// Nothing is left to do; a look later only where something waits.

@@ -273,7 +273,7 @@ impl Pair {
         let swept = node.audit_of("difference-found");
         found.extend((!swept.is_empty()).then(|| format!("left to the sweep: {swept:#?}")));
         assert!(found.is_empty(), "{found:#?}\nafter {:#?}", self.log);
-        let in_force = node.run(node.service.store.pointer()).unwrap().unwrap().stamp;
+        let in_force = node.run(node.service.store.pointer()).unwrap().stamp().unwrap().to_owned();
         assert_eq!(in_force, stamp(self.newest), "after {:#?}", self.log);
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use azure_backup_scim::simulator::{Action, NewSecret, OwnRight, Rule};
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
+use time::macros::datetime;
 
 /// Every endpoint that the API describes is there, and refuses a wrong body with a text.
 #[actix_web::test]
@@ -20,6 +21,50 @@ async fn the_api_describes_itself() {
         let expected = if takes_body || path.contains('{') { 400 } else { 200 };
         assert!(answer.status == expected || answer.status == 204, "{endpoint}: {answer:?}");
         assert!(expected == 200 || answer.body["error"].is_string(), "{endpoint}: {answer:?}");
+    }
+}
+
+/// A page that a browser on this machine shows can send plain text anywhere, and have its own name lead here.
+#[actix_web::test]
+async fn the_api_takes_no_orders_from_the_page_of_another_site() {
+    let world = World::start();
+    let order = json!({ "scope": VAULT, "level": "CanNotDelete" }).to_string();
+    let post = |headers: &[(&'static str, &'static str)]| {
+        let url = format!("{}/locks", world.simulator.control_url());
+        let request = headers.iter().fold(world.client.post(url), |r, (name, value)| r.header(*name, *value));
+        request.body(order.clone()).send()
+    };
+    let json = ("content-type", "application/json");
+    assert_eq!(post(&[("content-type", "text/plain")]).await.unwrap().status(), 415);
+    assert_eq!(post(&[]).await.unwrap().status(), 415);
+    assert_eq!(post(&[json, ("origin", "https://evil.example")]).await.unwrap().status(), 403);
+    assert_eq!(post(&[json, ("host", "evil.example")]).await.unwrap().status(), 403);
+    let reset = format!("{}/reset", world.simulator.control_url());
+    let without_a_body = world.client.post(reset).header("origin", "https://evil.example");
+    assert_eq!(without_a_body.send().await.unwrap().status(), 403);
+    let read = world.client.get(world.simulator.control_url()).header("host", "evil.example:80");
+    assert_eq!(read.send().await.unwrap().status(), 403);
+    assert!(world.azure.locks().is_empty());
+
+    assert_eq!(post(&[json]).await.unwrap().status(), 201);
+}
+
+/// Times of the end of days cannot be added to.
+#[actix_web::test]
+async fn the_clock_ends_before_times_that_cannot_be_added_to() {
+    for clock in [StartClock::Real, StartClock::Manual(datetime!(2026-03-01 12:00 UTC))] {
+        let world = World::start_with(Options { clock, ..options() });
+        let century = json!({ "seconds": 100 * 365 * 86_400_u64 });
+        let mut moved = 0;
+        while world.control(Method::POST, "/clock/advance", century.clone()).await.status == 200 {
+            moved += 1;
+            assert!(moved < 100, "the clock has no end");
+        }
+        assert!(moved > 60 && world.azure.now().year() < 9000, "{moved}, {}", world.azure.now());
+        let refused = world.control(Method::POST, "/clock/advance", century).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.body["error"].as_str().unwrap().contains("9000"), "{refused:?}");
+        assert_eq!(world.grant(VAULT, guid(1), guid(100)).await.status, 201);
     }
 }
 

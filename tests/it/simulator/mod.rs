@@ -82,7 +82,7 @@ impl World {
 
     pub async fn control(&self, method: Method, path: &str, body: Value) -> Answer {
         let request = self.client.request(method, format!("{}{path}", self.simulator.control_url()));
-        let request = if body.is_null() { request } else { request.body(body.to_string()) };
+        let request = if body.is_null() { request } else { request.json(&body) };
         Answer::of(request.send().await.unwrap()).await
     }
 }

@@ -1,0 +1,66 @@
+//! Servers: the web framework over connections with deadlines, and no more of these than there are file descriptors for.
+
+use super::KEEP_ALIVE;
+use super::connection::Connection;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol, Request};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server, ServiceResponse};
+use std::future::ready;
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Connections at a time, those that are idle included; further ones wait to be taken. More than five hundred requests in
+/// flight, and with those to Azure less than the thousand file descriptors that a process often has.
+const CONNECTIONS_MAX: usize = 800;
+/// How long the head of the first request may take.
+const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long is read on after an answer whose request was not read to its end.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long requests under way may take to end once the server is told to stop.
+const SHUTDOWN_SECONDS: u64 = 10;
+
+/// A server of what `factory` makes, which each worker has one of. It starts when the returned value is awaited, and leaves
+/// signals to the caller.
+pub(super) fn serve<F, I, S, B>(listener: TcpListener, workers: usize, factory: F) -> io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    let connect = || {
+        fn_service(|io: TcpStream| {
+            let peer = io.peer_addr().ok();
+            ready(Ok::<_, DispatchError>((Connection::new(io), Protocol::Http1, peer)))
+        })
+    };
+    let http = move || {
+        let app = factory().into_factory().map_err(|error| error.error_response());
+        let http = HttpService::build()
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(FIRST_HEAD_TIMEOUT)
+            .client_disconnect_timeout(LINGER)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.progress());
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        connect().and_then(http)
+    };
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(CONNECTIONS_MAX / workers)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals();
+    Ok(server.listen("http", listener, http)?.run())
+}

@@ -1,0 +1,279 @@
+//! Assignments: what a request asks of one attribute each. A write is read assignment by assignment, so that a mistake in
+//! one of them does not cost the others: what takes access away is carried out, whatever stands beside it.
+
+use super::error::{Error, ScimType};
+use super::patch::Verb;
+use super::path::{AttrPath, Path, quoted};
+use super::schema::{ResourceType, Schema};
+use super::urn;
+use serde_json::{Map, Value};
+
+/// The most characters of the name of a dropped assignment that a record keeps.
+const NAME_CHARS_MAX: usize = 64;
+/// What is recorded in place of a name that no attribute could have.
+const NO_NAME: &str = "unnamed";
+/// The most names of dropped assignments that a record keeps, and so of what leads nowhere that is kept at all.
+pub(super) const DROPPED_MAX: usize = 50;
+
+/// One attribute, and what it is to become.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Assignment {
+    /// The operation of a PATCH that it stands in, counted from 1.
+    pub operation: Option<usize>,
+    pub verb: Verb,
+    /// What a record calls it, where it is dropped: a name, never a value.
+    pub name: String,
+    pub target: Target,
+}
+
+/// Where an assignment leads.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Target {
+    /// To an attribute, some elements of it, or a whole schema.
+    Write(Path, Value),
+    /// Nowhere: there is no such attribute, or clients may not write it. `of` is the attribute that it is about, if any.
+    Nowhere { of: Option<AttrPath>, error: Error },
+    /// To a schema that is not ours.
+    Foreign,
+}
+
+impl Assignment {
+    /// The error, with the place of this assignment in the request.
+    pub fn placed(&self, error: Error) -> Error {
+        match self.operation {
+            None => error,
+            Some(number) => in_operation(number, error),
+        }
+    }
+}
+
+/// The error, with the operation of a PATCH that it is in.
+pub(super) fn in_operation(number: usize, error: Error) -> Error {
+    Error { detail: format!("operation {number}: {}", error.detail), ..error }
+}
+
+/// The assignments of a request, in its order, while they are read.
+#[derive(Debug)]
+pub(super) struct Assignments {
+    kind: ResourceType,
+    operation: Option<usize>,
+    verb: Verb,
+    found: Vec<Assignment>,
+    /// Those that lead nowhere and are about no attribute.
+    strays: usize,
+}
+
+impl Assignments {
+    /// None yet. They replace what is there, unless an operation says otherwise.
+    pub fn new(kind: ResourceType) -> Self {
+        Self { kind, operation: None, verb: Verb::Replace, found: Vec::new(), strays: 0 }
+    }
+
+    /// What comes now stands in that operation of a PATCH.
+    pub fn enter(&mut self, operation: usize, verb: Verb) {
+        self.operation = Some(operation);
+        self.verb = verb;
+    }
+
+    /// All of them.
+    pub fn done(self) -> Vec<Assignment> {
+        self.found
+    }
+
+    /// The assignments of an object without a path: a POST or PUT body, or the value of a path-less operation. Keys may be
+    /// names in any case, dotted (`name.givenName`), with a URN, or with a value filter, as Entra ID sends them (scenario
+    /// entra-flag-pathless-dotted-keys). What is read-only is ignored there: Okta sends `id`, authentik `schemas`.
+    pub fn add_object(&mut self, object: &Map<String, Value>) {
+        for (key, value) in object {
+            match (Path::parse(self.kind, key), value) {
+                (Ok(Path::Schema(None)), Value::Object(inner)) => self.add_object(inner),
+                (Ok(Path::Schema(Some(schema))), Value::Object(inner)) => self.add_extension(schema, inner),
+                (Ok(path), _) if path.is_read_only() => {}
+                (path, value) => self.add(key, path, value),
+            }
+        }
+    }
+
+    /// The assignments of the object of an extension.
+    fn add_extension(&mut self, schema: &'static Schema, object: &Map<String, Value>) {
+        for (key, value) in object {
+            match AttrPath::resolve_in(schema, key) {
+                Some(path) if path.is_read_only() => {}
+                Some(path) => self.push(path.name(), Target::Write(Path::Attribute(path), value.clone())),
+                None => {
+                    let detail = format!("{} has no attribute {}", schema.urn, quoted(key));
+                    let of = AttrPath::leading_in(schema, key);
+                    let error = Error::bad(ScimType::InvalidPath, detail);
+                    self.push(recorded(key), Target::Nowhere { of, error });
+                }
+            }
+        }
+    }
+
+    /// The assignments of an operation with a path.
+    pub fn add_at(&mut self, text: &str, value: &Value) {
+        let path = Path::parse(self.kind, text);
+        match (&path, value) {
+            (Ok(Path::Schema(None)), Value::Object(inner)) if self.verb != Verb::Remove => {
+                self.add_object(inner);
+            }
+            (Ok(Path::Schema(Some(schema))), Value::Object(inner)) if self.verb != Verb::Remove => {
+                self.add_extension(schema, inner);
+            }
+            _ => self.add(text, path, value),
+        }
+    }
+
+    fn add(&mut self, text: &str, path: Result<Path, Error>, value: &Value) {
+        let nowhere = |of, error| Target::Nowhere { of, error };
+        match path {
+            Ok(Path::Schema(None)) => {
+                let detail = "the core schema as a path takes an object of attributes and cannot be removed";
+                self.push(recorded(text), nowhere(None, Error::bad(ScimType::NoTarget, detail)));
+            }
+            // Derived, or secret: clients repeat it, and it means nothing.
+            Ok(path) if path.is_dropped() => {}
+            Ok(path) if path.is_read_only() => {
+                let detail = format!("{path} is read-only; leave it out of the attribute mapping");
+                let error = Error::bad(ScimType::Mutability, detail);
+                self.push(name_of(&path, text), nowhere(path.attribute(), error));
+            }
+            Ok(path) => self.push(name_of(&path, text), Target::Write(path, value.clone())),
+            Err(_) if is_foreign(self.kind, text) => self.push(recorded(text), Target::Foreign),
+            Err(error) => self.push(recorded(text), nowhere(AttrPath::leading(self.kind, text), error)),
+        }
+    }
+
+    fn push(&mut self, name: String, target: Target) {
+        let stray = matches!(target, Target::Foreign | Target::Nowhere { of: None, .. });
+        self.strays += usize::from(stray);
+        if !stray || self.strays <= DROPPED_MAX {
+            self.found.push(Assignment { operation: self.operation, verb: self.verb, name, target });
+        }
+    }
+}
+
+/// Begins with the URN of a schema that resources of this kind do not have.
+fn is_foreign(kind: ResourceType, text: &str) -> bool {
+    let ours = std::iter::once(kind.core()).chain(kind.extensions().iter().copied());
+    let is_urn = text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("urn:"));
+    is_urn && !ours.into_iter().any(|schema| urn::after(text, schema.urn).is_some())
+}
+
+fn name_of(path: &Path, text: &str) -> String {
+    path.attribute().map_or_else(|| recorded(text), |path| path.name())
+}
+
+/// A name as a record keeps it: without what follows it, which may be a value.
+fn recorded(text: &str) -> String {
+    let is_name = |c: &char| c.is_alphanumeric() || matches!(c, ':' | '.' | '-' | '_' | '$' | '/');
+    let name: String = text.trim().chars().take_while(is_name).take(NAME_CHARS_MAX).collect();
+    if name.is_empty() { NO_NAME.to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ResourceType::User;
+    use serde_json::json;
+
+    fn told(assignment: &Assignment) -> String {
+        let target = match &assignment.target {
+            Target::Write(path, value) => format!("{path} = {value}"),
+            Target::Nowhere { of, error } => {
+                let of = of.map_or("nothing", |path| path.attribute.name);
+                format!("{of}: {}", error.scim_type.map_or("", ScimType::keyword))
+            }
+            Target::Foreign => "foreign".to_owned(),
+        };
+        format!("{} | {target}", assignment.name)
+    }
+
+    fn of_object(object: &Value) -> Vec<Assignment> {
+        let mut all = Assignments::new(User);
+        all.add_object(object.as_object().unwrap());
+        all.done()
+    }
+
+    #[track_caller]
+    fn reads(object: Value, expected: &[&str]) {
+        let read: Vec<String> = of_object(&object).iter().map(told).collect();
+        assert_eq!(read, expected, "{object}");
+    }
+
+    #[test]
+    fn each_key_of_an_object_is_one_assignment() {
+        reads(json!({"USERNAME": "ana"}), &["userName | userName = \"ana\""]);
+        reads(json!({"id": "x", "Meta": {}, "groups": [], "schemas": [], "password": "p"}), &[]);
+        reads(
+            json!({"shoeSize": 44, "name.nothing": 1, "active[": true}),
+            &[
+                "active | active: invalidPath",
+                "name.nothing | name: invalidPath",
+                "shoeSize | nothing: invalidPath",
+            ],
+        );
+        let badge = "urn:contoso:2.0:User:badge";
+        reads(
+            json!({badge: 1, "urn:contoso:2.0:User": {"a": 1, "b": 2}}),
+            &["urn:contoso:2.0:User | foreign", "urn:contoso:2.0:User:badge | foreign"],
+        );
+        reads(
+            json!({urn::USER: {"title": "T", urn::USER: {"shoeSize": 1}}}),
+            &["title | title = \"T\"", "shoeSize | nothing: invalidPath"],
+        );
+        let enterprise =
+            json!({"department": "D", "shoeSize": 1, "manager.displayName": "B", "department.x": 1});
+        let department = format!("department | {}:department = \"D\"", urn::ENTERPRISE_USER);
+        reads(
+            json!({urn::ENTERPRISE_USER: enterprise}),
+            &[&department, "department.x | department: invalidPath", "shoeSize | nothing: invalidPath"],
+        );
+        reads(
+            json!({format!("{}Extra", urn::USER): {"a": 1}}),
+            &["urn:ietf:params:scim:schemas:core:2.0:UserExtra | foreign"],
+        );
+    }
+
+    #[track_caller]
+    fn at_path(verb: Verb, text: &str, value: Value, expected: &[&str]) {
+        let mut all = Assignments::new(User);
+        all.enter(1, verb);
+        all.add_at(text, &value);
+        assert_eq!(all.done().iter().map(told).collect::<Vec<_>>(), expected, "{text}");
+    }
+
+    #[test]
+    fn a_path_is_one_assignment() {
+        at_path(Verb::Remove, "title", Value::Null, &["title | title = null"]);
+        at_path(Verb::Replace, "id", json!("x"), &["id | id: mutability"]);
+        at_path(Verb::Add, "manager.displayName", json!("x"), &["manager.displayName | manager: mutability"]);
+        at_path(Verb::Add, "password", json!("x"), &[]);
+        at_path(
+            Verb::Remove,
+            urn::USER,
+            Value::Null,
+            &["urn:ietf:params:scim:schemas:core:2.0:User | nothing: noTarget"],
+        );
+        at_path(Verb::Add, urn::USER, json!({"title": "T"}), &["title | title = \"T\""]);
+        at_path(Verb::Add, "URN:x:things[type eq \"a\"].value", json!(1), &["URN:x:things | foreign"]);
+        let no_such = "urn:ietf:params:scim:schemas:core:2.0:User:noSuch | nothing: invalidPath";
+        at_path(Verb::Add, &format!("{}:noSuch", urn::USER), json!(1), &[no_such]);
+        at_path(Verb::Add, "members", json!([]), &["members | nothing: invalidPath"]);
+    }
+
+    #[test]
+    fn of_what_leads_nowhere_no_more_is_kept_than_is_recorded() {
+        let mut object: Map<String, Value> = (0..200).map(|n| (format!("a{n}"), json!(n))).collect();
+        object.extend([("userName".to_owned(), json!("ana")), ("userName[".to_owned(), json!("ana"))]);
+        assert_eq!(of_object(&Value::Object(object)).len(), DROPPED_MAX + 2);
+    }
+
+    #[test]
+    fn a_record_keeps_a_name_and_no_value() {
+        assert_eq!(recorded("emails[value eq \"ana@contoso.example\"].x"), "emails");
+        assert_eq!(recorded("a\u{1b}]0;x"), "a");
+        assert_eq!(recorded("  \"Jane\""), "unnamed");
+        assert_eq!(recorded(&"größe".repeat(20)).chars().count(), 64);
+    }
+}

@@ -1,0 +1,313 @@
+//! What a request makes of a resource: assignment by assignment, what can be carried out is, what cannot is dropped, and a
+//! mistake in an attribute that access can depend on refuses the whole.
+
+use super::assignment::{Assignment, DROPPED_MAX, Target};
+use super::deciding::Deciding;
+use super::error::Error;
+use super::patch::{Verb, engine};
+use super::path::{AttrPath, Path};
+use super::resource::{ACTIVE, Resource};
+use super::schema::{Attribute, ResourceType, Type};
+use super::value::{self, Rigour};
+use engine::Operation;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+type Object = Map<String, Value>;
+
+/// A resource as a request leaves it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edited {
+    /// The attributes afterwards.
+    pub resource: Resource,
+    /// The names of the attributes whose assignments were dropped, sorted.
+    pub dropped: Vec<String>,
+    /// The request makes the user inactive.
+    pub deactivates: bool,
+    /// Why it is refused, unless it takes access away.
+    refusal: Option<Error>,
+}
+
+impl Edited {
+    /// Refuses a mistake in a deciding attribute, unless the request takes access away: then only the mistake is dropped.
+    pub fn unless_refused(mut self, takes_away: bool) -> Result<Self, Error> {
+        match self.refusal.take() {
+            Some(refusal) if !takes_away => Err(refusal),
+            _ => Ok(self),
+        }
+    }
+
+    /// Leaves those top-level attributes as they were: something is in the way of writing them.
+    pub fn keep(&mut self, current: &Resource, keeps: impl Fn(&str) -> bool) {
+        let mut attributes = self.resource.attributes().clone();
+        attributes.retain(|name, _| !keeps(name));
+        let kept = current.attributes().iter().filter(|(name, _)| keeps(name));
+        attributes.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+        let kept = Resource::from_stored(current.kind(), attributes);
+        let lost = kept.changed_attributes(&self.resource);
+        self.dropped.extend(lost.iter().filter_map(|name| name.rsplit(':').next()).map(str::to_owned));
+        self.dropped.sort_unstable();
+        self.dropped.dedup();
+        self.dropped.truncate(DROPPED_MAX);
+        self.resource = kept;
+    }
+}
+
+impl From<Resource> for Edited {
+    /// A resource of which nothing was dropped.
+    fn from(resource: Resource) -> Self {
+        Self { resource, dropped: Vec::new(), deactivates: false, refusal: None }
+    }
+}
+
+/// A resource on its way from what is stored, or from nothing, to what a request wants.
+pub(super) struct Editor<'a> {
+    kind: ResourceType,
+    deciding: &'a Deciding,
+    /// The attributes before the request; none for a new resource.
+    stored: Option<&'a Resource>,
+    /// Begins with nothing: what is not named is gone.
+    anew: bool,
+    attributes: Object,
+    dropped: BTreeSet<String>,
+    /// Attributes that a dropped assignment was about.
+    missed: Vec<AttrPath>,
+    written: usize,
+    /// The first mistake outside the deciding attributes.
+    mistake: Option<Error>,
+    /// The first one in them.
+    refusal: Option<Error>,
+    deactivates: bool,
+}
+
+impl<'a> Editor<'a> {
+    /// Goes on from what is stored (PATCH).
+    pub fn on(stored: &'a Resource, deciding: &'a Deciding) -> Self {
+        let attributes = stored.attributes().clone();
+        Self { anew: false, attributes, ..Self::anew(stored.kind(), Some(stored), deciding) }
+    }
+
+    /// Begins with nothing (POST and, in the place of what is stored, PUT).
+    pub fn anew(kind: ResourceType, stored: Option<&'a Resource>, deciding: &'a Deciding) -> Self {
+        Self {
+            kind,
+            deciding,
+            stored,
+            anew: true,
+            attributes: Object::new(),
+            dropped: BTreeSet::new(),
+            missed: Vec::new(),
+            written: 0,
+            mistake: None,
+            refusal: None,
+            deactivates: false,
+        }
+    }
+
+    /// Carries an assignment out, or drops it. Refuses at once only where whether the user is active cannot be understood.
+    pub fn assign(&mut self, assignment: &Assignment) -> Result<(), Error> {
+        match &assignment.target {
+            Target::Foreign => {
+                self.note(&assignment.name);
+                Ok(())
+            }
+            Target::Nowhere { of, error } => {
+                let decides = of.is_some_and(|path| self.deciding.holds(self.kind, &path));
+                self.drop(assignment, *of, decides, error.clone())
+            }
+            Target::Write(path, value) => {
+                let decides = self.decides(path);
+                match self.write(assignment.verb, path, value, decides) {
+                    Ok(()) => {
+                        self.written += 1;
+                        Ok(())
+                    }
+                    Err(error) => self.drop(assignment, path.attribute(), decides, error),
+                }
+            }
+        }
+    }
+
+    /// The value of `active` where the request says nothing about it.
+    pub fn default_active(&mut self, active: bool) {
+        self.attributes.entry(ACTIVE).or_insert(Value::Bool(active));
+    }
+
+    /// Refuses a request that wanted something and of which nothing is left. `others`: what it wants beside attributes. What is
+    /// under a schema that is not ours was never ours to do.
+    pub fn refuse_if_nothing_is_left(&self, others: usize) -> Result<(), Error> {
+        match &self.mistake {
+            Some(mistake) if self.written + others == 0 && self.refusal.is_none() => Err(mistake.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The resource, if it is complete.
+    pub fn finish(mut self) -> Result<Edited, Error> {
+        if self.anew {
+            self.keep_what_was_missed();
+        } else {
+            self.drop_stale_references();
+        }
+        self.require()?;
+        let resource = Resource::from_stored(self.kind, self.attributes);
+        let deactivates = self.deactivates && !resource.active();
+        let dropped = self.dropped.into_iter().collect();
+        Ok(Edited { resource, dropped, deactivates, refusal: self.refusal })
+    }
+
+    fn decides(&self, path: &Path) -> bool {
+        match (path, path.attribute()) {
+            (Path::Schema(Some(schema)), _) => self.deciding.holds_some_of(schema),
+            (_, Some(path)) => self.deciding.holds(self.kind, &path),
+            (_, None) => false,
+        }
+    }
+
+    fn write(&mut self, verb: Verb, path: &Path, value: &Value, decides: bool) -> Result<(), Error> {
+        let rigour = if decides { Rigour::Strict } else { Rigour::Tolerant };
+        if self.anew && path.attribute().is_some_and(|path| value::is_none(path.attribute, value, rigour)) {
+            return Ok(());
+        }
+        let operation = Operation { verb, path, value, rigour };
+        let tolerant = Operation { rigour: Rigour::Tolerant, ..operation };
+        match engine::apply(&mut self.attributes, &operation) {
+            Err(_) if decides && self.changes_nothing(&tolerant) => {
+                engine::apply(&mut self.attributes, &tolerant)?
+            }
+            done => done?,
+        }
+        let activity = path.attribute().is_some_and(|path| is_activity(&path));
+        self.deactivates |= activity && self.attributes.get(ACTIVE) == Some(&Value::Bool(false));
+        Ok(())
+    }
+
+    /// A value that is stored already is never judged: it changes nothing.
+    fn changes_nothing(&self, operation: &Operation<'_>) -> bool {
+        let (Some(stored), Some(path)) = (self.stored, operation.path.attribute()) else { return false };
+        let is_plain = !path.attribute.multi_valued && path.attribute.kind != Type::Complex;
+        if is_plain && operation.verb != Verb::Remove {
+            let read = value::single(path.attribute, operation.value, operation.rigour);
+            return read
+                .is_ok_and(|read| read.is_some() && read.as_ref() == slot(stored.attributes(), &path));
+        }
+        let mut after = alone(&self.attributes, &path);
+        engine::apply(&mut after, operation).is_ok() && after == alone(stored.attributes(), &path)
+    }
+
+    fn drop(
+        &mut self,
+        assignment: &Assignment,
+        of: Option<AttrPath>,
+        decides: bool,
+        error: Error,
+    ) -> Result<(), Error> {
+        let error = assignment.placed(error);
+        if of.is_some_and(|path| is_activity(&path)) {
+            return Err(error);
+        }
+        let first = if decides { &mut self.refusal } else { &mut self.mistake };
+        first.get_or_insert(error);
+        self.missed.extend(of);
+        self.note(&assignment.name);
+        Ok(())
+    }
+
+    fn note(&mut self, name: &str) {
+        if self.dropped.len() < DROPPED_MAX {
+            self.dropped.insert(name.to_owned());
+        }
+    }
+
+    /// A PUT clears what it leaves out. What it names and what cannot be read is not left out: it stays as it is.
+    fn keep_what_was_missed(&mut self) {
+        let Some(stored) = self.stored else { return };
+        for path in std::mem::take(&mut self.missed) {
+            if let (None, Some(value)) = (slot(&self.attributes, &path), slot(stored.attributes(), &path)) {
+                put(&mut self.attributes, &path, value.clone());
+            }
+        }
+    }
+
+    /// The address of a reference goes stale with its value, unless the request brings a new one.
+    fn drop_stale_references(&mut self) {
+        let Some(stored) = self.stored else { return };
+        for schema in self.kind.extensions() {
+            let stale = schema.attributes.iter().filter(|attribute| attribute.sub("$ref").is_some());
+            for attribute in stale.filter(|attribute| !attribute.multi_valued) {
+                let path = AttrPath { extension: Some(schema), attribute, sub: None };
+                let before = slot(stored.attributes(), &path);
+                let part = |name: &str| before.and_then(|before| before.get(name));
+                if let Some(Value::Object(after)) = slot_mut(&mut self.attributes, &path)
+                    && after.get("value") != part("value")
+                    && after.get("$ref") == part("$ref")
+                {
+                    after.remove("$ref");
+                }
+            }
+        }
+    }
+
+    /// What a resource must have stays as it is where the request does not give it, and that is a mistake.
+    fn require(&mut self) -> Result<(), Error> {
+        let required = |attribute: &&'static Attribute| attribute.required;
+        for attribute in self.kind.core().attributes.iter().filter(required) {
+            let path = AttrPath { extension: None, attribute, sub: None };
+            if slot(&self.attributes, &path).is_some() {
+                continue;
+            }
+            let error = Error::invalid_value(format!("{} is required and must not be empty", attribute.name));
+            let refusal = self.refusal.get_or_insert(error);
+            match self.stored.and_then(|stored| slot(stored.attributes(), &path)) {
+                Some(value) => put(&mut self.attributes, &path, value.clone()),
+                None => return Err(refusal.clone()),
+            }
+            self.note(attribute.name);
+        }
+        Ok(())
+    }
+}
+
+fn is_activity(path: &AttrPath) -> bool {
+    path.extension.is_none() && path.attribute.name == ACTIVE
+}
+
+/// The value of an attribute, whatever sub-attribute the path names.
+fn slot<'a>(attributes: &'a Object, path: &AttrPath) -> Option<&'a Value> {
+    match path.extension {
+        None => attributes.get(path.attribute.name),
+        Some(schema) => attributes.get(schema.urn)?.get(path.attribute.name),
+    }
+}
+
+fn slot_mut<'a>(attributes: &'a mut Object, path: &AttrPath) -> Option<&'a mut Value> {
+    match path.extension {
+        None => attributes.get_mut(path.attribute.name),
+        Some(schema) => attributes.get_mut(schema.urn)?.get_mut(path.attribute.name),
+    }
+}
+
+fn put(attributes: &mut Object, path: &AttrPath, value: Value) {
+    let name = path.attribute.name.to_owned();
+    let holder = match path.extension {
+        None => Some(attributes),
+        Some(schema) => {
+            attributes.entry(schema.urn).or_insert_with(|| Value::Object(Object::new())).as_object_mut()
+        }
+    };
+    if let Some(holder) = holder {
+        holder.insert(name, value);
+    }
+}
+
+/// An object that has that attribute, if there is one, and nothing else.
+fn alone(attributes: &Object, path: &AttrPath) -> Object {
+    let mut alone = Object::new();
+    if let Some(value) = slot(attributes, path) {
+        put(&mut alone, path, value.clone());
+    }
+    alone
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! The groups of a person, and what is known of the selectors that could mean them. A reconcile reads the pins of these groups,
+//! of the selectors that they match, and of what the person holds already; no others.
+
+use super::Reconciler;
+use super::gather::document;
+use crate::bindings::Selector;
+use crate::id::{GroupId, UserId};
+use crate::rbac::BindingName;
+use crate::rbac::ledger::Holding;
+use crate::scim::ResourceType;
+use crate::scim::compare::{self, Mode};
+use crate::service::desired::{self, GroupFacts, SelectorFacts};
+use crate::service::snapshots::InForce;
+use crate::service::together::together;
+use crate::store::ledger::Ledger;
+use crate::store::members::DIRECT_GROUPS_MAX;
+use crate::store::pins::PinRow;
+use crate::store::{StoreError, keys};
+use futures_util::try_join;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A group of a person, as it was read.
+struct ReadGroup {
+    id: GroupId,
+    /// `None`: its header is there and cannot be read.
+    facts: Option<GroupFacts>,
+    /// The row keys of the pins that its `bg:` rows lead to.
+    leads: BTreeSet<String>,
+}
+
+/// A `bg:` row that is missing: the group, and the row key of the pin.
+pub type MissingLead = (GroupId, String);
+
+impl Reconciler {
+    /// Everything about groups and selectors that decides what a person should hold.
+    pub(super) async fn selectors(
+        &self,
+        user: UserId,
+        in_force: &InForce,
+        ledger: &Ledger,
+    ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
+        let groups = self.groups(user).await?;
+        let by_key: BTreeMap<&str, &Selector> =
+            in_force.each().map(|(key, binding)| (key, &binding.selector)).collect();
+        let mut facts = SelectorFacts {
+            member_of: groups.iter().map(|group| group.id).collect(),
+            unreadable: groups.iter().filter(|group| group.facts.is_none()).map(|group| group.id).collect(),
+            claimants: claimants(&groups, &by_key),
+            ..SelectorFacts::default()
+        };
+        let led: BTreeMap<&str, GroupId> =
+            groups.iter().flat_map(|group| group.leads.iter().map(|key| (key.as_str(), group.id))).collect();
+        let held = held_through(ledger, in_force);
+        let concerned = by_key.keys().copied().filter(|key| {
+            facts.claimants.contains_key(*key) || led.contains_key(*key) || held.contains(*key)
+        });
+        let reads = concerned.map(|key| async move {
+            Ok::<_, StoreError>((key.to_owned(), self.store.selector_pin(key).await?))
+        });
+        for (key, pin) in together(reads).await? {
+            facts.pins.extend(pin.map(|pin| (key, pin)));
+        }
+        for key in facts.pins.iter().filter(|(_, pin)| **pin == PinRow::Unreadable).map(|(key, _)| key) {
+            facts.leads.extend(led.get(key.as_str()).map(|group| (key.clone(), *group)));
+        }
+        self.who_may_be_pinned(&by_key, &mut facts).await?;
+        let missing = missing_leads(&groups, &facts);
+        Ok((facts, missing))
+    }
+
+    /// The groups of a person whose headers are there. What lies beyond the limit gives nothing, and is told.
+    async fn groups(&self, user: UserId) -> Result<Vec<ReadGroup>, StoreError> {
+        let mut ids = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
+        if ids.len() > DIRECT_GROUPS_MAX {
+            self.snapshots.status.in_too_many_groups(user);
+            ids.truncate(DIRECT_GROUPS_MAX);
+        }
+        let reads = ids.into_iter().map(|id| self.group(id));
+        Ok(together(reads).await?.into_iter().flatten().collect())
+    }
+
+    async fn group(&self, id: GroupId) -> Result<Option<ReadGroup>, StoreError> {
+        let key = keys::group(id);
+        let (row, leads) = try_join!(self.store.get(&key), self.store.selectors_of(id))?;
+        let Some(row) = row else { return Ok(None) };
+        let document = self.store.readable(&row, document(&row, ResourceType::Group));
+        let facts = document.map(|resource| GroupFacts { id, resource });
+        Ok(Some(ReadGroup { id, facts, leads }))
+    }
+
+    /// Of the selectors that this person's groups match: whether the pinned group is gone, and whether exactly one matches.
+    async fn who_may_be_pinned(
+        &self,
+        by_key: &BTreeMap<&str, &Selector>,
+        facts: &mut SelectorFacts,
+    ) -> Result<(), StoreError> {
+        let elsewhere = |pin: &PinRow| pin.pinned().map(|pin| pin.group);
+        let pinned: BTreeSet<GroupId> =
+            facts.claimants.keys().filter_map(|key| facts.pins.get(key).and_then(elsewhere)).collect();
+        let pinned = pinned.into_iter().filter(|group| !facts.member_of.contains(group));
+        let lives =
+            pinned.map(|group| async move { Ok::<_, StoreError>((group, self.store.exists(group).await?)) });
+        facts.gone =
+            together(lives).await?.into_iter().filter(|(_, lives)| !lives).map(|each| each.0).collect();
+        let free = |key: &str| match facts.pins.get(key) {
+            None => true,
+            Some(PinRow::Pinned(pin)) => facts.gone.contains(&pin.group),
+            Some(PinRow::Unreadable) => false,
+        };
+        let mut reads = Vec::new();
+        for (key, groups) in facts.claimants.iter().filter(|(key, _)| free(key)) {
+            if let ([claimant], Some(selector)) = (groups.as_slice(), by_key.get(key.as_str())) {
+                reads.push(self.is_only(key.clone(), selector, *claimant));
+            }
+        }
+        facts.only = together(reads).await?.into_iter().flatten().collect();
+        Ok(())
+    }
+
+    async fn is_only(
+        &self,
+        key: String,
+        selector: &Selector,
+        claimant: GroupId,
+    ) -> Result<Option<(String, GroupId)>, StoreError> {
+        let only = self.store.is_only_match(selector.attribute(), &selector.value(), claimant).await?;
+        Ok(only.then_some((key, claimant)))
+    }
+}
+
+/// The groups that carry the value of each selector. Found by key, so that the work grows with groups and bindings, not with
+/// their product.
+fn claimants(groups: &[ReadGroup], by_key: &BTreeMap<&str, &Selector>) -> BTreeMap<String, Vec<GroupId>> {
+    let mut claimants: BTreeMap<String, Vec<GroupId>> = BTreeMap::new();
+    for facts in groups.iter().filter_map(|group| group.facts.as_ref()) {
+        for key in keys_of(facts) {
+            if by_key.get(key.as_str()).is_some_and(|selector| desired::selects(selector, facts)) {
+                claimants.entry(key).or_default().push(facts.id);
+            }
+        }
+    }
+    claimants
+}
+
+/// The row keys of the selectors that could mean a group.
+fn keys_of(group: &GroupFacts) -> Vec<String> {
+    let key = |attribute: &str, mode: Mode| {
+        let text = group.resource.text(attribute)?;
+        Some(keys::selector(attribute, &compare::key(text, mode)))
+    };
+    let external = key("externalId", Mode::Exact);
+    let named = key("displayName", Mode::Folded);
+    external.into_iter().chain(named).chain([keys::selector("id", &group.id.to_string())]).collect()
+}
+
+/// The row keys of the selectors of bindings that the person holds something through.
+fn held_through<'a>(ledger: &Ledger, in_force: &'a InForce) -> BTreeSet<&'a str> {
+    let entries = ledger.entries.iter().map(|stored| &stored.entry);
+    let held = entries.filter(|entry| entry.holding != Holding::Gone || entry.tried.is_some());
+    let names: BTreeSet<&BindingName> = held.flat_map(|entry| &entry.bindings).collect();
+    in_force.each().filter(|(_, binding)| names.contains(&binding.name)).map(|(key, _)| key).collect()
+}
+
+/// Pins of the person's groups that no `bg:` row leads to: a former release made them.
+fn missing_leads(groups: &[ReadGroup], facts: &SelectorFacts) -> Vec<MissingLead> {
+    let by_id: BTreeMap<GroupId, &ReadGroup> = groups.iter().map(|group| (group.id, group)).collect();
+    let missing = |(key, pin): (&String, &PinRow)| {
+        let group = by_id.get(&pin.pinned()?.group)?;
+        (!group.leads.contains(key)).then(|| (group.id, key.clone()))
+    };
+    facts.pins.iter().filter_map(missing).collect()
+}

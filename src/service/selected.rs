@@ -1,0 +1,50 @@
+//! The groups whose members a change of bindings, or the end of a group, concerns.
+
+use super::desired::selector_key;
+use super::snapshots::{Differing, Snapshot, Snapshots};
+use super::together::together;
+use crate::id::GroupId;
+use crate::store::pins::{PinRow, SelectorPin};
+use crate::store::{Store, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The groups of the selectors that differ: those that are pinned to them, and those that match them now. A selector whose value
+/// more groups share than are looked at fails alone.
+pub async fn groups_of(store: &Store, differing: &Differing) -> Result<BTreeSet<GroupId>, StoreError> {
+    let mut groups = if differing.everything_pinned { store.pinned_groups().await? } else { BTreeSet::new() };
+    let by_key: BTreeMap<String, _> =
+        differing.selectors.iter().map(|selector| (selector_key(selector), selector)).collect();
+    let reads = by_key.iter().map(|(key, selector)| async move {
+        let mut concerned = store.groups_that_match(selector.attribute(), &selector.value()).await?;
+        concerned.extend(pin_of(store, key).await?.map(|pin| pin.group));
+        Ok::<_, StoreError>(concerned)
+    });
+    groups.extend(together(reads).await?.into_iter().flatten());
+    Ok(groups)
+}
+
+/// The groups that match now what was pinned to a group that is gone. What was pinned to it say its `bg:` rows, and, where a
+/// former release left none, the pins of the bindings in force.
+pub async fn heirs_of(
+    store: &Store,
+    snapshots: &Snapshots,
+    gone: GroupId,
+) -> Result<BTreeSet<GroupId>, StoreError> {
+    let mut keys = store.selectors_of(gone).await?;
+    if let Snapshot::InForce(in_force) = snapshots.read(&store.pointer().await?).await? {
+        keys.extend(in_force.each().map(|(key, _)| key.to_owned()));
+    }
+    let reads = keys.iter().map(|key| async move {
+        match pin_of(store, key).await? {
+            Some(pin) if pin.group == gone => store.groups_that_match(&pin.attribute, &pin.value).await,
+            _ => Ok(Vec::new()),
+        }
+    });
+    let mut heirs: BTreeSet<GroupId> = together(reads).await?.into_iter().flatten().collect();
+    heirs.remove(&gone);
+    Ok(heirs)
+}
+
+async fn pin_of(store: &Store, key: &str) -> Result<Option<SelectorPin>, StoreError> {
+    Ok(store.selector_pin(key).await?.as_ref().and_then(PinRow::pinned).cloned())
+}

@@ -1,0 +1,106 @@
+//! Which group a binding's selector is pinned to. `b:` decides; `bg:` leads from a group to the selectors that are pinned to it.
+//!
+//! A `bg:` row is a hint and decides nothing: it counts only where the `b:` row that it names says the same group. So one that
+//! a former release did not write, or that was left behind when a pin moved, does no harm.
+
+use super::codec::{Fields, Reader};
+use super::{Store, StoreError, keys};
+use crate::id::{GroupId, OpId};
+use crate::ports::tables::{ETag, Match, Row, Write};
+use std::collections::BTreeSet;
+
+/// Pins of one group that are read: three attributes, and what they were before.
+const PINS_OF_GROUP_MAX: usize = 1000;
+
+/// A binding's selector, pinned to a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectorPin {
+    pub attribute: String,
+    pub value: String,
+    pub group: GroupId,
+    pub etag: ETag,
+}
+
+/// What stands in a `b:` row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinRow {
+    Pinned(SelectorPin),
+    Unreadable,
+}
+
+impl PinRow {
+    /// The pin, where it can be read.
+    pub const fn pinned(&self) -> Option<&SelectorPin> {
+        match self {
+            PinRow::Pinned(pin) => Some(pin),
+            PinRow::Unreadable => None,
+        }
+    }
+}
+
+impl Store {
+    /// The pin of the selector with that row key; `None`: it was never pinned.
+    pub async fn selector_pin(&self, key: &str) -> Result<Option<PinRow>, StoreError> {
+        let Some(row) = self.get(key).await? else { return Ok(None) };
+        let pin = self.readable(&row, read_pin(&row));
+        Ok(Some(pin.map_or(PinRow::Unreadable, PinRow::Pinned)))
+    }
+
+    /// The row keys of the selectors that are pinned to a group, as far as its `bg:` rows say.
+    pub async fn selectors_of(&self, group: GroupId) -> Result<BTreeSet<String>, StoreError> {
+        let (from, to) = keys::range_of(&keys::selectors_prefix(group));
+        let rows = self.rows_between(from, to, PINS_OF_GROUP_MAX).await?;
+        Ok(rows.iter().map(|row| format!("b:{}", keys::last_part(&row.key))).collect())
+    }
+
+    /// Every group that any selector was ever pinned to.
+    pub async fn pinned_groups(&self) -> Result<BTreeSet<GroupId>, StoreError> {
+        let (from, to) = keys::range_of("b:");
+        let mut groups = BTreeSet::new();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            let pins = rows.iter().filter_map(|row| self.readable(row, read_pin(row)));
+            groups.extend(pins.map(|pin| pin.group));
+        }
+        Ok(groups)
+    }
+}
+
+fn read_pin(row: &Row) -> Result<SelectorPin, StoreError> {
+    let reader = Reader::new(row)?;
+    Ok(SelectorPin {
+        attribute: reader.text("attribute")?.to_owned(),
+        value: reader.text("value")?.to_owned(),
+        group: reader.parsed("group", GroupId::parse)?,
+        etag: row.etag.clone(),
+    })
+}
+
+/// A selector is pinned to a group: for the first time, or over a pin whose group is gone. Two rows.
+pub fn pin_selector(
+    key: String,
+    attribute: &str,
+    value: &str,
+    group: GroupId,
+    op: OpId,
+    read: Option<&ETag>,
+) -> [Write; 2] {
+    let properties = Fields::row()
+        .text("attribute", attribute)
+        .text("value", value)
+        .text("group", group.to_string())
+        .text("op", op.to_string())
+        .done();
+    let from_group = lead_from_group(group, &key);
+    let pin = match read {
+        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
+        None => Write::Insert { key, properties },
+    };
+    [pin, from_group]
+}
+
+/// The row that leads from a group to the selector with that row key. Safe to repeat.
+pub fn lead_from_group(group: GroupId, selector: &str) -> Write {
+    let key = keys::selector_of(group, selector);
+    Write::InsertOrReplace { key, properties: Fields::row().done() }
+}

@@ -1,0 +1,69 @@
+//! Rows that a test writes past the service: broken ones, and what a former or a later release left.
+
+use crate::harness::{Node, World};
+use azure_backup_scim::ports::tables::{Match, Row, TableOps, Value, Write};
+use azure_backup_scim::simulator::Limits;
+use azure_backup_scim::store::codec::Fields;
+
+/// Without Azure's allowances, which these tests are not about.
+pub fn quiet(world: World) -> World {
+    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world
+}
+
+/// A row that nobody can read.
+pub fn nonsense(key: &str) -> Write {
+    Write::InsertOrReplace { key: key.to_owned(), properties: Fields::row().text("nonsense", "x").done() }
+}
+
+/// A row of a release that is further ahead.
+pub fn of_a_later_release(key: &str) -> Write {
+    Write::InsertOrReplace { key: key.to_owned(), properties: Fields::some().int("v", 2).done() }
+}
+
+pub fn write(world: &World, node: &Node, rows: &[Write]) {
+    for part in rows.chunks(100) {
+        node.run(world.faults.transact("default", part)).unwrap();
+    }
+}
+
+pub fn delete(world: &World, node: &Node, key: &str) {
+    write(world, node, &[Write::Delete { key: key.to_owned(), condition: Match::Any }]);
+}
+
+/// The row as it was, again.
+pub fn restore(world: &World, node: &Node, row: Row) {
+    write(world, node, &[Write::InsertOrReplace { key: row.key, properties: row.properties }]);
+}
+
+/// The only row whose key begins so.
+#[track_caller]
+pub fn only(node: &Node, prefix: &str) -> Row {
+    let mut rows = node.run(node.service.store.rows(prefix, 10)).unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
+/// The ledger row of a person's only assignment.
+#[track_caller]
+pub fn ledger_row(node: &Node, person: &str) -> Row {
+    let rows = node.run(node.service.store.rows(&format!("l:{person}:"), 10)).unwrap();
+    let mut rows: Vec<Row> = rows.into_iter().filter(|row| row.properties.contains_key("state")).collect();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
+/// A row with one more, or another, text in it.
+pub fn with_text(mut row: Row, name: &str, text: &str) -> Row {
+    row.properties.insert(name.to_owned(), Value::Text(text.to_owned()));
+    row
+}
+
+/// Hours go by, with a tick now and then.
+pub fn later(world: &World, node: &Node) {
+    for _ in 0..4 {
+        node.settle();
+        world.pass(3700);
+    }
+    node.settle();
+}
