@@ -21,10 +21,10 @@ const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
 /// The identity provider is told nothing of a membership that was dropped, so this stays for a day.
 const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
-const LATELY: Duration = Duration::from_secs(90);
 /// A count of overdue revocations that is older means that no process ticks.
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
+/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
+const LATELY: Duration = Duration::from_secs(90);
 
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -341,8 +341,8 @@ async fn mark_holder(
         Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
     let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
     let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
-    let (person, principal, assignment) = (holder, entry.principal, name);
-    let difference = Change::Difference { person, principal, assignment, ledger_held, held_in_azure };
+    let (principal, assignment) = (entry.principal, name);
+    let difference = Change::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
     let changes = vec![difference];
     let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.etag, Some(&row.kept)));

@@ -32,10 +32,10 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+/// How long a tick goes on.
+pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
 /// Members that one request can remove.
 const REMOVED_AT_ONCE: usize = 19;
-/// How long a tick goes on.
-const TICK_DEADLINE: Duration = Duration::from_secs(45);
 const START: &str = "2026-03-01T10:00:00Z";
 
 /// The outside world: what outlives a service.
@@ -137,7 +137,7 @@ impl World {
 
     /// The same with ticks of that length.
     pub fn start_ticking(&self, inline: Inline, tick_deadline: Duration) -> Node {
-        let node = self.build(inline, tick_deadline);
+        let node = self.start_without_bindings(inline, tick_deadline);
         if !self.bindings.is_empty() {
             node.adopt(&self.bindings);
         }
@@ -145,11 +145,7 @@ impl World {
     }
 
     /// A service that came without bindings of its own.
-    pub fn start_without_bindings(&self, inline: Inline) -> Node {
-        self.build(inline, TICK_DEADLINE)
-    }
-
-    fn build(&self, inline: Inline, tick_deadline: Duration) -> Node {
+    pub fn start_without_bindings(&self, inline: Inline, tick_deadline: Duration) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());

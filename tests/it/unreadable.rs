@@ -1,6 +1,6 @@
 //! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is wrong.
 
-use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
+use crate::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
 use crate::rows::{
     delete, later, ledger_row, nonsense, of_a_later_release, only, quiet, restore, with_text, write,
 };
@@ -230,7 +230,7 @@ fn a_snapshot_that_cannot_be_read_is_stepped_over_by_the_next_one() {
     let stamp = node.run(node.service.store.pointer()).unwrap().stamp().unwrap().to_owned();
     node.kill();
     // One that remembers nothing.
-    let node = world.start_without_bindings(Inline::default());
+    let node = world.start_without_bindings(Inline::default(), TICK_DEADLINE);
     write(&world, &node, &[nonsense(&format!("c:{stamp}"))]);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);

@@ -33,10 +33,10 @@ pub struct Tick {
     share: Mutex<Share>,
     /// How long one tick goes on.
     deadline: Duration,
-    /// A look that takes longer goes on by itself and gives its place to others.
-    slow_after: Duration,
     /// A revocation that is wished for longer is overdue.
     overdue_after: Duration,
+    /// A look that takes longer goes on by itself and gives its place to others.
+    slow_after: Duration,
 }
 
 impl Tick {
@@ -47,8 +47,15 @@ impl Tick {
         overdue_after: Duration,
     ) -> Self {
         let aside = Aside::new(effects.store.clock.clone(), effects.status().clone());
-        let slow_after = deadline / SLOW_PART;
-        Self { effects, assignments, aside, share: Mutex::default(), deadline, slow_after, overdue_after }
+        Self {
+            effects,
+            assignments,
+            aside,
+            share: Mutex::default(),
+            deadline,
+            overdue_after,
+            slow_after: deadline / SLOW_PART,
+        }
     }
 
     fn store(&self) -> &Store {
