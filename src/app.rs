@@ -28,9 +28,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpSocket;
 
 pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::ids::RandomIds;
@@ -43,6 +44,9 @@ pub use crate::http::{DEGRADED, HealthProbe, UNAVAILABLE};
 
 /// Worker threads of the HTTP server.
 const HTTP_WORKERS: usize = 2;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// Between two attempts to make the table.
 const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
@@ -263,6 +267,19 @@ pub fn tables(
 /// The timer of a Functions host, where one has chosen this process' port.
 pub fn timer(service: &Service, handler_port: Option<u16>) -> Timer {
     handler_port.map_or_else(Timer::none, |_| Timer::of_host(service.tick.clone()))
+}
+
+/// Listens, with room for as many connections that wait to be accepted as may be open. (The standard library's is 128:
+/// further ones are tried again after a second.) Needs a runtime.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As the standard library does: on Windows it would let two processes share a port.
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// The HTTP server of a service. It answers when the returned value is awaited.

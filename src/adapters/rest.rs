@@ -64,6 +64,8 @@ pub enum RestError {
 #[error("{detail}")]
 pub struct NoAnswer {
     pub detail: String,
+    /// There is one, and it is longer than the caller takes.
+    pub too_large: bool,
 }
 
 /// What came back, whatever its status.
@@ -168,15 +170,20 @@ impl Rest {
     }
 
     /// Sends one request and reads the whole answer.
-    pub async fn send(&self, mut request: Request) -> Result<Answer, NoAnswer> {
+    pub async fn send(&self, request: Request) -> Result<Answer, NoAnswer> {
+        self.send_within(request, ANSWER_BYTES_MAX).await
+    }
+
+    /// The same, of an answer that has at most so many bytes.
+    pub async fn send_within(&self, mut request: Request, bytes_max: usize) -> Result<Answer, NoAnswer> {
         let unchecked = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
         let answer = self
             .pipeline
             .stream(&Context::new(), &mut request, Some(unchecked))
             .await
-            .map_err(|error| NoAnswer { detail: describe(&error) })?;
+            .map_err(|error| NoAnswer { detail: describe(&error), too_large: false })?;
         let (status, headers, body) = answer.deconstruct();
-        Ok(Answer { status: status.into(), headers, body: read(body, ANSWER_BYTES_MAX).await? })
+        Ok(Answer { status: status.into(), headers, body: read(body, bytes_max).await? })
     }
 }
 
@@ -197,9 +204,9 @@ pub(super) fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
 pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Result<Bytes, NoAnswer> {
     let mut whole = Vec::new();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| NoAnswer { detail: describe(&error) })?;
+        let chunk = chunk.map_err(|error| NoAnswer { detail: describe(&error), too_large: false })?;
         if whole.len() + chunk.len() > bytes_max {
-            return Err(NoAnswer { detail: "the answer is too large".to_owned() });
+            return Err(NoAnswer { detail: "the answer is too large".to_owned(), too_large: true });
         }
         whole.extend_from_slice(&chunk);
     }

@@ -17,7 +17,9 @@ pub use connection_string::{ConnectionString, ConnectionStringError};
 use super::rest::{self, Rest, RestError, RestOptions};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
-use crate::ports::tables::{Answer, ETag, Page, Range, Row, TableError, TableOps, Write, rules};
+use crate::ports::tables::{
+    Answer, ETag, PAGE_BYTES_MAX, Page, Range, Row, TableError, TableOps, Write, rules,
+};
 use address::{Address, Next};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
@@ -51,6 +53,9 @@ const SHORT_THROTTLE: Duration = Duration::from_secs(1);
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the service may work on a write.
 const WRITE_SERVER_SECONDS: u64 = 8;
+
+/// A page that is too large is asked for again with this part of its rows.
+const FEWER_ROWS: usize = 8;
 
 /// Where the tables are and how we show that we may use them.
 pub enum TablesAccount {
@@ -167,21 +172,33 @@ impl AzureTables {
 
     /// Token, connection, sending and answer together end after `limit`.
     async fn send(&self, request: &Request, limit: Duration) -> Result<rest::Answer, TableError> {
-        match timeout(limit, self.rest.send(request.clone())).await {
-            Ok(answer) => answer.map_err(|error| TableError::Unknown { detail: error.detail }),
+        match timeout(limit, self.rest.send_within(request.clone(), PAGE_BYTES_MAX)).await {
+            Ok(answer) => answer.map_err(|error| match error.too_large {
+                true => TableError::TooLarge { rule: error.detail },
+                false => TableError::Unknown { detail: error.detail },
+            }),
             Err(_) => Err(answer::late()),
         }
     }
 
-    /// The page that `next` leads to, or the first.
+    /// The page that `next` leads to, or the first. The service knows no limit of bytes, so a page that is too large is
+    /// given up and asked for again with fewer rows; one row is never too large.
     async fn page_from(
         &self,
         partition: &str,
         range: &Range,
         next: Option<&Next>,
     ) -> Result<Answer<Page>, TableError> {
-        let request = self.request(self.address.page(partition, range, next), Method::Get);
-        self.ask(&request, |answer| answer::page(answer, range.rows_max, next)).await
+        let mut range = range.clone();
+        loop {
+            let request = self.request(self.address.page(partition, &range, next), Method::Get);
+            match self.ask(&request, |answer| answer::page(answer, range.rows_max, next)).await {
+                Err(TableError::TooLarge { .. }) if range.rows_max > 1 => {
+                    range.rows_max = (range.rows_max / FEWER_ROWS).max(1);
+                }
+                page => return page,
+            }
+        }
     }
 
     async fn write_one(

@@ -74,7 +74,7 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback { address });
     }
-    let listener = TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
+    let listener = app::listen(address).map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
     let ready = Config::parse(&variables)
         .map_err(ServeError::Config)

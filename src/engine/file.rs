@@ -3,12 +3,13 @@
 //! A read runs on the caller's thread: it is answered from the page cache, or by a few reads of the disk. It never
 //! waits for a write.
 
-use super::reopening::Reopening;
+use super::reopening::ReopeningDatabase;
 use super::table_file::{self, META, ROWS};
 use super::writer::Writer;
-use super::{EngineError, Outcome, Pair, Request, Rows, Store, StoreError, commit};
+use super::{EngineError, Found, Outcome, Request, Rows, Store, StoreError, commit};
+use crate::chain::Chain;
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageError, Table};
+use redb::{Database, ReadableDatabase, ReadableTable, Table};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ const META_VERSION: &str = "version";
 pub(super) struct File {
     // Dropped first: its thread uses the database, and the file is free for others once both are gone.
     writer: Writer,
-    database: Arc<Reopening>,
+    database: Arc<ReopeningDatabase>,
     is_failing: Arc<AtomicBool>,
 }
 
@@ -27,16 +28,22 @@ impl File {
     pub fn open(path: &Path) -> Result<Self, EngineError> {
         let database = table_file::open_or_make(path)?;
         let again = path.to_owned();
-        let database = Reopening::new(database, Box::new(move || table_file::open(&again)));
+        let database = ReopeningDatabase::new(database, Box::new(move || table_file::open(&again)));
         Self::start(database).map_err(|source| EngineError::Writer { path: path.to_owned(), source })
     }
 
-    fn start(database: Reopening) -> std::io::Result<Self> {
+    fn start(database: ReopeningDatabase) -> std::io::Result<Self> {
         let (database, is_failing) = (Arc::new(database), Arc::new(AtomicBool::new(false)));
         let (shared, failing) = (database.clone(), is_failing.clone());
         let writer = Writer::start(move |requests| {
             let committed = shared.run(|database| commit(database, requests));
-            failing.store(committed.is_err(), Ordering::Relaxed);
+            match (failing.swap(committed.is_err(), Ordering::Relaxed), &committed) {
+                (false, Err(error)) => {
+                    tracing::error!(error = %Chain(error), "the table file cannot be written")
+                }
+                (true, Ok(_)) => tracing::info!("the table file can be written again"),
+                _ => {}
+            }
             committed
         })?;
         Ok(Self { writer, database, is_failing })
@@ -53,14 +60,18 @@ impl Store for File {
         })
     }
 
-    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError> {
         self.database.run(|database| {
             let rows = database.begin_read().map_err(redb::Error::from)?;
             let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
-            let range = rows.range(from..to).map_err(redb::Error::from)?.take(rows_max);
-            let pairs =
-                range.map(|pair| pair.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
-            Ok(pairs.collect::<Result<_, StorageError>>().map_err(redb::Error::from)?)
+            let mut found = Found::default();
+            for pair in rows.range(from..to).map_err(redb::Error::from)? {
+                let (key, value) = pair.map_err(redb::Error::from)?;
+                if !found.push_within(key.value(), value.value(), rows_max) {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The rows in memory.
 
-use super::{Outcome, Pair, Request, Rows, Store, StoreError, commit};
+use super::{Found, Outcome, Request, Rows, Store, StoreError, commit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -30,10 +30,14 @@ impl Store for Memory {
         Ok(self.read().rows.get(key).cloned())
     }
 
-    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError> {
-        let state = self.read();
-        let range = state.rows.range(from.to_vec()..to.to_vec());
-        Ok(range.take(rows_max).map(|(key, value)| (key.clone(), value.clone())).collect())
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError> {
+        let (state, mut found) = (self.read(), Found::default());
+        for (key, value) in state.rows.range(from.to_vec()..to.to_vec()) {
+            if !found.push_within(key, value, rows_max) {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     async fn transact(&self, request: Request) -> Outcome {

@@ -26,6 +26,9 @@ use record::Record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Bytes after which a page ends: what many readers hold together stays small.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// A table. Clones share its rows, as two services on one storage account do.
 #[derive(Clone)]
 pub struct Engine {
@@ -104,9 +107,8 @@ impl TableOps for Engine {
         if from >= to {
             return Ok(self.answer(Page::default()));
         }
-        // One row more than asked for tells whether there is a next page, and where it begins.
-        let found = self.store.range(&from, &to, range.rows_max + 1).map_err(StoreError::unknown)?;
-        Ok(self.answer(page(&found, range.rows_max).map_err(StoreError::unknown)?))
+        let found = self.store.range(&from, &to, range.rows_max).map_err(StoreError::unknown)?;
+        Ok(self.answer(page(found).map_err(StoreError::unknown)?))
     }
 
     async fn transact(
@@ -132,13 +134,13 @@ fn check_continuation(range: &Range) -> Result<(), TableError> {
     }
 }
 
-fn page(found: &[Pair], rows_max: usize) -> Result<Page, StoreError> {
-    let mut page = Page::default();
-    for (key, value) in found.iter().take(rows_max) {
-        page.rows.push(row(record::key_text(key)?, value)?);
+fn page(found: Found) -> Result<Page, StoreError> {
+    let mut page = Page { rows: Vec::with_capacity(found.pairs.len()), continuation: None };
+    for (key, value) in found.pairs {
+        page.rows.push(row(record::key_text(&key)?, &value)?);
     }
-    if let Some((next, _)) = found.get(rows_max) {
-        page.continuation = Some(Continuation(record::key_text(next)?));
+    if let Some(next) = found.next {
+        page.continuation = Some(Continuation(record::key_text(&next)?));
     }
     Ok(page)
 }
@@ -160,12 +162,34 @@ type Outcome = Result<Vec<Option<ETag>>, TableError>;
 /// A key and its value.
 type Pair = (Vec<u8>, Vec<u8>);
 
+/// The first pairs of a range, and where it goes on.
+#[derive(Default)]
+struct Found {
+    pairs: Vec<Pair>,
+    bytes: usize,
+    next: Option<Vec<u8>>,
+}
+
+impl Found {
+    /// Takes one more pair; false, and the pair is the next one, where there are enough rows or bytes.
+    fn push_within(&mut self, key: &[u8], value: &[u8], rows_max: usize) -> bool {
+        let full = self.pairs.len() >= rows_max || self.bytes >= PAGE_BYTES;
+        if full {
+            self.next = Some(key.to_vec());
+        } else {
+            self.bytes += key.len() + value.len();
+            self.pairs.push((key.to_vec(), value.to_vec()));
+        }
+        !full
+    }
+}
+
 /// An ordered map of bytes that runs transactions one after another. Reads see whole transactions only.
 #[async_trait]
 trait Store: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-    /// The first `rows_max` pairs of `from <= key < to`; `from` is less than `to`.
-    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Vec<Pair>, StoreError>;
+    /// The first `rows_max` pairs of `from <= key < to`, or about [`PAGE_BYTES`] of them; `from` is less than `to`.
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError>;
     /// Durable, where the store can be, once answered. Carried out even if the caller is gone by then.
     async fn transact(&self, request: Request) -> Outcome;
     /// Whether the last transaction could not be written.

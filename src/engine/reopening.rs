@@ -1,16 +1,16 @@
-//! A database that is opened anew after an error of its file.
+//! A redb database that is reopened after an I/O error.
 //!
-//! redb answers every call after an I/O error with the error before, until it is opened again: a disk that was full for a
-//! moment would end the service for good.
+//! After one, redb fails every call until it is opened again: without this, a disk that was full for a moment would fail every
+//! write until a restart.
 
 use super::StoreError;
 use redb::Database;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-/// Opens the database. It must be there: one that vanished is not made again.
+/// Opens the database. It must not create one in the place of a file that vanished.
 type Open = dyn Fn() -> Result<Database, redb::Error> + Send + Sync;
 
-pub(super) struct Reopening {
+pub(super) struct ReopeningDatabase {
     open: Box<Open>,
     current: RwLock<Current>,
 }
@@ -21,13 +21,13 @@ struct Current {
     database: Option<Database>,
 }
 
-impl Reopening {
+impl ReopeningDatabase {
     pub fn new(database: Database, open: Box<Open>) -> Self {
         Self { open, current: RwLock::new(Current { opening: 0, database: Some(database) }) }
     }
 
-    /// Does the work on the database, which is opened first where it is not. After an error of the file it is closed: the next
-    /// work opens it again. Works run side by side.
+    /// Runs `work` on the database, opening it first where it is closed. After an I/O error it is closed, so that the next call
+    /// reopens it. Calls run concurrently.
     pub fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         loop {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,6 @@ impl Reopening {
         if current.database.is_none() {
             current.database = Some((self.open)()?);
             current.opening += 1;
-            tracing::warn!("the table file was opened again after an error");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The file of a table: made whole or not at all, for its owner only, and opened only if it is whole.
+//! The file of a table: created atomically, readable by its owner only, and rejected when it is truncated.
 
 use super::EngineError;
 use redb::backends::FileBackend;
@@ -51,8 +51,8 @@ fn builder() -> Builder {
     builder
 }
 
-/// Makes an empty table under another name and renames it, so that a process that is killed leaves all of it or nothing. A
-/// folder is used by one process at a time: what is there under the other name, a dead one has left.
+/// Creates an empty table under a temporary name and renames it, so that a killed process leaves a whole file or none. A
+/// folder is used by one process at a time, so a temporary file that exists was left by a dead process.
 fn make(path: &Path) -> Result<(), redb::Error> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
@@ -74,7 +74,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Names and addresses of people stand in it. A file of an earlier release may be readable by others.
+/// The file holds names and addresses. One from an earlier release may be readable by others.
 fn keep_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {

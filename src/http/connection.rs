@@ -1,8 +1,9 @@
-//! A connection that cannot be held for nothing: whatever its client owes has a deadline, and what it sends unasked is not
-//! read.
+//! The byte stream under the web framework, with a deadline for everything that the client has to do.
 //!
-//! The web framework has a deadline for the head of the first request and for idle connections. It has none for later heads,
-//! for answers that are not read, and for a connection as a whole; and it spins where more arrives than it has a use for.
+//! The framework has timeouts for the first request head and for idle connections. It has none for later heads, for responses
+//! that the client does not read, or for a request as a whole, and it busy-polls while its read buffer is full and no request
+//! consumes it. So nothing is read here while a request without a body is being served, and a pipelined request is the last
+//! one of its connection.
 
 use super::KEEP_ALIVE;
 use std::cell::{Cell, RefCell};
@@ -17,52 +18,52 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// From the first byte of a head to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without a request. The framework closes an idle connection before; this is for those that it takes for busy.
+/// Without a request. The framework closes idle connections earlier; this is for those that it takes for busy.
 const IDLE_TIMEOUT: Duration = KEEP_ALIVE.saturating_add(Duration::from_secs(5));
-/// From the moment that an answer cannot be written on until the client has read it.
+/// From the first blocked write of a response until all of it is written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// One request with its answer. The longest is a tick of the host's timer.
+/// A request with its response. The longest is a tick of the host's timer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
-/// Bytes that may arrive without a request: more than any head has.
+/// Bytes read between two requests: more than any request head has.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
-/// Bytes that are read before what they are is looked at: half of what the framework buffers before it spins.
+/// Bytes read before the framework parses them: half of its read buffer.
 const TURN_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of one read. The framework offers a buffer as large as anything that was ever in it.
+/// Bytes of one read. The buffer that the framework offers has no bound.
 const READ_BYTES_MAX: usize = 16 * 1024;
 
-/// How a request comes about.
+/// Whether a request was sent before the response to the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// After the answer to the one before it.
-    Alone,
-    /// Sent before the one before it was answered. It is the last one.
-    Last,
-    /// Behind the last one.
-    TooLate,
+pub(super) enum PipelinePosition {
+    /// After that response.
+    Sequential,
+    /// Before it. The connection closes after this request.
+    Pipelined,
+    /// After the last request of a connection that closes. It must not be served.
+    AfterClose,
 }
 
-/// What goes on on a connection, as its requests tell.
+/// The state of a connection, shared with the requests on it.
 #[derive(Clone)]
-pub(super) struct Progress(Rc<State>);
+pub(super) struct ConnectionHandle(Rc<State>);
 
 struct State {
     under_way: Cell<bool>,
-    /// Whether what arrives now is of use: a head, or a body that has not ended.
+    /// Whether the socket is read: for a request head, or for a body that has not ended.
     reads: Cell<bool>,
-    /// When the request under way began, or the time without one.
+    /// When the request under way began, or the last one ended.
     since: Cell<Instant>,
     /// When the first byte of a head arrived.
     head_since: Cell<Option<Instant>>,
-    /// Bytes that arrived since the last request.
+    /// Bytes read since the last request.
     head_bytes: Cell<usize>,
-    /// How often something arrived: in all, and until the last request began.
+    /// Reads that returned bytes: in all, and before the last request began.
     arrivals: Cell<u64>,
     arrivals_before: Cell<Option<u64>>,
     is_closing: Cell<bool>,
     task: RefCell<Option<Waker>>,
 }
 
-impl Progress {
+impl ConnectionHandle {
     fn new() -> Self {
         Self(Rc::new(State {
             under_way: Cell::new(false),
@@ -77,8 +78,8 @@ impl Progress {
         }))
     }
 
-    /// A request begins. Nothing is read while it is under way, unless it has a body.
-    pub fn begin(&self, has_body: bool) -> Turn {
+    /// A request begins. The socket is not read while it is under way, unless it has a body.
+    pub fn request_started(&self, has_body: bool) -> PipelinePosition {
         let state = &self.0;
         state.under_way.set(true);
         state.reads.set(has_body);
@@ -88,22 +89,22 @@ impl Progress {
         let before = state.arrivals_before.replace(Some(state.arrivals.get()));
         let is_alone = before.is_none_or(|before| before < state.arrivals.get());
         match (state.is_closing.get(), is_alone) {
-            (true, _) => Turn::TooLate,
-            (false, true) => Turn::Alone,
+            (true, _) => PipelinePosition::AfterClose,
+            (false, true) => PipelinePosition::Sequential,
             (false, false) => {
                 state.is_closing.set(true);
-                Turn::Last
+                PipelinePosition::Pipelined
             }
         }
     }
 
-    /// The body has arrived.
-    pub fn body_ended(&self) {
+    /// The request body has ended.
+    pub fn body_received(&self) {
         self.0.reads.set(false);
     }
 
-    /// The answer is on its way.
-    pub fn end(&self) {
+    /// The response was handed to the framework.
+    pub fn response_sent(&self) {
         self.0.under_way.set(false);
         self.0.reads.set(true);
         self.0.since.set(Instant::now());
@@ -112,7 +113,7 @@ impl Progress {
         }
     }
 
-    /// Takes note of bytes. An error where they cannot be a head any more.
+    /// Counts bytes that were read. An error where they exceed any request head.
     fn arrived(&self, bytes: usize) -> io::Result<()> {
         let state = &self.0;
         state.arrivals.set(state.arrivals.get() + 1);
@@ -126,7 +127,7 @@ impl Progress {
         if state.head_bytes.get() > HEAD_BYTES_MAX { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
     }
 
-    /// When what the client owes is overdue.
+    /// Until when the client must act.
     fn deadline(&self) -> Instant {
         let since = self.0.since.get();
         if self.0.under_way.get() {
@@ -144,31 +145,31 @@ impl Progress {
     }
 }
 
-/// The stream under the web framework.
+/// A client connection.
 pub(super) struct Connection {
     io: TcpStream,
-    progress: Progress,
-    /// Bytes that were read since the framework was last made to look at them.
+    handle: ConnectionHandle,
+    /// Bytes read since the framework last parsed.
     turn_bytes: usize,
-    /// Since when an answer cannot be written on.
+    /// When a write of the present response first blocked.
     unwritten_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Connection {
     pub fn new(io: TcpStream) -> Self {
-        let progress = Progress::new();
-        let timer = Box::pin(sleep_until(progress.deadline()));
-        Self { io, progress, turn_bytes: 0, unwritten_since: None, timer }
+        let handle = ConnectionHandle::new();
+        let timer = Box::pin(sleep_until(handle.deadline()));
+        Self { io, handle, turn_bytes: 0, unwritten_since: None, timer }
     }
 
-    pub fn progress(&self) -> Progress {
-        self.progress.clone()
+    pub fn handle(&self) -> ConnectionHandle {
+        self.handle.clone()
     }
 
-    /// An error once the client is overdue; the task is woken then.
+    /// An error after the deadline; before it, the task is woken at the deadline.
     fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let deadline = self.progress.deadline();
+        let deadline = self.handle.deadline();
         let unread = self.unwritten_since.map(|since| since + WRITE_TIMEOUT);
         let deadline = unread.map_or(deadline, |unread| unread.min(deadline));
         if self.timer.deadline() != deadline {
@@ -188,8 +189,8 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
-        self.progress.remember(cx);
-        if !self.progress.0.reads.get() {
+        self.handle.remember(cx);
+        if !self.handle.0.reads.get() {
             return Poll::Pending;
         }
         if self.turn_bytes >= TURN_BYTES_MAX {
@@ -203,7 +204,7 @@ impl AsyncRead for Connection {
         buffer.advance(bytes);
         if bytes > 0 {
             self.turn_bytes += bytes;
-            self.progress.arrived(bytes)?;
+            self.handle.arrived(bytes)?;
             self.check_deadline(cx)?;
         }
         if read.is_pending() {
@@ -224,7 +225,7 @@ impl AsyncWrite for Connection {
         written
     }
 
-    /// The framework flushes when everything is written.
+    /// The framework flushes when its write buffer is empty.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unwritten_since = None;
         Pin::new(&mut self.io).poll_flush(cx)
@@ -232,5 +233,109 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A connection and its client. Time is paused, and passes when nothing else is to be done.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Connection::new(listener.accept().await.unwrap().0), client)
+    }
+
+    /// How long it takes until nothing is awaited of the client any more.
+    async fn overdue_after(connection: &mut Connection) -> Duration {
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = connection.read(&mut [0; 64]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        begun.elapsed()
+    }
+
+    #[track_caller]
+    fn assert_about(seen: Duration, expected: Duration) {
+        assert!(seen >= expected && seen < expected + Duration::from_secs(1), "{seen:?}, not {expected:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_request_a_connection_ends() {
+        let (mut connection, _client) = pair().await;
+        assert_about(overdue_after(&mut connection).await, IDLE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_a_deadline_from_its_first_byte_on_also_after_other_requests() {
+        let (mut connection, mut client) = pair().await;
+        for _ in 0..2 {
+            connection.handle().request_started(false);
+            connection.handle().response_sent();
+        }
+        client.write_all(b"GET ").await.unwrap();
+        assert_about(overdue_after(&mut connection).await, HEAD_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_a_deadline_whatever_holds_it() {
+        let (mut connection, _client) = pair().await;
+        connection.handle().request_started(true);
+        assert_about(overdue_after(&mut connection).await, REQUEST_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_read_has_a_deadline() {
+        let (mut connection, _client) = pair().await;
+        connection.handle().request_started(false);
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = connection.write_all(&[0; 65_536]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_about(begun.elapsed(), WRITE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_during_a_request_without_a_body_is_read_after_it() {
+        let (mut connection, mut client) = pair().await;
+        let handle = connection.handle();
+        client.write_all(b"first").await.unwrap();
+        assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 5);
+        assert_eq!(handle.request_started(false), PipelinePosition::Sequential);
+        client.write_all(b"second").await.unwrap();
+        let early = tokio::time::timeout(Duration::from_secs(1), connection.read(&mut [0; 64])).await;
+        assert!(early.is_err(), "{early:?}");
+        handle.response_sent();
+        assert_eq!(connection.read(&mut [0; 64]).await.unwrap(), 6);
+        assert_eq!(handle.request_started(false), PipelinePosition::Sequential);
+        handle.response_sent();
+        assert_eq!(handle.request_started(false), PipelinePosition::Pipelined, "nothing has arrived since");
+        assert_eq!(handle.request_started(false), PipelinePosition::AfterClose);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_any_head_ends_the_connection() {
+        let (mut connection, mut client) = pair().await;
+        let flood = tokio::spawn(async move { while client.write_all(&[0; 65_536]).await.is_ok() {} });
+        let (mut taken, mut buffer) = (0, vec![0; 65_536]);
+        let error = loop {
+            match connection.read(&mut buffer).await {
+                Ok(bytes) => taken += bytes,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(taken <= HEAD_BYTES_MAX, "{taken}");
+        drop(connection);
+        flood.await.unwrap();
     }
 }

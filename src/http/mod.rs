@@ -1,13 +1,13 @@
 //! The HTTP edge: what arrives is authenticated, read strictly and handed to one service; what leaves is SCIM.
 //!
 //! Only this folder knows the web framework. [`app`] is the whole application: the routes exist nowhere without the
-//! authentication around them. Below it, [`connection`] and [`attend`] bound what a client can hold.
+//! authentication around them. Below it, [`connection`] and [`drain`] bound what a client can hold.
 
-mod attend;
 pub mod auth;
 mod body;
 mod connection;
 mod discovery;
+mod drain;
 mod error;
 mod functions;
 mod groups;
@@ -15,10 +15,11 @@ mod health;
 #[cfg(feature = "local")]
 pub mod inspect;
 mod query;
-mod refusals;
+mod rejections;
 mod respond;
 mod routes;
 mod serving;
+mod streaming;
 mod strict_json;
 mod trace;
 mod users;
@@ -33,7 +34,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web::Data};
-use refusals::Refusals;
+use rejections::RejectionLog;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,7 @@ struct ListenAddress(SocketAddr);
 struct Process {
     /// Where it listens.
     address: SocketAddr,
-    refusals: Arc<Refusals>,
+    rejections: Arc<RejectionLog>,
 }
 
 /// The whole application.
@@ -91,7 +92,7 @@ fn app(
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
-        .app_data(Data::new(trace::Observer { clock, ids, refusals: process.refusals }))
+        .app_data(Data::new(trace::Observer { clock, ids, rejections: process.rejections }))
         .app_data(Data::new(ListenAddress(process.address)))
         .app_data(Data::new(BaseUrl(base_url)))
         .app_data(Data::new(AnnounceCursors(announce_cursors)))
@@ -99,12 +100,12 @@ fn app(
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(trace::observe))
-        .wrap(from_fn(attend::attend))
+        .wrap(from_fn(drain::drain_unread_body))
 }
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.
 pub fn server(listener: TcpListener, edge: Edge, workers: usize) -> std::io::Result<Server> {
-    let process = Process { address: listener.local_addr()?, refusals: Arc::default() };
+    let process = Process { address: listener.local_addr()?, rejections: Arc::default() };
     serving::serve(listener, workers, move || app(edge.clone(), process.clone()))
 }
 
@@ -119,6 +120,6 @@ pub fn server_not_configured(listener: TcpListener) -> std::io::Result<Server> {
     });
     serving::serve(listener, 1, move || {
         let app = App::new().app_data(Data::new(probe.clone())).configure(routes::configure_not_configured);
-        app.wrap(from_fn(attend::attend))
+        app.wrap(from_fn(drain::drain_unread_body))
     })
 }

@@ -1,6 +1,8 @@
 //! How answers look: SCIM JSON, never cached, never sniffed.
 
-use crate::scim::{self, ListQuery, Projection};
+use super::error::HttpError;
+use super::streaming::{self, ListBody};
+use crate::scim::{ListQuery, Projection};
 use crate::service::{Listing, Rendered};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -41,9 +43,13 @@ pub fn created(rendered: Rendered, projection: &Projection) -> HttpResponse {
 }
 
 /// A list response (RFC 7644 3.4.2).
-pub fn list(listing: Listing, query: &ListQuery) -> HttpResponse {
-    let resources = listing.resources.into_iter().map(|one| query.projection.apply(one)).collect();
-    scim(StatusCode::OK, &scim::list_response(listing.total, query.start_index, resources))
+pub async fn list(listing: Listing, query: &ListQuery) -> Result<HttpResponse, HttpError> {
+    let mut response = HttpResponse::Ok();
+    let response = match streaming::body(listing, query.start_index).await? {
+        ListBody::Whole(text) => response.body(text),
+        ListBody::Streamed(chunks) => response.streaming(Box::pin(chunks)),
+    };
+    Ok(typed(response, SCIM_JSON))
 }
 
 /// 204.
@@ -52,7 +58,10 @@ pub fn nothing() -> HttpResponse {
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: &Value) -> HttpResponse {
-    let mut response = HttpResponse::build(status).body(body.to_string());
+    typed(HttpResponse::build(status).body(body.to_string()), content_type)
+}
+
+fn typed(mut response: HttpResponse, content_type: &'static str) -> HttpResponse {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     guarded(response)
 }

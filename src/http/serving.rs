@@ -1,4 +1,4 @@
-//! Servers: the web framework over connections with deadlines, and no more of these than there are file descriptors for.
+//! The HTTP server: the web framework over [`Connection`]s, with a limit on their number.
 
 use super::KEEP_ALIVE;
 use super::connection::Connection;
@@ -14,18 +14,18 @@ use std::net::TcpListener;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Connections at a time, those that are idle included; further ones wait to be taken. More than five hundred requests in
-/// flight, and with those to Azure less than the thousand file descriptors that a process often has.
+/// Open connections, idle ones included; further ones wait in the backlog. The host may have 500 requests in flight, and a
+/// process often has no more than 1,024 file descriptors.
 const CONNECTIONS_MAX: usize = 800;
 /// How long the head of the first request may take.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long is read on after an answer whose request was not read to its end.
+/// How long the framework reads on before it closes a connection whose request was not read to its end.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long requests under way may take to end once the server is told to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
 
-/// A server of what `factory` makes, which each worker has one of. It starts when the returned value is awaited, and leaves
-/// signals to the caller.
+/// A server with one app from `factory` per worker. It starts when the returned value is awaited, and leaves signals to the
+/// caller.
 pub(super) fn serve<F, I, S, B>(listener: TcpListener, workers: usize, factory: F) -> io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
@@ -52,7 +52,7 @@ where
             .client_request_timeout(FIRST_HEAD_TIMEOUT)
             .client_disconnect_timeout(LINGER)
             .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.progress());
+                data.insert(connection.handle());
             })
             .finish(map_config(app, |()| AppConfig::default()));
         connect().and_then(http)

@@ -4,7 +4,7 @@
 
 use super::error::HttpError;
 use super::functions;
-use super::refusals::{Refusal, Refusals};
+use super::rejections::{Rejection, RejectionLog};
 use crate::chain::Chain;
 use crate::ports::{clock::Clock, ids::Ids};
 use actix_web::body::{BoxBody, MessageBody};
@@ -35,7 +35,7 @@ const METHOD_CHARS_MAX: usize = 16;
 pub struct Observer {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) rejections: Arc<RejectionLog>,
 }
 
 /// The trace id that the caller sent (W3C Trace Context), kept with the request.
@@ -80,14 +80,14 @@ async fn answer<B: MessageBody + 'static>(
     };
     let response = finish(outcome?, request_id);
     let now = observer.clock.monotonic();
-    let refusal = refusal(&response);
-    refusal.iter().for_each(|refusal| observer.refusals.count(*refusal));
-    observer.refusals.log(now);
+    let rejection = rejection(&response);
+    rejection.iter().for_each(|rejection| observer.rejections.count(*rejection));
+    observer.rejections.log(now);
     let duration_ms = now.saturating_sub(started).as_millis() as u64;
     let route = response.request().match_pattern();
     let status = response.status().as_u16();
     match route.as_deref() {
-        _ if refusal.is_some() => tracing::debug!(method, route, status, duration_ms, "request refused"),
+        _ if rejection.is_some() => tracing::debug!(method, route, status, duration_ms, "request refused"),
         Some("/" | "/healthz") => tracing::debug!(method, route, status, duration_ms, "request answered"),
         _ => tracing::info!(method, route, status, duration_ms, "request answered"),
     }
@@ -95,10 +95,10 @@ async fn answer<B: MessageBody + 'static>(
 }
 
 /// Whether the caller was not known. What is logged of that is a number.
-fn refusal(response: &ServiceResponse<BoxBody>) -> Option<Refusal> {
+fn rejection(response: &ServiceResponse<BoxBody>) -> Option<Rejection> {
     match response.response().error()?.as_error()? {
-        HttpError::Unauthorized => Some(Refusal::Unauthorized),
-        HttpError::TokensUnavailable { .. } => Some(Refusal::Undecided),
+        HttpError::Unauthorized => Some(Rejection::Unauthorized),
+        HttpError::TokensUnavailable { .. } => Some(Rejection::Undecided),
         _ => None,
     }
 }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn observer() -> Data<Observer> {
-        Data::new(Observer { clock: Arc::new(Still), ids: Arc::new(Still), refusals: Arc::default() })
+        Data::new(Observer { clock: Arc::new(Still), ids: Arc::new(Still), rejections: Arc::default() })
     }
 
     #[derive(Clone, Default)]
@@ -258,7 +258,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let clock = Arc::new(Moved::default());
-        let refusals = Arc::new(Refusals::default());
+        let rejections = Arc::new(RejectionLog::default());
         let denied = || web::get().to(async || Err::<&str, _>(HttpError::Unauthorized));
         let undecided = || {
             web::get()
@@ -268,7 +268,7 @@ mod tests {
         let mut apps = Vec::new();
         for _ in 0..2 {
             let observer =
-                Observer { clock: clock.clone(), ids: Arc::new(Still), refusals: refusals.clone() };
+                Observer { clock: clock.clone(), ids: Arc::new(Still), rejections: rejections.clone() };
             let app = App::new().app_data(Data::new(observer)).route("/denied", denied());
             let app = app.route("/undecided", undecided());
             apps.push(test::init_service(app.wrap(from_fn(observe))).await);

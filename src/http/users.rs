@@ -31,13 +31,13 @@ pub async fn get(service: Service, id: Path<String>, query: Query) -> Answer {
 /// `GET /Users` (RFC 7644 3.4.2).
 pub async fn list(service: Service, query: Query) -> Answer {
     let query = query.list(KIND)?;
-    Ok(respond::list(service.list_users(&query).await?, &query))
+    respond::list(service.list_users(&query).await?, &query).await
 }
 
 /// `POST /Users/.search` (RFC 7644 3.4.3).
 pub async fn search(service: Service, body: UserBody) -> Answer {
     let query = ListQuery::from_search(KIND, &body)?;
-    Ok(respond::list(service.list_users(&query).await?, &query))
+    respond::list(service.list_users(&query).await?, &query).await
 }
 
 /// `PUT /Users/{id}` (RFC 7644 3.5.1).

@@ -25,7 +25,7 @@ pub use demo::DemoError;
 use secrecy::SecretString;
 use state::{State, StateError};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -116,7 +116,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let bindings = Bindings::parse(&file).map_err(LocalError::Bindings)?;
     let state = State::open(&options.state)?;
     let address = options.listen;
-    let listener = TcpListener::bind(address).map_err(|source| LocalError::Listen { address, source })?;
+    let listener = app::listen(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&options, &state, bindings, address).await?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;

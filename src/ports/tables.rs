@@ -25,6 +25,8 @@ pub const STRING_UNITS_MAX: usize = 32 * 1024;
 pub const BINARY_BYTES_MAX: usize = 64 * 1024;
 /// Rows of one page.
 pub const PAGE_ROWS_MAX: usize = 1000;
+/// Bytes of one page: one that would have more ends early, with at least one row. A table may end its pages sooner.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of a key that we allow ourselves (the service allows 1,024, Azurite 512).
 pub const KEY_CHARS_MAX: usize = 512;
 
@@ -54,6 +56,19 @@ pub struct Row {
     pub key: String,
     pub properties: Properties,
     pub etag: ETag,
+}
+
+impl Row {
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Binary(bytes) => bytes.len(),
+            Value::Int(_) | Value::Bool(_) => 8,
+        };
+        let properties = self.properties.iter().map(|(name, content)| name.len() + value(content));
+        self.key.len() + properties.sum::<usize>()
+    }
 }
 
 /// What a write demands of the row it meets.
@@ -147,7 +162,10 @@ pub enum TableError {
     /// table. Nothing was written.
     #[error("the table service turns us away: {code}")]
     Refused { code: String },
-    /// The request breaks a rule of the service: a bug of ours. Nothing was written.
+    /// A row or a transaction is larger than the service takes. Nothing was written.
+    #[error("the table service takes no more: {rule}")]
+    TooLarge { rule: String },
+    /// The request breaks another rule of the service: a bug of ours. Nothing was written.
     #[error("the table service refuses the request: {rule}")]
     Invalid { rule: String },
 }

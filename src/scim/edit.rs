@@ -258,9 +258,9 @@ impl<'a> Editor<'a> {
             }
             let error = Error::invalid_value(format!("{} is required and must not be empty", attribute.name));
             let refusal = self.refusal.get_or_insert(error);
-            match self.stored.and_then(|stored| slot(stored.attributes(), &path)) {
-                Some(value) => put(&mut self.attributes, &path, value.clone()),
-                None => return Err(refusal.clone()),
+            let Some(stored) = self.stored else { return Err(refusal.clone()) };
+            if let Some(value) = slot(stored.attributes(), &path) {
+                put(&mut self.attributes, &path, value.clone());
             }
             self.note(attribute.name);
         }

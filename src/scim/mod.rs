@@ -30,7 +30,7 @@ pub use edit::Edited;
 pub use error::{Error, ScimType};
 pub use filter::{Filter, Lookup};
 pub use group::GroupInput;
-pub use page::{ListQuery, Sort, list_response};
+pub use page::{ListQuery, ListText, Sort, SortKey, list_response};
 pub use patch::{MemberChange, Patch};
 pub use projection::Projection;
 pub use resource::{Access, GroupRef, MemberRef, Meta, Resource};

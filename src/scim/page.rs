@@ -16,6 +16,9 @@ pub const COUNT_MAX: usize = 1000;
 /// How many resources are on a page of which the client did not say how many.
 pub const COUNT_DEFAULT: usize = 100;
 
+/// Characters of a text that an order looks at.
+const KEY_CHARS_MAX: usize = 256;
+
 /// What a client asks a collection.
 #[derive(Debug, Clone)]
 pub struct ListQuery {
@@ -124,25 +127,24 @@ impl Sort {
         Ok(Self { by, descending })
     }
 
-    /// Orders resources as they are rendered. Without a value they come last, or first when descending.
-    pub fn sort(&self, resources: &mut Vec<Value>) {
-        let taken = std::mem::take(resources);
-        let mut keyed: Vec<(Key, Value)> = taken.into_iter().map(|value| (self.key(&value), value)).collect();
-        keyed.sort_by(|(left, _), (right, _)| self.order(left.cmp(right)));
-        resources.extend(keyed.into_iter().map(|(_, value)| value));
-    }
-
     /// Does the order look at that top-level attribute?
     pub fn reads(&self, attribute: &str) -> bool {
         self.by.attribute.name.eq_ignore_ascii_case(attribute)
     }
 
-    fn order(&self, ascending: Ordering) -> Ordering {
+    /// Compares two resources by their keys. Without a value they come last, or first when descending.
+    pub fn compare(&self, left: &SortKey, right: &SortKey) -> Ordering {
+        let ascending = left.0.cmp(&right.0);
         if self.descending { ascending.reverse() } else { ascending }
     }
 
+    /// What of a resource, as it is rendered, is compared. Many keys are held at a time, so a long text is cut.
+    pub fn key(&self, resource: &Value) -> SortKey {
+        SortKey(self.whole_key(resource))
+    }
+
     /// Of several values the primary one counts, or else the first.
-    fn key(&self, resource: &Value) -> Key {
+    fn whole_key(&self, resource: &Value) -> Key {
         let elements = self.by.elements(resource);
         let primary = elements.iter().find(|element| element.get("primary") == Some(&Value::Bool(true)));
         let Some(element) = primary.or(elements.first()) else { return Key::Missing };
@@ -153,11 +155,17 @@ impl Sort {
             Value::String(text) if leaf.kind == Type::DateTime => {
                 parse::instant(text).map_or(Key::Missing, Key::Instant)
             }
-            Value::String(text) => Key::Text(compare::key(text, Mode::of(leaf))),
+            Value::String(text) => {
+                Key::Text(compare::key(text, Mode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
+            }
             _ => Key::Missing,
         }
     }
 }
+
+/// What an order compares of one resource.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SortKey(Key);
 
 /// What is compared. The order of the variants puts what is missing last.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,6 +174,34 @@ enum Key {
     Instant(OffsetDateTime),
     Text(String),
     Missing,
+}
+
+/// The text of a list response around its resources: it can be sent piece by piece, and says at its end how many there were.
+#[derive(Debug, Default)]
+pub struct ListText {
+    items: usize,
+}
+
+impl ListText {
+    /// The text before the first resource.
+    pub fn begin(total: usize, start_index: usize) -> (Self, String) {
+        let head = format!(
+            r#"{{"schemas":["{}"],"totalResults":{total},"startIndex":{start_index},"Resources":["#,
+            urn::LIST_RESPONSE
+        );
+        (Self::default(), head)
+    }
+
+    /// What comes before the next resource.
+    pub fn separator(&mut self) -> &'static str {
+        self.items += 1;
+        if self.items == 1 { "" } else { "," }
+    }
+
+    /// The text after the last resource.
+    pub fn end(self) -> String {
+        format!(r#"],"itemsPerPage":{}}}"#, self.items)
+    }
 }
 
 /// The answer to a query: one page of `total` resources (RFC 7644 section 3.4.2).
@@ -263,12 +299,13 @@ mod tests {
 
     #[track_caller]
     fn sorts(by: &str, order: &str, expected: &str) {
-        let mut resources = vec![
+        let mut resources = [
             json!({"id": "b", "userName": "bravo", "active": false, "emails": [{"value": "z@x"}, {"value": "a@x", "primary": true}]}),
             json!({"id": "c", "userName": "Charlie", "meta": {"created": "2026-01-01T02:00:00+02:00"}}),
             json!({"id": "a", "userName": "ALPHA", "active": true, "emails": [{"value": "m@x"}], "meta": {"created": "2026-01-01T00:00:01Z"}}),
         ];
-        query(&[("sortBy", by), ("sortOrder", order)]).unwrap().sort.unwrap().sort(&mut resources);
+        let sort = query(&[("sortBy", by), ("sortOrder", order)]).unwrap().sort.unwrap();
+        resources.sort_by(|left, right| sort.compare(&sort.key(left), &sort.key(right)));
         let ids: Vec<&str> = resources.iter().filter_map(|r| r["id"].as_str()).collect();
         assert_eq!(ids.concat(), expected, "{by} {order}");
     }
@@ -282,6 +319,19 @@ mod tests {
         sorts("active", "", "bac");
         sorts("meta.created", "", "cab");
         sorts("title", "", "bca");
+    }
+
+    #[test]
+    fn a_list_in_pieces_is_the_same_list() {
+        for resources in [vec![], vec![json!({"id": "1"})], vec![json!({"id": "1"}), json!({"id": "2"})]] {
+            let (mut text, mut whole) = ListText::begin(7, 4);
+            for resource in &resources {
+                whole = whole + text.separator() + &resource.to_string();
+            }
+            whole += &text.end();
+            let whole: Value = serde_json::from_str(&whole).unwrap();
+            assert_eq!(whole, list_response(7, 4, resources));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Blocked, Desired, Reason, Wanted};
 use crate::rbac::{AssignmentName, BindingName, PrincipalType, ReasonCode};
 use crate::scim::compare::{self, Mode};
-use crate::scim::{self, Filter, Resource};
+use crate::scim::{self, Resource};
 use crate::store::keys;
 use crate::store::ledger::Ledger;
 use crate::store::pins::{PinRow, SelectorPin};
@@ -123,12 +123,7 @@ pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, afte
         return false;
     }
     let (before, after) = (rendered(user, before), rendered(user, after));
-    conditions.any(|filter| meets(filter, &before) && !meets(filter, &after))
-}
-
-/// A value that only looks like the one in the condition does not meet it.
-fn meets(condition: &Filter, rendered: &serde_json::Value) -> bool {
-    condition.matches(rendered) && condition.matches_letter_by_letter(rendered)
+    conditions.any(|filter| filter.matches_as_written(&before) && !filter.matches_as_written(&after))
 }
 
 fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: Mode) -> bool {
@@ -178,8 +173,9 @@ pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decided {
 fn applying<'a>(in_force: &'a InForce, user: UserId, header: Header<'_>) -> Vec<(&'a str, &'a Binding)> {
     let Header::Readable(resource) = header else { return in_force.each().collect() };
     let rendered = rendered(user, resource);
-    let applies =
-        |binding: &Binding| binding.condition.as_ref().is_none_or(|filter| meets(filter, &rendered));
+    let applies = |binding: &Binding| {
+        binding.condition.as_ref().is_none_or(|filter| filter.matches_as_written(&rendered))
+    };
     in_force.each().filter(|(_, binding)| applies(binding)).collect()
 }
 
@@ -343,3 +339,6 @@ fn new_pin(selector: &Selector, key: &str, group: GroupId, pinned: Option<&Selec
     let (attribute, value) = (selector.attribute(), selector.value());
     NewPin { key: key.to_owned(), attribute, value, group, before }
 }
+
+#[cfg(test)]
+mod tests;

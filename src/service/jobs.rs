@@ -12,7 +12,7 @@ use crate::store::batch::{Batch, Part};
 use crate::store::jobs::{Job, JobKind};
 use crate::store::marks::{self, Mark};
 use crate::store::resources::{self, ResourceId};
-use crate::store::{Store, StoreError, keys, members};
+use crate::store::{MayMiss, Store, StoreError, keys, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -59,8 +59,8 @@ pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Resu
     let mut tries = 0;
     loop {
         let Some(job) = store.job(job).await? else { return Ok(Rolled::ended()) };
-        let size = if tries < TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
-        match roll(store, snapshots, &job, size).await {
+        let effort = Effort::after(tries);
+        match roll(store, snapshots, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
             // The first write advances the job: another one that fails is the element's.
             Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
@@ -72,17 +72,40 @@ pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Resu
     }
 }
 
-async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, size: usize) -> Result<Rolled, StoreError> {
+/// How a chunk is tried.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Elements of it.
+    size: usize,
+    /// Rows that are still missing after several reads are damaged, and no reason to fail.
+    without_missing: bool,
+}
+
+impl Effort {
+    fn after(tries: u32) -> Self {
+        let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
+        Self { size, without_missing: tries >= TRIES_MAX }
+    }
+
+    async fn commit(self, store: &Store, record: &Record, batch: &Batch) -> Result<(), StoreError> {
+        match self.without_missing {
+            true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
+            false => store.commit(record, batch.writes()).await.map(drop),
+        }
+    }
+}
+
+async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, effort: Effort) -> Result<Rolled, StoreError> {
     if let JobKind::Snapshot { before, after } = &job.kind {
         return mark_snapshot(store, snapshots, job, before, after).await;
     }
-    let elements = store.elements(job, size).await?;
+    let elements = store.elements(job, effort.size).await?;
     if elements.is_empty() && !job.after.is_empty() {
         return leave_rest(store, snapshots, job).await;
     }
     match &job.kind {
-        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements).await,
-        JobKind::DeleteGroup(group) => empty_group(store, snapshots, job, *group, &elements).await,
+        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
+        JobKind::DeleteGroup(group) => empty_group(store, snapshots, job, *group, &elements, effort).await,
         JobKind::Snapshot { .. } => Ok(Rolled::ended()),
     }
 }
@@ -143,6 +166,7 @@ async fn empty_user(
     job: &Job,
     user: UserId,
     elements: &[String],
+    effort: Effort,
 ) -> Result<Rolled, StoreError> {
     if elements.is_empty() {
         store.move_looking(&[job.end()]).await?;
@@ -158,7 +182,7 @@ async fn empty_user(
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (Part::Header, resources::touch(left.group, op));
     let (record, batch) = plan_chunk(store, job, &left, touch);
-    store.commit(&record, batch.writes()).await?;
+    effort.commit(store, &record, &batch).await?;
     Ok(Rolled::default())
 }
 
@@ -168,6 +192,7 @@ async fn empty_group(
     job: &Job,
     group: GroupId,
     elements: &[String],
+    effort: Effort,
 ) -> Result<Rolled, StoreError> {
     if elements.is_empty() {
         return hand_on(store, snapshots, job, group).await;
@@ -186,7 +211,7 @@ async fn empty_group(
     for user in &users {
         batch.extend(Part::Look, marks::look_now(*user, &mark));
     }
-    store.commit(&record, batch.writes()).await?;
+    effort.commit(store, &record, &batch).await?;
     Ok(Rolled { people: users, ..Rolled::default() })
 }
 

@@ -5,6 +5,7 @@ pub mod aside;
 pub mod desired;
 pub mod effects;
 pub mod jobs;
+mod listing;
 pub mod overdue;
 pub mod package;
 pub mod provisioning;
@@ -21,6 +22,7 @@ mod together;
 pub mod tokens;
 pub mod walk;
 
+pub use listing::{Listing, Resources};
 pub use provisioning::Provisioning;
 
 use crate::audit::{Cause, Origin};
@@ -53,14 +55,6 @@ pub struct Rendered {
     pub location: String,
     pub version: String,
     pub body: Value,
-}
-
-/// One page of resources, before the projection.
-#[derive(Debug, Clone)]
-pub struct Listing {
-    /// All matches, on this page or not.
-    pub total: usize,
-    pub resources: Vec<Value>,
 }
 
 /// Why a SCIM request was not carried out.
@@ -107,7 +101,28 @@ impl From<StoreError> for ServiceError {
                 Some(scim::ScimType::TooMany),
                 format!("answering this would read more than {rows_max} rows; narrow the filter"),
             )),
-            source @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => Self::Bug { source },
+            StoreError::TooManyBytes { bytes_max } => Self::Scim(scim::Error::new(
+                400,
+                Some(scim::ScimType::TooMany),
+                format!("answering this would read more than {bytes_max} bytes; narrow the filter"),
+            )),
+            source
+            @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. } | StoreError::Invalid { .. }) => {
+                Self::Bug { source }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_of_ours_is_no_mistake_of_the_caller() {
+        let rule = || "a rule".to_owned();
+        assert!(matches!(ServiceError::from(StoreError::Invalid { rule: rule() }), ServiceError::Bug { .. }));
+        let large = ServiceError::from(StoreError::TooLarge { rule: rule() });
+        assert!(matches!(large, ServiceError::Scim(error) if error.status == 413));
     }
 }

@@ -3,24 +3,30 @@
 use super::desired::selector_key;
 use super::snapshots::{Differing, Snapshot, Snapshots};
 use super::together::together;
+use crate::bindings::Selector;
 use crate::id::GroupId;
 use crate::store::pins::{PinRow, SelectorPin};
 use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The groups of the selectors that differ: those that are pinned to them, and those that match them now. A selector whose value
-/// more groups share than are looked at fails alone.
+/// The groups of the selectors that differ: the one that is pinned, while it lives; else those that match now. However many share
+/// the value of a selector, the others are not held up by it.
 pub async fn groups_of(store: &Store, differing: &Differing) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut groups = if differing.everything_pinned { store.pinned_groups().await? } else { BTreeSet::new() };
-    let by_key: BTreeMap<String, _> =
+    let by_key: BTreeMap<String, &Selector> =
         differing.selectors.iter().map(|selector| (selector_key(selector), selector)).collect();
-    let reads = by_key.iter().map(|(key, selector)| async move {
-        let mut concerned = store.groups_that_match(selector.attribute(), &selector.value()).await?;
-        concerned.extend(pin_of(store, key).await?.map(|pin| pin.group));
-        Ok::<_, StoreError>(concerned)
-    });
+    let reads = by_key.iter().map(|(key, selector)| concerned(store, key, selector));
     groups.extend(together(reads).await?.into_iter().flatten());
     Ok(groups)
+}
+
+async fn concerned(store: &Store, key: &str, selector: &Selector) -> Result<Vec<GroupId>, StoreError> {
+    if let Some(pin) = pin_of(store, key).await?
+        && store.exists(pin.group).await?
+    {
+        return Ok(vec![pin.group]);
+    }
+    store.groups_that_match(selector.attribute(), &selector.value()).await
 }
 
 /// The groups that match now what was pinned to a group that is gone. What was pinned to it say its `bg:` rows, and, where a

@@ -165,11 +165,7 @@ impl Snapshots {
     }
 
     async fn load(&self, stamp: &str, hash: Option<&str>) -> Result<Option<Bindings>, StoreError> {
-        let bytes = match self.store.snapshot(stamp).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) | Err(StoreError::TooNew { .. } | StoreError::Corrupt { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(bytes) = self.store.snapshot(stamp).await? else { return Ok(None) };
         if hash.is_some_and(|hash| hash != hash_of(&bytes)) {
             return Ok(None);
         }

@@ -4,6 +4,7 @@
 //! a row. So each part of a sweep gets on, however long the ledger is. The bound scopes of which no row speaks come last. What
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
+use super::effects::log;
 use super::snapshots::{Snapshot, Snapshots};
 use super::throttling;
 use crate::audit::{Cause, Change, Origin, Record};
@@ -29,6 +30,9 @@ const LIST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 
 /// Lists without an answer in a row, after which the other scopes of that subscription are not asked for in this part.
 const SILENT_MAX: usize = 2;
+
+/// Differences of which nobody holds the principal that one part deals with; the next sweep finds the rest.
+const ORPHANS_MAX: usize = 1000;
 
 /// One row of the ledger and whose it is.
 struct Known {
@@ -95,12 +99,22 @@ struct Part {
     bound: BTreeSet<Scope>,
     /// Lists without an answer, one after the other, by subscription.
     silent: BTreeMap<String, usize>,
+    /// Differences of which nobody holds the principal: the row that was written last, and whether Azure holds it.
+    orphans: BTreeMap<AssignmentName, (Known, bool)>,
     /// Something was compared or asked for: the time may end it now.
     got_on: bool,
     found: Found,
 }
 
 impl Part {
+    fn leave_orphan(&mut self, row: Known, held_in_azure: bool) {
+        let name = row.entry.assignment;
+        let later = self.orphans.get(&name).is_none_or(|(known, _)| known.entry.written < row.entry.written);
+        if later && (self.orphans.len() < ORPHANS_MAX || self.orphans.contains_key(&name)) {
+            self.orphans.insert(name, (row, held_in_azure));
+        }
+    }
+
     /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
     fn concerns(&self, entry: &Entry) -> bool {
         let scope = &entry.scope;
@@ -119,12 +133,14 @@ impl Sweep<'_> {
             answers: BTreeMap::new(),
             bound: self.bound().await?,
             silent: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             got_on: false,
             found: Found { seen, ..Found::default() },
         };
         if self.ledger(after, &mut part).await? {
             self.bound_scopes(&mut part).await?;
         }
+        self.orphans(&mut part).await?;
         Ok(part.found)
     }
 
@@ -173,16 +189,47 @@ impl Sweep<'_> {
         if !differs(std::slice::from_ref(&row), held_in_azure, part.now) {
             return Ok(());
         }
-        let holder = self.store.holder(row.entry.principal).await?.record().unwrap_or(row.user);
+        let rows = match self.with_holder(row).await {
+            Ok(rows) => rows,
+            Err(error @ StoreError::Away { .. }) => return Err(error),
+            Err(error) => {
+                log("a ledger row that differs", &error);
+                return Ok(());
+            }
+        };
+        let (holder, rows) = match rows {
+            (Some(holder), rows) => (holder, rows),
+            (None, rows) => {
+                rows.into_iter().for_each(|row| part.leave_orphan(row, held_in_azure));
+                return Ok(());
+            }
+        };
+        if differs(&rows, held_in_azure, part.now) {
+            part.got_on = true;
+            let marked = mark_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
+            part.found.differences += usize::from(marked);
+        }
+        Ok(())
+    }
+
+    /// The record that holds the principal, and its row beside this one.
+    async fn with_holder(&self, row: Known) -> Result<(Option<UserId>, Vec<Known>), StoreError> {
+        let holder = self.store.holder(row.entry.principal).await?.record();
+        let (user, name) = (row.user, row.entry.assignment);
         let mut rows = vec![row];
-        if rows.iter().all(|row| row.user != holder)
+        if let Some(holder) = holder.filter(|holder| *holder != user)
             && let Some(own) = self.store.get(&keys::ledger(holder, name)).await?
         {
             rows.extend(known(&own).transpose()?);
         }
-        if differs(&rows, held_in_azure, part.now) {
-            part.got_on = true;
-            let marked = mark_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
+        Ok((holder, rows))
+    }
+
+    /// Where nobody holds the principal, the record whose row was written last is to look.
+    async fn orphans(&self, part: &mut Part) -> Result<(), StoreError> {
+        for (name, (row, held_in_azure)) in std::mem::take(&mut part.orphans) {
+            let (user, rows) = (row.user, [row]);
+            let marked = mark_holder(self.store, name, (user, &rows), held_in_azure, part.now).await?;
             part.found.differences += usize::from(marked);
         }
         Ok(())

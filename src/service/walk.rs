@@ -19,8 +19,7 @@ pub async fn walk_page(store: &Store, row: &Row) -> Result<Vec<UserId>, StoreErr
     let from = if cursor.is_empty() { from } else { format!("{from}{cursor}!") };
     let members = store.rows_between(from, to, MARKS_MAX).await?;
     // A row that names nobody is passed over: it must neither end the walk nor hold it up.
-    let users: Vec<UserId> =
-        members.iter().filter_map(|row| UserId::parse(keys::last_part(&row.key)).ok()).collect();
+    let users: Vec<UserId> = store.ids_of(&members);
     let condition = Match::Exact(row.etag.clone());
     let advance = match members.last() {
         None => Write::Delete { key: row.key.clone(), condition },

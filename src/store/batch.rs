@@ -47,6 +47,16 @@ impl Batch {
         self.0.extend(other.0);
     }
 
+    /// How many writes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Every write with its part, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &(Part, Write)> {
+        self.0.iter()
+    }
+
     /// Whether nothing is written.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

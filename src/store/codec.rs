@@ -83,6 +83,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes a row of any format, for what can do with as much as there is.
+    pub fn any(row: &'a Row) -> Self {
+        Self(row)
+    }
+
     fn corrupt(&self, name: &str) -> StoreError {
         StoreError::Corrupt { row: self.0.key.clone(), property: name.to_owned() }
     }

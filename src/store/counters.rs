@@ -62,16 +62,40 @@ impl Held {
         self.key == id.counter_key()
     }
 
-    /// Reads the counter, unless it is remembered.
-    pub async fn load(&mut self, store: &Store) -> Result<(), StoreError> {
-        if self.slot.is_none() {
-            let count = match store.get(&self.key).await? {
-                None => Count::default(),
-                Some(row) => Count { number: Reader::new(&row)?.int("n")?, etag: Some(row.etag) },
-            };
-            *self.slot = Some(count);
+    /// Reads the counter, unless it is remembered. One that cannot be read is counted anew.
+    pub async fn load<I: ResourceId>(&mut self, store: &Store) -> Result<(), StoreError> {
+        if self.slot.is_some() {
+            return Ok(());
+        }
+        let row = store.get(&self.key).await?;
+        let number = match &row {
+            None => 0,
+            Some(row) => match Reader::new(row).and_then(|reader| reader.int("n")) {
+                Ok(number) if number >= 0 => number,
+                _ => self.recount::<I>(store).await?,
+            },
+        };
+        *self.slot = Some(Count { number, etag: row.map(|row| row.etag) });
+        Ok(())
+    }
+
+    /// The same for a delete: what is deleted was counted, so a counter that is not there is counted anew too.
+    pub async fn load_for_delete<I: ResourceId>(&mut self, store: &Store) -> Result<(), StoreError> {
+        self.load::<I>(store).await?;
+        if self.slot.as_ref().is_some_and(|count| count.number == 0) {
+            let number = self.recount::<I>(store).await?;
+            let etag = self.slot.take().and_then(|count| count.etag);
+            *self.slot = Some(Count { number, etag });
         }
         Ok(())
+    }
+
+    /// How many headers there are. Every create and every delete among them writes the counter under the version that was
+    /// read before this, so the number is right wherever it is written.
+    async fn recount<I: ResourceId>(&self, store: &Store) -> Result<i64, StoreError> {
+        tracing::error!(row = self.key, "a counter cannot be right; it is counted anew");
+        let number = store.counted::<I>(keys::last_part(&self.key)).await?;
+        Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
     /// Counts `step` more, on what was loaded.
@@ -101,6 +125,14 @@ impl Held {
     pub fn forget(mut self) {
         *self.slot = None;
     }
+}
+
+/// The keys of the headers that one counter counts: those whose ids begin with its two digits.
+fn headers_of_bucket<I: ResourceId>(bucket: &str) -> (String, String) {
+    let from = format!("{}{bucket}", I::HEADERS);
+    // Behind every hexadecimal digit and the hyphen.
+    let to = format!("{from}g");
+    (from, to)
 }
 
 /// How many resources of a kind there are, by first byte of the id.
@@ -134,12 +166,29 @@ impl Totals {
 }
 
 impl Store {
+    /// The headers of one bucket, counted.
+    async fn counted<I: ResourceId>(&self, bucket: &str) -> Result<usize, StoreError> {
+        let (from, to) = headers_of_bucket::<I>(bucket);
+        let (mut number, mut pages) = (0, self.pages(from, to));
+        while let Some(rows) = pages.next().await? {
+            number += rows.len();
+        }
+        Ok(number)
+    }
+
     /// The counters of a kind.
     pub async fn totals<I: ResourceId>(&self) -> Result<Totals, StoreError> {
         let mut totals = Vec::new();
         for row in self.rows(I::COUNTERS, BUCKETS).await? {
-            let number = usize::try_from(Reader::new(&row)?.int("n")?).unwrap_or(0);
-            totals.push((keys::last_part(&row.key).to_owned(), number));
+            let bucket = keys::last_part(&row.key);
+            let number = match Reader::new(&row).and_then(|reader| reader.int("n")) {
+                Ok(number) => usize::try_from(number).unwrap_or(0),
+                Err(error) => {
+                    tracing::error!(row = row.key, error = %error, "a counter cannot be read; its part is counted");
+                    self.counted::<I>(bucket).await?
+                }
+            };
+            totals.push((bucket.to_owned(), number));
         }
         Ok(Totals(totals))
     }

@@ -1,6 +1,6 @@
 //! Which groups a binding's selector concerns.
 
-use super::resources::{Owner, ResourceId};
+use super::resources::{Group, Owner, ResourceId};
 use super::{Store, StoreError, keys};
 use crate::id::GroupId;
 use std::collections::BTreeSet;
@@ -33,39 +33,54 @@ impl Store {
         }
     }
 
-    /// Whether `claimant`, which carries a selector's value, is the only living group that does. An index row that is missing
-    /// or that a deleted group left behind does not count.
+    /// Whether `claimant`, which carries a selector's value, is the only living group that does. What an index lists is only a
+    /// candidate: a group that is gone or that does not match after all does not count, nor does a row that is missing.
     pub async fn is_only_match(
         &self,
-        attribute: &str,
-        value: &str,
+        (attribute, value): (&str, &str),
         claimant: GroupId,
+        matches: impl Fn(Group) -> bool,
     ) -> Result<bool, StoreError> {
         match attribute {
-            "externalId" => self.is_only_in_index(&GroupId::external_prefix(value), claimant).await,
+            "externalId" => self.is_only_in_index(&GroupId::external_prefix(value), claimant, matches).await,
             "displayName" => {
                 let owner = self.owner_of_name(value).await?.map(|owner| owner.id);
-                self.none_lives(owner.filter(|owner| *owner != claimant)).await
+                self.none_matches(owner.filter(|owner| *owner != claimant), &matches).await
             }
             _ => Ok(true),
         }
     }
 
-    async fn is_only_in_index(&self, prefix: &str, claimant: GroupId) -> Result<bool, StoreError> {
+    async fn is_only_in_index(
+        &self,
+        prefix: &str,
+        claimant: GroupId,
+        matches: impl Fn(Group) -> bool,
+    ) -> Result<bool, StoreError> {
         let (from, to) = keys::range_of(prefix);
-        let mut pages = self.pages(from, to);
+        let (mut pages, mut looked_at) = (self.pages(from, to), 0);
         while let Some(rows) = pages.at_most(TWO).await? {
+            looked_at += rows.len();
+            if looked_at > SHARING_MAX {
+                return Ok(false);
+            }
             let others: BTreeSet<GroupId> = self.ids_of(&rows).into_iter().collect();
-            if !self.none_lives(others.into_iter().filter(|other| *other != claimant)).await? {
+            if !self.none_matches(others.into_iter().filter(|other| *other != claimant), &matches).await? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    async fn none_lives(&self, groups: impl IntoIterator<Item = GroupId>) -> Result<bool, StoreError> {
+    /// A group whose header is there and cannot be read may match.
+    async fn none_matches(
+        &self,
+        groups: impl IntoIterator<Item = GroupId>,
+        matches: impl Fn(Group) -> bool,
+    ) -> Result<bool, StoreError> {
         for group in groups {
-            if self.exists(group).await? {
+            let Some(row) = self.get(&group.header_key()).await? else { continue };
+            if self.readable(&row, Group::read(&row)).is_none_or(&matches) {
                 return Ok(false);
             }
         }

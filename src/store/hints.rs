@@ -30,6 +30,8 @@ pub struct Hint {
     pub tried: Option<OffsetDateTime>,
     /// When the look later is due; `None`: the look is due now.
     pub due: Option<OffsetDateTime>,
+    /// The person came back: nothing has to be waited for.
+    pub is_over: bool,
     /// The subscriptions in which the revocations wait; none where that is not known.
     pub subscriptions: BTreeSet<String>,
     /// What was in the way when this person was last looked at.
@@ -53,6 +55,7 @@ impl Hint {
             is_pinned: pinned.is_some(),
             tried: reader.time_opt("tried")?,
             due,
+            is_over: reader.flag("over")?,
             subscriptions: subscriptions.split_whitespace().map(str::to_owned).collect(),
             reason: reader.text_opt("reason")?.and_then(ReasonCode::parse),
             etag: row.etag.clone(),
@@ -129,9 +132,14 @@ pub fn is_due(user: UserId, mark: &Mark) -> Write {
     Write::InsertOrMerge { key: keys::hint(user), properties: hint_of(mark).text("due", "").done() }
 }
 
-/// Only ever set: whoever left stays before those who only move.
+/// Nothing is wished any more of somebody who came back: the next tick sees to it that the look later and the hint go.
+pub fn is_over(user: UserId) -> Write {
+    Write::InsertOrMerge { key: keys::hint(user), properties: Fields::row().flag("over", true).done() }
+}
+
+/// `left` is only ever set: whoever left stays before those who only move.
 fn hint_of(mark: &Mark) -> Fields {
-    let fields = Fields::row();
+    let fields = Fields::row().flag("over", false);
     if mark.left { fields.flag("left", true) } else { fields }
 }
 

@@ -66,6 +66,8 @@ pub struct Ledger {
     pub waits_are_damaged: bool,
     /// Assignments whose rows cannot be read: nothing is sent for them.
     pub unreadable: BTreeSet<AssignmentName>,
+    /// Rows of assignments that cannot be read, whatever their keys say: whose principal they are about is not known.
+    pub rows_unreadable: usize,
 }
 
 impl Ledger {
@@ -133,6 +135,7 @@ impl Store {
                 }
                 Err(error) => {
                     self.cannot_read(&row.key, &error);
+                    ledger.rows_unreadable += 1;
                     ledger.unreadable.extend(AssignmentName::parse(rest).ok());
                 }
             }

@@ -10,6 +10,7 @@ use crate::audit::{Cause, Origin};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{ETag, Match, Row, Value, Write};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// Why somebody must be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,12 @@ impl Mark {
         if self.left { fields.flag("left", true) } else { fields }
     }
 
+    /// What stands for the mark of a row that cannot be read: somebody may be leaving.
+    fn unknown() -> Self {
+        let origin = Origin { cause: Cause::Sweep, actor: "unknown".to_owned(), op: OpId::new(Uuid::nil()) };
+        Self { taken_away: true, left: true, origin }
+    }
+
     /// Reads the mark out of a `d:`, `w:`, `dg:` or `i:` row.
     pub fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
         let origin = Origin {
@@ -85,12 +92,18 @@ pub struct Look {
 }
 
 impl Look {
-    /// Reads a `d:` or `w:` row.
+    /// Reads a `d:` or `w:` row. Its key says who must be looked at, and that suffices: a mark that cannot be read keeps nobody
+    /// from being looked at.
     pub fn read(row: &Row) -> Result<Self, StoreError> {
-        let reader = Reader::new(row)?;
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let user = UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
-        Ok(Self { user, mark: Mark::read(&reader)?, etag: row.etag.clone() })
+        let mark = Self::mark(row).unwrap_or_else(|_| Mark::unknown());
+        Ok(Self { user, mark, etag: row.etag.clone() })
+    }
+
+    /// The mark alone, where it can be read.
+    pub fn mark(row: &Row) -> Result<Mark, StoreError> {
+        Mark::read(&Reader::new(row)?)
     }
 }
 

@@ -6,6 +6,7 @@ use super::resources::{self, ResourceId};
 use super::{Store, StoreError, keys};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{Match, Properties, Write};
+use futures_util::try_join;
 
 /// Groups that a person may be a direct member of; what lies beyond, in the order of the ids, gives nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
@@ -38,9 +39,11 @@ pub fn remove(group: GroupId, user: UserId) -> Batch {
 }
 
 impl Store {
-    /// Whether that user has a membership row in that group.
+    /// Whether that user has a membership row in that group, in either direction: half of one can still be removed.
     pub async fn is_member(&self, group: GroupId, user: UserId) -> Result<bool, StoreError> {
-        Ok(self.get(&keys::member(group, user)).await?.is_some())
+        let [member, membership] = both(group, user);
+        let (member, membership) = try_join!(self.get(&member), self.get(&membership))?;
+        Ok(member.is_some() || membership.is_some())
     }
 
     /// The first `rows_max` members of a group, in the order of their ids.

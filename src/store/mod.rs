@@ -14,8 +14,10 @@ pub mod ledger;
 pub mod lookup;
 pub mod marks;
 pub mod members;
+mod meter;
 pub mod overdue;
 pub mod pins;
+mod removals;
 pub mod resources;
 pub mod room;
 pub mod scope_blocks;
@@ -31,9 +33,13 @@ use crate::ports::tables::{
     Answer, ETag, PAGE_ROWS_MAX, Range, Row, TRANSACTION_OPS_MAX, TableError, TableOps, Write,
 };
 use findings::Findings;
+use meter::Meter;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+pub use meter::ReadLimits;
+pub use removals::MayMiss;
 
 /// Sends of one transaction while its outcome is unknown.
 const SENDS_MAX: u32 = 4;
@@ -41,6 +47,8 @@ const SENDS_MAX: u32 = 4;
 const SEND_PAUSE: Duration = Duration::from_millis(50);
 /// Pages without a row, one after the other: a service that goes on like that has nothing to say.
 const EMPTY_PAGES_MAX: usize = 100;
+/// Rows that are asked for after a page that ended early, at least.
+const PAGE_ROWS_MIN: usize = 16;
 /// What a caller is told to wait when storage gives no wait of its own.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
 /// A row that cannot be read and was not met for so long was mended, or is gone: whoever waits is looked at hourly.
@@ -62,9 +70,15 @@ pub enum StoreError {
     /// More than one transaction can hold: a limit of 100 rows, 4 MiB, or 1 MiB a row.
     #[error("the change does not fit one transaction: {rule}")]
     TooLarge { rule: String },
-    /// A range holds more rows than the caller allows itself.
-    #[error("the range holds more than {rows_max} rows")]
+    /// What was sent breaks a rule of the table service: a bug of ours.
+    #[error("the table service refuses what was sent: {rule}")]
+    Invalid { rule: String },
+    /// There are more rows than the caller allows itself to read.
+    #[error("there are more than {rows_max} rows to read")]
     TooMany { rows_max: usize },
+    /// The rows to read are larger than the caller allows itself.
+    #[error("there are more than {bytes_max} bytes to read")]
+    TooManyBytes { bytes_max: usize },
     /// A row that cannot be understood.
     #[error("property {property} of row {row} cannot be understood")]
     Corrupt { row: String, property: String },
@@ -116,13 +130,15 @@ pub struct Store {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     unreadable: Arc<Findings>,
+    /// Where this is here, what is read is counted and bounded.
+    meter: Option<Arc<Meter>>,
 }
 
 impl Store {
     /// `tenant` is the partition key: `[a-z0-9-]{1,36}`.
     pub fn new(tables: Arc<dyn TableOps>, tenant: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         let unreadable = Arc::new(Findings::new(clock.clone(), UNREADABLE_FOR));
-        Self { tables, tenant, clock, ids, unreadable }
+        Self { tables, tenant, clock, ids, unreadable, meter: None }
     }
 
     /// Rows that could not be read.
@@ -151,9 +167,18 @@ impl Store {
         }
     }
 
+    /// The same rows, of which the clones of this handle together read so many and not one more: after that every read is
+    /// an error. Whatever is read counts, and a read that finds nothing counts as a row.
+    pub fn metered(&self, limits: ReadLimits) -> Self {
+        Self { meter: Some(Arc::new(Meter::new(limits))), ..self.clone() }
+    }
+
     /// One row, with the service's clock.
     pub async fn read(&self, key: &str) -> Result<Answer<Option<Row>>, StoreError> {
-        self.tables.get(&self.tenant, key).await.map_err(read_error)
+        let reserved = meter::reserve(self.meter.as_ref(), 1).await?;
+        let answer = self.tables.get(&self.tenant, key).await.map_err(read_error)?;
+        reserved.used(1, answer.value.iter().map(Row::bytes).sum());
+        Ok(answer)
     }
 
     /// One row.
@@ -188,9 +213,10 @@ impl Store {
         Ok(rows)
     }
 
-    /// A range of any length, page by page, so that nobody holds all of it.
+    /// A range of any length, page by page, so that it is never held whole.
     pub fn pages(&self, from: String, to: String) -> Pages<'_> {
-        Pages { store: self, rest: Some(Range { from, to, rows_max: PAGE_ROWS_MAX, continuation: None }) }
+        let range = Range { from, to, rows_max: PAGE_ROWS_MAX, continuation: None };
+        Pages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX }
     }
 
     /// Commits `writes` together with their journal row. After any doubt the journal row is the proof.
@@ -202,15 +228,21 @@ impl Store {
             return Err(StoreError::TooLarge { rule: format!("{} rows", all.len()) });
         }
         let (mut pause, mut doubt) = (SEND_PAUSE, None);
-        for send in 1..=SENDS_MAX {
-            match self.tables.transact(&self.tenant, &all).await {
+        for _ in 0..SENDS_MAX {
+            let error = match self.tables.transact(&self.tenant, &all).await {
                 Ok(answer) => return Ok(committed(answer)),
-                Err(error @ TableError::Unknown { .. }) => doubt = Some(error),
-                Err(error) if send == 1 || is_throttle(&error) => return Err(write_error(error, 1)),
-                Err(error) => return self.proof(record).await?.ok_or_else(|| write_error(error, 1)),
+                Err(error) => error,
+            };
+            let answered = !matches!(error, TableError::Unknown { .. });
+            // A journal row that is there is an earlier send's, whatever became of its answer.
+            if answered && doubt.is_none() && !matches!(error, TableError::Exists { index: 0 }) {
+                return Err(write_error(error, 1));
             }
-            if let Some(committed) = self.proof(record).await? {
-                return Ok(committed);
+            match self.proof(record).await {
+                Ok(Some(committed)) => return Ok(committed),
+                Ok(None) if answered => return Err(write_error(error, 1)),
+                Err(proof) if !is_throttle(&proof) => return Err(proof),
+                Ok(None) | Err(_) => doubt = Some(error),
             }
             tokio::time::sleep(pause.mul_f64(0.5 + self.ids.jitter())).await;
             pause *= 2;
@@ -236,6 +268,8 @@ impl Store {
 pub struct Pages<'a> {
     store: &'a Store,
     rest: Option<Range>,
+    /// Fewer than there may be after a page that ended early: its rows are large, and the next one's probably too.
+    rows_max: usize,
 }
 
 impl Pages<'_> {
@@ -245,11 +279,17 @@ impl Pages<'_> {
     }
 
     /// The same, of a page that has at most so many.
-    async fn at_most(&mut self, rows_max: usize) -> Result<Option<Vec<Row>>, StoreError> {
+    pub async fn at_most(&mut self, rows_max: usize) -> Result<Option<Vec<Row>>, StoreError> {
         for _ in 0..EMPTY_PAGES_MAX {
             let Some(range) = self.rest.take() else { return Ok(None) };
-            let range = Range { rows_max, ..range };
+            let reserved = meter::reserve(self.store.meter.as_ref(), rows_max.min(self.rows_max)).await?;
+            let range = Range { rows_max: reserved.rows(), ..range };
             let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
+            reserved.used(page.rows.len(), page.rows.iter().map(Row::bytes).sum());
+            let ended_early = page.continuation.is_some() && page.rows.len() < range.rows_max;
+            let twice = page.rows.len().saturating_mul(2);
+            self.rows_max =
+                if ended_early { twice.clamp(PAGE_ROWS_MIN, PAGE_ROWS_MAX) } else { PAGE_ROWS_MAX };
             self.rest = page.continuation.map(|next| Range { continuation: Some(next), ..range });
             if !page.rows.is_empty() {
                 return Ok(Some(page.rows));
@@ -263,13 +303,14 @@ fn committed(answer: Answer<Vec<Option<ETag>>>) -> Committed {
     Committed { etags: answer.value.into_iter().skip(1).collect(), date: answer.date }
 }
 
-fn is_throttle(error: &TableError) -> bool {
-    matches!(error, TableError::Throttled { .. })
+fn is_throttle(error: &StoreError) -> bool {
+    matches!(error, StoreError::Away { source: Some(TableError::Throttled { .. }), .. })
 }
 
 fn read_error(source: TableError) -> StoreError {
     match source {
         TableError::Throttled { retry_after } => StoreError::Away { retry_after, source: Some(source) },
+        TableError::Invalid { rule } => StoreError::Invalid { rule },
         source => StoreError::Away { retry_after: AWAY_RETRY, source: Some(source) },
     }
 }
@@ -281,7 +322,8 @@ fn write_error(error: TableError, skipped: usize) -> StoreError {
         TableError::Exists { index } => conflict(index, Found::There),
         TableError::Missing { index } => conflict(index, Found::Gone),
         TableError::Changed { index } => conflict(index, Found::Changed),
-        TableError::Invalid { rule } => StoreError::TooLarge { rule },
+        TableError::TooLarge { rule } => StoreError::TooLarge { rule },
+        TableError::Invalid { rule } => StoreError::Invalid { rule },
         other => read_error(other),
     }
 }

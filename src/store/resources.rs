@@ -4,7 +4,7 @@
 
 use super::batch::{Batch, Part};
 use super::codec::{Fields, Reader};
-use super::{Committed, Store, StoreError, keys};
+use super::{Committed, Pages, Store, StoreError, keys};
 use crate::id::{GroupId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, Match, Properties, Row, Write};
 use crate::scim::{Resource, ResourceType, compare};
@@ -156,6 +156,21 @@ impl<I: ResourceId> Stored<I> {
         })
     }
 
+    /// Reads as much of a header as can be read, for a delete: what hangs on the rest stays behind and lists nothing.
+    pub fn read_for_delete(row: &Row) -> Result<Self, StoreError> {
+        let read = Self::read(row);
+        let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
+        tracing::error!(row = row.key, error = %error, "a header that cannot be read is deleted");
+        let reader = Reader::any(row);
+        let attributes = match reader.json(DOCUMENT) {
+            Ok(serde_json::Value::Object(attributes)) => attributes,
+            _ => serde_json::Map::new(),
+        };
+        let unknown = OffsetDateTime::UNIX_EPOCH;
+        let stored = Self::new(id, Resource::from_stored(I::KIND, attributes), unknown);
+        Ok(Self { revision: reader.int("rev").unwrap_or(0), etag: row.etag.clone(), ..stored })
+    }
+
     /// The unique name.
     pub fn name(&self) -> Option<&str> {
         self.resource.text(I::NAME)
@@ -198,10 +213,11 @@ impl<I: ResourceId> Stored<I> {
         self.name().map(I::name_key)
     }
 
-    fn insert_indexes(&self, keys: impl IntoIterator<Item = String>) -> Batch {
+    /// The key of an index row holds the id, so one that is there already is this resource's own.
+    fn put_indexes(&self, keys: impl IntoIterator<Item = String>) -> Batch {
         let mut batch = Batch::default();
         for key in keys {
-            batch.push(Part::Index, Write::Insert { key, properties: self.index_properties() });
+            batch.push(Part::Index, Write::InsertOrReplace { key, properties: self.index_properties() });
         }
         batch
     }
@@ -223,7 +239,7 @@ pub fn create<I: ResourceId>(new: &Stored<I>, heir_of: Option<&ETag>) -> Batch {
         batch.push(Part::Name, write);
     }
     batch.push(Part::Header, Write::Insert { key: new.id.header_key(), properties: new.properties() });
-    batch.append(new.insert_indexes(new.index_keys()));
+    batch.append(new.put_indexes(new.index_keys()));
     batch
 }
 
@@ -241,7 +257,7 @@ pub fn change<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
     for key in old.difference(&new) {
         batch.push(Part::Index, delete(key.clone()));
     }
-    batch.append(after.insert_indexes(new.difference(&old).cloned()));
+    batch.append(after.put_indexes(new.difference(&old).cloned()));
     batch
 }
 
@@ -312,6 +328,11 @@ impl Store {
         Ok(self.readable(&row, Stored::read(&row)))
     }
 
+    /// The header of that id as far as it can be read, for a delete.
+    pub async fn resource_to_delete<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
+        self.get(&id.header_key()).await?.as_ref().map(Stored::read_for_delete).transpose()
+    }
+
     /// Whether there is a header of that id.
     pub async fn exists<I: ResourceId>(&self, id: I) -> Result<bool, StoreError> {
         Ok(self.get(&id.header_key()).await?.is_some())
@@ -338,21 +359,19 @@ impl Store {
         rows.iter().filter_map(|row| self.readable(row, id(row))).collect()
     }
 
-    /// All resources of a kind in the order of their ids; more than `rows_max` is an error.
-    pub async fn all<I: ResourceId>(&self, rows_max: usize) -> Result<Vec<Stored<I>>, StoreError> {
-        self.rows(I::HEADERS, rows_max).await?.iter().map(Stored::read).collect()
+    /// The headers of a kind in the order of their ids, from the first id of `bucket` on.
+    pub fn headers_from<I: ResourceId>(&self, bucket: &str) -> Pages<'_> {
+        let (_, to) = keys::range_of(I::HEADERS);
+        self.pages(format!("{}{bucket}", I::HEADERS), to)
     }
 
-    /// A page of a kind: from the first id of `bucket` on, without the first `skip`.
-    pub async fn page_from<I: ResourceId>(
-        &self,
-        bucket: &str,
-        skip: usize,
-        count: usize,
-    ) -> Result<Vec<Stored<I>>, StoreError> {
-        let (_, to) = keys::range_of(I::HEADERS);
-        let rows =
-            self.rows_between(format!("{}{bucket}", I::HEADERS), to, skip.saturating_add(count)).await?;
-        rows.iter().skip(skip).map(Stored::read).collect()
+    /// The header of that id as a row: many rows are held more cheaply than what they say.
+    pub async fn header<I: ResourceId>(&self, id: I) -> Result<Option<Row>, StoreError> {
+        self.get(&id.header_key()).await
     }
+}
+
+/// The id of a header.
+pub fn id_of<I: ResourceId>(header: &Row) -> Option<I> {
+    I::from_text(keys::last_part(&header.key))
 }

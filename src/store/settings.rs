@@ -123,12 +123,10 @@ impl Store {
         Ok(last)
     }
 
-    /// The bytes of a stored snapshot.
+    /// The bytes of a stored snapshot, where they can be read.
     pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.get(&keys::snapshot(stamp)).await? {
-            Some(row) => Ok(Some(Reader::new(&row)?.bytes("b")?)),
-            None => Ok(None),
-        }
+        let Some(row) = self.get(&keys::snapshot(stamp)).await? else { return Ok(None) };
+        Ok(self.readable(&row, Reader::new(&row).and_then(|reader| reader.bytes("b"))))
     }
 
     /// The id of this installation: made at the first start, read afterwards.

@@ -2,18 +2,23 @@
 
 use azure_backup_scim::ports::clock::Clock;
 use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
 
 /// Clones are the same clock.
 #[derive(Clone)]
 pub struct ManualClock {
     start: OffsetDateTime,
-    passed: Arc<Mutex<Duration>>,
+    passed: Arc<watch::Sender<Duration>>,
     /// What the wall clock was set by, beside the time that passed.
     set_by: Arc<Mutex<time::Duration>>,
+    /// Until when somebody sleeps, where the test moves the clock meanwhile.
+    asleep: Arc<watch::Sender<Option<Duration>>>,
+    moves: Arc<AtomicBool>,
 }
 
 impl ManualClock {
@@ -22,15 +27,29 @@ impl ManualClock {
     }
 
     pub fn starting(start: OffsetDateTime) -> Self {
-        Self { start, passed: Arc::default(), set_by: Arc::default() }
+        let (passed, asleep) = (watch::Sender::new(Duration::ZERO), watch::Sender::new(None));
+        let (set_by, moves) = (Arc::default(), Arc::default());
+        Self { start, passed: Arc::new(passed), set_by, asleep: Arc::new(asleep), moves }
     }
 
     /// Both the wall clock and the monotonic time move.
     pub fn advance(&self, by: Duration) {
-        *self.passed.lock().unwrap() += by;
+        self.passed.send_modify(|passed| *passed += by);
     }
 
-    /// Only the wall clock moves, ahead or back: somebody set it, or the machine was suspended.
+    /// From now on a sleep lasts until the test has moved the clock so far.
+    pub fn let_sleep(&self) {
+        self.moves.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until somebody sleeps whose time has not come.
+    pub async fn somebody_sleeps(&self) {
+        let now = self.monotonic();
+        let mut asleep = self.asleep.subscribe();
+        asleep.wait_for(|until| until.is_some_and(|until| until > now)).await.unwrap();
+    }
+
+    /// Only the wall clock moves, ahead or back: it was set, or the machine was suspended.
     pub fn set_wall(&self, by: time::Duration) {
         *self.set_by.lock().unwrap() += by;
     }
@@ -42,10 +61,17 @@ impl Clock for ManualClock {
     }
 
     fn monotonic(&self) -> Duration {
-        *self.passed.lock().unwrap()
+        *self.passed.borrow()
     }
 
-    fn sleep(&self, _duration: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if self.moves.load(Ordering::SeqCst) {
+                let until = self.monotonic() + duration;
+                let mut passed = self.passed.subscribe();
+                self.asleep.send_replace(Some(until));
+                passed.wait_for(|passed| *passed >= until).await.unwrap();
+            }
+        })
     }
 }

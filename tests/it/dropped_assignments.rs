@@ -6,6 +6,8 @@ use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::{Listing, Rendered, ServiceError};
 use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 const CUSTOM: &str = "urn:ietf:params:scim:schemas:extension:contoso:2.0:User";
@@ -89,8 +91,8 @@ impl Stage {
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> (u16, &'static str) {
-    match result.expect_err("refused") {
+fn refused<T>(result: Result<T, ServiceError>) -> (u16, &'static str) {
+    match result.map(|_| ()).expect_err("refused") {
         ServiceError::Scim(error) => (error.status, error.scim_type.map_or("", |kind| kind.keyword())),
         other => panic!("{other:?}"),
     }
@@ -216,6 +218,39 @@ fn nothing_is_recorded_where_nothing_changes_and_a_mapping_of_others_succeeds() 
     stage.world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn one_line_of_the_log_names_what_was_dropped_and_no_value() {
+    let stage = Stage::new();
+    let ana = stage.holder("ana");
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
+    let operations = json!([
+        {"op": "replace", "value": {"title": "Boss", "shoeSize": "secret"}},
+        {"op": "add", "path": "emails[value eq \"secret@contoso.example\"].colour", "value": "secret"},
+    ]);
+    tracing::subscriber::with_default(subscriber, || stage.patch(&ana, operations)).unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("dropped")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].contains("emails, shoeSize") && lines[0].contains(&ana.id), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
 #[test]
 fn no_mistake_empties_a_group() {
     let stage = Stage::new();
@@ -248,6 +283,21 @@ fn no_mistake_empties_a_group() {
     assert_eq!(refused(stage.patch_group(kim)), (400, "invalidValue"));
     stage.world.assert_holds(&ana, Operator, VAULT_EAST);
     assert_eq!(stage.node.members_of(&stage.group), [ana.id]);
+}
+
+#[test]
+fn a_member_without_an_id_is_dropped_like_one_who_does_not_exist() {
+    let stage = Stage::new();
+    let (ana, ben) = (stage.holder("ana"), stage.node.provision("ben"));
+    let added =
+        json!([{"op": "add", "path": "members", "value": [{"display": "Kim"}, 5, {"value": ben.id}]}]);
+    stage.patch_group(added).unwrap();
+    stage.world.assert_holds(&ben, Operator, VAULT_EAST);
+    assert_eq!(stage.node.audit_of("member-dropped").pop().unwrap()["member"], "not-an-id");
+    let kept = json!({"displayName": "operators", "externalId": "operators", "members": [{"display": "Kim"}, {"value": ana.id}]});
+    stage.put_group(kept).unwrap();
+    stage.world.assert_holds_nothing(&ben);
+    stage.world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
 #[test]
@@ -291,6 +341,24 @@ fn who_is_removed_is_gone_whatever_is_wrong_with_the_name_of_the_group() {
         .unwrap();
     stage.world.assert_holds_nothing(&ana);
     assert_eq!(stage.last_dropped(), json!(["displayName"]));
+
+    // What no group has, and what nobody may write.
+    let dora = stage.holder("dora");
+    stage
+        .patch_group(json!([
+            {"op": "add", "path": format!("{CUSTOM}:owner"), "value": "x"},
+            {"op": "replace", "value": {"id": "x", "colour": "red"}},
+            {"op": "remove", "path": "meta.created"},
+            {"op": "remove", "path": format!("members[value eq \"{}\"]", dora.id)},
+        ]))
+        .unwrap();
+    stage.world.assert_holds_nothing(&dora);
+    let beside = json!([
+        "colour",
+        "meta.created",
+        CUSTOM.chars().chain(":owner".chars()).take(64).collect::<String>()
+    ]);
+    assert_eq!(stage.last_dropped(), beside);
 
     // A name that is another group's.
     let body = json!({"displayName": "OTHER", "externalId": "operators", "members": [{"value": cleo.id}]});

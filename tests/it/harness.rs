@@ -17,7 +17,7 @@ use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
-use azure_backup_scim::service::{Caller, ServiceError};
+use azure_backup_scim::service::{Caller, Listing, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+/// How long a tick goes on.
+pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
 /// Members that one request can remove.
 const REMOVED_AT_ONCE: usize = 19;
 pub const START: &str = "2026-03-01T10:00:00Z";
@@ -62,8 +64,13 @@ impl World {
 
     /// On any tables, whose answers must carry the time of that clock.
     pub fn on(tables: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn TableOps>) -> Self {
+        Self::on_moving(|clock| tables(Arc::new(clock)))
+    }
+
+    /// On tables that move the clock.
+    pub fn on_moving(tables: impl FnOnce(ManualClock) -> Arc<dyn TableOps>) -> Self {
         let clock = ManualClock::at(START);
-        let tables = tables(Arc::new(clock.clone()));
+        let tables = tables(clock.clone());
         let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
         let options = simulator::Options {
             scopes: scopes.to_vec(),
@@ -125,7 +132,12 @@ impl World {
 
     /// A service that does so much at once, and leaves the rest to its ticks.
     pub fn start_with(&self, inline: Inline) -> Node {
-        let node = self.start_without_bindings(inline);
+        self.start_ticking(inline, TICK_DEADLINE)
+    }
+
+    /// The same with ticks of that length.
+    pub fn start_ticking(&self, inline: Inline, tick_deadline: Duration) -> Node {
+        let node = self.start_without_bindings(inline, tick_deadline);
         if !self.bindings.is_empty() {
             node.adopt(&self.bindings);
         }
@@ -133,7 +145,7 @@ impl World {
     }
 
     /// A service that came without bindings of its own.
-    pub fn start_without_bindings(&self, inline: Inline) -> Node {
+    pub fn start_without_bindings(&self, inline: Inline, tick_deadline: Duration) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
@@ -149,7 +161,7 @@ impl World {
             base_url: "https://scim.example/scim/v2".to_owned(),
             effects: EffectLimits::default(),
             inline,
-            tick_deadline: Duration::from_secs(45),
+            tick_deadline,
             overdue_after: OVERDUE_AFTER,
         });
         Node { runtime: Some(runtime), service, arm }
@@ -441,6 +453,23 @@ impl RoleAssignments for Watched {
         let _under_way = self.begin();
         self.inner.delete(scope, name, timeout).await
     }
+}
+
+/// A page that was read to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholePage {
+    pub total: usize,
+    pub resources: Vec<Value>,
+}
+
+/// Reads a page to its end.
+pub async fn whole_page(listing: Result<Listing, ServiceError>) -> Result<WholePage, ServiceError> {
+    let Listing { total, resources: mut rest } = listing?;
+    let mut resources = Vec::new();
+    while let Some(text) = rest.next().await? {
+        resources.push(serde_json::from_str(&text).unwrap());
+    }
+    Ok(WholePage { total, resources })
 }
 
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";

@@ -8,6 +8,7 @@ use crate::http_edge::{Response, Service, bearer};
 use crate::local_process::LocalProcess;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ const MIB: usize = 1024 * 1024;
 const SOON: Duration = Duration::from_secs(30);
 /// Requests in flight that every installation must bear.
 const HONEST: usize = 500;
+/// Held by a test that opens hundreds of connections: a process often has no more than a thousand file descriptors.
+static CROWD: Mutex<()> = Mutex::new(());
 
 fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).unwrap();
@@ -170,6 +173,7 @@ fn a_refusal_of_a_large_body_reaches_the_client_through_the_host_ten_times_of_te
 
 #[test]
 fn four_hundred_connections_that_send_for_ever_lock_nobody_out() {
+    let _alone = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let state = tempfile::tempdir().unwrap();
     let local = LocalProcess::start(state.path(), &[]);
     let address = address(&local);
@@ -204,6 +208,7 @@ fn address(local: &LocalProcess) -> SocketAddr {
 
 #[test]
 fn five_hundred_honest_requests_in_flight_are_all_answered() {
+    let _alone = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let state = tempfile::tempdir().unwrap();
     let local = LocalProcess::start(state.path(), &[]);
     let bearer = format!("authorization: Bearer {}", local.ready.token);

@@ -158,6 +158,23 @@ fn an_index_row_that_a_deleted_group_left_behind_claims_nothing() {
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
+#[test]
+fn an_index_row_of_a_group_that_does_not_carry_the_value_claims_nothing() {
+    let (world, node) = operators();
+    let other = node.group("other");
+    let index = format!("{}{other}", keys::group_external_prefix("operators"));
+    write(&world, &node, &[Write::Insert { key: index.clone(), properties: Fields::row().done() }]);
+    let (ana, ben, operators) = (node.provision("ana"), node.provision("ben"), node.group("operators"));
+    node.join(&operators, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    // One whose header cannot be read may carry it.
+    node.delete_group(&operators);
+    write(&world, &node, &[nonsense(&format!("g:{other}"))]);
+    let again = group(&node, "again", "operators");
+    node.join(&again, &[&ben]);
+    assert_refused(&node, &ben, "binding-ambiguous");
+}
+
 /// What a release without `bg:` rows left.
 fn forget_leads(world: &World, node: &Node) {
     for row in node.run(node.service.store.rows("bg:", 100)).unwrap() {
@@ -227,15 +244,17 @@ fn who_reads_the_pins_of_a_person_reads_none_of_other_groups() {
 fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_value() {
     let world = quiet(World::new().bind("shared", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start_with(Inline { people_max: 0, ..Inline::default() });
-    let (ana, readers) = (node.provision("ana"), node.group("readers"));
+    let (ana, eve, readers) = (node.provision("ana"), node.provision("eve"), node.group("readers"));
     node.join(&readers, &[&ana]);
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
-    let index = |n: u128| Write::Insert {
-        key: format!("{}{}", keys::group_external_prefix("shared"), Uuid::from_u128(n)),
-        properties: Fields::row().done(),
-    };
-    write(&world, &node, &(0..1_005).map(index).collect::<Vec<_>>());
+    node.join(&node.group("shared"), &[&eve]);
+    node.settle();
+    world.assert_holds(&eve, Operator, VAULT_EAST);
+    for n in 0..1_005 {
+        group(&node, &format!("shared {n}"), "shared");
+        group(&node, &format!("sharing {n}"), "sharing");
+    }
     // One index of names that cannot be read fails its own selector alone, too.
     write(&world, &node, &[nonsense(&keys::group_name("broken"))]);
     world.pass(60);
@@ -245,6 +264,13 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
     ]);
     node.settle();
     world.assert_holds_nothing(&ana);
+    assert!(world.holds(&eve, Reader, VAULT_EAST) && !world.holds(&eve, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty(), "the job is done");
     assert_eq!(node.service.status.standing().set_aside, 0);
+
+    // The same where no group of that value is pinned: its members are looked at in some more ticks, and nobody gets anything.
+    node.adopt(&[binding(1, "readers", Reader, VAULT_WEST), binding(2, "sharing", Operator, VAULT_EAST)]);
+    (0..3).for_each(|_| node.settle());
+    world.assert_holds(&ana, Reader, VAULT_WEST);
+    world.assert_holds_nothing(&eve);
 }

@@ -1,7 +1,9 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
+mod lists;
 mod over_http;
 
+use crate::harness::{WholePage, whole_page};
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::app;
@@ -14,11 +16,11 @@ use azure_backup_scim::ports::tables::{Match, TableOps, Write};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::effects::{Effects, Inline};
 use azure_backup_scim::service::jobs::roll_chunk;
-use azure_backup_scim::service::provisioning::{BindingRules, Provisioning};
+use azure_backup_scim::service::provisioning::{BindingRules, ListLimits, Provisioning};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::snapshots::Snapshots;
 use azure_backup_scim::service::status::Status;
-use azure_backup_scim::service::{Caller, Listing, Rendered, ServiceError};
+use azure_backup_scim::service::{Caller, Rendered, ServiceError};
 use azure_backup_scim::store::codec::Fields;
 use azure_backup_scim::store::pins::lead_from_group;
 use azure_backup_scim::store::{Store, keys, members};
@@ -38,6 +40,11 @@ struct Process {
     service: Arc<Provisioning>,
 }
 
+fn rules() -> BindingRules {
+    let sources = vec![PrincipalSource::EntraObjectId, PrincipalSource::ExternalId];
+    BindingRules { sources, ..BindingRules::default() }
+}
+
 impl Process {
     fn on(engine: &Engine, clock: &Arc<dyn Clock>) -> Self {
         Self::on_tables(Arc::new(engine.clone()), clock)
@@ -48,13 +55,17 @@ impl Process {
         let tables: Arc<dyn TableOps> = faults.clone();
         let ids = Arc::new(RandomIds::new(clock.clone()));
         let store = Store::new(tables, "default".to_owned(), clock.clone(), ids);
-        let rules = Arc::new(|| BindingRules {
-            sources: vec![PrincipalSource::EntraObjectId, PrincipalSource::ExternalId],
-            ..BindingRules::default()
-        });
+        let rules = Arc::new(rules);
         let base_url = "https://scim.example/scim/v2".to_owned();
         let service = Arc::new(Provisioning::new(store.clone(), base_url, rules, effects(&store)));
         Self { faults, store, service }
+    }
+
+    /// The same with other limits of lists.
+    fn with_list_limits(self, limits: ListLimits) -> Self {
+        let base_url = "https://scim.example/scim/v2".to_owned();
+        let service = Provisioning::new(self.store.clone(), base_url, Arc::new(rules), effects(&self.store));
+        Self { service: Arc::new(service.with_list_limits(limits)), ..self }
     }
 
     async fn user(&self, name: &str) -> String {
@@ -109,12 +120,12 @@ impl Process {
         values(&self.get_group(group).await.unwrap().body["members"])
     }
 
-    async fn users(&self, query: &[(&str, &str)]) -> Listing {
-        self.service.list_users(&query_of(ResourceType::User, query)).await.unwrap()
+    async fn users(&self, query: &[(&str, &str)]) -> WholePage {
+        whole_page(self.service.list_users(&query_of(ResourceType::User, query)).await).await.unwrap()
     }
 
-    async fn groups(&self, query: &[(&str, &str)]) -> Listing {
-        self.service.list_groups(&query_of(ResourceType::Group, query)).await.unwrap()
+    async fn groups(&self, query: &[(&str, &str)]) -> WholePage {
+        whole_page(self.service.list_groups(&query_of(ResourceType::Group, query)).await).await.unwrap()
     }
 
     async fn roll_everything(&self) {

@@ -17,8 +17,9 @@ use azure_backup_scim::adapters::tables::{ConnectionString, TablesAccount};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::ports::ids::Ids;
 use azure_backup_scim::ports::tables::{
-    Answer, BINARY_BYTES_MAX, ETag, KEY_CHARS_MAX, Match, PAGE_ROWS_MAX, PROPERTIES_MAX, Page, Properties,
-    Range, Row, STRING_UNITS_MAX, TRANSACTION_OPS_MAX, TableError, TableOps, Value, Write,
+    Answer, BINARY_BYTES_MAX, ENTITY_BYTES_MAX, ETag, KEY_CHARS_MAX, Match, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
+    PROPERTIES_MAX, Page, Properties, Range, Row, STRING_UNITS_MAX, TRANSACTION_OPS_MAX, TableError,
+    TableOps, Value, Write,
 };
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ macro_rules! every_case {
             pages_make_up_the_range
             pages_go_on_where_they_ended_while_rows_change
             a_thousand_rows_and_more_take_more_than_a_page
+            a_page_of_large_rows_ends_early
             writers_on_one_row_lose_nothing
             one_of_many_inserts_wins
             a_page_shows_no_half_of_a_transaction
@@ -267,7 +269,8 @@ pub fn delete(key: &str, condition: Match) -> Write {
 
 #[track_caller]
 fn assert_refused<T: std::fmt::Debug>(result: Result<T, TableError>) {
-    assert!(matches!(result, Err(TableError::Invalid { .. })), "{result:?} breaks a rule");
+    let refused = matches!(result, Err(TableError::Invalid { .. } | TableError::TooLarge { .. }));
+    assert!(refused, "{result:?} breaks a rule");
 }
 
 #[track_caller]
@@ -681,6 +684,28 @@ async fn count_up(table: &Table, log_key: &str) {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+async fn a_page_of_large_rows_ends_early(table: Table) {
+    let large = |n: usize| (format!("P{n}"), Value::Binary(vec![7; BINARY_BYTES_MAX]));
+    let keys: Vec<String> = (0..24).map(|n| format!("{n:02}")).collect();
+    for key in &keys {
+        table.write(insert(key, (0..6).map(large).collect())).await.unwrap();
+    }
+    let (mut read, mut pages, mut rest) = (Vec::new(), 0, range("", "z"));
+    loop {
+        let page = table.page(&rest).await.unwrap();
+        let bytes: usize = page.rows.iter().map(Row::bytes).sum();
+        assert!(bytes < PAGE_BYTES_MAX + ENTITY_BYTES_MAX, "a page of {bytes} bytes");
+        pages += 1;
+        read.extend(page.rows.into_iter().map(|row| row.key));
+        match page.continuation {
+            Some(next) => rest.continuation = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(read, keys);
+    assert!(pages > 1);
 }
 
 async fn writers_on_one_row_lose_nothing(table: Table) {

@@ -8,7 +8,7 @@ use crate::azurite;
 use crate::chaos::{Call, Chaos, Trouble, When};
 use crate::crashes::invariants::{calm, problems};
 use crate::harness::{
-    Node, OWN, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, caller, members, patch_group,
+    Node, OWN, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, caller, members, patch_group, whole_page,
 };
 use azure_backup_scim::engine::dated::Dated;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -162,8 +162,14 @@ impl Stage {
     fn summaries(&self) -> BTreeMap<usize, Summary> {
         let query = |kind| ListQuery::from_pairs(kind, &[("count".to_owned(), "1000".to_owned())]).unwrap();
         let provisioning = &self.node.service.provisioning;
-        let users = self.node.run(provisioning.list_users(&query(ResourceType::User))).unwrap();
-        let groups = self.node.run(provisioning.list_groups(&query(ResourceType::Group))).unwrap();
+        let users = self
+            .node
+            .run(async { whole_page(provisioning.list_users(&query(ResourceType::User)).await).await })
+            .unwrap();
+        let groups = self
+            .node
+            .run(async { whole_page(provisioning.list_groups(&query(ResourceType::Group)).await).await })
+            .unwrap();
         let names: BTreeMap<String, (usize, String)> =
             users.resources.iter().map(|user| (text(user, "id"), case_of(user, "externalId"))).collect();
         let mut summaries: BTreeMap<usize, Summary> = BTreeMap::new();

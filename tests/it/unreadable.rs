@@ -1,6 +1,6 @@
 //! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is wrong.
 
-use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
+use crate::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
 use crate::rows::{
     delete, later, ledger_row, nonsense, of_a_later_release, only, quiet, restore, with_text, write,
 };
@@ -230,7 +230,7 @@ fn a_snapshot_that_cannot_be_read_is_stepped_over_by_the_next_one() {
     let stamp = node.run(node.service.store.pointer()).unwrap().stamp().unwrap().to_owned();
     node.kill();
     // One that remembers nothing.
-    let node = world.start_without_bindings(Inline::default());
+    let node = world.start_without_bindings(Inline::default(), TICK_DEADLINE);
     write(&world, &node, &[nonsense(&format!("c:{stamp}"))]);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -360,11 +360,49 @@ fn a_ledger_row_that_cannot_be_read_is_left_alone_and_holds_up_nothing_else() {
         world.assert_holds(&ana, Reader, VAULT_WEST);
         assert_told(&node, 2);
         node.leave(&readers, &[&ana]);
+        world.assert_holds(&ana, Reader, VAULT_WEST);
 
         restore(&world, &node, row);
-        node.set_active(&ana, false);
+        later(&world, &node);
         world.assert_holds_nothing(&ana);
     }
+}
+
+#[test]
+fn an_object_id_is_not_freed_while_a_row_of_its_record_cannot_be_read() {
+    let (world, node, ana, operators) = operator();
+    let row = ledger_row(&node, &ana.id);
+    write(&world, &node, &[nonsense(&row.key)]);
+    node.delete_user(&ana);
+    let again = node.provision_as("ana.new", ana.principal);
+    node.join(&operators, &[&again]);
+    later(&world, &node);
+    assert_waits(&node, &again, "waiting", "principal-releasing");
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+
+    restore(&world, &node, row);
+    node.leave(&operators, &[&again]);
+    later(&world, &node);
+    world.assert_holds_nothing(&ana);
+    let owner = only(&node, "p:");
+    assert_eq!(RowReader::new(&owner).unwrap().text("user").unwrap(), again.id);
+}
+
+#[test]
+fn who_is_inactive_when_their_header_can_be_read_again_loses_the_role_without_being_marked() {
+    let (world, node, ana, _) = operator();
+    let header = node.run(node.service.store.get(&format!("u:{}", ana.id))).unwrap().unwrap();
+    write(&world, &node, &[nonsense(&header.key)]);
+    node.join(&node.group("others"), &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    let document = RowReader::new(&header).unwrap().bytes("doc").unwrap();
+    let mut document: Value = serde_json::from_slice(&document).unwrap();
+    document["active"] = json!(false);
+    let mut properties = header.properties.clone();
+    properties.extend(Fields::some().bytes("doc", document.to_string().as_bytes()).done());
+    restore(&world, &node, Row { properties, ..header });
+    later(&world, &node);
+    world.assert_holds_nothing(&ana);
 }
 
 #[test]
@@ -430,6 +468,36 @@ fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_looked_at() {
     write(&world, &node, &others.collect::<Vec<Write>>());
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn a_mark_that_cannot_be_read_still_says_who_must_be_looked_at() {
+    for broken in [nonsense, of_a_later_release] {
+        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let node = world.start_with(Inline { people_max: 0, ..Inline::default() });
+        let people = ["ana", "ben", "cleo"].map(|name| node.provision(name));
+        let operators = node.group("operators");
+        node.join(&operators, &people.iter().collect::<Vec<_>>());
+        node.settle();
+        people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+        node.leave(&operators, &people.iter().collect::<Vec<_>>());
+        let [ana, ben, cleo] = &people;
+        write(
+            &world,
+            &node,
+            &[broken(&format!("d:{}", ana.id)), broken(&format!("w:20260301T090000Z:{}", ben.id))],
+        );
+        delete(&world, &node, &format!("d:{}", ben.id));
+        let cause = with_text(
+            node.run(node.service.store.get(&format!("d:{}", cleo.id))).unwrap().unwrap(),
+            "cause",
+            "tomorrow",
+        );
+        restore(&world, &node, cause);
+        node.settle();
+        assert_eq!(world.azure().assignments().len(), 0);
+        assert_eq!(node.service.status.standing().set_aside, 0);
+    }
 }
 
 #[test]

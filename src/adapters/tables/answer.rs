@@ -14,15 +14,24 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 /// Longer than any code of the service.
 const CODE_CHARS_MAX: usize = 64;
-/// A row, or a transaction, is larger than the service takes. Everything else that it calls bad is a bug of ours or
-/// trouble with the account, and not for the identity provider to mend.
-const TOO_LARGE: [&str; 6] = [
-    "EntityTooLarge",
+/// A row, or a transaction, is larger than the service takes.
+const TOO_LARGE: [&str; 4] =
+    ["EntityTooLarge", "PropertyValueTooLarge", "RequestBodyTooLarge", "ContentLengthExceeded"];
+/// The write itself is malformed: a bug of ours, which sending it again does not mend. Whatever else the service calls bad
+/// may be trouble with the account, and is waited for.
+const MALFORMED: [&str; 12] = [
     "TooManyProperties",
-    "PropertyValueTooLarge",
     "KeyValueTooLarge",
-    "RequestBodyTooLarge",
-    "ContentLengthExceeded",
+    "PropertyNameInvalid",
+    "PropertyNameTooLong",
+    "PropertiesNeedValue",
+    "DuplicatePropertiesSpecified",
+    "InvalidValueType",
+    "InvalidDuplicateRow",
+    "CommandsInBatchActOnDifferentPartitions",
+    "JsonFormatNotSupported",
+    "AtomFormatNotSupported",
+    "MethodNotAllowed",
 ];
 /// How the service refuses a continuation that it does not know (any more).
 const STALE: [&str; 4] =
@@ -64,6 +73,9 @@ impl<'a> Failure<'a> {
                 at(index(), |index| TableError::Changed { index })
             }
             (400 | 413, Some(code)) if TOO_LARGE.contains(&code) => {
+                TableError::TooLarge { rule: code.to_owned() }
+            }
+            (400..500, Some(code)) if MALFORMED.contains(&code) => {
                 TableError::Invalid { rule: code.to_owned() }
             }
             (400..500, Some(code)) => TableError::Refused { code: code.to_owned() },
@@ -278,6 +290,9 @@ mod tests {
             assert!(matches!(bare(status, code, None), TableError::Refused { .. }), "{status} {code:?}");
         }
         for code in TOO_LARGE {
+            assert!(matches!(bare(400, Some(code), None), TableError::TooLarge { .. }), "{code}");
+        }
+        for code in MALFORMED {
             assert!(matches!(bare(400, Some(code), None), TableError::Invalid { .. }), "{code}");
         }
     }

@@ -81,7 +81,7 @@ impl Batch {
         let _ = write!(body, "--{changes}--\r\n--{boundary}--\r\n");
         if body.len() > TRANSACTION_BYTES_MAX {
             let rule = format!("a transaction has at most {TRANSACTION_BYTES_MAX} bytes, not {}", body.len());
-            return Err(TableError::Invalid { rule });
+            return Err(TableError::TooLarge { rule });
         }
         Ok(Self { boundary, body })
     }

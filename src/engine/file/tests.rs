@@ -65,7 +65,7 @@ fn table(disk: &Disk) -> Engine {
     let database = open(disk).unwrap();
     table_file::prepare(&database).unwrap();
     let disk = disk.clone();
-    let reopening = Reopening::new(database, Box::new(move || open(&disk)));
+    let reopening = ReopeningDatabase::new(database, Box::new(move || open(&disk)));
     Engine { store: Arc::new(File::start(reopening).unwrap()), clock: Arc::new(Still) }
 }
 

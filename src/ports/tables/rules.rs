@@ -1,4 +1,5 @@
-//! What the service refuses before it looks at any row. Each rule is named in [`TableError::Invalid`].
+//! What the service refuses before it looks at any row. Each rule is named in the error: a limit of size in
+//! [`TableError::TooLarge`], every other one in [`TableError::Invalid`].
 //!
 //! One set for everybody: the engine refuses by it, and the client of the real service checks by it before anything is
 //! sent, because the emulator takes more than the service does. Sizes of entities are counted as the service documents them; the size of
@@ -39,7 +40,7 @@ pub fn check_transaction(partition: &str, writes: &[Write]) -> Result<(), TableE
         bytes += write_bytes(partition, write);
     }
     if bytes > TRANSACTION_BYTES_MAX {
-        return invalid(format!("a transaction has at most {TRANSACTION_BYTES_MAX} bytes, not {bytes}"));
+        return too_large(format!("a transaction has at most {TRANSACTION_BYTES_MAX} bytes, not {bytes}"));
     }
     Ok(())
 }
@@ -77,7 +78,7 @@ pub fn check_entity(partition: &str, key: &str, properties: &Properties) -> Resu
     }
     let bytes = entity_bytes(partition, key, properties);
     if bytes > ENTITY_BYTES_MAX {
-        return invalid(format!("a row has at most {ENTITY_BYTES_MAX} bytes, not {bytes}"));
+        return too_large(format!("a row has at most {ENTITY_BYTES_MAX} bytes, not {bytes}"));
     }
     Ok(())
 }
@@ -100,7 +101,7 @@ fn check_name(name: &str) -> Result<(), TableError> {
 fn check_value(name: &str, value: &Value) -> Result<(), TableError> {
     match value {
         Value::Text(text) if text.encode_utf16().count() > STRING_UNITS_MAX => {
-            invalid(format!("the text {name} has more than {STRING_UNITS_MAX} UTF-16 units"))
+            too_large(format!("the text {name} has more than {STRING_UNITS_MAX} UTF-16 units"))
         }
         Value::Binary(binary) if binary.len() > BINARY_BYTES_MAX => {
             invalid(format!("the binary {name} has more than {BINARY_BYTES_MAX} bytes"))
@@ -158,6 +159,10 @@ fn invalid(rule: String) -> Result<(), TableError> {
     Err(TableError::Invalid { rule })
 }
 
+fn too_large(rule: String) -> Result<(), TableError> {
+    Err(TableError::TooLarge { rule })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +187,7 @@ mod tests {
     fn an_entity_of_a_mebibyte_is_the_largest() {
         assert!(check_entity("p", "k", &entity(ENTITY_BYTES_MAX)).is_ok());
         let refused = check_entity("p", "k", &entity(ENTITY_BYTES_MAX + 1));
-        assert!(matches!(refused, Err(TableError::Invalid { .. })));
+        assert!(matches!(refused, Err(TableError::TooLarge { .. })));
     }
 
     #[test]

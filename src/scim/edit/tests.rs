@@ -273,6 +273,19 @@ fn a_put_keeps_what_it_names_and_cannot_read() {
 }
 
 #[test]
+fn a_record_without_a_name_can_still_be_ended() {
+    let nameless = stored(User, json!({"active": true}));
+    check(
+        &nameless,
+        patched(&nameless, json!([leaving()]), &Deciding::default()),
+        json!({"active": false}),
+        &["userName"],
+    );
+    let title = json!([{"op": "add", "path": "title", "value": "T"}]);
+    assert!(patched(&nameless, title, &Deciding::default()).is_err());
+}
+
+#[test]
 fn a_mistake_in_a_group_waits_for_who_is_removed() {
     let body = json!({"displayName": ["x"], "externalId": "g1", "members": [{"value": "u1"}]});
     let GroupInput { edited, .. } = group::replace(&body, &ops(), &Deciding::default()).unwrap();

@@ -3,6 +3,7 @@
 mod eval;
 mod lex;
 mod lookup;
+mod members;
 pub(super) mod parse;
 
 use super::error::{Error, ScimType};
@@ -77,10 +78,10 @@ impl Filter {
         eval::matches(&self.expr, rendered, By::Key)
     }
 
-    /// Does it match when texts are compared as they were written, but for case where the attribute is not exact? Asked of
-    /// a match that gives access: what only looks the same must not give it.
-    pub fn matches_letter_by_letter(&self, rendered: &Value) -> bool {
-        eval::matches(&self.expr, rendered, By::Letter)
+    /// Does it match, and once more when texts are compared as they were written, but for case where the attribute is not
+    /// exact? Asked where a match gives access: what only looks the same must not give it.
+    pub fn matches_as_written(&self, rendered: &Value) -> bool {
+        self.matches(rendered) && eval::matches(&self.expr, rendered, By::Letter)
     }
 
     /// The attributes that its terms look at, without sub-attributes.
@@ -98,6 +99,11 @@ impl Filter {
     /// Indexes whose union is certain to contain every match. None: only a scan can answer. Empty: nothing can match.
     pub fn lookup(&self) -> Option<Vec<Lookup>> {
         lookup::lookup(&self.expr)
+    }
+
+    /// The values of `members` that decide, where no other member can change whether a group matches.
+    pub fn deciding_members(&self) -> Option<Vec<String>> {
+        members::deciding(&self.expr)
     }
 
     /// Where the filter is nothing but required equalities: the sub-attributes and the values they must have.

@@ -8,6 +8,7 @@ use crate::scim::compare::{Mode, key};
 use crate::scim::{self, Edited, Projection, Resource};
 use crate::service::effects::Work;
 use crate::service::{Caller, Rendered, ServiceError};
+use crate::store::StoreError;
 use crate::store::batch::{Batch, Part};
 use crate::store::counters::Held;
 use crate::store::jobs::{self, JobKind};
@@ -35,13 +36,14 @@ impl Provisioning {
         let resource = &edited.resource;
         let id = UserId::of(self.store.ids.random());
         let mut principal = self.principal(resource);
+        let mut left_name = None;
         let mut tries = self.tries();
         loop {
             let mut counter = self.counters.hold(id).await;
-            counter.load(&self.store).await?;
+            counter.load::<UserId>(&self.store).await?;
             let operation = self.operation(caller);
             let new = new_user(&operation, id, resource, principal);
-            let plan = plan_create(&operation, &new, counter.write(1), &edited.dropped);
+            let plan = plan_create(&operation, &new, left_name.as_ref(), (counter.write(1), &edited.dropped));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
@@ -49,8 +51,16 @@ impl Provisioning {
                 }
                 Attempt::Met(Part::Name, _) => {
                     drop(counter);
-                    if let Some(written) = self.replace_leaver(caller, id, edited, principal).await? {
-                        return Ok(written);
+                    match self.name_holder::<UserId>(resource.text(UserId::NAME).unwrap_or_default()).await? {
+                        NameHolder::Free => left_name = None,
+                        NameHolder::LeftBehind(etag) => left_name = Some(etag),
+                        NameHolder::Living(leaver, name) => {
+                            let replaced =
+                                self.replace_leaver(caller, (&leaver, &name), id, edited, principal);
+                            if let Some(written) = replaced.await? {
+                                return Ok(written);
+                            }
+                        }
                     }
                 }
                 Attempt::Met(Part::Pin, _) => {
@@ -67,26 +77,24 @@ impl Provisioning {
     async fn replace_leaver(
         &self,
         caller: &Caller,
+        (leaver, name): (&User, &ETag),
         id: UserId,
         edited: &Edited,
         mut principal: Option<PrincipalId>,
     ) -> Result<Option<Written<UserId>>, ServiceError> {
         let resource = &edited.resource;
-        let name = resource.text(UserId::NAME).unwrap_or_default();
-        let Some(owner) = self.store.owner::<UserId>(name).await? else { return Ok(None) };
-        let Some(leaver) = self.store.resource(owner.id).await? else { return Ok(None) };
-        if !may_replace(&leaver, resource) {
+        if !may_replace(leaver, resource) {
             return Err(taken::<UserId>());
         }
         let mut counters = self.counters.hold_two(leaver.id, id).await;
         for counter in &mut counters {
-            counter.load(&self.store).await?;
+            counter.load::<UserId>(&self.store).await?;
         }
         loop {
             let operation = self.operation(caller);
             let new = new_user(&operation, id, resource, principal);
             let counted = moved(&counters, leaver.id, id);
-            let mut plan = plan_replacement(&operation, &leaver, &new, &owner.etag, counted);
+            let mut plan = plan_replacement(&operation, leaver, &new, name, counted);
             plan.changes.extend(plan::dropped(&new, &edited.dropped));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
@@ -103,6 +111,29 @@ impl Provisioning {
                 }
             }
         }
+    }
+}
+
+/// Who has a unique name.
+pub(super) enum NameHolder<I> {
+    Free,
+    /// The row of the name is there, and its owner is gone or has another name: it may be taken over in this version.
+    LeftBehind(ETag),
+    /// A resource that has it, and the version of the name's row.
+    Living(Stored<I>, ETag),
+}
+
+impl Provisioning {
+    /// Who has a name that an insert has met. The row of a name goes with its owner, except where the owner's header could not
+    /// be read when it was deleted.
+    pub(super) async fn name_holder<I: ResourceId>(&self, name: &str) -> Result<NameHolder<I>, StoreError> {
+        let Some(owner) = self.store.owner::<I>(name).await? else { return Ok(NameHolder::Free) };
+        let living = self.store.resource(owner.id).await?;
+        let has_it = |living: &Stored<I>| living.name().map(I::name_key) == Some(I::name_key(name));
+        Ok(match living.filter(has_it) {
+            Some(living) => NameHolder::Living(living, owner.etag),
+            None => NameHolder::LeftBehind(owner.etag),
+        })
     }
 }
 
@@ -128,9 +159,14 @@ fn new_user(operation: &Operation, id: UserId, resource: &Resource, principal: O
 }
 
 /// A new user, and with `pinned` the right to act on that Entra object.
-fn plan_create(operation: &Operation, new: &User, counted: Batch, dropped: &[String]) -> Plan {
+fn plan_create(
+    operation: &Operation,
+    new: &User,
+    left_name: Option<&ETag>,
+    (counted, dropped): (Batch, &[String]),
+) -> Plan {
     let mut plan = Plan::new(new.id, 201);
-    plan.batch = resources::create(new, None);
+    plan.batch = resources::create(new, left_name);
     plan.changes.push(plan::created(new));
     plan.changes.extend(plan::dropped(new, dropped));
     own(&mut plan, operation, new);
@@ -224,7 +260,8 @@ mod tests {
         let count =
             crate::ports::tables::Write::Insert { key: "cu:00".to_owned(), properties: Default::default() };
         counted.push(Part::Counter, count);
-        let plan = plan_create(&operation, &new_user(&operation, id, &user, Some(principal)), counted, &[]);
+        let new = new_user(&operation, id, &user, Some(principal));
+        let plan = plan_create(&operation, &new, None, (counted, &[]));
         let parts: Vec<Part> = (0..8).map_while(|index| plan.batch.part(index)).collect();
         let expected =
             [Part::Name, Part::Header, Part::Index, Part::Names, Part::Pin, Part::Pin, Part::Counter];

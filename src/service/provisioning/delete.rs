@@ -1,6 +1,6 @@
 //! Deletes of any size: the commit removes the header and writes a job; the job empties the memberships.
 
-use super::list::Kind;
+use super::kind::Kind;
 use super::plan::{self, Operation, Plan};
 use super::{Attempt, Provisioning, not_found, parse_id};
 use crate::service::effects::Work;
@@ -23,7 +23,8 @@ impl Provisioning {
         let mut tries = self.tries();
         loop {
             let mut counter = self.counters.hold(id).await;
-            let (before, ()) = try_join!(self.store.resource(id), counter.load(&self.store))?;
+            let counted = counter.load_for_delete::<I>(&self.store);
+            let (before, ()) = try_join!(self.store.resource_to_delete(id), counted)?;
             let before = before.ok_or_else(not_found::<I>)?;
             let operation = self.operation(caller);
             let plan = plan_delete(&operation, &before, counter.write(-1));

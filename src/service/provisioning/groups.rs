@@ -1,18 +1,20 @@
 //! Groups: attributes and members change in one transaction.
 
+use super::create::NameHolder;
 use super::members::{self, Known, Members, decide, plan_members};
 use super::plan::{self, Decided, Operation, Plan};
 use super::{Attempt, Forgone, Provisioning, not_found, parse_id, taken, together};
 use crate::id::{GroupId, UserId};
+use crate::ports::tables::ETag;
 use crate::scim::{
     self, Deciding, Edited, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType,
 };
 use crate::service::desired::{GroupFacts, stops_being_selected};
 use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
-use crate::store::batch::{Batch, Part};
+use crate::store::batch::Part;
 use crate::store::resources::{self, Group, ResourceId, Stored};
-use crate::store::{Found, StoreError, marks};
+use crate::store::{Found, MayMiss, StoreError, marks};
 use futures_util::try_join;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -165,14 +167,16 @@ impl Provisioning {
         let changes: Vec<MemberChange> = input.members.into_iter().map(MemberChange::Add).collect();
         let strangers = members::strangers(&changes, &BTreeSet::new())?;
         let mut known = self.known_among(strangers, &members::to_be_added(&changes)).await?;
+        let mut left_name = None;
         let mut tries = self.tries();
         loop {
             let members = decide(&changes, &known, &self.users_url())?;
             let mut counter = self.counters.hold(id).await;
-            counter.load(&self.store).await?;
+            counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
             let new = Stored::new(id, input.edited.resource.clone(), operation.time);
-            let mut plan = plan_create(&operation, &new, counter.write(1), &members, &known);
+            let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
+            plan.batch.append(counter.write(1));
             plan.changes.extend(plan::dropped(&new, &input.edited.dropped));
             match self.commit(&operation, &plan).await? {
                 Attempt::Done(committed) => {
@@ -182,7 +186,13 @@ impl Provisioning {
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, work: plan.work });
                 }
-                Attempt::Met(Part::Name, _) => return Err(taken::<GroupId>()),
+                Attempt::Met(Part::Name, _) => {
+                    match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
+                        NameHolder::Free => left_name = None,
+                        NameHolder::LeftBehind(etag) => left_name = Some(etag),
+                        NameHolder::Living(..) => return Err(taken::<GroupId>()),
+                    }
+                }
                 Attempt::Met(Part::Touch(_), _) => {
                     drop(counter);
                     known.gone.extend(self.gone_among(&members.added).await?);
@@ -203,6 +213,7 @@ impl Provisioning {
         let mut tries = self.tries();
         let mut gone = BTreeSet::new();
         let mut forgone = Forgone::Nothing;
+        let mut may_miss = MayMiss::Indexes;
         loop {
             let mut seen = self.look_at_group(id, wanted).await?;
             seen.known.gone.extend(&gone);
@@ -222,7 +233,7 @@ impl Provisioning {
                 self.log_dropped(caller, id, &edited.dropped);
                 return Ok(WrittenGroup { members: everyone(), stored: before, work: Work::default() });
             };
-            let attempt = self.commit(&operation, &plan).await;
+            let attempt = self.commit_with(&operation, &plan, may_miss).await;
             if let Some(more) = forgone.after(&attempt).filter(|_| removes) {
                 forgone = more;
                 continue;
@@ -236,6 +247,8 @@ impl Provisioning {
                 }
                 Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
                 Attempt::Met(Part::Touch(_), _) => gone.extend(self.gone_among(&members.removed).await?),
+                // Another request has removed it, which the next read shows; or half of it is missing.
+                Attempt::Met(Part::Membership, Found::Gone) => may_miss = MayMiss::Everything,
                 Attempt::Met(_, _) => {}
             }
             tries.again().await?;
@@ -342,10 +355,15 @@ impl Provisioning {
 }
 
 /// A new group, and the memberships of those it begins with.
-fn plan_create(operation: &Operation, new: &Group, counted: Batch, members: &Members, known: &Known) -> Plan {
+fn plan_create(
+    operation: &Operation,
+    new: &Group,
+    left_name: Option<&ETag>,
+    members: &Members,
+    known: &Known,
+) -> Plan {
     let mut plan = Plan::new(new.id, 201);
-    plan.batch = resources::create(new, None);
-    plan.batch.append(counted);
+    plan.batch = resources::create(new, left_name);
     plan.changes.push(plan::created(new));
     plan_members(&mut plan, operation, (new.id, new.revision), members, known);
     plan

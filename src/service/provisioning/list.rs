@@ -1,230 +1,264 @@
 //! Lists (RFC 7644 section 3.4.2): pages by counter, lookups by index, and bounded scans for everything else.
+//!
+//! No list holds what it goes through: headers come in pages of bounded size, are shown one at a time, and of a search only
+//! ids, sort keys and a little more are kept. What the page shows is read while it is sent.
 
+use super::gate::Gate;
+use super::kind::{Kind, Listed, Needs};
+use super::matches::{Match, Matches};
+use super::showing::{Manner, Showing, Unreadable};
+use super::view::View;
 use super::{Provisioning, together};
-use crate::id::{GroupId, UserId};
-use crate::scim::{self, Filter, ListQuery, Lookup, ScimType};
+use crate::id::UserId;
+use crate::ports::tables::Row;
+use crate::scim::{ListQuery, Lookup};
+use crate::service::listing::{Sink, Stopped};
 use crate::service::{Listing, ServiceError};
-use crate::store::StoreError;
-use crate::store::jobs::JobKind;
-use crate::store::resources::{Group, ResourceId, Stored, User};
+use crate::store::resources::{ResourceId, id_of};
+use crate::store::{Pages, ReadLimits, StoreError};
 use futures_util::try_join;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Rows that a filter may go through which no index answers.
-const FILTER_SCAN_ROWS_MAX: usize = 20_000;
-/// Members that one page carries; it ends early, but never empty.
-const PAGE_MEMBERS_MAX: usize = 10_000;
-/// Groups whose members are read together.
-const GROUPS_AT_ONCE: usize = 8;
+/// Candidates that are read without a turn: a lookup of one name never waits behind large lists.
+const NARROW_MAX: usize = 8;
+/// Headers that are read together by their ids, at first and at most.
+const HEADERS_AT_ONCE: (usize, usize) = (8, 32);
+/// Bytes of headers that are read together by their ids, about.
+const HEADERS_BYTES: usize = 1024 * 1024;
 
-/// What is needed beside the header.
+/// What lists may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
-    /// The memberships: a user's groups, a group's members.
-    pub view: bool,
-    /// What the person holds in Azure.
-    pub access: bool,
+pub struct ListLimits {
+    /// What a filter or an order reads at most to find its matches: headers, memberships, ledger and indexes all count.
+    pub filter_scan: ReadLimits,
+    /// Members that one page carries; it ends early, but never empty.
+    pub page_members_max: usize,
+    /// Lists that are read at a time.
+    pub lists_max: usize,
 }
 
-impl Needs {
-    /// Those that `asks` names.
-    pub fn of<I: Kind>(asks: impl Fn(&str) -> bool) -> Self {
-        Self { view: asks(I::VIEW), access: I::ACCESS.iter().any(|attribute| asks(attribute)) }
+impl Default for ListLimits {
+    fn default() -> Self {
+        Self {
+            filter_scan: ReadLimits { rows_max: 20_000, bytes_max: 256 * 1024 * 1024 },
+            page_members_max: 10_000,
+            lists_max: 4,
+        }
     }
-
-    const fn any(self) -> bool {
-        self.view || self.access
-    }
-}
-
-/// What a list does when it meets very many members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// A page ends.
-    PageEnds,
-    /// A scan is refused.
-    ScanRefused,
-    /// An index gave the candidates; each is read to its end.
-    None,
-}
-
-/// What users and groups do differently.
-pub trait Kind: ResourceId {
-    /// The attribute that shows memberships.
-    const VIEW: &'static str;
-    /// The attributes that show what a person holds.
-    const ACCESS: &'static [&'static str];
-
-    /// The job that empties the memberships after a delete.
-    fn emptying(self) -> JobKind;
-    /// The person whose access a delete takes at once.
-    fn person(self) -> Option<UserId>;
-}
-
-impl Kind for UserId {
-    const VIEW: &'static str = "groups";
-    const ACCESS: &'static [&'static str] = &["grants", "grantState"];
-
-    fn emptying(self) -> JobKind {
-        JobKind::DeleteUser(self)
-    }
-    fn person(self) -> Option<UserId> {
-        Some(self)
-    }
-}
-
-impl Kind for GroupId {
-    const VIEW: &'static str = "members";
-    const ACCESS: &'static [&'static str] = &[];
-
-    fn emptying(self) -> JobKind {
-        JobKind::DeleteGroup(self)
-    }
-    fn person(self) -> Option<UserId> {
-        None
-    }
-}
-
-/// Renders many resources of one kind, in their order.
-pub trait Render: Kind {
-    async fn render(
-        provisioning: &Provisioning,
-        stored: Vec<Stored<Self>>,
-        needs: Needs,
-        limit: Limit,
-    ) -> Result<Vec<Value>, ServiceError>;
 }
 
 impl Provisioning {
     /// One page of what matches the query.
-    pub(super) async fn list<I: Render>(&self, query: &ListQuery) -> Result<Listing, ServiceError> {
-        match (&query.filter, &query.sort) {
-            (None, None) => self.page::<I>(query).await,
-            _ => self.search::<I>(query).await,
+    pub(super) async fn list<I: Listed>(&self, query: &ListQuery) -> Result<Listing, ServiceError> {
+        let lister = Lister {
+            view: self.view.clone(),
+            query: query.clone(),
+            limits: self.list_limits,
+            gate: self.gate.clone(),
+        };
+        Listing::of(move |sink| async move { lister.run::<I>(&sink).await }).await
+    }
+}
+
+/// Reads one page.
+struct Lister {
+    view: View,
+    query: ListQuery,
+    limits: ListLimits,
+    gate: Gate,
+}
+
+/// What one page has shown so far.
+struct OnPage {
+    left: usize,
+    shown: usize,
+    members: usize,
+}
+
+impl Lister {
+    async fn run<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
+        match (&self.query.filter, &self.query.sort) {
+            (None, None) => self.by_counter::<I>(sink).await,
+            _ => self.search::<I>(sink).await,
         }
     }
 
     /// A page in the order of the ids: totals and the place of the first come from the counters.
-    async fn page<I: Render>(&self, query: &ListQuery) -> Result<Listing, ServiceError> {
-        let offset = query.start_index.saturating_sub(1);
-        let (total, stored) = if offset == 0 {
-            let first = self.store.page_from::<I>("", 0, query.count);
-            let (totals, stored) = try_join!(self.store.totals::<I>(), first)?;
-            (totals.total(), stored)
-        } else {
-            let totals = self.store.totals::<I>().await?;
-            let stored = match totals.place(offset) {
-                Some(place) => self.store.page_from::<I>(&place.bucket, place.skip, query.count).await?,
-                None => Vec::new(),
-            };
-            (totals.total(), stored)
-        };
-        let needs = Needs::of::<I>(|attribute| query.projection.wants(attribute));
-        Ok(Listing { total, resources: I::render(self, stored, needs, Limit::PageEnds).await? })
-    }
-
-    /// All candidates are judged; then the page is cut out, and only it gets what the projection wants.
-    async fn search<I: Render>(&self, query: &ListQuery) -> Result<Listing, ServiceError> {
-        let asked = |attribute: &str| {
-            query.filter.as_ref().is_some_and(|filter| filter.reads(attribute))
-                || query.sort.as_ref().is_some_and(|sort| sort.reads(attribute))
-        };
-        let (candidates, limit) = self.candidates::<I>(query.filter.as_ref()).await?;
-        let mut by_id: BTreeMap<String, Stored<I>> =
-            candidates.iter().map(|stored| (stored.id.to_string(), stored.clone())).collect();
-        let mut matches = I::render(self, candidates, Needs::of::<I>(asked), limit).await?;
-        matches.retain(|body| query.filter.as_ref().is_none_or(|filter| filter.matches(body)));
-        if let Some(sort) = &query.sort {
-            sort.sort(&mut matches);
+    async fn by_counter<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
+        let store = &self.view.store;
+        let (offset, count) = (self.query.start_index.saturating_sub(1), self.query.count);
+        if count == 0 {
+            return sink.total(store.totals::<I>().await?.total()).await;
         }
-        let total = matches.len();
-        let page = matches.into_iter().skip(query.start_index.saturating_sub(1)).take(query.count);
-        let needs = Needs::of::<I>(|attribute| query.projection.wants(attribute));
-        let resources = if needs.any() {
-            let stored = page.filter_map(|body| by_id.remove(body.get("id")?.as_str()?)).collect();
-            I::render(self, stored, needs, Limit::PageEnds).await?
-        } else {
-            page.collect()
-        };
-        Ok(Listing { total, resources })
+        let _turn = self.gate.enter().await?;
+        let mut pages = store.headers_from::<I>("");
+        if offset == 0 {
+            let (totals, first) = try_join!(store.totals::<I>(), pages.at_most(count))?;
+            sink.total(totals.total()).await?;
+            return self.send_pages::<I>(pages, first, 0, sink).await;
+        }
+        let totals = store.totals::<I>().await?;
+        sink.total(totals.total()).await?;
+        let Some(place) = totals.place(offset) else { return Ok(()) };
+        pages = store.headers_from::<I>(&place.bucket);
+        let first = pages.at_most(place.skip.saturating_add(count)).await?;
+        self.send_pages::<I>(pages, first, place.skip, sink).await
     }
 
-    /// Everything that may match, in the order of the ids.
-    async fn candidates<I: ResourceId>(
+    /// Sends what these pages hold after the first `skip`, until the answer is full: importers stop at a short page, so what is
+    /// left out is made up for.
+    async fn send_pages<I: Listed>(
         &self,
-        filter: Option<&Filter>,
-    ) -> Result<(Vec<Stored<I>>, Limit), StoreError> {
-        match filter.and_then(Filter::lookup) {
-            Some(lookups) => {
-                let stored = self.looked_up(&lookups).await?;
-                Ok((stored, Limit::None))
+        mut pages: Pages<'_>,
+        first: Option<Vec<Row>>,
+        mut skip: usize,
+        sink: &Sink,
+    ) -> Result<(), Stopped> {
+        let (mut rows, mut page) = (first, self.empty_page());
+        while let Some(mut some) = rows {
+            let skipped = skip.min(some.len());
+            some.drain(..skipped);
+            skip -= skipped;
+            if !self.send::<I>(some, &mut page, sink).await? {
+                return Ok(());
             }
-            None => Ok((self.store.all(FILTER_SCAN_ROWS_MAX).await?, Limit::ScanRefused)),
+            rows = pages.at_most(skip.saturating_add(page.left)).await?;
         }
+        Ok(())
     }
 
-    async fn looked_up<I: ResourceId>(&self, lookups: &[Lookup]) -> Result<Vec<Stored<I>>, StoreError> {
-        let found =
-            together(lookups.iter().map(|lookup| self.store.find::<I>(lookup, FILTER_SCAN_ROWS_MAX))).await?;
-        let ids: BTreeSet<I> = found.into_iter().flatten().collect();
-        Ok(self.headers(ids.into_iter()).await?.into_values().collect())
+    fn empty_page(&self) -> OnPage {
+        OnPage { left: self.query.count, shown: 0, members: 0 }
     }
-}
 
-impl Render for UserId {
-    async fn render(
-        provisioning: &Provisioning,
-        users: Vec<User>,
-        needs: Needs,
-        _limit: Limit,
-    ) -> Result<Vec<Value>, ServiceError> {
-        let order: Vec<UserId> = users.iter().map(|user| user.id).collect();
-        let accesses = together(order.iter().map(|id| provisioning.access(*id, &needs))).await?;
-        if !needs.view {
-            let bodies = users.iter().zip(&accesses);
-            return Ok(bodies
-                .map(|(user, access)| provisioning.user_rendered(user, None, access.as_ref()).body)
-                .collect());
+    /// Sends these resources; false where the page has ended.
+    async fn send<I: Listed>(&self, rows: Vec<Row>, page: &mut OnPage, sink: &Sink) -> Result<bool, Stopped> {
+        let needs = Needs::of::<I>(|attribute| self.query.projection.wants(attribute));
+        let manner = Manner { view: &self.view, needs, among: None, unreadable: Unreadable::LeftOut };
+        let mut showing = Showing::<I>::new(manner, rows);
+        while let Some((_, shown)) = showing.next().await? {
+            page.members += shown.members;
+            if page.members > self.limits.page_members_max && page.shown > 0 {
+                return Ok(false);
+            }
+            sink.resource(self.query.projection.apply(shown.body).to_string()).await?;
+            page.shown += 1;
+            page.left = page.left.saturating_sub(1);
+            if page.left == 0 {
+                return Ok(false);
+            }
         }
-        let found = provisioning.with_groups(users).await?;
-        let bodies = order.iter().zip(&accesses).filter_map(|(id, access)| {
-            let (user, groups) = found.get(id)?;
-            Some(provisioning.user_rendered(user, Some(groups), access.as_ref()).body)
-        });
-        Ok(bodies.collect())
+        Ok(true)
     }
-}
 
-impl Render for GroupId {
-    async fn render(
-        provisioning: &Provisioning,
-        groups: Vec<Group>,
-        needs: Needs,
-        limit: Limit,
-    ) -> Result<Vec<Value>, ServiceError> {
-        if !needs.view {
-            return Ok(groups.iter().map(|group| provisioning.group_rendered(group, None).body).collect());
-        }
-        let mut bodies = Vec::new();
-        let mut carried = 0;
-        for some in groups.chunks(GROUPS_AT_ONCE) {
-            let found = together(some.iter().map(|group| provisioning.with_members(group.clone()))).await?;
-            for (group, members) in found.into_iter().flatten() {
-                carried += members.len();
-                match limit {
-                    Limit::PageEnds if carried > PAGE_MEMBERS_MAX && !bodies.is_empty() => return Ok(bodies),
-                    Limit::ScanRefused if carried > FILTER_SCAN_ROWS_MAX => return Err(scan_refused()),
-                    _ => bodies.push(provisioning.group_rendered(&group, Some(&members)).body),
+    /// Every candidate is compared with the filter; then the page is cut out, and only it gets what the projection wants.
+    async fn search<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
+        let metered = View { store: self.view.store.metered(self.limits.filter_scan), ..self.view.clone() };
+        let mut matches = Matches::<I>::of(&self.query);
+        let mut turn = None;
+        match self.query.filter.as_ref().and_then(|filter| filter.lookup()) {
+            Some(lookups) => {
+                let mut ids = looked_up::<I>(&metered, &lookups).await?;
+                if ids.len() > NARROW_MAX {
+                    turn = Some(self.gate.enter().await?);
+                }
+                let mut size = HEADERS_AT_ONCE.0;
+                while !ids.is_empty() {
+                    let rows = headers(&metered, &mut ids, &mut size).await?;
+                    self.add_matches(&metered, rows, Unreadable::Fails, &mut matches).await?;
+                    sink.check()?;
+                }
+            }
+            None => {
+                turn = Some(self.gate.enter().await?);
+                let mut pages = metered.store.headers_from::<I>("");
+                while let Some(rows) = pages.next().await? {
+                    self.add_matches(&metered, rows, Unreadable::LeftOut, &mut matches).await?;
+                    sink.check()?;
                 }
             }
         }
-        Ok(bodies)
+        sink.total(matches.total()).await?;
+        self.send_matches(matches.page(), sink).await?;
+        drop(turn);
+        Ok(())
+    }
+
+    /// Adds those of these headers that match.
+    async fn add_matches<I: Listed>(
+        &self,
+        view: &View,
+        rows: Vec<Row>,
+        unreadable: Unreadable,
+        matches: &mut Matches<'_, I>,
+    ) -> Result<(), ServiceError> {
+        let ListQuery { filter, sort, .. } = &self.query;
+        let asked = |attribute: &str| {
+            filter.as_ref().is_some_and(|filter| filter.reads(attribute))
+                || sort.as_ref().is_some_and(|sort| sort.reads(attribute))
+        };
+        let among = self.deciding_members::<I>();
+        let manner = Manner { view, needs: Needs::of::<I>(asked), among: among.as_deref(), unreadable };
+        let mut showing = Showing::<I>::new(manner, rows);
+        while let Some((row, shown)) = showing.next().await? {
+            if filter.as_ref().is_none_or(|filter| filter.matches(&shown.body))
+                && let Some(id) = id_of(&row)
+            {
+                matches.add(id, row, sort.as_ref().map(|sort| sort.key(&shown.body)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The only members that the filter looks at.
+    fn deciding_members<I: Kind>(&self) -> Option<Vec<UserId>> {
+        let sorts = self.query.sort.as_ref().is_some_and(|sort| sort.reads(I::VIEW));
+        let values = self.query.filter.as_ref().filter(|_| !sorts)?.deciding_members()?;
+        Some(values.iter().filter_map(|value| UserId::parse(value).ok()).collect())
+    }
+
+    /// Sends the page of a search. A match whose header was not kept is shown as it is now.
+    async fn send_matches<I: Listed>(&self, page: Vec<Match<I>>, sink: &Sink) -> Result<(), Stopped> {
+        let (mut on_page, mut size) = (self.empty_page(), HEADERS_AT_ONCE.0);
+        let mut rest = page.into_iter().peekable();
+        while rest.peek().is_some() {
+            let kept = std::iter::from_fn(|| rest.next_if(|next| next.header.is_some())?.header);
+            let mut rows: Vec<Row> = kept.collect();
+            if rows.is_empty() {
+                let again = std::iter::from_fn(|| rest.next_if(|next| next.header.is_none()));
+                let again: Vec<I> = again.take(size).map(|next| next.id).collect();
+                rows = by_ids(&self.view, again, &mut size).await?;
+            }
+            if !self.send::<I>(rows, &mut on_page, sink).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 }
 
-fn scan_refused() -> ServiceError {
-    let detail =
-        format!("answering this would read more than {FILTER_SCAN_ROWS_MAX} rows; narrow the filter");
-    scim::Error::new(400, Some(ScimType::TooMany), detail).into()
+/// The ids that an index lists, or several together.
+async fn looked_up<I: ResourceId>(view: &View, lookups: &[Lookup]) -> Result<BTreeSet<I>, StoreError> {
+    let found = together(lookups.iter().map(|lookup| view.store.find::<I>(lookup))).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The next headers of these ids.
+async fn headers<I: ResourceId>(
+    view: &View,
+    ids: &mut BTreeSet<I>,
+    size: &mut usize,
+) -> Result<Vec<Row>, StoreError> {
+    let next: Vec<I> = std::iter::from_fn(|| ids.pop_first()).take(*size).collect();
+    by_ids(view, next, size).await
+}
+
+/// The headers of these ids, as far as they exist. `size` becomes how many are to be read next: fewer where they are large.
+async fn by_ids<I: ResourceId>(view: &View, ids: Vec<I>, size: &mut usize) -> Result<Vec<Row>, StoreError> {
+    let found = together(ids.into_iter().map(|id| view.store.header(id))).await?;
+    let rows: Vec<Row> = found.into_iter().flatten().collect();
+    let bytes: usize = rows.iter().map(Row::bytes).sum();
+    let each = (bytes / rows.len().max(1)).max(1);
+    *size = (HEADERS_BYTES / each).clamp(HEADERS_AT_ONCE.0, HEADERS_AT_ONCE.1);
+    Ok(rows)
 }

@@ -6,13 +6,20 @@
 
 mod create;
 mod delete;
+mod gate;
 mod groups;
+mod kind;
 mod list;
+mod matches;
 mod members;
 mod plan;
 mod read;
+mod showing;
 mod tries;
 mod users;
+mod view;
+
+pub use list::ListLimits;
 
 use super::effects::{Effects, Work};
 use super::queue::Queue;
@@ -25,10 +32,12 @@ use crate::service::together::together;
 use crate::store::batch::Part;
 use crate::store::counters::Counters;
 use crate::store::resources::{ResourceId, Stored};
-use crate::store::{Committed, Found, Store, StoreError};
+use crate::store::{Committed, Found, MayMiss, Store, StoreError};
+use gate::Gate;
 use plan::{Operation, Plan};
 use std::sync::Arc;
 use tries::Tries;
+use view::View;
 
 /// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
 /// nothing yet judges by the attribute table alone.
@@ -51,6 +60,9 @@ pub struct Provisioning {
     effects: Arc<Effects>,
     queue: Arc<Queue>,
     counters: Counters,
+    view: View,
+    list_limits: ListLimits,
+    gate: Gate,
 }
 
 /// A resource as a request left it, and what is to be done about it.
@@ -107,7 +119,16 @@ enum Attempt {
 impl Provisioning {
     /// `base_url` ends in `/scim/v2`.
     pub fn new(store: Store, base_url: String, rules: Rules, effects: Arc<Effects>) -> Self {
-        Self { store, base_url, rules, effects, queue: Arc::default(), counters: Counters::default() }
+        let view = View { store: store.clone(), base_url: base_url.clone() };
+        let list_limits = ListLimits::default();
+        let gate = Gate::new(list_limits.lists_max);
+        let (queue, counters) = (Arc::default(), Counters::default());
+        Self { store, base_url, rules, effects, queue, counters, view, list_limits, gate }
+    }
+
+    /// The same with other limits of lists.
+    pub fn with_list_limits(self, list_limits: ListLimits) -> Self {
+        Self { gate: Gate::new(list_limits.lists_max), list_limits, ..self }
     }
 
     fn operation(&self, caller: &Caller) -> Operation {
@@ -140,7 +161,16 @@ impl Provisioning {
     }
 
     async fn commit(&self, operation: &Operation, plan: &Plan) -> Result<Attempt, ServiceError> {
-        match self.store.commit(&operation.record(plan), plan.batch.writes()).await {
+        self.commit_with(operation, plan, MayMiss::Indexes).await
+    }
+
+    async fn commit_with(
+        &self,
+        operation: &Operation,
+        plan: &Plan,
+        may_miss: MayMiss,
+    ) -> Result<Attempt, ServiceError> {
+        match self.store.commit_batch(&operation.record(plan), &plan.batch, may_miss).await {
             Ok(committed) => Ok(Attempt::Done(committed)),
             Err(StoreError::Conflict { index, found }) => {
                 Ok(Attempt::Met(plan.batch.part(index).unwrap_or(Part::Header), found))

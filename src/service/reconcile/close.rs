@@ -7,10 +7,10 @@ use super::refusal::{reason_of, scope_is_gone};
 use crate::audit::Change;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, Match, Write};
-use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
+use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait};
 use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::hints::Waiting;
+use crate::store::hints::{self, Waiting};
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -78,6 +78,9 @@ impl Reconciler {
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
+        if closed != Closed::Left && comes_back(gathered, &after) {
+            writes.push(hints::is_over(gathered.user));
+        }
         if closed != Closed::Left {
             writes.extend(free_pins(gathered, &after, &mut changes));
         }
@@ -129,13 +132,17 @@ impl Reconciler {
         }
         writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
         let again = plan::look_again(&gathered.desired, after, &plan.deferred, waits);
-        let Some(again) = while_frozen(gathered, again, now) else { return Closed::Done };
+        let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
+        let Some(again) = again else { return Closed::Done };
         let mark = gathered.look.mark.waiting(again.taken_away);
         let at = match again.taken_away {
             true => rounded_up(again.at.max(now), LEAVER_STEP),
             false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
         };
-        let waiting = waiting(after, &plan.deferred, now);
+        let mut waiting = waiting(after, &plan.deferred, now);
+        if gathered.ledger.rows_unreadable > 0 {
+            waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
+        }
         writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
         Closed::Later
     }
@@ -348,6 +355,18 @@ fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTi
     Some(LookAgain { at, taken_away })
 }
 
+/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
+/// something was taken may hold it by such a row.
+fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
+    let rows_unreadable = gathered.ledger.rows_unreadable > 0;
+    if !gathered.unreadable && !rows_unreadable {
+        return again;
+    }
+    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
+    let taken_away = again.is_some_and(|again| again.taken_away);
+    Some(LookAgain { at, taken_away: taken_away || rows_unreadable && gathered.look.mark.taken_away })
+}
+
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
 /// stopped was not.
 fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
@@ -372,6 +391,12 @@ fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiti
         waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
     }
     waiting
+}
+
+/// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
+fn comes_back(gathered: &Gathered, after: &[Entry]) -> bool {
+    let before = gathered.ledger.entries.iter().any(|stored| stored.entry.wished.is_some());
+    before && !gathered.look.mark.taken_away && after.iter().all(|entry| entry.wished.is_none())
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {
@@ -439,14 +464,15 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
     began.chain(ended).collect()
 }
 
-/// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone.
+/// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone; a row
+/// that cannot be read may be one of them.
 fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) -> Vec<Write> {
     let mut writes = Vec::new();
     for pin in &gathered.ledger.pins {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
         let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
-        if !named && !busy {
+        if !named && !busy && gathered.ledger.rows_unreadable == 0 {
             writes.extend(ledger::unpin(gathered.user, pin));
             let what = format!("pin of user {}", gathered.user);
             changes.push(Change::Setting { what, before: pin.principal.to_string(), after: String::new() });

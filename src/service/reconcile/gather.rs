@@ -119,6 +119,7 @@ impl Reconciler {
         let at = self.store.clock.monotonic();
         let Some(row) = answer.value else { return Ok(None) };
         let time = TableTime { date: answer.date, at };
+        self.store.readable(&row, Look::mark(&row));
         let look = Look::read(&row)?;
         let read = self.read(user).await?;
         let instance = match read.settings.instance {

@@ -35,7 +35,7 @@ const TURN_WAIT: Duration = Duration::from_millis(250);
 /// Rounds of one call; what is left then stays in `d:`.
 const ROUNDS_MAX: u32 = 64;
 /// Selector pins that go with an open or a close: two rows each.
-const PINS_WITH_OPEN_MAX: usize = 16;
+const PINS_WITH_OPEN_MAX: usize = 8;
 /// Selector pins of a transaction of their own.
 const PINS_ALONE_MAX: usize = 45;
 /// Principals that one transaction takes: two rows each.

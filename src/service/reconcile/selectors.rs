@@ -15,6 +15,7 @@ use crate::service::together::together;
 use crate::store::ledger::Ledger;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::pins::PinRow;
+use crate::store::resources::Group;
 use crate::store::{StoreError, keys};
 use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +41,10 @@ impl Reconciler {
         ledger: &Ledger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
         let groups = self.groups(user).await?;
-        let by_key: BTreeMap<&str, &Selector> =
-            in_force.each().map(|(key, binding)| (key, &binding.selector)).collect();
+        let mut by_key = Selectors::new();
+        for (key, binding) in in_force.each() {
+            by_key.entry(key).or_default().push(&binding.selector);
+        }
         let mut facts = SelectorFacts {
             member_of: groups.iter().map(|group| group.id).collect(),
             unreadable: groups.iter().filter(|group| group.facts.is_none()).map(|group| group.id).collect(),
@@ -91,7 +94,7 @@ impl Reconciler {
     /// Of the selectors that this person's groups match: whether the pinned group is gone, and whether exactly one matches.
     async fn who_may_be_pinned(
         &self,
-        by_key: &BTreeMap<&str, &Selector>,
+        by_key: &Selectors<'_>,
         facts: &mut SelectorFacts,
     ) -> Result<(), StoreError> {
         let elsewhere = |pin: &PinRow| pin.pinned().map(|pin| pin.group);
@@ -109,8 +112,8 @@ impl Reconciler {
         };
         let mut reads = Vec::new();
         for (key, groups) in facts.claimants.iter().filter(|(key, _)| free(key)) {
-            if let ([claimant], Some(selector)) = (groups.as_slice(), by_key.get(key.as_str())) {
-                reads.push(self.is_only(key.clone(), selector, *claimant));
+            if let ([claimant], Some(selectors)) = (groups.as_slice(), by_key.get(key.as_str())) {
+                reads.push(self.is_only(key.clone(), selectors, *claimant));
             }
         }
         facts.only = together(reads).await?.into_iter().flatten().collect();
@@ -120,21 +123,32 @@ impl Reconciler {
     async fn is_only(
         &self,
         key: String,
-        selector: &Selector,
+        selectors: &[&Selector],
         claimant: GroupId,
     ) -> Result<Option<(String, GroupId)>, StoreError> {
-        let only = self.store.is_only_match(selector.attribute(), &selector.value(), claimant).await?;
+        let Some(selector) = selectors.first() else { return Ok(None) };
+        let value = selector.value();
+        let matches =
+            |group: Group| is_meant(selectors, &GroupFacts { id: group.id, resource: group.resource });
+        let only = self.store.is_only_match((selector.attribute(), &value), claimant, matches).await?;
         Ok(only.then_some((key, claimant)))
     }
 }
 
+/// The selectors of the bindings in force by the row keys of their pins: the spellings of one value have one.
+type Selectors<'a> = BTreeMap<&'a str, Vec<&'a Selector>>;
+
+fn is_meant(selectors: &[&Selector], group: &GroupFacts) -> bool {
+    selectors.iter().any(|selector| desired::selects(selector, group))
+}
+
 /// The groups that carry the value of each selector. Found by key, so that the work grows with groups and bindings, not with
 /// their product.
-fn claimants(groups: &[ReadGroup], by_key: &BTreeMap<&str, &Selector>) -> BTreeMap<String, Vec<GroupId>> {
+fn claimants(groups: &[ReadGroup], by_key: &Selectors<'_>) -> BTreeMap<String, Vec<GroupId>> {
     let mut claimants: BTreeMap<String, Vec<GroupId>> = BTreeMap::new();
     for facts in groups.iter().filter_map(|group| group.facts.as_ref()) {
         for key in keys_of(facts) {
-            if by_key.get(key.as_str()).is_some_and(|selector| desired::selects(selector, facts)) {
+            if by_key.get(key.as_str()).is_some_and(|selectors| is_meant(selectors, facts)) {
                 claimants.entry(key).or_default().push(facts.id);
             }
         }

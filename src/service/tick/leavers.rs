@@ -48,8 +48,21 @@ struct Turns {
 }
 
 impl Tick {
+    /// Leavers go on, if it is their turn.
+    pub(super) async fn leavers_in_turn(&self, round: &mut Round) -> Result<(), StoreError> {
+        let clock = &self.store().clock;
+        let begun = clock.monotonic();
+        let until = round.leavers_until(begun);
+        if self.is_past(until) {
+            return Ok(());
+        }
+        let ended = self.leavers(round, until).await;
+        round.leavers_had(clock.monotonic().saturating_sub(begun));
+        ended
+    }
+
     /// Everybody from whom something was taken, until `until`; at least a few. Windows that were not reached come next.
-    pub(super) async fn leavers(&self, round: &mut Round, until: Duration) -> Result<(), StoreError> {
+    async fn leavers(&self, round: &mut Round, until: Duration) -> Result<(), StoreError> {
         (round.next_leaver, round.some_move) = (None, false);
         let start = round.cursors.leaving.clone();
         let (mut read, mut from) = (0, start.clone());
@@ -147,16 +160,22 @@ impl Tick {
             None => Ready::Now,
         };
         let now = round.time(self.store().clock.monotonic());
+        if hint.is_over {
+            return Ready::Now;
+        }
         ready(hint.due, hint.subscriptions.iter().map(blocked), now)
     }
 
     /// The turn of a few: what was later becomes now, and each is looked at.
     async fn turn(&self, part: &[Hinted], round: &mut Round, turns: &mut Turns) -> Result<(), StoreError> {
-        for (hint, looked) in self.take_turns(part, round).await? {
+        let taken = self.take_turns(part, round).await?;
+        let now = round.time(self.store().clock.monotonic());
+        for (hint, looked) in taken {
             match looked.left {
                 Left::Nothing => turns.finished.push(hint),
                 Left::Mark if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
-                Left::Mark | Left::Later => {}
+                Left::Later => round.leaver_waits_until(now),
+                Left::Mark => {}
             }
         }
         Ok(())

@@ -97,7 +97,8 @@ impl Tick {
     ) -> Result<bool, StoreError> {
         let now = round.time(self.store().clock.monotonic());
         let movers = self.hinted(rows).filter(|Hinted { row, hint }| {
-            !hint.left && hint.due.is_none_or(|due| due <= now) && !round.was_tried(hint.user, &row.etag)
+            let due = hint.is_over || hint.due.is_none_or(|due| due <= now);
+            !hint.left && due && !round.was_tried(hint.user, &row.etag)
         });
         let movers: Vec<Hinted> = movers.collect();
         for part in movers.chunks(LOOKS_AT_ONCE) {
@@ -179,8 +180,7 @@ impl Tick {
         if !round.worked(worked) {
             return Ok(());
         }
-        let half = round.part_of_the_rest(2, self.store().clock.monotonic());
-        self.leavers(round, half).await
+        self.leavers_in_turn(round).await
     }
 
     fn share(&self) -> MutexGuard<'_, Share> {

@@ -89,17 +89,17 @@ impl Tick {
     /// others go on, and the failure is told at the end.
     async fn everything(&self, round: &mut Round) -> Result<(), StoreError> {
         let mut failed = Ok(());
-        keep_first(&mut failed, self.leavers(round, self.part(round, 2)).await)?;
+        keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         if keep_first(&mut failed, self.wake(round, self.part(round, 4)).await)? == Some(true) {
-            keep_first(&mut failed, self.leavers(round, self.part(round, 2)).await)?;
+            keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         if keep_first(&mut failed, self.give_hints(round).await)? == Some(true) {
-            keep_first(&mut failed, self.leavers(round, self.part(round, 2)).await)?;
+            keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         let rolled = keep_first(&mut failed, self.roll(round, self.part(round, 3)).await)?;
         let walked = keep_first(&mut failed, self.walk(round, self.part(round, 3)).await)?;
         if rolled == Some(true) || walked == Some(true) {
-            keep_first(&mut failed, self.leavers(round, self.part(round, 2)).await)?;
+            keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         keep_first(&mut failed, self.sweep_and_everybody(round).await)?;
         keep_first(&mut failed, self.leavers_who_wait(round).await)?;
@@ -113,13 +113,13 @@ impl Tick {
         if sweep.late {
             // A backlog must not put the sweep off for ever: it goes first, with half of the time.
             if self.sweep_one(due, self.part(round, 2)).await? > 0 {
-                self.leavers(round, self.part(round, 2)).await?;
+                self.leavers_in_turn(round).await?;
             }
             due = self.store().due_sweep().await?.run;
         }
         self.everybody(round).await?;
         if self.sweep_one(due, round.until).await? > 0 {
-            self.leavers(round, self.part(round, 2)).await?;
+            self.leavers_in_turn(round).await?;
             self.everybody(round).await?;
         }
         Ok(())

@@ -24,6 +24,9 @@ pub(super) struct Round {
     pub next_leaver: Option<OffsetDateTime>,
     /// Whether the last search met people whom other bindings concern.
     pub some_move: bool,
+    /// When the tick began, and how much of it leavers have had.
+    began: Duration,
+    leavers_had: Duration,
     /// The table service's clock, and when it said so.
     date: (OffsetDateTime, Duration),
     /// The hints whose people had their turn: the same version has no second one.
@@ -42,6 +45,8 @@ impl Round {
             silence: Arc::default(),
             next_leaver: None,
             some_move: false,
+            began: now,
+            leavers_had: Duration::ZERO,
             date: (date, now),
             tried: BTreeMap::new(),
             since: 0,
@@ -52,6 +57,18 @@ impl Round {
     /// The end of one of so many equal parts of the time that is left: a stage leaves the others their share.
     pub fn part_of_the_rest(&self, parts: u32, now: Duration) -> Duration {
         now + self.until.saturating_sub(now) / parts
+    }
+
+    /// Until when leavers may go on now: they have half of a tick, and then as much as everything else has. So the other stages
+    /// have a quarter, whoever leaves.
+    pub fn leavers_until(&self, now: Duration) -> Duration {
+        let others = now.saturating_sub(self.began).saturating_sub(self.leavers_had);
+        let may_have = self.until.saturating_sub(self.began) / 2 + others;
+        now + may_have.saturating_sub(self.leavers_had)
+    }
+
+    pub fn leavers_had(&mut self, time: Duration) {
+        self.leavers_had += time;
     }
 
     /// The table service's time.

@@ -50,7 +50,8 @@ impl Tick {
         let missing = |(at, look): (time::OffsetDateTime, Look)| async move {
             let hint = self.store().get(&keys::hint(look.user)).await?;
             let is_there = hint.is_some_and(|row| Hint::read(&row).is_ok());
-            let write = || hints::look_later(at, look.user, &look.mark, &Waiting::default());
+            let waiting = Waiting { wished: look.mark.origin.op.time(), ..Waiting::default() };
+            let write = || hints::look_later(at, look.user, &look.mark, &waiting);
             Ok::<_, StoreError>((!is_there).then(write))
         };
         let looks: Vec<_> = looks.map(missing).collect();

@@ -1,7 +1,7 @@
-//! Who may give orders: programs on this machine, and no web page that a browser on it shows.
+//! Protects the control API, which needs no token, from web pages in a browser on this machine.
 //!
-//! A page of another site can send a form or plain text to any address without asking first, and can give its own name to a
-//! loopback address later. So a body must be JSON, which a browser asks for first, and the names must be of this machine.
+//! A page of another site can send a form or plain text to any address without a CORS preflight, and can make its own host name
+//! resolve to a loopback address (DNS rebinding). So a body must be JSON, and `Host` and `Origin` must be loopback.
 
 use super::super::handle::ControlError;
 use actix_web::Error;

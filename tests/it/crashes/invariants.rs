@@ -1,6 +1,6 @@
 //! What must be so whenever everything has settled: Azure, ledger and rows against a naive model of what SCIM says.
 
-use crate::harness::{Node, OWN, World};
+use crate::harness::{Node, OWN, World, whole_page};
 use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::ports::tables::Row;
 use azure_backup_scim::rbac::BackupRole;
@@ -82,8 +82,12 @@ impl Scim {
     fn read(node: &Node) -> Self {
         let query = |kind| ListQuery::from_pairs(kind, &[("count".to_owned(), "1000".to_owned())]).unwrap();
         let provisioning = &node.service.provisioning;
-        let users = node.run(provisioning.list_users(&query(ResourceType::User))).unwrap();
-        let groups = node.run(provisioning.list_groups(&query(ResourceType::Group))).unwrap();
+        let users = node
+            .run(async { whole_page(provisioning.list_users(&query(ResourceType::User)).await).await })
+            .unwrap();
+        let groups = node
+            .run(async { whole_page(provisioning.list_groups(&query(ResourceType::Group)).await).await })
+            .unwrap();
         let by_id =
             |list: Vec<Value>| list.into_iter().map(|resource| (text(&resource, "id"), resource)).collect();
         Self { users: by_id(users.resources), groups: by_id(groups.resources) }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration;
 
-/// The tables have a clock of their own, which stands still.
+/// The tables have a clock of their own, which does not move.
 fn with_a_clock_of_its_own() -> Pair {
     let tables = |_| Arc::new(Engine::memory(Arc::new(ManualClock::at(START)))) as Arc<dyn TableOps>;
     Pair::on(quiet(World::on(tables).bind("operators", Operator, VAULT_EAST)))
@@ -37,8 +37,8 @@ fn nothing_is_sent_after(happens: impl Fn(&ManualClock)) {
     pair.one.end(look);
     assert!(pair.world.azure().calls().is_empty(), "{:?}", pair.world.azure().calls());
     let entry = pair.one.entry(&ana);
-    assert!(entry.unsettled_until.is_some(), "nobody knows that nothing was sent: {entry:?}");
-    assert_eq!(pair.one.rows("w:").len(), 1, "somebody looks again");
+    assert!(entry.unsettled_until.is_some(), "a later reader cannot know that nothing was sent: {entry:?}");
+    assert_eq!(pair.one.rows("w:").len(), 1, "a look later is left");
 }
 
 #[test]

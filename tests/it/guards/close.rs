@@ -71,7 +71,7 @@ fn a_call_that_took_too_long_unsettles_the_row_that_was_settled_without_it() {
     let (group, ana) = pair.granted();
     pair.one.node.leave(&group, &[&ana]);
     let revoking = pair.begin_held(&ana, Method::Delete);
-    // Long after any network would have let it land, somebody asks, and the role is still there.
+    // Long after any network would have let it land, Azure is asked, and the role is still there.
     pair.one.node.join(&group, &[&ana]);
     pair.world.pass(200);
     pair.one.look(&ana);
@@ -118,7 +118,7 @@ fn a_grant_that_is_closed_after_its_mark_is_gone_marks_the_person_as_a_leaver() 
     let close = pair.two.faults.hold(When::transact().key(&look_now(&ana)).nth(2), Side::Before);
     let granting = pair.two.begin_look(&ana);
     pair.two.reached(&close);
-    // Somebody else looks, finds everything as it should be, and takes the mark away.
+    // The other process looks, finds everything as it should be, and takes the mark away.
     pair.one.mark(&ana, "boss");
     pair.one.look(&ana);
     assert!(!pair.one.is_marked(&ana));

@@ -40,7 +40,7 @@ fn a_ledger_in_short_and_empty_pages_is_read_to_its_end() {
     pair.world.assert_holds_nothing(&ana);
 }
 
-/// Where it is not known what the former bindings were, everybody in any pinned group is looked at.
+/// Where it is not known what the former bindings were, the members of every pinned group are looked at.
 #[test]
 fn every_pin_counts_where_the_former_bindings_cannot_be_read() {
     let pair = Pair::new();
@@ -51,7 +51,7 @@ fn every_pin_counts_where_the_former_bindings_cannot_be_read() {
     let keys = (0..MANY).map(|n| format!("b:{n:064x}"));
     let pin = |key: String| {
         let group = GroupId::new(Uuid::new_v4());
-        pins::pin_selector(key, "externalId", "somebody's", group, op, None)
+        pins::pin_selector(key, "externalId", "other", group, op, None)
     };
     let rows: Vec<Write> = keys.flat_map(pin).filter(|row| row.key().starts_with("b:")).collect();
     assert!(rows.iter().all(|other| *other.key() < *real.key));

@@ -58,7 +58,7 @@ fn a_scope_that_refused_is_probed_by_one_of_two() {
     pair.world.pass(60);
     people.iter().for_each(|person| pair.one.mark(person, "boss"));
     race(&pair, &people, "sb:");
-    // The probe was answered: everybody may go.
+    // The probe succeeded: the block is lifted.
     pair.one.mark(&people[0], "lead");
     pair.one.look(&people[0]);
     pair.world.assert_holds_nothing(&people[0]);
@@ -83,7 +83,7 @@ fn claimed_by(process: &Process) -> UserId {
     UserId::parse(text.split('"').nth(1).unwrap()).unwrap()
 }
 
-/// Whoever made room takes the place with the next look.
+/// The person who made room gets the place at the next look.
 #[track_caller]
 fn assert_moved(pair: &Pair, person: &Person) {
     pair.two.mark(person, "lead");

@@ -51,7 +51,7 @@ fn what_was_written_a_short_while_ago_is_not_compared() {
 }
 
 #[test]
-fn a_young_row_of_whoever_holds_the_object_id_keeps_an_old_one_from_being_compared() {
+fn a_young_row_of_the_holder_of_the_object_id_keeps_an_old_one_from_being_compared() {
     let pair = Pair::new();
     let (group, ana, _) = gone(&pair);
     pair.world.pass(LISTS_LAG);

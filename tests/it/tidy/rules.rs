@@ -146,8 +146,13 @@ const WORDS: &[Words] = &[
         says: reads_environment,
     },
     Words {
-        // In `arm` it is the runtime's clock, for the deadline of one call.
-        places: &["src/adapters/clock.rs", "src/simulator/clock.rs", "src/adapters/arm.rs"],
+        // In `arm` and `connection` it is the runtime's clock, for the deadlines of one call and of one connection.
+        places: &[
+            "src/adapters/clock.rs",
+            "src/simulator/clock.rs",
+            "src/adapters/arm.rs",
+            "src/http/connection.rs",
+        ],
         only: "the clock adapter and the simulator's clock",
         may: "read the time",
         says: reads_clock,

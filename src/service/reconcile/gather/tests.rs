@@ -117,9 +117,9 @@ fn the_clock_of_the_tables_goes_on_with_ours_and_never_back() {
 #[test]
 fn an_assignment_of_that_name_counts_only_with_its_scope_principal_and_role() {
     let entry = entry(1, Holding::Present, None);
-    let (nobody, other) = (PrincipalId::new(Uuid::nil()), PrincipalId::new(Uuid::from_u128(9)));
-    assert!(same_triple(&entry, &scope(1), nobody, BackupRole::Operator));
-    assert!(!same_triple(&entry, &scope(2), nobody, BackupRole::Operator));
+    let (own, other) = (PrincipalId::new(Uuid::nil()), PrincipalId::new(Uuid::from_u128(9)));
+    assert!(same_triple(&entry, &scope(1), own, BackupRole::Operator));
+    assert!(!same_triple(&entry, &scope(2), own, BackupRole::Operator));
     assert!(!same_triple(&entry, &scope(1), other, BackupRole::Operator));
-    assert!(!same_triple(&entry, &scope(1), nobody, BackupRole::Reader));
+    assert!(!same_triple(&entry, &scope(1), own, BackupRole::Reader));
 }

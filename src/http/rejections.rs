@@ -1,5 +1,5 @@
-//! What is logged of requests whose caller is not known: one line a minute with their number. Anybody can send any number of
-//! them, and a line for each would bury the others.
+//! The log of unauthenticated requests: one line a minute with their count. They can be sent by anyone in any number, and a
+//! line for each would bury the others.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use std::time::Duration;
 /// Between two lines of one kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Why a caller is not known.
+/// Why a request is not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     /// 401.
     Unauthorized,
-    /// 503: it cannot be told.
+    /// 503: the tokens cannot be checked now.
     Undecided,
 }
 
-/// The refusals that were not logged yet, of all workers.
+/// The rejections that were not logged yet, of all workers.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<[Counted; 2]>);
+pub(super) struct RejectionLog(Mutex<[Counted; 2]>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -26,25 +26,25 @@ struct Counted {
     last_line: Option<Duration>,
 }
 
-impl Refusals {
-    /// Counts a refusal.
-    pub fn count(&self, refusal: Refusal) {
+impl RejectionLog {
+    /// Counts a rejection.
+    pub fn count(&self, rejection: Rejection) {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [unauthorized, undecided] = &mut *counted;
-        match refusal {
-            Refusal::Unauthorized => unauthorized.count += 1,
-            Refusal::Undecided => undecided.count += 1,
+        match rejection {
+            Rejection::Unauthorized => unauthorized.count += 1,
+            Rejection::Undecided => undecided.count += 1,
         }
     }
 
-    /// Logs what is due. The first refusal is due at once, those after it a minute later, with whatever request comes then.
+    /// Logs what is due: the first rejection at once, later ones a minute after that, with the next request of any kind.
     pub fn log(&self, now: Duration) {
         let [unauthorized, undecided] = {
             let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             counted.each_mut().map(|counted| counted.take(now))
         };
         if let Some(count) = unauthorized {
-            tracing::warn!(count, status = 401, "requests without a valid bearer token were refused");
+            tracing::info!(count, status = 401, "requests without a valid bearer token were refused");
         }
         if let Some(count) = undecided {
             tracing::warn!(

@@ -1,0 +1,93 @@
+//! Headers in, resources out, one at a time.
+
+use super::kind::{Listed, Needs, Shown};
+use super::view::View;
+use crate::id::UserId;
+use crate::ports::tables::Row;
+use crate::service::ServiceError;
+use crate::store::StoreError;
+use crate::store::resources::{Stored, id_of};
+use std::collections::VecDeque;
+
+/// Bytes of headers after which others get a turn.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// What is done about a header that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is left out and logged: it hurts only itself. A request for that resource itself fails.
+    LeftOut,
+    /// The request fails: it asks for that resource, and an answer without it would be taken to mean that there is none.
+    Fails,
+}
+
+/// How headers become resources.
+#[derive(Clone, Copy)]
+pub(super) struct Manner<'a> {
+    pub view: &'a View,
+    pub needs: Needs,
+    /// The only members that matter, where the others do not.
+    pub among: Option<&'a [UserId]>,
+    pub unreadable: Unreadable,
+}
+
+/// Resources that are shown one after the other. The attributes of one are held at a time.
+pub(super) struct Showing<'a, I: Listed> {
+    manner: Manner<'a>,
+    rows: std::vec::IntoIter<Row>,
+    together: VecDeque<Row>,
+    beside: Option<I::Beside>,
+    bytes: usize,
+}
+
+impl<'a, I: Listed> Showing<'a, I> {
+    pub fn new(manner: Manner<'a>, rows: Vec<Row>) -> Self {
+        Self { manner, rows: rows.into_iter(), together: VecDeque::new(), beside: None, bytes: 0 }
+    }
+
+    /// The next one with its header; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<(Row, Shown)>, ServiceError> {
+        loop {
+            let Some(row) = self.together.pop_front() else {
+                if !self.read_on().await? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            self.bytes += row.bytes();
+            if self.bytes > TURN_BYTES {
+                self.bytes = 0;
+                tokio::task::yield_now().await;
+            }
+            if let Some(shown) = self.show(&row)? {
+                return Ok(Some((row, shown)));
+            }
+        }
+    }
+
+    /// Reads what belongs to the next rows; false at the end.
+    async fn read_on(&mut self) -> Result<bool, ServiceError> {
+        let Manner { view, needs, among, .. } = self.manner;
+        self.together = self.rows.by_ref().take(I::at_once(needs)).collect();
+        if self.together.is_empty() {
+            return Ok(false);
+        }
+        let headers = self.together.iter().filter_map(|row| Some((id_of(row)?, row.etag.clone())));
+        self.beside = Some(I::read_beside(view, headers.collect(), needs, among).await?);
+        Ok(true)
+    }
+
+    fn show(&self, row: &Row) -> Result<Option<Shown>, ServiceError> {
+        let stored = match Stored::<I>::read(row) {
+            Ok(stored) => stored,
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }))
+                if self.manner.unreadable == Unreadable::LeftOut =>
+            {
+                tracing::error!(row = row.key, error = %error, "a resource that cannot be read is left out of a list");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(self.beside.as_ref().and_then(|beside| I::show(self.manner.view, &stored, beside)))
+    }
+}
