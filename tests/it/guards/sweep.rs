@@ -119,3 +119,24 @@ fn a_difference_beside_a_free_object_id_is_taken_back_too() {
     pair.one.look(&ana);
     pair.world.assert_holds_nothing(&ana);
 }
+
+#[test]
+fn a_difference_beside_a_free_object_id_marks_the_record_whose_row_was_written_last() {
+    let pair = Pair::new();
+    let (group, ana, name) = gone(&pair);
+    pair.world.pass(60);
+    let again = pair.one.node.provision_as("ana-again", ana.principal);
+    pair.one.node.join(&group, &[&again]);
+    pair.one.look(&again);
+    pair.one.node.delete_user(&again);
+    pair.one.node.settle();
+    pair.world.assert_holds_nothing(&again);
+    assert!(pair.one.get(&format!("p:{}", ana.principal)).is_none());
+    lands(&pair, &ana, name);
+    pair.world.pass(LISTS_LAG);
+    sweep(&pair);
+    assert_eq!(differences(&pair), [again.id.clone()]);
+    assert!(pair.one.is_marked(&again) && !pair.one.is_marked(&ana));
+    pair.one.look(&again);
+    pair.world.assert_holds_nothing(&again);
+}
