@@ -68,7 +68,7 @@ fn a_young_row_of_the_holder_of_the_object_id_keeps_an_old_one_from_being_compar
     assert!(!pair.one.is_marked(&again) && !pair.one.is_marked(&ana));
     pair.world.pass(LISTS_LAG);
     sweep(&pair);
-    assert_eq!(differences(&pair), [again.id.clone()]);
+    assert_eq!(differences(&pair), [again.id.as_str()]);
 }
 
 fn pair_name(pair: &Pair, person: &Person) -> Uuid {
@@ -99,7 +99,7 @@ fn a_difference_marks_the_record_that_holds_the_object_id_and_it_takes_the_role_
     lands(&pair, &ana, name);
     pair.world.pass(LISTS_LAG);
     sweep(&pair);
-    assert_eq!(differences(&pair), [again.id.clone()]);
+    assert_eq!(differences(&pair), [again.id.as_str()]);
     assert!(pair.one.is_marked(&again) && !pair.one.is_marked(&ana));
     let entry = pair.one.entry(&again);
     assert_eq!((entry.holding, entry.unsettled_until), (Holding::Gone, Some(entry.written)));
@@ -115,7 +115,7 @@ fn a_difference_beside_a_free_object_id_is_taken_back_too() {
     lands(&pair, &ana, name);
     pair.world.pass(LISTS_LAG);
     sweep(&pair);
-    assert_eq!(differences(&pair), [ana.id.clone()]);
+    assert_eq!(differences(&pair), [ana.id.as_str()]);
     pair.one.look(&ana);
     pair.world.assert_holds_nothing(&ana);
 }
@@ -135,7 +135,7 @@ fn a_difference_beside_a_free_object_id_marks_the_record_whose_row_was_written_l
     lands(&pair, &ana, name);
     pair.world.pass(LISTS_LAG);
     sweep(&pair);
-    assert_eq!(differences(&pair), [again.id.clone()]);
+    assert_eq!(differences(&pair), [again.id.as_str()]);
     assert!(pair.one.is_marked(&again) && !pair.one.is_marked(&ana));
     pair.one.look(&again);
     pair.world.assert_holds_nothing(&again);
