@@ -148,6 +148,20 @@ impl Store {
         let user = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
         Ok(self.readable(&row, user).map_or(Holder::Unreadable, Holder::Record))
     }
+
+    /// The writes that free a principal of a record. Where `p:` is missing, or another record's, only the record's own side
+    /// goes: what it does not hold keeps nobody waiting.
+    pub async fn unpin(&self, user: UserId, pin: &Pin) -> Result<Vec<Write>, StoreError> {
+        let own = keys::ledger_pin(user, pin.principal);
+        let mut writes = vec![Write::Delete { key: own, condition: Match::Exact(pin.etag.clone()) }];
+        if let Some(row) = self.get(&keys::principal(pin.principal)).await? {
+            let holder = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
+            if self.readable(&row, holder).is_none_or(|holder| holder == user) {
+                writes.push(Write::Delete { key: row.key, condition: Match::Exact(row.etag) });
+            }
+        }
+        Ok(writes)
+    }
 }
 
 fn corrupt(row: &Row, property: &str) -> StoreError {
@@ -170,17 +184,6 @@ pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> [Write; 2] {
     [
         Write::Insert { key: keys::principal(principal), properties: pinned.clone() },
         Write::Insert { key: keys::ledger_pin(user, principal), properties: pinned },
-    ]
-}
-
-/// The rows that free a principal.
-pub fn unpin(user: UserId, pin: &Pin) -> [Write; 2] {
-    [
-        Write::Delete { key: keys::principal(pin.principal), condition: Match::Any },
-        Write::Delete {
-            key: keys::ledger_pin(user, pin.principal),
-            condition: Match::Exact(pin.etag.clone()),
-        },
     ]
 }
 

@@ -11,6 +11,7 @@ use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait};
 use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::hints::{self, Waiting};
+use crate::store::ledger::Pin;
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use time::OffsetDateTime;
 const LATER_STEP: Duration = Duration::from_secs(30);
 /// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
 const LEAVER_STEP: Duration = Duration::from_secs(1);
+/// Principals that one close frees: with everything else that it may write, they fit one transaction.
+const FREED_MAX: usize = 3;
 /// How soon somebody is looked at again while the bindings cannot be read.
 const FROZEN_LOOK: Duration = Duration::from_secs(60);
 /// Tries at writing a row that somebody else keeps changing.
@@ -66,7 +69,11 @@ impl Reconciler {
         let mut changes: Vec<Change> = rewrites.iter().filter_map(|rewrite| rewrite.change.clone()).collect();
         changes.extend(wait_changes(gathered, &waits));
         let mut writes: Vec<Write> = Vec::new();
-        let closed = self.looking(gathered, plan, &after, &waits, look, now, &mut writes);
+        let freed = principals_to_free(gathered, &after);
+        let again = plan::look_again(&gathered.desired, &after, &plan.deferred, &waits);
+        let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
+        let again = while_principals_are_left(again, freed.len(), now);
+        let closed = looking(gathered, plan, &after, again, look, now, &mut writes);
         writes.extend(
             rewrites
                 .iter()
@@ -82,7 +89,15 @@ impl Reconciler {
             writes.push(hints::is_over(gathered.user));
         }
         if closed != Closed::Left {
-            writes.extend(free_pins(gathered, &after, &mut changes));
+            for pin in freed.into_iter().take(FREED_MAX) {
+                writes.extend(self.store.unpin(gathered.user, pin).await?);
+                let what = format!("pin of user {}", gathered.user);
+                changes.push(Change::Setting {
+                    what,
+                    before: pin.principal.to_string(),
+                    after: String::new(),
+                });
+            }
         }
         let told = changes.clone();
         match self.write(gathered, op, changes, writes).await {
@@ -113,38 +128,6 @@ impl Reconciler {
                 self.store.commit(&self.record(gathered, op, changes), writes).await.map(|_| ())
             }
         }
-    }
-
-    /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
-    #[expect(clippy::too_many_arguments, reason = "one decision over everything a round knows")]
-    fn looking(
-        &self,
-        gathered: &Gathered,
-        plan: &Plan,
-        after: &[Entry],
-        waits: &[Wait],
-        look: ETag,
-        now: OffsetDateTime,
-        writes: &mut Vec<Write>,
-    ) -> Closed {
-        if plan.left_over {
-            return Closed::Left;
-        }
-        writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
-        let again = plan::look_again(&gathered.desired, after, &plan.deferred, waits);
-        let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
-        let Some(again) = again else { return Closed::Done };
-        let mark = gathered.look.mark.waiting(again.taken_away);
-        let at = match again.taken_away {
-            true => rounded_up(again.at.max(now), LEAVER_STEP),
-            false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
-        };
-        let mut waiting = waiting(after, &plan.deferred, now);
-        if gathered.ledger.rows_unreadable > 0 {
-            waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
-        }
-        writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
-        Closed::Later
     }
 
     fn rewrites(
@@ -464,21 +447,57 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
     began.chain(ended).collect()
 }
 
+/// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
+fn looking(
+    gathered: &Gathered,
+    plan: &Plan,
+    after: &[Entry],
+    again: Option<LookAgain>,
+    look: ETag,
+    now: OffsetDateTime,
+    writes: &mut Vec<Write>,
+) -> Closed {
+    if plan.left_over {
+        return Closed::Left;
+    }
+    writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
+    let Some(again) = again else { return Closed::Done };
+    let mark = gathered.look.mark.waiting(again.taken_away);
+    let at = match again.taken_away {
+        true => rounded_up(again.at.max(now), LEAVER_STEP),
+        false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
+    };
+    let mut waiting = waiting(after, &plan.deferred, now);
+    if gathered.ledger.rows_unreadable > 0 {
+        waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
+    }
+    writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
+    Closed::Later
+}
+
 /// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone; a row
 /// that cannot be read may be one of them.
-fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for pin in &gathered.ledger.pins {
+fn principals_to_free<'a>(gathered: &'a Gathered, after: &[Entry]) -> Vec<&'a Pin> {
+    let may_free = |pin: &&Pin| {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
         let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
-        if !named && !busy && gathered.ledger.rows_unreadable == 0 {
-            writes.extend(ledger::unpin(gathered.user, pin));
-            let what = format!("pin of user {}", gathered.user);
-            changes.push(Change::Setting { what, before: pin.principal.to_string(), after: String::new() });
-        }
+        !named && !busy && gathered.ledger.rows_unreadable == 0
+    };
+    gathered.ledger.pins.iter().filter(may_free).collect()
+}
+
+/// More principals than one close frees: the rest follows at once.
+fn while_principals_are_left(
+    again: Option<LookAgain>,
+    to_free: usize,
+    now: OffsetDateTime,
+) -> Option<LookAgain> {
+    if to_free <= FREED_MAX {
+        return again;
     }
-    writes
+    let taken_away = again.is_some_and(|again| again.taken_away);
+    Some(LookAgain { at: again.map_or(now, |again| again.at.min(now)), taken_away })
 }
 
 /// Hourly looks are spread by the person's id, so that they do not fall together.
