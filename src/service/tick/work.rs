@@ -57,7 +57,7 @@ impl Tick {
     }
 
     async fn steps(&self, kind: Kind, round: &mut Round, until: Duration) -> Result<bool, StoreError> {
-        let rows = self.rows_from_there_and_round(kind.prefix(), kind.cursor(round)).await?;
+        let rows = self.whose_turn_it_is(kind.prefix(), kind.cursor(round)).await?;
         let more = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= TURNS_MAX);
         let mut rows: Vec<Row> = rows.into_iter().filter(|row| !self.is_aside(row)).collect();
         rows.sort_by_key(|row| !is_in_haste(row));
@@ -84,7 +84,7 @@ impl Tick {
         Ok(any)
     }
 
-    async fn rows_from_there_and_round(&self, prefix: &str, start: &str) -> Result<Vec<Row>, StoreError> {
+    async fn whose_turn_it_is(&self, prefix: &str, start: &str) -> Result<Vec<Row>, StoreError> {
         let (from, to) = keys::range_of(prefix);
         if start.is_empty() {
             return self.store().rows_between(from, to, TURNS_MAX).await;
