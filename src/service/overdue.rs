@@ -28,6 +28,7 @@ impl OverdueCount {
     /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
     fn add(&mut self, row: &Row, now: OffsetDateTime, after: Duration) {
         let (wished, reason) = match Hint::read(row) {
+            Ok(hint) if hint.is_over => return,
             Ok(hint) => (Some(hint.wished), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
                 tracing::error!(error = %error, "a hint of a leaver cannot be read");

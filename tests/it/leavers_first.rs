@@ -344,6 +344,23 @@ fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
     assert!(rows(&node, "dl:").is_empty());
 }
 
+#[test]
+fn a_hint_that_cannot_be_read_keeps_nobody_in() {
+    let world = operators();
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let people = crowd(&node, "p", 2);
+    join_all(&node, &group, &people);
+    node.settle();
+    leave_all(&node, &group, &people);
+    load::spoil(&world, &rows(&node, "dl:"));
+    tick(&node);
+    tick(&node);
+    people.iter().for_each(|person| world.assert_holds_nothing(person));
+    tick(&node);
+    assert!(rows(&node, "dl:").is_empty());
+}
+
 // Nobody's trouble is everybody's.
 
 /// Rows that a tick reads before it calls Azure for a leaver, with so many marks of others.
