@@ -1,6 +1,7 @@
 //! A revocation that does not happen is never quiet: each tick counts the leavers who may still hold something for too long, and
 //! every process shows the count.
 
+use super::effects::log;
 use super::status::Status;
 use crate::ports::tables::{Answer, Row};
 use crate::rbac::ReasonCode;
@@ -90,14 +91,23 @@ fn log_line(
     Some(now)
 }
 
+async fn read(store: &Store, status: &Status) -> Result<(), StoreError> {
+    let Answer { value, date } = store.overdue().await?;
+    match value {
+        Some(stored) => status.overdue(&stored, date),
+        None => status.never_counted(date),
+    }
+    let sweep = store.due_sweep().await?;
+    status.scopes_refused(sweep.scopes_refused);
+    status.pending_grants(sweep.pending);
+    Ok(())
+}
+
 /// Shows in this process what the ticks of any process counted.
 pub async fn watch(store: Store, status: Arc<Status>) {
     loop {
-        match store.overdue().await {
-            Ok(Answer { value, date }) => {
-                value.iter().for_each(|stored| status.overdue(stored, date));
-            }
-            Err(error) => super::effects::log("reading the count of overdue revocations", &error),
+        if let Err(error) = read(&store, &status).await {
+            log("reading what the ticks found", &error);
         }
         tokio::time::sleep(WATCH_EVERY).await;
     }

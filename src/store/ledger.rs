@@ -359,6 +359,15 @@ fn wait_json(wait: &Wait) -> Value {
 }
 
 /// The waits that can be read. They only inform: what cannot be read is none.
+/// The reasons of the grants that wait, where the row is the list of a record's waits. What cannot be read is left out.
+pub fn pending_reasons(row: &Row) -> Vec<ReasonCode> {
+    if !row.key.ends_with(":waits") {
+        return Vec::new();
+    }
+    let (waits, _) = read_waits(row);
+    waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
+}
+
 fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
     let mut damage = Damage(None);
     let list = damage.or(Reader::new(row).and_then(|reader| reader.json("list")), Value::Null);
