@@ -30,6 +30,8 @@ impl OverdueCount {
     fn add(&mut self, row: &Row, now: OffsetDateTime, after: Duration) {
         let (wished, reason) = match Hint::read(row) {
             Ok(hint) if hint.is_over => return,
+            // Since when is not known yet: the next look says it.
+            Ok(hint) if hint.wished == OffsetDateTime::UNIX_EPOCH => return,
             Ok(hint) => (Some(hint.wished), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
                 tracing::error!(error = %error, "a hint of a leaver cannot be read");
@@ -48,7 +50,7 @@ impl OverdueCount {
 /// Counts over the hints, and writes what is new.
 pub(super) async fn count(store: &Store, status: &Status, after: Duration) -> Result<(), StoreError> {
     let Answer { value: before, date: now } = store.overdue().await?;
-    let (from, to) = keys::range_of("dl:");
+    let (from, to) = keys::range_of(keys::HINTS);
     let mut pages = store.pages(from, to);
     let (mut count, mut read) = (OverdueCount::default(), 0);
     while read < HINTS_MAX

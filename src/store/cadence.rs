@@ -265,10 +265,13 @@ impl Store {
     pub async fn cursors(&self) -> Result<Answer<Cursors>, StoreError> {
         let Answer { value, date } = self.read(&keys::setting("tick")).await?;
         let read = value.as_ref().map(Cursors::read).transpose();
-        let value = read.unwrap_or_else(|error| {
+        let mut value = read.unwrap_or_else(|error| {
             tracing::error!(error = %error, "where the last tick stopped cannot be read: it begins anew");
             None
         });
+        if let Some(cursors) = &mut value {
+            cursors.forget_other_ranges();
+        }
         Ok(Answer { value: value.unwrap_or_default(), date })
     }
 
@@ -318,6 +321,15 @@ pub struct Cursors {
 }
 
 impl Cursors {
+    /// A place among other rows is one of an earlier release, and means the beginning.
+    fn forget_other_ranges(&mut self) {
+        for place in [&mut self.leaving, &mut self.moving] {
+            if !place.starts_with(keys::HINTS) {
+                place.clear();
+            }
+        }
+    }
+
     fn each(&mut self) -> [(&'static str, &mut String); 8] {
         [
             ("leaving_after", &mut self.leaving),

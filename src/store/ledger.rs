@@ -149,14 +149,14 @@ impl Store {
         Ok(self.readable(&row, user).map_or(Holder::Unreadable, Holder::Record))
     }
 
-    /// The writes that free a principal of a record. Where `p:` is missing, or another record's, only the record's own side
-    /// goes: what it does not hold keeps nobody waiting.
+    /// The writes that free a principal of a record. Where `p:` is missing, cannot be read, or is another record's, only the
+    /// record's own side goes.
     pub async fn unpin(&self, user: UserId, pin: &Pin) -> Result<Vec<Write>, StoreError> {
         let own = keys::ledger_pin(user, pin.principal);
         let mut writes = vec![Write::Delete { key: own, condition: Match::Exact(pin.etag.clone()) }];
         if let Some(row) = self.get(&keys::principal(pin.principal)).await? {
             let holder = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
-            if self.readable(&row, holder).is_none_or(|holder| holder == user) {
+            if self.readable(&row, holder) == Some(user) {
                 writes.push(Write::Delete { key: row.key, condition: Match::Exact(row.etag) });
             }
         }
@@ -359,15 +359,6 @@ fn wait_json(wait: &Wait) -> Value {
 }
 
 /// The waits that can be read. They only inform: what cannot be read is none.
-/// The reasons of the grants that wait, where the row is the list of a record's waits. What cannot be read is left out.
-pub fn pending_reasons(row: &Row) -> Vec<ReasonCode> {
-    if !row.key.ends_with(":waits") {
-        return Vec::new();
-    }
-    let (waits, _) = read_waits(row);
-    waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
-}
-
 fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
     let mut damage = Damage(None);
     let list = damage.or(Reader::new(row).and_then(|reader| reader.json("list")), Value::Null);
@@ -376,6 +367,15 @@ fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
         damage.0.get_or_insert(corrupt(row, "list"));
     }
     (waits.into_iter().flatten().collect(), damage.0)
+}
+
+/// The reasons of the grants that wait, where the row is the list of a record's waits. What cannot be read is left out.
+pub fn pending_reasons(row: &Row) -> Vec<ReasonCode> {
+    if !row.key.ends_with(":waits") {
+        return Vec::new();
+    }
+    let (waits, _) = read_waits(row);
+    waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
 }
 
 fn read_wait(wait: &Value) -> Option<Wait> {

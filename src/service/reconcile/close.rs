@@ -85,7 +85,11 @@ impl Reconciler {
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
-        if closed != Closed::Left && comes_back(gathered, &after) {
+        let hint = keys::hint(gathered.user);
+        if closed != Closed::Left
+            && comes_back(gathered, &after)
+            && writes.iter().all(|write| write.key() != hint)
+        {
             writes.push(hints::is_over(gathered.user));
         }
         if closed != Closed::Left {
@@ -153,7 +157,8 @@ impl Reconciler {
             let before = stored.map(|stored| &stored.entry);
             let change = change
                 .or_else(|| foreign_change(before, &settle.entry))
-                .or_else(|| reasons_change(before, &settle.entry));
+                .or_else(|| reasons_change(before, &settle.entry))
+                .or_else(|| released_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
             rewrites.push(Rewrite {
                 entry: settle.entry.clone(),
@@ -353,15 +358,13 @@ fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDa
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
 /// stopped was not.
 fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
-    let was_tried = |entry: &Entry| {
-        let in_flight = entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
-        let failed = entry
-            .tried
-            .as_ref()
-            .is_some_and(|tried| tried.attempt == Attempt::Revoke && tried.reason != ReasonCode::Throttled);
-        in_flight || failed
-    };
-    let mut waiting = Waiting::default();
+    let was_tried =
+        |entry: &Entry| match entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke) {
+            Some(tried) => tried.reason != ReasonCode::Throttled,
+            None => entry.unsettled_until.is_some() && entry.holding == Holding::Gone,
+        };
+    let put_off = deferred.iter().find(|deferred| deferred.attempt == Attempt::Revoke);
+    let mut waiting = Waiting { reason: put_off.map(|deferred| deferred.reason), ..Waiting::default() };
     for entry in after.iter().filter(|entry| entry.wished.is_some()) {
         if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
             let failed = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
@@ -418,6 +421,16 @@ fn reasons_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
     let (before, after_text) = (names(before?), names(after));
     let what = format!("bindings of {}", after.assignment);
     (before != after_text).then_some(Change::Setting { what, before, after: after_text })
+}
+
+/// The row is closed without a call: its principal is another record's.
+fn released_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
+    let was_held = before.is_some_and(|before| !before.is_settled_and_gone());
+    (was_held && after.is_settled_and_gone()).then(|| Change::Setting {
+        what: format!("assignment {}", after.assignment),
+        before: "in the ledger of this record".to_owned(),
+        after: "of the record that holds the object id".to_owned(),
+    })
 }
 
 /// What a wait is about, without the times that move by themselves.

@@ -24,7 +24,9 @@ impl Tick {
     /// Answers whether a hint was missing.
     pub(super) async fn give_hints(&self, round: &mut Round) -> Result<bool, StoreError> {
         let now = self.marks_of_now(round).await?;
-        let later = self.marks_of_later(round).await?;
+        // Who is marked twice needs one hint: that of now.
+        let mut later = self.marks_of_later(round).await?;
+        later.retain(|write| now.iter().all(|other| other.key() != write.key()));
         for part in [now.as_slice(), later.as_slice()].concat().chunks(WRITES_MAX) {
             self.store().move_looking(part).await?;
         }
