@@ -2,8 +2,8 @@
 
 use azure_backup_scim::ports::clock::Clock;
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -14,6 +14,8 @@ use tokio::sync::watch;
 pub struct ManualClock {
     start: OffsetDateTime,
     passed: Arc<watch::Sender<Duration>>,
+    /// What the wall clock was set by, beside the time that passed.
+    set_by: Arc<Mutex<time::Duration>>,
     /// Until when somebody sleeps, where the test moves the clock meanwhile.
     asleep: Arc<watch::Sender<Option<Duration>>>,
     moves: Arc<AtomicBool>,
@@ -26,7 +28,8 @@ impl ManualClock {
 
     pub fn starting(start: OffsetDateTime) -> Self {
         let (passed, asleep) = (watch::Sender::new(Duration::ZERO), watch::Sender::new(None));
-        Self { start, passed: Arc::new(passed), asleep: Arc::new(asleep), moves: Arc::default() }
+        let (set_by, moves) = (Arc::default(), Arc::default());
+        Self { start, passed: Arc::new(passed), set_by, asleep: Arc::new(asleep), moves }
     }
 
     /// Both the wall clock and the monotonic time move.
@@ -45,11 +48,16 @@ impl ManualClock {
         let mut asleep = self.asleep.subscribe();
         asleep.wait_for(|until| until.is_some_and(|until| until > now)).await.unwrap();
     }
+
+    /// Only the wall clock moves, ahead or back: it was set, or the machine was suspended.
+    pub fn set_wall(&self, by: time::Duration) {
+        *self.set_by.lock().unwrap() += by;
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
-        self.start + self.monotonic()
+        self.start + self.monotonic() + *self.set_by.lock().unwrap()
     }
 
     fn monotonic(&self) -> Duration {

@@ -36,7 +36,7 @@ pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:Us
 pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
 /// Members that one request can remove.
 const REMOVED_AT_ONCE: usize = 19;
-const START: &str = "2026-03-01T10:00:00Z";
+pub const START: &str = "2026-03-01T10:00:00Z";
 
 /// The outside world: what outlives a service.
 pub struct World {

@@ -24,6 +24,7 @@ mod dependencies;
 mod dropped_assignments;
 mod faults;
 mod first_starts;
+mod guards;
 mod harness;
 mod host;
 mod host_client;

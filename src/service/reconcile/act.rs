@@ -302,3 +302,6 @@ fn failed(step: &Step, label: &str, error: AssignmentError) -> (Sent, Option<Str
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -409,3 +409,6 @@ pub(super) fn document(row: &Row, kind: ResourceType) -> Result<Resource, StoreE
         _ => Err(StoreError::Corrupt { row: row.key.clone(), property: "doc".to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

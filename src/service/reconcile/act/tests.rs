@@ -1,0 +1,131 @@
+//! The row as an open writes it, before anything is sent.
+
+use super::*;
+use crate::id::{InstanceId, PrincipalId};
+use crate::rbac::ledger::Tried;
+use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode};
+use std::collections::BTreeSet;
+use time::macros::datetime;
+use uuid::Uuid;
+
+const NOON: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+fn at(seconds: i64) -> OffsetDateTime {
+    NOON + time::Duration::seconds(seconds)
+}
+
+fn op(number: u128) -> OpId {
+    OpId::new(Uuid::from_u128(number))
+}
+
+fn binding(text: &str) -> BindingName {
+    BindingName::parse(text).unwrap()
+}
+
+fn step(attempt: Attempt, entry: Option<Entry>) -> Step {
+    let vault = "resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
+    let scope = Scope::parse(&format!("/subscriptions/{}/{vault}", Uuid::from_u128(1))).unwrap();
+    let principal = PrincipalId::new(Uuid::from_u128(7));
+    let instance = InstanceId::new(Uuid::nil());
+    Step {
+        attempt,
+        assignment: AssignmentName::derive(&scope, BackupRole::Operator, principal, instance),
+        principal,
+        principal_type: PrincipalType::User,
+        role: BackupRole::Operator,
+        scope,
+        bindings: vec![binding("new")],
+        reasons: BTreeSet::new(),
+        held_before: attempt == Attempt::Revoke,
+        entry,
+        settles: true,
+        made_room: false,
+    }
+}
+
+fn opened(step: &Step) -> Entry {
+    about_to_become(step, op(2), (NOON, at(-5)), at(150))
+}
+
+/// A row that an earlier open wrote and its close settled.
+fn earlier(holding: Holding) -> Entry {
+    let tried = Tried {
+        attempt: Attempt::Grant,
+        attempts: 3,
+        not_before: at(-60),
+        reason: ReasonCode::NoAnswer,
+        cause: None,
+    };
+    Entry {
+        holding,
+        op: op(1),
+        bindings: vec![binding("old")],
+        unsettled_until: None,
+        correlation: Some("earlier".to_owned()),
+        tried: Some(tried),
+        since: at(-600),
+        written: at(-300),
+        ..opened(&step(Attempt::Grant, None))
+    }
+}
+
+#[test]
+fn a_first_grant_opens_a_row_that_says_what_will_be_and_is_unsettled() {
+    let step = step(Attempt::Grant, None);
+    let entry = opened(&step);
+    assert_eq!((entry.assignment, entry.principal), (step.assignment, step.principal));
+    assert_eq!((entry.role, &entry.scope), (step.role, &step.scope));
+    assert_eq!((entry.holding, entry.unsettled_until), (Holding::Present, Some(at(150))));
+    assert_eq!((entry.op, entry.bindings), (op(2), vec![binding("new")]));
+    assert_eq!((entry.since, entry.written), (NOON, NOON));
+    assert_eq!((entry.wished, entry.tried, entry.correlation), (None, None, None));
+}
+
+#[test]
+fn a_revocation_opens_the_row_as_gone_and_keeps_since_when_it_is_wished() {
+    let revoked = |wished| {
+        let held = Entry { wished, ..earlier(Holding::Present) };
+        opened(&step(Attempt::Revoke, Some(held)))
+    };
+    let entry = revoked(None);
+    assert_eq!((entry.holding, entry.unsettled_until), (Holding::Gone, Some(at(150))));
+    assert_eq!(entry.wished, Some(at(-5)), "since the change that took it away");
+    assert_eq!(revoked(Some(at(-900))).wished, Some(at(-900)));
+}
+
+#[test]
+fn a_grant_ends_the_wish_to_take_it_away() {
+    let unwanted = Entry { wished: Some(at(-900)), ..earlier(Holding::Gone) };
+    assert_eq!(opened(&step(Attempt::Grant, Some(unwanted))).wished, None);
+}
+
+#[test]
+fn what_an_earlier_step_left_is_carried_along_and_since_moves_only_with_the_holding() {
+    let entry = opened(&step(Attempt::Grant, Some(earlier(Holding::Gone))));
+    assert_eq!((entry.since, entry.written), (NOON, NOON));
+    assert_eq!(entry.tried.map(|tried| tried.attempts), Some(3));
+    assert_eq!(entry.correlation.as_deref(), Some("earlier"));
+    let again = opened(&step(Attempt::Grant, Some(earlier(Holding::Present))));
+    assert_eq!((again.since, again.written), (at(-600), NOON));
+}
+
+#[test]
+fn an_answer_that_it_was_there_already_is_a_grant_and_another_s_is_not() {
+    let answer = |value| created(Answered { value, correlation: Some("c".to_owned()) });
+    for creation in [Creation::Created, Creation::AlreadyOurs] {
+        assert!(matches!(answer(creation), (Sent::Created, Some(correlation)) if correlation == "c"));
+    }
+    let other = step(Attempt::Grant, None).assignment;
+    assert!(matches!(answer(Creation::HeldBy(other)).0, Sent::HeldBy(name) if name == other));
+}
+
+#[test]
+fn only_an_error_that_azure_answered_with_is_relied_on() {
+    let sent = |error| failed(&step(Attempt::Revoke, None), "entra", error).0;
+    let wait = Duration::from_secs(7);
+    let throttled = AssignmentError::Throttled { retry_after: wait, correlation: None };
+    assert!(matches!(sent(throttled), Sent::Throttled(after) if after == wait));
+    let refused = AssignmentError::Refused { code: "ScopeLocked".to_owned(), status: 409, correlation: None };
+    assert!(matches!(sent(refused), Sent::Refused(code) if code == "ScopeLocked"));
+    assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), Sent::Unknown));
+}

@@ -1,0 +1,182 @@
+//! What a close makes of a round, where it takes nothing but the round.
+
+use super::*;
+use crate::id::{InstanceId, PrincipalId};
+use crate::rbac::{AssignmentName, BackupRole, Scope};
+use time::macros::datetime;
+use uuid::Uuid;
+
+const NOON: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+fn at(seconds: i64) -> OffsetDateTime {
+    NOON + time::Duration::seconds(seconds)
+}
+
+fn scope(number: u128) -> Scope {
+    let subscription = Uuid::from_u128(number);
+    let vault = "resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
+    Scope::parse(&format!("/subscriptions/{subscription}/{vault}")).unwrap()
+}
+
+fn name(number: u128) -> AssignmentName {
+    let (principal, instance) = (PrincipalId::new(Uuid::nil()), InstanceId::new(Uuid::nil()));
+    AssignmentName::derive(&scope(number), BackupRole::Operator, principal, instance)
+}
+
+fn binding(text: &str) -> BindingName {
+    BindingName::parse(text).unwrap()
+}
+
+/// An assignment in a subscription of its own.
+fn entry(number: u128, holding: Holding) -> Entry {
+    Entry {
+        assignment: name(number),
+        principal: PrincipalId::new(Uuid::nil()),
+        role: BackupRole::Operator,
+        scope: scope(number),
+        holding,
+        unsettled_until: None,
+        op: OpId::new(Uuid::nil()),
+        bindings: vec![binding("a")],
+        correlation: None,
+        tried: None,
+        wished: None,
+        since: at(-600),
+        written: at(-600),
+    }
+}
+
+fn unwanted(number: u128, since: i64) -> Entry {
+    Entry { wished: Some(at(since)), ..entry(number, Holding::Present) }
+}
+
+fn failed(entry: Entry, attempt: Attempt, reason: ReasonCode) -> Entry {
+    let tried = Tried { attempt, attempts: 1, not_before: at(30), reason, cause: None };
+    Entry { tried: Some(tried), ..entry }
+}
+
+fn put_off(number: u128, reason: ReasonCode) -> Deferred {
+    Deferred { assignment: name(number), attempt: Attempt::Revoke, reason, not_before: at(60) }
+}
+
+#[track_caller]
+fn check_rounded(seconds: i64, nanoseconds: i64, step: u64, expected: i64) {
+    let moment = at(seconds) + time::Duration::nanoseconds(nanoseconds);
+    assert_eq!(rounded_up(moment, Duration::from_secs(step)), at(expected));
+}
+
+#[test]
+fn a_look_later_is_never_earlier_than_its_time() {
+    check_rounded(0, 0, 30, 0);
+    check_rounded(0, 1, 30, 30);
+    check_rounded(1, 0, 30, 30);
+    check_rounded(29, 999_999_999, 30, 30);
+    check_rounded(30, 0, 30, 30);
+    check_rounded(-1, 0, 30, 0);
+    check_rounded(7, 0, 1, 7);
+    check_rounded(7, 1, 1, 8);
+    let before_1970 = datetime!(1969-12-31 23:59:31 UTC);
+    assert_eq!(rounded_up(before_1970, Duration::from_secs(30)), OffsetDateTime::UNIX_EPOCH);
+}
+
+#[test]
+fn a_hint_says_since_when_and_where_a_revocation_waits() {
+    let places = |numbers: &[u128]| numbers.iter().map(|n| scope(*n).subscription().to_owned()).collect();
+    assert_eq!(waiting(&[], &[], NOON), Waiting::default());
+    // What is wanted waits for nothing, whatever failed.
+    let granted = failed(entry(1, Holding::Gone), Attempt::Grant, ReasonCode::AzureRefused);
+    assert_eq!(waiting(&[granted, entry(2, Holding::Present)], &[], NOON), Waiting::default());
+
+    let two = [unwanted(1, -10), unwanted(2, -20), entry(3, Holding::Present)];
+    let expected = Waiting {
+        wished: Some(at(-20)),
+        tried: None,
+        subscriptions: places(&[1, 2]),
+        reason: Some(ReasonCode::NoReasonLeft),
+    };
+    assert_eq!(waiting(&two, &[], NOON), expected);
+}
+
+#[test]
+fn a_hint_says_what_is_in_the_way_of_the_oldest_wish() {
+    let reason = |after: &[Entry], deferred: &[Deferred]| waiting(after, deferred, NOON).reason.unwrap();
+    let locked = || failed(unwanted(1, -20), Attempt::Revoke, ReasonCode::ScopeLocked);
+    assert_eq!(reason(&[unwanted(2, -10), locked()], &[]), ReasonCode::ScopeLocked);
+    assert_eq!(reason(&[unwanted(2, -30), locked()], &[]), ReasonCode::NoReasonLeft);
+    // What puts it off now is said before what failed then.
+    assert_eq!(reason(&[locked()], &[put_off(1, ReasonCode::Throttled)]), ReasonCode::Throttled);
+    assert_eq!(reason(&[locked()], &[put_off(2, ReasonCode::Throttled)]), ReasonCode::ScopeLocked);
+    // A grant that failed is not in the way of a revocation.
+    let granted = failed(unwanted(1, -20), Attempt::Grant, ReasonCode::AzureRefused);
+    assert_eq!(reason(&[granted], &[]), ReasonCode::NoReasonLeft);
+}
+
+#[test]
+fn a_revocation_was_tried_where_it_failed_or_may_still_land_and_not_where_azure_throttled_it() {
+    let tried = |after: Entry| waiting(&[after], &[], NOON).tried;
+    let unsettled = |entry: Entry| Entry { unsettled_until: Some(at(150)), ..entry };
+    assert_eq!(tried(unwanted(1, -10)), None);
+    assert_eq!(tried(failed(unwanted(1, -10), Attempt::Revoke, ReasonCode::NoAnswer)), Some(NOON));
+    assert_eq!(tried(failed(unwanted(1, -10), Attempt::Revoke, ReasonCode::Throttled)), None);
+    assert_eq!(tried(failed(unwanted(1, -10), Attempt::Grant, ReasonCode::NoAnswer)), None);
+    assert_eq!(tried(unsettled(Entry { holding: Holding::Gone, ..unwanted(1, -10) })), Some(NOON));
+    // The grant is what is under way.
+    assert_eq!(tried(unsettled(unwanted(1, -10))), None);
+}
+
+fn wait(name: &str, reason: ReasonCode) -> Wait {
+    Wait {
+        binding: binding(name),
+        role: BackupRole::Operator,
+        scope: scope(1),
+        wanted: true,
+        reason,
+        since: at(-60),
+        attempts: 1,
+        not_before: at(30),
+    }
+}
+
+#[test]
+fn waits_are_written_where_something_else_than_their_beginning_differs() {
+    let same = |one: Wait, other: Wait| stripped(&[one]) == stripped(&[other]);
+    let base = || wait("a", ReasonCode::Throttled);
+    assert!(same(base(), Wait { since: at(-10), ..base() }));
+    assert!(!same(base(), wait("b", ReasonCode::Throttled)));
+    assert!(!same(base(), wait("a", ReasonCode::NoAnswer)));
+    assert!(!same(base(), Wait { scope: scope(2), ..base() }));
+    assert!(!same(base(), Wait { role: BackupRole::Reader, ..base() }));
+    assert!(!same(base(), Wait { attempts: 2, ..base() }));
+    assert!(!same(base(), Wait { not_before: at(31), ..base() }));
+    assert_ne!(stripped(&[base()]), stripped(&[]));
+}
+
+#[test]
+fn a_foreign_assignment_is_recorded_where_it_comes_goes_or_changes() {
+    let foreign = |number: u128| entry(1, Holding::HeldByOther(name(number)));
+    let change = |before: Option<Entry>, after: Entry| match foreign_change(before.as_ref(), &after) {
+        Some(Change::Setting { before, after, .. }) => Some((before, after)),
+        _ => None,
+    };
+    let text = |number: u128| name(number).to_string();
+    assert_eq!(change(None, entry(1, Holding::Present)), None);
+    assert_eq!(change(None, foreign(7)), Some((String::new(), text(7))));
+    assert_eq!(change(Some(foreign(7)), foreign(7)), None);
+    assert_eq!(change(Some(foreign(7)), foreign(8)), Some((text(7), text(8))));
+    assert_eq!(change(Some(foreign(7)), entry(1, Holding::Gone)), Some((text(7), String::new())));
+}
+
+#[test]
+fn other_reasons_for_the_same_assignment_are_recorded() {
+    let of = |names: &[&str]| {
+        let bindings = names.iter().map(|text| binding(text)).collect();
+        Entry { bindings, ..entry(1, Holding::Present) }
+    };
+    assert_eq!(reasons_change(None, &of(&["a"])), None);
+    assert_eq!(reasons_change(Some(&of(&["a"])), &of(&["a"])), None);
+    let Some(Change::Setting { before, after, .. }) = reasons_change(Some(&of(&["a"])), &of(&["a", "b"]))
+    else {
+        panic!("a change")
+    };
+    assert_eq!((before.as_str(), after.as_str()), ("a", "a, b"));
+}

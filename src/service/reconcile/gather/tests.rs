@@ -1,0 +1,125 @@
+//! Which rows are believed, what Azure is asked of the others, and when again.
+
+use super::*;
+use crate::id::{InstanceId, OpId};
+use crate::ports::tables::Properties;
+use crate::rbac::ledger::{Attempt, Tried};
+use crate::rbac::{BackupRole, BindingName};
+use time::macros::datetime;
+use uuid::Uuid;
+
+const NOON: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+fn at(seconds: i64) -> OffsetDateTime {
+    NOON + time::Duration::seconds(seconds)
+}
+
+fn scope(number: usize) -> Scope {
+    let subscription = Uuid::from_u128(1);
+    let vault = format!("resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/v{number}");
+    Scope::parse(&format!("/subscriptions/{subscription}/{vault}")).unwrap()
+}
+
+fn name(number: usize) -> AssignmentName {
+    let (principal, instance) = (PrincipalId::new(Uuid::nil()), InstanceId::new(Uuid::nil()));
+    AssignmentName::derive(&scope(number), BackupRole::Operator, principal, instance)
+}
+
+fn entry(number: usize, holding: Holding, until: Option<i64>) -> Entry {
+    Entry {
+        assignment: name(number),
+        principal: PrincipalId::new(Uuid::nil()),
+        role: BackupRole::Operator,
+        scope: scope(number),
+        holding,
+        unsettled_until: until.map(at),
+        op: OpId::new(Uuid::nil()),
+        bindings: vec![BindingName::parse("a").unwrap()],
+        correlation: None,
+        tried: None,
+        wished: None,
+        since: at(-600),
+        written: at(-50),
+    }
+}
+
+fn tried(entry: Entry, not_before: i64) -> Entry {
+    let (attempt, reason) = (Attempt::Grant, ReasonCode::ForeignAssignment);
+    let tried = Tried { attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
+    Entry { tried: Some(tried), ..entry }
+}
+
+fn ledger(entries: impl IntoIterator<Item = Entry>) -> Ledger {
+    let stored = |entry: Entry| Stored { entry, etag: ETag("1".to_owned()), kept: Properties::default() };
+    Ledger { entries: entries.into_iter().map(stored).collect(), ..Ledger::default() }
+}
+
+/// By what name Azure is asked of that one entry, and whether its answer settles the row.
+fn question(entry: Entry) -> Option<(AssignmentName, bool)> {
+    let asked = questions(&ledger([entry.clone()]), NOON);
+    match asked.get(&entry.assignment)? {
+        Question::Ask { name, due } => Some((*name, *due)),
+        Question::NextRound => panic!("one question fits"),
+    }
+}
+
+#[test]
+fn azure_is_asked_of_what_is_unsettled_and_an_answer_settles_only_after_its_time() {
+    assert_eq!(question(entry(1, Holding::Present, None)), None);
+    assert_eq!(question(entry(1, Holding::Gone, None)), None);
+    for holding in [Holding::Present, Holding::Gone, Holding::HeldByOther(name(2))] {
+        assert_eq!(question(entry(1, holding, Some(1))), Some((name(1), false)));
+        assert_eq!(question(entry(1, holding, Some(0))), Some((name(1), true)));
+        assert_eq!(question(entry(1, holding, Some(-1))), Some((name(1), true)));
+    }
+}
+
+#[test]
+fn a_foreign_assignment_is_asked_for_by_its_own_name_when_its_time_has_come() {
+    let foreign = entry(1, Holding::HeldByOther(name(2)), None);
+    assert_eq!(question(foreign.clone()), Some((name(2), true)));
+    assert_eq!(question(tried(foreign.clone(), 1)), None);
+    assert_eq!(question(tried(foreign, 0)), Some((name(2), true)));
+}
+
+#[test]
+fn one_round_asks_first_what_an_answer_settles() {
+    let early = (0..ASKS_MAX).map(|number| entry(number, Holding::Present, Some(60)));
+    let due = (ASKS_MAX..ASKS_MAX + 5).map(|number| entry(number, Holding::Gone, Some(-60)));
+    let asked = questions(&ledger(early.chain(due)), NOON);
+    assert_eq!(asked.len(), ASKS_MAX + 5);
+    let is_asked = |number: usize| matches!(asked.get(&name(number)), Some(Question::Ask { .. }));
+    assert_eq!((0..ASKS_MAX + 5).filter(|number| is_asked(*number)).count(), ASKS_MAX);
+    assert!((ASKS_MAX..ASKS_MAX + 5).all(is_asked));
+}
+
+#[test]
+fn a_question_without_an_answer_is_asked_again_after_as_long_as_it_was_missed() {
+    let pause = |entry: Entry| ask_again(&entry, NOON).as_secs();
+    assert_eq!(pause(entry(1, Holding::Gone, Some(-10))), 30);
+    assert_eq!(pause(entry(1, Holding::Gone, Some(-100))), 100);
+    assert_eq!(pause(entry(1, Holding::Gone, Some(-2000))), 600);
+    // Before its time nothing is missed: it counts from when the row was written.
+    assert_eq!(pause(entry(1, Holding::Gone, Some(100))), 50);
+    assert_eq!(pause(entry(1, Holding::Gone, None)), 50);
+    assert_eq!(pause(tried(entry(1, Holding::HeldByOther(name(2)), None), -200)), 200);
+    assert_eq!(pause(tried(entry(1, Holding::Gone, Some(-100)), -200)), 100);
+}
+
+#[test]
+fn the_clock_of_the_tables_goes_on_with_ours_and_never_back() {
+    let time = TableTime { date: NOON, at: Duration::from_secs(100) };
+    assert_eq!(time.now(Duration::from_secs(100)), NOON);
+    assert_eq!(time.now(Duration::from_secs(107)), at(7));
+    assert_eq!(time.now(Duration::from_secs(90)), NOON);
+}
+
+#[test]
+fn an_assignment_of_that_name_counts_only_with_its_scope_principal_and_role() {
+    let entry = entry(1, Holding::Present, None);
+    let (own, other) = (PrincipalId::new(Uuid::nil()), PrincipalId::new(Uuid::from_u128(9)));
+    assert!(same_triple(&entry, &scope(1), own, BackupRole::Operator));
+    assert!(!same_triple(&entry, &scope(2), own, BackupRole::Operator));
+    assert!(!same_triple(&entry, &scope(1), other, BackupRole::Operator));
+    assert!(!same_triple(&entry, &scope(1), own, BackupRole::Reader));
+}
