@@ -1,5 +1,5 @@
-//! How this process stands, for the health check: what ticks and effects last met. Nothing here is ever decided upon
-//! but whether an answer waits for its effects; reading it asks nothing remote.
+//! How this process stands, for the health check: what ticks and effects last met. It decides only when something is tried:
+//! whether an answer waits for its effects, and whether a throttled queue is left to the tick. Reading it asks nothing remote.
 
 use crate::id::UserId;
 use crate::ports::clock::Clock;
