@@ -55,7 +55,7 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 const WRITE_SERVER_SECONDS: u64 = 8;
 
 /// A page that is too large is asked for again with this part of its rows.
-const FEWER_ROWS: usize = 8;
+const FEWER_ROWS: usize = 4;
 
 /// Where the tables are and how we show that we may use them.
 pub enum TablesAccount {

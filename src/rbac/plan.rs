@@ -306,7 +306,9 @@ fn judge(fact: &Fact, inputs: &Inputs<'_>) -> Verdict {
 }
 
 fn may_revoke_blindly(entry: &Entry, wanted: Option<&Wanted>, desired: &Desired) -> bool {
-    wanted.is_none() && !desired.frozen && entry.holding == Holding::Present
+    let may_be_held = entry.holding == Holding::Present
+        || entry.wished.is_some() && entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
+    wanted.is_none() && !desired.frozen && may_be_held
 }
 
 /// What Azure's answer to a question by name means for an entry.

@@ -6,8 +6,8 @@ use super::status::Status;
 use crate::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::tables::Row;
-use crate::rbac::ledger::{RETRY_MAX, pause};
-use crate::store::{StoreError, marks};
+use crate::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX, pause};
+use crate::store::{StoreError, keys, marks};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,13 +57,15 @@ impl Aside {
             tracing::error!(row = kind, error = %Chain(error), "a row keeps failing, and too many are set aside already");
             return;
         }
-        let failed = Failed { change: change_of(row), attempts, until: now + pause(attempts) };
+        let longest = if row.key.starts_with(keys::HINTS) { REVOKE_RETRY_MAX } else { RETRY_MAX };
+        let pause = pause(attempts).min(longest);
+        let failed = Failed { change: change_of(row), attempts, until: now + pause };
         rows.insert(row.key.clone(), failed);
         self.status.set_aside(rows.len());
         tracing::error!(
             row = kind,
             attempts,
-            pause_s = pause(attempts).as_secs(),
+            pause_s = pause.as_secs(),
             error = %Chain(error),
             "a row keeps failing and is set aside"
         );

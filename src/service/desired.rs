@@ -110,12 +110,6 @@ pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
     }
 }
 
-/// Whether a group that changes stops being the one that some binding selects.
-pub fn stops_being_selected(bindings: &Bindings, before: &GroupFacts, after: &GroupFacts) -> bool {
-    let mut selectors = bindings.bindings.iter().map(|binding| &binding.selector);
-    selectors.any(|selector| selects(selector, before) && !selects(selector, after))
-}
-
 /// Whether a person who changes stops matching the `where` of some binding.
 pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, after: &Resource) -> bool {
     let mut conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref()).peekable();

@@ -1,6 +1,7 @@
 //! A revocation that does not happen is never quiet: each tick counts the leavers who may still hold something for too long, and
 //! every process shows the count.
 
+use super::effects::log;
 use super::status::Status;
 use crate::ports::tables::{Answer, Row};
 use crate::rbac::ReasonCode;
@@ -28,6 +29,9 @@ impl OverdueCount {
     /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
     fn add(&mut self, row: &Row, now: OffsetDateTime, after: Duration) {
         let (wished, reason) = match Hint::read(row) {
+            Ok(hint) if hint.is_over => return,
+            // Since when is not known yet: the next look says it.
+            Ok(hint) if hint.wished == OffsetDateTime::UNIX_EPOCH => return,
             Ok(hint) => (Some(hint.wished), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
                 tracing::error!(error = %error, "a hint of a leaver cannot be read");
@@ -46,7 +50,7 @@ impl OverdueCount {
 /// Counts over the hints, and writes what is new.
 pub(super) async fn count(store: &Store, status: &Status, after: Duration) -> Result<(), StoreError> {
     let Answer { value: before, date: now } = store.overdue().await?;
-    let (from, to) = keys::range_of("dl:");
+    let (from, to) = keys::range_of(keys::HINTS);
     let mut pages = store.pages(from, to);
     let (mut count, mut read) = (OverdueCount::default(), 0);
     while read < HINTS_MAX
@@ -89,14 +93,23 @@ fn log_line(
     Some(now)
 }
 
+async fn read(store: &Store, status: &Status) -> Result<(), StoreError> {
+    let Answer { value, date } = store.overdue().await?;
+    match value {
+        Some(stored) => status.overdue(&stored, date),
+        None => status.never_counted(date),
+    }
+    let sweep = store.due_sweep().await?;
+    status.scopes_refused(sweep.scopes_refused);
+    status.pending_grants(sweep.pending);
+    Ok(())
+}
+
 /// Shows in this process what the ticks of any process counted.
 pub async fn watch(store: Store, status: Arc<Status>) {
     loop {
-        match store.overdue().await {
-            Ok(Answer { value, date }) => {
-                value.iter().for_each(|stored| status.overdue(stored, date));
-            }
-            Err(error) => super::effects::log("reading the count of overdue revocations", &error),
+        if let Err(error) = read(&store, &status).await {
+            log("reading what the ticks found", &error);
         }
         tokio::time::sleep(WATCH_EVERY).await;
     }

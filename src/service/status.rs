@@ -1,9 +1,10 @@
-//! How this process stands, for the health check: what ticks and effects last met. Nothing here is ever decided upon
-//! but whether an answer waits for its effects; reading it asks nothing remote.
+//! How this process stands, for the health check: what ticks and effects last met. It decides only when something is tried:
+//! whether an answer waits for its effects, and whether a throttled queue is left to the tick. Reading it asks nothing remote.
 
 use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
+use crate::store::cadence::PendingGrants;
 use crate::store::findings::Findings;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
@@ -59,6 +60,8 @@ pub struct Standing {
     pub set_aside: usize,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
+    /// Grants that wait or fail, by the last sweep of any process.
+    pub pending: PendingGrants,
     /// Revocations that have not happened for too long, by the last tick of any process.
     pub overdue: OverdueCount,
     /// When any process last counted them.
@@ -113,6 +116,8 @@ impl Standing {
             ("scopesRefused", json!(self.scopes_refused)),
             ("revocationsOverdue", self.overdue_json()),
             ("lastTick", json!(time(&self.counted))),
+            ("grantsPending", json!(self.pending.by_reason)),
+            ("lastSweep", json!(time(&self.pending.counted))),
             ("rowsUnreadable", json!(self.rows_unreadable)),
             ("groupLimitReached", json!(self.group_limit_reached)),
             ("bindingsTroubled", json!(self.bindings_troubled)),
@@ -134,6 +139,8 @@ struct Known {
 #[derive(Default)]
 struct Held {
     standing: Standing,
+    /// When it was first seen that no count was ever written.
+    never_counted: Option<OffsetDateTime>,
     throttled: BTreeMap<(String, Operation), Known>,
 }
 
@@ -278,6 +285,17 @@ impl Status {
 
     pub(super) fn sweep_finished(&self) {
         self.held().standing.sweep_finished = Some(self.clock.now());
+    }
+
+    /// No process has ever counted anything: after a while that means that none ticks.
+    pub(super) fn never_counted(&self, now: OffsetDateTime) {
+        let mut held = self.held();
+        let since = *held.never_counted.get_or_insert(now);
+        held.standing.is_without_ticks = since + NO_TICK_AFTER < now;
+    }
+
+    pub(super) fn pending_grants(&self, pending: PendingGrants) {
+        self.held().standing.pending = pending;
     }
 
     /// What a tick of some process counted, read at `now` by the table service's clock.

@@ -14,7 +14,7 @@ use crate::ports::tables::{ETag, Properties, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
 use crate::store::cadence::{Seen, SweepLeft};
-use crate::store::ledger::{kept, read_entry, write};
+use crate::store::ledger::{kept, pending_reasons, read_entry, write};
 use crate::store::marks::{self, Mark};
 use crate::store::throttles::{Operation, Throttles};
 use crate::store::{Store, StoreError, keys};
@@ -159,6 +159,9 @@ impl Sweep<'_> {
                 if self.must_stop(part) {
                     part.found.parked_after = Some(done);
                     return Ok(false);
+                }
+                for reason in pending_reasons(&row) {
+                    part.found.seen.count_pending(reason);
                 }
                 let known = known(&row).and_then(|known| self.store.readable(&row, known));
                 if let Some(known) = known.filter(|known| part.concerns(&known.entry)) {

@@ -3,8 +3,8 @@
 use super::codec::{Fields, Reader};
 use super::{Store, StoreError, keys};
 use crate::ports::tables::{Answer, ETag, Match, Row, Write};
-use crate::rbac::Scope;
-use std::collections::BTreeSet;
+use crate::rbac::{ReasonCode, Scope};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -30,6 +30,8 @@ pub struct SweepRun {
     pub seen: Seen,
     /// Scopes that Azure refused to list: of this sweep, or of the last one while this one has not come to its first stop.
     refused: usize,
+    /// Grants that waited, by reason, and when that was: by the last sweep that came to its end.
+    pending: PendingGrants,
     etag: Option<ETag>,
 }
 
@@ -41,6 +43,16 @@ pub struct SweepDue {
     pub late: bool,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
+    pub pending: PendingGrants,
+}
+
+/// Grants that wait or fail, by the last sweep that came to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PendingGrants {
+    /// Reason code → grants.
+    pub by_reason: BTreeMap<String, usize>,
+    /// When that sweep began; `None` before the first.
+    pub counted: Option<OffsetDateTime>,
 }
 
 /// The scopes that one sweep asked for, each by a hash: what was answered is not asked for again by its later parts.
@@ -48,6 +60,8 @@ pub struct SweepDue {
 pub struct Seen {
     listed: BTreeSet<String>,
     refused: BTreeSet<String>,
+    /// Grants that wait, by reason.
+    pending: BTreeMap<String, usize>,
 }
 
 impl Seen {
@@ -65,6 +79,11 @@ impl Seen {
         self.refused.insert(Self::name(scope));
     }
 
+    /// A grant waits.
+    pub fn count_pending(&mut self, reason: ReasonCode) {
+        *self.pending.entry(reason.as_str().to_owned()).or_default() += 1;
+    }
+
     /// Whether Azure has answered, either way.
     pub fn has(&self, scope: &Scope) -> bool {
         let name = Self::name(scope);
@@ -80,12 +99,15 @@ impl Seen {
             let names = list.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
             Ok::<_, StoreError>(names.map(str::to_owned).collect())
         };
-        Ok(Self { listed: names("listed_scopes")?, refused: names("refused_scopes")? })
+        let pending = numbers(reader, "pending_so_far")?;
+        Ok(Self { listed: names("listed_scopes")?, refused: names("refused_scopes")?, pending })
     }
 
     fn write(&self, fields: Fields) -> Fields {
         let json = |names: &BTreeSet<String>| serde_json::json!(names).to_string().into_bytes();
-        fields.bytes("listed_scopes", &json(&self.listed)).bytes("refused_scopes", &json(&self.refused))
+        let fields = fields.bytes("listed_scopes", &json(&self.listed));
+        let fields = fields.bytes("refused_scopes", &json(&self.refused));
+        fields.bytes("pending_so_far", serde_json::json!(self.pending).to_string().as_bytes())
     }
 }
 
@@ -131,7 +153,9 @@ impl SweepRun {
         let began = reader.time("began")?;
         let taken = reader.time_opt("taken")?.unwrap_or(began);
         let (seen, refused) = (Seen::read(&reader)?, count(&reader, "refused")?);
-        Ok(Self { began, taken, state, after, seen, refused, etag: Some(row.etag.clone()) })
+        let (by_reason, counted) = (numbers(&reader, "pending")?, reader.time_opt("counted")?);
+        let pending = PendingGrants { by_reason, counted };
+        Ok(Self { began, taken, state, after, seen, refused, pending, etag: Some(row.etag.clone()) })
     }
 
     fn write(&self) -> Write {
@@ -141,7 +165,12 @@ impl SweepRun {
             .time("taken", self.taken)
             .text("state", self.state.as_str())
             .text("after", self.after.as_str())
-            .int("refused", self.refused as i64);
+            .int("refused", self.refused as i64)
+            .bytes("pending", serde_json::json!(self.pending.by_reason).to_string().as_bytes());
+        let fields = match self.pending.counted {
+            Some(counted) => fields.time("counted", counted),
+            None => fields,
+        };
         let properties = self.seen.write(fields).done();
         match &self.etag {
             Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
@@ -163,16 +192,18 @@ impl SweepRun {
 
     /// A sweep from the first scope on. What the last one was refused is known until this one has seen for itself.
     fn begin(now: OffsetDateTime, last: Option<Self>) -> Self {
-        let refused = last.as_ref().map_or(0, |last| last.refused);
-        let (state, after, etag) = (SweepState::Running, String::new(), last.and_then(|last| last.etag));
-        Self { began: now, taken: now, state, after, seen: Seen::default(), refused, etag }
+        let (refused, pending, etag) =
+            last.map_or_else(Default::default, |last| (last.refused, last.pending, last.etag));
+        let (state, after) = (SweepState::Running, String::new());
+        Self { began: now, taken: now, state, after, seen: Seen::default(), refused, pending, etag }
     }
 
     /// What nobody can read says nothing of when it began: the next sweep is late.
     fn unreadable(row: &Row) -> Self {
         let (began, seen) = (OffsetDateTime::UNIX_EPOCH, Seen::default());
         let (state, after) = (SweepState::Finished, String::new());
-        Self { began, taken: began, state, after, seen, refused: 0, etag: Some(row.etag.clone()) }
+        let pending = PendingGrants::default();
+        Self { began, taken: began, state, after, seen, refused: 0, pending, etag: Some(row.etag.clone()) }
     }
 
     fn is_late(&self, now: OffsetDateTime) -> bool {
@@ -196,7 +227,8 @@ impl Store {
         };
         let late = last.as_ref().is_some_and(|last| last.is_late(date));
         let scopes_refused = last.as_ref().map_or(0, |last| last.refused);
-        Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused })
+        let pending = last.as_ref().map(|last| last.pending.clone()).unwrap_or_default();
+        Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused, pending })
     }
 
     /// Takes a sweep, unless another process has taken it first.
@@ -214,7 +246,12 @@ impl Store {
         let refused = seen.refused.len();
         let run = SweepRun { seen, refused, ..run };
         let left = match left {
-            SweepLeft::Finished => SweepRun { state: SweepState::Finished, after: String::new(), ..run },
+            SweepLeft::Finished => SweepRun {
+                state: SweepState::Finished,
+                after: String::new(),
+                pending: PendingGrants { by_reason: run.seen.pending.clone(), counted: Some(run.began) },
+                ..run
+            },
             SweepLeft::Parked { after } => SweepRun { state: SweepState::Parked, after, ..run },
             SweepLeft::Missed { after } => SweepRun { state: SweepState::Running, after, ..run },
         };
@@ -228,10 +265,13 @@ impl Store {
     pub async fn cursors(&self) -> Result<Answer<Cursors>, StoreError> {
         let Answer { value, date } = self.read(&keys::setting("tick")).await?;
         let read = value.as_ref().map(Cursors::read).transpose();
-        let value = read.unwrap_or_else(|error| {
+        let mut value = read.unwrap_or_else(|error| {
             tracing::error!(error = %error, "where the last tick stopped cannot be read: it begins anew");
             None
         });
+        if let Some(cursors) = &mut value {
+            cursors.forget_other_ranges();
+        }
         Ok(Answer { value: value.unwrap_or_default(), date })
     }
 
@@ -245,6 +285,16 @@ impl Store {
         self.move_looking(&[Write::InsertOrReplace { key: keys::setting("tick"), properties }]).await?;
         Ok(())
     }
+}
+
+fn numbers(reader: &Reader<'_>, name: &str) -> Result<BTreeMap<String, usize>, StoreError> {
+    if reader.int_opt(name)?.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let number = |value: &serde_json::Value| usize::try_from(value.as_u64()?).ok();
+    let list = reader.json(name)?;
+    let pairs = list.as_object().into_iter().flatten();
+    Ok(pairs.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect())
 }
 
 fn count(reader: &Reader<'_>, name: &str) -> Result<usize, StoreError> {
@@ -271,6 +321,15 @@ pub struct Cursors {
 }
 
 impl Cursors {
+    /// A place among other rows is one of an earlier release, and means the beginning.
+    fn forget_other_ranges(&mut self) {
+        for place in [&mut self.leaving, &mut self.moving] {
+            if !place.starts_with(keys::HINTS) {
+                place.clear();
+            }
+        }
+    }
+
     fn each(&mut self) -> [(&'static str, &mut String); 8] {
         [
             ("leaving_after", &mut self.leaving),
@@ -305,7 +364,8 @@ mod tests {
     fn check(state: SweepState, began_ago: u64, taken_ago: u64, expected: Option<&str>) {
         let (began, taken) = (NOW - Duration::from_secs(began_ago), NOW - Duration::from_secs(taken_ago));
         let after = if state == SweepState::Finished { "" } else { "/x" }.to_owned();
-        let run = SweepRun { began, taken, state, after, seen: Seen::default(), refused: 0, etag: None };
+        let (seen, pending) = (Seen::default(), PendingGrants::default());
+        let run = SweepRun { began, taken, state, after, seen, refused: 0, pending, etag: None };
         assert_eq!(SweepRun::due(Some(run), NOW).map(|run| run.after).as_deref(), expected);
     }
 

@@ -148,6 +148,20 @@ impl Store {
         let user = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
         Ok(self.readable(&row, user).map_or(Holder::Unreadable, Holder::Record))
     }
+
+    /// The writes that free a principal of a record. Where `p:` is missing, cannot be read, or is another record's, only the
+    /// record's own side goes.
+    pub async fn unpin(&self, user: UserId, pin: &Pin) -> Result<Vec<Write>, StoreError> {
+        let own = keys::ledger_pin(user, pin.principal);
+        let mut writes = vec![Write::Delete { key: own, condition: Match::Exact(pin.etag.clone()) }];
+        if let Some(row) = self.get(&keys::principal(pin.principal)).await? {
+            let holder = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
+            if self.readable(&row, holder) == Some(user) {
+                writes.push(Write::Delete { key: row.key, condition: Match::Exact(row.etag) });
+            }
+        }
+        Ok(writes)
+    }
 }
 
 fn corrupt(row: &Row, property: &str) -> StoreError {
@@ -170,17 +184,6 @@ pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> [Write; 2] {
     [
         Write::Insert { key: keys::principal(principal), properties: pinned.clone() },
         Write::Insert { key: keys::ledger_pin(user, principal), properties: pinned },
-    ]
-}
-
-/// The rows that free a principal.
-pub fn unpin(user: UserId, pin: &Pin) -> [Write; 2] {
-    [
-        Write::Delete { key: keys::principal(pin.principal), condition: Match::Any },
-        Write::Delete {
-            key: keys::ledger_pin(user, pin.principal),
-            condition: Match::Exact(pin.etag.clone()),
-        },
     ]
 }
 
@@ -364,6 +367,15 @@ fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
         damage.0.get_or_insert(corrupt(row, "list"));
     }
     (waits.into_iter().flatten().collect(), damage.0)
+}
+
+/// The reasons of the grants that wait, where the row is the list of a record's waits. What cannot be read is left out.
+pub fn pending_reasons(row: &Row) -> Vec<ReasonCode> {
+    if !row.key.ends_with(":waits") {
+        return Vec::new();
+    }
+    let (waits, _) = read_waits(row);
+    waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
 }
 
 fn read_wait(wait: &Value) -> Option<Wait> {

@@ -38,9 +38,11 @@ impl Mark {
         Self { taken_away: true, left: true, origin }
     }
 
-    /// What remains of this mark while somebody waits, with or without a revocation.
+    /// What remains of this mark while a person waits, with or without a revocation. One that other bindings are not the cause
+    /// of is a leaver's, also where the mark did not say so.
     pub fn waiting(&self, taken_away: bool) -> Self {
-        Self { taken_away, left: self.left && taken_away, origin: self.origin.clone() }
+        let left = taken_away && (self.left || self.origin.cause != Cause::Snapshot);
+        Self { taken_away, left, origin: self.origin.clone() }
     }
 
     /// The properties of a mark.

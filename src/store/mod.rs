@@ -48,7 +48,7 @@ const SEND_PAUSE: Duration = Duration::from_millis(50);
 /// Pages without a row, one after the other: a service that goes on like that has nothing to say.
 const EMPTY_PAGES_MAX: usize = 100;
 /// Rows that are asked for after a page that ended early, at least.
-const PAGE_ROWS_MIN: usize = 16;
+const PAGE_ROWS_MIN: usize = 4;
 /// What a caller is told to wait when storage gives no wait of its own.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
 /// A row that cannot be read and was not met for so long was mended, or is gone: whoever waits is looked at hourly.

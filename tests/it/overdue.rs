@@ -64,6 +64,14 @@ impl Obstacle {
         }
     }
 
+    /// Azure refuses every grant.
+    fn put_for_grants(world: &World) {
+        let code = "AuthorizationFailed".to_owned();
+        let refusal =
+            Action::Fail { status: 403, code, message: None, retry_after_seconds: None, executed: false };
+        world.azure().add_rule(Rule::new(refusal).method(Method::Put)).unwrap();
+    }
+
     const fn reason(self) -> &'static str {
         match self {
             Obstacle::Lock => "scope-locked",
@@ -224,4 +232,40 @@ fn who_comes_back_is_not_overdue_and_who_leaves_again_counts_from_then() {
     assert_eq!(overdue(&health(&node)).0, 0, "ten minutes since she left again");
     minutes(&world, &node, 6);
     assert_eq!(overdue(&health(&node)).0, 1);
+}
+
+#[test]
+fn grants_that_wait_are_counted_by_reason_in_every_process() {
+    let (world, node, group, _) = operators();
+    let ben = node.create_user(json!({"userName": "ben"}));
+    let eve = node.provision("eve");
+    Obstacle::put_for_grants(&world);
+    let members = json!({"op": "add", "path": "members", "value": [{"value": ben}, {"value": eve.id}]});
+    node.try_patch_group(&group, members).unwrap();
+    node.settle();
+    world.pass(3700);
+    node.settle();
+    node.settle();
+    let health = health(&node);
+    assert_eq!(health["grantsPending"], json!({"pending-principal": 1, "not-authorized": 1}), "{health}");
+    assert_eq!(health["lastSweep"], "2026-03-01T11:01:40Z");
+    assert_eq!(overdue(&health).0, 0, "no grant is an overdue revocation");
+}
+
+#[test]
+fn where_no_process_ever_ticks_health_says_so() {
+    let world = World::new().bind("operators", Operator, VAULT_EAST);
+    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let watch = |node: &Node| {
+        let watching = node.spawn(node.service.clone().watch_for_ever());
+        node.run(async { tokio::time::sleep(Duration::from_millis(200)).await });
+        watching.abort();
+    };
+    watch(&node);
+    assert_eq!(health(&node)["status"], Value::Null);
+    world.pass(1000);
+    watch(&node);
+    assert_eq!(health(&node)["status"], "degraded");
+    node.run(node.service.tick.run()).unwrap();
+    assert_eq!(health(&node)["status"], Value::Null);
 }

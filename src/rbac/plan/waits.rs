@@ -101,7 +101,8 @@ pub fn look_again(
     for entry in after {
         let leaving = !desired.grants.contains_key(&entry.assignment);
         let own = entry.unsettled_until.map(|at| (at, leaving));
-        let tried = entry.tried.as_ref().map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke));
+        let tried = entry.tried.as_ref();
+        let tried = tried.map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke && leaving));
         // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
         let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
         let counts =

@@ -9,7 +9,6 @@ use crate::ports::tables::ETag;
 use crate::scim::{
     self, Deciding, Edited, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType,
 };
-use crate::service::desired::{GroupFacts, stops_being_selected};
 use crate::service::effects::Work;
 use crate::service::{Caller, Listing, Rendered, ServiceError};
 use crate::store::batch::Part;
@@ -83,21 +82,13 @@ struct Judged {
 
 impl Seen<'_> {
     /// A mistake in the name or the external id never keeps in who is removed beside it.
-    /// `taking` says of the group as it will be whether a binding stops selecting it.
-    fn judge(
-        &self,
-        operation: &Operation,
-        forgone: Forgone,
-        users_url: &str,
-        taking: impl Fn(&Resource) -> bool,
-    ) -> Result<Judged, scim::Error> {
+    fn judge(&self, operation: &Operation, forgone: Forgone, users_url: &str) -> Result<Judged, scim::Error> {
         let Self { before, edit, known } = self;
         let members = decide(edit.changes(), known, users_url)?;
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
         let mut edited = edit.edited.clone().unless_refused(removes)?;
         forgone.take_from::<GroupId>(&mut edited, &before.resource);
-        let taking = taking(&edited.resource);
-        let decided = plan_change(operation, before, (&edited, taking), &members, known);
+        let decided = plan_change(operation, before, &edited, &members, known);
         Ok(Judged { members, edited, removes, decided })
     }
 }
@@ -218,8 +209,7 @@ impl Provisioning {
             let mut seen = self.look_at_group(id, wanted).await?;
             seen.known.gone.extend(&gone);
             let operation = self.operation(caller);
-            let taking = |after: &Resource| self.takes(&seen.before, after);
-            let judged = seen.judge(&operation, forgone, &self.users_url(), taking);
+            let judged = seen.judge(&operation, forgone, &self.users_url());
             let Seen { before, known, .. } = seen;
             let decided = judged.as_ref().ok().and_then(|judged| judged.decided.as_ref());
             let changes = decided.is_some_and(|decided| !decided.plan.batch.is_empty());
@@ -306,7 +296,11 @@ impl Provisioning {
         ids: BTreeSet<UserId>,
         added: &BTreeSet<UserId>,
     ) -> Result<Known, StoreError> {
-        let added: Vec<UserId> = ids.intersection(added).copied().collect();
+        let mut added: Vec<UserId> = ids.intersection(added).copied().collect();
+        if added.len() > members::ADDED_MEMBERS_MAX {
+            // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
+            added.clear();
+        }
         let ids: Vec<UserId> = ids.into_iter().collect();
         let group = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.exists(GroupId::of(id.uuid())).await?.then_some(id))
@@ -340,15 +334,6 @@ impl Provisioning {
         Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
     }
 
-    /// Whether the members are in haste: by these attributes the group stops being the one that a binding means. As far as this
-    /// process knows the bindings; where it knows none, everybody is.
-    fn takes(&self, before: &Group, resource: &Resource) -> bool {
-        let facts = |resource: &Resource| GroupFacts { id: before.id, resource: resource.clone() };
-        self.effects.snapshots.at_hand().is_none_or(|known| {
-            stops_being_selected(&known.bindings, &facts(&before.resource), &facts(resource))
-        })
-    }
-
     fn users_url(&self) -> String {
         format!("{}/{}", self.base_url, ResourceType::User.endpoint())
     }
@@ -374,7 +359,7 @@ fn plan_create(
 fn plan_change(
     operation: &Operation,
     before: &Group,
-    (edited, taking): (&Edited, bool),
+    edited: &Edited,
     members: &Members,
     known: &Known,
 ) -> Option<Decided<GroupId>> {
@@ -394,8 +379,9 @@ fn plan_change(
         plan.changes.push(plan::changed(before, &after, attributes));
     }
     plan.changes.extend(plan::dropped(&after, &edited.dropped));
+    // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
     if selects_otherwise(before, &after) {
-        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(taking)));
+        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(false)));
         plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 
 /// Members that one transaction can add: two rows of the membership, the touch of the member, the mark.
-const ADDED_MEMBERS_MAX: usize = 24;
+pub const ADDED_MEMBERS_MAX: usize = 24;
 /// Members that it can remove: the hint comes on top.
 const REMOVED_MEMBERS_MAX: usize = 19;
 /// Members that are not known yet, and that one request can name.
@@ -50,9 +50,15 @@ pub struct Members {
 pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Result<Members, Error> {
     let mut after = known.members.clone();
     let mut dropped = Dropped::default();
+    // A mistake in who is to come in never keeps in who is removed beside it.
+    let removes = changes.iter().any(MemberChange::only_removes);
     for change in changes {
         match change {
-            MemberChange::Add(refs) => after.extend(resolve(refs, known, &mut dropped)?),
+            MemberChange::Add(refs) => match resolve(refs, known, &mut dropped) {
+                Ok(ids) => after.extend(ids),
+                Err(_) if removes => drop_all(refs, &mut dropped),
+                Err(error) => return Err(error),
+            },
             MemberChange::Remove(values) => {
                 values.iter().filter_map(|text| UserId::parse(text).ok()).for_each(|id| {
                     after.remove(&id);
@@ -62,7 +68,8 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
                 after.retain(|id| !filter.matches(&member_object(*id, users_url)))
             }
             MemberChange::ReplaceWhere { filter, by } => {
-                may_replace(filter, by.as_deref(), &after, users_url)?;
+                let may = may_replace(filter, by.as_deref(), &after, users_url);
+                may.or_else(|error| if removes { Ok(()) } else { Err(error) })?;
             }
             MemberChange::Replace(refs) => after = replacement(refs, known, &mut dropped)?,
         }
@@ -151,6 +158,10 @@ fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<V
 
 fn is_group(reference: &MemberRef) -> bool {
     reference.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Group"))
+}
+
+fn drop_all(refs: &[MemberRef], dropped: &mut Dropped) {
+    refs.iter().for_each(|reference| drop_id(&reference.value, &mut dropped.texts));
 }
 
 /// An id that is nobody's is recorded as it stands. Anything else may be an address or a name, and those never stand in audit

@@ -116,7 +116,7 @@ impl Provisioning {
     /// Whether the person stops matching a binding, as far as this process knows the bindings.
     fn narrows(&self, before: &User, resource: &Resource) -> bool {
         let known = self.effects.snapshots.at_hand();
-        known.is_some_and(|known| stops_matching(&known.bindings, before.id, &before.resource, resource))
+        known.is_none_or(|known| stops_matching(&known.bindings, before.id, &before.resource, resource))
     }
 }
 

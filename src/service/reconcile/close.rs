@@ -4,27 +4,27 @@ use super::Reconciler;
 use super::act::{Acted, Sent, pin_writes};
 use super::gather::Gathered;
 use super::refusal::{reason_of, scope_is_gone};
+use super::requeue::{comes_back, looking, while_frozen, while_principals_are_left, while_unreadable};
 use crate::audit::Change;
 use crate::id::OpId;
-use crate::ports::tables::{ETag, Match, Write};
-use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried, Wait};
-use crate::rbac::plan::{self, Deferred, LookAgain, Plan};
+use crate::ports::tables::{ETag, Write};
+use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
+use crate::rbac::plan::{self, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::hints::{self, Waiting};
+use crate::store::hints;
+use crate::store::ledger::Pin;
 use crate::store::marks::{self, Mark};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// `w:` times are rounded up to this, so that looks merge.
-const LATER_STEP: Duration = Duration::from_secs(30);
-/// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
-const LEAVER_STEP: Duration = Duration::from_secs(1);
-/// How soon somebody is looked at again while the bindings cannot be read.
-const FROZEN_LOOK: Duration = Duration::from_secs(60);
+/// Principals that one close frees: with everything else that it may write, they fit one transaction.
+pub(super) const FREED_MAX: usize = 3;
 /// Tries at writing a row that somebody else keeps changing.
 const MARK_TRIES: u32 = 10;
+/// When it is tried again after those.
+const MARK_RETRY: Duration = Duration::from_secs(30);
 
 /// What a round left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,11 @@ impl Reconciler {
         let mut changes: Vec<Change> = rewrites.iter().filter_map(|rewrite| rewrite.change.clone()).collect();
         changes.extend(wait_changes(gathered, &waits));
         let mut writes: Vec<Write> = Vec::new();
-        let closed = self.looking(gathered, plan, &after, &waits, look, now, &mut writes);
+        let freed = principals_to_free(gathered, &after);
+        let again = plan::look_again(&gathered.desired, &after, &plan.deferred, &waits);
+        let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
+        let again = while_principals_are_left(again, freed.len(), now);
+        let closed = looking(gathered, plan, &after, again, look, now, &mut writes);
         writes.extend(
             rewrites
                 .iter()
@@ -78,11 +82,23 @@ impl Reconciler {
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
-        if closed != Closed::Left && comes_back(gathered, &after) {
+        let hint = keys::hint(gathered.user);
+        if closed != Closed::Left
+            && comes_back(gathered, &after)
+            && writes.iter().all(|write| write.key() != hint)
+        {
             writes.push(hints::is_over(gathered.user));
         }
         if closed != Closed::Left {
-            writes.extend(free_pins(gathered, &after, &mut changes));
+            for pin in freed.into_iter().take(FREED_MAX) {
+                writes.extend(self.store.unpin(gathered.user, pin).await?);
+                let what = format!("pin of user {}", gathered.user);
+                changes.push(Change::Setting {
+                    what,
+                    before: pin.principal.to_string(),
+                    after: String::new(),
+                });
+            }
         }
         let told = changes.clone();
         match self.write(gathered, op, changes, writes).await {
@@ -115,38 +131,6 @@ impl Reconciler {
         }
     }
 
-    /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
-    #[expect(clippy::too_many_arguments, reason = "one decision over everything a round knows")]
-    fn looking(
-        &self,
-        gathered: &Gathered,
-        plan: &Plan,
-        after: &[Entry],
-        waits: &[Wait],
-        look: ETag,
-        now: OffsetDateTime,
-        writes: &mut Vec<Write>,
-    ) -> Closed {
-        if plan.left_over {
-            return Closed::Left;
-        }
-        writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
-        let again = plan::look_again(&gathered.desired, after, &plan.deferred, waits);
-        let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
-        let Some(again) = again else { return Closed::Done };
-        let mark = gathered.look.mark.waiting(again.taken_away);
-        let at = match again.taken_away {
-            true => rounded_up(again.at.max(now), LEAVER_STEP),
-            false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
-        };
-        let mut waiting = waiting(after, &plan.deferred, now);
-        if gathered.ledger.rows_unreadable > 0 {
-            waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
-        }
-        writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
-        Closed::Later
-    }
-
     fn rewrites(
         &self,
         gathered: &Gathered,
@@ -170,7 +154,8 @@ impl Reconciler {
             let before = stored.map(|stored| &stored.entry);
             let change = change
                 .or_else(|| foreign_change(before, &settle.entry))
-                .or_else(|| reasons_change(before, &settle.entry));
+                .or_else(|| reasons_change(before, &settle.entry))
+                .or_else(|| released_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
             rewrites.push(Rewrite {
                 entry: settle.entry.clone(),
@@ -306,7 +291,7 @@ impl Reconciler {
                 other => return other.map(|_| ()),
             }
         }
-        Err(StoreError::Away { retry_after: LATER_STEP, source: None })
+        Err(StoreError::Away { retry_after: MARK_RETRY, source: None })
     }
 
     /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
@@ -342,61 +327,6 @@ fn tell(gathered: &Gathered, change: &Change) {
         }
         _ => {}
     }
-}
-
-/// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
-fn while_frozen(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
-    if !gathered.desired.frozen {
-        return again;
-    }
-    tracing::warn!(user.id = %gathered.user, reason = ReasonCode::BindingsUnreadable.as_str(), "a person waits");
-    let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
-    let taken_away = again.is_some_and(|again| again.taken_away) || gathered.look.mark.taken_away;
-    Some(LookAgain { at, taken_away })
-}
-
-/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
-/// something was taken may hold it by such a row.
-fn while_unreadable(gathered: &Gathered, again: Option<LookAgain>, now: OffsetDateTime) -> Option<LookAgain> {
-    let rows_unreadable = gathered.ledger.rows_unreadable > 0;
-    if !gathered.unreadable && !rows_unreadable {
-        return again;
-    }
-    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
-    let taken_away = again.is_some_and(|again| again.taken_away);
-    Some(LookAgain { at, taken_away: taken_away || rows_unreadable && gathered.look.mark.taken_away })
-}
-
-/// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
-/// stopped was not.
-fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
-    let was_tried = |entry: &Entry| {
-        let in_flight = entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
-        let failed = entry
-            .tried
-            .as_ref()
-            .is_some_and(|tried| tried.attempt == Attempt::Revoke && tried.reason != ReasonCode::Throttled);
-        in_flight || failed
-    };
-    let mut waiting = Waiting::default();
-    for entry in after.iter().filter(|entry| entry.wished.is_some()) {
-        if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
-            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
-            let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
-            let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
-            waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
-            waiting.wished = entry.wished;
-        }
-        waiting.subscriptions.insert(entry.scope.subscription().to_owned());
-        waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
-    }
-    waiting
-}
-
-/// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
-fn comes_back(gathered: &Gathered, after: &[Entry]) -> bool {
-    let before = gathered.ledger.entries.iter().any(|stored| stored.entry.wished.is_some());
-    before && !gathered.look.mark.taken_away && after.iter().all(|entry| entry.wished.is_none())
 }
 
 fn entry_goal(attempt: Attempt) -> Holding {
@@ -437,6 +367,16 @@ fn reasons_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
     (before != after_text).then_some(Change::Setting { what, before, after: after_text })
 }
 
+/// The row is closed without a call: its principal is another record's.
+fn released_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
+    let was_held = before.is_some_and(|before| !before.is_settled_and_gone());
+    (was_held && after.is_settled_and_gone()).then(|| Change::Setting {
+        what: format!("assignment {}", after.assignment),
+        before: "in the ledger of this record".to_owned(),
+        after: "of the record that holds the object id".to_owned(),
+    })
+}
+
 /// What a wait is about, without the times that move by themselves.
 fn stripped(waits: &[Wait]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
     let name = |wait: &Wait| format!("{}|{}|{}", wait.binding, wait.role, wait.scope.folded());
@@ -466,32 +406,14 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
 
 /// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone; a row
 /// that cannot be read may be one of them.
-fn free_pins(gathered: &Gathered, after: &[Entry], changes: &mut Vec<Change>) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for pin in &gathered.ledger.pins {
+fn principals_to_free<'a>(gathered: &'a Gathered, after: &[Entry]) -> Vec<&'a Pin> {
+    let may_free = |pin: &&Pin| {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
         let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
-        if !named && !busy && gathered.ledger.rows_unreadable == 0 {
-            writes.extend(ledger::unpin(gathered.user, pin));
-            let what = format!("pin of user {}", gathered.user);
-            changes.push(Change::Setting { what, before: pin.principal.to_string(), after: String::new() });
-        }
-    }
-    writes
-}
-
-/// Hourly looks are spread by the person's id, so that they do not fall together.
-fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
-    let first_byte = u64::from(gathered.user.uuid().as_bytes().first().copied().unwrap_or_default());
-    if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
-}
-
-fn rounded_up(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
-    let step = i64::try_from(step.as_secs()).unwrap_or(30);
-    let seconds = at.unix_timestamp() + i64::from(at.nanosecond() > 0);
-    let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
-    OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)
+        !named && !busy && gathered.ledger.rows_unreadable == 0
+    };
+    gathered.ledger.pins.iter().filter(may_free).collect()
 }
 
 #[cfg(test)]

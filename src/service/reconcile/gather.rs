@@ -24,6 +24,7 @@ use crate::store::throttles::{Operation, Throttles};
 use crate::store::{StoreError, keys};
 use futures_util::{StreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -280,6 +281,7 @@ impl Reconciler {
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Vec<Fact> {
         let asked = questions(ledger, now);
+        let silent = Mutex::new(BTreeSet::new());
         let mut asking = Vec::new();
         for Stored { entry, .. } in &ledger.entries {
             let ours = ledger.holds(entry.principal);
@@ -291,7 +293,7 @@ impl Reconciler {
                 to_pin.insert(entry.principal);
             }
             let question = asked.get(&entry.assignment);
-            asking.push(self.belief(entry, holder, question, (now, throttles)));
+            asking.push(self.belief(entry, holder, (question, &silent), (now, throttles)));
         }
         let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
@@ -308,7 +310,7 @@ impl Reconciler {
         &self,
         entry: &Entry,
         holder: Option<Holder>,
-        question: Option<&Question>,
+        (question, silent): (Option<&Question>, &Mutex<BTreeSet<String>>),
         (now, throttles): (OffsetDateTime, &Throttles),
     ) -> Belief {
         let (name, due) = match question {
@@ -326,6 +328,10 @@ impl Reconciler {
             return Belief::Unasked { reason: ReasonCode::Throttled, not_before };
         }
         let again = now + ask_again(entry, now);
+        let silent = || silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if silent().contains(entry.scope.subscription()) {
+            return Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: again };
+        }
         match self.assignments.get(&entry.scope, &name, ASK_TIMEOUT).await {
             Ok(found) => {
                 let same =
@@ -343,6 +349,8 @@ impl Reconciler {
                 Belief::Unasked { reason: reason_of(&code), not_before: again }
             }
             Err(AssignmentError::Unknown { .. }) => {
+                // One that does not answer is not asked for every row: revocations elsewhere wait for this.
+                silent().insert(entry.scope.subscription().to_owned());
                 Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: again }
             }
         }

@@ -6,6 +6,7 @@ mod gather;
 mod obstacles;
 mod occasion;
 mod refusal;
+mod requeue;
 mod selectors;
 mod silence;
 

@@ -13,7 +13,11 @@ use crate::service::effects::log;
 use crate::store::scope_blocks::{self, StoredBlock};
 use crate::store::{StoreError, room};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long the others wait for a probe. Its answer says more; a probe that dies holds them up no longer.
+const PROBE_LASTS: Duration = Duration::from_secs(30);
 
 /// What goes with an open: this person probes the scopes whose block is over, and makes room where the plan says so. If somebody
 /// else began meanwhile, the open meets a change and everything is read again.
@@ -22,7 +26,7 @@ pub(super) fn claims(gathered: &Gathered, plan: &Plan, now: OffsetDateTime) -> V
     for step in &plan.steps {
         let key = step.block_key();
         if let Some(StoredBlock { block, etag: read }) = gathered.blocks.get(&key) {
-            let not_before = now + key.attempt.pause(block.attempts);
+            let not_before = now + PROBE_LASTS;
             probes.insert(key.clone(), scope_blocks::probe(&key, &ScopeBlock { not_before, ..*block }, read));
         }
     }

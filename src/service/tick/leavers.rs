@@ -76,7 +76,12 @@ impl Tick {
             round.cursors.leaving.clone_from(&from);
             let circle_is_over =
                 if from.is_empty() { start.is_empty() || wrapped } else { wrapped && from >= start };
-            if circle_is_over || !in_time {
+            if circle_is_over {
+                break;
+            }
+            if !in_time {
+                // The windows that were not reached may hold some.
+                round.some_move = true;
                 break;
             }
         }

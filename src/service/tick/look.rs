@@ -11,6 +11,7 @@ use crate::service::reconcile::Looked;
 use crate::store::marks::Look;
 use crate::store::throttles::Operation;
 use crate::store::{StoreError, keys};
+use std::pin::pin;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -201,24 +202,30 @@ impl Tick {
 
     /// Looks at people side by side. What came of each; of one that failed or takes too long, nothing.
     pub(super) async fn look(&self, people: &[(UserId, &Row)], round: &Round) -> Vec<Looked> {
-        let begun = tokio::time::Instant::now();
+        let mut slow = pin!(tokio::time::sleep(self.slow_after));
         let looks: Vec<_> = people.iter().map(|(user, _)| self.begin_look(*user, round)).collect();
         let mut all = Vec::with_capacity(people.len());
         for ((user, row), look) in people.iter().zip(looks) {
-            match tokio::time::timeout_at(begun + self.slow_after, look).await {
-                Ok(Ok(Ok(looked))) => {
+            // All of them have the same time, and one that is done is taken before it is over.
+            let ended = tokio::select! {
+                biased;
+                ended = look => Some(ended),
+                () = slow.as_mut() => None,
+            };
+            match ended {
+                Some(Ok(Ok(looked))) => {
                     self.aside.ended(&row.key);
                     all.push(looked);
                     continue;
                 }
-                Ok(Ok(Err(error))) => {
+                Some(Ok(Err(error))) => {
                     log("a reconcile", &error);
                     self.aside.failed(row, &error);
                 }
-                Ok(Err(panicked)) => {
+                Some(Err(panicked)) => {
                     tracing::error!(user.id = %user, error = %panicked, "a reconcile panicked")
                 }
-                Err(_) => {
+                None => {
                     tracing::warn!(user.id = %user, "a reconcile takes long and goes on beside the others");
                     round.silence.give_up_on(*user);
                 }

@@ -109,6 +109,7 @@ impl Tick {
     async fn sweep_and_everybody(&self, round: &mut Round) -> Result<(), StoreError> {
         let sweep = self.store().due_sweep().await?;
         self.effects.status().scopes_refused(sweep.scopes_refused);
+        self.effects.status().pending_grants(sweep.pending);
         let mut due = sweep.run;
         if sweep.late {
             // A backlog must not put the sweep off for ever: it goes first, with half of the time.

@@ -1,4 +1,4 @@
-//! The search for marks that take away and have no hint: such as an earlier release wrote. A few pages of all marks in each
+//! The search for marks that take away and have no hint, such as an earlier release wrote, or one that cannot be read. A few pages of all marks in each
 //! tick, from where the last one stopped, beside the hints of the same people.
 
 use super::Tick;
@@ -9,10 +9,12 @@ use crate::store::hints::{self, Hint, Waiting};
 use crate::store::marks::Look;
 use crate::store::{StoreError, keys};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Marks that one tick reads, of each kind.
 const ROWS_MAX: usize = 5 * PAGE_ROWS_MAX;
+/// Hints that are read beside them.
+const HINTS_MAX: usize = 2 * ROWS_MAX;
 /// Hints that are read side by side.
 const READS_AT_ONCE: usize = 16;
 /// Hints of one transaction.
@@ -22,7 +24,9 @@ impl Tick {
     /// Answers whether a hint was missing.
     pub(super) async fn give_hints(&self, round: &mut Round) -> Result<bool, StoreError> {
         let now = self.marks_of_now(round).await?;
-        let later = self.marks_of_later(round).await?;
+        // Who is marked twice needs one hint: that of now.
+        let mut later = self.marks_of_later(round).await?;
+        later.retain(|write| now.iter().all(|other| other.key() != write.key()));
         for part in [now.as_slice(), later.as_slice()].concat().chunks(WRITES_MAX) {
             self.store().move_looking(part).await?;
         }
@@ -32,29 +36,36 @@ impl Tick {
     /// Both are sorted by person, so the hints of a stretch are a stretch too.
     async fn marks_of_now(&self, round: &mut Round) -> Result<Vec<Write>, StoreError> {
         let rows = self.stretch("d:", &mut round.cursors.marks).await?;
-        let looks: Vec<Look> = rows.iter().filter_map(taking).collect();
+        let mut looks: Vec<Look> = rows.iter().filter_map(taking).collect();
         let (Some(first), Some(last)) = (looks.first(), looks.last()) else { return Ok(Vec::new()) };
         let (from, to) = (keys::hint(first.user), format!("{}!", keys::hint(last.user)));
-        let mut hinted: BTreeSet<UserId> = BTreeSet::new();
-        let mut pages = self.store().pages(from, to);
-        while let Some(rows) = pages.next().await? {
-            hinted.extend(rows.iter().filter_map(|row| Hint::read(row).ok()).map(|hint| hint.user));
+        let rows = self.store().rows_between(from, to, HINTS_MAX).await?;
+        if rows.len() >= HINTS_MAX
+            && let Some(read) = rows.last().and_then(|row| UserId::parse(keys::last_part(&row.key)).ok())
+        {
+            // Whoever comes behind is for the next tick.
+            looks.retain(|look| look.user <= read);
+            round.cursors.marks = keys::look_now(read);
         }
-        let missing = looks.iter().filter(|look| !hinted.contains(&look.user));
-        Ok(missing.map(|look| hints::look_now(look.user, &look.mark)).collect())
+        let known: BTreeMap<&str, bool> =
+            rows.iter().map(|row| (row.key.as_str(), Hint::read(row).is_ok())).collect();
+        let missing = |look: &Look| {
+            let write = hints::look_now(look.user, &look.mark);
+            missing(write, known.get(keys::hint(look.user).as_str()).copied())
+        };
+        Ok(looks.iter().filter_map(missing).collect())
     }
 
     async fn marks_of_later(&self, round: &mut Round) -> Result<Vec<Write>, StoreError> {
         let rows = self.stretch("w:", &mut round.cursors.later).await?;
         let looks = rows.iter().filter_map(|row| Some((keys::time_of_look_later(&row.key)?, taking(row)?)));
-        let missing = |(at, look): (time::OffsetDateTime, Look)| async move {
+        let write = |(at, look): (time::OffsetDateTime, Look)| async move {
             let hint = self.store().get(&keys::hint(look.user)).await?;
-            let is_there = hint.is_some_and(|row| Hint::read(&row).is_ok());
             let waiting = Waiting { wished: look.mark.origin.op.time(), ..Waiting::default() };
-            let write = || hints::look_later(at, look.user, &look.mark, &waiting);
-            Ok::<_, StoreError>((!is_there).then(write))
+            let write = hints::look_later(at, look.user, &look.mark, &waiting);
+            Ok::<_, StoreError>(missing(write, hint.map(|row| Hint::read(&row).is_ok())))
         };
-        let looks: Vec<_> = looks.map(missing).collect();
+        let looks: Vec<_> = looks.map(write).collect();
         let writes: Vec<Option<Write>> = stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
         // Somebody with two looks later needs one hint, for the first of them.
         let mut people = BTreeSet::new();
@@ -69,6 +80,17 @@ impl Tick {
         let last = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= ROWS_MAX);
         *place = last.unwrap_or_default();
         Ok(rows)
+    }
+}
+
+/// The write of a hint that is not there, or that is there and cannot be read: then it takes the place of what is there.
+fn missing(hint: Write, is_readable: Option<bool>) -> Option<Write> {
+    match (is_readable, hint) {
+        (Some(true), _) => None,
+        (Some(false), Write::InsertOrMerge { key, properties }) => {
+            Some(Write::InsertOrReplace { key, properties })
+        }
+        (_, hint) => Some(hint),
     }
 }
 

@@ -95,6 +95,15 @@ pub fn remove(world: &World, rows: &[Row]) {
     write(world, &rows.iter().map(gone).collect::<Vec<_>>());
 }
 
+/// One of the rows is of a later release, the others say nothing that can be understood.
+pub fn spoil(world: &World, rows: &[Row]) {
+    let spoilt = |(n, row): (usize, &Row)| {
+        let properties = if n == 0 { Fields::some().int("v", 99) } else { Fields::row().int("wished", 1) };
+        Write::InsertOrReplace { key: row.key.clone(), properties: properties.done() }
+    };
+    write(world, &rows.iter().enumerate().map(spoilt).collect::<Vec<_>>());
+}
+
 /// The mark of a change that only gives.
 fn mark() -> Properties {
     let op = Uuid::new_v4().to_string();

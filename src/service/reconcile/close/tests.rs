@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::id::{InstanceId, PrincipalId};
+use crate::rbac::plan::Deferred;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
+use crate::service::reconcile::requeue::{rounded_up, waiting};
+use crate::store::hints::Waiting;
 use time::macros::datetime;
 use uuid::Uuid;
 

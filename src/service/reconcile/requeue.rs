@@ -1,0 +1,134 @@
+//! When a person is looked at again after a round: what becomes of `d:`, and what the hint of a leaver keeps.
+
+use super::close::{Closed, FREED_MAX};
+use super::gather::Gathered;
+use crate::ports::tables::{ETag, Match, Write};
+use crate::rbac::ReasonCode;
+use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX};
+use crate::rbac::plan::{Deferred, LookAgain, Plan};
+use crate::store::hints::Waiting;
+use crate::store::{keys, marks};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// `w:` times are rounded up to this, so that looks merge.
+const LATER_STEP: Duration = Duration::from_secs(30);
+/// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
+const LEAVER_STEP: Duration = Duration::from_secs(1);
+/// How soon somebody is looked at again while the bindings cannot be read.
+const FROZEN_LOOK: Duration = Duration::from_secs(60);
+
+/// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
+pub(super) fn looking(
+    gathered: &Gathered,
+    plan: &Plan,
+    after: &[Entry],
+    again: Option<LookAgain>,
+    look: ETag,
+    now: OffsetDateTime,
+    writes: &mut Vec<Write>,
+) -> Closed {
+    if plan.left_over {
+        return Closed::Left;
+    }
+    writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
+    let Some(again) = again else { return Closed::Done };
+    let mark = gathered.look.mark.waiting(again.taken_away);
+    let at = match again.taken_away {
+        true => rounded_up(again.at.max(now), LEAVER_STEP),
+        false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
+    };
+    let mut waiting = waiting(after, &plan.deferred, now);
+    if gathered.ledger.rows_unreadable > 0 {
+        waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
+    }
+    writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
+    Closed::Later
+}
+
+/// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
+pub(super) fn while_frozen(
+    gathered: &Gathered,
+    again: Option<LookAgain>,
+    now: OffsetDateTime,
+) -> Option<LookAgain> {
+    if !gathered.desired.frozen {
+        return again;
+    }
+    tracing::warn!(user.id = %gathered.user, reason = ReasonCode::BindingsUnreadable.as_str(), "a person waits");
+    let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
+    let taken_away = again.is_some_and(|again| again.taken_away) || gathered.look.mark.taken_away;
+    Some(LookAgain { at, taken_away })
+}
+
+/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
+/// something was taken may hold it by such a row.
+pub(super) fn while_unreadable(
+    gathered: &Gathered,
+    again: Option<LookAgain>,
+    now: OffsetDateTime,
+) -> Option<LookAgain> {
+    let rows_unreadable = gathered.ledger.rows_unreadable > 0;
+    if !gathered.unreadable && !rows_unreadable {
+        return again;
+    }
+    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
+    let taken_away = again.is_some_and(|again| again.taken_away);
+    Some(LookAgain { at, taken_away: taken_away || rows_unreadable && gathered.look.mark.taken_away })
+}
+
+/// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
+/// stopped was not.
+pub(super) fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
+    let was_tried =
+        |entry: &Entry| match entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke) {
+            Some(tried) => tried.reason != ReasonCode::Throttled,
+            None => entry.unsettled_until.is_some() && entry.holding == Holding::Gone,
+        };
+    let put_off = deferred.iter().find(|deferred| deferred.attempt == Attempt::Revoke);
+    let mut waiting = Waiting { reason: put_off.map(|deferred| deferred.reason), ..Waiting::default() };
+    for entry in after.iter().filter(|entry| entry.wished.is_some()) {
+        if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
+            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
+            let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+            let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
+            waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
+            waiting.wished = entry.wished;
+        }
+        waiting.subscriptions.insert(entry.scope.subscription().to_owned());
+        waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
+    }
+    waiting
+}
+
+/// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
+pub(super) fn comes_back(gathered: &Gathered, after: &[Entry]) -> bool {
+    let before = gathered.ledger.entries.iter().any(|stored| stored.entry.wished.is_some());
+    before && !gathered.look.mark.taken_away && after.iter().all(|entry| entry.wished.is_none())
+}
+
+/// More principals than one close frees: the rest follows at once.
+pub(super) fn while_principals_are_left(
+    again: Option<LookAgain>,
+    to_free: usize,
+    now: OffsetDateTime,
+) -> Option<LookAgain> {
+    if to_free <= FREED_MAX {
+        return again;
+    }
+    let taken_away = again.is_some_and(|again| again.taken_away);
+    Some(LookAgain { at: again.map_or(now, |again| again.at.min(now)), taken_away })
+}
+
+/// Hourly looks are spread by the person's id, so that they do not fall together.
+fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
+    let first_byte = u64::from(gathered.user.uuid().as_bytes().first().copied().unwrap_or_default());
+    if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
+}
+
+pub(super) fn rounded_up(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
+    let step = i64::try_from(step.as_secs()).unwrap_or(30);
+    let seconds = at.unix_timestamp() + i64::from(at.nanosecond() > 0);
+    let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
+    OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)
+}
