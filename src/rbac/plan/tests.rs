@@ -502,7 +502,8 @@ fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
     for holding in [Holding::Gone, Holding::Present] {
         assert!(taken_away(&[unsettled(entry(2, holding, &["b"]), 150)], &[]));
     }
-    assert!(taken_away(&[tried(present(), Attempt::Revoke, 30)], &[]));
+    assert!(taken_away(&[tried(entry(2, Holding::Present, &["b"]), Attempt::Revoke, 30)], &[]));
+    assert!(!taken_away(&[tried(present(), Attempt::Revoke, 30)], &[]), "wanted again");
     assert!(taken_away(&[], &[deferred(Attempt::Revoke)]));
     assert!(!taken_away(&[unsettled(present(), 150), tried(present(), Attempt::Grant, 30)], &[]));
     assert!(!taken_away(&[], &[deferred(Attempt::Grant)]));
