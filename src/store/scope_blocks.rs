@@ -9,9 +9,13 @@ use crate::rbac::ledger::Attempt;
 use crate::rbac::plan::{BlockKey, ScopeBlock};
 use crate::rbac::{BackupRole, PrincipalType, ReasonCode};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Rows that are read. What lies beyond is not heeded: those steps are tried at their own pace.
 const BLOCKS_MAX: usize = 2000;
+
+/// Whatever waits for a block is tried again long before.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A block and the version of its row.
 #[derive(Debug, Clone)]
@@ -29,6 +33,24 @@ impl Store {
         let (from, to) = keys::range_of("sb:");
         let rows = self.rows_between(from, to, BLOCKS_MAX).await?;
         Ok(rows.iter().filter_map(|row| read(row).ok()?).collect())
+    }
+}
+
+impl Store {
+    /// Forgets scopes that were not probed for long: no step of that kind is wanted there any more.
+    pub async fn forget_old_scope_blocks(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for (key, stored) in self.scope_blocks().await? {
+            if stored.block.not_before + FORGOTTEN_AFTER > now {
+                continue;
+            }
+            let condition = Match::Exact(stored.etag);
+            match self.move_looking(&[Write::Delete { key: keys::scope_block(&key), condition }]).await {
+                Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -374,6 +374,12 @@ fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
     let plan = plan_of(&wants([]), &holds([row()]));
     assert_eq!(steps(&plan), [(Attempt::Revoke, 1)]);
     assert!(!plan.steps[0].settles);
+
+    // One that got no answer is sent again: it does not wait for a question either.
+    let unanswered = Entry { wished: Some(NOW), ..unsettled(entry(1, Holding::Gone, &["b"]), 100) };
+    let belief = Belief::Unasked { reason: ReasonCode::Throttled, not_before: later(3600) };
+    let plan = plan_of(&wants([]), &holds([fact(unanswered, belief)]));
+    assert_eq!(steps(&plan), [(Attempt::Revoke, 1)]);
 }
 
 #[test]

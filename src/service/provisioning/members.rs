@@ -49,16 +49,11 @@ pub struct Members {
 /// Applies the changes in their order.
 pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Result<Members, Error> {
     let mut after = known.members.clone();
-    let mut dropped = Dropped::default();
-    // A mistake in who is to come in never keeps in who is removed beside it.
     let removes = changes.iter().any(MemberChange::only_removes);
+    let mut dropped = Dropped { groups_too: removes, ..Dropped::default() };
     for change in changes {
         match change {
-            MemberChange::Add(refs) => match resolve(refs, known, &mut dropped) {
-                Ok(ids) => after.extend(ids),
-                Err(_) if removes => drop_all(refs, &mut dropped),
-                Err(error) => return Err(error),
-            },
+            MemberChange::Add(refs) => after.extend(resolve(refs, known, &mut dropped)?),
             MemberChange::Remove(values) => {
                 values.iter().filter_map(|text| UserId::parse(text).ok()).for_each(|id| {
                     after.remove(&id);
@@ -77,7 +72,7 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
     let added: Vec<UserId> = after.difference(&known.members).copied().collect();
     let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
     fits(added.len(), removed.len())?;
-    let Dropped { texts: dropped, full } = dropped;
+    let Dropped { texts: dropped, full, .. } = dropped;
     Ok(Members { after, added, removed, dropped, full })
 }
 
@@ -86,6 +81,8 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
 struct Dropped {
     texts: Vec<String>,
     full: BTreeSet<UserId>,
+    /// A group among the members is left out: a mistake in who is to come in never keeps in who is removed beside it.
+    groups_too: bool,
 }
 
 /// Whether a transaction holds that many. Those who are added and those who are removed share its rows.
@@ -142,6 +139,10 @@ fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<V
     for reference in refs {
         let id = UserId::parse(&reference.value).ok();
         if is_group(reference) || id.is_some_and(|id| known.groups.contains(&id)) {
+            if dropped.groups_too {
+                drop_id(&reference.value, &mut dropped.texts);
+                continue;
+            }
             return Err(invalid("nested groups are not supported yet; a member must be a user"));
         }
         match id.filter(|id| !known.gone.contains(id)) {
@@ -158,10 +159,6 @@ fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<V
 
 fn is_group(reference: &MemberRef) -> bool {
     reference.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Group"))
-}
-
-fn drop_all(refs: &[MemberRef], dropped: &mut Dropped) {
-    refs.iter().for_each(|reference| drop_id(&reference.value, &mut dropped.texts));
 }
 
 /// An id that is nobody's is recorded as it stands. Anything else may be an address or a name, and those never stand in audit

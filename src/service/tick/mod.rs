@@ -183,6 +183,7 @@ impl Tick {
             (found.scopes, found.differences, found.left() == SweepLeft::Finished);
         tracing::info!(scopes, differences, whole, "azure was compared with the ledger");
         if whole {
+            store.forget_old_scope_blocks().await?;
             self.effects.status().sweep_finished();
         }
         Ok(found)

@@ -123,6 +123,9 @@ fn a_revocation_was_tried_where_it_failed_or_may_still_land_and_not_where_azure_
     assert_eq!(tried(failed(unwanted(1, -10), Attempt::Revoke, ReasonCode::Throttled)), None);
     assert_eq!(tried(failed(unwanted(1, -10), Attempt::Grant, ReasonCode::NoAnswer)), None);
     assert_eq!(tried(unsettled(Entry { holding: Holding::Gone, ..unwanted(1, -10) })), Some(NOON));
+    let throttled =
+        failed(Entry { holding: Holding::Gone, ..unwanted(1, -10) }, Attempt::Revoke, ReasonCode::Throttled);
+    assert_eq!(tried(unsettled(throttled)), None, "also where the row was unsettled before");
     // The grant is what is under way.
     assert_eq!(tried(unsettled(unwanted(1, -10))), None);
 }
