@@ -4,18 +4,28 @@ use super::error::HttpError;
 use super::strict_json;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde_json::Value;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 const USER_BYTES_MAX: usize = 1024 * 1024;
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest time that a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// A body beyond this waits for its turn: what a token holder sends at once must not fill the memory. Whatever takes somebody's
+/// access away is far smaller, and never waits.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Large bodies that one process holds at a time, from their reading to their answer.
+const LARGE_BODIES_MAX: usize = 2;
+/// Longest time that a large body waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
 
 /// The body of a request about users.
@@ -24,13 +34,34 @@ pub type UserBody = Body<USER_BYTES_MAX>;
 pub type GroupBody = Body<GROUP_BYTES_MAX>;
 
 /// A JSON object of at most `BYTES_MAX`.
-pub struct Body<const BYTES_MAX: usize>(Value);
+pub struct Body<const BYTES_MAX: usize> {
+    value: Value,
+    /// Held by a large body until the request is answered.
+    _turn: Option<OwnedSemaphorePermit>,
+}
 
 impl<const BYTES_MAX: usize> Deref for Body<BYTES_MAX> {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        &self.0
+        &self.value
+    }
+}
+
+/// The turns of large bodies, of all workers of a server.
+#[derive(Clone)]
+pub struct LargeBodies(Arc<Semaphore>);
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_BODIES_MAX)))
+    }
+}
+
+impl LargeBodies {
+    async fn turn(self) -> Result<OwnedSemaphorePermit, HttpError> {
+        let turn = timeout(TURN_TIMEOUT, self.0.acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(HttpError::TooManyLargeBodies)
     }
 }
 
@@ -42,13 +73,16 @@ impl<const BYTES_MAX: usize> FromRequest for Body<BYTES_MAX> {
         let fit = check_headers(request.headers());
         let payload = payload.take();
         let declared = content_length(request);
+        let large = request.app_data::<Data<LargeBodies>>().map(|large| large.get_ref().clone());
         async move {
             fit?;
-            let bytes = match timeout(READ_TIMEOUT, read(payload, declared, BYTES_MAX)).await {
+            let reading = read(payload, declared, BYTES_MAX, large.unwrap_or_default());
+            let (bytes, turn) = match timeout(READ_TIMEOUT, reading).await {
                 Ok(read) => read?,
                 Err(_) => return Err(HttpError::plain(408, None, "the body did not arrive in time")),
             };
-            strict_json::object(&bytes).map(Self).map_err(HttpError::syntax)
+            let value = strict_json::object(&bytes).map_err(HttpError::syntax)?;
+            Ok(Self { value, _turn: turn })
         }
         .boxed_local()
     }
@@ -77,19 +111,29 @@ fn content_length(request: &HttpRequest) -> Option<usize> {
     text(request.head().headers(), header::CONTENT_LENGTH)?.parse().ok()
 }
 
-async fn read(mut payload: Payload, declared: Option<usize>, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
+async fn read(
+    mut payload: Payload,
+    declared: Option<usize>,
+    bytes_max: usize,
+    large: LargeBodies,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), HttpError> {
     if declared.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max));
     }
-    let mut body = Vec::with_capacity(declared.unwrap_or_default());
+    // What is declared is not believed: room is made for what arrives.
+    let mut body = Vec::with_capacity(declared.unwrap_or_default().min(SMALL_BYTES));
+    let mut turn = None;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| HttpError::syntax("the body breaks off"))?;
         if body.len() + chunk.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
+        if turn.is_none() && body.len() + chunk.len() > SMALL_BYTES {
+            turn = Some(large.clone().turn().await?);
+        }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok((body, turn))
 }
 
 fn too_large(bytes_max: usize) -> HttpError {

@@ -25,6 +25,9 @@ pub enum HttpError {
     /// The vault does not tell which tokens are ours.
     #[error("who calls cannot be checked now; nothing was changed, try again")]
     TokensUnavailable { retry_after: Duration },
+    /// Other large bodies have their turn.
+    #[error("other large requests are being read; nothing was changed, try again")]
+    TooManyLargeBodies,
     /// What is behind this service took too long.
     #[error("the request took too long; whether it was carried out is not known, try again")]
     TooLate,
@@ -79,9 +82,10 @@ impl HttpError {
             }
             HttpError::Service(ServiceError::Bug { .. }) => scim::Error::new(500, None, "internal error"),
             HttpError::Unauthorized => scim::Error::new(401, None, self.to_string()),
-            HttpError::TokensUnavailable { .. } | HttpError::TooLate | HttpError::NotConfigured => {
-                scim::Error::new(503, None, self.to_string())
-            }
+            HttpError::TokensUnavailable { .. }
+            | HttpError::TooManyLargeBodies
+            | HttpError::TooLate
+            | HttpError::NotConfigured => scim::Error::new(503, None, self.to_string()),
             HttpError::MethodNotAllowed { .. } => scim::Error::new(405, None, self.to_string()),
             HttpError::Internal { .. } => scim::Error::new(500, None, self.to_string()),
         }

@@ -34,6 +34,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web::Data};
+use body::LargeBodies;
 use rejections::RejectionLog;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -72,6 +73,7 @@ struct Process {
     /// Where it listens.
     address: SocketAddr,
     rejections: Arc<RejectionLog>,
+    large_bodies: LargeBodies,
 }
 
 /// The whole application.
@@ -93,6 +95,7 @@ fn app(
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
         .app_data(Data::new(trace::Observer { clock, ids, rejections: process.rejections }))
+        .app_data(Data::new(process.large_bodies))
         .app_data(Data::new(ListenAddress(process.address)))
         .app_data(Data::new(BaseUrl(base_url)))
         .app_data(Data::new(AnnounceCursors(announce_cursors)))
@@ -105,7 +108,11 @@ fn app(
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.
 pub fn server(listener: TcpListener, edge: Edge, workers: usize) -> std::io::Result<Server> {
-    let process = Process { address: listener.local_addr()?, rejections: Arc::default() };
+    let process = Process {
+        address: listener.local_addr()?,
+        rejections: Arc::default(),
+        large_bodies: LargeBodies::default(),
+    };
     serving::serve(listener, workers, move || app(edge.clone(), process.clone()))
 }
 

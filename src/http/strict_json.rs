@@ -13,7 +13,7 @@ use std::fmt;
 /// How deep arrays and objects may nest, the outermost included.
 const DEPTH_MAX: usize = 64;
 /// Values of one body, nested ones included. A value that is read takes up to a hundred times the bytes that it had.
-const VALUES_MAX: usize = 200_000;
+const VALUES_MAX: usize = 60_000;
 
 /// Reads one JSON object. The error names a place and never content.
 pub fn object(bytes: &[u8]) -> Result<Value, String> {

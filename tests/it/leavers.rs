@@ -140,6 +140,37 @@ fn a_mistake_in_who_is_added_keeps_nobody_in_who_is_removed_beside_it() {
     assert_eq!(node.audit_of("member-dropped").len(), 1, "the group is left out, recorded");
 }
 
+#[test]
+fn who_is_left_out_of_a_put_goes_though_it_names_a_group() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let (operators, other) = (node.group("operators"), node.group("other"));
+    let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+    node.join(&operators, &[&ana, &ben]);
+    let members = json!([{"value": ben.id}, {"value": other}]);
+    let body = json!({"displayName": "operators", "externalId": "operators", "members": members});
+    let projection = Projection::all(ResourceType::Group);
+    node.run(node.service.provisioning.replace_group(&caller(), &operators, &body, &projection)).unwrap();
+    world.assert_holds_nothing(&ana);
+    world.assert_holds(&ben, Operator, VAULT_EAST);
+}
+
+#[test]
+fn a_member_who_is_replaced_by_nothing_is_removed() {
+    for nothing in [json!(null), json!([])] {
+        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let node = world.start();
+        let operators = node.group("operators");
+        let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+        node.join(&operators, &[&ana, &ben]);
+        let path = format!("members[value eq \"{}\"]", ana.id);
+        node.try_patch_group(&operators, json!({"op": "replace", "path": path, "value": nothing})).unwrap();
+        assert_eq!(node.members_of(&operators), [ben.id.clone()]);
+        world.assert_holds_nothing(&ana);
+        world.assert_holds(&ben, Operator, VAULT_EAST);
+    }
+}
+
 /// `number` people who hold the role, in a service that leaves everything to its ticks.
 fn crowd(world: &World, number: usize) -> (Node, String, Vec<Person>) {
     let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });

@@ -269,3 +269,31 @@ fn where_no_process_ever_ticks_health_says_so() {
     node.run(node.service.tick.run()).unwrap();
     assert_eq!(health(&node)["status"], Value::Null);
 }
+
+#[test]
+fn who_is_overdue_stays_so_whatever_else_is_taken_away() {
+    for change in ["delete", "leave", "deactivate again"] {
+        let (world, node, group, ana) = operators();
+        let throttle = Action::Throttle { retry_after_seconds: Some(3600) };
+        world.azure().add_rule(Rule::new(throttle).method(Method::Delete)).unwrap();
+        match change {
+            "deactivate again" => node.leave(&group, &[&ana]),
+            _ => node.set_active(&ana, false),
+        }
+        world.pass(1300);
+        minutes(&world, &node, 1);
+        assert_eq!(overdue(&health(&node)), (1, vec!["throttled".to_owned()]), "{change}");
+        match change {
+            "delete" => node.delete_user(&ana),
+            "leave" => node.leave(&group, &[&ana]),
+            _ => node.set_active(&ana, false),
+        }
+        for _ in 0..4 {
+            node.run(node.service.tick.run()).unwrap();
+            let health = health(&node);
+            assert_eq!(overdue(&health).0, 1, "{change}: {health}");
+            assert_eq!(health["revocationsOverdue"]["oldest"], "2026-03-01T10:00:00Z", "{change}");
+            world.pass(60);
+        }
+    }
+}

@@ -38,6 +38,10 @@ pub(super) fn change(verb: Verb, target: &Target) -> Result<Option<MemberChange>
         (Path::Attribute(path), Verb::Remove) if path.sub.is_none() => removal(raw),
         (Path::Elements { filter, sub: None, .. }, Verb::Remove) => Ok(Some(removal_where(filter.clone()))),
         (Path::Elements { filter, sub: None, .. }, Verb::Add) => addition(filter, raw).map(Some),
+        // Nothing in its place (RFC 7643 section 2.5): the member goes.
+        (Path::Elements { filter, sub: None, .. }, Verb::Replace) if is_nothing(raw) => {
+            Ok(Some(removal_where(filter.clone())))
+        }
         (Path::Elements { filter, sub, .. }, Verb::Replace) => {
             let by = replacement(*sub, raw)?;
             Ok(Some(MemberChange::ReplaceWhere { filter: filter.clone(), by }))
@@ -72,15 +76,18 @@ fn removal_where(filter: Filter) -> MemberChange {
     }
 }
 
-/// Whom a member is replaced by; none where the value does not say, and nobody's id where it cannot be the same.
-fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<Option<String>, Error> {
+fn is_nothing(raw: &Value) -> bool {
+    raw.is_null() || raw.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Whom a member is replaced by; an empty id, which is of no member, where it cannot be the same.
+fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<String, Error> {
     match sub {
-        Some(sub) if sub.own_id => Ok(Some(raw.as_str().map(plain_id).unwrap_or_default())),
-        Some(_) => Ok(Some(String::new())),
+        Some(sub) if sub.own_id => Ok(raw.as_str().map(plain_id).unwrap_or_default()),
+        Some(_) => Ok(String::new()),
         None => match refs(raw)?.as_slice() {
-            [] => Ok(None),
-            [only] => Ok(Some(only.value.clone())),
-            _ => Ok(Some(String::new())),
+            [only] => Ok(only.value.clone()),
+            _ => Ok(String::new()),
         },
     }
 }

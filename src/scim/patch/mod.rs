@@ -48,7 +48,7 @@ pub enum MemberChange {
         /// Over one member object.
         filter: Filter,
         /// The id; none where the request does not say whom.
-        by: Option<String>,
+        by: String,
     },
     /// These and no others; empty: nobody is left.
     Replace(Vec<MemberRef>),

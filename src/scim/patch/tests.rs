@@ -408,17 +408,19 @@ fn ids_of_members_are_read_in_any_case() {
 
 #[test]
 fn a_member_can_only_be_replaced_by_itself() {
-    let replaced = |by: Option<&str>| {
-        [MemberChange::ReplaceWhere { filter: of_members("value eq \"a\""), by: by.map(str::to_owned) }]
-    };
+    let replaced =
+        |by: &str| [MemberChange::ReplaceWhere { filter: of_members("value eq \"a\""), by: by.to_owned() }];
     let path = "members[value eq \"a\"]";
-    changes(json!({"op": "replace", "path": path, "value": {"value": "b"}}), &replaced(Some("b")));
-    changes(json!({"op": "replace", "path": path, "value": null}), &replaced(None));
-    changes(json!({"op": "replace", "path": path, "value": ["a", "b"]}), &replaced(Some("")));
+    changes(json!({"op": "replace", "path": path, "value": {"value": "b"}}), &replaced("b"));
+    for nothing in [json!(null), json!([])] {
+        let removed = [MemberChange::Remove(vec!["a".to_owned()])];
+        changes(json!({"op": "replace", "path": path, "value": nothing}), &removed);
+    }
+    changes(json!({"op": "replace", "path": path, "value": ["a", "b"]}), &replaced(""));
     let path = "members[value eq \"a\"].value";
-    changes(json!({"op": "replace", "path": path, "value": "b"}), &replaced(Some("b")));
+    changes(json!({"op": "replace", "path": path, "value": "b"}), &replaced("b"));
     let path = "members[value eq \"a\"].type";
-    changes(json!({"op": "replace", "path": path, "value": "Group"}), &replaced(Some("")));
+    changes(json!({"op": "replace", "path": path, "value": "Group"}), &replaced(""));
 }
 
 #[test]

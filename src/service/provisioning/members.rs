@@ -63,10 +63,14 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
                 after.retain(|id| !filter.matches(&member_object(*id, users_url)))
             }
             MemberChange::ReplaceWhere { filter, by } => {
-                let may = may_replace(filter, by.as_deref(), &after, users_url);
+                let may = may_replace(filter, by, &after, users_url);
                 may.or_else(|error| if removes { Ok(()) } else { Err(error) })?;
             }
-            MemberChange::Replace(refs) => after = replacement(refs, known, &mut dropped)?,
+            MemberChange::Replace(refs) => match replacement(refs, known, &mut dropped) {
+                Ok(ids) => after = ids,
+                Err(error) if !removes => return Err(error),
+                Err(_) => {}
+            },
         }
     }
     let added: Vec<UserId> = after.difference(&known.members).copied().collect();
@@ -102,12 +106,7 @@ fn too_many(what: &str) -> Error {
 }
 
 /// Replacing a member by the same one changes nothing; by another is refused, and so is replacing nobody.
-fn may_replace(
-    filter: &Filter,
-    by: Option<&str>,
-    members: &BTreeSet<UserId>,
-    users_url: &str,
-) -> Result<(), Error> {
+fn may_replace(filter: &Filter, by: &str, members: &BTreeSet<UserId>, users_url: &str) -> Result<(), Error> {
     let selected: Vec<String> = members
         .iter()
         .filter(|id| filter.matches(&member_object(**id, users_url)))
@@ -118,15 +117,17 @@ fn may_replace(
             let detail = "no member matches the filter in the path; add the member instead";
             return Err(Error::new(400, Some(ScimType::NoTarget), detail));
         }
-        None => return Ok(()),
-        Some(by) if selected.iter().all(|id| id == by) => return Ok(()),
-        Some(_) => "the value of a member cannot be changed; remove it and add another",
+        _ if selected.iter().all(|id| id == by) => return Ok(()),
+        _ => "the value of a member cannot be changed; remove it and add another",
     };
     Err(Error::new(400, Some(ScimType::Mutability), detail))
 }
 
 /// A list that names nobody at all is a mistake; only an empty one empties the group.
 fn replacement(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<BTreeSet<UserId>, Error> {
+    let named: BTreeSet<UserId> =
+        refs.iter().filter_map(|reference| UserId::parse(&reference.value).ok()).collect();
+    dropped.groups_too |= !known.members.is_subset(&named);
     let ids: BTreeSet<UserId> = resolve(refs, known, dropped)?.into_iter().collect();
     if ids.is_empty() && !refs.is_empty() && dropped.full.is_empty() {
         return Err(invalid("none of the members exists; send an empty list to remove all members"));
