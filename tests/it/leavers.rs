@@ -165,7 +165,7 @@ fn a_member_who_is_replaced_by_nothing_is_removed() {
         node.join(&operators, &[&ana, &ben]);
         let path = format!("members[value eq \"{}\"]", ana.id);
         node.try_patch_group(&operators, json!({"op": "replace", "path": path, "value": nothing})).unwrap();
-        assert_eq!(node.members_of(&operators), [ben.id.clone()]);
+        assert_eq!(node.members_of(&operators), std::slice::from_ref(&ben.id));
         world.assert_holds_nothing(&ana);
         world.assert_holds(&ben, Operator, VAULT_EAST);
     }

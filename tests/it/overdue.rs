@@ -297,3 +297,27 @@ fn who_is_overdue_stays_so_whatever_else_is_taken_away() {
         }
     }
 }
+
+/// The request's own look is still under way when the tick comes.
+#[test]
+fn a_look_of_a_request_beside_a_tick_does_not_begin_the_wish_anew() {
+    let world = World::new().bind("operators", Operator, VAULT_EAST);
+    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    let node = world.start();
+    let group = node.group("operators");
+    let ana = node.provision("ana");
+    node.join(&group, &[&ana]);
+    node.settle();
+    let throttle = Action::Throttle { retry_after_seconds: Some(3600) };
+    world.azure().add_rule(Rule::new(throttle).method(Method::Delete)).unwrap();
+    node.set_active(&ana, false);
+    world.pass(1300);
+    node.run(node.service.tick.run()).unwrap();
+    node.delete_user(&ana);
+    for _ in 0..3 {
+        node.run(node.service.tick.run()).unwrap();
+        let health = health(&node);
+        assert_eq!(overdue(&health), (1, vec!["throttled".to_owned()]));
+        assert_eq!(health["revocationsOverdue"]["oldest"], "2026-03-01T10:00:00Z");
+    }
+}

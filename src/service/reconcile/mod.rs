@@ -73,8 +73,10 @@ pub struct Looked {
 /// What a look left of the person's marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Left {
-    /// Nothing: it was dealt with, or had been before.
+    /// Nothing: it was dealt with.
     Nothing,
+    /// No mark was there: somebody else dealt with it, or left a look later.
+    NoMark,
     /// A look later.
     Later,
     /// The mark: there is more to do, or somebody else is at it.
@@ -131,7 +133,7 @@ impl Reconciler {
         let mut looked = Looked::default();
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else {
-                looked.left = Left::Nothing;
+                looked.left = Left::NoMark;
                 break;
             };
             if !self.round(&gathered, &mut looked).await? {

@@ -43,6 +43,8 @@ enum Ready {
 struct Turns {
     /// Their hints go, unless something was taken meanwhile.
     finished: Vec<Hint>,
+    /// Theirs go too, unless they changed at all: who left a look later wrote since when it is wished.
+    without_mark: Vec<Hint>,
     /// What was wished was done, and something was taken meanwhile.
     anew: Vec<Hint>,
 }
@@ -178,6 +180,7 @@ impl Tick {
         for (hint, looked) in taken {
             match looked.left {
                 Left::Nothing => turns.finished.push(hint),
+                Left::NoMark => turns.without_mark.push(hint),
                 Left::Mark if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
                 Left::Later => round.leaver_waits_until(now),
                 Left::Mark => {}
@@ -217,9 +220,12 @@ impl Tick {
         round: &mut Round,
     ) -> Result<Vec<Looked>, StoreError> {
         let taken = self.take_turns(part, round).await?;
-        let finished = taken.iter().filter(|(_, looked)| looked.left == Left::Nothing);
-        let finished = finished.map(|(hint, _)| hint.clone()).collect();
-        self.tidy(Turns { finished, anew: Vec::new() }, &[]).await;
+        let hints_of = |left: Left| {
+            let with = taken.iter().filter(move |(_, looked)| looked.left == left);
+            with.map(|(hint, _)| hint.clone()).collect()
+        };
+        let (finished, without_mark) = (hints_of(Left::Nothing), hints_of(Left::NoMark));
+        self.tidy(Turns { finished, without_mark, anew: Vec::new() }, &[]).await;
         Ok(taken.into_iter().map(|(_, looked)| looked).collect())
     }
 
@@ -242,6 +248,7 @@ impl Tick {
                 Err(error) => return Err(error),
             }
         }
+        self.end_one_by_one(&turns.without_mark).await?;
         for hint in anew {
             self.begin_anew(&hint).await?;
         }
