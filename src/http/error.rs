@@ -113,7 +113,7 @@ impl ResponseError for HttpError {
             HttpError::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            HttpError::TooLate => {
+            HttpError::TooLate | HttpError::TooManyLargeBodies => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(TOO_LATE_WAIT)));
             }
             HttpError::NotConfigured => {

@@ -98,6 +98,34 @@ fn a_body_that_comes_fast_and_never_ends_is_read_up_to_a_bound() {
 }
 
 #[test]
+fn large_bodies_take_turns_and_a_small_one_waits_for_none_of_them() {
+    let service = Service::start();
+    let (bearer, json) = (bearer(), "content-type: application/json");
+    let unfinished = || {
+        let mut socket = connect(service.0);
+        let head = head("POST", "/scim/v2/Groups", &[&bearer, json, "content-length: 1000000"]);
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(format!("{{\"x\":\"{}", "y".repeat(200_000)).as_bytes()).unwrap();
+        socket
+    };
+    let large = [unfinished(), unfinished(), unfinished()];
+    let body = r#"{"userName": "ana"}"#;
+    let mut socket = connect(service.0);
+    let length = format!("content-length: {}", body.len());
+    let head = head("POST", "/scim/v2/Users", &[&bearer, json, &length]);
+    socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut socket).status, 201);
+    // One of the three gets no turn, and comes again later. The others have more time for their rest.
+    let (answers, answered) = std::sync::mpsc::channel();
+    for mut socket in large {
+        let answers = answers.clone();
+        thread::spawn(move || answers.send(Response::read(&mut socket)));
+    }
+    let first = answered.recv_timeout(SOON).unwrap();
+    assert_eq!((first.status, first.header("retry-after")), (503, Some("5")));
+}
+
+#[test]
 fn a_refused_request_whose_small_body_has_arrived_keeps_its_connection() {
     let service = Service::start();
     let mut socket = connect(service.0);

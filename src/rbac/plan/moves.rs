@@ -96,7 +96,9 @@ fn make_room(
         Some(RoomClaim::Stopped) => grant.not_before,
         Some(RoomClaim::Taken { until }) => (*until).min(actual.now + TAKEN_LOOK),
         Some(RoomClaim::Ours) | None if plan.makes_room.is_none() => {
+            // The grant follows in the next round, at once.
             plan.makes_room = Some(subscription);
+            plan.left_over = true;
             return Some(step);
         }
         Some(RoomClaim::Ours) | None => {

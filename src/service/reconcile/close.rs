@@ -379,7 +379,8 @@ fn released_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
 
 /// What a wait is about, without the times that move by themselves.
 fn stripped(waits: &[Wait]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
-    let name = |wait: &Wait| format!("{}|{}|{}", wait.binding, wait.role, wait.scope.folded());
+    let name =
+        |wait: &Wait| format!("{}|{}|{}|{}", wait.binding, wait.role, wait.scope.folded(), wait.wanted);
     waits.iter().map(|wait| (name(wait), wait.reason.as_str(), wait.attempts, wait.not_before)).collect()
 }
 
