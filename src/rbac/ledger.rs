@@ -146,3 +146,60 @@ impl Wait {
         &self.binding == binding && self.role == role && &self.scope == scope
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+
+    #[test]
+    fn a_pause_doubles_and_a_revocation_is_retried_within_ten_minutes() {
+        let seconds =
+            |attempt: Attempt| [1, 2, 3, 5, 6, 20].map(|attempts| attempt.pause(attempts).as_secs());
+        assert_eq!(seconds(Attempt::Revoke), [30, 60, 120, 480, 600, 600]);
+        assert_eq!(seconds(Attempt::Grant), [30, 60, 120, 480, 960, 3600]);
+    }
+
+    fn entry(holding: Holding, unsettled: bool) -> Entry {
+        Entry {
+            assignment: AssignmentName::new(Uuid::from_u128(1)),
+            principal: PrincipalId::new(Uuid::from_u128(2)),
+            role: BackupRole::Operator,
+            scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
+            holding,
+            unsettled_until: unsettled.then_some(NOW),
+            op: OpId::new(Uuid::nil()),
+            bindings: Vec::new(),
+            correlation: None,
+            tried: None,
+            wished: None,
+            since: NOW,
+            written: NOW,
+        }
+    }
+
+    #[test]
+    fn only_what_is_settled_and_not_ours_is_gone() {
+        let other = Holding::HeldByOther(AssignmentName::new(Uuid::from_u128(9)));
+        for (holding, gone) in [(Holding::Present, false), (Holding::Gone, true), (other, true)] {
+            assert_eq!(entry(holding, false).is_settled_and_gone(), gone, "{holding:?}");
+            assert!(!entry(holding, true).is_settled_and_gone(), "{holding:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_counts_those_of_its_kind_and_a_holding_keeps_its_since() {
+        let failed = |entry: Entry, attempt| entry.failed(attempt, ReasonCode::NoAnswer, NOW, None);
+        let twice = failed(failed(entry(Holding::Present, false), Attempt::Revoke), Attempt::Revoke);
+        let tried = twice.tried.clone().unwrap();
+        assert_eq!((tried.attempts, tried.not_before - NOW), (2, time::Duration::seconds(60)));
+        assert_eq!(failed(twice, Attempt::Grant).tried.unwrap().attempts, 1);
+        let later = NOW + time::Duration::HOUR;
+        let same = entry(Holding::Present, false).becoming(Holding::Present, later);
+        let other = entry(Holding::Present, false).becoming(Holding::Gone, later);
+        assert_eq!((same.since, same.written, other.since), (NOW, later, later));
+    }
+}
