@@ -202,4 +202,30 @@ mod tests {
         let other = entry(Holding::Present, false).becoming(Holding::Gone, later);
         assert_eq!((same.since, same.written, other.since), (NOW, later, later));
     }
+
+    #[test]
+    fn the_texts_of_rows_and_logs_never_change() {
+        assert_eq!(Attempt::ALL.map(Attempt::as_str), ["revoke", "grant"]);
+    }
+
+    #[test]
+    fn a_wait_is_for_one_binding_role_and_scope() {
+        let name = |text| BindingName::parse(text).unwrap();
+        let Entry { role, scope, .. } = entry(Holding::Gone, false);
+        let elsewhere = Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000002").unwrap();
+        let wait = Wait {
+            binding: name("a"),
+            role,
+            scope: scope.clone(),
+            wanted: true,
+            reason: ReasonCode::Throttled,
+            since: NOW,
+            attempts: 1,
+            not_before: NOW,
+        };
+        assert!(wait.is_for(&name("a"), role, &scope));
+        assert!(!wait.is_for(&name("b"), role, &scope));
+        assert!(!wait.is_for(&name("a"), BackupRole::Reader, &scope));
+        assert!(!wait.is_for(&name("a"), role, &elsewhere));
+    }
 }
