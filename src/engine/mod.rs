@@ -26,6 +26,8 @@ use record::Record;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use table_file::keep_private;
+
 /// Bytes after which a page ends: what many readers hold together stays small.
 const PAGE_BYTES: usize = 1024 * 1024;
 

@@ -74,8 +74,8 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// The file holds names and addresses. One from an earlier release may be readable by others.
-fn keep_private(path: &Path) -> io::Result<()> {
+/// Takes away what others may do with a file that was there already: it holds names and addresses, or a token.
+pub(crate) fn keep_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

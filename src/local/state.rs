@@ -1,6 +1,7 @@
 //! The state folder of `local`: the embedded store, the simulated Azure's state and the bearer token.
 
 use crate::app::{RandomIds, SystemClock};
+use crate::engine::keep_private;
 use crate::ports::ids::Ids;
 use crate::service::tokens::TokenSet;
 use secrecy::SecretString;
@@ -125,18 +126,4 @@ fn private() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-/// Takes away what others may do with a file that was there already.
-fn keep_private(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
 }

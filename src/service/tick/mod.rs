@@ -183,7 +183,10 @@ impl Tick {
             (found.scopes, found.differences, found.left() == SweepLeft::Finished);
         tracing::info!(scopes, differences, whole, "azure was compared with the ledger");
         if whole {
-            store.forget_old_scope_blocks().await?;
+            // Only tidying: where it fails, the sweep is done all the same.
+            if let Err(error) = store.forget_old_scope_blocks().await {
+                log("forgetting old scope blocks", &error);
+            }
             self.effects.status().sweep_finished();
         }
         Ok(found)
