@@ -284,7 +284,9 @@ impl Tick {
 
     /// Who was seen and still waits keeps the time of the wish, whatever else is taken from the same person meanwhile.
     async fn pin(&self, waiting: &[Hint]) -> Result<(), StoreError> {
-        let pins: Vec<Write> = waiting.iter().filter(|hint| !hint.is_pinned).map(Hint::pin).collect();
+        // A time that is not known yet is not made one that counts.
+        let unpinned = |hint: &&Hint| !hint.is_pinned && hint.wished > OffsetDateTime::UNIX_EPOCH;
+        let pins: Vec<Write> = waiting.iter().filter(unpinned).map(Hint::pin).collect();
         for part in pins.chunks(TRANSACTION_OPS_MAX) {
             self.store().move_looking(part).await?;
         }
