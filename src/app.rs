@@ -6,23 +6,23 @@ use crate::adapters::endpoint::Endpoint;
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::rest::RestError;
 use crate::adapters::tables::TablesOptions;
-use crate::chain::Chain;
+use crate::chain::ErrorChain;
 use crate::config::{self, Config, OperatorConfig};
-use crate::http::{self, Edge, Timer};
+use crate::http::{self, HttpDeps, TimerTrigger};
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::Secrets;
 use crate::ports::tables::TableOps;
-use crate::service::effects::{Effects, Inline};
+use crate::service::effects::{InlineLimits, InlineReconciler};
 use crate::service::overdue;
 use crate::service::provisioning::Provisioning;
 use crate::service::reconcile::{EffectLimits, Reconciler};
-use crate::service::snapshots::Snapshots;
-use crate::service::status::Status;
-use crate::service::tick::Tick;
-use crate::service::tokens::Tokens;
-use crate::store::Store;
+use crate::service::snapshots::ActiveBindings;
+use crate::service::status::HealthStatus;
+use crate::service::tick::ReconcileTick;
+use crate::service::tokens::BearerTokens;
+use crate::store::StateStore;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -55,17 +55,17 @@ const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
 const PANIC_PAUSE: Duration = Duration::from_secs(10);
 
 /// The real ends of the ports, and the settings.
-pub struct Parts {
+pub struct ServiceDeps {
     pub tables: Arc<dyn TableOps>,
     pub assignments: Arc<dyn RoleAssignments>,
     pub clock: Arc<dyn Clock>,
-    pub ids: Arc<dyn Ids>,
+    pub ids: Arc<dyn IdSource>,
     /// The partition of this installation: `[a-z0-9-]{1,36}`.
     pub tenant: String,
     /// Public, ends in `/scim/v2`.
     pub base_url: String,
     pub effects: EffectLimits,
-    pub inline: Inline,
+    pub inline: InlineLimits,
     /// How long one tick goes on.
     pub tick_deadline: Duration,
     /// A revocation that is wished for longer is overdue.
@@ -74,18 +74,18 @@ pub struct Parts {
 
 /// A service, ready to be served.
 #[derive(Clone)]
-pub struct Service {
+pub struct BackupScim {
     pub provisioning: Arc<Provisioning>,
-    pub snapshots: Arc<Snapshots>,
-    pub tick: Arc<Tick>,
+    pub snapshots: Arc<ActiveBindings>,
+    pub tick: Arc<ReconcileTick>,
     /// How this process stands, for the health check.
-    pub status: Arc<Status>,
-    pub store: Store,
+    pub status: Arc<HealthStatus>,
+    pub store: StateStore,
     base_url: String,
     announce_cursors: bool,
 }
 
-impl Service {
+impl BackupScim {
     /// The public address, ends in `/scim/v2`.
     pub fn base_url(&self) -> &str {
         &self.base_url
@@ -108,30 +108,31 @@ impl Service {
         loop {
             every.tick().await;
             if let Err(error) = self.tick.run().await {
-                tracing::warn!(error = %Chain(&error), "a tick ended early");
+                tracing::warn!(error = %ErrorChain(&error), "a tick ended early");
             }
         }
     }
 }
 
 /// Puts a service together. Nothing is read yet.
-pub fn build(parts: Parts) -> Service {
+pub fn build(parts: ServiceDeps) -> BackupScim {
     let base_url = parts.base_url.clone();
-    let store = Store::new(parts.tables, parts.tenant, parts.clock, parts.ids);
-    let status = Arc::new(Status::new(store.clock.clone()).counting(store.unreadable()));
-    let snapshots = Arc::new(Snapshots::new(store.clone(), status.clone()));
+    let store = StateStore::new(parts.tables, parts.tenant, parts.clock, parts.ids);
+    let status = Arc::new(HealthStatus::new(store.clock.clone()).counting(store.unreadable()));
+    let snapshots = Arc::new(ActiveBindings::new(store.clone(), status.clone()));
     let reconciler =
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
-    let effects = Effects::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
+    let effects = InlineReconciler::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
     let known = snapshots.clone();
     let rules = Arc::new(move || known.rules());
     let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
-    let tick = Arc::new(Tick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
-    Service { provisioning, snapshots, tick, status, store, base_url, announce_cursors: false }
+    let tick =
+        Arc::new(ReconcileTick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
+    BackupScim { provisioning, snapshots, tick, status, store, base_url, announce_cursors: false }
 }
 
 /// The ends in Azure that settings name.
-pub struct Ends {
+pub struct AzureClients {
     pub tables: Arc<dyn TableOps>,
     pub assignments: Arc<dyn RoleAssignments>,
     pub secrets: Arc<dyn Secrets>,
@@ -160,14 +161,18 @@ pub fn install_tls() {
 }
 
 /// Builds the clients of everything remote. Asks nothing yet.
-pub fn connect(config: &Config, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> Result<Ends, ConnectError> {
+pub fn connect(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn IdSource>,
+) -> Result<AzureClients, ConnectError> {
     let credential = config.credential.clone().build()?;
     let tables = Arc::new(table_of(&config.tables, credential.clone(), clock, ids)?);
     let made: BoxFuture<'static, ()> = match config.tables.account {
-        config::Account::Entra(_) => Box::pin(std::future::ready(())),
-        config::Account::ConnectionString(_) => Box::pin(make_table(tables.clone())),
+        config::TablesAccount::Entra(_) => Box::pin(std::future::ready(())),
+        config::TablesAccount::ConnectionString(_) => Box::pin(make_table(tables.clone())),
     };
-    Ok(Ends {
+    Ok(AzureClients {
         assignments: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
         secrets: Arc::new(KeyVault::new(&config.vault, credential)?),
         tables,
@@ -190,24 +195,24 @@ fn arm_with(
 }
 
 /// The state of an installation, for a command that reads it.
-pub fn operator_store(config: &OperatorConfig) -> Result<Store, ConnectError> {
+pub fn operator_store(config: &OperatorConfig) -> Result<StateStore, ConnectError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let ids: Arc<dyn Ids> = Arc::new(RandomIds::new(clock.clone()));
+    let ids: Arc<dyn IdSource> = Arc::new(RandomIds::new(clock.clone()));
     let tables = table_of(&config.tables, config.credential.clone().build()?, &clock, &ids)?;
-    Ok(Store::new(Arc::new(tables), config.tenant.clone(), clock, ids))
+    Ok(StateStore::new(Arc::new(tables), config.tenant.clone(), clock, ids))
 }
 
 fn table_of(
-    tables_config: &config::Tables,
+    tables_config: &config::TablesConfig,
     credential: BuiltCredential,
     clock: &Arc<dyn Clock>,
-    ids: &Arc<dyn Ids>,
+    ids: &Arc<dyn IdSource>,
 ) -> Result<AzureTables, ConnectError> {
     let account = match &tables_config.account {
-        config::Account::Entra(endpoint) => {
+        config::TablesAccount::Entra(endpoint) => {
             TablesAccount::Entra { endpoint: endpoint.to_string(), credential }
         }
-        config::Account::ConnectionString(text) => {
+        config::TablesAccount::ConnectionString(text) => {
             TablesAccount::Key(ConnectionString::parse(text.expose_secret())?)
         }
     };
@@ -217,7 +222,7 @@ fn table_of(
 /// Makes the table, trying until it is there: where the account's key is held, as with Azurite, nobody else has made it.
 async fn make_table(tables: Arc<AzureTables>) {
     while let Err(error) = tables.create_table().await {
-        tracing::warn!(error = %Chain(&error), "the table cannot be made yet");
+        tracing::warn!(error = %ErrorChain(&error), "the table cannot be made yet");
         tokio::time::sleep(MAKE_TABLE_PAUSE).await;
     }
 }
@@ -245,7 +250,7 @@ where
 }
 
 /// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
-pub fn standing(service: &Service) -> Map<String, Value> {
+pub fn standing(service: &BackupScim) -> Map<String, Value> {
     let standing = service.status.standing();
     let mut members = standing.to_json();
     if standing.is_finding() {
@@ -259,14 +264,14 @@ pub fn tables(
     account: TablesAccount,
     table: &str,
     clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
+    ids: Arc<dyn IdSource>,
 ) -> Result<AzureTables, TablesClientError> {
     AzureTables::new(account, table, TablesOptions { clock, ids, transport: None })
 }
 
 /// The timer of a Functions host, where one has chosen this process' port.
-pub fn timer(service: &Service, handler_port: Option<u16>) -> Timer {
-    handler_port.map_or_else(Timer::none, |_| Timer::of_host(service.tick.clone()))
+pub fn timer(service: &BackupScim, handler_port: Option<u16>) -> TimerTrigger {
+    handler_port.map_or_else(TimerTrigger::none, |_| TimerTrigger::of_host(service.tick.clone()))
 }
 
 /// Listens, with room for as many connections that wait to be accepted as may be open. (The standard library's is 128:
@@ -285,12 +290,12 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The HTTP server of a service. It answers when the returned value is awaited.
 pub fn serve(
     listener: TcpListener,
-    service: &Service,
-    tokens: Arc<Tokens>,
+    service: &BackupScim,
+    tokens: Arc<BearerTokens>,
     health: HealthProbe,
-    timer: Timer,
+    timer: TimerTrigger,
 ) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
-    let edge = Edge {
+    let edge = HttpDeps {
         provisioning: service.provisioning.clone(),
         tokens,
         timer: Arc::new(timer),

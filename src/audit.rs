@@ -4,7 +4,7 @@
 //! People are named by SCIM id only; names and addresses stand in a row of their own that can be erased.
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
-use crate::rbac::ledger::Attempt;
+use crate::rbac::ledger::StepKind;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// What set a change or an effect off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum ChangeCause {
     /// A SCIM request.
     Request,
     /// An operator's order.
@@ -23,17 +23,18 @@ pub enum Cause {
     Snapshot,
 }
 
-impl Cause {
+impl ChangeCause {
     /// Every cause.
-    pub const ALL: [Cause; 4] = [Cause::Request, Cause::Order, Cause::Sweep, Cause::Snapshot];
+    pub const ALL: [ChangeCause; 4] =
+        [ChangeCause::Request, ChangeCause::Order, ChangeCause::Sweep, ChangeCause::Snapshot];
 
     /// The stable text.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Cause::Request => "request",
-            Cause::Order => "order",
-            Cause::Sweep => "sweep",
-            Cause::Snapshot => "snapshot",
+            ChangeCause::Request => "request",
+            ChangeCause::Order => "order",
+            ChangeCause::Sweep => "sweep",
+            ChangeCause::Snapshot => "snapshot",
         }
     }
 
@@ -45,8 +46,8 @@ impl Cause {
 
 /// Who set it off, and by which operation: carried by every mark to the effects that follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    pub cause: Cause,
+pub struct ChangeOrigin {
+    pub cause: ChangeCause,
     /// The label of the token, the operator, or `service`.
     pub actor: String,
     pub op: OpId,
@@ -54,7 +55,7 @@ pub struct Origin {
 
 /// What happened to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum ResourceEvent {
     Created,
     Changed,
     Deleted,
@@ -71,9 +72,9 @@ pub enum MemberEvent {
 
 /// One thing that changed. The variants are the kinds of record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum AuditEvent {
     Resource {
-        event: Event,
+        event: ResourceEvent,
         resource_type: &'static str,
         id: String,
         before: i64,
@@ -98,7 +99,7 @@ pub enum Change {
         person: UserId,
         principal: PrincipalId,
         assignment: AssignmentName,
-        operation: Attempt,
+        operation: StepKind,
         open: OpId,
         executed: bool,
         code: Option<String>,
@@ -122,7 +123,7 @@ pub enum Change {
     Wait {
         person: UserId,
         binding: BindingName,
-        operation: Attempt,
+        operation: StepKind,
         reason: Option<ReasonCode>,
     },
     /// A pin, a snapshot, a foreign assignment: what it was and what it is.
@@ -150,7 +151,7 @@ pub struct EffectOpened {
     pub follows: Option<OpId>,
 }
 
-impl Change {
+impl AuditEvent {
     /// Every kind of record, in alphabetical order.
     pub const KINDS: [&str; 13] = [
         "attributes-dropped",
@@ -171,19 +172,19 @@ impl Change {
     /// The kind of record, stable text.
     pub fn kind(&self) -> &'static str {
         match self {
-            Change::Resource { event: Event::Created, .. } => "resource-created",
-            Change::Resource { event: Event::Changed, .. } => "resource-changed",
-            Change::Resource { event: Event::Deleted, .. } => "resource-deleted",
-            Change::Member { event: MemberEvent::Added, .. } => "member-added",
-            Change::Member { event: MemberEvent::Removed, .. } => "member-removed",
-            Change::Member { event: MemberEvent::Dropped, .. } => "member-dropped",
-            Change::Dropped { .. } => "attributes-dropped",
-            Change::EffectOpened(_) => "effect-opened",
-            Change::EffectAnswered { .. } => "effect-answered",
-            Change::EffectObserved { .. } => "effect-observed",
-            Change::Difference { .. } => "difference-found",
-            Change::Wait { .. } => "wait-changed",
-            Change::Setting { .. } => "setting-changed",
+            AuditEvent::Resource { event: ResourceEvent::Created, .. } => "resource-created",
+            AuditEvent::Resource { event: ResourceEvent::Changed, .. } => "resource-changed",
+            AuditEvent::Resource { event: ResourceEvent::Deleted, .. } => "resource-deleted",
+            AuditEvent::Member { event: MemberEvent::Added, .. } => "member-added",
+            AuditEvent::Member { event: MemberEvent::Removed, .. } => "member-removed",
+            AuditEvent::Member { event: MemberEvent::Dropped, .. } => "member-dropped",
+            AuditEvent::Dropped { .. } => "attributes-dropped",
+            AuditEvent::EffectOpened(_) => "effect-opened",
+            AuditEvent::EffectAnswered { .. } => "effect-answered",
+            AuditEvent::EffectObserved { .. } => "effect-observed",
+            AuditEvent::Difference { .. } => "difference-found",
+            AuditEvent::Wait { .. } => "wait-changed",
+            AuditEvent::Setting { .. } => "setting-changed",
         }
     }
 
@@ -196,17 +197,17 @@ impl Change {
 
     fn fields(&self) -> Map<String, Value> {
         let value = match self {
-            Change::Resource { resource_type, id, before, after, attributes, .. } => {
+            AuditEvent::Resource { resource_type, id, before, after, attributes, .. } => {
                 json!({"type": resource_type, "id": id, "revisionBefore": before, "revisionAfter": after, "attributes": attributes})
             }
-            Change::Member { group, member, revision, .. } => {
+            AuditEvent::Member { group, member, revision, .. } => {
                 json!({"group": group.to_string(), "member": member, "revision": revision})
             }
-            Change::Dropped { resource_type, id, revision, attributes } => {
+            AuditEvent::Dropped { resource_type, id, revision, attributes } => {
                 json!({"type": resource_type, "id": id, "revision": revision, "attributes": attributes})
             }
-            Change::EffectOpened(opened) => opened.to_json(),
-            Change::EffectAnswered {
+            AuditEvent::EffectOpened(opened) => opened.to_json(),
+            AuditEvent::EffectAnswered {
                 person,
                 principal,
                 assignment,
@@ -220,17 +221,17 @@ impl Change {
                 "operation": operation.as_str(), "assignment": assignment.to_string(), "open": open.to_string(),
                 "executed": executed, "code": code, "correlationId": correlation,
             }),
-            Change::EffectObserved { person, principal, assignment, open, held } => json!({
+            AuditEvent::EffectObserved { person, principal, assignment, open, held } => json!({
                 "person": person.to_string(), "principal": principal.to_string(), "assignment": assignment.to_string(), "open": open.to_string(), "held": held,
             }),
-            Change::Difference { person, principal, assignment, ledger_held, held_in_azure } => json!({
+            AuditEvent::Difference { person, principal, assignment, ledger_held, held_in_azure } => json!({
                 "person": person.to_string(), "principal": principal.to_string(), "assignment": assignment.to_string(),
                 "ledgerHeld": ledger_held, "azureHeld": held_in_azure,
             }),
-            Change::Wait { person, binding, operation, reason } => json!({
+            AuditEvent::Wait { person, binding, operation, reason } => json!({
                 "person": person.to_string(), "binding": binding.as_str(), "operation": operation.as_str(), "reason": reason.map_or("ended", ReasonCode::as_str),
             }),
-            Change::Setting { what, before, after } => {
+            AuditEvent::Setting { what, before, after } => {
                 json!({"what": what, "before": before, "after": after})
             }
         };
@@ -255,23 +256,23 @@ impl EffectOpened {
 
 /// The outcome of a SCIM write, kept so that a repeated send can be answered. Never a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CommitOutcome {
     pub id: String,
     pub status: u16,
 }
 
 /// One audit record: the changes of one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct AuditRecord {
     /// This record's own op.
     pub op: OpId,
     pub time: OffsetDateTime,
     /// What set it off; `origin.op` is the op of the change that an effect follows from.
-    pub origin: Origin,
+    pub origin: ChangeOrigin,
     /// The stamp of the bindings that were in force, for effects.
     pub stamp: Option<String>,
-    pub outcome: Option<Outcome>,
-    pub changes: Vec<Change>,
+    pub outcome: Option<CommitOutcome>,
+    pub changes: Vec<AuditEvent>,
 }
 
 /// A time as it stands in rows and records: RFC 3339, UTC.
@@ -291,6 +292,6 @@ mod tests {
         let mut kinds: Vec<&str> =
             body.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
         kinds.sort_unstable();
-        assert_eq!(kinds, Change::KINDS);
+        assert_eq!(kinds, AuditEvent::KINDS);
     }
 }

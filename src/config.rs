@@ -38,7 +38,7 @@ pub struct Config {
     pub tenant: String,
     /// ServiceProviderConfig says how lists are paged.
     pub announce_cursors: bool,
-    pub tables: Tables,
+    pub tables: TablesConfig,
     pub vault: Endpoint,
     /// The secret whose versions are the bearer tokens.
     pub bearer_token_secret: String,
@@ -53,20 +53,20 @@ pub struct Config {
 #[derive(Debug)]
 pub struct OperatorConfig {
     pub tenant: String,
-    pub tables: Tables,
+    pub tables: TablesConfig,
     pub credential: Credential,
 }
 
 /// Where the state is.
 #[derive(Debug)]
-pub struct Tables {
-    pub account: Account,
+pub struct TablesConfig {
+    pub account: TablesAccount,
     pub table: String,
 }
 
 /// How the account of the table is reached.
 #[derive(Debug)]
-pub enum Account {
+pub enum TablesAccount {
     /// With a token of our credential.
     Entra(Endpoint),
     /// With the account's key. Meant for Azurite: in Azure, keys are off.
@@ -75,7 +75,7 @@ pub enum Account {
 
 /// One setting that is not in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigMistake {
     pub variable: &'static str,
     /// What is wrong, and an example of what is right. Never the value.
     pub what: String,
@@ -84,7 +84,7 @@ pub struct Mistake {
 /// Every setting that is not in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    pub mistakes: Vec<Mistake>,
+    pub mistakes: Vec<ConfigMistake>,
 }
 
 impl std::error::Error for ConfigError {}
@@ -156,7 +156,7 @@ pub fn point_at(variables: &mut BTreeMap<String, String>, tables: &str) {
 /// Reads one setting after the other and keeps what is wrong with them.
 struct Reader<'a> {
     variables: &'a BTreeMap<String, String>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ConfigMistake>,
 }
 
 impl Reader<'_> {
@@ -200,7 +200,7 @@ impl Reader<'_> {
     }
 
     fn mistake<T>(&mut self, variable: &'static str, what: impl Into<String>) -> Option<T> {
-        self.mistakes.push(Mistake { variable, what: what.into() });
+        self.mistakes.push(ConfigMistake { variable, what: what.into() });
         None
     }
 
@@ -247,7 +247,7 @@ impl Reader<'_> {
         }
     }
 
-    fn tables(&mut self) -> Option<Tables> {
+    fn tables(&mut self) -> Option<TablesConfig> {
         let account = match (self.get("TABLES_ENDPOINT"), self.get("TABLES_CONNECTION_STRING")) {
             (Some(_), Some(_)) => self.mistake(
                 "TABLES_CONNECTION_STRING",
@@ -258,17 +258,17 @@ impl Reader<'_> {
                 "is missing; as https://ACCOUNT.table.core.windows.net \
                  (or TABLES_CONNECTION_STRING, as UseDevelopmentStorage=true)",
             ),
-            (None, Some(text)) => Some(Account::ConnectionString(text.to_owned().into())),
+            (None, Some(text)) => Some(TablesAccount::ConnectionString(text.to_owned().into())),
             (Some(_), None) => self
                 .endpoint("TABLES_ENDPOINT", None, "https://ACCOUNT.table.core.windows.net")
-                .map(Account::Entra),
+                .map(TablesAccount::Entra),
         };
         let table = self.get("TABLES_TABLE").unwrap_or(TABLE).to_owned();
         if !is_table_name(&table) {
             return self
                 .mistake("TABLES_TABLE", "must be 3 to 63 letters and digits, a letter first, as scim");
         }
-        Some(Tables { account: account?, table })
+        Some(TablesConfig { account: account?, table })
     }
 
     fn endpoint(&mut self, variable: &'static str, default: Option<&str>, example: &str) -> Option<Endpoint> {
@@ -321,8 +321,8 @@ impl Reader<'_> {
     fn check_static_token(&mut self, config: &Config) {
         let Credential::Static(_) = config.credential else { return };
         let tables = match &config.tables.account {
-            Account::Entra(endpoint) => Some(endpoint),
-            Account::ConnectionString(_) => None,
+            TablesAccount::Entra(endpoint) => Some(endpoint),
+            TablesAccount::ConnectionString(_) => None,
         };
         let mut shown_to = [Some(&config.vault), Some(&config.arm), tables].into_iter().flatten();
         if !shown_to.all(Endpoint::is_simulated) {

@@ -23,7 +23,7 @@ use tracing_subscriber::{EnvFilter, registry};
 
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
+pub enum LogOutput {
     /// Information to stdout, warnings and errors to stderr.
     Split,
     /// Everything to stderr; stdout belongs to a command's own output.
@@ -44,10 +44,10 @@ pub enum TelemetryError {
 }
 
 /// Starts logging in this process, panics included. `filter` is a level, or the syntax of `RUST_LOG`.
-pub fn install(filter: &str, output: Output, clock: Arc<dyn Clock>) -> Result<(), TelemetryError> {
+pub fn install(filter: &str, output: LogOutput, clock: Arc<dyn Clock>) -> Result<(), TelemetryError> {
     let writer = match output {
-        Output::Stderr => BoxMakeWriter::new(std::io::stderr),
-        Output::Split => {
+        LogOutput::Stderr => BoxMakeWriter::new(std::io::stderr),
+        LogOutput::Split => {
             let loud = std::io::stderr.with_max_level(Level::WARN);
             BoxMakeWriter::new(loud.or_else(std::io::stdout))
         }

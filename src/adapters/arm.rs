@@ -7,7 +7,9 @@ mod answer;
 mod wire;
 
 use super::rest::{Answer, NoAnswer, Rest, RestError, RestOptions};
-use crate::ports::role_assignments::{Answered, AssignmentError, Creation, Listed, RoleAssignments};
+use crate::ports::role_assignments::{
+    ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
+};
 use crate::rbac::{AssignmentName, RoleAssignment, Scope};
 use answer::Failure;
 use async_trait::async_trait;
@@ -103,7 +105,7 @@ impl ArmRoleAssignments {
         first: Url,
         scope: &Scope,
         deadline: Instant,
-    ) -> Result<Vec<Listed>, AssignmentError> {
+    ) -> Result<Vec<ListedAssignment>, AssignmentError> {
         let mut found = Vec::new();
         let mut next = Some(first);
         for _ in 0..LIST_PAGES_MAX {
@@ -131,14 +133,15 @@ impl ArmRoleAssignments {
     async fn holder(&self, wanted: &RoleAssignment, deadline: Instant) -> Option<AssignmentName> {
         let first = self.listing(&wanted.scope, &format!("principalId eq '{}'", wanted.principal));
         let listed = self.pages(first, &wanted.scope, deadline).await.ok()?;
-        let same = |entry: &Listed| entry.role == wanted.role && entry.principal == wanted.principal;
+        let same =
+            |entry: &ListedAssignment| entry.role == wanted.role && entry.principal == wanted.principal;
         listed.into_iter().find(same).map(|entry| entry.name)
     }
 }
 
 #[async_trait]
 impl RoleAssignments for ArmRoleAssignments {
-    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError> {
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError> {
         self.pages(self.listing(scope, "atScope()"), scope, Instant::now() + timeout).await
     }
 
@@ -147,7 +150,7 @@ impl RoleAssignments for ArmRoleAssignments {
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Option<Listed>, AssignmentError> {
+    ) -> Result<Option<ListedAssignment>, AssignmentError> {
         let request = Request::new(self.by_name(scope, name), Method::Get);
         let answer = self.send(request, Instant::now() + timeout).await?;
         if answer.status == 200 {
@@ -163,7 +166,7 @@ impl RoleAssignments for ArmRoleAssignments {
         &self,
         wanted: &RoleAssignment,
         timeout: Duration,
-    ) -> Result<Answered<Creation>, AssignmentError> {
+    ) -> Result<ArmAnswer<CreateOutcome>, AssignmentError> {
         let deadline = Instant::now() + timeout;
         let mut request = Request::new(self.by_name(&wanted.scope, &wanted.name), Method::Put);
         request.insert_header("content-type", "application/json");
@@ -171,16 +174,16 @@ impl RoleAssignments for ArmRoleAssignments {
         let answer = self.send(request, deadline).await?;
         let correlation = answer::correlation(&answer);
         let value = match (answer.status, answer::failure(&answer)) {
-            (201, _) => wire::made(&answer.body, wanted).map(|()| Creation::Created),
-            (200, _) => wire::made(&answer.body, wanted).map(|()| Creation::AlreadyOurs),
+            (201, _) => wire::made(&answer.body, wanted).map(|()| CreateOutcome::Created),
+            (200, _) => wire::made(&answer.body, wanted).map(|()| CreateOutcome::AlreadyOurs),
             (_, failure) if failure.is_conflict() => match self.holder(wanted, deadline).await {
-                Some(name) if name == wanted.name => Ok(Creation::AlreadyOurs),
-                Some(name) => Ok(Creation::HeldBy(name)),
+                Some(name) if name == wanted.name => Ok(CreateOutcome::AlreadyOurs),
+                Some(name) => Ok(CreateOutcome::HeldBy(name)),
                 None => return Err(failure.into()),
             },
             (_, failure) => return Err(failure.into()),
         };
-        Ok(Answered { value: value.map_err(answer::nonsense)?, correlation })
+        Ok(ArmAnswer { value: value.map_err(answer::nonsense)?, correlation })
     }
 
     async fn delete(
@@ -188,10 +191,10 @@ impl RoleAssignments for ArmRoleAssignments {
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Answered<()>, AssignmentError> {
+    ) -> Result<ArmAnswer<()>, AssignmentError> {
         let request = Request::new(self.by_name(scope, name), Method::Delete);
         let answer = self.send(request, Instant::now() + timeout).await?;
-        let gone = || Ok(Answered { value: (), correlation: answer::correlation(&answer) });
+        let gone = || Ok(ArmAnswer { value: (), correlation: answer::correlation(&answer) });
         match (answer.status, answer::failure(&answer)) {
             // Whoever answers 200 in place of ARM has deleted nothing.
             (200, _) => wire::deleted(&answer.body, name).map_err(answer::nonsense).and_then(|()| gone()),

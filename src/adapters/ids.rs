@@ -2,7 +2,7 @@
 
 use crate::id::OpId;
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::{ContextV7, Timestamp, Uuid};
 
@@ -19,7 +19,7 @@ impl RandomIds {
     }
 }
 
-impl Ids for RandomIds {
+impl IdSource for RandomIds {
     #[expect(clippy::disallowed_methods, reason = "this is the adapter behind ports::ids")]
     fn random(&self) -> Uuid {
         Uuid::new_v4()

@@ -16,9 +16,9 @@ pub use connection_string::{ConnectionString, ConnectionStringError};
 
 use super::rest::{self, Rest, RestError, RestOptions};
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::ports::tables::{
-    Answer, ETag, PAGE_BYTES_MAX, Page, Range, Row, TableError, TableOps, Write, rules,
+    ETag, KeyRange, PAGE_BYTES_MAX, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite, rules,
 };
 use address::{Address, Next};
 use async_trait::async_trait;
@@ -70,7 +70,7 @@ pub struct TablesOptions {
     /// Real time: it dates signatures and says when a token has to be renewed.
     pub clock: Arc<dyn Clock>,
     /// Jitter between reads, and the boundaries of batches.
-    pub ids: Arc<dyn Ids>,
+    pub ids: Arc<dyn IdSource>,
     /// Whatever carries requests instead of a pooled client of our own.
     pub transport: Option<Transport>,
 }
@@ -92,7 +92,7 @@ pub enum TablesClientError {
 pub struct AzureTables {
     rest: Rest,
     address: Address,
-    ids: Arc<dyn Ids>,
+    ids: Arc<dyn IdSource>,
 }
 
 impl fmt::Debug for AzureTables {
@@ -186,9 +186,9 @@ impl AzureTables {
     async fn page_from(
         &self,
         partition: &str,
-        range: &Range,
+        range: &KeyRange,
         next: Option<&Next>,
-    ) -> Result<Answer<Page>, TableError> {
+    ) -> Result<TableAnswer<RowPage>, TableError> {
         let mut range = range.clone();
         loop {
             let request = self.request(self.address.page(partition, &range, next), Method::Get);
@@ -204,8 +204,8 @@ impl AzureTables {
     async fn write_one(
         &self,
         partition: &str,
-        write: &Write,
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        write: &TableWrite,
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
         let part = batch::Part::of(&self.address, partition, write);
         let mut request = self.write_request(url_of(&part.url)?, part.method);
         for (name, value) in part.headers() {
@@ -214,33 +214,33 @@ impl AzureTables {
         request.set_body(part.body);
         let answer = self.send(&request, WRITE_DEADLINE).await?;
         let etag = answer::written(&answer, write)?;
-        Ok(Answer { value: vec![etag], date: date(&answer)? })
+        Ok(TableAnswer { value: vec![etag], date: date(&answer)? })
     }
 
     async fn write_many(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
         let batch = batch::Batch::new(&self.address, partition, writes, self.ids.random())?;
         let mut request = self.write_request(self.address.batch(), Method::Post);
         request.insert_header("content-type", batch.content_type());
         request.set_body(batch.into_body());
         let answer = self.send(&request, WRITE_DEADLINE).await?;
-        Ok(Answer { value: batch::outcome(&answer, writes)?, date: date(&answer)? })
+        Ok(TableAnswer { value: batch::outcome(&answer, writes)?, date: date(&answer)? })
     }
 }
 
 #[async_trait]
 impl TableOps for AzureTables {
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+    async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError> {
         rules::check_key("PartitionKey", partition)?;
         rules::check_key("RowKey", key)?;
         let request = self.request(url_of(&self.address.row(partition, key))?, Method::Get);
         self.ask(&request, answer::row).await
     }
 
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+    async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
         rules::check_range(partition, range)?;
         let next = range.continuation.as_ref().map(Next::parse).transpose()?;
         let page = match (self.page_from(partition, range, next.as_ref()).await, &next) {
@@ -264,8 +264,8 @@ impl TableOps for AzureTables {
     async fn transact(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
         rules::check_transaction(partition, writes)?;
         match writes {
             [write] => self.write_one(partition, write).await,

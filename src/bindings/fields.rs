@@ -1,21 +1,21 @@
 //! The members of one object of the file, read with their places.
 
-use super::mistake::{Mistakes, Pointer};
+use super::mistake::{BindingsMistakes, JsonPointer};
 use serde_json::{Map, Value};
 
 /// One object and its place. The keys that it may have are written once, here at the caller.
-pub(super) struct Fields<'a> {
+pub(super) struct JsonFields<'a> {
     object: &'a Map<String, Value>,
-    place: Pointer,
+    place: JsonPointer,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> JsonFields<'a> {
     /// The object at `place`; any key that is not among `keys` is a mistake.
     pub(super) fn read(
         value: &'a Value,
-        place: Pointer,
+        place: JsonPointer,
         keys: &[&str],
-        mistakes: &mut Mistakes,
+        mistakes: &mut BindingsMistakes,
     ) -> Option<Self> {
         let Value::Object(object) = value else {
             mistakes.add(&place, format!("is {}: write an object", kind_of(value)));
@@ -29,12 +29,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Where the object stands.
-    pub(super) fn place(&self) -> &Pointer {
+    pub(super) fn place(&self) -> &JsonPointer {
         &self.place
     }
 
     /// Where the member `key` stands.
-    pub(super) fn at(&self, key: &str) -> Pointer {
+    pub(super) fn at(&self, key: &str) -> JsonPointer {
         self.place.key(key)
     }
 
@@ -44,7 +44,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The member `key`; its absence is a mistake, and `example` shows what to write.
-    pub(super) fn required(&self, key: &str, example: &str, mistakes: &mut Mistakes) -> Option<&'a Value> {
+    pub(super) fn required(
+        &self,
+        key: &str,
+        example: &str,
+        mistakes: &mut BindingsMistakes,
+    ) -> Option<&'a Value> {
         let value = self.get(key);
         if value.is_none() {
             mistakes.add(&self.place, format!("{key:?} is missing: add one, like {example}"));
@@ -53,13 +58,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The text `key`, which has to be there.
-    pub(super) fn text(&self, key: &str, example: &str, mistakes: &mut Mistakes) -> Option<&'a str> {
+    pub(super) fn text(&self, key: &str, example: &str, mistakes: &mut BindingsMistakes) -> Option<&'a str> {
         let value = self.required(key, example, mistakes)?;
         mistakes.keep(&self.at(key), text(value))
     }
 
     /// The yes or no `key`; absent is no.
-    pub(super) fn flag(&self, key: &str, mistakes: &mut Mistakes) -> Option<bool> {
+    pub(super) fn flag(&self, key: &str, mistakes: &mut BindingsMistakes) -> Option<bool> {
         match self.get(key) {
             None => Some(false),
             Some(Value::Bool(flag)) => Some(*flag),
@@ -71,7 +76,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The elements of the list `key` with their places; absent is empty.
-    pub(super) fn list(&self, key: &str, mistakes: &mut Mistakes) -> Option<Vec<(Pointer, &'a Value)>> {
+    pub(super) fn list(
+        &self,
+        key: &str,
+        mistakes: &mut BindingsMistakes,
+    ) -> Option<Vec<(JsonPointer, &'a Value)>> {
         let place = self.at(key);
         match self.get(key) {
             None => Some(Vec::new()),

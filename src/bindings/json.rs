@@ -2,27 +2,27 @@
 //!
 //! `serde_json::Value` would silently keep the last of two equal keys.
 
-use super::mistake::{Mistakes, Pointer};
+use super::mistake::{BindingsMistakes, JsonPointer};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
 /// Reads a document. `None`: it is not JSON, and the mistake says where it ends to be.
-pub(super) fn read(bytes: &[u8], mistakes: &mut Mistakes) -> Option<Value> {
+pub(super) fn read(bytes: &[u8], mistakes: &mut BindingsMistakes) -> Option<Value> {
     let mut input = serde_json::Deserializer::from_slice(bytes);
-    let root = Strict { place: Pointer::default(), mistakes };
+    let root = Strict { place: JsonPointer::default(), mistakes };
     let value = root.deserialize(&mut input).and_then(|value| input.end().map(|()| value));
     let value = value.map_err(|error| format!("is not JSON: {error}; correct the syntax there"));
-    mistakes.keep(&Pointer::default(), value)
+    mistakes.keep(&JsonPointer::default(), value)
 }
 
 struct Strict<'a> {
-    place: Pointer,
-    mistakes: &'a mut Mistakes,
+    place: JsonPointer,
+    mistakes: &'a mut BindingsMistakes,
 }
 
 impl Strict<'_> {
-    fn at(&mut self, place: Pointer) -> Strict<'_> {
+    fn at(&mut self, place: JsonPointer) -> Strict<'_> {
         Strict { place, mistakes: self.mistakes }
     }
 }

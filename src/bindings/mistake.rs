@@ -5,13 +5,13 @@ use std::fmt;
 
 /// One mistake: its place, and what is wrong and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct BindingsMistake {
     /// A JSON pointer (RFC 6901); empty for the file as a whole.
     pub place: String,
     pub text: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for BindingsMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place.as_str() {
             "" => write!(f, "the file: {}", visible(&self.text)),
@@ -23,7 +23,7 @@ impl fmt::Display for Mistake {
 /// Every mistake of a file, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindingsError {
-    pub mistakes: Vec<Mistake>,
+    pub mistakes: Vec<BindingsMistake>,
 }
 
 impl fmt::Display for BindingsError {
@@ -38,9 +38,9 @@ impl std::error::Error for BindingsError {}
 
 /// A place in a document, built on the way down.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pointer(String);
+pub(super) struct JsonPointer(String);
 
-impl Pointer {
+impl JsonPointer {
     /// The member `key` of the object here.
     pub(super) fn key(&self, key: &str) -> Self {
         Self(format!("{}/{}", self.0, key.replace('~', "~0").replace('/', "~1")))
@@ -52,7 +52,7 @@ impl Pointer {
     }
 }
 
-impl fmt::Display for Pointer {
+impl fmt::Display for JsonPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -60,15 +60,15 @@ impl fmt::Display for Pointer {
 
 /// The mistakes found so far.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<Mistake>);
+pub(super) struct BindingsMistakes(Vec<BindingsMistake>);
 
-impl Mistakes {
-    pub(super) fn add(&mut self, place: &Pointer, text: impl Into<String>) {
-        self.0.push(Mistake { place: place.to_string(), text: text.into() });
+impl BindingsMistakes {
+    pub(super) fn add(&mut self, place: &JsonPointer, text: impl Into<String>) {
+        self.0.push(BindingsMistake { place: place.to_string(), text: text.into() });
     }
 
     /// Keeps what went right, and writes down what did not.
-    pub(super) fn keep<T>(&mut self, place: &Pointer, result: Result<T, String>) -> Option<T> {
+    pub(super) fn keep<T>(&mut self, place: &JsonPointer, result: Result<T, String>) -> Option<T> {
         result.map_err(|text| self.add(place, text)).ok()
     }
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_and_not_sent() {
-        let mistake = Mistake { place: "/\u{1b}[2J\r\n".to_owned(), text: "is \u{202e}x".to_owned() };
+        let mistake = BindingsMistake { place: "/\u{1b}[2J\r\n".to_owned(), text: "is \u{202e}x".to_owned() };
         assert_eq!(mistake.to_string(), r"/\u{1b}[2J\u{d}\u{a}: is \u{202e}x");
     }
 }

@@ -12,10 +12,10 @@ mod schema;
 mod walk;
 
 pub use file::read;
-pub use mistake::{BindingsError, Mistake};
+pub use mistake::{BindingsError, BindingsMistake};
 
 use crate::id::GroupId;
-use crate::rbac::{BackupRole, BindingName, Kind, Scope};
+use crate::rbac::{BackupRole, BindingKind, BindingName, Scope};
 use crate::scim::{self, compare};
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub struct Bindings {
     /// Scopes that were bound once: they give nothing and are still swept.
     pub retired: Vec<Scope>,
     /// In the order of the file.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<ConfiguredBinding>,
 }
 
 /// Where the Entra object id of a person comes from.
@@ -65,14 +65,14 @@ impl PrincipalSource {
 
 /// One group, one role, one scope.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Binding {
+pub struct ConfiguredBinding {
     pub name: BindingName,
     pub selector: Selector,
     /// `where`: of the group's members only the people who match.
     pub condition: Option<scim::Filter>,
     pub role: BackupRole,
     pub scope: Scope,
-    pub kind: Kind,
+    pub kind: BindingKind,
 }
 
 /// How a binding names its SCIM group.
@@ -105,9 +105,9 @@ impl Selector {
     /// The compare key of the value: two selectors with the same attribute and key claim the same group.
     pub fn key(&self) -> String {
         match self {
-            Selector::ExternalId(text) => compare::key(text, compare::Mode::Exact),
+            Selector::ExternalId(text) => compare::key(text, compare::CaseMode::Exact),
             Selector::Id(id) => id.to_string(),
-            Selector::DisplayName(text) => compare::key(text, compare::Mode::Folded),
+            Selector::DisplayName(text) => compare::key(text, compare::CaseMode::Folded),
         }
     }
 }

@@ -25,7 +25,7 @@ fn parse(file: &Value) -> Result<Bindings, BindingsError> {
 }
 
 fn mistakes(bytes: &[u8]) -> Vec<String> {
-    Bindings::parse(bytes).unwrap_err().mistakes.iter().map(Mistake::to_string).collect()
+    Bindings::parse(bytes).unwrap_err().mistakes.iter().map(BindingsMistake::to_string).collect()
 }
 
 /// The file has exactly one mistake, there, and its text says this.
@@ -51,7 +51,7 @@ fn the_smallest_file_has_the_defaults() {
     assert_eq!(bindings.retired, []);
     let binding = &bindings.bindings[0];
     assert_eq!(binding.selector, Selector::ExternalId("one".to_owned()));
-    assert_eq!((binding.role, binding.kind), (BackupRole::Operator, Kind::Active));
+    assert_eq!((binding.role, binding.kind), (BackupRole::Operator, BindingKind::Active));
     assert_eq!(binding.condition, None);
     assert_eq!(binding.scope.as_str(), VAULT);
 }

@@ -2,15 +2,15 @@
 //!
 //! A function that gives `None` has written down why; the walk goes on with the next part.
 
-use super::fields::{Fields, text};
-use super::mistake::{Mistakes, Pointer};
+use super::fields::{JsonFields, text};
+use super::mistake::{BindingsMistakes, JsonPointer};
 use super::{
-    BINDINGS_MAX, Binding, Bindings, BindingsError, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX,
-    Selector, json,
+    BINDINGS_MAX, Bindings, BindingsError, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource,
+    SELECTOR_CHARS_MAX, Selector, json,
 };
 use crate::id::GroupId;
 use crate::rbac::scope::ScopeKind;
-use crate::rbac::{BackupRole, BindingName, Kind, Scope};
+use crate::rbac::{BackupRole, BindingKind, BindingName, Scope};
 use crate::scim::{Filter, ResourceType};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,19 +29,19 @@ const COMPUTED: [&str; 3] = ["groups", "grants", "grantState"];
 
 /// A part of the file and where it stands.
 struct Placed<T> {
-    place: Pointer,
+    place: JsonPointer,
     value: T,
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Bindings, BindingsError> {
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = BindingsMistakes::default();
     let document = document(bytes, &mut mistakes);
     let bindings = document.and_then(|document| file(&document, &mut mistakes));
     mistakes.into_result(bindings)
 }
 
-fn document(bytes: &[u8], mistakes: &mut Mistakes) -> Option<Value> {
-    let whole = Pointer::default();
+fn document(bytes: &[u8], mistakes: &mut BindingsMistakes) -> Option<Value> {
+    let whole = JsonPointer::default();
     if bytes.len() > FILE_BYTES_MAX {
         let size = bytes.len();
         mistakes.add(
@@ -57,8 +57,8 @@ fn document(bytes: &[u8], mistakes: &mut Mistakes) -> Option<Value> {
     json::read(bytes, mistakes)
 }
 
-fn file(document: &Value, mistakes: &mut Mistakes) -> Option<Bindings> {
-    let fields = Fields::read(document, Pointer::default(), FILE_KEYS, mistakes)?;
+fn file(document: &Value, mistakes: &mut BindingsMistakes) -> Option<Bindings> {
+    let fields = JsonFields::read(document, JsonPointer::default(), FILE_KEYS, mistakes)?;
     if let Some(value) = fields.get("$schema") {
         mistakes.keep(&fields.at("$schema"), text(value));
     }
@@ -71,7 +71,7 @@ fn file(document: &Value, mistakes: &mut Mistakes) -> Option<Bindings> {
     Some(Bindings { principal_from: principal_from?, retired, bindings: bindings? })
 }
 
-fn version(fields: &Fields<'_>, mistakes: &mut Mistakes) {
+fn version(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) {
     if let Some(value) = fields.required("version", "\"version\": 1", mistakes)
         && value.as_u64() != Some(1)
     {
@@ -79,10 +79,10 @@ fn version(fields: &Fields<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-fn principal(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Vec<PrincipalSource>> {
+fn principal(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Vec<PrincipalSource>> {
     let default = vec![PrincipalSource::EntraObjectId];
     let Some(value) = fields.get("principal") else { return Some(default) };
-    let fields = Fields::read(value, fields.at("principal"), PRINCIPAL_KEYS, mistakes)?;
+    let fields = JsonFields::read(value, fields.at("principal"), PRINCIPAL_KEYS, mistakes)?;
     if fields.get("from").is_none() {
         return Some(default);
     }
@@ -106,7 +106,7 @@ fn source(value: &Value) -> Result<PrincipalSource, String> {
         .ok_or_else(|| format!("{value} is not a source: write one of entraObjectId, externalId"))
 }
 
-fn retired(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Vec<Placed<Scope>>> {
+fn retired(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Vec<Placed<Scope>>> {
     let mut retired: Vec<Placed<Scope>> = Vec::new();
     let mut seen = BTreeMap::new();
     for (place, value) in fields.list("retired", mistakes)? {
@@ -126,7 +126,7 @@ fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).map_err(|error| format!("{text:?} cannot be bound: {error}; write {SCOPE_EXAMPLE}"))
 }
 
-fn bindings(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Vec<Binding>> {
+fn bindings(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Vec<ConfiguredBinding>> {
     fields.required("bindings", "\"bindings\": [ … ]", mistakes)?;
     let place = fields.at("bindings");
     let list = fields.list("bindings", mistakes)?;
@@ -149,15 +149,19 @@ fn bindings(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Vec<Binding>
     Some(bindings.into_iter().map(|binding| binding.value).collect())
 }
 
-fn binding(value: &Value, place: Pointer, mistakes: &mut Mistakes) -> Option<Placed<Binding>> {
-    let fields = Fields::read(value, place, BINDING_KEYS, mistakes)?;
+fn binding(
+    value: &Value,
+    place: JsonPointer,
+    mistakes: &mut BindingsMistakes,
+) -> Option<Placed<ConfiguredBinding>> {
+    let fields = JsonFields::read(value, place, BINDING_KEYS, mistakes)?;
     let name = name(&fields, mistakes);
     let selector = selector(&fields, mistakes);
     let condition = condition(&fields, mistakes);
     let role = role(&fields, mistakes);
     let scope = bound_scope(&fields, mistakes);
     let kind = kind(&fields, mistakes);
-    let value = Binding {
+    let value = ConfiguredBinding {
         name: name?,
         selector: selector?,
         condition: condition?,
@@ -168,7 +172,7 @@ fn binding(value: &Value, place: Pointer, mistakes: &mut Mistakes) -> Option<Pla
     Some(Placed { place: fields.place().clone(), value })
 }
 
-fn name(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<BindingName> {
+fn name(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<BindingName> {
     let text = fields.text("name", "\"name\": \"operators-east\"", mistakes)?;
     let name = BindingName::parse(text).ok_or_else(|| {
         format!("{text:?} is not a name: write 1 to 64 of the characters a to z, 0 to 9 and -, in lower case")
@@ -176,9 +180,9 @@ fn name(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<BindingName> {
     mistakes.keep(&fields.at("name"), name)
 }
 
-fn selector(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Selector> {
+fn selector(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Selector> {
     let value = fields.required("group", "\"group\": { \"externalId\": \"…\" }", mistakes)?;
-    let fields = Fields::read(value, fields.at("group"), GROUP_KEYS, mistakes)?;
+    let fields = JsonFields::read(value, fields.at("group"), GROUP_KEYS, mistakes)?;
     let allowed = fields.flag("allowDisplayName", mistakes);
     let given: Vec<&str> = SELECTOR_KEYS.into_iter().filter(|key| fields.get(key).is_some()).collect();
     let [key] = given.as_slice() else {
@@ -214,7 +218,7 @@ fn selector_value(key: &str, text: &str, display_name_allowed: bool) -> Result<S
 }
 
 /// The outer `None` is a mistake, the inner one the absence of a condition.
-fn condition(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Option<Filter>> {
+fn condition(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Option<Filter>> {
     let Some(value) = fields.get("where") else { return Some(None) };
     let filter = text(value).and_then(|text| {
         let filter = Filter::parse(ResourceType::User, text);
@@ -227,7 +231,7 @@ fn condition(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Option<Filt
     mistakes.keep(&fields.at("where"), filter).map(Some)
 }
 
-fn role(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<BackupRole> {
+fn role(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<BackupRole> {
     let text = fields.text("role", "\"role\": \"Backup Operator\"", mistakes)?;
     let role = BackupRole::parse(text).ok_or_else(|| {
         let names: Vec<String> = BackupRole::ALL.iter().map(|role| format!("{:?}", role.name())).collect();
@@ -236,7 +240,7 @@ fn role(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<BackupRole> {
     mistakes.keep(&fields.at("role"), role)
 }
 
-fn bound_scope(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Scope> {
+fn bound_scope(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Scope> {
     let broad = fields.flag("allowBroadScope", mistakes);
     let text = fields.text("scope", &format!("\"scope\": {SCOPE_EXAMPLE}"), mistakes)?;
     let scope = mistakes.keep(&fields.at("scope"), scope(text))?;
@@ -248,10 +252,10 @@ fn bound_scope(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Scope> {
     Some(scope)
 }
 
-fn kind(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Kind> {
-    let Some(value) = fields.get("kind") else { return Some(Kind::Active) };
+fn kind(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<BindingKind> {
+    let Some(value) = fields.get("kind") else { return Some(BindingKind::Active) };
     let kind = match value.as_str() {
-        Some("active") => Ok(Kind::Active),
+        Some("active") => Ok(BindingKind::Active),
         Some(later @ ("eligible" | "timeboxed")) => {
             Err(format!("{later:?} comes in a later version: write \"active\""))
         }
@@ -261,8 +265,8 @@ fn kind(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Kind> {
 }
 
 /// Looks at the names as written, so that two equal ones are found even where another part of a binding is wrong.
-fn unique_names(list: &[(Pointer, &Value)], mistakes: &mut Mistakes) {
-    let mut seen: BTreeMap<&str, Pointer> = BTreeMap::new();
+fn unique_names(list: &[(JsonPointer, &Value)], mistakes: &mut BindingsMistakes) {
+    let mut seen: BTreeMap<&str, JsonPointer> = BTreeMap::new();
     for (place, value) in list {
         let Some(name) = value.get("name").and_then(Value::as_str) else { continue };
         let place = place.key("name");
@@ -275,7 +279,7 @@ fn unique_names(list: &[(Pointer, &Value)], mistakes: &mut Mistakes) {
     }
 }
 
-fn unique_grants(bindings: &[Placed<Binding>], mistakes: &mut Mistakes) {
+fn unique_grants(bindings: &[Placed<ConfiguredBinding>], mistakes: &mut BindingsMistakes) {
     let mut seen = BTreeMap::new();
     for Placed { place, value } in bindings {
         let condition = value.condition.as_ref().map(Filter::to_string);
@@ -294,7 +298,7 @@ fn unique_grants(bindings: &[Placed<Binding>], mistakes: &mut Mistakes) {
 }
 
 /// Looks at the scopes as written, like [`unique_names`].
-fn retired_and_bound(retired: &[Placed<Scope>], fields: &Fields<'_>, mistakes: &mut Mistakes) {
+fn retired_and_bound(retired: &[Placed<Scope>], fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) {
     let list = fields.get("bindings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut bound = BTreeMap::new();
     for (at, binding) in list.iter().enumerate() {

@@ -2,14 +2,14 @@
 
 use super::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::app::{self, ConnectError, SystemClock};
-use crate::audit::{Cause, Change};
+use crate::audit::{AuditEvent, ChangeCause};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::id::{OpId, PrincipalId};
 #[cfg(feature = "local")]
 use crate::local::{Control, ControlError};
 use crate::ports::clock::Clock;
-use crate::service::records::{self, Selection};
-use crate::store::{Store, StoreError};
+use crate::service::records::{self, AuditFilter};
+use crate::store::{StateStore, StoreError};
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ID")]
     group: Option<String>,
     /// Only changes of this kind; may be given several times.
-    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(Change::KINDS))]
+    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(AuditEvent::KINDS))]
     kinds: Vec<String>,
     /// Only what this caller set off: the label of a token, or service.
     #[arg(long, value_name = "LABEL")]
@@ -158,11 +158,12 @@ fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
     records::lines(record).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<Selection, AuditError> {
+fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, AuditError> {
     let time = |argument, text: &str| {
         parse_time(text, now).ok_or_else(|| AuditError::Time { argument, text: text.to_owned() })
     };
-    let cause = |text: &String| Cause::parse(text).ok_or_else(|| AuditError::Cause { text: text.clone() });
+    let cause =
+        |text: &String| ChangeCause::parse(text).ok_or_else(|| AuditError::Cause { text: text.clone() });
     let since = match (&arguments.since, &arguments.op) {
         (None, Some(op)) => records::op_time(op).ok_or_else(|| AuditError::Op { text: op.clone() })?,
         (since, _) => time("since", since.as_deref().unwrap_or("24h"))?,
@@ -176,7 +177,7 @@ fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<Selection, Au
     if let Some(op) = arguments.op.as_ref().filter(|op| OpId::parse(op).is_err()) {
         return Err(AuditError::Op { text: op.clone() });
     }
-    Ok(Selection {
+    Ok(AuditFilter {
         since: Some(since),
         until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
         person: id("person", &arguments.person)?,
@@ -185,7 +186,7 @@ fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<Selection, Au
         actor: arguments.actor.clone(),
         cause: arguments.cause.as_ref().map(cause).transpose()?,
         op: arguments.op.clone(),
-        ..Selection::default()
+        ..AuditFilter::default()
     })
 }
 
@@ -209,7 +210,7 @@ fn parse_time(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
 
 /// Where records are read.
 enum Source {
-    Tables(Store),
+    Tables(StateStore),
     #[cfg(feature = "local")]
     Local(Control),
 }

@@ -7,8 +7,8 @@ mod local;
 mod serve;
 
 use crate::app::SystemClock;
-use crate::chain::Chain;
-use crate::telemetry::{self, Output};
+use crate::chain::ErrorChain;
+use crate::telemetry::{self, LogOutput};
 use clap::{Parser, Subcommand};
 use std::io;
 use std::path::PathBuf;
@@ -60,8 +60,8 @@ pub fn run() -> ExitCode {
         }
     };
     let (output, level) = match arguments.command {
-        Command::Serve(_) => (Output::Split, "info"),
-        _ => (Output::Stderr, "warn"),
+        Command::Serve(_) => (LogOutput::Split, "info"),
+        _ => (LogOutput::Stderr, "warn"),
     };
     let filter = arguments.log.as_deref().unwrap_or(level);
     if let Err(error) = telemetry::install(filter, output, Arc::new(SystemClock::new())) {
@@ -97,5 +97,5 @@ fn in_file(argument: &str) -> Result<String, ArgumentFileError> {
 /// One failure, with the whole chain of what caused it, on standard error.
 #[expect(clippy::print_stderr, reason = "the end of a failed command")]
 fn complain(error: &dyn std::error::Error) {
-    eprintln!("azure-backup-scim: {}", Chain(error));
+    eprintln!("azure-backup-scim: {}", ErrorChain(error));
 }

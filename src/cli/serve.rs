@@ -2,17 +2,17 @@
 
 use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::app::{
-    self, ConnectError, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, UNAVAILABLE,
+    self, BackupScim, ConnectError, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, UNAVAILABLE,
 };
 use crate::bindings;
-use crate::chain::Chain;
+use crate::chain::ErrorChain;
 use crate::config::{self, Config, ConfigError};
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
-use crate::service::effects::Inline;
-use crate::service::package::{Package, PackageState, Packaged};
+use crate::ports::ids::IdSource;
+use crate::service::effects::InlineLimits;
+use crate::service::package::{BundleState, BundledBindings, BundledFile};
 use crate::service::reconcile::EffectLimits;
-use crate::service::tokens::{TokenState, Tokens};
+use crate::service::tokens::{BearerTokens, TokenState};
 use futures_util::future::BoxFuture;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -89,16 +89,16 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
 /// Under a host a process that ends is started again, and after three times the whole app stops: so this one stays, says
 /// what is wrong, and refuses everything.
 async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<(), ServeError> {
-    tracing::error!(error = %Chain(error), "nothing can be served before the settings are in order");
+    tracing::error!(error = %ErrorChain(error), "nothing can be served before the settings are in order");
     app::serve_not_configured(listener).map_err(ServeError::Server)?.await.map_err(ServeError::Server)
 }
 
 /// Everything that runs, before it runs.
 struct Ready {
-    service: Service,
-    tokens: Arc<Tokens>,
-    packaged: Arc<Packaged>,
-    package: Package,
+    service: BackupScim,
+    tokens: Arc<BearerTokens>,
+    packaged: Arc<BundledBindings>,
+    package: BundledFile,
     table_is_made: BoxFuture<'static, ()>,
     handler_port: Option<u16>,
 }
@@ -106,11 +106,15 @@ struct Ready {
 impl Ready {
     fn build(config: &Config, address: SocketAddr) -> Result<Self, ConnectError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let ids: Arc<dyn Ids> = Arc::new(RandomIds::new(clock.clone()));
+        let ids: Arc<dyn IdSource> = Arc::new(RandomIds::new(clock.clone()));
         let ends = app::connect(config, &clock, &ids)?;
-        let tokens =
-            Tokens::from_vault(ends.secrets, config.bearer_token_secret.clone(), clock.clone(), ids.clone());
-        let service = app::build(Parts {
+        let tokens = BearerTokens::from_vault(
+            ends.secrets,
+            config.bearer_token_secret.clone(),
+            clock.clone(),
+            ids.clone(),
+        );
+        let service = app::build(ServiceDeps {
             tables: ends.tables,
             assignments: ends.assignments,
             clock,
@@ -118,12 +122,12 @@ impl Ready {
             tenant: config.tenant.clone(),
             base_url: config.base_url(address),
             effects: EffectLimits::default(),
-            inline: Inline::default(),
+            inline: InlineLimits::default(),
             tick_deadline: TICK_DEADLINE,
             overdue_after: config.revocation_overdue,
         })
         .announcing_cursors(config.announce_cursors);
-        let packaged = Packaged::new(service.store.clone(), service.snapshots.clone());
+        let packaged = BundledBindings::new(service.store.clone(), service.snapshots.clone());
         Ok(Self {
             tokens: Arc::new(tokens),
             packaged: Arc::new(packaged),
@@ -165,12 +169,12 @@ impl Ready {
 }
 
 /// The file, and beside it the stamp that packaging made.
-fn read_package(file: &Path) -> Package {
-    let Ok(bindings) = bindings::read(file) else { return Package::Missing };
+fn read_package(file: &Path) -> BundledFile {
+    let Ok(bindings) = bindings::read(file) else { return BundledFile::Missing };
     let stamp = bindings::read(&file.with_extension("stamp"));
     match stamp.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(stamp) => Package::Stamped { bindings, stamp: stamp.trim().to_owned() },
-        None => Package::Unstamped,
+        Some(stamp) => BundledFile::Stamped { bindings, stamp: stamp.trim().to_owned() },
+        None => BundledFile::Unstamped,
     }
 }
 
@@ -183,7 +187,7 @@ fn health(ready: &Ready) -> HealthProbe {
         if package.is_finding() {
             members.insert("status".to_owned(), DEGRADED.into());
         }
-        if token.state != TokenState::Usable || package == PackageState::Pending {
+        if token.state != TokenState::Usable || package == BundleState::Pending {
             members.insert("status".to_owned(), UNAVAILABLE.into());
         }
         members.insert("tokens".to_owned(), token.state.as_str().into());

@@ -33,7 +33,7 @@ fn an_app_in_azure_needs_two_addresses() {
     ];
     let config = parse(&settings, &[]).unwrap();
     assert!(
-        matches!(&config.tables.account, Account::Entra(endpoint) if endpoint.origin() == "https://state.table.core.windows.net")
+        matches!(&config.tables.account, TablesAccount::Entra(endpoint) if endpoint.origin() == "https://state.table.core.windows.net")
     );
     assert!(
         matches!(&config.credential, Credential::ManagedIdentity { client_id: Some(id) } if id.starts_with("0f7c"))

@@ -5,12 +5,12 @@
 
 use super::record::{self, Record};
 use super::{Outcome, Request, Rows, StoreError};
-use crate::ports::tables::{ETag, Match, Properties, TableError, Write, rules};
+use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableError, TableWrite, rules};
 
 /// A row as the transaction leaves it; without properties it is gone.
 struct Change {
     key: Vec<u8>,
-    properties: Option<Properties>,
+    properties: Option<RowProperties>,
 }
 
 /// Carries out one transaction. The outer error means that the rows can no longer be trusted: whatever the store has
@@ -42,21 +42,27 @@ fn present(rows: &dyn Rows, key: &[u8]) -> Result<Option<Record>, StoreError> {
 }
 
 /// The properties that a write leaves, `None` for a delete.
-fn outcome(index: usize, write: &Write, present: Option<Record>) -> Result<Option<Properties>, TableError> {
+fn outcome(
+    index: usize,
+    write: &TableWrite,
+    present: Option<Record>,
+) -> Result<Option<RowProperties>, TableError> {
     let properties = match write {
-        Write::Insert { .. } if present.is_some() => return Err(TableError::Exists { index }),
-        Write::Insert { properties, .. } | Write::InsertOrReplace { properties, .. } => properties.clone(),
-        Write::InsertOrMerge { properties, .. } => {
+        TableWrite::Insert { .. } if present.is_some() => return Err(TableError::Exists { index }),
+        TableWrite::Insert { properties, .. } | TableWrite::InsertOrReplace { properties, .. } => {
+            properties.clone()
+        }
+        TableWrite::InsertOrMerge { properties, .. } => {
             merged(present.map(|record| record.properties).unwrap_or_default(), properties)
         }
-        Write::Replace { properties, condition, .. } => {
+        TableWrite::Replace { properties, condition, .. } => {
             demand(index, condition, present)?;
             properties.clone()
         }
-        Write::Merge { properties, condition, .. } => {
+        TableWrite::Merge { properties, condition, .. } => {
             merged(demand(index, condition, present)?.properties, properties)
         }
-        Write::Delete { condition, .. } => {
+        TableWrite::Delete { condition, .. } => {
             demand(index, condition, present)?;
             return Ok(None);
         }
@@ -64,15 +70,15 @@ fn outcome(index: usize, write: &Write, present: Option<Record>) -> Result<Optio
     Ok(Some(properties))
 }
 
-fn demand(index: usize, condition: &Match, present: Option<Record>) -> Result<Record, TableError> {
+fn demand(index: usize, condition: &EtagMatch, present: Option<Record>) -> Result<Record, TableError> {
     let record = present.ok_or(TableError::Missing { index })?;
     match condition {
-        Match::Exact(etag) if *etag != record::etag(record.version) => Err(TableError::Changed { index }),
+        EtagMatch::Exact(etag) if *etag != record::etag(record.version) => Err(TableError::Changed { index }),
         _ => Ok(record),
     }
 }
 
-fn merged(mut present: Properties, named: &Properties) -> Properties {
+fn merged(mut present: RowProperties, named: &RowProperties) -> RowProperties {
     present.extend(named.clone());
     present
 }

@@ -4,7 +4,9 @@
 //! that runs on real time would know nothing of that.
 
 use crate::ports::clock::Clock;
-use crate::ports::tables::{Answer, ETag, Page, Range, Row, TableError, TableOps, Write};
+use crate::ports::tables::{
+    ETag, KeyRange, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite,
+};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -20,26 +22,26 @@ impl Dated {
         Self { tables, clock }
     }
 
-    fn date<T>(&self, answer: Answer<T>) -> Answer<T> {
-        Answer { date: self.clock.now(), ..answer }
+    fn date<T>(&self, answer: TableAnswer<T>) -> TableAnswer<T> {
+        TableAnswer { date: self.clock.now(), ..answer }
     }
 }
 
 #[async_trait]
 impl TableOps for Dated {
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+    async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError> {
         self.tables.get(partition, key).await.map(|answer| self.date(answer))
     }
 
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+    async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
         self.tables.page(partition, range).await.map(|answer| self.date(answer))
     }
 
     async fn transact(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
         self.tables.transact(partition, writes).await.map(|answer| self.date(answer))
     }
 }

@@ -13,7 +13,9 @@
 //! Every order counts the calls it matches from the moment it is given. Several orders may fall on one call: it is
 //! held first, then fails.
 
-use crate::ports::tables::{Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write};
+use crate::ports::tables::{
+    ETag, KeyRange, PageContinuation, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite,
+};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -300,9 +302,9 @@ impl Call<'_> {
     /// Holds, crashes and loses the answer, a refusal too.
     async fn after<T>(
         &self,
-        answered: Result<Answer<T>, TableError>,
+        answered: Result<TableAnswer<T>, TableError>,
         rows: impl Fn(&T) -> usize,
-    ) -> Result<Answer<T>, TableError> {
+    ) -> Result<TableAnswer<T>, TableError> {
         self.stop_at(Side::After).await;
         if self.faults().any(|fault| *fault == Fault::AnswerLost) {
             return Err(lost("answer"));
@@ -369,7 +371,7 @@ struct Late {
 }
 
 impl Late {
-    async fn transact(self, writes: Vec<Write>) {
+    async fn transact(self, writes: Vec<TableWrite>) {
         self.point.arrive();
         self.point.wait().await;
         // Nobody is there to be told.
@@ -383,35 +385,35 @@ fn lost(what: &str) -> TableError {
 }
 
 /// The caller's continuation without our mark: an empty page before it moved nothing on.
-fn unmarked(continuation: Option<&Continuation>) -> Option<Continuation> {
-    let Continuation(text) = continuation?;
+fn unmarked(continuation: Option<&PageContinuation>) -> Option<PageContinuation> {
+    let PageContinuation(text) = continuation?;
     match text.strip_prefix(EMPTY_PAGE) {
         Some("") => None,
-        Some(own) => Some(Continuation(own.to_owned())),
-        None => Some(Continuation(text.clone())),
+        Some(own) => Some(PageContinuation(own.to_owned())),
+        None => Some(PageContinuation(text.clone())),
     }
 }
 
-fn empty_page(own: Option<Continuation>) -> Page {
-    let own = own.map(|Continuation(text)| text).unwrap_or_default();
-    Page { rows: Vec::new(), continuation: Some(Continuation(format!("{EMPTY_PAGE}{own}"))) }
+fn empty_page(own: Option<PageContinuation>) -> RowPage {
+    let own = own.map(|PageContinuation(text)| text).unwrap_or_default();
+    RowPage { rows: Vec::new(), continuation: Some(PageContinuation(format!("{EMPTY_PAGE}{own}"))) }
 }
 
 #[async_trait]
 impl TableOps for Faults {
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+    async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError> {
         let call = self.begin(Kind::Get, &[key]);
         call.before().await?;
         let answered = self.inner.get(partition, key).await;
         call.after(answered, |row| usize::from(row.is_some())).await
     }
 
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+    async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
         let call = self.begin(Kind::Page, &[&range.from]);
         call.before().await?;
         let own = unmarked(range.continuation.as_ref());
         let sent =
-            Range { rows_max: call.rows_max(range.rows_max), continuation: own.clone(), ..range.clone() };
+            KeyRange { rows_max: call.rows_max(range.rows_max), continuation: own.clone(), ..range.clone() };
         let mut answered = self.inner.page(partition, &sent).await;
         if let (Ok(answer), true) = (&mut answered, call.faults().any(|fault| *fault == Fault::EmptyPage)) {
             answer.value = empty_page(own);
@@ -422,9 +424,9 @@ impl TableOps for Faults {
     async fn transact(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
-        let keys: Vec<_> = writes.iter().map(Write::key).collect();
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
+        let keys: Vec<_> = writes.iter().map(TableWrite::key).collect();
         let call = self.begin(Kind::Transact, &keys);
         call.before().await?;
         if let Some(point) = call.delayed() {

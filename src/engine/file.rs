@@ -7,7 +7,7 @@ use super::reopening::ReopeningDatabase;
 use super::table_file::{self, META, ROWS};
 use super::writer::Writer;
 use super::{EngineError, Found, Outcome, Request, Rows, Store, StoreError, commit};
-use crate::chain::Chain;
+use crate::chain::ErrorChain;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 use std::path::Path;
@@ -39,7 +39,7 @@ impl File {
             let committed = shared.run(|database| commit(database, requests));
             match (failing.swap(committed.is_err(), Ordering::Relaxed), &committed) {
                 (false, Err(error)) => {
-                    tracing::error!(error = %Chain(error), "the table file cannot be written")
+                    tracing::error!(error = %ErrorChain(error), "the table file cannot be written")
                 }
                 (true, Ok(_)) => tracing::info!("the table file can be written again"),
                 _ => {}

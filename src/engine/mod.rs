@@ -19,7 +19,7 @@ mod writer;
 
 use crate::ports::clock::Clock;
 use crate::ports::tables::{
-    Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write, rules,
+    ETag, KeyRange, PageContinuation, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite, rules,
 };
 use async_trait::async_trait;
 use record::Record;
@@ -83,14 +83,14 @@ impl Engine {
         self.store.is_failing()
     }
 
-    fn answer<T>(&self, value: T) -> Answer<T> {
-        Answer { value, date: self.clock.now() }
+    fn answer<T>(&self, value: T) -> TableAnswer<T> {
+        TableAnswer { value, date: self.clock.now() }
     }
 }
 
 #[async_trait]
 impl TableOps for Engine {
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+    async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError> {
         rules::check_key("PartitionKey", partition)?;
         rules::check_key("RowKey", key)?;
         let found = self.store.get(&record::row_key(partition, key)).map_err(StoreError::unknown)?;
@@ -98,16 +98,16 @@ impl TableOps for Engine {
         Ok(self.answer(row.map_err(StoreError::unknown)?))
     }
 
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+    async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
         rules::check_range(partition, range)?;
         check_continuation(range)?;
         let mut from = record::row_key(partition, &range.from);
-        if let Some(Continuation(next)) = &range.continuation {
+        if let Some(PageContinuation(next)) = &range.continuation {
             from = from.max(record::row_key(partition, next));
         }
         let to = record::row_key(partition, &range.to);
         if from >= to {
-            return Ok(self.answer(Page::default()));
+            return Ok(self.answer(RowPage::default()));
         }
         let found = self.store.range(&from, &to, range.rows_max).map_err(StoreError::unknown)?;
         Ok(self.answer(page(found).map_err(StoreError::unknown)?))
@@ -116,8 +116,8 @@ impl TableOps for Engine {
     async fn transact(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
         rules::check_transaction(partition, writes)?;
         let request = Request { partition: partition.to_owned(), writes: writes.to_vec() };
         let etags = self.store.transact(request).await?;
@@ -126,9 +126,9 @@ impl TableOps for Engine {
 }
 
 /// A continuation of this engine is the key where the next page begins.
-fn check_continuation(range: &Range) -> Result<(), TableError> {
+fn check_continuation(range: &KeyRange) -> Result<(), TableError> {
     match &range.continuation {
-        Some(Continuation(key)) if rules::check_key("continuation", key).is_err() => {
+        Some(PageContinuation(key)) if rules::check_key("continuation", key).is_err() => {
             let rule = "the continuation is not one that was given out".to_owned();
             Err(TableError::Invalid { rule })
         }
@@ -136,26 +136,26 @@ fn check_continuation(range: &Range) -> Result<(), TableError> {
     }
 }
 
-fn page(found: Found) -> Result<Page, StoreError> {
-    let mut page = Page { rows: Vec::with_capacity(found.pairs.len()), continuation: None };
+fn page(found: Found) -> Result<RowPage, StoreError> {
+    let mut page = RowPage { rows: Vec::with_capacity(found.pairs.len()), continuation: None };
     for (key, value) in found.pairs {
         page.rows.push(row(record::key_text(&key)?, &value)?);
     }
     if let Some(next) = found.next {
-        page.continuation = Some(Continuation(record::key_text(&next)?));
+        page.continuation = Some(PageContinuation(record::key_text(&next)?));
     }
     Ok(page)
 }
 
-fn row(key: String, bytes: &[u8]) -> Result<Row, StoreError> {
+fn row(key: String, bytes: &[u8]) -> Result<TableRow, StoreError> {
     let Record { version, properties } = Record::decode(bytes)?;
-    Ok(Row { key, properties, etag: record::etag(version) })
+    Ok(TableRow { key, properties, etag: record::etag(version) })
 }
 
 /// One transaction as it waits for its turn.
 struct Request {
     partition: String,
-    writes: Vec<Write>,
+    writes: Vec<TableWrite>,
 }
 
 /// What a transaction comes to.

@@ -4,7 +4,7 @@
 //! although they are kept in UTF-8: the two orders differ only in that surrogates come before U+E000, so the two lead
 //! bytes of U+E000..=U+FFFF are swapped for bytes above all others, which UTF-8 never uses.
 
-use crate::ports::tables::{ETag, Properties, Value};
+use crate::ports::tables::{ETag, PropertyValue, RowProperties};
 
 const SEPARATOR: u8 = 0;
 const LEADS: [(u8, u8); 2] = [(0xEE, 0xFE), (0xEF, 0xFF)];
@@ -52,12 +52,12 @@ pub(super) fn etag(version: u64) -> ETag {
 /// A row without its key.
 pub(super) struct Record {
     pub version: u64,
-    pub properties: Properties,
+    pub properties: RowProperties,
 }
 
 impl Record {
     /// Version, then for each property its name and value; texts and binaries after their length. Little endian.
-    pub fn encode(version: u64, properties: &Properties) -> Vec<u8> {
+    pub fn encode(version: u64, properties: &RowProperties) -> Vec<u8> {
         let mut bytes = version.to_le_bytes().to_vec();
         for (name, value) in properties {
             put_bytes(&mut bytes, name.as_bytes());
@@ -69,7 +69,7 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader(bytes);
         let version = u64::from_le_bytes(reader.array()?);
-        let mut properties = Properties::new();
+        let mut properties = RowProperties::new();
         while !reader.0.is_empty() {
             properties.insert(reader.text()?, reader.value()?);
         }
@@ -77,18 +77,18 @@ impl Record {
     }
 }
 
-fn put_value(bytes: &mut Vec<u8>, value: &Value) {
+fn put_value(bytes: &mut Vec<u8>, value: &PropertyValue) {
     match value {
-        Value::Text(text) => {
+        PropertyValue::Text(text) => {
             bytes.push(TEXT);
             put_bytes(bytes, text.as_bytes());
         }
-        Value::Int(number) => {
+        PropertyValue::Int(number) => {
             bytes.push(INT);
             bytes.extend(number.to_le_bytes());
         }
-        Value::Bool(flag) => bytes.extend([BOOL, u8::from(*flag)]),
-        Value::Binary(binary) => {
+        PropertyValue::Bool(flag) => bytes.extend([BOOL, u8::from(*flag)]),
+        PropertyValue::Binary(binary) => {
             bytes.push(BINARY);
             put_bytes(bytes, binary);
         }
@@ -122,13 +122,13 @@ impl<'a> Reader<'a> {
         Ok(text.to_owned())
     }
 
-    fn value(&mut self) -> Result<Value, RecordError> {
+    fn value(&mut self) -> Result<PropertyValue, RecordError> {
         let [kind] = self.array()?;
         match kind {
-            TEXT => Ok(Value::Text(self.text()?)),
-            INT => Ok(Value::Int(i64::from_le_bytes(self.array()?))),
-            BOOL => Ok(Value::Bool(self.array()? == [1])),
-            BINARY => Ok(Value::Binary(self.bytes()?.to_vec())),
+            TEXT => Ok(PropertyValue::Text(self.text()?)),
+            INT => Ok(PropertyValue::Int(i64::from_le_bytes(self.array()?))),
+            BOOL => Ok(PropertyValue::Bool(self.array()? == [1])),
+            BINARY => Ok(PropertyValue::Binary(self.bytes()?.to_vec())),
             _ => Err(RecordError("a property")),
         }
     }
@@ -157,12 +157,12 @@ mod tests {
 
     #[test]
     fn a_row_reads_back_and_a_cut_one_does_not() {
-        let properties = Properties::from([
-            ("Text".to_owned(), Value::Text("é".repeat(300))),
-            ("Int".to_owned(), Value::Int(i64::MIN)),
-            ("Yes".to_owned(), Value::Bool(true)),
-            ("No".to_owned(), Value::Bool(false)),
-            ("Binary".to_owned(), Value::Binary(vec![0, 255])),
+        let properties = RowProperties::from([
+            ("Text".to_owned(), PropertyValue::Text("é".repeat(300))),
+            ("Int".to_owned(), PropertyValue::Int(i64::MIN)),
+            ("Yes".to_owned(), PropertyValue::Bool(true)),
+            ("No".to_owned(), PropertyValue::Bool(false)),
+            ("Binary".to_owned(), PropertyValue::Binary(vec![0, 255])),
         ]);
         let bytes = Record::encode(7, &properties);
         let record = Record::decode(&bytes).unwrap();

@@ -5,10 +5,10 @@
 
 use super::ListenAddress;
 use super::error::HttpError;
-use super::functions::{self, Timer};
+use super::functions::{self, TimerTrigger};
 use super::trace::TraceId;
-use crate::service::Caller;
-use crate::service::tokens::{Tokens, Verdict, is_b64token};
+use crate::service::ScimCaller;
+use crate::service::tokens::{BearerTokens, TokenVerdict, is_b64token};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -19,7 +19,7 @@ use actix_web::{Error, HttpMessage};
 
 /// Lets a request pass with its [`Caller`], or answers 401; 503 where nobody can tell who calls.
 pub async fn authenticate<B: MessageBody>(
-    tokens: Data<Tokens>,
+    tokens: Data<BearerTokens>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
@@ -28,20 +28,20 @@ pub async fn authenticate<B: MessageBody>(
     }
     let verdict = match presented(request.headers()) {
         Some(token) => tokens.check(token).await,
-        None => Verdict::Unknown,
+        None => TokenVerdict::Unknown,
     };
     let token_label = match verdict {
-        Verdict::Known { label } => label,
-        Verdict::Unknown => {
+        TokenVerdict::Known { label } => label,
+        TokenVerdict::Unknown => {
             return Ok(request.error_response(HttpError::Unauthorized).map_into_right_body());
         }
-        Verdict::Unavailable { retry_after } => {
+        TokenVerdict::Unavailable { retry_after } => {
             let error = HttpError::TokensUnavailable { retry_after };
             return Ok(request.error_response(error).map_into_right_body());
         }
     };
     let trace_id = request.extensions().get::<TraceId>().map(|TraceId(id)| id.clone());
-    request.extensions_mut().insert(Caller { token_label, trace_id });
+    request.extensions_mut().insert(ScimCaller { token_label, trace_id });
     Ok(next.call(request).await?.map_into_left_body())
 }
 
@@ -50,7 +50,8 @@ fn is_open(request: &ServiceRequest) -> bool {
     match request.uri().path() {
         "/" | "/healthz" => request.method() == Method::GET,
         functions::RECONCILE => {
-            let timer = request.app_data::<Data<Timer>>().zip(request.app_data::<Data<ListenAddress>>());
+            let timer =
+                request.app_data::<Data<TimerTrigger>>().zip(request.app_data::<Data<ListenAddress>>());
             request.method() == Method::POST
                 && timer.is_some_and(|(timer, address)| timer.may_call(request.headers(), address))
         }

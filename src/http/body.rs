@@ -29,18 +29,18 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
 
 /// The body of a request about users.
-pub type UserBody = Body<USER_BYTES_MAX>;
+pub type UserBody = ScimBody<USER_BYTES_MAX>;
 /// The body of a request about groups, which may carry many members.
-pub type GroupBody = Body<GROUP_BYTES_MAX>;
+pub type GroupBody = ScimBody<GROUP_BYTES_MAX>;
 
 /// A JSON object of at most `BYTES_MAX`.
-pub struct Body<const BYTES_MAX: usize> {
+pub struct ScimBody<const BYTES_MAX: usize> {
     value: Value,
     /// Held by a large body until the request is answered.
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-impl<const BYTES_MAX: usize> Deref for Body<BYTES_MAX> {
+impl<const BYTES_MAX: usize> Deref for ScimBody<BYTES_MAX> {
     type Target = Value;
 
     fn deref(&self) -> &Value {
@@ -65,7 +65,7 @@ impl LargeBodies {
     }
 }
 
-impl<const BYTES_MAX: usize> FromRequest for Body<BYTES_MAX> {
+impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
     type Error = HttpError;
     type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 

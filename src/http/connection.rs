@@ -146,7 +146,7 @@ impl ConnectionHandle {
 }
 
 /// A client connection.
-pub(super) struct Connection {
+pub(super) struct TimedConnection {
     io: TcpStream,
     handle: ConnectionHandle,
     /// Bytes read since the framework last parsed.
@@ -156,7 +156,7 @@ pub(super) struct Connection {
     timer: Pin<Box<Sleep>>,
 }
 
-impl Connection {
+impl TimedConnection {
     pub fn new(io: TcpStream) -> Self {
         let handle = ConnectionHandle::new();
         let timer = Box::pin(sleep_until(handle.deadline()));
@@ -182,7 +182,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for TimedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -214,7 +214,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for TimedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check_deadline(cx)?;
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
@@ -243,14 +243,14 @@ mod tests {
     use tokio::net::TcpListener;
 
     /// A connection and its client. Time is paused, and passes when nothing else is to be done.
-    async fn pair() -> (Connection, TcpStream) {
+    async fn pair() -> (TimedConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Connection::new(listener.accept().await.unwrap().0), client)
+        (TimedConnection::new(listener.accept().await.unwrap().0), client)
     }
 
     /// How long it takes until nothing is awaited of the client any more.
-    async fn overdue_after(connection: &mut Connection) -> Duration {
+    async fn overdue_after(connection: &mut TimedConnection) -> Duration {
         let begun = Instant::now();
         let error = loop {
             if let Err(error) = connection.read(&mut [0; 64]).await {

@@ -1,7 +1,7 @@
 //! What this service can do (RFC 7644 4). The answers come from the attribute table.
 
 use super::error::HttpError;
-use super::query::Query;
+use super::query::QueryParams;
 use super::respond;
 use super::{AnnounceCursors, BaseUrl};
 use crate::scim::{discovery, list_response};
@@ -16,7 +16,7 @@ type Answer = Result<HttpResponse, HttpError>;
 pub async fn service_provider_config(
     base: Data<BaseUrl>,
     announce: Data<AnnounceCursors>,
-    query: Query,
+    query: QueryParams,
 ) -> Answer {
     refuse_filter(&query)?;
     let config = discovery::service_provider_config(&base.0, announce.0);
@@ -24,31 +24,31 @@ pub async fn service_provider_config(
 }
 
 /// `GET /ResourceTypes`.
-pub async fn resource_types(base: Data<BaseUrl>, query: Query) -> Answer {
+pub async fn resource_types(base: Data<BaseUrl>, query: QueryParams) -> Answer {
     refuse_filter(&query)?;
     Ok(all(discovery::resource_types(&base.0)))
 }
 
 /// `GET /ResourceTypes/{name}`.
-pub async fn resource_type(base: Data<BaseUrl>, query: Query, id: Path<String>) -> Answer {
+pub async fn resource_type(base: Data<BaseUrl>, query: QueryParams, id: Path<String>) -> Answer {
     refuse_filter(&query)?;
     one(discovery::resource_types(&base.0), &id)
 }
 
 /// `GET /Schemas`.
-pub async fn schemas(base: Data<BaseUrl>, query: Query) -> Answer {
+pub async fn schemas(base: Data<BaseUrl>, query: QueryParams) -> Answer {
     refuse_filter(&query)?;
     Ok(all(discovery::schemas(&base.0)))
 }
 
 /// `GET /Schemas/{urn}`.
-pub async fn schema(base: Data<BaseUrl>, query: Query, id: Path<String>) -> Answer {
+pub async fn schema(base: Data<BaseUrl>, query: QueryParams, id: Path<String>) -> Answer {
     refuse_filter(&query)?;
     one(discovery::schemas(&base.0), &id)
 }
 
 /// Discovery is not searched (RFC 7644 4): 403.
-fn refuse_filter(query: &Query) -> Result<(), HttpError> {
+fn refuse_filter(query: &QueryParams) -> Result<(), HttpError> {
     match query.get("filter") {
         None => Ok(()),
         Some(_) => Err(HttpError::plain(403, None, "discovery endpoints take no filter")),

@@ -7,11 +7,11 @@
 //! The answer is never empty: on an empty one the host waits for the function's timeout and then kills the process.
 
 use super::ListenAddress;
-use super::body::Body;
+use super::body::ScimBody;
 use super::error::HttpError;
 use super::respond;
-use crate::chain::Chain;
-use crate::service::tick::Tick;
+use crate::chain::ErrorChain;
+use crate::service::tick::ReconcileTick;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Data;
@@ -29,14 +29,14 @@ const PASSED_ON: [&str; 6] =
     ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-original-url", "forwarded", "via"];
 
 /// What a timer starts, once at a time in this process. (Others may run at the same time; that is safe, only needless.)
-pub struct Timer {
-    tick: Option<Arc<Tick>>,
+pub struct TimerTrigger {
+    tick: Option<Arc<ReconcileTick>>,
     under_way: Mutex<()>,
 }
 
-impl Timer {
+impl TimerTrigger {
     /// The timer of a Functions host.
-    pub fn of_host(tick: Arc<Tick>) -> Self {
+    pub fn of_host(tick: Arc<ReconcileTick>) -> Self {
         Self { tick: Some(tick), under_way: Mutex::default() }
     }
 
@@ -59,9 +59,9 @@ impl Timer {
 /// over, the next one does.
 pub async fn reconcile(
     request: HttpRequest,
-    timer: Data<Timer>,
+    timer: Data<TimerTrigger>,
     address: Data<ListenAddress>,
-    envelope: Result<Body<ENVELOPE_BYTES_MAX>, HttpError>,
+    envelope: Result<ScimBody<ENVELOPE_BYTES_MAX>, HttpError>,
 ) -> Result<HttpResponse, HttpError> {
     let called = timer.may_call(request.headers(), &address);
     let Some(tick) =
@@ -75,7 +75,7 @@ pub async fn reconcile(
     match tick.run().await {
         Ok(()) => Ok(outcome(StatusCode::OK, "the tick is done")),
         Err(error) => {
-            tracing::warn!(error = %Chain(&error), "a tick ended early");
+            tracing::warn!(error = %ErrorChain(&error), "a tick ended early");
             Ok(outcome(StatusCode::SERVICE_UNAVAILABLE, "the tick ended early; the next one goes on"))
         }
     }

@@ -2,10 +2,10 @@
 
 use super::body::GroupBody;
 use super::error::HttpError;
-use super::query::Query;
+use super::query::QueryParams;
 use super::respond;
 use crate::scim::{ListQuery, ResourceType};
-use crate::service::{Caller, Provisioning};
+use crate::service::{Provisioning, ScimCaller};
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, ReqData};
 
@@ -15,21 +15,26 @@ type Answer = Result<HttpResponse, HttpError>;
 const KIND: ResourceType = ResourceType::Group;
 
 /// `POST /Groups` (RFC 7644 3.3).
-pub async fn create(service: Service, caller: ReqData<Caller>, query: Query, body: GroupBody) -> Answer {
+pub async fn create(
+    service: Service,
+    caller: ReqData<ScimCaller>,
+    query: QueryParams,
+    body: GroupBody,
+) -> Answer {
     let projection = query.projection(KIND)?;
     let created = service.create_group(&caller, &body, &projection).await?;
     Ok(respond::created(created, &projection))
 }
 
 /// `GET /Groups/{id}` (RFC 7644 3.4.1).
-pub async fn get(service: Service, id: Path<String>, query: Query) -> Answer {
+pub async fn get(service: Service, id: Path<String>, query: QueryParams) -> Answer {
     let projection = query.projection(KIND)?;
     let found = service.get_group(&id, &projection).await?;
     Ok(respond::resource(found, &projection))
 }
 
 /// `GET /Groups` (RFC 7644 3.4.2).
-pub async fn list(service: Service, query: Query) -> Answer {
+pub async fn list(service: Service, query: QueryParams) -> Answer {
     let query = query.list(KIND)?;
     respond::list(service.list_groups(&query).await?, &query).await
 }
@@ -43,9 +48,9 @@ pub async fn search(service: Service, body: GroupBody) -> Answer {
 /// `PUT /Groups/{id}` (RFC 7644 3.5.1).
 pub async fn replace(
     service: Service,
-    caller: ReqData<Caller>,
+    caller: ReqData<ScimCaller>,
     id: Path<String>,
-    query: Query,
+    query: QueryParams,
     body: GroupBody,
 ) -> Answer {
     let projection = query.projection(KIND)?;
@@ -56,9 +61,9 @@ pub async fn replace(
 /// `PATCH /Groups/{id}` (RFC 7644 3.5.2). A group too large to be echoed answers 204.
 pub async fn patch(
     service: Service,
-    caller: ReqData<Caller>,
+    caller: ReqData<ScimCaller>,
     id: Path<String>,
-    query: Query,
+    query: QueryParams,
     body: GroupBody,
 ) -> Answer {
     let projection = query.projection(KIND)?;
@@ -70,7 +75,7 @@ pub async fn patch(
 }
 
 /// `DELETE /Groups/{id}` (RFC 7644 3.6).
-pub async fn delete(service: Service, caller: ReqData<Caller>, id: Path<String>) -> Answer {
+pub async fn delete(service: Service, caller: ReqData<ScimCaller>, id: Path<String>) -> Answer {
     service.delete_group(&caller, &id).await?;
     Ok(respond::nothing())
 }

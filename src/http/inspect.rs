@@ -1,8 +1,8 @@
 //! What `local` adds to the control API of its simulated Azure: the audit, the ledger, and ticks at will. Never part of the
 //! service itself.
 
-use crate::service::tick::Tick;
-use crate::store::{Store, StoreError};
+use crate::service::tick::ReconcileTick;
+use crate::store::{StateStore, StoreError};
 use actix_web::web::{self, Data, Query, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
 use serde::Deserialize;
@@ -13,16 +13,16 @@ use std::sync::{Arc, OnceLock};
 const RECORDS_MAX: usize = 1000;
 
 /// What is looked into.
-pub struct Inspected {
-    pub store: Store,
-    pub tick: Arc<Tick>,
+pub struct InspectedResponse {
+    pub store: StateStore,
+    pub tick: Arc<ReconcileTick>,
 }
 
 /// The same, once the service is there.
-pub type Slot = Arc<OnceLock<Inspected>>;
+pub type ResponseSlot = Arc<OnceLock<InspectedResponse>>;
 
 /// `GET audit?after=OP&count=N`, `GET ledger`, `POST tick`, `POST sweep`.
-pub fn configure(config: &mut ServiceConfig, slot: Slot) {
+pub fn configure(config: &mut ServiceConfig, slot: ResponseSlot) {
     config
         .app_data(Data::new(slot))
         .route("/audit", web::get().to(audit))
@@ -37,23 +37,23 @@ struct Page {
     count: Option<usize>,
 }
 
-async fn audit(slot: Data<Slot>, page: Query<Page>) -> impl Responder {
+async fn audit(slot: Data<ResponseSlot>, page: Query<Page>) -> impl Responder {
     let Some(service) = slot.get() else { return starting() };
     let count = page.count.unwrap_or(RECORDS_MAX).min(RECORDS_MAX);
     answer(service.store.audit(page.after.as_deref(), count).await.map(|records| json!({"records": records})))
 }
 
-async fn ledger(slot: Data<Slot>) -> impl Responder {
+async fn ledger(slot: Data<ResponseSlot>) -> impl Responder {
     let Some(service) = slot.get() else { return starting() };
     answer(service.store.ledger_of_all().await.map(|rows| json!({"assignments": rows})))
 }
 
-async fn tick(slot: Data<Slot>) -> impl Responder {
+async fn tick(slot: Data<ResponseSlot>) -> impl Responder {
     let Some(service) = slot.get() else { return starting() };
     answer(service.tick.run().await.map(|()| json!({"done": true})))
 }
 
-async fn sweep(slot: Data<Slot>) -> impl Responder {
+async fn sweep(slot: Data<ResponseSlot>) -> impl Responder {
     let Some(service) = slot.get() else { return starting() };
     answer(service.tick.sweep().await.map(|()| json!({"done": true})))
 }

@@ -24,12 +24,12 @@ mod strict_json;
 mod trace;
 mod users;
 
-pub use functions::Timer;
+pub use functions::TimerTrigger;
 pub use health::{DEGRADED, HealthProbe, UNAVAILABLE};
 
-use crate::ports::{clock::Clock, ids::Ids};
+use crate::ports::{clock::Clock, ids::IdSource};
 use crate::service::Provisioning;
-use crate::service::tokens::Tokens;
+use crate::service::tokens::BearerTokens;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -45,12 +45,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Everything that the edge is given.
 #[derive(Clone)]
-pub struct Edge {
+pub struct HttpDeps {
     pub provisioning: Arc<Provisioning>,
-    pub tokens: Arc<Tokens>,
-    pub timer: Arc<Timer>,
+    pub tokens: Arc<BearerTokens>,
+    pub timer: Arc<TimerTrigger>,
     pub clock: Arc<dyn Clock>,
-    pub ids: Arc<dyn Ids>,
+    pub ids: Arc<dyn IdSource>,
     /// The public address, ends in `/scim/v2`. Never taken from a request.
     pub base_url: String,
     /// ServiceProviderConfig says how lists are paged.
@@ -78,7 +78,7 @@ struct Process {
 
 /// The whole application.
 fn app(
-    edge: Edge,
+    edge: HttpDeps,
     process: Process,
 ) -> App<
     impl ServiceFactory<
@@ -89,12 +89,12 @@ fn app(
         InitError = (),
     >,
 > {
-    let Edge { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health } = edge;
+    let HttpDeps { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health } = edge;
     App::new()
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
-        .app_data(Data::new(trace::Observer { clock, ids, rejections: process.rejections }))
+        .app_data(Data::new(trace::RequestObserver { clock, ids, rejections: process.rejections }))
         .app_data(Data::new(process.large_bodies))
         .app_data(Data::new(ListenAddress(process.address)))
         .app_data(Data::new(BaseUrl(base_url)))
@@ -107,7 +107,7 @@ fn app(
 }
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.
-pub fn server(listener: TcpListener, edge: Edge, workers: usize) -> std::io::Result<Server> {
+pub fn server(listener: TcpListener, edge: HttpDeps, workers: usize) -> std::io::Result<Server> {
     let process = Process {
         address: listener.local_addr()?,
         rejections: Arc::default(),

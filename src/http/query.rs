@@ -13,9 +13,9 @@ const KNOWN: [&str; 8] =
 
 /// The decoded parameters of a request, in order.
 #[derive(Debug)]
-pub struct Query(Vec<(String, String)>);
+pub struct QueryParams(Vec<(String, String)>);
 
-impl Query {
+impl QueryParams {
     /// What the caller wants to see of the resource in the answer.
     pub fn projection(&self, kind: ResourceType) -> Result<Projection, HttpError> {
         Ok(Projection::parse(kind, self.get("attributes"), self.get("excludedAttributes"))?)
@@ -46,12 +46,12 @@ impl Query {
     }
 }
 
-impl FromRequest for Query {
+impl FromRequest for QueryParams {
     type Error = HttpError;
     type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Query::parse(request.query_string()))
+        ready(QueryParams::parse(request.query_string()))
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, filter: Option<&str>) {
-        assert_eq!(Query::parse(text).unwrap().get("filter"), filter);
+        assert_eq!(QueryParams::parse(text).unwrap().get("filter"), filter);
     }
 
     #[test]
@@ -74,10 +74,10 @@ mod tests {
 
     #[test]
     fn a_known_parameter_comes_once() {
-        assert!(Query::parse("filter=a&filter=b").is_err());
-        assert!(Query::parse("count=1&startIndex=1&count=1").is_err());
-        assert!(Query::parse("filter=a&Filter=a").is_err());
-        assert!(Query::parse("excludedAttributes=members&EXCLUDEDattributes=id").is_err());
-        assert!(Query::parse("x=1&X=2").is_ok());
+        assert!(QueryParams::parse("filter=a&filter=b").is_err());
+        assert!(QueryParams::parse("count=1&startIndex=1&count=1").is_err());
+        assert!(QueryParams::parse("filter=a&Filter=a").is_err());
+        assert!(QueryParams::parse("excludedAttributes=members&EXCLUDEDattributes=id").is_err());
+        assert!(QueryParams::parse("x=1&X=2").is_ok());
     }
 }

@@ -9,7 +9,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Why a request is not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rejection {
+pub(super) enum RejectedRequest {
     /// 401.
     Unauthorized,
     /// 503: the tokens cannot be checked now.
@@ -28,12 +28,12 @@ struct Counted {
 
 impl RejectionLog {
     /// Counts a rejection.
-    pub fn count(&self, rejection: Rejection) {
+    pub fn count(&self, rejection: RejectedRequest) {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [unauthorized, undecided] = &mut *counted;
         match rejection {
-            Rejection::Unauthorized => unauthorized.count += 1,
-            Rejection::Undecided => undecided.count += 1,
+            RejectedRequest::Unauthorized => unauthorized.count += 1,
+            RejectedRequest::Undecided => undecided.count += 1,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::error::HttpError;
 use super::streaming::{self, ListBody};
 use crate::scim::{ListQuery, Projection};
-use crate::service::{Listing, Rendered};
+use crate::service::{RenderedResource, ResourceListing};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -28,12 +28,12 @@ pub fn json_with(status: StatusCode, body: &Value) -> HttpResponse {
 }
 
 /// 200 with what the caller asked to see of a resource.
-pub fn resource(rendered: Rendered, projection: &Projection) -> HttpResponse {
+pub fn resource(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
     scim(StatusCode::OK, &projection.apply(rendered.body))
 }
 
 /// 201 and where the new resource is (RFC 7644 3.3).
-pub fn created(rendered: Rendered, projection: &Projection) -> HttpResponse {
+pub fn created(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
     let location = HeaderValue::from_str(&rendered.location);
     let mut response = scim(StatusCode::CREATED, &projection.apply(rendered.body));
     if let Ok(location) = location {
@@ -43,7 +43,7 @@ pub fn created(rendered: Rendered, projection: &Projection) -> HttpResponse {
 }
 
 /// A list response (RFC 7644 3.4.2).
-pub async fn list(listing: Listing, query: &ListQuery) -> Result<HttpResponse, HttpError> {
+pub async fn list(listing: ResourceListing, query: &ListQuery) -> Result<HttpResponse, HttpError> {
     let mut response = HttpResponse::Ok();
     let response = match streaming::body(listing, query.start_index).await? {
         ListBody::Whole(text) => response.body(text),
@@ -80,8 +80,8 @@ mod tests {
     use crate::scim::ResourceType;
     use serde_json::json;
 
-    fn rendered(location: &str) -> Rendered {
-        Rendered {
+    fn rendered(location: &str) -> RenderedResource {
+        RenderedResource {
             id: "u-1".to_owned(),
             location: location.to_owned(),
             version: r#"W/"1""#.to_owned(),

@@ -1,7 +1,7 @@
 //! The HTTP server: the web framework over [`Connection`]s, with a limit on their number.
 
 use super::KEEP_ALIVE;
-use super::connection::Connection;
+use super::connection::TimedConnection;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request};
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -42,7 +42,7 @@ where
     let connect = || {
         fn_service(|io: TcpStream| {
             let peer = io.peer_addr().ok();
-            ready(Ok::<_, DispatchError>((Connection::new(io), Protocol::Http1, peer)))
+            ready(Ok::<_, DispatchError>((TimedConnection::new(io), Protocol::Http1, peer)))
         })
     };
     let http = move || {
@@ -51,7 +51,7 @@ where
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(FIRST_HEAD_TIMEOUT)
             .client_disconnect_timeout(LINGER)
-            .on_connect_ext(|connection: &Connection, data| {
+            .on_connect_ext(|connection: &TimedConnection, data| {
                 data.insert(connection.handle());
             })
             .finish(map_config(app, |()| AppConfig::default()));

@@ -4,9 +4,9 @@
 //! not whole never looks like one that is.
 
 use super::error::HttpError;
-use crate::chain::Chain;
+use crate::chain::ErrorChain;
 use crate::scim::ListText;
-use crate::service::{Listing, Resources, ServiceError};
+use crate::service::{ResourceListing, ResourceStream, ServiceError};
 use actix_web::web::Bytes;
 use futures_util::stream::{self, Stream};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub enum ListBody<S> {
 
 /// Reads the beginning of a list, or all of it.
 pub async fn body(
-    listing: Listing,
+    listing: ResourceListing,
     start_index: usize,
 ) -> Result<ListBody<impl Stream<Item = Result<Bytes, HttpError>>>, HttpError> {
     let (text, mut begun) = ListText::begin(listing.total, start_index);
@@ -47,7 +47,7 @@ pub async fn body(
 
 /// What of a list is not read yet.
 struct Rest {
-    resources: Resources,
+    resources: ResourceStream,
     text: Option<ListText>,
 }
 
@@ -81,7 +81,7 @@ async fn send(begun: String, mut rest: Rest, sender: mpsc::Sender<Chunk>) {
         Ok(()) | Err(Cut::Closed) => {}
         Err(Cut::Stalled) => tracing::warn!("a list is cut off: the client does not read it"),
         Err(Cut::Failed(error)) => {
-            tracing::error!(error = %Chain(&error), "a list is cut off: it cannot be read to its end")
+            tracing::error!(error = %ErrorChain(&error), "a list is cut off: it cannot be read to its end")
         }
     }
 }

@@ -4,9 +4,9 @@
 
 use super::error::HttpError;
 use super::functions;
-use super::rejections::{Rejection, RejectionLog};
-use crate::chain::Chain;
-use crate::ports::{clock::Clock, ids::Ids};
+use super::rejections::{RejectedRequest, RejectionLog};
+use crate::chain::ErrorChain;
+use crate::ports::{clock::Clock, ids::IdSource};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -32,9 +32,9 @@ const TICK_DEADLINE: Duration = Duration::from_secs(200);
 const METHOD_CHARS_MAX: usize = 16;
 
 /// Where request ids and durations come from.
-pub struct Observer {
+pub struct RequestObserver {
     pub clock: Arc<dyn Clock>,
-    pub ids: Arc<dyn Ids>,
+    pub ids: Arc<dyn IdSource>,
     pub(super) rejections: Arc<RejectionLog>,
 }
 
@@ -44,7 +44,7 @@ pub struct TraceId(pub String);
 
 /// Runs a request in its span and tells how it ended.
 pub async fn observe<B: MessageBody + 'static>(
-    observer: Data<Observer>,
+    observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -58,7 +58,7 @@ pub async fn observe<B: MessageBody + 'static>(
 }
 
 async fn answer<B: MessageBody + 'static>(
-    observer: Data<Observer>,
+    observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
     request_id: String,
@@ -95,10 +95,10 @@ async fn answer<B: MessageBody + 'static>(
 }
 
 /// Whether the caller was not known. What is logged of that is a number.
-fn rejection(response: &ServiceResponse<BoxBody>) -> Option<Rejection> {
+fn rejection(response: &ServiceResponse<BoxBody>) -> Option<RejectedRequest> {
     match response.response().error()?.as_error()? {
-        HttpError::Unauthorized => Some(Rejection::Unauthorized),
-        HttpError::TokensUnavailable { .. } => Some(Rejection::Undecided),
+        HttpError::Unauthorized => Some(RejectedRequest::Unauthorized),
+        HttpError::TokensUnavailable { .. } => Some(RejectedRequest::Undecided),
         _ => None,
     }
 }
@@ -111,12 +111,12 @@ fn finish<B: MessageBody + 'static>(
     let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
     let told = match error.as_error::<HttpError>() {
         Some(bug) if bug.is_bug() => {
-            tracing::error!(error = %Chain(bug), "a request failed");
+            tracing::error!(error = %ErrorChain(bug), "a request failed");
             HttpError::Internal { correlation: request_id }
         }
         Some(error) => {
             if error.is_trouble() {
-                tracing::warn!(error = %Chain(error), "a request cannot be carried out now");
+                tracing::warn!(error = %ErrorChain(error), "a request cannot be carried out now");
             }
             return response.map_into_boxed_body();
         }
@@ -149,8 +149,8 @@ fn is_hex(text: &str, digits: usize) -> bool {
 mod tests {
     use super::*;
     use crate::http::auth::authenticate;
-    use crate::service::Caller;
-    use crate::service::tokens::{TokenSet, Tokens};
+    use crate::service::ScimCaller;
+    use crate::service::tokens::{BearerTokens, TokenSet};
     use actix_web::http::header::{HeaderName, HeaderValue};
     use actix_web::middleware::from_fn;
     use actix_web::{App, test, web};
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    impl Ids for Still {
+    impl IdSource for Still {
         fn random(&self) -> uuid::Uuid {
             uuid::Uuid::from_u128(7)
         }
@@ -200,8 +200,12 @@ mod tests {
         }
     }
 
-    fn observer() -> Data<Observer> {
-        Data::new(Observer { clock: Arc::new(Still), ids: Arc::new(Still), rejections: Arc::default() })
+    fn observer() -> Data<RequestObserver> {
+        Data::new(RequestObserver {
+            clock: Arc::new(Still),
+            ids: Arc::new(Still),
+            rejections: Arc::default(),
+        })
     }
 
     #[derive(Clone, Default)]
@@ -267,8 +271,11 @@ mod tests {
         // Two workers of one process.
         let mut apps = Vec::new();
         for _ in 0..2 {
-            let observer =
-                Observer { clock: clock.clone(), ids: Arc::new(Still), rejections: rejections.clone() };
+            let observer = RequestObserver {
+                clock: clock.clone(),
+                ids: Arc::new(Still),
+                rejections: rejections.clone(),
+            };
             let app = App::new().app_data(Data::new(observer)).route("/denied", denied());
             let app = app.route("/undecided", undecided());
             apps.push(test::init_service(app.wrap(from_fn(observe))).await);
@@ -309,9 +316,10 @@ mod tests {
     async fn a_caller_is_known_by_label_and_trace() {
         let token = "abcdefghijklmnopqrstuvwxyz0123456789";
         let tokens = TokenSet::new([("okta".to_owned(), token.to_owned().into())]).unwrap();
-        let tokens = Tokens::fixed(tokens, Arc::new(Still));
-        let who = web::get()
-            .to(async |caller: web::ReqData<Caller>| format!("{} {:?}", caller.token_label, caller.trace_id));
+        let tokens = BearerTokens::fixed(tokens, Arc::new(Still));
+        let who = web::get().to(async |caller: web::ReqData<ScimCaller>| {
+            format!("{} {:?}", caller.token_label, caller.trace_id)
+        });
         let app = App::new()
             .app_data(observer())
             .app_data(Data::new(tokens))

@@ -4,7 +4,7 @@
 use super::{LocalError, Running};
 use crate::bindings::{Bindings, PrincipalSource, Selector};
 use crate::id::PrincipalId;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::rbac::BackupRole;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ type Grant = (String, &'static str, String);
 
 struct Demo<'a> {
     http: Client,
-    ids: &'a dyn Ids,
+    ids: &'a dyn IdSource,
     base_url: &'a str,
     token: &'a str,
     arm_url: String,

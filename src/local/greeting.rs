@@ -1,7 +1,7 @@
 //! What `local` says when it is ready: one line for a script, or a page for a person, with commands that end in a role.
 
 use super::{Options, Running};
-use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
+use crate::bindings::{Bindings, ConfiguredBinding, PrincipalSource, Selector};
 use serde_json::{Value, json};
 
 /// The person of the page: her name, and an Entra object id, without which nobody can be given a role.
@@ -90,7 +90,7 @@ fn user(bindings: &Bindings) -> Value {
 }
 
 /// Whether everybody in its group is given the role, the group can be made, and its name needs no quoting in a shell.
-fn can_be_shown(binding: &Binding) -> bool {
+fn can_be_shown(binding: &ConfiguredBinding) -> bool {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
     binding.condition.is_none()
         && !matches!(binding.selector, Selector::Id(_))

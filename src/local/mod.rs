@@ -8,16 +8,16 @@ mod greeting;
 mod state;
 mod tables;
 
-use crate::app::{self, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, inspect};
+use crate::app::{self, BackupScim, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
-use crate::service::effects::Inline;
+use crate::service::effects::InlineLimits;
 use crate::service::overdue::OVERDUE_AFTER;
 use crate::service::reconcile::EffectLimits;
-use crate::service::snapshots::AdoptError;
-use crate::service::tokens::Tokens;
+use crate::service::snapshots::ActivateError;
+use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
 use clock::SimulatedClock;
 pub use control::{Control, ControlError};
@@ -66,7 +66,7 @@ pub enum LocalError {
     #[error("the bindings file is not in order; nothing was changed")]
     Bindings(#[source] BindingsError),
     #[error("cannot store the bindings")]
-    Adopt(#[source] AdoptError),
+    Adopt(#[source] ActivateError),
     #[error("cannot use the state folder (--state chooses another)")]
     State(#[from] StateError),
     #[error("cannot open the embedded store (--state chooses another folder)")]
@@ -92,7 +92,7 @@ pub enum LocalError {
 
 /// Everything that runs.
 struct Running {
-    service: Service,
+    service: BackupScim,
     simulator: Simulator,
     /// The embedded store, where the rows are not in a table service.
     engine: Option<Engine>,
@@ -120,7 +120,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&options, &state, bindings, address).await?;
     running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
-    let tokens = Arc::new(Tokens::fixed(state.tokens(), running.service.store.clock.clone()));
+    let tokens = Arc::new(BearerTokens::fixed(state.tokens(), running.service.store.clock.clone()));
     let health = health(&running);
     let timer = app::timer(&running.service, options.handler_port);
     let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
@@ -172,7 +172,7 @@ async fn start(
     bindings: Bindings,
     address: SocketAddr,
 ) -> Result<Running, LocalError> {
-    let slot: inspect::Slot = Arc::new(OnceLock::new());
+    let slot: inspect::ResponseSlot = Arc::new(OnceLock::new());
     let routes = slot.clone();
     let scopes =
         bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
@@ -196,7 +196,7 @@ async fn start(
     };
     let origin = options.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
     let base_url = format!("{origin}/scim/v2");
-    let service = app::build(Parts {
+    let service = app::build(ServiceDeps {
         tables,
         assignments: arm,
         ids: Arc::new(RandomIds::new(clock.clone())),
@@ -204,11 +204,11 @@ async fn start(
         tenant: "default".to_owned(),
         base_url: base_url.clone(),
         effects: EffectLimits::default(),
-        inline: Inline::default(),
+        inline: InlineLimits::default(),
         tick_deadline: Duration::from_secs(45),
         overdue_after: OVERDUE_AFTER,
     });
     // The slot is new: nobody has filled it.
-    let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
+    let _ = slot.set(inspect::InspectedResponse { store: service.store.clone(), tick: service.tick.clone() });
     Ok(Running { service, simulator, engine, base_url, token: state.token_text(), bindings })
 }

@@ -2,7 +2,7 @@
 
 use crate::app::{RandomIds, SystemClock};
 use crate::engine::keep_private;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::service::tokens::TokenSet;
 use secrecy::SecretString;
 use std::fs::{self, File, OpenOptions, TryLockError};

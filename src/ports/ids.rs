@@ -4,7 +4,7 @@ use crate::id::OpId;
 use uuid::Uuid;
 
 /// Where random ids come from.
-pub trait Ids: Send + Sync {
+pub trait IdSource: Send + Sync {
     /// A random UUID (version 4): SCIM ids, the instance id.
     fn random(&self) -> Uuid;
     /// A UUIDv7 made from the wall clock, for operations: they list by time.

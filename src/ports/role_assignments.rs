@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 /// What a create met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Creation {
+pub enum CreateOutcome {
     /// 201: it did not exist.
     Created,
     /// 200: the same name with the same triple existed.
@@ -19,7 +19,7 @@ pub enum Creation {
 
 /// An answer of ARM and its correlation id (`x-ms-correlation-request-id`), where it sent one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered<T> {
+pub struct ArmAnswer<T> {
     pub value: T,
     pub correlation: Option<String>,
 }
@@ -40,7 +40,7 @@ pub enum AssignmentError {
 
 /// One assignment of a backup role as a listing shows it, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedAssignment {
     pub name: AssignmentName,
     pub scope: Scope,
     pub role: BackupRole,
@@ -55,25 +55,25 @@ pub struct Listed {
 #[async_trait]
 pub trait RoleAssignments: Send + Sync {
     /// Every backup-role assignment at exactly `scope`, whoever made it; inherited ones and other roles are not in the answer.
-    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError>;
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError>;
     /// The assignment of that name, if there is one. The only read that is trusted right after a write.
     async fn get(
         &self,
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Option<Listed>, AssignmentError>;
+    ) -> Result<Option<ListedAssignment>, AssignmentError>;
     /// Makes `wanted` exist under its name. Idempotent.
     async fn create(
         &self,
         wanted: &RoleAssignment,
         timeout: Duration,
-    ) -> Result<Answered<Creation>, AssignmentError>;
+    ) -> Result<ArmAnswer<CreateOutcome>, AssignmentError>;
     /// Deletes by name. Deleting one that is already gone is success.
     async fn delete(
         &self,
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Answered<()>, AssignmentError>;
+    ) -> Result<ArmAnswer<()>, AssignmentError>;
 }

@@ -32,7 +32,7 @@ pub const KEY_CHARS_MAX: usize = 512;
 
 /// A property value, one of the types of the service that we use.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum PropertyValue {
     /// `Edm.String`
     Text(String),
     /// `Edm.Int64`
@@ -44,7 +44,7 @@ pub enum Value {
 }
 
 /// The properties of a row, keys aside.
-pub type Properties = BTreeMap<String, Value>;
+pub type RowProperties = BTreeMap<String, PropertyValue>;
 
 /// The version of a row, opaque.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,19 +52,19 @@ pub struct ETag(pub String);
 
 /// A row as it was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct TableRow {
     pub key: String,
-    pub properties: Properties,
+    pub properties: RowProperties,
     pub etag: ETag,
 }
 
-impl Row {
+impl TableRow {
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
-        let value = |value: &Value| match value {
-            Value::Text(text) => text.len(),
-            Value::Binary(bytes) => bytes.len(),
-            Value::Int(_) | Value::Bool(_) => 8,
+        let value = |value: &PropertyValue| match value {
+            PropertyValue::Text(text) => text.len(),
+            PropertyValue::Binary(bytes) => bytes.len(),
+            PropertyValue::Int(_) | PropertyValue::Bool(_) => 8,
         };
         let properties = self.properties.iter().map(|(name, content)| name.len() + value(content));
         self.key.len() + properties.sum::<usize>()
@@ -73,7 +73,7 @@ impl Row {
 
 /// What a write demands of the row it meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Match {
+pub enum EtagMatch {
     /// `If-Match: *`: the row must be there.
     Any,
     /// `If-Match: etag`: the row must be this version.
@@ -82,60 +82,60 @@ pub enum Match {
 
 /// One write of a transaction.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Write {
+pub enum TableWrite {
     /// The row must not be there ([`TableError::Exists`]).
-    Insert { key: String, properties: Properties },
+    Insert { key: String, properties: RowProperties },
     /// All properties are replaced.
-    Replace { key: String, properties: Properties, condition: Match },
+    Replace { key: String, properties: RowProperties, condition: EtagMatch },
     /// The named properties are set, the others stay.
-    Merge { key: String, properties: Properties, condition: Match },
+    Merge { key: String, properties: RowProperties, condition: EtagMatch },
     /// Inserted, or all properties replaced; no condition.
-    InsertOrReplace { key: String, properties: Properties },
+    InsertOrReplace { key: String, properties: RowProperties },
     /// Inserted, or the named properties set; no condition.
-    InsertOrMerge { key: String, properties: Properties },
+    InsertOrMerge { key: String, properties: RowProperties },
     /// The row goes.
-    Delete { key: String, condition: Match },
+    Delete { key: String, condition: EtagMatch },
 }
 
-impl Write {
+impl TableWrite {
     /// The row that is written.
     pub fn key(&self) -> &str {
         match self {
-            Write::Insert { key, .. }
-            | Write::Replace { key, .. }
-            | Write::Merge { key, .. }
-            | Write::InsertOrReplace { key, .. }
-            | Write::InsertOrMerge { key, .. }
-            | Write::Delete { key, .. } => key,
+            TableWrite::Insert { key, .. }
+            | TableWrite::Replace { key, .. }
+            | TableWrite::Merge { key, .. }
+            | TableWrite::InsertOrReplace { key, .. }
+            | TableWrite::InsertOrMerge { key, .. }
+            | TableWrite::Delete { key, .. } => key,
         }
     }
 }
 
 /// A range of one partition: `from <= key < to`, at most `rows_max` rows a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Range {
+pub struct KeyRange {
     pub from: String,
     pub to: String,
     /// At most [`PAGE_ROWS_MAX`]; the service may answer fewer, even none, with a continuation.
     pub rows_max: usize,
     /// The continuation of the page before, passed back as it came.
-    pub continuation: Option<Continuation>,
+    pub continuation: Option<PageContinuation>,
 }
 
 /// Where the next page begins, opaque.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Continuation(pub String);
+pub struct PageContinuation(pub String);
 
 /// One page of a range. A page without a continuation is the last.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Page {
-    pub rows: Vec<Row>,
-    pub continuation: Option<Continuation>,
+pub struct RowPage {
+    pub rows: Vec<TableRow>,
+    pub continuation: Option<PageContinuation>,
 }
 
 /// An answer of the service and the `Date` it carried: the clock that times in rows are compared on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer<T> {
+pub struct TableAnswer<T> {
     pub value: T,
     pub date: OffsetDateTime,
 }
@@ -174,58 +174,62 @@ pub enum TableError {
 #[async_trait]
 pub trait TableOps: Send + Sync {
     /// The row of that key. Always current.
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError>;
+    async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError>;
     /// One page of a range in key order. A page is read at one moment; two pages are not.
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError>;
+    async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError>;
     /// All writes or none, in one partition, at most one write a row. Answers the new ETags in the order of the
     /// writes (`None` for a delete). The first write that cannot be done names the error.
     async fn transact(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError>;
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError>;
 
     /// Inserts one row.
     async fn insert(
         &self,
         partition: &str,
         key: &str,
-        properties: Properties,
-    ) -> Result<Answer<Option<ETag>>, TableError> {
-        self.single(partition, Write::Insert { key: key.to_owned(), properties }).await
+        properties: RowProperties,
+    ) -> Result<TableAnswer<Option<ETag>>, TableError> {
+        self.single(partition, TableWrite::Insert { key: key.to_owned(), properties }).await
     }
     /// Replaces one row.
     async fn replace(
         &self,
         partition: &str,
         key: &str,
-        properties: Properties,
-        condition: Match,
-    ) -> Result<Answer<Option<ETag>>, TableError> {
-        self.single(partition, Write::Replace { key: key.to_owned(), properties, condition }).await
+        properties: RowProperties,
+        condition: EtagMatch,
+    ) -> Result<TableAnswer<Option<ETag>>, TableError> {
+        self.single(partition, TableWrite::Replace { key: key.to_owned(), properties, condition }).await
     }
     /// Sets some properties of one row.
     async fn merge(
         &self,
         partition: &str,
         key: &str,
-        properties: Properties,
-        condition: Match,
-    ) -> Result<Answer<Option<ETag>>, TableError> {
-        self.single(partition, Write::Merge { key: key.to_owned(), properties, condition }).await
+        properties: RowProperties,
+        condition: EtagMatch,
+    ) -> Result<TableAnswer<Option<ETag>>, TableError> {
+        self.single(partition, TableWrite::Merge { key: key.to_owned(), properties, condition }).await
     }
     /// Deletes one row.
     async fn delete(
         &self,
         partition: &str,
         key: &str,
-        condition: Match,
-    ) -> Result<Answer<Option<ETag>>, TableError> {
-        self.single(partition, Write::Delete { key: key.to_owned(), condition }).await
+        condition: EtagMatch,
+    ) -> Result<TableAnswer<Option<ETag>>, TableError> {
+        self.single(partition, TableWrite::Delete { key: key.to_owned(), condition }).await
     }
     /// A transaction of one.
-    async fn single(&self, partition: &str, write: Write) -> Result<Answer<Option<ETag>>, TableError> {
+    async fn single(
+        &self,
+        partition: &str,
+        write: TableWrite,
+    ) -> Result<TableAnswer<Option<ETag>>, TableError> {
         let answer = self.transact(partition, &[write]).await?;
-        Ok(Answer { value: answer.value.into_iter().next().flatten(), date: answer.date })
+        Ok(TableAnswer { value: answer.value.into_iter().next().flatten(), date: answer.date })
     }
 }

@@ -28,7 +28,7 @@ impl fmt::Display for BindingName {
 
 /// How a binding gives its role. `eligible` and `timeboxed` come later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum BindingKind {
     /// A standing role assignment.
     Active,
 }

@@ -14,7 +14,7 @@ pub const REVOKE_RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// What Azure holds, as far as the ledger knows. While the entry is unsettled: what the last open wants to become true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holding {
+pub enum AssignmentState {
     /// Our assignment is there.
     Present,
     /// Our assignment is not there.
@@ -25,12 +25,12 @@ pub enum Holding {
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Attempt {
+pub enum StepKind {
     Revoke,
     Grant,
 }
 
-impl Attempt {
+impl StepKind {
     /// Every kind.
     pub const ALL: [Self; 2] = [Self::Revoke, Self::Grant];
 
@@ -51,8 +51,8 @@ impl Attempt {
 
 /// The last step that failed, until one of its kind succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    pub attempt: Attempt,
+pub struct RetryState {
+    pub attempt: StepKind,
     pub attempts: u32,
     pub not_before: OffsetDateTime,
     pub reason: ReasonCode,
@@ -62,12 +62,12 @@ pub struct Tried {
 
 /// One row of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct LedgerEntry {
     pub assignment: AssignmentName,
     pub principal: PrincipalId,
     pub role: BackupRole,
     pub scope: Scope,
-    pub holding: Holding,
+    pub holding: AssignmentState,
     /// A call sent for this row may still land until then; `None`: the ledger knows what Azure holds.
     pub unsettled_until: Option<OffsetDateTime>,
     /// The op of the last open, or of the sweep that found a difference.
@@ -76,7 +76,7 @@ pub struct Entry {
     pub bindings: Vec<BindingName>,
     /// ARM's correlation id of the last answered call.
     pub correlation: Option<String>,
-    pub tried: Option<Tried>,
+    pub tried: Option<RetryState>,
     /// Since when the assignment is unwanted and not known to be gone. Set when it is first unwanted, cleared when it is
     /// wanted again or gone.
     pub wished: Option<OffsetDateTime>,
@@ -86,14 +86,14 @@ pub struct Entry {
     pub written: OffsetDateTime,
 }
 
-impl Entry {
+impl LedgerEntry {
     /// The ledger knows that Azure does not hold it.
     pub fn is_settled_and_gone(&self) -> bool {
-        self.unsettled_until.is_none() && !matches!(self.holding, Holding::Present)
+        self.unsettled_until.is_none() && !matches!(self.holding, AssignmentState::Present)
     }
 
     /// The same entry with another holding; `since` moves only where it differs.
-    pub fn becoming(mut self, holding: Holding, now: OffsetDateTime) -> Self {
+    pub fn becoming(mut self, holding: AssignmentState, now: OffsetDateTime) -> Self {
         if self.holding != holding {
             self.since = now;
         }
@@ -105,7 +105,7 @@ impl Entry {
     /// Notes a step that failed: the pause grows with every failure of the same kind.
     pub fn failed(
         mut self,
-        attempt: Attempt,
+        attempt: StepKind,
         reason: ReasonCode,
         now: OffsetDateTime,
         cause: Option<OpId>,
@@ -114,7 +114,7 @@ impl Entry {
             self.tried.as_ref().filter(|tried| tried.attempt == attempt).map_or(0, |tried| tried.attempts);
         let attempts = before.saturating_add(1);
         let not_before = now + attempt.pause(attempts);
-        self.tried = Some(Tried { attempt, attempts, not_before, reason, cause });
+        self.tried = Some(RetryState { attempt, attempts, not_before, reason, cause });
         self
     }
 }
@@ -127,7 +127,7 @@ pub fn pause(attempts: u32) -> Duration {
 
 /// Something that is wanted and cannot be had now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
+pub struct PendingStep {
     pub binding: BindingName,
     pub role: BackupRole,
     pub scope: Scope,
@@ -140,7 +140,7 @@ pub struct Wait {
     pub not_before: OffsetDateTime,
 }
 
-impl Wait {
+impl PendingStep {
     /// The same wish, whatever stands in its way.
     pub fn is_for(&self, binding: &BindingName, role: BackupRole, scope: &Scope) -> bool {
         &self.binding == binding && self.role == role && &self.scope == scope
@@ -158,13 +158,13 @@ mod tests {
     #[test]
     fn a_pause_doubles_and_a_revocation_is_retried_within_ten_minutes() {
         let seconds =
-            |attempt: Attempt| [1, 2, 3, 5, 6, 20].map(|attempts| attempt.pause(attempts).as_secs());
-        assert_eq!(seconds(Attempt::Revoke), [30, 60, 120, 480, 600, 600]);
-        assert_eq!(seconds(Attempt::Grant), [30, 60, 120, 480, 960, 3600]);
+            |attempt: StepKind| [1, 2, 3, 5, 6, 20].map(|attempts| attempt.pause(attempts).as_secs());
+        assert_eq!(seconds(StepKind::Revoke), [30, 60, 120, 480, 600, 600]);
+        assert_eq!(seconds(StepKind::Grant), [30, 60, 120, 480, 960, 3600]);
     }
 
-    fn entry(holding: Holding, unsettled: bool) -> Entry {
-        Entry {
+    fn entry(holding: AssignmentState, unsettled: bool) -> LedgerEntry {
+        LedgerEntry {
             assignment: AssignmentName::new(Uuid::from_u128(1)),
             principal: PrincipalId::new(Uuid::from_u128(2)),
             role: BackupRole::Operator,
@@ -183,8 +183,10 @@ mod tests {
 
     #[test]
     fn only_what_is_settled_and_not_ours_is_gone() {
-        let other = Holding::HeldByOther(AssignmentName::new(Uuid::from_u128(9)));
-        for (holding, gone) in [(Holding::Present, false), (Holding::Gone, true), (other, true)] {
+        let other = AssignmentState::HeldByOther(AssignmentName::new(Uuid::from_u128(9)));
+        for (holding, gone) in
+            [(AssignmentState::Present, false), (AssignmentState::Gone, true), (other, true)]
+        {
             assert_eq!(entry(holding, false).is_settled_and_gone(), gone, "{holding:?}");
             assert!(!entry(holding, true).is_settled_and_gone(), "{holding:?}");
         }
@@ -192,28 +194,29 @@ mod tests {
 
     #[test]
     fn a_failure_counts_those_of_its_kind_and_a_holding_keeps_its_since() {
-        let failed = |entry: Entry, attempt| entry.failed(attempt, ReasonCode::NoAnswer, NOW, None);
-        let twice = failed(failed(entry(Holding::Present, false), Attempt::Revoke), Attempt::Revoke);
+        let failed = |entry: LedgerEntry, attempt| entry.failed(attempt, ReasonCode::NoAnswer, NOW, None);
+        let twice =
+            failed(failed(entry(AssignmentState::Present, false), StepKind::Revoke), StepKind::Revoke);
         let tried = twice.tried.clone().unwrap();
         assert_eq!((tried.attempts, tried.not_before - NOW), (2, time::Duration::seconds(60)));
-        assert_eq!(failed(twice, Attempt::Grant).tried.unwrap().attempts, 1);
+        assert_eq!(failed(twice, StepKind::Grant).tried.unwrap().attempts, 1);
         let later = NOW + time::Duration::HOUR;
-        let same = entry(Holding::Present, false).becoming(Holding::Present, later);
-        let other = entry(Holding::Present, false).becoming(Holding::Gone, later);
+        let same = entry(AssignmentState::Present, false).becoming(AssignmentState::Present, later);
+        let other = entry(AssignmentState::Present, false).becoming(AssignmentState::Gone, later);
         assert_eq!((same.since, same.written, other.since), (NOW, later, later));
     }
 
     #[test]
     fn the_texts_of_rows_and_logs_never_change() {
-        assert_eq!(Attempt::ALL.map(Attempt::as_str), ["revoke", "grant"]);
+        assert_eq!(StepKind::ALL.map(StepKind::as_str), ["revoke", "grant"]);
     }
 
     #[test]
     fn a_wait_is_for_one_binding_role_and_scope() {
         let name = |text| BindingName::parse(text).unwrap();
-        let Entry { role, scope, .. } = entry(Holding::Gone, false);
+        let LedgerEntry { role, scope, .. } = entry(AssignmentState::Gone, false);
         let elsewhere = Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000002").unwrap();
-        let wait = Wait {
+        let wait = PendingStep {
             binding: name("a"),
             role,
             scope: scope.clone(),

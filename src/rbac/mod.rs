@@ -9,7 +9,7 @@ pub mod role;
 pub mod scope;
 
 pub use assignment::{AssignmentName, PrincipalType, RoleAssignment};
-pub use binding::{BindingName, Kind};
-pub use reason::{ReasonCode, State};
+pub use binding::{BindingKind, BindingName};
+pub use reason::{GrantState, ReasonCode};
 pub use role::BackupRole;
 pub use scope::Scope;

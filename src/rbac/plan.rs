@@ -5,7 +5,7 @@ mod waits;
 
 pub use waits::{LookAgain, look_again, waits};
 
-use super::ledger::{Attempt, Entry, Holding, RETRY_MAX, Tried};
+use super::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, RetryState, StepKind};
 use super::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,22 +14,22 @@ use time::OffsetDateTime;
 
 /// Why somebody should hold a grant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reason {
+pub struct GrantReason {
     pub binding: BindingName,
     pub group: GroupId,
 }
 
 /// A grant that should exist, with every reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredGrant {
     pub principal: PrincipalId,
     pub principal_type: PrincipalType,
     pub role: BackupRole,
     pub scope: Scope,
-    pub reasons: BTreeSet<Reason>,
+    pub reasons: BTreeSet<GrantReason>,
 }
 
-impl Wanted {
+impl DesiredGrant {
     /// The bindings among the reasons.
     pub fn bindings(&self) -> Vec<BindingName> {
         let names: BTreeSet<&BindingName> = self.reasons.iter().map(|reason| &reason.binding).collect();
@@ -39,7 +39,7 @@ impl Wanted {
 
 /// A grant that a binding would give, if something did not stand in its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocked {
+pub struct BlockedGrant {
     pub binding: BindingName,
     pub role: BackupRole,
     pub scope: Scope,
@@ -49,15 +49,15 @@ pub struct Blocked {
 /// What one person should hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Desired {
-    pub grants: BTreeMap<AssignmentName, Wanted>,
-    pub blocked: Vec<Blocked>,
+    pub grants: BTreeMap<AssignmentName, DesiredGrant>,
+    pub blocked: Vec<BlockedGrant>,
     /// The bindings cannot be read: what is held stays, nothing new is given.
     pub frozen: bool,
 }
 
 /// Where the belief about a ledger entry comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Belief {
+pub enum Evidence {
     /// The entry is settled: what it says.
     Ledger,
     /// Azure was asked by name. `due`: after the entry's time, so the answer settles it.
@@ -72,9 +72,9 @@ pub enum Belief {
 
 /// One ledger entry and what is believed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fact {
-    pub entry: Entry,
-    pub belief: Belief,
+pub struct ObservedEntry {
+    pub entry: LedgerEntry,
+    pub belief: Evidence,
 }
 
 /// Steps that Azure refuses or allows together: a lock, a missing right or a policy concerns all of them.
@@ -85,7 +85,7 @@ pub struct BlockKey {
     pub role: BackupRole,
     /// `User` for every revocation: a DELETE names no type.
     pub principal_type: PrincipalType,
-    pub attempt: Attempt,
+    pub attempt: StepKind,
 }
 
 /// A scope where Azure refuses a kind of step, whoever it is for. One step probes it, the others wait for that one.
@@ -111,9 +111,9 @@ pub enum RoomClaim {
 #[derive(Debug, Clone)]
 pub struct Actual {
     pub now: OffsetDateTime,
-    pub facts: Vec<Fact>,
+    pub facts: Vec<ObservedEntry>,
     /// Subscription and kind of step → not before.
-    pub throttled: BTreeMap<(String, Attempt), OffsetDateTime>,
+    pub throttled: BTreeMap<(String, StepKind), OffsetDateTime>,
     pub blocks: BTreeMap<BlockKey, ScopeBlock>,
     /// Subscription → who makes room there, where anybody does.
     pub room: BTreeMap<String, RoomClaim>,
@@ -126,7 +126,7 @@ pub struct Actual {
 
 /// How much one round may do.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct PlanLimits {
     /// Steps of one open.
     pub steps_max: usize,
     /// Ledger rows of one close, those of the steps included.
@@ -135,7 +135,7 @@ pub struct Limits {
     pub foreign_look: Duration,
 }
 
-impl Default for Limits {
+impl Default for PlanLimits {
     fn default() -> Self {
         Self { steps_max: 16, close_rows_max: 48, foreign_look: Duration::from_secs(3600) }
     }
@@ -144,7 +144,7 @@ impl Default for Limits {
 /// One call to Azure, with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    pub attempt: Attempt,
+    pub attempt: StepKind,
     pub assignment: AssignmentName,
     pub principal: PrincipalId,
     pub principal_type: PrincipalType,
@@ -152,10 +152,10 @@ pub struct Step {
     pub scope: Scope,
     pub bindings: Vec<BindingName>,
     /// For a grant: the groups that give it. Empty for a revocation: no reason is left.
-    pub reasons: BTreeSet<Reason>,
+    pub reasons: BTreeSet<GrantReason>,
     pub held_before: bool,
     /// The ledger entry as it was, if there was one.
-    pub entry: Option<Entry>,
+    pub entry: Option<LedgerEntry>,
     /// An answer settles the entry: it was settled, or Azure was asked after its time.
     pub settles: bool,
     /// A grant into a full subscription where this person gave up a place for it.
@@ -177,17 +177,17 @@ impl Step {
 
 /// A step that is due but may not be sent yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deferred {
+pub struct DeferredStep {
     pub assignment: AssignmentName,
-    pub attempt: Attempt,
+    pub attempt: StepKind,
     pub reason: ReasonCode,
     pub not_before: OffsetDateTime,
 }
 
 /// An entry that the close writes without any call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settle {
-    pub entry: Entry,
+pub struct SettledRow {
+    pub entry: LedgerEntry,
     /// Azure was asked by name, and that settles it.
     pub observed: Option<bool>,
 }
@@ -197,8 +197,8 @@ pub struct Settle {
 pub struct Plan {
     /// At most `steps_max`: revocations first, then never tried, then tried longest ago.
     pub steps: Vec<Step>,
-    pub settle: Vec<Settle>,
-    pub deferred: Vec<Deferred>,
+    pub settle: Vec<SettledRow>,
+    pub deferred: Vec<DeferredStep>,
     /// More is to be done at once than this round may: look again without a pause.
     pub left_over: bool,
     /// The subscription where a revocation of this round makes room for a grant, if one does: the open claims it.
@@ -209,19 +209,19 @@ pub struct Plan {
 struct Inputs<'a> {
     desired: &'a Desired,
     actual: &'a Actual,
-    limits: &'a Limits,
+    limits: &'a PlanLimits,
     still_given: BTreeSet<(String, BindingName)>,
 }
 
 enum Verdict {
     Quiet,
     Step(Step),
-    Settle(Settle),
-    Defer(Deferred),
+    Settle(SettledRow),
+    Defer(DeferredStep),
 }
 
 /// Compares what a person should hold with what they hold.
-pub fn plan(desired: &Desired, actual: &Actual, limits: &Limits) -> Plan {
+pub fn plan(desired: &Desired, actual: &Actual, limits: &PlanLimits) -> Plan {
     let inputs = Inputs { desired, actual, limits, still_given: moves::still_given(desired, actual) };
     let mut plan = Plan::default();
     let mut steps = Vec::new();
@@ -260,84 +260,100 @@ impl Plan {
 }
 
 /// Revocations first, never tried before tried, then the one tried longest ago.
-fn order(step: &Step) -> (Attempt, bool, Option<OffsetDateTime>) {
+fn order(step: &Step) -> (StepKind, bool, Option<OffsetDateTime>) {
     let tried = step.entry.as_ref().and_then(|entry| entry.tried.as_ref());
     (step.attempt, tried.is_some(), tried.map(|tried| tried.not_before))
 }
 
-fn judge(fact: &Fact, inputs: &Inputs<'_>) -> Verdict {
+fn judge(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     let Inputs { desired, actual, limits, .. } = *inputs;
     let entry = &fact.entry;
     let wanted = desired.grants.get(&entry.assignment);
-    let attempt = if wanted.is_some() { Attempt::Grant } else { Attempt::Revoke };
+    let attempt = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
     let (held, due) = match &fact.belief {
-        Belief::NotOurs if entry.is_settled_and_gone() && entry.holding == Holding::Gone => {
+        Evidence::NotOurs if entry.is_settled_and_gone() && entry.holding == AssignmentState::Gone => {
             return Verdict::Quiet;
         }
-        Belief::NotOurs => return settle(entry, Holding::Gone, None, actual.now),
-        Belief::Undecided { .. } if entry.is_settled_and_gone() && wanted.is_none() => return Verdict::Quiet,
-        Belief::Undecided { not_before } => {
+        Evidence::NotOurs => return settle(entry, AssignmentState::Gone, None, actual.now),
+        Evidence::Undecided { .. } if entry.is_settled_and_gone() && wanted.is_none() => {
+            return Verdict::Quiet;
+        }
+        Evidence::Undecided { not_before } => {
             return defer(entry.assignment, attempt, ReasonCode::RowUnreadable, *not_before);
         }
         // Deleting by our own name is safe whatever Azure holds: a revocation does not wait for an answer.
-        Belief::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
+        Evidence::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
             return send(revoke(entry, false), inputs);
         }
-        Belief::Unasked { reason, not_before } => {
+        Evidence::Unasked { reason, not_before } => {
             return defer(entry.assignment, attempt, *reason, *not_before);
         }
-        Belief::Ledger => (entry.holding, true),
-        Belief::Azure { holds, due } => (observed(entry, *holds), *due),
+        Evidence::Ledger => (entry.holding, true),
+        Evidence::Azure { holds, due } => (observed(entry, *holds), *due),
     };
-    let asked = matches!(fact.belief, Belief::Azure { .. }).then_some(held == Holding::Present);
+    let asked = matches!(fact.belief, Evidence::Azure { .. }).then_some(held == AssignmentState::Present);
     match (wanted, held) {
-        (None, Holding::Present) if desired.frozen => {
+        (None, AssignmentState::Present) if desired.frozen => {
             unchanged(entry, held, asked.filter(|_| due), actual, limits)
         }
-        (Some(wanted), Holding::Gone) => send(grant(entry.assignment, wanted, Some(entry), due), inputs),
-        (None, Holding::Present) => send(revoke(entry, due), inputs),
-        (Some(wanted), Holding::Present) if due && entry.bindings != wanted.bindings() => {
-            let entry = Entry { bindings: wanted.bindings(), ..entry.clone() };
+        (Some(wanted), AssignmentState::Gone) => {
+            send(grant(entry.assignment, wanted, Some(entry), due), inputs)
+        }
+        (None, AssignmentState::Present) => send(revoke(entry, due), inputs),
+        (Some(wanted), AssignmentState::Present) if due && entry.bindings != wanted.bindings() => {
+            let entry = LedgerEntry { bindings: wanted.bindings(), ..entry.clone() };
             settle(&entry, held, asked.filter(|_| entry.unsettled_until.is_some()), actual.now)
         }
-        (None, Holding::HeldByOther(_)) if due => settle(entry, Holding::Gone, asked, actual.now),
+        (None, AssignmentState::HeldByOther(_)) if due => {
+            settle(entry, AssignmentState::Gone, asked, actual.now)
+        }
         _ => unchanged(entry, held, asked.filter(|_| due), actual, limits),
     }
 }
 
-fn may_revoke_blindly(entry: &Entry, wanted: Option<&Wanted>, desired: &Desired) -> bool {
-    let may_be_held = entry.holding == Holding::Present
-        || entry.wished.is_some() && entry.unsettled_until.is_some() && entry.holding == Holding::Gone;
+fn may_revoke_blindly(entry: &LedgerEntry, wanted: Option<&DesiredGrant>, desired: &Desired) -> bool {
+    let may_be_held = entry.holding == AssignmentState::Present
+        || entry.wished.is_some()
+            && entry.unsettled_until.is_some()
+            && entry.holding == AssignmentState::Gone;
     wanted.is_none() && !desired.frozen && may_be_held
 }
 
 /// What Azure's answer to a question by name means for an entry.
-fn observed(entry: &Entry, holds: bool) -> Holding {
+fn observed(entry: &LedgerEntry, holds: bool) -> AssignmentState {
     match (entry.holding, holds) {
-        (Holding::HeldByOther(other), true) if entry.unsettled_until.is_none() => Holding::HeldByOther(other),
-        (_, true) if entry.unsettled_until.is_some() => Holding::Present,
-        (Holding::Present, true) => Holding::Present,
-        _ => Holding::Gone,
+        (AssignmentState::HeldByOther(other), true) if entry.unsettled_until.is_none() => {
+            AssignmentState::HeldByOther(other)
+        }
+        (_, true) if entry.unsettled_until.is_some() => AssignmentState::Present,
+        (AssignmentState::Present, true) => AssignmentState::Present,
+        _ => AssignmentState::Gone,
     }
 }
 
 /// Nothing to send. The row is written only where that says something new.
-fn unchanged(entry: &Entry, held: Holding, asked: Option<bool>, actual: &Actual, limits: &Limits) -> Verdict {
-    if let Holding::HeldByOther(_) = held {
+fn unchanged(
+    entry: &LedgerEntry,
+    held: AssignmentState,
+    asked: Option<bool>,
+    actual: &Actual,
+    limits: &PlanLimits,
+) -> Verdict {
+    if let AssignmentState::HeldByOther(_) = held {
         let again = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= actual.now);
         if !again || entry.unsettled_until.is_some() && asked.is_none() {
             return Verdict::Quiet;
         }
         let not_before = actual.now + limits.foreign_look;
-        let tried = Tried {
-            attempt: Attempt::Grant,
+        let tried = RetryState {
+            attempt: StepKind::Grant,
             attempts: 1,
             not_before,
             reason: ReasonCode::ForeignAssignment,
             cause: None,
         };
-        let entry = Entry { tried: Some(tried), unsettled_until: None, ..entry.clone() };
-        return Verdict::Settle(Settle { entry: entry.becoming(held, actual.now), observed: None });
+        let entry = LedgerEntry { tried: Some(tried), unsettled_until: None, ..entry.clone() };
+        return Verdict::Settle(SettledRow { entry: entry.becoming(held, actual.now), observed: None });
     }
     match asked {
         Some(_) if entry.unsettled_until.is_some() => settle(entry, held, asked, actual.now),
@@ -348,48 +364,58 @@ fn unchanged(entry: &Entry, held: Holding, asked: Option<bool>, actual: &Actual,
     }
 }
 
-fn settle(entry: &Entry, holding: Holding, observed: Option<bool>, now: OffsetDateTime) -> Verdict {
-    let entry = Entry { unsettled_until: None, tried: None, ..entry.clone() }.becoming(holding, now);
-    Verdict::Settle(Settle { entry, observed })
+fn settle(
+    entry: &LedgerEntry,
+    holding: AssignmentState,
+    observed: Option<bool>,
+    now: OffsetDateTime,
+) -> Verdict {
+    let entry = LedgerEntry { unsettled_until: None, tried: None, ..entry.clone() }.becoming(holding, now);
+    Verdict::Settle(SettledRow { entry, observed })
 }
 
 /// Since when an entry is unwanted and not known to be gone.
-fn wish(entry: &Entry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
+fn wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
     if desired.frozen {
         return entry.wished;
     }
-    let gone = entry.unsettled_until.is_none() && entry.holding != Holding::Present;
+    let gone = entry.unsettled_until.is_none() && entry.holding != AssignmentState::Present;
     let wanted = desired.grants.contains_key(&entry.assignment);
     (!wanted && !gone).then(|| entry.wished.unwrap_or(actual.caused_at))
 }
 
 /// The wish of an entry that no step and no settlement of this round writes, where its row does not say it. The row's ETag is then
 /// spent: a call that is still under way for it cannot settle it past this look.
-fn wish_to_note(fact: &Fact, verdict: &Verdict, inputs: &Inputs<'_>) -> Option<Settle> {
+fn wish_to_note(fact: &ObservedEntry, verdict: &Verdict, inputs: &Inputs<'_>) -> Option<SettledRow> {
     let entry = &fact.entry;
-    let left_alone = matches!(verdict, Verdict::Defer(Deferred { reason: ReasonCode::NotOurs, .. }));
+    let left_alone = matches!(verdict, Verdict::Defer(DeferredStep { reason: ReasonCode::NotOurs, .. }));
     let written = matches!(verdict, Verdict::Step(_) | Verdict::Settle(_));
     if left_alone || written { None } else { note_wish(entry, inputs.desired, inputs.actual) }
 }
 
-fn note_wish(entry: &Entry, desired: &Desired, actual: &Actual) -> Option<Settle> {
+fn note_wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<SettledRow> {
     let wished = wish(entry, desired, actual);
     let news = wished != entry.wished;
-    news.then(|| Settle { entry: Entry { wished, ..entry.clone() }, observed: None })
+    news.then(|| SettledRow { entry: LedgerEntry { wished, ..entry.clone() }, observed: None })
 }
 
 fn defer(
     assignment: AssignmentName,
-    attempt: Attempt,
+    attempt: StepKind,
     reason: ReasonCode,
     not_before: OffsetDateTime,
 ) -> Verdict {
-    Verdict::Defer(Deferred { assignment, attempt, reason, not_before })
+    Verdict::Defer(DeferredStep { assignment, attempt, reason, not_before })
 }
 
-fn grant(assignment: AssignmentName, wanted: &Wanted, entry: Option<&Entry>, settles: bool) -> Step {
+fn grant(
+    assignment: AssignmentName,
+    wanted: &DesiredGrant,
+    entry: Option<&LedgerEntry>,
+    settles: bool,
+) -> Step {
     Step {
-        attempt: Attempt::Grant,
+        attempt: StepKind::Grant,
         assignment,
         principal: wanted.principal,
         principal_type: wanted.principal_type,
@@ -404,9 +430,9 @@ fn grant(assignment: AssignmentName, wanted: &Wanted, entry: Option<&Entry>, set
     }
 }
 
-fn revoke(entry: &Entry, settles: bool) -> Step {
+fn revoke(entry: &LedgerEntry, settles: bool) -> Step {
     Step {
-        attempt: Attempt::Revoke,
+        attempt: StepKind::Revoke,
         assignment: entry.assignment,
         principal: entry.principal,
         principal_type: PrincipalType::User,
@@ -448,7 +474,7 @@ fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
 
 /// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure asked
 /// for it; where the scope refused, the scope's own block decides.
-fn pausing<'a>(entry: &'a Entry, attempt: Attempt, actual: &Actual) -> Option<&'a Tried> {
+fn pausing<'a>(entry: &'a LedgerEntry, attempt: StepKind, actual: &Actual) -> Option<&'a RetryState> {
     let tried = entry.tried.as_ref().filter(|tried| tried.attempt == attempt)?;
     let asked_to_wait = tried.reason == ReasonCode::Throttled;
     let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.cause);

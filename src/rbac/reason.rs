@@ -6,7 +6,7 @@ use std::fmt;
 /// How a grant stands, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum GrantState {
     /// Azure holds it, and we made it.
     Held,
     /// Somebody else's assignment gives the same.
@@ -41,8 +41,8 @@ macro_rules! reason_codes {
             }
 
             /// The state that a grant with this reason is in.
-            pub const fn state(self) -> State {
-                match self { $(ReasonCode::$name => State::$state,)* }
+            pub const fn state(self) -> GrantState {
+                match self { $(ReasonCode::$name => GrantState::$state,)* }
             }
         }
     };
@@ -149,13 +149,13 @@ mod tests {
     #[test]
     fn every_state_has_a_reason_and_the_best_comes_first() {
         let best_first = [
-            (State::Held, "held"),
-            (State::HeldByOther, "held-by-other"),
-            (State::Granting, "granting"),
-            (State::Revoking, "revoking"),
-            (State::Waiting, "waiting"),
-            (State::Refused, "refused"),
-            (State::Failed, "failed"),
+            (GrantState::Held, "held"),
+            (GrantState::HeldByOther, "held-by-other"),
+            (GrantState::Granting, "granting"),
+            (GrantState::Revoking, "revoking"),
+            (GrantState::Waiting, "waiting"),
+            (GrantState::Refused, "refused"),
+            (GrantState::Failed, "failed"),
         ];
         assert!(best_first.is_sorted());
         for (state, text) in best_first {

@@ -2,8 +2,8 @@
 //! one of them does not cost the others: what takes access away is carried out, whatever stands beside it.
 
 use super::error::{Error, ScimType};
-use super::patch::Verb;
-use super::path::{AttrPath, Path, quoted};
+use super::patch::PatchVerb;
+use super::path::{AttrPath, PatchPath, quoted};
 use super::schema::{ResourceType, Schema};
 use super::urn;
 use serde_json::{Map, Value};
@@ -17,27 +17,27 @@ pub(super) const DROPPED_MAX: usize = 50;
 
 /// One attribute, and what it is to become.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Assignment {
+pub(super) struct AttributeAssignment {
     /// The operation of a PATCH that it stands in, counted from 1.
     pub operation: Option<usize>,
-    pub verb: Verb,
+    pub verb: PatchVerb,
     /// What a record calls it, where it is dropped: a name, never a value.
     pub name: String,
-    pub target: Target,
+    pub target: AssignmentTarget,
 }
 
 /// Where an assignment leads.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Target {
+pub(super) enum AssignmentTarget {
     /// To an attribute, some elements of it, or a whole schema.
-    Write(Path, Value),
+    Write(PatchPath, Value),
     /// Nowhere: there is no such attribute, or clients may not write it. `of` is the attribute that it is about, if any.
     Nowhere { of: Option<AttrPath>, error: Error },
     /// To a schema that is not ours.
     Foreign,
 }
 
-impl Assignment {
+impl AttributeAssignment {
     /// The error, with the place of this assignment in the request.
     pub fn placed(&self, error: Error) -> Error {
         match self.operation {
@@ -54,29 +54,29 @@ pub(super) fn in_operation(number: usize, error: Error) -> Error {
 
 /// The assignments of a request, in its order, while they are read.
 #[derive(Debug)]
-pub(super) struct Assignments {
+pub(super) struct AttributeAssignments {
     kind: ResourceType,
     operation: Option<usize>,
-    verb: Verb,
-    found: Vec<Assignment>,
+    verb: PatchVerb,
+    found: Vec<AttributeAssignment>,
     /// Those that lead nowhere and are about no attribute.
     strays: usize,
 }
 
-impl Assignments {
+impl AttributeAssignments {
     /// None yet. They replace what is there, unless an operation says otherwise.
     pub fn new(kind: ResourceType) -> Self {
-        Self { kind, operation: None, verb: Verb::Replace, found: Vec::new(), strays: 0 }
+        Self { kind, operation: None, verb: PatchVerb::Replace, found: Vec::new(), strays: 0 }
     }
 
     /// What comes now stands in that operation of a PATCH.
-    pub fn enter(&mut self, operation: usize, verb: Verb) {
+    pub fn enter(&mut self, operation: usize, verb: PatchVerb) {
         self.operation = Some(operation);
         self.verb = verb;
     }
 
     /// All of them.
-    pub fn done(self) -> Vec<Assignment> {
+    pub fn done(self) -> Vec<AttributeAssignment> {
         self.found
     }
 
@@ -85,9 +85,11 @@ impl Assignments {
     /// entra-flag-pathless-dotted-keys). What is read-only is ignored there: Okta sends `id`, authentik `schemas`.
     pub fn add_object(&mut self, object: &Map<String, Value>) {
         for (key, value) in object {
-            match (Path::parse(self.kind, key), value) {
-                (Ok(Path::Schema(None)), Value::Object(inner)) => self.add_object(inner),
-                (Ok(Path::Schema(Some(schema))), Value::Object(inner)) => self.add_extension(schema, inner),
+            match (PatchPath::parse(self.kind, key), value) {
+                (Ok(PatchPath::Schema(None)), Value::Object(inner)) => self.add_object(inner),
+                (Ok(PatchPath::Schema(Some(schema))), Value::Object(inner)) => {
+                    self.add_extension(schema, inner)
+                }
                 (Ok(path), _) if path.is_read_only() => {}
                 (path, value) => self.add(key, path, value),
             }
@@ -99,12 +101,14 @@ impl Assignments {
         for (key, value) in object {
             match AttrPath::resolve_in(schema, key) {
                 Some(path) if path.is_read_only() => {}
-                Some(path) => self.push(path.name(), Target::Write(Path::Attribute(path), value.clone())),
+                Some(path) => {
+                    self.push(path.name(), AssignmentTarget::Write(PatchPath::Attribute(path), value.clone()))
+                }
                 None => {
                     let detail = format!("{} has no attribute {}", schema.urn, quoted(key));
                     let of = AttrPath::leading_in(schema, key);
                     let error = Error::bad(ScimType::InvalidPath, detail);
-                    self.push(recorded(key), Target::Nowhere { of, error });
+                    self.push(recorded(key), AssignmentTarget::Nowhere { of, error });
                 }
             }
         }
@@ -112,22 +116,22 @@ impl Assignments {
 
     /// The assignments of an operation with a path.
     pub fn add_at(&mut self, text: &str, value: &Value) {
-        let path = Path::parse(self.kind, text);
+        let path = PatchPath::parse(self.kind, text);
         match (&path, value) {
-            (Ok(Path::Schema(None)), Value::Object(inner)) if self.verb != Verb::Remove => {
+            (Ok(PatchPath::Schema(None)), Value::Object(inner)) if self.verb != PatchVerb::Remove => {
                 self.add_object(inner);
             }
-            (Ok(Path::Schema(Some(schema))), Value::Object(inner)) if self.verb != Verb::Remove => {
+            (Ok(PatchPath::Schema(Some(schema))), Value::Object(inner)) if self.verb != PatchVerb::Remove => {
                 self.add_extension(schema, inner);
             }
             _ => self.add(text, path, value),
         }
     }
 
-    fn add(&mut self, text: &str, path: Result<Path, Error>, value: &Value) {
-        let nowhere = |of, error| Target::Nowhere { of, error };
+    fn add(&mut self, text: &str, path: Result<PatchPath, Error>, value: &Value) {
+        let nowhere = |of, error| AssignmentTarget::Nowhere { of, error };
         match path {
-            Ok(Path::Schema(None)) => {
+            Ok(PatchPath::Schema(None)) => {
                 let detail = "the core schema as a path takes an object of attributes and cannot be removed";
                 self.push(recorded(text), nowhere(None, Error::bad(ScimType::NoTarget, detail)));
             }
@@ -138,17 +142,17 @@ impl Assignments {
                 let error = Error::bad(ScimType::Mutability, detail);
                 self.push(name_of(&path, text), nowhere(path.attribute(), error));
             }
-            Ok(path) => self.push(name_of(&path, text), Target::Write(path, value.clone())),
-            Err(_) if is_foreign(self.kind, text) => self.push(recorded(text), Target::Foreign),
+            Ok(path) => self.push(name_of(&path, text), AssignmentTarget::Write(path, value.clone())),
+            Err(_) if is_foreign(self.kind, text) => self.push(recorded(text), AssignmentTarget::Foreign),
             Err(error) => self.push(recorded(text), nowhere(AttrPath::leading(self.kind, text), error)),
         }
     }
 
-    fn push(&mut self, name: String, target: Target) {
-        let stray = matches!(target, Target::Foreign | Target::Nowhere { of: None, .. });
+    fn push(&mut self, name: String, target: AssignmentTarget) {
+        let stray = matches!(target, AssignmentTarget::Foreign | AssignmentTarget::Nowhere { of: None, .. });
         self.strays += usize::from(stray);
         if !stray || self.strays <= DROPPED_MAX {
-            self.found.push(Assignment { operation: self.operation, verb: self.verb, name, target });
+            self.found.push(AttributeAssignment { operation: self.operation, verb: self.verb, name, target });
         }
     }
 }
@@ -160,7 +164,7 @@ fn is_foreign(kind: ResourceType, text: &str) -> bool {
     is_urn && !ours.into_iter().any(|schema| urn::after(text, schema.urn).is_some())
 }
 
-fn name_of(path: &Path, text: &str) -> String {
+fn name_of(path: &PatchPath, text: &str) -> String {
     path.attribute().map_or_else(|| recorded(text), |path| path.name())
 }
 
@@ -177,20 +181,20 @@ mod tests {
     use ResourceType::User;
     use serde_json::json;
 
-    fn told(assignment: &Assignment) -> String {
+    fn told(assignment: &AttributeAssignment) -> String {
         let target = match &assignment.target {
-            Target::Write(path, value) => format!("{path} = {value}"),
-            Target::Nowhere { of, error } => {
+            AssignmentTarget::Write(path, value) => format!("{path} = {value}"),
+            AssignmentTarget::Nowhere { of, error } => {
                 let of = of.map_or("nothing", |path| path.attribute.name);
                 format!("{of}: {}", error.scim_type.map_or("", ScimType::keyword))
             }
-            Target::Foreign => "foreign".to_owned(),
+            AssignmentTarget::Foreign => "foreign".to_owned(),
         };
         format!("{} | {target}", assignment.name)
     }
 
-    fn of_object(object: &Value) -> Vec<Assignment> {
-        let mut all = Assignments::new(User);
+    fn of_object(object: &Value) -> Vec<AttributeAssignment> {
+        let mut all = AttributeAssignments::new(User);
         all.add_object(object.as_object().unwrap());
         all.done()
     }
@@ -236,8 +240,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn at_path(verb: Verb, text: &str, value: Value, expected: &[&str]) {
-        let mut all = Assignments::new(User);
+    fn at_path(verb: PatchVerb, text: &str, value: Value, expected: &[&str]) {
+        let mut all = AttributeAssignments::new(User);
         all.enter(1, verb);
         all.add_at(text, &value);
         assert_eq!(all.done().iter().map(told).collect::<Vec<_>>(), expected, "{text}");
@@ -245,21 +249,26 @@ mod tests {
 
     #[test]
     fn a_path_is_one_assignment() {
-        at_path(Verb::Remove, "title", Value::Null, &["title | title = null"]);
-        at_path(Verb::Replace, "id", json!("x"), &["id | id: mutability"]);
-        at_path(Verb::Add, "manager.displayName", json!("x"), &["manager.displayName | manager: mutability"]);
-        at_path(Verb::Add, "password", json!("x"), &[]);
+        at_path(PatchVerb::Remove, "title", Value::Null, &["title | title = null"]);
+        at_path(PatchVerb::Replace, "id", json!("x"), &["id | id: mutability"]);
         at_path(
-            Verb::Remove,
+            PatchVerb::Add,
+            "manager.displayName",
+            json!("x"),
+            &["manager.displayName | manager: mutability"],
+        );
+        at_path(PatchVerb::Add, "password", json!("x"), &[]);
+        at_path(
+            PatchVerb::Remove,
             urn::USER,
             Value::Null,
             &["urn:ietf:params:scim:schemas:core:2.0:User | nothing: noTarget"],
         );
-        at_path(Verb::Add, urn::USER, json!({"title": "T"}), &["title | title = \"T\""]);
-        at_path(Verb::Add, "URN:x:things[type eq \"a\"].value", json!(1), &["URN:x:things | foreign"]);
+        at_path(PatchVerb::Add, urn::USER, json!({"title": "T"}), &["title | title = \"T\""]);
+        at_path(PatchVerb::Add, "URN:x:things[type eq \"a\"].value", json!(1), &["URN:x:things | foreign"]);
         let no_such = "urn:ietf:params:scim:schemas:core:2.0:User:noSuch | nothing: invalidPath";
-        at_path(Verb::Add, &format!("{}:noSuch", urn::USER), json!(1), &[no_such]);
-        at_path(Verb::Add, "members", json!([]), &["members | nothing: invalidPath"]);
+        at_path(PatchVerb::Add, &format!("{}:noSuch", urn::USER), json!(1), &[no_such]);
+        at_path(PatchVerb::Add, "members", json!([]), &["members | nothing: invalidPath"]);
     }
 
     #[test]

@@ -1,36 +1,36 @@
 //! A whole resource, from the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
 
-use super::assignment::{Assignments, Target};
-use super::deciding::Deciding;
-use super::edit::Editor;
+use super::assignment::{AssignmentTarget, AttributeAssignments};
+use super::deciding::DecidingAttributes;
+use super::edit::ResourceEditor;
 use super::error::{Error, ScimType};
 use super::patch::members;
-use super::path::Path;
+use super::path::PatchPath;
 use super::resource::{MemberRef, Resource};
 use super::schema::ResourceType;
 use serde_json::Value;
 
 /// What a body says.
-pub(super) struct Body<'a> {
-    pub editor: Editor<'a>,
+pub(super) struct RequestBody<'a> {
+    pub editor: ResourceEditor<'a>,
     /// None: the body has no `members`.
     pub members: Option<Vec<MemberRef>>,
 }
 
-impl<'a> Body<'a> {
+impl<'a> RequestBody<'a> {
     /// Reads a body as a path-less replace of nothing, so that it understands the same dialects as PATCH. `stored`: what it
     /// takes the place of.
     pub fn read(
         kind: ResourceType,
         body: &Value,
         stored: Option<&'a Resource>,
-        deciding: &'a Deciding,
+        deciding: &'a DecidingAttributes,
     ) -> Result<Self, Error> {
         let Some(object) = body.as_object() else {
             return Err(Error::invalid_syntax(format!("the body must be a JSON object, a {}", kind.name())));
         };
-        let mut read = Self { editor: Editor::anew(kind, stored, deciding), members: None };
-        let mut assignments = Assignments::new(kind);
+        let mut read = Self { editor: ResourceEditor::anew(kind, stored, deciding), members: None };
+        let mut assignments = AttributeAssignments::new(kind);
         assignments.add_object(object);
         for assignment in assignments.done() {
             if members::is_about(kind, &assignment) {
@@ -42,19 +42,19 @@ impl<'a> Body<'a> {
         Ok(read)
     }
 
-    fn take_members(&mut self, target: &Target) -> Result<(), Error> {
+    fn take_members(&mut self, target: &AssignmentTarget) -> Result<(), Error> {
         match target {
-            Target::Write(Path::Attribute(path), value) if path.sub.is_none() => {
+            AssignmentTarget::Write(PatchPath::Attribute(path), value) if path.sub.is_none() => {
                 match self.members.replace(members::refs(value)?) {
                     None => Ok(()),
                     Some(_) => Err(Error::invalid_value("members is given more than once")),
                 }
             }
-            Target::Nowhere { error, .. } => Err(error.clone()),
-            Target::Write(path, _) => {
+            AssignmentTarget::Nowhere { error, .. } => Err(error.clone()),
+            AssignmentTarget::Write(path, _) => {
                 Err(Error::bad(ScimType::InvalidPath, format!("a whole group has members, not {path}")))
             }
-            Target::Foreign => Ok(()),
+            AssignmentTarget::Foreign => Ok(()),
         }
     }
 }

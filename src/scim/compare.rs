@@ -8,33 +8,33 @@ pub const VERSION: i64 = 1;
 
 /// How an attribute compares, by its `caseExact` (RFC 7643 section 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum CaseMode {
     /// Trimmed, compatibility-normalised, case folded.
     Folded,
     /// As written.
     Exact,
 }
 
-impl Mode {
+impl CaseMode {
     /// The mode of an attribute.
     pub const fn of(attribute: &Attribute) -> Self {
-        if attribute.case_exact { Mode::Exact } else { Mode::Folded }
+        if attribute.case_exact { CaseMode::Exact } else { CaseMode::Folded }
     }
 }
 
 /// The compare key of a text. Zero-width and bidirectional marks are no part of it in either mode, so that what
 /// looks the same compares the same.
-pub fn key(text: &str, mode: Mode) -> String {
+pub fn key(text: &str, mode: CaseMode) -> String {
     if text.is_ascii() {
         return match mode {
-            Mode::Exact => text.to_owned(),
-            Mode::Folded => text.trim().to_ascii_lowercase(),
+            CaseMode::Exact => text.to_owned(),
+            CaseMode::Folded => text.trim().to_ascii_lowercase(),
         };
     }
     let visible = text.chars().filter(|c| !is_mark(*c));
     match mode {
-        Mode::Exact => visible.collect(),
-        Mode::Folded => {
+        CaseMode::Exact => visible.collect(),
+        CaseMode::Folded => {
             let normal: String = visible.nfkc().collect();
             let folded = caseless::default_case_fold_str(&normal);
             let normal: String = folded.nfkc().filter(|c| !is_mark(*c)).collect();
@@ -45,11 +45,11 @@ pub fn key(text: &str, mode: Mode) -> String {
 
 /// A text as it is compared once more where a hit gives access: nothing is dropped from it but its case, and that only
 /// where the attribute is not exact. Two ways to encode the same characters stay the same text.
-pub fn verbatim(text: &str, mode: Mode) -> String {
+pub fn verbatim(text: &str, mode: CaseMode) -> String {
     match mode {
-        Mode::Exact => text.to_owned(),
-        Mode::Folded if text.is_ascii() => text.to_ascii_lowercase(),
-        Mode::Folded => text.nfd().flat_map(lower_case).collect(),
+        CaseMode::Exact => text.to_owned(),
+        CaseMode::Folded if text.is_ascii() => text.to_ascii_lowercase(),
+        CaseMode::Folded => text.nfd().flat_map(lower_case).collect(),
     }
 }
 
@@ -86,8 +86,16 @@ mod tests {
 
     #[track_caller]
     fn check(left: &str, right: &str, folded: bool, exact: bool) {
-        assert_eq!(key(left, Mode::Folded) == key(right, Mode::Folded), folded, "folded {left:?} {right:?}");
-        assert_eq!(key(left, Mode::Exact) == key(right, Mode::Exact), exact, "exact {left:?} {right:?}");
+        assert_eq!(
+            key(left, CaseMode::Folded) == key(right, CaseMode::Folded),
+            folded,
+            "folded {left:?} {right:?}"
+        );
+        assert_eq!(
+            key(left, CaseMode::Exact) == key(right, CaseMode::Exact),
+            exact,
+            "exact {left:?} {right:?}"
+        );
     }
 
     #[test]
@@ -107,20 +115,20 @@ mod tests {
     #[test]
     fn a_folded_key_is_its_own_key() {
         for text in ["İstanbul", "ǅ", "ͅΑ", "ẞ", "\u{1E9E}ﬀ", " a\u{a0}", "\u{200D}x\u{345}"] {
-            let once = key(text, Mode::Folded);
-            assert_eq!(key(&once, Mode::Folded), once, "{text:?}");
+            let once = key(text, CaseMode::Folded);
+            assert_eq!(key(&once, CaseMode::Folded), once, "{text:?}");
         }
-        assert_eq!(key(" \u{200B}\u{2060} ", Mode::Folded), "");
+        assert_eq!(key(" \u{200B}\u{2060} ", CaseMode::Folded), "");
     }
 
     #[track_caller]
     fn verbatim_check(left: &str, right: &str, folded: bool) {
         assert_eq!(
-            verbatim(left, Mode::Folded) == verbatim(right, Mode::Folded),
+            verbatim(left, CaseMode::Folded) == verbatim(right, CaseMode::Folded),
             folded,
             "{left:?} {right:?}"
         );
-        assert_eq!(verbatim(left, Mode::Exact) == verbatim(right, Mode::Exact), left == right);
+        assert_eq!(verbatim(left, CaseMode::Exact) == verbatim(right, CaseMode::Exact), left == right);
     }
 
     #[test]

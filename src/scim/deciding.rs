@@ -7,12 +7,12 @@ use super::schema::{ResourceType, Schema};
 
 /// What the attribute table says, and beside it the attributes of people that the conditions of bindings read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Deciding {
+pub struct DecidingAttributes {
     /// The extension, none for the core schema; and the name.
     read: Vec<(Option<&'static str>, &'static str)>,
 }
 
-impl Deciding {
+impl DecidingAttributes {
     /// What these conditions read.
     pub fn of<'a>(conditions: impl IntoIterator<Item = &'a Filter>) -> Self {
         let paths = conditions.into_iter().flat_map(Filter::attributes);
@@ -44,14 +44,14 @@ mod tests {
     use ResourceType::{Group, User};
 
     #[track_caller]
-    fn check(deciding: &Deciding, kind: ResourceType, name: &str, expected: bool) {
+    fn check(deciding: &DecidingAttributes, kind: ResourceType, name: &str, expected: bool) {
         let path = AttrPath::resolve(kind, name).unwrap();
         assert_eq!(deciding.holds(kind, &path), expected, "{name}");
     }
 
     #[test]
     fn names_activity_identity_and_members_always_decide() {
-        let table = Deciding::default();
+        let table = DecidingAttributes::default();
         for name in ["userName", "externalId", "active", "userType", "entraObjectId"] {
             check(&table, User, name, true);
         }
@@ -70,7 +70,7 @@ mod tests {
             "displayName pr or department pr",
         ];
         let filters = conditions.map(|text| Filter::parse(User, text).unwrap());
-        let deciding = Deciding::of(&filters);
+        let deciding = DecidingAttributes::of(&filters);
         for name in ["department", "emails", "emails.display", "displayName", "userName"] {
             check(&deciding, User, name, true);
         }
@@ -78,6 +78,6 @@ mod tests {
         check(&deciding, User, "title", false);
         let [enterprise, own] = User.extensions() else { panic!("two extensions") };
         assert!(deciding.holds_some_of(enterprise) && deciding.holds_some_of(own));
-        assert!(!Deciding::default().holds_some_of(enterprise));
+        assert!(!DecidingAttributes::default().holds_some_of(enterprise));
     }
 }

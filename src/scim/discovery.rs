@@ -1,7 +1,9 @@
 //! What this service can do and what its resources look like (RFC 7643 sections 5 to 7, RFC 7644 section 4, RFC 9865).
 
 use super::page::{COUNT_DEFAULT, COUNT_MAX};
-use super::schema::{Attribute, Mutability, ResourceType, Returned, SCHEMAS, Schema, Type, Uniqueness};
+use super::schema::{
+    Attribute, AttributeType, Mutability, ResourceType, Returned, SCHEMAS, Schema, Uniqueness,
+};
 use super::urn;
 use serde_json::{Map, Value, json};
 
@@ -98,7 +100,7 @@ fn attribute(attribute: &Attribute) -> Value {
     put("mutability", mutability(attribute.mutability).into());
     put("returned", returned(attribute.returned).into());
     put("uniqueness", uniqueness(attribute.uniqueness).into());
-    if matches!(attribute.kind, Type::String | Type::Reference | Type::Binary) {
+    if matches!(attribute.kind, AttributeType::String | AttributeType::Reference | AttributeType::Binary) {
         put("caseExact", attribute.case_exact.into());
     }
     if !attribute.canonical_values.is_empty() {
@@ -113,14 +115,14 @@ fn attribute(attribute: &Attribute) -> Value {
     Value::Object(view)
 }
 
-const fn type_name(kind: Type) -> &'static str {
+const fn type_name(kind: AttributeType) -> &'static str {
     match kind {
-        Type::String => "string",
-        Type::Boolean => "boolean",
-        Type::DateTime => "dateTime",
-        Type::Reference => "reference",
-        Type::Binary => "binary",
-        Type::Complex => "complex",
+        AttributeType::String => "string",
+        AttributeType::Boolean => "boolean",
+        AttributeType::DateTime => "dateTime",
+        AttributeType::Reference => "reference",
+        AttributeType::Binary => "binary",
+        AttributeType::Complex => "complex",
     }
 }
 

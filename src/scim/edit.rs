@@ -1,15 +1,15 @@
 //! What a request makes of a resource: assignment by assignment, what can be carried out is, what cannot is dropped, and a
 //! mistake in an attribute that access can depend on refuses the whole.
 
-use super::assignment::{Assignment, DROPPED_MAX, Target};
-use super::deciding::Deciding;
+use super::assignment::{AssignmentTarget, AttributeAssignment, DROPPED_MAX};
+use super::deciding::DecidingAttributes;
 use super::error::Error;
-use super::patch::{Verb, engine};
-use super::path::{AttrPath, Path};
+use super::patch::{PatchVerb, engine};
+use super::path::{AttrPath, PatchPath};
 use super::resource::{ACTIVE, Resource};
-use super::schema::{Attribute, ResourceType, Type};
-use super::value::{self, Rigour};
-use engine::Operation;
+use super::schema::{Attribute, AttributeType, ResourceType};
+use super::value::{self, ValueStrictness};
+use engine::PatchOp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ type Object = Map<String, Value>;
 
 /// A resource as a request leaves it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Edited {
+pub struct EditedResource {
     /// The attributes afterwards.
     pub resource: Resource,
     /// The names of the attributes whose assignments were dropped, sorted.
@@ -28,7 +28,7 @@ pub struct Edited {
     refusal: Option<Error>,
 }
 
-impl Edited {
+impl EditedResource {
     /// Refuses a mistake in a deciding attribute, unless the request takes access away: then only the mistake is dropped.
     pub fn unless_refused(mut self, takes_away: bool) -> Result<Self, Error> {
         match self.refusal.take() {
@@ -53,7 +53,7 @@ impl Edited {
     }
 }
 
-impl From<Resource> for Edited {
+impl From<Resource> for EditedResource {
     /// A resource of which nothing was dropped.
     fn from(resource: Resource) -> Self {
         Self { resource, dropped: Vec::new(), deactivates: false, refusal: None }
@@ -61,9 +61,9 @@ impl From<Resource> for Edited {
 }
 
 /// A resource on its way from what is stored, or from nothing, to what a request wants.
-pub(super) struct Editor<'a> {
+pub(super) struct ResourceEditor<'a> {
     kind: ResourceType,
-    deciding: &'a Deciding,
+    deciding: &'a DecidingAttributes,
     /// The attributes before the request; none for a new resource.
     stored: Option<&'a Resource>,
     /// Begins with nothing: what is not named is gone.
@@ -80,15 +80,15 @@ pub(super) struct Editor<'a> {
     deactivates: bool,
 }
 
-impl<'a> Editor<'a> {
+impl<'a> ResourceEditor<'a> {
     /// Goes on from what is stored (PATCH).
-    pub fn on(stored: &'a Resource, deciding: &'a Deciding) -> Self {
+    pub fn on(stored: &'a Resource, deciding: &'a DecidingAttributes) -> Self {
         let attributes = stored.attributes().clone();
         Self { anew: false, attributes, ..Self::anew(stored.kind(), Some(stored), deciding) }
     }
 
     /// Begins with nothing (POST and, in the place of what is stored, PUT).
-    pub fn anew(kind: ResourceType, stored: Option<&'a Resource>, deciding: &'a Deciding) -> Self {
+    pub fn anew(kind: ResourceType, stored: Option<&'a Resource>, deciding: &'a DecidingAttributes) -> Self {
         Self {
             kind,
             deciding,
@@ -105,17 +105,17 @@ impl<'a> Editor<'a> {
     }
 
     /// Carries an assignment out, or drops it. Refuses at once only where whether the user is active cannot be understood.
-    pub fn assign(&mut self, assignment: &Assignment) -> Result<(), Error> {
+    pub fn assign(&mut self, assignment: &AttributeAssignment) -> Result<(), Error> {
         match &assignment.target {
-            Target::Foreign => {
+            AssignmentTarget::Foreign => {
                 self.note(&assignment.name);
                 Ok(())
             }
-            Target::Nowhere { of, error } => {
+            AssignmentTarget::Nowhere { of, error } => {
                 let decides = of.is_some_and(|path| self.deciding.holds(self.kind, &path));
                 self.drop(assignment, *of, decides, error.clone())
             }
-            Target::Write(path, value) => {
+            AssignmentTarget::Write(path, value) => {
                 let decides = self.decides(path);
                 match self.write(assignment.verb, path, value, decides) {
                     Ok(()) => {
@@ -143,7 +143,7 @@ impl<'a> Editor<'a> {
     }
 
     /// The resource, if it is complete.
-    pub fn finish(mut self) -> Result<Edited, Error> {
+    pub fn finish(mut self) -> Result<EditedResource, Error> {
         if self.anew {
             self.keep_what_was_missed();
         } else {
@@ -153,24 +153,30 @@ impl<'a> Editor<'a> {
         let resource = Resource::from_stored(self.kind, self.attributes);
         let deactivates = self.deactivates && !resource.active();
         let dropped = self.dropped.into_iter().collect();
-        Ok(Edited { resource, dropped, deactivates, refusal: self.refusal })
+        Ok(EditedResource { resource, dropped, deactivates, refusal: self.refusal })
     }
 
-    fn decides(&self, path: &Path) -> bool {
+    fn decides(&self, path: &PatchPath) -> bool {
         match (path, path.attribute()) {
-            (Path::Schema(Some(schema)), _) => self.deciding.holds_some_of(schema),
+            (PatchPath::Schema(Some(schema)), _) => self.deciding.holds_some_of(schema),
             (_, Some(path)) => self.deciding.holds(self.kind, &path),
             (_, None) => false,
         }
     }
 
-    fn write(&mut self, verb: Verb, path: &Path, value: &Value, decides: bool) -> Result<(), Error> {
-        let rigour = if decides { Rigour::Strict } else { Rigour::Tolerant };
+    fn write(
+        &mut self,
+        verb: PatchVerb,
+        path: &PatchPath,
+        value: &Value,
+        decides: bool,
+    ) -> Result<(), Error> {
+        let rigour = if decides { ValueStrictness::Strict } else { ValueStrictness::Tolerant };
         if self.anew && path.attribute().is_some_and(|path| value::is_none(path.attribute, value, rigour)) {
             return Ok(());
         }
-        let operation = Operation { verb, path, value, rigour };
-        let tolerant = Operation { rigour: Rigour::Tolerant, ..operation };
+        let operation = PatchOp { verb, path, value, rigour };
+        let tolerant = PatchOp { rigour: ValueStrictness::Tolerant, ..operation };
         match engine::apply(&mut self.attributes, &operation) {
             Err(_) if decides && self.changes_nothing(&tolerant) => {
                 engine::apply(&mut self.attributes, &tolerant)?
@@ -183,10 +189,10 @@ impl<'a> Editor<'a> {
     }
 
     /// A value that is stored already is never judged: it changes nothing.
-    fn changes_nothing(&self, operation: &Operation<'_>) -> bool {
+    fn changes_nothing(&self, operation: &PatchOp<'_>) -> bool {
         let (Some(stored), Some(path)) = (self.stored, operation.path.attribute()) else { return false };
-        let is_plain = !path.attribute.multi_valued && path.attribute.kind != Type::Complex;
-        if is_plain && operation.verb != Verb::Remove {
+        let is_plain = !path.attribute.multi_valued && path.attribute.kind != AttributeType::Complex;
+        if is_plain && operation.verb != PatchVerb::Remove {
             let read = value::single(path.attribute, operation.value, operation.rigour);
             return read
                 .is_ok_and(|read| read.is_some() && read.as_ref() == slot(stored.attributes(), &path));
@@ -197,7 +203,7 @@ impl<'a> Editor<'a> {
 
     fn drop(
         &mut self,
-        assignment: &Assignment,
+        assignment: &AttributeAssignment,
         of: Option<AttrPath>,
         decides: bool,
         error: Error,

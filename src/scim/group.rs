@@ -1,8 +1,8 @@
 //! Groups (RFC 7643 section 4.2): from bodies, and to answers. Members are kept apart from the stored attributes.
 
-use super::body::Body;
-use super::deciding::Deciding;
-use super::edit::Edited;
+use super::body::RequestBody;
+use super::deciding::DecidingAttributes;
+use super::edit::EditedResource;
 use super::error::Error;
 use super::resource::{MemberRef, Meta, Resource, location};
 use super::schema::ResourceType::{Group, User};
@@ -12,25 +12,29 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupInput {
     /// Its attributes.
-    pub edited: Edited,
+    pub edited: EditedResource,
     /// Its members; none if the body does not speak of members, empty if it says that there are none.
     pub members: Option<Vec<MemberRef>>,
 }
 
 /// The group of a POST body.
-pub fn create(body: &Value, deciding: &Deciding) -> Result<GroupInput, Error> {
+pub fn create(body: &Value, deciding: &DecidingAttributes) -> Result<GroupInput, Error> {
     let GroupInput { edited, members } = read(body, None, deciding)?;
     Ok(GroupInput { edited: edited.unless_refused(false)?, members })
 }
 
 /// The group after a PUT; what the body leaves out is gone. A mistake in its name or external id may still be refused: that
 /// depends on who is removed.
-pub fn replace(body: &Value, current: &Resource, deciding: &Deciding) -> Result<GroupInput, Error> {
+pub fn replace(body: &Value, current: &Resource, deciding: &DecidingAttributes) -> Result<GroupInput, Error> {
     read(body, Some(current), deciding)
 }
 
-fn read(body: &Value, current: Option<&Resource>, deciding: &Deciding) -> Result<GroupInput, Error> {
-    let Body { editor, members } = Body::read(Group, body, current, deciding)?;
+fn read(
+    body: &Value,
+    current: Option<&Resource>,
+    deciding: &DecidingAttributes,
+) -> Result<GroupInput, Error> {
+    let RequestBody { editor, members } = RequestBody::read(Group, body, current, deciding)?;
     Ok(GroupInput { edited: editor.finish()?, members })
 }
 
@@ -53,7 +57,7 @@ mod tests {
 
     #[track_caller]
     fn creates(body: Value, members: Option<&[&str]>) {
-        let input = create(&body, &Deciding::default()).unwrap();
+        let input = create(&body, &DecidingAttributes::default()).unwrap();
         assert_eq!(input.edited.resource.text("displayName"), Some("Ops"));
         let found = input.members.map(|members| members.into_iter().map(|m| m.value).collect::<Vec<_>>());
         assert_eq!(found, members.map(|m| m.iter().map(|id| (*id).to_owned()).collect()));
@@ -79,7 +83,7 @@ mod tests {
 
     #[track_caller]
     fn refuses(body: Value, detail: &str) {
-        let error = create(&body, &Deciding::default()).unwrap_err();
+        let error = create(&body, &DecidingAttributes::default()).unwrap_err();
         assert_eq!((error.status, error.detail.as_str()), (400, detail));
     }
 
@@ -96,14 +100,17 @@ mod tests {
         let path = json!({"displayName": "Ops", "members.value": "a"});
         refuses(path, "a whole group has members, not members.value");
         assert!(
-            create(&json!({"displayName": "Ops", "members[display eq \"x\"]": 1}), &Deciding::default())
-                .is_err()
+            create(
+                &json!({"displayName": "Ops", "members[display eq \"x\"]": 1}),
+                &DecidingAttributes::default()
+            )
+            .is_err()
         );
     }
 
     #[test]
     fn an_answer_shows_the_members_it_was_given() {
-        let group = create(&json!({"displayName": "Ops", "externalId": "x"}), &Deciding::default())
+        let group = create(&json!({"displayName": "Ops", "externalId": "x"}), &DecidingAttributes::default())
             .unwrap()
             .edited
             .resource;

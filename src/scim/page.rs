@@ -1,11 +1,11 @@
 //! Queries (RFC 7644 section 3.4.2): filter, order, page; and the list that answers them.
 
-use super::compare::{self, Mode};
+use super::compare::{self, CaseMode};
 use super::error::{Error, ScimType};
 use super::filter::{Filter, parse};
 use super::path::{AttrPath, member, quoted};
 use super::projection::Projection;
-use super::schema::{ResourceType, Returned, Type};
+use super::schema::{AttributeType, ResourceType, Returned};
 use super::urn;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
@@ -25,7 +25,7 @@ pub struct ListQuery {
     /// Which resources.
     pub filter: Option<Filter>,
     /// In which order.
-    pub sort: Option<Sort>,
+    pub sort: Option<SortOrder>,
     /// The first of them, counted from 1.
     pub start_index: usize,
     /// At most how many.
@@ -48,7 +48,7 @@ impl ListQuery {
         let count = number("count", given("count"))?.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX);
         Ok(Self {
             filter,
-            sort: given("sortBy").map(|by| Sort::parse(kind, by, given("sortOrder"))).transpose()?,
+            sort: given("sortBy").map(|by| SortOrder::parse(kind, by, given("sortOrder"))).transpose()?,
             start_index,
             count,
             projection: Projection::parse(kind, given("attributes"), given("excludedAttributes"))?,
@@ -102,15 +102,16 @@ fn number(name: &str, text: Option<&str>) -> Result<Option<usize>, Error> {
 
 /// An order of resources (RFC 7644 section 3.4.2.3).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sort {
+pub struct SortOrder {
     by: AttrPath,
     descending: bool,
 }
 
-impl Sort {
+impl SortOrder {
     fn parse(kind: ResourceType, by: &str, order: Option<&str>) -> Result<Self, Error> {
-        let known = AttrPath::resolve(kind, by)
-            .filter(|path| path.leaf().kind != Type::Complex && path.attribute.returned != Returned::Never);
+        let known = AttrPath::resolve(kind, by).filter(|path| {
+            path.leaf().kind != AttributeType::Complex && path.attribute.returned != Returned::Never
+        });
         let Some(by) = known else {
             let detail = format!("sortBy must name an attribute that can be compared, not {}", quoted(by));
             return Err(Error::bad(ScimType::InvalidPath, detail));
@@ -152,11 +153,11 @@ impl Sort {
         let value = element.get(leaf.name).filter(|_| self.by.attribute != leaf).unwrap_or(element);
         match value {
             Value::Bool(value) => Key::Boolean(*value),
-            Value::String(text) if leaf.kind == Type::DateTime => {
+            Value::String(text) if leaf.kind == AttributeType::DateTime => {
                 parse::instant(text).map_or(Key::Missing, Key::Instant)
             }
             Value::String(text) => {
-                Key::Text(compare::key(text, Mode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
+                Key::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
             }
             _ => Key::Missing,
         }

@@ -157,7 +157,7 @@ impl fmt::Display for AttrPath {
 
 /// What a PATCH operation is about (RFC 7644 section 3.5.2, figure 7).
 #[derive(Debug, Clone, PartialEq)]
-pub enum Path {
+pub enum PatchPath {
     /// A whole schema, by its URN; none for the core schema.
     Schema(Option<&'static Schema>),
     /// An attribute or a sub-attribute.
@@ -173,15 +173,15 @@ pub enum Path {
     },
 }
 
-impl Path {
+impl PatchPath {
     /// Reads a path; a mistake is 400 `invalidPath`, or `invalidFilter` where it stands in the brackets.
     pub fn parse(kind: ResourceType, text: &str) -> Result<Self, Error> {
         let text = text.trim();
         if urn::strip(text, kind.schema()) == Some("") {
-            return Ok(Path::Schema(None));
+            return Ok(PatchPath::Schema(None));
         }
         if let Some(schema) = kind.extension(text) {
-            return Ok(Path::Schema(Some(schema)));
+            return Ok(PatchPath::Schema(Some(schema)));
         }
         parse::path(kind, text).map_err(|mistake| {
             let bracket = text.chars().position(|c| c == '[');
@@ -194,9 +194,9 @@ impl Path {
     /// The attribute it is about, unless it is about a whole schema.
     pub fn attribute(&self) -> Option<AttrPath> {
         match self {
-            Path::Schema(_) => None,
-            Path::Attribute(path) => Some(*path),
-            Path::Elements { of, sub, .. } => Some(AttrPath { sub: *sub, ..*of }),
+            PatchPath::Schema(_) => None,
+            PatchPath::Attribute(path) => Some(*path),
+            PatchPath::Elements { of, sub, .. } => Some(AttrPath { sub: *sub, ..*of }),
         }
     }
 
@@ -211,13 +211,13 @@ impl Path {
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for PatchPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Path::Schema(None) => f.write_str("the core schema"),
-            Path::Schema(Some(schema)) => f.write_str(schema.urn),
-            Path::Attribute(path) => path.fmt(f),
-            Path::Elements { of, filter, sub } => match sub {
+            PatchPath::Schema(None) => f.write_str("the core schema"),
+            PatchPath::Schema(Some(schema)) => f.write_str(schema.urn),
+            PatchPath::Attribute(path) => path.fmt(f),
+            PatchPath::Elements { of, filter, sub } => match sub {
                 Some(sub) => write!(f, "{of}[{filter}].{}", sub.name),
                 None => write!(f, "{of}[{filter}]"),
             },
@@ -271,7 +271,7 @@ mod tests {
 
     #[track_caller]
     fn parses(text: &str, printed: &str) {
-        assert_eq!(Path::parse(User, text).unwrap().to_string(), printed);
+        assert_eq!(PatchPath::parse(User, text).unwrap().to_string(), printed);
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
 
     #[track_caller]
     fn refuses_as(scim_type: ScimType, text: &str, mistake: &str) {
-        let error = Path::parse(User, text).unwrap_err();
+        let error = PatchPath::parse(User, text).unwrap_err();
         assert_eq!(error.scim_type, Some(scim_type), "{text}");
         assert!(error.detail.contains(mistake), "{text}: {error}");
     }

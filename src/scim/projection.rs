@@ -1,7 +1,7 @@
 //! Which attributes an answer shows (RFC 7644 sections 3.4.2.5 and 3.9).
 
 use super::error::Error;
-use super::path::{AttrPath, Path};
+use super::path::{AttrPath, PatchPath};
 use super::resource::set_schemas;
 use super::schema::{Attribute, COMMON, ResourceType, Returned, Schema, find};
 use serde_json::{Map, Value};
@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Projection {
     kind: ResourceType,
-    only: Option<Vec<Path>>,
-    without: Vec<Path>,
+    only: Option<Vec<PatchPath>>,
+    without: Vec<PatchPath>,
 }
 
 /// How much of an attribute is shown.
@@ -103,7 +103,7 @@ impl Projection {
 
 /// How much of an attribute a list of names covers.
 fn mentions(
-    list: &[Path],
+    list: &[PatchPath],
     extension: Option<&'static Schema>,
     attribute: &Attribute,
     by_schema: bool,
@@ -111,8 +111,8 @@ fn mentions(
     let mut subs = Vec::new();
     for path in list {
         match path {
-            Path::Schema(schema) if by_schema && *schema == extension => return Share::All,
-            Path::Attribute(path) if path.extension == extension && path.attribute == attribute => {
+            PatchPath::Schema(schema) if by_schema && *schema == extension => return Share::All,
+            PatchPath::Attribute(path) if path.extension == extension && path.attribute == attribute => {
                 match path.sub {
                     None => return Share::All,
                     Some(sub) => subs.push(sub.name),
@@ -149,15 +149,15 @@ fn parts(value: Value, wanted: &dyn Fn(&str) -> bool) -> Option<Value> {
     }
 }
 
-fn names(kind: ResourceType, list: &str) -> Vec<Path> {
+fn names(kind: ResourceType, list: &str) -> Vec<PatchPath> {
     let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.filter_map(|name| Path::parse(kind, name).ok()).map(without_filter).collect()
+    names.filter_map(|name| PatchPath::parse(kind, name).ok()).map(without_filter).collect()
 }
 
 /// A value filter says which elements, which is not asked here.
-fn without_filter(path: Path) -> Path {
+fn without_filter(path: PatchPath) -> PatchPath {
     match path.attribute() {
-        Some(path) => Path::Attribute(path),
+        Some(path) => PatchPath::Attribute(path),
         None => path,
     }
 }

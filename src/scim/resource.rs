@@ -155,7 +155,7 @@ pub struct GroupRef {
 
 /// What stands under `grants` and `grantState` of our own extension.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Access {
+pub struct AccessView {
     /// One object for each binding, role and scope that is wanted or held.
     pub grants: Vec<Value>,
     /// The worst state of them.

@@ -1,26 +1,34 @@
 //! Users (RFC 7643 section 4.1): from bodies, and to answers.
 
-use super::body::Body;
-use super::deciding::Deciding;
-use super::edit::Edited;
+use super::body::RequestBody;
+use super::deciding::DecidingAttributes;
+use super::edit::EditedResource;
 use super::error::Error;
-use super::resource::{Access, GroupRef, Meta, Resource, location, set_schemas};
+use super::resource::{AccessView, GroupRef, Meta, Resource, location, set_schemas};
 use super::schema::ResourceType::{self, User};
 use super::urn;
 use serde_json::{Map, Value, json};
 
 /// The user of a POST body. Without `active` it is active.
-pub fn create(body: &Value, deciding: &Deciding) -> Result<Edited, Error> {
+pub fn create(body: &Value, deciding: &DecidingAttributes) -> Result<EditedResource, Error> {
     read(body, None, deciding)
 }
 
 /// The user after a PUT. What the body leaves out is gone, except `active`: leaving that out must not bring a leaver back.
-pub fn replace(body: &Value, current: &Resource, deciding: &Deciding) -> Result<Edited, Error> {
+pub fn replace(
+    body: &Value,
+    current: &Resource,
+    deciding: &DecidingAttributes,
+) -> Result<EditedResource, Error> {
     read(body, Some(current), deciding)
 }
 
-fn read(body: &Value, current: Option<&Resource>, deciding: &Deciding) -> Result<Edited, Error> {
-    let mut editor = Body::read(User, body, current, deciding)?.editor;
+fn read(
+    body: &Value,
+    current: Option<&Resource>,
+    deciding: &DecidingAttributes,
+) -> Result<EditedResource, Error> {
+    let mut editor = RequestBody::read(User, body, current, deciding)?.editor;
     editor.default_active(current.is_none_or(Resource::active));
     let edited = editor.finish()?;
     let deactivates = edited.deactivates;
@@ -32,7 +40,7 @@ pub fn render(
     resource: &Resource,
     meta: &Meta,
     groups: Option<&[GroupRef]>,
-    access: Option<&Access>,
+    access: Option<&AccessView>,
 ) -> Value {
     let mut shown = resource.frame(meta);
     if let Some(groups) = groups {
@@ -55,7 +63,7 @@ fn group_view(base_url: &str, group: &GroupRef) -> Value {
     })
 }
 
-fn show_access(shown: &mut Map<String, Value>, access: &Access) {
+fn show_access(shown: &mut Map<String, Value>, access: &AccessView) {
     let extension = shown.entry(urn::BACKUP_USER).or_insert_with(|| json!({}));
     let Some(extension) = extension.as_object_mut() else { return };
     extension.insert("grants".to_owned(), Value::Array(access.grants.clone()));
@@ -71,12 +79,12 @@ mod tests {
 
     #[track_caller]
     fn created(body: &Value) -> Resource {
-        create(body, &Deciding::default()).unwrap().resource
+        create(body, &DecidingAttributes::default()).unwrap().resource
     }
 
     #[track_caller]
     fn replaced(body: &Value, current: &Resource) -> Resource {
-        replace(body, current, &Deciding::default()).unwrap().resource
+        replace(body, current, &DecidingAttributes::default()).unwrap().resource
     }
 
     #[track_caller]
@@ -107,7 +115,7 @@ mod tests {
 
     #[track_caller]
     fn refuses(body: Value, scim_type: ScimType, detail: &str) {
-        let error = create(&body, &Deciding::default()).unwrap_err();
+        let error = create(&body, &DecidingAttributes::default()).unwrap_err();
         assert_eq!((error.status, error.scim_type, error.detail.as_str()), (400, Some(scim_type), detail));
     }
 
@@ -135,7 +143,7 @@ mod tests {
         );
         assert!(replaced(&json!({"userName": "ana", "active": true}), &inactive).active());
         assert!(!replaced(&json!({"userName": "ana", "active": null}), &inactive).active());
-        assert!(replace(&json!({"title": "x"}), &inactive, &Deciding::default()).is_err());
+        assert!(replace(&json!({"title": "x"}), &inactive, &DecidingAttributes::default()).is_err());
     }
 
     fn meta() -> Meta {
@@ -152,7 +160,8 @@ mod tests {
     fn an_answer_has_meta_groups_access_and_the_schemas_it_shows() {
         let user = created(&json!({"userName": "ana", urn::ENTERPRISE_USER: {"department": "D"}}));
         let groups = [GroupRef { id: "g1".to_owned(), display: "Ops".to_owned(), direct: false }];
-        let access = Access { grants: vec![json!({"binding": "b"})], grant_state: Some("held".to_owned()) };
+        let access =
+            AccessView { grants: vec![json!({"binding": "b"})], grant_state: Some("held".to_owned()) };
         let shown = render(&user, &meta(), Some(&groups), Some(&access));
         assert_eq!(
             shown,

@@ -1,16 +1,16 @@
 //! One value from a client, made canonical by the attribute table (RFC 7643 section 2.3), or refused.
 
-use super::compare::{self, Mode};
+use super::compare::{self, CaseMode};
 use super::error::Error;
 use super::path::{member, quoted};
 use super::resource::ENTRA_OBJECT_ID;
-use super::schema::{Attribute, Type};
+use super::schema::{Attribute, AttributeType};
 use crate::id::PrincipalId;
 use serde_json::{Map, Value};
 
 /// How a value is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rigour {
+pub(super) enum ValueStrictness {
     /// What can be made to fit is made to fit.
     Tolerant,
     /// Access can depend on it: the JSON type must be right, and nothing may hide in the text.
@@ -28,8 +28,8 @@ pub(super) fn is_unassigned(raw: &Value) -> bool {
 }
 
 /// No value, for an attribute of that kind: where the JSON type counts, a list is none of one that is not multi-valued.
-pub(super) fn is_none(attribute: &Attribute, raw: &Value, rigour: Rigour) -> bool {
-    is_unassigned(raw) && !(rigour == Rigour::Strict && raw.is_array() && !attribute.multi_valued)
+pub(super) fn is_none(attribute: &Attribute, raw: &Value, rigour: ValueStrictness) -> bool {
+    is_unassigned(raw) && !(rigour == ValueStrictness::Strict && raw.is_array() && !attribute.multi_valued)
 }
 
 /// A list of one stands for its element.
@@ -41,7 +41,7 @@ pub(super) fn only(raw: &Value) -> &Value {
 }
 
 /// The elements of a multi-valued attribute. A single value is taken for a list of one.
-pub(super) fn list(attribute: &Attribute, raw: &Value, rigour: Rigour) -> Result<Vec<Value>, Error> {
+pub(super) fn list(attribute: &Attribute, raw: &Value, rigour: ValueStrictness) -> Result<Vec<Value>, Error> {
     let raw = match raw {
         Value::Array(list) => list.as_slice(),
         single => std::slice::from_ref(single),
@@ -67,27 +67,35 @@ pub(super) fn bounded(attribute: &Attribute, values: usize) -> Result<(), Error>
 }
 
 /// A single value, or one element of a list; none for what is unassigned.
-pub(super) fn single(attribute: &Attribute, raw: &Value, rigour: Rigour) -> Result<Option<Value>, Error> {
+pub(super) fn single(
+    attribute: &Attribute,
+    raw: &Value,
+    rigour: ValueStrictness,
+) -> Result<Option<Value>, Error> {
     if is_none(attribute, raw, rigour) {
         return Ok(None);
     }
     match (attribute.kind, raw) {
         (_, Value::Array(list)) => match list.as_slice() {
-            [only] if rigour == Rigour::Tolerant && !only.is_array() => single(attribute, only, rigour),
+            [only] if rigour == ValueStrictness::Tolerant && !only.is_array() => {
+                single(attribute, only, rigour)
+            }
             _ => Err(Error::invalid_value(format!("{} takes one value, not a list", attribute.name))),
         },
-        (Type::Complex, raw) => Ok(complex(attribute, raw, rigour)?.map(Value::Object)),
-        (Type::Boolean, raw) => boolean(attribute, raw).map(Some),
+        (AttributeType::Complex, raw) => Ok(complex(attribute, raw, rigour)?.map(Value::Object)),
+        (AttributeType::Boolean, raw) => boolean(attribute, raw).map(Some),
         (_, Value::String(value)) => text(attribute, value, rigour).map(Some),
-        (_, Value::Number(number)) if rigour == Rigour::Tolerant || attribute.name == "externalId" => {
+        (_, Value::Number(number))
+            if rigour == ValueStrictness::Tolerant || attribute.name == "externalId" =>
+        {
             Ok(Some(Value::from(number.to_string())))
         }
         (_, other) => Err(wrong_type(attribute, "text", other)),
     }
 }
 
-fn text(attribute: &Attribute, value: &str, rigour: Rigour) -> Result<Value, Error> {
-    if rigour == Rigour::Strict {
+fn text(attribute: &Attribute, value: &str, rigour: ValueStrictness) -> Result<Value, Error> {
+    if rigour == ValueStrictness::Strict {
         judge_text(attribute, value)?;
     }
     Ok(Value::from(without_controls(value, attribute.multi_line)))
@@ -108,7 +116,7 @@ fn judge_text(attribute: &Attribute, value: &str) -> Result<(), Error> {
             quoted(value)
         )));
     }
-    if attribute.required && compare::key(value, Mode::of(attribute)).is_empty() {
+    if attribute.required && compare::key(value, CaseMode::of(attribute)).is_empty() {
         return Err(Error::invalid_value(format!("{name} is required and must not be empty")));
     }
     if name == ENTRA_OBJECT_ID && PrincipalId::parse(value).is_err() {
@@ -155,7 +163,7 @@ fn boolean(attribute: &Attribute, raw: &Value) -> Result<Value, Error> {
 pub(super) fn complex(
     attribute: &Attribute,
     raw: &Value,
-    rigour: Rigour,
+    rigour: ValueStrictness,
 ) -> Result<Option<Map<String, Value>>, Error> {
     let parts = parts(attribute, raw, rigour)?;
     let assigned = parts.into_iter().filter_map(|(sub, value)| Some((sub.name.to_owned(), value?)));
@@ -167,7 +175,7 @@ pub(super) fn complex(
 pub(super) fn parts(
     attribute: &Attribute,
     raw: &Value,
-    rigour: Rigour,
+    rigour: ValueStrictness,
 ) -> Result<Vec<(&'static Attribute, Option<Value>)>, Error> {
     let expanded = if attribute.name == "roles" { entra_role(raw) } else { None };
     match (expanded.as_ref().unwrap_or(raw), attribute.value()) {
@@ -237,8 +245,8 @@ mod tests {
     fn reads(name: &str, raw: Value, expected: Value) {
         let attribute = attribute(name);
         let read = match attribute.multi_valued {
-            true => Value::Array(list(attribute, &raw, Rigour::Tolerant).unwrap()),
-            false => single(attribute, &raw, Rigour::Tolerant).unwrap().unwrap_or_default(),
+            true => Value::Array(list(attribute, &raw, ValueStrictness::Tolerant).unwrap()),
+            false => single(attribute, &raw, ValueStrictness::Tolerant).unwrap().unwrap_or_default(),
         };
         assert_eq!(read, expected, "{name}: {raw}");
     }
@@ -291,13 +299,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuses(name: &str, raw: Value, rigour: Rigour, detail: &str) {
+    fn refuses(name: &str, raw: Value, rigour: ValueStrictness, detail: &str) {
         assert_eq!(single(attribute(name), &raw, rigour).unwrap_err().detail, detail);
     }
 
     #[test]
     fn every_wrong_value_has_its_message() {
-        let tolerant = |name, raw, detail| refuses(name, raw, Rigour::Tolerant, detail);
+        let tolerant = |name, raw, detail| refuses(name, raw, ValueStrictness::Tolerant, detail);
         tolerant("active", json!("maybe"), "active takes true or false, not \"maybe\"");
         tolerant("title", json!({"value": "x"}), "title takes text, not an object");
         tolerant("title", json!(true), "title takes text, not true");
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn where_access_can_depend_on_it_nothing_is_made_to_fit() {
-        let strict = |name, raw, detail| refuses(name, raw, Rigour::Strict, detail);
+        let strict = |name, raw, detail| refuses(name, raw, ValueStrictness::Strict, detail);
         strict("userName", json!(12345), "userName takes text, not 12345");
         strict("userName", json!(["ana"]), "userName takes one value, not a list");
         strict("userType", json!([]), "userType takes one value, not a list");
@@ -329,10 +337,10 @@ mod tests {
             "givenName holds a control character; remove line breaks, tabs and the like from \"a\\nb\"",
         );
         for hidden in ['\u{AD}', '\u{180E}', '\u{115F}', '\u{2028}', '\u{E0061}', '\u{3164}', '\u{FE0F}'] {
-            let read = single(attribute("userName"), &json!(format!("a{hidden}b")), Rigour::Strict);
+            let read = single(attribute("userName"), &json!(format!("a{hidden}b")), ValueStrictness::Strict);
             assert_eq!(read.is_ok(), hidden == '\u{FE0F}', "{hidden:?}");
         }
-        let strict = |name: &str, raw: Value| single(attribute(name), &raw, Rigour::Strict).unwrap();
+        let strict = |name: &str, raw: Value| single(attribute(name), &raw, ValueStrictness::Strict).unwrap();
         assert_eq!(strict("externalId", json!(12345)), Some(json!("12345")));
         assert_eq!(strict("active", json!("False")), Some(json!(false)));
         assert_eq!(strict("addresses.formatted", json!("a\nb")), Some(json!("a\nb")));

@@ -2,25 +2,25 @@
 
 use crate::audit::rfc3339;
 use crate::id::UserId;
-use crate::rbac::ledger::{Attempt, Entry, Holding, Wait};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind};
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
-use crate::scim::Access;
-use crate::store::ledger::Ledger;
-use crate::store::{Store, StoreError};
+use crate::scim::AccessView;
+use crate::store::ledger::UserLedger;
+use crate::store::{StateStore, StoreError};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 /// What the ledger says of a person, one element for each binding, role and scope.
-pub async fn access_of(store: &Store, user: UserId) -> Result<Access, StoreError> {
+pub async fn access_of(store: &StateStore, user: UserId) -> Result<AccessView, StoreError> {
     let grants = grants_of(&store.ledger(user).await?);
     let worst = grants.iter().map(|grant| grant.reason.state()).max();
     let grant_state = worst.and_then(|state| serde_json::to_value(state).ok()?.as_str().map(str::to_owned));
-    Ok(Access { grants: grants.iter().map(Grant::to_json).collect(), grant_state })
+    Ok(AccessView { grants: grants.iter().map(GrantView::to_json).collect(), grant_state })
 }
 
 /// One element of `grants[]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
+pub struct GrantView {
     pub binding: BindingName,
     pub role: BackupRole,
     pub scope: Scope,
@@ -35,7 +35,7 @@ pub struct Grant {
     pub since: OffsetDateTime,
 }
 
-impl Grant {
+impl GrantView {
     fn to_json(&self) -> Value {
         json!({
             "binding": self.binding.as_str(), "role": self.role.name(), "scope": self.scope.as_str(),
@@ -46,44 +46,44 @@ impl Grant {
 }
 
 /// Everything that is desired or may be held.
-pub fn grants_of(ledger: &Ledger) -> Vec<Grant> {
+pub fn grants_of(ledger: &UserLedger) -> Vec<GrantView> {
     let mut grants = Vec::new();
     for entry in ledger.entries.iter().map(|stored| &stored.entry) {
         let wait_of = |binding: &BindingName| {
-            let same = |wait: &&Wait| wait.is_for(binding, entry.role, &entry.scope);
+            let same = |wait: &&PendingStep| wait.is_for(binding, entry.role, &entry.scope);
             ledger.waits.iter().filter(same).find(|wait| wait.wanted == is_wanted(entry))
         };
         let shown = entry.bindings.iter().filter_map(|binding| of_entry(binding, entry, wait_of(binding)));
         grants.extend(shown);
     }
     // A grant that waits and was never opened has no row yet.
-    let shown = |grants: &[Grant], wait: &Wait| {
+    let shown = |grants: &[GrantView], wait: &PendingStep| {
         grants.iter().any(|grant| wait.is_for(&grant.binding, grant.role, &grant.scope) && grant.wanted)
     };
-    let waiting: Vec<&Wait> =
+    let waiting: Vec<&PendingStep> =
         ledger.waits.iter().filter(|wait| wait.wanted && !shown(&grants, wait)).collect();
     grants.extend(waiting.into_iter().map(of_wait));
     grants
 }
 
 /// What the last round found: a row that is not wanted says since when. Rows of before it did say so by their last step.
-fn is_wanted(entry: &Entry) -> bool {
-    let revoking = entry.tried.as_ref().is_some_and(|tried| tried.attempt == Attempt::Revoke);
-    let leaving = entry.holding == Holding::Gone && entry.unsettled_until.is_some();
+fn is_wanted(entry: &LedgerEntry) -> bool {
+    let revoking = entry.tried.as_ref().is_some_and(|tried| tried.attempt == StepKind::Revoke);
+    let leaving = entry.holding == AssignmentState::Gone && entry.unsettled_until.is_some();
     entry.wished.is_none() && !revoking && !leaving
 }
 
 /// `None`: nothing is held, and whether something is wanted is not this row's to say.
-fn of_entry(binding: &BindingName, entry: &Entry, wait: Option<&Wait>) -> Option<Grant> {
+fn of_entry(binding: &BindingName, entry: &LedgerEntry, wait: Option<&PendingStep>) -> Option<GrantView> {
     let (wanted, settled) = (is_wanted(entry), entry.unsettled_until.is_none());
-    let holds = entry.holding != Holding::Gone || !settled;
+    let holds = entry.holding != AssignmentState::Gone || !settled;
     if !holds {
         return None;
     }
-    let own = if wanted { Attempt::Grant } else { Attempt::Revoke };
+    let own = if wanted { StepKind::Grant } else { StepKind::Revoke };
     let tried = entry.tried.as_ref().filter(|tried| tried.attempt == own).map(|tried| tried.reason);
     let undisturbed = match (wanted, entry.holding) {
-        (_, Holding::HeldByOther(_)) => ReasonCode::ForeignAssignment,
+        (_, AssignmentState::HeldByOther(_)) => ReasonCode::ForeignAssignment,
         (false, _) => ReasonCode::NoReasonLeft,
         (true, _) if settled => ReasonCode::Member,
         (true, _) => ReasonCode::InFlight,
@@ -91,29 +91,29 @@ fn of_entry(binding: &BindingName, entry: &Entry, wait: Option<&Wait>) -> Option
     let reason = wait.map(|wait| wait.reason).or(tried).unwrap_or(undisturbed);
     let (role, scope) = (entry.role, entry.scope.clone());
     let since = entry.wished.or(wait.map(|wait| wait.since)).unwrap_or(entry.since);
-    Some(Grant { binding: binding.clone(), role, scope, wanted, holds, settled, reason, since })
+    Some(GrantView { binding: binding.clone(), role, scope, wanted, holds, settled, reason, since })
 }
 
-fn of_wait(wait: &Wait) -> Grant {
-    let Wait { binding, role, scope, reason, since, .. } = wait.clone();
-    Grant { binding, role, scope, wanted: true, holds: false, settled: true, reason, since }
+fn of_wait(wait: &PendingStep) -> GrantView {
+    let PendingStep { binding, role, scope, reason, since, .. } = wait.clone();
+    GrantView { binding, role, scope, wanted: true, holds: false, settled: true, reason, since }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::{OpId, PrincipalId};
-    use crate::ports::tables::{ETag, Properties};
+    use crate::ports::tables::{ETag, RowProperties};
     use crate::rbac::AssignmentName;
-    use crate::rbac::ledger::Tried;
-    use crate::store::ledger::Stored;
+    use crate::rbac::ledger::RetryState;
+    use crate::store::ledger::StoredEntry;
     use time::macros::datetime;
     use uuid::Uuid;
 
     const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
 
-    fn entry(holding: Holding, settled: bool, wished: bool) -> Entry {
-        Entry {
+    fn entry(holding: AssignmentState, settled: bool, wished: bool) -> LedgerEntry {
+        LedgerEntry {
             assignment: AssignmentName::new(Uuid::from_u128(1)),
             principal: PrincipalId::new(Uuid::from_u128(2)),
             role: BackupRole::Operator,
@@ -130,24 +130,24 @@ mod tests {
         }
     }
 
-    fn tried(entry: Entry, attempt: Attempt, reason: ReasonCode) -> Entry {
-        let tried = Tried { attempt, attempts: 1, not_before: NOW, reason, cause: None };
-        Entry { tried: Some(tried), ..entry }
+    fn tried(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
+        let tried = RetryState { attempt, attempts: 1, not_before: NOW, reason, cause: None };
+        LedgerEntry { tried: Some(tried), ..entry }
     }
 
     /// wanted, holds, settled, reason of the one grant.
     #[track_caller]
-    fn check(entry: Entry, waits: Vec<Wait>, expected: Option<(bool, bool, bool, ReasonCode)>) {
-        let entries = vec![Stored { entry, etag: ETag("1".to_owned()), kept: Properties::new() }];
-        let grants = grants_of(&Ledger { entries, waits, ..Ledger::default() });
+    fn check(entry: LedgerEntry, waits: Vec<PendingStep>, expected: Option<(bool, bool, bool, ReasonCode)>) {
+        let entries = vec![StoredEntry { entry, etag: ETag("1".to_owned()), kept: RowProperties::new() }];
+        let grants = grants_of(&UserLedger { entries, waits, ..UserLedger::default() });
         assert!(grants.len() <= 1, "{grants:?}");
-        let parts = |grant: &Grant| (grant.wanted, grant.holds, grant.settled, grant.reason);
+        let parts = |grant: &GrantView| (grant.wanted, grant.holds, grant.settled, grant.reason);
         assert_eq!(grants.first().map(parts), expected);
     }
 
     #[test]
     fn a_revocation_that_fails_never_looks_like_a_grant_that_fails() {
-        use Holding::{Gone, HeldByOther, Present};
+        use AssignmentState::{Gone, HeldByOther, Present};
         let other = HeldByOther(AssignmentName::new(Uuid::from_u128(9)));
         check(entry(Present, true, false), vec![], Some((true, true, true, ReasonCode::Member)));
         check(entry(Present, false, false), vec![], Some((true, true, false, ReasonCode::InFlight)));
@@ -155,9 +155,9 @@ mod tests {
         check(entry(Gone, true, false), vec![], None);
         check(entry(Present, true, true), vec![], Some((false, true, true, ReasonCode::NoReasonLeft)));
         check(entry(Gone, false, true), vec![], Some((false, true, false, ReasonCode::NoReasonLeft)));
-        let locked = |entry| tried(entry, Attempt::Revoke, ReasonCode::ScopeLocked);
+        let locked = |entry| tried(entry, StepKind::Revoke, ReasonCode::ScopeLocked);
         check(locked(entry(Present, true, true)), vec![], Some((false, true, true, ReasonCode::ScopeLocked)));
-        let silent = tried(entry(Gone, false, true), Attempt::Revoke, ReasonCode::NoAnswer);
+        let silent = tried(entry(Gone, false, true), StepKind::Revoke, ReasonCode::NoAnswer);
         check(silent, vec![], Some((false, true, false, ReasonCode::NoAnswer)));
         // A row of before rows said since when they are unwanted.
         check(
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_waits_says_why_and_for_what() {
-        let of = |entry: &Entry, wanted, reason| Wait {
+        let of = |entry: &LedgerEntry, wanted, reason| PendingStep {
             binding: entry.bindings[0].clone(),
             role: entry.role,
             scope: entry.scope.clone(),
@@ -179,10 +179,10 @@ mod tests {
             attempts: 1,
             not_before: NOW,
         };
-        let gone = entry(Holding::Gone, true, false);
+        let gone = entry(AssignmentState::Gone, true, false);
         let wait = of(&gone, true, ReasonCode::PrincipalNotFound);
         check(gone, vec![wait], Some((true, false, true, ReasonCode::PrincipalNotFound)));
-        let leaver = entry(Holding::Present, true, true);
+        let leaver = entry(AssignmentState::Present, true, true);
         let wait = of(&leaver, false, ReasonCode::Throttled);
         check(leaver, vec![wait], Some((false, true, true, ReasonCode::Throttled)));
     }

@@ -2,10 +2,10 @@
 //!
 //! Only this process's memory: nothing rests on it. A process that has just started tries them once more.
 
-use super::status::Status;
-use crate::chain::Chain;
+use super::status::HealthStatus;
+use crate::chain::ErrorChain;
 use crate::ports::clock::Clock;
-use crate::ports::tables::Row;
+use crate::ports::tables::TableRow;
 use crate::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX, pause};
 use crate::store::{StoreError, keys, marks};
 use std::collections::HashMap;
@@ -23,14 +23,14 @@ struct Failed {
 }
 
 /// What is set aside, by row key.
-pub struct Aside {
+pub struct Quarantine {
     clock: Arc<dyn Clock>,
-    status: Arc<Status>,
+    status: Arc<HealthStatus>,
     rows: Mutex<HashMap<String, Failed>>,
 }
 
-impl Aside {
-    pub fn new(clock: Arc<dyn Clock>, status: Arc<Status>) -> Self {
+impl Quarantine {
+    pub fn new(clock: Arc<dyn Clock>, status: Arc<HealthStatus>) -> Self {
         Self { clock, status, rows: Mutex::default() }
     }
 
@@ -39,13 +39,13 @@ impl Aside {
     }
 
     /// Whether the row, as this change wrote it, is left alone for now.
-    pub fn holds(&self, row: &Row) -> bool {
+    pub fn holds(&self, row: &TableRow) -> bool {
         let now = self.clock.monotonic();
         self.rows().get(&row.key).is_some_and(|failed| failed.until > now && failed.change == change_of(row))
     }
 
     /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
-    pub fn failed(&self, row: &Row, error: &StoreError) {
+    pub fn failed(&self, row: &TableRow, error: &StoreError) {
         if matches!(error, StoreError::Away { .. }) {
             return;
         }
@@ -54,7 +54,7 @@ impl Aside {
         let kind = row.key.split(':').next().unwrap_or_default();
         let attempts = rows.get(&row.key).map_or(0, |failed| failed.attempts).saturating_add(1);
         if rows.len() >= ROWS_MAX && attempts == 1 {
-            tracing::error!(row = kind, error = %Chain(error), "a row keeps failing, and too many are set aside already");
+            tracing::error!(row = kind, error = %ErrorChain(error), "a row keeps failing, and too many are set aside already");
             return;
         }
         let longest = if row.key.starts_with(keys::HINTS) { REVOKE_RETRY_MAX } else { RETRY_MAX };
@@ -66,7 +66,7 @@ impl Aside {
             row = kind,
             attempts,
             pause_s = pause.as_secs(),
-            error = %Chain(error),
+            error = %ErrorChain(error),
             "a row keeps failing and is set aside"
         );
     }
@@ -90,6 +90,6 @@ impl Aside {
 
 /// What tells a change of the row from our own steps over it, which give it a new version too: the op of the change. Of a row
 /// that cannot be read, its version.
-fn change_of(row: &Row) -> String {
+fn change_of(row: &TableRow) -> String {
     marks::op_of(row).unwrap_or(&row.etag.0).to_owned()
 }

@@ -1,22 +1,22 @@
 //! What one person should hold: bindings, groups and the person's attributes become plain facts for `rbac`.
 
-use super::snapshots::{InForce, Snapshot};
-use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
+use super::snapshots::{ActiveSnapshot, BindingsSnapshot};
+use crate::bindings::{Bindings, ConfiguredBinding, PrincipalSource, Selector};
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::tables::ETag;
-use crate::rbac::ledger::{Attempt, Entry, Holding};
-use crate::rbac::plan::{Blocked, Desired, Reason, Wanted};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::plan::{BlockedGrant, Desired, DesiredGrant, GrantReason};
 use crate::rbac::{AssignmentName, BindingName, PrincipalType, ReasonCode};
-use crate::scim::compare::{self, Mode};
+use crate::scim::compare::{self, CaseMode};
 use crate::scim::{self, Resource};
 use crate::store::keys;
-use crate::store::ledger::Ledger;
+use crate::store::ledger::UserLedger;
 use crate::store::pins::{PinRow, SelectorPin};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a record stands to the Entra object it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum PrincipalClaim {
     /// The record holds it and may act on it.
     Ours(PrincipalId),
     /// It may not, and why.
@@ -32,7 +32,7 @@ pub struct GroupFacts {
 
 /// What the header of a record says.
 #[derive(Debug, Clone, Copy)]
-pub enum Header<'a> {
+pub enum HeaderState<'a> {
     Gone,
     /// It is there, and cannot be read: what is held stays while the membership that gives it does.
     Unreadable,
@@ -58,12 +58,12 @@ pub struct SelectorFacts {
 }
 
 /// Everything that decides what a person should hold.
-pub struct Facts<'a> {
+pub struct AccessFacts<'a> {
     pub user: UserId,
-    pub header: Header<'a>,
-    pub standing: Standing,
+    pub header: HeaderState<'a>,
+    pub standing: PrincipalClaim,
     pub selectors: &'a SelectorFacts,
-    pub ledger: &'a Ledger,
+    pub ledger: &'a UserLedger,
     pub instance: InstanceId,
 }
 
@@ -105,8 +105,8 @@ pub fn selector_key(selector: &Selector) -> String {
 pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
     match selector {
         Selector::Id(id) => *id == group.id,
-        Selector::ExternalId(text) => carries(group, "externalId", text, Mode::Exact),
-        Selector::DisplayName(text) => carries(group, "displayName", text, Mode::Folded),
+        Selector::ExternalId(text) => carries(group, "externalId", text, CaseMode::Exact),
+        Selector::DisplayName(text) => carries(group, "displayName", text, CaseMode::Folded),
     }
 }
 
@@ -120,7 +120,7 @@ pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, afte
     conditions.any(|filter| filter.matches_as_written(&before) && !filter.matches_as_written(&after))
 }
 
-fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: Mode) -> bool {
+fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: CaseMode) -> bool {
     let own = group.resource.text(attribute).map(|own| compare::verbatim(own, mode));
     own == Some(compare::verbatim(text, mode))
 }
@@ -137,7 +137,7 @@ enum Claim {
 
 /// What follows from the facts.
 #[derive(Debug, Clone, Default)]
-pub struct Decided {
+pub struct DesiredAccess {
     pub desired: Desired,
     /// Pins that must be made for it.
     pub pins: Vec<NewPin>,
@@ -146,13 +146,13 @@ pub struct Decided {
 }
 
 /// Union over the person's groups and the bindings, each grant with its reasons.
-pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decided {
-    let mut decided = Decided::default();
+pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAccess {
+    let mut decided = DesiredAccess::default();
     match (facts.header, snapshot) {
-        (Header::Gone, _) | (_, Snapshot::Nothing) => {}
-        (Header::Readable(resource), _) if !resource.active() => {}
-        (_, Snapshot::Unreadable) => decided.desired.frozen = true,
-        (header, Snapshot::InForce(in_force)) => {
+        (HeaderState::Gone, _) | (_, ActiveSnapshot::Nothing) => {}
+        (HeaderState::Readable(resource), _) if !resource.active() => {}
+        (_, ActiveSnapshot::Unreadable) => decided.desired.frozen = true,
+        (header, ActiveSnapshot::InForce(in_force)) => {
             for (key, binding) in applying(in_force, facts.user, header) {
                 decided.add(key, binding, facts);
             }
@@ -164,10 +164,14 @@ pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decided {
 
 /// The bindings whose condition the person meets, each with the key of its selector's pin. Of a person who cannot be read
 /// it is not known: nothing new is given to them.
-fn applying<'a>(in_force: &'a InForce, user: UserId, header: Header<'_>) -> Vec<(&'a str, &'a Binding)> {
-    let Header::Readable(resource) = header else { return in_force.each().collect() };
+fn applying<'a>(
+    in_force: &'a BindingsSnapshot,
+    user: UserId,
+    header: HeaderState<'_>,
+) -> Vec<(&'a str, &'a ConfiguredBinding)> {
+    let HeaderState::Readable(resource) = header else { return in_force.each().collect() };
     let rendered = rendered(user, resource);
-    let applies = |binding: &Binding| {
+    let applies = |binding: &ConfiguredBinding| {
         binding.condition.as_ref().is_none_or(|filter| filter.matches_as_written(&rendered))
     };
     in_force.each().filter(|(_, binding)| applies(binding)).collect()
@@ -185,8 +189,8 @@ fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
     scim::user::render(resource, &meta, None, None)
 }
 
-impl Decided {
-    fn add(&mut self, key: &str, binding: &Binding, facts: &Facts<'_>) {
+impl DesiredAccess {
+    fn add(&mut self, key: &str, binding: &ConfiguredBinding, facts: &AccessFacts<'_>) {
         let claim = claim(key, &binding.selector, facts.selectors);
         if let Claim::Keeps(_, reason) | Claim::Refused(reason) = claim {
             self.troubled.insert((binding.name.clone(), reason));
@@ -194,20 +198,26 @@ impl Decided {
         match (claim, facts.header) {
             (Claim::None, _) => {}
             (Claim::Refused(reason), _) => self.block(binding, reason),
-            (Claim::Member(group, _), Header::Unreadable) => {
+            (Claim::Member(group, _), HeaderState::Unreadable) => {
                 self.keep(binding, (group, ReasonCode::RowUnreadable), None, facts);
             }
-            (Claim::Keeps(group, reason), Header::Unreadable) => {
+            (Claim::Keeps(group, reason), HeaderState::Unreadable) => {
                 self.keep(binding, (group, reason), None, facts);
             }
             (claim, _) => match facts.standing {
-                Standing::Blocked(reason) => self.block(binding, reason),
-                Standing::Ours(principal) => self.give(binding, claim, principal, facts),
+                PrincipalClaim::Blocked(reason) => self.block(binding, reason),
+                PrincipalClaim::Ours(principal) => self.give(binding, claim, principal, facts),
             },
         }
     }
 
-    fn give(&mut self, binding: &Binding, claim: Claim, principal: PrincipalId, facts: &Facts<'_>) {
+    fn give(
+        &mut self,
+        binding: &ConfiguredBinding,
+        claim: Claim,
+        principal: PrincipalId,
+        facts: &AccessFacts<'_>,
+    ) {
         match claim {
             Claim::Keeps(group, reason) => self.keep(binding, (group, reason), Some(principal), facts),
             Claim::Member(group, pin) => {
@@ -223,13 +233,13 @@ impl Decided {
     /// What the person holds through this binding stays, also where somebody deletes the assignment; nothing else is given.
     fn keep(
         &mut self,
-        binding: &Binding,
+        binding: &ConfiguredBinding,
         (group, reason): (GroupId, ReasonCode),
         principal: Option<PrincipalId>,
-        facts: &Facts<'_>,
+        facts: &AccessFacts<'_>,
     ) {
         let entries = facts.ledger.entries.iter().map(|stored| &stored.entry);
-        let ours = |entry: &&Entry| principal.is_none_or(|principal| principal == entry.principal);
+        let ours = |entry: &&LedgerEntry| principal.is_none_or(|principal| principal == entry.principal);
         let held: Vec<_> = entries.filter(ours).filter(|entry| is_held_through(entry, binding)).collect();
         if held.is_empty() {
             self.block(binding, reason);
@@ -241,37 +251,37 @@ impl Decided {
 
     fn want(
         &mut self,
-        binding: &Binding,
+        binding: &ConfiguredBinding,
         (name, principal): (AssignmentName, PrincipalId),
         group: GroupId,
-        facts: &Facts<'_>,
+        facts: &AccessFacts<'_>,
     ) {
         let principal_type = match facts.header {
-            Header::Readable(resource) => principal_type(resource),
-            Header::Gone | Header::Unreadable => PrincipalType::User,
+            HeaderState::Readable(resource) => principal_type(resource),
+            HeaderState::Gone | HeaderState::Unreadable => PrincipalType::User,
         };
-        let wanted = self.desired.grants.entry(name).or_insert_with(|| Wanted {
+        let wanted = self.desired.grants.entry(name).or_insert_with(|| DesiredGrant {
             principal,
             principal_type,
             role: binding.role,
             scope: binding.scope.clone(),
             reasons: BTreeSet::new(),
         });
-        wanted.reasons.insert(Reason { binding: binding.name.clone(), group });
+        wanted.reasons.insert(GrantReason { binding: binding.name.clone(), group });
     }
 
-    fn block(&mut self, binding: &Binding, reason: ReasonCode) {
+    fn block(&mut self, binding: &ConfiguredBinding, reason: ReasonCode) {
         let (binding, role, scope) = (binding.name.clone(), binding.role, binding.scope.clone());
-        self.desired.blocked.push(Blocked { binding, role, scope, reason });
+        self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
     }
 
     /// An assignment whose ledger row is there and cannot be read is left as it is.
-    fn leave_out_unreadable(&mut self, ledger: &Ledger) {
+    fn leave_out_unreadable(&mut self, ledger: &UserLedger) {
         for name in &ledger.unreadable {
             let Some(wanted) = self.desired.grants.remove(name) else { continue };
             for binding in wanted.bindings() {
                 let (role, scope, reason) = (wanted.role, wanted.scope.clone(), ReasonCode::RowUnreadable);
-                self.desired.blocked.push(Blocked { binding, role, scope, reason });
+                self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
             }
         }
     }
@@ -279,12 +289,12 @@ impl Decided {
 
 /// Whether the person holds what this binding gives, and because of it. A grant that was sent and failed counts: it was given
 /// while that could be decided.
-fn is_held_through(entry: &Entry, binding: &Binding) -> bool {
-    let granting = entry.tried.as_ref().is_some_and(|tried| tried.attempt == Attempt::Grant);
+fn is_held_through(entry: &LedgerEntry, binding: &ConfiguredBinding) -> bool {
+    let granting = entry.tried.as_ref().is_some_and(|tried| tried.attempt == StepKind::Grant);
     entry.role == binding.role
         && entry.scope == binding.scope
         && entry.bindings.contains(&binding.name)
-        && (entry.holding != Holding::Gone || granting)
+        && (entry.holding != AssignmentState::Gone || granting)
 }
 
 /// What a selector means for a person.

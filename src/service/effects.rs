@@ -1,14 +1,14 @@
 //! What follows a commit: the affected people are reconciled at once, and the answer waits a little for it.
 
 use super::jobs;
-use super::reconcile::{Looked, Reconciler};
-use super::snapshots::Snapshots;
-use super::status::Status;
+use super::reconcile::{ReconcileOutcome, Reconciler};
+use super::snapshots::ActiveBindings;
+use super::status::HealthStatus;
 use super::walk;
-use crate::chain::Chain;
+use crate::chain::ErrorChain;
 use crate::id::{GroupId, OpId, UserId};
-use crate::store::throttles::Operation;
-use crate::store::{Store, StoreError, keys};
+use crate::store::throttles::CallKind;
+use crate::store::{StateStore, StoreError, keys};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ const STEPS_MAX: usize = 50;
 
 /// Who must be looked at after a commit, and which jobs and walks go on.
 #[derive(Debug, Clone, Default)]
-pub struct Work {
+pub struct FollowUp {
     /// From whom something was taken.
     pub leaving: Vec<UserId>,
     /// Who only gains, or changes.
@@ -37,7 +37,7 @@ pub struct Work {
 
 /// What is done at once, in the process that committed.
 #[derive(Debug, Clone, Copy)]
-pub struct Inline {
+pub struct InlineLimits {
     /// How long an answer waits for its effects.
     pub wait: Duration,
     /// People, jobs and walks that may be under way together; what comes on top, or everything where this is 0, is left to
@@ -45,7 +45,7 @@ pub struct Inline {
     pub people_max: usize,
 }
 
-impl Default for Inline {
+impl Default for InlineLimits {
     fn default() -> Self {
         Self { wait: Duration::from_millis(400), people_max: 256 }
     }
@@ -59,22 +59,27 @@ enum Lane {
 }
 
 /// Starts the effects of committed changes.
-pub struct Effects {
-    pub(super) store: Store,
+pub struct InlineReconciler {
+    pub(super) store: StateStore,
     pub(super) reconciler: Reconciler,
-    pub(super) snapshots: Arc<Snapshots>,
-    inline: Inline,
+    pub(super) snapshots: Arc<ActiveBindings>,
+    inline: InlineLimits,
     leaving: AtomicUsize,
     gaining: AtomicUsize,
 }
 
-impl Effects {
-    pub fn new(store: Store, reconciler: Reconciler, snapshots: Arc<Snapshots>, inline: Inline) -> Arc<Self> {
+impl InlineReconciler {
+    pub fn new(
+        store: StateStore,
+        reconciler: Reconciler,
+        snapshots: Arc<ActiveBindings>,
+        inline: InlineLimits,
+    ) -> Arc<Self> {
         let (leaving, gaining) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { store, reconciler, snapshots, inline, leaving, gaining })
     }
 
-    pub(super) fn status(&self) -> &Arc<Status> {
+    pub(super) fn status(&self) -> &Arc<HealthStatus> {
         &self.snapshots.status
     }
 
@@ -87,10 +92,10 @@ impl Effects {
 
     /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
     /// Azure asked to wait. Never fails: what is left over stands in `d:` and is picked up by the tick.
-    pub async fn after(self: &Arc<Self>, work: Work) {
-        let Work { leaving, people, groups, jobs } = work;
-        let leaving = self.start(Lane::Leaving, Work { leaving, groups, jobs, ..Work::default() });
-        let gaining = self.start(Lane::Gaining, Work { people, ..Work::default() });
+    pub async fn after(self: &Arc<Self>, work: FollowUp) {
+        let FollowUp { leaving, people, groups, jobs } = work;
+        let leaving = self.start(Lane::Leaving, FollowUp { leaving, groups, jobs, ..FollowUp::default() });
+        let gaining = self.start(Lane::Gaining, FollowUp { people, ..FollowUp::default() });
         let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
         if !running.is_empty() && !self.inline.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
@@ -99,7 +104,7 @@ impl Effects {
     }
 
     /// Begins what there is a place for. The answer may wait for it, unless there is reason to think that it takes long.
-    fn start(self: &Arc<Self>, lane: Lane, work: Work) -> Option<JoinHandle<()>> {
+    fn start(self: &Arc<Self>, lane: Lane, work: FollowUp) -> Option<JoinHandle<()>> {
         let weight = work.leaving.len() + work.people.len() + work.groups.len() + work.jobs.len();
         let before = self.under_way(lane).load(Ordering::Relaxed);
         if weight == 0 || before >= self.inline.people_max {
@@ -111,11 +116,11 @@ impl Effects {
             let _under_way = UnderWay { effects: &effects, lane, weight };
             effects.run(work).await;
         });
-        let operation = if lane == Lane::Leaving { Operation::Revoke } else { Operation::Grant };
+        let operation = if lane == Lane::Leaving { CallKind::Revoke } else { CallKind::Grant };
         (before < BACKLOG && !self.status().is_throttled(operation)).then_some(running)
     }
 
-    async fn run(&self, work: Work) {
+    async fn run(&self, work: FollowUp) {
         self.look(&work.leaving).await;
         self.look(&work.people).await;
         for job in work.jobs {
@@ -131,7 +136,7 @@ impl Effects {
     }
 
     /// Reconciles people side by side; a failure of one does not hold up the others. What came of each, in their order.
-    pub(super) async fn look(&self, people: &[UserId]) -> Vec<Result<Looked, StoreError>> {
+    pub(super) async fn look(&self, people: &[UserId]) -> Vec<Result<ReconcileOutcome, StoreError>> {
         let mut all = Vec::with_capacity(people.len());
         for part in people.chunks(LOOKS_AT_ONCE) {
             let looked = join_all(part.iter().map(|user| self.reconciler.reconcile(*user))).await;
@@ -172,7 +177,7 @@ impl Effects {
 
 /// Work that counts as under way until this is dropped, also by a panic.
 struct UnderWay<'a> {
-    effects: &'a Effects,
+    effects: &'a InlineReconciler,
     lane: Lane,
     weight: usize,
 }
@@ -185,5 +190,5 @@ impl Drop for UnderWay<'_> {
 
 /// One line for a failure that ends here; the marks stay, so it is tried again.
 pub(super) fn log(what: &str, error: &StoreError) {
-    tracing::warn!(error = %Chain(error), "{what} is left to the next tick");
+    tracing::warn!(error = %ErrorChain(error), "{what} is left to the next tick");
 }

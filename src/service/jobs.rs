@@ -3,16 +3,16 @@
 //! A chunk is computed from the rows as they are now, and goes on only if nobody else went on meanwhile. So a job may
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
-use crate::audit::{Change, MemberEvent, Origin, Record};
+use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, MemberEvent};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::Write;
+use crate::ports::tables::TableWrite;
 use crate::service::selected;
-use crate::service::snapshots::Snapshots;
-use crate::store::batch::{Batch, Part};
-use crate::store::jobs::{Job, JobKind};
-use crate::store::marks::{self, Mark};
+use crate::service::snapshots::ActiveBindings;
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::jobs::{JobKind, StoredJob};
+use crate::store::marks::{self, ReconcileRequest};
 use crate::store::resources::{self, ResourceId};
-use crate::store::{MayMiss, Store, StoreError, keys, members};
+use crate::store::{MayMiss, StateStore, StoreError, keys, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// What one chunk did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rolled {
+pub struct ChunkResult {
     /// People who were marked.
     pub people: Vec<UserId>,
     /// Groups that were marked: their walks begin.
@@ -37,7 +37,7 @@ pub struct Rolled {
     pub done: bool,
 }
 
-impl Rolled {
+impl ChunkResult {
     fn ended() -> Self {
         Self { done: true, ..Self::default() }
     }
@@ -55,10 +55,14 @@ struct Left {
 /// Rolls a job one chunk forward. Rows that change meanwhile are read again. Where a chunk cannot be done together its
 /// elements are done one by one, and one that cannot be done alone either is set aside: the rest goes on. What keeps
 /// changing is an error, and the job can be rolled later.
-pub async fn roll_chunk(store: &Store, snapshots: &Snapshots, job: OpId) -> Result<Rolled, StoreError> {
+pub async fn roll_chunk(
+    store: &StateStore,
+    snapshots: &ActiveBindings,
+    job: OpId,
+) -> Result<ChunkResult, StoreError> {
     let mut tries = 0;
     loop {
-        let Some(job) = store.job(job).await? else { return Ok(Rolled::ended()) };
+        let Some(job) = store.job(job).await? else { return Ok(ChunkResult::ended()) };
         let effort = Effort::after(tries);
         match roll(store, snapshots, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
@@ -87,7 +91,12 @@ impl Effort {
         Self { size, without_missing: tries >= TRIES_MAX }
     }
 
-    async fn commit(self, store: &Store, record: &Record, batch: &Batch) -> Result<(), StoreError> {
+    async fn commit(
+        self,
+        store: &StateStore,
+        record: &AuditRecord,
+        batch: &WriteBatch,
+    ) -> Result<(), StoreError> {
         match self.without_missing {
             true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
             false => store.commit(record, batch.writes()).await.map(drop),
@@ -95,7 +104,12 @@ impl Effort {
     }
 }
 
-async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, effort: Effort) -> Result<Rolled, StoreError> {
+async fn roll(
+    store: &StateStore,
+    snapshots: &ActiveBindings,
+    job: &StoredJob,
+    effort: Effort,
+) -> Result<ChunkResult, StoreError> {
     if let JobKind::Snapshot { before, after } = &job.kind {
         return mark_snapshot(store, snapshots, job, before, after).await;
     }
@@ -106,28 +120,32 @@ async fn roll(store: &Store, snapshots: &Snapshots, job: &Job, effort: Effort) -
     match &job.kind {
         JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
         JobKind::DeleteGroup(group) => empty_group(store, snapshots, job, *group, &elements, effort).await,
-        JobKind::Snapshot { .. } => Ok(Rolled::ended()),
+        JobKind::Snapshot { .. } => Ok(ChunkResult::ended()),
     }
 }
 
 /// The first element that is left keeps failing: the job goes on without it. Its person is looked at all the same: a
 /// role must not outlive the group because a row of it is broken.
-async fn set_aside(store: &Store, job: &Job) -> Result<Rolled, StoreError> {
+async fn set_aside(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
     if let Some(element) = store.elements(job, 1).await?.first() {
         tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
-        let mark = Mark::taking(job.mark.origin.clone());
+        let mark = ReconcileRequest::taking(job.mark.origin.clone());
         let looks = person.map(|person| marks::look_now(person, &mark)).into_iter().flatten();
-        let writes: Vec<Write> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
+        let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
         store.move_looking(&writes).await?;
-        return Ok(Rolled { people: person.into_iter().collect(), ..Rolled::default() });
+        return Ok(ChunkResult { people: person.into_iter().collect(), ..ChunkResult::default() });
     }
-    Ok(Rolled::default())
+    Ok(ChunkResult::default())
 }
 
 /// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
 /// job stays: an error says so, and the next attempt begins with what failed.
-async fn leave_rest(store: &Store, snapshots: &Snapshots, job: &Job) -> Result<Rolled, StoreError> {
+async fn leave_rest(
+    store: &StateStore,
+    snapshots: &ActiveBindings,
+    job: &StoredJob,
+) -> Result<ChunkResult, StoreError> {
     let heirs = match &job.kind {
         JobKind::DeleteGroup(group) => selected::heirs_of(store, snapshots, *group).await?,
         _ => BTreeSet::new(),
@@ -144,12 +162,12 @@ fn named<I: ResourceId>(elements: &[String]) -> Vec<I> {
 /// Whoever a binding concerns that differs between two snapshots must be looked at. While the new one cannot be read the job
 /// stays; where a newer one is in force, whose own job marks everything, there is nothing left to do.
 async fn mark_snapshot(
-    store: &Store,
-    snapshots: &Snapshots,
-    job: &Job,
+    store: &StateStore,
+    snapshots: &ActiveBindings,
+    job: &StoredJob,
     before: &str,
     after: &str,
-) -> Result<Rolled, StoreError> {
+) -> Result<ChunkResult, StoreError> {
     match snapshots.differing(before, after).await? {
         Some(differing) => {
             mark_groups_and_end(store, job, selected::groups_of(store, &differing).await?).await
@@ -162,15 +180,15 @@ async fn mark_snapshot(
 }
 
 async fn empty_user(
-    store: &Store,
-    job: &Job,
+    store: &StateStore,
+    job: &StoredJob,
     user: UserId,
     elements: &[String],
     effort: Effort,
-) -> Result<Rolled, StoreError> {
+) -> Result<ChunkResult, StoreError> {
     if elements.is_empty() {
         store.move_looking(&[job.end()]).await?;
-        return Ok(Rolled::ended());
+        return Ok(ChunkResult::ended());
     }
     let groups: Vec<GroupId> = named(elements);
     if groups.is_empty() {
@@ -180,20 +198,20 @@ async fn empty_user(
         Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
     });
     let left = try_join_all(left).await?;
-    let touch = |left: &Left, op| (Part::Header, resources::touch(left.group, op));
+    let touch = |left: &Left, op| (BatchPart::Header, resources::touch(left.group, op));
     let (record, batch) = plan_chunk(store, job, &left, touch);
     effort.commit(store, &record, &batch).await?;
-    Ok(Rolled::default())
+    Ok(ChunkResult::default())
 }
 
 async fn empty_group(
-    store: &Store,
-    snapshots: &Snapshots,
-    job: &Job,
+    store: &StateStore,
+    snapshots: &ActiveBindings,
+    job: &StoredJob,
     group: GroupId,
     elements: &[String],
     effort: Effort,
-) -> Result<Rolled, StoreError> {
+) -> Result<ChunkResult, StoreError> {
     if elements.is_empty() {
         return hand_on(store, snapshots, job, group).await;
     }
@@ -205,64 +223,64 @@ async fn empty_group(
         Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })
     });
     let left = try_join_all(left).await?;
-    let touch = |left: &Left, op| (Part::Touch(left.user), resources::touch(left.user, op));
+    let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
-    let mark = Mark::taking(record.origin.clone());
+    let mark = ReconcileRequest::taking(record.origin.clone());
     for user in &users {
-        batch.extend(Part::Look, marks::look_now(*user, &mark));
+        batch.extend(BatchPart::Look, marks::look_now(*user, &mark));
     }
     effort.commit(store, &record, &batch).await?;
-    Ok(Rolled { people: users, ..Rolled::default() })
+    Ok(ChunkResult { people: users, ..ChunkResult::default() })
 }
 
 /// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
 async fn hand_on(
-    store: &Store,
-    snapshots: &Snapshots,
-    job: &Job,
+    store: &StateStore,
+    snapshots: &ActiveBindings,
+    job: &StoredJob,
     group: GroupId,
-) -> Result<Rolled, StoreError> {
+) -> Result<ChunkResult, StoreError> {
     mark_groups_and_end(store, job, selected::heirs_of(store, snapshots, group).await?).await
 }
 
 async fn mark_groups_and_end(
-    store: &Store,
-    job: &Job,
+    store: &StateStore,
+    job: &StoredJob,
     groups: BTreeSet<GroupId>,
-) -> Result<Rolled, StoreError> {
+) -> Result<ChunkResult, StoreError> {
     mark_groups_and(job.end(), store, job, &groups).await?;
-    Ok(Rolled { groups: groups.into_iter().collect(), ..Rolled::ended() })
+    Ok(ChunkResult { groups: groups.into_iter().collect(), ..ChunkResult::ended() })
 }
 
 /// Marks groups, as many as there are, and takes that step of the job with the last of them.
 async fn mark_groups_and(
-    step: Write,
-    store: &Store,
-    job: &Job,
+    step: TableWrite,
+    store: &StateStore,
+    job: &StoredJob,
     groups: &BTreeSet<GroupId>,
 ) -> Result<(), StoreError> {
-    let looks: Vec<Write> = groups.iter().map(|group| marks::look_group(*group, &job.mark)).collect();
+    let looks: Vec<TableWrite> = groups.iter().map(|group| marks::look_group(*group, &job.mark)).collect();
     // Marking once more does no harm, so all but the last part may come before the step.
-    let mut parts: Vec<&[Write]> = looks.chunks(CHUNK_LOOKS).collect();
+    let mut parts: Vec<&[TableWrite]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
         store.move_looking(part).await?;
     }
-    let writes: Vec<Write> = std::iter::once(step).chain(last.iter().cloned()).collect();
+    let writes: Vec<TableWrite> = std::iter::once(step).chain(last.iter().cloned()).collect();
     store.move_looking(&writes).await?;
     Ok(())
 }
 
 /// Removes these memberships and advances the job. The record names each, with the revision that the delete left.
 fn plan_chunk(
-    store: &Store,
-    job: &Job,
+    store: &StateStore,
+    job: &StoredJob,
     left: &[Left],
-    touch: impl Fn(&Left, OpId) -> (Part, Write),
-) -> (Record, Batch) {
+    touch: impl Fn(&Left, OpId) -> (BatchPart, TableWrite),
+) -> (AuditRecord, WriteBatch) {
     let op = store.ids.op();
-    let mut batch = Batch::default();
-    batch.push(Part::Look, job.advance());
+    let mut batch = WriteBatch::default();
+    batch.push(BatchPart::Look, job.advance());
     let mut changes = Vec::new();
     for each in left {
         batch.append(members::remove(each.group, each.user));
@@ -271,9 +289,9 @@ fn plan_chunk(
             batch.push(part, write);
         }
         let (group, member, revision) = (each.group, each.user.to_string(), job.revision);
-        changes.push(Change::Member { event: MemberEvent::Removed, group, member, revision });
+        changes.push(AuditEvent::Member { event: MemberEvent::Removed, group, member, revision });
     }
-    let origin: Origin = job.mark.origin.clone();
-    let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    let origin: ChangeOrigin = job.mark.origin.clone();
+    let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     (record, batch)
 }

@@ -15,14 +15,14 @@ const READING_MAX: Duration = Duration::from_secs(230);
 const CUT_OFF_RETRY: Duration = Duration::from_secs(5);
 
 /// One page of resources.
-pub struct Listing {
+pub struct ResourceListing {
     /// All matches, on this page or not.
     pub total: usize,
-    pub resources: Resources,
+    pub resources: ResourceStream,
 }
 
 /// The resources of a page, each as JSON text that shows what the query asked for.
-pub struct Resources(Option<mpsc::Receiver<Piece>>);
+pub struct ResourceStream(Option<mpsc::Receiver<Piece>>);
 
 enum Piece {
     Total(usize),
@@ -32,70 +32,70 @@ enum Piece {
 }
 
 /// Where a page is read into.
-pub(super) struct Sink(mpsc::Sender<Piece>);
+pub(super) struct ResourceSink(mpsc::Sender<Piece>);
 
 /// Why reading ends early.
-pub(super) enum Stopped {
+pub(super) enum StreamStop {
     /// The caller has gone away.
     Dropped,
     Failed(ServiceError),
 }
 
-impl<E: Into<ServiceError>> From<E> for Stopped {
+impl<E: Into<ServiceError>> From<E> for StreamStop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-impl Sink {
+impl ResourceSink {
     /// How many resources match; before the first of them.
-    pub async fn total(&self, total: usize) -> Result<(), Stopped> {
+    pub async fn total(&self, total: usize) -> Result<(), StreamStop> {
         self.send(Piece::Total(total)).await
     }
 
-    pub async fn resource(&self, text: String) -> Result<(), Stopped> {
+    pub async fn resource(&self, text: String) -> Result<(), StreamStop> {
         self.send(Piece::Resource(text)).await
     }
 
-    async fn send(&self, piece: Piece) -> Result<(), Stopped> {
-        self.0.send(piece).await.map_err(|_| Stopped::Dropped)
+    async fn send(&self, piece: Piece) -> Result<(), StreamStop> {
+        self.0.send(piece).await.map_err(|_| StreamStop::Dropped)
     }
 
     /// An error once the caller has gone away.
-    pub fn check(&self) -> Result<(), Stopped> {
-        if self.0.is_closed() { Err(Stopped::Dropped) } else { Ok(()) }
+    pub fn check(&self) -> Result<(), StreamStop> {
+        if self.0.is_closed() { Err(StreamStop::Dropped) } else { Ok(()) }
     }
 }
 
-impl Listing {
+impl ResourceListing {
     /// Starts `read` as a task, and waits until it has said how many resources there are.
     pub(super) async fn of<R, F>(read: R) -> Result<Self, ServiceError>
     where
-        R: FnOnce(Sink) -> F,
-        F: Future<Output = Result<(), Stopped>> + Send + 'static,
+        R: FnOnce(ResourceSink) -> F,
+        F: Future<Output = Result<(), StreamStop>> + Send + 'static,
     {
         let (sender, mut receiver) = mpsc::channel(1);
         let failures = sender.clone();
-        let reading = read(Sink(sender));
+        let reading = read(ResourceSink(sender));
         let task = async move {
             let last = match tokio::time::timeout(READING_MAX, reading).await {
                 Ok(Ok(())) => Piece::End,
-                Ok(Err(Stopped::Failed(error))) => Piece::Failed(error),
-                Ok(Err(Stopped::Dropped)) | Err(_) => return,
+                Ok(Err(StreamStop::Failed(error))) => Piece::Failed(error),
+                Ok(Err(StreamStop::Dropped)) | Err(_) => return,
             };
             // A caller who has gone away needs no end.
             let _ = failures.send(last).await;
         };
         tokio::spawn(task.instrument(tracing::Span::current()));
         match receiver.recv().await {
-            Some(Piece::Total(total)) => Ok(Self { total, resources: Resources(Some(receiver)) }),
+            Some(Piece::Total(total)) => Ok(Self { total, resources: ResourceStream(Some(receiver)) }),
             Some(Piece::Failed(error)) => Err(error),
             _ => Err(cut_off()),
         }
     }
 }
 
-impl Resources {
+impl ResourceStream {
     /// The next resource; `None` after the last. An error is the end, and the page is not whole.
     pub async fn next(&mut self) -> Result<Option<String>, ServiceError> {
         let Some(receiver) = &mut self.0 else { return Ok(None) };

@@ -22,10 +22,10 @@ mod together;
 pub mod tokens;
 pub mod walk;
 
-pub use listing::{Listing, Resources};
+pub use listing::{ResourceListing, ResourceStream};
 pub use provisioning::Provisioning;
 
-use crate::audit::{Cause, Origin};
+use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::OpId;
 use crate::scim;
 use crate::store::StoreError;
@@ -34,23 +34,23 @@ use std::time::Duration;
 
 /// Who sent a SCIM request.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct ScimCaller {
     /// The label of the token that was presented.
     pub token_label: String,
     /// The trace id of the request, for logs.
     pub trace_id: Option<String>,
 }
 
-impl Caller {
+impl ScimCaller {
     /// The origin of what this caller's request `op` sets off.
-    pub fn origin(&self, op: OpId) -> Origin {
-        Origin { cause: Cause::Request, actor: self.token_label.clone(), op }
+    pub fn origin(&self, op: OpId) -> ChangeOrigin {
+        ChangeOrigin { cause: ChangeCause::Request, actor: self.token_label.clone(), op }
     }
 }
 
 /// A resource as it is answered, before the projection.
 #[derive(Debug, Clone)]
-pub struct Rendered {
+pub struct RenderedResource {
     pub id: String,
     pub location: String,
     pub version: String,

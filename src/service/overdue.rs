@@ -2,12 +2,12 @@
 //! every process shows the count.
 
 use super::effects::log;
-use super::status::Status;
-use crate::ports::tables::{Answer, Row};
+use super::status::HealthStatus;
+use crate::ports::tables::{TableAnswer, TableRow};
 use crate::rbac::ReasonCode;
-use crate::store::hints::Hint;
+use crate::store::hints::LeaverHint;
 use crate::store::overdue::{self, OverdueCount, StoredOverdue};
-use crate::store::{Store, StoreError, keys};
+use crate::store::{StateStore, StoreError, keys};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -27,8 +27,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(30);
 
 impl OverdueCount {
     /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
-    fn add(&mut self, row: &Row, now: OffsetDateTime, after: Duration) {
-        let (wished, reason) = match Hint::read(row) {
+    fn add(&mut self, row: &TableRow, now: OffsetDateTime, after: Duration) {
+        let (wished, reason) = match LeaverHint::read(row) {
             Ok(hint) if hint.is_over => return,
             // Since when is not known yet: the next look says it.
             Ok(hint) if hint.wished == OffsetDateTime::UNIX_EPOCH => return,
@@ -48,8 +48,12 @@ impl OverdueCount {
 }
 
 /// Counts over the hints, and writes what is new.
-pub(super) async fn count(store: &Store, status: &Status, after: Duration) -> Result<(), StoreError> {
-    let Answer { value: before, date: now } = store.overdue().await?;
+pub(super) async fn count(
+    store: &StateStore,
+    status: &HealthStatus,
+    after: Duration,
+) -> Result<(), StoreError> {
+    let TableAnswer { value: before, date: now } = store.overdue().await?;
     let (from, to) = keys::range_of(keys::HINTS);
     let mut pages = store.pages(from, to);
     let (mut count, mut read) = (OverdueCount::default(), 0);
@@ -93,8 +97,8 @@ fn log_line(
     Some(now)
 }
 
-async fn read(store: &Store, status: &Status) -> Result<(), StoreError> {
-    let Answer { value, date } = store.overdue().await?;
+async fn read(store: &StateStore, status: &HealthStatus) -> Result<(), StoreError> {
+    let TableAnswer { value, date } = store.overdue().await?;
     match value {
         Some(stored) => status.overdue(&stored, date),
         None => status.never_counted(date),
@@ -106,7 +110,7 @@ async fn read(store: &Store, status: &Status) -> Result<(), StoreError> {
 }
 
 /// Shows in this process what the ticks of any process counted.
-pub async fn watch(store: Store, status: Arc<Status>) {
+pub async fn watch(store: StateStore, status: Arc<HealthStatus>) {
     loop {
         if let Err(error) = read(&store, &status).await {
             log("reading what the ticks found", &error);

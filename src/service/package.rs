@@ -2,9 +2,9 @@
 //!
 //! Without a stamp nothing is stored: a program that was built and started by hand must not change who holds what.
 
-use super::snapshots::{AdoptError, Adoption, Snapshots};
-use crate::chain::Chain;
-use crate::store::{Store, StoreError};
+use super::snapshots::{ActivateError, Activation, ActiveBindings};
+use crate::chain::ErrorChain;
+use crate::store::{StateStore, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A file of bindings and its stamp, as they were found beside the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Package {
+pub enum BundledFile {
     Stamped {
         bindings: Vec<u8>,
         stamp: String,
@@ -28,29 +28,29 @@ pub enum Package {
 
 /// What became of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackageState {
+pub enum BundleState {
     /// The tables have not answered yet.
     Pending,
-    Done(Adoption),
+    Done(Activation),
     Unstamped,
     Missing,
     /// The file, its stamp, or what is stored is not in order; nothing was changed.
     Broken,
 }
 
-impl PackageState {
+impl BundleState {
     /// The word that health and logs use.
     pub const fn as_str(self) -> &'static str {
         match self {
-            PackageState::Pending => "pending",
-            PackageState::Done(Adoption::Stored) => "stored",
-            PackageState::Done(Adoption::InForce) => "in force",
-            PackageState::Done(Adoption::Older) => "older than those in force",
-            PackageState::Done(Adoption::SameStampOtherBytes) => "changed without a new stamp",
-            PackageState::Done(Adoption::Future) => "stamped too far in the future",
-            PackageState::Unstamped => "not stamped",
-            PackageState::Missing => "missing",
-            PackageState::Broken => "not in order",
+            BundleState::Pending => "pending",
+            BundleState::Done(Activation::Stored) => "stored",
+            BundleState::Done(Activation::InForce) => "in force",
+            BundleState::Done(Activation::Older) => "older than those in force",
+            BundleState::Done(Activation::SameStampOtherBytes) => "changed without a new stamp",
+            BundleState::Done(Activation::Future) => "stamped too far in the future",
+            BundleState::Unstamped => "not stamped",
+            BundleState::Missing => "missing",
+            BundleState::Broken => "not in order",
         }
     }
 
@@ -58,43 +58,43 @@ impl PackageState {
     pub const fn is_finding(self) -> bool {
         !matches!(
             self,
-            PackageState::Pending
-                | PackageState::Done(Adoption::Stored | Adoption::InForce | Adoption::Older)
+            BundleState::Pending
+                | BundleState::Done(Activation::Stored | Activation::InForce | Activation::Older)
         )
     }
 }
 
 /// Stores the package of this process.
-pub struct Packaged {
-    store: Store,
-    snapshots: Arc<Snapshots>,
-    state: Mutex<PackageState>,
+pub struct BundledBindings {
+    store: StateStore,
+    snapshots: Arc<ActiveBindings>,
+    state: Mutex<BundleState>,
 }
 
-impl Packaged {
-    pub fn new(store: Store, snapshots: Arc<Snapshots>) -> Self {
-        Self { store, snapshots, state: Mutex::new(PackageState::Pending) }
+impl BundledBindings {
+    pub fn new(store: StateStore, snapshots: Arc<ActiveBindings>) -> Self {
+        Self { store, snapshots, state: Mutex::new(BundleState::Pending) }
     }
 
     /// What became of it so far.
-    pub fn state(&self) -> PackageState {
+    pub fn state(&self) -> BundleState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tries until the tables have answered once.
-    pub async fn settle(&self, package: &Package) {
+    pub async fn settle(&self, package: &BundledFile) {
         let mut pause = PAUSE_MIN;
         loop {
             match self.attempt(package).await {
                 Ok(state) => return self.conclude(state),
                 Err(error) if !helps_to_wait(&error) => {
-                    tracing::error!(error = %Chain(&error), "the packaged bindings change nothing");
-                    return self.conclude(PackageState::Broken);
+                    tracing::error!(error = %ErrorChain(&error), "the packaged bindings change nothing");
+                    return self.conclude(BundleState::Broken);
                 }
                 Err(error) => {
                     let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
                     tracing::warn!(
-                        error = %Chain(&error),
+                        error = %ErrorChain(&error),
                         wait_ms = wait.as_millis() as u64,
                         "the bindings wait for the tables"
                     );
@@ -105,12 +105,12 @@ impl Packaged {
         }
     }
 
-    async fn attempt(&self, package: &Package) -> Result<PackageState, AdoptError> {
+    async fn attempt(&self, package: &BundledFile) -> Result<BundleState, ActivateError> {
         let state = match package {
-            Package::Missing => PackageState::Missing,
-            Package::Unstamped => PackageState::Unstamped,
-            Package::Stamped { bindings, stamp } => {
-                PackageState::Done(self.snapshots.adopt_stamped(bindings, stamp).await?)
+            BundledFile::Missing => BundleState::Missing,
+            BundledFile::Unstamped => BundleState::Unstamped,
+            BundledFile::Stamped { bindings, stamp } => {
+                BundleState::Done(self.snapshots.adopt_stamped(bindings, stamp).await?)
             }
         };
         // From here on this process knows where a person's object id is taken from.
@@ -119,9 +119,9 @@ impl Packaged {
     }
 
     /// What is wrong with a file was told where it was compared, or where it failed.
-    fn conclude(&self, state: PackageState) {
+    fn conclude(&self, state: BundleState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        if matches!(state, PackageState::Unstamped | PackageState::Missing) {
+        if matches!(state, BundleState::Unstamped | BundleState::Missing) {
             tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");
         } else if !state.is_finding() {
             tracing::info!(bindings = state.as_str(), "the packaged bindings were looked at");
@@ -130,6 +130,6 @@ impl Packaged {
 }
 
 /// Tables that are away come back, and who came in between is done soon; nothing else mends itself.
-const fn helps_to_wait(error: &AdoptError) -> bool {
-    matches!(error, AdoptError::Store(StoreError::Away { .. } | StoreError::Conflict { .. }))
+const fn helps_to_wait(error: &ActivateError) -> bool {
+    matches!(error, ActivateError::Store(StoreError::Away { .. } | StoreError::Conflict { .. }))
 }

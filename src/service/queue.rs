@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 /// The resources that somebody writes or waits to write.
 #[derive(Default)]
-pub struct Queue(Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>);
+pub struct KeyedMutex(Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>);
 
-impl Queue {
+impl KeyedMutex {
     /// Waits for the turn at `id`, which lasts until the answer is dropped.
-    pub async fn enter(self: &Arc<Self>, id: Uuid) -> Turn {
+    pub async fn enter(self: &Arc<Self>, id: Uuid) -> KeyedMutexGuard {
         // Made before the wait: whoever gives up waiting leaves no entry behind either.
-        let mut turn = Turn { queue: Arc::clone(self), id, lock: Some(self.lock_of(id)), guard: None };
+        let mut turn =
+            KeyedMutexGuard { queue: Arc::clone(self), id, lock: Some(self.lock_of(id)), guard: None };
         if let Some(lock) = &turn.lock {
             turn.guard = Some(Arc::clone(lock).lock_owned().await);
         }
@@ -36,14 +37,14 @@ impl Queue {
 }
 
 /// The turn at one resource.
-pub struct Turn {
-    queue: Arc<Queue>,
+pub struct KeyedMutexGuard {
+    queue: Arc<KeyedMutex>,
     id: Uuid,
     lock: Option<Arc<tokio::sync::Mutex<()>>>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Drop for Turn {
+impl Drop for KeyedMutexGuard {
     fn drop(&mut self) {
         let mut locks = self.queue.locks();
         self.guard = None;
@@ -61,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_at_a_time_and_no_entry_is_left() {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(KeyedMutex::default());
         let id = Uuid::nil();
         let first = queue.enter(id).await;
         assert!(queue.enter(id).now_or_never().is_none(), "somebody is in");

@@ -2,7 +2,7 @@
 //!
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
-use crate::audit::Cause;
+use crate::audit::ChangeCause;
 use crate::chain::visible;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ const GROUP_FIELDS: [&str; 3] = ["group", "member", "id"];
 
 /// Which records are asked for. What is left out matches everything.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
+pub struct AuditFilter {
     pub since: Option<OffsetDateTime>,
     pub until: Option<OffsetDateTime>,
     /// A SCIM id of a user, or an Entra object id.
@@ -26,7 +26,7 @@ pub struct Selection {
     pub kinds: Vec<String>,
     /// The label of a token, an operator, or `service`.
     pub actor: Option<String>,
-    pub cause: Option<Cause>,
+    pub cause: Option<ChangeCause>,
     /// An operation, and everything that follows from it.
     pub op: Option<String>,
     /// Assignments of `person` that a record opened, where it is an Entra object id: records of earlier releases name the
@@ -34,7 +34,7 @@ pub struct Selection {
     pub opened: BTreeSet<String>,
 }
 
-impl Selection {
+impl AuditFilter {
     /// Where to begin: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
     pub fn begin(&self) -> Option<String> {
         self.since.map(op_prefix)
@@ -51,7 +51,9 @@ impl Selection {
         let same = |wanted: Option<&str>, field| wanted.is_none_or(|wanted| text(&record, field) == wanted);
         let op = self.op.as_deref();
         let follows = op.is_none_or(|op| text(&record, "op") == op || text(&record, "origin") == op);
-        if !same(self.actor.as_deref(), "actor") || !same(self.cause.map(Cause::as_str), "cause") || !follows
+        if !same(self.actor.as_deref(), "actor")
+            || !same(self.cause.map(ChangeCause::as_str), "cause")
+            || !follows
         {
             return None;
         }
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(mut selection: Selection, changes: usize) {
+    fn check(mut selection: AuditFilter, changes: usize) {
         let found = selection.select(record()).map(|record| record["changes"].as_array().unwrap().len());
         assert_eq!(found.unwrap_or(0), changes, "{selection:?}");
     }
@@ -216,7 +218,7 @@ mod tests {
         let opened =
             json!({"kind": "effect-opened", "person": "u-1", "principal": "o-1", "assignment": "a-1"});
         let answered = |of: &str| json!({"kind": "effect-answered", "person": "u-1", "assignment": of});
-        let mut selection = Selection { person: Some("O-1".to_owned()), ..Selection::default() };
+        let mut selection = AuditFilter { person: Some("O-1".to_owned()), ..AuditFilter::default() };
         assert!(selection.select(with(json!([opened]))).is_some());
         let record = selection.select(with(json!([answered("a-1"), answered("a-2")]))).unwrap();
         assert_eq!(record["changes"], json!([answered("a-1")]));
@@ -225,27 +227,27 @@ mod tests {
     #[test]
     fn a_record_keeps_the_changes_that_match() {
         let some = |text: &str| Some(text.to_owned());
-        check(Selection::default(), 3);
-        check(Selection { person: some("U-1"), ..Selection::default() }, 1);
-        check(Selection { group: some("g-1"), ..Selection::default() }, 3);
-        check(Selection { person: some(""), ..Selection::default() }, 0);
-        check(Selection { person: some("u-3"), ..Selection::default() }, 0);
-        check(Selection { kinds: vec!["member-added".to_owned()], ..Selection::default() }, 2);
-        check(Selection { actor: some("okta"), ..Selection::default() }, 0);
-        check(Selection { cause: Some(Cause::Request), ..Selection::default() }, 3);
-        check(Selection { cause: Some(Cause::Sweep), ..Selection::default() }, 0);
-        check(Selection { op: some("019abc00-1234-7000-8000-000000000001"), ..Selection::default() }, 3);
-        check(Selection { op: some("019abc00-1234-7000-8000-000000000002"), ..Selection::default() }, 0);
+        check(AuditFilter::default(), 3);
+        check(AuditFilter { person: some("U-1"), ..AuditFilter::default() }, 1);
+        check(AuditFilter { group: some("g-1"), ..AuditFilter::default() }, 3);
+        check(AuditFilter { person: some(""), ..AuditFilter::default() }, 0);
+        check(AuditFilter { person: some("u-3"), ..AuditFilter::default() }, 0);
+        check(AuditFilter { kinds: vec!["member-added".to_owned()], ..AuditFilter::default() }, 2);
+        check(AuditFilter { actor: some("okta"), ..AuditFilter::default() }, 0);
+        check(AuditFilter { cause: Some(ChangeCause::Request), ..AuditFilter::default() }, 3);
+        check(AuditFilter { cause: Some(ChangeCause::Sweep), ..AuditFilter::default() }, 0);
+        check(AuditFilter { op: some("019abc00-1234-7000-8000-000000000001"), ..AuditFilter::default() }, 3);
+        check(AuditFilter { op: some("019abc00-1234-7000-8000-000000000002"), ..AuditFilter::default() }, 0);
     }
 
     #[test]
     fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
         let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
-        let shown = |mut selection: Selection| selection.select(record.clone()).is_some();
-        assert!(shown(Selection::default()));
-        assert!(shown(Selection { op: Some(text(&record, "op").to_owned()), ..Selection::default() }));
-        assert!(!shown(Selection { person: Some("u-1".to_owned()), ..Selection::default() }));
-        assert!(!shown(Selection { actor: Some("entra".to_owned()), ..Selection::default() }));
+        let shown = |mut selection: AuditFilter| selection.select(record.clone()).is_some();
+        assert!(shown(AuditFilter::default()));
+        assert!(shown(AuditFilter { op: Some(text(&record, "op").to_owned()), ..AuditFilter::default() }));
+        assert!(!shown(AuditFilter { person: Some("u-1".to_owned()), ..AuditFilter::default() }));
+        assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
         let told = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
         assert_eq!(lines(&record), [told]);
     }
@@ -253,9 +255,9 @@ mod tests {
     #[test]
     fn times_are_those_of_the_ops() {
         let at = |millis: i128| OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).unwrap();
-        let selection = Selection { since: Some(at(0x019a_bc00_1234)), ..Selection::default() };
+        let selection = AuditFilter { since: Some(at(0x019a_bc00_1234)), ..AuditFilter::default() };
         assert_eq!(selection.begin().unwrap(), "019abc00-1234");
-        let until = |millis| Selection { until: Some(at(millis)), ..Selection::default() };
+        let until = |millis| AuditFilter { until: Some(at(millis)), ..AuditFilter::default() };
         assert!(until(0x019a_bc00_1234).is_past(&record()));
         assert!(!until(0x019a_bc00_1235).is_past(&record()));
         assert_eq!(op_prefix(datetime!(1960-01-01 0:00 UTC)), "00000000-0000");

@@ -1,17 +1,20 @@
 //! The groups whose members a change of bindings, or the end of a group, concerns.
 
 use super::desired::selector_key;
-use super::snapshots::{Differing, Snapshot, Snapshots};
+use super::snapshots::{ActiveBindings, ActiveSnapshot, ChangedSelectors};
 use super::together::together;
 use crate::bindings::Selector;
 use crate::id::GroupId;
 use crate::store::pins::{PinRow, SelectorPin};
-use crate::store::{Store, StoreError};
+use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The groups of the selectors that differ: the one that is pinned, while it lives; else those that match now. However many share
 /// the value of a selector, the others are not held up by it.
-pub async fn groups_of(store: &Store, differing: &Differing) -> Result<BTreeSet<GroupId>, StoreError> {
+pub async fn groups_of(
+    store: &StateStore,
+    differing: &ChangedSelectors,
+) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut groups = if differing.everything_pinned { store.pinned_groups().await? } else { BTreeSet::new() };
     let by_key: BTreeMap<String, &Selector> =
         differing.selectors.iter().map(|selector| (selector_key(selector), selector)).collect();
@@ -20,7 +23,7 @@ pub async fn groups_of(store: &Store, differing: &Differing) -> Result<BTreeSet<
     Ok(groups)
 }
 
-async fn concerned(store: &Store, key: &str, selector: &Selector) -> Result<Vec<GroupId>, StoreError> {
+async fn concerned(store: &StateStore, key: &str, selector: &Selector) -> Result<Vec<GroupId>, StoreError> {
     if let Some(pin) = pin_of(store, key).await?
         && store.exists(pin.group).await?
     {
@@ -32,12 +35,12 @@ async fn concerned(store: &Store, key: &str, selector: &Selector) -> Result<Vec<
 /// The groups that match now what was pinned to a group that is gone. What was pinned to it say its `bg:` rows, and, where a
 /// former release left none, the pins of the bindings in force.
 pub async fn heirs_of(
-    store: &Store,
-    snapshots: &Snapshots,
+    store: &StateStore,
+    snapshots: &ActiveBindings,
     gone: GroupId,
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut keys = store.selectors_of(gone).await?;
-    if let Snapshot::InForce(in_force) = snapshots.read(&store.pointer().await?).await? {
+    if let ActiveSnapshot::InForce(in_force) = snapshots.read(&store.pointer().await?).await? {
         keys.extend(in_force.each().map(|(key, _)| key.to_owned()));
     }
     let reads = keys.iter().map(|key| async move {
@@ -51,6 +54,6 @@ pub async fn heirs_of(
     Ok(heirs)
 }
 
-async fn pin_of(store: &Store, key: &str) -> Result<Option<SelectorPin>, StoreError> {
+async fn pin_of(store: &StateStore, key: &str) -> Result<Option<SelectorPin>, StoreError> {
     Ok(store.selector_pin(key).await?.as_ref().and_then(PinRow::pinned).cloned())
 }

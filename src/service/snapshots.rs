@@ -3,15 +3,15 @@
 
 use super::desired::selector_key;
 use super::provisioning::BindingRules;
-use super::status::{BindingsStand, Status};
-use crate::audit::{Cause, Change, Origin, Record};
-use crate::bindings::{Binding, Bindings, BindingsError, PrincipalSource, Selector};
-use crate::ports::tables::Answer;
-use crate::scim::Deciding;
+use super::status::{BindingsHealth, HealthStatus};
+use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
+use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSource, Selector};
+use crate::ports::tables::TableAnswer;
+use crate::scim::DecidingAttributes;
 use crate::store::jobs::{self, JobKind};
-use crate::store::marks::Mark;
-use crate::store::settings::{self, Pointer, PointerRow};
-use crate::store::{Store, StoreError, keys};
+use crate::store::marks::ReconcileRequest;
+use crate::store::settings::{self, ActiveVersion, ActiveVersionRow};
+use crate::store::{StateStore, StoreError, keys};
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,34 +19,34 @@ use time::OffsetDateTime;
 
 /// A snapshot that was read and understood.
 #[derive(Debug, Clone, PartialEq)]
-pub struct InForce {
+pub struct BindingsSnapshot {
     pub stamp: String,
     pub hash: String,
     pub bindings: Bindings,
     /// What the conditions of the bindings read.
-    pub deciding: Arc<Deciding>,
+    pub deciding: Arc<DecidingAttributes>,
     /// The row key of the pin of each binding's selector, in the order of the bindings.
     keys: Vec<String>,
 }
 
-impl InForce {
+impl BindingsSnapshot {
     /// A snapshot, by its stamp and the hash of its bytes.
     pub fn new(stamp: &str, hash: &str, bindings: Bindings) -> Self {
         let keys = bindings.bindings.iter().map(|binding| selector_key(&binding.selector)).collect();
         let conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref());
-        let deciding = Arc::new(Deciding::of(conditions));
+        let deciding = Arc::new(DecidingAttributes::of(conditions));
         Self { stamp: stamp.to_owned(), hash: hash.to_owned(), bindings, deciding, keys }
     }
 
     /// Each binding, with the row key of its selector's pin.
-    pub fn each(&self) -> impl Iterator<Item = (&str, &Binding)> {
+    pub fn each(&self) -> impl Iterator<Item = (&str, &ConfiguredBinding)> {
         self.keys.iter().map(String::as_str).zip(&self.bindings.bindings)
     }
 }
 
 /// The selectors that a change of the bindings concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Differing {
+pub struct ChangedSelectors {
     pub selectors: Vec<Selector>,
     /// The snapshot before cannot be read: whatever was ever pinned may have been in it.
     pub everything_pinned: bool,
@@ -54,20 +54,20 @@ pub struct Differing {
 
 /// What the pointer names.
 #[derive(Debug, Clone)]
-pub enum Snapshot {
+pub enum ActiveSnapshot {
     /// Nothing was ever stored: nobody is granted anything.
     Nothing,
-    InForce(Arc<InForce>),
+    InForce(Arc<BindingsSnapshot>),
     /// The row is missing or this program does not understand it.
     Unreadable,
 }
 
-impl Snapshot {
+impl ActiveSnapshot {
     /// Where a person's Entra object id is taken from.
     pub fn principal_from(&self) -> &[PrincipalSource] {
         match self {
-            Snapshot::InForce(in_force) => &in_force.bindings.principal_from,
-            Snapshot::Nothing | Snapshot::Unreadable => &[],
+            ActiveSnapshot::InForce(in_force) => &in_force.bindings.principal_from,
+            ActiveSnapshot::Nothing | ActiveSnapshot::Unreadable => &[],
         }
     }
 }
@@ -79,7 +79,7 @@ const TRIES_MAX: u32 = 10;
 
 /// What became of a packaged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Adoption {
+pub enum Activation {
     /// It is newer than what was in force, and in force now.
     Stored,
     /// It was in force already.
@@ -94,7 +94,7 @@ pub enum Adoption {
 
 /// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
+pub enum ActivateError {
     #[error("the bindings are not in order")]
     Bindings(#[source] BindingsError),
     #[error("the stamp of the bindings is not of the form YYYYMMDDThhmmssZ")]
@@ -104,21 +104,21 @@ pub enum AdoptError {
 }
 
 /// The snapshots of one installation, the last one that was read kept at hand.
-pub struct Snapshots {
-    store: Store,
-    pub(super) status: Arc<Status>,
-    cache: Mutex<Option<Arc<InForce>>>,
+pub struct ActiveBindings {
+    store: StateStore,
+    pub(super) status: Arc<HealthStatus>,
+    cache: Mutex<Option<Arc<BindingsSnapshot>>>,
 }
 
-impl Snapshots {
+impl ActiveBindings {
     /// Nothing is read yet.
-    pub fn new(store: Store, status: Arc<Status>) -> Self {
+    pub fn new(store: StateStore, status: Arc<HealthStatus>) -> Self {
         Self { store, status, cache: Mutex::new(None) }
     }
 
     /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
     pub fn rules(&self) -> BindingRules {
-        let rules = |known: Arc<InForce>| BindingRules {
+        let rules = |known: Arc<BindingsSnapshot>| BindingRules {
             sources: known.bindings.principal_from.clone(),
             deciding: known.deciding.clone(),
         };
@@ -126,42 +126,44 @@ impl Snapshots {
     }
 
     /// The snapshot that this process read last: good enough for an order of work, never for a decision.
-    pub(super) fn at_hand(&self) -> Option<Arc<InForce>> {
+    pub(super) fn at_hand(&self) -> Option<Arc<BindingsSnapshot>> {
         self.cached()
     }
 
-    fn cached(&self) -> Option<Arc<InForce>> {
+    fn cached(&self) -> Option<Arc<BindingsSnapshot>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The snapshot that the pointer names: from memory, or read.
-    pub async fn read(&self, row: &PointerRow) -> Result<Snapshot, StoreError> {
+    pub async fn read(&self, row: &ActiveVersionRow) -> Result<ActiveSnapshot, StoreError> {
         let snapshot = match row {
-            PointerRow::Absent => Snapshot::Nothing,
-            PointerRow::Unreadable => Snapshot::Unreadable,
-            PointerRow::Names(pointer) => self.named(pointer).await?,
+            ActiveVersionRow::Absent => ActiveSnapshot::Nothing,
+            ActiveVersionRow::Unreadable => ActiveSnapshot::Unreadable,
+            ActiveVersionRow::Names(pointer) => self.named(pointer).await?,
         };
         self.status.bindings(match &snapshot {
-            Snapshot::Nothing => BindingsStand::Nothing,
-            Snapshot::InForce(known) => BindingsStand::InForce { stamp: known.stamp.clone() },
-            Snapshot::Unreadable => BindingsStand::Unreadable { stamp: row.stamp().map(str::to_owned) },
+            ActiveSnapshot::Nothing => BindingsHealth::Nothing,
+            ActiveSnapshot::InForce(known) => BindingsHealth::InForce { stamp: known.stamp.clone() },
+            ActiveSnapshot::Unreadable => {
+                BindingsHealth::Unreadable { stamp: row.stamp().map(str::to_owned) }
+            }
         });
         Ok(snapshot)
     }
 
-    async fn named(&self, pointer: &Pointer) -> Result<Snapshot, StoreError> {
+    async fn named(&self, pointer: &ActiveVersion) -> Result<ActiveSnapshot, StoreError> {
         if let Some(known) =
             self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)
         {
-            return Ok(Snapshot::InForce(known));
+            return Ok(ActiveSnapshot::InForce(known));
         }
         let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
             tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
-            return Ok(Snapshot::Unreadable);
+            return Ok(ActiveSnapshot::Unreadable);
         };
-        let known = Arc::new(InForce::new(&pointer.stamp, &pointer.hash, bindings));
+        let known = Arc::new(BindingsSnapshot::new(&pointer.stamp, &pointer.hash, bindings));
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
-        Ok(Snapshot::InForce(known))
+        Ok(ActiveSnapshot::InForce(known))
     }
 
     async fn load(&self, stamp: &str, hash: Option<&str>) -> Result<Option<Bindings>, StoreError> {
@@ -173,23 +175,23 @@ impl Snapshots {
     }
 
     /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
-    pub async fn adopt(&self, bytes: &[u8]) -> Result<bool, AdoptError> {
-        Bindings::parse(bytes).map_err(AdoptError::Bindings)?;
+    pub async fn adopt(&self, bytes: &[u8]) -> Result<bool, ActivateError> {
+        Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
         let hash = hash_of(bytes);
-        let unstamped = |pointer: Option<&Pointer>, now| match pointer {
-            Some(pointer) if pointer.hash == hash => Decision::Leave(Adoption::InForce),
+        let unstamped = |pointer: Option<&ActiveVersion>, now| match pointer {
+            Some(pointer) if pointer.hash == hash => Decision::Leave(Activation::InForce),
             pointer => Decision::Store(next_stamp(pointer, now)),
         };
-        Ok(self.settle(bytes, &hash, unstamped).await? == Adoption::Stored)
+        Ok(self.settle(bytes, &hash, unstamped).await? == Activation::Stored)
     }
 
     /// Stores a packaged file if its stamp is newer than the one in force. Whoever starts may call this: everybody goes on
     /// under the newest stamp that was ever stored.
-    pub async fn adopt_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Adoption, AdoptError> {
-        Bindings::parse(bytes).map_err(AdoptError::Bindings)?;
-        let at = parse_stamp(stamp).ok_or(AdoptError::Stamp)?;
+    pub async fn adopt_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
+        Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
+        let at = parse_stamp(stamp).ok_or(ActivateError::Stamp)?;
         let hash = hash_of(bytes);
-        let stamped = |pointer: Option<&Pointer>, now| judge((stamp, at, &hash), pointer, now);
+        let stamped = |pointer: Option<&ActiveVersion>, now| judge((stamp, at, &hash), pointer, now);
         let adoption = self.settle(bytes, &hash, stamped).await?;
         tell(adoption, stamp);
         Ok(adoption)
@@ -200,11 +202,11 @@ impl Snapshots {
         &self,
         bytes: &[u8],
         hash: &str,
-        decide: impl Fn(Option<&Pointer>, OffsetDateTime) -> Decision,
-    ) -> Result<Adoption, StoreError> {
+        decide: impl Fn(Option<&ActiveVersion>, OffsetDateTime) -> Decision,
+    ) -> Result<Activation, StoreError> {
         let mut tries = 1;
         loop {
-            let Answer { value: row, date } = self.store.pointer_now().await?;
+            let TableAnswer { value: row, date } = self.store.pointer_now().await?;
             let below = self.store.pointer_to_replace(&row).await?;
             let stamp = match decide(below.as_ref(), date) {
                 Decision::Leave(adoption) => {
@@ -220,7 +222,7 @@ impl Snapshots {
             }
         }
         self.read(&self.store.pointer().await?).await?;
-        Ok(Adoption::Stored)
+        Ok(Activation::Stored)
     }
 
     /// One transaction: the bytes, the pointer under its version, and the job that makes everybody concerned be looked at.
@@ -228,15 +230,18 @@ impl Snapshots {
         &self,
         bytes: &[u8],
         hash: &str,
-        before: Option<&Pointer>,
+        before: Option<&ActiveVersion>,
         stamp: String,
     ) -> Result<(), StoreError> {
         let op = self.store.ids.op();
-        let origin = Origin { cause: Cause::Snapshot, actor: "service".to_owned(), op };
+        let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
         let earlier = before.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
-        let change =
-            Change::Setting { what: "bindings".to_owned(), before: earlier.clone(), after: stamp.clone() };
-        let record = Record {
+        let change = AuditEvent::Setting {
+            what: "bindings".to_owned(),
+            before: earlier.clone(),
+            after: stamp.clone(),
+        };
+        let record = AuditRecord {
             op,
             time: self.store.clock.now(),
             origin: origin.clone(),
@@ -249,7 +254,7 @@ impl Snapshots {
             settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
             jobs::begin(
                 JobKind::Snapshot { before: earlier, after: stamp.clone() },
-                &Mark::taking(origin),
+                &ReconcileRequest::taking(origin),
                 0,
             ),
         ];
@@ -258,7 +263,7 @@ impl Snapshots {
     }
 
     /// The selectors of every binding that differs between two snapshots, old and new. `None`: the new one cannot be read.
-    pub async fn differing(&self, before: &str, after: &str) -> Result<Option<Differing>, StoreError> {
+    pub async fn differing(&self, before: &str, after: &str) -> Result<Option<ChangedSelectors>, StoreError> {
         let Some(new) = self.load(after, None).await? else { return Ok(None) };
         let old = if before.is_empty() { None } else { self.load(before, None).await? };
         let everything_pinned = old.is_none() && !before.is_empty();
@@ -267,44 +272,44 @@ impl Snapshots {
         let gone = old.iter().filter(|binding| all || !new.bindings.contains(binding));
         let come = new.bindings.iter().filter(|binding| all || !old.contains(binding));
         let selectors = gone.chain(come).map(|binding| binding.selector.clone()).collect();
-        Ok(Some(Differing { selectors, everything_pinned }))
+        Ok(Some(ChangedSelectors { selectors, everything_pinned }))
     }
 }
 
 /// What is to be done with a file.
 enum Decision {
     Store(String),
-    Leave(Adoption),
+    Leave(Activation),
 }
 
 /// What a packaged file is beside the one in force. What is in force already is never of the future.
 fn judge(
     (stamp, at, hash): (&str, OffsetDateTime, &str),
-    pointer: Option<&Pointer>,
+    pointer: Option<&ActiveVersion>,
     now: OffsetDateTime,
 ) -> Decision {
     let order = pointer.map(|pointer| (stamp.cmp(pointer.stamp.as_str()), pointer.hash == hash));
     match order {
-        Some((Ordering::Equal, true)) => Decision::Leave(Adoption::InForce),
-        Some((Ordering::Equal, false)) => Decision::Leave(Adoption::SameStampOtherBytes),
-        Some((Ordering::Less, _)) => Decision::Leave(Adoption::Older),
-        _ if at > now + STAMP_AHEAD_MAX => Decision::Leave(Adoption::Future),
+        Some((Ordering::Equal, true)) => Decision::Leave(Activation::InForce),
+        Some((Ordering::Equal, false)) => Decision::Leave(Activation::SameStampOtherBytes),
+        Some((Ordering::Less, _)) => Decision::Leave(Activation::Older),
+        _ if at > now + STAMP_AHEAD_MAX => Decision::Leave(Activation::Future),
         _ => Decision::Store(stamp.to_owned()),
     }
 }
 
-fn tell(adoption: Adoption, stamp: &str) {
+fn tell(adoption: Activation, stamp: &str) {
     match adoption {
-        Adoption::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
-        Adoption::InForce => {}
-        Adoption::Older => {
+        Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
+        Activation::InForce => {}
+        Activation::Older => {
             tracing::info!(bindings.stamp = stamp, "newer bindings than the packaged ones are in force")
         }
-        Adoption::SameStampOtherBytes => tracing::error!(
+        Activation::SameStampOtherBytes => tracing::error!(
             bindings.stamp = stamp,
             "the packaged bindings differ from those in force and have the same stamp; stamp the file again"
         ),
-        Adoption::Future => tracing::error!(
+        Activation::Future => tracing::error!(
             bindings.stamp = stamp,
             "the packaged bindings are stamped with a time that has not come; stamp the file again"
         ),
@@ -322,7 +327,7 @@ pub fn hash_of(bytes: &[u8]) -> String {
 }
 
 /// Stamps are compared as text and never go back.
-fn next_stamp(before: Option<&Pointer>, now: OffsetDateTime) -> String {
+fn next_stamp(before: Option<&ActiveVersion>, now: OffsetDateTime) -> String {
     let earliest =
         before.and_then(|pointer| keys::parse_stamp(&pointer.stamp)).map(|at| at + Duration::from_secs(1));
     keys::stamp(earliest.map_or(now, |earliest| earliest.max(now)))

@@ -5,10 +5,10 @@ use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::cadence::PendingGrants;
-use crate::store::findings::Findings;
+use crate::store::findings::RecentFindings;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
-use crate::store::throttles::{Operation, Throttles};
+use crate::store::throttles::{CallKind, StoredThrottles};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ const LATELY: Duration = Duration::from_secs(90);
 
 /// What is known of the bindings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum BindingsStand {
+pub enum BindingsHealth {
     /// Nobody has looked yet.
     #[default]
     Unknown,
@@ -47,7 +47,7 @@ pub enum BindingsStand {
 
 /// A moment's view of [`Status`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct HealthSnapshot {
     /// When this process last finished a tick.
     pub tick_finished: Option<OffsetDateTime>,
     /// Ticks of this process that ended early since then.
@@ -74,10 +74,10 @@ pub struct Standing {
     pub group_limit_reached: usize,
     /// Bindings that give nothing new: their groups are ambiguous, have lost the value, or cannot be read.
     pub bindings_troubled: usize,
-    pub bindings: BindingsStand,
+    pub bindings: BindingsHealth,
 }
 
-impl Standing {
+impl HealthSnapshot {
     /// Whether somebody has to look into it.
     pub fn is_finding(&self) -> bool {
         self.set_aside > 0
@@ -88,7 +88,7 @@ impl Standing {
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
             || self.bindings_troubled > 0
-            || matches!(self.bindings, BindingsStand::Unreadable { .. })
+            || matches!(self.bindings, BindingsHealth::Unreadable { .. })
     }
 
     fn overdue_json(&self) -> Value {
@@ -102,10 +102,10 @@ impl Standing {
         let throttled: BTreeMap<_, _> =
             self.throttled.iter().map(|(kind, until)| (kind, crate::audit::rfc3339(*until))).collect();
         let (state, stamp) = match &self.bindings {
-            BindingsStand::Unknown => ("unknown", None),
-            BindingsStand::Nothing => ("none", None),
-            BindingsStand::InForce { stamp } => ("in-force", Some(stamp)),
-            BindingsStand::Unreadable { stamp } => ("unreadable", stamp.as_ref()),
+            BindingsHealth::Unknown => ("unknown", None),
+            BindingsHealth::Nothing => ("none", None),
+            BindingsHealth::InForce { stamp } => ("in-force", Some(stamp)),
+            BindingsHealth::Unreadable { stamp } => ("unreadable", stamp.as_ref()),
         };
         let members = [
             ("tickFinished", json!(time(&self.tick_finished))),
@@ -138,30 +138,30 @@ struct Known {
 
 #[derive(Default)]
 struct Held {
-    standing: Standing,
+    standing: HealthSnapshot,
     /// When it was first seen that no count was ever written.
     never_counted: Option<OffsetDateTime>,
-    throttled: BTreeMap<(String, Operation), Known>,
+    throttled: BTreeMap<(String, CallKind), Known>,
 }
 
 /// How this process stands. Shared; cheap to read.
-pub struct Status {
+pub struct HealthStatus {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
-    unreadable: Option<Arc<Findings>>,
-    group_limit: Findings,
-    troubled: Findings,
+    unreadable: Option<Arc<RecentFindings>>,
+    group_limit: RecentFindings,
+    troubled: RecentFindings,
 }
 
-impl Status {
+impl HealthStatus {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let group_limit = Findings::new(clock.clone(), GROUP_LIMIT_FOR);
-        let troubled = Findings::new(clock.clone(), TROUBLED_FOR);
+        let group_limit = RecentFindings::new(clock.clone(), GROUP_LIMIT_FOR);
+        let troubled = RecentFindings::new(clock.clone(), TROUBLED_FOR);
         Self { clock, held: Mutex::default(), unreadable: None, group_limit, troubled }
     }
 
     /// The same, which counts these rows too.
-    pub fn counting(self, unreadable: Arc<Findings>) -> Self {
+    pub fn counting(self, unreadable: Arc<RecentFindings>) -> Self {
         Self { unreadable: Some(unreadable), ..self }
     }
 
@@ -170,10 +170,10 @@ impl Status {
     }
 
     /// How it stands now.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> HealthSnapshot {
         let now = self.clock.monotonic();
         let held = self.held();
-        let mut standing = Standing {
+        let mut standing = HealthSnapshot {
             rows_unreadable: self.unreadable.as_ref().map_or(0, |rows| rows.count()),
             group_limit_reached: self.group_limit.count(),
             bindings_troubled: self.troubled.count(),
@@ -187,13 +187,13 @@ impl Status {
     }
 
     /// Whether Azure asked to wait with this kind of call anywhere, as far as this process knows.
-    pub fn is_throttled(&self, operation: Operation) -> bool {
+    pub fn is_throttled(&self, operation: CallKind) -> bool {
         let now = self.clock.monotonic();
         self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
     }
 
     /// Until when Azure asked to wait with this kind of call in a subscription, as far as this process knows.
-    pub(super) fn throttled_until(&self, subscription: &str, operation: Operation) -> Option<OffsetDateTime> {
+    pub(super) fn throttled_until(&self, subscription: &str, operation: CallKind) -> Option<OffsetDateTime> {
         let now = self.clock.monotonic();
         let held = self.held();
         let known = held.throttled.get(&(subscription.to_owned(), operation));
@@ -201,7 +201,7 @@ impl Status {
     }
 
     /// Whether Azure asks to wait, or did so a short while ago: a queue may not be over yet.
-    pub(super) fn was_throttled_lately(&self, subscription: &str, operation: Operation) -> bool {
+    pub(super) fn was_throttled_lately(&self, subscription: &str, operation: CallKind) -> bool {
         let now = self.clock.monotonic();
         let held = self.held();
         let known = held.throttled.get(&(subscription.to_owned(), operation));
@@ -212,7 +212,7 @@ impl Status {
     pub(super) fn throttled(
         &self,
         subscription: &str,
-        operation: Operation,
+        operation: CallKind,
         not_before: OffsetDateTime,
         now: OffsetDateTime,
     ) {
@@ -229,7 +229,7 @@ impl Status {
     pub(super) fn is_news(
         &self,
         subscription: &str,
-        operation: Operation,
+        operation: CallKind,
         not_before: OffsetDateTime,
     ) -> bool {
         let held = self.held();
@@ -241,7 +241,7 @@ impl Status {
     pub(super) fn throttle_stored(
         &self,
         subscription: &str,
-        operation: Operation,
+        operation: CallKind,
         not_before: OffsetDateTime,
     ) {
         if let Some(known) = self.held().throttled.get_mut(&(subscription.to_owned(), operation)) {
@@ -250,7 +250,7 @@ impl Status {
     }
 
     /// What other processes noted, read at `now`.
-    pub(super) fn read_throttles(&self, throttles: &Throttles, now: OffsetDateTime) {
+    pub(super) fn read_throttles(&self, throttles: &StoredThrottles, now: OffsetDateTime) {
         for (subscription, operation, until) in throttles.each(now - LATELY) {
             self.throttled(subscription, operation, until, now);
             self.throttle_stored(subscription, operation, until);
@@ -314,7 +314,7 @@ impl Status {
         self.held().standing.scopes_refused = number;
     }
 
-    pub(super) fn bindings(&self, stand: BindingsStand) {
+    pub(super) fn bindings(&self, stand: BindingsHealth) {
         self.held().standing.bindings = stand;
     }
 }
@@ -340,16 +340,16 @@ mod tests {
 
     #[test]
     fn the_latest_time_that_azure_named_counts_and_is_news_until_it_is_stored() {
-        let status = Status::new(Arc::new(Still));
+        let status = HealthStatus::new(Arc::new(Still));
         let at = |seconds| NOW + Duration::from_secs(seconds);
-        status.throttled("s", Operation::Revoke, at(60), NOW);
-        status.throttled("s", Operation::Revoke, at(5), NOW);
+        status.throttled("s", CallKind::Revoke, at(60), NOW);
+        status.throttled("s", CallKind::Revoke, at(5), NOW);
         assert_eq!(status.standing().throttled.get("revoke"), Some(&at(60)));
-        assert!(status.is_news("s", Operation::Revoke, at(60)));
-        status.throttle_stored("s", Operation::Revoke, at(60));
-        assert!(!status.is_news("s", Operation::Revoke, at(5)));
-        assert!(!status.is_news("s", Operation::Revoke, at(60)));
-        assert!(status.is_news("s", Operation::Revoke, at(61)));
-        assert!(status.is_news("s", Operation::Grant, at(5)));
+        assert!(status.is_news("s", CallKind::Revoke, at(60)));
+        status.throttle_stored("s", CallKind::Revoke, at(60));
+        assert!(!status.is_news("s", CallKind::Revoke, at(5)));
+        assert!(!status.is_news("s", CallKind::Revoke, at(60)));
+        assert!(status.is_news("s", CallKind::Revoke, at(61)));
+        assert!(status.is_news("s", CallKind::Grant, at(5)));
     }
 }

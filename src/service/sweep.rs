@@ -5,19 +5,19 @@
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
 use super::effects::log;
-use super::snapshots::{Snapshot, Snapshots};
+use super::snapshots::{ActiveBindings, ActiveSnapshot};
 use super::throttling;
-use crate::audit::{Cause, Change, Origin, Record};
+use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
-use crate::ports::tables::{ETag, Properties, Row};
-use crate::rbac::ledger::{Entry, Holding};
+use crate::ports::tables::{ETag, RowProperties, TableRow};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, Scope};
-use crate::store::cadence::{Seen, SweepLeft};
+use crate::store::cadence::{SweepLeft, SweptScopes};
 use crate::store::ledger::{kept, pending_reasons, read_entry, write};
-use crate::store::marks::{self, Mark};
-use crate::store::throttles::{Operation, Throttles};
-use crate::store::{Store, StoreError, keys};
+use crate::store::marks::{self, ReconcileRequest};
+use crate::store::throttles::{CallKind, StoredThrottles};
+use crate::store::{StateStore, StoreError, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -37,28 +37,28 @@ const ORPHANS_MAX: usize = 1000;
 /// One row of the ledger and whose it is.
 struct Known {
     user: UserId,
-    entry: Entry,
+    entry: LedgerEntry,
     etag: ETag,
     /// What a later release put into the row.
-    kept: Properties,
+    kept: RowProperties,
 }
 
 /// What a sweep found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct SweepFindings {
     /// Scopes that were listed.
     pub scopes: usize,
     pub differences: usize,
     /// The scopes that Azure answered for by now, in this part and before. One that it refuses to list is a finding, which asking
     /// again does not mend.
-    pub seen: Seen,
+    pub seen: SweptScopes,
     /// Where it stopped because its time was over, as the row before.
     pub parked_after: Option<String>,
     /// The row before the first for which Azure gave no answer.
     pub missed_after: Option<String>,
 }
 
-impl Found {
+impl SweepFindings {
     /// What is left to do. What a parked part missed is found by the next sweep: going on matters more.
     pub fn left(&self) -> SweepLeft {
         match (self.parked_after.clone(), self.missed_after.clone()) {
@@ -82,9 +82,9 @@ enum Answer {
 }
 
 /// A sweep with its means.
-pub struct Sweep<'a> {
-    pub store: &'a Store,
-    pub snapshots: &'a Snapshots,
+pub struct DriftSweep<'a> {
+    pub store: &'a StateStore,
+    pub snapshots: &'a ActiveBindings,
     pub assignments: &'a dyn RoleAssignments,
 }
 
@@ -93,7 +93,7 @@ struct Part {
     now: OffsetDateTime,
     /// When it ends, on the monotonic clock.
     until: Duration,
-    throttles: Throttles,
+    throttles: StoredThrottles,
     answers: BTreeMap<Scope, Answer>,
     /// The bound and the retired scopes.
     bound: BTreeSet<Scope>,
@@ -103,7 +103,7 @@ struct Part {
     orphans: BTreeMap<AssignmentName, (Known, bool)>,
     /// Something was compared or asked for: the time may end it now.
     got_on: bool,
-    found: Found,
+    found: SweepFindings,
 }
 
 impl Part {
@@ -116,16 +116,21 @@ impl Part {
     }
 
     /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
-    fn concerns(&self, entry: &Entry) -> bool {
+    fn concerns(&self, entry: &LedgerEntry) -> bool {
         let scope = &entry.scope;
         !entry.is_settled_and_gone() || self.bound.contains(scope) || self.answers.contains_key(scope)
     }
 }
 
-impl Sweep<'_> {
+impl DriftSweep<'_> {
     /// Compares every scope that a live row names, the bound scopes and the retired ones, from the row after `after` on, until
     /// `until` on the monotonic clock. `seen`: what earlier parts saw.
-    pub async fn run(&self, after: &str, seen: Seen, until: Duration) -> Result<Found, StoreError> {
+    pub async fn run(
+        &self,
+        after: &str,
+        seen: SweptScopes,
+        until: Duration,
+    ) -> Result<SweepFindings, StoreError> {
         let mut part = Part {
             now: self.store.read(&keys::setting("sweep")).await?.date,
             until,
@@ -135,7 +140,7 @@ impl Sweep<'_> {
             silent: BTreeMap::new(),
             orphans: BTreeMap::new(),
             got_on: false,
-            found: Found { seen, ..Found::default() },
+            found: SweepFindings { seen, ..SweepFindings::default() },
         };
         if self.ledger(after, &mut part).await? {
             self.bound_scopes(&mut part).await?;
@@ -259,8 +264,8 @@ impl Sweep<'_> {
     async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
         let pointer = self.store.pointer().await?;
         Ok(match self.snapshots.read(&pointer).await? {
-            Snapshot::InForce(in_force) => in_force.bindings.scopes().into_iter().collect(),
-            Snapshot::Nothing | Snapshot::Unreadable => BTreeSet::new(),
+            ActiveSnapshot::InForce(in_force) => in_force.bindings.scopes().into_iter().collect(),
+            ActiveSnapshot::Nothing | ActiveSnapshot::Unreadable => BTreeSet::new(),
         })
     }
 
@@ -269,7 +274,7 @@ impl Sweep<'_> {
         if let Some(answer) = part.answers.get(scope) {
             return Ok(answer.clone());
         }
-        let may_ask = part.throttles.until(scope, Operation::Ask, part.now).is_none()
+        let may_ask = part.throttles.until(scope, CallKind::Ask, part.now).is_none()
             && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX);
         let answer = if may_ask { self.list(scope, part).await? } else { Answer::None };
         match &answer {
@@ -303,7 +308,7 @@ impl Sweep<'_> {
             AssignmentError::Refused { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
                 let (status, wait) = (&self.snapshots.status, (part.now, retry_after));
-                throttling::tell_everybody(self.store, status, scope, Operation::Ask, wait).await?;
+                throttling::tell_everybody(self.store, status, scope, CallKind::Ask, wait).await?;
                 part.throttles.stop(scope.subscription(), part.now + retry_after);
                 Ok(Answer::None)
             }
@@ -312,7 +317,7 @@ impl Sweep<'_> {
     }
 }
 
-fn known(row: &Row) -> Option<Result<Known, StoreError>> {
+fn known(row: &TableRow) -> Option<Result<Known, StoreError>> {
     let mut parts = row.key.splitn(3, ':').skip(1);
     let user = UserId::parse(parts.next()?).ok()?;
     AssignmentName::parse(parts.next()?).ok()?;
@@ -322,13 +327,13 @@ fn known(row: &Row) -> Option<Result<Known, StoreError>> {
 fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
     let settled = rows.iter().all(|row| row.entry.unsettled_until.is_none());
     let old = rows.iter().all(|row| row.entry.written + LISTS_LAG <= now);
-    let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
+    let ledger_held = rows.iter().any(|row| row.entry.holding == AssignmentState::Present);
     settled && old && ledger_held != held_in_azure
 }
 
 /// Unsettles the row of the record that holds the principal, its time passed, and marks the person.
 async fn mark_holder(
-    store: &Store,
+    store: &StateStore,
     name: AssignmentName,
     (holder, rows): (UserId, &[Known]),
     held_in_azure: bool,
@@ -337,17 +342,28 @@ async fn mark_holder(
     let Some(last) = rows.iter().max_by_key(|row| row.entry.written) else { return Ok(false) };
     let own = rows.iter().find(|row| row.user == holder);
     let op = store.ids.op();
-    let origin = Origin { cause: Cause::Sweep, actor: "service".to_owned(), op };
+    let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: "service".to_owned(), op };
     let template = own.map_or(&last.entry, |row| &row.entry);
-    let holding = if own.is_some() { template.holding } else { Holding::Gone };
-    let entry =
-        Entry { op, holding, unsettled_until: Some(now), written: now, tried: None, ..template.clone() };
-    let ledger_held = rows.iter().any(|row| row.entry.holding == Holding::Present);
-    let mark = if held_in_azure { Mark::taking(origin.clone()) } else { Mark::new(origin.clone()) };
+    let holding = if own.is_some() { template.holding } else { AssignmentState::Gone };
+    let entry = LedgerEntry {
+        op,
+        holding,
+        unsettled_until: Some(now),
+        written: now,
+        tried: None,
+        ..template.clone()
+    };
+    let ledger_held = rows.iter().any(|row| row.entry.holding == AssignmentState::Present);
+    let mark = if held_in_azure {
+        ReconcileRequest::taking(origin.clone())
+    } else {
+        ReconcileRequest::new(origin.clone())
+    };
     let (principal, assignment) = (entry.principal, name);
-    let difference = Change::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
+    let difference =
+        AuditEvent::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
     let changes = vec![difference];
-    let record = Record { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.etag, Some(&row.kept)));
     let mut writes = vec![write(holder, &entry, own)];
     writes.extend(marks::look_now(holder, &mark));

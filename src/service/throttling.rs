@@ -1,19 +1,19 @@
 //! What becomes of a 429: a row that every process respects, and a note for this one.
 
-use super::status::Status;
+use super::status::HealthStatus;
 use crate::rbac::Scope;
-use crate::store::throttles::{self, Operation};
-use crate::store::{Store, StoreError};
+use crate::store::throttles::{self, CallKind};
+use crate::store::{StateStore, StoreError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Azure asked to wait `wait` from `now` on, by the table service's clock. Once it is written, whoever hears the same of Azure
 /// does not write it again.
 pub(super) async fn tell_everybody(
-    store: &Store,
-    status: &Status,
+    store: &StateStore,
+    status: &HealthStatus,
     scope: &Scope,
-    operation: Operation,
+    operation: CallKind,
     (now, wait): (OffsetDateTime, Duration),
 ) -> Result<(), StoreError> {
     let (subscription, not_before) = (scope.subscription(), now + wait);

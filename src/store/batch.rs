@@ -2,11 +2,11 @@
 //! says what that means.
 
 use crate::id::UserId;
-use crate::ports::tables::Write;
+use crate::ports::tables::TableWrite;
 
 /// What a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum BatchPart {
     /// The header of the resource that changes.
     Header,
     /// The owner of a unique name.
@@ -29,21 +29,21 @@ pub enum Part {
 
 /// Writes in the order they are sent. The first one that cannot be done is the one that is told.
 #[derive(Debug, Clone, Default)]
-pub struct Batch(Vec<(Part, Write)>);
+pub struct WriteBatch(Vec<(BatchPart, TableWrite)>);
 
-impl Batch {
+impl WriteBatch {
     /// One more write.
-    pub fn push(&mut self, part: Part, write: Write) {
+    pub fn push(&mut self, part: BatchPart, write: TableWrite) {
         self.0.push((part, write));
     }
 
     /// Writes that all play the same part.
-    pub fn extend(&mut self, part: Part, writes: Vec<Write>) {
+    pub fn extend(&mut self, part: BatchPart, writes: Vec<TableWrite>) {
         self.0.extend(writes.into_iter().map(|write| (part, write)));
     }
 
     /// The writes of `other`, after these.
-    pub fn append(&mut self, other: Batch) {
+    pub fn append(&mut self, other: WriteBatch) {
         self.0.extend(other.0);
     }
 
@@ -53,7 +53,7 @@ impl Batch {
     }
 
     /// Every write with its part, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &(Part, Write)> {
+    pub fn iter(&self) -> impl Iterator<Item = &(BatchPart, TableWrite)> {
         self.0.iter()
     }
 
@@ -63,7 +63,7 @@ impl Batch {
     }
 
     /// The part that write `index` plays.
-    pub fn part(&self, index: usize) -> Option<Part> {
+    pub fn part(&self, index: usize) -> Option<BatchPart> {
         self.0.get(index).map(|(part, _)| *part)
     }
 
@@ -73,7 +73,7 @@ impl Batch {
     }
 
     /// The writes alone, in order.
-    pub fn writes(&self) -> Vec<Write> {
+    pub fn writes(&self) -> Vec<TableWrite> {
         self.0.iter().map(|(_, write)| write.clone()).collect()
     }
 }

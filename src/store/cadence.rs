@@ -1,8 +1,8 @@
 //! What happens at a cadence, and how far it came: stored, because no process is the only one.
 
-use super::codec::{Fields, Reader};
-use super::{Store, StoreError, keys};
-use crate::ports::tables::{Answer, ETag, Match, Row, Write};
+use super::codec::{RowFields, RowReader};
+use super::{StateStore, StoreError, keys};
+use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::rbac::{ReasonCode, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct SweepRun {
     /// The last row of the ledger that was compared, as its key; empty before the first.
     pub after: String,
     /// What this sweep has seen of the scopes so far.
-    pub seen: Seen,
+    pub seen: SweptScopes,
     /// Scopes that Azure refused to list: of this sweep, or of the last one while this one has not come to its first stop.
     refused: usize,
     /// Grants that waited, by reason, and when that was: by the last sweep that came to its end.
@@ -57,14 +57,14 @@ pub struct PendingGrants {
 
 /// The scopes that one sweep asked for, each by a hash: what was answered is not asked for again by its later parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct SweptScopes {
     listed: BTreeSet<String>,
     refused: BTreeSet<String>,
     /// Grants that wait, by reason.
     pending: BTreeMap<String, usize>,
 }
 
-impl Seen {
+impl SweptScopes {
     fn name(scope: &Scope) -> String {
         keys::hash(scope.folded()).chars().take(16).collect()
     }
@@ -90,7 +90,7 @@ impl Seen {
         self.listed.contains(&name) || self.refused.contains(&name)
     }
 
-    fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
+    fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
         let names = |name: &str| {
             let list = match reader.int_opt(name)? {
                 Some(_) => reader.json(name)?,
@@ -103,7 +103,7 @@ impl Seen {
         Ok(Self { listed: names("listed_scopes")?, refused: names("refused_scopes")?, pending })
     }
 
-    fn write(&self, fields: Fields) -> Fields {
+    fn write(&self, fields: RowFields) -> RowFields {
         let json = |names: &BTreeSet<String>| serde_json::json!(names).to_string().into_bytes();
         let fields = fields.bytes("listed_scopes", &json(&self.listed));
         let fields = fields.bytes("refused_scopes", &json(&self.refused));
@@ -142,8 +142,8 @@ impl SweepState {
 }
 
 impl SweepRun {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        let reader = Reader::new(row)?;
+    fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
         let state = match reader.text_opt("state")? {
             Some("parked") => SweepState::Parked,
             Some("running") => SweepState::Running,
@@ -152,15 +152,15 @@ impl SweepRun {
         let after = reader.text_opt("after")?.unwrap_or_default().to_owned();
         let began = reader.time("began")?;
         let taken = reader.time_opt("taken")?.unwrap_or(began);
-        let (seen, refused) = (Seen::read(&reader)?, count(&reader, "refused")?);
+        let (seen, refused) = (SweptScopes::read(&reader)?, count(&reader, "refused")?);
         let (by_reason, counted) = (numbers(&reader, "pending")?, reader.time_opt("counted")?);
         let pending = PendingGrants { by_reason, counted };
         Ok(Self { began, taken, state, after, seen, refused, pending, etag: Some(row.etag.clone()) })
     }
 
-    fn write(&self) -> Write {
+    fn write(&self) -> TableWrite {
         let key = keys::setting("sweep");
-        let fields = Fields::row()
+        let fields = RowFields::row()
             .time("began", self.began)
             .time("taken", self.taken)
             .text("state", self.state.as_str())
@@ -173,8 +173,8 @@ impl SweepRun {
         };
         let properties = self.seen.write(fields).done();
         match &self.etag {
-            Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
-            None => Write::Insert { key, properties },
+            Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
+            None => TableWrite::Insert { key, properties },
         }
     }
 
@@ -195,12 +195,12 @@ impl SweepRun {
         let (refused, pending, etag) =
             last.map_or_else(Default::default, |last| (last.refused, last.pending, last.etag));
         let (state, after) = (SweepState::Running, String::new());
-        Self { began: now, taken: now, state, after, seen: Seen::default(), refused, pending, etag }
+        Self { began: now, taken: now, state, after, seen: SweptScopes::default(), refused, pending, etag }
     }
 
     /// What nobody can read says nothing of when it began: the next sweep is late.
-    fn unreadable(row: &Row) -> Self {
-        let (began, seen) = (OffsetDateTime::UNIX_EPOCH, Seen::default());
+    fn unreadable(row: &TableRow) -> Self {
+        let (began, seen) = (OffsetDateTime::UNIX_EPOCH, SweptScopes::default());
         let (state, after) = (SweepState::Finished, String::new());
         let pending = PendingGrants::default();
         Self { began, taken: began, state, after, seen, refused: 0, pending, etag: Some(row.etag.clone()) }
@@ -211,10 +211,10 @@ impl SweepRun {
     }
 }
 
-impl Store {
+impl StateStore {
     /// What is to be swept now. A row that cannot be understood is no reason to sweep no more.
     pub async fn due_sweep(&self) -> Result<SweepDue, StoreError> {
-        let Answer { value, date } = self.read(&keys::setting("sweep")).await?;
+        let TableAnswer { value, date } = self.read(&keys::setting("sweep")).await?;
         let last = match value.as_ref().map(|row| (row, SweepRun::read(row))) {
             None => None,
             Some((_, Ok(last))) => Some(last),
@@ -242,7 +242,12 @@ impl Store {
 
     /// How the sweep was left, and what it has seen by now. If somebody else has taken it up meanwhile, it is theirs. Answers
     /// how many scopes were refused.
-    pub async fn leave_sweep(&self, run: SweepRun, left: SweepLeft, seen: Seen) -> Result<usize, StoreError> {
+    pub async fn leave_sweep(
+        &self,
+        run: SweepRun,
+        left: SweepLeft,
+        seen: SweptScopes,
+    ) -> Result<usize, StoreError> {
         let refused = seen.refused.len();
         let run = SweepRun { seen, refused, ..run };
         let left = match left {
@@ -262,9 +267,9 @@ impl Store {
     }
 
     /// Where the last tick stopped, with the service's clock; the beginning, where that cannot be understood.
-    pub async fn cursors(&self) -> Result<Answer<Cursors>, StoreError> {
-        let Answer { value, date } = self.read(&keys::setting("tick")).await?;
-        let read = value.as_ref().map(Cursors::read).transpose();
+    pub async fn cursors(&self) -> Result<TableAnswer<TickCursors>, StoreError> {
+        let TableAnswer { value, date } = self.read(&keys::setting("tick")).await?;
+        let read = value.as_ref().map(TickCursors::read).transpose();
         let mut value = read.unwrap_or_else(|error| {
             tracing::error!(error = %error, "where the last tick stopped cannot be read: it begins anew");
             None
@@ -272,22 +277,23 @@ impl Store {
         if let Some(cursors) = &mut value {
             cursors.forget_other_ranges();
         }
-        Ok(Answer { value: value.unwrap_or_default(), date })
+        Ok(TableAnswer { value: value.unwrap_or_default(), date })
     }
 
     /// The last word counts: a wrong place costs an order, never a person.
-    pub async fn leave_cursors(&self, cursors: &Cursors) -> Result<(), StoreError> {
+    pub async fn leave_cursors(&self, cursors: &TickCursors) -> Result<(), StoreError> {
         let mut cursors = cursors.clone();
         let places = cursors.each();
-        let fields =
-            places.into_iter().fold(Fields::row(), |fields, (name, place)| fields.text(name, place.as_str()));
+        let fields = places
+            .into_iter()
+            .fold(RowFields::row(), |fields, (name, place)| fields.text(name, place.as_str()));
         let properties = fields.done();
-        self.move_looking(&[Write::InsertOrReplace { key: keys::setting("tick"), properties }]).await?;
+        self.move_looking(&[TableWrite::InsertOrReplace { key: keys::setting("tick"), properties }]).await?;
         Ok(())
     }
 }
 
-fn numbers(reader: &Reader<'_>, name: &str) -> Result<BTreeMap<String, usize>, StoreError> {
+fn numbers(reader: &RowReader<'_>, name: &str) -> Result<BTreeMap<String, usize>, StoreError> {
     if reader.int_opt(name)?.is_none() {
         return Ok(BTreeMap::new());
     }
@@ -297,13 +303,13 @@ fn numbers(reader: &Reader<'_>, name: &str) -> Result<BTreeMap<String, usize>, S
     Ok(pairs.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect())
 }
 
-fn count(reader: &Reader<'_>, name: &str) -> Result<usize, StoreError> {
+fn count(reader: &RowReader<'_>, name: &str) -> Result<usize, StoreError> {
     Ok(reader.int_opt(name)?.and_then(|number| usize::try_from(number).ok()).unwrap_or_default())
 }
 
 /// Where each stage of the last tick stopped, as the key of the last row that it dealt with; empty where it came to the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cursors {
+pub struct TickCursors {
     /// Among the hints of those from whom something was taken.
     pub leaving: String,
     /// Among the hints of those whom other bindings concern.
@@ -320,7 +326,7 @@ pub struct Cursors {
     pub later: String,
 }
 
-impl Cursors {
+impl TickCursors {
     /// A place among other rows is one of an earlier release, and means the beginning.
     fn forget_other_ranges(&mut self) {
         for place in [&mut self.leaving, &mut self.moving] {
@@ -343,8 +349,8 @@ impl Cursors {
         ]
     }
 
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        let reader = Reader::new(row)?;
+    fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
         let mut cursors = Self::default();
         for (name, place) in cursors.each() {
             reader.text_opt(name)?.unwrap_or_default().clone_into(place);
@@ -364,7 +370,7 @@ mod tests {
     fn check(state: SweepState, began_ago: u64, taken_ago: u64, expected: Option<&str>) {
         let (began, taken) = (NOW - Duration::from_secs(began_ago), NOW - Duration::from_secs(taken_ago));
         let after = if state == SweepState::Finished { "" } else { "/x" }.to_owned();
-        let (seen, pending) = (Seen::default(), PendingGrants::default());
+        let (seen, pending) = (SweptScopes::default(), PendingGrants::default());
         let run = SweepRun { began, taken, state, after, seen, refused: 0, pending, etag: None };
         assert_eq!(SweepRun::due(Some(run), NOW).map(|run| run.after).as_deref(), expected);
     }

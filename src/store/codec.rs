@@ -1,7 +1,7 @@
 //! Properties of rows: written with a format version, read with clear errors.
 
 use super::StoreError;
-use crate::ports::tables::{BINARY_BYTES_MAX, Properties, Row, Value};
+use crate::ports::tables::{BINARY_BYTES_MAX, PropertyValue, RowProperties, TableRow};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -13,9 +13,9 @@ const YEAR_MAX: i32 = 9000;
 
 /// Builds the properties of a row.
 #[derive(Debug, Clone, Default)]
-pub struct Fields(Properties);
+pub struct RowFields(RowProperties);
 
-impl Fields {
+impl RowFields {
     /// Properties of a whole row: with the format version.
     pub fn row() -> Self {
         Self::default().int("v", FORMAT)
@@ -27,7 +27,7 @@ impl Fields {
     }
 
     pub fn text(self, name: &str, value: impl Into<String>) -> Self {
-        self.with(name, Value::Text(value.into()))
+        self.with(name, PropertyValue::Text(value.into()))
     }
 
     pub fn text_if(self, name: &str, value: Option<String>) -> Self {
@@ -38,11 +38,11 @@ impl Fields {
     }
 
     pub fn int(self, name: &str, value: i64) -> Self {
-        self.with(name, Value::Int(value))
+        self.with(name, PropertyValue::Int(value))
     }
 
     pub fn flag(self, name: &str, value: bool) -> Self {
-        self.with(name, Value::Bool(value))
+        self.with(name, PropertyValue::Bool(value))
     }
 
     pub fn time(self, name: &str, value: OffsetDateTime) -> Self {
@@ -53,29 +53,29 @@ impl Fields {
     pub fn bytes(mut self, name: &str, value: &[u8]) -> Self {
         let mut parts = 0;
         for part in value.chunks(BINARY_BYTES_MAX) {
-            self = self.with(&format!("{name}{parts}"), Value::Binary(part.to_vec()));
+            self = self.with(&format!("{name}{parts}"), PropertyValue::Binary(part.to_vec()));
             parts += 1;
         }
         self.int(name, parts)
     }
 
-    fn with(mut self, name: &str, value: Value) -> Self {
+    fn with(mut self, name: &str, value: PropertyValue) -> Self {
         self.0.insert(name.to_owned(), value);
         self
     }
 
-    pub fn done(self) -> Properties {
+    pub fn done(self) -> RowProperties {
         self.0
     }
 }
 
 /// Reads the properties of a row.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader<'a>(&'a Row);
+pub struct RowReader<'a>(&'a TableRow);
 
-impl<'a> Reader<'a> {
+impl<'a> RowReader<'a> {
     /// Refuses a row of a later format.
-    pub fn new(row: &'a Row) -> Result<Self, StoreError> {
+    pub fn new(row: &'a TableRow) -> Result<Self, StoreError> {
         let reader = Self(row);
         match reader.int("v")? {
             version if version <= FORMAT => Ok(reader),
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a row of any format, for what can do with as much as there is.
-    pub fn any(row: &'a Row) -> Self {
+    pub fn any(row: &'a TableRow) -> Self {
         Self(row)
     }
 
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
     pub fn text_opt(&self, name: &str) -> Result<Option<&'a str>, StoreError> {
         match self.0.properties.get(name) {
             None => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(PropertyValue::Text(text)) => Ok(Some(text)),
             Some(_) => Err(self.corrupt(name)),
         }
     }
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
     pub fn int_opt(&self, name: &str) -> Result<Option<i64>, StoreError> {
         match self.0.properties.get(name) {
             None => Ok(None),
-            Some(Value::Int(value)) => Ok(Some(*value)),
+            Some(PropertyValue::Int(value)) => Ok(Some(*value)),
             Some(_) => Err(self.corrupt(name)),
         }
     }
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
     pub fn flag(&self, name: &str) -> Result<bool, StoreError> {
         match self.0.properties.get(name) {
             None => Ok(false),
-            Some(Value::Bool(value)) => Ok(*value),
+            Some(PropertyValue::Bool(value)) => Ok(*value),
             Some(_) => Err(self.corrupt(name)),
         }
     }
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         let mut all = Vec::new();
         for part in 0..self.int(name)? {
             match self.0.properties.get(&format!("{name}{part}")) {
-                Some(Value::Binary(bytes)) => all.extend_from_slice(bytes),
+                Some(PropertyValue::Binary(bytes)) => all.extend_from_slice(bytes),
                 _ => return Err(self.corrupt(name)),
             }
         }

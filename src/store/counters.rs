@@ -3,11 +3,11 @@
 //! A process remembers what it last wrote, so that a create reads nothing. A memory that is out of date costs a
 //! conflict and a reading; it never costs a wrong count, because every write carries the ETag it rests on.
 
-use super::batch::{Batch, Part};
-use super::codec::{Fields, Reader};
+use super::batch::{BatchPart, WriteBatch};
+use super::codec::{RowFields, RowReader};
 use super::resources::ResourceId;
-use super::{Committed, Store, StoreError, keys};
-use crate::ports::tables::{ETag, Match, Write};
+use super::{CommittedWrites, StateStore, StoreError, keys};
+use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
@@ -27,9 +27,9 @@ type Slot = Arc<tokio::sync::Mutex<Option<Count>>>;
 
 /// What this process remembers of the counters. At most one change of a counter is under way at a time.
 #[derive(Default)]
-pub struct Counters(Mutex<HashMap<String, Slot>>);
+pub struct ResourceCounters(Mutex<HashMap<String, Slot>>);
 
-impl Counters {
+impl ResourceCounters {
     /// Waits for the turn at the counter of `id`.
     pub async fn hold(&self, id: impl ResourceId) -> Held {
         let key = id.counter_key();
@@ -63,14 +63,14 @@ impl Held {
     }
 
     /// Reads the counter, unless it is remembered. One that cannot be read is counted anew.
-    pub async fn load<I: ResourceId>(&mut self, store: &Store) -> Result<(), StoreError> {
+    pub async fn load<I: ResourceId>(&mut self, store: &StateStore) -> Result<(), StoreError> {
         if self.slot.is_some() {
             return Ok(());
         }
         let row = store.get(&self.key).await?;
         let number = match &row {
             None => 0,
-            Some(row) => match Reader::new(row).and_then(|reader| reader.int("n")) {
+            Some(row) => match RowReader::new(row).and_then(|reader| reader.int("n")) {
                 Ok(number) if number >= 0 => number,
                 _ => self.recount::<I>(store).await?,
             },
@@ -80,7 +80,7 @@ impl Held {
     }
 
     /// The same for a delete: what is deleted was counted, so a counter that is not there is counted anew too.
-    pub async fn load_for_delete<I: ResourceId>(&mut self, store: &Store) -> Result<(), StoreError> {
+    pub async fn load_for_delete<I: ResourceId>(&mut self, store: &StateStore) -> Result<(), StoreError> {
         self.load::<I>(store).await?;
         if self.slot.as_ref().is_some_and(|count| count.number == 0) {
             let number = self.recount::<I>(store).await?;
@@ -92,28 +92,28 @@ impl Held {
 
     /// How many headers there are. Every create and every delete among them writes the counter under the version that was
     /// read before this, so the number is right wherever it is written.
-    async fn recount<I: ResourceId>(&self, store: &Store) -> Result<i64, StoreError> {
+    async fn recount<I: ResourceId>(&self, store: &StateStore) -> Result<i64, StoreError> {
         tracing::error!(row = self.key, "a counter cannot be right; it is counted anew");
         let number = store.counted::<I>(keys::last_part(&self.key)).await?;
         Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
     /// Counts `step` more, on what was loaded.
-    pub fn write(&self, step: i64) -> Batch {
+    pub fn write(&self, step: i64) -> WriteBatch {
         let count = self.slot.clone().unwrap_or_default();
-        let properties = Fields::row().int("n", count.number + step).done();
+        let properties = RowFields::row().int("n", count.number + step).done();
         let key = self.key.clone();
-        let mut batch = Batch::default();
+        let mut batch = WriteBatch::default();
         let write = match count.etag {
-            None => Write::Insert { key, properties },
-            Some(etag) => Write::Merge { key, properties, condition: Match::Exact(etag) },
+            None => TableWrite::Insert { key, properties },
+            Some(etag) => TableWrite::Merge { key, properties, condition: EtagMatch::Exact(etag) },
         };
-        batch.push(Part::Counter, write);
+        batch.push(BatchPart::Counter, write);
         batch
     }
 
     /// Remembers what was written by [`Held::write`], if the answer says the new ETag.
-    pub fn committed(&mut self, step: i64, batch: &Batch, committed: &Committed) {
+    pub fn committed(&mut self, step: i64, batch: &WriteBatch, committed: &CommittedWrites) {
         let etag = batch.position(&self.key).and_then(|index| committed.etag(index));
         *self.slot = match (etag, self.slot.take()) {
             (Some(etag), Some(count)) => Some(Count { number: count.number + step, etag: Some(etag) }),
@@ -137,27 +137,27 @@ fn headers_of_bucket<I: ResourceId>(bucket: &str) -> (String, String) {
 
 /// How many resources of a kind there are, by first byte of the id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals(Vec<(String, usize)>);
+pub struct ResourceTotals(Vec<(String, usize)>);
 
 /// Where a page begins: so many rows after the first id of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct PagePlace {
     pub bucket: String,
     pub skip: usize,
 }
 
-impl Totals {
+impl ResourceTotals {
     /// All of them.
     pub fn total(&self) -> usize {
         self.0.iter().map(|(_, number)| number).sum()
     }
 
     /// Where the resource number `offset` stands, counted from 0. None: there are no more than that.
-    pub fn place(&self, offset: usize) -> Option<Place> {
+    pub fn place(&self, offset: usize) -> Option<PagePlace> {
         let mut skip = offset;
         for (bucket, number) in &self.0 {
             if skip < *number {
-                return Some(Place { bucket: bucket.clone(), skip });
+                return Some(PagePlace { bucket: bucket.clone(), skip });
             }
             skip -= number;
         }
@@ -165,7 +165,7 @@ impl Totals {
     }
 }
 
-impl Store {
+impl StateStore {
     /// The headers of one bucket, counted.
     async fn counted<I: ResourceId>(&self, bucket: &str) -> Result<usize, StoreError> {
         let (from, to) = headers_of_bucket::<I>(bucket);
@@ -177,11 +177,11 @@ impl Store {
     }
 
     /// The counters of a kind.
-    pub async fn totals<I: ResourceId>(&self) -> Result<Totals, StoreError> {
+    pub async fn totals<I: ResourceId>(&self) -> Result<ResourceTotals, StoreError> {
         let mut totals = Vec::new();
         for row in self.rows(I::COUNTERS, BUCKETS).await? {
             let bucket = keys::last_part(&row.key);
-            let number = match Reader::new(&row).and_then(|reader| reader.int("n")) {
+            let number = match RowReader::new(&row).and_then(|reader| reader.int("n")) {
                 Ok(number) => usize::try_from(number).unwrap_or(0),
                 Err(error) => {
                     tracing::error!(row = row.key, error = %error, "a counter cannot be read; its part is counted");
@@ -190,7 +190,7 @@ impl Store {
             };
             totals.push((bucket.to_owned(), number));
         }
-        Ok(Totals(totals))
+        Ok(ResourceTotals(totals))
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn any_start_index_is_found_by_adding_up() {
-        let totals = Totals(vec![("00".to_owned(), 2), ("0a".to_owned(), 0), ("ff".to_owned(), 3)]);
+        let totals = ResourceTotals(vec![("00".to_owned(), 2), ("0a".to_owned(), 0), ("ff".to_owned(), 3)]);
         let place = |offset| totals.place(offset).map(|place| (place.bucket, place.skip));
         assert_eq!(totals.total(), 5);
         assert_eq!(place(0), Some(("00".to_owned(), 0)));

@@ -19,13 +19,13 @@ struct Seen {
 }
 
 /// Findings of one kind, by key. One that was not met for a while is forgotten: it was mended, or is gone.
-pub struct Findings {
+pub struct RecentFindings {
     clock: Arc<dyn Clock>,
     forget_after: Duration,
     seen: Mutex<BTreeMap<String, Seen>>,
 }
 
-impl Findings {
+impl RecentFindings {
     pub fn new(clock: Arc<dyn Clock>, forget_after: Duration) -> Self {
         Self { clock, forget_after, seen: Mutex::default() }
     }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_finding_is_logged_once_and_then_hourly_and_forgotten_when_it_is_met_no_more() {
         let clock = Arc::new(Hands::default());
-        let findings = Findings::new(clock.clone(), Duration::from_secs(7200));
+        let findings = RecentFindings::new(clock.clone(), Duration::from_secs(7200));
         let at = |seconds| clock.0.store(seconds, Ordering::SeqCst);
         assert!(findings.note("u:1"));
         assert!(!findings.note("u:1"));

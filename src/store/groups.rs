@@ -1,7 +1,7 @@
 //! Which groups a binding's selector concerns.
 
-use super::resources::{Group, Owner, ResourceId};
-use super::{Store, StoreError, keys};
+use super::resources::{Group, NameOwner, ResourceId};
+use super::{StateStore, StoreError, keys};
 use crate::id::GroupId;
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ const SHARING_MAX: usize = 1000;
 /// Index rows that are read at once: two tell whether a value is shared.
 const TWO: usize = 2;
 
-impl Store {
+impl StateStore {
     /// The groups that carry a selector's value now, the first [`SHARING_MAX`] by their ids.
     pub async fn groups_that_match(&self, attribute: &str, value: &str) -> Result<Vec<GroupId>, StoreError> {
         match attribute {
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// A name row that cannot be read names nobody, and nobody else can take the name while it stands.
-    async fn owner_of_name(&self, name: &str) -> Result<Option<Owner<GroupId>>, StoreError> {
+    async fn owner_of_name(&self, name: &str) -> Result<Option<NameOwner<GroupId>>, StoreError> {
         match self.owner::<GroupId>(name).await {
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
                 self.cannot_read(&GroupId::name_key(name), &error);

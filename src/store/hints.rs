@@ -4,11 +4,11 @@
 //! A hint without a mark costs a look for nothing; a mark without a hint would cost a leaver his place. So a hint is only
 //! deleted under the version that was read before his marks were, and every mark that takes away gives it a new version.
 
-use super::codec::{Fields, Reader};
-use super::marks::Mark;
+use super::codec::{RowFields, RowReader};
+use super::marks::ReconcileRequest;
 use super::{StoreError, keys};
 use crate::id::UserId;
-use crate::ports::tables::{ETag, Match, Row, Write};
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::ReasonCode;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ const SUBSCRIPTIONS_MAX: usize = 20;
 
 /// Somebody from whom something was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hint {
+pub struct LeaverHint {
     pub user: UserId,
     /// It was taken by something else than other bindings.
     pub left: bool,
@@ -39,10 +39,10 @@ pub struct Hint {
     pub etag: ETag,
 }
 
-impl Hint {
+impl LeaverHint {
     /// Reads a `dl:` row. A hint without any time has waited longest.
-    pub fn read(row: &Row) -> Result<Self, StoreError> {
-        let reader = Reader::new(row)?;
+    pub fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let pinned = reader.time_opt("wished")?;
         let changed = reader.time_opt("changed")?;
@@ -69,27 +69,27 @@ impl Hint {
     }
 
     /// The hint goes, if nothing was taken from this person since it was read.
-    pub fn end(&self) -> Write {
-        Write::Delete { key: keys::hint(self.user), condition: Match::Exact(self.etag.clone()) }
+    pub fn end(&self) -> TableWrite {
+        TableWrite::Delete { key: keys::hint(self.user), condition: EtagMatch::Exact(self.etag.clone()) }
     }
 
     /// What is taken later does not move this person back.
-    pub fn pin(&self) -> Write {
-        let properties = Fields::row().time("wished", self.wished).done();
-        Write::InsertOrMerge { key: keys::hint(self.user), properties }
+    pub fn pin(&self) -> TableWrite {
+        let properties = RowFields::row().time("wished", self.wished).done();
+        TableWrite::InsertOrMerge { key: keys::hint(self.user), properties }
     }
 
     /// Everything that was wished when this was read is done: what was taken since counts from its own time.
-    pub fn begin_anew(&self) -> Write {
-        let properties = Fields::some().text("wished", "").text("tried", "").done();
-        let condition = Match::Exact(self.etag.clone());
-        Write::Merge { key: keys::hint(self.user), properties, condition }
+    pub fn begin_anew(&self) -> TableWrite {
+        let properties = RowFields::some().text("wished", "").text("tried", "").done();
+        let condition = EtagMatch::Exact(self.etag.clone());
+        TableWrite::Merge { key: keys::hint(self.user), properties, condition }
     }
 }
 
 /// What a revocation waits for, for the hint of its person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingRevocation {
     /// Since when it is wished, where that is known; else the hint keeps what it says.
     pub wished: Option<OffsetDateTime>,
     /// When it was tried without success, if this look tried it.
@@ -101,18 +101,23 @@ pub struct Waiting {
 }
 
 /// A change took something away: a look is due now, wherever it will have to wait.
-pub fn look_now(user: UserId, mark: &Mark) -> Write {
+pub fn look_now(user: UserId, mark: &ReconcileRequest) -> TableWrite {
     let op = mark.origin.op;
     let fields = hint_of(mark).text("op", op.to_string()).text("due", "").text("subscriptions", "");
     let fields = match op.time() {
         Some(at) => fields.time("changed", at),
         None => fields,
     };
-    Write::InsertOrMerge { key: keys::hint(user), properties: fields.done() }
+    TableWrite::InsertOrMerge { key: keys::hint(user), properties: fields.done() }
 }
 
 /// A revocation waits until `at`.
-pub fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark, waiting: &Waiting) -> Write {
+pub fn look_later(
+    at: OffsetDateTime,
+    user: UserId,
+    mark: &ReconcileRequest,
+    waiting: &WaitingRevocation,
+) -> TableWrite {
     let names: Vec<&str> = waiting.subscriptions.iter().map(String::as_str).collect();
     let names = if names.len() > SUBSCRIPTIONS_MAX { String::new() } else { names.join(" ") };
     let reason = waiting.reason.map(|reason| reason.as_str().to_owned());
@@ -124,31 +129,34 @@ pub fn look_later(at: OffsetDateTime, user: UserId, mark: &Mark, waiting: &Waiti
             None => fields,
         };
     }
-    Write::InsertOrMerge { key: keys::hint(user), properties: fields.done() }
+    TableWrite::InsertOrMerge { key: keys::hint(user), properties: fields.done() }
 }
 
 /// A look that was later is due now: order and places stay.
-pub fn is_due(user: UserId, mark: &Mark) -> Write {
-    Write::InsertOrMerge { key: keys::hint(user), properties: hint_of(mark).text("due", "").done() }
+pub fn is_due(user: UserId, mark: &ReconcileRequest) -> TableWrite {
+    TableWrite::InsertOrMerge { key: keys::hint(user), properties: hint_of(mark).text("due", "").done() }
 }
 
 /// Nothing is wished any more of somebody who came back: the next tick sees to it that the look later and the hint go.
-pub fn is_over(user: UserId) -> Write {
-    Write::InsertOrMerge { key: keys::hint(user), properties: Fields::row().flag("over", true).done() }
+pub fn is_over(user: UserId) -> TableWrite {
+    TableWrite::InsertOrMerge {
+        key: keys::hint(user),
+        properties: RowFields::row().flag("over", true).done(),
+    }
 }
 
 /// `left` is only ever set: whoever left stays before those who only move.
-fn hint_of(mark: &Mark) -> Fields {
-    let fields = Fields::row().flag("over", false);
+fn hint_of(mark: &ReconcileRequest) -> RowFields {
+    let fields = RowFields::row().flag("over", false);
     if mark.left { fields.flag("left", true) } else { fields }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Cause, Origin};
+    use crate::audit::{ChangeCause, ChangeOrigin};
     use crate::id::OpId;
-    use crate::ports::tables::Properties;
+    use crate::ports::tables::RowProperties;
     use time::macros::datetime;
     use uuid::Uuid;
 
@@ -158,21 +166,25 @@ mod tests {
         UserId::new(Uuid::from_u128(n))
     }
 
-    fn mark_at(at: OffsetDateTime) -> Mark {
+    fn mark_at(at: OffsetDateTime) -> ReconcileRequest {
         let stamp = uuid::Timestamp::from_unix(uuid::NoContext, at.unix_timestamp().unsigned_abs(), 0);
-        let origin =
-            Origin { cause: Cause::Request, actor: "a".to_owned(), op: OpId::new(Uuid::new_v7(stamp)) };
-        Mark::taking(origin)
+        let origin = ChangeOrigin {
+            cause: ChangeCause::Request,
+            actor: "a".to_owned(),
+            op: OpId::new(Uuid::new_v7(stamp)),
+        };
+        ReconcileRequest::taking(origin)
     }
 
     /// What a table makes of writes that insert or merge.
-    fn hint(writes: impl IntoIterator<Item = Write>) -> Hint {
-        let mut all = Properties::new();
+    fn hint(writes: impl IntoIterator<Item = TableWrite>) -> LeaverHint {
+        let mut all = RowProperties::new();
         for write in writes {
-            let Write::InsertOrMerge { properties, .. } = write else { panic!("another write") };
+            let TableWrite::InsertOrMerge { properties, .. } = write else { panic!("another write") };
             all.extend(properties);
         }
-        Hint::read(&Row { key: keys::hint(user(1)), properties: all, etag: ETag("1".to_owned()) }).unwrap()
+        LeaverHint::read(&TableRow { key: keys::hint(user(1)), properties: all, etag: ETag("1".to_owned()) })
+            .unwrap()
     }
 
     #[test]
@@ -189,8 +201,12 @@ mod tests {
     #[test]
     fn a_look_later_says_where_it_waits_and_a_new_change_forgets_that() {
         let subscriptions = BTreeSet::from(["s1".to_owned(), "s2".to_owned()]);
-        let waiting =
-            Waiting { wished: None, tried: Some(NOON), subscriptions: subscriptions.clone(), reason: None };
+        let waiting = WaitingRevocation {
+            wished: None,
+            tried: Some(NOON),
+            subscriptions: subscriptions.clone(),
+            reason: None,
+        };
         let (now, later) =
             (look_now(user(1), &mark_at(NOON)), look_later(NOON, user(1), &mark_at(NOON), &waiting));
         let waits = hint([now.clone(), later.clone()]);
@@ -208,7 +224,7 @@ mod tests {
             hint
         };
         let mut all = [of(1, Some(5), 0), of(2, None, 9), of(3, Some(1), 3), of(4, None, 2)];
-        all.sort_by_key(Hint::order);
+        all.sort_by_key(LeaverHint::order);
         assert_eq!(all.map(|hint| hint.user), [user(4), user(2), user(3), user(1)]);
     }
 }

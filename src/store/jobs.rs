@@ -1,10 +1,10 @@
 //! Job rows: changes larger than one transaction, rolled forward by whoever is there.
 
-use super::codec::{Fields, Reader};
-use super::marks::Mark;
-use super::{Store, StoreError, keys};
+use super::codec::{RowFields, RowReader};
+use super::marks::ReconcileRequest;
+use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{ETag, Match, Row, Write};
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl JobKind {
         }
     }
 
-    fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
+    fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
         match reader.text("kind")? {
             "delete-user" => Ok(JobKind::DeleteUser(reader.parsed("target", UserId::parse)?)),
             "delete-group" => Ok(JobKind::DeleteGroup(reader.parsed("target", GroupId::parse)?)),
@@ -49,10 +49,10 @@ impl JobKind {
 
 /// A job under way.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct StoredJob {
     pub id: OpId,
     pub kind: JobKind,
-    pub mark: Mark,
+    pub mark: ReconcileRequest,
     /// The revision that the change left the target at.
     pub revision: i64,
     /// Chunks that are done.
@@ -62,15 +62,15 @@ pub struct Job {
     pub etag: ETag,
 }
 
-impl Job {
+impl StoredJob {
     /// Reads an `i:` row.
-    pub fn read(row: &Row) -> Result<Self, StoreError> {
-        let reader = Reader::new(row)?;
+    pub fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         Ok(Self {
             id: OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
             kind: JobKind::read(&reader)?,
-            mark: Mark::read(&reader)?,
+            mark: ReconcileRequest::read(&reader)?,
             revision: reader.int("revision")?,
             chunks: reader.int("chunks")?,
             after: reader.text_opt("after")?.unwrap_or_default().to_owned(),
@@ -79,25 +79,33 @@ impl Job {
     }
 
     /// One chunk further, if nobody else went on meanwhile.
-    pub fn advance(&self) -> Write {
-        let properties = Fields::some().int("chunks", self.chunks + 1).done();
-        Write::Merge { key: keys::job(self.id), properties, condition: Match::Exact(self.etag.clone()) }
+    pub fn advance(&self) -> TableWrite {
+        let properties = RowFields::some().int("chunks", self.chunks + 1).done();
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties,
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
     }
 
     /// The job goes on after that element, or from the beginning; if nobody else went on meanwhile.
-    pub fn go_on_after(&self, element: &str) -> Write {
-        let properties = Fields::some().int("chunks", self.chunks + 1).text("after", element).done();
-        Write::Merge { key: keys::job(self.id), properties, condition: Match::Exact(self.etag.clone()) }
+    pub fn go_on_after(&self, element: &str) -> TableWrite {
+        let properties = RowFields::some().int("chunks", self.chunks + 1).text("after", element).done();
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties,
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
     }
 
     /// The job is done.
-    pub fn end(&self) -> Write {
-        Write::Delete { key: keys::job(self.id), condition: Match::Exact(self.etag.clone()) }
+    pub fn end(&self) -> TableWrite {
+        TableWrite::Delete { key: keys::job(self.id), condition: EtagMatch::Exact(self.etag.clone()) }
     }
 }
 
 /// A new job: its id is the op of the change that it completes.
-pub fn begin(kind: JobKind, mark: &Mark, revision: i64) -> Write {
+pub fn begin(kind: JobKind, mark: &ReconcileRequest, revision: i64) -> TableWrite {
     let fields = mark.fields().text("kind", kind.name()).text("target", kind.target());
     let fields = match &kind {
         JobKind::Snapshot { before, after } => {
@@ -106,10 +114,10 @@ pub fn begin(kind: JobKind, mark: &Mark, revision: i64) -> Write {
         _ => fields,
     };
     let properties = fields.int("revision", revision).int("chunks", 0).done();
-    Write::Insert { key: keys::job(mark.origin.op), properties }
+    TableWrite::Insert { key: keys::job(mark.origin.op), properties }
 }
 
-impl Job {
+impl StoredJob {
     /// Where its elements stand: one row each. `None`: it has none.
     pub fn elements_prefix(&self) -> Option<String> {
         match &self.kind {
@@ -120,9 +128,9 @@ impl Job {
     }
 }
 
-impl Store {
+impl StateStore {
     /// The first elements of a job that are left, after those that were set aside: the last part of each key.
-    pub async fn elements(&self, job: &Job, number: usize) -> Result<Vec<String>, StoreError> {
+    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<String>, StoreError> {
         let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };
         let (from, to) = keys::range_of(&prefix);
         let from = if job.after.is_empty() { from } else { format!("{from}{}!", job.after) };
@@ -131,7 +139,7 @@ impl Store {
     }
 
     /// The job of that id, if it is still under way.
-    pub async fn job(&self, id: OpId) -> Result<Option<Job>, StoreError> {
-        self.get(&keys::job(id)).await?.as_ref().map(Job::read).transpose()
+    pub async fn job(&self, id: OpId) -> Result<Option<StoredJob>, StoreError> {
+        self.get(&keys::job(id)).await?.as_ref().map(StoredJob::read).transpose()
     }
 }

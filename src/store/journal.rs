@@ -1,15 +1,15 @@
 //! Journal rows: the commit proof of a transaction and its audit record, one and the same.
 
-use super::codec::{Fields, Reader};
-use super::{Store, StoreError, keys};
-use crate::audit::{Change, Record, rfc3339};
-use crate::ports::tables::{Row, Write};
+use super::codec::{RowFields, RowReader};
+use super::{StateStore, StoreError, keys};
+use crate::audit::{AuditEvent, AuditRecord, rfc3339};
+use crate::ports::tables::{TableRow, TableWrite};
 use serde_json::{Value, json};
 
 /// The insert that proves the transaction of `record`.
-pub fn insert(record: &Record) -> Write {
-    let changes: Vec<Value> = record.changes.iter().map(Change::to_json).collect();
-    let mut fields = Fields::row()
+pub fn insert(record: &AuditRecord) -> TableWrite {
+    let changes: Vec<Value> = record.changes.iter().map(AuditEvent::to_json).collect();
+    let mut fields = RowFields::row()
         .time("time", record.time)
         .text("cause", record.origin.cause.as_str())
         .text("actor", record.origin.actor.clone())
@@ -19,12 +19,12 @@ pub fn insert(record: &Record) -> Write {
     if let Some(outcome) = &record.outcome {
         fields = fields.text("id", outcome.id.clone()).int("status", i64::from(outcome.status));
     }
-    Write::Insert { key: keys::journal(record.op), properties: fields.done() }
+    TableWrite::Insert { key: keys::journal(record.op), properties: fields.done() }
 }
 
 /// A journal row as JSON: `op`, `time`, `cause`, `actor`, `origin` (the op it follows from), `stamp`, `changes`.
-pub fn to_json(row: &Row) -> Result<Value, StoreError> {
-    let reader = Reader::new(row)?;
+pub fn to_json(row: &TableRow) -> Result<Value, StoreError> {
+    let reader = RowReader::new(row)?;
     Ok(json!({
         "op": keys::last_part(&row.key),
         "time": rfc3339(reader.time("time")?),
@@ -36,11 +36,11 @@ pub fn to_json(row: &Row) -> Result<Value, StoreError> {
     }))
 }
 
-fn unreadable(row: &Row, error: &StoreError) -> Value {
+fn unreadable(row: &TableRow, error: &StoreError) -> Value {
     json!({ "op": keys::last_part(&row.key), "unreadable": error.to_string() })
 }
 
-impl Store {
+impl StateStore {
     /// Audit records in the order of their ops, at most `records_max`, after the op `after` where one is given. One that
     /// cannot be understood stands among them as `op` and `unreadable`, the reason.
     pub async fn audit(&self, after: Option<&str>, records_max: usize) -> Result<Vec<Value>, StoreError> {

@@ -3,7 +3,7 @@
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::rbac::AssignmentName;
 use crate::rbac::plan::BlockKey;
-use crate::scim::compare::{self, Mode};
+use crate::scim::compare::{self, CaseMode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
 use time::OffsetDateTime;
@@ -19,11 +19,11 @@ pub fn hash(text: &str) -> String {
 }
 
 fn folded(text: &str) -> String {
-    hash(&compare::key(text, Mode::Folded))
+    hash(&compare::key(text, CaseMode::Folded))
 }
 
 fn exact(text: &str) -> String {
-    hash(&compare::key(text, Mode::Exact))
+    hash(&compare::key(text, CaseMode::Exact))
 }
 
 /// What the keys of all hints begin with.

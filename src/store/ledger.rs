@@ -1,10 +1,10 @@
 //! The ledger of one record: what was opened for it, what it waits for, which principals it has pinned.
 
-use super::codec::{Fields, Reader};
-use super::{Store, StoreError, keys};
+use super::codec::{RowFields, RowReader};
+use super::{StateStore, StoreError, keys};
 use crate::id::{OpId, PrincipalId, UserId};
-use crate::ports::tables::{ETag, Match, Properties, Row, Write};
-use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
+use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -41,26 +41,26 @@ const MAY_LAND: Duration = Duration::from_secs(600);
 
 /// An entry and the version of its row.
 #[derive(Debug, Clone)]
-pub struct Stored {
-    pub entry: Entry,
+pub struct StoredEntry {
+    pub entry: LedgerEntry,
     pub etag: ETag,
     /// What a later release put there: it is carried along.
-    pub kept: Properties,
+    pub kept: RowProperties,
 }
 
 /// A principal that the record holds: the version of its pin row.
 #[derive(Debug, Clone)]
-pub struct Pin {
+pub struct PrincipalPin {
     pub principal: PrincipalId,
     pub etag: ETag,
 }
 
 /// Everything the ledger knows of a record.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger {
-    pub entries: Vec<Stored>,
-    pub pins: Vec<Pin>,
-    pub waits: Vec<Wait>,
+pub struct UserLedger {
+    pub entries: Vec<StoredEntry>,
+    pub pins: Vec<PrincipalPin>,
+    pub waits: Vec<PendingStep>,
     pub waits_etag: Option<ETag>,
     /// A part of the waits cannot be read: they are written anew.
     pub waits_are_damaged: bool,
@@ -70,14 +70,14 @@ pub struct Ledger {
     pub rows_unreadable: usize,
 }
 
-impl Ledger {
+impl UserLedger {
     /// The record holds `p:` of that principal.
     pub fn holds(&self, principal: PrincipalId) -> bool {
         self.pins.iter().any(|pin| pin.principal == principal)
     }
 
     /// Writes an entry: over the version that was read, or as a new row.
-    pub fn write(&self, user: UserId, entry: &Entry, read: Option<&ETag>) -> Write {
+    pub fn write(&self, user: UserId, entry: &LedgerEntry, read: Option<&ETag>) -> TableWrite {
         let stored = self.entries.iter().find(|stored| stored.entry.assignment == entry.assignment);
         write(user, entry, read.map(|etag| (etag, stored.map(|stored| &stored.kept))))
     }
@@ -85,29 +85,29 @@ impl Ledger {
 
 /// Who holds a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub enum PrincipalHolder {
     Free,
     Record(UserId),
     /// The row that says it cannot be read.
     Unreadable,
 }
 
-impl Holder {
+impl PrincipalHolder {
     /// The record, where it is known.
     pub const fn record(self) -> Option<UserId> {
         match self {
-            Holder::Record(user) => Some(user),
-            Holder::Free | Holder::Unreadable => None,
+            PrincipalHolder::Record(user) => Some(user),
+            PrincipalHolder::Free | PrincipalHolder::Unreadable => None,
         }
     }
 }
 
-impl Store {
+impl StateStore {
     /// The ledger of a record, gone or not: however many rows it has.
-    pub async fn ledger(&self, user: UserId) -> Result<Ledger, StoreError> {
+    pub async fn ledger(&self, user: UserId) -> Result<UserLedger, StoreError> {
         let prefix = keys::ledger_prefix(user);
         let (from, to) = keys::range_of(&prefix);
-        let mut ledger = Ledger::default();
+        let mut ledger = UserLedger::default();
         let mut pages = self.pages(from, to);
         while let Some(rows) = pages.next().await? {
             rows.iter().for_each(|row| self.take_ledger_row(row, &prefix, &mut ledger));
@@ -115,7 +115,7 @@ impl Store {
         Ok(ledger)
     }
 
-    fn take_ledger_row(&self, row: &Row, prefix: &str, ledger: &mut Ledger) {
+    fn take_ledger_row(&self, row: &TableRow, prefix: &str, ledger: &mut UserLedger) {
         let rest = row.key.strip_prefix(prefix).unwrap_or_default();
         if rest == "waits" {
             let (waits, damage) = read_waits(row);
@@ -126,12 +126,12 @@ impl Store {
         } else if let Some(principal) = rest.strip_prefix("pin:") {
             let principal = PrincipalId::parse(principal).map_err(|_| corrupt(row, "key"));
             let principal = self.readable(row, principal);
-            ledger.pins.extend(principal.map(|principal| Pin { principal, etag: row.etag.clone() }));
+            ledger.pins.extend(principal.map(|principal| PrincipalPin { principal, etag: row.etag.clone() }));
         } else {
             match read_entry_and_damage(row) {
                 Ok((entry, damage)) => {
                     self.readable(row, damage.map_or(Ok(()), Err));
-                    ledger.entries.push(Stored { entry, etag: row.etag.clone(), kept: kept(row) });
+                    ledger.entries.push(StoredEntry { entry, etag: row.etag.clone(), kept: kept(row) });
                 }
                 Err(error) => {
                     self.cannot_read(&row.key, &error);
@@ -143,33 +143,35 @@ impl Store {
     }
 
     /// The record that holds a principal, if one does.
-    pub async fn holder(&self, principal: PrincipalId) -> Result<Holder, StoreError> {
-        let Some(row) = self.get(&keys::principal(principal)).await? else { return Ok(Holder::Free) };
-        let user = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
-        Ok(self.readable(&row, user).map_or(Holder::Unreadable, Holder::Record))
+    pub async fn holder(&self, principal: PrincipalId) -> Result<PrincipalHolder, StoreError> {
+        let Some(row) = self.get(&keys::principal(principal)).await? else {
+            return Ok(PrincipalHolder::Free);
+        };
+        let user = RowReader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
+        Ok(self.readable(&row, user).map_or(PrincipalHolder::Unreadable, PrincipalHolder::Record))
     }
 
     /// The writes that free a principal of a record. Where `p:` is missing, cannot be read, or is another record's, only the
     /// record's own side goes.
-    pub async fn unpin(&self, user: UserId, pin: &Pin) -> Result<Vec<Write>, StoreError> {
+    pub async fn unpin(&self, user: UserId, pin: &PrincipalPin) -> Result<Vec<TableWrite>, StoreError> {
         let own = keys::ledger_pin(user, pin.principal);
-        let mut writes = vec![Write::Delete { key: own, condition: Match::Exact(pin.etag.clone()) }];
+        let mut writes = vec![TableWrite::Delete { key: own, condition: EtagMatch::Exact(pin.etag.clone()) }];
         if let Some(row) = self.get(&keys::principal(pin.principal)).await? {
-            let holder = Reader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
+            let holder = RowReader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
             if self.readable(&row, holder) == Some(user) {
-                writes.push(Write::Delete { key: row.key, condition: Match::Exact(row.etag) });
+                writes.push(TableWrite::Delete { key: row.key, condition: EtagMatch::Exact(row.etag) });
             }
         }
         Ok(writes)
     }
 }
 
-fn corrupt(row: &Row, property: &str) -> StoreError {
+fn corrupt(row: &TableRow, property: &str) -> StoreError {
     StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() }
 }
 
 /// The properties of a row that this release does not know.
-pub fn kept(row: &Row) -> Properties {
+pub fn kept(row: &TableRow) -> RowProperties {
     let is_part = |name: &str, of: &str| {
         name.strip_prefix(of).is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
     };
@@ -179,46 +181,48 @@ pub fn kept(row: &Row) -> Properties {
 }
 
 /// The rows that make a principal belong to a record.
-pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> [Write; 2] {
-    let pinned = Fields::row().text("user", user.to_string()).text("op", op.to_string()).done();
+pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> [TableWrite; 2] {
+    let pinned = RowFields::row().text("user", user.to_string()).text("op", op.to_string()).done();
     [
-        Write::Insert { key: keys::principal(principal), properties: pinned.clone() },
-        Write::Insert { key: keys::ledger_pin(user, principal), properties: pinned },
+        TableWrite::Insert { key: keys::principal(principal), properties: pinned.clone() },
+        TableWrite::Insert { key: keys::ledger_pin(user, principal), properties: pinned },
     ]
 }
 
 /// Writes an entry: over the version that was read, with what a later release put there, or as a new row.
-pub fn write(user: UserId, entry: &Entry, read: Option<(&ETag, Option<&Properties>)>) -> Write {
+pub fn write(user: UserId, entry: &LedgerEntry, read: Option<(&ETag, Option<&RowProperties>)>) -> TableWrite {
     let key = keys::ledger(user, entry.assignment);
-    let Some((etag, kept)) = read else { return Write::Insert { key, properties: entry_properties(entry) } };
+    let Some((etag, kept)) = read else {
+        return TableWrite::Insert { key, properties: entry_properties(entry) };
+    };
     let mut properties = kept.cloned().unwrap_or_default();
     properties.extend(entry_properties(entry));
-    Write::Replace { key, properties, condition: Match::Exact(etag.clone()) }
+    TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) }
 }
 
 /// Writes the list of waits, or removes it when it is empty. `None`: there is nothing to do.
-pub fn write_waits(user: UserId, waits: &[Wait], read: Option<&ETag>) -> Option<Write> {
+pub fn write_waits(user: UserId, waits: &[PendingStep], read: Option<&ETag>) -> Option<TableWrite> {
     let key = keys::ledger_waits(user);
     let list: Vec<Value> = waits.iter().map(wait_json).collect();
-    let properties = Fields::row().bytes("list", Value::Array(list).to_string().as_bytes()).done();
+    let properties = RowFields::row().bytes("list", Value::Array(list).to_string().as_bytes()).done();
     match (waits.is_empty(), read) {
         (true, None) => None,
-        (true, Some(etag)) => Some(Write::Delete { key, condition: Match::Exact(etag.clone()) }),
+        (true, Some(etag)) => Some(TableWrite::Delete { key, condition: EtagMatch::Exact(etag.clone()) }),
         (false, Some(etag)) => {
-            Some(Write::Replace { key, properties, condition: Match::Exact(etag.clone()) })
+            Some(TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) })
         }
-        (false, None) => Some(Write::Insert { key, properties }),
+        (false, None) => Some(TableWrite::Insert { key, properties }),
     }
 }
 
-fn entry_properties(entry: &Entry) -> Properties {
+fn entry_properties(entry: &LedgerEntry) -> RowProperties {
     let bindings: Vec<&str> = entry.bindings.iter().map(BindingName::as_str).collect();
     let (state, other) = match entry.holding {
-        Holding::Present => ("present", None),
-        Holding::Gone => ("gone", None),
-        Holding::HeldByOther(other) => ("held-by-other", Some(other.to_string())),
+        AssignmentState::Present => ("present", None),
+        AssignmentState::Gone => ("gone", None),
+        AssignmentState::HeldByOther(other) => ("held-by-other", Some(other.to_string())),
     };
-    let mut fields = Fields::row()
+    let mut fields = RowFields::row()
         .text("principal", entry.principal.to_string())
         .text("role", entry.role.definition_id().to_string())
         .text("scope", entry.scope.as_str())
@@ -248,24 +252,24 @@ fn entry_properties(entry: &Entry) -> Properties {
 }
 
 /// Reads a ledger row.
-pub fn read_entry(row: &Row) -> Result<Entry, StoreError> {
+pub fn read_entry(row: &TableRow) -> Result<LedgerEntry, StoreError> {
     read_entry_and_damage(row).map(|(entry, _)| entry)
 }
 
 /// Reads what it can of a row. Without the assignment, its principal, role and scope it says nothing; whatever else cannot be
 /// read is taken for the least that it may be, and a holding that cannot be read is unsettled: Azure is asked by name.
-fn read_entry_and_damage(row: &Row) -> Result<(Entry, Option<StoreError>), StoreError> {
-    let reader = Reader::new(row)?;
+fn read_entry_and_damage(row: &TableRow) -> Result<(LedgerEntry, Option<StoreError>), StoreError> {
+    let reader = RowReader::new(row)?;
     let mut damage = Damage(None);
     let written = damage.or(reader.time("written"), OffsetDateTime::UNIX_EPOCH);
     let unsettled_until = damage.or(reader.time_opt("unsettled_until"), Some(written + MAY_LAND));
     let holding = damage.ok(read_holding(row, &reader));
-    let entry = Entry {
+    let entry = LedgerEntry {
         assignment: AssignmentName::parse(keys::last_part(&row.key)).map_err(|_| corrupt(row, "key"))?,
         principal: reader.parsed("principal", PrincipalId::parse)?,
         role: reader.parsed("role", |text| role_of(text).ok_or(()))?,
         scope: reader.parsed("scope", Scope::parse)?,
-        holding: holding.unwrap_or(Holding::Present),
+        holding: holding.unwrap_or(AssignmentState::Present),
         unsettled_until: if holding.is_some() { unsettled_until } else { unsettled_until.or(Some(written)) },
         op: damage.or(reader.parsed("op", OpId::parse), OpId::new(Uuid::nil())),
         bindings: damage.or(read_names(row, &reader), Vec::new()),
@@ -291,11 +295,11 @@ impl Damage {
     }
 }
 
-fn read_holding(row: &Row, reader: &Reader<'_>) -> Result<Holding, StoreError> {
+fn read_holding(row: &TableRow, reader: &RowReader<'_>) -> Result<AssignmentState, StoreError> {
     match reader.text("state")? {
-        "present" => Ok(Holding::Present),
-        "gone" => Ok(Holding::Gone),
-        "held-by-other" => Ok(Holding::HeldByOther(reader.parsed("other", AssignmentName::parse)?)),
+        "present" => Ok(AssignmentState::Present),
+        "gone" => Ok(AssignmentState::Gone),
+        "held-by-other" => Ok(AssignmentState::HeldByOther(reader.parsed("other", AssignmentName::parse)?)),
         _ => Err(corrupt(row, "state")),
     }
 }
@@ -304,20 +308,20 @@ fn role_of(text: &str) -> Option<BackupRole> {
     BackupRole::from_definition(PrincipalId::parse(text).ok()?.uuid())
 }
 
-fn read_names(row: &Row, reader: &Reader<'_>) -> Result<Vec<BindingName>, StoreError> {
+fn read_names(row: &TableRow, reader: &RowReader<'_>) -> Result<Vec<BindingName>, StoreError> {
     let list = reader.json("bindings")?;
     let name = |name: &Value| BindingName::parse(name.as_str()?);
     let names = list.as_array().and_then(|list| list.iter().map(name).collect());
     names.ok_or_else(|| corrupt(row, "bindings"))
 }
 
-fn read_tried(reader: &Reader<'_>) -> Result<Option<Tried>, StoreError> {
+fn read_tried(reader: &RowReader<'_>) -> Result<Option<RetryState>, StoreError> {
     let attempt = match reader.text_opt("tried")? {
         None => return Ok(None),
-        Some("grant") => Attempt::Grant,
-        Some(_) => Attempt::Revoke,
+        Some("grant") => StepKind::Grant,
+        Some(_) => StepKind::Revoke,
     };
-    Ok(Some(Tried {
+    Ok(Some(RetryState {
         attempt,
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
@@ -346,7 +350,7 @@ fn exact(code: ReasonCode) -> Option<String> {
     (known_before(code) != code).then(|| code.as_str().to_owned())
 }
 
-fn wait_json(wait: &Wait) -> Value {
+fn wait_json(wait: &PendingStep) -> Value {
     let mut value = json!({
         "binding": wait.binding.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
         "state": wait.reason.state(), "reason": known_before(wait.reason).as_str(), "since": crate::audit::rfc3339(wait.since),
@@ -359,10 +363,10 @@ fn wait_json(wait: &Wait) -> Value {
 }
 
 /// The waits that can be read. They only inform: what cannot be read is none.
-fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
+fn read_waits(row: &TableRow) -> (Vec<PendingStep>, Option<StoreError>) {
     let mut damage = Damage(None);
-    let list = damage.or(Reader::new(row).and_then(|reader| reader.json("list")), Value::Null);
-    let waits: Vec<Option<Wait>> = list.as_array().into_iter().flatten().map(read_wait).collect();
+    let list = damage.or(RowReader::new(row).and_then(|reader| reader.json("list")), Value::Null);
+    let waits: Vec<Option<PendingStep>> = list.as_array().into_iter().flatten().map(read_wait).collect();
     if !list.is_array() || waits.contains(&None) {
         damage.0.get_or_insert(corrupt(row, "list"));
     }
@@ -370,7 +374,7 @@ fn read_waits(row: &Row) -> (Vec<Wait>, Option<StoreError>) {
 }
 
 /// The reasons of the grants that wait, where the row is the list of a record's waits. What cannot be read is left out.
-pub fn pending_reasons(row: &Row) -> Vec<ReasonCode> {
+pub fn pending_reasons(row: &TableRow) -> Vec<ReasonCode> {
     if !row.key.ends_with(":waits") {
         return Vec::new();
     }
@@ -378,10 +382,10 @@ pub fn pending_reasons(row: &Row) -> Vec<ReasonCode> {
     waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
 }
 
-fn read_wait(wait: &Value) -> Option<Wait> {
+fn read_wait(wait: &Value) -> Option<PendingStep> {
     let text = |name: &str| wait.get(name)?.as_str();
     let time = |name: &str| OffsetDateTime::parse(text(name)?, &Rfc3339).ok();
-    Some(Wait {
+    Some(PendingStep {
         binding: BindingName::parse(text("binding")?)?,
         role: BackupRole::parse(text("role")?)?,
         scope: Scope::parse(text("scope")?).ok()?,
@@ -396,7 +400,7 @@ fn read_wait(wait: &Value) -> Option<Wait> {
 /// Rows of a listing of the whole ledger.
 const ALL_ROWS_MAX: usize = 100_000;
 
-impl Store {
+impl StateStore {
     /// The ledger of everybody, for people: who holds what by our own books. A row that cannot be read is not among it.
     pub async fn ledger_of_all(&self) -> Result<Vec<Value>, StoreError> {
         let (from, to) = keys::range_of("l:");
@@ -407,13 +411,13 @@ impl Store {
     }
 }
 
-fn entry_json(row: &Row) -> Result<Value, StoreError> {
+fn entry_json(row: &TableRow) -> Result<Value, StoreError> {
     let entry = read_entry(row)?;
     let bindings: Vec<&str> = entry.bindings.iter().map(BindingName::as_str).collect();
     let state = match entry.holding {
-        Holding::Present => "present",
-        Holding::Gone => "gone",
-        Holding::HeldByOther(_) => "held-by-other",
+        AssignmentState::Present => "present",
+        AssignmentState::Gone => "gone",
+        AssignmentState::HeldByOther(_) => "held-by-other",
     };
     Ok(json!({
         "person": row.key.split(':').nth(1), "assignment": entry.assignment.to_string(),

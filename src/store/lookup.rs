@@ -1,22 +1,22 @@
 //! Which resources an index lists. What an index gives is a candidate: whoever asks evaluates the whole filter on it.
 
 use super::resources::ResourceId;
-use super::{Store, StoreError, keys};
+use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, UserId};
-use crate::scim::Lookup;
+use crate::scim::IndexLookup;
 
-impl Store {
+impl StateStore {
     /// The ids that an index lists, in no order. An id is taken at its word.
-    pub async fn find<I: ResourceId>(&self, lookup: &Lookup) -> Result<Vec<I>, StoreError> {
+    pub async fn find<I: ResourceId>(&self, lookup: &IndexLookup) -> Result<Vec<I>, StoreError> {
         let prefix = match lookup {
-            Lookup::Id(text) => return Ok(I::from_text(text).into_iter().collect()),
-            Lookup::UserName(text) | Lookup::DisplayName(text) => {
+            IndexLookup::Id(text) => return Ok(I::from_text(text).into_iter().collect()),
+            IndexLookup::UserName(text) | IndexLookup::DisplayName(text) => {
                 return Ok(self.owner(text).await?.map(|owner| owner.id).into_iter().collect());
             }
-            Lookup::ExternalId(text) => Some(I::external_prefix(text)),
-            Lookup::Email(text) => Some(keys::user_email_prefix(text)),
-            Lookup::Member(text) => UserId::parse(text).ok().map(keys::groups_prefix),
-            Lookup::GroupOf(text) => GroupId::parse(text).ok().map(keys::members_prefix),
+            IndexLookup::ExternalId(text) => Some(I::external_prefix(text)),
+            IndexLookup::Email(text) => Some(keys::user_email_prefix(text)),
+            IndexLookup::Member(text) => UserId::parse(text).ok().map(keys::groups_prefix),
+            IndexLookup::GroupOf(text) => GroupId::parse(text).ok().map(keys::members_prefix),
         };
         match prefix {
             // The meter says when there are too many.

@@ -1,18 +1,18 @@
 //! Memberships: one row in each direction, written and removed together.
 
-use super::batch::{Batch, Part};
-use super::codec::Fields;
+use super::batch::{BatchPart, WriteBatch};
+use super::codec::RowFields;
 use super::resources::{self, ResourceId};
-use super::{Store, StoreError, keys};
+use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{Match, Properties, Write};
+use crate::ports::tables::{EtagMatch, RowProperties, TableWrite};
 use futures_util::try_join;
 
 /// Groups that a person may be a direct member of; what lies beyond, in the order of the ids, gives nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
 
-fn properties(op: OpId) -> Properties {
-    Fields::row().text("op", op.to_string()).done()
+fn properties(op: OpId) -> RowProperties {
+    RowFields::row().text("op", op.to_string()).done()
 }
 
 fn both(group: GroupId, user: UserId) -> [String; 2] {
@@ -20,25 +20,25 @@ fn both(group: GroupId, user: UserId) -> [String; 2] {
 }
 
 /// A member who was not there. The member's header must be there.
-pub fn add(group: GroupId, user: UserId, op: OpId) -> Batch {
-    let mut batch = Batch::default();
+pub fn add(group: GroupId, user: UserId, op: OpId) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     for key in both(group, user) {
-        batch.push(Part::Membership, Write::Insert { key, properties: properties(op) });
+        batch.push(BatchPart::Membership, TableWrite::Insert { key, properties: properties(op) });
     }
-    batch.push(Part::Touch(user), resources::touch(user, op));
+    batch.push(BatchPart::Touch(user), resources::touch(user, op));
     batch
 }
 
 /// A member who was there. The rows of the membership must be there.
-pub fn remove(group: GroupId, user: UserId) -> Batch {
-    let mut batch = Batch::default();
+pub fn remove(group: GroupId, user: UserId) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     for key in both(group, user) {
-        batch.push(Part::Membership, Write::Delete { key, condition: Match::Any });
+        batch.push(BatchPart::Membership, TableWrite::Delete { key, condition: EtagMatch::Any });
     }
     batch
 }
 
-impl Store {
+impl StateStore {
     /// Whether that user has a membership row in that group, in either direction: half of one can still be removed.
     pub async fn is_member(&self, group: GroupId, user: UserId) -> Result<bool, StoreError> {
         let [member, membership] = both(group, user);

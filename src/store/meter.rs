@@ -14,7 +14,7 @@ pub struct ReadLimits {
 
 /// What is left of the limits. Reads that are under way together have reserved their rows, so that they do not read more
 /// than there was left.
-pub(super) struct Meter {
+pub(super) struct ReadMeter {
     limits: ReadLimits,
     left: Mutex<Left>,
     returned: Notify,
@@ -27,7 +27,7 @@ struct Left {
     under_way: usize,
 }
 
-impl Meter {
+impl ReadMeter {
     pub fn new(limits: ReadLimits) -> Self {
         let left = Left { rows: limits.rows_max, bytes: limits.bytes_max, under_way: 0 };
         Self { limits, left: Mutex::new(left), returned: Notify::new() }
@@ -72,14 +72,17 @@ impl Meter {
 
 /// Rows that one read may answer. A read that fails returns all of them.
 pub(super) struct Reserved<'a> {
-    meter: Option<&'a Meter>,
+    meter: Option<&'a ReadMeter>,
     rows: usize,
     used: usize,
     bytes: usize,
 }
 
 /// Rows for one read; as many as are wanted where nothing is counted.
-pub(super) async fn reserve(meter: Option<&Arc<Meter>>, wanted: usize) -> Result<Reserved<'_>, StoreError> {
+pub(super) async fn reserve(
+    meter: Option<&Arc<ReadMeter>>,
+    wanted: usize,
+) -> Result<Reserved<'_>, StoreError> {
     let meter = meter.map(Arc::as_ref);
     let rows = match meter {
         Some(meter) => meter.reserve(wanted).await?,
@@ -112,8 +115,8 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    fn meter(rows_max: usize, bytes_max: usize) -> Arc<Meter> {
-        Arc::new(Meter::new(ReadLimits { rows_max, bytes_max }))
+    fn meter(rows_max: usize, bytes_max: usize) -> Arc<ReadMeter> {
+        Arc::new(ReadMeter::new(ReadLimits { rows_max, bytes_max }))
     }
 
     #[tokio::test]

@@ -25,15 +25,16 @@ pub mod settings;
 pub mod throttles;
 pub mod users;
 
-use crate::audit::Record;
-use crate::chain::Chain;
+use crate::audit::AuditRecord;
+use crate::chain::ErrorChain;
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::ports::tables::{
-    Answer, ETag, PAGE_ROWS_MAX, Range, Row, TRANSACTION_OPS_MAX, TableError, TableOps, Write,
+    ETag, KeyRange, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableAnswer, TableError, TableOps, TableRow,
+    TableWrite,
 };
-use findings::Findings;
-use meter::Meter;
+use findings::RecentFindings;
+use meter::ReadMeter;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -59,7 +60,7 @@ const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 3600);
 pub enum StoreError {
     /// A row was not as the decision assumed: read again. Nothing was written.
     #[error("write {index} of the transaction met a row that is {found}")]
-    Conflict { index: usize, found: Found },
+    Conflict { index: usize, found: FoundRow },
     /// Storage is busy or away; nothing is lost, and trying again later helps.
     #[error("storage cannot be reached")]
     Away {
@@ -89,25 +90,25 @@ pub enum StoreError {
 
 /// What a conditional write met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundRow {
     There,
     Gone,
     Changed,
 }
 
-impl std::fmt::Display for Found {
+impl std::fmt::Display for FoundRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Found::There => "there already",
-            Found::Gone => "gone",
-            Found::Changed => "changed",
+            FoundRow::There => "there already",
+            FoundRow::Gone => "gone",
+            FoundRow::Changed => "changed",
         })
     }
 }
 
 /// A transaction that was committed.
 #[derive(Debug)]
-pub struct Committed {
+pub struct CommittedWrites {
     /// The ETags of the rows in the order of the writes (the journal row is not among them). Empty where the answer
     /// was lost and the commit proof was read instead: then the rows must be read again.
     pub etags: Vec<Option<ETag>>,
@@ -115,7 +116,7 @@ pub struct Committed {
     pub date: OffsetDateTime,
 }
 
-impl Committed {
+impl CommittedWrites {
     /// The ETag that write `index` gave its row, if it is known.
     pub fn etag(&self, index: usize) -> Option<ETag> {
         self.etags.get(index).cloned().flatten()
@@ -124,30 +125,35 @@ impl Committed {
 
 /// The rows of one tenant.
 #[derive(Clone)]
-pub struct Store {
+pub struct StateStore {
     tables: Arc<dyn TableOps>,
     tenant: String,
     pub clock: Arc<dyn Clock>,
-    pub ids: Arc<dyn Ids>,
-    unreadable: Arc<Findings>,
+    pub ids: Arc<dyn IdSource>,
+    unreadable: Arc<RecentFindings>,
     /// Where this is here, what is read is counted and bounded.
-    meter: Option<Arc<Meter>>,
+    meter: Option<Arc<ReadMeter>>,
 }
 
-impl Store {
+impl StateStore {
     /// `tenant` is the partition key: `[a-z0-9-]{1,36}`.
-    pub fn new(tables: Arc<dyn TableOps>, tenant: String, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let unreadable = Arc::new(Findings::new(clock.clone(), UNREADABLE_FOR));
+    pub fn new(
+        tables: Arc<dyn TableOps>,
+        tenant: String,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        let unreadable = Arc::new(RecentFindings::new(clock.clone(), UNREADABLE_FOR));
         Self { tables, tenant, clock, ids, unreadable, meter: None }
     }
 
     /// Rows that could not be read.
-    pub fn unreadable(&self) -> Arc<Findings> {
+    pub fn unreadable(&self) -> Arc<RecentFindings> {
         self.unreadable.clone()
     }
 
     /// What a row says. `None` where it cannot be read: then it is counted and logged, and hurts only what it decides.
-    pub fn readable<T>(&self, row: &Row, read: Result<T, StoreError>) -> Option<T> {
+    pub fn readable<T>(&self, row: &TableRow, read: Result<T, StoreError>) -> Option<T> {
         match read {
             Ok(value) => {
                 self.unreadable.forget(&row.key);
@@ -163,31 +169,31 @@ impl Store {
     /// A row, or a part of it, cannot be read.
     fn cannot_read(&self, key: &str, error: &StoreError) {
         if self.unreadable.note(key) {
-            tracing::error!(row = key, error = %Chain(error), "a row cannot be read; only what it decides waits");
+            tracing::error!(row = key, error = %ErrorChain(error), "a row cannot be read; only what it decides waits");
         }
     }
 
     /// The same rows, of which the clones of this handle together read so many and not one more: after that every read is
     /// an error. Whatever is read counts, and a read that finds nothing counts as a row.
     pub fn metered(&self, limits: ReadLimits) -> Self {
-        Self { meter: Some(Arc::new(Meter::new(limits))), ..self.clone() }
+        Self { meter: Some(Arc::new(ReadMeter::new(limits))), ..self.clone() }
     }
 
     /// One row, with the service's clock.
-    pub async fn read(&self, key: &str) -> Result<Answer<Option<Row>>, StoreError> {
+    pub async fn read(&self, key: &str) -> Result<TableAnswer<Option<TableRow>>, StoreError> {
         let reserved = meter::reserve(self.meter.as_ref(), 1).await?;
         let answer = self.tables.get(&self.tenant, key).await.map_err(read_error)?;
-        reserved.used(1, answer.value.iter().map(Row::bytes).sum());
+        reserved.used(1, answer.value.iter().map(TableRow::bytes).sum());
         Ok(answer)
     }
 
     /// One row.
-    pub async fn get(&self, key: &str) -> Result<Option<Row>, StoreError> {
+    pub async fn get(&self, key: &str) -> Result<Option<TableRow>, StoreError> {
         Ok(self.read(key).await?.value)
     }
 
     /// Every row whose key begins with `prefix` (which ends in `:`); more than `rows_max` is an error.
-    pub async fn rows(&self, prefix: &str, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+    pub async fn rows(&self, prefix: &str, rows_max: usize) -> Result<Vec<TableRow>, StoreError> {
         let (from, to) = keys::range_of(prefix);
         let rows = self.rows_between(from, to, rows_max.saturating_add(1)).await?;
         if rows.len() > rows_max {
@@ -202,7 +208,7 @@ impl Store {
         from: String,
         to: String,
         rows_max: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Vec<TableRow>, StoreError> {
         let mut rows = Vec::new();
         let mut pages = self.pages(from, to);
         while rows.len() < rows_max {
@@ -214,13 +220,17 @@ impl Store {
     }
 
     /// A range of any length, page by page, so that it is never held whole.
-    pub fn pages(&self, from: String, to: String) -> Pages<'_> {
-        let range = Range { from, to, rows_max: PAGE_ROWS_MAX, continuation: None };
-        Pages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX }
+    pub fn pages(&self, from: String, to: String) -> RowPages<'_> {
+        let range = KeyRange { from, to, rows_max: PAGE_ROWS_MAX, continuation: None };
+        RowPages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX }
     }
 
     /// Commits `writes` together with their journal row. After any doubt the journal row is the proof.
-    pub async fn commit(&self, record: &Record, writes: Vec<Write>) -> Result<Committed, StoreError> {
+    pub async fn commit(
+        &self,
+        record: &AuditRecord,
+        writes: Vec<TableWrite>,
+    ) -> Result<CommittedWrites, StoreError> {
         let mut all = Vec::with_capacity(writes.len() + 1);
         all.push(journal::insert(record));
         all.extend(writes);
@@ -250,47 +260,47 @@ impl Store {
         Err(StoreError::Away { retry_after: AWAY_RETRY, source: doubt })
     }
 
-    async fn proof(&self, record: &Record) -> Result<Option<Committed>, StoreError> {
+    async fn proof(&self, record: &AuditRecord) -> Result<Option<CommittedWrites>, StoreError> {
         let answer = self.read(&keys::journal(record.op)).await?;
         let date = answer.date;
-        Ok(answer.value.map(|_| Committed { etags: Vec::new(), date }))
+        Ok(answer.value.map(|_| CommittedWrites { etags: Vec::new(), date }))
     }
 
     /// Commits writes that only move the looking: their conditions make them safe to repeat, so they carry no proof.
-    pub async fn move_looking(&self, writes: &[Write]) -> Result<Committed, StoreError> {
+    pub async fn move_looking(&self, writes: &[TableWrite]) -> Result<CommittedWrites, StoreError> {
         let answer =
             self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;
-        Ok(Committed { etags: answer.value, date: answer.date })
+        Ok(CommittedWrites { etags: answer.value, date: answer.date })
     }
 }
 
 /// A range that is read page by page.
-pub struct Pages<'a> {
-    store: &'a Store,
-    rest: Option<Range>,
+pub struct RowPages<'a> {
+    store: &'a StateStore,
+    rest: Option<KeyRange>,
     /// Fewer than there may be after a page that ended early: its rows are large, and the next one's probably too.
     rows_max: usize,
 }
 
-impl Pages<'_> {
+impl RowPages<'_> {
     /// The next rows, at least one; `None` at the end. After an error there are none.
-    pub async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
+    pub async fn next(&mut self) -> Result<Option<Vec<TableRow>>, StoreError> {
         self.at_most(PAGE_ROWS_MAX).await
     }
 
     /// The same, of a page that has at most so many.
-    pub async fn at_most(&mut self, rows_max: usize) -> Result<Option<Vec<Row>>, StoreError> {
+    pub async fn at_most(&mut self, rows_max: usize) -> Result<Option<Vec<TableRow>>, StoreError> {
         for _ in 0..EMPTY_PAGES_MAX {
             let Some(range) = self.rest.take() else { return Ok(None) };
             let reserved = meter::reserve(self.store.meter.as_ref(), rows_max.min(self.rows_max)).await?;
-            let range = Range { rows_max: reserved.rows(), ..range };
+            let range = KeyRange { rows_max: reserved.rows(), ..range };
             let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
-            reserved.used(page.rows.len(), page.rows.iter().map(Row::bytes).sum());
+            reserved.used(page.rows.len(), page.rows.iter().map(TableRow::bytes).sum());
             let ended_early = page.continuation.is_some() && page.rows.len() < range.rows_max;
             let twice = page.rows.len().saturating_mul(2);
             self.rows_max =
                 if ended_early { twice.clamp(PAGE_ROWS_MIN, PAGE_ROWS_MAX) } else { PAGE_ROWS_MAX };
-            self.rest = page.continuation.map(|next| Range { continuation: Some(next), ..range });
+            self.rest = page.continuation.map(|next| KeyRange { continuation: Some(next), ..range });
             if !page.rows.is_empty() {
                 return Ok(Some(page.rows));
             }
@@ -299,8 +309,8 @@ impl Pages<'_> {
     }
 }
 
-fn committed(answer: Answer<Vec<Option<ETag>>>) -> Committed {
-    Committed { etags: answer.value.into_iter().skip(1).collect(), date: answer.date }
+fn committed(answer: TableAnswer<Vec<Option<ETag>>>) -> CommittedWrites {
+    CommittedWrites { etags: answer.value.into_iter().skip(1).collect(), date: answer.date }
 }
 
 fn is_throttle(error: &StoreError) -> bool {
@@ -319,9 +329,9 @@ fn read_error(source: TableError) -> StoreError {
 fn write_error(error: TableError, skipped: usize) -> StoreError {
     let conflict = |index: usize, found| StoreError::Conflict { index: index.saturating_sub(skipped), found };
     match error {
-        TableError::Exists { index } => conflict(index, Found::There),
-        TableError::Missing { index } => conflict(index, Found::Gone),
-        TableError::Changed { index } => conflict(index, Found::Changed),
+        TableError::Exists { index } => conflict(index, FoundRow::There),
+        TableError::Missing { index } => conflict(index, FoundRow::Gone),
+        TableError::Changed { index } => conflict(index, FoundRow::Changed),
         TableError::TooLarge { rule } => StoreError::TooLarge { rule },
         TableError::Invalid { rule } => StoreError::Invalid { rule },
         other => read_error(other),

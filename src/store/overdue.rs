@@ -1,9 +1,9 @@
 //! `s:overdue`: the revocations that have not happened for too long, as the last tick of any process counted them. It is also the
 //! sign of life of the ticks.
 
-use super::codec::{Fields, Reader};
-use super::{Store, StoreError, keys};
-use crate::ports::tables::{Answer, Row, Write};
+use super::codec::{RowFields, RowReader};
+use super::{StateStore, StoreError, keys};
+use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -26,21 +26,21 @@ pub struct StoredOverdue {
     pub logged: Option<OffsetDateTime>,
 }
 
-impl Store {
+impl StateStore {
     /// The last count, with the service's clock. One that cannot be read is made anew by the next tick.
-    pub async fn overdue(&self) -> Result<Answer<Option<StoredOverdue>>, StoreError> {
-        let Answer { value, date } = self.read(&keys::setting("overdue")).await?;
-        let read = |row: &Row| {
+    pub async fn overdue(&self) -> Result<TableAnswer<Option<StoredOverdue>>, StoreError> {
+        let TableAnswer { value, date } = self.read(&keys::setting("overdue")).await?;
+        let read = |row: &TableRow| {
             read(row).inspect_err(
                 |error| tracing::error!(error = %error, "the count of overdue revocations cannot be read"),
             )
         };
-        Ok(Answer { value: value.and_then(|row| read(&row).ok()), date })
+        Ok(TableAnswer { value: value.and_then(|row| read(&row).ok()), date })
     }
 }
 
-fn read(row: &Row) -> Result<StoredOverdue, StoreError> {
-    let reader = Reader::new(row)?;
+fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
+    let reader = RowReader::new(row)?;
     let by_reason = reader.json("reasons")?;
     let by_reason = by_reason.as_object().into_iter().flatten();
     let number = |value: &Value| usize::try_from(value.as_u64().unwrap_or_default()).unwrap_or_default();
@@ -56,10 +56,10 @@ fn read(row: &Row) -> Result<StoredOverdue, StoreError> {
 }
 
 /// The row, whoever wrote it before.
-pub fn write(stored: &StoredOverdue) -> Write {
+pub fn write(stored: &StoredOverdue) -> TableWrite {
     let StoredOverdue { count, counted, logged } = stored;
     let people = i64::try_from(count.people).unwrap_or(i64::MAX);
-    let mut fields = Fields::row()
+    let mut fields = RowFields::row()
         .int("people", people)
         .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
         .time("counted", *counted);
@@ -69,5 +69,5 @@ pub fn write(stored: &StoredOverdue) -> Write {
             None => fields,
         };
     }
-    Write::InsertOrReplace { key: keys::setting("overdue"), properties: fields.done() }
+    TableWrite::InsertOrReplace { key: keys::setting("overdue"), properties: fields.done() }
 }

@@ -3,10 +3,10 @@
 //! A `bg:` row is a hint and decides nothing: it counts only where the `b:` row that it names says the same group. So one that
 //! a former release did not write, or that was left behind when a pin moved, does no harm.
 
-use super::codec::{Fields, Reader};
-use super::{Store, StoreError, keys};
+use super::codec::{RowFields, RowReader};
+use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, OpId};
-use crate::ports::tables::{ETag, Match, Row, Write};
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use std::collections::BTreeSet;
 
 /// Pins of one group that are read: three attributes, and what they were before.
@@ -38,7 +38,7 @@ impl PinRow {
     }
 }
 
-impl Store {
+impl StateStore {
     /// The pin of the selector with that row key; `None`: it was never pinned.
     pub async fn selector_pin(&self, key: &str) -> Result<Option<PinRow>, StoreError> {
         let Some(row) = self.get(key).await? else { return Ok(None) };
@@ -66,8 +66,8 @@ impl Store {
     }
 }
 
-fn read_pin(row: &Row) -> Result<SelectorPin, StoreError> {
-    let reader = Reader::new(row)?;
+fn read_pin(row: &TableRow) -> Result<SelectorPin, StoreError> {
+    let reader = RowReader::new(row)?;
     Ok(SelectorPin {
         attribute: reader.text("attribute")?.to_owned(),
         value: reader.text("value")?.to_owned(),
@@ -84,8 +84,8 @@ pub fn pin_selector(
     group: GroupId,
     op: OpId,
     read: Option<&ETag>,
-) -> [Write; 2] {
-    let properties = Fields::row()
+) -> [TableWrite; 2] {
+    let properties = RowFields::row()
         .text("attribute", attribute)
         .text("value", value)
         .text("group", group.to_string())
@@ -93,14 +93,14 @@ pub fn pin_selector(
         .done();
     let from_group = lead_from_group(group, &key);
     let pin = match read {
-        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
-        None => Write::Insert { key, properties },
+        Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
+        None => TableWrite::Insert { key, properties },
     };
     [pin, from_group]
 }
 
 /// The row that leads from a group to the selector with that row key. Safe to repeat.
-pub fn lead_from_group(group: GroupId, selector: &str) -> Write {
+pub fn lead_from_group(group: GroupId, selector: &str) -> TableWrite {
     let key = keys::selector_of(group, selector);
-    Write::InsertOrReplace { key, properties: Fields::row().done() }
+    TableWrite::InsertOrReplace { key, properties: RowFields::row().done() }
 }

@@ -4,12 +4,12 @@
 //! are expected to be there, and so they are not read. Where one of them is missing after all, or belongs to another record,
 //! the transaction is sent again without it: a row that is damaged must never keep a person in.
 
-use super::batch::{Batch, Part};
+use super::batch::{BatchPart, WriteBatch};
 use super::resources::ResourceId;
-use super::{Committed, Found, Store, StoreError};
-use crate::audit::Record;
+use super::{CommittedWrites, FoundRow, StateStore, StoreError};
+use crate::audit::AuditRecord;
 use crate::id::{GroupId, UserId};
-use crate::ports::tables::{Match, Row, Value, Write};
+use crate::ports::tables::{EtagMatch, PropertyValue, TableRow, TableWrite};
 use futures_util::future::try_join_all;
 
 /// Which rows may be missing that a batch only removes.
@@ -23,39 +23,42 @@ pub enum MayMiss {
 
 /// The writes of a batch that are sent, each with its place in the batch.
 struct Sent<'a> {
-    batch: &'a Batch,
+    batch: &'a WriteBatch,
     may_miss: MayMiss,
-    writes: Vec<(usize, Write)>,
+    writes: Vec<(usize, TableWrite)>,
 }
 
 impl<'a> Sent<'a> {
-    fn all(batch: &'a Batch, may_miss: MayMiss) -> Self {
+    fn all(batch: &'a WriteBatch, may_miss: MayMiss) -> Self {
         let writes = batch.iter().map(|(_, write)| write.clone()).enumerate().collect();
         Self { batch, may_miss, writes }
     }
 
-    fn writes(&self) -> Vec<Write> {
+    fn writes(&self) -> Vec<TableWrite> {
         self.writes.iter().map(|(_, write)| write.clone()).collect()
     }
 
     /// Whether the transaction met a row that is not there and that it would only have removed or written anew.
-    fn met_nothing(&self, outcome: &Result<Committed, StoreError>) -> bool {
-        let Err(StoreError::Conflict { index, found: Found::Gone }) = outcome else { return false };
+    fn met_nothing(&self, outcome: &Result<CommittedWrites, StoreError>) -> bool {
+        let Err(StoreError::Conflict { index, found: FoundRow::Gone }) = outcome else { return false };
         self.writes.get(*index).is_some_and(|(place, write)| self.may_miss(*place, write))
     }
 
     /// Whether the row of a write may be missing: one that is removed, or a name that is only spelt otherwise.
-    fn may_miss(&self, place: usize, write: &Write) -> bool {
+    fn may_miss(&self, place: usize, write: &TableWrite) -> bool {
         match (self.batch.part(place), write) {
-            (Some(Part::Name), Write::Merge { condition: Match::Any, .. }) => true,
-            (Some(Part::Name | Part::Index), Write::Delete { condition: Match::Any, .. }) => true,
-            (_, Write::Delete { condition: Match::Any, .. }) => self.may_miss == MayMiss::Everything,
+            (Some(BatchPart::Name), TableWrite::Merge { condition: EtagMatch::Any, .. }) => true,
+            (
+                Some(BatchPart::Name | BatchPart::Index),
+                TableWrite::Delete { condition: EtagMatch::Any, .. },
+            ) => true,
+            (_, TableWrite::Delete { condition: EtagMatch::Any, .. }) => self.may_miss == MayMiss::Everything,
             _ => false,
         }
     }
 
     /// The outcome as the batch's own writes have it.
-    fn outcome(&self, outcome: Result<Committed, StoreError>) -> Result<Committed, StoreError> {
+    fn outcome(&self, outcome: Result<CommittedWrites, StoreError>) -> Result<CommittedWrites, StoreError> {
         match outcome {
             Ok(committed) if committed.etags.is_empty() => Ok(committed),
             Ok(committed) => {
@@ -65,7 +68,7 @@ impl<'a> Sent<'a> {
                         *slot = etag;
                     }
                 }
-                Ok(Committed { etags, ..committed })
+                Ok(CommittedWrites { etags, ..committed })
             }
             Err(StoreError::Conflict { index, found }) => {
                 let index = self.writes.get(index).map_or(index, |(place, _)| *place);
@@ -77,35 +80,40 @@ impl<'a> Sent<'a> {
 }
 
 /// A write of a row that was found so; `None`: it is left out. What is removed or renamed must still be the row that was read.
-fn narrowed(is_name: bool, write: Write, row: Option<&Row>, batch: &Batch) -> Option<Write> {
-    let belongs_to_another = |row: &Row| {
+fn narrowed(
+    is_name: bool,
+    write: TableWrite,
+    row: Option<&TableRow>,
+    batch: &WriteBatch,
+) -> Option<TableWrite> {
+    let belongs_to_another = |row: &TableRow| {
         let owner = |name: &str, headers: &str| match row.properties.get(name) {
-            Some(Value::Text(owner)) => Some(format!("{headers}{owner}")),
+            Some(PropertyValue::Text(owner)) => Some(format!("{headers}{owner}")),
             _ => None,
         };
         let header = owner(UserId::OWNER, UserId::HEADERS).or(owner(GroupId::OWNER, GroupId::HEADERS));
         header.is_some_and(|header| batch.position(&header).is_none())
     };
     match (write, row) {
-        (Write::Delete { .. }, None) => None,
+        (TableWrite::Delete { .. }, None) => None,
         (_, Some(row)) if is_name && belongs_to_another(row) => None,
-        (Write::Delete { key, .. }, Some(row)) => {
-            Some(Write::Delete { key, condition: Match::Exact(row.etag.clone()) })
+        (TableWrite::Delete { key, .. }, Some(row)) => {
+            Some(TableWrite::Delete { key, condition: EtagMatch::Exact(row.etag.clone()) })
         }
-        (Write::Merge { key, properties, .. }, None) => Some(Write::Insert { key, properties }),
+        (TableWrite::Merge { key, properties, .. }, None) => Some(TableWrite::Insert { key, properties }),
         (write, _) => Some(write),
     }
 }
 
-impl Store {
+impl StateStore {
     /// Commits a batch together with its journal row, whether or not the rows are there that it only removes. Indexes in the
     /// outcome are those of the batch.
     pub async fn commit_batch(
         &self,
-        record: &Record,
-        batch: &Batch,
+        record: &AuditRecord,
+        batch: &WriteBatch,
         may_miss: MayMiss,
-    ) -> Result<Committed, StoreError> {
+    ) -> Result<CommittedWrites, StoreError> {
         let mut sent = Sent::all(batch, may_miss);
         let mut outcome = self.commit(record, sent.writes()).await;
         if sent.met_nothing(&outcome) {
@@ -125,7 +133,7 @@ impl Store {
                 let part = batch.part(place);
                 let key = write.key().to_owned();
                 let row = self.get(&key).await?;
-                let kept = narrowed(part == Some(Part::Name), write, row.as_ref(), batch);
+                let kept = narrowed(part == Some(BatchPart::Name), write, row.as_ref(), batch);
                 if row.is_none() || kept.is_none() {
                     tracing::error!(
                         row = key,

@@ -2,11 +2,11 @@
 //!
 //! Users and groups differ in keys only, so one set of functions serves both.
 
-use super::batch::{Batch, Part};
-use super::codec::{Fields, Reader};
-use super::{Committed, Pages, Store, StoreError, keys};
+use super::batch::{BatchPart, WriteBatch};
+use super::codec::{RowFields, RowReader};
+use super::{CommittedWrites, RowPages, StateStore, StoreError, keys};
 use crate::id::{GroupId, PrincipalId, UserId};
-use crate::ports::tables::{ETag, Match, Properties, Row, Write};
+use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::scim::{Resource, ResourceType, compare};
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
@@ -94,7 +94,7 @@ impl ResourceId for GroupId {
 
 /// A user or a group as its header has it.
 #[derive(Debug, Clone)]
-pub struct Stored<I> {
+pub struct StoredResource<I> {
     pub id: I,
     pub resource: Resource,
     pub revision: i64,
@@ -106,18 +106,18 @@ pub struct Stored<I> {
     pub pinned: Option<PrincipalId>,
     pub etag: ETag,
     /// The properties of the row as it was read, the document aside; what a later release put there is kept.
-    kept: Properties,
+    kept: RowProperties,
 }
 
 /// A user.
-pub type User = Stored<UserId>;
+pub type User = StoredResource<UserId>;
 /// A group.
-pub type Group = Stored<GroupId>;
+pub type Group = StoredResource<GroupId>;
 
-impl<I: ResourceId> Stored<I> {
+impl<I: ResourceId> StoredResource<I> {
     /// A resource that does not exist yet.
     pub fn new(id: I, resource: Resource, now: OffsetDateTime) -> Self {
-        let (etag, kept) = (ETag(String::new()), Properties::new());
+        let (etag, kept) = (ETag(String::new()), RowProperties::new());
         let (created, modified) = (now, now);
         Self { id, resource, revision: 1, touch: None, created, modified, pinned: None, etag, kept }
     }
@@ -128,14 +128,14 @@ impl<I: ResourceId> Stored<I> {
     }
 
     /// The same, as it stands after `committed`. Where the answer was lost the version is unknown and matches nothing.
-    pub fn committed(self, batch: &Batch, committed: &Committed) -> Self {
+    pub fn committed(self, batch: &WriteBatch, committed: &CommittedWrites) -> Self {
         let etag = batch.position(&self.id.header_key()).and_then(|index| committed.etag(index));
         Self { etag: etag.unwrap_or(ETag(String::new())), ..self }
     }
 
     /// Reads a header.
-    pub fn read(row: &Row) -> Result<Self, StoreError> {
-        let reader = Reader::new(row)?;
+    pub fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
         let corrupt =
             |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
         let id = I::from_text(keys::last_part(&row.key)).ok_or_else(|| corrupt("key"))?;
@@ -157,11 +157,11 @@ impl<I: ResourceId> Stored<I> {
     }
 
     /// Reads as much of a header as can be read, for a delete: what hangs on the rest stays behind and lists nothing.
-    pub fn read_for_delete(row: &Row) -> Result<Self, StoreError> {
+    pub fn read_for_delete(row: &TableRow) -> Result<Self, StoreError> {
         let read = Self::read(row);
         let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
         tracing::error!(row = row.key, error = %error, "a header that cannot be read is deleted");
-        let reader = Reader::any(row);
+        let reader = RowReader::any(row);
         let attributes = match reader.json(DOCUMENT) {
             Ok(serde_json::Value::Object(attributes)) => attributes,
             _ => serde_json::Map::new(),
@@ -176,9 +176,9 @@ impl<I: ResourceId> Stored<I> {
         self.resource.text(I::NAME)
     }
 
-    fn properties(&self) -> Properties {
+    fn properties(&self) -> RowProperties {
         let document = serde_json::Value::Object(self.resource.attributes().clone()).to_string();
-        let fields = Fields::row()
+        let fields = RowFields::row()
             .int("rev", self.revision)
             .time("created", self.created)
             .time("modified", self.modified)
@@ -201,12 +201,12 @@ impl<I: ResourceId> Stored<I> {
         prefixes.map(|prefix| keys::indexed(&prefix, self.id)).collect()
     }
 
-    fn index_properties(&self) -> Properties {
-        Fields::row().text(I::OWNER, self.id.to_string()).done()
+    fn index_properties(&self) -> RowProperties {
+        RowFields::row().text(I::OWNER, self.id.to_string()).done()
     }
 
-    fn name_properties(&self, text: &str) -> Properties {
-        Fields::row().text(I::OWNER, self.id.to_string()).text("text", text).done()
+    fn name_properties(&self, text: &str) -> RowProperties {
+        RowFields::row().text(I::OWNER, self.id.to_string()).text("text", text).done()
     }
 
     fn name_key(&self) -> Option<String> {
@@ -214,66 +214,72 @@ impl<I: ResourceId> Stored<I> {
     }
 
     /// The key of an index row holds the id, so one that is there already is this resource's own.
-    fn put_indexes(&self, keys: impl IntoIterator<Item = String>) -> Batch {
-        let mut batch = Batch::default();
+    fn put_indexes(&self, keys: impl IntoIterator<Item = String>) -> WriteBatch {
+        let mut batch = WriteBatch::default();
         for key in keys {
-            batch.push(Part::Index, Write::InsertOrReplace { key, properties: self.index_properties() });
+            batch.push(
+                BatchPart::Index,
+                TableWrite::InsertOrReplace { key, properties: self.index_properties() },
+            );
         }
         batch
     }
 }
 
-fn delete(key: String) -> Write {
-    Write::Delete { key, condition: Match::Any }
+fn delete(key: String) -> TableWrite {
+    TableWrite::Delete { key, condition: EtagMatch::Any }
 }
 
 /// Creates: the name decides whether it can be. The name may be taken over from the row `heir_of`.
-pub fn create<I: ResourceId>(new: &Stored<I>, heir_of: Option<&ETag>) -> Batch {
-    let mut batch = Batch::default();
+pub fn create<I: ResourceId>(new: &StoredResource<I>, heir_of: Option<&ETag>) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     if let Some(text) = new.name() {
         let (key, properties) = (I::name_key(text), new.name_properties(text));
         let write = match heir_of {
-            None => Write::Insert { key, properties },
-            Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
+            None => TableWrite::Insert { key, properties },
+            Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
         };
-        batch.push(Part::Name, write);
+        batch.push(BatchPart::Name, write);
     }
-    batch.push(Part::Header, Write::Insert { key: new.id.header_key(), properties: new.properties() });
+    batch.push(
+        BatchPart::Header,
+        TableWrite::Insert { key: new.id.header_key(), properties: new.properties() },
+    );
     batch.append(new.put_indexes(new.index_keys()));
     batch
 }
 
 /// Changes attributes. The header comes first: only where it is still the one that was read, a name that is taken
 /// is taken by somebody else.
-pub fn change<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
-    let mut batch = Batch::default();
-    let condition = Match::Exact(before.etag.clone());
+pub fn change<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    let condition = EtagMatch::Exact(before.etag.clone());
     let key = after.id.header_key();
-    batch.push(Part::Header, Write::Replace { key, properties: after.properties(), condition });
+    batch.push(BatchPart::Header, TableWrite::Replace { key, properties: after.properties(), condition });
     if before.name() != after.name() {
         batch.append(rename(before, after));
     }
     let (old, new) = (before.index_keys(), after.index_keys());
     for key in old.difference(&new) {
-        batch.push(Part::Index, delete(key.clone()));
+        batch.push(BatchPart::Index, delete(key.clone()));
     }
     batch.append(after.put_indexes(new.difference(&old).cloned()));
     batch
 }
 
-fn rename<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
-    let mut batch = Batch::default();
+fn rename<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     let new = after.name().map(|text| (I::name_key(text), after.name_properties(text)));
     match (before.name_key(), new) {
         (Some(old), Some((key, properties))) if old == key => {
-            batch.push(Part::Name, Write::Merge { key, properties, condition: Match::Any });
+            batch.push(BatchPart::Name, TableWrite::Merge { key, properties, condition: EtagMatch::Any });
         }
         (old, new) => {
             if let Some(key) = old {
-                batch.push(Part::Name, delete(key));
+                batch.push(BatchPart::Name, delete(key));
             }
             if let Some((key, properties)) = new {
-                batch.push(Part::Name, Write::Insert { key, properties });
+                batch.push(BatchPart::Name, TableWrite::Insert { key, properties });
             }
         }
     }
@@ -281,56 +287,62 @@ fn rename<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
 }
 
 /// Moves revision and time on, under the ETag that was read; the document is not sent.
-pub fn advance<I: ResourceId>(before: &Stored<I>, after: &Stored<I>) -> Batch {
-    let properties = Fields::some().int("rev", after.revision).time("modified", after.modified).done();
-    let condition = Match::Exact(before.etag.clone());
-    let mut batch = Batch::default();
-    batch.push(Part::Header, Write::Merge { key: after.id.header_key(), properties, condition });
+pub fn advance<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
+    let properties = RowFields::some().int("rev", after.revision).time("modified", after.modified).done();
+    let condition = EtagMatch::Exact(before.etag.clone());
+    let mut batch = WriteBatch::default();
+    batch.push(BatchPart::Header, TableWrite::Merge { key: after.id.header_key(), properties, condition });
     batch
 }
 
 /// Deletes the header and its indexes. The name goes too, unless somebody takes it over.
-pub fn remove<I: ResourceId>(before: &Stored<I>, name_too: bool) -> Batch {
-    let mut batch = Batch::default();
-    let condition = Match::Exact(before.etag.clone());
-    batch.push(Part::Header, Write::Delete { key: before.id.header_key(), condition });
+pub fn remove<I: ResourceId>(before: &StoredResource<I>, name_too: bool) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    let condition = EtagMatch::Exact(before.etag.clone());
+    batch.push(BatchPart::Header, TableWrite::Delete { key: before.id.header_key(), condition });
     if let Some(key) = before.name_key().filter(|_| name_too) {
-        batch.push(Part::Name, delete(key));
+        batch.push(BatchPart::Name, delete(key));
     }
     for key in before.index_keys() {
-        batch.push(Part::Index, delete(key));
+        batch.push(BatchPart::Index, delete(key));
     }
     batch
 }
 
 /// A change by others that moves the version and nothing else. The header must be there.
-pub fn touch<I: ResourceId>(id: I, op: crate::id::OpId) -> Write {
-    let properties = Fields::some().text("touch", op.to_string()).done();
-    Write::Merge { key: id.header_key(), properties, condition: Match::Any }
+pub fn touch<I: ResourceId>(id: I, op: crate::id::OpId) -> TableWrite {
+    let properties = RowFields::some().text("touch", op.to_string()).done();
+    TableWrite::Merge { key: id.header_key(), properties, condition: EtagMatch::Any }
 }
 
 /// Who owns a unique name, and the version of the row that says so.
 #[derive(Debug, Clone)]
-pub struct Owner<I> {
+pub struct NameOwner<I> {
     pub id: I,
     pub etag: ETag,
 }
 
-impl Store {
+impl StateStore {
     /// The header of that id.
-    pub async fn resource<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
-        self.get(&id.header_key()).await?.as_ref().map(Stored::read).transpose()
+    pub async fn resource<I: ResourceId>(&self, id: I) -> Result<Option<StoredResource<I>>, StoreError> {
+        self.get(&id.header_key()).await?.as_ref().map(StoredResource::read).transpose()
     }
 
     /// The header of that id, where it can be read.
-    pub async fn readable_resource<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
+    pub async fn readable_resource<I: ResourceId>(
+        &self,
+        id: I,
+    ) -> Result<Option<StoredResource<I>>, StoreError> {
         let Some(row) = self.get(&id.header_key()).await? else { return Ok(None) };
-        Ok(self.readable(&row, Stored::read(&row)))
+        Ok(self.readable(&row, StoredResource::read(&row)))
     }
 
     /// The header of that id as far as it can be read, for a delete.
-    pub async fn resource_to_delete<I: ResourceId>(&self, id: I) -> Result<Option<Stored<I>>, StoreError> {
-        self.get(&id.header_key()).await?.as_ref().map(Stored::read_for_delete).transpose()
+    pub async fn resource_to_delete<I: ResourceId>(
+        &self,
+        id: I,
+    ) -> Result<Option<StoredResource<I>>, StoreError> {
+        self.get(&id.header_key()).await?.as_ref().map(StoredResource::read_for_delete).transpose()
     }
 
     /// Whether there is a header of that id.
@@ -339,10 +351,10 @@ impl Store {
     }
 
     /// The owner of a unique name.
-    pub async fn owner<I: ResourceId>(&self, name: &str) -> Result<Option<Owner<I>>, StoreError> {
+    pub async fn owner<I: ResourceId>(&self, name: &str) -> Result<Option<NameOwner<I>>, StoreError> {
         let Some(row) = self.get(&I::name_key(name)).await? else { return Ok(None) };
-        let id = Reader::new(&row)?.parsed(I::OWNER, |text| I::from_text(text).ok_or(()))?;
-        Ok(Some(Owner { id, etag: row.etag }))
+        let id = RowReader::new(&row)?.parsed(I::OWNER, |text| I::from_text(text).ok_or(()))?;
+        Ok(Some(NameOwner { id, etag: row.etag }))
     }
 
     /// The ids that an index lists under `prefix`.
@@ -351,8 +363,8 @@ impl Store {
     }
 
     /// The ids at the end of the keys of these rows. A key that ends in none says nothing.
-    pub fn ids_of<I: ResourceId>(&self, rows: &[Row]) -> Vec<I> {
-        let id = |row: &Row| {
+    pub fn ids_of<I: ResourceId>(&self, rows: &[TableRow]) -> Vec<I> {
+        let id = |row: &TableRow| {
             let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
             I::from_text(keys::last_part(&row.key)).ok_or_else(corrupt)
         };
@@ -360,18 +372,18 @@ impl Store {
     }
 
     /// The headers of a kind in the order of their ids, from the first id of `bucket` on.
-    pub fn headers_from<I: ResourceId>(&self, bucket: &str) -> Pages<'_> {
+    pub fn headers_from<I: ResourceId>(&self, bucket: &str) -> RowPages<'_> {
         let (_, to) = keys::range_of(I::HEADERS);
         self.pages(format!("{}{bucket}", I::HEADERS), to)
     }
 
     /// The header of that id as a row: many rows are held more cheaply than what they say.
-    pub async fn header<I: ResourceId>(&self, id: I) -> Result<Option<Row>, StoreError> {
+    pub async fn header<I: ResourceId>(&self, id: I) -> Result<Option<TableRow>, StoreError> {
         self.get(&id.header_key()).await
     }
 }
 
 /// The id of a header.
-pub fn id_of<I: ResourceId>(header: &Row) -> Option<I> {
+pub fn id_of<I: ResourceId>(header: &TableRow) -> Option<I> {
     I::from_text(keys::last_part(&header.key))
 }

@@ -1,9 +1,9 @@
 //! Who makes room in a subscription that holds as many role assignments as it can: one person at a time.
 
-use super::codec::{Fields, Reader};
+use super::codec::{RowFields, RowReader};
 use super::{StoreError, keys};
 use crate::id::UserId;
-use crate::ports::tables::{ETag, Match, Row, Write};
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::plan::RoomClaim;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,9 +23,9 @@ pub struct StoredClaim {
 
 /// Subscription → claim.
 #[derive(Debug, Clone, Default)]
-pub struct Claims(BTreeMap<String, StoredClaim>);
+pub struct RoomClaims(BTreeMap<String, StoredClaim>);
 
-impl Claims {
+impl RoomClaims {
     /// What a plan for `user` needs to know. A claim that is over is none.
     pub fn as_seen_by(&self, user: UserId, now: OffsetDateTime) -> BTreeMap<String, RoomClaim> {
         let seen = |claim: &StoredClaim| match claim {
@@ -44,7 +44,7 @@ impl Claims {
 
     /// Takes a row of the settings, if it is one of these. One that cannot be read is taken for a claim that is over: the next
     /// one replaces it.
-    pub(super) fn take(&mut self, row: &Row) {
+    pub(super) fn take(&mut self, row: &TableRow) {
         let Some(subscription) = row.key.strip_prefix("s:room:") else { return };
         let claim = read(row).unwrap_or_else(|error| {
             tracing::error!(error = %error, "a claim on a full subscription cannot be read");
@@ -56,8 +56,8 @@ impl Claims {
     }
 }
 
-fn read(row: &Row) -> Result<StoredClaim, StoreError> {
-    let reader = Reader::new(row)?;
+fn read(row: &TableRow) -> Result<StoredClaim, StoreError> {
+    let reader = RowReader::new(row)?;
     Ok(StoredClaim {
         user: reader.parsed("user", UserId::parse)?,
         until: reader.time("until")?,
@@ -67,29 +67,34 @@ fn read(row: &Row) -> Result<StoredClaim, StoreError> {
 }
 
 /// This person makes room there, unless somebody else began meanwhile.
-pub fn claim(subscription: &str, user: UserId, now: OffsetDateTime, read: Option<&StoredClaim>) -> Write {
+pub fn claim(
+    subscription: &str,
+    user: UserId,
+    now: OffsetDateTime,
+    read: Option<&StoredClaim>,
+) -> TableWrite {
     let (key, properties) = (key(subscription), properties(user, now).done());
     match read {
-        Some(read) => Write::Replace { key, properties, condition: Match::Exact(read.etag.clone()) },
-        None => Write::Insert { key, properties },
+        Some(read) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(read.etag.clone()) },
+        None => TableWrite::Insert { key, properties },
     }
 }
 
 /// The freed place was lost to somebody else: no further binding moves in that subscription.
-pub fn stop(subscription: &str, user: UserId, now: OffsetDateTime) -> Write {
+pub fn stop(subscription: &str, user: UserId, now: OffsetDateTime) -> TableWrite {
     let properties = properties(user, now).flag("stopped", true).done();
-    Write::InsertOrReplace { key: key(subscription), properties }
+    TableWrite::InsertOrReplace { key: key(subscription), properties }
 }
 
 /// Nobody makes room there any more.
-pub fn release(subscription: &str) -> Write {
-    Write::Delete { key: key(subscription), condition: Match::Any }
+pub fn release(subscription: &str) -> TableWrite {
+    TableWrite::Delete { key: key(subscription), condition: EtagMatch::Any }
 }
 
 fn key(subscription: &str) -> String {
     keys::setting(&format!("room:{subscription}"))
 }
 
-fn properties(user: UserId, now: OffsetDateTime) -> Fields {
-    Fields::row().text("user", user.to_string()).time("until", now + CLAIM_LASTS)
+fn properties(user: UserId, now: OffsetDateTime) -> RowFields {
+    RowFields::row().text("user", user.to_string()).time("until", now + CLAIM_LASTS)
 }

@@ -1,11 +1,11 @@
 //! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. Nothing is decided by these rows
 //! but when to try again.
 
-use super::codec::{Fields, Reader};
-use super::{Store, StoreError, keys};
+use super::codec::{RowFields, RowReader};
+use super::{StateStore, StoreError, keys};
 use crate::id::PrincipalId;
-use crate::ports::tables::{ETag, Match, Row, Write};
-use crate::rbac::ledger::Attempt;
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, ScopeBlock};
 use crate::rbac::{BackupRole, PrincipalType, ReasonCode};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub struct StoredBlock {
 /// Every block.
 pub type ScopeBlocks = BTreeMap<BlockKey, StoredBlock>;
 
-impl Store {
+impl StateStore {
     /// The scopes that refuse steps now. A row that cannot be read is not heeded.
     pub async fn scope_blocks(&self) -> Result<ScopeBlocks, StoreError> {
         let (from, to) = keys::range_of("sb:");
@@ -36,7 +36,7 @@ impl Store {
     }
 }
 
-impl Store {
+impl StateStore {
     /// Forgets scopes that were not probed for long: no step of that kind is wanted there any more.
     pub async fn forget_old_scope_blocks(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -44,8 +44,8 @@ impl Store {
             if stored.block.not_before + FORGOTTEN_AFTER > now {
                 continue;
             }
-            let condition = Match::Exact(stored.etag);
-            match self.move_looking(&[Write::Delete { key: keys::scope_block(&key), condition }]).await {
+            let condition = EtagMatch::Exact(stored.etag);
+            match self.move_looking(&[TableWrite::Delete { key: keys::scope_block(&key), condition }]).await {
                 Ok(_) | Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -55,23 +55,23 @@ impl Store {
 }
 
 /// A step met a refusal of the scope.
-pub fn put(key: &BlockKey, block: &ScopeBlock) -> Write {
-    Write::InsertOrReplace { key: keys::scope_block(key), properties: properties(key, block).done() }
+pub fn put(key: &BlockKey, block: &ScopeBlock) -> TableWrite {
+    TableWrite::InsertOrReplace { key: keys::scope_block(key), properties: properties(key, block).done() }
 }
 
 /// One step probes a block that is over: every other one waits from now on.
-pub fn probe(key: &BlockKey, block: &ScopeBlock, read: &ETag) -> Write {
+pub fn probe(key: &BlockKey, block: &ScopeBlock, read: &ETag) -> TableWrite {
     let properties = properties(key, block).done();
-    Write::Replace { key: keys::scope_block(key), properties, condition: Match::Exact(read.clone()) }
+    TableWrite::Replace { key: keys::scope_block(key), properties, condition: EtagMatch::Exact(read.clone()) }
 }
 
 /// The scope takes such steps again.
-pub fn lift(key: &BlockKey) -> Write {
-    Write::Delete { key: keys::scope_block(key), condition: Match::Any }
+pub fn lift(key: &BlockKey) -> TableWrite {
+    TableWrite::Delete { key: keys::scope_block(key), condition: EtagMatch::Any }
 }
 
-fn properties(key: &BlockKey, block: &ScopeBlock) -> Fields {
-    Fields::row()
+fn properties(key: &BlockKey, block: &ScopeBlock) -> RowFields {
+    RowFields::row()
         .text("scope", key.scope.as_str())
         .text("role", key.role.definition_id().to_string())
         .text("type", key.principal_type.as_str())
@@ -82,15 +82,15 @@ fn properties(key: &BlockKey, block: &ScopeBlock) -> Fields {
 }
 
 /// `None`: a kind of step that this release does not know.
-fn read(row: &Row) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
-    let reader = Reader::new(row)?;
+fn read(row: &TableRow) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
+    let reader = RowReader::new(row)?;
     let role = PrincipalId::parse(reader.text("role")?).ok();
     let role = role.and_then(|id| BackupRole::from_definition(id.uuid()));
     let kind = reader.text("type")?;
     let principal_type = [PrincipalType::User, PrincipalType::ServicePrincipal];
     let principal_type = principal_type.into_iter().find(|known| known.as_str() == kind);
     let kind = reader.text("attempt")?;
-    let attempt = Attempt::ALL.into_iter().find(|known| known.as_str() == kind);
+    let attempt = StepKind::ALL.into_iter().find(|known| known.as_str() == kind);
     let reason = ReasonCode::parse(reader.text("reason")?);
     let (Some(role), Some(principal_type), Some(attempt), Some(reason)) =
         (role, principal_type, attempt, reason)

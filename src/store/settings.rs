@@ -1,15 +1,15 @@
 //! Rows of the whole installation: the snapshot in force, throttles, cadences, the instance id.
 
-use super::codec::{Fields, Reader};
-use super::room::Claims;
-use super::throttles::Throttles;
-use super::{Store, StoreError, keys};
+use super::codec::{RowFields, RowReader};
+use super::room::RoomClaims;
+use super::throttles::StoredThrottles;
+use super::{StateStore, StoreError, keys};
 use crate::id::InstanceId;
-use crate::ports::tables::{Answer, ETag, Match, Row, Write};
+use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 
 /// The snapshot of the bindings that everybody plans with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer {
+pub struct ActiveVersion {
     pub stamp: String,
     pub hash: String,
     pub etag: ETag,
@@ -17,20 +17,20 @@ pub struct Pointer {
 
 /// What stands in the row `s:bindings`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum PointerRow {
+pub enum ActiveVersionRow {
     /// Nothing was ever stored.
     #[default]
     Absent,
-    Names(Pointer),
+    Names(ActiveVersion),
     Unreadable,
 }
 
-impl PointerRow {
+impl ActiveVersionRow {
     /// The snapshot that it names, where it can be read.
-    pub const fn pointer(&self) -> Option<&Pointer> {
+    pub const fn pointer(&self) -> Option<&ActiveVersion> {
         match self {
-            PointerRow::Names(pointer) => Some(pointer),
-            PointerRow::Absent | PointerRow::Unreadable => None,
+            ActiveVersionRow::Names(pointer) => Some(pointer),
+            ActiveVersionRow::Absent | ActiveVersionRow::Unreadable => None,
         }
     }
 
@@ -40,26 +40,26 @@ impl PointerRow {
     }
 
     /// Whether the same snapshot is in force by both.
-    pub fn is_same(&self, other: &PointerRow) -> bool {
-        let unreadable = |row: &PointerRow| *row == PointerRow::Unreadable;
+    pub fn is_same(&self, other: &ActiveVersionRow) -> bool {
+        let unreadable = |row: &ActiveVersionRow| *row == ActiveVersionRow::Unreadable;
         self.stamp() == other.stamp() && unreadable(self) == unreadable(other)
     }
 }
 
 /// What stands under `s:`.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
-    pub pointer: PointerRow,
+pub struct TenantSettings {
+    pub pointer: ActiveVersionRow,
     /// `None`: it was not made yet, or cannot be read.
     pub instance: Option<InstanceId>,
-    pub throttles: Throttles,
-    pub claims: Claims,
+    pub throttles: StoredThrottles,
+    pub claims: RoomClaims,
 }
 
-impl Store {
+impl StateStore {
     /// Everything under `s:`. There are as many rows as there are subscriptions that ever throttled: no number is too many.
-    pub async fn settings(&self) -> Result<Settings, StoreError> {
-        let mut settings = Settings::default();
+    pub async fn settings(&self) -> Result<TenantSettings, StoreError> {
+        let mut settings = TenantSettings::default();
         let (from, to) = keys::range_of("s:");
         let mut pages = self.pages(from, to);
         while let Some(rows) = pages.next().await? {
@@ -68,7 +68,7 @@ impl Store {
         Ok(settings)
     }
 
-    fn take_setting(&self, row: &Row, settings: &mut Settings) {
+    fn take_setting(&self, row: &TableRow, settings: &mut TenantSettings) {
         match row.key.strip_prefix("s:").unwrap_or_default() {
             "bindings" => settings.pointer = self.pointer_row(row),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
@@ -79,36 +79,41 @@ impl Store {
         }
     }
 
-    fn pointer_row(&self, row: &Row) -> PointerRow {
-        self.readable(row, read_pointer(row)).map_or(PointerRow::Unreadable, PointerRow::Names)
+    fn pointer_row(&self, row: &TableRow) -> ActiveVersionRow {
+        self.readable(row, read_pointer(row)).map_or(ActiveVersionRow::Unreadable, ActiveVersionRow::Names)
     }
 
     /// The snapshot in force.
-    pub async fn pointer(&self) -> Result<PointerRow, StoreError> {
+    pub async fn pointer(&self) -> Result<ActiveVersionRow, StoreError> {
         Ok(self.pointer_now().await?.value)
     }
 
     /// The snapshot in force, with the service's clock.
-    pub async fn pointer_now(&self) -> Result<Answer<PointerRow>, StoreError> {
-        let Answer { value, date } = self.read(&keys::setting("bindings")).await?;
-        Ok(Answer { value: value.map_or(PointerRow::Absent, |row| self.pointer_row(&row)), date })
+    pub async fn pointer_now(&self) -> Result<TableAnswer<ActiveVersionRow>, StoreError> {
+        let TableAnswer { value, date } = self.read(&keys::setting("bindings")).await?;
+        Ok(TableAnswer { value: value.map_or(ActiveVersionRow::Absent, |row| self.pointer_row(&row)), date })
     }
 
     /// What the next snapshot replaces. A pointer that cannot be read is replaced too, by a snapshot that is newer than every
     /// one that was ever stored: so a package that is stamped anew mends it. One from further ahead is left alone.
-    pub async fn pointer_to_replace(&self, row: &PointerRow) -> Result<Option<Pointer>, StoreError> {
+    pub async fn pointer_to_replace(
+        &self,
+        row: &ActiveVersionRow,
+    ) -> Result<Option<ActiveVersion>, StoreError> {
         match row {
-            PointerRow::Absent => return Ok(None),
-            PointerRow::Names(pointer) => return Ok(Some(pointer.clone())),
-            PointerRow::Unreadable => {}
+            ActiveVersionRow::Absent => return Ok(None),
+            ActiveVersionRow::Names(pointer) => return Ok(Some(pointer.clone())),
+            ActiveVersionRow::Unreadable => {}
         }
         let Some(row) = self.get(&keys::setting("bindings")).await? else { return Ok(None) };
         match read_pointer(&row) {
             Ok(pointer) => Ok(Some(pointer)),
             Err(error @ StoreError::TooNew { .. }) => Err(error),
-            Err(_) => {
-                Ok(Some(Pointer { stamp: self.last_stamp().await?, hash: String::new(), etag: row.etag }))
-            }
+            Err(_) => Ok(Some(ActiveVersion {
+                stamp: self.last_stamp().await?,
+                hash: String::new(),
+                etag: row.etag,
+            })),
         }
     }
 
@@ -126,7 +131,7 @@ impl Store {
     /// The bytes of a stored snapshot, where they can be read.
     pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(row) = self.get(&keys::snapshot(stamp)).await? else { return Ok(None) };
-        Ok(self.readable(&row, Reader::new(&row).and_then(|reader| reader.bytes("b"))))
+        Ok(self.readable(&row, RowReader::new(&row).and_then(|reader| reader.bytes("b"))))
     }
 
     /// The id of this installation: made at the first start, read afterwards.
@@ -136,8 +141,8 @@ impl Store {
             return read_instance(&row);
         }
         let id = InstanceId::new(self.ids.random());
-        let properties = Fields::row().text("id", id.to_string()).done();
-        match self.move_looking(&[Write::Insert { key: key.clone(), properties }]).await {
+        let properties = RowFields::row().text("id", id.to_string()).done();
+        match self.move_looking(&[TableWrite::Insert { key: key.clone(), properties }]).await {
             Ok(_) => Ok(id),
             Err(error) => match self.get(&key).await? {
                 Some(row) => read_instance(&row),
@@ -147,13 +152,13 @@ impl Store {
     }
 }
 
-fn read_instance(row: &Row) -> Result<InstanceId, StoreError> {
-    Reader::new(row)?.parsed("id", InstanceId::parse)
+fn read_instance(row: &TableRow) -> Result<InstanceId, StoreError> {
+    RowReader::new(row)?.parsed("id", InstanceId::parse)
 }
 
-fn read_pointer(row: &Row) -> Result<Pointer, StoreError> {
-    let reader = Reader::new(row)?;
-    Ok(Pointer {
+fn read_pointer(row: &TableRow) -> Result<ActiveVersion, StoreError> {
+    let reader = RowReader::new(row)?;
+    Ok(ActiveVersion {
         stamp: reader.text("stamp")?.to_owned(),
         hash: reader.text("hash")?.to_owned(),
         etag: row.etag.clone(),
@@ -161,17 +166,17 @@ fn read_pointer(row: &Row) -> Result<Pointer, StoreError> {
 }
 
 /// The pointer moves to a snapshot, over the version that was read.
-pub fn point(stamp: &str, hash: &str, read: Option<&ETag>) -> Write {
+pub fn point(stamp: &str, hash: &str, read: Option<&ETag>) -> TableWrite {
     let (key, properties) =
-        (keys::setting("bindings"), Fields::row().text("stamp", stamp).text("hash", hash).done());
+        (keys::setting("bindings"), RowFields::row().text("stamp", stamp).text("hash", hash).done());
     match read {
-        Some(etag) => Write::Replace { key, properties, condition: Match::Exact(etag.clone()) },
-        None => Write::Insert { key, properties },
+        Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
+        None => TableWrite::Insert { key, properties },
     }
 }
 
 /// A snapshot is stored.
-pub fn store_snapshot(stamp: &str, hash: &str, bytes: &[u8]) -> Write {
-    let properties = Fields::row().text("hash", hash).bytes("b", bytes).done();
-    Write::Insert { key: keys::snapshot(stamp), properties }
+pub fn store_snapshot(stamp: &str, hash: &str, bytes: &[u8]) -> TableWrite {
+    let properties = RowFields::row().text("hash", hash).bytes("b", bytes).done();
+    TableWrite::Insert { key: keys::snapshot(stamp), properties }
 }

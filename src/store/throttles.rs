@@ -1,10 +1,10 @@
 //! Where Azure asked us to wait: one row for each subscription and kind of call, which every process respects.
 
-use super::codec::{Fields, Reader};
+use super::codec::{RowFields, RowReader};
 use super::keys;
-use crate::ports::tables::{Row, Write};
+use crate::ports::tables::{TableRow, TableWrite};
 use crate::rbac::Scope;
-use crate::rbac::ledger::Attempt;
+use crate::rbac::ledger::StepKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -14,14 +14,14 @@ const AHEAD_MAX: Duration = Duration::from_secs(2 * 3600);
 
 /// What Azure counts apart: reads, writes and deletes have a budget each, so nobody's grant costs a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
+pub enum CallKind {
     /// Asking by name, and listing.
     Ask,
     Revoke,
     Grant,
 }
 
-impl Operation {
+impl CallKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Ask, Self::Revoke, Self::Grant];
 
@@ -35,59 +35,59 @@ impl Operation {
     }
 }
 
-impl From<Attempt> for Operation {
-    fn from(attempt: Attempt) -> Self {
+impl From<StepKind> for CallKind {
+    fn from(attempt: StepKind) -> Self {
         match attempt {
-            Attempt::Revoke => Self::Revoke,
-            Attempt::Grant => Self::Grant,
+            StepKind::Revoke => Self::Revoke,
+            StepKind::Grant => Self::Grant,
         }
     }
 }
 
 /// Subscription and kind of call → not before, on the table service's clock. Times that have passed may stand in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Throttles(BTreeMap<(String, Operation), OffsetDateTime>);
+pub struct StoredThrottles(BTreeMap<(String, CallKind), OffsetDateTime>);
 
-impl Throttles {
+impl StoredThrottles {
     /// Until when a kind of call must wait there, if it must.
-    pub fn until(&self, scope: &Scope, operation: Operation, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    pub fn until(&self, scope: &Scope, operation: CallKind, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let until = self.0.get(&(scope.subscription().to_owned(), operation)).copied();
         until.filter(|until| counts(*until, now))
     }
 
     /// Nothing at all is sent there until then, for a reason of our own.
     pub fn stop(&mut self, subscription: &str, until: OffsetDateTime) {
-        for operation in Operation::ALL {
+        for operation in CallKind::ALL {
             let stopped = self.0.entry((subscription.to_owned(), operation)).or_insert(until);
             *stopped = until.max(*stopped);
         }
     }
 
     /// Subscription, kind and time of each that counts now.
-    pub fn each(&self, now: OffsetDateTime) -> impl Iterator<Item = (&str, Operation, OffsetDateTime)> {
+    pub fn each(&self, now: OffsetDateTime) -> impl Iterator<Item = (&str, CallKind, OffsetDateTime)> {
         let counting = self.0.iter().filter(move |(_, until)| counts(**until, now));
         counting.map(|((subscription, operation), until)| (subscription.as_str(), *operation, *until))
     }
 
     /// What a plan needs to know: steps only.
-    pub fn steps(&self, now: OffsetDateTime) -> BTreeMap<(String, Attempt), OffsetDateTime> {
-        let of = |attempt: Attempt| {
+    pub fn steps(&self, now: OffsetDateTime) -> BTreeMap<(String, StepKind), OffsetDateTime> {
+        let of = |attempt: StepKind| {
             self.each(now)
-                .filter(move |(_, operation, _)| *operation == Operation::from(attempt))
+                .filter(move |(_, operation, _)| *operation == CallKind::from(attempt))
                 .map(move |(subscription, _, until)| ((subscription.to_owned(), attempt), until))
         };
-        of(Attempt::Revoke).chain(of(Attempt::Grant)).collect()
+        of(StepKind::Revoke).chain(of(StepKind::Grant)).collect()
     }
 
     /// Takes a row of the settings, if it is one of these. A kind that this release does not know is not its business, and one
     /// that cannot be read holds up nobody: Azure says again that it wants us to wait.
-    pub(super) fn take(&mut self, row: &Row) {
+    pub(super) fn take(&mut self, row: &TableRow) {
         let name = row.key.strip_prefix("s:throttle:").and_then(|rest| rest.split_once(':'));
         let Some((subscription, kind)) = name else { return };
-        let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.as_str() == kind) else {
+        let Some(operation) = CallKind::ALL.into_iter().find(|operation| operation.as_str() == kind) else {
             return;
         };
-        match Reader::new(row).and_then(|reader| reader.time("not_before")) {
+        match RowReader::new(row).and_then(|reader| reader.time("not_before")) {
             Ok(not_before) => {
                 self.0.insert((subscription.to_owned(), operation), not_before);
             }
@@ -102,7 +102,7 @@ fn counts(until: OffsetDateTime, now: OffsetDateTime) -> bool {
 }
 
 /// Azure asked every process to wait with this kind of call in this subscription. The last word counts.
-pub fn store_wait(subscription: &str, operation: Operation, not_before: OffsetDateTime) -> Write {
+pub fn store_wait(subscription: &str, operation: CallKind, not_before: OffsetDateTime) -> TableWrite {
     let key = keys::setting(&format!("throttle:{subscription}:{}", operation.as_str()));
-    Write::InsertOrReplace { key, properties: Fields::row().time("not_before", not_before).done() }
+    TableWrite::InsertOrReplace { key, properties: RowFields::row().time("not_before", not_before).done() }
 }

@@ -1,27 +1,27 @@
 //! Rows that only users have: the pin of an Entra object id, and the names for audit output.
 
-use super::batch::{Batch, Part};
-use super::codec::Fields;
+use super::batch::{BatchPart, WriteBatch};
+use super::codec::RowFields;
 use super::resources::User;
 use super::{keys, ledger};
 use crate::id::{OpId, PrincipalId, UserId};
-use crate::ports::tables::Write;
+use crate::ports::tables::TableWrite;
 use crate::scim::Resource;
 use serde_json::{Value, json};
 
 /// The record takes the Entra object id, if nobody holds it.
-pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> Batch {
-    let mut batch = Batch::default();
+pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     for write in ledger::pin(user, principal, op) {
-        batch.push(Part::Pin, write);
+        batch.push(BatchPart::Pin, write);
     }
     batch
 }
 
 /// The names and addresses of a person, for audit output. They outlive the user until they are erased.
-pub fn names(user: &User) -> Write {
-    let properties = Fields::row().bytes("names", names_of(&user.resource).to_string().as_bytes()).done();
-    Write::InsertOrReplace { key: keys::names(user.id), properties }
+pub fn names(user: &User) -> TableWrite {
+    let properties = RowFields::row().bytes("names", names_of(&user.resource).to_string().as_bytes()).done();
+    TableWrite::InsertOrReplace { key: keys::names(user.id), properties }
 }
 
 /// Whether the names row must be written again.

@@ -2,7 +2,7 @@
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
 use azure_backup_scim::engine::faults::{Fault, When};
-use azure_backup_scim::ports::tables::{Match as TableMatch, TableOps, Write};
+use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::simulator::{Action, LockLevel, Method, Rule, Scope};
@@ -559,7 +559,7 @@ fn what_happens_while_the_bindings_cannot_be_read_is_made_good_when_they_can() {
     let group = node.group("operators");
     node.join(&group, &[&ana, &ben]);
     let snapshot = node.run(node.service.store.rows("c:", 10)).unwrap().remove(0);
-    let gone = Write::Delete { key: snapshot.key.clone(), condition: TableMatch::Any };
+    let gone = TableWrite::Delete { key: snapshot.key.clone(), condition: TableMatch::Any };
     node.run(world.faults.transact("default", &[gone])).unwrap();
     node.kill();
 

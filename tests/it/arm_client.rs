@@ -6,7 +6,7 @@ use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::rest::RestError;
 use azure_backup_scim::id::{InstanceId, PrincipalId};
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::role_assignments::{AssignmentError, Creation, RoleAssignments};
+use azure_backup_scim::ports::role_assignments::{AssignmentError, CreateOutcome, RoleAssignments};
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, PrincipalType, RoleAssignment, Scope};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use serde_json::{Value, json};
@@ -190,7 +190,7 @@ fn made() -> Value {
     item(wanted.name, SCOPE, &qualified(wanted.role), wanted.principal)
 }
 
-async fn create(script: Vec<Act>) -> (Result<Creation, AssignmentError>, Vec<String>) {
+async fn create(script: Vec<Act>) -> (Result<CreateOutcome, AssignmentError>, Vec<String>) {
     let server = Server::start(script).await;
     let outcome = server.client().create(&wanted(), TIMEOUT).await;
     (outcome.map(|answered| answered.value), server.seen())
@@ -209,7 +209,7 @@ fn assert_unknown<T: std::fmt::Debug>(outcome: &Result<T, AssignmentError>) {
 async fn a_create_names_everything_and_hears_201() {
     let server = Server::start(vec![answer(201, made()).with("x-ms-correlation-request-id: 4b-2c")]).await;
     let outcome = server.client().create(&wanted(), TIMEOUT).await.unwrap();
-    assert_eq!((outcome.value, outcome.correlation.as_deref()), (Creation::Created, Some("4b-2c")));
+    assert_eq!((outcome.value, outcome.correlation.as_deref()), (CreateOutcome::Created, Some("4b-2c")));
 
     let [request] = &server.seen()[..] else { panic!("one request") };
     let name = wanted().name;
@@ -228,7 +228,7 @@ async fn a_create_names_everything_and_hears_201() {
 
 #[tokio::test]
 async fn a_create_that_was_there_already_is_ours() {
-    assert_eq!(create(vec![answer(200, made())]).await.0, Ok(Creation::AlreadyOurs));
+    assert_eq!(create(vec![answer(200, made())]).await.0, Ok(CreateOutcome::AlreadyOurs));
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn the_holder_of_a_triple_is_found_at_the_exact_scope() {
     let holder = item(other_name(), &SCOPE.to_ascii_uppercase(), &bare(role), principal(1));
     let list = answer(200, json!({"value": [inherited, other_role, holder]}));
     let (outcome, seen) = create(vec![error(409, "RoleAssignmentExists"), list]).await;
-    assert_eq!(outcome, Ok(Creation::HeldBy(other_name())));
+    assert_eq!(outcome, Ok(CreateOutcome::HeldBy(other_name())));
     let filter = format!("&$filter=principalId%20eq%20%27{}%27", principal(1));
     assert!(seen[1].starts_with("GET ") && seen[1].contains(&filter), "{}", seen[1]);
 }
@@ -324,7 +324,7 @@ async fn a_holder_that_cannot_be_found_leaves_the_refusal() {
         assert_eq!(create(vec![exists(), list]).await.0, Err(refused("RoleAssignmentExists", 409)));
     }
     let ours = answer(200, json!({"value": [made()]}));
-    assert_eq!(create(vec![exists(), ours]).await.0, Ok(Creation::AlreadyOurs));
+    assert_eq!(create(vec![exists(), ours]).await.0, Ok(CreateOutcome::AlreadyOurs));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::adapters::tables::{
     AzureTables, ConnectionString, TablesAccount, TablesClientError, TablesOptions,
 };
-use azure_backup_scim::ports::ids::Ids;
+use azure_backup_scim::ports::ids::IdSource;
 use azure_core::base64;
 use azure_core::http::Transport;
 use std::io::{BufRead, BufReader, Read};

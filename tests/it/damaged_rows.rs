@@ -2,11 +2,11 @@
 
 use crate::harness::{Node, Person, VAULT_EAST, World, caller};
 use azure_backup_scim::engine::faults::{Fault, Side, When};
-use azure_backup_scim::ports::tables::{Match, TableOps, Write};
+use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::codec::RowFields;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Damaged {
         Self { world, node }
     }
 
-    fn write(&self, write: Write) {
+    fn write(&self, write: TableWrite) {
         self.node.run(self.world.faults.transact("default", &[write])).unwrap();
     }
 
@@ -38,14 +38,14 @@ impl Damaged {
         let keys = self.keys(prefix);
         assert!(!keys.is_empty(), "{prefix}");
         for key in keys {
-            self.write(Write::Delete { key, condition: Match::Any });
+            self.write(TableWrite::Delete { key, condition: EtagMatch::Any });
         }
     }
 
     fn spoil(&self, prefix: &str) {
         for key in self.keys(prefix) {
-            let properties = Fields::row().text("nonsense", "x").done();
-            self.write(Write::Replace { key, properties, condition: Match::Any });
+            let properties = RowFields::row().text("nonsense", "x").done();
+            self.write(TableWrite::Replace { key, properties, condition: EtagMatch::Any });
         }
     }
 
@@ -148,7 +148,7 @@ fn an_index_row_that_is_there_already_refuses_nothing() {
     let id = state.ana();
     let row = state.node.run(state.node.service.store.rows("ux:", 10)).unwrap().remove(0);
     state.replace(&id, json!({"userName": "ana"})).unwrap();
-    state.write(Write::Insert { key: row.key, properties: row.properties });
+    state.write(TableWrite::Insert { key: row.key, properties: row.properties });
     state.replace(&id, json!({"userName": "ana", "externalId": "x"})).unwrap();
     assert_eq!(state.found("externalId eq \"x\""), 1);
 }
@@ -173,8 +173,8 @@ fn a_user_whose_header_cannot_be_read_is_deleted_and_the_name_is_free() {
         if spoilt {
             state.spoil("u:");
         } else {
-            let properties = Fields::some().text("rev", "x").done();
-            state.write(Write::Merge { key: format!("u:{id}"), properties, condition: Match::Any });
+            let properties = RowFields::some().text("rev", "x").done();
+            state.write(TableWrite::Merge { key: format!("u:{id}"), properties, condition: EtagMatch::Any });
         }
         let all = Projection::all(ResourceType::User);
         let read = state.node.run(state.node.service.provisioning.get_user(&id, &all));

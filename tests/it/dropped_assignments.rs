@@ -4,7 +4,7 @@
 use crate::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, binding, caller};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
-use azure_backup_scim::service::{Listing, Rendered, ServiceError};
+use azure_backup_scim::service::{RenderedResource, ResourceListing, ServiceError};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -61,24 +61,24 @@ impl Stage {
         self.node.run(provisioning.replace_user(&caller(), &person.id, &body, &all)).map(|user| user.body)
     }
 
-    fn patch_group(&self, operations: Value) -> Result<Option<Rendered>, ServiceError> {
+    fn patch_group(&self, operations: Value) -> Result<Option<RenderedResource>, ServiceError> {
         let body = json!({"schemas": [PATCH_OP], "Operations": operations});
         let all = Projection::all(ResourceType::Group);
         self.node.run(self.node.service.provisioning.patch_group(&caller(), &self.group, &body, &all))
     }
 
-    fn put_group(&self, body: Value) -> Result<Rendered, ServiceError> {
+    fn put_group(&self, body: Value) -> Result<RenderedResource, ServiceError> {
         let all = Projection::all(ResourceType::Group);
         self.node.run(self.node.service.provisioning.replace_group(&caller(), &self.group, &body, &all))
     }
 
-    fn users(&self, filter: &str) -> Result<Listing, ServiceError> {
+    fn users(&self, filter: &str) -> Result<ResourceListing, ServiceError> {
         let pairs = [("filter".to_owned(), filter.to_owned())];
         let query = ListQuery::from_pairs(ResourceType::User, &pairs).map_err(ServiceError::from)?;
         self.node.run(self.node.service.provisioning.list_users(&query))
     }
 
-    fn groups(&self, filter: &str) -> Result<Listing, ServiceError> {
+    fn groups(&self, filter: &str) -> Result<ResourceListing, ServiceError> {
         let pairs = [("filter".to_owned(), filter.to_owned())];
         let query = ListQuery::from_pairs(ResourceType::Group, &pairs).map_err(ServiceError::from)?;
         self.node.run(self.node.service.provisioning.list_groups(&query))

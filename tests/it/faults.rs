@@ -4,7 +4,7 @@ use crate::clock::ManualClock;
 use crate::tables::{insert, number, range};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::{Counts, Fault, Faults, Side, When};
-use azure_backup_scim::ports::tables::{Range, TableError, TableOps};
+use azure_backup_scim::ports::tables::{KeyRange, TableError, TableOps};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ async fn page_lengths(faults: &Faults) -> Vec<usize> {
         let page = faults.page("p", &whole).await.unwrap().value;
         lengths.push(page.rows.len());
         match page.continuation {
-            Some(next) => whole = Range { continuation: Some(next), ..whole },
+            Some(next) => whole = KeyRange { continuation: Some(next), ..whole },
             None => return lengths,
         }
     }

@@ -3,21 +3,21 @@
 
 use crate::clock::ManualClock;
 use async_trait::async_trait;
-use azure_backup_scim::app::{self, Parts, RandomIds, Service};
+use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::Faults;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::role_assignments::{
-    Answered, AssignmentError, Creation, Listed, RoleAssignments,
+    ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
 };
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
-use azure_backup_scim::service::{Caller, Listing, ServiceError};
+use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -127,16 +127,16 @@ impl World {
 
     /// A service on this world.
     pub fn start(&self) -> Node {
-        self.start_with(Inline { wait: Duration::from_secs(20), ..Inline::default() })
+        self.start_with(InlineLimits { wait: Duration::from_secs(20), ..InlineLimits::default() })
     }
 
     /// A service that does so much at once, and leaves the rest to its ticks.
-    pub fn start_with(&self, inline: Inline) -> Node {
+    pub fn start_with(&self, inline: InlineLimits) -> Node {
         self.start_ticking(inline, TICK_DEADLINE)
     }
 
     /// The same with ticks of that length.
-    pub fn start_ticking(&self, inline: Inline, tick_deadline: Duration) -> Node {
+    pub fn start_ticking(&self, inline: InlineLimits, tick_deadline: Duration) -> Node {
         let node = self.start_without_bindings(inline, tick_deadline);
         if !self.bindings.is_empty() {
             node.adopt(&self.bindings);
@@ -145,14 +145,14 @@ impl World {
     }
 
     /// A service that came without bindings of its own.
-    pub fn start_without_bindings(&self, inline: Inline, tick_deadline: Duration) -> Node {
+    pub fn start_without_bindings(&self, inline: InlineLimits, tick_deadline: Duration) -> Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let tables: Arc<dyn TableOps> = self.faults.clone();
         let arm = app::arm(&self.arm_url, SecretString::from("simulated"), clock.clone()).unwrap();
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
-        let service = app::build(Parts {
+        let service = app::build(ServiceDeps {
             tables,
             assignments: arm.clone(),
             ids: Arc::new(RandomIds::new(clock.clone())),
@@ -234,7 +234,7 @@ impl Drop for World {
 /// A running service. Its background work runs on its own runtime and dies with it.
 pub struct Node {
     runtime: Option<Runtime>,
-    pub service: Service,
+    pub service: BackupScim,
     arm: Arc<Watched>,
 }
 
@@ -420,7 +420,7 @@ impl Drop for UnderWay<'_> {
 
 #[async_trait]
 impl RoleAssignments for Watched {
-    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError> {
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError> {
         let _under_way = self.begin();
         self.inner.list(scope, timeout).await
     }
@@ -430,7 +430,7 @@ impl RoleAssignments for Watched {
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Option<Listed>, AssignmentError> {
+    ) -> Result<Option<ListedAssignment>, AssignmentError> {
         let _under_way = self.begin();
         self.inner.get(scope, name, timeout).await
     }
@@ -439,7 +439,7 @@ impl RoleAssignments for Watched {
         &self,
         wanted: &RoleAssignment,
         timeout: Duration,
-    ) -> Result<Answered<Creation>, AssignmentError> {
+    ) -> Result<ArmAnswer<CreateOutcome>, AssignmentError> {
         let _under_way = self.begin();
         self.inner.create(wanted, timeout).await
     }
@@ -449,7 +449,7 @@ impl RoleAssignments for Watched {
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Answered<()>, AssignmentError> {
+    ) -> Result<ArmAnswer<()>, AssignmentError> {
         let _under_way = self.begin();
         self.inner.delete(scope, name, timeout).await
     }
@@ -463,8 +463,8 @@ pub struct WholePage {
 }
 
 /// Reads a page to its end.
-pub async fn whole_page(listing: Result<Listing, ServiceError>) -> Result<WholePage, ServiceError> {
-    let Listing { total, resources: mut rest } = listing?;
+pub async fn whole_page(listing: Result<ResourceListing, ServiceError>) -> Result<WholePage, ServiceError> {
+    let ResourceListing { total, resources: mut rest } = listing?;
     let mut resources = Vec::new();
     while let Some(text) = rest.next().await? {
         resources.push(serde_json::from_str(&text).unwrap());
@@ -474,8 +474,8 @@ pub async fn whole_page(listing: Result<Listing, ServiceError>) -> Result<WholeP
 
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-pub fn caller() -> Caller {
-    Caller { token_label: "entra".to_owned(), trace_id: None }
+pub fn caller() -> ScimCaller {
+    ScimCaller { token_label: "entra".to_owned(), trace_id: None }
 }
 
 pub fn members(op: &str, people: &[&Person]) -> Value {
@@ -483,7 +483,7 @@ pub fn members(op: &str, people: &[&Person]) -> Value {
     json!({"op": op, "path": "members", "value": values})
 }
 
-pub async fn patch_group(service: &Service, group: &str, operation: Value) -> Result<(), ServiceError> {
+pub async fn patch_group(service: &BackupScim, group: &str, operation: Value) -> Result<(), ServiceError> {
     let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
     let projection = Projection::parse(ResourceType::Group, None, Some("members")).unwrap();
     service.provisioning.patch_group(&caller(), group, &body, &projection).await.map(|_| ())

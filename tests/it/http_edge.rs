@@ -2,15 +2,15 @@
 //!
 //! Nothing here needs the service behind the edge to do anything.
 
-use azure_backup_scim::app::{self, Parts};
+use azure_backup_scim::app::{self, ServiceDeps};
 use azure_backup_scim::engine::Engine;
-use azure_backup_scim::http::{Edge, Timer, server};
+use azure_backup_scim::http::{HttpDeps, TimerTrigger, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
-use azure_backup_scim::ports::{clock::Clock, ids::Ids};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::ports::{clock::Clock, ids::IdSource};
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::service::reconcile::EffectLimits;
-use azure_backup_scim::service::tokens::{TokenSet, Tokens};
+use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -36,7 +36,7 @@ impl Clock for Fixed {
     }
 }
 
-impl Ids for Fixed {
+impl IdSource for Fixed {
     fn random(&self) -> Uuid {
         Uuid::from_u128(7)
     }
@@ -49,13 +49,13 @@ impl Ids for Fixed {
 }
 
 /// A service on an empty table, but for one row that nobody can understand.
-fn service() -> app::Service {
+fn service() -> app::BackupScim {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let engine = Engine::memory(Arc::new(Fixed));
     let key = format!("u:{BROKEN}");
     futures_util::future::FutureExt::now_or_never(engine.insert("default", &key, Default::default()));
-    let parts = Parts {
+    let parts = ServiceDeps {
         tables: Arc::new(engine),
         assignments: app::arm("http://127.0.0.1:9", "unused".to_owned().into(), Arc::new(Fixed)).unwrap(),
         clock: Arc::new(Fixed),
@@ -63,20 +63,20 @@ fn service() -> app::Service {
         tenant: "default".to_owned(),
         base_url: "https://scim.example/scim/v2".to_owned(),
         effects: EffectLimits::default(),
-        inline: Inline::default(),
+        inline: InlineLimits::default(),
         tick_deadline: Duration::from_secs(45),
         overdue_after: Duration::from_secs(900),
     };
     app::build(parts)
 }
 
-fn edge() -> Edge {
+fn edge() -> HttpDeps {
     let service = service();
     let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
-    Edge {
+    HttpDeps {
         provisioning: service.provisioning,
-        tokens: Arc::new(Tokens::fixed(tokens, Arc::new(Fixed))),
-        timer: Arc::new(Timer::of_host(service.tick)),
+        tokens: Arc::new(BearerTokens::fixed(tokens, Arc::new(Fixed))),
+        timer: Arc::new(TimerTrigger::of_host(service.tick)),
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         base_url: "https://scim.example/scim/v2".to_owned(),
@@ -93,7 +93,7 @@ impl Service {
         Self::start_with(edge)
     }
 
-    fn start_with(edge: fn() -> Edge) -> Self {
+    fn start_with(edge: fn() -> HttpDeps) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -345,7 +345,7 @@ fn a_query_has_one_reading() {
 fn how_lists_are_paged_is_announced_only_where_that_is_asked_for() {
     let config = |service: &Service| service.call("GET", "/scim/v2/ServiceProviderConfig").body;
     assert!(!config(&Service::start()).contains("pagination"));
-    let announcing = Service::start_with(|| Edge { announce_cursors: true, ..edge() });
+    let announcing = Service::start_with(|| HttpDeps { announce_cursors: true, ..edge() });
     assert!(config(&announcing).contains("\"pagination\":{"));
 }
 

@@ -3,7 +3,7 @@
 use crate::harness::{Node, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, binding, caller, members};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::simulator::{Action, HandMade, Limits, Method, Rule, Scope};
 use serde_json::json;
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn who_is_deactivated_while_the_grant_is_under_way_is_revoked_once_it_is_answere
 fn a_grant_does_not_wait_for_a_revocation_that_hangs() {
     let world =
         quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
-    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let ana = node.provision("ana");
     node.join(&operators, &[&ana]);
@@ -173,7 +173,7 @@ fn a_member_who_is_replaced_by_nothing_is_removed() {
 
 /// `number` people who hold the role, in a service that leaves everything to its ticks.
 fn crowd(world: &World, number: usize) -> (Node, String, Vec<Person>) {
-    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
     let group = node.group("operators");
     let people: Vec<Person> = (0..number).map(|n| node.provision(&format!("p{n}"))).collect();
     for part in people.chunks(16) {

@@ -7,11 +7,11 @@ use crate::clock::ManualClock;
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::{Side, When};
-use azure_backup_scim::ports::tables::{Row, TableOps};
+use azure_backup_scim::ports::tables::{TableOps, TableRow};
 use azure_backup_scim::rbac::BackupRole::{self, Operator};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::simulator::{self, Action, Handle, Limits, Method, Rule, Simulator, StartClock};
-use azure_backup_scim::store::codec::Reader;
+use azure_backup_scim::store::codec::RowReader;
 use load::{Slow, marks_of_strangers};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// Everything is left to ticks.
-const TICKS_ONLY: Inline = Inline { wait: Duration::ZERO, people_max: 0 };
+const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 
 fn quiet(world: World) -> World {
     world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
@@ -30,7 +30,7 @@ fn operators() -> World {
     quiet(World::new().bind("operators", Operator, VAULT_EAST))
 }
 
-fn rows(node: &Node, prefix: &str) -> Vec<Row> {
+fn rows(node: &Node, prefix: &str) -> Vec<TableRow> {
     node.run(node.service.store.rows(prefix, 100_000)).unwrap()
 }
 
@@ -77,7 +77,7 @@ fn at(scope: &str, action: Action, method: Method) -> Rule {
     Rule::new(action).method(method).scope(simulator::Scope::parse(scope).unwrap())
 }
 
-fn takes_away(row: &Row) -> bool {
+fn takes_away(row: &TableRow) -> bool {
     row.properties.contains_key("taken_away")
 }
 
@@ -239,7 +239,7 @@ fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     world.azure().set_limits(Limits { buckets: true, ..Limits::default() }).unwrap();
     world.clock.let_sleep();
     // What the requests of the token begin at once competes with the ticks.
-    let front = world.start_with(Inline { wait: Duration::ZERO, ..Inline::default() });
+    let front = world.start_with(InlineLimits { wait: Duration::ZERO, ..InlineLimits::default() });
     let mut storm = Storm { group, is_in: vec![true; 400], people, next: 0 };
     let (mut running, mut gone_after) = (None, None);
     for second in 0..160 {
@@ -483,7 +483,7 @@ fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
         format!("{:?}", row.and_then(|row| row.properties.get(name).cloned()))
     };
     let job = rows(node, "i:").first().map(|job| {
-        let target = Reader::new(job).unwrap().text("target").unwrap().to_owned();
+        let target = RowReader::new(job).unwrap().text("target").unwrap().to_owned();
         number(&format!("m:{target}:"))
     });
     let walk = rows(node, "dg:").first().map(|row| place(&row.key, "cursor"));

@@ -2,10 +2,10 @@
 
 use crate::harness::{Node, OWN, Person, VAULT_EAST, World, caller, members};
 use crate::rows::{later, quiet, write};
-use azure_backup_scim::ports::tables::Write;
+use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::codec::RowFields;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ fn fill(world: &World, node: &Node, person: &Person, number: u128) {
     let rows = (0..number).flat_map(|n| {
         let group = Uuid::from_u128(u128::MAX - n);
         let keys = [format!("m:{group}:{}", person.id), format!("ug:{}:{group}", person.id)];
-        keys.map(|key| Write::InsertOrReplace { key, properties: Fields::row().done() })
+        keys.map(|key| TableWrite::InsertOrReplace { key, properties: RowFields::row().done() })
     });
     write(world, node, &rows.collect::<Vec<_>>());
 }
@@ -127,13 +127,13 @@ fn the_groups_beyond_the_limit_give_nothing() {
         node.create_user(json!({"userName": "ben", OWN: {"entraObjectId": Uuid::from_u128(1).to_string()}}));
     let ben = Person { id, principal: Uuid::from_u128(1) };
     // All of these ids stand before any that is random.
-    let rows = (0..1_000_u128).map(|n| Write::Insert {
+    let rows = (0..1_000_u128).map(|n| TableWrite::Insert {
         key: format!("ug:{}:{}", ben.id, Uuid::from_u128(n)),
-        properties: Fields::row().done(),
+        properties: RowFields::row().done(),
     });
     write(&world, &node, &rows.collect::<Vec<_>>());
     let both = [format!("m:{operators}:{}", ben.id), format!("ug:{}:{operators}", ben.id)];
-    write(&world, &node, &both.map(|key| Write::Insert { key, properties: Fields::row().done() }));
+    write(&world, &node, &both.map(|key| TableWrite::Insert { key, properties: RowFields::row().done() }));
     node.patch_user(&ben.id, json!({"op": "add", "path": "title", "value": "x"}));
     world.assert_holds_nothing(&ben);
     assert_eq!(node.service.status.standing().group_limit_reached, 1);

@@ -4,7 +4,7 @@
 use crate::harness::{Node, Person, VAULT_EAST, World};
 use azure_backup_scim::app;
 use azure_backup_scim::rbac::BackupRole::Operator;
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::simulator::{Action, Limits, LockLevel, Method, Rule, Scope};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Obstacle {
 fn operators() -> (World, Node, String, Person) {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
     world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
-    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
     let group = node.group("operators");
     let ana = node.provision("ana");
     node.join(&group, &[&ana]);
@@ -184,7 +184,7 @@ fn every_process_shows_what_the_ticks_of_another_one_counted() {
     Obstacle::Lock.put(&world);
     node.leave(&group, &[&ana]);
     minutes(&world, &node, 20);
-    let other = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let other = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
     let watched = other.service.clone();
     let watching = other.spawn(watched.watch_for_ever());
     other.run(async {
@@ -255,7 +255,7 @@ fn grants_that_wait_are_counted_by_reason_in_every_process() {
 #[test]
 fn where_no_process_ever_ticks_health_says_so() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+    let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
     let watch = |node: &Node| {
         let watching = node.spawn(node.service.clone().watch_for_ever());
         node.run(async { tokio::time::sleep(Duration::from_millis(200)).await });

@@ -2,11 +2,11 @@
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, bindings_file};
 use azure_backup_scim::engine::faults::{Fault, Side, When};
-use azure_backup_scim::ports::tables::{TableOps, Write};
+use azure_backup_scim::ports::tables::{TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{self, Operator, Reader};
-use azure_backup_scim::service::package::{Package, PackageState, Packaged};
-use azure_backup_scim::service::snapshots::{AdoptError, Adoption};
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::service::package::{BundleState, BundledBindings, BundledFile};
+use azure_backup_scim::service::snapshots::{ActivateError, Activation};
+use azure_backup_scim::store::codec::RowFields;
 use serde_json::json;
 
 /// The world begins on the first of March at ten.
@@ -20,7 +20,7 @@ fn file(role: BackupRole, scope: &str) -> Vec<u8> {
     bindings_file(&[binding]).into_bytes()
 }
 
-fn package(node: &Node, file: &[u8], stamp: &str) -> Adoption {
+fn package(node: &Node, file: &[u8], stamp: &str) -> Activation {
     node.run(node.service.snapshots.adopt_stamped(file, stamp)).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn stamp_in_force(node: &Node) -> Option<String> {
 fn member() -> (World, Node, Person, String) {
     let world = World::new();
     let node = world.start();
-    assert_eq!(package(&node, &file(Operator, VAULT_EAST), YESTERDAY), Adoption::Stored);
+    assert_eq!(package(&node, &file(Operator, VAULT_EAST), YESTERDAY), Activation::Stored);
     let (ana, group) = (node.provision("ana@contoso.example"), node.group("operators"));
     node.join(&group, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -43,7 +43,7 @@ fn member() -> (World, Node, Person, String) {
 fn a_newer_package_moves_everybody() {
     let (world, _old, ana, _) = member();
     let node = world.start();
-    assert_eq!(package(&node, &file(Reader, VAULT_WEST), THIS_MORNING), Adoption::Stored);
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), THIS_MORNING), Activation::Stored);
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
@@ -57,7 +57,7 @@ fn an_older_package_started_again_works_on_under_the_newer_bindings() {
     package(&new, &file(Reader, VAULT_WEST), THIS_MORNING);
 
     let old = world.start();
-    assert_eq!(package(&old, &file(Operator, VAULT_EAST), YESTERDAY), Adoption::Older);
+    assert_eq!(package(&old, &file(Operator, VAULT_EAST), YESTERDAY), Activation::Older);
     old.settle();
     assert_eq!(stamp_in_force(&old).as_deref(), Some(THIS_MORNING));
     world.assert_holds(&ana, Reader, VAULT_WEST);
@@ -76,7 +76,7 @@ fn the_package_in_force_is_stored_once() {
     let (world, _, _, _) = member();
     let node = world.start();
     world.faults.reset();
-    assert_eq!(package(&node, &file(Operator, VAULT_EAST), YESTERDAY), Adoption::InForce);
+    assert_eq!(package(&node, &file(Operator, VAULT_EAST), YESTERDAY), Activation::InForce);
     assert_eq!(world.faults.counts().transactions, 0);
     assert_eq!(node.run(node.service.store.rows("c:", 10)).unwrap().len(), 1);
 }
@@ -85,7 +85,7 @@ fn the_package_in_force_is_stored_once() {
 fn the_same_stamp_with_other_bytes_changes_nothing() {
     let (world, node, ana, _) = member();
     let other = file(Reader, VAULT_WEST);
-    assert_eq!(package(&node, &other, YESTERDAY), Adoption::SameStampOtherBytes);
+    assert_eq!(package(&node, &other, YESTERDAY), Activation::SameStampOtherBytes);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
     assert!(!world.holds(&ana, Reader, VAULT_WEST));
@@ -94,13 +94,13 @@ fn the_same_stamp_with_other_bytes_changes_nothing() {
 #[test]
 fn a_stamp_may_be_ten_minutes_ahead_and_no_more() {
     let (world, node, _, _) = member();
-    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T101001Z"), Adoption::Future);
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T101001Z"), Activation::Future);
     assert_eq!(stamp_in_force(&node).as_deref(), Some(YESTERDAY));
-    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T101000Z"), Adoption::Stored);
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T101000Z"), Activation::Stored);
     // Its own time has not come yet, and it is in force.
-    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T101000Z"), Adoption::InForce);
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T101000Z"), Activation::InForce);
     world.pass(3600);
-    assert_eq!(package(&node, &file(Operator, VAULT_EAST), "20260301T101001Z"), Adoption::Stored);
+    assert_eq!(package(&node, &file(Operator, VAULT_EAST), "20260301T101001Z"), Activation::Stored);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_broken_file_or_a_broken_stamp_changes_nothing() {
     let (world, node, ana, _) = member();
     let adopt = |bytes: &[u8], stamp: &str| node.run(node.service.snapshots.adopt_stamped(bytes, stamp));
     for broken in [&b""[..], b"{", b"{}", b"\xff"] {
-        assert!(matches!(adopt(broken, THIS_MORNING), Err(AdoptError::Bindings(_))), "{broken:?}");
+        assert!(matches!(adopt(broken, THIS_MORNING), Err(ActivateError::Bindings(_))), "{broken:?}");
     }
     let good = file(Reader, VAULT_WEST);
     for stamp in [
@@ -120,7 +120,7 @@ fn a_broken_file_or_a_broken_stamp_changes_nothing() {
         "20261301T080000Z",
         "+20260301T080000Z",
     ] {
-        assert!(matches!(adopt(&good, stamp), Err(AdoptError::Stamp)), "{stamp}");
+        assert!(matches!(adopt(&good, stamp), Err(ActivateError::Stamp)), "{stamp}");
     }
     node.settle();
     assert_eq!(stamp_in_force(&node).as_deref(), Some(YESTERDAY));
@@ -128,22 +128,22 @@ fn a_broken_file_or_a_broken_stamp_changes_nothing() {
 }
 
 /// The row `s:bindings` with other properties.
-fn pointer(world: &World, node: &Node, properties: Fields) {
-    let row = Write::InsertOrReplace { key: "s:bindings".to_owned(), properties: properties.done() };
+fn pointer(world: &World, node: &Node, properties: RowFields) {
+    let row = TableWrite::InsertOrReplace { key: "s:bindings".to_owned(), properties: properties.done() };
     node.run(world.faults.transact("default", &[row])).unwrap();
 }
 
 #[test]
 fn a_package_that_is_newer_than_all_before_mends_a_pointer_that_cannot_be_read() {
     let (world, node, ana, _) = member();
-    pointer(&world, &node, Fields::row().text("nonsense", "x"));
-    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260227T080000Z"), Adoption::Older);
+    pointer(&world, &node, RowFields::row().text("nonsense", "x"));
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260227T080000Z"), Activation::Older);
     let standing = node.service.status.standing();
     assert!(standing.is_finding() && standing.rows_unreadable == 1, "{standing:?}");
     world.assert_holds(&ana, Operator, VAULT_EAST);
 
     world.pass(60);
-    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T100030Z"), Adoption::Stored);
+    assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260301T100030Z"), Activation::Stored);
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
@@ -153,12 +153,12 @@ fn a_package_that_is_newer_than_all_before_mends_a_pointer_that_cannot_be_read()
 #[test]
 fn a_package_over_a_pointer_of_a_later_release_is_a_finding_and_not_waited_for() {
     let (world, node, _, _) = member();
-    pointer(&world, &node, Fields::some().int("v", 2));
-    let packaged = Packaged::new(node.service.store.clone(), node.service.snapshots.clone());
-    let package = Package::Stamped { bindings: file(Reader, VAULT_WEST), stamp: THIS_MORNING.to_owned() };
+    pointer(&world, &node, RowFields::some().int("v", 2));
+    let packaged = BundledBindings::new(node.service.store.clone(), node.service.snapshots.clone());
+    let package = BundledFile::Stamped { bindings: file(Reader, VAULT_WEST), stamp: THIS_MORNING.to_owned() };
     let settled = packaged.settle(&package);
     node.run(async { tokio::time::timeout(std::time::Duration::from_secs(20), settled).await }).unwrap();
-    assert_eq!(packaged.state(), PackageState::Broken);
+    assert_eq!(packaged.state(), BundleState::Broken);
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn two_processes_that_start_at_once_leave_the_newer_package_in_force() {
     first.run(point.reached());
     world.revive();
     let second = world.start();
-    assert_eq!(package(&second, &file(Reader, VAULT_WEST), THIS_MORNING), Adoption::Stored);
+    assert_eq!(package(&second, &file(Reader, VAULT_WEST), THIS_MORNING), Activation::Stored);
     point.release();
-    assert_eq!(first.run(slow).unwrap(), Adoption::Older);
+    assert_eq!(first.run(slow).unwrap(), Activation::Older);
     second.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
     assert!(!world.holds(&ana, Reader, VAULT_EAST));
@@ -203,7 +203,7 @@ fn a_start_that_is_cut_off_anywhere_is_made_good_by_the_next() {
             world.revive();
             let node = world.start();
             let again = package(&node, &file(Reader, VAULT_WEST), THIS_MORNING);
-            assert!(matches!(again, Adoption::Stored | Adoption::InForce), "{n} {side:?}: {again:?}");
+            assert!(matches!(again, Activation::Stored | Activation::InForce), "{n} {side:?}: {again:?}");
             node.settle();
             world.assert_holds(&ana, Reader, VAULT_WEST);
             assert!(!world.holds(&ana, Operator, VAULT_EAST), "{n} {side:?}");
@@ -216,7 +216,7 @@ fn an_answer_that_is_lost_when_storing_is_found_out() {
     for fault in [Fault::RequestLost, Fault::AnswerLost] {
         let (world, node, ana, _) = member();
         world.faults.inject(When::transact().key("c:"), fault.clone());
-        assert_eq!(package(&node, &file(Reader, VAULT_WEST), THIS_MORNING), Adoption::Stored, "{fault:?}");
+        assert_eq!(package(&node, &file(Reader, VAULT_WEST), THIS_MORNING), Activation::Stored, "{fault:?}");
         node.settle();
         world.assert_holds(&ana, Reader, VAULT_WEST);
     }

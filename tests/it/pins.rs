@@ -2,11 +2,11 @@
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, caller};
 use crate::rows::{delete, later, nonsense, quiet, write};
-use azure_backup_scim::ports::tables::Write;
+use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::service::effects::Inline;
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::keys;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -148,9 +148,9 @@ fn a_display_name_whose_group_is_gone_is_not_pinned_anew_by_itself() {
 #[test]
 fn an_index_row_that_a_deleted_group_left_behind_claims_nothing() {
     let (world, node) = operators();
-    let index = |n: u128| Write::Insert {
+    let index = |n: u128| TableWrite::Insert {
         key: format!("{}{}", keys::group_external_prefix("operators"), Uuid::from_u128(n)),
-        properties: Fields::row().done(),
+        properties: RowFields::row().done(),
     };
     write(&world, &node, &(0..5).map(index).collect::<Vec<_>>());
     let (ana, operators) = (node.provision("ana"), node.group("operators"));
@@ -163,7 +163,7 @@ fn an_index_row_of_a_group_that_does_not_carry_the_value_claims_nothing() {
     let (world, node) = operators();
     let other = node.group("other");
     let index = format!("{}{other}", keys::group_external_prefix("operators"));
-    write(&world, &node, &[Write::Insert { key: index.clone(), properties: Fields::row().done() }]);
+    write(&world, &node, &[TableWrite::Insert { key: index.clone(), properties: RowFields::row().done() }]);
     let (ana, ben, operators) = (node.provision("ana"), node.provision("ben"), node.group("operators"));
     node.join(&operators, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -213,9 +213,9 @@ fn who_reads_the_pins_of_a_person_reads_none_of_other_groups() {
     let (world, node) = operators();
     let (ana, operators) = (node.provision("ana"), node.group("operators"));
     node.join(&operators, &[&ana]);
-    let pin = |n: u32| Write::Insert {
+    let pin = |n: u32| TableWrite::Insert {
         key: format!("b:{n:064}"),
-        properties: Fields::row()
+        properties: RowFields::row()
             .text("attribute", "externalId")
             .text("value", n.to_string())
             .text("group", Uuid::from_u128(u128::from(n)).to_string())
@@ -243,7 +243,7 @@ fn who_reads_the_pins_of_a_person_reads_none_of_other_groups() {
 #[test]
 fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_value() {
     let world = quiet(World::new().bind("shared", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
-    let node = world.start_with(Inline { people_max: 0, ..Inline::default() });
+    let node = world.start_with(InlineLimits { people_max: 0, ..InlineLimits::default() });
     let (ana, eve, readers) = (node.provision("ana"), node.provision("eve"), node.group("readers"));
     node.join(&readers, &[&ana]);
     node.settle();

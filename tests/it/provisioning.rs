@@ -12,18 +12,18 @@ use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::{Fault, Faults, Side, When};
 use azure_backup_scim::id::{GroupId, OpId, UserId};
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::tables::{Match, TableOps, Write};
+use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
-use azure_backup_scim::service::effects::{Effects, Inline};
+use azure_backup_scim::service::effects::{InlineLimits, InlineReconciler};
 use azure_backup_scim::service::jobs::roll_chunk;
 use azure_backup_scim::service::provisioning::{BindingRules, ListLimits, Provisioning};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
-use azure_backup_scim::service::snapshots::Snapshots;
-use azure_backup_scim::service::status::Status;
-use azure_backup_scim::service::{Caller, Rendered, ServiceError};
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::service::snapshots::ActiveBindings;
+use azure_backup_scim::service::status::HealthStatus;
+use azure_backup_scim::service::{RenderedResource, ScimCaller, ServiceError};
+use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::pins::lead_from_group;
-use azure_backup_scim::store::{Store, keys, members};
+use azure_backup_scim::store::{StateStore, keys, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ const OTHER_GUID: &str = "0b5c2c59-6c0e-4a07-8b53-3b1c7f2f9a10";
 /// One process: its own view of the table, its own memory.
 struct Process {
     faults: Arc<Faults>,
-    store: Store,
+    store: StateStore,
     service: Arc<Provisioning>,
 }
 
@@ -54,7 +54,7 @@ impl Process {
         let faults = Faults::new(tables);
         let tables: Arc<dyn TableOps> = faults.clone();
         let ids = Arc::new(RandomIds::new(clock.clone()));
-        let store = Store::new(tables, "default".to_owned(), clock.clone(), ids);
+        let store = StateStore::new(tables, "default".to_owned(), clock.clone(), ids);
         let rules = Arc::new(rules);
         let base_url = "https://scim.example/scim/v2".to_owned();
         let service = Arc::new(Provisioning::new(store.clone(), base_url, rules, effects(&store)));
@@ -76,33 +76,33 @@ impl Process {
         self.create_group(json!({"displayName": name})).await.unwrap().id
     }
 
-    async fn create_user(&self, body: Value) -> Result<Rendered, ServiceError> {
+    async fn create_user(&self, body: Value) -> Result<RenderedResource, ServiceError> {
         self.service.create_user(&caller(), &body, &Projection::all(ResourceType::User)).await
     }
 
-    async fn create_group(&self, body: Value) -> Result<Rendered, ServiceError> {
+    async fn create_group(&self, body: Value) -> Result<RenderedResource, ServiceError> {
         self.service.create_group(&caller(), &body, &Projection::all(ResourceType::Group)).await
     }
 
-    async fn get_user(&self, id: &str) -> Result<Rendered, ServiceError> {
+    async fn get_user(&self, id: &str) -> Result<RenderedResource, ServiceError> {
         self.service.get_user(id, &Projection::all(ResourceType::User)).await
     }
 
-    async fn get_group(&self, id: &str) -> Result<Rendered, ServiceError> {
+    async fn get_group(&self, id: &str) -> Result<RenderedResource, ServiceError> {
         self.service.get_group(id, &Projection::all(ResourceType::Group)).await
     }
 
-    async fn set_user(&self, id: &str, path: &str, value: Value) -> Result<Rendered, ServiceError> {
+    async fn set_user(&self, id: &str, path: &str, value: Value) -> Result<RenderedResource, ServiceError> {
         let body = json!({"Operations": [{"op": "replace", "path": path, "value": value}]});
         self.service.patch_user(&caller(), id, &body, &without(ResourceType::User, "groups")).await
     }
 
-    async fn patch(&self, group: &str, operations: Value) -> Result<Option<Rendered>, ServiceError> {
+    async fn patch(&self, group: &str, operations: Value) -> Result<Option<RenderedResource>, ServiceError> {
         let body = json!({"Operations": operations});
         self.service.patch_group(&caller(), group, &body, &Projection::all(ResourceType::Group)).await
     }
 
-    async fn add(&self, group: &str, users: &[String]) -> Result<Option<Rendered>, ServiceError> {
+    async fn add(&self, group: &str, users: &[String]) -> Result<Option<RenderedResource>, ServiceError> {
         self.patch(group, json!([{"op": "add", "path": "members", "value": refs(users)}])).await
     }
 
@@ -112,7 +112,7 @@ impl Process {
         self.service.patch_group(&caller(), group, &body, &projection).await.unwrap();
     }
 
-    async fn remove(&self, group: &str, users: &[String]) -> Result<Option<Rendered>, ServiceError> {
+    async fn remove(&self, group: &str, users: &[String]) -> Result<Option<RenderedResource>, ServiceError> {
         self.patch(group, json!([{"op": "remove", "path": "members", "value": refs(users)}])).await
     }
 
@@ -131,10 +131,14 @@ impl Process {
     async fn roll_everything(&self) {
         for row in self.store.rows("i:", 100).await.unwrap() {
             let job = OpId::parse(row.key.trim_start_matches("i:")).unwrap();
-            while !roll_chunk(&self.store, &Snapshots::new(self.store.clone(), standing(&self.store)), job)
-                .await
-                .unwrap()
-                .done
+            while !roll_chunk(
+                &self.store,
+                &ActiveBindings::new(self.store.clone(), standing(&self.store)),
+                job,
+            )
+            .await
+            .unwrap()
+            .done
             {}
         }
     }
@@ -166,18 +170,23 @@ impl Process {
     }
 }
 
-fn standing(store: &Store) -> Arc<Status> {
-    Arc::new(Status::new(store.clock.clone()))
+fn standing(store: &StateStore) -> Arc<HealthStatus> {
+    Arc::new(HealthStatus::new(store.clock.clone()))
 }
 
 /// Everything that follows is left to a tick that never comes: what is seen is what the request itself did.
-fn effects(store: &Store) -> Arc<Effects> {
+fn effects(store: &StateStore) -> Arc<InlineReconciler> {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arm = app::arm("http://127.0.0.1:9", "unused".to_owned().into(), store.clock.clone()).unwrap();
-    let snapshots = Arc::new(Snapshots::new(store.clone(), standing(store)));
+    let snapshots = Arc::new(ActiveBindings::new(store.clone(), standing(store)));
     let reconciler = Reconciler::new(store.clone(), arm, snapshots.clone(), EffectLimits::default());
-    Effects::new(store.clone(), reconciler, snapshots, Inline { people_max: 0, ..Inline::default() })
+    InlineReconciler::new(
+        store.clone(),
+        reconciler,
+        snapshots,
+        InlineLimits { people_max: 0, ..InlineLimits::default() },
+    )
 }
 
 fn process() -> Process {
@@ -191,8 +200,8 @@ fn two_processes() -> (Process, Process) {
     (Process::on(&engine, &clock), Process::on(&engine, &clock))
 }
 
-fn caller() -> Caller {
-    Caller { token_label: "entra".to_owned(), trace_id: None }
+fn caller() -> ScimCaller {
+    ScimCaller { token_label: "entra".to_owned(), trace_id: None }
 }
 
 fn without(kind: ResourceType, attribute: &str) -> Projection {
@@ -449,10 +458,10 @@ async fn the_end_of_a_pinned_group_makes_its_heir_be_looked_at() {
     let create = |name: &str| p.create_group(json!({"displayName": name, "externalId": "x"}));
     let (gone, heir) = (create("ops").await.unwrap().id, create("ops2").await.unwrap().id);
     let selector =
-        Fields::row().text("group", gone.clone()).text("attribute", "externalId").text("value", "x");
+        RowFields::row().text("group", gone.clone()).text("attribute", "externalId").text("value", "x");
     let key = keys::selector("externalId", "x");
     let lead = lead_from_group(GroupId::parse(&gone).unwrap(), &key);
-    p.store.move_looking(&[Write::Insert { key, properties: selector.done() }, lead]).await.unwrap();
+    p.store.move_looking(&[TableWrite::Insert { key, properties: selector.done() }, lead]).await.unwrap();
     p.service.delete_group(&caller(), &gone).await.unwrap();
     p.roll_everything().await;
     assert_eq!(p.keys("dg:").await, [format!("dg:{heir}")]);
@@ -575,7 +584,7 @@ async fn a_deleted_group_of_two_hundred_leaves_no_row_and_marks_everyone() {
         one.add_quietly(&group, some).await;
     }
     for key in one.keys("d:").await {
-        one.store.move_looking(&[Write::Delete { key, condition: Match::Any }]).await.unwrap();
+        one.store.move_looking(&[TableWrite::Delete { key, condition: EtagMatch::Any }]).await.unwrap();
     }
     let before = one.get_user(&ids[0]).await.unwrap().version;
     one.service.delete_user(&caller(), &ids[7]).await.unwrap();

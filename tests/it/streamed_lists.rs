@@ -3,7 +3,7 @@
 use crate::harness::{Node, World};
 use azure_backup_scim::app;
 use azure_backup_scim::engine::faults::{Fault, When};
-use azure_backup_scim::service::tokens::{TokenSet, Tokens};
+use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
@@ -26,7 +26,7 @@ impl Listening {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
-        let tokens = Arc::new(Tokens::fixed(tokens, Arc::new(world.clock.clone())));
+        let tokens = Arc::new(BearerTokens::fixed(tokens, Arc::new(world.clock.clone())));
         let health = Arc::new(serde_json::Map::new);
         let timer = app::timer(&node.service, None);
         let service = node.service.clone();

@@ -3,7 +3,7 @@
 use crate::clock::ManualClock;
 use crate::tables::{Table, assert_exists, delete, insert, number, range};
 use azure_backup_scim::engine::{Engine, EngineError};
-use azure_backup_scim::ports::tables::{ETag, Match, TableError, TableOps};
+use azure_backup_scim::ports::tables::{ETag, EtagMatch, TableError, TableOps};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ async fn a_version_is_not_used_again_after_reopening() {
         let etag = insert_one(&engine).await;
         assert!(!seen.contains(&etag));
         seen.push(etag);
-        engine.delete("p", "k", Match::Any).await.unwrap();
+        engine.delete("p", "k", EtagMatch::Any).await.unwrap();
     }
 }
 
@@ -172,7 +172,7 @@ async fn transactions_of_one_group_see_one_another() {
     let table = Table::fresh(Arc::new(folder.open()));
     let results = join_all((0..32).map(|_| async {
         table.transact(&[insert("k", number(1))]).await?;
-        table.transact(&[delete("k", Match::Any)]).await
+        table.transact(&[delete("k", EtagMatch::Any)]).await
     }))
     .await;
     for result in results {

@@ -15,11 +15,11 @@ use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::adapters::tables::{ConnectionString, TablesAccount};
 use azure_backup_scim::engine::Engine;
-use azure_backup_scim::ports::ids::Ids;
+use azure_backup_scim::ports::ids::IdSource;
 use azure_backup_scim::ports::tables::{
-    Answer, BINARY_BYTES_MAX, ENTITY_BYTES_MAX, ETag, KEY_CHARS_MAX, Match, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
-    PROPERTIES_MAX, Page, Properties, Range, Row, STRING_UNITS_MAX, TRANSACTION_OPS_MAX, TableError,
-    TableOps, Value, Write,
+    BINARY_BYTES_MAX, ENTITY_BYTES_MAX, ETag, EtagMatch, KEY_CHARS_MAX, KeyRange, PAGE_BYTES_MAX,
+    PAGE_ROWS_MAX, PROPERTIES_MAX, PropertyValue, RowPage, RowProperties, STRING_UNITS_MAX,
+    TRANSACTION_OPS_MAX, TableAnswer, TableError, TableOps, TableRow, TableWrite,
 };
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -177,28 +177,28 @@ impl Table {
         Self::fresh(Arc::clone(&self.ops))
     }
 
-    pub async fn transact(&self, writes: &[Write]) -> Written {
+    pub async fn transact(&self, writes: &[TableWrite]) -> Written {
         self.ops.transact(&self.partition, writes).await.map(|answer| answer.value)
     }
 
-    async fn write(&self, write: Write) -> Result<Option<ETag>, TableError> {
+    async fn write(&self, write: TableWrite) -> Result<Option<ETag>, TableError> {
         self.ops.single(&self.partition, write).await.map(|answer| answer.value)
     }
 
-    pub async fn row(&self, key: &str) -> Option<Row> {
+    pub async fn row(&self, key: &str) -> Option<TableRow> {
         self.ops.get(&self.partition, key).await.unwrap().value
     }
 
-    async fn properties(&self, key: &str) -> Option<Properties> {
+    async fn properties(&self, key: &str) -> Option<RowProperties> {
         self.row(key).await.map(|row| row.properties)
     }
 
-    async fn page(&self, range: &Range) -> Result<Page, TableError> {
+    async fn page(&self, range: &KeyRange) -> Result<RowPage, TableError> {
         self.ops.page(&self.partition, range).await.map(|answer| answer.value)
     }
 
     /// All pages of a range.
-    pub async fn rows(&self, mut range: Range) -> Vec<Row> {
+    pub async fn rows(&self, mut range: KeyRange) -> Vec<TableRow> {
         let mut rows = Vec::new();
         loop {
             let page = self.page(&range).await.unwrap();
@@ -211,7 +211,7 @@ impl Table {
         }
     }
 
-    pub async fn keys(&self, range: Range) -> Vec<String> {
+    pub async fn keys(&self, range: KeyRange) -> Vec<String> {
         self.rows(range).await.into_iter().map(|row| row.key).collect()
     }
 
@@ -227,44 +227,44 @@ impl Table {
     }
 }
 
-pub fn range(from: &str, to: &str) -> Range {
-    Range { from: from.to_owned(), to: to.to_owned(), rows_max: PAGE_ROWS_MAX, continuation: None }
+pub fn range(from: &str, to: &str) -> KeyRange {
+    KeyRange { from: from.to_owned(), to: to.to_owned(), rows_max: PAGE_ROWS_MAX, continuation: None }
 }
 
-pub fn number(value: i64) -> Properties {
-    properties([("Number", Value::Int(value))])
+pub fn number(value: i64) -> RowProperties {
+    properties([("Number", PropertyValue::Int(value))])
 }
 
-fn properties<const N: usize>(pairs: [(&str, Value); N]) -> Properties {
+fn properties<const N: usize>(pairs: [(&str, PropertyValue); N]) -> RowProperties {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
+fn text(text: &str) -> PropertyValue {
+    PropertyValue::Text(text.to_owned())
 }
 
-pub fn insert(key: &str, properties: Properties) -> Write {
-    Write::Insert { key: key.to_owned(), properties }
+pub fn insert(key: &str, properties: RowProperties) -> TableWrite {
+    TableWrite::Insert { key: key.to_owned(), properties }
 }
 
-fn replace(key: &str, properties: Properties, condition: Match) -> Write {
-    Write::Replace { key: key.to_owned(), properties, condition }
+fn replace(key: &str, properties: RowProperties, condition: EtagMatch) -> TableWrite {
+    TableWrite::Replace { key: key.to_owned(), properties, condition }
 }
 
-fn merge(key: &str, properties: Properties, condition: Match) -> Write {
-    Write::Merge { key: key.to_owned(), properties, condition }
+fn merge(key: &str, properties: RowProperties, condition: EtagMatch) -> TableWrite {
+    TableWrite::Merge { key: key.to_owned(), properties, condition }
 }
 
-fn put(key: &str, properties: Properties) -> Write {
-    Write::InsertOrReplace { key: key.to_owned(), properties }
+fn put(key: &str, properties: RowProperties) -> TableWrite {
+    TableWrite::InsertOrReplace { key: key.to_owned(), properties }
 }
 
-fn put_merged(key: &str, properties: Properties) -> Write {
-    Write::InsertOrMerge { key: key.to_owned(), properties }
+fn put_merged(key: &str, properties: RowProperties) -> TableWrite {
+    TableWrite::InsertOrMerge { key: key.to_owned(), properties }
 }
 
-pub fn delete(key: &str, condition: Match) -> Write {
-    Write::Delete { key: key.to_owned(), condition }
+pub fn delete(key: &str, condition: EtagMatch) -> TableWrite {
+    TableWrite::Delete { key: key.to_owned(), condition }
 }
 
 #[track_caller]
@@ -294,15 +294,15 @@ async fn a_row_reads_back_with_every_type(table: Table) {
     let sent = properties([
         ("Text", text("Žofie \"quoted\" <&> \u{1f600}\n")),
         ("Empty", text("")),
-        ("Least", Value::Int(i64::MIN)),
-        ("Most", Value::Int(i64::MAX)),
-        ("Yes", Value::Bool(true)),
-        ("No", Value::Bool(false)),
-        ("Binary", Value::Binary((0..=255).collect())),
-        ("Nothing", Value::Binary(Vec::new())),
+        ("Least", PropertyValue::Int(i64::MIN)),
+        ("Most", PropertyValue::Int(i64::MAX)),
+        ("Yes", PropertyValue::Bool(true)),
+        ("No", PropertyValue::Bool(false)),
+        ("Binary", PropertyValue::Binary((0..=255).collect())),
+        ("Nothing", PropertyValue::Binary(Vec::new())),
     ]);
     let etag = table.write(insert("k", sent.clone())).await.unwrap().unwrap();
-    assert_eq!(table.row("k").await, Some(Row { key: "k".to_owned(), properties: sent, etag }));
+    assert_eq!(table.row("k").await, Some(TableRow { key: "k".to_owned(), properties: sent, etag }));
 }
 
 async fn a_row_that_is_not_there_is_none(table: Table) {
@@ -324,16 +324,16 @@ async fn an_insert_demands_that_the_row_is_not_there(table: Table) {
 
 async fn a_replace_leaves_only_what_it_brings(table: Table) {
     let etag = table.write(insert("k", properties([("A", text("a"))]))).await.unwrap().unwrap();
-    table.write(replace("k", number(1), Match::Exact(etag))).await.unwrap();
+    table.write(replace("k", number(1), EtagMatch::Exact(etag))).await.unwrap();
     assert_eq!(table.properties("k").await, Some(number(1)));
-    table.write(replace("k", Properties::new(), Match::Any)).await.unwrap();
-    assert_eq!(table.properties("k").await, Some(Properties::new()));
+    table.write(replace("k", RowProperties::new(), EtagMatch::Any)).await.unwrap();
+    assert_eq!(table.properties("k").await, Some(RowProperties::new()));
 }
 
 async fn a_merge_keeps_what_it_does_not_name(table: Table) {
     table.write(insert("k", properties([("Kept", text("a")), ("Number", text("text"))]))).await.unwrap();
-    table.write(merge("k", number(1), Match::Any)).await.unwrap();
-    let expected = properties([("Kept", text("a")), ("Number", Value::Int(1))]);
+    table.write(merge("k", number(1), EtagMatch::Any)).await.unwrap();
+    let expected = properties([("Kept", text("a")), ("Number", PropertyValue::Int(1))]);
     assert_eq!(table.properties("k").await, Some(expected));
 }
 
@@ -346,37 +346,37 @@ async fn an_insert_or_replace_does_either(table: Table) {
 async fn an_insert_or_merge_does_either(table: Table) {
     table.write(put_merged("k", properties([("A", text("a"))]))).await.unwrap();
     table.write(put_merged("k", number(1))).await.unwrap();
-    let expected = properties([("A", text("a")), ("Number", Value::Int(1))]);
+    let expected = properties([("A", text("a")), ("Number", PropertyValue::Int(1))]);
     assert_eq!(table.properties("k").await, Some(expected));
 }
 
 async fn a_condition_any_demands_a_row(table: Table) {
-    assert_missing(table.write(replace("k", number(1), Match::Any)).await, 0);
-    assert_missing(table.write(merge("k", number(1), Match::Any)).await, 0);
-    assert_missing(table.write(delete("k", Match::Any)).await, 0);
+    assert_missing(table.write(replace("k", number(1), EtagMatch::Any)).await, 0);
+    assert_missing(table.write(merge("k", number(1), EtagMatch::Any)).await, 0);
+    assert_missing(table.write(delete("k", EtagMatch::Any)).await, 0);
     assert_eq!(table.row("k").await, None);
     table.write(insert("k", number(1))).await.unwrap();
-    assert_eq!(table.write(delete("k", Match::Any)).await.unwrap(), None);
+    assert_eq!(table.write(delete("k", EtagMatch::Any)).await.unwrap(), None);
     assert_eq!(table.row("k").await, None);
 }
 
 async fn a_condition_exact_demands_the_version(table: Table) {
     let old = table.write(insert("k", number(1))).await.unwrap().unwrap();
-    let new = table.write(merge("k", number(2), Match::Exact(old.clone()))).await.unwrap().unwrap();
-    assert_changed(table.write(replace("k", number(3), Match::Exact(old.clone()))).await, 0);
-    assert_changed(table.write(merge("k", number(3), Match::Exact(old.clone()))).await, 0);
-    assert_changed(table.write(delete("k", Match::Exact(old.clone()))).await, 0);
+    let new = table.write(merge("k", number(2), EtagMatch::Exact(old.clone()))).await.unwrap().unwrap();
+    assert_changed(table.write(replace("k", number(3), EtagMatch::Exact(old.clone()))).await, 0);
+    assert_changed(table.write(merge("k", number(3), EtagMatch::Exact(old.clone()))).await, 0);
+    assert_changed(table.write(delete("k", EtagMatch::Exact(old.clone()))).await, 0);
     assert_eq!(table.properties("k").await, Some(number(2)));
-    table.write(delete("k", Match::Exact(new.clone()))).await.unwrap();
-    assert_missing(table.write(merge("k", number(3), Match::Exact(new))).await, 0);
+    table.write(delete("k", EtagMatch::Exact(new.clone()))).await.unwrap();
+    assert_missing(table.write(merge("k", number(3), EtagMatch::Exact(new))).await, 0);
 }
 
 async fn every_write_changes_the_version(table: Table) {
     let mut seen = vec![table.write(insert("k", number(1))).await.unwrap().unwrap()];
     let same = [
-        replace("k", number(1), Match::Any),
-        merge("k", number(1), Match::Any),
-        merge("k", Properties::new(), Match::Any),
+        replace("k", number(1), EtagMatch::Any),
+        merge("k", number(1), EtagMatch::Any),
+        merge("k", RowProperties::new(), EtagMatch::Any),
         put("k", number(1)),
         put_merged("k", number(1)),
     ];
@@ -392,9 +392,9 @@ async fn a_transaction_answers_versions_in_the_order_of_its_writes(table: Table)
     table.fill(&["b".to_owned(), "d".to_owned()]).await;
     let writes = [
         insert("c", number(1)),
-        delete("b", Match::Any),
+        delete("b", EtagMatch::Any),
         put("a", number(1)),
-        merge("d", number(1), Match::Any),
+        merge("d", number(1), EtagMatch::Any),
     ];
     let etags = table.transact(&writes).await.unwrap();
     let mut expected = Vec::new();
@@ -410,22 +410,27 @@ async fn a_version_is_not_used_again_after_delete_and_insert(table: Table) {
         let etag = table.write(insert("k", number(1))).await.unwrap().unwrap();
         assert!(!seen.contains(&etag));
         seen.push(etag);
-        table.write(delete("k", Match::Any)).await.unwrap();
+        table.write(delete("k", EtagMatch::Any)).await.unwrap();
     }
     table.write(insert("k", number(1))).await.unwrap();
     for old in seen {
-        assert_changed(table.write(merge("k", number(2), Match::Exact(old))).await, 0);
+        assert_changed(table.write(merge("k", number(2), EtagMatch::Exact(old))).await, 0);
     }
 }
 
 // ---- transactions
 
 /// Four writes of which the third is the one given.
-fn with_third(third: Write) -> Vec<Write> {
-    vec![insert("new", number(1)), merge("old", number(1), Match::Any), third, delete("gone", Match::Any)]
+fn with_third(third: TableWrite) -> Vec<TableWrite> {
+    vec![
+        insert("new", number(1)),
+        merge("old", number(1), EtagMatch::Any),
+        third,
+        delete("gone", EtagMatch::Any),
+    ]
 }
 
-async fn assert_transaction_leaves_nothing(table: &Table, third: Write) -> Written {
+async fn assert_transaction_leaves_nothing(table: &Table, third: TableWrite) -> Written {
     table.fill(&["old".to_owned(), "gone".to_owned()]).await;
     let before = table.rows(range("", "z")).await;
     let result = table.transact(&with_third(third)).await;
@@ -439,21 +444,21 @@ async fn a_transaction_that_meets_a_row_leaves_nothing(table: Table) {
 }
 
 async fn a_transaction_that_misses_a_row_leaves_nothing(table: Table) {
-    assert_missing(assert_transaction_leaves_nothing(&table, delete("third", Match::Any)).await, 2);
+    assert_missing(assert_transaction_leaves_nothing(&table, delete("third", EtagMatch::Any)).await, 2);
 }
 
 async fn a_transaction_that_meets_another_version_leaves_nothing(table: Table) {
     let old = table.write(insert("third", number(1))).await.unwrap().unwrap();
     table.write(put("third", number(2))).await.unwrap();
-    let third = replace("third", number(3), Match::Exact(old));
+    let third = replace("third", number(3), EtagMatch::Exact(old));
     assert_changed(assert_transaction_leaves_nothing(&table, third).await, 2);
 }
 
 async fn the_first_write_that_fails_is_named(table: Table) {
     let old = table.write(insert("k", number(1))).await.unwrap().unwrap();
     table.write(put("k", number(2))).await.unwrap();
-    let missing = || delete("absent", Match::Any);
-    let changed = || merge("k", number(3), Match::Exact(old.clone()));
+    let missing = || delete("absent", EtagMatch::Any);
+    let changed = || merge("k", number(3), EtagMatch::Exact(old.clone()));
     assert_missing(table.transact(&[put("a", number(1)), missing(), changed()]).await, 1);
     assert_changed(table.transact(&[changed(), missing()]).await, 0);
     assert_exists(table.transact(&[put("a", number(1)), insert("k", number(1)), missing()]).await, 1);
@@ -471,7 +476,7 @@ async fn a_transaction_has_one_to_a_hundred_writes(table: Table) {
 async fn a_transaction_writes_a_row_once(table: Table) {
     assert_refused(table.transact(&[insert("k", number(1)), insert("k", number(1))]).await);
     assert_refused(
-        table.transact(&[put("k", number(1)), put("l", number(1)), delete("k", Match::Any)]).await,
+        table.transact(&[put("k", number(1)), put("l", number(1)), delete("k", EtagMatch::Any)]).await,
     );
     assert!(table.all_keys().await.is_empty());
     table.transact(&[insert("k", number(1)), insert("K", number(1))]).await.unwrap();
@@ -479,7 +484,8 @@ async fn a_transaction_writes_a_row_once(table: Table) {
 
 async fn a_transaction_has_at_most_four_mebibytes(table: Table) {
     let writes = |bytes: usize| {
-        let row = |n| insert(&format!("{n:03}"), properties([("Binary", Value::Binary(vec![0; bytes]))]));
+        let row =
+            |n| insert(&format!("{n:03}"), properties([("Binary", PropertyValue::Binary(vec![0; bytes]))]));
         (0..TRANSACTION_OPS_MAX).map(row).collect::<Vec<_>>()
     };
     assert_refused(table.transact(&writes(44_000)).await);
@@ -491,26 +497,27 @@ async fn a_transaction_has_at_most_four_mebibytes(table: Table) {
 
 async fn a_row_has_at_most_a_mebibyte(table: Table) {
     let binaries = |count: usize| {
-        let binary = |n| (format!("Binary{n:02}"), Value::Binary(vec![0; BINARY_BYTES_MAX]));
-        (0..count).map(binary).collect::<Properties>()
+        let binary = |n| (format!("Binary{n:02}"), PropertyValue::Binary(vec![0; BINARY_BYTES_MAX]));
+        (0..count).map(binary).collect::<RowProperties>()
     };
     assert_refused(table.write(insert("k", binaries(17))).await);
     table.write(insert("k", binaries(15))).await.unwrap();
     if table.judges_merged_rows {
-        let rest: Properties = binaries(17).into_iter().skip(15).collect();
-        assert_refused(table.write(merge("k", rest.clone(), Match::Any)).await);
+        let rest: RowProperties = binaries(17).into_iter().skip(15).collect();
+        assert_refused(table.write(merge("k", rest.clone(), EtagMatch::Any)).await);
         assert_refused(table.write(put_merged("k", rest)).await);
     }
     assert_eq!(table.properties("k").await.unwrap().len(), 15);
 }
 
 async fn a_row_has_at_most_252_properties(table: Table) {
-    let numbers = |count| (0..count).map(|n| (format!("P{n}"), Value::Int(1))).collect::<Properties>();
+    let numbers =
+        |count| (0..count).map(|n| (format!("P{n}"), PropertyValue::Int(1))).collect::<RowProperties>();
     assert_refused(table.write(insert("k", numbers(PROPERTIES_MAX + 1))).await);
     table.write(insert("k", numbers(PROPERTIES_MAX))).await.unwrap();
-    table.write(merge("k", properties([("P0", Value::Int(2))]), Match::Any)).await.unwrap();
+    table.write(merge("k", properties([("P0", PropertyValue::Int(2))]), EtagMatch::Any)).await.unwrap();
     if table.judges_merged_rows {
-        assert_refused(table.write(merge("k", number(1), Match::Any)).await);
+        assert_refused(table.write(merge("k", number(1), EtagMatch::Any)).await);
     }
     assert_eq!(table.properties("k").await.unwrap().len(), PROPERTIES_MAX);
 }
@@ -518,12 +525,12 @@ async fn a_row_has_at_most_252_properties(table: Table) {
 async fn a_property_name_is_an_identifier(table: Table) {
     let long = "a".repeat(255);
     for name in ["a", "_a", "A1_b", "Jméno", &long] {
-        table.write(put("k", properties([(name, Value::Int(1))]))).await.unwrap();
+        table.write(put("k", properties([(name, PropertyValue::Int(1))]))).await.unwrap();
     }
     let too_long = "a".repeat(256);
     let refused = ["", "1a", "a-b", "a b", "a.b", "a:b", "PartitionKey", "RowKey", "Timestamp", &too_long];
     for name in refused {
-        assert_refused(table.write(put("l", properties([(name, Value::Int(1))]))).await);
+        assert_refused(table.write(put("l", properties([(name, PropertyValue::Int(1))]))).await);
     }
     assert_eq!(table.all_keys().await, ["k"]);
 }
@@ -542,7 +549,7 @@ async fn a_text_has_at_most_32_ki_units(table: Table) {
 }
 
 async fn a_binary_has_at_most_64_ki_bytes(table: Table) {
-    let binary = |bytes| properties([("Binary", Value::Binary(vec![7; bytes]))]);
+    let binary = |bytes| properties([("Binary", PropertyValue::Binary(vec![7; bytes]))]);
     assert_refused(table.write(insert("k", binary(BINARY_BYTES_MAX + 1))).await);
     table.write(insert("k", binary(BINARY_BYTES_MAX))).await.unwrap();
     assert_eq!(table.properties("k").await, Some(binary(BINARY_BYTES_MAX)));
@@ -569,11 +576,11 @@ async fn a_key_has_no_forbidden_characters(table: Table) {
     for key in ["a'b", "a''b", "a b", "a:b", "a%20b", "a+b&c=d", "(a,b)", "a!~*b", "\"a\"", "é\u{1f600}"] {
         table.write(insert(key, number(1))).await.unwrap();
         assert_eq!(table.row(key).await.unwrap().key, key);
-        table.transact(&[merge(key, number(2), Match::Any), put("beside", number(1))]).await.unwrap();
+        table.transact(&[merge(key, number(2), EtagMatch::Any), put("beside", number(1))]).await.unwrap();
         assert_eq!(table.properties(key).await, Some(number(2)), "{key}");
-        let range = Range { rows_max: 1, ..range(key, "\u{10ffff}") };
+        let range = KeyRange { rows_max: 1, ..range(key, "\u{10ffff}") };
         assert_eq!(table.page(&range).await.unwrap().rows[0].key, key);
-        table.write(delete(key, Match::Any)).await.unwrap();
+        table.write(delete(key, EtagMatch::Any)).await.unwrap();
         assert_eq!(table.row(key).await, None);
     }
 }
@@ -611,17 +618,17 @@ async fn a_range_stays_in_its_partition(table: Table) {
     table.fill(&["b".to_owned()]).await;
     assert_eq!(table.all_keys().await, ["b"]);
     assert_eq!(table.row("a").await, None);
-    table.write(delete("b", Match::Any)).await.unwrap();
+    table.write(delete("b", EtagMatch::Any)).await.unwrap();
     assert_eq!(beside.all_keys().await, ["a", "b"]);
 }
 
 async fn a_page_has_one_to_a_thousand_rows(table: Table) {
     for rows_max in [0, PAGE_ROWS_MAX + 1] {
-        assert_refused(table.page(&Range { rows_max, ..range("a", "z") }).await);
+        assert_refused(table.page(&KeyRange { rows_max, ..range("a", "z") }).await);
     }
     table.fill(&["a", "b"].map(str::to_owned)).await;
     for rows_max in [1, PAGE_ROWS_MAX] {
-        assert_eq!(table.keys(Range { rows_max, ..range("a", "z") }).await, ["a", "b"]);
+        assert_eq!(table.keys(KeyRange { rows_max, ..range("a", "z") }).await, ["a", "b"]);
     }
 }
 
@@ -634,13 +641,13 @@ async fn pages_make_up_the_range(table: Table) {
     table.fill(&keys).await;
     table.fill(&["j", "k;"].map(str::to_owned)).await;
     for rows_max in [1, 7, 10, 29, 30, 31] {
-        assert_eq!(table.keys(Range { rows_max, ..range("k:", "k;") }).await, keys);
+        assert_eq!(table.keys(KeyRange { rows_max, ..range("k:", "k;") }).await, keys);
     }
 }
 
 async fn pages_go_on_where_they_ended_while_rows_change(table: Table) {
     table.fill(&["b", "d", "f", "h"].map(str::to_owned)).await;
-    let mut whole = Range { rows_max: 2, ..range("a", "z") };
+    let mut whole = KeyRange { rows_max: 2, ..range("a", "z") };
     let mut seen = Vec::new();
     // The service may answer fewer rows than asked for, so go on until the first two are there.
     while seen.len() < 2 {
@@ -649,8 +656,12 @@ async fn pages_go_on_where_they_ended_while_rows_change(table: Table) {
         seen.extend(page.rows.into_iter().map(|row| row.key));
         whole.continuation = Some(page.continuation.unwrap());
     }
-    let changes =
-        [insert("a", number(1)), insert("g", number(1)), delete("d", Match::Any), delete("f", Match::Any)];
+    let changes = [
+        insert("a", number(1)),
+        insert("g", number(1)),
+        delete("d", EtagMatch::Any),
+        delete("f", EtagMatch::Any),
+    ];
     table.transact(&changes).await.unwrap();
     seen.extend(table.keys(whole).await);
     assert_eq!(seen, ["b", "d", "g", "h"]);
@@ -673,9 +684,9 @@ const WRITES_EACH: usize = 25;
 async fn count_up(table: &Table, log_key: &str) {
     loop {
         let counter = table.row("counter").await.unwrap();
-        let Some(Value::Int(count)) = counter.properties.get("Number") else { panic!("a number") };
+        let Some(PropertyValue::Int(count)) = counter.properties.get("Number") else { panic!("a number") };
         let writes = [
-            replace("counter", number(count + 1), Match::Exact(counter.etag)),
+            replace("counter", number(count + 1), EtagMatch::Exact(counter.etag)),
             insert(log_key, number(count + 1)),
         ];
         match table.transact(&writes).await {
@@ -687,7 +698,7 @@ async fn count_up(table: &Table, log_key: &str) {
 }
 
 async fn a_page_of_large_rows_ends_early(table: Table) {
-    let large = |n: usize| (format!("P{n}"), Value::Binary(vec![7; BINARY_BYTES_MAX]));
+    let large = |n: usize| (format!("P{n}"), PropertyValue::Binary(vec![7; BINARY_BYTES_MAX]));
     let keys: Vec<String> = (0..12).map(|n| format!("{n:02}")).collect();
     for key in &keys {
         table.write(insert(key, (0..6).map(large).collect())).await.unwrap();
@@ -695,7 +706,7 @@ async fn a_page_of_large_rows_ends_early(table: Table) {
     let (mut read, mut pages, mut rest) = (Vec::new(), 0, range("", "z"));
     loop {
         let page = table.page(&rest).await.unwrap();
-        let bytes: usize = page.rows.iter().map(Row::bytes).sum();
+        let bytes: usize = page.rows.iter().map(TableRow::bytes).sum();
         assert!(bytes < PAGE_BYTES_MAX + ENTITY_BYTES_MAX, "a page of {bytes} bytes");
         pages += 1;
         read.extend(page.rows.into_iter().map(|row| row.key));
@@ -725,7 +736,7 @@ async fn writers_on_one_row_lose_nothing(table: Table) {
     assert_eq!(table.properties("counter").await, Some(number(total)));
     let mut logged: Vec<_> = table.rows(range("log:", "log;")).await;
     logged.sort_by_key(|row| match row.properties["Number"] {
-        Value::Int(count) => count,
+        PropertyValue::Int(count) => count,
         _ => panic!("a number"),
     });
     let logged: Vec<_> = logged.into_iter().map(|row| row.properties).collect();
@@ -773,10 +784,10 @@ async fn an_answer_carries_the_time_of_the_clock() {
     let clock = clock();
     let engine = Engine::memory(Arc::new(clock.clone()));
     let dates = || async {
-        let Answer { date: got, .. } = engine.get("p", "k").await.unwrap();
-        let Answer { date: paged, .. } = engine.page("p", &range("a", "z")).await.unwrap();
-        let write = Write::InsertOrReplace { key: "k".to_owned(), properties: number(1) };
-        let Answer { date: wrote, .. } = engine.transact("p", &[write]).await.unwrap();
+        let TableAnswer { date: got, .. } = engine.get("p", "k").await.unwrap();
+        let TableAnswer { date: paged, .. } = engine.page("p", &range("a", "z")).await.unwrap();
+        let write = TableWrite::InsertOrReplace { key: "k".to_owned(), properties: number(1) };
+        let TableAnswer { date: wrote, .. } = engine.transact("p", &[write]).await.unwrap();
         [got, paged, wrote].map(|date| date.unix_timestamp())
     };
     let start = 1_767_600_000;

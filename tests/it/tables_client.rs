@@ -6,7 +6,7 @@ use crate::chaos::{Chaos, Trouble, When};
 use crate::tables::{insert, number, range};
 use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::tables::{AzureTables, ConnectionString, TablesAccount, TablesClientError};
-use azure_backup_scim::ports::tables::{Match, Range, TableError, TableOps, Write};
+use azure_backup_scim::ports::tables::{EtagMatch, KeyRange, TableError, TableOps, TableWrite};
 use std::time::Duration;
 
 /// A fresh table behind a proxy.
@@ -19,7 +19,7 @@ async fn table() -> (Chaos, AzureTables) {
 }
 
 async fn put(tables: &AzureTables, keys: &[&str]) -> Result<(), TableError> {
-    let writes: Vec<Write> = keys.iter().map(|key| insert(key, number(1))).collect();
+    let writes: Vec<TableWrite> = keys.iter().map(|key| insert(key, number(1))).collect();
     tables.transact("p", &writes).await.map(|_| ())
 }
 
@@ -33,7 +33,7 @@ async fn keys(tables: &AzureTables) -> Vec<String> {
         let page = tables.page("p", &whole).await.unwrap().value;
         keys.extend(page.rows.into_iter().map(|row| row.key));
         match page.continuation {
-            Some(next) => whole = Range { continuation: Some(next), ..whole },
+            Some(next) => whole = KeyRange { continuation: Some(next), ..whole },
             None => return keys,
         }
     }
@@ -198,8 +198,8 @@ async fn every_call_is_one_request_and_every_request_is_named_and_dated() {
     let (chaos, tables) = table().await;
     put(&tables, &["k"]).await.unwrap();
     put(&tables, &["l", "m"]).await.unwrap();
-    tables.merge("p", "k", number(2), Match::Any).await.unwrap();
-    tables.delete("p", "k", Match::Any).await.unwrap();
+    tables.merge("p", "k", number(2), EtagMatch::Any).await.unwrap();
+    tables.delete("p", "k", EtagMatch::Any).await.unwrap();
     assert!(is_there(&tables, "l").await);
     assert_eq!(keys(&tables).await, ["l", "m"]);
     let calls = chaos.calls();

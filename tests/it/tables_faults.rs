@@ -14,7 +14,7 @@ use azure_backup_scim::engine::dated::Dated;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
-use azure_backup_scim::service::snapshots::AdoptError;
+use azure_backup_scim::service::snapshots::ActivateError;
 use azure_backup_scim::simulator::Limits;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -358,7 +358,7 @@ fn adopting_a_snapshot_survives_every_lost_answer() {
         let file = crate::harness::bindings_file(world.bindings());
         let adopt = || node.run(node.service.snapshots.adopt(file.as_bytes()));
         match adopt() {
-            Err(AdoptError::Store(_)) if may_be_busy => assert!(adopt().unwrap(), "{name}"),
+            Err(ActivateError::Store(_)) if may_be_busy => assert!(adopt().unwrap(), "{name}"),
             adopted => assert!(adopted.unwrap_or_else(|error| panic!("{name}: {error:?}")), "{name}"),
         }
         node.settle();

@@ -4,7 +4,7 @@ use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, membe
 use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{GroupId, OpId};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::service::{jobs, walk};
 use azure_backup_scim::simulator::{Action, Call, Method, Rule};
 use azure_backup_scim::store::keys;
@@ -20,7 +20,7 @@ fn operators() -> World {
 }
 
 /// Everything is left to ticks.
-const TICKS_ONLY: Inline = Inline { wait: Duration::ZERO, people_max: 0 };
+const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 
 fn crowd(node: &Node, number: usize) -> Vec<Person> {
     (0..number).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect()
@@ -52,7 +52,7 @@ fn assert_waited(world: &World, method: Method, seconds: i64, under_way: usize) 
 #[test]
 fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_first() {
     let world = operators();
-    let nodes = [world.start_with(Inline::default()), world.start_with(Inline::default())];
+    let nodes = [world.start_with(InlineLimits::default()), world.start_with(InlineLimits::default())];
     let group = nodes[0].group("operators");
     let people = crowd(&nodes[0], 40);
     let (here, coming) = people.split_at(20);
@@ -245,7 +245,7 @@ fn a_revocation_is_done_before_the_answer_while_grants_are_throttled() {
 #[test]
 fn a_revocation_has_a_place_though_every_place_is_taken_by_grants_that_hang() {
     let world = operators();
-    let node = world.start_with(Inline { wait: Duration::from_secs(20), people_max: 4 });
+    let node = world.start_with(InlineLimits { wait: Duration::from_secs(20), people_max: 4 });
     let group = node.group("operators");
     let people = crowd(&node, 6);
     node.join(&group, &[&people[0]]);

@@ -3,20 +3,20 @@
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
 use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
-use azure_backup_scim::ports::tables::{Match, Row, TableOps, Write};
+use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::service::jobs;
-use azure_backup_scim::service::status::BindingsStand;
+use azure_backup_scim::service::status::BindingsHealth;
 use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::keys;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Everything is left to ticks.
-const TICKS_ONLY: Inline = Inline { wait: Duration::ZERO, people_max: 0 };
+const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 
 fn operators() -> World {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
@@ -121,9 +121,9 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let people = crowd(&node, 12);
-    let broken = |key: &str| Write::InsertOrReplace {
+    let broken = |key: &str| TableWrite::InsertOrReplace {
         key: key.to_owned(),
-        properties: Fields::row().text("nonsense", "x").done(),
+        properties: RowFields::row().text("nonsense", "x").done(),
     };
     let poisoned = people[0].id.clone();
     let user = UserId::parse(&poisoned).unwrap();
@@ -152,7 +152,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     // A row of a person that cannot be read is left alone; it holds up nothing else of theirs.
     world.assert_holds(&people[0], Operator, VAULT_EAST);
 
-    let mended = Write::Delete { key: format!("dg:{}", uuid::Uuid::nil()), condition: Match::Any };
+    let mended = TableWrite::Delete { key: format!("dg:{}", uuid::Uuid::nil()), condition: EtagMatch::Any };
     node.run(world.faults.transact("default", &[mended])).unwrap();
     world.pass(2 * 3700);
     node.settle();
@@ -261,7 +261,7 @@ fn the_status_says_what_is_in_force_and_when_a_tick_and_a_sweep_were_last_finish
     let world = operators();
     let node = world.start();
     let standing = node.service.status.standing();
-    assert!(matches!(standing.bindings, BindingsStand::InForce { .. }), "{standing:?}");
+    assert!(matches!(standing.bindings, BindingsHealth::InForce { .. }), "{standing:?}");
     assert_eq!((standing.tick_finished, standing.sweep_finished), (None, None));
     node.settle();
     let text = node.service.status.standing().to_json();
@@ -333,7 +333,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     node.settle();
     world.assert_holds_nothing(&eve);
     // One row names nobody.
-    let nobody = Write::Insert { key: format!("m:{group}:nobody"), properties: Fields::row().done() };
+    let nobody = TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
     node.run(world.faults.transact("default", &[nobody])).unwrap();
 
     node.delete_group(&group);
@@ -350,7 +350,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     assert_eq!(counts.transactions, 0, "{counts:?}");
     assert!(counts.requests <= 12, "{counts:?}");
 
-    let mended = Write::Delete { key: format!("m:{group}:nobody"), condition: Match::Any };
+    let mended = TableWrite::Delete { key: format!("m:{group}:nobody"), condition: EtagMatch::Any };
     node.run(world.faults.transact("default", &[mended])).unwrap();
     world.pass(3700);
     node.settle();
@@ -394,9 +394,9 @@ fn a_person_whose_look_keeps_failing_after_its_open_is_left_alone_for_a_while() 
     // The pointer is read again between the open and the call: it moved, and then the id of the installation cannot be read.
     let rows =
         ["s:bindings", "s:instance"].map(|key| node.run(node.service.store.get(key)).unwrap().unwrap());
-    let broken = |row: &Row| Write::InsertOrReplace {
+    let broken = |row: &TableRow| TableWrite::InsertOrReplace {
         key: row.key.clone(),
-        properties: Fields::row().text("stamp", "other").text("hash", "other").done(),
+        properties: RowFields::row().text("stamp", "other").text("hash", "other").done(),
     };
     let point = world.faults.hold(When::get().key("s:bindings"), Side::Before);
     let service = node.service.clone();
@@ -407,7 +407,7 @@ fn a_person_whose_look_keeps_failing_after_its_open_is_left_alone_for_a_while() 
     node.run(tick).unwrap();
     assert_eq!(node.service.status.standing().set_aside, 1);
 
-    let mended = rows.map(|row| Write::InsertOrReplace { key: row.key, properties: row.properties });
+    let mended = rows.map(|row| TableWrite::InsertOrReplace { key: row.key, properties: row.properties });
     node.run(world.faults.transact("default", &mended)).unwrap();
     world.faults.reset();
     node.run(node.service.tick.run()).unwrap();
@@ -490,9 +490,9 @@ fn a_tick_whose_places_cannot_be_read_begins_anew() {
     let group = node.group("operators");
     let ana = node.provision("ana@contoso.example");
     node.join(&group, &[&ana]);
-    let broken = |key: &str| Write::InsertOrReplace {
+    let broken = |key: &str| TableWrite::InsertOrReplace {
         key: key.to_owned(),
-        properties: Fields::row().int("leaving_after", 1).int("state", 1).done(),
+        properties: RowFields::row().int("leaving_after", 1).int("state", 1).done(),
     };
     node.run(world.faults.transact("default", &[broken("s:tick"), broken("s:sweep")])).unwrap();
     node.settle();
@@ -506,7 +506,7 @@ fn a_record_that_cannot_be_read_hides_no_other() {
     let node = world.start();
     node.provision("ana@contoso.example");
     let op = uuid::Uuid::nil();
-    let broken = Write::Insert { key: format!("j:{op}"), properties: Fields::row().done() };
+    let broken = TableWrite::Insert { key: format!("j:{op}"), properties: RowFields::row().done() };
     node.run(world.faults.transact("default", &[broken])).unwrap();
     let records = node.run(node.service.store.audit(None, 100)).unwrap();
     assert_eq!(records[0]["op"], op.to_string());
@@ -521,9 +521,9 @@ fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() 
     let group = node.group("operators");
     let ana = node.provision("ana@contoso.example");
     node.join(&group, &[&ana]);
-    let broken = Write::Insert {
+    let broken = TableWrite::Insert {
         key: format!("dg:{}", uuid::Uuid::nil()),
-        properties: Fields::row().text("nonsense", "x").done(),
+        properties: RowFields::row().text("nonsense", "x").done(),
     };
     node.run(world.faults.transact("default", &[broken])).unwrap();
     node.settle();
@@ -548,7 +548,7 @@ fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
         node.try_patch_group(&heir, renamed).unwrap();
     }
     node.settle();
-    let nobody = Write::Insert { key: format!("m:{group}:nobody"), properties: Fields::row().done() };
+    let nobody = TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
     node.run(world.faults.transact("default", &[nobody])).unwrap();
     node.delete_group(&group);
     let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
@@ -568,14 +568,14 @@ fn a_row_of_everybody_that_cannot_be_read_or_believed_holds_up_nobody() {
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
 
-    let row = |key: &str, properties| Write::InsertOrReplace { key: key.to_owned(), properties };
-    let nonsense = || Fields::row().text("nonsense", "x").done();
+    let row = |key: &str, properties| TableWrite::InsertOrReplace { key: key.to_owned(), properties };
+    let nonsense = || RowFields::row().text("nonsense", "x").done();
     let subscription = &VAULT_EAST["/subscriptions/".len()..][..36];
     let far = time::macros::datetime!(8999-12-31 0:00 UTC);
     let rows = [
         row("b:00", nonsense()),
         row("s:throttle:99:ask", nonsense()),
-        row(&format!("s:throttle:{subscription}:revoke"), Fields::row().time("not_before", far).done()),
+        row(&format!("s:throttle:{subscription}:revoke"), RowFields::row().time("not_before", far).done()),
         row("s:tick", nonsense()),
     ];
     node.run(world.faults.transact("default", &rows)).unwrap();

@@ -4,11 +4,11 @@ use crate::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World,
 use crate::rows::{
     delete, later, ledger_row, nonsense, of_a_later_release, only, quiet, restore, with_text, write,
 };
-use azure_backup_scim::ports::tables::{Row, Write};
+use azure_backup_scim::ports::tables::{TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::Inline;
+use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::simulator::{Action, Method, Rule};
-use azure_backup_scim::store::codec::{Fields, Reader as RowReader};
+use azure_backup_scim::store::codec::{RowFields, RowReader};
 use azure_backup_scim::store::keys;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ fn what_is_held_through_a_group_whose_header_cannot_be_read_stays_while_the_memb
     node.join(&readers, &[&cleo]);
     let header = node.run(node.service.store.get(&format!("g:{operators}"))).unwrap().unwrap();
     let membership = [format!("m:{operators}:{}", ben.id), format!("ug:{}:{operators}", ben.id)];
-    let rows = membership.map(|key| Write::Insert { key, properties: Fields::row().done() });
+    let rows = membership.map(|key| TableWrite::Insert { key, properties: RowFields::row().done() });
     write(&world, &node, &[nonsense(&header.key)]);
     write(&world, &node, &rows);
     node.leave(&readers, &[&ana]);
@@ -169,7 +169,10 @@ fn a_wait_with_the_reason_of_a_later_release_is_another_one() {
     let key = format!("l:{}:waits", ana.id);
     let list = RowReader::new(&only_waits(&node, &ana)).unwrap().json("list").unwrap();
     let list = list.to_string().replace("not-authorized", "quota-reached");
-    let row = Write::InsertOrReplace { key, properties: Fields::row().bytes("list", list.as_bytes()).done() };
+    let row = TableWrite::InsertOrReplace {
+        key,
+        properties: RowFields::row().bytes("list", list.as_bytes()).done(),
+    };
     write(&world, &node, &[row]);
     assert_waits(&node, &ana, "failed", "other");
     node.leave(&operators, &[&ana]);
@@ -183,7 +186,7 @@ fn refuse(world: &World, method: Method) {
     world.azure().add_rule(Rule::new(refused).method(method)).unwrap();
 }
 
-fn only_waits(node: &Node, person: &Person) -> Row {
+fn only_waits(node: &Node, person: &Person) -> TableRow {
     node.run(node.service.store.get(&format!("l:{}:waits", person.id))).unwrap().unwrap()
 }
 
@@ -230,7 +233,7 @@ fn a_snapshot_that_cannot_be_read_is_stepped_over_by_the_next_one() {
     let stamp = node.run(node.service.store.pointer()).unwrap().stamp().unwrap().to_owned();
     node.kill();
     // One that remembers nothing.
-    let node = world.start_without_bindings(Inline::default(), TICK_DEADLINE);
+    let node = world.start_without_bindings(InlineLimits::default(), TICK_DEADLINE);
     write(&world, &node, &[nonsense(&format!("c:{stamp}"))]);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -348,7 +351,7 @@ fn a_ledger_row_that_cannot_be_read_is_left_alone_and_holds_up_nothing_else() {
     for broken in [nonsense, of_a_later_release] {
         let (world, node, ana, [operators, readers]) = operator_and_reader();
         let rows = node.run(node.service.store.rows(&format!("l:{}:", ana.id), 10)).unwrap();
-        let is_readers = |row: &&Row| {
+        let is_readers = |row: &&TableRow| {
             row.properties.get("scope").is_some_and(|scope| format!("{scope:?}").contains("west"))
         };
         let row = rows.iter().find(is_readers).unwrap().clone();
@@ -399,8 +402,8 @@ fn who_is_inactive_when_their_header_can_be_read_again_loses_the_role_without_be
     let mut document: Value = serde_json::from_slice(&document).unwrap();
     document["active"] = json!(false);
     let mut properties = header.properties.clone();
-    properties.extend(Fields::some().bytes("doc", document.to_string().as_bytes()).done());
-    restore(&world, &node, Row { properties, ..header });
+    properties.extend(RowFields::some().bytes("doc", document.to_string().as_bytes()).done());
+    restore(&world, &node, TableRow { properties, ..header });
     later(&world, &node);
     world.assert_holds_nothing(&ana);
 }
@@ -445,9 +448,9 @@ fn an_object_id_whose_owner_cannot_be_read_gives_nothing_new_and_what_is_known_i
 #[test]
 fn every_row_of_the_settings_that_cannot_be_read_leaves_ticks_and_revocations_alone() {
     let (world, node, ana, operators) = operator();
-    let subscriptions = (0..6000).map(|n| Write::Insert {
+    let subscriptions = (0..6000).map(|n| TableWrite::Insert {
         key: format!("s:throttle:00000000-0000-0000-0000-{n:012}:ask"),
-        properties: Fields::row().done(),
+        properties: RowFields::row().done(),
     });
     write(&world, &node, &subscriptions.collect::<Vec<_>>());
     write(&world, &node, &["s:sweep", "s:tick", "s:later"].map(nonsense));
@@ -461,11 +464,11 @@ fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_looked_at() {
     let (world, node, ana, operators) = operator();
     let row = ledger_row(&node, &ana.id);
     let gone = with_text(row, "state", "gone").properties;
-    let others = (0..5_100).map(|n| Write::Insert {
+    let others = (0..5_100).map(|n| TableWrite::Insert {
         key: format!("l:{}:00000000-0000-0000-0000-{n:012}", ana.id),
         properties: gone.clone(),
     });
-    write(&world, &node, &others.collect::<Vec<Write>>());
+    write(&world, &node, &others.collect::<Vec<TableWrite>>());
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
 }
@@ -474,7 +477,7 @@ fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_looked_at() {
 fn a_mark_that_cannot_be_read_still_says_who_must_be_looked_at() {
     for broken in [nonsense, of_a_later_release] {
         let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
-        let node = world.start_with(Inline { people_max: 0, ..Inline::default() });
+        let node = world.start_with(InlineLimits { people_max: 0, ..InlineLimits::default() });
         let people = ["ana", "ben", "cleo"].map(|name| node.provision(name));
         let operators = node.group("operators");
         node.join(&operators, &people.iter().collect::<Vec<_>>());

@@ -3,7 +3,7 @@
 //! Errors here are sentences for a log: a body that cannot be understood is never half believed.
 
 use crate::id::PrincipalId;
-use crate::ports::role_assignments::Listed;
+use crate::ports::role_assignments::ListedAssignment;
 use crate::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ pub fn page(body: &[u8]) -> Result<Page, String> {
 }
 
 /// Reads one assignment, which must be of a backup role at a scope that can be bound.
-pub fn assignment(body: &[u8]) -> Result<Listed, String> {
+pub fn assignment(body: &[u8]) -> Result<ListedAssignment, String> {
     let read: Assignment = serde_json::from_slice(body)
         .map_err(|error| format!("an assignment cannot be understood: {error}"))?;
     let role = read.role().ok_or("an assignment of that name gives another role")?;
@@ -59,7 +59,7 @@ pub fn assignment(body: &[u8]) -> Result<Listed, String> {
 }
 
 /// Reads the assignment that was asked for by that name.
-pub fn named(body: &[u8], name: &AssignmentName) -> Result<Listed, String> {
+pub fn named(body: &[u8], name: &AssignmentName) -> Result<ListedAssignment, String> {
     let found = assignment(body)?;
     (found.name == *name).then_some(found).ok_or_else(|| "the answer shows another assignment".to_owned())
 }
@@ -105,7 +105,7 @@ pub fn error_code(body: &[u8]) -> Option<String> {
 
 impl Page {
     /// A listing shows what stands above as well, and every role: only backup roles at exactly `scope` are kept.
-    pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<Listed>, String> {
+    pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<ListedAssignment>, String> {
         let here = self.value.iter().filter(|entry| entry.is_at(scope));
         here.filter_map(|entry| Some((entry, entry.role()?)))
             .map(|(entry, role)| entry.listed(scope.clone(), role))
@@ -131,11 +131,11 @@ impl Assignment {
         Uuid::try_parse(id.rsplit('/').next()?).ok().and_then(BackupRole::from_definition)
     }
 
-    fn listed(&self, scope: Scope, role: BackupRole) -> Result<Listed, String> {
+    fn listed(&self, scope: Scope, role: BackupRole) -> Result<ListedAssignment, String> {
         let principal = PrincipalId::parse(&self.properties.principal_id).map_err(|e| e.to_string())?;
         let name = AssignmentName::parse(&self.name).map_err(|e| e.to_string())?;
         let created_on =
             self.properties.created_on.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-        Ok(Listed { name, scope, role, principal, created_on })
+        Ok(ListedAssignment { name, scope, role, principal, created_on })
     }
 }

@@ -1,7 +1,7 @@
 //! URLs of one table: rows by key, pages of a range, and where a range goes on.
 
 use super::TablesClientError;
-use crate::ports::tables::{Continuation, Range, Row, TableError};
+use crate::ports::tables::{KeyRange, PageContinuation, TableError, TableRow};
 use azure_core::http::Url;
 use std::fmt::Write as _;
 
@@ -66,7 +66,7 @@ impl Address {
     }
 
     /// One page of a range. The query is the same for every page of it.
-    pub fn page(&self, partition: &str, range: &Range, next: Option<&Next>) -> Url {
+    pub fn page(&self, partition: &str, range: &KeyRange, next: Option<&Next>) -> Url {
         let mut url = self.below(&format!("{}()", self.table));
         let filter = format!(
             "PartitionKey%20eq%20'{}'%20and%20RowKey%20ge%20'{}'%20and%20RowKey%20lt%20'{}'",
@@ -119,7 +119,7 @@ pub struct Next {
 
 impl Next {
     /// Reads a continuation that [`Next::continuation`] wrote.
-    pub fn parse(continuation: &Continuation) -> Result<Self, TableError> {
+    pub fn parse(continuation: &PageContinuation) -> Result<Self, TableError> {
         let parts: Vec<_> = continuation.0.split(SEPARATOR).map(part).collect();
         match <[_; 3]>::try_from(parts) {
             Ok([Some(partition), Some(row), Some(after)]) => Ok(Self { partition, row, after }),
@@ -130,9 +130,9 @@ impl Next {
     }
 
     /// As the caller carries it: each part begins with `+` when it is there, and is `-` when it is not.
-    pub fn continuation(&self) -> Continuation {
+    pub fn continuation(&self) -> PageContinuation {
         let text = |part: &Option<String>| part.as_ref().map_or("-".to_owned(), |part| format!("+{part}"));
-        Continuation([&self.partition, &self.row, &self.after].map(text).join(&SEPARATOR.to_string()))
+        PageContinuation([&self.partition, &self.row, &self.after].map(text).join(&SEPARATOR.to_string()))
     }
 
     /// The service's own continuation is in it.
@@ -146,7 +146,7 @@ impl Next {
     }
 
     /// A row that was answered before: the service went back.
-    pub fn has_seen(&self, row: &Row) -> bool {
+    pub fn has_seen(&self, row: &TableRow) -> bool {
         self.after.as_ref().is_some_and(|after| row.key.encode_utf16().le(after.encode_utf16()))
     }
 }
@@ -167,8 +167,8 @@ mod tests {
         Address::new(&Url::parse("http://127.0.0.1:10002/account/").unwrap(), "scim").unwrap()
     }
 
-    fn range() -> Range {
-        Range { from: "u:".to_owned(), to: "u;".to_owned(), rows_max: 7, continuation: None }
+    fn range() -> KeyRange {
+        KeyRange { from: "u:".to_owned(), to: "u;".to_owned(), rows_max: 7, continuation: None }
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
             assert_eq!(Next::parse(&next.continuation()).unwrap(), next);
         }
         for text in ["", "k", "-\n-", "-\n-\n-\n-", "a\n-\n-"] {
-            assert!(Next::parse(&Continuation(text.to_owned())).is_err(), "{text:?}");
+            assert!(Next::parse(&PageContinuation(text.to_owned())).is_err(), "{text:?}");
         }
     }
 

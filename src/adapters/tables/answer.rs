@@ -3,7 +3,7 @@
 use super::address::Next;
 use super::{date, entity};
 use crate::adapters::rest;
-use crate::ports::tables::{Answer, ETag, Page, Row, TableError, Write};
+use crate::ports::tables::{ETag, RowPage, TableAnswer, TableError, TableRow, TableWrite};
 use serde_json::Value as Json;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ pub fn table_made(answer: &rest::Answer) -> Result<(), TableError> {
 }
 
 /// One row, or none.
-pub fn row(answer: &rest::Answer) -> Result<Answer<Option<Row>>, TableError> {
+pub fn row(answer: &rest::Answer) -> Result<TableAnswer<Option<TableRow>>, TableError> {
     let value = if answer.status == 200 {
         let entity: Json = read(&answer.body)?;
         Some(entity::row(&entity, answer.header("etag")).map_err(nonsense)?)
@@ -156,11 +156,15 @@ pub fn row(answer: &rest::Answer) -> Result<Answer<Option<Row>>, TableError> {
             error => return Err(error),
         }
     };
-    Ok(Answer { value, date: date(answer)? })
+    Ok(TableAnswer { value, date: date(answer)? })
 }
 
 /// One page, without the rows that were seen before.
-pub fn page(answer: &rest::Answer, rows_max: usize, last: Option<&Next>) -> Result<Answer<Page>, TableError> {
+pub fn page(
+    answer: &rest::Answer,
+    rows_max: usize,
+    last: Option<&Next>,
+) -> Result<TableAnswer<RowPage>, TableError> {
     if answer.status != 200 {
         return Err(Failure::of(answer).error(1));
     }
@@ -170,7 +174,8 @@ pub fn page(answer: &rest::Answer, rows_max: usize, last: Option<&Next>) -> Resu
     if entities.len() > rows_max {
         return Err(nonsense("a page has more rows than were asked for"));
     }
-    let rows: Result<Vec<Row>, String> = entities.iter().map(|entity| entity::row(entity, None)).collect();
+    let rows: Result<Vec<TableRow>, String> =
+        entities.iter().map(|entity| entity::row(entity, None)).collect();
     let mut rows = rows.map_err(nonsense)?;
     rows.retain(|row| !last.is_some_and(|last| last.has_seen(row)));
     let header = |name| answer.header(name).map(str::to_owned);
@@ -180,7 +185,7 @@ pub fn page(answer: &rest::Answer, rows_max: usize, last: Option<&Next>) -> Resu
     let seen = rows.last().map(|row| row.key.clone());
     let after = seen.or_else(|| last.and_then(|last| last.after.clone()));
     let continuation = goes_on.then(|| Next { partition, row, after }.continuation());
-    Ok(Answer { value: Page { rows, continuation }, date: date(answer)? })
+    Ok(TableAnswer { value: RowPage { rows, continuation }, date: date(answer)? })
 }
 
 fn read(body: &[u8]) -> Result<Json, TableError> {
@@ -188,7 +193,7 @@ fn read(body: &[u8]) -> Result<Json, TableError> {
 }
 
 /// The version that a single write left.
-pub fn written(answer: &rest::Answer, write: &Write) -> Result<Option<ETag>, TableError> {
+pub fn written(answer: &rest::Answer, write: &TableWrite) -> Result<Option<ETag>, TableError> {
     match answer.status {
         201 | 204 => etag(write, answer.header("etag")),
         _ => Err(Failure::of(answer).error(1)),
@@ -196,9 +201,9 @@ pub fn written(answer: &rest::Answer, write: &Write) -> Result<Option<ETag>, Tab
 }
 
 /// The version in the answer to a write that was carried out.
-pub fn etag(write: &Write, header: Option<&str>) -> Result<Option<ETag>, TableError> {
+pub fn etag(write: &TableWrite, header: Option<&str>) -> Result<Option<ETag>, TableError> {
     match (write, header) {
-        (Write::Delete { .. }, _) => Ok(None),
+        (TableWrite::Delete { .. }, _) => Ok(None),
         (_, Some(etag)) => Ok(Some(ETag(etag.to_owned()))),
         (_, None) => Err(nonsense("the answer to a write has no etag")),
     }

@@ -8,7 +8,7 @@ use super::answer::{self, Failure};
 use super::multipart::{Message, boundary, parts};
 use super::{ACCEPT, ODATA_VERSION, entity};
 use crate::adapters::rest;
-use crate::ports::tables::{ETag, Match, Properties, TRANSACTION_BYTES_MAX, TableError, Write};
+use crate::ports::tables::{ETag, EtagMatch, RowProperties, TRANSACTION_BYTES_MAX, TableError, TableWrite};
 use azure_core::http::Method;
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -23,15 +23,15 @@ pub struct Part {
 }
 
 impl Part {
-    pub fn of(address: &Address, partition: &str, write: &Write) -> Self {
+    pub fn of(address: &Address, partition: &str, write: &TableWrite) -> Self {
         let (method, properties, condition) = shape(write);
         let url = match write {
-            Write::Insert { .. } => address.table(),
+            TableWrite::Insert { .. } => address.table(),
             _ => address.row(partition, write.key()),
         };
         let if_match = condition.map(|condition| match condition {
-            Match::Any => "*".to_owned(),
-            Match::Exact(etag) => etag.0.clone(),
+            EtagMatch::Any => "*".to_owned(),
+            EtagMatch::Exact(etag) => etag.0.clone(),
         });
         let body = properties.map(|properties| entity::body(partition, write.key(), properties));
         Self { method, url, if_match, body: body.unwrap_or_default() }
@@ -52,14 +52,14 @@ impl Part {
 }
 
 /// The same row without a condition is inserted or changed: that is how the service tells the two apart.
-fn shape(write: &Write) -> (Method, Option<&Properties>, Option<&Match>) {
+fn shape(write: &TableWrite) -> (Method, Option<&RowProperties>, Option<&EtagMatch>) {
     match write {
-        Write::Insert { properties, .. } => (Method::Post, Some(properties), None),
-        Write::Replace { properties, condition, .. } => (Method::Put, Some(properties), Some(condition)),
-        Write::Merge { properties, condition, .. } => (Method::Patch, Some(properties), Some(condition)),
-        Write::InsertOrReplace { properties, .. } => (Method::Put, Some(properties), None),
-        Write::InsertOrMerge { properties, .. } => (Method::Patch, Some(properties), None),
-        Write::Delete { condition, .. } => (Method::Delete, None, Some(condition)),
+        TableWrite::Insert { properties, .. } => (Method::Post, Some(properties), None),
+        TableWrite::Replace { properties, condition, .. } => (Method::Put, Some(properties), Some(condition)),
+        TableWrite::Merge { properties, condition, .. } => (Method::Patch, Some(properties), Some(condition)),
+        TableWrite::InsertOrReplace { properties, .. } => (Method::Put, Some(properties), None),
+        TableWrite::InsertOrMerge { properties, .. } => (Method::Patch, Some(properties), None),
+        TableWrite::Delete { condition, .. } => (Method::Delete, None, Some(condition)),
     }
 }
 
@@ -71,7 +71,12 @@ pub struct Batch {
 
 impl Batch {
     /// `id` makes the boundary. A body that is larger than the service takes is refused.
-    pub fn new(address: &Address, partition: &str, writes: &[Write], id: Uuid) -> Result<Self, TableError> {
+    pub fn new(
+        address: &Address,
+        partition: &str,
+        writes: &[TableWrite],
+        id: Uuid,
+    ) -> Result<Self, TableError> {
         let (boundary, changes) = (format!("batch_{id}"), format!("changeset_{id}"));
         let mut body = format!("--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n");
         for write in writes {
@@ -107,7 +112,7 @@ fn push(body: &mut String, part: &Part) {
 }
 
 /// The versions that a transaction left, in the order of its writes.
-pub fn outcome(answer: &rest::Answer, writes: &[Write]) -> Result<Vec<Option<ETag>>, TableError> {
+pub fn outcome(answer: &rest::Answer, writes: &[TableWrite]) -> Result<Vec<Option<ETag>>, TableError> {
     if answer.status != 202 && answer.status != 200 {
         return Err(Failure::of(answer).error(writes.len()));
     }

@@ -1,6 +1,6 @@
 //! A row as JSON of OData, with the types that JSON does not tell beside the properties.
 
-use crate::ports::tables::{ETag, Properties, Row, Value};
+use crate::ports::tables::{ETag, PropertyValue, RowProperties, TableRow};
 use azure_core::base64;
 use serde_json::{Map, Value as Json};
 use std::fmt::Write as _;
@@ -11,16 +11,16 @@ const KEYS: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
 
 /// The body of a write: one line, and plain ASCII. The emulator decodes a body piece by piece and spoils a character
 /// that lies across two of them.
-pub fn body(partition: &str, key: &str, properties: &Properties) -> String {
+pub fn body(partition: &str, key: &str, properties: &RowProperties) -> String {
     let mut body = Map::new();
     body.insert("PartitionKey".to_owned(), Json::from(partition));
     body.insert("RowKey".to_owned(), Json::from(key));
     for (name, value) in properties {
         let (value, kind) = match value {
-            Value::Text(text) => (Json::from(text.as_str()), None),
-            Value::Bool(flag) => (Json::from(*flag), None),
-            Value::Int(number) => (Json::from(number.to_string()), Some("Edm.Int64")),
-            Value::Binary(bytes) => (Json::from(base64::encode(bytes)), Some("Edm.Binary")),
+            PropertyValue::Text(text) => (Json::from(text.as_str()), None),
+            PropertyValue::Bool(flag) => (Json::from(*flag), None),
+            PropertyValue::Int(number) => (Json::from(number.to_string()), Some("Edm.Int64")),
+            PropertyValue::Binary(bytes) => (Json::from(base64::encode(bytes)), Some("Edm.Binary")),
         };
         body.insert(name.clone(), value);
         if let Some(kind) = kind {
@@ -48,12 +48,12 @@ fn ascii(json: &str) -> String {
 }
 
 /// Reads a row. `etag` is that of the answer's header; in a page each row carries its own.
-pub fn row(entity: &Json, etag: Option<&str>) -> Result<Row, String> {
+pub fn row(entity: &Json, etag: Option<&str>) -> Result<TableRow, String> {
     let entity = entity.as_object().ok_or("a row is no object")?;
     let text = |name: &str| entity.get(name).and_then(Json::as_str);
     let etag = etag.or_else(|| text(ETAG)).ok_or("a row has no etag")?;
     let key = text("RowKey").ok_or("a row has no key")?;
-    let mut properties = Properties::new();
+    let mut properties = RowProperties::new();
     for (name, value) in entity {
         // Only names of ours have no dot.
         if name.contains('.') || KEYS.contains(&name.as_str()) {
@@ -66,17 +66,17 @@ pub fn row(entity: &Json, etag: Option<&str>) -> Result<Row, String> {
             properties.insert(name.clone(), value);
         }
     }
-    Ok(Row { key: key.to_owned(), properties, etag: ETag(etag.to_owned()) })
+    Ok(TableRow { key: key.to_owned(), properties, etag: ETag(etag.to_owned()) })
 }
 
-fn property(value: &Json, kind: Option<&str>) -> Option<Value> {
+fn property(value: &Json, kind: Option<&str>) -> Option<PropertyValue> {
     match (value, kind) {
-        (Json::String(text), None | Some("Edm.String")) => Some(Value::Text(text.clone())),
-        (Json::String(text), Some("Edm.Int64")) => text.parse().ok().map(Value::Int),
-        (Json::String(text), Some("Edm.Binary")) => base64::decode(text).ok().map(Value::Binary),
-        (Json::Bool(flag), None | Some("Edm.Boolean")) => Some(Value::Bool(*flag)),
+        (Json::String(text), None | Some("Edm.String")) => Some(PropertyValue::Text(text.clone())),
+        (Json::String(text), Some("Edm.Int64")) => text.parse().ok().map(PropertyValue::Int),
+        (Json::String(text), Some("Edm.Binary")) => base64::decode(text).ok().map(PropertyValue::Binary),
+        (Json::Bool(flag), None | Some("Edm.Boolean")) => Some(PropertyValue::Bool(*flag)),
         // Edm.Int32: never written by us, but a number is a number.
-        (Json::Number(number), None | Some("Edm.Int32")) => number.as_i64().map(Value::Int),
+        (Json::Number(number), None | Some("Edm.Int32")) => number.as_i64().map(PropertyValue::Int),
         _ => None,
     }
 }
@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn a_row_reads_back() {
-        let properties = Properties::from([
-            ("Text".to_owned(), Value::Text("a\r\n\"é\" \u{1f600}".to_owned())),
-            ("Int".to_owned(), Value::Int(i64::MIN)),
-            ("Bool".to_owned(), Value::Bool(false)),
-            ("Binary".to_owned(), Value::Binary(vec![0, 255])),
+        let properties = RowProperties::from([
+            ("Text".to_owned(), PropertyValue::Text("a\r\n\"é\" \u{1f600}".to_owned())),
+            ("Int".to_owned(), PropertyValue::Int(i64::MIN)),
+            ("Bool".to_owned(), PropertyValue::Bool(false)),
+            ("Binary".to_owned(), PropertyValue::Binary(vec![0, 255])),
         ]);
         let body = body("p", "k", &properties);
         assert!(body.is_ascii() && !body.contains(['\r', '\n']), "{body}");
@@ -112,7 +112,7 @@ mod tests {
             "C": "x", "C@odata.type": "Edm.Int64", "Ours": true,
         });
         let read = row(&foreign, None).unwrap().properties;
-        assert_eq!(read, Properties::from([("Ours".to_owned(), Value::Bool(true))]));
+        assert_eq!(read, RowProperties::from([("Ours".to_owned(), PropertyValue::Bool(true))]));
         assert!(!check(json!("<html>")));
     }
 }

@@ -1,7 +1,7 @@
 use super::super::{Engine, record};
 use super::*;
 use crate::ports::clock::Clock;
-use crate::ports::tables::{TableError, TableOps, Value};
+use crate::ports::tables::{PropertyValue, TableError, TableOps};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use std::io;
@@ -70,7 +70,7 @@ fn table(disk: &Disk) -> Engine {
 }
 
 async fn insert(table: &Engine, key: &str) -> Result<(), TableError> {
-    let properties = [("Text".to_owned(), Value::Text("x".repeat(30_000)))];
+    let properties = [("Text".to_owned(), PropertyValue::Text("x".repeat(30_000)))];
     table.insert("p", key, properties.into_iter().collect()).await.map(|_| ())
 }
 

@@ -6,8 +6,9 @@
 //! a transaction is that of an HTTP body, so it is estimated on the careful side.
 
 use super::{
-    BINARY_BYTES_MAX, ENTITY_BYTES_MAX, KEY_CHARS_MAX, PAGE_ROWS_MAX, PROPERTIES_MAX, Properties, Range,
-    STRING_UNITS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPS_MAX, TableError, Value, Write,
+    BINARY_BYTES_MAX, ENTITY_BYTES_MAX, KEY_CHARS_MAX, KeyRange, PAGE_ROWS_MAX, PROPERTIES_MAX,
+    PropertyValue, RowProperties, STRING_UNITS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPS_MAX, TableError,
+    TableWrite,
 };
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ const WRITE_OVERHEAD_BYTES: usize = 512;
 const RESERVED_NAMES: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
 
 /// Everything about a transaction that can be said without reading a row.
-pub fn check_transaction(partition: &str, writes: &[Write]) -> Result<(), TableError> {
+pub fn check_transaction(partition: &str, writes: &[TableWrite]) -> Result<(), TableError> {
     check_key("PartitionKey", partition)?;
     if writes.is_empty() || writes.len() > TRANSACTION_OPS_MAX {
         return invalid(format!("a transaction has 1 to {TRANSACTION_OPS_MAX} writes, not {}", writes.len()));
@@ -46,7 +47,7 @@ pub fn check_transaction(partition: &str, writes: &[Write]) -> Result<(), TableE
 }
 
 /// A page within its limits. The bounds are compared only, so they may hold what a key may not.
-pub fn check_range(partition: &str, range: &Range) -> Result<(), TableError> {
+pub fn check_range(partition: &str, range: &KeyRange) -> Result<(), TableError> {
     check_key("PartitionKey", partition)?;
     if range.rows_max == 0 || range.rows_max > PAGE_ROWS_MAX {
         return invalid(format!("a page has 1 to {PAGE_ROWS_MAX} rows, not {}", range.rows_max));
@@ -68,7 +69,7 @@ pub fn check_key(name: &str, key: &str) -> Result<(), TableError> {
 }
 
 /// A whole row: as it is sent, or as a merge leaves it.
-pub fn check_entity(partition: &str, key: &str, properties: &Properties) -> Result<(), TableError> {
+pub fn check_entity(partition: &str, key: &str, properties: &RowProperties) -> Result<(), TableError> {
     if properties.len() > PROPERTIES_MAX {
         return invalid(format!("a row has at most {PROPERTIES_MAX} properties, not {}", properties.len()));
     }
@@ -98,19 +99,19 @@ fn check_name(name: &str) -> Result<(), TableError> {
     Ok(())
 }
 
-fn check_value(name: &str, value: &Value) -> Result<(), TableError> {
+fn check_value(name: &str, value: &PropertyValue) -> Result<(), TableError> {
     match value {
-        Value::Text(text) if text.encode_utf16().count() > STRING_UNITS_MAX => {
+        PropertyValue::Text(text) if text.encode_utf16().count() > STRING_UNITS_MAX => {
             too_large(format!("the text {name} has more than {STRING_UNITS_MAX} UTF-16 units"))
         }
-        Value::Binary(binary) if binary.len() > BINARY_BYTES_MAX => {
+        PropertyValue::Binary(binary) if binary.len() > BINARY_BYTES_MAX => {
             invalid(format!("the binary {name} has more than {BINARY_BYTES_MAX} bytes"))
         }
         _ => Ok(()),
     }
 }
 
-fn entity_bytes(partition: &str, key: &str, properties: &Properties) -> usize {
+fn entity_bytes(partition: &str, key: &str, properties: &RowProperties) -> usize {
     let keys = text_bytes(partition) + text_bytes(key);
     let values = properties
         .iter()
@@ -119,12 +120,12 @@ fn entity_bytes(partition: &str, key: &str, properties: &Properties) -> usize {
     ENTITY_OVERHEAD_BYTES + keys + values
 }
 
-fn value_bytes(value: &Value) -> usize {
+fn value_bytes(value: &PropertyValue) -> usize {
     match value {
-        Value::Text(text) => 4 + text_bytes(text),
-        Value::Int(_) => 8,
-        Value::Bool(_) => 1,
-        Value::Binary(binary) => 4 + binary.len(),
+        PropertyValue::Text(text) => 4 + text_bytes(text),
+        PropertyValue::Int(_) => 8,
+        PropertyValue::Bool(_) => 1,
+        PropertyValue::Binary(binary) => 4 + binary.len(),
     }
 }
 
@@ -134,24 +135,24 @@ fn text_bytes(text: &str) -> usize {
 }
 
 /// The part of one write in the body of its transaction: as an entity, but binaries travel as base64.
-fn write_bytes(partition: &str, write: &Write) -> usize {
-    let none = Properties::new();
+fn write_bytes(partition: &str, write: &TableWrite) -> usize {
+    let none = RowProperties::new();
     let properties = properties(write).unwrap_or(&none);
     let base64 = properties.values().map(|value| match value {
-        Value::Binary(binary) => binary.len().div_ceil(3) * 4 - binary.len(),
+        PropertyValue::Binary(binary) => binary.len().div_ceil(3) * 4 - binary.len(),
         _ => 0,
     });
     WRITE_OVERHEAD_BYTES + entity_bytes(partition, write.key(), properties) + base64.sum::<usize>()
 }
 
-fn properties(write: &Write) -> Option<&Properties> {
+fn properties(write: &TableWrite) -> Option<&RowProperties> {
     match write {
-        Write::Insert { properties, .. }
-        | Write::Replace { properties, .. }
-        | Write::Merge { properties, .. }
-        | Write::InsertOrReplace { properties, .. }
-        | Write::InsertOrMerge { properties, .. } => Some(properties),
-        Write::Delete { .. } => None,
+        TableWrite::Insert { properties, .. }
+        | TableWrite::Replace { properties, .. }
+        | TableWrite::Merge { properties, .. }
+        | TableWrite::InsertOrReplace { properties, .. }
+        | TableWrite::InsertOrMerge { properties, .. } => Some(properties),
+        TableWrite::Delete { .. } => None,
     }
 }
 
@@ -168,13 +169,13 @@ mod tests {
     use super::*;
 
     /// A row of exactly that many bytes as the service counts them, its keys being `p` and `k`.
-    fn entity(bytes: usize) -> Properties {
-        let mut properties = Properties::new();
+    fn entity(bytes: usize) -> RowProperties {
+        let mut properties = RowProperties::new();
         let mut left = bytes - ENTITY_OVERHEAD_BYTES - 4;
         for index in 0.. {
             let overhead = PROPERTY_OVERHEAD_BYTES + 6 + 4;
             let length = (left - overhead).min(BINARY_BYTES_MAX - 100);
-            properties.insert(format!("P{index:02}"), Value::Binary(vec![0; length]));
+            properties.insert(format!("P{index:02}"), PropertyValue::Binary(vec![0; length]));
             left -= overhead + length;
             if left == 0 {
                 break;
@@ -192,9 +193,9 @@ mod tests {
 
     #[test]
     fn a_transaction_is_counted_as_the_body_that_is_sent() {
-        let insert = |n: usize, bytes| Write::Insert {
+        let insert = |n: usize, bytes| TableWrite::Insert {
             key: format!("{n}"),
-            properties: Properties::from([("P".to_owned(), Value::Binary(vec![0; bytes]))]),
+            properties: RowProperties::from([("P".to_owned(), PropertyValue::Binary(vec![0; bytes]))]),
         };
         let writes = |bytes| (0..64).map(|n| insert(n, bytes)).collect::<Vec<_>>();
         assert!(check_transaction("p", &writes(48_000)).is_ok());

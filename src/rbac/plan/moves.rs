@@ -2,8 +2,8 @@
 //! there. Where the subscription is full that order would hold the old role for ever: there one person at a time is revoked and
 //! then granted, and if the freed place is lost to somebody else, the moving stops.
 
-use super::{Actual, Deferred, Desired, Inputs, Plan, RoomClaim, Step, Wanted, note_wish};
-use crate::rbac::ledger::{Attempt, Holding};
+use super::{Actual, DeferredStep, Desired, DesiredGrant, Inputs, Plan, RoomClaim, Step, note_wish};
+use crate::rbac::ledger::{AssignmentState, StepKind};
 use crate::rbac::{BindingName, ReasonCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const TAKEN_LOOK: Duration = Duration::from_secs(30);
 /// What bindings still give that is not wanted any more: subscription and binding.
 pub(super) fn still_given(desired: &Desired, actual: &Actual) -> BTreeSet<(String, BindingName)> {
     let old = actual.facts.iter().map(|fact| &fact.entry).filter(|entry| {
-        let held = entry.holding == Holding::Present || entry.unsettled_until.is_some();
+        let held = entry.holding == AssignmentState::Present || entry.unsettled_until.is_some();
         held && !desired.grants.contains_key(&entry.assignment)
     });
     old.flat_map(|entry| {
@@ -31,7 +31,7 @@ pub(super) fn has_made_room(step: &Step, inputs: &Inputs<'_>) -> bool {
     let subscription = step.scope.subscription();
     let gives =
         |binding: &BindingName| inputs.still_given.contains(&(subscription.to_owned(), binding.clone()));
-    step.attempt == Attempt::Grant
+    step.attempt == StepKind::Grant
         && refused
         && inputs.actual.room.get(subscription) == Some(&RoomClaim::Ours)
         && !step.bindings.iter().any(gives)
@@ -39,14 +39,14 @@ pub(super) fn has_made_room(step: &Step, inputs: &Inputs<'_>) -> bool {
 
 /// Takes the revocations out of `steps` that wait for a grant of the same binding.
 pub(super) fn hold(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, plan: &mut Plan) {
-    let grants: Vec<Step> = steps.iter().filter(|step| step.attempt == Attempt::Grant).cloned().collect();
+    let grants: Vec<Step> = steps.iter().filter(|step| step.attempt == StepKind::Grant).cloned().collect();
     let waiting = waiting_grants(desired, plan);
     let mut kept = Vec::with_capacity(steps.len());
     for step in steps.drain(..) {
         let granting = |grant: &Step| grant.bindings.iter().any(|binding| step.bindings.contains(binding));
         let grant = step.bindings.iter().find_map(|binding| waiting.get(binding));
         match grant {
-            _ if step.attempt == Attempt::Grant => kept.push(step),
+            _ if step.attempt == StepKind::Grant => kept.push(step),
             _ if grants.iter().any(granting) => plan.left_over = true,
             Some((grant, subscription)) => {
                 let full =
@@ -66,27 +66,27 @@ pub(super) fn hold(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, pl
 }
 
 /// Binding → the grant of it that has to wait, and where.
-fn waiting_grants(desired: &Desired, plan: &Plan) -> BTreeMap<BindingName, (Deferred, String)> {
+fn waiting_grants(desired: &Desired, plan: &Plan) -> BTreeMap<BindingName, (DeferredStep, String)> {
     let mut waiting = BTreeMap::new();
-    for deferred in plan.deferred.iter().filter(|deferred| deferred.attempt == Attempt::Grant) {
+    for deferred in plan.deferred.iter().filter(|deferred| deferred.attempt == StepKind::Grant) {
         let Some(wanted) = desired.grants.get(&deferred.assignment) else { continue };
         let subscription = wanted.scope.subscription().to_owned();
-        let bindings = Wanted::bindings(wanted).into_iter();
+        let bindings = DesiredGrant::bindings(wanted).into_iter();
         waiting.extend(bindings.map(|binding| (binding, (deferred.clone(), subscription.clone()))));
     }
     waiting
 }
 
 /// The revocation waits as long as the grant, for the same reason.
-fn hold_back(step: &Step, grant: Deferred, desired: &Desired, actual: &Actual, plan: &mut Plan) {
+fn hold_back(step: &Step, grant: DeferredStep, desired: &Desired, actual: &Actual, plan: &mut Plan) {
     plan.settle.extend(step.entry.as_ref().and_then(|entry| note_wish(entry, desired, actual)));
-    plan.deferred.push(Deferred { assignment: step.assignment, attempt: step.attempt, ..grant });
+    plan.deferred.push(DeferredStep { assignment: step.assignment, attempt: step.attempt, ..grant });
 }
 
 /// The revocation that frees a place, if it is this person's turn: one of a round.
 fn make_room(
     step: Step,
-    grant: &Deferred,
+    grant: &DeferredStep,
     desired: &Desired,
     actual: &Actual,
     plan: &mut Plan,
@@ -106,6 +106,6 @@ fn make_room(
             return None;
         }
     };
-    hold_back(&step, Deferred { not_before, ..grant.clone() }, desired, actual, plan);
+    hold_back(&step, DeferredStep { not_before, ..grant.clone() }, desired, actual, plan);
     None
 }

@@ -1,7 +1,7 @@
 //! The rules of a plan, each over a person made up of a few lines.
 
 use super::*;
-use crate::rbac::ledger::Wait;
+use crate::rbac::ledger::PendingStep;
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -39,9 +39,10 @@ fn scope(number: u128) -> Scope {
     Scope::parse(&format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/backup/{vault}")).unwrap()
 }
 
-fn wanted(number: u128, bindings: &[&str]) -> (AssignmentName, Wanted) {
-    let reason = |text: &&str| Reason { binding: binding(text), group: GroupId::new(Uuid::from_u128(1)) };
-    let wanted = Wanted {
+fn wanted(number: u128, bindings: &[&str]) -> (AssignmentName, DesiredGrant) {
+    let reason =
+        |text: &&str| GrantReason { binding: binding(text), group: GroupId::new(Uuid::from_u128(1)) };
+    let wanted = DesiredGrant {
         principal: principal(),
         principal_type: PrincipalType::User,
         role: BackupRole::Operator,
@@ -51,12 +52,12 @@ fn wanted(number: u128, bindings: &[&str]) -> (AssignmentName, Wanted) {
     (name(number), wanted)
 }
 
-fn wants(grants: impl IntoIterator<Item = (AssignmentName, Wanted)>) -> Desired {
+fn wants(grants: impl IntoIterator<Item = (AssignmentName, DesiredGrant)>) -> Desired {
     Desired { grants: grants.into_iter().collect(), ..Desired::default() }
 }
 
-fn entry(number: u128, holding: Holding, bindings: &[&str]) -> Entry {
-    Entry {
+fn entry(number: u128, holding: AssignmentState, bindings: &[&str]) -> LedgerEntry {
+    LedgerEntry {
         assignment: name(number),
         principal: principal(),
         role: BackupRole::Operator,
@@ -73,25 +74,25 @@ fn entry(number: u128, holding: Holding, bindings: &[&str]) -> Entry {
     }
 }
 
-fn unsettled(entry: Entry, seconds: i64) -> Entry {
-    Entry { unsettled_until: Some(later(seconds)), ..entry }
+fn unsettled(entry: LedgerEntry, seconds: i64) -> LedgerEntry {
+    LedgerEntry { unsettled_until: Some(later(seconds)), ..entry }
 }
 
-fn tried(entry: Entry, attempt: Attempt, seconds: i64) -> Entry {
+fn tried(entry: LedgerEntry, attempt: StepKind, seconds: i64) -> LedgerEntry {
     let (not_before, reason) = (later(seconds), ReasonCode::AzureRefused);
-    let tried = Tried { attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
-    Entry { tried: Some(tried), ..entry }
+    let tried = RetryState { attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
+    LedgerEntry { tried: Some(tried), ..entry }
 }
 
-fn fact(entry: Entry, belief: Belief) -> Fact {
-    Fact { entry, belief }
+fn fact(entry: LedgerEntry, belief: Evidence) -> ObservedEntry {
+    ObservedEntry { entry, belief }
 }
 
-fn settled(entry: Entry) -> Fact {
-    fact(entry, Belief::Ledger)
+fn settled(entry: LedgerEntry) -> ObservedEntry {
+    fact(entry, Evidence::Ledger)
 }
 
-fn holds(facts: impl IntoIterator<Item = Fact>) -> Actual {
+fn holds(facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
     Actual {
         now: NOW,
         facts: facts.into_iter().collect(),
@@ -105,11 +106,11 @@ fn holds(facts: impl IntoIterator<Item = Fact>) -> Actual {
 }
 
 fn plan_of(desired: &Desired, actual: &Actual) -> Plan {
-    plan(desired, actual, &Limits::default())
+    plan(desired, actual, &PlanLimits::default())
 }
 
 /// Kind and number of each step, in their order.
-fn steps(plan: &Plan) -> Vec<(Attempt, u128)> {
+fn steps(plan: &Plan) -> Vec<(StepKind, u128)> {
     plan.steps.iter().map(|step| (step.attempt, number(step.assignment))).collect()
 }
 
@@ -117,19 +118,21 @@ fn number(name: AssignmentName) -> u128 {
     (0..1000).find(|number| self::name(*number) == name).unwrap()
 }
 
-fn deferred(plan: &Plan) -> Vec<(Attempt, u128, ReasonCode, OffsetDateTime)> {
-    let parts = |d: &Deferred| (d.attempt, number(d.assignment), d.reason, d.not_before);
+fn deferred(plan: &Plan) -> Vec<(StepKind, u128, ReasonCode, OffsetDateTime)> {
+    let parts = |d: &DeferredStep| (d.attempt, number(d.assignment), d.reason, d.not_before);
     plan.deferred.iter().map(parts).collect()
 }
 
 /// What is so when every step was answered well and every row was written.
 fn applied(actual: &Actual, plan: &Plan) -> Actual {
-    let mut entries: BTreeMap<AssignmentName, Entry> =
+    let mut entries: BTreeMap<AssignmentName, LedgerEntry> =
         actual.facts.iter().map(|fact| (fact.entry.assignment, fact.entry.clone())).collect();
     for step in &plan.steps {
-        let holding = if step.attempt == Attempt::Grant { Holding::Present } else { Holding::Gone };
+        let holding =
+            if step.attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
         let before = step.entry.clone().unwrap_or_else(|| entry(number(step.assignment), holding, &[]));
-        let after = Entry { unsettled_until: None, tried: None, bindings: step.bindings.clone(), ..before };
+        let after =
+            LedgerEntry { unsettled_until: None, tried: None, bindings: step.bindings.clone(), ..before };
         entries.insert(step.assignment, after.becoming(holding, actual.now));
     }
     for settle in &plan.settle {
@@ -147,16 +150,16 @@ fn mixed() -> (Desired, Actual) {
         wanted(4, &["back"]),
         wanted(5, &["late"]),
     ]);
-    let azure = |holds| Belief::Azure { holds, due: true };
+    let azure = |holds| Evidence::Azure { holds, due: true };
     let actual = holds([
-        settled(entry(2, Holding::Present, &["kept"])),
-        settled(entry(3, Holding::Present, &["kept"])),
-        settled(entry(4, Holding::Gone, &["back"])),
-        fact(unsettled(entry(5, Holding::Present, &["late"]), -1), azure(true)),
-        settled(entry(6, Holding::Present, &["gone"])),
-        fact(unsettled(entry(7, Holding::Gone, &["gone"]), -1), azure(true)),
-        fact(unsettled(entry(8, Holding::Gone, &["gone"]), -1), azure(false)),
-        settled(entry(9, Holding::HeldByOther(name(99)), &["gone"])),
+        settled(entry(2, AssignmentState::Present, &["kept"])),
+        settled(entry(3, AssignmentState::Present, &["kept"])),
+        settled(entry(4, AssignmentState::Gone, &["back"])),
+        fact(unsettled(entry(5, AssignmentState::Present, &["late"]), -1), azure(true)),
+        settled(entry(6, AssignmentState::Present, &["gone"])),
+        fact(unsettled(entry(7, AssignmentState::Gone, &["gone"]), -1), azure(true)),
+        fact(unsettled(entry(8, AssignmentState::Gone, &["gone"]), -1), azure(false)),
+        settled(entry(9, AssignmentState::HeldByOther(name(99)), &["gone"])),
     ]);
     (desired, actual)
 }
@@ -178,7 +181,7 @@ fn the_second_plan_is_empty() {
 fn revocations_come_first() {
     let (desired, actual) = mixed();
     let plan = plan_of(&desired, &actual);
-    let (revoke, grant) = (Attempt::Revoke, Attempt::Grant);
+    let (revoke, grant) = (StepKind::Revoke, StepKind::Grant);
     assert_eq!(steps(&plan), [(revoke, 6), (revoke, 7), (grant, 4), (grant, 1)]);
     assert!(plan.steps.iter().all(|step| step.held_before == (step.attempt == revoke)));
 }
@@ -213,8 +216,8 @@ fn a_round_has_sixteen_steps_and_the_next_one_the_rest() {
 #[test]
 fn a_close_writes_forty_eight_rows_steps_included() {
     let due = |number| {
-        let entry = unsettled(entry(number, Holding::Gone, &["b"]), -1);
-        fact(entry, Belief::Azure { holds: false, due: true })
+        let entry = unsettled(entry(number, AssignmentState::Gone, &["b"]), -1);
+        fact(entry, Evidence::Azure { holds: false, due: true })
     };
     let desired = wants((100..110).map(|number| wanted(number, &["b"])));
     let plan = plan_of(&desired, &holds((0..60).map(due)));
@@ -223,26 +226,26 @@ fn a_close_writes_forty_eight_rows_steps_included() {
 
 #[test]
 fn what_was_never_tried_comes_first_and_then_what_was_tried_longest_ago() {
-    let gone = |number| entry(number, Holding::Gone, &["b"]);
+    let gone = |number| entry(number, AssignmentState::Gone, &["b"]);
     let desired = wants([1, 2, 3].map(|number| wanted(number, &["b"])));
     let actual = holds([
-        settled(tried(gone(1), Attempt::Grant, -10)),
-        settled(tried(gone(2), Attempt::Grant, -20)),
+        settled(tried(gone(1), StepKind::Grant, -10)),
+        settled(tried(gone(2), StepKind::Grant, -20)),
         settled(gone(3)),
     ]);
-    let grant = Attempt::Grant;
+    let grant = StepKind::Grant;
     assert_eq!(steps(&plan_of(&desired, &actual)), [(grant, 3), (grant, 2), (grant, 1)]);
 }
 
 #[test]
 fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
-    let failed = |attempt, seconds| tried(entry(1, Holding::Present, &["b"]), attempt, seconds);
+    let failed = |attempt, seconds| tried(entry(1, AssignmentState::Present, &["b"]), attempt, seconds);
     let plan_with = |entry| plan_of(&wants([]), &holds([settled(entry)]));
-    let waiting = plan_with(failed(Attempt::Revoke, 10));
-    assert_eq!(deferred(&waiting), [(Attempt::Revoke, 1, ReasonCode::AzureRefused, later(10))]);
+    let waiting = plan_with(failed(StepKind::Revoke, 10));
+    assert_eq!(deferred(&waiting), [(StepKind::Revoke, 1, ReasonCode::AzureRefused, later(10))]);
     assert!(waiting.steps.is_empty() && !waiting.left_over);
-    for entry in [failed(Attempt::Revoke, 0), failed(Attempt::Grant, 10)] {
-        assert_eq!(steps(&plan_with(entry)), [(Attempt::Revoke, 1)]);
+    for entry in [failed(StepKind::Revoke, 0), failed(StepKind::Grant, 10)] {
+        assert_eq!(steps(&plan_with(entry)), [(StepKind::Revoke, 1)]);
     }
 }
 
@@ -250,68 +253,68 @@ fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
 fn a_throttle_defers_steps_of_its_kind_in_its_subscription() {
     let desired = wants([wanted(1, &["b"])]);
     let throttled = |subscription: &str, attempt, seconds| {
-        let mut actual = holds([settled(entry(2, Holding::Present, &["c"]))]);
+        let mut actual = holds([settled(entry(2, AssignmentState::Present, &["c"]))]);
         actual.throttled.insert((subscription.to_owned(), attempt), later(seconds));
         plan_of(&desired, &actual)
     };
-    let grants = throttled(SUBSCRIPTION, Attempt::Grant, 40);
-    assert_eq!(steps(&grants), [(Attempt::Revoke, 2)]);
-    assert_eq!(deferred(&grants), [(Attempt::Grant, 1, ReasonCode::Throttled, later(40))]);
-    let revocations = throttled(SUBSCRIPTION, Attempt::Revoke, 40);
-    assert_eq!(steps(&revocations), [(Attempt::Grant, 1)]);
+    let grants = throttled(SUBSCRIPTION, StepKind::Grant, 40);
+    assert_eq!(steps(&grants), [(StepKind::Revoke, 2)]);
+    assert_eq!(deferred(&grants), [(StepKind::Grant, 1, ReasonCode::Throttled, later(40))]);
+    let revocations = throttled(SUBSCRIPTION, StepKind::Revoke, 40);
+    assert_eq!(steps(&revocations), [(StepKind::Grant, 1)]);
     for (subscription, seconds) in [(SUBSCRIPTION, 0), ("00000000-0000-0000-0000-000000000002", 40)] {
-        assert!(throttled(subscription, Attempt::Grant, seconds).deferred.is_empty());
+        assert!(throttled(subscription, StepKind::Grant, seconds).deferred.is_empty());
     }
 }
 
 #[test]
 fn a_binding_that_moves_grants_first() {
     let desired = wants([wanted(2, &["b"])]);
-    let before = holds([settled(entry(1, Holding::Present, &["b"]))]);
+    let before = holds([settled(entry(1, AssignmentState::Present, &["b"]))]);
     let first = plan_of(&desired, &before);
-    assert_eq!((steps(&first), first.left_over), (vec![(Attempt::Grant, 2)], true));
+    assert_eq!((steps(&first), first.left_over), (vec![(StepKind::Grant, 2)], true));
     let second = plan_of(&desired, &applied(&before, &first));
-    assert_eq!((steps(&second), second.left_over), (vec![(Attempt::Revoke, 1)], false));
+    assert_eq!((steps(&second), second.left_over), (vec![(StepKind::Revoke, 1)], false));
 }
 
 #[test]
 fn a_binding_whose_new_grant_waits_keeps_the_old_one() {
     let desired = wants([wanted(2, &["b"])]);
-    let mut actual = holds([settled(entry(1, Holding::Present, &["b"]))]);
-    actual.throttled.insert((SUBSCRIPTION.to_owned(), Attempt::Grant), later(40));
+    let mut actual = holds([settled(entry(1, AssignmentState::Present, &["b"]))]);
+    actual.throttled.insert((SUBSCRIPTION.to_owned(), StepKind::Grant), later(40));
     let plan = plan_of(&desired, &actual);
     assert!(plan.steps.is_empty() && !plan.left_over);
     assert_eq!(
         deferred(&plan),
         [
-            (Attempt::Grant, 2, ReasonCode::Throttled, later(40)),
-            (Attempt::Revoke, 1, ReasonCode::Throttled, later(40))
+            (StepKind::Grant, 2, ReasonCode::Throttled, later(40)),
+            (StepKind::Revoke, 1, ReasonCode::Throttled, later(40))
         ]
     );
 }
 
 #[test]
 fn a_foreign_assignment_is_never_revoked() {
-    let other = Holding::HeldByOther(name(99));
-    let azure = |holds, due| Belief::Azure { holds, due };
-    for belief in [Belief::Ledger, azure(true, true), azure(false, true)] {
-        let row = tried(entry(1, other, &["b"]), Attempt::Grant, 0);
+    let other = AssignmentState::HeldByOther(name(99));
+    let azure = |holds, due| Evidence::Azure { holds, due };
+    for belief in [Evidence::Ledger, azure(true, true), azure(false, true)] {
+        let row = tried(entry(1, other, &["b"]), StepKind::Grant, 0);
         let plan = plan_of(&wants([]), &holds([fact(row, belief.clone())]));
         assert!(plan.steps.is_empty(), "{belief:?}");
         let holding: Vec<_> = plan.settle.iter().map(|settle| settle.entry.holding).collect();
-        assert_eq!(holding, [Holding::Gone], "{belief:?}");
+        assert_eq!(holding, [AssignmentState::Gone], "{belief:?}");
     }
 }
 
 #[test]
 fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
     let desired = wants([wanted(1, &["b"])]);
-    let other = tried(entry(1, Holding::HeldByOther(name(99)), &["b"]), Attempt::Grant, 0);
+    let other = tried(entry(1, AssignmentState::HeldByOther(name(99)), &["b"]), StepKind::Grant, 0);
     let seen = |holds_it| {
-        let belief = Belief::Azure { holds: holds_it, due: true };
+        let belief = Evidence::Azure { holds: holds_it, due: true };
         plan_of(&desired, &holds([fact(other.clone(), belief)]))
     };
-    assert_eq!(steps(&seen(false)), [(Attempt::Grant, 1)]);
+    assert_eq!(steps(&seen(false)), [(StepKind::Grant, 1)]);
     let still = seen(true);
     let again = still.settle.first().and_then(|settle| settle.entry.tried.as_ref()).unwrap();
     assert!(still.steps.is_empty());
@@ -320,14 +323,14 @@ fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
 
 #[test]
 fn what_is_another_records_is_gone_without_a_step() {
-    let unsettled_row = unsettled(entry(1, Holding::Present, &["b"]), 100);
-    for row in [entry(1, Holding::Present, &["b"]), unsettled_row] {
-        let plan = plan_of(&wants([]), &holds([fact(row, Belief::NotOurs)]));
+    let unsettled_row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
+    for row in [entry(1, AssignmentState::Present, &["b"]), unsettled_row] {
+        let plan = plan_of(&wants([]), &holds([fact(row, Evidence::NotOurs)]));
         let settle = plan.settle.first().unwrap();
         assert!(plan.steps.is_empty() && settle.entry.is_settled_and_gone());
         assert_eq!(settle.observed, None);
     }
-    let gone = fact(entry(1, Holding::Gone, &["b"]), Belief::NotOurs);
+    let gone = fact(entry(1, AssignmentState::Gone, &["b"]), Evidence::NotOurs);
     assert_eq!(plan_of(&wants([]), &holds([gone])), Plan::default());
 }
 
@@ -336,13 +339,13 @@ fn what_is_another_records_is_gone_without_a_step() {
 fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
     for (is_wanted, azure_holds, step) in [
         (true, true, None),
-        (true, false, Some(Attempt::Grant)),
-        (false, true, Some(Attempt::Revoke)),
+        (true, false, Some(StepKind::Grant)),
+        (false, true, Some(StepKind::Revoke)),
         (false, false, None),
     ] {
         let desired = wants(is_wanted.then(|| wanted(1, &["b"])));
-        let row = unsettled(entry(1, Holding::Present, &["b"]), 100);
-        let early = fact(row.clone(), Belief::Azure { holds: azure_holds, due: false });
+        let row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
+        let early = fact(row.clone(), Evidence::Azure { holds: azure_holds, due: false });
         let plan = plan_of(&desired, &holds([early]));
         assert_eq!(
             plan.steps.first().map(|step| (step.attempt, step.settles)),
@@ -350,7 +353,7 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
         );
         assert!(plan.settle.iter().all(|settle| settle.entry.unsettled_until == row.unsettled_until));
 
-        let due = fact(row, Belief::Azure { holds: azure_holds, due: true });
+        let due = fact(row, Evidence::Azure { holds: azure_holds, due: true });
         let plan = plan_of(&desired, &holds([due]));
         assert_eq!(
             plan.steps.first().map(|step| (step.attempt, step.settles)),
@@ -364,28 +367,31 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
 #[test]
 fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
     let row = || {
-        let belief = Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: later(30) };
-        fact(unsettled(entry(1, Holding::Present, &["b"]), -1), belief)
+        let belief = Evidence::Unasked { reason: ReasonCode::NoAnswer, not_before: later(30) };
+        fact(unsettled(entry(1, AssignmentState::Present, &["b"]), -1), belief)
     };
     let plan = plan_of(&wants([wanted(1, &["b"])]), &holds([row()]));
     assert!(plan.steps.is_empty() && plan.settle.is_empty());
-    assert_eq!(deferred(&plan), [(Attempt::Grant, 1, ReasonCode::NoAnswer, later(30))]);
+    assert_eq!(deferred(&plan), [(StepKind::Grant, 1, ReasonCode::NoAnswer, later(30))]);
 
     let plan = plan_of(&wants([]), &holds([row()]));
-    assert_eq!(steps(&plan), [(Attempt::Revoke, 1)]);
+    assert_eq!(steps(&plan), [(StepKind::Revoke, 1)]);
     assert!(!plan.steps[0].settles);
 
     // One that got no answer is sent again: it does not wait for a question either.
-    let unanswered = Entry { wished: Some(NOW), ..unsettled(entry(1, Holding::Gone, &["b"]), 100) };
-    let belief = Belief::Unasked { reason: ReasonCode::Throttled, not_before: later(3600) };
+    let unanswered =
+        LedgerEntry { wished: Some(NOW), ..unsettled(entry(1, AssignmentState::Gone, &["b"]), 100) };
+    let belief = Evidence::Unasked { reason: ReasonCode::Throttled, not_before: later(3600) };
     let plan = plan_of(&wants([]), &holds([fact(unanswered, belief)]));
-    assert_eq!(steps(&plan), [(Attempt::Revoke, 1)]);
+    assert_eq!(steps(&plan), [(StepKind::Revoke, 1)]);
 }
 
 #[test]
 fn what_this_installation_cannot_have_made_is_left_alone() {
-    let row =
-        Entry { assignment: AssignmentName::new(Uuid::from_u128(5)), ..entry(1, Holding::Present, &["b"]) };
+    let row = LedgerEntry {
+        assignment: AssignmentName::new(Uuid::from_u128(5)),
+        ..entry(1, AssignmentState::Present, &["b"])
+    };
     let plan = plan_of(&wants([]), &holds([settled(row)]));
     assert!(plan.steps.is_empty() && plan.settle.is_empty());
     assert_eq!(plan.deferred[0].reason, ReasonCode::NotOurs);
@@ -394,21 +400,24 @@ fn what_this_installation_cannot_have_made_is_left_alone() {
 #[test]
 fn frozen_keeps_what_is_held() {
     let desired = Desired { frozen: true, ..Desired::default() };
-    let rows = [settled(entry(1, Holding::Present, &["b"])), settled(entry(2, Holding::Gone, &["b"]))];
+    let rows = [
+        settled(entry(1, AssignmentState::Present, &["b"])),
+        settled(entry(2, AssignmentState::Gone, &["b"])),
+    ];
     assert_eq!(plan_of(&desired, &holds(rows)), Plan::default());
-    let due = unsettled(entry(1, Holding::Present, &["b"]), -1);
-    let plan = plan_of(&desired, &holds([fact(due, Belief::Azure { holds: true, due: true })]));
+    let due = unsettled(entry(1, AssignmentState::Present, &["b"]), -1);
+    let plan = plan_of(&desired, &holds([fact(due, Evidence::Azure { holds: true, due: true })]));
     let settle = plan.settle.first().unwrap();
     assert!(plan.steps.is_empty());
-    assert_eq!((settle.entry.holding, settle.observed), (Holding::Present, Some(true)));
+    assert_eq!((settle.entry.holding, settle.observed), (AssignmentState::Present, Some(true)));
 }
 
-fn blocked(text: &str, reason: ReasonCode) -> Blocked {
-    Blocked { binding: binding(text), role: BackupRole::Operator, scope: scope(1), reason }
+fn blocked(text: &str, reason: ReasonCode) -> BlockedGrant {
+    BlockedGrant { binding: binding(text), role: BackupRole::Operator, scope: scope(1), reason }
 }
 
 /// The one wait of a person whose binding `b` is blocked.
-fn wait(reason: ReasonCode, before: &[Wait], now: OffsetDateTime) -> Wait {
+fn wait(reason: ReasonCode, before: &[PendingStep], now: OffsetDateTime) -> PendingStep {
     let desired = Desired { blocked: vec![blocked("b", reason)], ..Desired::default() };
     let mut waits = waits(&desired, &[], &[], before, now);
     assert_eq!(waits.len(), 1);
@@ -443,13 +452,13 @@ fn another_reason_begins_another_pause_and_not_another_wish() {
 fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none() {
     let desired = wants([wanted(1, &["b"]), wanted(2, &["c", "d"]), wanted(3, &["e"])]);
     let after = [
-        tried(entry(1, Holding::Gone, &["b"]), Attempt::Grant, 30),
-        entry(3, Holding::Present, &["e"]),
-        tried(entry(4, Holding::Present, &["f"]), Attempt::Revoke, 30),
+        tried(entry(1, AssignmentState::Gone, &["b"]), StepKind::Grant, 30),
+        entry(3, AssignmentState::Present, &["e"]),
+        tried(entry(4, AssignmentState::Present, &["f"]), StepKind::Revoke, 30),
     ];
-    let throttled = Deferred {
+    let throttled = DeferredStep {
         assignment: name(2),
-        attempt: Attempt::Grant,
+        attempt: StepKind::Grant,
         reason: ReasonCode::Throttled,
         not_before: later(40),
     };
@@ -468,22 +477,25 @@ fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none(
 
 #[test]
 fn the_next_look_is_the_earliest() {
-    let unsettled = unsettled(entry(1, Holding::Present, &["b"]), 150);
-    let failed = tried(entry(2, Holding::Gone, &["b"]), Attempt::Grant, 60);
-    let deferred = Deferred {
+    let unsettled = unsettled(entry(1, AssignmentState::Present, &["b"]), 150);
+    let failed = tried(entry(2, AssignmentState::Gone, &["b"]), StepKind::Grant, 60);
+    let deferred = DeferredStep {
         assignment: name(3),
-        attempt: Attempt::Grant,
+        attempt: StepKind::Grant,
         reason: ReasonCode::Throttled,
         not_before: later(90),
     };
     let wait = wait(ReasonCode::PendingPrincipal, &[], NOW);
     let desired = wants([wanted(1, &["b"]), wanted(2, &["b"])]);
-    let at = |after: &[Entry], deferred: &[Deferred], waits: &[Wait]| {
+    let at = |after: &[LedgerEntry], deferred: &[DeferredStep], waits: &[PendingStep]| {
         look_again(&desired, after, deferred, waits)
             .map(|again| ((again.at - NOW).whole_seconds(), again.taken_away))
     };
     assert_eq!(at(&[], &[], &[]), None);
-    assert_eq!(at(&[entry(1, Holding::Present, &["b"]), entry(2, Holding::Gone, &["b"])], &[], &[]), None);
+    assert_eq!(
+        at(&[entry(1, AssignmentState::Present, &["b"]), entry(2, AssignmentState::Gone, &["b"])], &[], &[]),
+        None
+    );
     assert_eq!(at(std::slice::from_ref(&unsettled), &[], &[]), Some((150, false)));
     assert_eq!(at(&[unsettled.clone(), failed.clone()], &[], &[]), Some((60, false)));
     let deferred = [deferred];
@@ -494,48 +506,48 @@ fn the_next_look_is_the_earliest() {
 #[test]
 fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
     let desired = wants([wanted(1, &["b"])]);
-    let taken_away = |after: &[Entry], deferred: &[Deferred]| {
+    let taken_away = |after: &[LedgerEntry], deferred: &[DeferredStep]| {
         look_again(&desired, after, deferred, &[]).is_some_and(|again| again.taken_away)
     };
-    let deferred = |attempt| Deferred {
+    let deferred = |attempt| DeferredStep {
         assignment: name(3),
         attempt,
         reason: ReasonCode::Throttled,
         not_before: later(90),
     };
-    let present = || entry(1, Holding::Present, &["b"]);
+    let present = || entry(1, AssignmentState::Present, &["b"]);
     // Unwanted and unsettled: whatever the row says, a grant that is under way may land.
-    for holding in [Holding::Gone, Holding::Present] {
+    for holding in [AssignmentState::Gone, AssignmentState::Present] {
         assert!(taken_away(&[unsettled(entry(2, holding, &["b"]), 150)], &[]));
     }
-    assert!(taken_away(&[tried(entry(2, Holding::Present, &["b"]), Attempt::Revoke, 30)], &[]));
-    assert!(!taken_away(&[tried(present(), Attempt::Revoke, 30)], &[]), "wanted again");
-    assert!(taken_away(&[], &[deferred(Attempt::Revoke)]));
-    assert!(!taken_away(&[unsettled(present(), 150), tried(present(), Attempt::Grant, 30)], &[]));
-    assert!(!taken_away(&[], &[deferred(Attempt::Grant)]));
+    assert!(taken_away(&[tried(entry(2, AssignmentState::Present, &["b"]), StepKind::Revoke, 30)], &[]));
+    assert!(!taken_away(&[tried(present(), StepKind::Revoke, 30)], &[]), "wanted again");
+    assert!(taken_away(&[], &[deferred(StepKind::Revoke)]));
+    assert!(!taken_away(&[unsettled(present(), 150), tried(present(), StepKind::Grant, 30)], &[]));
+    assert!(!taken_away(&[], &[deferred(StepKind::Grant)]));
 }
 
-fn failing(number: u128, holding: Holding, attempt: Attempt, reason: ReasonCode) -> Entry {
+fn failing(number: u128, holding: AssignmentState, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
     let (not_before, cause) = (later(600), Some(cause()));
-    let tried = Tried { attempt, attempts: 3, not_before, reason, cause };
-    Entry { tried: Some(tried), ..entry(number, holding, &["b"]) }
+    let tried = RetryState { attempt, attempts: 3, not_before, reason, cause };
+    LedgerEntry { tried: Some(tried), ..entry(number, holding, &["b"]) }
 }
 
 #[test]
 fn a_later_change_of_what_decided_ends_the_pause_of_a_failed_step() {
-    let row = failing(1, Holding::Present, Attempt::Revoke, ReasonCode::AzureRefused);
+    let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::AzureRefused);
     let mut actual = holds([settled(row)]);
     assert!(plan_of(&wants([]), &actual).steps.is_empty());
     actual.cause = OpId::new(Uuid::from_u128(6));
-    assert_eq!(steps(&plan_of(&wants([]), &actual)), [(Attempt::Revoke, 1)]);
+    assert_eq!(steps(&plan_of(&wants([]), &actual)), [(StepKind::Revoke, 1)]);
 }
 
 #[test]
 fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
-    let row = failing(1, Holding::Present, Attempt::Revoke, ReasonCode::ScopeLocked);
+    let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::ScopeLocked);
     let mut actual = holds([settled(row)]);
     let probing = plan_of(&wants([]), &actual);
-    assert_eq!(steps(&probing), [(Attempt::Revoke, 1)]);
+    assert_eq!(steps(&probing), [(StepKind::Revoke, 1)]);
     let block =
         |seconds| ScopeBlock { reason: ReasonCode::ScopeLocked, attempts: 1, not_before: later(seconds) };
     for (seconds, expected) in [(40, 0), (0, 1)] {
@@ -544,14 +556,14 @@ fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
     }
     // A grant there, and a revocation of another role, are no business of that block.
     let other = wants([wanted(1, &["b"])]);
-    let mut actual = holds([settled(entry(1, Holding::Gone, &["b"]))]);
+    let mut actual = holds([settled(entry(1, AssignmentState::Gone, &["b"]))]);
     actual.blocks.insert(probing.steps[0].block_key(), block(40));
-    assert_eq!(steps(&plan_of(&other, &actual)), [(Attempt::Grant, 1)]);
+    assert_eq!(steps(&plan_of(&other, &actual)), [(StepKind::Grant, 1)]);
 }
 
 #[test]
 fn an_unwanted_row_that_is_not_revoked_now_says_since_when() {
-    let row = failing(1, Holding::Present, Attempt::Revoke, ReasonCode::AzureRefused);
+    let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::AzureRefused);
     let plan = plan_of(&wants([]), &holds([settled(row)]));
     assert_eq!((plan.settle.len(), plan.settle[0].entry.wished), (1, Some(NOW)));
     let noted = plan.settle[0].entry.clone();
@@ -566,8 +578,8 @@ fn an_unwanted_row_that_is_not_revoked_now_says_since_when() {
 
 #[test]
 fn an_unsettled_row_that_is_not_wanted_is_written_once_so_that_no_call_settles_it_past_this_look() {
-    let row = unsettled(entry(1, Holding::Present, &["b"]), 100);
-    let absent = Belief::Azure { holds: false, due: false };
+    let row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
+    let absent = Evidence::Azure { holds: false, due: false };
     let plan = plan_of(&wants([]), &holds([fact(row.clone(), absent.clone())]));
     let noted = plan.settle.first().unwrap();
     assert_eq!((noted.entry.wished, noted.entry.unsettled_until), (Some(NOW), row.unsettled_until));
@@ -575,8 +587,8 @@ fn an_unsettled_row_that_is_not_wanted_is_written_once_so_that_no_call_settles_i
 }
 
 /// The old role of a binding that moved, and the new one that a full subscription refuses.
-fn full(room: Option<RoomClaim>, old: Holding) -> (Desired, Actual) {
-    let refused = failing(2, Holding::Gone, Attempt::Grant, ReasonCode::AssignmentLimit);
+fn full(room: Option<RoomClaim>, old: AssignmentState) -> (Desired, Actual) {
+    let refused = failing(2, AssignmentState::Gone, StepKind::Grant, ReasonCode::AssignmentLimit);
     let mut actual = holds([settled(entry(1, old, &["b"])), settled(refused)]);
     actual.room.extend(room.map(|claim| (SUBSCRIPTION.to_owned(), claim)));
     (wants([wanted(2, &["b"])]), actual)
@@ -584,15 +596,15 @@ fn full(room: Option<RoomClaim>, old: Holding) -> (Desired, Actual) {
 
 #[test]
 fn in_a_full_subscription_a_binding_that_moves_revokes_first_and_then_grants() {
-    let (desired, actual) = full(None, Holding::Present);
+    let (desired, actual) = full(None, AssignmentState::Present);
     let first = plan_of(&desired, &actual);
     assert_eq!(
         (steps(&first), first.makes_room.as_deref()),
-        (vec![(Attempt::Revoke, 1)], Some(SUBSCRIPTION))
+        (vec![(StepKind::Revoke, 1)], Some(SUBSCRIPTION))
     );
-    let (desired, actual) = full(Some(RoomClaim::Ours), Holding::Gone);
+    let (desired, actual) = full(Some(RoomClaim::Ours), AssignmentState::Gone);
     let second = plan_of(&desired, &actual);
-    assert_eq!((steps(&second), second.steps[0].made_room), (vec![(Attempt::Grant, 2)], true));
+    assert_eq!((steps(&second), second.steps[0].made_room), (vec![(StepKind::Grant, 2)], true));
 }
 
 #[test]
@@ -600,16 +612,16 @@ fn one_person_at_a_time_makes_room_and_nobody_once_the_place_was_lost() {
     for (room, not_before) in
         [(RoomClaim::Taken { until: later(900) }, later(30)), (RoomClaim::Stopped, later(600))]
     {
-        let (desired, actual) = full(Some(room), Holding::Present);
+        let (desired, actual) = full(Some(room), AssignmentState::Present);
         let plan = plan_of(&desired, &actual);
         assert!(plan.steps.is_empty() && plan.makes_room.is_none() && !plan.left_over, "{room:?}");
-        assert!(deferred(&plan).contains(&(Attempt::Revoke, 1, ReasonCode::AssignmentLimit, not_before)));
+        assert!(deferred(&plan).contains(&(StepKind::Revoke, 1, ReasonCode::AssignmentLimit, not_before)));
     }
 }
 
 #[test]
 fn room_in_one_subscription_is_not_made_in_another() {
-    let (desired, mut actual) = full(None, Holding::Present);
+    let (desired, mut actual) = full(None, AssignmentState::Present);
     let elsewhere = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/backup";
     let old = &mut actual.facts[0].entry;
     old.scope = Scope::parse(elsewhere).unwrap();

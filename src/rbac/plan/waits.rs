@@ -1,7 +1,7 @@
 //! What a round leaves waiting, and when to look again.
 
-use super::{Blocked, Deferred, Desired};
-use crate::rbac::ledger::{Attempt, Entry, Holding, Wait, pause};
+use super::{BlockedGrant, DeferredStep, Desired};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind, pause};
 use crate::rbac::{BackupRole, BindingName, Scope};
 use time::OffsetDateTime;
 
@@ -9,11 +9,11 @@ use time::OffsetDateTime;
 /// both keeps its `since`, whatever the reason is now, and its pause grows once it is over.
 pub fn waits(
     desired: &Desired,
-    after: &[Entry],
-    deferred: &[Deferred],
-    before: &[Wait],
+    after: &[LedgerEntry],
+    deferred: &[DeferredStep],
+    before: &[PendingStep],
     now: OffsetDateTime,
-) -> Vec<Wait> {
+) -> Vec<PendingStep> {
     let mut waits = Vec::new();
     for blocked in &desired.blocked {
         waits.push(refusal(blocked, before, now));
@@ -24,7 +24,7 @@ pub fn waits(
             after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.tried.as_ref());
         let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
         let (reason, attempts, not_before) = match (failed, deferred) {
-            (Some(tried), deferred) if tried.attempt == Attempt::Grant => {
+            (Some(tried), deferred) if tried.attempt == StepKind::Grant => {
                 let put_off = deferred.map_or(tried.not_before, |deferred| deferred.not_before);
                 (tried.reason, tried.attempts, tried.not_before.max(put_off))
             }
@@ -34,30 +34,54 @@ pub fn waits(
         for binding in wanted.bindings() {
             let since = since(before, &binding, wanted.role, &wanted.scope, now);
             let (role, scope) = (wanted.role, wanted.scope.clone());
-            waits.push(Wait { binding, role, scope, wanted: true, reason, since, attempts, not_before });
+            waits.push(PendingStep {
+                binding,
+                role,
+                scope,
+                wanted: true,
+                reason,
+                since,
+                attempts,
+                not_before,
+            });
         }
     }
     waits
 }
 
 /// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
-fn late_revocations(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Vec<Wait> {
+fn late_revocations(
+    after: &[LedgerEntry],
+    deferred: &[DeferredStep],
+    now: OffsetDateTime,
+) -> Vec<PendingStep> {
     let mut waits = Vec::new();
-    for entry in after.iter().filter(|entry| entry.holding == Holding::Present && entry.tried.is_none()) {
+    for entry in
+        after.iter().filter(|entry| entry.holding == AssignmentState::Present && entry.tried.is_none())
+    {
         let put_off = deferred
             .iter()
-            .find(|deferred| deferred.attempt == Attempt::Revoke && deferred.assignment == entry.assignment);
-        let Some(Deferred { reason, not_before, .. }) = put_off.cloned() else { continue };
+            .find(|deferred| deferred.attempt == StepKind::Revoke && deferred.assignment == entry.assignment);
+        let Some(DeferredStep { reason, not_before, .. }) = put_off.cloned() else { continue };
         for binding in entry.bindings.clone() {
             let (role, scope, since) = (entry.role, entry.scope.clone(), entry.wished.unwrap_or(now));
-            waits.push(Wait { binding, role, scope, wanted: false, reason, since, attempts: 1, not_before });
+            waits.push(PendingStep {
+                binding,
+                role,
+                scope,
+                wanted: false,
+                reason,
+                since,
+                attempts: 1,
+                not_before,
+            });
         }
     }
     waits
 }
 
-fn refusal(blocked: &Blocked, before: &[Wait], now: OffsetDateTime) -> Wait {
-    let Blocked { binding, role, scope, reason } = blocked.clone();
+fn refusal(blocked: &BlockedGrant, before: &[PendingStep], now: OffsetDateTime) -> PendingStep {
+    let BlockedGrant { binding, role, scope, reason } = blocked.clone();
     let earlier = before.iter().find(|wait| wait.is_for(&binding, role, &scope) && wait.reason == reason);
     let (attempts, not_before) = match earlier {
         Some(wait) if wait.not_before > now => (wait.attempts, wait.not_before),
@@ -68,11 +92,11 @@ fn refusal(blocked: &Blocked, before: &[Wait], now: OffsetDateTime) -> Wait {
         None => (1, now + pause(1)),
     };
     let since = since(before, &binding, role, &scope, now);
-    Wait { binding, role, scope, wanted: true, reason, since, attempts, not_before }
+    PendingStep { binding, role, scope, wanted: true, reason, since, attempts, not_before }
 }
 
 fn since(
-    before: &[Wait],
+    before: &[PendingStep],
     binding: &BindingName,
     role: BackupRole,
     scope: &Scope,
@@ -93,23 +117,24 @@ pub struct LookAgain {
 /// something unwanted may be held, whatever its row says: a call that is still under way may land.
 pub fn look_again(
     desired: &Desired,
-    after: &[Entry],
-    deferred: &[Deferred],
-    waits: &[Wait],
+    after: &[LedgerEntry],
+    deferred: &[DeferredStep],
+    waits: &[PendingStep],
 ) -> Option<LookAgain> {
     let mut causes: Vec<(OffsetDateTime, bool)> = Vec::new();
     for entry in after {
         let leaving = !desired.grants.contains_key(&entry.assignment);
         let own = entry.unsettled_until.map(|at| (at, leaving));
         let tried = entry.tried.as_ref();
-        let tried = tried.map(|tried| (tried.not_before, tried.attempt == Attempt::Revoke && leaving));
+        let tried = tried.map(|tried| (tried.not_before, tried.attempt == StepKind::Revoke && leaving));
         // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
         let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
         let counts =
             |(at, _): &(OffsetDateTime, bool)| put_off.is_none_or(|put_off| put_off.not_before < *at);
         causes.extend(own.into_iter().chain(tried).filter(counts));
     }
-    causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == Attempt::Revoke)));
+    causes
+        .extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == StepKind::Revoke)));
     causes.extend(waits.iter().map(|wait| (wait.not_before, false)));
     let at = causes.iter().map(|(at, _)| *at).min()?;
     Some(LookAgain { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })

@@ -3,7 +3,7 @@
 use super::*;
 use crate::scim::error::ScimType;
 use crate::scim::filter::Filter;
-use crate::scim::patch::Patch;
+use crate::scim::patch::PatchRequest;
 use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
 use crate::scim::{GroupInput, group, user};
 use ResourceType::{Group, User};
@@ -26,18 +26,22 @@ fn ops() -> Resource {
 }
 
 /// The bindings in force ask for the department and the addresses.
-fn conditions() -> Deciding {
+fn conditions() -> DecidingAttributes {
     let filter = Filter::parse(User, "department eq \"Finance\" and emails.value pr").unwrap();
-    Deciding::of([&filter])
+    DecidingAttributes::of([&filter])
 }
 
-fn patched(before: &Resource, operations: Value, deciding: &Deciding) -> Result<Edited, Error> {
-    Patch::parse(before.kind(), &json!({"Operations": operations}))?.apply(before, deciding)
+fn patched(
+    before: &Resource,
+    operations: Value,
+    deciding: &DecidingAttributes,
+) -> Result<EditedResource, Error> {
+    PatchRequest::parse(before.kind(), &json!({"Operations": operations}))?.apply(before, deciding)
 }
 
 /// The attributes that differ from `before`, and what was dropped.
 #[track_caller]
-fn check(before: &Resource, edited: Result<Edited, Error>, after: Value, dropped: &[&str]) {
+fn check(before: &Resource, edited: Result<EditedResource, Error>, after: Value, dropped: &[&str]) {
     let edited = edited.unwrap();
     let changed: Object = edited
         .resource
@@ -54,7 +58,7 @@ fn check(before: &Resource, edited: Result<Edited, Error>, after: Value, dropped
 
 #[track_caller]
 fn patches(operations: Value, after: Value, dropped: &[&str]) {
-    check(&ana(), patched(&ana(), operations, &Deciding::default()), after, dropped);
+    check(&ana(), patched(&ana(), operations, &DecidingAttributes::default()), after, dropped);
 }
 
 #[track_caller]
@@ -211,7 +215,7 @@ fn a_value_that_is_stored_is_never_judged() {
     let body = json!({"userName": "an\u{AD}b"});
     assert_eq!(user::replace(&body, &legacy, &conditions()).unwrap_err().status, 400);
     assert_eq!(
-        user::create(&json!({"userName": "an\u{AD}a"}), &Deciding::default()).unwrap_err().status,
+        user::create(&json!({"userName": "an\u{AD}a"}), &DecidingAttributes::default()).unwrap_err().status,
         400
     );
 }
@@ -249,7 +253,7 @@ fn who_leaves_is_not_kept_by_a_mistake_in_what_decides() {
 #[test]
 fn a_put_keeps_what_it_names_and_cannot_read() {
     let put = |body: Value| user::replace(&body, &ana(), &conditions());
-    let kept = |edited: Result<Edited, Error>, name: &str| {
+    let kept = |edited: Result<EditedResource, Error>, name: &str| {
         assert_eq!(edited.unwrap().resource.attributes().get(name), ana().attributes().get(name), "{name}");
     };
     let body = || json!({"userName": "ana", "externalId": "e1", "title": {"x": 1}, "nickName": "N"});
@@ -277,40 +281,40 @@ fn a_record_without_a_name_can_still_be_ended() {
     let nameless = stored(User, json!({"active": true}));
     check(
         &nameless,
-        patched(&nameless, json!([leaving()]), &Deciding::default()),
+        patched(&nameless, json!([leaving()]), &DecidingAttributes::default()),
         json!({"active": false}),
         &["userName"],
     );
     let title = json!([{"op": "add", "path": "title", "value": "T"}]);
-    assert!(patched(&nameless, title, &Deciding::default()).is_err());
+    assert!(patched(&nameless, title, &DecidingAttributes::default()).is_err());
 }
 
 #[test]
 fn a_mistake_in_a_group_waits_for_who_is_removed() {
     let body = json!({"displayName": ["x"], "externalId": "g1", "members": [{"value": "u1"}]});
-    let GroupInput { edited, .. } = group::replace(&body, &ops(), &Deciding::default()).unwrap();
+    let GroupInput { edited, .. } = group::replace(&body, &ops(), &DecidingAttributes::default()).unwrap();
     assert_eq!(edited.clone().unless_refused(false).unwrap_err().scim_type, Some(ScimType::InvalidValue));
     check(&ops(), edited.unless_refused(true), json!({}), &["displayName"]);
     let GroupInput { edited, .. } =
-        group::replace(&json!({"members": []}), &ops(), &Deciding::default()).unwrap();
+        group::replace(&json!({"members": []}), &ops(), &DecidingAttributes::default()).unwrap();
     assert!(edited.clone().unless_refused(false).is_err());
     assert_eq!(edited.unless_refused(true).unwrap().resource.text("displayName"), Some("Ops"));
     let operations = json!([
         {"op": "replace", "path": "displayName", "value": 5},
         {"op": "remove", "path": "members", "value": [{"value": "u1"}]},
     ]);
-    let edited = patched(&ops(), operations, &Deciding::default()).unwrap();
+    let edited = patched(&ops(), operations, &DecidingAttributes::default()).unwrap();
     assert!(edited.clone().unless_refused(false).is_err());
     check(&ops(), edited.unless_refused(true), json!({}), &["displayName"]);
-    assert!(group::create(&body, &Deciding::default()).is_err());
+    assert!(group::create(&body, &DecidingAttributes::default()).is_err());
 }
 
 #[test]
 fn the_address_of_a_manager_comes_and_goes_with_its_value() {
-    let manager = |edited: Result<Edited, Error>| {
+    let manager = |edited: Result<EditedResource, Error>| {
         edited.unwrap().resource.attributes()[ENTERPRISE_USER]["manager"].clone()
     };
-    let patch = |operations: Value| manager(patched(&ana(), operations, &Deciding::default()));
+    let patch = |operations: Value| manager(patched(&ana(), operations, &DecidingAttributes::default()));
     let both = || json!({"value": "m2", "$ref": "https://x/m2"});
     assert_eq!(patch(json!([{"op": "replace", "path": "manager", "value": both()}])), both());
     let dotted = json!({"manager.$ref": "https://x/m2", "manager.value": "m2"});
@@ -328,15 +332,15 @@ fn the_address_of_a_manager_comes_and_goes_with_its_value() {
     let same = json!([{"op": "replace", "path": "manager", "value": {"value": "m1"}}]);
     assert_eq!(patch(same), json!({"value": "m1", "$ref": "https://x/m1"}));
     let body = json!({"userName": "ana", ENTERPRISE_USER: {"manager": both()}});
-    assert_eq!(manager(user::create(&body, &Deciding::default())), both());
-    assert_eq!(manager(user::replace(&body, &ana(), &Deciding::default())), both());
+    assert_eq!(manager(user::create(&body, &DecidingAttributes::default())), both());
+    assert_eq!(manager(user::replace(&body, &ana(), &DecidingAttributes::default())), both());
 }
 
 #[test]
 fn what_stands_in_the_way_can_be_left_as_it_was() {
     let operations = json!([leaving(), {"op": "replace", "path": "userName", "value": "bob"},
         {"op": "remove", "path": "department"}, {"op": "add", "path": "nickName", "value": "N"}]);
-    let edited = patched(&ana(), operations, &Deciding::default()).unwrap();
+    let edited = patched(&ana(), operations, &DecidingAttributes::default()).unwrap();
     let mut name = edited.clone();
     name.keep(&ana(), |name| name == "userName");
     assert_eq!((name.resource.text("userName"), name.resource.text("nickName")), (Some("ana"), Some("N")));
@@ -350,7 +354,7 @@ fn what_stands_in_the_way_can_be_left_as_it_was() {
 fn a_record_of_what_was_dropped_is_bounded() {
     let mut body: Object = (0..500).map(|n| (format!("x{n}{}", "y".repeat(100)), json!(n))).collect();
     body.insert("userName".to_owned(), json!("ana"));
-    let edited = user::create(&Value::Object(body), &Deciding::default()).unwrap();
+    let edited = user::create(&Value::Object(body), &DecidingAttributes::default()).unwrap();
     assert_eq!(edited.dropped.len(), DROPPED_MAX);
     assert!(edited.dropped.iter().all(|name| name.chars().count() == 64));
 }

@@ -1,7 +1,7 @@
 //! What a filter means (RFC 7644 section 3.4.2.2).
 
-use super::{Expr, Literal, Op, parse};
-use crate::scim::compare::{self, Mode};
+use super::{CompareOp, FilterExpr, FilterLiteral, parse};
+use crate::scim::compare::{self, CaseMode};
 use crate::scim::path::AttrPath;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -9,22 +9,24 @@ use std::cmp::Ordering;
 
 /// How two texts are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum MemberOf {
     /// By their keys, as an index does.
     Key,
     /// As they were written, but for case where the attribute is not exact.
     Letter,
 }
 
-pub(super) fn matches(expr: &Expr, object: &Value, by: By) -> bool {
+pub(super) fn matches(expr: &FilterExpr, object: &Value, by: MemberOf) -> bool {
     match expr {
-        Expr::Or(parts) => parts.iter().any(|part| matches(part, object, by)),
-        Expr::And(parts) => parts.iter().all(|part| matches(part, object, by)),
-        Expr::Not(inner) => !matches(inner, object, by),
-        Expr::Present(path) => present(path, object),
-        Expr::Compare(path, op, Literal::Null) => present(path, object) != (*op == Op::Eq),
-        Expr::Compare(path, op, literal) => compares(path, *op, &Comparand::of(path, literal, by), object),
-        Expr::Has(path, inner) => {
+        FilterExpr::Or(parts) => parts.iter().any(|part| matches(part, object, by)),
+        FilterExpr::And(parts) => parts.iter().all(|part| matches(part, object, by)),
+        FilterExpr::Not(inner) => !matches(inner, object, by),
+        FilterExpr::Present(path) => present(path, object),
+        FilterExpr::Compare(path, op, FilterLiteral::Null) => present(path, object) != (*op == CompareOp::Eq),
+        FilterExpr::Compare(path, op, literal) => {
+            compares(path, *op, &Comparand::of(path, literal, by), object)
+        }
+        FilterExpr::Has(path, inner) => {
             path.elements(object).into_iter().any(|element| matches(inner, element, by))
         }
     }
@@ -46,45 +48,47 @@ fn present(path: &AttrPath, object: &Value) -> bool {
 }
 
 /// One value is enough. An absent attribute differs from everything.
-fn compares(path: &AttrPath, op: Op, wanted: &Comparand<'_>, object: &Value) -> bool {
+fn compares(path: &AttrPath, op: CompareOp, wanted: &Comparand<'_>, object: &Value) -> bool {
     let values = path.values(object);
     match op {
-        Op::Ne => values.is_empty() || values.into_iter().any(|value| !wanted.holds(value, Op::Eq)),
+        CompareOp::Ne => {
+            values.is_empty() || values.into_iter().any(|value| !wanted.holds(value, CompareOp::Eq))
+        }
         _ => values.into_iter().any(|value| wanted.holds(value, op)),
     }
 }
 
 /// A literal, ready to be compared.
 enum Comparand<'a> {
-    Other(&'a Literal),
-    Text { text: Cow<'a, str>, mode: Mode, by: By },
+    Other(&'a FilterLiteral),
+    Text { text: Cow<'a, str>, mode: CaseMode, by: MemberOf },
 }
 
 impl<'a> Comparand<'a> {
-    fn of(path: &AttrPath, literal: &'a Literal, by: By) -> Self {
+    fn of(path: &AttrPath, literal: &'a FilterLiteral, by: MemberOf) -> Self {
         let leaf = path.leaf();
-        let mode = Mode::of(leaf);
+        let mode = CaseMode::of(leaf);
         match literal {
-            Literal::Text { written, key: Some(key) } => match by {
-                By::Letter if !leaf.own_id => {
+            FilterLiteral::Text { written, key: Some(key) } => match by {
+                MemberOf::Letter if !leaf.own_id => {
                     Self::Text { text: compare::verbatim(written, mode).into(), mode, by }
                 }
-                _ => Self::Text { text: key.into(), mode, by: By::Key },
+                _ => Self::Text { text: key.into(), mode, by: MemberOf::Key },
             },
             other => Self::Other(other),
         }
     }
 
-    fn holds(&self, value: &Value, op: Op) -> bool {
+    fn holds(&self, value: &Value, op: CompareOp) -> bool {
         match (self, value) {
-            (Self::Text { text, mode, by: By::Key }, Value::String(value)) => {
+            (Self::Text { text, mode, by: MemberOf::Key }, Value::String(value)) => {
                 text_holds(&compare::key(value, *mode), op, text)
             }
-            (Self::Text { text, mode, by: By::Letter }, Value::String(value)) => {
+            (Self::Text { text, mode, by: MemberOf::Letter }, Value::String(value)) => {
                 text_holds(&compare::verbatim(value, *mode), op, text)
             }
-            (Self::Other(Literal::Boolean(wanted)), Value::Bool(value)) => value == wanted,
-            (Self::Other(Literal::Instant { at, .. }), Value::String(value)) => {
+            (Self::Other(FilterLiteral::Boolean(wanted)), Value::Bool(value)) => value == wanted,
+            (Self::Other(FilterLiteral::Instant { at, .. }), Value::String(value)) => {
                 parse::instant(value).is_some_and(|value| ordered(value.cmp(at), op))
             }
             _ => false,
@@ -92,24 +96,24 @@ impl<'a> Comparand<'a> {
     }
 }
 
-fn text_holds(value: &str, op: Op, key: &str) -> bool {
+fn text_holds(value: &str, op: CompareOp, key: &str) -> bool {
     match op {
-        Op::Co => value.contains(key),
-        Op::Sw => value.starts_with(key),
-        Op::Ew => value.ends_with(key),
+        CompareOp::Co => value.contains(key),
+        CompareOp::Sw => value.starts_with(key),
+        CompareOp::Ew => value.ends_with(key),
         _ => ordered(value.cmp(key), op),
     }
 }
 
-fn ordered(order: Ordering, op: Op) -> bool {
+fn ordered(order: Ordering, op: CompareOp) -> bool {
     match op {
-        Op::Eq => order.is_eq(),
-        Op::Ne => order.is_ne(),
-        Op::Gt => order.is_gt(),
-        Op::Ge => order.is_ge(),
-        Op::Lt => order.is_lt(),
-        Op::Le => order.is_le(),
-        Op::Co | Op::Sw | Op::Ew => false,
+        CompareOp::Eq => order.is_eq(),
+        CompareOp::Ne => order.is_ne(),
+        CompareOp::Gt => order.is_gt(),
+        CompareOp::Ge => order.is_ge(),
+        CompareOp::Lt => order.is_lt(),
+        CompareOp::Le => order.is_le(),
+        CompareOp::Co | CompareOp::Sw | CompareOp::Ew => false,
     }
 }
 

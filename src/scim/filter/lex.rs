@@ -1,12 +1,12 @@
 //! Cuts filter text into words, quoted texts and brackets.
 
-use super::parse::{Mistake, What};
+use super::parse::{ParseError, ParseErrorKind};
 
 /// The longest filter or path that is read, in bytes.
 pub const LENGTH_MAX: usize = 8 * 1024;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
+pub(super) enum FilterToken {
     /// A name, an operator, `true`, `null`: anything without quotes, brackets or blanks.
     Word(String),
     /// A quoted text, unescaped.
@@ -19,14 +19,14 @@ pub(super) enum Token {
 
 /// A token and where it begins, counted in characters from 1.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Placed {
-    pub token: Token,
+pub(super) struct PlacedToken {
+    pub token: FilterToken,
     pub at: usize,
 }
 
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, Mistake> {
+pub(super) fn tokens(text: &str) -> Result<Vec<PlacedToken>, ParseError> {
     if text.len() > LENGTH_MAX {
-        return Err(Mistake { at: 1, what: What::TooLong });
+        return Err(ParseError { at: 1, what: ParseErrorKind::TooLong });
     }
     let mut lexer = Lexer { rest: text.chars().collect::<Vec<_>>().into_iter(), at: 1 };
     let mut tokens = Vec::new();
@@ -42,23 +42,23 @@ struct Lexer {
 }
 
 impl Lexer {
-    fn next(&mut self) -> Result<Option<Placed>, Mistake> {
+    fn next(&mut self) -> Result<Option<PlacedToken>, ParseError> {
         self.take_while(char::is_whitespace);
         let at = self.at;
         let Some(first) = self.peek() else { return Ok(None) };
         let token = match first {
-            '(' => self.single(Token::Open),
-            ')' => self.single(Token::Close),
-            '[' => self.single(Token::OpenBracket),
-            ']' => self.single(Token::CloseBracket),
-            '"' => Token::Text(self.quoted()?),
-            _ => Token::Word(self.take_while(|c| !c.is_whitespace() && !"()[]\"".contains(c))),
+            '(' => self.single(FilterToken::Open),
+            ')' => self.single(FilterToken::Close),
+            '[' => self.single(FilterToken::OpenBracket),
+            ']' => self.single(FilterToken::CloseBracket),
+            '"' => FilterToken::Text(self.quoted()?),
+            _ => FilterToken::Word(self.take_while(|c| !c.is_whitespace() && !"()[]\"".contains(c))),
         };
-        Ok(Some(Placed { token, at }))
+        Ok(Some(PlacedToken { token, at }))
     }
 
     /// A JSON string (RFC 7644 section 3.4.2.2): up to the next quote that no backslash escapes.
-    fn quoted(&mut self) -> Result<String, Mistake> {
+    fn quoted(&mut self) -> Result<String, ParseError> {
         let at = self.at;
         let mut raw = String::new();
         let mut escaped = false;
@@ -66,13 +66,14 @@ impl Lexer {
             raw.push(c);
             match c {
                 '"' if !escaped && raw.len() > 1 => {
-                    return serde_json::from_str(&raw).map_err(|_| Mistake { at, what: What::BadText });
+                    return serde_json::from_str(&raw)
+                        .map_err(|_| ParseError { at, what: ParseErrorKind::BadText });
                 }
                 '\\' => escaped = !escaped,
                 _ => escaped = false,
             }
         }
-        Err(Mistake { at, what: What::OpenText })
+        Err(ParseError { at, what: ParseErrorKind::OpenText })
     }
 
     fn peek(&self) -> Option<char> {
@@ -84,7 +85,7 @@ impl Lexer {
         self.rest.next()
     }
 
-    fn single(&mut self, token: Token) -> Token {
+    fn single(&mut self, token: FilterToken) -> FilterToken {
         self.bump();
         token
     }

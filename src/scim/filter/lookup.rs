@@ -1,11 +1,11 @@
 //! Which indexes can answer a filter, so that a lookup never reads every row.
 
-use super::{Expr, Literal, Op};
+use super::{CompareOp, FilterExpr, FilterLiteral};
 use crate::scim::path::AttrPath;
 
 /// One index and the text to look up, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
+pub enum IndexLookup {
     /// The resource of that id.
     Id(String),
     /// The user of that name.
@@ -22,15 +22,15 @@ pub enum Lookup {
     GroupOf(String),
 }
 
-impl Lookup {
+impl IndexLookup {
     fn of(attribute: &str, text: &str) -> Option<Self> {
         let make = match attribute {
-            "id" => Lookup::Id,
-            "userName" => Lookup::UserName,
-            "externalId" => Lookup::ExternalId,
-            "emails" => Lookup::Email,
-            "members" => Lookup::Member,
-            "groups" => Lookup::GroupOf,
+            "id" => IndexLookup::Id,
+            "userName" => IndexLookup::UserName,
+            "externalId" => IndexLookup::ExternalId,
+            "emails" => IndexLookup::Email,
+            "members" => IndexLookup::Member,
+            "groups" => IndexLookup::GroupOf,
             _ => return None,
         };
         Some(make(text.to_owned()))
@@ -39,15 +39,15 @@ impl Lookup {
     /// How many rows an index gives, roughly: what is unique comes first.
     const fn cost(&self) -> usize {
         match self {
-            Lookup::Id(_) | Lookup::UserName(_) | Lookup::DisplayName(_) => 1,
-            Lookup::ExternalId(_) | Lookup::Email(_) => 2,
-            Lookup::Member(_) => 10,
-            Lookup::GroupOf(_) => 100,
+            IndexLookup::Id(_) | IndexLookup::UserName(_) | IndexLookup::DisplayName(_) => 1,
+            IndexLookup::ExternalId(_) | IndexLookup::Email(_) => 2,
+            IndexLookup::Member(_) => 10,
+            IndexLookup::GroupOf(_) => 100,
         }
     }
 }
 
-pub(super) fn lookup(expr: &Expr) -> Option<Vec<Lookup>> {
+pub(super) fn lookup(expr: &FilterExpr) -> Option<Vec<IndexLookup>> {
     let answer = search(expr, None)?;
     let mut unique = Vec::with_capacity(answer.len());
     for lookup in answer {
@@ -59,38 +59,38 @@ pub(super) fn lookup(expr: &Expr) -> Option<Vec<Lookup>> {
 }
 
 /// `within`: the attribute whose elements the expression is about, inside brackets.
-fn search(expr: &Expr, within: Option<&AttrPath>) -> Option<Vec<Lookup>> {
+fn search(expr: &FilterExpr, within: Option<&AttrPath>) -> Option<Vec<IndexLookup>> {
     match expr {
-        Expr::And(parts) => {
+        FilterExpr::And(parts) => {
             parts.iter().filter_map(|part| search(part, within)).min_by_key(|found| total_cost(found))
         }
-        Expr::Or(parts) => {
+        FilterExpr::Or(parts) => {
             let parts: Option<Vec<_>> = parts.iter().map(|part| search(part, within)).collect();
             parts.map(|found| found.into_iter().flatten().collect())
         }
-        Expr::Has(path, inner) => search(inner, Some(path)),
-        Expr::Compare(path, op, Literal::Text { written, key }) => {
+        FilterExpr::Has(path, inner) => search(inner, Some(path)),
+        FilterExpr::Compare(path, op, FilterLiteral::Text { written, key }) => {
             compare(path, *op, written, key.is_some(), within)
         }
-        Expr::Not(_) | Expr::Present(_) | Expr::Compare(..) => None,
+        FilterExpr::Not(_) | FilterExpr::Present(_) | FilterExpr::Compare(..) => None,
     }
 }
 
-fn total_cost(found: &[Lookup]) -> usize {
-    found.iter().map(Lookup::cost).sum()
+fn total_cost(found: &[IndexLookup]) -> usize {
+    found.iter().map(IndexLookup::cost).sum()
 }
 
 fn compare(
     path: &AttrPath,
-    op: Op,
+    op: CompareOp,
     text: &str,
     can_match: bool,
     within: Option<&AttrPath>,
-) -> Option<Vec<Lookup>> {
+) -> Option<Vec<IndexLookup>> {
     if !can_match {
-        return if op == Op::Eq || op.is_part() { Some(Vec::new()) } else { None };
+        return if op == CompareOp::Eq || op.is_part() { Some(Vec::new()) } else { None };
     }
-    if op != Op::Eq {
+    if op != CompareOp::Eq {
         return None;
     }
     let outer = within.unwrap_or(path);
@@ -99,13 +99,13 @@ fn compare(
     if !is_value || outer.extension.is_some() {
         return None;
     }
-    Lookup::of(outer.attribute.name, text).or_else(|| group_name(outer, text)).map(|found| vec![found])
+    IndexLookup::of(outer.attribute.name, text).or_else(|| group_name(outer, text)).map(|found| vec![found])
 }
 
 /// `displayName` is unique, and so indexed, for groups only.
-fn group_name(path: &AttrPath, text: &str) -> Option<Lookup> {
+fn group_name(path: &AttrPath, text: &str) -> Option<IndexLookup> {
     let unique = path.attribute.uniqueness == crate::scim::schema::Uniqueness::Server;
-    (unique && path.attribute.name == "displayName").then(|| Lookup::DisplayName(text.to_owned()))
+    (unique && path.attribute.name == "displayName").then(|| IndexLookup::DisplayName(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
     use crate::scim::schema::ResourceType::{self, Group, User};
 
     #[track_caller]
-    fn check(kind: ResourceType, text: &str, expected: Option<&[Lookup]>) {
+    fn check(kind: ResourceType, text: &str, expected: Option<&[IndexLookup]>) {
         assert_eq!(Filter::parse(kind, text).unwrap().lookup().as_deref(), expected, "{text}");
     }
 
@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn equalities_of_indexed_attributes_are_looked_up() {
-        check(User, "userName eq \"Ana\"", Some(&[Lookup::UserName(text("Ana"))]));
-        check(User, "id eq \"1\"", Some(&[Lookup::Id(text("1"))]));
-        check(User, "externalId eq \"x\"", Some(&[Lookup::ExternalId(text("x"))]));
-        check(Group, "displayName eq \"Ops\"", Some(&[Lookup::DisplayName(text("Ops"))]));
+        check(User, "userName eq \"Ana\"", Some(&[IndexLookup::UserName(text("Ana"))]));
+        check(User, "id eq \"1\"", Some(&[IndexLookup::Id(text("1"))]));
+        check(User, "externalId eq \"x\"", Some(&[IndexLookup::ExternalId(text("x"))]));
+        check(Group, "displayName eq \"Ops\"", Some(&[IndexLookup::DisplayName(text("Ops"))]));
         check(User, "displayName eq \"Ana\"", None);
         for filter in [
             "emails eq \"a@b\"",
@@ -136,13 +136,13 @@ mod tests {
             "emails[value eq \"a@b\"]",
             "emails[type eq \"work\"].value eq \"a@b\"",
         ] {
-            check(User, filter, Some(&[Lookup::Email(text("a@b"))]));
+            check(User, filter, Some(&[IndexLookup::Email(text("a@b"))]));
         }
         for filter in ["members eq \"u\"", "members.value eq \"u\"", "members[value eq \"u\"]"] {
-            check(Group, filter, Some(&[Lookup::Member(text("u"))]));
+            check(Group, filter, Some(&[IndexLookup::Member(text("u"))]));
         }
-        check(User, "groups.value eq \"g\"", Some(&[Lookup::GroupOf(text("g"))]));
-        check(User, "groups eq \"g\"", Some(&[Lookup::GroupOf(text("g"))]));
+        check(User, "groups.value eq \"g\"", Some(&[IndexLookup::GroupOf(text("g"))]));
+        check(User, "groups eq \"g\"", Some(&[IndexLookup::GroupOf(text("g"))]));
     }
 
     #[test]
@@ -162,16 +162,20 @@ mod tests {
 
     #[test]
     fn connectives_combine_lookups() {
-        let id = || Lookup::Id(text("1"));
+        let id = || IndexLookup::Id(text("1"));
         check(Group, "members eq \"u\" and id eq \"1\"", Some(&[id()]));
         check(User, "title pr and id eq \"1\"", Some(&[id()]));
         check(
             User,
             "id eq \"1\" or userName eq \"a\" or id eq \"1\"",
-            Some(&[id(), Lookup::UserName(text("a"))]),
+            Some(&[id(), IndexLookup::UserName(text("a"))]),
         );
         check(User, "id eq \"1\" or title pr", None);
-        check(User, "(id eq \"1\" or title pr) and userName eq \"a\"", Some(&[Lookup::UserName(text("a"))]));
+        check(
+            User,
+            "(id eq \"1\" or title pr) and userName eq \"a\"",
+            Some(&[IndexLookup::UserName(text("a"))]),
+        );
     }
 
     #[test]
@@ -179,7 +183,7 @@ mod tests {
         check(User, "userName eq \"a\u{200B}\"", Some(&[]));
         check(User, "title co \"\"", Some(&[]));
         check(User, "id eq \"1\" and title eq \" \"", Some(&[]));
-        check(User, "id eq \"1\" or title eq \" \"", Some(&[Lookup::Id(text("1"))]));
+        check(User, "id eq \"1\" or title eq \" \"", Some(&[IndexLookup::Id(text("1"))]));
         check(User, "title ne \"\"", None);
     }
 }

@@ -1,43 +1,43 @@
 //! Which members decide a filter, so that a membership check does not read a group of ten thousand.
 
-use super::{Expr, Literal, Op};
+use super::{CompareOp, FilterExpr, FilterLiteral};
 use crate::scim::path::AttrPath;
 
 /// The values that members must have to matter to the filter: the other members of a group change nothing. None: all members
 /// matter.
-pub(super) fn deciding(expr: &Expr) -> Option<Vec<String>> {
+pub(super) fn deciding(expr: &FilterExpr) -> Option<Vec<String>> {
     match expr {
-        Expr::Or(parts) | Expr::And(parts) => {
+        FilterExpr::Or(parts) | FilterExpr::And(parts) => {
             let parts: Option<Vec<_>> = parts.iter().map(deciding).collect();
             parts.map(|values| values.into_iter().flatten().collect())
         }
-        Expr::Not(inner) => deciding(inner),
-        Expr::Has(path, inner) if is_members(path) => of_element(inner),
-        Expr::Compare(path, op, literal) if is_members(path) => {
+        FilterExpr::Not(inner) => deciding(inner),
+        FilterExpr::Has(path, inner) if is_members(path) => of_element(inner),
+        FilterExpr::Compare(path, op, literal) if is_members(path) => {
             let is_value = path.sub.is_none_or(|sub| sub.name == "value");
             is_value.then(|| equal(*op, literal)).flatten()
         }
-        Expr::Present(path) if is_members(path) => None,
-        Expr::Has(..) | Expr::Compare(..) | Expr::Present(_) => Some(Vec::new()),
+        FilterExpr::Present(path) if is_members(path) => None,
+        FilterExpr::Has(..) | FilterExpr::Compare(..) | FilterExpr::Present(_) => Some(Vec::new()),
     }
 }
 
 /// The same of a filter on one element.
-fn of_element(expr: &Expr) -> Option<Vec<String>> {
+fn of_element(expr: &FilterExpr) -> Option<Vec<String>> {
     match expr {
-        Expr::And(parts) => parts.iter().find_map(of_element),
-        Expr::Or(parts) => {
+        FilterExpr::And(parts) => parts.iter().find_map(of_element),
+        FilterExpr::Or(parts) => {
             let parts: Option<Vec<_>> = parts.iter().map(of_element).collect();
             parts.map(|values| values.into_iter().flatten().collect())
         }
-        Expr::Compare(path, op, literal) if path.attribute.name == "value" => equal(*op, literal),
+        FilterExpr::Compare(path, op, literal) if path.attribute.name == "value" => equal(*op, literal),
         _ => None,
     }
 }
 
-fn equal(op: Op, literal: &Literal) -> Option<Vec<String>> {
+fn equal(op: CompareOp, literal: &FilterLiteral) -> Option<Vec<String>> {
     match literal {
-        Literal::Text { written, .. } if op == Op::Eq => Some(vec![written.clone()]),
+        FilterLiteral::Text { written, .. } if op == CompareOp::Eq => Some(vec![written.clone()]),
         _ => None,
     }
 }

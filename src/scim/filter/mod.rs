@@ -9,36 +9,36 @@ pub(super) mod parse;
 use super::error::{Error, ScimType};
 use super::path::AttrPath;
 use super::schema::ResourceType;
-use eval::By;
+use eval::MemberOf;
 use serde_json::Value;
 use std::fmt;
 use time::OffsetDateTime;
 
 pub use lex::LENGTH_MAX;
-pub use lookup::Lookup;
+pub use lookup::IndexLookup;
 pub use parse::{DEPTH_MAX, NODES_MAX};
 
 /// A filter whose names and types are those of the attribute table. `Display` prints what parses to the same filter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
-    expr: Expr,
+    expr: FilterExpr,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Expr {
+enum FilterExpr {
     /// At least two parts, none of them an `Or`.
-    Or(Vec<Expr>),
+    Or(Vec<FilterExpr>),
     /// At least two parts, none of them an `And`.
-    And(Vec<Expr>),
-    Not(Box<Expr>),
+    And(Vec<FilterExpr>),
+    Not(Box<FilterExpr>),
     Present(AttrPath),
-    Compare(AttrPath, Op, Literal),
+    Compare(AttrPath, CompareOp, FilterLiteral),
     /// One element of a complex attribute matches the inner filter, whose names are sub-attributes.
-    Has(AttrPath, Box<Expr>),
+    Has(AttrPath, Box<FilterExpr>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Op {
+pub(super) enum CompareOp {
     Eq,
     Ne,
     Co,
@@ -51,7 +51,7 @@ pub(super) enum Op {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Literal {
+enum FilterLiteral {
     Null,
     Boolean(bool),
     Instant {
@@ -75,13 +75,13 @@ impl Filter {
 
     /// Does this resource, as it is rendered, match?
     pub fn matches(&self, rendered: &Value) -> bool {
-        eval::matches(&self.expr, rendered, By::Key)
+        eval::matches(&self.expr, rendered, MemberOf::Key)
     }
 
     /// Does it match, and once more when texts are compared as they were written, but for case where the attribute is not
     /// exact? Asked where a match gives access: what only looks the same must not give it.
     pub fn matches_as_written(&self, rendered: &Value) -> bool {
-        self.matches(rendered) && eval::matches(&self.expr, rendered, By::Letter)
+        self.matches(rendered) && eval::matches(&self.expr, rendered, MemberOf::Letter)
     }
 
     /// The attributes that its terms look at, without sub-attributes.
@@ -97,7 +97,7 @@ impl Filter {
     }
 
     /// Indexes whose union is certain to contain every match. None: only a scan can answer. Empty: nothing can match.
-    pub fn lookup(&self) -> Option<Vec<Lookup>> {
+    pub fn lookup(&self) -> Option<Vec<IndexLookup>> {
         lookup::lookup(&self.expr)
     }
 
@@ -109,7 +109,7 @@ impl Filter {
     /// Where the filter is nothing but required equalities: the sub-attributes and the values they must have.
     pub(super) fn equalities(&self) -> Option<Vec<(&'static str, Value)>> {
         match &self.expr {
-            Expr::And(parts) => parts.iter().map(Expr::equality).collect(),
+            FilterExpr::And(parts) => parts.iter().map(FilterExpr::equality).collect(),
             single => single.equality().map(|pair| vec![pair]),
         }
     }
@@ -117,7 +117,7 @@ impl Filter {
     /// Where the filter says no more than that `value` is one of these texts.
     pub(super) fn listed_values(&self) -> Option<Vec<String>> {
         let parts = match &self.expr {
-            Expr::Or(parts) => parts.as_slice(),
+            FilterExpr::Or(parts) => parts.as_slice(),
             single => std::slice::from_ref(single),
         };
         let values = parts.iter().map(|part| match part.equality() {
@@ -128,26 +128,26 @@ impl Filter {
     }
 }
 
-impl Expr {
+impl FilterExpr {
     /// The disjunction of at least one part, flattened.
-    fn or(parts: Vec<Expr>) -> Expr {
+    fn or(parts: Vec<FilterExpr>) -> FilterExpr {
         let flat = parts.into_iter().flat_map(|part| match part {
-            Expr::Or(inner) => inner,
+            FilterExpr::Or(inner) => inner,
             other => vec![other],
         });
-        Self::unless_single(flat.collect(), Expr::Or)
+        Self::unless_single(flat.collect(), FilterExpr::Or)
     }
 
     /// The conjunction of at least one part, flattened.
-    fn and(parts: Vec<Expr>) -> Expr {
+    fn and(parts: Vec<FilterExpr>) -> FilterExpr {
         let flat = parts.into_iter().flat_map(|part| match part {
-            Expr::And(inner) => inner,
+            FilterExpr::And(inner) => inner,
             other => vec![other],
         });
-        Self::unless_single(flat.collect(), Expr::And)
+        Self::unless_single(flat.collect(), FilterExpr::And)
     }
 
-    fn unless_single(mut parts: Vec<Expr>, join: impl Fn(Vec<Expr>) -> Expr) -> Expr {
+    fn unless_single(mut parts: Vec<FilterExpr>, join: impl Fn(Vec<FilterExpr>) -> FilterExpr) -> FilterExpr {
         match parts.pop() {
             Some(only) if parts.is_empty() => only,
             Some(last) => {
@@ -160,17 +160,21 @@ impl Expr {
 
     fn collect(&self, found: &mut Vec<AttrPath>) {
         match self {
-            Expr::Or(parts) | Expr::And(parts) => parts.iter().for_each(|part| part.collect(found)),
-            Expr::Not(inner) => inner.collect(found),
-            Expr::Present(path) | Expr::Compare(path, ..) | Expr::Has(path, _) => found.push(path.whole()),
+            FilterExpr::Or(parts) | FilterExpr::And(parts) => {
+                parts.iter().for_each(|part| part.collect(found))
+            }
+            FilterExpr::Not(inner) => inner.collect(found),
+            FilterExpr::Present(path) | FilterExpr::Compare(path, ..) | FilterExpr::Has(path, _) => {
+                found.push(path.whole())
+            }
         }
     }
 
     fn reads(&self, attribute: &str) -> bool {
         match self {
-            Expr::Or(parts) | Expr::And(parts) => parts.iter().any(|part| part.reads(attribute)),
-            Expr::Not(inner) => inner.reads(attribute),
-            Expr::Present(path) | Expr::Compare(path, ..) | Expr::Has(path, _) => {
+            FilterExpr::Or(parts) | FilterExpr::And(parts) => parts.iter().any(|part| part.reads(attribute)),
+            FilterExpr::Not(inner) => inner.reads(attribute),
+            FilterExpr::Present(path) | FilterExpr::Compare(path, ..) | FilterExpr::Has(path, _) => {
                 path.attribute.name.eq_ignore_ascii_case(attribute)
             }
         }
@@ -178,10 +182,10 @@ impl Expr {
 
     fn equality(&self) -> Option<(&'static str, Value)> {
         match self {
-            Expr::Compare(path, Op::Eq, Literal::Boolean(value)) => {
+            FilterExpr::Compare(path, CompareOp::Eq, FilterLiteral::Boolean(value)) => {
                 Some((path.attribute.name, Value::from(*value)))
             }
-            Expr::Compare(path, Op::Eq, Literal::Text { written, key: Some(_) }) => {
+            FilterExpr::Compare(path, CompareOp::Eq, FilterLiteral::Text { written, key: Some(_) }) => {
                 Some((path.attribute.name, Value::from(written.as_str())))
             }
             _ => None,
@@ -189,34 +193,34 @@ impl Expr {
     }
 }
 
-impl Op {
-    const ALL: [(Op, &'static str); 9] = [
-        (Op::Eq, "eq"),
-        (Op::Ne, "ne"),
-        (Op::Co, "co"),
-        (Op::Sw, "sw"),
-        (Op::Ew, "ew"),
-        (Op::Gt, "gt"),
-        (Op::Ge, "ge"),
-        (Op::Lt, "lt"),
-        (Op::Le, "le"),
+impl CompareOp {
+    const ALL: [(CompareOp, &'static str); 9] = [
+        (CompareOp::Eq, "eq"),
+        (CompareOp::Ne, "ne"),
+        (CompareOp::Co, "co"),
+        (CompareOp::Sw, "sw"),
+        (CompareOp::Ew, "ew"),
+        (CompareOp::Gt, "gt"),
+        (CompareOp::Ge, "ge"),
+        (CompareOp::Lt, "lt"),
+        (CompareOp::Le, "le"),
     ];
 
-    fn parse(word: &str) -> Option<Op> {
+    fn parse(word: &str) -> Option<CompareOp> {
         Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|(op, _)| op)
     }
 
     const fn is_equality(self) -> bool {
-        matches!(self, Op::Eq | Op::Ne)
+        matches!(self, CompareOp::Eq | CompareOp::Ne)
     }
 
     /// Looks at a part of the text.
     const fn is_part(self) -> bool {
-        matches!(self, Op::Co | Op::Sw | Op::Ew)
+        matches!(self, CompareOp::Co | CompareOp::Sw | CompareOp::Ew)
     }
 
     const fn is_order(self) -> bool {
-        matches!(self, Op::Gt | Op::Ge | Op::Lt | Op::Le)
+        matches!(self, CompareOp::Gt | CompareOp::Ge | CompareOp::Lt | CompareOp::Le)
     }
 }
 
@@ -226,45 +230,45 @@ impl fmt::Display for Filter {
     }
 }
 
-impl fmt::Display for Expr {
+impl fmt::Display for FilterExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Expr::Or(parts) => joined(f, parts, " or "),
-            Expr::And(parts) => joined(f, parts, " and "),
-            Expr::Not(inner) => write!(f, "not ({inner})"),
-            Expr::Present(path) => write!(f, "{path} pr"),
-            Expr::Compare(path, op, value) => write!(f, "{path} {op} {value}"),
-            Expr::Has(path, inner) => write!(f, "{path}[{inner}]"),
+            FilterExpr::Or(parts) => joined(f, parts, " or "),
+            FilterExpr::And(parts) => joined(f, parts, " and "),
+            FilterExpr::Not(inner) => write!(f, "not ({inner})"),
+            FilterExpr::Present(path) => write!(f, "{path} pr"),
+            FilterExpr::Compare(path, op, value) => write!(f, "{path} {op} {value}"),
+            FilterExpr::Has(path, inner) => write!(f, "{path}[{inner}]"),
         }
     }
 }
 
-fn joined(f: &mut fmt::Formatter<'_>, parts: &[Expr], word: &str) -> fmt::Result {
+fn joined(f: &mut fmt::Formatter<'_>, parts: &[FilterExpr], word: &str) -> fmt::Result {
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
             f.write_str(word)?;
         }
         match part {
-            Expr::Or(_) => write!(f, "({part})")?,
+            FilterExpr::Or(_) => write!(f, "({part})")?,
             _ => write!(f, "{part}")?,
         }
     }
     Ok(())
 }
 
-impl fmt::Display for Op {
+impl fmt::Display for CompareOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::ALL.into_iter().find(|(op, _)| op == self).map_or("", |(_, name)| name);
         f.write_str(name)
     }
 }
 
-impl fmt::Display for Literal {
+impl fmt::Display for FilterLiteral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Literal::Null => f.write_str("null"),
-            Literal::Boolean(value) => value.fmt(f),
-            Literal::Instant { written, .. } | Literal::Text { written, .. } => {
+            FilterLiteral::Null => f.write_str("null"),
+            FilterLiteral::Boolean(value) => value.fmt(f),
+            FilterLiteral::Instant { written, .. } | FilterLiteral::Text { written, .. } => {
                 Value::from(written.as_str()).fmt(f)
             }
         }

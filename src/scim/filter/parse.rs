@@ -2,12 +2,12 @@
 //!
 //! Hand-written and recursive; the depth is counted while parsing, so no input can exhaust the stack.
 
-use super::lex::{self, Placed, Token};
-use super::{Expr, Filter, Literal, Op};
+use super::lex::{self, FilterToken, PlacedToken};
+use super::{CompareOp, Filter, FilterExpr, FilterLiteral};
 use crate::id::UserId;
-use crate::scim::compare::{self, Mode};
-use crate::scim::path::{AttrPath, Path};
-use crate::scim::schema::{Attribute, ResourceType, Returned, Type};
+use crate::scim::compare::{self, CaseMode};
+use crate::scim::path::{AttrPath, PatchPath};
+use crate::scim::schema::{Attribute, AttributeType, ResourceType, Returned};
 use std::fmt;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -20,14 +20,14 @@ pub const NODES_MAX: usize = 256;
 /// What is wrong, and at which character (counted from 1).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{what} at character {at}")]
-pub(in crate::scim) struct Mistake {
+pub(in crate::scim) struct ParseError {
     pub at: usize,
-    pub what: What,
+    pub what: ParseErrorKind,
 }
 
 /// One variant for each mistake.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(in crate::scim) enum What {
+pub(in crate::scim) enum ParseErrorKind {
     #[error("longer than {max} bytes", max = lex::LENGTH_MAX)]
     TooLong,
     #[error("nested deeper than {DEPTH_MAX} levels")]
@@ -55,7 +55,7 @@ pub(in crate::scim) enum What {
     #[error("{name} is a {wanted} and cannot be compared with {found}")]
     WrongType { name: String, wanted: &'static str, found: String },
     #[error("{name} cannot be compared with {op}")]
-    WrongOperator { name: String, op: Op },
+    WrongOperator { name: String, op: CompareOp },
     #[error("{found} where a closing {wanted} belongs")]
     NotClosed { wanted: char, found: String },
     #[error("{found} after the end")]
@@ -63,7 +63,7 @@ pub(in crate::scim) enum What {
 }
 
 /// A whole filter over resources of that kind.
-pub(super) fn filter(kind: ResourceType, text: &str) -> Result<Filter, Mistake> {
+pub(super) fn filter(kind: ResourceType, text: &str) -> Result<Filter, ParseError> {
     let mut parser = Parser::new(text, Names::Of(kind))?;
     let expr = parser.or()?;
     parser.end()?;
@@ -71,18 +71,18 @@ pub(super) fn filter(kind: ResourceType, text: &str) -> Result<Filter, Mistake> 
 }
 
 /// A PATCH path, other than the URN of a schema.
-pub(in crate::scim) fn path(kind: ResourceType, text: &str) -> Result<Path, Mistake> {
+pub(in crate::scim) fn path(kind: ResourceType, text: &str) -> Result<PatchPath, ParseError> {
     let mut parser = Parser::new(text, Names::Of(kind))?;
     let (attribute, at) = parser.attribute()?;
-    let path = if parser.eat(&Token::OpenBracket) {
+    let path = if parser.eat(&FilterToken::OpenBracket) {
         if !attribute.attribute.multi_valued {
-            return Err(Mistake { at, what: What::NoParts { name: attribute.to_string() } });
+            return Err(ParseError { at, what: ParseErrorKind::NoParts { name: attribute.to_string() } });
         }
         let expr = parser.inside(attribute, at)?;
         let sub = parser.sub_after_bracket(attribute)?;
-        Path::Elements { of: attribute, filter: Filter { expr }, sub: sub.map(|path| path.attribute) }
+        PatchPath::Elements { of: attribute, filter: Filter { expr }, sub: sub.map(|path| path.attribute) }
     } else {
-        Path::Attribute(attribute)
+        PatchPath::Attribute(attribute)
     };
     parser.end()?;
     Ok(path)
@@ -96,7 +96,7 @@ enum Names {
 }
 
 struct Parser {
-    tokens: std::iter::Peekable<std::vec::IntoIter<Placed>>,
+    tokens: std::iter::Peekable<std::vec::IntoIter<PlacedToken>>,
     names: Names,
     depth: usize,
     nodes: usize,
@@ -104,7 +104,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn new(text: &str, names: Names) -> Result<Self, Mistake> {
+    fn new(text: &str, names: Names) -> Result<Self, ParseError> {
         let tokens = lex::tokens(text)?;
         Ok(Self {
             tokens: tokens.into_iter().peekable(),
@@ -115,34 +115,34 @@ impl Parser {
         })
     }
 
-    fn or(&mut self) -> Result<Expr, Mistake> {
+    fn or(&mut self) -> Result<FilterExpr, ParseError> {
         let mut parts = vec![self.and()?];
         while self.eat_word("or") {
             parts.push(self.and()?);
         }
-        Ok(Expr::or(parts))
+        Ok(FilterExpr::or(parts))
     }
 
-    fn and(&mut self) -> Result<Expr, Mistake> {
+    fn and(&mut self) -> Result<FilterExpr, ParseError> {
         let mut parts = vec![self.factor()?];
         while self.eat_word("and") {
             parts.push(self.factor()?);
         }
-        Ok(Expr::and(parts))
+        Ok(FilterExpr::and(parts))
     }
 
-    fn factor(&mut self) -> Result<Expr, Mistake> {
+    fn factor(&mut self) -> Result<FilterExpr, ParseError> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(self.here(What::TooManyTerms));
+            return Err(self.here(ParseErrorKind::TooManyTerms));
         }
-        if self.eat(&Token::Open) {
+        if self.eat(&FilterToken::Open) {
             return self.group();
         }
         let name = self.tokens.peek().cloned();
         if self.eat_word("not") {
-            return match self.eat(&Token::Open) {
-                true => Ok(Expr::Not(Box::new(self.group()?))),
+            return match self.eat(&FilterToken::Open) {
+                true => Ok(FilterExpr::Not(Box::new(self.group()?))),
                 false => Err(self.not_a_name(name)),
             };
         }
@@ -150,50 +150,51 @@ impl Parser {
     }
 
     /// What stands in parentheses, after the opening one.
-    fn group(&mut self) -> Result<Expr, Mistake> {
+    fn group(&mut self) -> Result<FilterExpr, ParseError> {
         self.deeper()?;
         let expr = self.or()?;
         self.depth -= 1;
-        self.close(&Token::Close, ')')?;
+        self.close(&FilterToken::Close, ')')?;
         Ok(expr)
     }
 
     /// `name op literal`, `name pr`, or `name[…]`, which may be followed by a comparison of one of its parts.
-    fn term(&mut self) -> Result<Expr, Mistake> {
+    fn term(&mut self) -> Result<FilterExpr, ParseError> {
         let (path, at) = self.attribute()?;
         if path.attribute.returned == Returned::Never {
-            return Err(Mistake { at, what: What::NotFilterable { name: path.to_string() } });
+            return Err(ParseError { at, what: ParseErrorKind::NotFilterable { name: path.to_string() } });
         }
-        if !self.eat(&Token::OpenBracket) {
+        if !self.eat(&FilterToken::OpenBracket) {
             return self.comparison(path, at);
         }
         let inside = self.inside(path, at)?;
         let inside = match self.sub_after_bracket(path)? {
-            Some(sub) => Expr::and(vec![inside, self.comparison(sub, at)?]),
+            Some(sub) => FilterExpr::and(vec![inside, self.comparison(sub, at)?]),
             None => inside,
         };
-        Ok(Expr::Has(path, Box::new(inside)))
+        Ok(FilterExpr::Has(path, Box::new(inside)))
     }
 
     /// The filter in brackets, after the opening one; names in it are sub-attributes of `of`.
-    fn inside(&mut self, of: AttrPath, at: usize) -> Result<Expr, Mistake> {
+    fn inside(&mut self, of: AttrPath, at: usize) -> Result<FilterExpr, ParseError> {
         if of.sub.is_some() || of.attribute.sub_attributes.is_empty() {
-            return Err(Mistake { at, what: What::NoParts { name: of.to_string() } });
+            return Err(ParseError { at, what: ParseErrorKind::NoParts { name: of.to_string() } });
         }
         self.deeper()?;
         let outer = std::mem::replace(&mut self.names, Names::In(of.attribute));
         let expr = self.or()?;
         self.names = outer;
         self.depth -= 1;
-        self.close(&Token::CloseBracket, ']')?;
+        self.close(&FilterToken::CloseBracket, ']')?;
         Ok(expr)
     }
 
     /// `.value` after a closing bracket.
-    fn sub_after_bracket(&mut self, of: AttrPath) -> Result<Option<AttrPath>, Mistake> {
-        let after =
-            self.tokens.next_if(|next| matches!(&next.token, Token::Word(word) if word.starts_with('.')));
-        let Some(Placed { token: Token::Word(word), at }) = after else { return Ok(None) };
+    fn sub_after_bracket(&mut self, of: AttrPath) -> Result<Option<AttrPath>, ParseError> {
+        let after = self
+            .tokens
+            .next_if(|next| matches!(&next.token, FilterToken::Word(word) if word.starts_with('.')));
+        let Some(PlacedToken { token: FilterToken::Word(word), at }) = after else { return Ok(None) };
         let name = word.trim_start_matches('.');
         match AttrPath::resolve_sub(of.attribute, name) {
             Some(path) => Ok(Some(path)),
@@ -201,41 +202,43 @@ impl Parser {
         }
     }
 
-    fn comparison(&mut self, path: AttrPath, at: usize) -> Result<Expr, Mistake> {
+    fn comparison(&mut self, path: AttrPath, at: usize) -> Result<FilterExpr, ParseError> {
         let found = self.tokens.next();
         let op = match &found {
-            Some(Placed { token: Token::Word(word), .. }) => Op::parse(word),
+            Some(PlacedToken { token: FilterToken::Word(word), .. }) => CompareOp::parse(word),
             _ => None,
         };
-        let present = matches!(&found, Some(Placed { token: Token::Word(word), .. }) if word.eq_ignore_ascii_case("pr"));
+        let present = matches!(&found, Some(PlacedToken { token: FilterToken::Word(word), .. }) if word.eq_ignore_ascii_case("pr"));
         match op {
-            _ if present => Ok(Expr::Present(path)),
-            None => Err(self.unexpected(found, |found| What::NotAnOperator { found })),
+            _ if present => Ok(FilterExpr::Present(path)),
+            None => Err(self.unexpected(found, |found| ParseErrorKind::NotAnOperator { found })),
             Some(op) => {
                 let value = self.literal(path, op, at)?;
-                Ok(Expr::Compare(path, op, value))
+                Ok(FilterExpr::Compare(path, op, value))
             }
         }
     }
 
-    fn literal(&mut self, path: AttrPath, op: Op, at: usize) -> Result<Literal, Mistake> {
+    fn literal(&mut self, path: AttrPath, op: CompareOp, at: usize) -> Result<FilterLiteral, ParseError> {
         let found = self.tokens.next();
         let raw = match &found {
-            Some(Placed { token: Token::Text(text), .. }) => Raw::Text(text.clone()),
-            Some(Placed { token: Token::Word(word), .. }) => match word.to_ascii_lowercase().as_str() {
-                "true" => Raw::Boolean(true),
-                "false" => Raw::Boolean(false),
-                "null" => Raw::Null,
-                _ => return Err(self.unexpected(found, |found| What::NotALiteral { found })),
-            },
-            _ => return Err(self.unexpected(found, |found| What::NotALiteral { found })),
+            Some(PlacedToken { token: FilterToken::Text(text), .. }) => Raw::Text(text.clone()),
+            Some(PlacedToken { token: FilterToken::Word(word), .. }) => {
+                match word.to_ascii_lowercase().as_str() {
+                    "true" => Raw::Boolean(true),
+                    "false" => Raw::Boolean(false),
+                    "null" => Raw::Null,
+                    _ => return Err(self.unexpected(found, |found| ParseErrorKind::NotALiteral { found })),
+                }
+            }
+            _ => return Err(self.unexpected(found, |found| ParseErrorKind::NotALiteral { found })),
         };
-        raw.for_attribute(path, op).map_err(|what| Mistake { at, what })
+        raw.for_attribute(path, op).map_err(|what| ParseError { at, what })
     }
 
-    fn attribute(&mut self) -> Result<(AttrPath, usize), Mistake> {
+    fn attribute(&mut self) -> Result<(AttrPath, usize), ParseError> {
         let found = self.tokens.next();
-        let Some(Placed { token: Token::Word(name), at }) = &found else {
+        let Some(PlacedToken { token: FilterToken::Word(name), at }) = &found else {
             return Err(self.not_a_name(found));
         };
         let path = match self.names {
@@ -248,66 +251,70 @@ impl Parser {
         }
     }
 
-    fn deeper(&mut self) -> Result<(), Mistake> {
+    fn deeper(&mut self) -> Result<(), ParseError> {
         self.depth += 1;
-        if self.depth > DEPTH_MAX { Err(self.here(What::TooDeep)) } else { Ok(()) }
+        if self.depth > DEPTH_MAX { Err(self.here(ParseErrorKind::TooDeep)) } else { Ok(()) }
     }
 
-    fn eat(&mut self, token: &Token) -> bool {
+    fn eat(&mut self, token: &FilterToken) -> bool {
         self.tokens.next_if(|next| next.token == *token).is_some()
     }
 
     fn eat_word(&mut self, wanted: &str) -> bool {
         self.tokens
-            .next_if(|next| matches!(&next.token, Token::Word(word) if word.eq_ignore_ascii_case(wanted)))
+            .next_if(
+                |next| matches!(&next.token, FilterToken::Word(word) if word.eq_ignore_ascii_case(wanted)),
+            )
             .is_some()
     }
 
-    fn close(&mut self, token: &Token, wanted: char) -> Result<(), Mistake> {
+    fn close(&mut self, token: &FilterToken, wanted: char) -> Result<(), ParseError> {
         if self.eat(token) {
             return Ok(());
         }
         let found = self.tokens.next();
-        Err(self.unexpected(found, |found| What::NotClosed { wanted, found }))
+        Err(self.unexpected(found, |found| ParseErrorKind::NotClosed { wanted, found }))
     }
 
-    fn end(&mut self) -> Result<(), Mistake> {
+    fn end(&mut self) -> Result<(), ParseError> {
         match self.tokens.next() {
             None => Ok(()),
-            found => Err(self.unexpected(found, |found| What::Trailing { found })),
+            found => Err(self.unexpected(found, |found| ParseErrorKind::Trailing { found })),
         }
     }
 
-    fn not_a_name(&self, found: Option<Placed>) -> Mistake {
-        self.unexpected(found, |found| What::NotAName { found })
+    fn not_a_name(&self, found: Option<PlacedToken>) -> ParseError {
+        self.unexpected(found, |found| ParseErrorKind::NotAName { found })
     }
 
-    fn unexpected(&self, found: Option<Placed>, what: impl Fn(String) -> What) -> Mistake {
+    fn unexpected(&self, found: Option<PlacedToken>, what: impl Fn(String) -> ParseErrorKind) -> ParseError {
         match found {
-            None => Mistake { at: self.end, what: what("the text ends".to_owned()) },
-            Some(Placed { token, at }) => Mistake { at, what: what(token.to_string()) },
+            None => ParseError { at: self.end, what: what("the text ends".to_owned()) },
+            Some(PlacedToken { token, at }) => ParseError { at, what: what(token.to_string()) },
         }
     }
 
-    fn here(&mut self, what: What) -> Mistake {
+    fn here(&mut self, what: ParseErrorKind) -> ParseError {
         let at = self.tokens.peek().map_or(self.end, |next| next.at);
-        Mistake { at, what }
+        ParseError { at, what }
     }
 }
 
-fn unknown(name: &str, at: usize) -> Mistake {
+fn unknown(name: &str, at: usize) -> ParseError {
     const SHOWN_MAX: usize = 100;
-    Mistake { at, what: What::UnknownAttribute { name: name.chars().take(SHOWN_MAX).collect() } }
+    ParseError { at, what: ParseErrorKind::UnknownAttribute { name: name.chars().take(SHOWN_MAX).collect() } }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for FilterToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Token::Word(text) | Token::Text(text) => f.write_str(&crate::scim::path::quoted(text)),
-            Token::Open => f.write_str("("),
-            Token::Close => f.write_str(")"),
-            Token::OpenBracket => f.write_str("["),
-            Token::CloseBracket => f.write_str("]"),
+            FilterToken::Word(text) | FilterToken::Text(text) => {
+                f.write_str(&crate::scim::path::quoted(text))
+            }
+            FilterToken::Open => f.write_str("("),
+            FilterToken::Close => f.write_str(")"),
+            FilterToken::OpenBracket => f.write_str("["),
+            FilterToken::CloseBracket => f.write_str("]"),
         }
     }
 }
@@ -321,34 +328,37 @@ enum Raw {
 
 impl Raw {
     /// Checks operator and type against the table: what cannot be compared is an error, not a filter that never matches.
-    fn for_attribute(self, path: AttrPath, op: Op) -> Result<Literal, What> {
+    fn for_attribute(self, path: AttrPath, op: CompareOp) -> Result<FilterLiteral, ParseErrorKind> {
         let leaf = path.leaf();
         if let Raw::Null = self {
-            return if op.is_equality() { Ok(Literal::Null) } else { Err(wrong_operator(path, op)) };
+            return if op.is_equality() { Ok(FilterLiteral::Null) } else { Err(wrong_operator(path, op)) };
         }
         match leaf.kind {
-            Type::Complex => Err(What::NoValue { name: path.to_string() }),
-            Type::Boolean if op.is_equality() => self.boolean(path),
-            Type::Boolean => Err(wrong_operator(path, op)),
-            Type::Binary if op.is_order() => Err(wrong_operator(path, op)),
-            Type::DateTime if !op.is_part() => self.instant(path),
-            Type::DateTime | Type::String | Type::Reference | Type::Binary => self.text(path, leaf),
+            AttributeType::Complex => Err(ParseErrorKind::NoValue { name: path.to_string() }),
+            AttributeType::Boolean if op.is_equality() => self.boolean(path),
+            AttributeType::Boolean => Err(wrong_operator(path, op)),
+            AttributeType::Binary if op.is_order() => Err(wrong_operator(path, op)),
+            AttributeType::DateTime if !op.is_part() => self.instant(path),
+            AttributeType::DateTime
+            | AttributeType::String
+            | AttributeType::Reference
+            | AttributeType::Binary => self.text(path, leaf),
         }
     }
 
-    fn boolean(self, path: AttrPath) -> Result<Literal, What> {
+    fn boolean(self, path: AttrPath) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
-            Raw::Boolean(value) => Ok(Literal::Boolean(value)),
-            Raw::Text(text) if text.eq_ignore_ascii_case("true") => Ok(Literal::Boolean(true)),
-            Raw::Text(text) if text.eq_ignore_ascii_case("false") => Ok(Literal::Boolean(false)),
+            Raw::Boolean(value) => Ok(FilterLiteral::Boolean(value)),
+            Raw::Text(text) if text.eq_ignore_ascii_case("true") => Ok(FilterLiteral::Boolean(true)),
+            Raw::Text(text) if text.eq_ignore_ascii_case("false") => Ok(FilterLiteral::Boolean(false)),
             other => Err(other.wrong_type(path, "boolean")),
         }
     }
 
-    fn instant(self, path: AttrPath) -> Result<Literal, What> {
+    fn instant(self, path: AttrPath) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
             Raw::Text(written) => match instant(&written) {
-                Some(at) => Ok(Literal::Instant { written, at }),
+                Some(at) => Ok(FilterLiteral::Instant { written, at }),
                 None => {
                     Err(Raw::Text(written).wrong_type(path, "date and time (such as 2026-01-31T08:00:00Z)"))
                 }
@@ -357,31 +367,32 @@ impl Raw {
         }
     }
 
-    fn text(self, path: AttrPath, leaf: &Attribute) -> Result<Literal, What> {
+    fn text(self, path: AttrPath, leaf: &Attribute) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
             Raw::Text(written) => {
                 let hidden = leaf.plain_text && written.chars().any(compare::is_hidden);
                 let own_id = if leaf.own_id { UserId::parse(&written).ok() } else { None };
-                let key = own_id.map_or_else(|| compare::key(&written, Mode::of(leaf)), |id| id.to_string());
+                let key =
+                    own_id.map_or_else(|| compare::key(&written, CaseMode::of(leaf)), |id| id.to_string());
                 let key = Some(key).filter(|key| !key.is_empty() && !hidden);
-                Ok(Literal::Text { written, key })
+                Ok(FilterLiteral::Text { written, key })
             }
             other => Err(other.wrong_type(path, "text")),
         }
     }
 
-    fn wrong_type(self, path: AttrPath, wanted: &'static str) -> What {
+    fn wrong_type(self, path: AttrPath, wanted: &'static str) -> ParseErrorKind {
         let found = match self {
             Raw::Null => "null".to_owned(),
             Raw::Boolean(value) => value.to_string(),
             Raw::Text(text) => crate::scim::path::quoted(&text),
         };
-        What::WrongType { name: path.to_string(), wanted, found }
+        ParseErrorKind::WrongType { name: path.to_string(), wanted, found }
     }
 }
 
-fn wrong_operator(path: AttrPath, op: Op) -> What {
-    What::WrongOperator { name: path.to_string(), op }
+fn wrong_operator(path: AttrPath, op: CompareOp) -> ParseErrorKind {
+    ParseErrorKind::WrongOperator { name: path.to_string(), op }
 }
 
 /// A date and time (RFC 7643 section 2.3.5); without a zone it is taken for UTC.
@@ -466,7 +477,13 @@ mod tests {
         assert!(filter(ResourceType::User, &nots).is_err());
         let terms = |n: usize| vec!["title pr"; n].join(" or ");
         assert!(filter(ResourceType::User, &terms(NODES_MAX)).is_ok());
-        assert_eq!(filter(ResourceType::User, &terms(NODES_MAX + 1)).unwrap_err().what, What::TooManyTerms);
-        assert_eq!(filter(ResourceType::User, &"x".repeat(10_000)).unwrap_err().what, What::TooLong);
+        assert_eq!(
+            filter(ResourceType::User, &terms(NODES_MAX + 1)).unwrap_err().what,
+            ParseErrorKind::TooManyTerms
+        );
+        assert_eq!(
+            filter(ResourceType::User, &"x".repeat(10_000)).unwrap_err().what,
+            ParseErrorKind::TooLong
+        );
     }
 }

@@ -2,34 +2,34 @@
 //!
 //! Every function judges before it changes anything, so that an operation that fails leaves no trace.
 
-use super::Verb;
-use super::list::{self, Selection};
+use super::PatchVerb;
+use super::list::{self, ElementSelection};
 use crate::scim::error::{Error, ScimType};
-use crate::scim::path::{AttrPath, Path};
+use crate::scim::path::{AttrPath, PatchPath};
 use crate::scim::resource::ACTIVE;
-use crate::scim::schema::{Attribute, Schema, Type};
-use crate::scim::value::{self, Rigour};
+use crate::scim::schema::{Attribute, AttributeType, Schema};
+use crate::scim::value::{self, ValueStrictness};
 use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
 
 /// One change of a stored attribute.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::scim) struct Operation<'a> {
-    pub verb: Verb,
-    pub path: &'a Path,
+pub(in crate::scim) struct PatchOp<'a> {
+    pub verb: PatchVerb,
+    pub path: &'a PatchPath,
     pub value: &'a Value,
-    pub rigour: Rigour,
+    pub rigour: ValueStrictness,
 }
 
-pub(in crate::scim) fn apply(attributes: &mut Object, operation: &Operation<'_>) -> Result<(), Error> {
+pub(in crate::scim) fn apply(attributes: &mut Object, operation: &PatchOp<'_>) -> Result<(), Error> {
     match operation.path {
-        Path::Schema(schema) => whole_schema(attributes, *schema, operation),
-        Path::Attribute(path) => {
+        PatchPath::Schema(schema) => whole_schema(attributes, *schema, operation),
+        PatchPath::Attribute(path) => {
             in_holder(attributes, path.extension, |holder| attribute(holder, *path, operation))
         }
-        Path::Elements { of, filter, sub } => in_holder(attributes, of.extension, |holder| {
-            let selection = Selection { of: of.attribute, filter: Some(filter), sub: *sub };
+        PatchPath::Elements { of, filter, sub } => in_holder(attributes, of.extension, |holder| {
+            let selection = ElementSelection { of: of.attribute, filter: Some(filter), sub: *sub };
             in_list(holder, of.attribute, |list| list::change(list, &selection, operation))
         }),
     }
@@ -39,12 +39,12 @@ pub(in crate::scim) fn apply(attributes: &mut Object, operation: &Operation<'_>)
 fn whole_schema(
     attributes: &mut Object,
     schema: Option<&Schema>,
-    operation: &Operation<'_>,
+    operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
-    if operation.verb != Verb::Remove && !value::is_unassigned(operation.value) {
+    if operation.verb != PatchVerb::Remove && !value::is_unassigned(operation.value) {
         return Err(Error::invalid_value(format!("{} takes an object of attributes", operation.path)));
     }
-    if operation.verb != Verb::Add {
+    if operation.verb != PatchVerb::Add {
         schema.and_then(|schema| attributes.remove(schema.urn));
     }
     Ok(())
@@ -63,24 +63,24 @@ fn in_holder(
     done
 }
 
-fn attribute(holder: &mut Object, path: AttrPath, operation: &Operation<'_>) -> Result<(), Error> {
+fn attribute(holder: &mut Object, path: AttrPath, operation: &PatchOp<'_>) -> Result<(), Error> {
     let of = path.attribute;
     match (path.sub, of.multi_valued, operation.verb) {
-        (None, true, Verb::Add) => in_list(holder, of, |list| list::add(list, of, operation)),
-        (None, true, Verb::Replace) => in_list(holder, of, |list| list::replace(list, of, operation)),
-        (None, true, Verb::Remove) => in_list(holder, of, |list| list::remove(list, of, operation)),
-        (None, false, Verb::Remove) => unassign(holder, of, ScimType::Mutability),
-        (None, false, _) if of.kind == Type::Complex => merge(holder, of, operation),
+        (None, true, PatchVerb::Add) => in_list(holder, of, |list| list::add(list, of, operation)),
+        (None, true, PatchVerb::Replace) => in_list(holder, of, |list| list::replace(list, of, operation)),
+        (None, true, PatchVerb::Remove) => in_list(holder, of, |list| list::remove(list, of, operation)),
+        (None, false, PatchVerb::Remove) => unassign(holder, of, ScimType::Mutability),
+        (None, false, _) if of.kind == AttributeType::Complex => merge(holder, of, operation),
         (None, false, _) => set(holder, of, operation),
         (sub @ Some(_), true, _) => {
-            let selection = Selection { of, filter: None, sub };
+            let selection = ElementSelection { of, filter: None, sub };
             in_list(holder, of, |list| list::change(list, &selection, operation))
         }
         (Some(sub), false, _) => set_part(holder, of, sub, operation),
     }
 }
 
-fn set(holder: &mut Object, attribute: &Attribute, operation: &Operation<'_>) -> Result<(), Error> {
+fn set(holder: &mut Object, attribute: &Attribute, operation: &PatchOp<'_>) -> Result<(), Error> {
     match value::single(attribute, operation.value, operation.rigour)? {
         Some(value) => put(holder, attribute.name, value),
         None => return unassign(holder, attribute, ScimType::InvalidValue),
@@ -101,13 +101,13 @@ fn unassign(holder: &mut Object, attribute: &Attribute, refusal: ScimType) -> Re
 }
 
 /// Sets the parts of a complex value that are named and leaves the others; a bare text replaces the whole.
-fn merge(holder: &mut Object, attribute: &Attribute, operation: &Operation<'_>) -> Result<(), Error> {
+fn merge(holder: &mut Object, attribute: &Attribute, operation: &PatchOp<'_>) -> Result<(), Error> {
     if value::is_none(attribute, operation.value, operation.rigour) {
         return unassign(holder, attribute, ScimType::InvalidValue);
     }
     let raw = match operation.rigour {
-        Rigour::Tolerant => value::only(operation.value),
-        Rigour::Strict => operation.value,
+        ValueStrictness::Tolerant => value::only(operation.value),
+        ValueStrictness::Strict => operation.value,
     };
     let parts = value::parts(attribute, raw, operation.rigour)?;
     let before = take_object(holder, attribute.name);
@@ -123,11 +123,11 @@ fn set_part(
     holder: &mut Object,
     attribute: &Attribute,
     sub: &Attribute,
-    operation: &Operation<'_>,
+    operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
     let value = match operation.verb {
-        Verb::Remove => None,
-        Verb::Add | Verb::Replace => value::single(sub, operation.value, operation.rigour)?,
+        PatchVerb::Remove => None,
+        PatchVerb::Add | PatchVerb::Replace => value::single(sub, operation.value, operation.rigour)?,
     };
     let mut object = take_object(holder, attribute.name);
     assign(&mut object, sub, value);

@@ -1,7 +1,7 @@
 //! What an operation does to the elements of a multi-valued attribute (RFC 7644 section 3.5.2).
 
-use super::Verb;
-use super::engine::Operation;
+use super::PatchVerb;
+use super::engine::PatchOp;
 use crate::scim::error::{Error, ScimType};
 use crate::scim::filter::Filter;
 use crate::scim::schema::Attribute;
@@ -13,14 +13,14 @@ const PRIMARY: &str = "primary";
 type Object = Map<String, Value>;
 
 /// Which elements of an attribute, and which part of them.
-pub(super) struct Selection<'a> {
+pub(super) struct ElementSelection<'a> {
     pub of: &'static Attribute,
     /// None: every element.
     pub filter: Option<&'a Filter>,
     pub sub: Option<&'static Attribute>,
 }
 
-impl Selection<'_> {
+impl ElementSelection<'_> {
     fn takes(&self, element: &Value) -> bool {
         self.filter.is_none_or(|filter| filter.matches(element))
     }
@@ -30,7 +30,7 @@ impl Selection<'_> {
 pub(super) fn add(
     list: &mut Vec<Value>,
     attribute: &Attribute,
-    operation: &Operation<'_>,
+    operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
     add_all(list, attribute, value::list(attribute, operation.value, operation.rigour)?)
 }
@@ -60,7 +60,7 @@ fn new_among(list: &[Value], added: &[Value]) -> usize {
 pub(super) fn replace(
     list: &mut Vec<Value>,
     attribute: &Attribute,
-    operation: &Operation<'_>,
+    operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
     let mut replaced = Vec::new();
     add(&mut replaced, attribute, operation)?;
@@ -72,7 +72,7 @@ pub(super) fn replace(
 pub(super) fn remove(
     list: &mut Vec<Value>,
     attribute: &Attribute,
-    operation: &Operation<'_>,
+    operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
     if operation.value.is_null() {
         list.clear();
@@ -86,19 +86,19 @@ pub(super) fn remove(
 /// Changes the selected elements.
 pub(super) fn change(
     list: &mut Vec<Value>,
-    selection: &Selection<'_>,
-    operation: &Operation<'_>,
+    selection: &ElementSelection<'_>,
+    operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
-    let Operation { verb, value: raw, rigour, .. } = *operation;
+    let PatchOp { verb, value: raw, rigour, .. } = *operation;
     let parts = match (verb, selection.sub) {
-        (Verb::Remove, _) => None,
+        (PatchVerb::Remove, _) => None,
         (_, Some(sub)) => value::single(sub, raw, rigour)?.map(|value| one_part(sub, value)),
         (_, None) if value::is_unassigned(raw) => None,
         (_, None) => value::complex(selection.of, value::only(raw), rigour)?,
     };
     match parts {
         Some(parts) => write(list, selection, operation, parts)?,
-        None if verb == Verb::Add && selection.sub.is_none() => {}
+        None if verb == PatchVerb::Add && selection.sub.is_none() => {}
         None => clear(list, selection),
     }
     Ok(())
@@ -110,7 +110,7 @@ fn one_part(sub: &Attribute, value: Value) -> Object {
 
 /// Removes the selected elements, or the named part of them. An element that has lost its value goes, too: Entra ID
 /// clears an address by clearing its value, and a type alone means nothing.
-fn clear(list: &mut Vec<Value>, selection: &Selection<'_>) {
+fn clear(list: &mut Vec<Value>, selection: &ElementSelection<'_>) {
     list.retain_mut(|element| match (selection.takes(element), selection.sub, element.as_object_mut()) {
         (false, ..) => true,
         (true, Some(sub), Some(parts)) => {
@@ -124,8 +124,8 @@ fn clear(list: &mut Vec<Value>, selection: &Selection<'_>) {
 /// Writes parts into the selected elements; where none is selected, creates the one that was meant.
 fn write(
     list: &mut Vec<Value>,
-    selection: &Selection<'_>,
-    operation: &Operation<'_>,
+    selection: &ElementSelection<'_>,
+    operation: &PatchOp<'_>,
     parts: Object,
 ) -> Result<(), Error> {
     let selected: Vec<bool> = list.iter().map(|element| selection.takes(element)).collect();
@@ -142,7 +142,7 @@ fn write(
         list.iter_mut().for_each(demote);
     }
     for (element, _) in list.iter_mut().zip(selected).filter(|(_, hit)| *hit) {
-        if operation.verb == Verb::Replace && selection.sub.is_none() {
+        if operation.verb == PatchVerb::Replace && selection.sub.is_none() {
             keep_selected_parts(element, selection);
         }
         extend(element, &parts);
@@ -151,7 +151,7 @@ fn write(
 }
 
 /// Leaves of an element only what the filter selected it by, as it is written there.
-fn keep_selected_parts(element: &mut Value, selection: &Selection<'_>) {
+fn keep_selected_parts(element: &mut Value, selection: &ElementSelection<'_>) {
     let kept = required_parts(selection).unwrap_or_default();
     if let Some(parts) = element.as_object_mut() {
         parts.retain(|name, _| kept.contains_key(name));
@@ -160,7 +160,7 @@ fn keep_selected_parts(element: &mut Value, selection: &Selection<'_>) {
 
 /// The element that a filter of nothing but equalities describes, with the given parts (scenario
 /// entra-add-work-email-when-absent). Any other filter that matches nothing is 400 `noTarget`.
-fn created(selection: &Selection<'_>, parts: Object) -> Result<Value, Error> {
+fn created(selection: &ElementSelection<'_>, parts: Object) -> Result<Value, Error> {
     let Some(mut element) = required_parts(selection) else {
         return Err(Error::bad(
             ScimType::NoTarget,
@@ -172,7 +172,7 @@ fn created(selection: &Selection<'_>, parts: Object) -> Result<Value, Error> {
 }
 
 /// What every selected element has, by the filter; none where the filter does not say it as equalities.
-fn required_parts(selection: &Selection<'_>) -> Option<Object> {
+fn required_parts(selection: &ElementSelection<'_>) -> Option<Object> {
     let Some(filter) = selection.filter else { return Some(Object::new()) };
     let pairs = filter.equalities()?;
     let parts: Object = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();

@@ -1,48 +1,50 @@
 //! What a PATCH or a body says about the members of a group.
 
-use super::{MemberChange, Verb};
+use super::{MemberChange, PatchVerb};
 use crate::id::UserId;
-use crate::scim::assignment::{Assignment, Target};
+use crate::scim::assignment::{AssignmentTarget, AttributeAssignment};
 use crate::scim::error::{Error, ScimType};
 use crate::scim::filter::Filter;
-use crate::scim::path::{Path, member};
+use crate::scim::path::{PatchPath, member};
 use crate::scim::resource::MemberRef;
 use crate::scim::schema::{Attribute, ResourceType};
 use serde_json::Value;
 use std::collections::HashSet;
 
 /// Members are not part of the stored attributes; the store keeps each one by itself.
-pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &Assignment) -> bool {
+pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &AttributeAssignment) -> bool {
     let of = match &assignment.target {
-        Target::Write(path, _) => path.attribute(),
-        Target::Nowhere { of, .. } => *of,
-        Target::Foreign => None,
+        AssignmentTarget::Write(path, _) => path.attribute(),
+        AssignmentTarget::Nowhere { of, .. } => *of,
+        AssignmentTarget::Foreign => None,
     };
     kind == ResourceType::Group && of.is_some_and(|path| path.attribute.name == "members")
 }
 
 /// The change an operation on `members` asks for; none where it asks for nothing.
-pub(super) fn change(verb: Verb, target: &Target) -> Result<Option<MemberChange>, Error> {
+pub(super) fn change(verb: PatchVerb, target: &AssignmentTarget) -> Result<Option<MemberChange>, Error> {
     let (path, raw) = match target {
-        Target::Write(path, raw) => (path, raw),
-        Target::Nowhere { error, .. } => return Err(error.clone()),
-        Target::Foreign => return Ok(None),
+        AssignmentTarget::Write(path, raw) => (path, raw),
+        AssignmentTarget::Nowhere { error, .. } => return Err(error.clone()),
+        AssignmentTarget::Foreign => return Ok(None),
     };
     match (path, verb) {
-        (Path::Attribute(path), Verb::Add) if path.sub.is_none() => {
+        (PatchPath::Attribute(path), PatchVerb::Add) if path.sub.is_none() => {
             Ok(not_empty(refs(raw)?).map(MemberChange::Add))
         }
-        (Path::Attribute(path), Verb::Replace) if path.sub.is_none() => {
+        (PatchPath::Attribute(path), PatchVerb::Replace) if path.sub.is_none() => {
             Ok(Some(MemberChange::Replace(refs(raw)?)))
         }
-        (Path::Attribute(path), Verb::Remove) if path.sub.is_none() => removal(raw),
-        (Path::Elements { filter, sub: None, .. }, Verb::Remove) => Ok(Some(removal_where(filter.clone()))),
-        (Path::Elements { filter, sub: None, .. }, Verb::Add) => addition(filter, raw).map(Some),
-        // Nothing in its place (RFC 7643 section 2.5): the member goes.
-        (Path::Elements { filter, sub: None, .. }, Verb::Replace) if is_nothing(raw) => {
+        (PatchPath::Attribute(path), PatchVerb::Remove) if path.sub.is_none() => removal(raw),
+        (PatchPath::Elements { filter, sub: None, .. }, PatchVerb::Remove) => {
             Ok(Some(removal_where(filter.clone())))
         }
-        (Path::Elements { filter, sub, .. }, Verb::Replace) => {
+        (PatchPath::Elements { filter, sub: None, .. }, PatchVerb::Add) => addition(filter, raw).map(Some),
+        // Nothing in its place (RFC 7643 section 2.5): the member goes.
+        (PatchPath::Elements { filter, sub: None, .. }, PatchVerb::Replace) if is_nothing(raw) => {
+            Ok(Some(removal_where(filter.clone())))
+        }
+        (PatchPath::Elements { filter, sub, .. }, PatchVerb::Replace) => {
             let by = replacement(*sub, raw)?;
             Ok(Some(MemberChange::ReplaceWhere { filter: filter.clone(), by }))
         }

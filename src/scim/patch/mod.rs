@@ -9,9 +9,9 @@ mod list;
 pub(super) mod members;
 mod normalise;
 
-use super::assignment::Assignment;
-use super::deciding::Deciding;
-use super::edit::{Edited, Editor};
+use super::assignment::AttributeAssignment;
+use super::deciding::DecidingAttributes;
+use super::edit::{EditedResource, ResourceEditor};
 use super::error::Error;
 use super::filter::Filter;
 use super::resource::{MemberRef, Resource};
@@ -20,15 +20,15 @@ use serde_json::Value;
 
 /// A PATCH request whose message is in order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Patch {
-    assignments: Vec<Assignment>,
+pub struct PatchRequest {
+    assignments: Vec<AttributeAssignment>,
     members: Vec<MemberChange>,
     /// Assignments to the members, those that ask for nothing too.
     about_members: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum PatchVerb {
     Add,
     Replace,
     Remove,
@@ -86,7 +86,7 @@ impl MemberChange {
     }
 }
 
-impl Patch {
+impl PatchRequest {
     /// Reads the body of a PATCH request on a resource of that kind.
     pub fn parse(kind: ResourceType, body: &Value) -> Result<Self, Error> {
         let mut patch = Self { assignments: Vec::new(), members: Vec::new(), about_members: 0 };
@@ -104,8 +104,8 @@ impl Patch {
 
     /// The resource after the assignments, in their order; an error changes nothing. In a group, a mistake in its name or
     /// external id may still be refused: that depends on who is removed.
-    pub fn apply(&self, current: &Resource, deciding: &Deciding) -> Result<Edited, Error> {
-        let mut editor = Editor::on(current, deciding);
+    pub fn apply(&self, current: &Resource, deciding: &DecidingAttributes) -> Result<EditedResource, Error> {
+        let mut editor = ResourceEditor::on(current, deciding);
         for assignment in &self.assignments {
             editor.assign(assignment)?;
         }

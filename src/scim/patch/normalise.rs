@@ -1,7 +1,7 @@
 //! From what clients send to assignments: every dialect of PATCH ends here.
 
-use super::Verb;
-use crate::scim::assignment::{Assignment, Assignments, in_operation};
+use super::PatchVerb;
+use crate::scim::assignment::{AttributeAssignment, AttributeAssignments, in_operation};
 use crate::scim::error::{Error, ScimType};
 use crate::scim::path::{member, quoted};
 use crate::scim::schema::ResourceType;
@@ -9,29 +9,29 @@ use serde_json::{Map, Value};
 
 /// The assignments of a PATCH body (RFC 7644 section 3.5.2), in the order of the request. A mistake names the operation it is
 /// in, counted from 1.
-pub(super) fn assignments(kind: ResourceType, body: &Value) -> Result<Vec<Assignment>, Error> {
+pub(super) fn assignments(kind: ResourceType, body: &Value) -> Result<Vec<AttributeAssignment>, Error> {
     let operations = body.as_object().and_then(|body| member(body, "Operations")).and_then(Value::as_array);
     let Some(operations) = operations else {
         return Err(Error::invalid_syntax("a PATCH body is an object with a list of Operations"));
     };
-    let mut all = Assignments::new(kind);
+    let mut all = AttributeAssignments::new(kind);
     for (number, raw) in (1..).zip(operations) {
         operation(&mut all, number, raw).map_err(|error| in_operation(number, error))?;
     }
     Ok(all.done())
 }
 
-fn operation(all: &mut Assignments, number: usize, raw: &Value) -> Result<(), Error> {
+fn operation(all: &mut AttributeAssignments, number: usize, raw: &Value) -> Result<(), Error> {
     let Some(raw) = raw.as_object() else {
         return Err(Error::invalid_syntax("an operation is an object with op, path and value"));
     };
-    let verb = Verb::parse(member(raw, "op"))?;
+    let verb = PatchVerb::parse(member(raw, "op"))?;
     all.enter(number, verb);
     match (verb, path(raw)?, member(raw, "value")) {
-        (Verb::Remove, "", _) => {
+        (PatchVerb::Remove, "", _) => {
             return Err(Error::bad(ScimType::NoTarget, "remove needs a path that says what to remove"));
         }
-        (Verb::Remove, path, value) => all.add_at(path, value.unwrap_or(&Value::Null)),
+        (PatchVerb::Remove, path, value) => all.add_at(path, value.unwrap_or(&Value::Null)),
         (_, _, None) => {
             return Err(Error::invalid_value("add and replace need a value; null removes what is there"));
         }
@@ -52,13 +52,13 @@ fn path(raw: &Map<String, Value>) -> Result<&str, Error> {
     }
 }
 
-impl Verb {
+impl PatchVerb {
     /// The operation's name, in any case: Entra ID capitalises it.
-    fn parse(raw: Option<&Value>) -> Result<Verb, Error> {
+    fn parse(raw: Option<&Value>) -> Result<PatchVerb, Error> {
         match raw.and_then(Value::as_str) {
-            Some(op) if op.eq_ignore_ascii_case("add") => Ok(Verb::Add),
-            Some(op) if op.eq_ignore_ascii_case("replace") => Ok(Verb::Replace),
-            Some(op) if op.eq_ignore_ascii_case("remove") => Ok(Verb::Remove),
+            Some(op) if op.eq_ignore_ascii_case("add") => Ok(PatchVerb::Add),
+            Some(op) if op.eq_ignore_ascii_case("replace") => Ok(PatchVerb::Replace),
+            Some(op) if op.eq_ignore_ascii_case("remove") => Ok(PatchVerb::Remove),
             Some(other) => {
                 Err(Error::invalid_syntax(format!("op is add, replace or remove, not {}", quoted(other))))
             }

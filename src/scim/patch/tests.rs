@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::scim::error::ScimType;
-use crate::scim::path::Path;
+use crate::scim::path::PatchPath;
 use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
 use crate::scim::{group, user};
 use ResourceType::{Group, User};
@@ -11,12 +11,12 @@ use serde_json::json;
 fn ana(extra: Value) -> Resource {
     let mut body = json!({"userName": "ana"});
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    user::create(&body, &Deciding::default()).unwrap().resource
+    user::create(&body, &DecidingAttributes::default()).unwrap().resource
 }
 
 fn patched(before: &Resource, operations: &Value) -> Result<Value, Error> {
-    let patch = Patch::parse(before.kind(), &json!({"Operations": operations}))?;
-    let after = patch.apply(before, &Deciding::default())?;
+    let patch = PatchRequest::parse(before.kind(), &json!({"Operations": operations}))?;
+    let after = patch.apply(before, &DecidingAttributes::default())?;
     let mut shown = after.resource.attributes().clone();
     if shown.get("active") == Some(&json!(true)) {
         shown.remove("active");
@@ -307,12 +307,12 @@ fn the_message_must_be_a_patch() {
     check(json!({"path": "title"}), "op is missing; it is add, replace or remove");
     check(json!("add"), "an operation is an object with op, path and value");
     for body in [json!([]), json!({}), json!({"Operations": {}})] {
-        assert_eq!(Patch::parse(User, &body).unwrap_err().scim_type, Some(ScimType::InvalidSyntax));
+        assert_eq!(PatchRequest::parse(User, &body).unwrap_err().scim_type, Some(ScimType::InvalidSyntax));
     }
 }
 
 fn members(operation: Value) -> Result<Vec<MemberChange>, Error> {
-    Ok(Patch::parse(Group, &json!({"Operations": [operation]}))?.member_changes().to_vec())
+    Ok(PatchRequest::parse(Group, &json!({"Operations": [operation]}))?.member_changes().to_vec())
 }
 
 #[track_caller]
@@ -372,8 +372,8 @@ fn members_are_added_removed_and_replaced() {
 
 /// The filter in the brackets of `members[…]`.
 fn of_members(filter: &str) -> Filter {
-    match Path::parse(Group, &format!("members[{filter}]")).unwrap() {
-        Path::Elements { filter, .. } => filter,
+    match PatchPath::parse(Group, &format!("members[{filter}]")).unwrap() {
+        PatchPath::Elements { filter, .. } => filter,
         other => panic!("{other}"),
     }
 }
@@ -449,11 +449,12 @@ fn wrong_member_operations_are_refused() {
 
 #[test]
 fn group_attributes_change_without_their_members() {
-    let deciding = Deciding::default();
+    let deciding = DecidingAttributes::default();
     let group = json!({"displayName": "Ops", "externalId": "x"});
     let group = group::create(&group, &deciding).unwrap().edited.resource;
     let apply = |value: Value| {
-        let patch = Patch::parse(Group, &json!({"Operations": [{"op": "replace", "value": value}]})).unwrap();
+        let patch =
+            PatchRequest::parse(Group, &json!({"Operations": [{"op": "replace", "value": value}]})).unwrap();
         let edited = patch.apply(&group, &deciding)?.unless_refused(false)?;
         Ok::<_, Error>(Value::Object(edited.resource.attributes().clone()))
     };

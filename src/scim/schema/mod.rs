@@ -91,7 +91,7 @@ pub(super) fn find(attributes: &'static [Attribute], name: &str) -> Option<&'sta
 /// The data types that occur (RFC 7643 section 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the RFC's own words")]
-pub enum Type {
+pub enum AttributeType {
     String,
     Boolean,
     DateTime,
@@ -134,7 +134,7 @@ pub struct Attribute {
     /// The canonical spelling.
     pub name: &'static str,
     /// The data type.
-    pub kind: Type,
+    pub kind: AttributeType,
     /// A list of values.
     pub multi_valued: bool,
     /// A resource must have it.
@@ -170,7 +170,7 @@ impl Attribute {
     pub(super) const fn string(name: &'static str, description: &'static str) -> Self {
         Self {
             name,
-            kind: Type::String,
+            kind: AttributeType::String,
             multi_valued: false,
             required: false,
             case_exact: false,
@@ -189,11 +189,11 @@ impl Attribute {
     }
 
     const fn boolean(name: &'static str, description: &'static str) -> Self {
-        Self { kind: Type::Boolean, ..Self::string(name, description) }
+        Self { kind: AttributeType::Boolean, ..Self::string(name, description) }
     }
 
     const fn date_time(name: &'static str, description: &'static str) -> Self {
-        Self { kind: Type::DateTime, ..Self::string(name, description) }
+        Self { kind: AttributeType::DateTime, ..Self::string(name, description) }
     }
 
     const fn reference(
@@ -201,11 +201,16 @@ impl Attribute {
         reference_types: &'static [&'static str],
         description: &'static str,
     ) -> Self {
-        Self { kind: Type::Reference, case_exact: true, reference_types, ..Self::string(name, description) }
+        Self {
+            kind: AttributeType::Reference,
+            case_exact: true,
+            reference_types,
+            ..Self::string(name, description)
+        }
     }
 
     const fn binary(name: &'static str, description: &'static str) -> Self {
-        Self { kind: Type::Binary, case_exact: true, ..Self::string(name, description) }
+        Self { kind: AttributeType::Binary, case_exact: true, ..Self::string(name, description) }
     }
 
     const fn complex(
@@ -213,7 +218,7 @@ impl Attribute {
         sub_attributes: &'static [Attribute],
         description: &'static str,
     ) -> Self {
-        Self { kind: Type::Complex, sub_attributes, ..Self::string(name, description) }
+        Self { kind: AttributeType::Complex, sub_attributes, ..Self::string(name, description) }
     }
 
     const fn multi(self) -> Self {
@@ -293,8 +298,16 @@ mod tests {
     fn check(attributes: &[Attribute], above: &str) {
         for attribute in attributes {
             let name = format!("{above}{}", attribute.name);
-            assert_eq!(attribute.kind == Type::Complex, !attribute.sub_attributes.is_empty(), "{name}");
-            assert_eq!(attribute.kind == Type::Reference, !attribute.reference_types.is_empty(), "{name}");
+            assert_eq!(
+                attribute.kind == AttributeType::Complex,
+                !attribute.sub_attributes.is_empty(),
+                "{name}"
+            );
+            assert_eq!(
+                attribute.kind == AttributeType::Reference,
+                !attribute.reference_types.is_empty(),
+                "{name}"
+            );
             assert!(attribute.description.ends_with('.'), "{name} needs a sentence");
             let twins = attributes.iter().filter(|other| other.name.eq_ignore_ascii_case(attribute.name));
             assert_eq!(twins.count(), 1, "{name} occurs twice");

@@ -1,9 +1,9 @@
 use super::*;
 use crate::bindings::Bindings;
 use crate::id::OpId;
-use crate::rbac::ledger::Tried;
+use crate::rbac::ledger::RetryState;
 use crate::scim::ResourceType;
-use crate::store::ledger::Stored;
+use crate::store::ledger::StoredEntry;
 use serde_json::json;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -136,26 +136,26 @@ fn a_pin_that_cannot_be_read_keeps_whoever_may_be_meant() {
 }
 
 /// A binding of the group with externalId `ops`.
-fn in_force() -> InForce {
+fn in_force() -> BindingsSnapshot {
     let binding =
         json!({"name": "b1", "group": {"externalId": "ops"}, "role": "Backup Operator", "scope": VAULT});
     let file = json!({"version": 1, "bindings": [binding]}).to_string();
-    InForce::new("stamp", "hash", Bindings::parse(file.as_bytes()).unwrap())
+    BindingsSnapshot::new("stamp", "hash", Bindings::parse(file.as_bytes()).unwrap())
 }
 
 /// What one person holds, as the ledger has it.
-fn entry(holding: Holding, tried: Option<Attempt>) -> Entry {
+fn entry(holding: AssignmentState, tried: Option<StepKind>) -> LedgerEntry {
     let in_force = in_force();
     let (_, binding) = in_force.each().next().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
-    let tried = tried.map(|attempt| Tried {
+    let tried = tried.map(|attempt| RetryState {
         attempt,
         attempts: 1,
         not_before: now,
         reason: ReasonCode::Throttled,
         cause: None,
     });
-    Entry {
+    LedgerEntry {
         assignment: AssignmentName::derive(&binding.scope, binding.role, principal(), instance()),
         principal: principal(),
         role: binding.role,
@@ -180,9 +180,9 @@ const fn instance() -> InstanceId {
     InstanceId::new(Uuid::from_u128(8))
 }
 
-fn ledger(entries: Vec<Entry>) -> Ledger {
-    let stored = |entry| Stored { entry, etag: ETag("1".to_owned()), kept: Default::default() };
-    Ledger { entries: entries.into_iter().map(stored).collect(), ..Ledger::default() }
+fn ledger(entries: Vec<LedgerEntry>) -> UserLedger {
+    let stored = |entry| StoredEntry { entry, etag: ETag("1".to_owned()), kept: Default::default() };
+    UserLedger { entries: entries.into_iter().map(stored).collect(), ..UserLedger::default() }
 }
 
 fn resource(active: bool) -> Resource {
@@ -191,51 +191,54 @@ fn resource(active: bool) -> Resource {
 }
 
 /// Whether the person keeps what the ledger says, in a pinned group that lost the value.
-fn keeps(ledger: &Ledger, header: Header<'_>, standing: Standing) -> (bool, Vec<ReasonCode>) {
+fn keeps(ledger: &UserLedger, header: HeaderState<'_>, standing: PrincipalClaim) -> (bool, Vec<ReasonCode>) {
     let in_force = in_force();
     let (key, _) = in_force.each().next().unwrap();
     let mut selectors = facts(&[1], &[]).pinned(1);
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());
-    let facts = Facts { user, header, standing, selectors: &selectors, ledger, instance: instance() };
-    let decided = decide(&facts, &Snapshot::InForce(Arc::new(in_force)));
+    let facts = AccessFacts { user, header, standing, selectors: &selectors, ledger, instance: instance() };
+    let decided = decide(&facts, &ActiveSnapshot::InForce(Arc::new(in_force)));
     let reasons = decided.desired.blocked.iter().map(|blocked| blocked.reason).collect();
     (!decided.desired.grants.is_empty(), reasons)
 }
 
 #[test]
 fn who_holds_through_a_stale_binding_keeps_it_and_nobody_else_gets_it() {
-    let ours = Standing::Ours(principal());
+    let ours = PrincipalClaim::Ours(principal());
     let resource = resource(true);
-    let header = Header::Readable(&resource);
+    let header = HeaderState::Readable(&resource);
     let stale = vec![ReasonCode::BindingStale];
     let held = |holding, tried| keeps(&ledger(vec![entry(holding, tried)]), header, ours);
-    assert_eq!(held(Holding::Present, None), (true, vec![]));
-    assert_eq!(held(Holding::Present, Some(Attempt::Revoke)), (true, vec![]));
+    assert_eq!(held(AssignmentState::Present, None), (true, vec![]));
+    assert_eq!(held(AssignmentState::Present, Some(StepKind::Revoke)), (true, vec![]));
     // Somebody deleted it, and making it again failed.
-    assert_eq!(held(Holding::Gone, Some(Attempt::Grant)), (true, vec![]));
-    assert_eq!(held(Holding::Gone, None), (false, stale.clone()));
-    assert_eq!(held(Holding::Gone, Some(Attempt::Revoke)), (false, stale.clone()));
-    assert_eq!(keeps(&Ledger::default(), header, ours), (false, stale.clone()));
-    let other = Entry { bindings: Vec::new(), ..entry(Holding::Present, None) };
+    assert_eq!(held(AssignmentState::Gone, Some(StepKind::Grant)), (true, vec![]));
+    assert_eq!(held(AssignmentState::Gone, None), (false, stale.clone()));
+    assert_eq!(held(AssignmentState::Gone, Some(StepKind::Revoke)), (false, stale.clone()));
+    assert_eq!(keeps(&UserLedger::default(), header, ours), (false, stale.clone()));
+    let other = LedgerEntry { bindings: Vec::new(), ..entry(AssignmentState::Present, None) };
     assert_eq!(keeps(&ledger(vec![other]), header, ours), (false, stale));
-    let changed = Standing::Blocked(ReasonCode::IdentityChanged);
-    let held = ledger(vec![entry(Holding::Present, None)]);
+    let changed = PrincipalClaim::Blocked(ReasonCode::IdentityChanged);
+    let held = ledger(vec![entry(AssignmentState::Present, None)]);
     assert_eq!(keeps(&held, header, changed), (false, vec![ReasonCode::IdentityChanged]));
-    let of_another = Standing::Ours(PrincipalId::new(Uuid::from_u128(9)));
+    let of_another = PrincipalClaim::Ours(PrincipalId::new(Uuid::from_u128(9)));
     assert_eq!(keeps(&held, header, of_another), (false, vec![ReasonCode::BindingStale]));
 }
 
 #[test]
 fn who_is_gone_or_inactive_holds_nothing_and_who_cannot_be_read_keeps_what_there_is() {
-    let unknown = Standing::Blocked(ReasonCode::PendingPrincipal);
-    let held = ledger(vec![entry(Holding::Present, None)]);
+    let unknown = PrincipalClaim::Blocked(ReasonCode::PendingPrincipal);
+    let held = ledger(vec![entry(AssignmentState::Present, None)]);
     let inactive = resource(false);
-    assert_eq!(keeps(&held, Header::Gone, unknown), (false, vec![]));
-    assert_eq!(keeps(&held, Header::Readable(&inactive), Standing::Ours(principal())), (false, vec![]));
-    assert_eq!(keeps(&held, Header::Unreadable, unknown), (true, vec![]));
+    assert_eq!(keeps(&held, HeaderState::Gone, unknown), (false, vec![]));
     assert_eq!(
-        keeps(&Ledger::default(), Header::Unreadable, unknown),
+        keeps(&held, HeaderState::Readable(&inactive), PrincipalClaim::Ours(principal())),
+        (false, vec![])
+    );
+    assert_eq!(keeps(&held, HeaderState::Unreadable, unknown), (true, vec![]));
+    assert_eq!(
+        keeps(&UserLedger::default(), HeaderState::Unreadable, unknown),
         (false, vec![ReasonCode::BindingStale])
     );
 }
@@ -243,8 +246,8 @@ fn who_is_gone_or_inactive_holds_nothing_and_who_cannot_be_read_keeps_what_there
 #[test]
 fn an_assignment_whose_ledger_row_cannot_be_read_is_left_as_it_is() {
     let resource = resource(true);
-    let mut held = ledger(vec![entry(Holding::Present, None)]);
-    held.unreadable.insert(entry(Holding::Present, None).assignment);
-    let found = keeps(&held, Header::Readable(&resource), Standing::Ours(principal()));
+    let mut held = ledger(vec![entry(AssignmentState::Present, None)]);
+    held.unreadable.insert(entry(AssignmentState::Present, None).assignment);
+    let found = keeps(&held, HeaderState::Readable(&resource), PrincipalClaim::Ours(principal()));
     assert_eq!(found, (false, vec![ReasonCode::RowUnreadable]));
 }

@@ -1,19 +1,19 @@
 //! Creates. Nothing is read first: the inserts of name and Entra object id decide, and the counter is remembered.
 
-use super::plan::{self, Operation, Plan};
-use super::{Attempt, Provisioning, Written, taken};
+use super::plan::{self, WriteOperation, WritePlan};
+use super::{Provisioning, WriteAttempt, Written, taken};
 use crate::id::{PrincipalId, UserId};
 use crate::ports::tables::ETag;
-use crate::scim::compare::{Mode, key};
-use crate::scim::{self, Edited, Projection, Resource};
-use crate::service::effects::Work;
-use crate::service::{Caller, Rendered, ServiceError};
+use crate::scim::compare::{CaseMode, key};
+use crate::scim::{self, EditedResource, Projection, Resource};
+use crate::service::effects::FollowUp;
+use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::StoreError;
-use crate::store::batch::{Batch, Part};
+use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::counters::Held;
 use crate::store::jobs::{self, JobKind};
 use crate::store::marks;
-use crate::store::resources::{self, ResourceId, Stored, User};
+use crate::store::resources::{self, ResourceId, StoredResource, User};
 use crate::store::users;
 use serde_json::Value;
 
@@ -21,10 +21,10 @@ impl Provisioning {
     /// Creates a user, or replaces one who left under the same name and external id.
     pub async fn create_user(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         body: &Value,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         let edited = scim::user::create(body, &self.deciding())?;
         let Written { stored, work } = self.store_user(caller, &edited).await?;
         self.log_dropped(caller, stored.id, &edited.dropped);
@@ -32,7 +32,11 @@ impl Provisioning {
         self.answer_new_user(stored, projection).await
     }
 
-    async fn store_user(&self, caller: &Caller, edited: &Edited) -> Result<Written<UserId>, ServiceError> {
+    async fn store_user(
+        &self,
+        caller: &ScimCaller,
+        edited: &EditedResource,
+    ) -> Result<Written<UserId>, ServiceError> {
         let resource = &edited.resource;
         let id = UserId::of(self.store.ids.random());
         let mut principal = self.principal(resource);
@@ -45,11 +49,11 @@ impl Provisioning {
             let new = new_user(&operation, id, resource, principal);
             let plan = plan_create(&operation, &new, left_name.as_ref(), (counter.write(1), &edited.dropped));
             match self.commit(&operation, &plan).await? {
-                Attempt::Done(committed) => {
+                WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     return Ok(Written { stored: new.committed(&plan.batch, &committed), work: plan.work });
                 }
-                Attempt::Met(Part::Name, _) => {
+                WriteAttempt::Met(BatchPart::Name, _) => {
                     drop(counter);
                     match self.name_holder::<UserId>(resource.text(UserId::NAME).unwrap_or_default()).await? {
                         NameHolder::Free => left_name = None,
@@ -63,11 +67,11 @@ impl Provisioning {
                         }
                     }
                 }
-                Attempt::Met(Part::Pin, _) => {
+                WriteAttempt::Met(BatchPart::Pin, _) => {
                     principal = None;
                     continue;
                 }
-                Attempt::Met(_, _) => counter.forget(),
+                WriteAttempt::Met(_, _) => counter.forget(),
             }
             tries.again().await?;
         }
@@ -76,10 +80,10 @@ impl Provisioning {
     /// None: what was there has changed meanwhile, and creating may work now.
     async fn replace_leaver(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         (leaver, name): (&User, &ETag),
         id: UserId,
-        edited: &Edited,
+        edited: &EditedResource,
         mut principal: Option<PrincipalId>,
     ) -> Result<Option<Written<UserId>>, ServiceError> {
         let resource = &edited.resource;
@@ -97,15 +101,15 @@ impl Provisioning {
             let mut plan = plan_replacement(&operation, leaver, &new, name, counted);
             plan.changes.extend(plan::dropped(&new, &edited.dropped));
             match self.commit(&operation, &plan).await? {
-                Attempt::Done(committed) => {
+                WriteAttempt::Done(committed) => {
                     for counter in &mut counters {
                         counter.committed(step(counter, leaver.id, id), &plan.batch, &committed);
                     }
                     let stored = new.committed(&plan.batch, &committed);
                     return Ok(Some(Written { stored, work: plan.work }));
                 }
-                Attempt::Met(Part::Pin, _) => principal = None,
-                Attempt::Met(_, _) => {
+                WriteAttempt::Met(BatchPart::Pin, _) => principal = None,
+                WriteAttempt::Met(_, _) => {
                     counters.into_iter().for_each(Held::forget);
                     return Ok(None);
                 }
@@ -120,7 +124,7 @@ pub(super) enum NameHolder<I> {
     /// The row of the name is there, and its owner is gone or has another name: it may be taken over in this version.
     LeftBehind(ETag),
     /// A resource that has it, and the version of the name's row.
-    Living(Stored<I>, ETag),
+    Living(StoredResource<I>, ETag),
 }
 
 impl Provisioning {
@@ -129,7 +133,7 @@ impl Provisioning {
     pub(super) async fn name_holder<I: ResourceId>(&self, name: &str) -> Result<NameHolder<I>, StoreError> {
         let Some(owner) = self.store.owner::<I>(name).await? else { return Ok(NameHolder::Free) };
         let living = self.store.resource(owner.id).await?;
-        let has_it = |living: &Stored<I>| living.name().map(I::name_key) == Some(I::name_key(name));
+        let has_it = |living: &StoredResource<I>| living.name().map(I::name_key) == Some(I::name_key(name));
         Ok(match living.filter(has_it) {
             Some(living) => NameHolder::Living(living, owner.etag),
             None => NameHolder::LeftBehind(owner.etag),
@@ -140,32 +144,37 @@ impl Provisioning {
 /// Whether somebody who left comes back under the same name and external id.
 fn may_replace(leaver: &User, newcomer: &Resource) -> bool {
     !leaver.resource.active()
-        && same(&leaver.resource, newcomer, UserId::NAME, Mode::Folded)
-        && same(&leaver.resource, newcomer, "externalId", Mode::Exact)
+        && same(&leaver.resource, newcomer, UserId::NAME, CaseMode::Folded)
+        && same(&leaver.resource, newcomer, "externalId", CaseMode::Exact)
 }
 
 /// Whether both have the attribute, and it compares equal.
-fn same(one: &Resource, other: &Resource, attribute: &str, mode: Mode) -> bool {
+fn same(one: &Resource, other: &Resource, attribute: &str, mode: CaseMode) -> bool {
     let key = |resource: &Resource| {
         resource.text(attribute).map(|text| key(text, mode)).filter(|key| !key.is_empty())
     };
     key(one).is_some_and(|found| key(other) == Some(found))
 }
 
-fn new_user(operation: &Operation, id: UserId, resource: &Resource, principal: Option<PrincipalId>) -> User {
-    let mut user = Stored::new(id, resource.clone(), operation.time);
+fn new_user(
+    operation: &WriteOperation,
+    id: UserId,
+    resource: &Resource,
+    principal: Option<PrincipalId>,
+) -> User {
+    let mut user = StoredResource::new(id, resource.clone(), operation.time);
     user.pinned = principal;
     user
 }
 
 /// A new user, and with `pinned` the right to act on that Entra object.
 fn plan_create(
-    operation: &Operation,
+    operation: &WriteOperation,
     new: &User,
     left_name: Option<&ETag>,
-    (counted, dropped): (Batch, &[String]),
-) -> Plan {
-    let mut plan = Plan::new(new.id, 201);
+    (counted, dropped): (WriteBatch, &[String]),
+) -> WritePlan {
+    let mut plan = WritePlan::new(new.id, 201);
     plan.batch = resources::create(new, left_name);
     plan.changes.push(plan::created(new));
     plan.changes.extend(plan::dropped(new, dropped));
@@ -175,23 +184,29 @@ fn plan_create(
 }
 
 /// A new user in the place of one who left: delete and create in one, and nothing is inherited.
-fn plan_replacement(operation: &Operation, leaver: &User, new: &User, name: &ETag, counted: Batch) -> Plan {
+fn plan_replacement(
+    operation: &WriteOperation,
+    leaver: &User,
+    new: &User,
+    name: &ETag,
+    counted: WriteBatch,
+) -> WritePlan {
     let mark = operation.mark(true);
-    let mut plan = Plan::new(new.id, 201);
+    let mut plan = WritePlan::new(new.id, 201);
     plan.batch = resources::create(new, Some(name));
     plan.batch.append(resources::remove(leaver, false));
     plan.changes = vec![plan::deleted(leaver), plan::created(new)];
     own(&mut plan, operation, new);
     plan.batch.append(counted);
-    plan.batch.extend(Part::Look, marks::look_now(leaver.id, &mark));
-    plan.batch.push(Part::Look, jobs::begin(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
-    plan.work = Work { leaving: vec![leaver.id], jobs: vec![operation.op], ..Work::default() };
+    plan.batch.extend(BatchPart::Look, marks::look_now(leaver.id, &mark));
+    plan.batch.push(BatchPart::Look, jobs::begin(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
+    plan.work = FollowUp { leaving: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
     plan
 }
 
 /// The rows that a new user has beside header and indexes.
-fn own(plan: &mut Plan, operation: &Operation, new: &User) {
-    plan.batch.push(Part::Names, users::names(new));
+fn own(plan: &mut WritePlan, operation: &WriteOperation, new: &User) {
+    plan.batch.push(BatchPart::Names, users::names(new));
     if let Some(principal) = new.pinned {
         plan.batch.append(users::pin(new.id, principal, operation.op));
         plan.changes.push(plan::pinned(new.id, principal));
@@ -199,8 +214,8 @@ fn own(plan: &mut Plan, operation: &Operation, new: &User) {
 }
 
 /// What a replacement counts: nothing, where both ids are counted by one row.
-fn moved(counters: &[Held], leaver: UserId, newcomer: UserId) -> Batch {
-    let mut batch = Batch::default();
+fn moved(counters: &[Held], leaver: UserId, newcomer: UserId) -> WriteBatch {
+    let mut batch = WriteBatch::default();
     for counter in counters {
         match step(counter, leaver, newcomer) {
             0 => {}
@@ -228,7 +243,8 @@ mod tests {
 
     #[track_caller]
     fn check(leaver: Value, newcomer: Value, expected: bool) {
-        let leaver = Stored::new(UserId::new(Uuid::nil()), resource(leaver), OffsetDateTime::UNIX_EPOCH);
+        let leaver =
+            StoredResource::new(UserId::new(Uuid::nil()), resource(leaver), OffsetDateTime::UNIX_EPOCH);
         assert_eq!(may_replace(&leaver, &resource(newcomer)), expected);
     }
 
@@ -247,24 +263,33 @@ mod tests {
 
     #[test]
     fn the_name_comes_before_the_pin_and_the_counter() {
-        let origin = crate::audit::Origin {
-            cause: crate::audit::Cause::Request,
+        let origin = crate::audit::ChangeOrigin {
+            cause: crate::audit::ChangeCause::Request,
             actor: "test".to_owned(),
             op: crate::id::OpId::new(Uuid::nil()),
         };
-        let operation = Operation::new(origin, OffsetDateTime::UNIX_EPOCH);
+        let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH);
         let id = UserId::new(Uuid::nil());
         let principal = PrincipalId::new(Uuid::max());
         let user = resource(json!({"userName": "ana", "emails": [{"value": "a@b"}, {"value": "A@B"}]}));
-        let mut counted = Batch::default();
-        let count =
-            crate::ports::tables::Write::Insert { key: "cu:00".to_owned(), properties: Default::default() };
-        counted.push(Part::Counter, count);
+        let mut counted = WriteBatch::default();
+        let count = crate::ports::tables::TableWrite::Insert {
+            key: "cu:00".to_owned(),
+            properties: Default::default(),
+        };
+        counted.push(BatchPart::Counter, count);
         let new = new_user(&operation, id, &user, Some(principal));
         let plan = plan_create(&operation, &new, None, (counted, &[]));
-        let parts: Vec<Part> = (0..8).map_while(|index| plan.batch.part(index)).collect();
-        let expected =
-            [Part::Name, Part::Header, Part::Index, Part::Names, Part::Pin, Part::Pin, Part::Counter];
+        let parts: Vec<BatchPart> = (0..8).map_while(|index| plan.batch.part(index)).collect();
+        let expected = [
+            BatchPart::Name,
+            BatchPart::Header,
+            BatchPart::Index,
+            BatchPart::Names,
+            BatchPart::Pin,
+            BatchPart::Pin,
+            BatchPart::Counter,
+        ];
         assert_eq!(parts, expected);
     }
 }

@@ -1,24 +1,28 @@
 //! Deletes of any size: the commit removes the header and writes a job; the job empties the memberships.
 
-use super::kind::Kind;
-use super::plan::{self, Operation, Plan};
-use super::{Attempt, Provisioning, not_found, parse_id};
-use crate::service::effects::Work;
-use crate::service::{Caller, ServiceError};
-use crate::store::batch::{Batch, Part};
-use crate::store::resources::{self, Stored};
+use super::kind::ResourceKind;
+use super::plan::{self, WriteOperation, WritePlan};
+use super::{Provisioning, WriteAttempt, not_found, parse_id};
+use crate::service::effects::FollowUp;
+use crate::service::{ScimCaller, ServiceError};
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::resources::{self, StoredResource};
 use crate::store::{jobs, marks};
 use futures_util::try_join;
 
 impl Provisioning {
     /// Deletes a user or a group.
-    pub(super) async fn delete<I: Kind>(&self, caller: &Caller, id: &str) -> Result<(), ServiceError> {
+    pub(super) async fn delete<I: ResourceKind>(
+        &self,
+        caller: &ScimCaller,
+        id: &str,
+    ) -> Result<(), ServiceError> {
         let work = self.remove::<I>(caller, parse_id(id)?).await?;
         self.follow_up(work).await;
         Ok(())
     }
 
-    async fn remove<I: Kind>(&self, caller: &Caller, id: I) -> Result<Work, ServiceError> {
+    async fn remove<I: ResourceKind>(&self, caller: &ScimCaller, id: I) -> Result<FollowUp, ServiceError> {
         let _turn = self.queue.enter(id.uuid()).await;
         let mut tries = self.tries();
         loop {
@@ -29,12 +33,12 @@ impl Provisioning {
             let operation = self.operation(caller);
             let plan = plan_delete(&operation, &before, counter.write(-1));
             match self.commit(&operation, &plan).await? {
-                Attempt::Done(committed) => {
+                WriteAttempt::Done(committed) => {
                     counter.committed(-1, &plan.batch, &committed);
                     return Ok(plan.work);
                 }
-                Attempt::Met(Part::Counter, _) => counter.forget(),
-                Attempt::Met(_, _) => drop(counter),
+                WriteAttempt::Met(BatchPart::Counter, _) => counter.forget(),
+                WriteAttempt::Met(_, _) => drop(counter),
             }
             tries.again().await?;
         }
@@ -42,16 +46,20 @@ impl Provisioning {
 }
 
 /// The end of a resource. A user's `p:` and ledger stay: the reconcile settles them.
-fn plan_delete<I: Kind>(operation: &Operation, before: &Stored<I>, counted: Batch) -> Plan {
+fn plan_delete<I: ResourceKind>(
+    operation: &WriteOperation,
+    before: &StoredResource<I>,
+    counted: WriteBatch,
+) -> WritePlan {
     let mark = operation.mark(true);
-    let mut plan = Plan::new(before.id, 204);
+    let mut plan = WritePlan::new(before.id, 204);
     plan.batch = resources::remove(before, true);
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
-        plan.batch.extend(Part::Look, marks::look_now(person, &mark));
+        plan.batch.extend(BatchPart::Look, marks::look_now(person, &mark));
         plan.work.leaving.push(person);
     }
-    plan.batch.push(Part::Look, jobs::begin(before.id.emptying(), &mark, before.revision + 1));
+    plan.batch.push(BatchPart::Look, jobs::begin(before.id.emptying(), &mark, before.revision + 1));
     plan.work.jobs.push(operation.op);
     plan.changes.push(plan::deleted(before));
     plan

@@ -14,9 +14,9 @@ const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 /// The turns of lists.
 #[derive(Clone)]
-pub(super) struct Gate(Arc<Semaphore>);
+pub(super) struct ReadGate(Arc<Semaphore>);
 
-impl Gate {
+impl ReadGate {
     pub fn new(lists_max: usize) -> Self {
         Self(Arc::new(Semaphore::new(lists_max)))
     }

@@ -1,19 +1,20 @@
 //! Groups: attributes and members change in one transaction.
 
 use super::create::NameHolder;
-use super::members::{self, Known, Members, decide, plan_members};
-use super::plan::{self, Decided, Operation, Plan};
-use super::{Attempt, Forgone, Provisioning, not_found, parse_id, taken, together};
+use super::members::{self, KnownMembers, MemberChanges, decide, plan_members};
+use super::plan::{self, DecidedWrite, WriteOperation, WritePlan};
+use super::{Forgone, Provisioning, WriteAttempt, not_found, parse_id, taken, together};
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
 use crate::scim::{
-    self, Deciding, Edited, GroupInput, MemberChange, Patch, Projection, Resource, ResourceType,
+    self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
+    ResourceType,
 };
-use crate::service::effects::Work;
-use crate::service::{Caller, Listing, Rendered, ServiceError};
-use crate::store::batch::Part;
-use crate::store::resources::{self, Group, ResourceId, Stored};
-use crate::store::{Found, MayMiss, StoreError, marks};
+use crate::service::effects::FollowUp;
+use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::store::batch::BatchPart;
+use crate::store::resources::{self, Group, ResourceId, StoredResource};
+use crate::store::{FoundRow, MayMiss, StoreError, marks};
 use futures_util::try_join;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -26,18 +27,18 @@ pub(super) struct WrittenGroup {
     pub stored: Group,
     /// Everyone who is in, where the request had to know.
     pub members: Option<Vec<UserId>>,
-    work: Work,
+    work: FollowUp,
 }
 
 /// What a request wants of an existing group.
 enum Wanted<'a> {
     Put(&'a Value),
-    Patch(&'a Patch),
+    Patch(&'a PatchRequest),
 }
 
 /// The attributes that a request wants, and what it does to the members.
 struct Edit<'a> {
-    edited: Edited,
+    edited: EditedResource,
     put: Vec<MemberChange>,
     patch: &'a [MemberChange],
 }
@@ -49,7 +50,7 @@ impl Edit<'_> {
 }
 
 impl<'a> Wanted<'a> {
-    fn edit(&self, current: &Resource, deciding: &Deciding) -> Result<Edit<'a>, scim::Error> {
+    fn edit(&self, current: &Resource, deciding: &DecidingAttributes) -> Result<Edit<'a>, scim::Error> {
         match self {
             Wanted::Put(body) => {
                 let GroupInput { edited, members } = scim::group::replace(body, current, deciding)?;
@@ -68,21 +69,26 @@ impl<'a> Wanted<'a> {
 struct Seen<'a> {
     before: Group,
     edit: Edit<'a>,
-    known: Known,
+    known: KnownMembers,
 }
 
 /// What a request makes of a group that was read.
 struct Judged {
-    members: Members,
-    edited: Edited,
+    members: MemberChanges,
+    edited: EditedResource,
     removes: bool,
     /// None: nothing changes.
-    decided: Option<Decided<GroupId>>,
+    decided: Option<DecidedWrite<GroupId>>,
 }
 
 impl Seen<'_> {
     /// A mistake in the name or the external id never keeps in who is removed beside it.
-    fn judge(&self, operation: &Operation, forgone: Forgone, users_url: &str) -> Result<Judged, scim::Error> {
+    fn judge(
+        &self,
+        operation: &WriteOperation,
+        forgone: Forgone,
+        users_url: &str,
+    ) -> Result<Judged, scim::Error> {
         let Self { before, edit, known } = self;
         let members = decide(edit.changes(), known, users_url)?;
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
@@ -97,10 +103,10 @@ impl Provisioning {
     /// Creates a group, with members if there are any.
     pub async fn create_group(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         body: &Value,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         let input = scim::group::create(body, &self.deciding())?;
         let dropped = input.edited.dropped.clone();
         let written = self.store_group(caller, input).await?;
@@ -110,25 +116,29 @@ impl Provisioning {
     }
 
     /// One group.
-    pub async fn get_group(&self, id: &str, projection: &Projection) -> Result<Rendered, ServiceError> {
+    pub async fn get_group(
+        &self,
+        id: &str,
+        projection: &Projection,
+    ) -> Result<RenderedResource, ServiceError> {
         let id = parse_id::<GroupId>(id)?;
         let group = self.store.resource(id).await?.ok_or_else(not_found::<GroupId>)?;
         self.answer_group(group, None, projection).await
     }
 
     /// Groups that match a query.
-    pub async fn list_groups(&self, query: &scim::ListQuery) -> Result<Listing, ServiceError> {
+    pub async fn list_groups(&self, query: &scim::ListQuery) -> Result<ResourceListing, ServiceError> {
         self.list::<GroupId>(query).await
     }
 
     /// Replaces attributes and, where the body names them, members (RFC 7644 section 3.5.1).
     pub async fn replace_group(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: &str,
         body: &Value,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         let written = self.change_group(caller, parse_id(id)?, &Wanted::Put(body)).await?;
         self.follow_up(written.work).await;
         self.answer_group(written.stored, written.members, projection).await
@@ -137,23 +147,27 @@ impl Provisioning {
     /// Applies a PATCH (RFC 7644 section 3.5.2). None: there are too many members to answer with.
     pub async fn patch_group(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: &str,
         body: &Value,
         projection: &Projection,
-    ) -> Result<Option<Rendered>, ServiceError> {
-        let patch = Patch::parse(ResourceType::Group, body)?;
+    ) -> Result<Option<RenderedResource>, ServiceError> {
+        let patch = PatchRequest::parse(ResourceType::Group, body)?;
         let written = self.change_group(caller, parse_id(id)?, &Wanted::Patch(&patch)).await?;
         self.follow_up(written.work).await;
         self.echo_group(written.stored, written.members, projection).await
     }
 
     /// Deletes a group. Its memberships go with a job.
-    pub async fn delete_group(&self, caller: &Caller, id: &str) -> Result<(), ServiceError> {
+    pub async fn delete_group(&self, caller: &ScimCaller, id: &str) -> Result<(), ServiceError> {
         self.delete::<GroupId>(caller, id).await
     }
 
-    async fn store_group(&self, caller: &Caller, input: GroupInput) -> Result<WrittenGroup, ServiceError> {
+    async fn store_group(
+        &self,
+        caller: &ScimCaller,
+        input: GroupInput,
+    ) -> Result<WrittenGroup, ServiceError> {
         let id = GroupId::of(self.store.ids.random());
         let changes: Vec<MemberChange> = input.members.into_iter().map(MemberChange::Add).collect();
         let strangers = members::strangers(&changes, &BTreeSet::new())?;
@@ -165,30 +179,30 @@ impl Provisioning {
             let mut counter = self.counters.hold(id).await;
             counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
-            let new = Stored::new(id, input.edited.resource.clone(), operation.time);
+            let new = StoredResource::new(id, input.edited.resource.clone(), operation.time);
             let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
             plan.batch.append(counter.write(1));
             plan.changes.extend(plan::dropped(&new, &input.edited.dropped));
             match self.commit(&operation, &plan).await? {
-                Attempt::Done(committed) => {
+                WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
                     self.note_full(&members);
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, work: plan.work });
                 }
-                Attempt::Met(Part::Name, _) => {
+                WriteAttempt::Met(BatchPart::Name, _) => {
                     match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
                         NameHolder::Free => left_name = None,
                         NameHolder::LeftBehind(etag) => left_name = Some(etag),
                         NameHolder::Living(..) => return Err(taken::<GroupId>()),
                     }
                 }
-                Attempt::Met(Part::Touch(_), _) => {
+                WriteAttempt::Met(BatchPart::Touch(_), _) => {
                     drop(counter);
                     known.gone.extend(self.gone_among(&members.added).await?);
                 }
-                Attempt::Met(_, _) => counter.forget(),
+                WriteAttempt::Met(_, _) => counter.forget(),
             }
             tries.again().await?;
         }
@@ -196,7 +210,7 @@ impl Provisioning {
 
     async fn change_group(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: GroupId,
         wanted: &Wanted<'_>,
     ) -> Result<WrittenGroup, ServiceError> {
@@ -219,9 +233,9 @@ impl Provisioning {
             }
             let Judged { members, edited, removes, decided } = judged?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
-            let Some(Decided { after, plan }) = decided else {
+            let Some(DecidedWrite { after, plan }) = decided else {
                 self.log_dropped(caller, id, &edited.dropped);
-                return Ok(WrittenGroup { members: everyone(), stored: before, work: Work::default() });
+                return Ok(WrittenGroup { members: everyone(), stored: before, work: FollowUp::default() });
             };
             let attempt = self.commit_with(&operation, &plan, may_miss).await;
             if let Some(more) = forgone.after(&attempt).filter(|_| removes) {
@@ -229,17 +243,19 @@ impl Provisioning {
                 continue;
             }
             match attempt? {
-                Attempt::Done(committed) => {
+                WriteAttempt::Done(committed) => {
                     self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
                     return Ok(WrittenGroup { stored, members: everyone(), work: plan.work });
                 }
-                Attempt::Met(Part::Name, Found::There) => return Err(taken::<GroupId>()),
-                Attempt::Met(Part::Touch(_), _) => gone.extend(self.gone_among(&members.removed).await?),
+                WriteAttempt::Met(BatchPart::Name, FoundRow::There) => return Err(taken::<GroupId>()),
+                WriteAttempt::Met(BatchPart::Touch(_), _) => {
+                    gone.extend(self.gone_among(&members.removed).await?)
+                }
                 // Another request has removed it, which the next read shows; or half of it is missing.
-                Attempt::Met(Part::Membership, Found::Gone) => may_miss = MayMiss::Everything,
-                Attempt::Met(_, _) => {}
+                WriteAttempt::Met(BatchPart::Membership, FoundRow::Gone) => may_miss = MayMiss::Everything,
+                WriteAttempt::Met(_, _) => {}
             }
             tries.again().await?;
         }
@@ -264,7 +280,7 @@ impl Provisioning {
 
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
     /// that is there.
-    async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
+    async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<KnownMembers, ServiceError> {
         let ids = members::strangers(changes, &BTreeSet::new())?;
         let added = members::to_be_added(changes);
         let membership = |id: UserId| async move {
@@ -272,11 +288,15 @@ impl Provisioning {
         };
         let (found, known) =
             try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone(), &added))?;
-        Ok(Known { members: found.into_iter().flatten().collect(), ..known })
+        Ok(KnownMembers { members: found.into_iter().flatten().collect(), ..known })
     }
 
     /// Every member, and who the others are that are named.
-    async fn known_whole(&self, group: GroupId, changes: &[MemberChange]) -> Result<Known, ServiceError> {
+    async fn known_whole(
+        &self,
+        group: GroupId,
+        changes: &[MemberChange],
+    ) -> Result<KnownMembers, ServiceError> {
         let range = self.store.members(group, usize::MAX);
         let (named, added) = (members::named(changes), members::to_be_added(changes));
         let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
@@ -287,7 +307,7 @@ impl Provisioning {
         if !looked_up {
             known = self.known_among(strangers, &added).await?;
         }
-        Ok(Known { members, whole: true, ..known })
+        Ok(KnownMembers { members, whole: true, ..known })
     }
 
     /// Who of these ids is a user, a group or nobody; and who of those to be added is in enough groups already.
@@ -295,7 +315,7 @@ impl Provisioning {
         &self,
         ids: BTreeSet<UserId>,
         added: &BTreeSet<UserId>,
-    ) -> Result<Known, StoreError> {
+    ) -> Result<KnownMembers, StoreError> {
         let mut added: Vec<UserId> = ids.intersection(added).copied().collect();
         if added.len() > members::ADDED_MEMBERS_MAX {
             // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
@@ -314,11 +334,11 @@ impl Provisioning {
             together(added.into_iter().map(full))
         )?;
         let (groups, full) = (groups.into_iter().flatten().collect(), full.into_iter().flatten().collect());
-        Ok(Known { gone, groups, full, ..Known::default() })
+        Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
     }
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
-    fn note_full(&self, members: &Members) {
+    fn note_full(&self, members: &MemberChanges) {
         members.full.iter().for_each(|user| self.effects.status().in_too_many_groups(*user));
     }
 
@@ -341,13 +361,13 @@ impl Provisioning {
 
 /// A new group, and the memberships of those it begins with.
 fn plan_create(
-    operation: &Operation,
+    operation: &WriteOperation,
     new: &Group,
     left_name: Option<&ETag>,
-    members: &Members,
-    known: &Known,
-) -> Plan {
-    let mut plan = Plan::new(new.id, 201);
+    members: &MemberChanges,
+    known: &KnownMembers,
+) -> WritePlan {
+    let mut plan = WritePlan::new(new.id, 201);
     plan.batch = resources::create(new, left_name);
     plan.changes.push(plan::created(new));
     plan_members(&mut plan, operation, (new.id, new.revision), members, known);
@@ -357,19 +377,19 @@ fn plan_create(
 /// A change of attributes, members or both; `taking` where other attributes take something from the members. None: nothing
 /// changes. A request that only names nobody changes nothing and is recorded.
 fn plan_change(
-    operation: &Operation,
+    operation: &WriteOperation,
     before: &Group,
-    edited: &Edited,
-    members: &Members,
-    known: &Known,
-) -> Option<Decided<GroupId>> {
+    edited: &EditedResource,
+    members: &MemberChanges,
+    known: &KnownMembers,
+) -> Option<DecidedWrite<GroupId>> {
     let resource = &edited.resource;
     let attributes = before.resource.changed_attributes(resource);
-    let mut plan = Plan::new(before.id, 200);
+    let mut plan = WritePlan::new(before.id, 200);
     let moves = !members.added.is_empty() || !members.removed.is_empty();
     if attributes.is_empty() && !moves {
         plan_members(&mut plan, operation, (before.id, before.revision), members, known);
-        return (!plan.changes.is_empty()).then(|| Decided { after: before.clone(), plan });
+        return (!plan.changes.is_empty()).then(|| DecidedWrite { after: before.clone(), plan });
     }
     let after = before.changed(resource.clone(), operation.time);
     if attributes.is_empty() {
@@ -381,11 +401,11 @@ fn plan_change(
     plan.changes.extend(plan::dropped(&after, &edited.dropped));
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
     if selects_otherwise(before, &after) {
-        plan.batch.push(Part::Look, marks::look_group(after.id, &operation.mark(false)));
+        plan.batch.push(BatchPart::Look, marks::look_group(after.id, &operation.mark(false)));
         plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);
-    Some(Decided { after, plan })
+    Some(DecidedWrite { after, plan })
 }
 
 /// Whether a binding could match the one and not the other.

@@ -1,13 +1,13 @@
 //! What users and groups do differently when they are listed, shown and deleted.
 
 use super::together;
-use super::view::{Members, Memberships, View};
+use super::view::{GroupView, MemberRows, MembershipView};
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
-use crate::scim::Access;
+use crate::scim::AccessView;
 use crate::service::ServiceError;
 use crate::store::jobs::JobKind;
-use crate::store::resources::{ResourceId, Stored};
+use crate::store::resources::{ResourceId, StoredResource};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,22 +17,22 @@ const GROUPS_AT_ONCE: usize = 8;
 
 /// What is needed beside the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
+pub struct ProjectionNeeds {
     /// The memberships: a user's groups, a group's members.
     pub view: bool,
     /// What the person holds in Azure.
     pub access: bool,
 }
 
-impl Needs {
+impl ProjectionNeeds {
     /// Those that `asks` names.
-    pub fn of<I: Kind>(asks: impl Fn(&str) -> bool) -> Self {
+    pub fn of<I: ResourceKind>(asks: impl Fn(&str) -> bool) -> Self {
         Self { view: asks(I::VIEW), access: I::ACCESS.iter().any(|attribute| asks(attribute)) }
     }
 }
 
 /// What users and groups do differently.
-pub trait Kind: ResourceId {
+pub trait ResourceKind: ResourceId {
     /// The attribute that shows memberships.
     const VIEW: &'static str;
     /// The attributes that show what a person holds.
@@ -44,7 +44,7 @@ pub trait Kind: ResourceId {
     fn person(self) -> Option<UserId>;
 }
 
-impl Kind for UserId {
+impl ResourceKind for UserId {
     const VIEW: &'static str = "groups";
     const ACCESS: &'static [&'static str] = &["grants", "grantState"];
 
@@ -56,7 +56,7 @@ impl Kind for UserId {
     }
 }
 
-impl Kind for GroupId {
+impl ResourceKind for GroupId {
     const VIEW: &'static str = "members";
     const ACCESS: &'static [&'static str] = &[];
 
@@ -69,49 +69,49 @@ impl Kind for GroupId {
 }
 
 /// A resource as it is shown.
-pub struct Shown {
+pub struct ShownResource {
     pub body: Value,
     /// Members that it carries.
     pub members: usize,
 }
 
 /// What many resources of one kind are shown with.
-pub(super) trait Listed: Kind {
+pub(super) trait ListedKind: ResourceKind {
     /// What is read beside their headers.
     type Beside: Send + Sync;
 
     /// How many are read together.
-    fn at_once(needs: Needs) -> usize;
+    fn at_once(needs: ProjectionNeeds) -> usize;
 
     /// Reads it. `among`: the only members that matter, where the others do not.
     fn read_beside(
-        view: &View,
+        view: &GroupView,
         headers: Vec<(Self, ETag)>,
-        needs: Needs,
+        needs: ProjectionNeeds,
         among: Option<&[UserId]>,
     ) -> impl Future<Output = Result<Self::Beside, ServiceError>> + Send;
 
     /// One of them. None: it is gone meanwhile.
-    fn show(view: &View, stored: &Stored<Self>, beside: &Self::Beside) -> Option<Shown>;
+    fn show(view: &GroupView, stored: &StoredResource<Self>, beside: &Self::Beside) -> Option<ShownResource>;
 }
 
 /// What users are shown with.
 pub(super) struct BesideUsers {
-    groups: Option<Memberships>,
-    access: BTreeMap<UserId, Access>,
+    groups: Option<MembershipView>,
+    access: BTreeMap<UserId, AccessView>,
 }
 
-impl Listed for UserId {
+impl ListedKind for UserId {
     type Beside = BesideUsers;
 
-    fn at_once(_needs: Needs) -> usize {
+    fn at_once(_needs: ProjectionNeeds) -> usize {
         usize::MAX
     }
 
     async fn read_beside(
-        view: &View,
+        view: &GroupView,
         headers: Vec<(UserId, ETag)>,
-        needs: Needs,
+        needs: ProjectionNeeds,
         _among: Option<&[UserId]>,
     ) -> Result<BesideUsers, ServiceError> {
         let access = headers.iter().filter(|_| needs.access).map(|(id, _)| async move {
@@ -126,7 +126,7 @@ impl Listed for UserId {
         Ok(BesideUsers { groups, access })
     }
 
-    fn show(view: &View, user: &Stored<UserId>, beside: &BesideUsers) -> Option<Shown> {
+    fn show(view: &GroupView, user: &StoredResource<UserId>, beside: &BesideUsers) -> Option<ShownResource> {
         let access = beside.access.get(&user.id);
         let body = match &beside.groups {
             None => view.user(user, None, access).body,
@@ -135,24 +135,24 @@ impl Listed for UserId {
                 view.user(newer.unwrap_or(user), Some(&groups), access).body
             }
         };
-        Some(Shown { body, members: 0 })
+        Some(ShownResource { body, members: 0 })
     }
 }
 
 /// The members of groups, where they are shown.
-type BesideGroups = Option<BTreeMap<GroupId, Members>>;
+type BesideGroups = Option<BTreeMap<GroupId, MemberRows>>;
 
-impl Listed for GroupId {
+impl ListedKind for GroupId {
     type Beside = BesideGroups;
 
-    fn at_once(needs: Needs) -> usize {
+    fn at_once(needs: ProjectionNeeds) -> usize {
         if needs.view { GROUPS_AT_ONCE } else { usize::MAX }
     }
 
     async fn read_beside(
-        view: &View,
+        view: &GroupView,
         headers: Vec<(GroupId, ETag)>,
-        needs: Needs,
+        needs: ProjectionNeeds,
         among: Option<&[UserId]>,
     ) -> Result<BesideGroups, ServiceError> {
         let members = headers.into_iter().filter(|_| needs.view).map(|(id, etag)| async move {
@@ -166,12 +166,16 @@ impl Listed for GroupId {
         Ok(needs.view.then_some(members))
     }
 
-    fn show(view: &View, group: &Stored<GroupId>, beside: &BesideGroups) -> Option<Shown> {
+    fn show(
+        view: &GroupView,
+        group: &StoredResource<GroupId>,
+        beside: &BesideGroups,
+    ) -> Option<ShownResource> {
         let Some(members) = beside else {
-            return Some(Shown { body: view.group(group, None).body, members: 0 });
+            return Some(ShownResource { body: view.group(group, None).body, members: 0 });
         };
         let (newer, members) = members.get(&group.id)?;
         let body = view.group(newer.as_ref().unwrap_or(group), Some(members)).body;
-        Some(Shown { body, members: members.len() })
+        Some(ShownResource { body, members: members.len() })
     }
 }

@@ -3,19 +3,19 @@
 //! No list holds what it goes through: headers come in pages of bounded size, are shown one at a time, and of a search only
 //! ids, sort keys and a little more are kept. What the page shows is read while it is sent.
 
-use super::gate::Gate;
-use super::kind::{Kind, Listed, Needs};
-use super::matches::{Match, Matches};
-use super::showing::{Manner, Showing, Unreadable};
-use super::view::View;
+use super::gate::ReadGate;
+use super::kind::{ListedKind, ProjectionNeeds, ResourceKind};
+use super::matches::{MatchedRow, MatchedRows};
+use super::showing::{RenderContext, RenderManner, UnreadablePolicy};
+use super::view::GroupView;
 use super::{Provisioning, together};
 use crate::id::UserId;
-use crate::ports::tables::Row;
-use crate::scim::{ListQuery, Lookup};
-use crate::service::listing::{Sink, Stopped};
-use crate::service::{Listing, ServiceError};
+use crate::ports::tables::TableRow;
+use crate::scim::{IndexLookup, ListQuery};
+use crate::service::listing::{ResourceSink, StreamStop};
+use crate::service::{ResourceListing, ServiceError};
 use crate::store::resources::{ResourceId, id_of};
-use crate::store::{Pages, ReadLimits, StoreError};
+use crate::store::{ReadLimits, RowPages, StoreError};
 use futures_util::try_join;
 use std::collections::BTreeSet;
 
@@ -49,23 +49,26 @@ impl Default for ListLimits {
 
 impl Provisioning {
     /// One page of what matches the query.
-    pub(super) async fn list<I: Listed>(&self, query: &ListQuery) -> Result<Listing, ServiceError> {
+    pub(super) async fn list<I: ListedKind>(
+        &self,
+        query: &ListQuery,
+    ) -> Result<ResourceListing, ServiceError> {
         let lister = Lister {
             view: self.view.clone(),
             query: query.clone(),
             limits: self.list_limits,
             gate: self.gate.clone(),
         };
-        Listing::of(move |sink| async move { lister.run::<I>(&sink).await }).await
+        ResourceListing::of(move |sink| async move { lister.run::<I>(&sink).await }).await
     }
 }
 
 /// Reads one page.
 struct Lister {
-    view: View,
+    view: GroupView,
     query: ListQuery,
     limits: ListLimits,
-    gate: Gate,
+    gate: ReadGate,
 }
 
 /// What one page has shown so far.
@@ -76,7 +79,7 @@ struct OnPage {
 }
 
 impl Lister {
-    async fn run<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
+    async fn run<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
         match (&self.query.filter, &self.query.sort) {
             (None, None) => self.by_counter::<I>(sink).await,
             _ => self.search::<I>(sink).await,
@@ -84,7 +87,7 @@ impl Lister {
     }
 
     /// A page in the order of the ids: totals and the place of the first come from the counters.
-    async fn by_counter<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
+    async fn by_counter<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
         let store = &self.view.store;
         let (offset, count) = (self.query.start_index.saturating_sub(1), self.query.count);
         if count == 0 {
@@ -107,13 +110,13 @@ impl Lister {
 
     /// Sends what these pages hold after the first `skip`, until the answer is full: importers stop at a short page, so what is
     /// left out is made up for.
-    async fn send_pages<I: Listed>(
+    async fn send_pages<I: ListedKind>(
         &self,
-        mut pages: Pages<'_>,
-        first: Option<Vec<Row>>,
+        mut pages: RowPages<'_>,
+        first: Option<Vec<TableRow>>,
         mut skip: usize,
-        sink: &Sink,
-    ) -> Result<(), Stopped> {
+        sink: &ResourceSink,
+    ) -> Result<(), StreamStop> {
         let (mut rows, mut page) = (first, self.empty_page());
         while let Some(mut some) = rows {
             let skipped = skip.min(some.len());
@@ -132,10 +135,16 @@ impl Lister {
     }
 
     /// Sends these resources; false where the page has ended.
-    async fn send<I: Listed>(&self, rows: Vec<Row>, page: &mut OnPage, sink: &Sink) -> Result<bool, Stopped> {
-        let needs = Needs::of::<I>(|attribute| self.query.projection.wants(attribute));
-        let manner = Manner { view: &self.view, needs, among: None, unreadable: Unreadable::LeftOut };
-        let mut showing = Showing::<I>::new(manner, rows);
+    async fn send<I: ListedKind>(
+        &self,
+        rows: Vec<TableRow>,
+        page: &mut OnPage,
+        sink: &ResourceSink,
+    ) -> Result<bool, StreamStop> {
+        let needs = ProjectionNeeds::of::<I>(|attribute| self.query.projection.wants(attribute));
+        let manner =
+            RenderManner { view: &self.view, needs, among: None, unreadable: UnreadablePolicy::LeftOut };
+        let mut showing = RenderContext::<I>::new(manner, rows);
         while let Some((_, shown)) = showing.next().await? {
             page.members += shown.members;
             if page.members > self.limits.page_members_max && page.shown > 0 {
@@ -152,9 +161,10 @@ impl Lister {
     }
 
     /// Every candidate is compared with the filter; then the page is cut out, and only it gets what the projection wants.
-    async fn search<I: Listed>(&self, sink: &Sink) -> Result<(), Stopped> {
-        let metered = View { store: self.view.store.metered(self.limits.filter_scan), ..self.view.clone() };
-        let mut matches = Matches::<I>::of(&self.query);
+    async fn search<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
+        let metered =
+            GroupView { store: self.view.store.metered(self.limits.filter_scan), ..self.view.clone() };
+        let mut matches = MatchedRows::<I>::of(&self.query);
         let mut turn = None;
         match self.query.filter.as_ref().and_then(|filter| filter.lookup()) {
             Some(lookups) => {
@@ -165,7 +175,7 @@ impl Lister {
                 let mut size = HEADERS_AT_ONCE.0;
                 while !ids.is_empty() {
                     let rows = headers(&metered, &mut ids, &mut size).await?;
-                    self.add_matches(&metered, rows, Unreadable::Fails, &mut matches).await?;
+                    self.add_matches(&metered, rows, UnreadablePolicy::Fails, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -173,7 +183,7 @@ impl Lister {
                 turn = Some(self.gate.enter().await?);
                 let mut pages = metered.store.headers_from::<I>("");
                 while let Some(rows) = pages.next().await? {
-                    self.add_matches(&metered, rows, Unreadable::LeftOut, &mut matches).await?;
+                    self.add_matches(&metered, rows, UnreadablePolicy::LeftOut, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -185,12 +195,12 @@ impl Lister {
     }
 
     /// Adds those of these headers that match.
-    async fn add_matches<I: Listed>(
+    async fn add_matches<I: ListedKind>(
         &self,
-        view: &View,
-        rows: Vec<Row>,
-        unreadable: Unreadable,
-        matches: &mut Matches<'_, I>,
+        view: &GroupView,
+        rows: Vec<TableRow>,
+        unreadable: UnreadablePolicy,
+        matches: &mut MatchedRows<'_, I>,
     ) -> Result<(), ServiceError> {
         let ListQuery { filter, sort, .. } = &self.query;
         let asked = |attribute: &str| {
@@ -198,8 +208,13 @@ impl Lister {
                 || sort.as_ref().is_some_and(|sort| sort.reads(attribute))
         };
         let among = self.deciding_members::<I>();
-        let manner = Manner { view, needs: Needs::of::<I>(asked), among: among.as_deref(), unreadable };
-        let mut showing = Showing::<I>::new(manner, rows);
+        let manner = RenderManner {
+            view,
+            needs: ProjectionNeeds::of::<I>(asked),
+            among: among.as_deref(),
+            unreadable,
+        };
+        let mut showing = RenderContext::<I>::new(manner, rows);
         while let Some((row, shown)) = showing.next().await? {
             if filter.as_ref().is_none_or(|filter| filter.matches(&shown.body))
                 && let Some(id) = id_of(&row)
@@ -211,19 +226,23 @@ impl Lister {
     }
 
     /// The only members that the filter looks at.
-    fn deciding_members<I: Kind>(&self) -> Option<Vec<UserId>> {
+    fn deciding_members<I: ResourceKind>(&self) -> Option<Vec<UserId>> {
         let sorts = self.query.sort.as_ref().is_some_and(|sort| sort.reads(I::VIEW));
         let values = self.query.filter.as_ref().filter(|_| !sorts)?.deciding_members()?;
         Some(values.iter().filter_map(|value| UserId::parse(value).ok()).collect())
     }
 
     /// Sends the page of a search. A match whose header was not kept is shown as it is now.
-    async fn send_matches<I: Listed>(&self, page: Vec<Match<I>>, sink: &Sink) -> Result<(), Stopped> {
+    async fn send_matches<I: ListedKind>(
+        &self,
+        page: Vec<MatchedRow<I>>,
+        sink: &ResourceSink,
+    ) -> Result<(), StreamStop> {
         let (mut on_page, mut size) = (self.empty_page(), HEADERS_AT_ONCE.0);
         let mut rest = page.into_iter().peekable();
         while rest.peek().is_some() {
             let kept = std::iter::from_fn(|| rest.next_if(|next| next.header.is_some())?.header);
-            let mut rows: Vec<Row> = kept.collect();
+            let mut rows: Vec<TableRow> = kept.collect();
             if rows.is_empty() {
                 let again = std::iter::from_fn(|| rest.next_if(|next| next.header.is_none()));
                 let again: Vec<I> = again.take(size).map(|next| next.id).collect();
@@ -238,26 +257,33 @@ impl Lister {
 }
 
 /// The ids that an index lists, or several together.
-async fn looked_up<I: ResourceId>(view: &View, lookups: &[Lookup]) -> Result<BTreeSet<I>, StoreError> {
+async fn looked_up<I: ResourceId>(
+    view: &GroupView,
+    lookups: &[IndexLookup],
+) -> Result<BTreeSet<I>, StoreError> {
     let found = together(lookups.iter().map(|lookup| view.store.find::<I>(lookup))).await?;
     Ok(found.into_iter().flatten().collect())
 }
 
 /// The next headers of these ids.
 async fn headers<I: ResourceId>(
-    view: &View,
+    view: &GroupView,
     ids: &mut BTreeSet<I>,
     size: &mut usize,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<TableRow>, StoreError> {
     let next: Vec<I> = std::iter::from_fn(|| ids.pop_first()).take(*size).collect();
     by_ids(view, next, size).await
 }
 
 /// The headers of these ids, as far as they exist. `size` becomes how many are to be read next: fewer where they are large.
-async fn by_ids<I: ResourceId>(view: &View, ids: Vec<I>, size: &mut usize) -> Result<Vec<Row>, StoreError> {
+async fn by_ids<I: ResourceId>(
+    view: &GroupView,
+    ids: Vec<I>,
+    size: &mut usize,
+) -> Result<Vec<TableRow>, StoreError> {
     let found = together(ids.into_iter().map(|id| view.store.header(id))).await?;
-    let rows: Vec<Row> = found.into_iter().flatten().collect();
-    let bytes: usize = rows.iter().map(Row::bytes).sum();
+    let rows: Vec<TableRow> = found.into_iter().flatten().collect();
+    let bytes: usize = rows.iter().map(TableRow::bytes).sum();
     let each = (bytes / rows.len().max(1)).max(1);
     *size = (HEADERS_BYTES / each).clamp(HEADERS_AT_ONCE.0, HEADERS_AT_ONCE.1);
     Ok(rows)

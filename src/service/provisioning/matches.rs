@@ -1,29 +1,29 @@
 //! What a search has found: the number of all matches, and of those that may be on the page their headers or ids.
 
-use crate::ports::tables::Row;
-use crate::scim::{ListQuery, Sort, SortKey};
+use crate::ports::tables::TableRow;
+use crate::scim::{ListQuery, SortKey, SortOrder};
 
 /// Bytes of headers that are kept from the search for the page. What comes after that is read again.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// One match. Without the header it is read again.
-pub(super) struct Match<I> {
+pub(super) struct MatchedRow<I> {
     pub id: I,
-    pub header: Option<Row>,
+    pub header: Option<TableRow>,
     key: Option<SortKey>,
 }
 
 /// The matches of one query, found in the order of their ids.
-pub(super) struct Matches<'a, I> {
-    sort: Option<&'a Sort>,
+pub(super) struct MatchedRows<'a, I> {
+    sort: Option<&'a SortOrder>,
     before: usize,
     count: usize,
     total: usize,
     kept_bytes: usize,
-    found: Vec<Match<I>>,
+    found: Vec<MatchedRow<I>>,
 }
 
-impl<'a, I> Matches<'a, I> {
+impl<'a, I> MatchedRows<'a, I> {
     pub fn of(query: &'a ListQuery) -> Self {
         Self {
             sort: query.sort.as_ref(),
@@ -36,7 +36,7 @@ impl<'a, I> Matches<'a, I> {
     }
 
     /// One more. `key` is what the order compares.
-    pub fn add(&mut self, id: I, header: Row, key: Option<SortKey>) {
+    pub fn add(&mut self, id: I, header: TableRow, key: Option<SortKey>) {
         let place = self.total;
         self.total += 1;
         // In the order of the ids it is known already who is on the page.
@@ -49,7 +49,7 @@ impl<'a, I> Matches<'a, I> {
         if keep {
             self.kept_bytes += bytes;
         }
-        self.found.push(Match { id, header: keep.then_some(header), key });
+        self.found.push(MatchedRow { id, header: keep.then_some(header), key });
     }
 
     pub fn total(&self) -> usize {
@@ -57,7 +57,7 @@ impl<'a, I> Matches<'a, I> {
     }
 
     /// Those of the page in their order.
-    pub fn page(mut self) -> Vec<Match<I>> {
+    pub fn page(mut self) -> Vec<MatchedRow<I>> {
         let Some(sort) = self.sort else { return self.found };
         // Stable: equals stay in the order of their ids.
         self.found.sort_by(|left, right| match (&left.key, &right.key) {

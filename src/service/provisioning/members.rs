@@ -1,10 +1,10 @@
 //! Who is in a group after a request. Pure: what is known stands in [`Known`], what comes of it in [`Members`].
 
-use super::plan::{self, Operation, Plan};
+use super::plan::{self, WriteOperation, WritePlan};
 use crate::audit::MemberEvent;
 use crate::id::{GroupId, UserId};
 use crate::scim::{Error, Filter, MemberChange, MemberRef, ScimType};
-use crate::store::batch::Part;
+use crate::store::batch::BatchPart;
 use crate::store::{marks, members, resources};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ const NO_ID: &str = "not-an-id";
 
 /// What was read before a decision. An id in none of the sets is a user's who is not in the group.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct KnownMembers {
     /// Those who are in: all of them where `whole`, else those among the ids that the request names.
     pub members: BTreeSet<UserId>,
     /// Every member was read.
@@ -35,7 +35,7 @@ pub struct Known {
 
 /// What a request makes of the members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Members {
+pub struct MemberChanges {
     /// Who is in afterwards, among those that are known.
     pub after: BTreeSet<UserId>,
     pub added: Vec<UserId>,
@@ -47,7 +47,11 @@ pub struct Members {
 }
 
 /// Applies the changes in their order.
-pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Result<Members, Error> {
+pub fn decide(
+    changes: &[MemberChange],
+    known: &KnownMembers,
+    users_url: &str,
+) -> Result<MemberChanges, Error> {
     let mut after = known.members.clone();
     let removes = changes.iter().any(MemberChange::only_removes);
     let mut dropped = Dropped { groups_too: removes, ..Dropped::default() };
@@ -77,7 +81,7 @@ pub fn decide(changes: &[MemberChange], known: &Known, users_url: &str) -> Resul
     let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
     fits(added.len(), removed.len())?;
     let Dropped { texts: dropped, full, .. } = dropped;
-    Ok(Members { after, added, removed, dropped, full })
+    Ok(MemberChanges { after, added, removed, dropped, full })
 }
 
 /// Who was named and is not taken in.
@@ -124,7 +128,11 @@ fn may_replace(filter: &Filter, by: &str, members: &BTreeSet<UserId>, users_url:
 }
 
 /// A list that names nobody at all is a mistake; only an empty one empties the group.
-fn replacement(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<BTreeSet<UserId>, Error> {
+fn replacement(
+    refs: &[MemberRef],
+    known: &KnownMembers,
+    dropped: &mut Dropped,
+) -> Result<BTreeSet<UserId>, Error> {
     let named: BTreeSet<UserId> =
         refs.iter().filter_map(|reference| UserId::parse(&reference.value).ok()).collect();
     dropped.groups_too |= !known.members.is_subset(&named);
@@ -135,7 +143,7 @@ fn replacement(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Resu
     Ok(ids)
 }
 
-fn resolve(refs: &[MemberRef], known: &Known, dropped: &mut Dropped) -> Result<Vec<UserId>, Error> {
+fn resolve(refs: &[MemberRef], known: &KnownMembers, dropped: &mut Dropped) -> Result<Vec<UserId>, Error> {
     let mut ids = Vec::with_capacity(refs.len());
     for reference in refs {
         let id = UserId::parse(&reference.value).ok();
@@ -212,11 +220,11 @@ pub fn need_everyone(changes: &[MemberChange]) -> bool {
 
 /// Adds the rows, marks and records of a change of members to the plan of their group.
 pub fn plan_members(
-    plan: &mut Plan,
-    operation: &Operation,
+    plan: &mut WritePlan,
+    operation: &WriteOperation,
     (group, revision): (GroupId, i64),
-    members: &Members,
-    known: &Known,
+    members: &MemberChanges,
+    known: &KnownMembers,
 ) {
     for user in &members.added {
         plan.batch.append(members::add(group, *user, operation.op));
@@ -226,7 +234,7 @@ pub fn plan_members(
     for user in &members.removed {
         plan.batch.append(members::remove(group, *user));
         if !known.gone.contains(user) {
-            plan.batch.push(Part::Touch(*user), resources::touch(*user, operation.op));
+            plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
         }
         look_at(plan, operation, *user, true);
         plan.changes.push(plan::member(MemberEvent::Removed, group, user, revision));
@@ -236,8 +244,8 @@ pub fn plan_members(
     }
 }
 
-fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
-    plan.batch.extend(Part::Look, marks::look_now(user, &operation.mark(taking)));
+fn look_at(plan: &mut WritePlan, operation: &WriteOperation, user: UserId, taking: bool) {
+    plan.batch.extend(BatchPart::Look, marks::look_now(user, &operation.mark(taking)));
     let people = if taking { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(user);
 }
@@ -245,7 +253,7 @@ fn look_at(plan: &mut Plan, operation: &Operation, user: UserId, taking: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scim::{Patch, ResourceType};
+    use crate::scim::{PatchRequest, ResourceType};
     use uuid::Uuid;
 
     fn id(n: u128) -> UserId {
@@ -261,10 +269,10 @@ mod tests {
     }
 
     /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is nobody.
-    fn known() -> Known {
+    fn known() -> KnownMembers {
         let set = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect();
         let full = set(&[2, 7]);
-        Known { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]), full }
+        KnownMembers { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]), full }
     }
 
     #[track_caller]
@@ -321,7 +329,7 @@ mod tests {
                 "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
                 "Operations": [{"op": "remove", "path": path}],
             });
-            Patch::parse(ResourceType::Group, &body).unwrap()
+            PatchRequest::parse(ResourceType::Group, &body).unwrap()
         };
         check(patch("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);
         check(patch("members[value ew \"2\"]").member_changes(), &[], &[2], 0);

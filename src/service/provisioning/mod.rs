@@ -21,23 +21,23 @@ mod view;
 
 pub use list::ListLimits;
 
-use super::effects::{Effects, Work};
-use super::queue::Queue;
-use super::{Caller, ServiceError};
+use super::effects::{FollowUp, InlineReconciler};
+use super::queue::KeyedMutex;
+use super::{ScimCaller, ServiceError};
 use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
-use crate::scim::{self, Deciding, Edited, Resource, ScimType};
+use crate::scim::{self, DecidingAttributes, EditedResource, Resource, ScimType};
 use crate::service::desired::principal_of;
 use crate::service::together::together;
-use crate::store::batch::Part;
-use crate::store::counters::Counters;
-use crate::store::resources::{ResourceId, Stored};
-use crate::store::{Committed, Found, MayMiss, Store, StoreError};
-use gate::Gate;
-use plan::{Operation, Plan};
+use crate::store::batch::BatchPart;
+use crate::store::counters::ResourceCounters;
+use crate::store::resources::{ResourceId, StoredResource};
+use crate::store::{CommittedWrites, FoundRow, MayMiss, StateStore, StoreError};
+use gate::ReadGate;
+use plan::{WriteOperation, WritePlan};
 use std::sync::Arc;
-use tries::Tries;
-use view::View;
+use tries::ConflictRetry;
+use view::GroupView;
 
 /// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
 /// nothing yet judges by the attribute table alone.
@@ -46,7 +46,7 @@ pub struct BindingRules {
     /// Where a person's Entra object id is taken from.
     pub sources: Vec<PrincipalSource>,
     /// The attributes that access can depend on.
-    pub deciding: Arc<Deciding>,
+    pub deciding: Arc<DecidingAttributes>,
 }
 
 /// Gives the rules of the moment. Reads nothing.
@@ -54,27 +54,27 @@ pub type Rules = Arc<dyn Fn() -> BindingRules + Send + Sync>;
 
 /// The use cases behind `/Users` and `/Groups`.
 pub struct Provisioning {
-    store: Store,
+    store: StateStore,
     base_url: String,
     rules: Rules,
-    effects: Arc<Effects>,
-    queue: Arc<Queue>,
-    counters: Counters,
-    view: View,
+    effects: Arc<InlineReconciler>,
+    queue: Arc<KeyedMutex>,
+    counters: ResourceCounters,
+    view: GroupView,
     list_limits: ListLimits,
-    gate: Gate,
+    gate: ReadGate,
 }
 
 /// A resource as a request left it, and what is to be done about it.
 struct Written<I> {
-    stored: Stored<I>,
-    work: Work,
+    stored: StoredResource<I>,
+    work: FollowUp,
 }
 
 impl<I> Written<I> {
     /// Nothing was to be done.
-    fn unchanged(stored: Stored<I>) -> Self {
-        Self { stored, work: Work::default() }
+    fn unchanged(stored: StoredResource<I>) -> Self {
+        Self { stored, work: FollowUp::default() }
     }
 }
 
@@ -90,9 +90,11 @@ enum Forgone {
 
 impl Forgone {
     /// What to forgo after this attempt; none where nothing can be gained by it.
-    fn after(self, attempt: &Result<Attempt, ServiceError>) -> Option<Self> {
+    fn after(self, attempt: &Result<WriteAttempt, ServiceError>) -> Option<Self> {
         match attempt {
-            Ok(Attempt::Met(Part::Name, Found::There)) if self == Forgone::Nothing => Some(Forgone::Name),
+            Ok(WriteAttempt::Met(BatchPart::Name, FoundRow::There)) if self == Forgone::Nothing => {
+                Some(Forgone::Name)
+            }
             Err(ServiceError::Scim(error)) if error.status == 413 && self != Forgone::Attributes => {
                 Some(Forgone::Attributes)
             }
@@ -100,7 +102,7 @@ impl Forgone {
         }
     }
 
-    fn take_from<I: ResourceId>(self, edited: &mut Edited, current: &Resource) {
+    fn take_from<I: ResourceId>(self, edited: &mut EditedResource, current: &Resource) {
         match self {
             Forgone::Nothing => {}
             Forgone::Name => edited.keep(current, |name| name == I::NAME),
@@ -110,45 +112,45 @@ impl Forgone {
 }
 
 /// What came of a commit.
-enum Attempt {
-    Done(Committed),
+enum WriteAttempt {
+    Done(CommittedWrites),
     /// Nothing was written: the write that plays this part met a row that is so.
-    Met(Part, Found),
+    Met(BatchPart, FoundRow),
 }
 
 impl Provisioning {
     /// `base_url` ends in `/scim/v2`.
-    pub fn new(store: Store, base_url: String, rules: Rules, effects: Arc<Effects>) -> Self {
-        let view = View { store: store.clone(), base_url: base_url.clone() };
+    pub fn new(store: StateStore, base_url: String, rules: Rules, effects: Arc<InlineReconciler>) -> Self {
+        let view = GroupView { store: store.clone(), base_url: base_url.clone() };
         let list_limits = ListLimits::default();
-        let gate = Gate::new(list_limits.lists_max);
-        let (queue, counters) = (Arc::default(), Counters::default());
+        let gate = ReadGate::new(list_limits.lists_max);
+        let (queue, counters) = (Arc::default(), ResourceCounters::default());
         Self { store, base_url, rules, effects, queue, counters, view, list_limits, gate }
     }
 
     /// The same with other limits of lists.
     pub fn with_list_limits(self, list_limits: ListLimits) -> Self {
-        Self { gate: Gate::new(list_limits.lists_max), list_limits, ..self }
+        Self { gate: ReadGate::new(list_limits.lists_max), list_limits, ..self }
     }
 
-    fn operation(&self, caller: &Caller) -> Operation {
-        Operation::new(caller.origin(self.store.ids.op()), self.store.clock.now())
+    fn operation(&self, caller: &ScimCaller) -> WriteOperation {
+        WriteOperation::new(caller.origin(self.store.ids.op()), self.store.clock.now())
     }
 
-    fn tries(&self) -> Tries<'_> {
-        Tries::new(&self.store)
+    fn tries(&self) -> ConflictRetry<'_> {
+        ConflictRetry::new(&self.store)
     }
 
     fn principal(&self, resource: &Resource) -> Option<PrincipalId> {
         principal_of(resource, &(self.rules)().sources)
     }
 
-    fn deciding(&self) -> Arc<Deciding> {
+    fn deciding(&self) -> Arc<DecidingAttributes> {
         (self.rules)().deciding
     }
 
     /// One line about what a request wanted and could not have: somebody maps what cannot be kept.
-    fn log_dropped<I: ResourceId>(&self, caller: &Caller, id: I, dropped: &[String]) {
+    fn log_dropped<I: ResourceId>(&self, caller: &ScimCaller, id: I, dropped: &[String]) {
         if !dropped.is_empty() {
             tracing::info!(
                 resource.type = I::KIND.name(),
@@ -160,27 +162,31 @@ impl Provisioning {
         }
     }
 
-    async fn commit(&self, operation: &Operation, plan: &Plan) -> Result<Attempt, ServiceError> {
+    async fn commit(
+        &self,
+        operation: &WriteOperation,
+        plan: &WritePlan,
+    ) -> Result<WriteAttempt, ServiceError> {
         self.commit_with(operation, plan, MayMiss::Indexes).await
     }
 
     async fn commit_with(
         &self,
-        operation: &Operation,
-        plan: &Plan,
+        operation: &WriteOperation,
+        plan: &WritePlan,
         may_miss: MayMiss,
-    ) -> Result<Attempt, ServiceError> {
+    ) -> Result<WriteAttempt, ServiceError> {
         match self.store.commit_batch(&operation.record(plan), &plan.batch, may_miss).await {
-            Ok(committed) => Ok(Attempt::Done(committed)),
+            Ok(committed) => Ok(WriteAttempt::Done(committed)),
             Err(StoreError::Conflict { index, found }) => {
-                Ok(Attempt::Met(plan.batch.part(index).unwrap_or(Part::Header), found))
+                Ok(WriteAttempt::Met(plan.batch.part(index).unwrap_or(BatchPart::Header), found))
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Sets off what a commit left to do; nothing, where nothing was committed.
-    async fn follow_up(&self, work: Work) {
+    async fn follow_up(&self, work: FollowUp) {
         self.effects.after(work).await;
     }
 }

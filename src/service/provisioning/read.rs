@@ -1,10 +1,10 @@
 //! Answers about one resource.
 
-use super::kind::{Kind, Needs};
+use super::kind::{ProjectionNeeds, ResourceKind};
 use super::{Provisioning, not_found};
 use crate::id::{GroupId, UserId};
 use crate::scim::Projection;
-use crate::service::{Rendered, ServiceError};
+use crate::service::{RenderedResource, ServiceError};
 use crate::store::resources::{Group, User};
 use futures_util::try_join;
 
@@ -17,7 +17,7 @@ impl Provisioning {
         &self,
         user: User,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         self.answer_living_user(user, projection).await?.ok_or_else(not_found::<UserId>)
     }
 
@@ -27,7 +27,7 @@ impl Provisioning {
         &self,
         user: User,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         let living = self.answer_living_user(user.clone(), projection).await?;
         Ok(living.unwrap_or_else(|| self.view.user(&user, Some(&[]), None)))
     }
@@ -37,8 +37,8 @@ impl Provisioning {
         &self,
         user: User,
         projection: &Projection,
-    ) -> Result<Option<Rendered>, ServiceError> {
-        let needs = Needs::of::<UserId>(|attribute| projection.wants(attribute));
+    ) -> Result<Option<RenderedResource>, ServiceError> {
+        let needs = ProjectionNeeds::of::<UserId>(|attribute| projection.wants(attribute));
         let id = user.id;
         if !needs.view {
             let access = self.view.access(id, needs).await?;
@@ -58,8 +58,8 @@ impl Provisioning {
         &self,
         user: User,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
-        let needs = Needs::of::<UserId>(|attribute| projection.wants(attribute));
+    ) -> Result<RenderedResource, ServiceError> {
+        let needs = ProjectionNeeds::of::<UserId>(|attribute| projection.wants(attribute));
         let access = self.view.access(user.id, needs).await?;
         Ok(self.view.user(&user, needs.view.then_some(&[]), access.as_ref()))
     }
@@ -70,7 +70,7 @@ impl Provisioning {
         group: Group,
         members: Option<Vec<UserId>>,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         match members {
             _ if !projection.wants(GroupId::VIEW) => Ok(self.view.group(&group, None)),
             Some(members) => Ok(self.view.group(&group, Some(&members))),
@@ -88,7 +88,7 @@ impl Provisioning {
         group: Group,
         members: Option<Vec<UserId>>,
         projection: &Projection,
-    ) -> Result<Option<Rendered>, ServiceError> {
+    ) -> Result<Option<RenderedResource>, ServiceError> {
         if !projection.wants(GroupId::VIEW) {
             return Ok(Some(self.view.group(&group, None)));
         }

@@ -1,12 +1,12 @@
 //! Headers in, resources out, one at a time.
 
-use super::kind::{Listed, Needs, Shown};
-use super::view::View;
+use super::kind::{ListedKind, ProjectionNeeds, ShownResource};
+use super::view::GroupView;
 use crate::id::UserId;
-use crate::ports::tables::Row;
+use crate::ports::tables::TableRow;
 use crate::service::ServiceError;
 use crate::store::StoreError;
-use crate::store::resources::{Stored, id_of};
+use crate::store::resources::{StoredResource, id_of};
 use std::collections::VecDeque;
 
 /// Bytes of headers after which others get a turn.
@@ -14,7 +14,7 @@ const TURN_BYTES: usize = 256 * 1024;
 
 /// What is done about a header that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(super) enum UnreadablePolicy {
     /// It is left out and logged: it hurts only itself. A request for that resource itself fails.
     LeftOut,
     /// The request fails: it asks for that resource, and an answer without it would be taken to mean that there is none.
@@ -23,30 +23,30 @@ pub(super) enum Unreadable {
 
 /// How headers become resources.
 #[derive(Clone, Copy)]
-pub(super) struct Manner<'a> {
-    pub view: &'a View,
-    pub needs: Needs,
+pub(super) struct RenderManner<'a> {
+    pub view: &'a GroupView,
+    pub needs: ProjectionNeeds,
     /// The only members that matter, where the others do not.
     pub among: Option<&'a [UserId]>,
-    pub unreadable: Unreadable,
+    pub unreadable: UnreadablePolicy,
 }
 
 /// Resources that are shown one after the other. The attributes of one are held at a time.
-pub(super) struct Showing<'a, I: Listed> {
-    manner: Manner<'a>,
-    rows: std::vec::IntoIter<Row>,
-    together: VecDeque<Row>,
+pub(super) struct RenderContext<'a, I: ListedKind> {
+    manner: RenderManner<'a>,
+    rows: std::vec::IntoIter<TableRow>,
+    together: VecDeque<TableRow>,
     beside: Option<I::Beside>,
     bytes: usize,
 }
 
-impl<'a, I: Listed> Showing<'a, I> {
-    pub fn new(manner: Manner<'a>, rows: Vec<Row>) -> Self {
+impl<'a, I: ListedKind> RenderContext<'a, I> {
+    pub fn new(manner: RenderManner<'a>, rows: Vec<TableRow>) -> Self {
         Self { manner, rows: rows.into_iter(), together: VecDeque::new(), beside: None, bytes: 0 }
     }
 
     /// The next one with its header; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<(Row, Shown)>, ServiceError> {
+    pub async fn next(&mut self) -> Result<Option<(TableRow, ShownResource)>, ServiceError> {
         loop {
             let Some(row) = self.together.pop_front() else {
                 if !self.read_on().await? {
@@ -67,7 +67,7 @@ impl<'a, I: Listed> Showing<'a, I> {
 
     /// Reads what belongs to the next rows; false at the end.
     async fn read_on(&mut self) -> Result<bool, ServiceError> {
-        let Manner { view, needs, among, .. } = self.manner;
+        let RenderManner { view, needs, among, .. } = self.manner;
         self.together = self.rows.by_ref().take(I::at_once(needs)).collect();
         if self.together.is_empty() {
             return Ok(false);
@@ -77,11 +77,11 @@ impl<'a, I: Listed> Showing<'a, I> {
         Ok(true)
     }
 
-    fn show(&self, row: &Row) -> Result<Option<Shown>, ServiceError> {
-        let stored = match Stored::<I>::read(row) {
+    fn show(&self, row: &TableRow) -> Result<Option<ShownResource>, ServiceError> {
+        let stored = match StoredResource::<I>::read(row) {
             Ok(stored) => stored,
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }))
-                if self.manner.unreadable == Unreadable::LeftOut =>
+                if self.manner.unreadable == UnreadablePolicy::LeftOut =>
             {
                 tracing::error!(row = row.key, error = %error, "a resource that cannot be read is left out of a list");
                 return Ok(None);

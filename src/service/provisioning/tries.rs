@@ -1,7 +1,7 @@
 //! How often a request reads again after it met a change by somebody else.
 
 use crate::service::ServiceError;
-use crate::store::Store;
+use crate::store::StateStore;
 use std::time::Duration;
 
 /// Attempts of one request.
@@ -16,14 +16,14 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 /// The attempts of one request.
-pub struct Tries<'a> {
-    store: &'a Store,
+pub struct ConflictRetry<'a> {
+    store: &'a StateStore,
     begun: Duration,
     conflicts: u32,
 }
 
-impl<'a> Tries<'a> {
-    pub fn new(store: &'a Store) -> Self {
+impl<'a> ConflictRetry<'a> {
+    pub fn new(store: &'a StateStore) -> Self {
         Self { store, begun: store.clock.monotonic(), conflicts: 0 }
     }
 

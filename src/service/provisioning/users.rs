@@ -1,37 +1,41 @@
 //! Users: reading one, and changing its attributes.
 
-use super::plan::{self, Decided, Operation, Plan};
-use super::{Attempt, Forgone, Provisioning, Written, not_found, parse_id, taken};
+use super::plan::{self, DecidedWrite, WriteOperation, WritePlan};
+use super::{Forgone, Provisioning, WriteAttempt, Written, not_found, parse_id, taken};
 use crate::id::{PrincipalId, UserId};
-use crate::scim::{self, Edited, Patch, Projection, Resource, ResourceType};
+use crate::scim::{self, EditedResource, PatchRequest, Projection, Resource, ResourceType};
 use crate::service::desired::stops_matching;
-use crate::service::{Caller, Listing, Rendered, ServiceError};
-use crate::store::batch::Part;
+use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::store::batch::BatchPart;
 use crate::store::resources::{self, User};
-use crate::store::{Found, marks, users};
+use crate::store::{FoundRow, marks, users};
 use serde_json::Value;
 
 impl Provisioning {
     /// One user.
-    pub async fn get_user(&self, id: &str, projection: &Projection) -> Result<Rendered, ServiceError> {
+    pub async fn get_user(
+        &self,
+        id: &str,
+        projection: &Projection,
+    ) -> Result<RenderedResource, ServiceError> {
         let id = parse_id::<UserId>(id)?;
         let user = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
         self.answer_user(user, projection).await
     }
 
     /// Users that match a query.
-    pub async fn list_users(&self, query: &scim::ListQuery) -> Result<Listing, ServiceError> {
+    pub async fn list_users(&self, query: &scim::ListQuery) -> Result<ResourceListing, ServiceError> {
         self.list::<UserId>(query).await
     }
 
     /// Replaces the attributes (RFC 7644 section 3.5.1).
     pub async fn replace_user(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: &str,
         body: &Value,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
+    ) -> Result<RenderedResource, ServiceError> {
         let deciding = self.deciding();
         let edit = |current: &Resource| scim::user::replace(body, current, &deciding);
         let user = self.change_user(caller, id, edit).await?;
@@ -41,27 +45,27 @@ impl Provisioning {
     /// Applies a PATCH (RFC 7644 section 3.5.2).
     pub async fn patch_user(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: &str,
         body: &Value,
         projection: &Projection,
-    ) -> Result<Rendered, ServiceError> {
-        let patch = Patch::parse(ResourceType::User, body)?;
+    ) -> Result<RenderedResource, ServiceError> {
+        let patch = PatchRequest::parse(ResourceType::User, body)?;
         let deciding = self.deciding();
         let user = self.change_user(caller, id, |current| patch.apply(current, &deciding)).await?;
         self.answer_changed_user(user, projection).await
     }
 
     /// Deletes a user. The memberships go with a job.
-    pub async fn delete_user(&self, caller: &Caller, id: &str) -> Result<(), ServiceError> {
+    pub async fn delete_user(&self, caller: &ScimCaller, id: &str) -> Result<(), ServiceError> {
         self.delete::<UserId>(caller, id).await
     }
 
     async fn change_user(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: &str,
-        edit: impl Fn(&Resource) -> Result<Edited, scim::Error>,
+        edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<User, ServiceError> {
         let Written { stored, work } = self.write_user(caller, parse_id(id)?, edit).await?;
         self.follow_up(work).await;
@@ -70,9 +74,9 @@ impl Provisioning {
 
     async fn write_user(
         &self,
-        caller: &Caller,
+        caller: &ScimCaller,
         id: UserId,
-        edit: impl Fn(&Resource) -> Result<Edited, scim::Error>,
+        edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<Written<UserId>, ServiceError> {
         let _turn = self.queue.enter(id.uuid()).await;
         let mut tries = self.tries();
@@ -90,7 +94,7 @@ impl Provisioning {
             };
             let narrowed = self.narrows(&before, &edited.resource);
             let decided = plan_change(&operation, &before, (&edited, narrowed), &principals);
-            let Some(Decided { after, plan }) = decided else {
+            let Some(DecidedWrite { after, plan }) = decided else {
                 self.log_dropped(caller, id, &edited.dropped);
                 return Ok(Written::unchanged(before));
             };
@@ -100,13 +104,13 @@ impl Provisioning {
                 continue;
             }
             match attempt? {
-                Attempt::Done(committed) => {
+                WriteAttempt::Done(committed) => {
                     self.log_dropped(caller, id, &edited.dropped);
                     return Ok(Written { stored: after.committed(&plan.batch, &committed), work: plan.work });
                 }
-                Attempt::Met(Part::Name, Found::There) => return Err(taken::<UserId>()),
-                Attempt::Met(Part::Pin, _) => may_pin = false,
-                Attempt::Met(_, _) => tries.again().await?,
+                WriteAttempt::Met(BatchPart::Name, FoundRow::There) => return Err(taken::<UserId>()),
+                WriteAttempt::Met(BatchPart::Pin, _) => may_pin = false,
+                WriteAttempt::Met(_, _) => tries.again().await?,
             }
         }
     }
@@ -142,11 +146,11 @@ impl Principals {
 
 /// A change of attributes; `narrowed` where a binding stops matching. None: nothing changes.
 fn plan_change(
-    operation: &Operation,
+    operation: &WriteOperation,
     before: &User,
-    (edited, narrowed): (&Edited, bool),
+    (edited, narrowed): (&EditedResource, bool),
     principals: &Principals,
-) -> Option<Decided<UserId>> {
+) -> Option<DecidedWrite<UserId>> {
     let resource = &edited.resource;
     let attributes = before.resource.changed_attributes(resource);
     if attributes.is_empty() {
@@ -156,7 +160,7 @@ fn plan_change(
     let deactivated = before.resource.active() && !resource.active();
     let mut after = before.changed(resource.clone(), operation.time);
     after.pinned = before.pinned.or(pin);
-    let mut plan = Plan::new(after.id, 200);
+    let mut plan = WritePlan::new(after.id, 200);
     plan.batch = resources::change(before, &after);
     plan.changes.push(plan::changed(before, &after, attributes));
     plan.changes.extend(plan::dropped(&after, &edited.dropped));
@@ -165,22 +169,22 @@ fn plan_change(
         plan.changes.push(plan::pinned(after.id, principal));
     }
     if users::names_differ(&before.resource, &after.resource) {
-        plan.batch.push(Part::Names, users::names(&after));
+        plan.batch.push(BatchPart::Names, users::names(&after));
     }
     let mark = operation.mark(deactivated || narrowed || principals.leaves());
-    plan.batch.extend(Part::Look, marks::look_now(after.id, &mark));
+    plan.batch.extend(BatchPart::Look, marks::look_now(after.id, &mark));
     let people = if mark.taken_away { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(after.id);
-    Some(Decided { after, plan })
+    Some(DecidedWrite { after, plan })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Cause, Origin};
+    use crate::audit::{ChangeCause, ChangeOrigin};
     use crate::id::OpId;
-    use crate::ports::tables::Write;
-    use crate::store::resources::Stored;
+    use crate::ports::tables::TableWrite;
+    use crate::store::resources::StoredResource;
     use serde_json::json;
     use time::OffsetDateTime;
     use uuid::Uuid;
@@ -189,11 +193,16 @@ mod tests {
         Resource::from_stored(ResourceType::User, attributes.as_object().unwrap().clone())
     }
 
-    fn decided(before: Value, after: Value, principals: &Principals) -> Option<Decided<UserId>> {
-        let origin = Origin { cause: Cause::Request, actor: "test".to_owned(), op: OpId::new(Uuid::nil()) };
-        let operation = Operation::new(origin, OffsetDateTime::UNIX_EPOCH);
-        let before = Stored::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
-        plan_change(&operation, &before, (&Edited::from(resource(after)), false), principals)
+    fn decided(before: Value, after: Value, principals: &Principals) -> Option<DecidedWrite<UserId>> {
+        let origin = ChangeOrigin {
+            cause: ChangeCause::Request,
+            actor: "test".to_owned(),
+            op: OpId::new(Uuid::nil()),
+        };
+        let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH);
+        let before =
+            StoredResource::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
+        plan_change(&operation, &before, (&EditedResource::from(resource(after)), false), principals)
     }
 
     const fn principal(n: u128) -> Option<PrincipalId> {
@@ -201,10 +210,10 @@ mod tests {
     }
 
     /// Whether the mark of a change says that something was taken away.
-    fn takes(decided: &Decided<UserId>) -> bool {
+    fn takes(decided: &DecidedWrite<UserId>) -> bool {
         let writes = decided.plan.batch.writes();
         writes.iter().any(|write| match write {
-            Write::InsertOrMerge { key, properties } => {
+            TableWrite::InsertOrMerge { key, properties } => {
                 key.starts_with("d:") && properties.contains_key("taken_away")
             }
             _ => false,

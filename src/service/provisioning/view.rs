@@ -4,16 +4,16 @@
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
 //! out only where it is a newer one.
 
-use super::kind::Needs;
+use super::kind::ProjectionNeeds;
 use super::together;
-use super::tries::Tries;
+use super::tries::ConflictRetry;
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
-use crate::scim::{self, Access, GroupRef, Meta, version};
+use crate::scim::{self, AccessView, GroupRef, Meta, version};
 use crate::service::access::access_of;
-use crate::service::{Rendered, ServiceError};
-use crate::store::resources::{Group, ResourceId, Stored, User};
-use crate::store::{Store, StoreError};
+use crate::service::{RenderedResource, ServiceError};
+use crate::store::resources::{Group, ResourceId, StoredResource, User};
+use crate::store::{StateStore, StoreError};
 use futures_util::join;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,20 +25,20 @@ const DISPLAY_CHARS_MAX: usize = 1000;
 
 /// The rows, and the address that answers name.
 #[derive(Clone)]
-pub(super) struct View {
-    pub store: Store,
+pub(super) struct GroupView {
+    pub store: StateStore,
     /// Ends in `/scim/v2`.
     pub base_url: String,
 }
 
 /// Who is in which groups, read together.
 #[derive(Default)]
-pub(super) struct Memberships {
+pub(super) struct MembershipView {
     names: BTreeMap<GroupId, String>,
     users: BTreeMap<UserId, (Option<User>, Vec<GroupId>)>,
 }
 
-impl Memberships {
+impl MembershipView {
     /// The groups of a user, and the header where it is a newer one. None: the user is gone.
     pub fn of(&self, user: UserId) -> Option<(Option<&User>, Vec<GroupRef>)> {
         let (newer, groups) = self.users.get(&user)?;
@@ -51,10 +51,14 @@ impl Memberships {
 }
 
 /// Everyone who is in a group, and its header where it is a newer one.
-pub(super) type Members = (Option<Group>, Vec<UserId>);
+pub(super) type MemberRows = (Option<Group>, Vec<UserId>);
 
-impl View {
-    pub async fn access(&self, user: UserId, needs: Needs) -> Result<Option<Access>, StoreError> {
+impl GroupView {
+    pub async fn access(
+        &self,
+        user: UserId,
+        needs: ProjectionNeeds,
+    ) -> Result<Option<AccessView>, StoreError> {
         match needs.access {
             true => access_of(&self.store, user).await.map(Some),
             false => Ok(None),
@@ -62,11 +66,11 @@ impl View {
     }
 
     /// The groups of each of these users. A user who is gone meanwhile is left out.
-    pub async fn groups_of(&self, users: Vec<(UserId, ETag)>) -> Result<Memberships, ServiceError> {
-        let mut found = Memberships::default();
+    pub async fn groups_of(&self, users: Vec<(UserId, ETag)>) -> Result<MembershipView, ServiceError> {
+        let mut found = MembershipView::default();
         let mut pending: Vec<(UserId, ETag, Option<User>)> =
             users.into_iter().map(|(id, etag)| (id, etag, None)).collect();
-        let mut tries = Tries::new(&self.store);
+        let mut tries = ConflictRetry::new(&self.store);
         loop {
             let lists =
                 together(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
@@ -111,13 +115,13 @@ impl View {
     async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<Now<I>, StoreError> {
         Ok(match self.store.header(id).await? {
             Some(row) if row.etag == *etag => Now::Same,
-            Some(row) => Now::Newer(Box::new(Stored::read(&row)?)),
+            Some(row) => Now::Newer(Box::new(StoredResource::read(&row)?)),
             None => Now::Gone,
         })
     }
 
     /// Everyone who is in a group. None: the group is gone.
-    pub async fn members_of(&self, id: GroupId, etag: ETag) -> Result<Option<Members>, ServiceError> {
+    pub async fn members_of(&self, id: GroupId, etag: ETag) -> Result<Option<MemberRows>, ServiceError> {
         self.read_members(id, etag, None).await
     }
 
@@ -127,7 +131,7 @@ impl View {
         id: GroupId,
         etag: ETag,
         among: &[UserId],
-    ) -> Result<Option<Members>, ServiceError> {
+    ) -> Result<Option<MemberRows>, ServiceError> {
         self.read_members(id, etag, Some(among)).await
     }
 
@@ -136,8 +140,8 @@ impl View {
         id: GroupId,
         mut etag: ETag,
         among: Option<&[UserId]>,
-    ) -> Result<Option<Members>, ServiceError> {
-        let (mut newer, mut tries) = (None, Tries::new(&self.store));
+    ) -> Result<Option<MemberRows>, ServiceError> {
+        let (mut newer, mut tries) = (None, ConflictRetry::new(&self.store));
         loop {
             let members = match among {
                 None => self.store.members(id, usize::MAX).await?,
@@ -162,13 +166,18 @@ impl View {
         Ok(together(users.iter().copied().map(is_in)).await?.into_iter().flatten().collect())
     }
 
-    pub fn user(&self, user: &User, groups: Option<&[GroupRef]>, access: Option<&Access>) -> Rendered {
+    pub fn user(
+        &self,
+        user: &User,
+        groups: Option<&[GroupRef]>,
+        access: Option<&AccessView>,
+    ) -> RenderedResource {
         let meta = self.meta(user);
         let body = scim::user::render(&user.resource, &meta, groups, access);
         rendered::<UserId>(meta, body)
     }
 
-    pub fn group(&self, group: &Group, members: Option<&[UserId]>) -> Rendered {
+    pub fn group(&self, group: &Group, members: Option<&[UserId]>) -> RenderedResource {
         let meta = self.meta(group);
         let members: Option<Vec<String>> =
             members.map(|members| members.iter().map(ToString::to_string).collect());
@@ -176,7 +185,7 @@ impl View {
         rendered::<GroupId>(meta, body)
     }
 
-    fn meta<I: ResourceId>(&self, stored: &Stored<I>) -> Meta {
+    fn meta<I: ResourceId>(&self, stored: &StoredResource<I>) -> Meta {
         Meta {
             id: stored.id.to_string(),
             created: millis(stored.created),
@@ -190,7 +199,7 @@ impl View {
 /// A header that was read again.
 enum Now<I> {
     Same,
-    Newer(Box<Stored<I>>),
+    Newer(Box<StoredResource<I>>),
     Gone,
 }
 
@@ -198,9 +207,9 @@ fn display(group: &Group) -> String {
     group.name().unwrap_or_default().chars().take(DISPLAY_CHARS_MAX).collect()
 }
 
-fn rendered<I: ResourceId>(meta: Meta, body: Value) -> Rendered {
+fn rendered<I: ResourceId>(meta: Meta, body: Value) -> RenderedResource {
     let location = meta.location(I::KIND);
-    Rendered { id: meta.id, location, version: meta.version, body }
+    RenderedResource { id: meta.id, location, version: meta.version, body }
 }
 
 /// RFC 3339, UTC, always three digits of a second.

@@ -1,19 +1,19 @@
 //! Open and act: the ledger says what is about to become true, then Azure is called.
 
 use super::Reconciler;
-use super::gather::Gathered;
+use super::gather::GatheredState;
 use super::obstacles;
-use crate::audit::{Change, EffectOpened, Record};
+use crate::audit::{AuditEvent, AuditRecord, EffectOpened};
 use crate::id::OpId;
-use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
-use crate::ports::tables::{ETag, Write};
-use crate::rbac::ledger::{Attempt, Entry, Holding};
+use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
+use crate::ports::tables::{ETag, TableWrite};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
 use crate::service::desired::NewPin;
 use crate::service::effects::log;
 use crate::service::throttling;
-use crate::store::throttles::Operation;
+use crate::store::throttles::CallKind;
 use crate::store::{StoreError, pins};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -23,22 +23,22 @@ use time::OffsetDateTime;
 const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(600);
 
 /// A step that was opened: its row as it stands now.
-pub struct Opened {
+pub struct OpenedStep {
     pub step: Step,
-    pub entry: Entry,
+    pub entry: LedgerEntry,
     pub etag: ETag,
 }
 
 /// What an open came to.
-pub enum Opening {
+pub enum OpenResult {
     /// Everything is written; `d:` has this version now.
-    Open { look: ETag, opened: Vec<Opened> },
+    Open { look: ETag, opened: Vec<OpenedStep> },
     /// Somebody changed something, or the answer was lost: gather again.
     Again,
 }
 
 /// What a call came to.
-pub enum Sent {
+pub enum CallOutcome {
     Created,
     HeldBy(crate::rbac::AssignmentName),
     Deleted,
@@ -49,21 +49,21 @@ pub enum Sent {
 }
 
 /// A call and its answer.
-pub struct Acted {
-    pub opened: Opened,
-    pub sent: Sent,
+pub struct CompletedCall {
+    pub opened: OpenedStep,
+    pub sent: CallOutcome,
     pub correlation: Option<String>,
 }
 
 impl Reconciler {
     /// One transaction: `d:` under its version, each ledger row as it is about to become, unsettled, and the steps in the
     /// journal. New selector pins go with it.
-    pub(super) async fn open(&self, gathered: &Gathered, plan: &Plan) -> Result<Opening, StoreError> {
+    pub(super) async fn open(&self, gathered: &GatheredState, plan: &Plan) -> Result<OpenResult, StoreError> {
         let op = self.store.ids.op();
         let now = gathered.time.now(self.store.clock.monotonic());
         let until = self.later_clock(now) + self.limits.send + self.limits.network;
         let mut writes = vec![self.still_marked(gathered)];
-        let entries: Vec<Entry> = plan
+        let entries: Vec<LedgerEntry> = plan
             .steps
             .iter()
             .map(|step| about_to_become(step, op, (now, gathered.actual.caused_at), until))
@@ -71,26 +71,27 @@ impl Reconciler {
         for entry in &entries {
             writes.push(gathered.ledger.write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
         }
-        let mut changes: Vec<Change> =
-            plan.steps.iter().map(|step| Change::EffectOpened(opened(gathered, step))).collect();
+        let mut changes: Vec<AuditEvent> =
+            plan.steps.iter().map(|step| AuditEvent::EffectOpened(opened(gathered, step))).collect();
         writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         writes.extend(obstacles::claims(gathered, plan, now));
         let committed = match self.store.commit(&self.record(gathered, op, changes), writes).await {
             Ok(committed) => committed,
-            Err(StoreError::Conflict { .. }) => return Ok(Opening::Again),
+            Err(StoreError::Conflict { .. }) => return Ok(OpenResult::Again),
             Err(error) => return Err(error),
         };
-        let Some(look) = committed.etag(0) else { return Ok(Opening::Again) };
+        let Some(look) = committed.etag(0) else { return Ok(OpenResult::Again) };
         let rows = plan.steps.iter().cloned().zip(entries).enumerate();
-        let opened = rows
-            .filter_map(|(at, (step, entry))| Some(Opened { step, entry, etag: committed.etag(at + 1)? }));
-        Ok(Opening::Open { look, opened: opened.collect() })
+        let opened = rows.filter_map(|(at, (step, entry))| {
+            Some(OpenedStep { step, entry, etag: committed.etag(at + 1)? })
+        });
+        Ok(OpenResult::Open { look, opened: opened.collect() })
     }
 
     /// The journal row of a step of this reconcile.
-    pub(super) fn record(&self, gathered: &Gathered, op: OpId, changes: Vec<Change>) -> Record {
+    pub(super) fn record(&self, gathered: &GatheredState, op: OpId, changes: Vec<AuditEvent>) -> AuditRecord {
         let stamp = gathered.pointer.stamp().map(str::to_owned);
-        Record {
+        AuditRecord {
             op,
             time: self.store.clock.now(),
             origin: gathered.look.mark.origin.clone(),
@@ -108,14 +109,19 @@ impl Reconciler {
 
     /// Sends every step. Revocations are sent first, and no grant waits for their answers. `started` is from before the open:
     /// nothing is sent after the worker's time.
-    pub(super) async fn act(&self, gathered: &Gathered, opened: Vec<Opened>, started: Started) -> Vec<Acted> {
+    pub(super) async fn act(
+        &self,
+        gathered: &GatheredState,
+        opened: Vec<OpenedStep>,
+        started: SendDeadline,
+    ) -> Vec<CompletedCall> {
         let (revocations, grants): (Vec<_>, Vec<_>) =
-            opened.into_iter().partition(|opened| opened.step.attempt == Attempt::Revoke);
+            opened.into_iter().partition(|opened| opened.step.attempt == StepKind::Revoke);
         let calls = revocations.into_iter().chain(grants).map(|opened| self.send(gathered, opened, started));
         let acted = join_all(calls).await;
         let now = gathered.time.now(self.store.clock.monotonic());
         for call in &acted {
-            if let Sent::Throttled(wait) = call.sent {
+            if let CallOutcome::Throttled(wait) = call.sent {
                 let step = &call.opened.step;
                 self.note_throttle(&step.scope, step.attempt.into(), (now, wait)).await;
             }
@@ -123,24 +129,29 @@ impl Reconciler {
         acted
     }
 
-    async fn send(&self, gathered: &Gathered, opened: Opened, started: Started) -> Acted {
+    async fn send(
+        &self,
+        gathered: &GatheredState,
+        opened: OpenedStep,
+        started: SendDeadline,
+    ) -> CompletedCall {
         let Some(left) = self.left(started) else {
-            return Acted { opened, sent: Sent::Unknown, correlation: None };
+            return CompletedCall { opened, sent: CallOutcome::Unknown, correlation: None };
         };
         let step = &opened.step;
         let label = gathered.look.mark.origin.actor.as_str();
         let answer = match step.attempt {
-            Attempt::Revoke => {
+            StepKind::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
             }
-            Attempt::Grant => self.assignments.create(&wanted(step), left).await.map(created),
+            StepKind::Grant => self.assignments.create(&wanted(step), left).await.map(created),
         };
         let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
-        Acted { opened, sent, correlation }
+        CompletedCall { opened, sent, correlation }
     }
 
     /// What is left of the worker's time: by the clock that says less.
-    fn left(&self, started: Started) -> Option<Duration> {
+    fn left(&self, started: SendDeadline) -> Option<Duration> {
         let monotonic = self.store.clock.monotonic().saturating_sub(started.monotonic);
         let wall = Duration::try_from(self.store.clock.now() - started.wall).unwrap_or_default();
         self.limits.send.checked_sub(monotonic.max(wall)).filter(|left| !left.is_zero())
@@ -150,7 +161,7 @@ impl Reconciler {
     pub(super) async fn note_throttle(
         &self,
         scope: &Scope,
-        operation: Operation,
+        operation: CallKind,
         (now, wait): (OffsetDateTime, Duration),
     ) {
         let (store, status) = (&self.store, &self.snapshots.status);
@@ -163,7 +174,7 @@ impl Reconciler {
 
 /// When a worker began, on both clocks.
 #[derive(Debug, Clone, Copy)]
-pub struct Started {
+pub struct SendDeadline {
     pub monotonic: Duration,
     pub wall: OffsetDateTime,
 }
@@ -173,14 +184,15 @@ fn about_to_become(
     op: OpId,
     (now, caused_at): (OffsetDateTime, OffsetDateTime),
     until: OffsetDateTime,
-) -> Entry {
-    let holding = if step.attempt == Attempt::Grant { Holding::Present } else { Holding::Gone };
-    let entry = step.entry.clone().unwrap_or_else(|| Entry {
+) -> LedgerEntry {
+    let holding =
+        if step.attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
+    let entry = step.entry.clone().unwrap_or_else(|| LedgerEntry {
         assignment: step.assignment,
         principal: step.principal,
         role: step.role,
         scope: step.scope.clone(),
-        holding: Holding::Gone,
+        holding: AssignmentState::Gone,
         unsettled_until: None,
         op,
         bindings: Vec::new(),
@@ -190,8 +202,8 @@ fn about_to_become(
         since: now,
         written: now,
     });
-    let wished = (step.attempt == Attempt::Revoke).then(|| entry.wished.unwrap_or(caused_at));
-    Entry {
+    let wished = (step.attempt == StepKind::Revoke).then(|| entry.wished.unwrap_or(caused_at));
+    LedgerEntry {
         op,
         bindings: step.bindings.clone(),
         unsettled_until: Some(until),
@@ -200,12 +212,12 @@ fn about_to_become(
     }
 }
 
-fn etag_of(gathered: &Gathered, entry: &Entry) -> Option<ETag> {
+fn etag_of(gathered: &GatheredState, entry: &LedgerEntry) -> Option<ETag> {
     let stored = gathered.ledger.entries.iter().find(|stored| stored.entry.assignment == entry.assignment);
     stored.map(|stored| stored.etag.clone())
 }
 
-fn opened(gathered: &Gathered, step: &Step) -> EffectOpened {
+fn opened(gathered: &GatheredState, step: &Step) -> EffectOpened {
     let unsettled = step.entry.as_ref().filter(|entry| entry.unsettled_until.is_some());
     EffectOpened {
         person: gathered.user,
@@ -216,17 +228,17 @@ fn opened(gathered: &Gathered, step: &Step) -> EffectOpened {
         assignment: step.assignment,
         reasons: reasons(gathered, step),
         held_before: step.held_before,
-        wanted: step.attempt == Attempt::Grant,
+        wanted: step.attempt == StepKind::Grant,
         follows: unsettled.map(|entry| entry.op),
     }
 }
 
 /// Why a step is taken, one line each.
-fn reasons(gathered: &Gathered, step: &Step) -> Vec<String> {
-    let member = |reason: &crate::rbac::plan::Reason| {
+fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
+    let member = |reason: &crate::rbac::plan::GrantReason| {
         format!("member of group {} of binding {}", reason.group, reason.binding)
     };
-    if step.attempt == Attempt::Grant {
+    if step.attempt == StepKind::Grant {
         return step.reasons.iter().map(member).collect();
     }
     let why = match &gathered.person {
@@ -242,12 +254,12 @@ fn reasons(gathered: &Gathered, step: &Step) -> Vec<String> {
 }
 
 /// Selector pins that a round makes, and their audit.
-pub fn pin_writes(selector_pins: &[NewPin], op: OpId, changes: &mut Vec<Change>) -> Vec<Write> {
+pub fn pin_writes(selector_pins: &[NewPin], op: OpId, changes: &mut Vec<AuditEvent>) -> Vec<TableWrite> {
     let mut writes = Vec::new();
     for pin in selector_pins {
         let before = pin.before.as_ref().map(|(group, _)| group.to_string()).unwrap_or_default();
         let what = format!("selector {} of group", pin.attribute);
-        changes.push(Change::Setting { what, before, after: pin.group.to_string() });
+        changes.push(AuditEvent::Setting { what, before, after: pin.group.to_string() });
         let read = pin.before.as_ref().map(|(_, etag)| etag);
         writes.extend(pins::pin_selector(pin.key.clone(), pin.attribute, &pin.value, pin.group, op, read));
     }
@@ -268,37 +280,37 @@ fn wanted(step: &Step) -> RoleAssignment {
     }
 }
 
-fn created(answer: Answered<Creation>) -> (Sent, Option<String>) {
+fn created(answer: ArmAnswer<CreateOutcome>) -> (CallOutcome, Option<String>) {
     let sent = match answer.value {
-        Creation::Created | Creation::AlreadyOurs => Sent::Created,
-        Creation::HeldBy(other) => Sent::HeldBy(other),
+        CreateOutcome::Created | CreateOutcome::AlreadyOurs => CallOutcome::Created,
+        CreateOutcome::HeldBy(other) => CallOutcome::HeldBy(other),
     };
     (sent, answer.correlation)
 }
 
-fn deleted(answer: Answered<()>) -> (Sent, Option<String>) {
-    (Sent::Deleted, answer.correlation)
+fn deleted(answer: ArmAnswer<()>) -> (CallOutcome, Option<String>) {
+    (CallOutcome::Deleted, answer.correlation)
 }
 
-fn failed(step: &Step, label: &str, error: AssignmentError) -> (Sent, Option<String>) {
+fn failed(step: &Step, label: &str, error: AssignmentError) -> (CallOutcome, Option<String>) {
     let operation = step.attempt.as_str();
-    let what = if step.attempt == Attempt::Revoke { "revocation failed" } else { "grant failed" };
+    let what = if step.attempt == StepKind::Revoke { "revocation failed" } else { "grant failed" };
     match error {
         AssignmentError::Throttled { retry_after, correlation } => {
-            (Sent::Throttled(retry_after), correlation)
+            (CallOutcome::Throttled(retry_after), correlation)
         }
         AssignmentError::Refused { code, correlation, .. } => {
             tracing::warn!(
                 assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, code, "{what}"
             );
-            (Sent::Refused(code), correlation)
+            (CallOutcome::Refused(code), correlation)
         }
         AssignmentError::Unknown { detail } => {
             tracing::warn!(
                 assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, detail,
                 "{what}: ARM gave no answer that can be relied on"
             );
-            (Sent::Unknown, None)
+            (CallOutcome::Unknown, None)
         }
     }
 }

@@ -1,19 +1,19 @@
 //! Close: what the answers mean, written in one transaction; and what happens where that transaction meets a change.
 
 use super::Reconciler;
-use super::act::{Acted, Sent, pin_writes};
-use super::gather::Gathered;
+use super::act::{CallOutcome, CompletedCall, pin_writes};
+use super::gather::GatheredState;
 use super::refusal::{reason_of, scope_is_gone};
 use super::requeue::{comes_back, looking, while_frozen, while_principals_are_left, while_unreadable};
-use crate::audit::Change;
+use crate::audit::AuditEvent;
 use crate::id::OpId;
-use crate::ports::tables::{ETag, Write};
-use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
+use crate::ports::tables::{ETag, TableWrite};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::hints;
-use crate::store::ledger::Pin;
-use crate::store::marks::{self, Mark};
+use crate::store::ledger::PrincipalPin;
+use crate::store::marks::{self, ReconcileRequest};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const MARK_RETRY: Duration = Duration::from_secs(30);
 
 /// What a round left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
+pub enum RoundResult {
     /// `d:` is gone, and nothing waits.
     Done,
     /// `d:` became `w:`.
@@ -39,33 +39,34 @@ pub enum Closed {
 
 /// A row as the close wants it, and the version it must meet.
 struct Rewrite {
-    entry: Entry,
+    entry: LedgerEntry,
     etag: Option<ETag>,
     /// What this worker sent for it, if it did.
-    attempt: Option<Attempt>,
+    attempt: Option<StepKind>,
     /// The answer settles it.
     settles: bool,
-    change: Option<Change>,
+    change: Option<AuditEvent>,
 }
 
 impl Reconciler {
     /// `look` is the version of `d:` that the open (or the gather) got.
     pub(super) async fn close(
         &self,
-        gathered: &Gathered,
+        gathered: &GatheredState,
         plan: &Plan,
-        acted: Vec<Acted>,
+        acted: Vec<CompletedCall>,
         look: ETag,
         opened: bool,
-    ) -> Result<Closed, StoreError> {
+    ) -> Result<RoundResult, StoreError> {
         let now = gathered.time.now(self.store.clock.monotonic());
         let rewrites = self.rewrites(gathered, plan, acted, now);
         let after = entries_after(gathered, &rewrites);
         let waits = plan::waits(&gathered.desired, &after, &plan.deferred, &gathered.ledger.waits, now);
         let op = self.store.ids.op();
-        let mut changes: Vec<Change> = rewrites.iter().filter_map(|rewrite| rewrite.change.clone()).collect();
+        let mut changes: Vec<AuditEvent> =
+            rewrites.iter().filter_map(|rewrite| rewrite.change.clone()).collect();
         changes.extend(wait_changes(gathered, &waits));
-        let mut writes: Vec<Write> = Vec::new();
+        let mut writes: Vec<TableWrite> = Vec::new();
         let freed = principals_to_free(gathered, &after);
         let again = plan::look_again(&gathered.desired, &after, &plan.deferred, &waits);
         let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
@@ -83,17 +84,17 @@ impl Reconciler {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
         let hint = keys::hint(gathered.user);
-        if closed != Closed::Left
+        if closed != RoundResult::Left
             && comes_back(gathered, &after)
             && writes.iter().all(|write| write.key() != hint)
         {
             writes.push(hints::is_over(gathered.user));
         }
-        if closed != Closed::Left {
+        if closed != RoundResult::Left {
             for pin in freed.into_iter().take(FREED_MAX) {
                 writes.extend(self.store.unpin(gathered.user, pin).await?);
                 let what = format!("pin of user {}", gathered.user);
-                changes.push(Change::Setting {
+                changes.push(AuditEvent::Setting {
                     what,
                     before: pin.principal.to_string(),
                     after: String::new(),
@@ -104,7 +105,7 @@ impl Reconciler {
         match self.write(gathered, op, changes, writes).await {
             Err(StoreError::Conflict { .. }) => {
                 self.close_row_by_row(gathered, rewrites).await?;
-                Ok(Closed::Left)
+                Ok(RoundResult::Left)
             }
             Err(error) => Err(error),
             Ok(()) => {
@@ -116,10 +117,10 @@ impl Reconciler {
 
     async fn write(
         &self,
-        gathered: &Gathered,
+        gathered: &GatheredState,
         op: OpId,
-        changes: Vec<Change>,
-        writes: Vec<Write>,
+        changes: Vec<AuditEvent>,
+        writes: Vec<TableWrite>,
     ) -> Result<(), StoreError> {
         match (writes.is_empty(), changes.is_empty()) {
             (true, _) => Ok(()),
@@ -133,9 +134,9 @@ impl Reconciler {
 
     fn rewrites(
         &self,
-        gathered: &Gathered,
+        gathered: &GatheredState,
         plan: &Plan,
-        acted: Vec<Acted>,
+        acted: Vec<CompletedCall>,
         now: OffsetDateTime,
     ) -> Vec<Rewrite> {
         let mut rewrites: Vec<Rewrite> =
@@ -147,9 +148,9 @@ impl Reconciler {
                 .iter()
                 .find(|stored| stored.entry.assignment == settle.entry.assignment);
             let open = settle.entry.op;
-            let (person, Entry { principal, assignment, .. }) = (gathered.user, &settle.entry);
+            let (person, LedgerEntry { principal, assignment, .. }) = (gathered.user, &settle.entry);
             let (principal, assignment) = (*principal, *assignment);
-            let observed = |held| Change::EffectObserved { person, principal, assignment, open, held };
+            let observed = |held| AuditEvent::EffectObserved { person, principal, assignment, open, held };
             let change = settle.observed.map(observed);
             let before = stored.map(|stored| &stored.entry);
             let change = change
@@ -169,51 +170,60 @@ impl Reconciler {
     }
 
     /// What an answer makes of the row that the open wrote.
-    fn conclude_call(&self, call: Acted, gathered: &Gathered, now: OffsetDateTime) -> Rewrite {
-        let Acted { opened, sent, correlation } = call;
-        let (attempt, settles) = (opened.step.attempt, opened.step.settles && !matches!(sent, Sent::Unknown));
+    fn conclude_call(&self, call: CompletedCall, gathered: &GatheredState, now: OffsetDateTime) -> Rewrite {
+        let CompletedCall { opened, sent, correlation } = call;
+        let (attempt, settles) =
+            (opened.step.attempt, opened.step.settles && !matches!(sent, CallOutcome::Unknown));
         let cause = Some(gathered.actual.cause);
-        let before = if opened.step.held_before { Holding::Present } else { Holding::Gone };
+        let before = if opened.step.held_before { AssignmentState::Present } else { AssignmentState::Gone };
         let open = opened.entry.op;
-        let mut entry =
-            Entry { correlation: correlation.clone().or(opened.entry.correlation.clone()), ..opened.entry };
+        let mut entry = LedgerEntry {
+            correlation: correlation.clone().or(opened.entry.correlation.clone()),
+            ..opened.entry
+        };
         let mut code = None;
         entry = match &sent {
-            Sent::Created | Sent::Deleted => {
-                Entry { tried: None, ..entry }.becoming(entry_goal(attempt), now)
+            CallOutcome::Created | CallOutcome::Deleted => {
+                LedgerEntry { tried: None, ..entry }.becoming(entry_goal(attempt), now)
             }
-            Sent::HeldBy(other) => {
+            CallOutcome::HeldBy(other) => {
                 code = Some("RoleAssignmentExists".to_owned());
                 let not_before = now + self.limits.plan.foreign_look;
-                let tried =
-                    Tried { attempt, attempts: 1, not_before, reason: ReasonCode::ForeignAssignment, cause };
-                Entry { tried: Some(tried), ..entry }.becoming(Holding::HeldByOther(*other), now)
+                let tried = RetryState {
+                    attempt,
+                    attempts: 1,
+                    not_before,
+                    reason: ReasonCode::ForeignAssignment,
+                    cause,
+                };
+                LedgerEntry { tried: Some(tried), ..entry }
+                    .becoming(AssignmentState::HeldByOther(*other), now)
             }
-            Sent::Throttled(wait) => {
+            CallOutcome::Throttled(wait) => {
                 code = Some("TooManyRequests".to_owned());
                 let attempts = entry.tried.as_ref().map_or(1, |tried| tried.attempts);
-                let tried = Tried {
+                let tried = RetryState {
                     attempt,
                     attempts,
                     not_before: now + *wait,
                     reason: ReasonCode::Throttled,
                     cause,
                 };
-                Entry { tried: Some(tried), ..entry }.becoming(before, now)
+                LedgerEntry { tried: Some(tried), ..entry }.becoming(before, now)
             }
-            Sent::Refused(refusal) if attempt == Attempt::Revoke && scope_is_gone(refusal) => {
+            CallOutcome::Refused(refusal) if attempt == StepKind::Revoke && scope_is_gone(refusal) => {
                 code = Some(refusal.clone());
-                Entry { tried: None, ..entry }.becoming(Holding::Gone, now)
+                LedgerEntry { tried: None, ..entry }.becoming(AssignmentState::Gone, now)
             }
-            Sent::Refused(refusal) => {
+            CallOutcome::Refused(refusal) => {
                 code = Some(refusal.clone());
                 entry.becoming(before, now).failed(attempt, reason_of(refusal), now, cause)
             }
-            Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
+            CallOutcome::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
         };
         if settles {
             entry.unsettled_until = None;
-        } else if !matches!(sent, Sent::Unknown) {
+        } else if !matches!(sent, CallOutcome::Unknown) {
             // Earlier calls may still land: what is wanted stays, and Azure is asked after the row's time.
             entry.holding = entry_goal(attempt);
         }
@@ -221,7 +231,7 @@ impl Reconciler {
             entry.wished = None;
         }
         let executed = code.is_none();
-        let answered = Change::EffectAnswered {
+        let answered = AuditEvent::EffectAnswered {
             person: gathered.user,
             principal: entry.principal,
             assignment: entry.assignment,
@@ -231,13 +241,17 @@ impl Reconciler {
             code,
             correlation,
         };
-        let change = (!matches!(sent, Sent::Unknown)).then_some(answered);
+        let change = (!matches!(sent, CallOutcome::Unknown)).then_some(answered);
         Rewrite { entry, etag: Some(opened.etag), attempt: Some(attempt), settles, change }
     }
 
     /// The close met a change. Where only `d:` changed, a row is settled under its own version and `d:` is left alone; a
     /// row that changed, or that may not be settled, is written again, unsettled, together with `d:`.
-    async fn close_row_by_row(&self, gathered: &Gathered, rewrites: Vec<Rewrite>) -> Result<(), StoreError> {
+    async fn close_row_by_row(
+        &self,
+        gathered: &GatheredState,
+        rewrites: Vec<Rewrite>,
+    ) -> Result<(), StoreError> {
         for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.attempt.is_some()) {
             let op = self.store.ids.op();
             if rewrite.settles {
@@ -260,19 +274,25 @@ impl Reconciler {
     /// again now, as at a leaver.
     async fn mark_after_grant(
         &self,
-        gathered: &Gathered,
+        gathered: &GatheredState,
         rewrite: &Rewrite,
-    ) -> Result<Vec<Write>, StoreError> {
+    ) -> Result<Vec<TableWrite>, StoreError> {
         let key = keys::look_now(gathered.user);
-        let granted = rewrite.attempt == Some(Attempt::Grant) && rewrite.entry.holding == Holding::Present;
+        let granted =
+            rewrite.attempt == Some(StepKind::Grant) && rewrite.entry.holding == AssignmentState::Present;
         if !granted || self.store.get(&key).await?.is_some() {
             return Ok(Vec::new());
         }
         let touch = self.store.ids.op().to_string();
-        Ok(marks::look_again(gathered.user, &Mark::leaving(gathered.look.mark.origin.clone()), false, &touch))
+        Ok(marks::look_again(
+            gathered.user,
+            &ReconcileRequest::leaving(gathered.look.mark.origin.clone()),
+            false,
+            &touch,
+        ))
     }
 
-    async fn mark_row(&self, gathered: &Gathered, rewrite: &Rewrite) -> Result<(), StoreError> {
+    async fn mark_row(&self, gathered: &GatheredState, rewrite: &Rewrite) -> Result<(), StoreError> {
         let key = keys::ledger(gathered.user, rewrite.entry.assignment);
         for _ in 0..MARK_TRIES {
             let answer = self.store.read(&key).await?;
@@ -280,7 +300,7 @@ impl Reconciler {
             let mut entry = ledger::read_entry(&row)?;
             entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
             entry.written = answer.date;
-            let granted = rewrite.attempt == Some(Attempt::Grant);
+            let granted = rewrite.attempt == Some(StepKind::Grant);
             let kept = ledger::kept(&row);
             let mut writes = vec![ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))))];
             writes.extend(self.touch_mark(gathered, granted).await?);
@@ -296,29 +316,33 @@ impl Reconciler {
 
     /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
     /// grant it takes away: what was sent may be unwanted by now.
-    async fn touch_mark(&self, gathered: &Gathered, granted: bool) -> Result<Vec<Write>, StoreError> {
+    async fn touch_mark(
+        &self,
+        gathered: &GatheredState,
+        granted: bool,
+    ) -> Result<Vec<TableWrite>, StoreError> {
         let there = self.store.get(&keys::look_now(gathered.user)).await?.is_some();
         let touch = self.store.ids.op().to_string();
         let own = &gathered.look.mark;
-        let mark = if granted { &Mark::leaving(own.origin.clone()) } else { own };
+        let mark = if granted { &ReconcileRequest::leaving(own.origin.clone()) } else { own };
         Ok(marks::look_again(gathered.user, mark, there, &touch))
     }
 }
 
 /// One log line for each thing that came of a round.
-fn tell(gathered: &Gathered, change: &Change) {
+fn tell(gathered: &GatheredState, change: &AuditEvent) {
     let (user, label) = (gathered.user, gathered.look.mark.origin.actor.as_str());
     match change {
-        Change::EffectAnswered { assignment, operation, executed, code, .. } => {
+        AuditEvent::EffectAnswered { assignment, operation, executed, code, .. } => {
             tracing::info!(
                 user.id = %user, assignment.name = %assignment, operation = operation.as_str(), token.label = label,
                 executed, code, "ARM answered a {}", operation.as_str()
             );
         }
-        Change::EffectObserved { assignment, held, .. } => {
+        AuditEvent::EffectObserved { assignment, held, .. } => {
             tracing::info!(user.id = %user, assignment.name = %assignment, held, "ARM was asked what it holds");
         }
-        Change::Wait { binding, operation, reason, .. } => {
+        AuditEvent::Wait { binding, operation, reason, .. } => {
             let reason = reason.map_or("ended", ReasonCode::as_str);
             let operation = operation.as_str();
             tracing::info!(
@@ -329,12 +353,12 @@ fn tell(gathered: &Gathered, change: &Change) {
     }
 }
 
-fn entry_goal(attempt: Attempt) -> Holding {
-    if attempt == Attempt::Grant { Holding::Present } else { Holding::Gone }
+fn entry_goal(attempt: StepKind) -> AssignmentState {
+    if attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone }
 }
 
-fn entries_after(gathered: &Gathered, rewrites: &[Rewrite]) -> Vec<Entry> {
-    let mut all: BTreeMap<_, Entry> = gathered
+fn entries_after(gathered: &GatheredState, rewrites: &[Rewrite]) -> Vec<LedgerEntry> {
+    let mut all: BTreeMap<_, LedgerEntry> = gathered
         .ledger
         .entries
         .iter()
@@ -346,13 +370,13 @@ fn entries_after(gathered: &Gathered, rewrites: &[Rewrite]) -> Vec<Entry> {
     all.into_values().collect()
 }
 
-fn foreign_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
-    let holder = |entry: &Entry| match entry.holding {
-        Holding::HeldByOther(other) => other.to_string(),
+fn foreign_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
+    let holder = |entry: &LedgerEntry| match entry.holding {
+        AssignmentState::HeldByOther(other) => other.to_string(),
         _ => String::new(),
     };
     let (before, after_text) = (before.map(holder).unwrap_or_default(), holder(after));
-    (before != after_text).then(|| Change::Setting {
+    (before != after_text).then(|| AuditEvent::Setting {
         what: format!("foreign assignment of {}", after.assignment),
         before,
         after: after_text,
@@ -360,17 +384,18 @@ fn foreign_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
 }
 
 /// The assignment stays, for other reasons than before.
-fn reasons_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
-    let names = |entry: &Entry| entry.bindings.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
+fn reasons_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
+    let names =
+        |entry: &LedgerEntry| entry.bindings.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
     let (before, after_text) = (names(before?), names(after));
     let what = format!("bindings of {}", after.assignment);
-    (before != after_text).then_some(Change::Setting { what, before, after: after_text })
+    (before != after_text).then_some(AuditEvent::Setting { what, before, after: after_text })
 }
 
 /// The row is closed without a call: its principal is another record's.
-fn released_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
+fn released_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
     let was_held = before.is_some_and(|before| !before.is_settled_and_gone());
-    (was_held && after.is_settled_and_gone()).then(|| Change::Setting {
+    (was_held && after.is_settled_and_gone()).then(|| AuditEvent::Setting {
         what: format!("assignment {}", after.assignment),
         before: "in the ledger of this record".to_owned(),
         after: "of the record that holds the object id".to_owned(),
@@ -378,25 +403,26 @@ fn released_change(before: Option<&Entry>, after: &Entry) -> Option<Change> {
 }
 
 /// What a wait is about, without the times that move by themselves.
-fn stripped(waits: &[Wait]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
-    let name =
-        |wait: &Wait| format!("{}|{}|{}|{}", wait.binding, wait.role, wait.scope.folded(), wait.wanted);
+fn stripped(waits: &[PendingStep]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
+    let name = |wait: &PendingStep| {
+        format!("{}|{}|{}|{}", wait.binding, wait.role, wait.scope.folded(), wait.wanted)
+    };
     waits.iter().map(|wait| (name(wait), wait.reason.as_str(), wait.attempts, wait.not_before)).collect()
 }
 
 /// Refusals and waits that began, changed or ended.
-fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
+fn wait_changes(gathered: &GatheredState, after: &[PendingStep]) -> Vec<AuditEvent> {
     let before = &gathered.ledger.waits;
-    let same = |list: &[Wait], wait: &Wait, reason: bool| {
+    let same = |list: &[PendingStep], wait: &PendingStep, reason: bool| {
         list.iter().any(|other| {
             let same = other.is_for(&wait.binding, wait.role, &wait.scope) && other.wanted == wait.wanted;
             same && (!reason || other.reason == wait.reason)
         })
     };
-    let change = |wait: &Wait, reason| Change::Wait {
+    let change = |wait: &PendingStep, reason| AuditEvent::Wait {
         person: gathered.user,
         binding: wait.binding.clone(),
-        operation: if wait.wanted { Attempt::Grant } else { Attempt::Revoke },
+        operation: if wait.wanted { StepKind::Grant } else { StepKind::Revoke },
         reason,
     };
     let began =
@@ -407,8 +433,8 @@ fn wait_changes(gathered: &Gathered, after: &[Wait]) -> Vec<Change> {
 
 /// A principal is freed where the record is gone or no longer has that id, and every row of both is settled and gone; a row
 /// that cannot be read may be one of them.
-fn principals_to_free<'a>(gathered: &'a Gathered, after: &[Entry]) -> Vec<&'a Pin> {
-    let may_free = |pin: &&Pin| {
+fn principals_to_free<'a>(gathered: &'a GatheredState, after: &[LedgerEntry]) -> Vec<&'a PrincipalPin> {
+    let may_free = |pin: &&PrincipalPin| {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
         let named = gathered.unreadable || gathered.person.is_some() && same;
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());

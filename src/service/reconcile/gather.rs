@@ -6,21 +6,23 @@ use super::selectors::MissingLead;
 use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
-use crate::ports::tables::{ETag, Row};
-use crate::rbac::ledger::{Entry, Holding, REVOKE_RETRY_MAX};
-use crate::rbac::plan::{Actual, Belief, Desired, Fact};
+use crate::ports::tables::{ETag, TableRow};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, REVOKE_RETRY_MAX};
+use crate::rbac::plan::{Actual, Desired, Evidence, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
-use crate::service::desired::{self, Decided, Facts, Header, NewPin, SelectorFacts, Standing};
-use crate::service::snapshots::Snapshot;
+use crate::service::desired::{
+    self, AccessFacts, DesiredAccess, HeaderState, NewPin, PrincipalClaim, SelectorFacts,
+};
+use crate::service::snapshots::ActiveSnapshot;
 use crate::service::together::together;
-use crate::store::codec::Reader;
-use crate::store::ledger::{Holder, Ledger, Stored};
-use crate::store::marks::Look;
-use crate::store::room::Claims;
+use crate::store::codec::RowReader;
+use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
+use crate::store::marks::QueuedRequest;
+use crate::store::room::RoomClaims;
 use crate::store::scope_blocks::ScopeBlocks;
-use crate::store::settings::{PointerRow, Settings};
-use crate::store::throttles::{Operation, Throttles};
+use crate::store::settings::{ActiveVersionRow, TenantSettings};
+use crate::store::throttles::{CallKind, StoredThrottles};
 use crate::store::{StoreError, keys};
 use futures_util::{StreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,19 +54,19 @@ impl TableTime {
 
 /// A person's header, as far as access is concerned.
 #[derive(Debug, Clone)]
-pub struct Person {
+pub struct PersonHeader {
     pub resource: Resource,
     pub pinned: Option<PrincipalId>,
     pub etag: ETag,
 }
 
 /// What a round decides on.
-pub struct Gathered {
+pub struct GatheredState {
     pub user: UserId,
-    pub look: Look,
+    pub look: QueuedRequest,
     pub time: TableTime,
-    pub pointer: PointerRow,
-    pub person: Option<Person>,
+    pub pointer: ActiveVersionRow,
+    pub person: Option<PersonHeader>,
     /// The record is there, and its header cannot be read.
     pub unreadable: bool,
     /// The Entra object id that the record names now.
@@ -72,17 +74,17 @@ pub struct Gathered {
     pub desired: Desired,
     pub selector_pins: Vec<NewPin>,
     pub missing_leads: Vec<MissingLead>,
-    pub ledger: Ledger,
+    pub ledger: UserLedger,
     pub actual: Actual,
     /// Scopes that refuse steps, with the versions of their rows.
     pub blocks: ScopeBlocks,
     /// Who makes room in full subscriptions.
-    pub claims: Claims,
+    pub claims: RoomClaims,
     /// Principals that are free and that this record must hold before it acts.
     pub to_pin: BTreeSet<PrincipalId>,
 }
 
-impl Gathered {
+impl GatheredState {
     /// Where an assignment is, or would be.
     pub fn scope_of(&self, assignment: AssignmentName) -> Option<&Scope> {
         let held = self.ledger.entries.iter().find(|stored| stored.entry.assignment == assignment);
@@ -92,36 +94,36 @@ impl Gathered {
 }
 
 struct Read {
-    settings: Settings,
-    person: Option<Person>,
+    settings: TenantSettings,
+    person: Option<PersonHeader>,
     unreadable: bool,
     selectors: SelectorFacts,
     missing_leads: Vec<MissingLead>,
-    ledger: Ledger,
+    ledger: UserLedger,
     blocks: ScopeBlocks,
-    snapshot: Snapshot,
+    snapshot: ActiveSnapshot,
 }
 
 impl Read {
-    fn header(&self) -> Header<'_> {
+    fn header(&self) -> HeaderState<'_> {
         match &self.person {
-            Some(person) => Header::Readable(&person.resource),
-            None if self.unreadable => Header::Unreadable,
-            None => Header::Gone,
+            Some(person) => HeaderState::Readable(&person.resource),
+            None if self.unreadable => HeaderState::Unreadable,
+            None => HeaderState::Gone,
         }
     }
 }
 
 impl Reconciler {
     /// `None`: nobody asked to look at this person, or somebody else has looked already.
-    pub(super) async fn gather(&self, user: UserId) -> Result<Option<Gathered>, StoreError> {
+    pub(super) async fn gather(&self, user: UserId) -> Result<Option<GatheredState>, StoreError> {
         let answer = self.store.read(&keys::look_now(user)).await?;
         // Taken after the answer: this time lags behind the service's and never runs ahead of it.
         let at = self.store.clock.monotonic();
         let Some(row) = answer.value else { return Ok(None) };
         let time = TableTime { date: answer.date, at };
-        self.store.readable(&row, Look::mark(&row));
-        let look = Look::read(&row)?;
+        self.store.readable(&row, QueuedRequest::mark(&row));
+        let look = QueuedRequest::read(&row)?;
         let read = self.read(user).await?;
         let instance = match read.settings.instance {
             Some(instance) => instance,
@@ -145,7 +147,7 @@ impl Reconciler {
             .as_ref()
             .is_some_and(|person| person.as_ref().is_none_or(|person| person.resource.active()));
         let (selectors, missing_leads) = match &snapshot {
-            Snapshot::InForce(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
+            ActiveSnapshot::InForce(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
             _ => Default::default(),
         };
         let unreadable = matches!(header, Some(None));
@@ -156,18 +158,18 @@ impl Reconciler {
     async fn conclude(
         &self,
         user: UserId,
-        look: Look,
+        look: QueuedRequest,
         time: TableTime,
         read: Read,
         instance: InstanceId,
-    ) -> Result<Gathered, StoreError> {
+    ) -> Result<GatheredState, StoreError> {
         let sources = read.snapshot.principal_from();
         let principal =
             read.person.as_ref().and_then(|person| desired::principal_of(&person.resource, sources));
         let holders = self.holders(user, principal, &read.ledger).await?;
         let mut to_pin = BTreeSet::new();
         let standing = self.standing(user, &read, principal, &holders, &mut to_pin).await?;
-        let facts = Facts {
+        let facts = AccessFacts {
             user,
             header: read.header(),
             standing,
@@ -175,7 +177,8 @@ impl Reconciler {
             ledger: &read.ledger,
             instance,
         };
-        let Decided { desired, pins: selector_pins, troubled } = desired::decide(&facts, &read.snapshot);
+        let DesiredAccess { desired, pins: selector_pins, troubled } =
+            desired::decide(&facts, &read.snapshot);
         for (binding, reason) in &troubled {
             self.snapshots.status.binding_is_troubled(binding, *reason);
         }
@@ -193,7 +196,7 @@ impl Reconciler {
             caused_at: look.mark.origin.op.time().map_or(now, |at| at.min(now)),
             instance,
         };
-        Ok(Gathered {
+        Ok(GatheredState {
             user,
             look,
             time,
@@ -217,13 +220,14 @@ impl Reconciler {
         &self,
         user: UserId,
         principal: Option<PrincipalId>,
-        ledger: &Ledger,
-    ) -> Result<BTreeMap<PrincipalId, Holder>, StoreError> {
+        ledger: &UserLedger,
+    ) -> Result<BTreeMap<PrincipalId, PrincipalHolder>, StoreError> {
         let named = ledger.entries.iter().map(|stored| stored.entry.principal).chain(principal);
         let all: BTreeSet<PrincipalId> = named.collect();
         let reads = all.into_iter().map(|principal| async move {
             let ours = ledger.holds(principal);
-            let holder = if ours { Holder::Record(user) } else { self.store.holder(principal).await? };
+            let holder =
+                if ours { PrincipalHolder::Record(user) } else { self.store.holder(principal).await? };
             Ok::<_, StoreError>((principal, holder))
         });
         Ok(together(reads).await?.into_iter().collect())
@@ -235,24 +239,24 @@ impl Reconciler {
         user: UserId,
         read: &Read,
         principal: Option<PrincipalId>,
-        holders: &BTreeMap<PrincipalId, Holder>,
+        holders: &BTreeMap<PrincipalId, PrincipalHolder>,
         to_pin: &mut BTreeSet<PrincipalId>,
-    ) -> Result<Standing, StoreError> {
+    ) -> Result<PrincipalClaim, StoreError> {
         let (Some(person), Some(principal)) = (&read.person, principal) else {
-            return Ok(Standing::Blocked(ReasonCode::PendingPrincipal));
+            return Ok(PrincipalClaim::Blocked(ReasonCode::PendingPrincipal));
         };
         if person.pinned.is_some_and(|pinned| pinned != principal) {
-            return Ok(Standing::Blocked(ReasonCode::IdentityChanged));
+            return Ok(PrincipalClaim::Blocked(ReasonCode::IdentityChanged));
         }
-        match holders.get(&principal).copied().unwrap_or(Holder::Free) {
-            Holder::Record(holder) if holder == user => Ok(Standing::Ours(principal)),
-            Holder::Record(holder) => {
-                Ok(Standing::Blocked(self.held_by(holder, principal, read.snapshot.principal_from()).await?))
-            }
-            Holder::Unreadable => Ok(Standing::Blocked(ReasonCode::RowUnreadable)),
-            Holder::Free => {
+        match holders.get(&principal).copied().unwrap_or(PrincipalHolder::Free) {
+            PrincipalHolder::Record(holder) if holder == user => Ok(PrincipalClaim::Ours(principal)),
+            PrincipalHolder::Record(holder) => Ok(PrincipalClaim::Blocked(
+                self.held_by(holder, principal, read.snapshot.principal_from()).await?,
+            )),
+            PrincipalHolder::Unreadable => Ok(PrincipalClaim::Blocked(ReasonCode::RowUnreadable)),
+            PrincipalHolder::Free => {
                 to_pin.insert(principal);
-                Ok(Standing::Blocked(ReasonCode::PrincipalReleasing))
+                Ok(PrincipalClaim::Blocked(ReasonCode::PrincipalReleasing))
             }
         }
     }
@@ -275,32 +279,32 @@ impl Reconciler {
 
     async fn believe(
         &self,
-        ledger: &Ledger,
-        holders: &BTreeMap<PrincipalId, Holder>,
-        (now, throttles): (OffsetDateTime, &Throttles),
+        ledger: &UserLedger,
+        holders: &BTreeMap<PrincipalId, PrincipalHolder>,
+        (now, throttles): (OffsetDateTime, &StoredThrottles),
         to_pin: &mut BTreeSet<PrincipalId>,
-    ) -> Vec<Fact> {
+    ) -> Vec<ObservedEntry> {
         let asked = questions(ledger, now);
         let silent = Mutex::new(BTreeSet::new());
         let mut asking = Vec::new();
-        for Stored { entry, .. } in &ledger.entries {
+        for StoredEntry { entry, .. } in &ledger.entries {
             let ours = ledger.holds(entry.principal);
-            let holder = holders.get(&entry.principal).copied().unwrap_or(Holder::Free);
+            let holder = holders.get(&entry.principal).copied().unwrap_or(PrincipalHolder::Free);
             let holder = if ours { None } else { Some(holder) };
-            if holder == Some(Holder::Free)
-                && !(entry.is_settled_and_gone() && entry.holding == Holding::Gone)
+            if holder == Some(PrincipalHolder::Free)
+                && !(entry.is_settled_and_gone() && entry.holding == AssignmentState::Gone)
             {
                 to_pin.insert(entry.principal);
             }
             let question = asked.get(&entry.assignment);
             asking.push(self.belief(entry, holder, (question, &silent), (now, throttles)));
         }
-        let beliefs: Vec<Belief> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
+        let beliefs: Vec<Evidence> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
             .entries
             .iter()
             .zip(beliefs)
-            .map(|(stored, belief)| Fact { entry: stored.entry.clone(), belief })
+            .map(|(stored, belief)| ObservedEntry { entry: stored.entry.clone(), belief })
             .collect()
     }
 
@@ -308,50 +312,50 @@ impl Reconciler {
     /// where it is not this record.
     async fn belief(
         &self,
-        entry: &Entry,
-        holder: Option<Holder>,
+        entry: &LedgerEntry,
+        holder: Option<PrincipalHolder>,
         (question, silent): (Option<&Question>, &Mutex<BTreeSet<String>>),
-        (now, throttles): (OffsetDateTime, &Throttles),
-    ) -> Belief {
+        (now, throttles): (OffsetDateTime, &StoredThrottles),
+    ) -> Evidence {
         let (name, due) = match question {
-            _ if matches!(holder, Some(Holder::Record(_))) => return Belief::NotOurs,
-            _ if holder == Some(Holder::Unreadable) => {
-                return Belief::Undecided { not_before: now + ask_again(entry, now) };
+            _ if matches!(holder, Some(PrincipalHolder::Record(_))) => return Evidence::NotOurs,
+            _ if holder == Some(PrincipalHolder::Unreadable) => {
+                return Evidence::Undecided { not_before: now + ask_again(entry, now) };
             }
             Some(Question::Ask { name, due }) => (*name, *due),
             Some(Question::NextRound) => {
-                return Belief::Unasked { reason: ReasonCode::InFlight, not_before: now };
+                return Evidence::Unasked { reason: ReasonCode::InFlight, not_before: now };
             }
-            None => return Belief::Ledger,
+            None => return Evidence::Ledger,
         };
-        if let Some(not_before) = throttles.until(&entry.scope, Operation::Ask, now) {
-            return Belief::Unasked { reason: ReasonCode::Throttled, not_before };
+        if let Some(not_before) = throttles.until(&entry.scope, CallKind::Ask, now) {
+            return Evidence::Unasked { reason: ReasonCode::Throttled, not_before };
         }
         let again = now + ask_again(entry, now);
         let silent = || silent.lock().unwrap_or_else(PoisonError::into_inner);
         if silent().contains(entry.scope.subscription()) {
-            return Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: again };
+            return Evidence::Unasked { reason: ReasonCode::NoAnswer, not_before: again };
         }
         match self.assignments.get(&entry.scope, &name, ASK_TIMEOUT).await {
             Ok(found) => {
                 let same =
                     found.is_some_and(|found| same_triple(entry, &found.scope, found.principal, found.role));
-                Belief::Azure { holds: same, due }
+                Evidence::Azure { holds: same, due }
             }
             Err(AssignmentError::Throttled { retry_after, .. }) => {
-                self.note_throttle(&entry.scope, Operation::Ask, (now, retry_after)).await;
-                Belief::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
+                self.note_throttle(&entry.scope, CallKind::Ask, (now, retry_after)).await;
+                Evidence::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
             }
             Err(AssignmentError::Refused { code, .. }) if scope_is_gone(&code) => {
-                Belief::Azure { holds: false, due }
+                Evidence::Azure { holds: false, due }
             }
             Err(AssignmentError::Refused { code, .. }) => {
-                Belief::Unasked { reason: reason_of(&code), not_before: again }
+                Evidence::Unasked { reason: reason_of(&code), not_before: again }
             }
             Err(AssignmentError::Unknown { .. }) => {
                 // One that does not answer is not asked for every row: revocations elsewhere wait for this.
                 silent().insert(entry.scope.subscription().to_owned());
-                Belief::Unasked { reason: ReasonCode::NoAnswer, not_before: again }
+                Evidence::Unasked { reason: ReasonCode::NoAnswer, not_before: again }
             }
         }
     }
@@ -366,12 +370,14 @@ enum Question {
 }
 
 /// The entries that the ledger is not believed of.
-fn questions(ledger: &Ledger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Question> {
-    let question = |entry: &Entry| {
+fn questions(ledger: &UserLedger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Question> {
+    let question = |entry: &LedgerEntry| {
         let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
         match (entry.unsettled_until, entry.holding) {
             (Some(until), _) => Some((until > now, entry.assignment, entry.assignment)),
-            (None, Holding::HeldByOther(other)) if foreign_due => Some((false, entry.assignment, other)),
+            (None, AssignmentState::HeldByOther(other)) if foreign_due => {
+                Some((false, entry.assignment, other))
+            }
             (None, _) => None,
         }
     };
@@ -384,27 +390,32 @@ fn questions(ledger: &Ledger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Q
 }
 
 /// The pause after a question without an answer is as long as the answer has been missed by then, so it doubles.
-fn ask_again(entry: &Entry, now: OffsetDateTime) -> Duration {
+fn ask_again(entry: &LedgerEntry, now: OffsetDateTime) -> Duration {
     let due = entry.unsettled_until.or(entry.tried.as_ref().map(|tried| tried.not_before));
     let since = due.filter(|due| *due <= now).unwrap_or(entry.written);
     Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, REVOKE_RETRY_MAX)
 }
 
-fn same_triple(entry: &Entry, scope: &Scope, principal: PrincipalId, role: crate::rbac::BackupRole) -> bool {
+fn same_triple(
+    entry: &LedgerEntry,
+    scope: &Scope,
+    principal: PrincipalId,
+    role: crate::rbac::BackupRole,
+) -> bool {
     &entry.scope == scope && entry.principal == principal && entry.role == role
 }
 
-fn read_person(row: &Row) -> Result<Person, StoreError> {
-    let reader = Reader::new(row)?;
-    Ok(Person {
+fn read_person(row: &TableRow) -> Result<PersonHeader, StoreError> {
+    let reader = RowReader::new(row)?;
+    Ok(PersonHeader {
         resource: document(row, ResourceType::User)?,
         pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
         etag: row.etag.clone(),
     })
 }
 
-pub(super) fn document(row: &Row, kind: ResourceType) -> Result<Resource, StoreError> {
-    match Reader::new(row)?.json("doc")? {
+pub(super) fn document(row: &TableRow, kind: ResourceType) -> Result<Resource, StoreError> {
+    match RowReader::new(row)?.json("doc")? {
         serde_json::Value::Object(attributes) => Ok(Resource::from_stored(kind, attributes)),
         _ => Err(StoreError::Corrupt { row: row.key.clone(), property: "doc".to_owned() }),
     }

@@ -11,23 +11,23 @@ mod selectors;
 mod silence;
 
 use super::effects::log;
-use super::queue::Queue;
-use super::snapshots::Snapshots;
-use crate::audit::Change;
+use super::queue::KeyedMutex;
+use super::snapshots::ActiveBindings;
+use crate::audit::AuditEvent;
 use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::tables::{Match, Write};
+use crate::ports::tables::{EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
-use crate::rbac::ledger::Attempt;
-use crate::rbac::plan::{self, Limits};
-use crate::store::codec::Fields;
-use crate::store::{Store, StoreError, keys, ledger, pins};
-use act::{Opening, Sent, Started};
-use close::Closed;
-use gather::Gathered;
-use occasion::{Noted, Occasion};
+use crate::rbac::ledger::StepKind;
+use crate::rbac::plan::{self, PlanLimits};
+use crate::store::codec::RowFields;
+use crate::store::{StateStore, StoreError, keys, ledger, pins};
+use act::{CallOutcome, OpenResult, SendDeadline};
+use close::RoundResult;
+use gather::GatheredState;
+use occasion::{ReconcileTrigger, WatchedAssignments};
 pub use refusal::scope_is_gone;
-pub use silence::Silence;
+pub use silence::SilentSubscriptions;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,28 +51,28 @@ pub struct EffectLimits {
     pub send: Duration,
     /// How long a call of a dead worker may stay in the network.
     pub network: Duration,
-    pub plan: Limits,
+    pub plan: PlanLimits,
 }
 
 impl Default for EffectLimits {
     fn default() -> Self {
-        Self { send: Duration::from_secs(30), network: Duration::from_secs(120), plan: Limits::default() }
+        Self { send: Duration::from_secs(30), network: Duration::from_secs(120), plan: PlanLimits::default() }
     }
 }
 
 /// What came of a look at a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Looked {
+pub struct ReconcileOutcome {
     /// Azure asked to wait, and so does what is left: looking at more like this one is for nothing now.
     pub throttled: bool,
     /// Revocations that were sent.
     pub revoked: usize,
-    pub left: Left,
+    pub left: RequestState,
 }
 
 /// What a look left of the person's marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Left {
+pub enum RequestState {
     /// Nothing: it was dealt with.
     Nothing,
     /// No mark was there: somebody else dealt with it, or left a look later.
@@ -84,56 +84,67 @@ pub enum Left {
     Mark,
 }
 
-impl Looked {
+impl ReconcileOutcome {
     /// Takes in how a round was closed. Answers whether there is more to do at once.
-    fn goes_on(&mut self, closed: Closed) -> bool {
+    fn goes_on(&mut self, closed: RoundResult) -> bool {
         self.left = match closed {
-            Closed::Done => Left::Nothing,
-            Closed::Later => Left::Later,
-            Closed::Left => Left::Mark,
+            RoundResult::Done => RequestState::Nothing,
+            RoundResult::Later => RequestState::Later,
+            RoundResult::Left => RequestState::Mark,
         };
-        self.left == Left::Mark
+        self.left == RequestState::Mark
     }
 }
 
 /// Makes Azure hold what one person should hold.
 #[derive(Clone)]
 pub struct Reconciler {
-    store: Store,
+    store: StateStore,
     assignments: Arc<dyn RoleAssignments>,
-    snapshots: Arc<Snapshots>,
+    snapshots: Arc<ActiveBindings>,
     limits: EffectLimits,
-    queue: Arc<Queue>,
-    occasion: Occasion,
+    queue: Arc<KeyedMutex>,
+    occasion: ReconcileTrigger,
 }
 
 impl Reconciler {
     pub fn new(
-        store: Store,
+        store: StateStore,
         assignments: Arc<dyn RoleAssignments>,
-        snapshots: Arc<Snapshots>,
+        snapshots: Arc<ActiveBindings>,
         limits: EffectLimits,
     ) -> Self {
-        Self { store, assignments, snapshots, limits, queue: Arc::default(), occasion: Occasion::default() }
+        Self {
+            store,
+            assignments,
+            snapshots,
+            limits,
+            queue: Arc::default(),
+            occasion: ReconcileTrigger::default(),
+        }
     }
 
     /// Looks at a person whose turn it is in a tick, as [`reconcile`](Self::reconcile) does. What is heard of Azure is noted, and
     /// nothing is sent where it gives no answer.
-    pub async fn take_turn(&self, user: UserId, silence: Arc<Silence>) -> Result<Looked, StoreError> {
+    pub async fn take_turn(
+        &self,
+        user: UserId,
+        silence: Arc<SilentSubscriptions>,
+    ) -> Result<ReconcileOutcome, StoreError> {
         let inner = self.assignments.clone();
-        let assignments = Arc::new(Noted { inner, silence: silence.clone(), user });
-        let turn = Self { assignments, occasion: Occasion::Turn(silence), ..self.clone() };
+        let assignments = Arc::new(WatchedAssignments { inner, silence: silence.clone(), user });
+        let turn = Self { assignments, occasion: ReconcileTrigger::Turn(silence), ..self.clone() };
         turn.reconcile(user).await
     }
 
     /// Looks at a person until nothing is left to do at once.
-    pub async fn reconcile(&self, user: UserId) -> Result<Looked, StoreError> {
+    pub async fn reconcile(&self, user: UserId) -> Result<ReconcileOutcome, StoreError> {
         // Correct without the turn: a revocation does not wait for a call that hangs.
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.enter(user.uuid())).await.ok();
-        let mut looked = Looked::default();
+        let mut looked = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else {
-                looked.left = Left::NoMark;
+                looked.left = RequestState::NoMark;
                 break;
             };
             if !self.round(&gathered, &mut looked).await? {
@@ -144,7 +155,11 @@ impl Reconciler {
     }
 
     /// One round. Answers whether there is more to do at once.
-    async fn round(&self, gathered: &Gathered, looked: &mut Looked) -> Result<bool, StoreError> {
+    async fn round(
+        &self,
+        gathered: &GatheredState,
+        looked: &mut ReconcileOutcome,
+    ) -> Result<bool, StoreError> {
         self.add_leads(gathered).await;
         if !gathered.to_pin.is_empty() {
             self.pin(gathered).await?;
@@ -163,26 +178,26 @@ impl Reconciler {
         {
             return Ok(false);
         }
-        let started = Started { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
+        let started = SendDeadline { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
             let look = gathered.look.etag.clone();
             looked.throttled = throttled;
             self.note_obstacles(gathered, &plan, &[]).await;
             return Ok(looked.goes_on(self.close(gathered, &plan, Vec::new(), look, false).await?));
         }
-        let Opening::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
+        let OpenResult::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
         if !self.store.pointer().await?.is_same(&gathered.pointer) {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
         self.note_obstacles(gathered, &plan, &acted).await;
-        looked.throttled = acted.iter().all(|call| matches!(call.sent, Sent::Throttled(_)));
-        looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == Attempt::Revoke).count();
+        looked.throttled = acted.iter().all(|call| matches!(call.sent, CallOutcome::Throttled(_)));
+        looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == StepKind::Revoke).count();
         Ok(looked.goes_on(self.close(gathered, &plan, acted, look, true).await?))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.
-    async fn pin_selectors(&self, gathered: &Gathered) -> Result<(), StoreError> {
+    async fn pin_selectors(&self, gathered: &GatheredState) -> Result<(), StoreError> {
         let op = self.store.ids.op();
         let mut changes = Vec::new();
         let mut writes = vec![self.still_marked(gathered)];
@@ -192,9 +207,9 @@ impl Reconciler {
     }
 
     /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure is no matter.
-    async fn add_leads(&self, gathered: &Gathered) {
+    async fn add_leads(&self, gathered: &GatheredState) {
         let leads = gathered.missing_leads.iter().map(|(group, key)| pins::lead_from_group(*group, key));
-        let leads: Vec<Write> = leads.take(LEADS_MAX).collect();
+        let leads: Vec<TableWrite> = leads.take(LEADS_MAX).collect();
         if !leads.is_empty()
             && let Err(error) = self.store.move_looking(&leads).await
         {
@@ -203,19 +218,19 @@ impl Reconciler {
     }
 
     /// `d:` is as it was read, and gets a new version.
-    fn still_marked(&self, gathered: &Gathered) -> Write {
-        let condition = Match::Exact(gathered.look.etag.clone());
+    fn still_marked(&self, gathered: &GatheredState) -> TableWrite {
+        let condition = EtagMatch::Exact(gathered.look.etag.clone());
         let properties = gathered.look.mark.fields().done();
-        Write::Merge { key: keys::look_now(gathered.user), properties, condition }
+        TableWrite::Merge { key: keys::look_now(gathered.user), properties, condition }
     }
 
     /// A conflict is no failure: the next round reads again.
     async fn commit_or_gather_again(
         &self,
-        gathered: &Gathered,
+        gathered: &GatheredState,
         op: OpId,
-        changes: Vec<Change>,
-        writes: Vec<Write>,
+        changes: Vec<AuditEvent>,
+        writes: Vec<TableWrite>,
     ) -> Result<(), StoreError> {
         match self.store.commit(&self.record(gathered, op, changes), writes).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
@@ -224,22 +239,22 @@ impl Reconciler {
     }
 
     /// Takes principals that are free, in a transaction of its own.
-    async fn pin(&self, gathered: &Gathered) -> Result<(), StoreError> {
+    async fn pin(&self, gathered: &GatheredState) -> Result<(), StoreError> {
         let op = self.store.ids.op();
         let mut writes = vec![self.still_marked(gathered)];
         let mut changes = Vec::new();
         for principal in gathered.to_pin.iter().take(PRINCIPALS_MAX) {
             writes.extend(ledger::pin(gathered.user, *principal, op));
             let what = format!("pin of user {}", gathered.user);
-            changes.push(Change::Setting { what, before: String::new(), after: principal.to_string() });
+            changes.push(AuditEvent::Setting { what, before: String::new(), after: principal.to_string() });
         }
         if let (Some(person), Some(principal)) = (&gathered.person, gathered.principal)
             && person.pinned.is_none()
             && gathered.to_pin.iter().take(PRINCIPALS_MAX).any(|taken| *taken == principal)
         {
-            let properties = Fields::some().text("pinned", principal.to_string()).done();
-            let condition = Match::Exact(person.etag.clone());
-            writes.push(Write::Merge { key: keys::user(gathered.user), properties, condition });
+            let properties = RowFields::some().text("pinned", principal.to_string()).done();
+            let condition = EtagMatch::Exact(person.etag.clone());
+            writes.push(TableWrite::Merge { key: keys::user(gathered.user), properties, condition });
         }
         self.commit_or_gather_again(gathered, op, changes, writes).await
     }

@@ -2,12 +2,12 @@
 //! when to try again, so what cannot be written is learned again by the next step.
 
 use super::Reconciler;
-use super::act::{Acted, Sent};
-use super::gather::Gathered;
+use super::act::{CallOutcome, CompletedCall};
+use super::gather::GatheredState;
 use super::refusal::reason_of;
-use crate::ports::tables::Write;
+use crate::ports::tables::TableWrite;
 use crate::rbac::ReasonCode;
-use crate::rbac::ledger::Attempt;
+use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
 use crate::service::effects::log;
 use crate::store::scope_blocks::{self, StoredBlock};
@@ -21,7 +21,7 @@ const PROBE_LASTS: Duration = Duration::from_secs(30);
 
 /// What goes with an open: this person probes the scopes whose block is over, and makes room where the plan says so. If somebody
 /// else began meanwhile, the open meets a change and everything is read again.
-pub(super) fn claims(gathered: &Gathered, plan: &Plan, now: OffsetDateTime) -> Vec<Write> {
+pub(super) fn claims(gathered: &GatheredState, plan: &Plan, now: OffsetDateTime) -> Vec<TableWrite> {
     let mut probes = BTreeMap::new();
     for step in &plan.steps {
         let key = step.block_key();
@@ -30,7 +30,7 @@ pub(super) fn claims(gathered: &Gathered, plan: &Plan, now: OffsetDateTime) -> V
             probes.insert(key.clone(), scope_blocks::probe(&key, &ScopeBlock { not_before, ..*block }, read));
         }
     }
-    let mut writes: Vec<Write> = probes.into_values().collect();
+    let mut writes: Vec<TableWrite> = probes.into_values().collect();
     let room = plan.makes_room.as_ref().filter(|full| !gathered.actual.room.contains_key(*full));
     writes.extend(room.map(|full| room::claim(full, gathered.user, now, gathered.claims.of(full))));
     writes
@@ -38,7 +38,12 @@ pub(super) fn claims(gathered: &Gathered, plan: &Plan, now: OffsetDateTime) -> V
 
 impl Reconciler {
     /// Notes what the answers say about scopes and subscriptions.
-    pub(super) async fn note_obstacles(&self, gathered: &Gathered, plan: &Plan, acted: &[Acted]) {
+    pub(super) async fn note_obstacles(
+        &self,
+        gathered: &GatheredState,
+        plan: &Plan,
+        acted: &[CompletedCall],
+    ) {
         let now = gathered.time.now(self.store.clock.monotonic());
         let mut writes = block_writes(gathered, acted, now);
         writes.extend(room_writes(gathered, plan, acted, now));
@@ -52,17 +57,17 @@ impl Reconciler {
     }
 }
 
-fn block_writes(gathered: &Gathered, acted: &[Acted], now: OffsetDateTime) -> Vec<Write> {
+fn block_writes(gathered: &GatheredState, acted: &[CompletedCall], now: OffsetDateTime) -> Vec<TableWrite> {
     let mut refused: BTreeMap<BlockKey, ReasonCode> = BTreeMap::new();
     let mut taken: Vec<BlockKey> = Vec::new();
     for call in acted {
         let key = call.opened.step.block_key();
         match &call.sent {
-            Sent::Refused(code) if reason_of(code).is_of_the_scope() => {
+            CallOutcome::Refused(code) if reason_of(code).is_of_the_scope() => {
                 refused.insert(key, reason_of(code));
             }
             // A throttle may come before the right is looked at, and no answer says nothing.
-            Sent::Throttled(_) | Sent::Unknown => {}
+            CallOutcome::Throttled(_) | CallOutcome::Unknown => {}
             _ => taken.push(key),
         }
     }
@@ -78,19 +83,24 @@ fn block_writes(gathered: &Gathered, acted: &[Acted], now: OffsetDateTime) -> Ve
     writes
 }
 
-fn room_writes(gathered: &Gathered, plan: &Plan, acted: &[Acted], now: OffsetDateTime) -> Vec<Write> {
+fn room_writes(
+    gathered: &GatheredState,
+    plan: &Plan,
+    acted: &[CompletedCall],
+    now: OffsetDateTime,
+) -> Vec<TableWrite> {
     let mut writes = Vec::new();
     for (subscription, claim) in &gathered.actual.room {
-        let granted = |call: &&Acted| {
-            call.opened.step.attempt == Attempt::Grant
+        let granted = |call: &&CompletedCall| {
+            call.opened.step.attempt == StepKind::Grant
                 && call.opened.step.scope.subscription() == subscription
         };
-        let grants: Vec<&Acted> = acted.iter().filter(granted).collect();
-        let lost = |call: &&&Acted| {
+        let grants: Vec<&CompletedCall> = acted.iter().filter(granted).collect();
+        let lost = |call: &&&CompletedCall| {
             let limit = |code: &String| reason_of(code) == ReasonCode::AssignmentLimit;
-            call.opened.step.made_room && matches!(&call.sent, Sent::Refused(code) if limit(code))
+            call.opened.step.made_room && matches!(&call.sent, CallOutcome::Refused(code) if limit(code))
         };
-        let has_room = grants.iter().any(|call| matches!(call.sent, Sent::Created));
+        let has_room = grants.iter().any(|call| matches!(call.sent, CallOutcome::Created));
         let ours = *claim == RoomClaim::Ours;
         if ours && let Some(call) = grants.iter().find(lost) {
             tell_stopped(&call.opened.step);
@@ -105,9 +115,9 @@ fn room_writes(gathered: &Gathered, plan: &Plan, acted: &[Acted], now: OffsetDat
 }
 
 /// Whether a grant of this person still waits for room there, or a revocation makes it.
-fn still_needs(gathered: &Gathered, plan: &Plan, subscription: &str) -> bool {
-    let limited = |tried: &crate::rbac::ledger::Tried| {
-        tried.attempt == Attempt::Grant && tried.reason == ReasonCode::AssignmentLimit
+fn still_needs(gathered: &GatheredState, plan: &Plan, subscription: &str) -> bool {
+    let limited = |tried: &crate::rbac::ledger::RetryState| {
+        tried.attempt == StepKind::Grant && tried.reason == ReasonCode::AssignmentLimit
     };
     let entries = gathered.ledger.entries.iter().map(|stored| &stored.entry);
     let waits = entries.filter(|entry| entry.scope.subscription() == subscription).any(|entry| {
@@ -118,7 +128,7 @@ fn still_needs(gathered: &Gathered, plan: &Plan, subscription: &str) -> bool {
 
 fn tell_stopped(step: &Step) {
     tracing::error!(
-        scope = %step.scope, assignment.name = %step.assignment, operation = Attempt::Grant.as_str(),
+        scope = %step.scope, assignment.name = %step.assignment, operation = StepKind::Grant.as_str(),
         "the subscription is full and the place that was freed is lost: no further binding moves there until a grant succeeds"
     );
 }

@@ -1,14 +1,16 @@
 //! On which occasion a person is looked at: at once after a change, or by a tick, and what that means for the calls to Azure.
 
-use super::gather::Gathered;
-use super::silence::Silence;
+use super::gather::GatheredState;
+use super::silence::SilentSubscriptions;
 use crate::id::UserId;
-use crate::ports::role_assignments::{Answered, AssignmentError, Creation, Listed, RoleAssignments};
-use crate::rbac::ledger::Attempt;
+use crate::ports::role_assignments::{
+    ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
+};
+use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{AssignmentName, ReasonCode, RoleAssignment, Scope};
-use crate::service::status::Status;
-use crate::store::throttles::{Operation, Throttles};
+use crate::service::status::HealthStatus;
+use crate::store::throttles::{CallKind, StoredThrottles};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +21,17 @@ const SILENT_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why somebody is looked at now.
 #[derive(Clone, Default)]
-pub enum Occasion {
+pub enum ReconcileTrigger {
     /// Something changed a moment ago.
     #[default]
     Change,
     /// It is the person's turn in a tick.
-    Turn(Arc<Silence>),
+    Turn(Arc<SilentSubscriptions>),
 }
 
-impl Occasion {
+impl ReconcileTrigger {
     /// What is heeded beside what Azure asked for: nothing is sent to a subscription that gives no answer.
-    pub fn heed(&self, throttles: &Throttles, now: OffsetDateTime) -> Throttles {
+    pub fn heed(&self, throttles: &StoredThrottles, now: OffsetDateTime) -> StoredThrottles {
         let mut all = throttles.clone();
         if let Self::Turn(silence) = self {
             silence.stopped().iter().for_each(|subscription| all.stop(subscription, now + SILENT_PAUSE));
@@ -39,11 +41,11 @@ impl Occasion {
 
     /// Whether revocations of this plan are left to a tick: where Azure throttled a short while ago, many may wait, and the
     /// tick takes them by the time of the wish. The last change must not be the first to be served.
-    pub fn hold_back(&self, plan: &mut Plan, status: &Status) -> bool {
+    pub fn hold_back(&self, plan: &mut Plan, status: &HealthStatus) -> bool {
         let Self::Change = self else { return false };
         let held = |step: &Step| {
-            step.attempt == Attempt::Revoke
-                && status.was_throttled_lately(step.scope.subscription(), Operation::Revoke)
+            step.attempt == StepKind::Revoke
+                && status.was_throttled_lately(step.scope.subscription(), CallKind::Revoke)
         };
         let before = plan.steps.len();
         plan.steps.retain(|step| !held(step));
@@ -53,7 +55,7 @@ impl Occasion {
     }
 
     /// Who waits for a subscription that gives no answer is told so.
-    pub fn name_silence(&self, plan: &mut Plan, gathered: &Gathered) {
+    pub fn name_silence(&self, plan: &mut Plan, gathered: &GatheredState) {
         let Self::Turn(silence) = self else { return };
         let stopped = silence.stopped();
         for deferred in &mut plan.deferred {
@@ -68,13 +70,13 @@ impl Occasion {
 }
 
 /// Azure's role assignments as one person's turn meets them: every call, and whether it was answered, is noted.
-pub struct Noted {
+pub struct WatchedAssignments {
     pub inner: Arc<dyn RoleAssignments>,
-    pub silence: Arc<Silence>,
+    pub silence: Arc<SilentSubscriptions>,
     pub user: UserId,
 }
 
-impl Noted {
+impl WatchedAssignments {
     async fn note<T>(
         &self,
         scope: &Scope,
@@ -88,8 +90,8 @@ impl Noted {
 }
 
 #[async_trait]
-impl RoleAssignments for Noted {
-    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<Listed>, AssignmentError> {
+impl RoleAssignments for WatchedAssignments {
+    async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError> {
         self.note(scope, self.inner.list(scope, timeout)).await
     }
 
@@ -98,7 +100,7 @@ impl RoleAssignments for Noted {
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Option<Listed>, AssignmentError> {
+    ) -> Result<Option<ListedAssignment>, AssignmentError> {
         self.note(scope, self.inner.get(scope, name, timeout)).await
     }
 
@@ -106,7 +108,7 @@ impl RoleAssignments for Noted {
         &self,
         wanted: &RoleAssignment,
         timeout: Duration,
-    ) -> Result<Answered<Creation>, AssignmentError> {
+    ) -> Result<ArmAnswer<CreateOutcome>, AssignmentError> {
         self.note(&wanted.scope, self.inner.create(wanted, timeout)).await
     }
 
@@ -115,7 +117,7 @@ impl RoleAssignments for Noted {
         scope: &Scope,
         name: &AssignmentName,
         timeout: Duration,
-    ) -> Result<Answered<()>, AssignmentError> {
+    ) -> Result<ArmAnswer<()>, AssignmentError> {
         self.note(scope, self.inner.delete(scope, name, timeout)).await
     }
 }

@@ -1,12 +1,12 @@
 //! When a person is looked at again after a round: what becomes of `d:`, and what the hint of a leaver keeps.
 
-use super::close::{Closed, FREED_MAX};
-use super::gather::Gathered;
-use crate::ports::tables::{ETag, Match, Write};
+use super::close::{FREED_MAX, RoundResult};
+use super::gather::GatheredState;
+use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
-use crate::rbac::ledger::{Attempt, Entry, Holding, RETRY_MAX};
-use crate::rbac::plan::{Deferred, LookAgain, Plan};
-use crate::store::hints::Waiting;
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
+use crate::rbac::plan::{DeferredStep, LookAgain, Plan};
+use crate::store::hints::WaitingRevocation;
 use crate::store::{keys, marks};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -20,19 +20,19 @@ const FROZEN_LOOK: Duration = Duration::from_secs(60);
 
 /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
 pub(super) fn looking(
-    gathered: &Gathered,
+    gathered: &GatheredState,
     plan: &Plan,
-    after: &[Entry],
+    after: &[LedgerEntry],
     again: Option<LookAgain>,
     look: ETag,
     now: OffsetDateTime,
-    writes: &mut Vec<Write>,
-) -> Closed {
+    writes: &mut Vec<TableWrite>,
+) -> RoundResult {
     if plan.left_over {
-        return Closed::Left;
+        return RoundResult::Left;
     }
-    writes.push(Write::Delete { key: keys::look_now(gathered.user), condition: Match::Exact(look) });
-    let Some(again) = again else { return Closed::Done };
+    writes.push(TableWrite::Delete { key: keys::look_now(gathered.user), condition: EtagMatch::Exact(look) });
+    let Some(again) = again else { return RoundResult::Done };
     let mark = gathered.look.mark.waiting(again.taken_away);
     let at = match again.taken_away {
         true => rounded_up(again.at.max(now), LEAVER_STEP),
@@ -43,12 +43,12 @@ pub(super) fn looking(
         waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
     }
     writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
-    Closed::Later
+    RoundResult::Later
 }
 
 /// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
 pub(super) fn while_frozen(
-    gathered: &Gathered,
+    gathered: &GatheredState,
     again: Option<LookAgain>,
     now: OffsetDateTime,
 ) -> Option<LookAgain> {
@@ -64,7 +64,7 @@ pub(super) fn while_frozen(
 /// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
 /// something was taken may hold it by such a row.
 pub(super) fn while_unreadable(
-    gathered: &Gathered,
+    gathered: &GatheredState,
     again: Option<LookAgain>,
     now: OffsetDateTime,
 ) -> Option<LookAgain> {
@@ -79,17 +79,22 @@ pub(super) fn while_unreadable(
 
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
 /// stopped was not.
-pub(super) fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTime) -> Waiting {
+pub(super) fn waiting(
+    after: &[LedgerEntry],
+    deferred: &[DeferredStep],
+    now: OffsetDateTime,
+) -> WaitingRevocation {
     let was_tried =
-        |entry: &Entry| match entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke) {
+        |entry: &LedgerEntry| match entry.tried.as_ref().filter(|tried| tried.attempt == StepKind::Revoke) {
             Some(tried) => tried.reason != ReasonCode::Throttled,
-            None => entry.unsettled_until.is_some() && entry.holding == Holding::Gone,
+            None => entry.unsettled_until.is_some() && entry.holding == AssignmentState::Gone,
         };
-    let put_off = deferred.iter().find(|deferred| deferred.attempt == Attempt::Revoke);
-    let mut waiting = Waiting { reason: put_off.map(|deferred| deferred.reason), ..Waiting::default() };
+    let put_off = deferred.iter().find(|deferred| deferred.attempt == StepKind::Revoke);
+    let mut waiting =
+        WaitingRevocation { reason: put_off.map(|deferred| deferred.reason), ..WaitingRevocation::default() };
     for entry in after.iter().filter(|entry| entry.wished.is_some()) {
         if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
-            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == Attempt::Revoke);
+            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == StepKind::Revoke);
             let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
             let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
             waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
@@ -102,7 +107,7 @@ pub(super) fn waiting(after: &[Entry], deferred: &[Deferred], now: OffsetDateTim
 }
 
 /// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
-pub(super) fn comes_back(gathered: &Gathered, after: &[Entry]) -> bool {
+pub(super) fn comes_back(gathered: &GatheredState, after: &[LedgerEntry]) -> bool {
     let before = gathered.ledger.entries.iter().any(|stored| stored.entry.wished.is_some());
     before && !gathered.look.mark.taken_away && after.iter().all(|entry| entry.wished.is_none())
 }
@@ -121,7 +126,7 @@ pub(super) fn while_principals_are_left(
 }
 
 /// Hourly looks are spread by the person's id, so that they do not fall together.
-fn spread(gathered: &Gathered, wait: time::Duration) -> Duration {
+fn spread(gathered: &GatheredState, wait: time::Duration) -> Duration {
     let first_byte = u64::from(gathered.user.uuid().as_bytes().first().copied().unwrap_or_default());
     if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
 }

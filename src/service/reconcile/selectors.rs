@@ -6,13 +6,13 @@ use super::gather::document;
 use crate::bindings::Selector;
 use crate::id::{GroupId, UserId};
 use crate::rbac::BindingName;
-use crate::rbac::ledger::Holding;
+use crate::rbac::ledger::AssignmentState;
 use crate::scim::ResourceType;
-use crate::scim::compare::{self, Mode};
+use crate::scim::compare::{self, CaseMode};
 use crate::service::desired::{self, GroupFacts, SelectorFacts};
-use crate::service::snapshots::InForce;
+use crate::service::snapshots::BindingsSnapshot;
 use crate::service::together::together;
-use crate::store::ledger::Ledger;
+use crate::store::ledger::UserLedger;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::pins::PinRow;
 use crate::store::resources::Group;
@@ -37,8 +37,8 @@ impl Reconciler {
     pub(super) async fn selectors(
         &self,
         user: UserId,
-        in_force: &InForce,
-        ledger: &Ledger,
+        in_force: &BindingsSnapshot,
+        ledger: &UserLedger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
         let groups = self.groups(user).await?;
         let mut by_key = Selectors::new();
@@ -158,19 +158,19 @@ fn claimants(groups: &[ReadGroup], by_key: &Selectors<'_>) -> BTreeMap<String, V
 
 /// The row keys of the selectors that could mean a group.
 fn keys_of(group: &GroupFacts) -> Vec<String> {
-    let key = |attribute: &str, mode: Mode| {
+    let key = |attribute: &str, mode: CaseMode| {
         let text = group.resource.text(attribute)?;
         Some(keys::selector(attribute, &compare::key(text, mode)))
     };
-    let external = key("externalId", Mode::Exact);
-    let named = key("displayName", Mode::Folded);
+    let external = key("externalId", CaseMode::Exact);
+    let named = key("displayName", CaseMode::Folded);
     external.into_iter().chain(named).chain([keys::selector("id", &group.id.to_string())]).collect()
 }
 
 /// The row keys of the selectors of bindings that the person holds something through.
-fn held_through<'a>(ledger: &Ledger, in_force: &'a InForce) -> BTreeSet<&'a str> {
+fn held_through<'a>(ledger: &UserLedger, in_force: &'a BindingsSnapshot) -> BTreeSet<&'a str> {
     let entries = ledger.entries.iter().map(|stored| &stored.entry);
-    let held = entries.filter(|entry| entry.holding != Holding::Gone || entry.tried.is_some());
+    let held = entries.filter(|entry| entry.holding != AssignmentState::Gone || entry.tried.is_some());
     let names: BTreeSet<&BindingName> = held.flat_map(|entry| &entry.bindings).collect();
     in_force.each().filter(|(_, binding)| names.contains(&binding.name)).map(|(key, _)| key).collect()
 }

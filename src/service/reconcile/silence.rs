@@ -32,17 +32,17 @@ impl Heard {
 
 /// What was heard of Azure during one tick.
 #[derive(Debug, Default)]
-pub struct Silence(Mutex<Heard>);
+pub struct SilentSubscriptions(Mutex<Heard>);
 
-impl Silence {
+impl SilentSubscriptions {
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call begins.
-    pub fn begin<'a>(&'a self, user: UserId, subscription: &'a str) -> Call<'a> {
+    pub fn begin<'a>(&'a self, user: UserId, subscription: &'a str) -> WatchedCall<'a> {
         *self.heard().under_way.entry((user, subscription.to_owned())).or_default() += 1;
-        Call { silence: self, user, subscription }
+        WatchedCall { silence: self, user, subscription }
     }
 
     /// Whatever this person waits for takes too long: it counts as unanswered already.
@@ -67,13 +67,13 @@ impl Silence {
 }
 
 /// A call under way, until it has ended or was given up.
-pub struct Call<'a> {
-    silence: &'a Silence,
+pub struct WatchedCall<'a> {
+    silence: &'a SilentSubscriptions,
     user: UserId,
     subscription: &'a str,
 }
 
-impl Call<'_> {
+impl WatchedCall<'_> {
     /// What came of it.
     pub fn end(self, answered: bool) {
         let mut heard = self.silence.heard();
@@ -85,7 +85,7 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for WatchedCall<'_> {
     fn drop(&mut self) {
         let key = (self.user, self.subscription.to_owned());
         let mut heard = self.silence.heard();
@@ -108,7 +108,7 @@ mod tests {
     /// Who called, and whether an answer came.
     #[track_caller]
     fn check(calls: &[(u128, bool)], expected: bool) {
-        let silence = Silence::default();
+        let silence = SilentSubscriptions::default();
         for (who, answered) in calls {
             silence.begin(user(*who), "s").end(*answered);
         }
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn who_takes_too_long_counts_before_the_end() {
-        let silence = Silence::default();
-        let calls: Vec<Call<'_>> = (0..3).map(|n| silence.begin(user(n), "s")).collect();
+        let silence = SilentSubscriptions::default();
+        let calls: Vec<WatchedCall<'_>> = (0..3).map(|n| silence.begin(user(n), "s")).collect();
         (0..3).for_each(|n| silence.give_up_on(user(n)));
         silence.give_up_on(user(9));
         assert!(silence.is_stopped("s"));

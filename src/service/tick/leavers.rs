@@ -3,14 +3,14 @@
 //! A hint says where a revocation waits, so people who wait for a subscription that Azure throttles, or that gives no answer,
 //! cost nothing until that is over. A hint goes when its person was looked at and nothing was taken away meanwhile.
 
-use super::Tick;
-use super::round::Round;
-use super::wake::Due;
-use crate::ports::tables::{Row, TRANSACTION_OPS_MAX, Write};
+use super::ReconcileTick;
+use super::round::TickRound;
+use super::wake::DueRequest;
+use crate::ports::tables::{TRANSACTION_OPS_MAX, TableRow, TableWrite};
 use crate::service::effects::{LOOKS_AT_ONCE, log};
-use crate::service::reconcile::{Left, Looked};
-use crate::store::hints::Hint;
-use crate::store::throttles::Operation;
+use crate::service::reconcile::{ReconcileOutcome, RequestState};
+use crate::store::hints::LeaverHint;
+use crate::store::throttles::CallKind;
 use crate::store::{StoreError, keys};
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
@@ -24,9 +24,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// A hint, and its row.
 #[derive(Debug, Clone)]
-pub(super) struct Hinted {
-    pub row: Row,
-    pub hint: Hint,
+pub(super) struct HintedLeaver {
+    pub row: TableRow,
+    pub hint: LeaverHint,
 }
 
 /// When somebody with a hint can be looked at.
@@ -42,16 +42,16 @@ enum Ready {
 #[derive(Debug, Default)]
 struct Turns {
     /// Their hints go, unless something was taken meanwhile.
-    finished: Vec<Hint>,
+    finished: Vec<LeaverHint>,
     /// Theirs go too, unless they changed at all: who left a look later wrote since when it is wished.
-    without_mark: Vec<Hint>,
+    without_mark: Vec<LeaverHint>,
     /// What was wished was done, and something was taken meanwhile.
-    anew: Vec<Hint>,
+    anew: Vec<LeaverHint>,
 }
 
-impl Tick {
+impl ReconcileTick {
     /// Leavers go on, if it is their turn.
-    pub(super) async fn leavers_in_turn(&self, round: &mut Round) -> Result<(), StoreError> {
+    pub(super) async fn leavers_in_turn(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let clock = &self.store().clock;
         let begun = clock.monotonic();
         let until = round.leavers_until(begun);
@@ -64,7 +64,7 @@ impl Tick {
     }
 
     /// Everybody from whom something was taken, until `until`; at least a few. Windows that were not reached come next.
-    async fn leavers(&self, round: &mut Round, until: Duration) -> Result<(), StoreError> {
+    async fn leavers(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         (round.next_leaver, round.some_move) = (None, false);
         let start = round.cursors.leaving.clone();
         let (mut read, mut from) = (0, start.clone());
@@ -92,16 +92,16 @@ impl Tick {
     }
 
     /// Hints from that place on.
-    pub(super) async fn window(&self, after: &str) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn window(&self, after: &str) -> Result<Vec<TableRow>, StoreError> {
         let (from, to) = keys::range_of(keys::HINTS);
         let from = if after.is_empty() { from } else { format!("{after}!") };
         self.store().rows_between(from, to, WINDOW_ROWS).await
     }
 
     /// The hints of a window that can be read and are not set aside.
-    pub(super) fn hinted(&self, rows: Vec<Row>) -> impl Iterator<Item = Hinted> {
-        rows.into_iter().filter(|row| !self.is_aside(row)).filter_map(|row| match Hint::read(&row) {
-            Ok(hint) => Some(Hinted { row, hint }),
+    pub(super) fn hinted(&self, rows: Vec<TableRow>) -> impl Iterator<Item = HintedLeaver> {
+        rows.into_iter().filter(|row| !self.is_aside(row)).filter_map(|row| match LeaverHint::read(&row) {
+            Ok(hint) => Some(HintedLeaver { row, hint }),
             Err(error) => {
                 self.conclude("a hint", &row, Err(error));
                 None
@@ -112,8 +112,8 @@ impl Tick {
     /// Answers whether everybody in it who could be looked at was reached.
     async fn window_of_leavers(
         &self,
-        rows: Vec<Row>,
-        round: &mut Round,
+        rows: Vec<TableRow>,
+        round: &mut TickRound,
         until: Duration,
     ) -> Result<bool, StoreError> {
         let (mut leavers, movers): (Vec<_>, Vec<_>) = self.hinted(rows).partition(|hinted| hinted.hint.left);
@@ -138,7 +138,12 @@ impl Tick {
     }
 
     /// The next few who can be looked at now.
-    fn ready(&self, queue: &mut VecDeque<Hinted>, waiting: &mut Vec<Hint>, round: &mut Round) -> Vec<Hinted> {
+    fn ready(
+        &self,
+        queue: &mut VecDeque<HintedLeaver>,
+        waiting: &mut Vec<LeaverHint>,
+        round: &mut TickRound,
+    ) -> Vec<HintedLeaver> {
         let mut part = Vec::new();
         while part.len() < LOOKS_AT_ONCE
             && !self.over(round)
@@ -159,9 +164,9 @@ impl Tick {
         part
     }
 
-    fn is_ready(&self, hint: &Hint, round: &Round) -> Ready {
+    fn is_ready(&self, hint: &LeaverHint, round: &TickRound) -> Ready {
         let status = self.effects.status();
-        let blocked = |subscription: &String| match status.throttled_until(subscription, Operation::Revoke) {
+        let blocked = |subscription: &String| match status.throttled_until(subscription, CallKind::Revoke) {
             _ if round.silence.is_stopped(subscription) => Ready::NotNow,
             Some(until) => Ready::At(until),
             None => Ready::Now,
@@ -174,16 +179,21 @@ impl Tick {
     }
 
     /// The turn of a few: what was later becomes now, and each is looked at.
-    async fn turn(&self, part: &[Hinted], round: &mut Round, turns: &mut Turns) -> Result<(), StoreError> {
+    async fn turn(
+        &self,
+        part: &[HintedLeaver],
+        round: &mut TickRound,
+        turns: &mut Turns,
+    ) -> Result<(), StoreError> {
         let taken = self.take_turns(part, round).await?;
         let now = round.time(self.store().clock.monotonic());
         for (hint, looked) in taken {
             match looked.left {
-                Left::Nothing => turns.finished.push(hint),
-                Left::NoMark => turns.without_mark.push(hint),
-                Left::Mark if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
-                Left::Later => round.leaver_waits_until(now),
-                Left::Mark => {}
+                RequestState::Nothing => turns.finished.push(hint),
+                RequestState::NoMark => turns.without_mark.push(hint),
+                RequestState::Mark if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
+                RequestState::Later => round.leaver_waits_until(now),
+                RequestState::Mark => {}
             }
         }
         Ok(())
@@ -192,13 +202,13 @@ impl Tick {
     /// The same without what becomes of the hints, which come with the version that they have now.
     async fn take_turns(
         &self,
-        part: &[Hinted],
-        round: &mut Round,
-    ) -> Result<Vec<(Hint, Looked)>, StoreError> {
-        let mut hints: Vec<Hint> = part.iter().map(|hinted| hinted.hint.clone()).collect();
+        part: &[HintedLeaver],
+        round: &mut TickRound,
+    ) -> Result<Vec<(LeaverHint, ReconcileOutcome)>, StoreError> {
+        let mut hints: Vec<LeaverHint> = part.iter().map(|hinted| hinted.hint.clone()).collect();
         let later = hints.iter().filter_map(|hint| Some(keys::look_later(hint.due?, hint.user)));
         let rows = try_join_all(later.map(|key| async move { self.store().get(&key).await })).await?;
-        let due: Vec<Due> = rows.into_iter().flatten().filter_map(|row| self.due_row(row)).collect();
+        let due: Vec<DueRequest> = rows.into_iter().flatten().filter_map(|row| self.due_row(row)).collect();
         let versions = self.wake_part(&due).await?;
         for hint in &mut hints {
             if let Some(etag) = versions.get(&hint.user) {
@@ -216,21 +226,21 @@ impl Tick {
     /// Those who move have their turn. What came of each.
     pub(super) async fn turn_of_movers(
         &self,
-        part: &[Hinted],
-        round: &mut Round,
-    ) -> Result<Vec<Looked>, StoreError> {
+        part: &[HintedLeaver],
+        round: &mut TickRound,
+    ) -> Result<Vec<ReconcileOutcome>, StoreError> {
         let taken = self.take_turns(part, round).await?;
-        let hints_of = |left: Left| {
+        let hints_of = |left: RequestState| {
             let with = taken.iter().filter(move |(_, looked)| looked.left == left);
             with.map(|(hint, _)| hint.clone()).collect()
         };
-        let (finished, without_mark) = (hints_of(Left::Nothing), hints_of(Left::NoMark));
+        let (finished, without_mark) = (hints_of(RequestState::Nothing), hints_of(RequestState::NoMark));
         self.tidy(Turns { finished, without_mark, anew: Vec::new() }, &[]).await;
         Ok(taken.into_iter().map(|(_, looked)| looked).collect())
     }
 
     /// Brings the hints up to date. What fails is done by the next tick: a hint too many costs a look, no more.
-    async fn tidy(&self, turns: Turns, waiting: &[Hint]) {
+    async fn tidy(&self, turns: Turns, waiting: &[LeaverHint]) {
         for ended in [self.conclude_turns(turns).await, self.pin(waiting).await] {
             if let Err(error) = ended {
                 log("a hint", &error);
@@ -241,7 +251,7 @@ impl Tick {
     async fn conclude_turns(&self, turns: Turns) -> Result<(), StoreError> {
         let mut anew = turns.anew;
         for part in turns.finished.chunks(TRANSACTION_OPS_MAX) {
-            let ends: Vec<Write> = part.iter().map(Hint::end).collect();
+            let ends: Vec<TableWrite> = part.iter().map(LeaverHint::end).collect();
             match self.store().move_looking(&ends).await {
                 Ok(_) => {}
                 Err(StoreError::Conflict { .. }) => anew.extend(self.end_one_by_one(part).await?),
@@ -256,7 +266,7 @@ impl Tick {
     }
 
     /// Answers those from whom something was taken meanwhile.
-    async fn end_one_by_one(&self, hints: &[Hint]) -> Result<Vec<Hint>, StoreError> {
+    async fn end_one_by_one(&self, hints: &[LeaverHint]) -> Result<Vec<LeaverHint>, StoreError> {
         let mut changed = Vec::new();
         for hint in hints {
             match self.store().move_looking(&[hint.end()]).await {
@@ -270,9 +280,9 @@ impl Tick {
 
     /// What was wished before is done, so what is wished now counts from its own time. Only an order: a hint that changes once
     /// more, or that cannot be read, is left as it is.
-    async fn begin_anew(&self, hint: &Hint) -> Result<(), StoreError> {
+    async fn begin_anew(&self, hint: &LeaverHint) -> Result<(), StoreError> {
         let Some(row) = self.store().get(&keys::hint(hint.user)).await? else { return Ok(()) };
-        let Ok(hint) = Hint::read(&row) else { return Ok(()) };
+        let Ok(hint) = LeaverHint::read(&row) else { return Ok(()) };
         if !hint.is_pinned && hint.tried.is_none() {
             return Ok(());
         }
@@ -283,10 +293,10 @@ impl Tick {
     }
 
     /// Who was seen and still waits keeps the time of the wish, whatever else is taken from the same person meanwhile.
-    async fn pin(&self, waiting: &[Hint]) -> Result<(), StoreError> {
+    async fn pin(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
         // A time that is not known yet is not made one that counts.
-        let unpinned = |hint: &&Hint| !hint.is_pinned && hint.wished > OffsetDateTime::UNIX_EPOCH;
-        let pins: Vec<Write> = waiting.iter().filter(unpinned).map(Hint::pin).collect();
+        let unpinned = |hint: &&LeaverHint| !hint.is_pinned && hint.wished > OffsetDateTime::UNIX_EPOCH;
+        let pins: Vec<TableWrite> = waiting.iter().filter(unpinned).map(LeaverHint::pin).collect();
         for part in pins.chunks(TRANSACTION_OPS_MAX) {
             self.store().move_looking(part).await?;
         }
@@ -294,7 +304,7 @@ impl Tick {
     }
 
     /// Leavers whose time comes while this tick lasts are looked at then: nobody waits for the next one.
-    pub(super) async fn leavers_who_wait(&self, round: &mut Round) -> Result<(), StoreError> {
+    pub(super) async fn leavers_who_wait(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let clock = &self.store().clock;
         while let Some(next) = round.next_leaver {
             let now = clock.monotonic();

@@ -1,15 +1,15 @@
 //! Looking at the people who are marked and do not leave: those whom other bindings concern, then who only gains. Each line
 //! goes on from where the last tick stopped.
 
-use super::Tick;
-use super::leavers::Hinted;
-use super::round::Round;
+use super::ReconcileTick;
+use super::leavers::HintedLeaver;
+use super::round::TickRound;
 use crate::id::UserId;
-use crate::ports::tables::Row;
+use crate::ports::tables::TableRow;
 use crate::service::effects::{LOOKS_AT_ONCE, log};
-use crate::service::reconcile::Looked;
-use crate::store::marks::Look;
-use crate::store::throttles::Operation;
+use crate::service::reconcile::ReconcileOutcome;
+use crate::store::marks::QueuedRequest;
+use crate::store::throttles::CallKind;
 use crate::store::{StoreError, keys};
 use std::pin::pin;
 use std::sync::{MutexGuard, PoisonError};
@@ -26,12 +26,12 @@ const MOVED_A_SECOND: f64 = 5.0;
 
 /// How much of its share the line of other bindings has used, as far as this process knows.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(super) struct RateLimiter {
     used: f64,
     at: Duration,
 }
 
-impl Share {
+impl RateLimiter {
     fn is_used_up(&mut self, now: Duration) -> bool {
         self.used = (self.used - now.saturating_sub(self.at).as_secs_f64() * MOVED_A_SECOND).max(0.0);
         self.at = now;
@@ -45,14 +45,14 @@ impl Share {
 
 /// A mark of somebody who only gains, and whom it is about.
 struct Marked {
-    row: Row,
+    row: TableRow,
     user: UserId,
 }
 
-impl Tick {
+impl ReconcileTick {
     /// Everybody who does not leave. Those who move take at most half of the time, and what those who gain leave of the other
     /// half.
-    pub(super) async fn everybody(&self, round: &mut Round) -> Result<(), StoreError> {
+    pub(super) async fn everybody(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let half = round.part_of_the_rest(2, self.store().clock.monotonic());
         self.moving(round, half).await?;
         let half_was_over = self.is_past(half);
@@ -64,7 +64,7 @@ impl Tick {
     }
 
     /// Those whom other bindings concern, by their hints.
-    async fn moving(&self, round: &mut Round, until: Duration) -> Result<(), StoreError> {
+    async fn moving(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         if !round.some_move {
             return Ok(());
         }
@@ -92,16 +92,16 @@ impl Tick {
     /// Answers whether it came to the end: not where the time is over, the share of revocations is used up, or Azure asks to wait.
     async fn window_of_movers(
         &self,
-        rows: Vec<Row>,
+        rows: Vec<TableRow>,
         until: Duration,
-        round: &mut Round,
+        round: &mut TickRound,
     ) -> Result<bool, StoreError> {
         let now = round.time(self.store().clock.monotonic());
-        let movers = self.hinted(rows).filter(|Hinted { row, hint }| {
+        let movers = self.hinted(rows).filter(|HintedLeaver { row, hint }| {
             let due = hint.is_over || hint.due.is_none_or(|due| due <= now);
             !hint.left && due && !round.was_tried(hint.user, &row.etag)
         });
-        let movers: Vec<Hinted> = movers.collect();
+        let movers: Vec<HintedLeaver> = movers.collect();
         for part in movers.chunks(LOOKS_AT_ONCE) {
             if self.is_past(until) || self.share().is_used_up(self.store().clock.monotonic()) {
                 return Ok(false);
@@ -111,7 +111,7 @@ impl Tick {
             if let Some(last) = part.last() {
                 round.cursors.moving.clone_from(&last.row.key);
             }
-            if looked.iter().all(|looked| looked.throttled) && self.nothing_goes(Operation::Revoke, round) {
+            if looked.iter().all(|looked| looked.throttled) && self.nothing_goes(CallKind::Revoke, round) {
                 return Ok(false);
             }
             self.between(round, part.len()).await?;
@@ -120,7 +120,7 @@ impl Tick {
     }
 
     /// Those who only gain, from where the last tick stopped, and round again to there.
-    async fn gaining(&self, round: &mut Round) -> Result<(), StoreError> {
+    async fn gaining(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("d:");
         let start = round.cursors.gaining.clone();
         let after = format!("{start}!");
@@ -134,14 +134,19 @@ impl Tick {
     }
 
     /// Looks at one range. Answers whether it came to its end: not where the time is over or Azure asks to wait.
-    async fn gaining_between(&self, from: String, to: String, round: &mut Round) -> Result<bool, StoreError> {
+    async fn gaining_between(
+        &self,
+        from: String,
+        to: String,
+        round: &mut TickRound,
+    ) -> Result<bool, StoreError> {
         let mut pages = self.store().pages(from, to);
         let mut for_nothing = 0;
         while let Some(rows) = pages.next().await? {
             let last = rows.last().map(|row| row.key.clone());
             let marked: Vec<Marked> = rows.into_iter().filter_map(|row| self.gains(row)).collect();
             for part in marked.chunks(LOOKS_AT_ONCE) {
-                let waits = for_nothing >= FOR_NOTHING_MAX && self.nothing_goes(Operation::Grant, round);
+                let waits = for_nothing >= FOR_NOTHING_MAX && self.nothing_goes(CallKind::Grant, round);
                 if self.over(round) || waits {
                     return Ok(false);
                 }
@@ -163,11 +168,11 @@ impl Tick {
     }
 
     /// Who only gains by a mark; `None` where something is taken away, or it cannot be read or is set aside.
-    fn gains(&self, row: Row) -> Option<Marked> {
+    fn gains(&self, row: TableRow) -> Option<Marked> {
         if self.is_aside(&row) {
             return None;
         }
-        match Look::read(&row) {
+        match QueuedRequest::read(&row) {
             Ok(look) => (!look.mark.taken_away).then_some(Marked { user: look.user, row }),
             Err(error) => {
                 self.conclude("a mark", &row, Err(error));
@@ -177,19 +182,19 @@ impl Tick {
     }
 
     /// `worked`: people who were looked at or marked meanwhile. Whoever left since is looked at before anything else goes on.
-    pub(super) async fn between(&self, round: &mut Round, worked: usize) -> Result<(), StoreError> {
+    pub(super) async fn between(&self, round: &mut TickRound, worked: usize) -> Result<(), StoreError> {
         if !round.worked(worked) {
             return Ok(());
         }
         self.leavers_in_turn(round).await
     }
 
-    fn share(&self) -> MutexGuard<'_, Share> {
+    fn share(&self) -> MutexGuard<'_, RateLimiter> {
         self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether no subscription of the bindings takes this kind of call now, as far as this process knows them.
-    fn nothing_goes(&self, operation: Operation, round: &Round) -> bool {
+    fn nothing_goes(&self, operation: CallKind, round: &TickRound) -> bool {
         let status = self.effects.status();
         let Some(known) = self.effects.snapshots.at_hand() else { return true };
         let mut scopes = known.bindings.scopes().into_iter();
@@ -201,7 +206,11 @@ impl Tick {
     }
 
     /// Looks at people side by side. What came of each; of one that failed or takes too long, nothing.
-    pub(super) async fn look(&self, people: &[(UserId, &Row)], round: &Round) -> Vec<Looked> {
+    pub(super) async fn look(
+        &self,
+        people: &[(UserId, &TableRow)],
+        round: &TickRound,
+    ) -> Vec<ReconcileOutcome> {
         let mut slow = pin!(tokio::time::sleep(self.slow_after));
         let looks: Vec<_> = people.iter().map(|(user, _)| self.begin_look(*user, round)).collect();
         let mut all = Vec::with_capacity(people.len());
@@ -230,12 +239,16 @@ impl Tick {
                     round.silence.give_up_on(*user);
                 }
             }
-            all.push(Looked::default());
+            all.push(ReconcileOutcome::default());
         }
         all
     }
 
-    fn begin_look(&self, user: UserId, round: &Round) -> JoinHandle<Result<Looked, StoreError>> {
+    fn begin_look(
+        &self,
+        user: UserId,
+        round: &TickRound,
+    ) -> JoinHandle<Result<ReconcileOutcome, StoreError>> {
         let (effects, silence) = (self.effects.clone(), round.silence.clone());
         tokio::spawn(async move { effects.reconciler.take_turn(user, silence).await })
     }

@@ -9,16 +9,16 @@ mod unhinted;
 mod wake;
 mod work;
 
-use super::aside::Aside;
-use super::effects::{Effects, log};
+use super::aside::Quarantine;
+use super::effects::{InlineReconciler, log};
 use super::overdue;
-use super::sweep::{Found, Sweep};
+use super::sweep::{DriftSweep, SweepFindings};
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::tables::{Answer, Row};
-use crate::store::cadence::{Cursors, Seen, SweepLeft, SweepRun};
-use crate::store::{Store, StoreError};
-use look::Share;
-use round::Round;
+use crate::ports::tables::{TableAnswer, TableRow};
+use crate::store::cadence::{SweepLeft, SweepRun, SweptScopes, TickCursors};
+use crate::store::{StateStore, StoreError};
+use look::RateLimiter;
+use round::TickRound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ use std::time::Duration;
 const SLOW_PART: u32 = 9;
 
 /// Carries on what requests began.
-pub struct Tick {
-    effects: Arc<Effects>,
+pub struct ReconcileTick {
+    effects: Arc<InlineReconciler>,
     assignments: Arc<dyn RoleAssignments>,
-    aside: Aside,
-    share: Mutex<Share>,
+    aside: Quarantine,
+    share: Mutex<RateLimiter>,
     /// How long one tick goes on.
     deadline: Duration,
     /// A revocation that is wished for longer is overdue.
@@ -39,14 +39,14 @@ pub struct Tick {
     slow_after: Duration,
 }
 
-impl Tick {
+impl ReconcileTick {
     pub fn new(
-        effects: Arc<Effects>,
+        effects: Arc<InlineReconciler>,
         assignments: Arc<dyn RoleAssignments>,
         deadline: Duration,
         overdue_after: Duration,
     ) -> Self {
-        let aside = Aside::new(effects.store.clock.clone(), effects.status().clone());
+        let aside = Quarantine::new(effects.store.clock.clone(), effects.status().clone());
         Self {
             effects,
             assignments,
@@ -58,7 +58,7 @@ impl Tick {
         }
     }
 
-    fn store(&self) -> &Store {
+    fn store(&self) -> &StateStore {
         &self.effects.store
     }
 
@@ -76,9 +76,9 @@ impl Tick {
     }
 
     async fn round(&self) -> Result<(), StoreError> {
-        let Answer { value: cursors, date } = self.store().cursors().await?;
+        let TableAnswer { value: cursors, date } = self.store().cursors().await?;
         let now = self.store().clock.monotonic();
-        let mut round = Round::new(now, date, self.deadline, cursors.clone());
+        let mut round = TickRound::new(now, date, self.deadline, cursors.clone());
         self.aside.forget_old();
         let ended = self.everything(&mut round).await;
         self.leave(&cursors, &round.cursors).await?;
@@ -87,7 +87,7 @@ impl Tick {
 
     /// The stages, each with its share of the time that is left. One that fails ends the tick only where storage is away: the
     /// others go on, and the failure is told at the end.
-    async fn everything(&self, round: &mut Round) -> Result<(), StoreError> {
+    async fn everything(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let mut failed = Ok(());
         keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         if keep_first(&mut failed, self.wake(round, self.part(round, 4)).await)? == Some(true) {
@@ -106,7 +106,7 @@ impl Tick {
         failed
     }
 
-    async fn sweep_and_everybody(&self, round: &mut Round) -> Result<(), StoreError> {
+    async fn sweep_and_everybody(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let sweep = self.store().due_sweep().await?;
         self.effects.status().scopes_refused(sweep.scopes_refused);
         self.effects.status().pending_grants(sweep.pending);
@@ -127,11 +127,11 @@ impl Tick {
     }
 
     /// The end of one of so many parts of the time that is left.
-    fn part(&self, round: &Round, parts: u32) -> Duration {
+    fn part(&self, round: &TickRound, parts: u32) -> Duration {
         round.part_of_the_rest(parts, self.store().clock.monotonic())
     }
 
-    fn over(&self, round: &Round) -> bool {
+    fn over(&self, round: &TickRound) -> bool {
         self.is_past(round.until)
     }
 
@@ -140,17 +140,17 @@ impl Tick {
         self.store().clock.monotonic() >= at
     }
 
-    async fn leave(&self, before: &Cursors, after: &Cursors) -> Result<(), StoreError> {
+    async fn leave(&self, before: &TickCursors, after: &TickCursors) -> Result<(), StoreError> {
         if before != after { self.store().leave_cursors(after).await } else { Ok(()) }
     }
 
     /// Whether a row is left alone because it keeps failing.
-    fn is_aside(&self, row: &Row) -> bool {
+    fn is_aside(&self, row: &TableRow) -> bool {
         self.aside.holds(row)
     }
 
     /// What came of a row. An error ends here: the rest goes on.
-    fn conclude(&self, what: &str, row: &Row, ended: Result<(), StoreError>) {
+    fn conclude(&self, what: &str, row: &TableRow, ended: Result<(), StoreError>) {
         match ended {
             Ok(()) => self.aside.ended(&row.key),
             Err(error) => {
@@ -172,12 +172,16 @@ impl Tick {
 
     /// Compares Azure with the ledger now, all of it.
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        self.compare(("", Seen::default()), Duration::MAX).await.map(|_| ())
+        self.compare(("", SweptScopes::default()), Duration::MAX).await.map(|_| ())
     }
 
-    async fn compare(&self, (after, seen): (&str, Seen), until: Duration) -> Result<Found, StoreError> {
+    async fn compare(
+        &self,
+        (after, seen): (&str, SweptScopes),
+        until: Duration,
+    ) -> Result<SweepFindings, StoreError> {
         let (store, snapshots) = (self.store(), self.effects.snapshots.as_ref());
-        let sweep = Sweep { store, snapshots, assignments: self.assignments.as_ref() };
+        let sweep = DriftSweep { store, snapshots, assignments: self.assignments.as_ref() };
         let found = sweep.run(after, seen, until).await?;
         let (scopes, differences, whole) =
             (found.scopes, found.differences, found.left() == SweepLeft::Finished);

@@ -3,8 +3,8 @@
 use crate::id::UserId;
 use crate::ports::tables::{ETag, PAGE_ROWS_MAX};
 use crate::service::effects::LOOKS_AT_ONCE;
-use crate::service::reconcile::Silence;
-use crate::store::cadence::Cursors;
+use crate::service::reconcile::SilentSubscriptions;
+use crate::store::cadence::TickCursors;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use time::OffsetDateTime;
 const PEOPLE_A_PAGE: usize = 2 * LOOKS_AT_ONCE;
 
 /// One tick under way.
-pub(super) struct Round {
+pub(super) struct TickRound {
     /// When it ends, on the monotonic clock.
     pub until: Duration,
-    pub cursors: Cursors,
+    pub cursors: TickCursors,
     /// What was heard of Azure in this tick.
-    pub silence: Arc<Silence>,
+    pub silence: Arc<SilentSubscriptions>,
     /// The first time, on the table service's clock, at which a leaver who waits can be looked at.
     pub next_leaver: Option<OffsetDateTime>,
     /// Whether the last search met people whom other bindings concern.
@@ -36,9 +36,9 @@ pub(super) struct Round {
     search_after: usize,
 }
 
-impl Round {
+impl TickRound {
     /// `date` is the table service's clock at `now`.
-    pub fn new(now: Duration, date: OffsetDateTime, deadline: Duration, cursors: Cursors) -> Self {
+    pub fn new(now: Duration, date: OffsetDateTime, deadline: Duration, cursors: TickCursors) -> Self {
         Self {
             until: now + deadline,
             cursors,

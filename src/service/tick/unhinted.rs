@@ -1,12 +1,12 @@
 //! The search for marks that take away and have no hint, such as an earlier release wrote, or one that cannot be read. A few pages of all marks in each
 //! tick, from where the last one stopped, beside the hints of the same people.
 
-use super::Tick;
-use super::round::Round;
+use super::ReconcileTick;
+use super::round::TickRound;
 use crate::id::UserId;
-use crate::ports::tables::{PAGE_ROWS_MAX, Row, Write};
-use crate::store::hints::{self, Hint, Waiting};
-use crate::store::marks::Look;
+use crate::ports::tables::{PAGE_ROWS_MAX, TableRow, TableWrite};
+use crate::store::hints::{self, LeaverHint, WaitingRevocation};
+use crate::store::marks::QueuedRequest;
 use crate::store::{StoreError, keys};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,9 @@ const READS_AT_ONCE: usize = 16;
 /// Hints of one transaction.
 const WRITES_MAX: usize = 90;
 
-impl Tick {
+impl ReconcileTick {
     /// Answers whether a hint was missing.
-    pub(super) async fn give_hints(&self, round: &mut Round) -> Result<bool, StoreError> {
+    pub(super) async fn give_hints(&self, round: &mut TickRound) -> Result<bool, StoreError> {
         let now = self.marks_of_now(round).await?;
         // Who is marked twice needs one hint: that of now.
         let mut later = self.marks_of_later(round).await?;
@@ -34,9 +34,9 @@ impl Tick {
     }
 
     /// Both are sorted by person, so the hints of a stretch are a stretch too.
-    async fn marks_of_now(&self, round: &mut Round) -> Result<Vec<Write>, StoreError> {
+    async fn marks_of_now(&self, round: &mut TickRound) -> Result<Vec<TableWrite>, StoreError> {
         let rows = self.stretch("d:", &mut round.cursors.marks).await?;
-        let mut looks: Vec<Look> = rows.iter().filter_map(taking).collect();
+        let mut looks: Vec<QueuedRequest> = rows.iter().filter_map(taking).collect();
         let (Some(first), Some(last)) = (looks.first(), looks.last()) else { return Ok(Vec::new()) };
         let (from, to) = (keys::hint(first.user), format!("{}!", keys::hint(last.user)));
         let rows = self.store().rows_between(from, to, HINTS_MAX).await?;
@@ -48,32 +48,34 @@ impl Tick {
             round.cursors.marks = keys::look_now(read);
         }
         let known: BTreeMap<&str, bool> =
-            rows.iter().map(|row| (row.key.as_str(), Hint::read(row).is_ok())).collect();
-        let missing = |look: &Look| {
+            rows.iter().map(|row| (row.key.as_str(), LeaverHint::read(row).is_ok())).collect();
+        let missing = |look: &QueuedRequest| {
             let write = hints::look_now(look.user, &look.mark);
             missing(write, known.get(keys::hint(look.user).as_str()).copied())
         };
         Ok(looks.iter().filter_map(missing).collect())
     }
 
-    async fn marks_of_later(&self, round: &mut Round) -> Result<Vec<Write>, StoreError> {
+    async fn marks_of_later(&self, round: &mut TickRound) -> Result<Vec<TableWrite>, StoreError> {
         let rows = self.stretch("w:", &mut round.cursors.later).await?;
         let looks = rows.iter().filter_map(|row| Some((keys::time_of_look_later(&row.key)?, taking(row)?)));
-        let write = |(at, look): (time::OffsetDateTime, Look)| async move {
+        let write = |(at, look): (time::OffsetDateTime, QueuedRequest)| async move {
             let hint = self.store().get(&keys::hint(look.user)).await?;
-            let waiting = Waiting { wished: look.mark.origin.op.time(), ..Waiting::default() };
+            let waiting =
+                WaitingRevocation { wished: look.mark.origin.op.time(), ..WaitingRevocation::default() };
             let write = hints::look_later(at, look.user, &look.mark, &waiting);
-            Ok::<_, StoreError>(missing(write, hint.map(|row| Hint::read(&row).is_ok())))
+            Ok::<_, StoreError>(missing(write, hint.map(|row| LeaverHint::read(&row).is_ok())))
         };
         let looks: Vec<_> = looks.map(write).collect();
-        let writes: Vec<Option<Write>> = stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
+        let writes: Vec<Option<TableWrite>> =
+            stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
         // Somebody with two looks later needs one hint, for the first of them.
         let mut people = BTreeSet::new();
         Ok(writes.into_iter().flatten().filter(|write| people.insert(write.key().to_owned())).collect())
     }
 
     /// The next rows of a range. The place goes on, and back to the beginning from the end.
-    async fn stretch(&self, prefix: &str, place: &mut String) -> Result<Vec<Row>, StoreError> {
+    async fn stretch(&self, prefix: &str, place: &mut String) -> Result<Vec<TableRow>, StoreError> {
         let (from, to) = keys::range_of(prefix);
         let from = if place.is_empty() { from } else { format!("{place}!") };
         let rows = self.store().rows_between(from, to, ROWS_MAX).await?;
@@ -84,17 +86,17 @@ impl Tick {
 }
 
 /// The write of a hint that is not there, or that is there and cannot be read: then it takes the place of what is there.
-fn missing(hint: Write, is_readable: Option<bool>) -> Option<Write> {
+fn missing(hint: TableWrite, is_readable: Option<bool>) -> Option<TableWrite> {
     match (is_readable, hint) {
         (Some(true), _) => None,
-        (Some(false), Write::InsertOrMerge { key, properties }) => {
-            Some(Write::InsertOrReplace { key, properties })
+        (Some(false), TableWrite::InsertOrMerge { key, properties }) => {
+            Some(TableWrite::InsertOrReplace { key, properties })
         }
         (_, hint) => Some(hint),
     }
 }
 
 /// A mark that takes away. What cannot be read is set aside where it is looked at.
-fn taking(row: &Row) -> Option<Look> {
-    Look::read(row).ok().filter(|look| look.mark.taken_away)
+fn taking(row: &TableRow) -> Option<QueuedRequest> {
+    QueuedRequest::read(row).ok().filter(|look| look.mark.taken_away)
 }

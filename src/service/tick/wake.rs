@@ -1,10 +1,10 @@
 //! `w:` rows whose time has come become `d:`, many in one transaction.
 
-use super::Tick;
-use super::round::Round;
+use super::ReconcileTick;
+use super::round::TickRound;
 use crate::id::UserId;
-use crate::ports::tables::{ETag, Match, PAGE_ROWS_MAX, Row, Write};
-use crate::store::marks::{self, Look};
+use crate::ports::tables::{ETag, EtagMatch, PAGE_ROWS_MAX, TableRow, TableWrite};
+use crate::store::marks::{self, QueuedRequest};
 use crate::store::{StoreError, hints, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,28 +15,28 @@ const WAKES_MAX: usize = 5 * PAGE_ROWS_MAX;
 const WAKES_AT_ONCE: usize = 32;
 
 /// A look whose time has come.
-pub(super) struct Due {
-    row: Row,
-    look: Look,
+pub(super) struct DueRequest {
+    row: TableRow,
+    look: QueuedRequest,
 }
 
-impl Due {
-    fn gone(&self) -> Write {
-        Write::Delete { key: self.row.key.clone(), condition: Match::Exact(self.row.etag.clone()) }
+impl DueRequest {
+    fn gone(&self) -> TableWrite {
+        TableWrite::Delete { key: self.row.key.clone(), condition: EtagMatch::Exact(self.row.etag.clone()) }
     }
 
     /// The look becomes one of now, as a new mark or over one that is `there`.
-    fn writes(&self, there: bool) -> Vec<Write> {
-        let Look { user, mark, .. } = &self.look;
+    fn writes(&self, there: bool) -> Vec<TableWrite> {
+        let QueuedRequest { user, mark, .. } = &self.look;
         let mut writes = vec![marks::wake(*user, mark, there, &self.row.key), self.gone()];
         writes.extend(mark.taken_away.then(|| hints::is_due(*user, mark)));
         writes
     }
 }
 
-impl Tick {
+impl ReconcileTick {
     /// What is due becomes a look of now, revocations first. Answers whether there was any.
-    pub(super) async fn wake(&self, round: &mut Round, until: Duration) -> Result<bool, StoreError> {
+    pub(super) async fn wake(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
         let now = round.time(self.store().clock.monotonic());
         let (from, _) = keys::range_of("w:");
         let from = if round.cursors.due.is_empty() { from } else { format!("{}!", round.cursors.due) };
@@ -44,7 +44,7 @@ impl Tick {
         // What is woken is gone, so a place is only kept where more is due.
         let last = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= WAKES_MAX);
         round.cursors.due = last.unwrap_or_default();
-        let mut due: Vec<Due> = rows.into_iter().filter_map(|row| self.due_row(row)).collect();
+        let mut due: Vec<DueRequest> = rows.into_iter().filter_map(|row| self.due_row(row)).collect();
         due.sort_by_key(|due| (!due.look.mark.left, !due.look.mark.taken_away));
         for part in due.chunks(WAKES_AT_ONCE) {
             self.wake_part(part).await?;
@@ -57,12 +57,12 @@ impl Tick {
     }
 
     /// A look later; `None` where it cannot be read or is set aside.
-    pub(super) fn due_row(&self, row: Row) -> Option<Due> {
+    pub(super) fn due_row(&self, row: TableRow) -> Option<DueRequest> {
         if self.is_aside(&row) {
             return None;
         }
-        match Look::read(&row) {
-            Ok(look) => Some(Due { row, look }),
+        match QueuedRequest::read(&row) {
+            Ok(look) => Some(DueRequest { row, look }),
             Err(error) => {
                 self.conclude("a mark", &row, Err(error));
                 None
@@ -72,13 +72,13 @@ impl Tick {
 
     /// All at once where nobody among them is marked already, else one by one. Answers the versions of the hints that were
     /// written, as far as they are known.
-    pub(super) async fn wake_part(&self, part: &[Due]) -> Result<BTreeMap<UserId, ETag>, StoreError> {
+    pub(super) async fn wake_part(&self, part: &[DueRequest]) -> Result<BTreeMap<UserId, ETag>, StoreError> {
         let users: BTreeSet<UserId> = part.iter().map(|due| due.look.user).collect();
         if part.is_empty() {
             return Ok(BTreeMap::new());
         }
         if users.len() == part.len() {
-            let writes: Vec<Write> = part.iter().flat_map(|due| due.writes(false)).collect();
+            let writes: Vec<TableWrite> = part.iter().flat_map(|due| due.writes(false)).collect();
             match self.store().move_looking(&writes).await {
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
@@ -92,7 +92,7 @@ impl Tick {
         Ok(all)
     }
 
-    async fn wake_one(&self, due: &Due) -> Result<BTreeMap<UserId, ETag>, StoreError> {
+    async fn wake_one(&self, due: &DueRequest) -> Result<BTreeMap<UserId, ETag>, StoreError> {
         for there in [false, true] {
             let writes = due.writes(there);
             match self.store().move_looking(&writes).await {
@@ -106,10 +106,10 @@ impl Tick {
     }
 }
 
-fn versions(part: &[Due], writes: &[Write], etags: &[Option<ETag>]) -> BTreeMap<UserId, ETag> {
+fn versions(part: &[DueRequest], writes: &[TableWrite], etags: &[Option<ETag>]) -> BTreeMap<UserId, ETag> {
     let by_key: BTreeMap<&str, &ETag> =
         writes.iter().zip(etags).filter_map(|(write, etag)| Some((write.key(), etag.as_ref()?))).collect();
-    let version = |due: &Due| {
+    let version = |due: &DueRequest| {
         let etag = by_key.get(keys::hint(due.look.user).as_str())?;
         Some((due.look.user, ETag::clone(etag)))
     };

@@ -1,13 +1,13 @@
 //! Jobs and groups: each has a step in its turn, so a large one holds up no other. They mark people; whoever loses something
 //! is looked at in between, in the order of all leavers.
 
-use super::Tick;
-use super::round::Round;
+use super::ReconcileTick;
+use super::round::TickRound;
 use crate::id::OpId;
-use crate::ports::tables::Row;
+use crate::ports::tables::TableRow;
 use crate::service::{jobs, walk};
-use crate::store::codec::Reader;
-use crate::store::marks::Mark;
+use crate::store::codec::RowReader;
+use crate::store::marks::ReconcileRequest;
 use crate::store::{StoreError, keys};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    const fn cursor(self, round: &mut Round) -> &mut String {
+    const fn cursor(self, round: &mut TickRound) -> &mut String {
         match self {
             Self::Jobs => &mut round.cursors.jobs,
             Self::Groups => &mut round.cursors.groups,
@@ -45,21 +45,21 @@ impl Kind {
     }
 }
 
-impl Tick {
+impl ReconcileTick {
     /// Steps of jobs, until then; at least one. Answers whether there was any.
-    pub(super) async fn roll(&self, round: &mut Round, until: Duration) -> Result<bool, StoreError> {
+    pub(super) async fn roll(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
         self.steps(Kind::Jobs, round, until).await
     }
 
     /// Pages of groups that are marked, until then; at least one. Answers whether there was any.
-    pub(super) async fn walk(&self, round: &mut Round, until: Duration) -> Result<bool, StoreError> {
+    pub(super) async fn walk(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
         self.steps(Kind::Groups, round, until).await
     }
 
-    async fn steps(&self, kind: Kind, round: &mut Round, until: Duration) -> Result<bool, StoreError> {
+    async fn steps(&self, kind: Kind, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
         let rows = self.whose_turn_it_is(kind.prefix(), kind.cursor(round)).await?;
         let more = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= TURNS_MAX);
-        let mut rows: Vec<Row> = rows.into_iter().filter(|row| !self.is_aside(row)).collect();
+        let mut rows: Vec<TableRow> = rows.into_iter().filter(|row| !self.is_aside(row)).collect();
         rows.sort_by_key(|row| !is_in_haste(row));
         let any = !rows.is_empty();
         let mut queue = VecDeque::from(rows);
@@ -84,7 +84,7 @@ impl Tick {
         Ok(any)
     }
 
-    async fn whose_turn_it_is(&self, prefix: &str, start: &str) -> Result<Vec<Row>, StoreError> {
+    async fn whose_turn_it_is(&self, prefix: &str, start: &str) -> Result<Vec<TableRow>, StoreError> {
         let (from, to) = keys::range_of(prefix);
         if start.is_empty() {
             return self.store().rows_between(from, to, TURNS_MAX).await;
@@ -98,7 +98,7 @@ impl Tick {
     }
 
     /// One chunk. What is left of the job, if anything.
-    async fn job_step(&self, row: &Row, round: &mut Round) -> Result<Option<Row>, StoreError> {
+    async fn job_step(&self, row: &TableRow, round: &mut TickRound) -> Result<Option<TableRow>, StoreError> {
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
         let rolled = jobs::roll_chunk(self.store(), &self.effects.snapshots, job).await?;
@@ -107,7 +107,11 @@ impl Tick {
     }
 
     /// One page. What is left of the walk, if anything.
-    async fn group_step(&self, row: &Row, round: &mut Round) -> Result<Option<Row>, StoreError> {
+    async fn group_step(
+        &self,
+        row: &TableRow,
+        round: &mut TickRound,
+    ) -> Result<Option<TableRow>, StoreError> {
         let marked = walk::walk_page(self.store(), row).await?;
         self.between(round, marked.len() + 1).await?;
         self.store().get(&row.key).await
@@ -115,6 +119,6 @@ impl Tick {
 }
 
 /// Whether somebody may lose something by it for another reason than other bindings.
-fn is_in_haste(row: &Row) -> bool {
-    Reader::new(row).and_then(|reader| Mark::read(&reader)).is_ok_and(|mark| mark.left)
+fn is_in_haste(row: &TableRow) -> bool {
+    RowReader::new(row).and_then(|reader| ReconcileRequest::read(&reader)).is_ok_and(|mark| mark.left)
 }

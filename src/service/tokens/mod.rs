@@ -9,10 +9,10 @@ mod set;
 pub use set::{TokenError, TokenSet, is_b64token};
 
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::ports::secrets::Secrets;
-use refresh::Refresher;
-use set::{Hash, hash};
+use refresh::TokenRefresher;
+use set::{TokenHash, hash};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ const DENIED_MAX: usize = 10_000;
 
 /// What a presented token is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TokenVerdict {
     /// It is one of ours.
     Known { label: String },
     /// It is none of ours, as far as the vault knows.
@@ -72,11 +72,11 @@ impl TokenState {
 }
 
 /// The tokens of one installation.
-pub struct Tokens {
+pub struct BearerTokens {
     held: Mutex<Option<Held>>,
-    denied: Mutex<HashMap<Hash, Duration>>,
+    denied: Mutex<HashMap<TokenHash, Duration>>,
     clock: Arc<dyn Clock>,
-    refresher: Option<Refresher>,
+    refresher: Option<TokenRefresher>,
 }
 
 struct Held {
@@ -85,7 +85,7 @@ struct Held {
     loaded_at: OffsetDateTime,
 }
 
-impl Tokens {
+impl BearerTokens {
     /// Tokens that never change.
     pub fn fixed(set: TokenSet, clock: Arc<dyn Clock>) -> Self {
         let tokens = Self { held: Mutex::default(), denied: Mutex::default(), clock, refresher: None };
@@ -98,9 +98,9 @@ impl Tokens {
         secrets: Arc<dyn Secrets>,
         name: String,
         clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
+        ids: Arc<dyn IdSource>,
     ) -> Self {
-        let refresher = Some(Refresher::new(secrets, name, clock.clone(), ids));
+        let refresher = Some(TokenRefresher::new(secrets, name, clock.clone(), ids));
         Self { held: Mutex::default(), denied: Mutex::default(), clock, refresher }
     }
 
@@ -113,43 +113,43 @@ impl Tokens {
     }
 
     /// What a token is worth. Waits for a load where it must, at most five seconds.
-    pub async fn check(&self, presented: &str) -> Verdict {
+    pub async fn check(&self, presented: &str) -> TokenVerdict {
         let hash = hash(presented);
-        let begun = self.refresher.as_ref().map_or(0, Refresher::begun);
+        let begun = self.refresher.as_ref().map_or(0, TokenRefresher::begun);
         match (self.judge(&hash), &self.refresher) {
-            (Ok(Some(label)), _) => Verdict::Known { label },
-            (Ok(None), None) => Verdict::Unknown,
-            (Ok(None), Some(_)) if self.is_denied(&hash) => Verdict::Unknown,
-            (_, None) => Verdict::Unavailable { retry_after: WAIT },
+            (Ok(Some(label)), _) => TokenVerdict::Known { label },
+            (Ok(None), None) => TokenVerdict::Unknown,
+            (Ok(None), Some(_)) if self.is_denied(&hash) => TokenVerdict::Unknown,
+            (_, None) => TokenVerdict::Unavailable { retry_after: WAIT },
             (_, Some(refresher)) => timeout(WAIT, self.check_fresh(refresher, &hash, begun))
                 .await
-                .unwrap_or(Verdict::Unavailable { retry_after: WAIT }),
+                .unwrap_or(TokenVerdict::Unavailable { retry_after: WAIT }),
         }
     }
 
     /// Waits until a load shows the token, or one that began after `begun` has ended.
-    async fn check_fresh(&self, refresher: &Refresher, hash: &Hash, begun: u64) -> Verdict {
+    async fn check_fresh(&self, refresher: &TokenRefresher, hash: &TokenHash, begun: u64) -> TokenVerdict {
         let mut ended = refresher.ask(begun);
         loop {
             let attempt = *ended.borrow_and_update();
             match self.judge(hash) {
-                Ok(Some(label)) => return Verdict::Known { label },
+                Ok(Some(label)) => return TokenVerdict::Known { label },
                 _ if attempt.number <= begun => {}
                 Ok(None) if attempt.failed.is_none() => {
                     self.deny(*hash);
-                    return Verdict::Unknown;
+                    return TokenVerdict::Unknown;
                 }
-                _ => return Verdict::Unavailable { retry_after: attempt.failed.unwrap_or(WAIT) },
+                _ => return TokenVerdict::Unavailable { retry_after: attempt.failed.unwrap_or(WAIT) },
             }
             if ended.changed().await.is_err() {
-                return Verdict::Unavailable { retry_after: WAIT };
+                return TokenVerdict::Unavailable { retry_after: WAIT };
             }
         }
     }
 
     /// How the tokens are.
     pub fn health(&self) -> TokenHealth {
-        let state = match self.judge(&Hash::default()) {
+        let state = match self.judge(&TokenHash::default()) {
             Ok(_) => TokenState::Usable,
             Err(state) => state,
         };
@@ -159,7 +159,7 @@ impl Tokens {
     }
 
     /// The label of a token, as far as what is held can be believed.
-    fn judge(&self, hash: &Hash) -> Result<Option<String>, TokenState> {
+    fn judge(&self, hash: &TokenHash) -> Result<Option<String>, TokenState> {
         let now = self.clock.now();
         let held = lock(&self.held);
         let held = held.as_ref().ok_or(TokenState::NotLoaded)?;
@@ -183,11 +183,11 @@ impl Tokens {
         *lock(&self.held) = Some(held);
     }
 
-    fn is_denied(&self, hash: &Hash) -> bool {
+    fn is_denied(&self, hash: &TokenHash) -> bool {
         lock(&self.denied).get(hash).is_some_and(|until| self.clock.monotonic() < *until)
     }
 
-    fn deny(&self, hash: Hash) {
+    fn deny(&self, hash: TokenHash) {
         let now = self.clock.monotonic();
         let mut denied = lock(&self.denied);
         if denied.len() >= DENIED_MAX {

@@ -1,9 +1,9 @@
 //! How the set is kept fresh: one task loads, at its own pace or when somebody shows an unknown token, and tells all who
 //! wait. Whoever guesses tokens cannot drive the vault: what is asked for comes out of a bucket.
 
-use super::set::{Entry, TokenSet, choose, is_mislabelled};
+use super::set::{TokenEntry, TokenSet, choose, is_mislabelled};
 use crate::ports::clock::Clock;
-use crate::ports::ids::Ids;
+use crate::ports::ids::IdSource;
 use crate::ports::secrets::{SecretError, Secrets};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,32 +24,32 @@ const REFILL: Duration = Duration::from_secs(10);
 
 /// A load that ended. Loads are numbered as they begin.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Attempt {
+pub(super) struct LoadAttempt {
     pub(super) number: u64,
     /// How long to wait before asking again, where it did not succeed.
     pub(super) failed: Option<Duration>,
 }
 
 /// Where the tokens come from, and who waits for them.
-pub(super) struct Refresher {
+pub(super) struct TokenRefresher {
     secrets: Arc<dyn Secrets>,
     name: String,
     clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
+    ids: Arc<dyn IdSource>,
     begun: AtomicU64,
     wanted: AtomicU64,
     asked: Notify,
-    ended: watch::Sender<Attempt>,
+    ended: watch::Sender<LoadAttempt>,
 }
 
-impl Refresher {
+impl TokenRefresher {
     pub(super) fn new(
         secrets: Arc<dyn Secrets>,
         name: String,
         clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
+        ids: Arc<dyn IdSource>,
     ) -> Self {
-        let ended = watch::Sender::new(Attempt::default());
+        let ended = watch::Sender::new(LoadAttempt::default());
         Self {
             secrets,
             name,
@@ -68,7 +68,7 @@ impl Refresher {
     }
 
     /// Asks for a load that begins after `begun`, and hears of every one that ends.
-    pub(super) fn ask(&self, begun: u64) -> watch::Receiver<Attempt> {
+    pub(super) fn ask(&self, begun: u64) -> watch::Receiver<LoadAttempt> {
         let ended = self.ended.subscribe();
         self.wanted.fetch_max(begun + 1, Ordering::SeqCst);
         self.asked.notify_one();
@@ -90,7 +90,7 @@ impl Refresher {
             }
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
             if let Some(wait) = (!on_time).then(|| wait_of(busy_until, now, &mut bucket)).flatten() {
-                self.ended.send_replace(Attempt { number, failed: Some(wait) });
+                self.ended.send_replace(LoadAttempt { number, failed: Some(wait) });
                 continue;
             }
             let loaded = match self.load(&held(), &hold).await {
@@ -128,7 +128,7 @@ impl Refresher {
                     Some(pause)
                 }
             };
-            self.ended.send_replace(Attempt { number, failed });
+            self.ended.send_replace(LoadAttempt { number, failed });
         }
     }
 
@@ -160,7 +160,7 @@ impl Refresher {
                 continue;
             }
             let value = self.secrets.value(&self.name, &version.id).await;
-            match value.map(|value| Entry::new(version, &value)) {
+            match value.map(|value| TokenEntry::new(version, &value)) {
                 Ok(Ok(entry)) => set.0.push(entry),
                 Ok(Err(error)) => {
                     tracing::warn!(error = %error, version = version.id, "a version of the bearer token is not used");

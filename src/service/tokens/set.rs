@@ -23,7 +23,7 @@ const UNLABELLED: &str = "unlabelled";
 const RESERVED: &str = "service";
 
 /// SHA-256 of a token.
-pub(super) type Hash = [u8; 32];
+pub(super) type TokenHash = [u8; 32];
 
 /// Why a token cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,15 +38,15 @@ pub enum TokenError {
 
 /// One token, as its hash.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct TokenEntry {
     pub(super) version: String,
     label: String,
-    hash: Hash,
+    hash: TokenHash,
     not_before: Option<OffsetDateTime>,
     expires: Option<OffsetDateTime>,
 }
 
-impl Entry {
+impl TokenEntry {
     /// Checks and hashes the value of a version. Line ends around it are what a file brought along.
     pub(super) fn new(version: &SecretVersion, value: &SecretString) -> Result<Self, TokenError> {
         let (token, label) = (value.expose_secret().trim(), label(version));
@@ -64,7 +64,7 @@ impl Entry {
         Self::with_hash(version, self.hash)
     }
 
-    fn with_hash(version: &SecretVersion, hash: Hash) -> Self {
+    fn with_hash(version: &SecretVersion, hash: TokenHash) -> Self {
         Self {
             version: version.id.clone(),
             label: label(version),
@@ -81,7 +81,7 @@ impl Entry {
 
 /// The tokens that may call, by label. Holds hashes only.
 #[derive(Clone, Default)]
-pub struct TokenSet(pub(super) Vec<Entry>);
+pub struct TokenSet(pub(super) Vec<TokenEntry>);
 
 impl TokenSet {
     /// Checks and hashes fixed tokens, each with the label that audit records show.
@@ -92,7 +92,7 @@ impl TokenSet {
     }
 
     /// The label of a token that is valid now. Compares with every token, whatever matches.
-    pub(super) fn label_of(&self, presented: &Hash, now: OffsetDateTime) -> Option<&str> {
+    pub(super) fn label_of(&self, presented: &TokenHash, now: OffsetDateTime) -> Option<&str> {
         let mut found = None;
         for entry in &self.0 {
             if bool::from(entry.hash.ct_eq(presented)) && entry.is_valid(now) {
@@ -134,11 +134,11 @@ impl fmt::Debug for TokenSet {
 }
 
 /// SHA-256 of a token.
-pub(super) fn hash(token: &str) -> Hash {
+pub(super) fn hash(token: &str) -> TokenHash {
     Sha256::digest(token).into()
 }
 
-fn fixed(label: String, token: &SecretString) -> Result<Entry, TokenError> {
+fn fixed(label: String, token: &SecretString) -> Result<TokenEntry, TokenError> {
     let version = SecretVersion {
         id: label.clone(),
         enabled: true,
@@ -147,7 +147,7 @@ fn fixed(label: String, token: &SecretString) -> Result<Entry, TokenError> {
         expires: None,
         label: Some(label),
     };
-    Entry::new(&version, token)
+    TokenEntry::new(&version, token)
 }
 
 /// `b64token` of RFC 6750 2.1.
@@ -319,7 +319,7 @@ mod tests {
             [version("a", 1, None), version("b", 2, None), version("c", 3, None), version("d", 4, None)];
         versions[3].not_before = Some(NOON + time::Duration::HOUR);
         check(&versions, &["d", "c", "b"]);
-        let entry = Entry::new(&versions[3], &TOKEN.to_owned().into()).unwrap();
+        let entry = TokenEntry::new(&versions[3], &TOKEN.to_owned().into()).unwrap();
         let set = TokenSet(vec![entry]);
         assert_eq!(set.label_of(&hash(TOKEN), NOON), None);
         assert_eq!(set.label_of(&hash(TOKEN), NOON + time::Duration::HOUR), Some("unlabelled"));
@@ -339,7 +339,7 @@ mod tests {
         let days = |n| NOON + time::Duration::days(n);
         versions[0].expires = Some(days(1));
         let set = |versions: &[SecretVersion]| {
-            let entry = |version| Entry::new(version, &TOKEN.to_owned().into()).unwrap();
+            let entry = |version| TokenEntry::new(version, &TOKEN.to_owned().into()).unwrap();
             TokenSet(versions.iter().map(entry).collect())
         };
         assert_eq!(set(&versions).runs_out(NOON), None);

@@ -21,7 +21,7 @@ impl Clock for Paused {
     }
 }
 
-impl Ids for Paused {
+impl IdSource for Paused {
     fn random(&self) -> Uuid {
         Uuid::nil()
     }
@@ -106,14 +106,18 @@ fn token(letter: char) -> String {
 }
 
 /// A vault that knows the tokens `a` and `b`, and a service that loads from it.
-fn start(vault: &Arc<Vault>) -> Arc<Tokens> {
+fn start(vault: &Arc<Vault>) -> Arc<BearerTokens> {
     start_with_jitter(vault, 0.5)
 }
 
-fn start_with_jitter(vault: &Arc<Vault>, jitter: f64) -> Arc<Tokens> {
+fn start_with_jitter(vault: &Arc<Vault>, jitter: f64) -> Arc<BearerTokens> {
     let clock = Arc::new(Paused(tokio::time::Instant::now(), jitter));
-    let tokens =
-        Arc::new(Tokens::from_vault(vault.clone(), "scim-bearer-token".to_owned(), clock.clone(), clock));
+    let tokens = Arc::new(BearerTokens::from_vault(
+        vault.clone(),
+        "scim-bearer-token".to_owned(),
+        clock.clone(),
+        clock,
+    ));
     let kept = tokens.clone();
     tokio::spawn(async move { kept.keep_fresh().await });
     tokens
@@ -125,8 +129,8 @@ fn vault() -> Arc<Vault> {
     vault
 }
 
-fn known(label: &str) -> Verdict {
-    Verdict::Known { label: label.to_owned() }
+fn known(label: &str) -> TokenVerdict {
+    TokenVerdict::Known { label: label.to_owned() }
 }
 
 async fn pass(seconds: u64) {
@@ -151,13 +155,13 @@ async fn a_vault_that_is_away_or_slow_at_the_start_is_no_401() {
     *lock(&vault.takes) = Duration::from_secs(60);
     let tokens = start(&vault);
     let began = tokio::time::Instant::now();
-    assert_eq!(tokens.check(&token('a')).await, Verdict::Unavailable { retry_after: WAIT });
+    assert_eq!(tokens.check(&token('a')).await, TokenVerdict::Unavailable { retry_after: WAIT });
     assert_eq!(began.elapsed(), WAIT);
 
     let vault = vault_that_is_away();
     let tokens = start(&vault);
     for presented in ['a', 'x'] {
-        assert!(matches!(tokens.check(&token(presented)).await, Verdict::Unavailable { .. }));
+        assert!(matches!(tokens.check(&token(presented)).await, TokenVerdict::Unavailable { .. }));
     }
     assert_eq!(tokens.health().state, TokenState::NotLoaded);
     vault.fail(None);
@@ -179,11 +183,11 @@ async fn an_unknown_token_is_refused_after_a_load_of_its_own_and_remembered() {
     pass(1).await;
     let before = vault.loads();
     for _ in 0..5 {
-        assert_eq!(tokens.check(&token('x')).await, Verdict::Unknown);
+        assert_eq!(tokens.check(&token('x')).await, TokenVerdict::Unknown);
     }
     assert_eq!(vault.loads(), before + 1);
     pass(61).await;
-    assert_eq!(tokens.check(&token('x')).await, Verdict::Unknown);
+    assert_eq!(tokens.check(&token('x')).await, TokenVerdict::Unknown);
     assert_eq!(vault.loads(), before + 2);
 }
 
@@ -198,7 +202,7 @@ async fn a_new_version_works_at_once_beside_the_one_before_it() {
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
     vault.add(&token('c'), "entra");
     assert_eq!(tokens.check(&token('c')).await, known("entra"));
-    assert_eq!(tokens.check(&token('a')).await, Verdict::Unknown);
+    assert_eq!(tokens.check(&token('a')).await, TokenVerdict::Unknown);
     // Each version was read once.
     assert_eq!(vault.reads.load(Ordering::Relaxed), 3);
 }
@@ -218,7 +222,7 @@ async fn a_version_that_was_disabled_stops_within_five_minutes_of_a_slow_vault()
     // A new version must not hold up what the list says of the old one.
     vault.add(&token('c'), "okta");
     pass(300 - 25).await;
-    assert!(!matches!(tokens.check(&token('a')).await, Verdict::Known { .. }));
+    assert!(!matches!(tokens.check(&token('a')).await, TokenVerdict::Known { .. }));
     assert_eq!(tokens.check(&token('b')).await, known("entra"));
 }
 
@@ -234,7 +238,7 @@ async fn a_version_that_was_disabled_stops_within_five_minutes_though_two_loads_
     pass(288).await;
     vault.fail(None);
     pass(300 - 288).await;
-    assert!(!matches!(tokens.check(&token('a')).await, Verdict::Known { .. }));
+    assert!(!matches!(tokens.check(&token('a')).await, TokenVerdict::Known { .. }));
     assert_eq!(tokens.check(&token('b')).await, known("entra"));
 }
 
@@ -248,14 +252,14 @@ async fn disabling_a_leaked_token_does_not_revive_the_one_before_the_last() {
     assert_eq!(tokens.check(&token('c')).await, known("entra"));
     lock(&vault.versions)[2].0.enabled = false;
     pass(300).await;
-    assert_eq!(tokens.check(&token('c')).await, Verdict::Unknown);
-    assert_eq!(tokens.check(&token('a')).await, Verdict::Unknown);
+    assert_eq!(tokens.check(&token('c')).await, TokenVerdict::Unknown);
+    assert_eq!(tokens.check(&token('a')).await, TokenVerdict::Unknown);
     assert_eq!(tokens.check(&token('b')).await, known("entra"));
     // To have the old one back it is stored again.
     vault.add(&token('a'), "entra");
     pass(61).await;
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
-    assert_eq!(tokens.check(&token('b')).await, Verdict::Unknown);
+    assert_eq!(tokens.check(&token('b')).await, TokenVerdict::Unknown);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,9 +274,9 @@ async fn guessing_does_not_drive_the_vault() {
         verdicts.push(tokens.check(&format!("{n:040}")).await);
     }
     assert!(vault.loads() <= before + 11, "{}", vault.loads() - before);
-    assert!(verdicts.iter().all(|verdict| !matches!(verdict, Verdict::Known { .. })));
+    assert!(verdicts.iter().all(|verdict| !matches!(verdict, TokenVerdict::Known { .. })));
     let waits = verdicts.iter().filter_map(|verdict| match verdict {
-        Verdict::Unavailable { retry_after } => Some(*retry_after),
+        TokenVerdict::Unavailable { retry_after } => Some(*retry_after),
         _ => None,
     });
     assert!(waits.clone().count() > 180);
@@ -289,9 +293,9 @@ async fn tokens_outlive_their_vault_for_an_hour_and_come_back_with_it() {
     vault.fail(away());
     pass(3540).await;
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
-    assert!(matches!(tokens.check(&token('x')).await, Verdict::Unavailable { .. }));
+    assert!(matches!(tokens.check(&token('x')).await, TokenVerdict::Unavailable { .. }));
     pass(400).await;
-    assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
+    assert!(matches!(tokens.check(&token('a')).await, TokenVerdict::Unavailable { .. }));
     assert_eq!(tokens.health().state, TokenState::Stale);
     vault.fail(None);
     pass(67).await;
@@ -304,7 +308,7 @@ async fn a_vault_without_a_usable_token_is_our_trouble() {
     let vault = Arc::new(Vault::default());
     vault.add("too-short", "entra");
     let tokens = start(&vault);
-    assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
+    assert!(matches!(tokens.check(&token('a')).await, TokenVerdict::Unavailable { .. }));
     assert_eq!(tokens.health().state, TokenState::Empty);
     vault.add(&token('a'), "entra");
     pass(5).await;
@@ -316,7 +320,7 @@ async fn callers_who_try_again_do_not_put_off_the_next_load() {
     let vault = vault_that_is_away();
     let tokens = start(&vault);
     for _ in 0..8 {
-        assert!(matches!(tokens.check(&token('a')).await, Verdict::Unavailable { .. }));
+        assert!(matches!(tokens.check(&token('a')).await, TokenVerdict::Unavailable { .. }));
     }
     vault.fail(None);
     pass(5).await;
@@ -330,10 +334,10 @@ async fn a_busy_vault_is_left_alone_for_as_long_as_it_asks() {
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
     pass(1).await;
     vault.fail(Some(SecretError::Throttled { retry_after: Duration::from_secs(40) }));
-    assert!(matches!(tokens.check(&token('x')).await, Verdict::Unavailable { .. }));
+    assert!(matches!(tokens.check(&token('x')).await, TokenVerdict::Unavailable { .. }));
     let before = vault.loads();
     for n in 0..20 {
-        assert!(matches!(tokens.check(&format!("{n:040}")).await, Verdict::Unavailable { .. }));
+        assert!(matches!(tokens.check(&format!("{n:040}")).await, TokenVerdict::Unavailable { .. }));
         pass(1).await;
     }
     assert_eq!(vault.loads(), before);
@@ -346,7 +350,7 @@ async fn a_version_that_cannot_be_read_takes_nothing_from_the_others_and_is_no_4
     *lock(&vault.unreadable) = Some("v1".to_owned());
     let tokens = start(&vault);
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
-    assert!(matches!(tokens.check(&token('b')).await, Verdict::Unavailable { .. }));
+    assert!(matches!(tokens.check(&token('b')).await, TokenVerdict::Unavailable { .. }));
     *lock(&vault.unreadable) = None;
     pass(70).await;
     assert_eq!(tokens.check(&token('b')).await, known("okta"));
@@ -356,10 +360,10 @@ async fn a_version_that_cannot_be_read_takes_nothing_from_the_others_and_is_no_4
 async fn fixed_tokens_never_grow_stale() {
     let clock = Arc::new(Paused(tokio::time::Instant::now(), 0.5));
     let set = TokenSet::new([("local".to_owned(), token('a').into())]).unwrap();
-    let tokens = Tokens::fixed(set, clock);
+    let tokens = BearerTokens::fixed(set, clock);
     pass(100_000).await;
     assert_eq!(tokens.check(&token('a')).await, known("local"));
-    assert_eq!(tokens.check(&token('x')).await, Verdict::Unknown);
+    assert_eq!(tokens.check(&token('x')).await, TokenVerdict::Unknown);
 }
 
 #[derive(Clone, Default)]

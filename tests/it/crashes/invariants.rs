@@ -2,11 +2,11 @@
 
 use crate::harness::{Node, OWN, World, whole_page};
 use azure_backup_scim::id::{GroupId, UserId};
-use azure_backup_scim::ports::tables::Row;
+use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{ListQuery, ResourceType};
 use azure_backup_scim::simulator::RoleAssignment;
-use azure_backup_scim::store::codec::Reader;
+use azure_backup_scim::store::codec::RowReader;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -133,14 +133,14 @@ fn member_ids(group: &Value) -> BTreeSet<String> {
 }
 
 /// Every row whose key begins so, up to its first colon.
-pub fn rows(node: &Node, prefix: &str) -> Vec<Row> {
+pub fn rows(node: &Node, prefix: &str) -> Vec<TableRow> {
     let end = format!("{};", prefix.trim_end_matches(':'));
     node.run(node.service.store.rows_between(prefix.to_owned(), end, 100_000)).unwrap()
 }
 
 /// The parts of each key after its first colon.
 fn keys(node: &Node, prefix: &str) -> Vec<Vec<String>> {
-    let parts = |row: Row| row.key.split(':').skip(1).map(str::to_owned).collect();
+    let parts = |row: TableRow| row.key.split(':').skip(1).map(str::to_owned).collect();
     rows(node, prefix).into_iter().map(parts).collect()
 }
 
@@ -174,8 +174,8 @@ fn grant(held: &RoleAssignment) -> Grant {
 
 /// Who should hold what under these bindings.
 fn wanted(node: &Node, bindings: &[Value], scim: &Scim) -> Wanted {
-    let pin = |row: &Row| {
-        let reader = Reader::new(row).unwrap();
+    let pin = |row: &TableRow| {
+        let reader = RowReader::new(row).unwrap();
         (reader.text("value").unwrap().to_owned(), reader.text("group").unwrap().to_owned())
     };
     let pins = rows(node, "b:").iter().map(pin).collect();
@@ -214,8 +214,8 @@ fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim)
 
 fn people_who_wait_for_one_group(node: &Node, scim: &Scim) -> BTreeSet<Uuid> {
     let waits = rows(node, "l:").into_iter().filter(|row| row.key.ends_with(":waits"));
-    let ambiguous = |row: &Row| {
-        let list = Reader::new(row).unwrap().json("list").unwrap();
+    let ambiguous = |row: &TableRow| {
+        let list = RowReader::new(row).unwrap().json("list").unwrap();
         list.as_array().unwrap().iter().any(|wait| wait["reason"] == "binding-ambiguous")
     };
     let people = waits.filter(ambiguous).filter_map(|row| {
@@ -288,13 +288,13 @@ fn indexes(node: &Node, scim: &Scim) -> Vec<String> {
         for row in rows(node, counter) {
             let bucket = row.key.split(':').nth(1).unwrap().to_owned();
             let number = headers.iter().filter(|id| id.starts_with(&bucket)).count();
-            if Reader::new(&row).unwrap().int("n").unwrap() != i64::try_from(number).unwrap() {
+            if RowReader::new(&row).unwrap().int("n").unwrap() != i64::try_from(number).unwrap() {
                 problems.push(format!("{} does not count {number}: {row:?}", row.key));
             }
         }
         let owners: Vec<String> = rows(node, name)
             .iter()
-            .map(|row| Reader::new(row).unwrap().text(owner).unwrap().to_owned())
+            .map(|row| RowReader::new(row).unwrap().text(owner).unwrap().to_owned())
             .collect();
         let external: Vec<String> = keys(node, external).into_iter().map(|key| key[1].clone()).collect();
         for ids in [owners, external] {
@@ -311,7 +311,7 @@ fn principals(node: &Node) -> Option<String> {
     let by_principal: BTreeSet<(String, String)> = rows(node, "p:")
         .iter()
         .map(|row| {
-            let user = Reader::new(row).unwrap().text("user").unwrap().to_owned();
+            let user = RowReader::new(row).unwrap().text("user").unwrap().to_owned();
             (user, row.key.split(':').nth(1).unwrap().to_owned())
         })
         .collect();

@@ -1,11 +1,11 @@
 //! What an identity provider asks for, as values that can be asked again.
 
 use crate::harness::{Node, OWN, PATCH_OP, Person, World, bindings_file, caller, members, patch_group};
-use azure_backup_scim::app::Service;
+use azure_backup_scim::app::BackupScim;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
-use azure_backup_scim::service::snapshots::AdoptError;
+use azure_backup_scim::service::snapshots::ActivateError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ fn user(number: usize, principal: Uuid) -> Value {
         OWN: {"entraObjectId": principal.to_string()}})
 }
 
-async fn create_group(service: &Service, number: usize, external_id: &str) -> Result<String, Failure> {
+async fn create_group(service: &BackupScim, number: usize, external_id: &str) -> Result<String, Failure> {
     let body = json!({"displayName": format!("g{number}"), "externalId": external_id});
     let projection = Projection::all(ResourceType::Group);
     let created = service.provisioning.create_group(&caller(), &body, &projection).await;
@@ -97,7 +97,7 @@ impl Action {
     /// Sends the request. `bindings` is the file that lies there. The id of what was created, if something was.
     pub async fn perform(
         self,
-        service: Service,
+        service: BackupScim,
         cast: Cast,
         bindings: Vec<Value>,
     ) -> Result<Option<String>, Failure> {
@@ -128,7 +128,7 @@ impl Action {
             }
             Action::Bind(_) => match service.snapshots.adopt(bindings_file(&bindings).as_bytes()).await {
                 Ok(_) => Ok(None),
-                Err(AdoptError::Store(error)) => Err(failure(error.into())),
+                Err(ActivateError::Store(error)) => Err(failure(error.into())),
                 Err(error) => panic!("{error:?}"),
             },
             Action::Sweep => service.tick.sweep().await.map(|()| None).map_err(|_| Failure::Busy),
@@ -151,7 +151,7 @@ fn nothing(answer: Result<(), ServiceError>) -> Result<Option<String>, Failure> 
 }
 
 async fn change_members(
-    service: &Service,
+    service: &BackupScim,
     cast: &Cast,
     group: usize,
     op: &str,
@@ -160,7 +160,7 @@ async fn change_members(
     nothing(patch_group(service, &cast.groups[group], members(op, &cast.of(who))).await)
 }
 
-async fn set_active(service: &Service, id: &str, active: bool) -> Result<Option<String>, Failure> {
+async fn set_active(service: &BackupScim, id: &str, active: bool) -> Result<Option<String>, Failure> {
     let operation = json!({"op": "replace", "path": "active", "value": active});
     let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
     let projection = Projection::all(ResourceType::User);

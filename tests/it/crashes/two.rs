@@ -8,8 +8,8 @@ use super::script::{Action, Bindings, Cast, Failure};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
 use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::Inline;
-use azure_backup_scim::service::snapshots::Adoption;
+use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::snapshots::Activation;
 use azure_backup_scim::simulator::{Action as Trouble, Limits, Rule};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -86,10 +86,13 @@ impl Pair {
     fn process(world: &mut World, dice: &mut Dice, package: usize) -> Process {
         world.revive();
         let people_max = dice.of(&[0, 4, 256]);
-        let node = world.start_with(Inline { wait: Duration::from_millis(20), people_max });
+        let node = world.start_with(InlineLimits { wait: Duration::from_millis(20), people_max });
         let adopted =
             node.run(node.service.snapshots.adopt_stamped(&file(package), &stamp(package))).unwrap();
-        assert!(matches!(adopted, Adoption::Stored | Adoption::InForce | Adoption::Older), "{adopted:?}");
+        assert!(
+            matches!(adopted, Activation::Stored | Activation::InForce | Activation::Older),
+            "{adopted:?}"
+        );
         Process { node, faults: world.faults.clone(), late: Vec::new() }
     }
 

@@ -6,7 +6,7 @@ use crate::clock::ManualClock;
 use crate::simulator::{World as Azure, options, scope};
 use azure_backup_scim::app;
 use azure_backup_scim::id::PrincipalId;
-use azure_backup_scim::ports::role_assignments::{AssignmentError, Creation};
+use azure_backup_scim::ports::role_assignments::{AssignmentError, CreateOutcome};
 use azure_backup_scim::rbac::{self, AssignmentName, BackupRole, RoleAssignment};
 use azure_backup_scim::simulator::{HandMade, Limits, Options, Principal, PrincipalType};
 use secrecy::SecretString;
@@ -223,7 +223,7 @@ async fn our_own_client_is_told_so_outside_of_the_delegated_scopes() {
             };
             let created = arm.create(&wanted, TIMEOUT).await;
             if place.given.contains(&role.name()) {
-                assert_eq!(created.unwrap().value, Creation::Created, "{role} at {at}");
+                assert_eq!(created.unwrap().value, CreateOutcome::Created, "{role} at {at}");
             } else {
                 assert!(is_refused(created), "{role} at {at}");
             }

@@ -15,11 +15,11 @@ use crate::rows::quiet;
 use azure_backup_scim::app;
 use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::id::{GroupId, UserId};
-use azure_backup_scim::ports::tables::Row;
+use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole::Operator;
-use azure_backup_scim::rbac::ledger::Entry;
-use azure_backup_scim::service::effects::Inline;
-use azure_backup_scim::service::reconcile::{EffectLimits, Looked, Reconciler};
+use azure_backup_scim::rbac::ledger::LedgerEntry;
+use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::reconcile::{EffectLimits, ReconcileOutcome, Reconciler};
 use azure_backup_scim::simulator::{Action, Call, Method, Rule};
 use azure_backup_scim::store::ledger;
 use secrecy::SecretString;
@@ -42,7 +42,7 @@ struct Process {
 impl Process {
     fn start(world: &mut World) -> Self {
         world.revive();
-        let node = world.start_with(Inline { wait: Duration::ZERO, people_max: 0 });
+        let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
         let service = &node.service;
         let token = SecretString::from("simulated");
         let arm = app::arm(&world.arm_url(), token, Arc::new(world.clock.clone())).unwrap();
@@ -60,11 +60,11 @@ impl Process {
 
     /// Looks at a person until nothing is left to do at once.
     #[track_caller]
-    fn look(&self, person: &Person) -> Looked {
+    fn look(&self, person: &Person) -> ReconcileOutcome {
         self.run(self.reconciler.reconcile(user(person))).unwrap()
     }
 
-    fn begin_look(&self, person: &Person) -> Begun<Looked> {
+    fn begin_look(&self, person: &Person) -> Begun<ReconcileOutcome> {
         let (reconciler, user) = (self.reconciler.clone(), user(person));
         Begun(self.node.spawn(async move { reconciler.reconcile(user).await.unwrap() }))
     }
@@ -89,11 +89,11 @@ impl Process {
         self.faults.hold(When::transact().key(key), side)
     }
 
-    fn get(&self, key: &str) -> Option<Row> {
+    fn get(&self, key: &str) -> Option<TableRow> {
         self.run(self.node.service.store.get(key)).unwrap()
     }
 
-    fn rows(&self, prefix: &str) -> Vec<Row> {
+    fn rows(&self, prefix: &str) -> Vec<TableRow> {
         self.run(self.node.service.store.rows(prefix, 10_000)).unwrap()
     }
 
@@ -108,9 +108,9 @@ impl Process {
 
     /// What the ledger says of a person's only assignment.
     #[track_caller]
-    fn entry(&self, person: &Person) -> Entry {
+    fn entry(&self, person: &Person) -> LedgerEntry {
         let rows = self.rows(&format!("l:{}:", person.id));
-        let entries: Vec<Entry> = rows.iter().filter_map(|row| ledger::read_entry(row).ok()).collect();
+        let entries: Vec<LedgerEntry> = rows.iter().filter_map(|row| ledger::read_entry(row).ok()).collect();
         assert_eq!(entries.len(), 1, "{entries:?}");
         entries.into_iter().next().unwrap()
     }
@@ -156,7 +156,7 @@ impl Pair {
     }
 
     /// A look of process two whose call is kept in the network.
-    fn begin_held(&self, person: &Person, method: Method) -> Begun<Looked> {
+    fn begin_held(&self, person: &Person, method: Method) -> Begun<ReconcileOutcome> {
         self.world.azure().add_rule(Rule::new(Action::Hold).method(method).times(1)).unwrap();
         let look = self.two.begin_look(person);
         self.world.until_held(&self.two.node);
@@ -188,7 +188,7 @@ fn look_now(person: &Person) -> String {
 }
 
 /// Whether a mark, or what else has such a property, says so.
-fn says(row: &Row, flag: &str) -> bool {
-    use azure_backup_scim::ports::tables::Value;
-    row.properties.get(flag) == Some(&Value::Bool(true))
+fn says(row: &TableRow, flag: &str) -> bool {
+    use azure_backup_scim::ports::tables::PropertyValue;
+    row.properties.get(flag) == Some(&PropertyValue::Bool(true))
 }

@@ -5,7 +5,7 @@ use crate::harness::{VAULT_EAST, VAULT_WEST, binding};
 use crate::rows::{ledger_row, nonsense, only, with_text, write};
 use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::id::GroupId;
-use azure_backup_scim::ports::tables::Write;
+use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::store::pins;
 use uuid::Uuid;
@@ -20,7 +20,8 @@ fn a_person_s_pins_and_rows_beyond_the_first_pages_of_the_ledger_count() {
     let row = ledger_row(&pair.one.node, &ana.id);
     let gone = with_text(row.clone(), "state", "gone").properties;
     let before = (0..MANY).map(|n| format!("l:{}:{}", ana.id, Uuid::from_u128(n)));
-    let rows: Vec<Write> = before.map(|key| Write::Insert { key, properties: gone.clone() }).collect();
+    let rows: Vec<TableWrite> =
+        before.map(|key| TableWrite::Insert { key, properties: gone.clone() }).collect();
     write(&pair.world, &pair.one.node, &rows);
     assert!(rows.iter().all(|other| *other.key() < *row.key), "her own row and her pin come last");
     pair.two.node.leave(&group, &[&ana]);
@@ -53,7 +54,7 @@ fn every_pin_counts_where_the_former_bindings_cannot_be_read() {
         let group = GroupId::new(Uuid::new_v4());
         pins::pin_selector(key, "externalId", "other", group, op, None)
     };
-    let rows: Vec<Write> = keys.flat_map(pin).filter(|row| row.key().starts_with("b:")).collect();
+    let rows: Vec<TableWrite> = keys.flat_map(pin).filter(|row| row.key().starts_with("b:")).collect();
     assert!(rows.iter().all(|other| *other.key() < *real.key));
     write(&pair.world, node, &rows);
     let pinned = pair.one.run(node.service.store.pinned_groups()).unwrap();

@@ -8,7 +8,7 @@ use azure_backup_scim::engine::faults::Side;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::Scope;
-use azure_backup_scim::service::reconcile::Left;
+use azure_backup_scim::service::reconcile::RequestState;
 use azure_backup_scim::simulator::{Action, Limits, Method, Rule};
 use azure_backup_scim::store::room;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ fn a_scope_that_refused_is_probed_by_one_of_two() {
     let lock = Action::Fail { status: 409, code, message: None, retry_after_seconds: None, executed: false };
     pair.world.azure().add_rule(Rule::new(lock).method(Method::Delete).times(1)).unwrap();
     pair.one.node.leave(&group, &[&people[0], &people[1]]);
-    people.iter().for_each(|person| assert_eq!(pair.one.look(person).left, Left::Later));
+    people.iter().for_each(|person| assert_eq!(pair.one.look(person).left, RequestState::Later));
     assert_eq!(pair.calls(Method::Delete).len(), 1, "the other one waits for the first");
     pair.world.pass(60);
     people.iter().for_each(|person| pair.one.mark(person, "boss"));

@@ -5,10 +5,11 @@ use crate::clock::ManualClock;
 use crate::harness::World;
 use async_trait::async_trait;
 use azure_backup_scim::ports::tables::{
-    Answer, ETag, Match, Page, Properties, Range, Row, TableError, TableOps, Value, Write,
+    ETag, EtagMatch, KeyRange, PropertyValue, RowPage, RowProperties, TableAnswer, TableError, TableOps,
+    TableRow, TableWrite,
 };
 use azure_backup_scim::simulator::{Action, Method};
-use azure_backup_scim::store::codec::Fields;
+use azure_backup_scim::store::codec::RowFields;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
@@ -57,12 +58,12 @@ impl Slow {
 
 #[async_trait]
 impl TableOps for Slow {
-    async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
+    async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError> {
         self.clock.advance(self.pace().call);
         self.inner.get(partition, key).await
     }
 
-    async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
+    async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
         let (pace, mut range) = (self.pace(), range.clone());
         self.clock.advance(pace.call);
         if range.to == "l;" {
@@ -75,43 +76,44 @@ impl TableOps for Slow {
     async fn transact(
         &self,
         partition: &str,
-        writes: &[Write],
-    ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
+        writes: &[TableWrite],
+    ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
         self.clock.advance(self.pace().call);
         self.inner.transact(partition, writes).await
     }
 }
 
 /// Writes as many rows as there are.
-fn write(world: &World, writes: &[Write]) {
+fn write(world: &World, writes: &[TableWrite]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for part in writes.chunks(100) {
         runtime.block_on(world.faults.transact("default", part)).unwrap();
     }
 }
 
-pub fn remove(world: &World, rows: &[Row]) {
-    let gone = |row: &Row| Write::Delete { key: row.key.clone(), condition: Match::Any };
+pub fn remove(world: &World, rows: &[TableRow]) {
+    let gone = |row: &TableRow| TableWrite::Delete { key: row.key.clone(), condition: EtagMatch::Any };
     write(world, &rows.iter().map(gone).collect::<Vec<_>>());
 }
 
 /// One of the rows is of a later release, the others say nothing that can be understood.
-pub fn spoil(world: &World, rows: &[Row]) {
-    let spoilt = |(n, row): (usize, &Row)| {
-        let properties = if n == 0 { Fields::some().int("v", 99) } else { Fields::row().int("wished", 1) };
-        Write::InsertOrReplace { key: row.key.clone(), properties: properties.done() }
+pub fn spoil(world: &World, rows: &[TableRow]) {
+    let spoilt = |(n, row): (usize, &TableRow)| {
+        let properties =
+            if n == 0 { RowFields::some().int("v", 99) } else { RowFields::row().int("wished", 1) };
+        TableWrite::InsertOrReplace { key: row.key.clone(), properties: properties.done() }
     };
     write(world, &rows.iter().enumerate().map(spoilt).collect::<Vec<_>>());
 }
 
 /// The mark of a change that only gives.
-fn mark() -> Properties {
+fn mark() -> RowProperties {
     let op = Uuid::new_v4().to_string();
-    Fields::row().text("cause", "request").text("actor", "entra").text("op", op).done()
+    RowFields::row().text("cause", "request").text("actor", "entra").text("op", op).done()
 }
 
-fn insert(key: String) -> Write {
-    Write::Insert { key, properties: mark() }
+fn insert(key: String) -> TableWrite {
+    TableWrite::Insert { key, properties: mark() }
 }
 
 /// Half of them must be looked at now and half of them later.
@@ -129,10 +131,10 @@ pub fn looks_that_are_due(world: &World, number: usize) {
 }
 
 /// Rows of strangers who hold nothing, like that one.
-fn ledger_of_strangers(world: &World, like: &Row, number: usize) {
+fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
     let mut properties = like.properties.clone();
-    properties.insert("state".to_owned(), Value::Text("gone".to_owned()));
-    let row = || Write::Insert {
+    properties.insert("state".to_owned(), PropertyValue::Text("gone".to_owned()));
+    let row = || TableWrite::Insert {
         key: format!("l:{}:{}", Uuid::new_v4(), Uuid::new_v4()),
         properties: properties.clone(),
     };

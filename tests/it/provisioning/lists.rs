@@ -1,7 +1,7 @@
 //! What lists may cost, and what they show of rows that cannot be read.
 
 use super::*;
-use azure_backup_scim::rbac::ledger::{Entry, Holding};
+use azure_backup_scim::rbac::ledger::{AssignmentState, LedgerEntry};
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, Scope};
 use azure_backup_scim::store::{ReadLimits, ledger};
 use futures_util::FutureExt;
@@ -26,12 +26,12 @@ async fn groups_of(p: &Process, query: &[(&str, &str)]) -> Result<WholePage, Ser
 async fn held(p: &Process, people: &[String]) {
     for id in people {
         let user = UserId::parse(id).unwrap();
-        let entry = Entry {
+        let entry = LedgerEntry {
             assignment: AssignmentName::parse(GUID).unwrap(),
             principal: azure_backup_scim::id::PrincipalId::parse(OTHER_GUID).unwrap(),
             role: BackupRole::Reader,
             scope: Scope::parse(SCOPE).unwrap(),
-            holding: Holding::Present,
+            holding: AssignmentState::Present,
             unsettled_until: None,
             op: OpId::new(uuid::Uuid::nil()),
             bindings: Vec::new(),
@@ -184,8 +184,8 @@ async fn a_page_of_members_ends_early_but_not_empty() {
 }
 
 async fn spoil(p: &Process, key: String) {
-    let properties = Fields::row().text("nonsense", "x").done();
-    p.store.move_looking(&[Write::InsertOrReplace { key, properties }]).await.unwrap();
+    let properties = RowFields::row().text("nonsense", "x").done();
+    p.store.move_looking(&[TableWrite::InsertOrReplace { key, properties }]).await.unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::{InstanceId, PrincipalId};
-use crate::rbac::ledger::Tried;
+use crate::rbac::ledger::RetryState;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode};
 use std::collections::BTreeSet;
 use time::macros::datetime;
@@ -22,7 +22,7 @@ fn binding(text: &str) -> BindingName {
     BindingName::parse(text).unwrap()
 }
 
-fn step(attempt: Attempt, entry: Option<Entry>) -> Step {
+fn step(attempt: StepKind, entry: Option<LedgerEntry>) -> Step {
     let vault = "resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
     let scope = Scope::parse(&format!("/subscriptions/{}/{vault}", Uuid::from_u128(1))).unwrap();
     let principal = PrincipalId::new(Uuid::from_u128(7));
@@ -36,27 +36,27 @@ fn step(attempt: Attempt, entry: Option<Entry>) -> Step {
         scope,
         bindings: vec![binding("new")],
         reasons: BTreeSet::new(),
-        held_before: attempt == Attempt::Revoke,
+        held_before: attempt == StepKind::Revoke,
         entry,
         settles: true,
         made_room: false,
     }
 }
 
-fn opened(step: &Step) -> Entry {
+fn opened(step: &Step) -> LedgerEntry {
     about_to_become(step, op(2), (NOON, at(-5)), at(150))
 }
 
 /// A row that an earlier open wrote and its close settled.
-fn earlier(holding: Holding) -> Entry {
-    let tried = Tried {
-        attempt: Attempt::Grant,
+fn earlier(holding: AssignmentState) -> LedgerEntry {
+    let tried = RetryState {
+        attempt: StepKind::Grant,
         attempts: 3,
         not_before: at(-60),
         reason: ReasonCode::NoAnswer,
         cause: None,
     };
-    Entry {
+    LedgerEntry {
         holding,
         op: op(1),
         bindings: vec![binding("old")],
@@ -65,17 +65,17 @@ fn earlier(holding: Holding) -> Entry {
         tried: Some(tried),
         since: at(-600),
         written: at(-300),
-        ..opened(&step(Attempt::Grant, None))
+        ..opened(&step(StepKind::Grant, None))
     }
 }
 
 #[test]
 fn a_first_grant_opens_a_row_that_says_what_will_be_and_is_unsettled() {
-    let step = step(Attempt::Grant, None);
+    let step = step(StepKind::Grant, None);
     let entry = opened(&step);
     assert_eq!((entry.assignment, entry.principal), (step.assignment, step.principal));
     assert_eq!((entry.role, &entry.scope), (step.role, &step.scope));
-    assert_eq!((entry.holding, entry.unsettled_until), (Holding::Present, Some(at(150))));
+    assert_eq!((entry.holding, entry.unsettled_until), (AssignmentState::Present, Some(at(150))));
     assert_eq!((entry.op, entry.bindings), (op(2), vec![binding("new")]));
     assert_eq!((entry.since, entry.written), (NOON, NOON));
     assert_eq!((entry.wished, entry.tried, entry.correlation), (None, None, None));
@@ -84,48 +84,48 @@ fn a_first_grant_opens_a_row_that_says_what_will_be_and_is_unsettled() {
 #[test]
 fn a_revocation_opens_the_row_as_gone_and_keeps_since_when_it_is_wished() {
     let revoked = |wished| {
-        let held = Entry { wished, ..earlier(Holding::Present) };
-        opened(&step(Attempt::Revoke, Some(held)))
+        let held = LedgerEntry { wished, ..earlier(AssignmentState::Present) };
+        opened(&step(StepKind::Revoke, Some(held)))
     };
     let entry = revoked(None);
-    assert_eq!((entry.holding, entry.unsettled_until), (Holding::Gone, Some(at(150))));
+    assert_eq!((entry.holding, entry.unsettled_until), (AssignmentState::Gone, Some(at(150))));
     assert_eq!(entry.wished, Some(at(-5)), "since the change that took it away");
     assert_eq!(revoked(Some(at(-900))).wished, Some(at(-900)));
 }
 
 #[test]
 fn a_grant_ends_the_wish_to_take_it_away() {
-    let unwanted = Entry { wished: Some(at(-900)), ..earlier(Holding::Gone) };
-    assert_eq!(opened(&step(Attempt::Grant, Some(unwanted))).wished, None);
+    let unwanted = LedgerEntry { wished: Some(at(-900)), ..earlier(AssignmentState::Gone) };
+    assert_eq!(opened(&step(StepKind::Grant, Some(unwanted))).wished, None);
 }
 
 #[test]
 fn what_an_earlier_step_left_is_carried_along_and_since_moves_only_with_the_holding() {
-    let entry = opened(&step(Attempt::Grant, Some(earlier(Holding::Gone))));
+    let entry = opened(&step(StepKind::Grant, Some(earlier(AssignmentState::Gone))));
     assert_eq!((entry.since, entry.written), (NOON, NOON));
     assert_eq!(entry.tried.map(|tried| tried.attempts), Some(3));
     assert_eq!(entry.correlation.as_deref(), Some("earlier"));
-    let again = opened(&step(Attempt::Grant, Some(earlier(Holding::Present))));
+    let again = opened(&step(StepKind::Grant, Some(earlier(AssignmentState::Present))));
     assert_eq!((again.since, again.written), (at(-600), NOON));
 }
 
 #[test]
 fn an_answer_that_it_was_there_already_is_a_grant_and_another_s_is_not() {
-    let answer = |value| created(Answered { value, correlation: Some("c".to_owned()) });
-    for creation in [Creation::Created, Creation::AlreadyOurs] {
-        assert!(matches!(answer(creation), (Sent::Created, Some(correlation)) if correlation == "c"));
+    let answer = |value| created(ArmAnswer { value, correlation: Some("c".to_owned()) });
+    for creation in [CreateOutcome::Created, CreateOutcome::AlreadyOurs] {
+        assert!(matches!(answer(creation), (CallOutcome::Created, Some(correlation)) if correlation == "c"));
     }
-    let other = step(Attempt::Grant, None).assignment;
-    assert!(matches!(answer(Creation::HeldBy(other)).0, Sent::HeldBy(name) if name == other));
+    let other = step(StepKind::Grant, None).assignment;
+    assert!(matches!(answer(CreateOutcome::HeldBy(other)).0, CallOutcome::HeldBy(name) if name == other));
 }
 
 #[test]
 fn only_an_error_that_azure_answered_with_is_relied_on() {
-    let sent = |error| failed(&step(Attempt::Revoke, None), "entra", error).0;
+    let sent = |error| failed(&step(StepKind::Revoke, None), "entra", error).0;
     let wait = Duration::from_secs(7);
     let throttled = AssignmentError::Throttled { retry_after: wait, correlation: None };
-    assert!(matches!(sent(throttled), Sent::Throttled(after) if after == wait));
+    assert!(matches!(sent(throttled), CallOutcome::Throttled(after) if after == wait));
     let refused = AssignmentError::Refused { code: "ScopeLocked".to_owned(), status: 409, correlation: None };
-    assert!(matches!(sent(refused), Sent::Refused(code) if code == "ScopeLocked"));
-    assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), Sent::Unknown));
+    assert!(matches!(sent(refused), CallOutcome::Refused(code) if code == "ScopeLocked"));
+    assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), CallOutcome::Unknown));
 }

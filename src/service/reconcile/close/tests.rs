@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::id::{InstanceId, PrincipalId};
-use crate::rbac::plan::Deferred;
+use crate::rbac::plan::DeferredStep;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::reconcile::requeue::{rounded_up, waiting};
-use crate::store::hints::Waiting;
+use crate::store::hints::WaitingRevocation;
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -31,8 +31,8 @@ fn binding(text: &str) -> BindingName {
 }
 
 /// An assignment in a subscription of its own.
-fn entry(number: u128, holding: Holding) -> Entry {
-    Entry {
+fn entry(number: u128, holding: AssignmentState) -> LedgerEntry {
+    LedgerEntry {
         assignment: name(number),
         principal: PrincipalId::new(Uuid::nil()),
         role: BackupRole::Operator,
@@ -49,17 +49,17 @@ fn entry(number: u128, holding: Holding) -> Entry {
     }
 }
 
-fn unwanted(number: u128, since: i64) -> Entry {
-    Entry { wished: Some(at(since)), ..entry(number, Holding::Present) }
+fn unwanted(number: u128, since: i64) -> LedgerEntry {
+    LedgerEntry { wished: Some(at(since)), ..entry(number, AssignmentState::Present) }
 }
 
-fn failed(entry: Entry, attempt: Attempt, reason: ReasonCode) -> Entry {
-    let tried = Tried { attempt, attempts: 1, not_before: at(30), reason, cause: None };
-    Entry { tried: Some(tried), ..entry }
+fn failed(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
+    let tried = RetryState { attempt, attempts: 1, not_before: at(30), reason, cause: None };
+    LedgerEntry { tried: Some(tried), ..entry }
 }
 
-fn put_off(number: u128, reason: ReasonCode) -> Deferred {
-    Deferred { assignment: name(number), attempt: Attempt::Revoke, reason, not_before: at(60) }
+fn put_off(number: u128, reason: ReasonCode) -> DeferredStep {
+    DeferredStep { assignment: name(number), attempt: StepKind::Revoke, reason, not_before: at(60) }
 }
 
 #[track_caller]
@@ -85,13 +85,16 @@ fn a_look_later_is_never_earlier_than_its_time() {
 #[test]
 fn a_hint_says_since_when_and_where_a_revocation_waits() {
     let places = |numbers: &[u128]| numbers.iter().map(|n| scope(*n).subscription().to_owned()).collect();
-    assert_eq!(waiting(&[], &[], NOON), Waiting::default());
+    assert_eq!(waiting(&[], &[], NOON), WaitingRevocation::default());
     // What is wanted waits for nothing, whatever failed.
-    let granted = failed(entry(1, Holding::Gone), Attempt::Grant, ReasonCode::AzureRefused);
-    assert_eq!(waiting(&[granted, entry(2, Holding::Present)], &[], NOON), Waiting::default());
+    let granted = failed(entry(1, AssignmentState::Gone), StepKind::Grant, ReasonCode::AzureRefused);
+    assert_eq!(
+        waiting(&[granted, entry(2, AssignmentState::Present)], &[], NOON),
+        WaitingRevocation::default()
+    );
 
-    let two = [unwanted(1, -10), unwanted(2, -20), entry(3, Holding::Present)];
-    let expected = Waiting {
+    let two = [unwanted(1, -10), unwanted(2, -20), entry(3, AssignmentState::Present)];
+    let expected = WaitingRevocation {
         wished: Some(at(-20)),
         tried: None,
         subscriptions: places(&[1, 2]),
@@ -102,36 +105,43 @@ fn a_hint_says_since_when_and_where_a_revocation_waits() {
 
 #[test]
 fn a_hint_says_what_is_in_the_way_of_the_oldest_wish() {
-    let reason = |after: &[Entry], deferred: &[Deferred]| waiting(after, deferred, NOON).reason.unwrap();
-    let locked = || failed(unwanted(1, -20), Attempt::Revoke, ReasonCode::ScopeLocked);
+    let reason =
+        |after: &[LedgerEntry], deferred: &[DeferredStep]| waiting(after, deferred, NOON).reason.unwrap();
+    let locked = || failed(unwanted(1, -20), StepKind::Revoke, ReasonCode::ScopeLocked);
     assert_eq!(reason(&[unwanted(2, -10), locked()], &[]), ReasonCode::ScopeLocked);
     assert_eq!(reason(&[unwanted(2, -30), locked()], &[]), ReasonCode::NoReasonLeft);
     // What puts it off now is said before what failed then.
     assert_eq!(reason(&[locked()], &[put_off(1, ReasonCode::Throttled)]), ReasonCode::Throttled);
     assert_eq!(reason(&[locked()], &[put_off(2, ReasonCode::Throttled)]), ReasonCode::ScopeLocked);
     // A grant that failed is not in the way of a revocation.
-    let granted = failed(unwanted(1, -20), Attempt::Grant, ReasonCode::AzureRefused);
+    let granted = failed(unwanted(1, -20), StepKind::Grant, ReasonCode::AzureRefused);
     assert_eq!(reason(&[granted], &[]), ReasonCode::NoReasonLeft);
 }
 
 #[test]
 fn a_revocation_was_tried_where_it_failed_or_may_still_land_and_not_where_azure_throttled_it() {
-    let tried = |after: Entry| waiting(&[after], &[], NOON).tried;
-    let unsettled = |entry: Entry| Entry { unsettled_until: Some(at(150)), ..entry };
+    let tried = |after: LedgerEntry| waiting(&[after], &[], NOON).tried;
+    let unsettled = |entry: LedgerEntry| LedgerEntry { unsettled_until: Some(at(150)), ..entry };
     assert_eq!(tried(unwanted(1, -10)), None);
-    assert_eq!(tried(failed(unwanted(1, -10), Attempt::Revoke, ReasonCode::NoAnswer)), Some(NOON));
-    assert_eq!(tried(failed(unwanted(1, -10), Attempt::Revoke, ReasonCode::Throttled)), None);
-    assert_eq!(tried(failed(unwanted(1, -10), Attempt::Grant, ReasonCode::NoAnswer)), None);
-    assert_eq!(tried(unsettled(Entry { holding: Holding::Gone, ..unwanted(1, -10) })), Some(NOON));
-    let throttled =
-        failed(Entry { holding: Holding::Gone, ..unwanted(1, -10) }, Attempt::Revoke, ReasonCode::Throttled);
+    assert_eq!(tried(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::NoAnswer)), Some(NOON));
+    assert_eq!(tried(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::Throttled)), None);
+    assert_eq!(tried(failed(unwanted(1, -10), StepKind::Grant, ReasonCode::NoAnswer)), None);
+    assert_eq!(
+        tried(unsettled(LedgerEntry { holding: AssignmentState::Gone, ..unwanted(1, -10) })),
+        Some(NOON)
+    );
+    let throttled = failed(
+        LedgerEntry { holding: AssignmentState::Gone, ..unwanted(1, -10) },
+        StepKind::Revoke,
+        ReasonCode::Throttled,
+    );
     assert_eq!(tried(unsettled(throttled)), None, "also where the row was unsettled before");
     // The grant is what is under way.
     assert_eq!(tried(unsettled(unwanted(1, -10))), None);
 }
 
-fn wait(name: &str, reason: ReasonCode) -> Wait {
-    Wait {
+fn wait(name: &str, reason: ReasonCode) -> PendingStep {
+    PendingStep {
         binding: binding(name),
         role: BackupRole::Operator,
         scope: scope(1),
@@ -145,42 +155,43 @@ fn wait(name: &str, reason: ReasonCode) -> Wait {
 
 #[test]
 fn waits_are_written_where_something_else_than_their_beginning_differs() {
-    let same = |one: Wait, other: Wait| stripped(&[one]) == stripped(&[other]);
+    let same = |one: PendingStep, other: PendingStep| stripped(&[one]) == stripped(&[other]);
     let base = || wait("a", ReasonCode::Throttled);
-    assert!(same(base(), Wait { since: at(-10), ..base() }));
+    assert!(same(base(), PendingStep { since: at(-10), ..base() }));
     assert!(!same(base(), wait("b", ReasonCode::Throttled)));
     assert!(!same(base(), wait("a", ReasonCode::NoAnswer)));
-    assert!(!same(base(), Wait { scope: scope(2), ..base() }));
-    assert!(!same(base(), Wait { role: BackupRole::Reader, ..base() }));
-    assert!(!same(base(), Wait { attempts: 2, ..base() }));
-    assert!(!same(base(), Wait { not_before: at(31), ..base() }));
+    assert!(!same(base(), PendingStep { scope: scope(2), ..base() }));
+    assert!(!same(base(), PendingStep { role: BackupRole::Reader, ..base() }));
+    assert!(!same(base(), PendingStep { attempts: 2, ..base() }));
+    assert!(!same(base(), PendingStep { not_before: at(31), ..base() }));
     assert_ne!(stripped(&[base()]), stripped(&[]));
 }
 
 #[test]
 fn a_foreign_assignment_is_recorded_where_it_comes_goes_or_changes() {
-    let foreign = |number: u128| entry(1, Holding::HeldByOther(name(number)));
-    let change = |before: Option<Entry>, after: Entry| match foreign_change(before.as_ref(), &after) {
-        Some(Change::Setting { before, after, .. }) => Some((before, after)),
-        _ => None,
-    };
+    let foreign = |number: u128| entry(1, AssignmentState::HeldByOther(name(number)));
+    let change =
+        |before: Option<LedgerEntry>, after: LedgerEntry| match foreign_change(before.as_ref(), &after) {
+            Some(AuditEvent::Setting { before, after, .. }) => Some((before, after)),
+            _ => None,
+        };
     let text = |number: u128| name(number).to_string();
-    assert_eq!(change(None, entry(1, Holding::Present)), None);
+    assert_eq!(change(None, entry(1, AssignmentState::Present)), None);
     assert_eq!(change(None, foreign(7)), Some((String::new(), text(7))));
     assert_eq!(change(Some(foreign(7)), foreign(7)), None);
     assert_eq!(change(Some(foreign(7)), foreign(8)), Some((text(7), text(8))));
-    assert_eq!(change(Some(foreign(7)), entry(1, Holding::Gone)), Some((text(7), String::new())));
+    assert_eq!(change(Some(foreign(7)), entry(1, AssignmentState::Gone)), Some((text(7), String::new())));
 }
 
 #[test]
 fn other_reasons_for_the_same_assignment_are_recorded() {
     let of = |names: &[&str]| {
         let bindings = names.iter().map(|text| binding(text)).collect();
-        Entry { bindings, ..entry(1, Holding::Present) }
+        LedgerEntry { bindings, ..entry(1, AssignmentState::Present) }
     };
     assert_eq!(reasons_change(None, &of(&["a"])), None);
     assert_eq!(reasons_change(Some(&of(&["a"])), &of(&["a"])), None);
-    let Some(Change::Setting { before, after, .. }) = reasons_change(Some(&of(&["a"])), &of(&["a", "b"]))
+    let Some(AuditEvent::Setting { before, after, .. }) = reasons_change(Some(&of(&["a"])), &of(&["a", "b"]))
     else {
         panic!("a change")
     };

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::id::{InstanceId, OpId};
-use crate::ports::tables::Properties;
-use crate::rbac::ledger::{Attempt, Tried};
+use crate::ports::tables::RowProperties;
+use crate::rbac::ledger::{RetryState, StepKind};
 use crate::rbac::{BackupRole, BindingName};
 use time::macros::datetime;
 use uuid::Uuid;
@@ -25,8 +25,8 @@ fn name(number: usize) -> AssignmentName {
     AssignmentName::derive(&scope(number), BackupRole::Operator, principal, instance)
 }
 
-fn entry(number: usize, holding: Holding, until: Option<i64>) -> Entry {
-    Entry {
+fn entry(number: usize, holding: AssignmentState, until: Option<i64>) -> LedgerEntry {
+    LedgerEntry {
         assignment: name(number),
         principal: PrincipalId::new(Uuid::nil()),
         role: BackupRole::Operator,
@@ -43,19 +43,23 @@ fn entry(number: usize, holding: Holding, until: Option<i64>) -> Entry {
     }
 }
 
-fn tried(entry: Entry, not_before: i64) -> Entry {
-    let (attempt, reason) = (Attempt::Grant, ReasonCode::ForeignAssignment);
-    let tried = Tried { attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
-    Entry { tried: Some(tried), ..entry }
+fn tried(entry: LedgerEntry, not_before: i64) -> LedgerEntry {
+    let (attempt, reason) = (StepKind::Grant, ReasonCode::ForeignAssignment);
+    let tried = RetryState { attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
+    LedgerEntry { tried: Some(tried), ..entry }
 }
 
-fn ledger(entries: impl IntoIterator<Item = Entry>) -> Ledger {
-    let stored = |entry: Entry| Stored { entry, etag: ETag("1".to_owned()), kept: Properties::default() };
-    Ledger { entries: entries.into_iter().map(stored).collect(), ..Ledger::default() }
+fn ledger(entries: impl IntoIterator<Item = LedgerEntry>) -> UserLedger {
+    let stored = |entry: LedgerEntry| StoredEntry {
+        entry,
+        etag: ETag("1".to_owned()),
+        kept: RowProperties::default(),
+    };
+    UserLedger { entries: entries.into_iter().map(stored).collect(), ..UserLedger::default() }
 }
 
 /// By what name Azure is asked of that one entry, and whether its answer settles the row.
-fn question(entry: Entry) -> Option<(AssignmentName, bool)> {
+fn question(entry: LedgerEntry) -> Option<(AssignmentName, bool)> {
     let asked = questions(&ledger([entry.clone()]), NOON);
     match asked.get(&entry.assignment)? {
         Question::Ask { name, due } => Some((*name, *due)),
@@ -65,9 +69,9 @@ fn question(entry: Entry) -> Option<(AssignmentName, bool)> {
 
 #[test]
 fn azure_is_asked_of_what_is_unsettled_and_an_answer_settles_only_after_its_time() {
-    assert_eq!(question(entry(1, Holding::Present, None)), None);
-    assert_eq!(question(entry(1, Holding::Gone, None)), None);
-    for holding in [Holding::Present, Holding::Gone, Holding::HeldByOther(name(2))] {
+    assert_eq!(question(entry(1, AssignmentState::Present, None)), None);
+    assert_eq!(question(entry(1, AssignmentState::Gone, None)), None);
+    for holding in [AssignmentState::Present, AssignmentState::Gone, AssignmentState::HeldByOther(name(2))] {
         assert_eq!(question(entry(1, holding, Some(1))), Some((name(1), false)));
         assert_eq!(question(entry(1, holding, Some(0))), Some((name(1), true)));
         assert_eq!(question(entry(1, holding, Some(-1))), Some((name(1), true)));
@@ -76,7 +80,7 @@ fn azure_is_asked_of_what_is_unsettled_and_an_answer_settles_only_after_its_time
 
 #[test]
 fn a_foreign_assignment_is_asked_for_by_its_own_name_when_its_time_has_come() {
-    let foreign = entry(1, Holding::HeldByOther(name(2)), None);
+    let foreign = entry(1, AssignmentState::HeldByOther(name(2)), None);
     assert_eq!(question(foreign.clone()), Some((name(2), true)));
     assert_eq!(question(tried(foreign.clone(), 1)), None);
     assert_eq!(question(tried(foreign, 0)), Some((name(2), true)));
@@ -84,8 +88,8 @@ fn a_foreign_assignment_is_asked_for_by_its_own_name_when_its_time_has_come() {
 
 #[test]
 fn one_round_asks_first_what_an_answer_settles() {
-    let early = (0..ASKS_MAX).map(|number| entry(number, Holding::Present, Some(60)));
-    let due = (ASKS_MAX..ASKS_MAX + 5).map(|number| entry(number, Holding::Gone, Some(-60)));
+    let early = (0..ASKS_MAX).map(|number| entry(number, AssignmentState::Present, Some(60)));
+    let due = (ASKS_MAX..ASKS_MAX + 5).map(|number| entry(number, AssignmentState::Gone, Some(-60)));
     let asked = questions(&ledger(early.chain(due)), NOON);
     assert_eq!(asked.len(), ASKS_MAX + 5);
     let is_asked = |number: usize| matches!(asked.get(&name(number)), Some(Question::Ask { .. }));
@@ -95,15 +99,15 @@ fn one_round_asks_first_what_an_answer_settles() {
 
 #[test]
 fn a_question_without_an_answer_is_asked_again_after_as_long_as_it_was_missed() {
-    let pause = |entry: Entry| ask_again(&entry, NOON).as_secs();
-    assert_eq!(pause(entry(1, Holding::Gone, Some(-10))), 30);
-    assert_eq!(pause(entry(1, Holding::Gone, Some(-100))), 100);
-    assert_eq!(pause(entry(1, Holding::Gone, Some(-2000))), 600);
+    let pause = |entry: LedgerEntry| ask_again(&entry, NOON).as_secs();
+    assert_eq!(pause(entry(1, AssignmentState::Gone, Some(-10))), 30);
+    assert_eq!(pause(entry(1, AssignmentState::Gone, Some(-100))), 100);
+    assert_eq!(pause(entry(1, AssignmentState::Gone, Some(-2000))), 600);
     // Before its time nothing is missed: it counts from when the row was written.
-    assert_eq!(pause(entry(1, Holding::Gone, Some(100))), 50);
-    assert_eq!(pause(entry(1, Holding::Gone, None)), 50);
-    assert_eq!(pause(tried(entry(1, Holding::HeldByOther(name(2)), None), -200)), 200);
-    assert_eq!(pause(tried(entry(1, Holding::Gone, Some(-100)), -200)), 100);
+    assert_eq!(pause(entry(1, AssignmentState::Gone, Some(100))), 50);
+    assert_eq!(pause(entry(1, AssignmentState::Gone, None)), 50);
+    assert_eq!(pause(tried(entry(1, AssignmentState::HeldByOther(name(2)), None), -200)), 200);
+    assert_eq!(pause(tried(entry(1, AssignmentState::Gone, Some(-100)), -200)), 100);
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn the_clock_of_the_tables_goes_on_with_ours_and_never_back() {
 
 #[test]
 fn an_assignment_of_that_name_counts_only_with_its_scope_principal_and_role() {
-    let entry = entry(1, Holding::Present, None);
+    let entry = entry(1, AssignmentState::Present, None);
     let (own, other) = (PrincipalId::new(Uuid::nil()), PrincipalId::new(Uuid::from_u128(9)));
     assert!(same_triple(&entry, &scope(1), own, BackupRole::Operator));
     assert!(!same_triple(&entry, &scope(2), own, BackupRole::Operator));
