@@ -12,7 +12,7 @@ use crate::http::{self, HttpDeps, TimerTrigger};
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::secrets::Secrets;
+use crate::ports::secrets::SecretSource;
 use crate::ports::tables::TableOps;
 use crate::service::effects::{InlineLimits, InlineReconciler};
 use crate::service::overdue;
@@ -93,7 +93,7 @@ impl BackupScim {
 
     /// Shows in this process what the ticks of any process found.
     pub async fn watch_for_ever(self) {
-        overdue::watch(self.store, self.status).await;
+        overdue::watch_counts(self.store, self.status).await;
     }
 
     /// The same service, whose ServiceProviderConfig says how lists are paged, or does not (RFC 9865).
@@ -124,7 +124,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
     let effects = InlineReconciler::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
     let known = snapshots.clone();
-    let rules = Arc::new(move || known.rules());
+    let rules = Arc::new(move || known.binding_rules());
     let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
     let tick =
         Arc::new(ReconcileTick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
@@ -135,7 +135,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
 pub struct AzureClients {
     pub tables: Arc<dyn TableOps>,
     pub assignments: Arc<dyn RoleAssignments>,
-    pub secrets: Arc<dyn Secrets>,
+    pub secrets: Arc<dyn SecretSource>,
     /// Ends when the table is there to be used. In Azure the deployment has made it.
     pub table_is_made: BoxFuture<'static, ()>,
 }
@@ -239,7 +239,7 @@ pub fn arm(
 }
 
 /// Runs a task, and runs it again when it panicked: what goes on in the background must not end for good by one bad moment.
-pub async fn for_ever<F>(what: &'static str, task: impl Fn() -> F)
+pub async fn supervise<F>(what: &'static str, task: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -250,10 +250,10 @@ where
 }
 
 /// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
-pub fn standing(service: &BackupScim) -> Map<String, Value> {
-    let standing = service.status.standing();
-    let mut members = standing.to_json();
-    if standing.is_finding() {
+pub fn health_report(service: &BackupScim) -> Map<String, Value> {
+    let standing = service.status.snapshot();
+    let mut members = health_report.to_json();
+    if health_report.is_finding() {
         members.insert("status".to_owned(), DEGRADED.into());
     }
     members
@@ -324,7 +324,7 @@ mod tests {
     async fn a_task_that_panics_is_started_again() {
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
-        for_ever("testing", move || {
+        supervise("testing", move || {
             let run = counted.fetch_add(1, Ordering::SeqCst);
             async move { assert!(run == 2, "not yet") }
         })

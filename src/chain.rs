@@ -20,7 +20,7 @@ impl fmt::Display for ErrorChain<'_> {
 
 /// The text with what a terminal would obey, and what would break or turn round its line, shown as an escape
 /// (`\u{1b}`): some of it was written by others.
-pub fn visible(text: &str) -> String {
+pub fn escape_control(text: &str) -> String {
     text.chars().map(|c| if acts(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 

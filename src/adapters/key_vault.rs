@@ -7,7 +7,7 @@ use super::endpoint::Endpoint;
 use super::guarded::guarded;
 use super::loopback::loopback_transport;
 use super::rest::{RestError, describe, pooled_client};
-use crate::ports::secrets::{SecretError, SecretVersion, Secrets};
+use crate::ports::secrets::{SecretError, SecretSource, SecretVersion};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::{Error, ErrorKind};
@@ -68,7 +68,7 @@ impl KeyVault {
 }
 
 #[async_trait]
-impl Secrets for KeyVault {
+impl SecretSource for KeyVault {
     async fn versions(&self, name: &str) -> Result<Vec<SecretVersion>, SecretError> {
         let read = async {
             let mut pages = self.client.list_secret_properties_versions(name, None)?;

@@ -1,6 +1,6 @@
 //! What is wrong with a bindings file, and where.
 
-use crate::chain::visible;
+use crate::chain::escape_control;
 use std::fmt;
 
 /// One mistake: its place, and what is wrong and what to do about it.
@@ -14,8 +14,8 @@ pub struct BindingsMistake {
 impl fmt::Display for BindingsMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place.as_str() {
-            "" => write!(f, "the file: {}", visible(&self.text)),
-            place => write!(f, "{}: {}", visible(place), visible(&self.text)),
+            "" => write!(f, "the file: {}", escape_control(&self.text)),
+            place => write!(f, "{}: {}", escape_control(place), escape_control(&self.text)),
         }
     }
 }

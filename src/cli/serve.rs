@@ -145,24 +145,24 @@ impl Ready {
             .map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
         let Self { service, tokens, packaged, package, table_is_made, handler_port } = self;
-        tokio::spawn(app::for_ever("loading bearer tokens", move || {
+        tokio::spawn(app::supervise("loading bearer tokens", move || {
             let tokens = tokens.clone();
             async move { tokens.keep_fresh().await }
         }));
         tokio::spawn(async move {
             table_is_made.await;
-            app::for_ever("storing the packaged bindings", move || {
+            app::supervise("storing the packaged bindings", move || {
                 let (packaged, package) = (packaged.clone(), package.clone());
-                async move { packaged.settle(&package).await }
+                async move { packaged.activate_until_answered(&package).await }
             })
             .await;
         });
         let watched = service.clone();
-        tokio::spawn(app::for_ever("watching for overdue revocations", move || {
+        tokio::spawn(app::supervise("watching for overdue revocations", move || {
             watched.clone().watch_for_ever()
         }));
         if handler_port.is_none() {
-            tokio::spawn(app::for_ever("ticking", move || service.clone().tick_for_ever(TICK_EVERY)));
+            tokio::spawn(app::supervise("ticking", move || service.clone().tick_for_ever(TICK_EVERY)));
         }
         server.await.map_err(ServeError::Server)
     }
@@ -183,7 +183,7 @@ fn health(ready: &Ready) -> HealthProbe {
     let (service, tokens, packaged) = (ready.service.clone(), ready.tokens.clone(), ready.packaged.clone());
     Arc::new(move || {
         let (token, package) = (tokens.health(), packaged.state());
-        let mut members = app::standing(&service);
+        let mut members = app::health_report(&service);
         if package.is_finding() {
             members.insert("status".to_owned(), DEGRADED.into());
         }

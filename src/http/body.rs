@@ -59,7 +59,7 @@ impl Default for LargeBodies {
 }
 
 impl LargeBodies {
-    async fn turn(self) -> Result<OwnedSemaphorePermit, HttpError> {
+    async fn acquire_turn(self) -> Result<OwnedSemaphorePermit, HttpError> {
         let turn = timeout(TURN_TIMEOUT, self.0.acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or(HttpError::TooManyLargeBodies)
     }
@@ -129,7 +129,7 @@ async fn read(
             return Err(too_large(bytes_max));
         }
         if turn.is_none() && body.len() + chunk.len() > SMALL_BYTES {
-            turn = Some(large.clone().turn().await?);
+            turn = Some(large.clone().acquire_turn().await?);
         }
         body.extend_from_slice(&chunk);
     }

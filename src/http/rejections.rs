@@ -41,7 +41,7 @@ impl RejectionLog {
     pub fn log(&self, now: Duration) {
         let [unauthorized, undecided] = {
             let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            counted.each_mut().map(|counted| counted.take(now))
+            counted.each_mut().map(|counted| counted.take_count(now))
         };
         if let Some(count) = unauthorized {
             tracing::info!(count, status = 401, "requests without a valid bearer token were refused");
@@ -57,7 +57,7 @@ impl RejectionLog {
 }
 
 impl Counted {
-    fn take(&mut self, now: Duration) -> Option<u64> {
+    fn take_count(&mut self, now: Duration) -> Option<u64> {
         let is_due = self.last_line.is_none_or(|last| now.saturating_sub(last) >= EVERY);
         if self.count == 0 || !is_due {
             return None;
@@ -77,9 +77,9 @@ mod tests {
         let mut lines = Vec::new();
         for second in 0..=180 {
             counted.count += 100;
-            lines.extend(counted.take(Duration::from_secs(second)).map(|count| (second, count)));
+            lines.extend(counted.take_count(Duration::from_secs(second)).map(|count| (second, count)));
         }
         assert_eq!(lines, [(0, 100), (60, 6000), (120, 6000), (180, 6000)]);
-        assert_eq!(counted.take(Duration::from_secs(900)), None, "nothing came since");
+        assert_eq!(counted.take_count(Duration::from_secs(900)), None, "nothing came since");
     }
 }

@@ -32,7 +32,7 @@ pub async fn body(
     listing: ResourceListing,
     start_index: usize,
 ) -> Result<ListBody<impl Stream<Item = Result<Bytes, HttpError>>>, HttpError> {
-    let (text, mut begun) = ListText::begin(listing.total, start_index);
+    let (text, mut begun) = ListText::open_list(listing.total, start_index);
     let mut rest = Rest { resources: listing.resources, text: Some(text) };
     while begun.len() < WHOLE_BYTES_MAX {
         match rest.next().await? {

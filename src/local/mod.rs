@@ -119,7 +119,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let listener = app::listen(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&options, &state, bindings, address).await?;
-    running.service.snapshots.adopt(&file).await.map_err(LocalError::Adopt)?;
+    running.service.snapshots.activate(&file).await.map_err(LocalError::Adopt)?;
     let tokens = Arc::new(BearerTokens::fixed(state.tokens(), running.service.store.clock.clone()));
     let health = health(&running);
     let timer = app::timer(&running.service, options.handler_port);
@@ -137,7 +137,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
 fn health(running: &Running) -> HealthProbe {
     let (service, engine) = (running.service.clone(), running.engine.clone());
     Arc::new(move || {
-        let mut members = app::standing(&service);
+        let mut members = app::health_report(&service);
         if engine.as_ref().is_some_and(Engine::is_failing) {
             members.insert("status".to_owned(), DEGRADED.into());
             members.insert("store".to_owned(), "the last write failed".into());

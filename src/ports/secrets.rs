@@ -36,7 +36,7 @@ pub enum SecretError {
 
 /// The secrets of one vault.
 #[async_trait]
-pub trait Secrets: Send + Sync {
+pub trait SecretSource: Send + Sync {
     /// Every version of a secret, in no particular order.
     async fn versions(&self, name: &str) -> Result<Vec<SecretVersion>, SecretError>;
     /// What a version holds.

@@ -67,7 +67,7 @@ pub struct LedgerEntry {
     pub principal: PrincipalId,
     pub role: BackupRole,
     pub scope: Scope,
-    pub holding: AssignmentState,
+    pub state: AssignmentState,
     /// A call sent for this row may still land until then; `None`: the ledger knows what Azure holds.
     pub unsettled_until: Option<OffsetDateTime>,
     /// The op of the last open, or of the sweep that found a difference.
@@ -76,10 +76,10 @@ pub struct LedgerEntry {
     pub bindings: Vec<BindingName>,
     /// ARM's correlation id of the last answered call.
     pub correlation: Option<String>,
-    pub tried: Option<RetryState>,
+    pub retry: Option<RetryState>,
     /// Since when the assignment is unwanted and not known to be gone. Set when it is first unwanted, cleared when it is
     /// wanted again or gone.
-    pub wished: Option<OffsetDateTime>,
+    pub unwanted_since: Option<OffsetDateTime>,
     /// Since when `holding` is as it is.
     pub since: OffsetDateTime,
     /// When this row was last written, on the table service's clock.
@@ -89,15 +89,15 @@ pub struct LedgerEntry {
 impl LedgerEntry {
     /// The ledger knows that Azure does not hold it.
     pub fn is_settled_and_gone(&self) -> bool {
-        self.unsettled_until.is_none() && !matches!(self.holding, AssignmentState::Present)
+        self.unsettled_until.is_none() && !matches!(self.state, AssignmentState::Present)
     }
 
     /// The same entry with another holding; `since` moves only where it differs.
     pub fn becoming(mut self, holding: AssignmentState, now: OffsetDateTime) -> Self {
-        if self.holding != holding {
+        if self.state != holding {
             self.since = now;
         }
-        self.holding = holding;
+        self.state = holding;
         self.written = now;
         self
     }
@@ -111,10 +111,10 @@ impl LedgerEntry {
         cause: Option<OpId>,
     ) -> Self {
         let before =
-            self.tried.as_ref().filter(|tried| tried.attempt == attempt).map_or(0, |tried| tried.attempts);
+            self.retry.as_ref().filter(|tried| tried.attempt == attempt).map_or(0, |tried| tried.attempts);
         let attempts = before.saturating_add(1);
         let not_before = now + attempt.pause(attempts);
-        self.tried = Some(RetryState { attempt, attempts, not_before, reason, cause });
+        self.retry = Some(RetryState { attempt, attempts, not_before, reason, cause });
         self
     }
 }
@@ -169,13 +169,13 @@ mod tests {
             principal: PrincipalId::new(Uuid::from_u128(2)),
             role: BackupRole::Operator,
             scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
-            holding,
+            state: holding,
             unsettled_until: unsettled.then_some(NOW),
             op: OpId::new(Uuid::nil()),
             bindings: Vec::new(),
             correlation: None,
-            tried: None,
-            wished: None,
+            retry: None,
+            unwanted_since: None,
             since: NOW,
             written: NOW,
         }
@@ -197,9 +197,9 @@ mod tests {
         let failed = |entry: LedgerEntry, attempt| entry.failed(attempt, ReasonCode::NoAnswer, NOW, None);
         let twice =
             failed(failed(entry(AssignmentState::Present, false), StepKind::Revoke), StepKind::Revoke);
-        let tried = twice.tried.clone().unwrap();
+        let tried = twice.retry.clone().unwrap();
         assert_eq!((tried.attempts, tried.not_before - NOW), (2, time::Duration::seconds(60)));
-        assert_eq!(failed(twice, StepKind::Grant).tried.unwrap().attempts, 1);
+        assert_eq!(failed(twice, StepKind::Grant).retry.unwrap().attempts, 1);
         let later = NOW + time::Duration::HOUR;
         let same = entry(AssignmentState::Present, false).becoming(AssignmentState::Present, later);
         let other = entry(AssignmentState::Present, false).becoming(AssignmentState::Gone, later);

@@ -3,7 +3,7 @@
 mod moves;
 mod waits;
 
-pub use waits::{LookAgain, look_again, waits};
+pub use waits::{Requeue, pending_steps, requeue_at};
 
 use super::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, RetryState, StepKind};
 use super::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
@@ -111,15 +111,15 @@ pub enum RoomClaim {
 #[derive(Debug, Clone)]
 pub struct Actual {
     pub now: OffsetDateTime,
-    pub facts: Vec<ObservedEntry>,
+    pub observed: Vec<ObservedEntry>,
     /// Subscription and kind of step → not before.
     pub throttled: BTreeMap<(String, StepKind), OffsetDateTime>,
     pub blocks: BTreeMap<BlockKey, ScopeBlock>,
     /// Subscription → who makes room there, where anybody does.
     pub room: BTreeMap<String, RoomClaim>,
     /// The change that made somebody look, and when it was made.
-    pub cause: OpId,
-    pub caused_at: OffsetDateTime,
+    pub requested_by: OpId,
+    pub requested_at: OffsetDateTime,
     /// This installation: an assignment is ours only if its name can be made from it.
     pub instance: InstanceId,
 }
@@ -197,10 +197,10 @@ pub struct SettledRow {
 pub struct Plan {
     /// At most `steps_max`: revocations first, then never tried, then tried longest ago.
     pub steps: Vec<Step>,
-    pub settle: Vec<SettledRow>,
+    pub settled: Vec<SettledRow>,
     pub deferred: Vec<DeferredStep>,
     /// More is to be done at once than this round may: look again without a pause.
-    pub left_over: bool,
+    pub has_more: bool,
     /// The subscription where a revocation of this round makes room for a grant, if one does: the open claims it.
     pub makes_room: Option<String>,
 }
@@ -225,34 +225,34 @@ pub fn plan(desired: &Desired, actual: &Actual, limits: &PlanLimits) -> Plan {
     let inputs = Inputs { desired, actual, limits, still_given: moves::still_given(desired, actual) };
     let mut plan = Plan::default();
     let mut steps = Vec::new();
-    let known: BTreeSet<AssignmentName> = actual.facts.iter().map(|fact| fact.entry.assignment).collect();
-    for fact in &actual.facts {
-        let verdict = judge(fact, &inputs);
-        plan.settle.extend(wish_to_note(fact, &verdict, &inputs));
-        plan.take(verdict, &mut steps, &inputs);
+    let known: BTreeSet<AssignmentName> = actual.observed.iter().map(|fact| fact.entry.assignment).collect();
+    for fact in &actual.observed {
+        let verdict = judge_entry(fact, &inputs);
+        plan.settled.extend(wish_to_note(fact, &verdict, &inputs));
+        plan.apply_verdict(verdict, &mut steps, &inputs);
     }
     for (name, wanted) in desired.grants.iter().filter(|(name, _)| !known.contains(name)) {
-        plan.take(send(grant(*name, wanted, None, true), &inputs), &mut steps, &inputs);
+        plan.apply_verdict(send(grant(*name, wanted, None, true), &inputs), &mut steps, &inputs);
     }
     moves::hold(desired, actual, &mut steps, &mut plan);
     steps.sort_by_key(order);
-    plan.left_over |= steps.len() > limits.steps_max;
+    plan.has_more |= steps.len() > limits.steps_max;
     steps.truncate(limits.steps_max);
     let room = limits.close_rows_max.saturating_sub(steps.len());
-    plan.left_over |= plan.settle.len() > room;
-    plan.settle.truncate(room);
+    plan.has_more |= plan.settled.len() > room;
+    plan.settled.truncate(room);
     plan.steps = steps;
     plan
 }
 
 impl Plan {
-    fn take(&mut self, verdict: Verdict, steps: &mut Vec<Step>, inputs: &Inputs<'_>) {
+    fn apply_verdict(&mut self, verdict: Verdict, steps: &mut Vec<Step>, inputs: &Inputs<'_>) {
         match verdict {
             Verdict::Quiet => {}
             Verdict::Step(step) => steps.push(step),
             Verdict::Settle(mut settle) => {
-                settle.entry.wished = wish(&settle.entry, inputs.desired, inputs.actual);
-                self.settle.push(settle);
+                settle.entry.unwanted_since = wish(&settle.entry, inputs.desired, inputs.actual);
+                self.settled.push(settle);
             }
             Verdict::Defer(deferred) => self.deferred.push(deferred),
         }
@@ -261,20 +261,20 @@ impl Plan {
 
 /// Revocations first, never tried before tried, then the one tried longest ago.
 fn order(step: &Step) -> (StepKind, bool, Option<OffsetDateTime>) {
-    let tried = step.entry.as_ref().and_then(|entry| entry.tried.as_ref());
+    let tried = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
     (step.attempt, tried.is_some(), tried.map(|tried| tried.not_before))
 }
 
-fn judge(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
+fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     let Inputs { desired, actual, limits, .. } = *inputs;
     let entry = &fact.entry;
     let wanted = desired.grants.get(&entry.assignment);
     let attempt = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
     let (held, due) = match &fact.belief {
-        Evidence::NotOurs if entry.is_settled_and_gone() && entry.holding == AssignmentState::Gone => {
+        Evidence::NotOurs if entry.is_settled_and_gone() && entry.state == AssignmentState::Gone => {
             return Verdict::Quiet;
         }
-        Evidence::NotOurs => return settle(entry, AssignmentState::Gone, None, actual.now),
+        Evidence::NotOurs => return settled_row(entry, AssignmentState::Gone, None, actual.now),
         Evidence::Undecided { .. } if entry.is_settled_and_gone() && wanted.is_none() => {
             return Verdict::Quiet;
         }
@@ -288,7 +288,7 @@ fn judge(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
         Evidence::Unasked { reason, not_before } => {
             return defer(entry.assignment, attempt, *reason, *not_before);
         }
-        Evidence::Ledger => (entry.holding, true),
+        Evidence::Ledger => (entry.state, true),
         Evidence::Azure { holds, due } => (observed(entry, *holds), *due),
     };
     let asked = matches!(fact.belief, Evidence::Azure { .. }).then_some(held == AssignmentState::Present);
@@ -302,26 +302,26 @@ fn judge(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
         (None, AssignmentState::Present) => send(revoke(entry, due), inputs),
         (Some(wanted), AssignmentState::Present) if due && entry.bindings != wanted.bindings() => {
             let entry = LedgerEntry { bindings: wanted.bindings(), ..entry.clone() };
-            settle(&entry, held, asked.filter(|_| entry.unsettled_until.is_some()), actual.now)
+            settled_row(&entry, held, asked.filter(|_| entry.unsettled_until.is_some()), actual.now)
         }
         (None, AssignmentState::HeldByOther(_)) if due => {
-            settle(entry, AssignmentState::Gone, asked, actual.now)
+            settled_row(entry, AssignmentState::Gone, asked, actual.now)
         }
         _ => unchanged(entry, held, asked.filter(|_| due), actual, limits),
     }
 }
 
 fn may_revoke_blindly(entry: &LedgerEntry, wanted: Option<&DesiredGrant>, desired: &Desired) -> bool {
-    let may_be_held = entry.holding == AssignmentState::Present
-        || entry.wished.is_some()
+    let may_be_held = entry.state == AssignmentState::Present
+        || entry.unwanted_since.is_some()
             && entry.unsettled_until.is_some()
-            && entry.holding == AssignmentState::Gone;
+            && entry.state == AssignmentState::Gone;
     wanted.is_none() && !desired.frozen && may_be_held
 }
 
 /// What Azure's answer to a question by name means for an entry.
 fn observed(entry: &LedgerEntry, holds: bool) -> AssignmentState {
-    match (entry.holding, holds) {
+    match (entry.state, holds) {
         (AssignmentState::HeldByOther(other), true) if entry.unsettled_until.is_none() => {
             AssignmentState::HeldByOther(other)
         }
@@ -340,7 +340,7 @@ fn unchanged(
     limits: &PlanLimits,
 ) -> Verdict {
     if let AssignmentState::HeldByOther(_) = held {
-        let again = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= actual.now);
+        let again = entry.retry.as_ref().is_none_or(|tried| tried.not_before <= actual.now);
         if !again || entry.unsettled_until.is_some() && asked.is_none() {
             return Verdict::Quiet;
         }
@@ -352,36 +352,36 @@ fn unchanged(
             reason: ReasonCode::ForeignAssignment,
             cause: None,
         };
-        let entry = LedgerEntry { tried: Some(tried), unsettled_until: None, ..entry.clone() };
+        let entry = LedgerEntry { retry: Some(tried), unsettled_until: None, ..entry.clone() };
         return Verdict::Settle(SettledRow { entry: entry.becoming(held, actual.now), observed: None });
     }
     match asked {
-        Some(_) if entry.unsettled_until.is_some() => settle(entry, held, asked, actual.now),
-        _ if entry.unsettled_until.is_none() && entry.tried.is_some() => {
-            settle(entry, held, None, actual.now)
+        Some(_) if entry.unsettled_until.is_some() => settled_row(entry, held, asked, actual.now),
+        _ if entry.unsettled_until.is_none() && entry.retry.is_some() => {
+            settled_row(entry, held, None, actual.now)
         }
         _ => Verdict::Quiet,
     }
 }
 
-fn settle(
+fn settled_row(
     entry: &LedgerEntry,
     holding: AssignmentState,
     observed: Option<bool>,
     now: OffsetDateTime,
 ) -> Verdict {
-    let entry = LedgerEntry { unsettled_until: None, tried: None, ..entry.clone() }.becoming(holding, now);
+    let entry = LedgerEntry { unsettled_until: None, retry: None, ..entry.clone() }.becoming(holding, now);
     Verdict::Settle(SettledRow { entry, observed })
 }
 
 /// Since when an entry is unwanted and not known to be gone.
 fn wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
     if desired.frozen {
-        return entry.wished;
+        return entry.unwanted_since;
     }
-    let gone = entry.unsettled_until.is_none() && entry.holding != AssignmentState::Present;
+    let gone = entry.unsettled_until.is_none() && entry.state != AssignmentState::Present;
     let wanted = desired.grants.contains_key(&entry.assignment);
-    (!wanted && !gone).then(|| entry.wished.unwrap_or(actual.caused_at))
+    (!wanted && !gone).then(|| entry.unwanted_since.unwrap_or(actual.requested_at))
 }
 
 /// The wish of an entry that no step and no settlement of this round writes, where its row does not say it. The row's ETag is then
@@ -395,8 +395,11 @@ fn wish_to_note(fact: &ObservedEntry, verdict: &Verdict, inputs: &Inputs<'_>) ->
 
 fn note_wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<SettledRow> {
     let wished = wish(entry, desired, actual);
-    let news = wished != entry.wished;
-    news.then(|| SettledRow { entry: LedgerEntry { wished, ..entry.clone() }, observed: None })
+    let news = wished != entry.unwanted_since;
+    news.then(|| SettledRow {
+        entry: LedgerEntry { unwanted_since: wished, ..entry.clone() },
+        observed: None,
+    })
 }
 
 fn defer(
@@ -475,9 +478,9 @@ fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
 /// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure asked
 /// for it; where the scope refused, the scope's own block decides.
 fn pausing<'a>(entry: &'a LedgerEntry, attempt: StepKind, actual: &Actual) -> Option<&'a RetryState> {
-    let tried = entry.tried.as_ref().filter(|tried| tried.attempt == attempt)?;
+    let tried = entry.retry.as_ref().filter(|tried| tried.attempt == attempt)?;
     let asked_to_wait = tried.reason == ReasonCode::Throttled;
-    let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.cause);
+    let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.requested_by);
     let pauses = tried.not_before > actual.now && !decided_anew && !tried.reason.is_of_the_scope();
     pauses.then_some(tried)
 }

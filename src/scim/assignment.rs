@@ -181,7 +181,7 @@ mod tests {
     use ResourceType::User;
     use serde_json::json;
 
-    fn told(assignment: &AttributeAssignment) -> String {
+    fn drop_note(assignment: &AttributeAssignment) -> String {
         let target = match &assignment.target {
             AssignmentTarget::Write(path, value) => format!("{path} = {value}"),
             AssignmentTarget::Nowhere { of, error } => {
@@ -201,7 +201,7 @@ mod tests {
 
     #[track_caller]
     fn reads(object: Value, expected: &[&str]) {
-        let read: Vec<String> = of_object(&object).iter().map(told).collect();
+        let read: Vec<String> = of_object(&object).iter().map(drop_note).collect();
         assert_eq!(read, expected, "{object}");
     }
 
@@ -244,7 +244,7 @@ mod tests {
         let mut all = AttributeAssignments::new(User);
         all.enter(1, verb);
         all.add_at(text, &value);
-        assert_eq!(all.done().iter().map(told).collect::<Vec<_>>(), expected, "{text}");
+        assert_eq!(all.done().iter().map(drop_note).collect::<Vec<_>>(), expected, "{text}");
     }
 
     #[test]

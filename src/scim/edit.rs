@@ -38,7 +38,7 @@ impl EditedResource {
     }
 
     /// Leaves those top-level attributes as they were: something is in the way of writing them.
-    pub fn keep(&mut self, current: &Resource, keeps: impl Fn(&str) -> bool) {
+    pub fn keep_current(&mut self, current: &Resource, keeps: impl Fn(&str) -> bool) {
         let mut attributes = self.resource.attributes().clone();
         attributes.retain(|name, _| !keeps(name));
         let kept = current.attributes().iter().filter(|(name, _)| keeps(name));
@@ -108,7 +108,7 @@ impl<'a> ResourceEditor<'a> {
     pub fn assign(&mut self, assignment: &AttributeAssignment) -> Result<(), Error> {
         match &assignment.target {
             AssignmentTarget::Foreign => {
-                self.note(&assignment.name);
+                self.record_dropped(&assignment.name);
                 Ok(())
             }
             AssignmentTarget::Nowhere { of, error } => {
@@ -215,11 +215,11 @@ impl<'a> ResourceEditor<'a> {
         let first = if decides { &mut self.refusal } else { &mut self.mistake };
         first.get_or_insert(error);
         self.missed.extend(of);
-        self.note(&assignment.name);
+        self.record_dropped(&assignment.name);
         Ok(())
     }
 
-    fn note(&mut self, name: &str) {
+    fn record_dropped(&mut self, name: &str) {
         if self.dropped.len() < DROPPED_MAX {
             self.dropped.insert(name.to_owned());
         }
@@ -268,7 +268,7 @@ impl<'a> ResourceEditor<'a> {
             if let Some(value) = slot(stored.attributes(), &path) {
                 put(&mut self.attributes, &path, value.clone());
             }
-            self.note(attribute.name);
+            self.record_dropped(attribute.name);
         }
         Ok(())
     }

@@ -185,7 +185,7 @@ pub struct ListText {
 
 impl ListText {
     /// The text before the first resource.
-    pub fn begin(total: usize, start_index: usize) -> (Self, String) {
+    pub fn open_list(total: usize, start_index: usize) -> (Self, String) {
         let head = format!(
             r#"{{"schemas":["{}"],"totalResults":{total},"startIndex":{start_index},"Resources":["#,
             urn::LIST_RESPONSE
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_list_in_pieces_is_the_same_list() {
         for resources in [vec![], vec![json!({"id": "1"})], vec![json!({"id": "1"}), json!({"id": "2"})]] {
-            let (mut text, mut whole) = ListText::begin(7, 4);
+            let (mut text, mut whole) = ListText::open_list(7, 4);
             for resource in &resources {
                 whole = whole + text.separator() + &resource.to_string();
             }

@@ -68,21 +68,21 @@ pub fn grants_of(ledger: &UserLedger) -> Vec<GrantView> {
 
 /// What the last round found: a row that is not wanted says since when. Rows of before it did say so by their last step.
 fn is_wanted(entry: &LedgerEntry) -> bool {
-    let revoking = entry.tried.as_ref().is_some_and(|tried| tried.attempt == StepKind::Revoke);
-    let leaving = entry.holding == AssignmentState::Gone && entry.unsettled_until.is_some();
-    entry.wished.is_none() && !revoking && !leaving
+    let revoking = entry.retry.as_ref().is_some_and(|tried| tried.attempt == StepKind::Revoke);
+    let leaving = entry.state == AssignmentState::Gone && entry.unsettled_until.is_some();
+    entry.unwanted_since.is_none() && !revoking && !leaving
 }
 
 /// `None`: nothing is held, and whether something is wanted is not this row's to say.
 fn of_entry(binding: &BindingName, entry: &LedgerEntry, wait: Option<&PendingStep>) -> Option<GrantView> {
     let (wanted, settled) = (is_wanted(entry), entry.unsettled_until.is_none());
-    let holds = entry.holding != AssignmentState::Gone || !settled;
+    let holds = entry.state != AssignmentState::Gone || !settled;
     if !holds {
         return None;
     }
     let own = if wanted { StepKind::Grant } else { StepKind::Revoke };
-    let tried = entry.tried.as_ref().filter(|tried| tried.attempt == own).map(|tried| tried.reason);
-    let undisturbed = match (wanted, entry.holding) {
+    let tried = entry.retry.as_ref().filter(|tried| tried.attempt == own).map(|tried| tried.reason);
+    let undisturbed = match (wanted, entry.state) {
         (_, AssignmentState::HeldByOther(_)) => ReasonCode::ForeignAssignment,
         (false, _) => ReasonCode::NoReasonLeft,
         (true, _) if settled => ReasonCode::Member,
@@ -90,7 +90,7 @@ fn of_entry(binding: &BindingName, entry: &LedgerEntry, wait: Option<&PendingSte
     };
     let reason = wait.map(|wait| wait.reason).or(tried).unwrap_or(undisturbed);
     let (role, scope) = (entry.role, entry.scope.clone());
-    let since = entry.wished.or(wait.map(|wait| wait.since)).unwrap_or(entry.since);
+    let since = entry.unwanted_since.or(wait.map(|wait| wait.since)).unwrap_or(entry.since);
     Some(GrantView { binding: binding.clone(), role, scope, wanted, holds, settled, reason, since })
 }
 
@@ -118,13 +118,13 @@ mod tests {
             principal: PrincipalId::new(Uuid::from_u128(2)),
             role: BackupRole::Operator,
             scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
-            holding,
+            state: holding,
             unsettled_until: (!settled).then_some(NOW),
             op: OpId::new(Uuid::from_u128(3)),
             bindings: vec![BindingName::parse("b").unwrap()],
             correlation: None,
-            tried: None,
-            wished: wished.then_some(NOW),
+            retry: None,
+            unwanted_since: wished.then_some(NOW),
             since: NOW,
             written: NOW,
         }
@@ -132,7 +132,7 @@ mod tests {
 
     fn tried(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
         let tried = RetryState { attempt, attempts: 1, not_before: NOW, reason, cause: None };
-        LedgerEntry { tried: Some(tried), ..entry }
+        LedgerEntry { retry: Some(tried), ..entry }
     }
 
     /// wanted, holds, settled, reason of the one grant.

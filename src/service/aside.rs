@@ -39,13 +39,13 @@ impl Quarantine {
     }
 
     /// Whether the row, as this change wrote it, is left alone for now.
-    pub fn holds(&self, row: &TableRow) -> bool {
+    pub fn is_quarantined(&self, row: &TableRow) -> bool {
         let now = self.clock.monotonic();
         self.rows().get(&row.key).is_some_and(|failed| failed.until > now && failed.change == change_of(row))
     }
 
     /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
-    pub fn failed(&self, row: &TableRow, error: &StoreError) {
+    pub fn record_failure(&self, row: &TableRow, error: &StoreError) {
         if matches!(error, StoreError::Away { .. }) {
             return;
         }
@@ -72,7 +72,7 @@ impl Quarantine {
     }
 
     /// Forgets what has not failed again for long: it is gone, or somebody else dealt with it.
-    pub fn forget_old(&self) {
+    pub fn forget_stale(&self) {
         let now = self.clock.monotonic();
         let mut rows = self.rows();
         rows.retain(|_, failed| failed.until + RETRY_MAX > now);
@@ -80,7 +80,7 @@ impl Quarantine {
     }
 
     /// A row was dealt with, or is gone.
-    pub fn ended(&self, key: &str) {
+    pub fn release(&self, key: &str) {
         let mut rows = self.rows();
         if rows.remove(key).is_some() {
             self.status.set_aside(rows.len());

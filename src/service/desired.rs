@@ -142,7 +142,7 @@ pub struct DesiredAccess {
     /// Pins that must be made for it.
     pub pins: Vec<NewPin>,
     /// Bindings that give nothing new, and why: somebody has to look into it.
-    pub troubled: BTreeSet<(BindingName, ReasonCode)>,
+    pub findings: BTreeSet<(BindingName, ReasonCode)>,
 }
 
 /// Union over the person's groups and the bindings, each grant with its reasons.
@@ -169,12 +169,12 @@ fn applying<'a>(
     user: UserId,
     header: HeaderState<'_>,
 ) -> Vec<(&'a str, &'a ConfiguredBinding)> {
-    let HeaderState::Readable(resource) = header else { return in_force.each().collect() };
+    let HeaderState::Readable(resource) = header else { return in_force.by_selector_key().collect() };
     let rendered = rendered(user, resource);
     let applies = |binding: &ConfiguredBinding| {
         binding.condition.as_ref().is_none_or(|filter| filter.matches_as_written(&rendered))
     };
-    in_force.each().filter(|(_, binding)| applies(binding)).collect()
+    in_force.by_selector_key().filter(|(_, binding)| applies(binding)).collect()
 }
 
 fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
@@ -193,25 +193,25 @@ impl DesiredAccess {
     fn add(&mut self, key: &str, binding: &ConfiguredBinding, facts: &AccessFacts<'_>) {
         let claim = claim(key, &binding.selector, facts.selectors);
         if let Claim::Keeps(_, reason) | Claim::Refused(reason) = claim {
-            self.troubled.insert((binding.name.clone(), reason));
+            self.findings.insert((binding.name.clone(), reason));
         }
         match (claim, facts.header) {
             (Claim::None, _) => {}
-            (Claim::Refused(reason), _) => self.block(binding, reason),
+            (Claim::Refused(reason), _) => self.add_blocked(binding, reason),
             (Claim::Member(group, _), HeaderState::Unreadable) => {
-                self.keep(binding, (group, ReasonCode::RowUnreadable), None, facts);
+                self.keep_held(binding, (group, ReasonCode::RowUnreadable), None, facts);
             }
             (Claim::Keeps(group, reason), HeaderState::Unreadable) => {
-                self.keep(binding, (group, reason), None, facts);
+                self.keep_held(binding, (group, reason), None, facts);
             }
             (claim, _) => match facts.standing {
-                PrincipalClaim::Blocked(reason) => self.block(binding, reason),
-                PrincipalClaim::Ours(principal) => self.give(binding, claim, principal, facts),
+                PrincipalClaim::Blocked(reason) => self.add_blocked(binding, reason),
+                PrincipalClaim::Ours(principal) => self.grant_for_claim(binding, claim, principal, facts),
             },
         }
     }
 
-    fn give(
+    fn grant_for_claim(
         &mut self,
         binding: &ConfiguredBinding,
         claim: Claim,
@@ -219,19 +219,19 @@ impl DesiredAccess {
         facts: &AccessFacts<'_>,
     ) {
         match claim {
-            Claim::Keeps(group, reason) => self.keep(binding, (group, reason), Some(principal), facts),
+            Claim::Keeps(group, reason) => self.keep_held(binding, (group, reason), Some(principal), facts),
             Claim::Member(group, pin) => {
                 // Two spellings of a value, and two bindings of one selector, are one pin.
                 self.pins.extend(pin.filter(|pin| !self.pins.iter().any(|other| other.key == pin.key)));
                 let name = AssignmentName::derive(&binding.scope, binding.role, principal, facts.instance);
-                self.want(binding, (name, principal), group, facts);
+                self.add_grant(binding, (name, principal), group, facts);
             }
             Claim::None | Claim::Refused(_) => {}
         }
     }
 
     /// What the person holds through this binding stays, also where somebody deletes the assignment; nothing else is given.
-    fn keep(
+    fn keep_held(
         &mut self,
         binding: &ConfiguredBinding,
         (group, reason): (GroupId, ReasonCode),
@@ -242,14 +242,14 @@ impl DesiredAccess {
         let ours = |entry: &&LedgerEntry| principal.is_none_or(|principal| principal == entry.principal);
         let held: Vec<_> = entries.filter(ours).filter(|entry| is_held_through(entry, binding)).collect();
         if held.is_empty() {
-            self.block(binding, reason);
+            self.add_blocked(binding, reason);
         }
         for entry in held {
-            self.want(binding, (entry.assignment, entry.principal), group, facts);
+            self.add_grant(binding, (entry.assignment, entry.principal), group, facts);
         }
     }
 
-    fn want(
+    fn add_grant(
         &mut self,
         binding: &ConfiguredBinding,
         (name, principal): (AssignmentName, PrincipalId),
@@ -270,7 +270,7 @@ impl DesiredAccess {
         wanted.reasons.insert(GrantReason { binding: binding.name.clone(), group });
     }
 
-    fn block(&mut self, binding: &ConfiguredBinding, reason: ReasonCode) {
+    fn add_blocked(&mut self, binding: &ConfiguredBinding, reason: ReasonCode) {
         let (binding, role, scope) = (binding.name.clone(), binding.role, binding.scope.clone());
         self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
     }
@@ -290,11 +290,11 @@ impl DesiredAccess {
 /// Whether the person holds what this binding gives, and because of it. A grant that was sent and failed counts: it was given
 /// while that could be decided.
 fn is_held_through(entry: &LedgerEntry, binding: &ConfiguredBinding) -> bool {
-    let granting = entry.tried.as_ref().is_some_and(|tried| tried.attempt == StepKind::Grant);
+    let granting = entry.retry.as_ref().is_some_and(|tried| tried.attempt == StepKind::Grant);
     entry.role == binding.role
         && entry.scope == binding.scope
         && entry.bindings.contains(&binding.name)
-        && (entry.holding != AssignmentState::Gone || granting)
+        && (entry.state != AssignmentState::Gone || granting)
 }
 
 /// What a selector means for a person.

@@ -92,7 +92,7 @@ impl InlineReconciler {
 
     /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
     /// Azure asked to wait. Never fails: what is left over stands in `d:` and is picked up by the tick.
-    pub async fn after(self: &Arc<Self>, work: FollowUp) {
+    pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
         let FollowUp { leaving, people, groups, jobs } = work;
         let leaving = self.start(Lane::Leaving, FollowUp { leaving, groups, jobs, ..FollowUp::default() });
         let gaining = self.start(Lane::Gaining, FollowUp { people, ..FollowUp::default() });
@@ -121,41 +121,41 @@ impl InlineReconciler {
     }
 
     async fn run(&self, work: FollowUp) {
-        self.look(&work.leaving).await;
-        self.look(&work.people).await;
+        self.reconcile_all(&work.leaving).await;
+        self.reconcile_all(&work.people).await;
         for job in work.jobs {
-            if let Err(error) = self.roll(job).await {
-                log("a job", &error);
+            if let Err(error) = self.run_job(job).await {
+                log_deferred("a job", &error);
             }
         }
         for group in work.groups {
-            if let Err(error) = self.walk(group).await {
-                log("a walk", &error);
+            if let Err(error) = self.fan_out(group).await {
+                log_deferred("a walk", &error);
             }
         }
     }
 
     /// Reconciles people side by side; a failure of one does not hold up the others. What came of each, in their order.
-    pub(super) async fn look(&self, people: &[UserId]) -> Vec<Result<ReconcileOutcome, StoreError>> {
+    pub(super) async fn reconcile_all(&self, people: &[UserId]) -> Vec<Result<ReconcileOutcome, StoreError>> {
         let mut all = Vec::with_capacity(people.len());
         for part in people.chunks(LOOKS_AT_ONCE) {
             let looked = join_all(part.iter().map(|user| self.reconciler.reconcile(*user))).await;
             looked
                 .iter()
                 .filter_map(|looked| looked.as_ref().err())
-                .for_each(|error| log("a reconcile", error));
+                .for_each(|error| log_deferred("a reconcile", error));
             all.extend(looked);
         }
         all
     }
 
     /// Rolls a job, and looks at whom it marked. What is left of a large one is the tick's.
-    async fn roll(&self, job: OpId) -> Result<(), StoreError> {
+    async fn run_job(&self, job: OpId) -> Result<(), StoreError> {
         for _ in 0..STEPS_MAX {
-            let rolled = jobs::roll_chunk(&self.store, &self.snapshots, job).await?;
-            self.look(&rolled.people).await;
+            let rolled = jobs::run_chunk(&self.store, &self.snapshots, job).await?;
+            self.reconcile_all(&rolled.people).await;
             for group in rolled.groups {
-                self.walk(group).await?;
+                self.fan_out(group).await?;
             }
             if rolled.done {
                 break;
@@ -165,11 +165,11 @@ impl InlineReconciler {
     }
 
     /// Walks through a group that is marked, and looks at everybody in it. What is left of a large one is the tick's.
-    async fn walk(&self, group: GroupId) -> Result<(), StoreError> {
+    async fn fan_out(&self, group: GroupId) -> Result<(), StoreError> {
         for _ in 0..STEPS_MAX {
-            let Some(row) = self.store.get(&keys::look_group(group)).await? else { break };
-            let marked = walk::walk_page(&self.store, &row).await?;
-            self.look(&marked).await;
+            let Some(row) = self.store.get(&keys::group_request(group)).await? else { break };
+            let marked = walk::fan_out_page(&self.store, &row).await?;
+            self.reconcile_all(&marked).await;
         }
         Ok(())
     }
@@ -189,6 +189,6 @@ impl Drop for UnderWay<'_> {
 }
 
 /// One line for a failure that ends here; the marks stay, so it is tried again.
-pub(super) fn log(what: &str, error: &StoreError) {
+pub(super) fn log_deferred(what: &str, error: &StoreError) {
     tracing::warn!(error = %ErrorChain(error), "{what} is left to the next tick");
 }

@@ -55,7 +55,7 @@ struct Left {
 /// Rolls a job one chunk forward. Rows that change meanwhile are read again. Where a chunk cannot be done together its
 /// elements are done one by one, and one that cannot be done alone either is set aside: the rest goes on. What keeps
 /// changing is an error, and the job can be rolled later.
-pub async fn roll_chunk(
+pub async fn run_chunk(
     store: &StateStore,
     snapshots: &ActiveBindings,
     job: OpId,
@@ -64,11 +64,11 @@ pub async fn roll_chunk(
     loop {
         let Some(job) = store.job(job).await? else { return Ok(ChunkResult::ended()) };
         let effort = Effort::after(tries);
-        match roll(store, snapshots, &job, effort).await {
+        match run_once(store, snapshots, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
             // The first write advances the job: another one that fails is the element's.
             Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
-                return set_aside(store, &job).await;
+                return quarantine_element(store, &job).await;
             }
             rolled => return rolled,
         }
@@ -104,18 +104,18 @@ impl Effort {
     }
 }
 
-async fn roll(
+async fn run_once(
     store: &StateStore,
     snapshots: &ActiveBindings,
     job: &StoredJob,
     effort: Effort,
 ) -> Result<ChunkResult, StoreError> {
     if let JobKind::Snapshot { before, after } = &job.kind {
-        return mark_snapshot(store, snapshots, job, before, after).await;
+        return enqueue_changed_groups(store, snapshots, job, before, after).await;
     }
     let elements = store.elements(job, effort.size).await?;
     if elements.is_empty() && !job.after.is_empty() {
-        return leave_rest(store, snapshots, job).await;
+        return requeue_failed(store, snapshots, job).await;
     }
     match &job.kind {
         JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
@@ -126,14 +126,14 @@ async fn roll(
 
 /// The first element that is left keeps failing: the job goes on without it. Its person is looked at all the same: a
 /// role must not outlive the group because a row of it is broken.
-async fn set_aside(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
+async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
     if let Some(element) = store.elements(job, 1).await?.first() {
         tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
         let mark = ReconcileRequest::taking(job.mark.origin.clone());
-        let looks = person.map(|person| marks::look_now(person, &mark)).into_iter().flatten();
+        let looks = person.map(|person| marks::enqueue_now(person, &mark)).into_iter().flatten();
         let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
-        store.move_looking(&writes).await?;
+        store.transact_unjournaled(&writes).await?;
         return Ok(ChunkResult { people: person.into_iter().collect(), ..ChunkResult::default() });
     }
     Ok(ChunkResult::default())
@@ -141,39 +141,39 @@ async fn set_aside(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, S
 
 /// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
 /// job stays: an error says so, and the next attempt begins with what failed.
-async fn leave_rest(
+async fn requeue_failed(
     store: &StateStore,
     snapshots: &ActiveBindings,
     job: &StoredJob,
 ) -> Result<ChunkResult, StoreError> {
     let heirs = match &job.kind {
-        JobKind::DeleteGroup(group) => selected::heirs_of(store, snapshots, *group).await?,
+        JobKind::DeleteGroup(group) => selected::groups_matching_pins_of(store, snapshots, *group).await?,
         _ => BTreeSet::new(),
     };
-    mark_groups_and(job.go_on_after(""), store, job, &heirs).await?;
+    enqueue_groups_with(job.go_on_after(""), store, job, &heirs).await?;
     Err(StoreError::Corrupt { row: keys::job(job.id), property: "elements".to_owned() })
 }
 
 /// The ids that the first elements name; none where the very first names nobody.
-fn named<I: ResourceId>(elements: &[String]) -> Vec<I> {
+fn parse_ids<I: ResourceId>(elements: &[String]) -> Vec<I> {
     elements.iter().map_while(|element| I::from_text(element)).collect()
 }
 
 /// Whoever a binding concerns that differs between two snapshots must be looked at. While the new one cannot be read the job
 /// stays; where a newer one is in force, whose own job marks everything, there is nothing left to do.
-async fn mark_snapshot(
+async fn enqueue_changed_groups(
     store: &StateStore,
     snapshots: &ActiveBindings,
     job: &StoredJob,
     before: &str,
     after: &str,
 ) -> Result<ChunkResult, StoreError> {
-    match snapshots.differing(before, after).await? {
+    match snapshots.changed_selectors(before, after).await? {
         Some(differing) => {
-            mark_groups_and_end(store, job, selected::groups_of(store, &differing).await?).await
+            enqueue_groups_and_end(store, job, selected::groups_of_selectors(store, &differing).await?).await
         }
         None if store.pointer().await?.stamp().is_some_and(|stamp| stamp > after) => {
-            mark_groups_and_end(store, job, BTreeSet::new()).await
+            enqueue_groups_and_end(store, job, BTreeSet::new()).await
         }
         None => Err(StoreError::Corrupt { row: keys::snapshot(after), property: "b".to_owned() }),
     }
@@ -187,12 +187,12 @@ async fn empty_user(
     effort: Effort,
 ) -> Result<ChunkResult, StoreError> {
     if elements.is_empty() {
-        store.move_looking(&[job.end()]).await?;
+        store.transact_unjournaled(&[job.end()]).await?;
         return Ok(ChunkResult::ended());
     }
-    let groups: Vec<GroupId> = named(elements);
+    let groups: Vec<GroupId> = parse_ids(elements);
     if groups.is_empty() {
-        return set_aside(store, job).await;
+        return quarantine_element(store, job).await;
     }
     let left = groups.into_iter().map(|group| async move {
         Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
@@ -213,11 +213,11 @@ async fn empty_group(
     effort: Effort,
 ) -> Result<ChunkResult, StoreError> {
     if elements.is_empty() {
-        return hand_on(store, snapshots, job, group).await;
+        return finish_group_delete(store, snapshots, job, group).await;
     }
-    let users: Vec<UserId> = named(elements);
+    let users: Vec<UserId> = parse_ids(elements);
     if users.is_empty() {
-        return set_aside(store, job).await;
+        return quarantine_element(store, job).await;
     }
     let left = users.iter().map(|user| async move {
         Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })
@@ -227,47 +227,48 @@ async fn empty_group(
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
     let mark = ReconcileRequest::taking(record.origin.clone());
     for user in &users {
-        batch.extend(BatchPart::Look, marks::look_now(*user, &mark));
+        batch.extend(BatchPart::Look, marks::enqueue_now(*user, &mark));
     }
     effort.commit(store, &record, &batch).await?;
     Ok(ChunkResult { people: users, ..ChunkResult::default() })
 }
 
 /// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
-async fn hand_on(
+async fn finish_group_delete(
     store: &StateStore,
     snapshots: &ActiveBindings,
     job: &StoredJob,
     group: GroupId,
 ) -> Result<ChunkResult, StoreError> {
-    mark_groups_and_end(store, job, selected::heirs_of(store, snapshots, group).await?).await
+    enqueue_groups_and_end(store, job, selected::groups_matching_pins_of(store, snapshots, group).await?)
+        .await
 }
 
-async fn mark_groups_and_end(
+async fn enqueue_groups_and_end(
     store: &StateStore,
     job: &StoredJob,
     groups: BTreeSet<GroupId>,
 ) -> Result<ChunkResult, StoreError> {
-    mark_groups_and(job.end(), store, job, &groups).await?;
+    enqueue_groups_with(job.end(), store, job, &groups).await?;
     Ok(ChunkResult { groups: groups.into_iter().collect(), ..ChunkResult::ended() })
 }
 
 /// Marks groups, as many as there are, and takes that step of the job with the last of them.
-async fn mark_groups_and(
+async fn enqueue_groups_with(
     step: TableWrite,
     store: &StateStore,
     job: &StoredJob,
     groups: &BTreeSet<GroupId>,
 ) -> Result<(), StoreError> {
-    let looks: Vec<TableWrite> = groups.iter().map(|group| marks::look_group(*group, &job.mark)).collect();
+    let looks: Vec<TableWrite> = groups.iter().map(|group| marks::enqueue_group(*group, &job.mark)).collect();
     // Marking once more does no harm, so all but the last part may come before the step.
     let mut parts: Vec<&[TableWrite]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
-        store.move_looking(part).await?;
+        store.transact_unjournaled(part).await?;
     }
     let writes: Vec<TableWrite> = std::iter::once(step).chain(last.iter().cloned()).collect();
-    store.move_looking(&writes).await?;
+    store.transact_unjournaled(&writes).await?;
     Ok(())
 }
 

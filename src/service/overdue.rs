@@ -1,7 +1,7 @@
 //! A revocation that does not happen is never quiet: each tick counts the leavers who may still hold something for too long, and
 //! every process shows the count.
 
-use super::effects::log;
+use super::effects::log_deferred;
 use super::status::HealthStatus;
 use crate::ports::tables::{TableAnswer, TableRow};
 use crate::rbac::ReasonCode;
@@ -27,12 +27,12 @@ const WATCH_EVERY: Duration = Duration::from_secs(30);
 
 impl OverdueCount {
     /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
-    fn add(&mut self, row: &TableRow, now: OffsetDateTime, after: Duration) {
+    fn count_if_overdue(&mut self, row: &TableRow, now: OffsetDateTime, after: Duration) {
         let (wished, reason) = match LeaverHint::read(row) {
             Ok(hint) if hint.is_over => return,
             // Since when is not known yet: the next look says it.
-            Ok(hint) if hint.wished == OffsetDateTime::UNIX_EPOCH => return,
-            Ok(hint) => (Some(hint.wished), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
+            Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
+            Ok(hint) => (Some(hint.unwanted_since), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
                 tracing::error!(error = %error, "a hint of a leaver cannot be read");
                 (None, UNREADABLE)
@@ -48,7 +48,7 @@ impl OverdueCount {
 }
 
 /// Counts over the hints, and writes what is new.
-pub(super) async fn count(
+pub(super) async fn count_overdue(
     store: &StateStore,
     status: &HealthStatus,
     after: Duration,
@@ -61,14 +61,14 @@ pub(super) async fn count(
         && let Some(rows) = pages.next().await?
     {
         read += rows.len();
-        rows.iter().for_each(|row| count.add(row, now, after));
+        rows.iter().for_each(|row| count.count_if_overdue(row, now, after));
     }
     let logged = log_line(&count, before.as_ref(), now);
     let stored = StoredOverdue { count, counted: now, logged };
     let alive = |before: &StoredOverdue| before.counted + ALIVE_EVERY > now;
     let same = |before: &StoredOverdue| before.count == stored.count && before.logged == logged;
     if !before.is_some_and(|before| alive(&before) && same(&before)) {
-        store.move_looking(&[overdue::write(&stored)]).await?;
+        store.transact_unjournaled(&[overdue::write(&stored)]).await?;
     }
     status.overdue(&stored, now);
     Ok(())
@@ -97,7 +97,7 @@ fn log_line(
     Some(now)
 }
 
-async fn read(store: &StateStore, status: &HealthStatus) -> Result<(), StoreError> {
+async fn read_counts(store: &StateStore, status: &HealthStatus) -> Result<(), StoreError> {
     let TableAnswer { value, date } = store.overdue().await?;
     match value {
         Some(stored) => status.overdue(&stored, date),
@@ -110,10 +110,10 @@ async fn read(store: &StateStore, status: &HealthStatus) -> Result<(), StoreErro
 }
 
 /// Shows in this process what the ticks of any process counted.
-pub async fn watch(store: StateStore, status: Arc<HealthStatus>) {
+pub async fn watch_counts(store: StateStore, status: Arc<HealthStatus>) {
     loop {
-        if let Err(error) = read(&store, &status).await {
-            log("reading what the ticks found", &error);
+        if let Err(error) = read_counts(&store, &status).await {
+            log_deferred("reading what the ticks found", &error);
         }
         tokio::time::sleep(WATCH_EVERY).await;
     }

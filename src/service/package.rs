@@ -82,14 +82,14 @@ impl BundledBindings {
     }
 
     /// Tries until the tables have answered once.
-    pub async fn settle(&self, package: &BundledFile) {
+    pub async fn activate_until_answered(&self, package: &BundledFile) {
         let mut pause = PAUSE_MIN;
         loop {
             match self.attempt(package).await {
-                Ok(state) => return self.conclude(state),
+                Ok(state) => return self.record_state(state),
                 Err(error) if !helps_to_wait(&error) => {
                     tracing::error!(error = %ErrorChain(&error), "the packaged bindings change nothing");
-                    return self.conclude(BundleState::Broken);
+                    return self.record_state(BundleState::Broken);
                 }
                 Err(error) => {
                     let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
@@ -110,7 +110,7 @@ impl BundledBindings {
             BundledFile::Missing => BundleState::Missing,
             BundledFile::Unstamped => BundleState::Unstamped,
             BundledFile::Stamped { bindings, stamp } => {
-                BundleState::Done(self.snapshots.adopt_stamped(bindings, stamp).await?)
+                BundleState::Done(self.snapshots.activate_stamped(bindings, stamp).await?)
             }
         };
         // From here on this process knows where a person's object id is taken from.
@@ -119,7 +119,7 @@ impl BundledBindings {
     }
 
     /// What is wrong with a file was told where it was compared, or where it failed.
-    fn conclude(&self, state: BundleState) {
+    fn record_state(&self, state: BundleState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         if matches!(state, BundleState::Unstamped | BundleState::Missing) {
             tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");

@@ -11,7 +11,7 @@ pub struct KeyedMutex(Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>);
 
 impl KeyedMutex {
     /// Waits for the turn at `id`, which lasts until the answer is dropped.
-    pub async fn enter(self: &Arc<Self>, id: Uuid) -> KeyedMutexGuard {
+    pub async fn lock(self: &Arc<Self>, id: Uuid) -> KeyedMutexGuard {
         // Made before the wait: whoever gives up waiting leaves no entry behind either.
         let mut turn =
             KeyedMutexGuard { queue: Arc::clone(self), id, lock: Some(self.lock_of(id)), guard: None };
@@ -64,11 +64,11 @@ mod tests {
     async fn one_at_a_time_and_no_entry_is_left() {
         let queue = Arc::new(KeyedMutex::default());
         let id = Uuid::nil();
-        let first = queue.enter(id).await;
-        assert!(queue.enter(id).now_or_never().is_none(), "somebody is in");
-        assert!(queue.enter(Uuid::max()).now_or_never().is_some(), "others do not wait");
+        let first = queue.lock(id).await;
+        assert!(queue.lock(id).now_or_never().is_none(), "somebody is in");
+        assert!(queue.lock(Uuid::max()).now_or_never().is_some(), "others do not wait");
         drop(first);
-        drop(queue.enter(id).await);
+        drop(queue.lock(id).await);
         assert!(queue.locks().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
 use crate::audit::ChangeCause;
-use crate::chain::visible;
+use crate::chain::escape_control;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
@@ -97,16 +97,16 @@ impl AuditFilter {
 pub fn lines(record: &Value) -> Vec<String> {
     if record.get("unreadable").is_some() {
         let told = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
-        return vec![visible(&told)];
+        return vec![escape_control(&told)];
     }
     let changes = record.get("changes").and_then(Value::as_array);
     let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
-    let line = |change| visible(&format!("{time}  {cause:<8}  {actor:<12}  {}", tell(change)));
+    let line = |change| escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {}", describe(change)));
     changes.into_iter().flatten().map(line).collect()
 }
 
 /// A change in words.
-fn tell(change: &Value) -> String {
+fn describe(change: &Value) -> String {
     let field = |name| text(change, name);
     let kind = field("kind");
     match kind {
@@ -284,7 +284,7 @@ mod tests {
                 line.starts_with(r"\u{1b}]0;x\u{7}\u{d}\u{a}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é"),
                 "{line}"
             );
-            assert_eq!(line, visible(&line));
+            assert_eq!(line, escape_control(&line));
         }
     }
 
@@ -302,7 +302,7 @@ mod tests {
             "reasons": ["a", "b"], "wanted": false,
         });
         assert_eq!(
-            tell(&effect),
+            describe(&effect),
             "effect-opened  revoke Backup Operator at /subscriptions/s for u-1; because a, b"
         );
     }

@@ -2,7 +2,7 @@
 
 use super::desired::selector_key;
 use super::snapshots::{ActiveBindings, ActiveSnapshot, ChangedSelectors};
-use super::together::together;
+use super::together::join_reads;
 use crate::bindings::Selector;
 use crate::id::GroupId;
 use crate::store::pins::{PinRow, SelectorPin};
@@ -11,19 +11,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The groups of the selectors that differ: the one that is pinned, while it lives; else those that match now. However many share
 /// the value of a selector, the others are not held up by it.
-pub async fn groups_of(
+pub async fn groups_of_selectors(
     store: &StateStore,
     differing: &ChangedSelectors,
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut groups = if differing.everything_pinned { store.pinned_groups().await? } else { BTreeSet::new() };
     let by_key: BTreeMap<String, &Selector> =
         differing.selectors.iter().map(|selector| (selector_key(selector), selector)).collect();
-    let reads = by_key.iter().map(|(key, selector)| concerned(store, key, selector));
-    groups.extend(together(reads).await?.into_iter().flatten());
+    let reads = by_key.iter().map(|(key, selector)| groups_of_selector(store, key, selector));
+    groups.extend(join_reads(reads).await?.into_iter().flatten());
     Ok(groups)
 }
 
-async fn concerned(store: &StateStore, key: &str, selector: &Selector) -> Result<Vec<GroupId>, StoreError> {
+async fn groups_of_selector(
+    store: &StateStore,
+    key: &str,
+    selector: &Selector,
+) -> Result<Vec<GroupId>, StoreError> {
     if let Some(pin) = pin_of(store, key).await?
         && store.exists(pin.group).await?
     {
@@ -34,14 +38,14 @@ async fn concerned(store: &StateStore, key: &str, selector: &Selector) -> Result
 
 /// The groups that match now what was pinned to a group that is gone. What was pinned to it say its `bg:` rows, and, where a
 /// former release left none, the pins of the bindings in force.
-pub async fn heirs_of(
+pub async fn groups_matching_pins_of(
     store: &StateStore,
     snapshots: &ActiveBindings,
     gone: GroupId,
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut keys = store.selectors_of(gone).await?;
     if let ActiveSnapshot::InForce(in_force) = snapshots.read(&store.pointer().await?).await? {
-        keys.extend(in_force.each().map(|(key, _)| key.to_owned()));
+        keys.extend(in_force.by_selector_key().map(|(key, _)| key.to_owned()));
     }
     let reads = keys.iter().map(|key| async move {
         match pin_of(store, key).await? {
@@ -49,7 +53,7 @@ pub async fn heirs_of(
             _ => Ok(Vec::new()),
         }
     });
-    let mut heirs: BTreeSet<GroupId> = together(reads).await?.into_iter().flatten().collect();
+    let mut heirs: BTreeSet<GroupId> = join_reads(reads).await?.into_iter().flatten().collect();
     heirs.remove(&gone);
     Ok(heirs)
 }

@@ -39,7 +39,7 @@ impl BindingsSnapshot {
     }
 
     /// Each binding, with the row key of its selector's pin.
-    pub fn each(&self) -> impl Iterator<Item = (&str, &ConfiguredBinding)> {
+    pub fn by_selector_key(&self) -> impl Iterator<Item = (&str, &ConfiguredBinding)> {
         self.keys.iter().map(String::as_str).zip(&self.bindings.bindings)
     }
 }
@@ -117,7 +117,7 @@ impl ActiveBindings {
     }
 
     /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
-    pub fn rules(&self) -> BindingRules {
+    pub fn binding_rules(&self) -> BindingRules {
         let rules = |known: Arc<BindingsSnapshot>| BindingRules {
             sources: known.bindings.principal_from.clone(),
             deciding: known.deciding.clone(),
@@ -126,7 +126,7 @@ impl ActiveBindings {
     }
 
     /// The snapshot that this process read last: good enough for an order of work, never for a decision.
-    pub(super) fn at_hand(&self) -> Option<Arc<BindingsSnapshot>> {
+    pub(super) fn last_read(&self) -> Option<Arc<BindingsSnapshot>> {
         self.cached()
     }
 
@@ -139,7 +139,7 @@ impl ActiveBindings {
         let snapshot = match row {
             ActiveVersionRow::Absent => ActiveSnapshot::Nothing,
             ActiveVersionRow::Unreadable => ActiveSnapshot::Unreadable,
-            ActiveVersionRow::Names(pointer) => self.named(pointer).await?,
+            ActiveVersionRow::Names(pointer) => self.load_version(pointer).await?,
         };
         self.status.bindings(match &snapshot {
             ActiveSnapshot::Nothing => BindingsHealth::Nothing,
@@ -151,7 +151,7 @@ impl ActiveBindings {
         Ok(snapshot)
     }
 
-    async fn named(&self, pointer: &ActiveVersion) -> Result<ActiveSnapshot, StoreError> {
+    async fn load_version(&self, pointer: &ActiveVersion) -> Result<ActiveSnapshot, StoreError> {
         if let Some(known) =
             self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)
         {
@@ -175,30 +175,31 @@ impl ActiveBindings {
     }
 
     /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
-    pub async fn adopt(&self, bytes: &[u8]) -> Result<bool, ActivateError> {
+    pub async fn activate(&self, bytes: &[u8]) -> Result<bool, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
         let hash = hash_of(bytes);
         let unstamped = |pointer: Option<&ActiveVersion>, now| match pointer {
             Some(pointer) if pointer.hash == hash => Decision::Leave(Activation::InForce),
             pointer => Decision::Store(next_stamp(pointer, now)),
         };
-        Ok(self.settle(bytes, &hash, unstamped).await? == Activation::Stored)
+        Ok(self.store_if_newer(bytes, &hash, unstamped).await? == Activation::Stored)
     }
 
     /// Stores a packaged file if its stamp is newer than the one in force. Whoever starts may call this: everybody goes on
     /// under the newest stamp that was ever stored.
-    pub async fn adopt_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
+    pub async fn activate_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
         let at = parse_stamp(stamp).ok_or(ActivateError::Stamp)?;
         let hash = hash_of(bytes);
-        let stamped = |pointer: Option<&ActiveVersion>, now| judge((stamp, at, &hash), pointer, now);
-        let adoption = self.settle(bytes, &hash, stamped).await?;
-        tell(adoption, stamp);
+        let stamped =
+            |pointer: Option<&ActiveVersion>, now| decide_activation((stamp, at, &hash), pointer, now);
+        let adoption = self.store_if_newer(bytes, &hash, stamped).await?;
+        log_activation(adoption, stamp);
         Ok(adoption)
     }
 
     /// Decides over the pointer as it is, and stores under its version; somebody else's change means deciding again.
-    async fn settle(
+    async fn store_if_newer(
         &self,
         bytes: &[u8],
         hash: &str,
@@ -252,7 +253,7 @@ impl ActiveBindings {
         let writes = vec![
             settings::store_snapshot(&stamp, hash, bytes),
             settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
-            jobs::begin(
+            jobs::insert_job(
                 JobKind::Snapshot { before: earlier, after: stamp.clone() },
                 &ReconcileRequest::taking(origin),
                 0,
@@ -263,7 +264,11 @@ impl ActiveBindings {
     }
 
     /// The selectors of every binding that differs between two snapshots, old and new. `None`: the new one cannot be read.
-    pub async fn differing(&self, before: &str, after: &str) -> Result<Option<ChangedSelectors>, StoreError> {
+    pub async fn changed_selectors(
+        &self,
+        before: &str,
+        after: &str,
+    ) -> Result<Option<ChangedSelectors>, StoreError> {
         let Some(new) = self.load(after, None).await? else { return Ok(None) };
         let old = if before.is_empty() { None } else { self.load(before, None).await? };
         let everything_pinned = old.is_none() && !before.is_empty();
@@ -283,7 +288,7 @@ enum Decision {
 }
 
 /// What a packaged file is beside the one in force. What is in force already is never of the future.
-fn judge(
+fn decide_activation(
     (stamp, at, hash): (&str, OffsetDateTime, &str),
     pointer: Option<&ActiveVersion>,
     now: OffsetDateTime,
@@ -298,7 +303,7 @@ fn judge(
     }
 }
 
-fn tell(adoption: Activation, stamp: &str) {
+fn log_activation(adoption: Activation, stamp: &str) {
     match adoption {
         Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
         Activation::InForce => {}

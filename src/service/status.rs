@@ -170,7 +170,7 @@ impl HealthStatus {
     }
 
     /// How it stands now.
-    pub fn standing(&self) -> HealthSnapshot {
+    pub fn snapshot(&self) -> HealthSnapshot {
         let now = self.clock.monotonic();
         let held = self.held();
         let mut standing = HealthSnapshot {
@@ -259,7 +259,7 @@ impl HealthStatus {
 
     /// A person is in more groups than may be, or was to be.
     pub(super) fn in_too_many_groups(&self, user: UserId) {
-        if self.group_limit.note(&user.to_string()) {
+        if self.group_limit.record(&user.to_string()) {
             let groups_max = DIRECT_GROUPS_MAX;
             tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups; further groups give nothing");
         }
@@ -267,7 +267,7 @@ impl HealthStatus {
 
     /// A binding gives nothing new.
     pub(super) fn binding_is_troubled(&self, binding: &BindingName, reason: ReasonCode) {
-        if self.troubled.note(binding.as_str()) {
+        if self.troubled.record(binding.as_str()) {
             tracing::error!(binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
         }
     }
@@ -344,7 +344,7 @@ mod tests {
         let at = |seconds| NOW + Duration::from_secs(seconds);
         status.throttled("s", CallKind::Revoke, at(60), NOW);
         status.throttled("s", CallKind::Revoke, at(5), NOW);
-        assert_eq!(status.standing().throttled.get("revoke"), Some(&at(60)));
+        assert_eq!(status.snapshot().throttled.get("revoke"), Some(&at(60)));
         assert!(status.is_news("s", CallKind::Revoke, at(60)));
         status.throttle_stored("s", CallKind::Revoke, at(60));
         assert!(!status.is_news("s", CallKind::Revoke, at(5)));

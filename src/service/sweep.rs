@@ -4,7 +4,7 @@
 //! a row. So each part of a sweep gets on, however long the ledger is. The bound scopes of which no row speaks come last. What
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
-use super::effects::log;
+use super::effects::log_deferred;
 use super::snapshots::{ActiveBindings, ActiveSnapshot};
 use super::throttling;
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
@@ -60,7 +60,7 @@ pub struct SweepFindings {
 
 impl SweepFindings {
     /// What is left to do. What a parked part missed is found by the next sweep: going on matters more.
-    pub fn left(&self) -> SweepLeft {
+    pub fn outcome(&self) -> SweepLeft {
         match (self.parked_after.clone(), self.missed_after.clone()) {
             (Some(after), _) => SweepLeft::Parked { after },
             (None, Some(after)) => SweepLeft::Missed { after },
@@ -68,7 +68,7 @@ impl SweepFindings {
         }
     }
 
-    fn miss(&mut self, after: &str) {
+    fn record_unanswered(&mut self, after: &str) {
         self.missed_after.get_or_insert_with(|| after.to_owned());
     }
 }
@@ -116,7 +116,7 @@ impl Part {
     }
 
     /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
-    fn concerns(&self, entry: &LedgerEntry) -> bool {
+    fn is_relevant(&self, entry: &LedgerEntry) -> bool {
         let scope = &entry.scope;
         !entry.is_settled_and_gone() || self.bound.contains(scope) || self.answers.contains_key(scope)
     }
@@ -169,7 +169,7 @@ impl DriftSweep<'_> {
                     part.found.seen.count_pending(reason);
                 }
                 let known = known(&row).and_then(|known| self.store.readable(&row, known));
-                if let Some(known) = known.filter(|known| part.concerns(&known.entry)) {
+                if let Some(known) = known.filter(|known| part.is_relevant(&known.entry)) {
                     self.compare(known, &done, part).await?;
                 }
                 done = row.key;
@@ -190,7 +190,7 @@ impl DriftSweep<'_> {
             Answer::Names(names) => names.contains(&name),
             Answer::Refused => return Ok(()),
             Answer::None => {
-                part.found.miss(done);
+                part.found.record_unanswered(done);
                 return Ok(());
             }
         };
@@ -201,7 +201,7 @@ impl DriftSweep<'_> {
             Ok(rows) => rows,
             Err(error @ StoreError::Away { .. }) => return Err(error),
             Err(error) => {
-                log("a ledger row that differs", &error);
+                log_deferred("a ledger row that differs", &error);
                 return Ok(());
             }
         };
@@ -214,7 +214,7 @@ impl DriftSweep<'_> {
         };
         if differs(&rows, held_in_azure, part.now) {
             part.got_on = true;
-            let marked = mark_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
+            let marked = requeue_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
             part.found.differences += usize::from(marked);
         }
         Ok(())
@@ -237,7 +237,7 @@ impl DriftSweep<'_> {
     async fn orphans(&self, part: &mut Part) -> Result<(), StoreError> {
         for (name, (row, held_in_azure)) in std::mem::take(&mut part.orphans) {
             let (user, rows) = (row.user, [row]);
-            let marked = mark_holder(self.store, name, (user, &rows), held_in_azure, part.now).await?;
+            let marked = requeue_holder(self.store, name, (user, &rows), held_in_azure, part.now).await?;
             part.found.differences += usize::from(marked);
         }
         Ok(())
@@ -255,7 +255,7 @@ impl DriftSweep<'_> {
                 return Ok(());
             }
             if let Answer::None = self.answer(&scope, part).await? {
-                part.found.miss(&end);
+                part.found.record_unanswered(&end);
             }
         }
         Ok(())
@@ -308,7 +308,7 @@ impl DriftSweep<'_> {
             AssignmentError::Refused { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
                 let (status, wait) = (&self.snapshots.status, (part.now, retry_after));
-                throttling::tell_everybody(self.store, status, scope, CallKind::Ask, wait).await?;
+                throttling::store_throttle(self.store, status, scope, CallKind::Ask, wait).await?;
                 part.throttles.stop(scope.subscription(), part.now + retry_after);
                 Ok(Answer::None)
             }
@@ -327,12 +327,12 @@ fn known(row: &TableRow) -> Option<Result<Known, StoreError>> {
 fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
     let settled = rows.iter().all(|row| row.entry.unsettled_until.is_none());
     let old = rows.iter().all(|row| row.entry.written + LISTS_LAG <= now);
-    let ledger_held = rows.iter().any(|row| row.entry.holding == AssignmentState::Present);
+    let ledger_held = rows.iter().any(|row| row.entry.state == AssignmentState::Present);
     settled && old && ledger_held != held_in_azure
 }
 
 /// Unsettles the row of the record that holds the principal, its time passed, and marks the person.
-async fn mark_holder(
+async fn requeue_holder(
     store: &StateStore,
     name: AssignmentName,
     (holder, rows): (UserId, &[Known]),
@@ -344,16 +344,16 @@ async fn mark_holder(
     let op = store.ids.op();
     let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: "service".to_owned(), op };
     let template = own.map_or(&last.entry, |row| &row.entry);
-    let holding = if own.is_some() { template.holding } else { AssignmentState::Gone };
+    let holding = if own.is_some() { template.state } else { AssignmentState::Gone };
     let entry = LedgerEntry {
         op,
-        holding,
+        state: holding,
         unsettled_until: Some(now),
         written: now,
-        tried: None,
+        retry: None,
         ..template.clone()
     };
-    let ledger_held = rows.iter().any(|row| row.entry.holding == AssignmentState::Present);
+    let ledger_held = rows.iter().any(|row| row.entry.state == AssignmentState::Present);
     let mark = if held_in_azure {
         ReconcileRequest::taking(origin.clone())
     } else {
@@ -366,7 +366,7 @@ async fn mark_holder(
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.etag, Some(&row.kept)));
     let mut writes = vec![write(holder, &entry, own)];
-    writes.extend(marks::look_now(holder, &mark));
+    writes.extend(marks::enqueue_now(holder, &mark));
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

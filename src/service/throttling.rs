@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 /// Azure asked to wait `wait` from `now` on, by the table service's clock. Once it is written, whoever hears the same of Azure
 /// does not write it again.
-pub(super) async fn tell_everybody(
+pub(super) async fn store_throttle(
     store: &StateStore,
     status: &HealthStatus,
     scope: &Scope,
@@ -21,7 +21,7 @@ pub(super) async fn tell_everybody(
     if status.is_news(subscription, operation, not_before) {
         let (operation_name, wait) = (operation.as_str(), wait.as_secs());
         tracing::warn!(operation = operation_name, wait_s = wait, "ARM throttled the request (429)");
-        store.move_looking(&[throttles::store_wait(subscription, operation, not_before)]).await?;
+        store.transact_unjournaled(&[throttles::store_wait(subscription, operation, not_before)]).await?;
         status.throttle_stored(subscription, operation, not_before);
     }
     Ok(())

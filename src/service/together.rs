@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 const READS_AT_ONCE: usize = 128;
 
 /// What each read gave, in their order.
-pub(super) async fn together<T, E, F>(reads: impl IntoIterator<Item = F>) -> Result<Vec<T>, E>
+pub(super) async fn join_reads<T, E, F>(reads: impl IntoIterator<Item = F>) -> Result<Vec<T>, E>
 where
     F: Future<Output = Result<T, E>>,
 {

@@ -10,7 +10,7 @@ use crate::store::{StateStore, StoreError, keys};
 const MARKS_MAX: usize = 48;
 
 /// Marks one page of a group's members. Answers who was marked; nobody: the walk is over.
-pub async fn walk_page(store: &StateStore, row: &TableRow) -> Result<Vec<UserId>, StoreError> {
+pub async fn fan_out_page(store: &StateStore, row: &TableRow) -> Result<Vec<UserId>, StoreError> {
     let reader = RowReader::new(row)?;
     let (mark, cursor) = (ReconcileRequest::read(&reader)?, reader.text("cursor")?);
     let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
@@ -29,9 +29,10 @@ pub async fn walk_page(store: &StateStore, row: &TableRow) -> Result<Vec<UserId>
             condition,
         },
     };
-    let mut writes: Vec<TableWrite> = users.iter().flat_map(|user| marks::look_now(*user, &mark)).collect();
+    let mut writes: Vec<TableWrite> =
+        users.iter().flat_map(|user| marks::enqueue_now(*user, &mark)).collect();
     writes.push(advance);
-    match store.move_looking(&writes).await {
+    match store.transact_unjournaled(&writes).await {
         Ok(_) => Ok(users),
         Err(StoreError::Conflict { .. }) => Ok(Vec::new()),
         Err(error) => Err(error),

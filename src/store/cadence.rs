@@ -233,7 +233,7 @@ impl StateStore {
 
     /// Takes a sweep, unless another process has taken it first.
     pub async fn take_sweep(&self, run: SweepRun) -> Result<Option<SweepRun>, StoreError> {
-        match self.move_looking(&[run.write()]).await {
+        match self.transact_unjournaled(&[run.write()]).await {
             Ok(committed) => Ok(Some(SweepRun { etag: committed.etag(0), ..run })),
             Err(StoreError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -260,7 +260,7 @@ impl StateStore {
             SweepLeft::Parked { after } => SweepRun { state: SweepState::Parked, after, ..run },
             SweepLeft::Missed { after } => SweepRun { state: SweepState::Running, after, ..run },
         };
-        match self.move_looking(&[left.write()]).await {
+        match self.transact_unjournaled(&[left.write()]).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(refused),
             Err(error) => Err(error),
         }
@@ -283,12 +283,13 @@ impl StateStore {
     /// The last word counts: a wrong place costs an order, never a person.
     pub async fn leave_cursors(&self, cursors: &TickCursors) -> Result<(), StoreError> {
         let mut cursors = cursors.clone();
-        let places = cursors.each();
+        let places = cursors.places();
         let fields = places
             .into_iter()
             .fold(RowFields::row(), |fields, (name, place)| fields.text(name, place.as_str()));
         let properties = fields.done();
-        self.move_looking(&[TableWrite::InsertOrReplace { key: keys::setting("tick"), properties }]).await?;
+        self.transact_unjournaled(&[TableWrite::InsertOrReplace { key: keys::setting("tick"), properties }])
+            .await?;
         Ok(())
     }
 }
@@ -336,7 +337,7 @@ impl TickCursors {
         }
     }
 
-    fn each(&mut self) -> [(&'static str, &mut String); 8] {
+    fn places(&mut self) -> [(&'static str, &mut String); 8] {
         [
             ("leaving_after", &mut self.leaving),
             ("moving_after", &mut self.moving),
@@ -352,7 +353,7 @@ impl TickCursors {
     fn read(row: &TableRow) -> Result<Self, StoreError> {
         let reader = RowReader::new(row)?;
         let mut cursors = Self::default();
-        for (name, place) in cursors.each() {
+        for (name, place) in cursors.places() {
             reader.text_opt(name)?.unwrap_or_default().clone_into(place);
         }
         Ok(cursors)

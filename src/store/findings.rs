@@ -35,7 +35,7 @@ impl RecentFindings {
     }
 
     /// Notes a finding. Answers whether it is to be logged: it is new, or was logged an hour ago.
-    pub fn note(&self, key: &str) -> bool {
+    pub fn record(&self, key: &str) -> bool {
         let now = self.clock.monotonic();
         let mut seen = self.seen();
         if let Some(known) = seen.get_mut(key) {
@@ -90,12 +90,12 @@ mod tests {
         let clock = Arc::new(Hands::default());
         let findings = RecentFindings::new(clock.clone(), Duration::from_secs(7200));
         let at = |seconds| clock.0.store(seconds, Ordering::SeqCst);
-        assert!(findings.note("u:1"));
-        assert!(!findings.note("u:1"));
-        assert!(findings.note("u:2"));
+        assert!(findings.record("u:1"));
+        assert!(!findings.record("u:1"));
+        assert!(findings.record("u:2"));
         at(3600);
-        assert!(findings.note("u:1"));
-        assert!(!findings.note("u:1"));
+        assert!(findings.record("u:1"));
+        assert!(!findings.record("u:1"));
         assert_eq!(findings.count(), 2);
         findings.forget("u:2");
         assert_eq!(findings.count(), 1);

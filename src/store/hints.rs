@@ -23,7 +23,7 @@ pub struct LeaverHint {
     /// It was taken by something else than other bindings.
     pub left: bool,
     /// Since when it is wished, as far as it is known.
-    pub wished: OffsetDateTime,
+    pub unwanted_since: OffsetDateTime,
     /// The time above stays, whatever else is taken from this person.
     pub is_pinned: bool,
     /// When a revocation was last tried that did not work. One that was only throttled does not count.
@@ -51,7 +51,7 @@ impl LeaverHint {
         Ok(Self {
             user: UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
             left: reader.flag("left")?,
-            wished: pinned.or(changed).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            unwanted_since: pinned.or(changed).unwrap_or(OffsetDateTime::UNIX_EPOCH),
             is_pinned: pinned.is_some(),
             tried: reader.time_opt("tried")?,
             due,
@@ -65,7 +65,7 @@ impl LeaverHint {
     /// Never tried before tried, then who was tried longest ago, then who has waited longest. Trying moves somebody back and
     /// being throttled does not, so whoever was not reached comes first the next time.
     pub fn order(&self) -> (Option<OffsetDateTime>, OffsetDateTime, UserId) {
-        (self.tried, self.wished, self.user)
+        (self.tried, self.unwanted_since, self.user)
     }
 
     /// The hint goes, if nothing was taken from this person since it was read.
@@ -74,13 +74,13 @@ impl LeaverHint {
     }
 
     /// What is taken later does not move this person back.
-    pub fn pin(&self) -> TableWrite {
-        let properties = RowFields::row().time("wished", self.wished).done();
+    pub fn keep_wish(&self) -> TableWrite {
+        let properties = RowFields::row().time("wished", self.unwanted_since).done();
         TableWrite::InsertOrMerge { key: keys::hint(self.user), properties }
     }
 
     /// Everything that was wished when this was read is done: what was taken since counts from its own time.
-    pub fn begin_anew(&self) -> TableWrite {
+    pub fn restart_wish(&self) -> TableWrite {
         let properties = RowFields::some().text("wished", "").text("tried", "").done();
         let condition = EtagMatch::Exact(self.etag.clone());
         TableWrite::Merge { key: keys::hint(self.user), properties, condition }
@@ -101,7 +101,7 @@ pub struct WaitingRevocation {
 }
 
 /// A change took something away: a look is due now, wherever it will have to wait.
-pub fn look_now(user: UserId, mark: &ReconcileRequest) -> TableWrite {
+pub fn hint_now(user: UserId, mark: &ReconcileRequest) -> TableWrite {
     let op = mark.origin.op;
     let fields = hint_of(mark).text("op", op.to_string()).text("due", "").text("subscriptions", "");
     let fields = match op.time() {
@@ -112,7 +112,7 @@ pub fn look_now(user: UserId, mark: &ReconcileRequest) -> TableWrite {
 }
 
 /// A revocation waits until `at`.
-pub fn look_later(
+pub fn hint_at(
     at: OffsetDateTime,
     user: UserId,
     mark: &ReconcileRequest,
@@ -133,12 +133,12 @@ pub fn look_later(
 }
 
 /// A look that was later is due now: order and places stay.
-pub fn is_due(user: UserId, mark: &ReconcileRequest) -> TableWrite {
+pub fn hint_due(user: UserId, mark: &ReconcileRequest) -> TableWrite {
     TableWrite::InsertOrMerge { key: keys::hint(user), properties: hint_of(mark).text("due", "").done() }
 }
 
 /// Nothing is wished any more of somebody who came back: the next tick sees to it that the look later and the hint go.
-pub fn is_over(user: UserId) -> TableWrite {
+pub fn hint_over(user: UserId) -> TableWrite {
     TableWrite::InsertOrMerge {
         key: keys::hint(user),
         properties: RowFields::row().flag("over", true).done(),
@@ -190,12 +190,12 @@ mod tests {
     #[test]
     fn a_wish_counts_from_its_change_and_one_that_is_pinned_stays() {
         let (early, late) =
-            (look_now(user(1), &mark_at(NOON)), look_now(user(1), &mark_at(NOON + time::Duration::HOUR)));
-        assert_eq!(hint([early.clone()]).wished, NOON);
-        assert_eq!(hint([early.clone(), late.clone()]).wished, NOON + time::Duration::HOUR);
-        let pin = hint([early.clone()]).pin();
+            (hint_now(user(1), &mark_at(NOON)), hint_now(user(1), &mark_at(NOON + time::Duration::HOUR)));
+        assert_eq!(hint([early.clone()]).unwanted_since, NOON);
+        assert_eq!(hint([early.clone(), late.clone()]).unwanted_since, NOON + time::Duration::HOUR);
+        let pin = hint([early.clone()]).keep_wish();
         let pinned = hint([early, pin, late]);
-        assert_eq!((pinned.wished, pinned.is_pinned, pinned.left), (NOON, true, true));
+        assert_eq!((pinned.unwanted_since, pinned.is_pinned, pinned.left), (NOON, true, true));
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             reason: None,
         };
         let (now, later) =
-            (look_now(user(1), &mark_at(NOON)), look_later(NOON, user(1), &mark_at(NOON), &waiting));
+            (hint_now(user(1), &mark_at(NOON)), hint_at(NOON, user(1), &mark_at(NOON), &waiting));
         let waits = hint([now.clone(), later.clone()]);
         assert_eq!((waits.due, waits.tried, waits.subscriptions), (Some(NOON), Some(NOON), subscriptions));
         let again = hint([now.clone(), later, now]);
@@ -219,7 +219,7 @@ mod tests {
     fn never_tried_comes_first_then_tried_longest_ago_then_the_earliest_wish() {
         let of = |n: u128, tried: Option<i64>, wished: i64| {
             let at = |minutes| NOON + time::Duration::minutes(minutes);
-            let mut hint = hint([look_now(user(n), &mark_at(at(wished)))]);
+            let mut hint = hint([hint_now(user(n), &mark_at(at(wished)))]);
             (hint.user, hint.tried) = (user(n), tried.map(at));
             hint
         };

@@ -105,7 +105,7 @@ impl StoredJob {
 }
 
 /// A new job: its id is the op of the change that it completes.
-pub fn begin(kind: JobKind, mark: &ReconcileRequest, revision: i64) -> TableWrite {
+pub fn insert_job(kind: JobKind, mark: &ReconcileRequest, revision: i64) -> TableWrite {
     let fields = mark.fields().text("kind", kind.name()).text("target", kind.target());
     let fields = match &kind {
         JobKind::Snapshot { before, after } => {

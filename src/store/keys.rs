@@ -116,15 +116,15 @@ pub fn ledger_waits(user: UserId) -> String {
     format!("l:{user}:waits")
 }
 /// Look at this person now.
-pub fn look_now(user: UserId) -> String {
+pub fn request(user: UserId) -> String {
     format!("d:{user}")
 }
 /// Look at this person, not before `at`.
-pub fn look_later(at: OffsetDateTime, user: UserId) -> String {
+pub fn request_at(at: OffsetDateTime, user: UserId) -> String {
     format!("w:{}:{user}", stamp(at))
 }
 /// The time before which that row makes nobody look.
-pub fn time_of_look_later(key: &str) -> Option<OffsetDateTime> {
+pub fn request_time(key: &str) -> Option<OffsetDateTime> {
     key.split(':').nth(1).and_then(parse_stamp)
 }
 /// Something was taken from this person, and may not be gone yet.
@@ -132,7 +132,7 @@ pub fn hint(user: UserId) -> String {
     format!("{HINTS}{user}")
 }
 /// Look at everyone in this group.
-pub fn look_group(group: GroupId) -> String {
+pub fn group_request(group: GroupId) -> String {
     format!("dg:{group}")
 }
 /// Steps that a scope refuses, whoever they are for.

@@ -217,7 +217,7 @@ pub fn write_waits(user: UserId, waits: &[PendingStep], read: Option<&ETag>) -> 
 
 fn entry_properties(entry: &LedgerEntry) -> RowProperties {
     let bindings: Vec<&str> = entry.bindings.iter().map(BindingName::as_str).collect();
-    let (state, other) = match entry.holding {
+    let (state, other) = match entry.state {
         AssignmentState::Present => ("present", None),
         AssignmentState::Gone => ("gone", None),
         AssignmentState::HeldByOther(other) => ("held-by-other", Some(other.to_string())),
@@ -236,10 +236,10 @@ fn entry_properties(entry: &LedgerEntry) -> RowProperties {
     if let Some(until) = entry.unsettled_until {
         fields = fields.time("unsettled_until", until);
     }
-    if let Some(wished) = entry.wished {
+    if let Some(wished) = entry.unwanted_since {
         fields = fields.time("wished", wished);
     }
-    if let Some(tried) = &entry.tried {
+    if let Some(tried) = &entry.retry {
         fields = fields
             .text("tried", tried.attempt.as_str())
             .text_if("tried_for", tried.cause.map(|cause| cause.to_string()))
@@ -269,13 +269,13 @@ fn read_entry_and_damage(row: &TableRow) -> Result<(LedgerEntry, Option<StoreErr
         principal: reader.parsed("principal", PrincipalId::parse)?,
         role: reader.parsed("role", |text| role_of(text).ok_or(()))?,
         scope: reader.parsed("scope", Scope::parse)?,
-        holding: holding.unwrap_or(AssignmentState::Present),
+        state: holding.unwrap_or(AssignmentState::Present),
         unsettled_until: if holding.is_some() { unsettled_until } else { unsettled_until.or(Some(written)) },
         op: damage.or(reader.parsed("op", OpId::parse), OpId::new(Uuid::nil())),
         bindings: damage.or(read_names(row, &reader), Vec::new()),
         correlation: damage.or(reader.text_opt("correlation"), None).map(str::to_owned),
-        tried: damage.or(read_tried(&reader), None),
-        wished: damage.or(reader.time_opt("wished"), None),
+        retry: damage.or(read_tried(&reader), None),
+        unwanted_since: damage.or(reader.time_opt("wished"), None),
         since: damage.or(reader.time("since"), written),
         written,
     };
@@ -414,7 +414,7 @@ impl StateStore {
 fn entry_json(row: &TableRow) -> Result<Value, StoreError> {
     let entry = read_entry(row)?;
     let bindings: Vec<&str> = entry.bindings.iter().map(BindingName::as_str).collect();
-    let state = match entry.holding {
+    let state = match entry.state {
         AssignmentState::Present => "present",
         AssignmentState::Gone => "gone",
         AssignmentState::HeldByOther(_) => "held-by-other",

@@ -93,7 +93,7 @@ pub fn op_of(row: &TableRow) -> Option<&str> {
 #[derive(Debug, Clone)]
 pub struct QueuedRequest {
     pub user: UserId,
-    pub mark: ReconcileRequest,
+    pub request: ReconcileRequest,
     pub etag: ETag,
 }
 
@@ -104,7 +104,7 @@ impl QueuedRequest {
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let user = UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
         let mark = Self::mark(row).unwrap_or_else(|_| ReconcileRequest::unknown());
-        Ok(Self { user, mark, etag: row.etag.clone() })
+        Ok(Self { user, request: mark, etag: row.etag.clone() })
     }
 
     /// The mark alone, where it can be read.
@@ -114,32 +114,32 @@ impl QueuedRequest {
 }
 
 /// A change marks a person: cause, actor and op are replaced, what stands for haste stays.
-pub fn look_now(user: UserId, mark: &ReconcileRequest) -> Vec<TableWrite> {
-    let look = TableWrite::InsertOrMerge { key: keys::look_now(user), properties: mark.fields().done() };
-    with_hint(look, mark, || hints::look_now(user, mark))
+pub fn enqueue_now(user: UserId, mark: &ReconcileRequest) -> Vec<TableWrite> {
+    let look = TableWrite::InsertOrMerge { key: keys::request(user), properties: mark.fields().done() };
+    with_hint(look, mark, || hints::hint_now(user, mark))
 }
 
 /// Look again, not before `at`. `waiting` is what the hint keeps of a revocation that waits.
-pub fn look_later(
+pub fn enqueue_at(
     at: OffsetDateTime,
     user: UserId,
     mark: &ReconcileRequest,
     waiting: &WaitingRevocation,
 ) -> Vec<TableWrite> {
     let look =
-        TableWrite::InsertOrMerge { key: keys::look_later(at, user), properties: mark.fields().done() };
-    with_hint(look, mark, || hints::look_later(at, user, mark, waiting))
+        TableWrite::InsertOrMerge { key: keys::request_at(at, user), properties: mark.fields().done() };
+    with_hint(look, mark, || hints::hint_at(at, user, mark, waiting))
 }
 
 /// Somebody who was looked at must be looked at again at once. A mark that is `there` is only touched, its cause stays;
 /// else this one is written, and must not meet another. `touch` is what makes the touch a change.
-pub fn look_again(user: UserId, mark: &ReconcileRequest, there: bool, touch: &str) -> Vec<TableWrite> {
-    with_hint(wake(user, mark, there, touch), mark, || hints::look_now(user, mark))
+pub fn enqueue_again(user: UserId, mark: &ReconcileRequest, there: bool, touch: &str) -> Vec<TableWrite> {
+    with_hint(promote(user, mark, there, touch), mark, || hints::hint_now(user, mark))
 }
 
 /// A look that was later becomes one of now. Its hint is the caller's business.
-pub fn wake(user: UserId, mark: &ReconcileRequest, there: bool, touch: &str) -> TableWrite {
-    let key = keys::look_now(user);
+pub fn promote(user: UserId, mark: &ReconcileRequest, there: bool, touch: &str) -> TableWrite {
+    let key = keys::request(user);
     if there {
         let touched = RowFields::some().text("touched", touch);
         return TableWrite::Merge { key, properties: mark.haste(touched).done(), condition: EtagMatch::Any };
@@ -156,7 +156,7 @@ fn with_hint(
 }
 
 /// A change marks everyone in a group; a walk that is under way begins again.
-pub fn look_group(group: GroupId, mark: &ReconcileRequest) -> TableWrite {
+pub fn enqueue_group(group: GroupId, mark: &ReconcileRequest) -> TableWrite {
     let properties = mark.fields().text("cursor", "").int("depth", 0).done();
-    TableWrite::InsertOrMerge { key: keys::look_group(group), properties }
+    TableWrite::InsertOrMerge { key: keys::group_request(group), properties }
 }

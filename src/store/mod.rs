@@ -168,7 +168,7 @@ impl StateStore {
 
     /// A row, or a part of it, cannot be read.
     fn cannot_read(&self, key: &str, error: &StoreError) {
-        if self.unreadable.note(key) {
+        if self.unreadable.record(key) {
             tracing::error!(row = key, error = %ErrorChain(error), "a row cannot be read; only what it decides waits");
         }
     }
@@ -267,7 +267,7 @@ impl StateStore {
     }
 
     /// Commits writes that only move the looking: their conditions make them safe to repeat, so they carry no proof.
-    pub async fn move_looking(&self, writes: &[TableWrite]) -> Result<CommittedWrites, StoreError> {
+    pub async fn transact_unjournaled(&self, writes: &[TableWrite]) -> Result<CommittedWrites, StoreError> {
         let answer =
             self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;
         Ok(CommittedWrites { etags: answer.value, date: answer.date })

@@ -44,7 +44,7 @@ impl RoomClaims {
 
     /// Takes a row of the settings, if it is one of these. One that cannot be read is taken for a claim that is over: the next
     /// one replaces it.
-    pub(super) fn take(&mut self, row: &TableRow) {
+    pub(super) fn read_row(&mut self, row: &TableRow) {
         let Some(subscription) = row.key.strip_prefix("s:room:") else { return };
         let claim = read(row).unwrap_or_else(|error| {
             tracing::error!(error = %error, "a claim on a full subscription cannot be read");

@@ -45,7 +45,10 @@ impl StateStore {
                 continue;
             }
             let condition = EtagMatch::Exact(stored.etag);
-            match self.move_looking(&[TableWrite::Delete { key: keys::scope_block(&key), condition }]).await {
+            match self
+                .transact_unjournaled(&[TableWrite::Delete { key: keys::scope_block(&key), condition }])
+                .await
+            {
                 Ok(_) | Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -73,8 +73,8 @@ impl StateStore {
             "bindings" => settings.pointer = self.pointer_row(row),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
             _ => {
-                settings.throttles.take(row);
-                settings.claims.take(row);
+                settings.throttles.read_row(row);
+                settings.claims.read_row(row);
             }
         }
     }
@@ -142,7 +142,7 @@ impl StateStore {
         }
         let id = InstanceId::new(self.ids.random());
         let properties = RowFields::row().text("id", id.to_string()).done();
-        match self.move_looking(&[TableWrite::Insert { key: key.clone(), properties }]).await {
+        match self.transact_unjournaled(&[TableWrite::Insert { key: key.clone(), properties }]).await {
             Ok(_) => Ok(id),
             Err(error) => match self.get(&key).await? {
                 Some(row) => read_instance(&row),

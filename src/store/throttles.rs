@@ -81,7 +81,7 @@ impl StoredThrottles {
 
     /// Takes a row of the settings, if it is one of these. A kind that this release does not know is not its business, and one
     /// that cannot be read holds up nobody: Azure says again that it wants us to wait.
-    pub(super) fn take(&mut self, row: &TableRow) {
+    pub(super) fn read_row(&mut self, row: &TableRow) {
         let name = row.key.strip_prefix("s:throttle:").and_then(|rest| rest.split_once(':'));
         let Some((subscription, kind)) = name else { return };
         let Some(operation) = CallKind::ALL.into_iter().find(|operation| operation.as_str() == kind) else {

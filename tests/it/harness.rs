@@ -265,7 +265,7 @@ impl Node {
     }
 
     pub fn adopt(&self, bindings: &[Value]) {
-        self.run(self.service.snapshots.adopt(bindings_file(bindings).as_bytes())).unwrap();
+        self.run(self.service.snapshots.activate(bindings_file(bindings).as_bytes())).unwrap();
     }
 
     /// Ticks until whatever is due has been looked at.

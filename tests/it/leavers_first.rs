@@ -540,14 +540,14 @@ fn a_sweep_over_a_ledger_that_takes_half_of_its_time_to_read_mends() {
         world.pass(60);
     }
     world.assert_holds(&people[0], Operator, VAULT_EAST);
-    assert!(node.service.status.standing().sweep_finished.is_some());
+    assert!(node.service.status.snapshot().sweep_finished.is_some());
 }
 
 #[test]
 fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_end() {
     let (world, slow, node, people) = long_ledger(24, 4, Duration::from_secs(60));
     let found = || node.audit_of("difference-found").len();
-    let finished = node.service.status.standing().sweep_finished;
+    let finished = node.service.status.snapshot().sweep_finished;
     let (mut before, mut ticks) = (found(), 0);
     while before < people.len() {
         tick(&node);
@@ -559,7 +559,7 @@ fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_en
     assert!(ticks > 1, "it took more than one part");
     slow.clear();
     node.settle();
-    assert!(node.service.status.standing().sweep_finished > finished);
+    assert!(node.service.status.snapshot().sweep_finished > finished);
     node.settle();
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }

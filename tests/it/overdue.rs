@@ -104,7 +104,7 @@ fn minutes(world: &World, node: &Node, number: usize) {
 }
 
 fn health(node: &Node) -> Value {
-    Value::Object(app::standing(&node.service))
+    Value::Object(app::health_report(&node.service))
 }
 
 /// People overdue, and the reason that is given for them.

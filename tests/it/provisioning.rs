@@ -15,7 +15,7 @@ use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::effects::{InlineLimits, InlineReconciler};
-use azure_backup_scim::service::jobs::roll_chunk;
+use azure_backup_scim::service::jobs::run_chunk;
 use azure_backup_scim::service::provisioning::{BindingRules, ListLimits, Provisioning};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::snapshots::ActiveBindings;
@@ -131,7 +131,7 @@ impl Process {
     async fn roll_everything(&self) {
         for row in self.store.rows("i:", 100).await.unwrap() {
             let job = OpId::parse(row.key.trim_start_matches("i:")).unwrap();
-            while !roll_chunk(
+            while !run_chunk(
                 &self.store,
                 &ActiveBindings::new(self.store.clone(), standing(&self.store)),
                 job,
@@ -319,7 +319,7 @@ async fn fill(process: &Process, group: &str, number: usize) {
             // The third write touches the member's header.
             members::add(group, user, process.store.ids.op()).writes().into_iter().take(2)
         });
-        process.store.move_looking(&rows.collect::<Vec<_>>()).await.unwrap();
+        process.store.transact_unjournaled(&rows.collect::<Vec<_>>()).await.unwrap();
     }
 }
 
@@ -461,7 +461,10 @@ async fn the_end_of_a_pinned_group_makes_its_heir_be_looked_at() {
         RowFields::row().text("group", gone.clone()).text("attribute", "externalId").text("value", "x");
     let key = keys::selector("externalId", "x");
     let lead = lead_from_group(GroupId::parse(&gone).unwrap(), &key);
-    p.store.move_looking(&[TableWrite::Insert { key, properties: selector.done() }, lead]).await.unwrap();
+    p.store
+        .transact_unjournaled(&[TableWrite::Insert { key, properties: selector.done() }, lead])
+        .await
+        .unwrap();
     p.service.delete_group(&caller(), &gone).await.unwrap();
     p.roll_everything().await;
     assert_eq!(p.keys("dg:").await, [format!("dg:{heir}")]);
@@ -584,7 +587,10 @@ async fn a_deleted_group_of_two_hundred_leaves_no_row_and_marks_everyone() {
         one.add_quietly(&group, some).await;
     }
     for key in one.keys("d:").await {
-        one.store.move_looking(&[TableWrite::Delete { key, condition: EtagMatch::Any }]).await.unwrap();
+        one.store
+            .transact_unjournaled(&[TableWrite::Delete { key, condition: EtagMatch::Any }])
+            .await
+            .unwrap();
     }
     let before = one.get_user(&ids[0]).await.unwrap().version;
     one.service.delete_user(&caller(), &ids[7]).await.unwrap();

@@ -356,7 +356,7 @@ fn adopting_a_snapshot_survives_every_lost_answer() {
         }
         world.rebind(&[("a", Reader, VAULT_WEST)]);
         let file = crate::harness::bindings_file(world.bindings());
-        let adopt = || node.run(node.service.snapshots.adopt(file.as_bytes()));
+        let adopt = || node.run(node.service.snapshots.activate(file.as_bytes()));
         match adopt() {
             Err(ActivateError::Store(_)) if may_be_busy => assert!(adopt().unwrap(), "{name}"),
             adopted => assert!(adopted.unwrap_or_else(|error| panic!("{name}: {error:?}")), "{name}"),

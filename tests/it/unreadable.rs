@@ -36,7 +36,7 @@ fn operator_and_reader() -> (World, Node, Person, [String; 2]) {
 
 #[track_caller]
 fn assert_told(node: &Node, rows: usize) {
-    let standing = node.service.status.standing();
+    let standing = node.service.status.snapshot();
     assert_eq!((standing.rows_unreadable, standing.set_aside), (rows, 0), "{standing:?}");
     assert!(standing.is_finding());
     assert_eq!(standing.to_json()["rowsUnreadable"], rows);
@@ -62,7 +62,7 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
     world.assert_holds_nothing(&ana);
     assert_waits(&node, &ana, "waiting", "row-unreadable");
     assert_told(&node, 1);
-    assert_eq!(node.service.status.standing().bindings_troubled, 1);
+    assert_eq!(node.service.status.snapshot().bindings_troubled, 1);
 
     delete(&world, &node, &keys::selector("externalId", "operators"));
     later(&world, &node);
@@ -104,13 +104,13 @@ fn while_the_pointer_cannot_be_read_who_is_inactive_or_gone_loses_the_role_and_a
         world.assert_holds(cleo, Operator, VAULT_EAST);
         world.assert_holds_nothing(dora);
         assert_told(&node, 1);
-        assert_eq!(node.service.status.standing().to_json()["bindings"]["state"], "unreadable");
+        assert_eq!(node.service.status.snapshot().to_json()["bindings"]["state"], "unreadable");
 
         restore(&world, &node, pointer);
         later(&world, &node);
         world.assert_holds_nothing(cleo);
         world.assert_holds(dora, Operator, VAULT_EAST);
-        assert!(!node.service.status.standing().is_finding());
+        assert!(!node.service.status.snapshot().is_finding());
     }
 }
 
@@ -208,7 +208,7 @@ fn waits_that_cannot_be_read_are_none_and_are_written_anew() {
         assert!(node.run(node.service.store.get(&format!("l:{}:waits", ana.id))).unwrap().is_none());
         later(&world, &node);
         assert_waits(&node, &ben, "failed", "not-authorized");
-        assert_eq!(node.service.status.standing().rows_unreadable, 0);
+        assert_eq!(node.service.status.snapshot().rows_unreadable, 0);
     }
 }
 
@@ -307,7 +307,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
     restore(&world, &node, row);
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
-    assert_eq!(node.service.status.standing().set_aside, 0);
+    assert_eq!(node.service.status.snapshot().set_aside, 0);
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_mark_that_cannot_be_read_still_says_who_must_be_looked_at() {
         restore(&world, &node, cause);
         node.settle();
         assert_eq!(world.azure().assignments().len(), 0);
-        assert_eq!(node.service.status.standing().set_aside, 0);
+        assert_eq!(node.service.status.snapshot().set_aside, 0);
     }
 }
 
@@ -508,7 +508,7 @@ fn health_counts_what_cannot_be_read_and_names_none_of_it() {
     let (world, node, ana, _) = operator();
     write(&world, &node, &[nonsense(&format!("u:{}", ana.id))]);
     node.join(&node.group("others"), &[&ana]);
-    let health = Value::Object(azure_backup_scim::app::standing(&node.service));
+    let health = Value::Object(azure_backup_scim::app::health_report(&node.service));
     assert_eq!((&health["status"], &health["rowsUnreadable"]), (&json!("degraded"), &json!(1)));
     assert!(!health.to_string().contains(&ana.id));
 }

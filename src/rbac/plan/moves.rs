@@ -13,8 +13,8 @@ const TAKEN_LOOK: Duration = Duration::from_secs(30);
 
 /// What bindings still give that is not wanted any more: subscription and binding.
 pub(super) fn still_given(desired: &Desired, actual: &Actual) -> BTreeSet<(String, BindingName)> {
-    let old = actual.facts.iter().map(|fact| &fact.entry).filter(|entry| {
-        let held = entry.holding == AssignmentState::Present || entry.unsettled_until.is_some();
+    let old = actual.observed.iter().map(|fact| &fact.entry).filter(|entry| {
+        let held = entry.state == AssignmentState::Present || entry.unsettled_until.is_some();
         held && !desired.grants.contains_key(&entry.assignment)
     });
     old.flat_map(|entry| {
@@ -26,7 +26,7 @@ pub(super) fn still_given(desired: &Desired, actual: &Actual) -> BTreeSet<(Strin
 
 /// A grant that was refused for want of room may be sent: this person made room, and gave up what the binding gave before.
 pub(super) fn has_made_room(step: &Step, inputs: &Inputs<'_>) -> bool {
-    let tried = step.entry.as_ref().and_then(|entry| entry.tried.as_ref());
+    let tried = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
     let refused = tried.is_some_and(|tried| tried.reason == ReasonCode::AssignmentLimit);
     let subscription = step.scope.subscription();
     let gives =
@@ -47,14 +47,14 @@ pub(super) fn hold(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, pl
         let grant = step.bindings.iter().find_map(|binding| waiting.get(binding));
         match grant {
             _ if step.attempt == StepKind::Grant => kept.push(step),
-            _ if grants.iter().any(granting) => plan.left_over = true,
+            _ if grants.iter().any(granting) => plan.has_more = true,
             Some((grant, subscription)) => {
                 let full =
                     grant.reason == ReasonCode::AssignmentLimit && step.scope.subscription() == subscription;
                 if !full {
-                    hold_back(&step, grant.clone(), desired, actual, plan);
+                    defer_revocation(&step, grant.clone(), desired, actual, plan);
                 } else if grants.iter().any(|grant| grant.scope.subscription() == subscription) {
-                    plan.left_over = true;
+                    plan.has_more = true;
                 } else {
                     kept.extend(make_room(step, grant, desired, actual, plan));
                 }
@@ -78,8 +78,8 @@ fn waiting_grants(desired: &Desired, plan: &Plan) -> BTreeMap<BindingName, (Defe
 }
 
 /// The revocation waits as long as the grant, for the same reason.
-fn hold_back(step: &Step, grant: DeferredStep, desired: &Desired, actual: &Actual, plan: &mut Plan) {
-    plan.settle.extend(step.entry.as_ref().and_then(|entry| note_wish(entry, desired, actual)));
+fn defer_revocation(step: &Step, grant: DeferredStep, desired: &Desired, actual: &Actual, plan: &mut Plan) {
+    plan.settled.extend(step.entry.as_ref().and_then(|entry| note_wish(entry, desired, actual)));
     plan.deferred.push(DeferredStep { assignment: step.assignment, attempt: step.attempt, ..grant });
 }
 
@@ -98,14 +98,14 @@ fn make_room(
         Some(RoomClaim::Ours) | None if plan.makes_room.is_none() => {
             // The grant follows in the next round, at once.
             plan.makes_room = Some(subscription);
-            plan.left_over = true;
+            plan.has_more = true;
             return Some(step);
         }
         Some(RoomClaim::Ours) | None => {
-            plan.left_over = true;
+            plan.has_more = true;
             return None;
         }
     };
-    hold_back(&step, DeferredStep { not_before, ..grant.clone() }, desired, actual, plan);
+    defer_revocation(&step, DeferredStep { not_before, ..grant.clone() }, desired, actual, plan);
     None
 }

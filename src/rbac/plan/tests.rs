@@ -62,13 +62,13 @@ fn entry(number: u128, holding: AssignmentState, bindings: &[&str]) -> LedgerEnt
         principal: principal(),
         role: BackupRole::Operator,
         scope: scope(number),
-        holding,
+        state: holding,
         unsettled_until: None,
         op: OpId::new(Uuid::from_u128(9)),
         bindings: bindings.iter().map(|text| binding(text)).collect(),
         correlation: None,
-        tried: None,
-        wished: None,
+        retry: None,
+        unwanted_since: None,
         since: later(-600),
         written: later(-600),
     }
@@ -81,7 +81,7 @@ fn unsettled(entry: LedgerEntry, seconds: i64) -> LedgerEntry {
 fn tried(entry: LedgerEntry, attempt: StepKind, seconds: i64) -> LedgerEntry {
     let (not_before, reason) = (later(seconds), ReasonCode::AzureRefused);
     let tried = RetryState { attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
-    LedgerEntry { tried: Some(tried), ..entry }
+    LedgerEntry { retry: Some(tried), ..entry }
 }
 
 fn fact(entry: LedgerEntry, belief: Evidence) -> ObservedEntry {
@@ -95,12 +95,12 @@ fn settled(entry: LedgerEntry) -> ObservedEntry {
 fn holds(facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
     Actual {
         now: NOW,
-        facts: facts.into_iter().collect(),
+        observed: facts.into_iter().collect(),
         throttled: BTreeMap::new(),
         blocks: BTreeMap::new(),
         room: BTreeMap::new(),
-        cause: cause(),
-        caused_at: NOW,
+        requested_by: cause(),
+        requested_at: NOW,
         instance: instance(),
     }
 }
@@ -126,19 +126,19 @@ fn deferred(plan: &Plan) -> Vec<(StepKind, u128, ReasonCode, OffsetDateTime)> {
 /// What is so when every step was answered well and every row was written.
 fn applied(actual: &Actual, plan: &Plan) -> Actual {
     let mut entries: BTreeMap<AssignmentName, LedgerEntry> =
-        actual.facts.iter().map(|fact| (fact.entry.assignment, fact.entry.clone())).collect();
+        actual.observed.iter().map(|fact| (fact.entry.assignment, fact.entry.clone())).collect();
     for step in &plan.steps {
         let holding =
             if step.attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
         let before = step.entry.clone().unwrap_or_else(|| entry(number(step.assignment), holding, &[]));
         let after =
-            LedgerEntry { unsettled_until: None, tried: None, bindings: step.bindings.clone(), ..before };
+            LedgerEntry { unsettled_until: None, retry: None, bindings: step.bindings.clone(), ..before };
         entries.insert(step.assignment, after.becoming(holding, actual.now));
     }
-    for settle in &plan.settle {
+    for settle in &plan.settled {
         entries.insert(settle.entry.assignment, settle.entry.clone());
     }
-    Actual { facts: entries.into_values().map(settled).collect(), ..actual.clone() }
+    Actual { observed: entries.into_values().map(settled).collect(), ..actual.clone() }
 }
 
 /// A person with something of everything.
@@ -170,7 +170,7 @@ fn the_second_plan_is_empty() {
     for _ in 0..3 {
         let plan = plan_of(&desired, &actual);
         actual = applied(&actual, &plan);
-        if !plan.left_over {
+        if !plan.has_more {
             break;
         }
     }
@@ -191,15 +191,15 @@ fn the_order_of_facts_does_not_matter() {
     let (desired, mut actual) = mixed();
     let sorted = |mut plan: Plan| {
         plan.steps.sort_by_key(|step| step.assignment);
-        plan.settle.sort_by_key(|settle| settle.entry.assignment);
+        plan.settled.sort_by_key(|settle| settle.entry.assignment);
         plan
     };
     let plan = sorted(plan_of(&desired, &actual));
-    for _ in 0..actual.facts.len() {
-        actual.facts.rotate_left(1);
+    for _ in 0..actual.observed.len() {
+        actual.observed.rotate_left(1);
         assert_eq!(sorted(plan_of(&desired, &actual)), plan);
     }
-    actual.facts.reverse();
+    actual.observed.reverse();
     assert_eq!(sorted(plan_of(&desired, &actual)), plan);
 }
 
@@ -208,9 +208,9 @@ fn a_round_has_sixteen_steps_and_the_next_one_the_rest() {
     let desired = wants((0..20).map(|number| wanted(number, &["b"])));
     let nothing = holds([]);
     let first = plan_of(&desired, &nothing);
-    assert_eq!((first.steps.len(), first.left_over), (16, true));
+    assert_eq!((first.steps.len(), first.has_more), (16, true));
     let second = plan_of(&desired, &applied(&nothing, &first));
-    assert_eq!((second.steps.len(), second.left_over), (4, false));
+    assert_eq!((second.steps.len(), second.has_more), (4, false));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_close_writes_forty_eight_rows_steps_included() {
     };
     let desired = wants((100..110).map(|number| wanted(number, &["b"])));
     let plan = plan_of(&desired, &holds((0..60).map(due)));
-    assert_eq!((plan.steps.len(), plan.settle.len(), plan.left_over), (10, 38, true));
+    assert_eq!((plan.steps.len(), plan.settled.len(), plan.has_more), (10, 38, true));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
     let plan_with = |entry| plan_of(&wants([]), &holds([settled(entry)]));
     let waiting = plan_with(failed(StepKind::Revoke, 10));
     assert_eq!(deferred(&waiting), [(StepKind::Revoke, 1, ReasonCode::AzureRefused, later(10))]);
-    assert!(waiting.steps.is_empty() && !waiting.left_over);
+    assert!(waiting.steps.is_empty() && !waiting.has_more);
     for entry in [failed(StepKind::Revoke, 0), failed(StepKind::Grant, 10)] {
         assert_eq!(steps(&plan_with(entry)), [(StepKind::Revoke, 1)]);
     }
@@ -272,9 +272,9 @@ fn a_binding_that_moves_grants_first() {
     let desired = wants([wanted(2, &["b"])]);
     let before = holds([settled(entry(1, AssignmentState::Present, &["b"]))]);
     let first = plan_of(&desired, &before);
-    assert_eq!((steps(&first), first.left_over), (vec![(StepKind::Grant, 2)], true));
+    assert_eq!((steps(&first), first.has_more), (vec![(StepKind::Grant, 2)], true));
     let second = plan_of(&desired, &applied(&before, &first));
-    assert_eq!((steps(&second), second.left_over), (vec![(StepKind::Revoke, 1)], false));
+    assert_eq!((steps(&second), second.has_more), (vec![(StepKind::Revoke, 1)], false));
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_binding_whose_new_grant_waits_keeps_the_old_one() {
     let mut actual = holds([settled(entry(1, AssignmentState::Present, &["b"]))]);
     actual.throttled.insert((SUBSCRIPTION.to_owned(), StepKind::Grant), later(40));
     let plan = plan_of(&desired, &actual);
-    assert!(plan.steps.is_empty() && !plan.left_over);
+    assert!(plan.steps.is_empty() && !plan.has_more);
     assert_eq!(
         deferred(&plan),
         [
@@ -301,7 +301,7 @@ fn a_foreign_assignment_is_never_revoked() {
         let row = tried(entry(1, other, &["b"]), StepKind::Grant, 0);
         let plan = plan_of(&wants([]), &holds([fact(row, belief.clone())]));
         assert!(plan.steps.is_empty(), "{belief:?}");
-        let holding: Vec<_> = plan.settle.iter().map(|settle| settle.entry.holding).collect();
+        let holding: Vec<_> = plan.settled.iter().map(|settle| settle.entry.state).collect();
         assert_eq!(holding, [AssignmentState::Gone], "{belief:?}");
     }
 }
@@ -316,7 +316,7 @@ fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
     };
     assert_eq!(steps(&seen(false)), [(StepKind::Grant, 1)]);
     let still = seen(true);
-    let again = still.settle.first().and_then(|settle| settle.entry.tried.as_ref()).unwrap();
+    let again = still.settled.first().and_then(|settle| settle.entry.retry.as_ref()).unwrap();
     assert!(still.steps.is_empty());
     assert_eq!((again.not_before, again.reason), (later(3600), ReasonCode::ForeignAssignment));
 }
@@ -326,7 +326,7 @@ fn what_is_another_records_is_gone_without_a_step() {
     let unsettled_row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
     for row in [entry(1, AssignmentState::Present, &["b"]), unsettled_row] {
         let plan = plan_of(&wants([]), &holds([fact(row, Evidence::NotOurs)]));
-        let settle = plan.settle.first().unwrap();
+        let settle = plan.settled.first().unwrap();
         assert!(plan.steps.is_empty() && settle.entry.is_settled_and_gone());
         assert_eq!(settle.observed, None);
     }
@@ -351,7 +351,7 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
             plan.steps.first().map(|step| (step.attempt, step.settles)),
             step.map(|kind| (kind, false))
         );
-        assert!(plan.settle.iter().all(|settle| settle.entry.unsettled_until == row.unsettled_until));
+        assert!(plan.settled.iter().all(|settle| settle.entry.unsettled_until == row.unsettled_until));
 
         let due = fact(row, Evidence::Azure { holds: azure_holds, due: true });
         let plan = plan_of(&desired, &holds([due]));
@@ -359,7 +359,7 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
             plan.steps.first().map(|step| (step.attempt, step.settles)),
             step.map(|kind| (kind, true))
         );
-        let observed: Vec<_> = plan.settle.iter().map(|settle| settle.observed).collect();
+        let observed: Vec<_> = plan.settled.iter().map(|settle| settle.observed).collect();
         assert_eq!(observed, if step.is_some() { vec![] } else { vec![Some(azure_holds)] });
     }
 }
@@ -371,7 +371,7 @@ fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
         fact(unsettled(entry(1, AssignmentState::Present, &["b"]), -1), belief)
     };
     let plan = plan_of(&wants([wanted(1, &["b"])]), &holds([row()]));
-    assert!(plan.steps.is_empty() && plan.settle.is_empty());
+    assert!(plan.steps.is_empty() && plan.settled.is_empty());
     assert_eq!(deferred(&plan), [(StepKind::Grant, 1, ReasonCode::NoAnswer, later(30))]);
 
     let plan = plan_of(&wants([]), &holds([row()]));
@@ -380,7 +380,7 @@ fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
 
     // One that got no answer is sent again: it does not wait for a question either.
     let unanswered =
-        LedgerEntry { wished: Some(NOW), ..unsettled(entry(1, AssignmentState::Gone, &["b"]), 100) };
+        LedgerEntry { unwanted_since: Some(NOW), ..unsettled(entry(1, AssignmentState::Gone, &["b"]), 100) };
     let belief = Evidence::Unasked { reason: ReasonCode::Throttled, not_before: later(3600) };
     let plan = plan_of(&wants([]), &holds([fact(unanswered, belief)]));
     assert_eq!(steps(&plan), [(StepKind::Revoke, 1)]);
@@ -393,7 +393,7 @@ fn what_this_installation_cannot_have_made_is_left_alone() {
         ..entry(1, AssignmentState::Present, &["b"])
     };
     let plan = plan_of(&wants([]), &holds([settled(row)]));
-    assert!(plan.steps.is_empty() && plan.settle.is_empty());
+    assert!(plan.steps.is_empty() && plan.settled.is_empty());
     assert_eq!(plan.deferred[0].reason, ReasonCode::NotOurs);
 }
 
@@ -407,9 +407,9 @@ fn frozen_keeps_what_is_held() {
     assert_eq!(plan_of(&desired, &holds(rows)), Plan::default());
     let due = unsettled(entry(1, AssignmentState::Present, &["b"]), -1);
     let plan = plan_of(&desired, &holds([fact(due, Evidence::Azure { holds: true, due: true })]));
-    let settle = plan.settle.first().unwrap();
+    let settle = plan.settled.first().unwrap();
     assert!(plan.steps.is_empty());
-    assert_eq!((settle.entry.holding, settle.observed), (AssignmentState::Present, Some(true)));
+    assert_eq!((settle.entry.state, settle.observed), (AssignmentState::Present, Some(true)));
 }
 
 fn blocked(text: &str, reason: ReasonCode) -> BlockedGrant {
@@ -419,7 +419,7 @@ fn blocked(text: &str, reason: ReasonCode) -> BlockedGrant {
 /// The one wait of a person whose binding `b` is blocked.
 fn wait(reason: ReasonCode, before: &[PendingStep], now: OffsetDateTime) -> PendingStep {
     let desired = Desired { blocked: vec![blocked("b", reason)], ..Desired::default() };
-    let mut waits = waits(&desired, &[], &[], before, now);
+    let mut waits = pending_steps(&desired, &[], &[], before, now);
     assert_eq!(waits.len(), 1);
     waits.remove(0)
 }
@@ -462,7 +462,7 @@ fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none(
         reason: ReasonCode::Throttled,
         not_before: later(40),
     };
-    let waits = waits(&desired, &after, &[throttled], &[], NOW);
+    let waits = pending_steps(&desired, &after, &[throttled], &[], NOW);
     let found: Vec<_> =
         waits.iter().map(|wait| (wait.binding.as_str(), wait.reason, wait.not_before)).collect();
     assert_eq!(
@@ -488,7 +488,7 @@ fn the_next_look_is_the_earliest() {
     let wait = wait(ReasonCode::PendingPrincipal, &[], NOW);
     let desired = wants([wanted(1, &["b"]), wanted(2, &["b"])]);
     let at = |after: &[LedgerEntry], deferred: &[DeferredStep], waits: &[PendingStep]| {
-        look_again(&desired, after, deferred, waits)
+        requeue_at(&desired, after, deferred, waits)
             .map(|again| ((again.at - NOW).whole_seconds(), again.taken_away))
     };
     assert_eq!(at(&[], &[], &[]), None);
@@ -507,7 +507,7 @@ fn the_next_look_is_the_earliest() {
 fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
     let desired = wants([wanted(1, &["b"])]);
     let taken_away = |after: &[LedgerEntry], deferred: &[DeferredStep]| {
-        look_again(&desired, after, deferred, &[]).is_some_and(|again| again.taken_away)
+        requeue_at(&desired, after, deferred, &[]).is_some_and(|again| again.taken_away)
     };
     let deferred = |attempt| DeferredStep {
         assignment: name(3),
@@ -530,7 +530,7 @@ fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
 fn failing(number: u128, holding: AssignmentState, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
     let (not_before, cause) = (later(600), Some(cause()));
     let tried = RetryState { attempt, attempts: 3, not_before, reason, cause };
-    LedgerEntry { tried: Some(tried), ..entry(number, holding, &["b"]) }
+    LedgerEntry { retry: Some(tried), ..entry(number, holding, &["b"]) }
 }
 
 #[test]
@@ -538,7 +538,7 @@ fn a_later_change_of_what_decided_ends_the_pause_of_a_failed_step() {
     let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::AzureRefused);
     let mut actual = holds([settled(row)]);
     assert!(plan_of(&wants([]), &actual).steps.is_empty());
-    actual.cause = OpId::new(Uuid::from_u128(6));
+    actual.requested_by = OpId::new(Uuid::from_u128(6));
     assert_eq!(steps(&plan_of(&wants([]), &actual)), [(StepKind::Revoke, 1)]);
 }
 
@@ -565,15 +565,15 @@ fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
 fn an_unwanted_row_that_is_not_revoked_now_says_since_when() {
     let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::AzureRefused);
     let plan = plan_of(&wants([]), &holds([settled(row)]));
-    assert_eq!((plan.settle.len(), plan.settle[0].entry.wished), (1, Some(NOW)));
-    let noted = plan.settle[0].entry.clone();
+    assert_eq!((plan.settled.len(), plan.settled[0].entry.unwanted_since), (1, Some(NOW)));
+    let noted = plan.settled[0].entry.clone();
     let again = |desired: &Desired, seconds| {
         let actual = Actual { now: later(seconds), ..holds([settled(noted.clone())]) };
-        plan_of(desired, &actual).settle
+        plan_of(desired, &actual).settled
     };
     assert!(again(&wants([]), 60).is_empty(), "the wish keeps its time");
     let cleared = again(&wants([wanted(1, &["b"])]), 60);
-    assert_eq!(cleared[0].entry.wished, None, "wanted again");
+    assert_eq!(cleared[0].entry.unwanted_since, None, "wanted again");
 }
 
 #[test]
@@ -581,8 +581,8 @@ fn an_unsettled_row_that_is_not_wanted_is_written_once_so_that_no_call_settles_i
     let row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
     let absent = Evidence::Azure { holds: false, due: false };
     let plan = plan_of(&wants([]), &holds([fact(row.clone(), absent.clone())]));
-    let noted = plan.settle.first().unwrap();
-    assert_eq!((noted.entry.wished, noted.entry.unsettled_until), (Some(NOW), row.unsettled_until));
+    let noted = plan.settled.first().unwrap();
+    assert_eq!((noted.entry.unwanted_since, noted.entry.unsettled_until), (Some(NOW), row.unsettled_until));
     assert_eq!(plan_of(&wants([]), &holds([fact(noted.entry.clone(), absent)])), Plan::default());
 }
 
@@ -614,7 +614,7 @@ fn one_person_at_a_time_makes_room_and_nobody_once_the_place_was_lost() {
     {
         let (desired, actual) = full(Some(room), AssignmentState::Present);
         let plan = plan_of(&desired, &actual);
-        assert!(plan.steps.is_empty() && plan.makes_room.is_none() && !plan.left_over, "{room:?}");
+        assert!(plan.steps.is_empty() && plan.makes_room.is_none() && !plan.has_more, "{room:?}");
         assert!(deferred(&plan).contains(&(StepKind::Revoke, 1, ReasonCode::AssignmentLimit, not_before)));
     }
 }
@@ -623,7 +623,7 @@ fn one_person_at_a_time_makes_room_and_nobody_once_the_place_was_lost() {
 fn room_in_one_subscription_is_not_made_in_another() {
     let (desired, mut actual) = full(None, AssignmentState::Present);
     let elsewhere = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/backup";
-    let old = &mut actual.facts[0].entry;
+    let old = &mut actual.observed[0].entry;
     old.scope = Scope::parse(elsewhere).unwrap();
     old.assignment = AssignmentName::derive(&old.scope, old.role, old.principal, instance());
     let plan = plan_of(&desired, &actual);

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 /// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what stands on
 /// both keeps its `since`, whatever the reason is now, and its pause grows once it is over.
-pub fn waits(
+pub fn pending_steps(
     desired: &Desired,
     after: &[LedgerEntry],
     deferred: &[DeferredStep],
@@ -16,12 +16,12 @@ pub fn waits(
 ) -> Vec<PendingStep> {
     let mut waits = Vec::new();
     for blocked in &desired.blocked {
-        waits.push(refusal(blocked, before, now));
+        pending_steps.push(refusal(blocked, before, now));
     }
-    waits.extend(late_revocations(after, deferred, now));
+    pending_steps.extend(late_revocations(after, deferred, now));
     for (name, wanted) in &desired.grants {
         let failed =
-            after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.tried.as_ref());
+            after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.retry.as_ref());
         let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
         let (reason, attempts, not_before) = match (failed, deferred) {
             (Some(tried), deferred) if tried.attempt == StepKind::Grant => {
@@ -34,7 +34,7 @@ pub fn waits(
         for binding in wanted.bindings() {
             let since = since(before, &binding, wanted.role, &wanted.scope, now);
             let (role, scope) = (wanted.role, wanted.scope.clone());
-            waits.push(PendingStep {
+            pending_steps.push(PendingStep {
                 binding,
                 role,
                 scope,
@@ -46,7 +46,7 @@ pub fn waits(
             });
         }
     }
-    waits
+    pending_steps
 }
 
 /// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
@@ -56,16 +56,15 @@ fn late_revocations(
     now: OffsetDateTime,
 ) -> Vec<PendingStep> {
     let mut waits = Vec::new();
-    for entry in
-        after.iter().filter(|entry| entry.holding == AssignmentState::Present && entry.tried.is_none())
+    for entry in after.iter().filter(|entry| entry.state == AssignmentState::Present && entry.retry.is_none())
     {
         let put_off = deferred
             .iter()
             .find(|deferred| deferred.attempt == StepKind::Revoke && deferred.assignment == entry.assignment);
         let Some(DeferredStep { reason, not_before, .. }) = put_off.cloned() else { continue };
         for binding in entry.bindings.clone() {
-            let (role, scope, since) = (entry.role, entry.scope.clone(), entry.wished.unwrap_or(now));
-            waits.push(PendingStep {
+            let (role, scope, since) = (entry.role, entry.scope.clone(), entry.unwanted_since.unwrap_or(now));
+            pending_steps.push(PendingStep {
                 binding,
                 role,
                 scope,
@@ -77,7 +76,7 @@ fn late_revocations(
             });
         }
     }
-    waits
+    pending_steps
 }
 
 fn refusal(blocked: &BlockedGrant, before: &[PendingStep], now: OffsetDateTime) -> PendingStep {
@@ -108,24 +107,24 @@ fn since(
 
 /// When a person must be looked at again, and whether a revocation is among the causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookAgain {
+pub struct Requeue {
     pub at: OffsetDateTime,
     pub taken_away: bool,
 }
 
 /// What a round left unfinished: unsettled rows, failed steps, foreign assignments, waits. `None`: nothing. It takes away where
 /// something unwanted may be held, whatever its row says: a call that is still under way may land.
-pub fn look_again(
+pub fn requeue_at(
     desired: &Desired,
     after: &[LedgerEntry],
     deferred: &[DeferredStep],
     waits: &[PendingStep],
-) -> Option<LookAgain> {
+) -> Option<Requeue> {
     let mut causes: Vec<(OffsetDateTime, bool)> = Vec::new();
     for entry in after {
         let leaving = !desired.grants.contains_key(&entry.assignment);
         let own = entry.unsettled_until.map(|at| (at, leaving));
-        let tried = entry.tried.as_ref();
+        let tried = entry.retry.as_ref();
         let tried = tried.map(|tried| (tried.not_before, tried.attempt == StepKind::Revoke && leaving));
         // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
         let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
@@ -135,7 +134,7 @@ pub fn look_again(
     }
     causes
         .extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == StepKind::Revoke)));
-    causes.extend(waits.iter().map(|wait| (wait.not_before, false)));
+    causes.extend(pending_steps.iter().map(|wait| (wait.not_before, false)));
     let at = causes.iter().map(|(at, _)| *at).min()?;
-    Some(LookAgain { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
+    Some(Requeue { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
 }

@@ -342,11 +342,11 @@ fn what_stands_in_the_way_can_be_left_as_it_was() {
         {"op": "remove", "path": "department"}, {"op": "add", "path": "nickName", "value": "N"}]);
     let edited = patched(&ana(), operations, &DecidingAttributes::default()).unwrap();
     let mut name = edited.clone();
-    name.keep(&ana(), |name| name == "userName");
+    name.keep_current(&ana(), |name| name == "userName");
     assert_eq!((name.resource.text("userName"), name.resource.text("nickName")), (Some("ana"), Some("N")));
     assert_eq!(name.dropped, ["userName"]);
     let mut all = edited;
-    all.keep(&ana(), |name| name != "active");
+    all.keep_current(&ana(), |name| name != "active");
     check(&ana(), Ok(all), json!({"active": false}), &["department", "nickName", "userName"]);
 }
 

@@ -146,7 +146,7 @@ fn in_force() -> BindingsSnapshot {
 /// What one person holds, as the ledger has it.
 fn entry(holding: AssignmentState, tried: Option<StepKind>) -> LedgerEntry {
     let in_force = in_force();
-    let (_, binding) = in_force.each().next().unwrap();
+    let (_, binding) = in_force.by_selector_key().next().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
     let tried = tried.map(|attempt| RetryState {
         attempt,
@@ -160,13 +160,13 @@ fn entry(holding: AssignmentState, tried: Option<StepKind>) -> LedgerEntry {
         principal: principal(),
         role: binding.role,
         scope: binding.scope.clone(),
-        holding,
+        state: holding,
         unsettled_until: None,
         op: OpId::new(Uuid::nil()),
         bindings: vec![binding.name.clone()],
         correlation: None,
-        tried,
-        wished: None,
+        retry: tried,
+        unwanted_since: None,
         since: now,
         written: now,
     }
@@ -193,7 +193,7 @@ fn resource(active: bool) -> Resource {
 /// Whether the person keeps what the ledger says, in a pinned group that lost the value.
 fn keeps(ledger: &UserLedger, header: HeaderState<'_>, standing: PrincipalClaim) -> (bool, Vec<ReasonCode>) {
     let in_force = in_force();
-    let (key, _) = in_force.each().next().unwrap();
+    let (key, _) = in_force.by_selector_key().next().unwrap();
     let mut selectors = facts(&[1], &[]).pinned(1);
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());

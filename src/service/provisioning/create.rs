@@ -198,8 +198,9 @@ fn plan_replacement(
     plan.changes = vec![plan::deleted(leaver), plan::created(new)];
     own(&mut plan, operation, new);
     plan.batch.append(counted);
-    plan.batch.extend(BatchPart::Look, marks::look_now(leaver.id, &mark));
-    plan.batch.push(BatchPart::Look, jobs::begin(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
+    plan.batch.extend(BatchPart::Look, marks::enqueue_now(leaver.id, &mark));
+    plan.batch
+        .push(BatchPart::Look, jobs::insert_job(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
     plan.work = FollowUp { leaving: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
     plan
 }

@@ -23,7 +23,7 @@ impl Provisioning {
     }
 
     async fn remove<I: ResourceKind>(&self, caller: &ScimCaller, id: I) -> Result<FollowUp, ServiceError> {
-        let _turn = self.queue.enter(id.uuid()).await;
+        let _turn = self.queue.lock(id.uuid()).await;
         let mut tries = self.tries();
         loop {
             let mut counter = self.counters.hold(id).await;
@@ -56,10 +56,10 @@ fn plan_delete<I: ResourceKind>(
     plan.batch = resources::remove(before, true);
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
-        plan.batch.extend(BatchPart::Look, marks::look_now(person, &mark));
+        plan.batch.extend(BatchPart::Look, marks::enqueue_now(person, &mark));
         plan.work.leaving.push(person);
     }
-    plan.batch.push(BatchPart::Look, jobs::begin(before.id.emptying(), &mark, before.revision + 1));
+    plan.batch.push(BatchPart::Look, jobs::insert_job(before.id.emptying(), &mark, before.revision + 1));
     plan.work.jobs.push(operation.op);
     plan.changes.push(plan::deleted(before));
     plan

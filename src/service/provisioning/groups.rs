@@ -3,7 +3,7 @@
 use super::create::NameHolder;
 use super::members::{self, KnownMembers, MemberChanges, decide, plan_members};
 use super::plan::{self, DecidedWrite, WriteOperation, WritePlan};
-use super::{Forgone, Provisioning, WriteAttempt, not_found, parse_id, taken, together};
+use super::{Forgone, Provisioning, WriteAttempt, join_reads, not_found, parse_id, taken};
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
 use crate::scim::{
@@ -83,7 +83,7 @@ struct Judged {
 
 impl Seen<'_> {
     /// A mistake in the name or the external id never keeps in who is removed beside it.
-    fn judge(
+    fn judge_changes(
         &self,
         operation: &WriteOperation,
         forgone: Forgone,
@@ -214,7 +214,7 @@ impl Provisioning {
         id: GroupId,
         wanted: &Wanted<'_>,
     ) -> Result<WrittenGroup, ServiceError> {
-        let _turn = self.queue.enter(id.uuid()).await;
+        let _turn = self.queue.lock(id.uuid()).await;
         let mut tries = self.tries();
         let mut gone = BTreeSet::new();
         let mut forgone = Forgone::Nothing;
@@ -223,7 +223,7 @@ impl Provisioning {
             let mut seen = self.look_at_group(id, wanted).await?;
             seen.known.gone.extend(&gone);
             let operation = self.operation(caller);
-            let judged = seen.judge(&operation, forgone, &self.users_url());
+            let judged = seen.judge_changes(&operation, forgone, &self.users_url());
             let Seen { before, known, .. } = seen;
             let decided = judged.as_ref().ok().and_then(|judged| judged.decided.as_ref());
             let changes = decided.is_some_and(|decided| !decided.plan.batch.is_empty());
@@ -286,8 +286,10 @@ impl Provisioning {
         let membership = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
         };
-        let (found, known) =
-            try_join!(together(ids.iter().copied().map(membership)), self.known_among(ids.clone(), &added))?;
+        let (found, known) = try_join!(
+            join_reads(ids.iter().copied().map(membership)),
+            self.known_among(ids.clone(), &added)
+        )?;
         Ok(KnownMembers { members: found.into_iter().flatten().collect(), ..known })
     }
 
@@ -330,8 +332,8 @@ impl Provisioning {
         };
         let (gone, groups, full) = try_join!(
             self.gone_among(&ids),
-            together(ids.iter().copied().map(group)),
-            together(added.into_iter().map(full))
+            join_reads(ids.iter().copied().map(group)),
+            join_reads(added.into_iter().map(full))
         )?;
         let (groups, full) = (groups.into_iter().flatten().collect(), full.into_iter().flatten().collect());
         Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
@@ -346,7 +348,7 @@ impl Provisioning {
         let gone = |id: UserId| async move {
             Ok::<_, StoreError>(if self.store.exists(id).await? { None } else { Some(id) })
         };
-        Ok(together(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
+        Ok(join_reads(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
     }
 
     /// Whether a range that was read after `before` belongs to it.
@@ -401,7 +403,7 @@ fn plan_change(
     plan.changes.extend(plan::dropped(&after, &edited.dropped));
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
     if selects_otherwise(before, &after) {
-        plan.batch.push(BatchPart::Look, marks::look_group(after.id, &operation.mark(false)));
+        plan.batch.push(BatchPart::Look, marks::enqueue_group(after.id, &operation.mark(false)));
         plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);

@@ -1,6 +1,6 @@
 //! What users and groups do differently when they are listed, shown and deleted.
 
-use super::together;
+use super::join_reads;
 use super::view::{GroupView, MemberRows, MembershipView};
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
@@ -118,7 +118,7 @@ impl ListedKind for UserId {
             let access = view.access(*id, needs).await?;
             Ok::<_, ServiceError>(access.map(|access| (*id, access)))
         });
-        let access = together(access).await?.into_iter().flatten().collect();
+        let access = join_reads(access).await?.into_iter().flatten().collect();
         let groups = match needs.view {
             true => Some(view.groups_of(headers).await?),
             false => None,
@@ -162,7 +162,7 @@ impl ListedKind for GroupId {
             };
             Ok::<_, ServiceError>(members.map(|members| (id, members)))
         });
-        let members = together(members).await?.into_iter().flatten().collect();
+        let members = join_reads(members).await?.into_iter().flatten().collect();
         Ok(needs.view.then_some(members))
     }
 

@@ -8,7 +8,7 @@ use super::kind::{ListedKind, ProjectionNeeds, ResourceKind};
 use super::matches::{MatchedRow, MatchedRows};
 use super::showing::{RenderContext, RenderManner, UnreadablePolicy};
 use super::view::GroupView;
-use super::{Provisioning, together};
+use super::{Provisioning, join_reads};
 use crate::id::UserId;
 use crate::ports::tables::TableRow;
 use crate::scim::{IndexLookup, ListQuery};
@@ -261,7 +261,7 @@ async fn looked_up<I: ResourceId>(
     view: &GroupView,
     lookups: &[IndexLookup],
 ) -> Result<BTreeSet<I>, StoreError> {
-    let found = together(lookups.iter().map(|lookup| view.store.find::<I>(lookup))).await?;
+    let found = join_reads(lookups.iter().map(|lookup| view.store.find::<I>(lookup))).await?;
     Ok(found.into_iter().flatten().collect())
 }
 
@@ -281,7 +281,7 @@ async fn by_ids<I: ResourceId>(
     ids: Vec<I>,
     size: &mut usize,
 ) -> Result<Vec<TableRow>, StoreError> {
-    let found = together(ids.into_iter().map(|id| view.store.header(id))).await?;
+    let found = join_reads(ids.into_iter().map(|id| view.store.header(id))).await?;
     let rows: Vec<TableRow> = found.into_iter().flatten().collect();
     let bytes: usize = rows.iter().map(TableRow::bytes).sum();
     let each = (bytes / rows.len().max(1)).max(1);

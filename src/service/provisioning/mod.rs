@@ -28,7 +28,7 @@ use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
 use crate::scim::{self, DecidingAttributes, EditedResource, Resource, ScimType};
 use crate::service::desired::principal_of;
-use crate::service::together::together;
+use crate::service::together::join_reads;
 use crate::store::batch::BatchPart;
 use crate::store::counters::ResourceCounters;
 use crate::store::resources::{ResourceId, StoredResource};
@@ -105,8 +105,8 @@ impl Forgone {
     fn take_from<I: ResourceId>(self, edited: &mut EditedResource, current: &Resource) {
         match self {
             Forgone::Nothing => {}
-            Forgone::Name => edited.keep(current, |name| name == I::NAME),
-            Forgone::Attributes => edited.keep(current, |name| name != "active"),
+            Forgone::Name => edited.keep_current(current, |name| name == I::NAME),
+            Forgone::Attributes => edited.keep_current(current, |name| name != "active"),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Provisioning {
 
     /// Sets off what a commit left to do; nothing, where nothing was committed.
     async fn follow_up(&self, work: FollowUp) {
-        self.effects.after(work).await;
+        self.effects.start_and_wait(work).await;
     }
 }
 

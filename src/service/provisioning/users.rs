@@ -78,7 +78,7 @@ impl Provisioning {
         id: UserId,
         edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<Written<UserId>, ServiceError> {
-        let _turn = self.queue.enter(id.uuid()).await;
+        let _turn = self.queue.lock(id.uuid()).await;
         let mut tries = self.tries();
         let mut may_pin = true;
         let mut forgone = Forgone::Nothing;
@@ -119,7 +119,7 @@ impl Provisioning {
 impl Provisioning {
     /// Whether the person stops matching a binding, as far as this process knows the bindings.
     fn narrows(&self, before: &User, resource: &Resource) -> bool {
-        let known = self.effects.snapshots.at_hand();
+        let known = self.effects.snapshots.last_read();
         known.is_none_or(|known| stops_matching(&known.bindings, before.id, &before.resource, resource))
     }
 }
@@ -172,7 +172,7 @@ fn plan_change(
         plan.batch.push(BatchPart::Names, users::names(&after));
     }
     let mark = operation.mark(deactivated || narrowed || principals.leaves());
-    plan.batch.extend(BatchPart::Look, marks::look_now(after.id, &mark));
+    plan.batch.extend(BatchPart::Look, marks::enqueue_now(after.id, &mark));
     let people = if mark.taken_away { &mut plan.work.leaving } else { &mut plan.work.people };
     people.push(after.id);
     Some(DecidedWrite { after, plan })

@@ -4,8 +4,8 @@
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
 //! out only where it is a newer one.
 
+use super::join_reads;
 use super::kind::ProjectionNeeds;
-use super::together;
 use super::tries::ConflictRetry;
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
@@ -73,11 +73,11 @@ impl GroupView {
         let mut tries = ConflictRetry::new(&self.store);
         loop {
             let lists =
-                together(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
+                join_reads(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
             let unnamed: BTreeSet<GroupId> =
                 lists.iter().flatten().copied().filter(|id| !found.names.contains_key(id)).collect();
             let again = pending.iter().map(|(id, etag, _)| self.newer(*id, etag));
-            let (names, again) = join!(self.names(unnamed), together(again));
+            let (names, again) = join!(self.names(unnamed), join_reads(again));
             found.names.extend(names?);
             let mut changed = Vec::new();
             for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
@@ -108,7 +108,7 @@ impl GroupView {
                 Err(error) => Err(error),
             }
         };
-        Ok(together(groups.into_iter().map(name)).await?.into_iter().flatten().collect())
+        Ok(join_reads(groups.into_iter().map(name)).await?.into_iter().flatten().collect())
     }
 
     /// Whether a header is still that version.
@@ -163,7 +163,7 @@ impl GroupView {
         let is_in = |user: UserId| async move {
             Ok::<_, StoreError>(self.store.is_member(group, user).await?.then_some(user))
         };
-        Ok(together(users.iter().copied().map(is_in)).await?.into_iter().flatten().collect())
+        Ok(join_reads(users.iter().copied().map(is_in)).await?.into_iter().flatten().collect())
     }
 
     pub fn user(

@@ -11,7 +11,7 @@ use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
 use crate::service::desired::NewPin;
-use crate::service::effects::log;
+use crate::service::effects::log_deferred;
 use crate::service::throttling;
 use crate::store::throttles::CallKind;
 use crate::store::{StoreError, pins};
@@ -62,11 +62,11 @@ impl Reconciler {
         let op = self.store.ids.op();
         let now = gathered.time.now(self.store.clock.monotonic());
         let until = self.later_clock(now) + self.limits.send + self.limits.network;
-        let mut writes = vec![self.still_marked(gathered)];
+        let mut writes = vec![self.touch_request(gathered)];
         let entries: Vec<LedgerEntry> = plan
             .steps
             .iter()
-            .map(|step| about_to_become(step, op, (now, gathered.actual.caused_at), until))
+            .map(|step| about_to_become(step, op, (now, gathered.actual.requested_at), until))
             .collect();
         for entry in &entries {
             writes.push(gathered.ledger.write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
@@ -94,7 +94,7 @@ impl Reconciler {
         AuditRecord {
             op,
             time: self.store.clock.now(),
-            origin: gathered.look.mark.origin.clone(),
+            origin: gathered.request.request.origin.clone(),
             stamp,
             outcome: None,
             changes,
@@ -135,11 +135,11 @@ impl Reconciler {
         opened: OpenedStep,
         started: SendDeadline,
     ) -> CompletedCall {
-        let Some(left) = self.left(started) else {
+        let Some(left) = self.time_left(started) else {
             return CompletedCall { opened, sent: CallOutcome::Unknown, correlation: None };
         };
         let step = &opened.step;
-        let label = gathered.look.mark.origin.actor.as_str();
+        let label = gathered.request.request.origin.actor.as_str();
         let answer = match step.attempt {
             StepKind::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
@@ -151,7 +151,7 @@ impl Reconciler {
     }
 
     /// What is left of the worker's time: by the clock that says less.
-    fn left(&self, started: SendDeadline) -> Option<Duration> {
+    fn time_left(&self, started: SendDeadline) -> Option<Duration> {
         let monotonic = self.store.clock.monotonic().saturating_sub(started.monotonic);
         let wall = Duration::try_from(self.store.clock.now() - started.wall).unwrap_or_default();
         self.limits.send.checked_sub(monotonic.max(wall)).filter(|left| !left.is_zero())
@@ -165,9 +165,9 @@ impl Reconciler {
         (now, wait): (OffsetDateTime, Duration),
     ) {
         let (store, status) = (&self.store, &self.snapshots.status);
-        let told = throttling::tell_everybody(store, status, scope, operation, (now, wait)).await;
+        let told = throttling::store_throttle(store, status, scope, operation, (now, wait)).await;
         if let Err(error) = told {
-            log("a throttle", &error);
+            log_deferred("a throttle", &error);
         }
     }
 }
@@ -192,22 +192,22 @@ fn about_to_become(
         principal: step.principal,
         role: step.role,
         scope: step.scope.clone(),
-        holding: AssignmentState::Gone,
+        state: AssignmentState::Gone,
         unsettled_until: None,
         op,
         bindings: Vec::new(),
         correlation: None,
-        tried: None,
-        wished: None,
+        retry: None,
+        unwanted_since: None,
         since: now,
         written: now,
     });
-    let wished = (step.attempt == StepKind::Revoke).then(|| entry.wished.unwrap_or(caused_at));
+    let wished = (step.attempt == StepKind::Revoke).then(|| entry.unwanted_since.unwrap_or(caused_at));
     LedgerEntry {
         op,
         bindings: step.bindings.clone(),
         unsettled_until: Some(until),
-        wished,
+        unwanted_since: wished,
         ..entry.becoming(holding, now)
     }
 }

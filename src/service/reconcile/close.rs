@@ -4,7 +4,9 @@ use super::Reconciler;
 use super::act::{CallOutcome, CompletedCall, pin_writes};
 use super::gather::GatheredState;
 use super::refusal::{reason_of, scope_is_gone};
-use super::requeue::{comes_back, looking, while_frozen, while_principals_are_left, while_unreadable};
+use super::requeue::{
+    is_wanted_again, requeue_writes, while_frozen, while_principals_are_left, while_unreadable,
+};
 use crate::audit::AuditEvent;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, TableWrite};
@@ -61,23 +63,24 @@ impl Reconciler {
         let now = gathered.time.now(self.store.clock.monotonic());
         let rewrites = self.rewrites(gathered, plan, acted, now);
         let after = entries_after(gathered, &rewrites);
-        let waits = plan::waits(&gathered.desired, &after, &plan.deferred, &gathered.ledger.waits, now);
+        let waits =
+            plan::pending_steps(&gathered.desired, &after, &plan.deferred, &gathered.ledger.waits, now);
         let op = self.store.ids.op();
         let mut changes: Vec<AuditEvent> =
             rewrites.iter().filter_map(|rewrite| rewrite.change.clone()).collect();
         changes.extend(wait_changes(gathered, &waits));
         let mut writes: Vec<TableWrite> = Vec::new();
         let freed = principals_to_free(gathered, &after);
-        let again = plan::look_again(&gathered.desired, &after, &plan.deferred, &waits);
+        let again = plan::requeue_at(&gathered.desired, &after, &plan.deferred, &waits);
         let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
         let again = while_principals_are_left(again, freed.len(), now);
-        let closed = looking(gathered, plan, &after, again, look, now, &mut writes);
+        let closed = requeue_writes(gathered, plan, &after, again, look, now, &mut writes);
         writes.extend(
             rewrites
                 .iter()
                 .map(|rewrite| gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
         );
-        if gathered.ledger.waits_are_damaged || stripped(&waits) != stripped(&gathered.ledger.waits) {
+        if gathered.ledger.waits_are_damaged || comparable(&waits) != comparable(&gathered.ledger.waits) {
             writes.extend(ledger::write_waits(gathered.user, &waits, gathered.ledger.waits_etag.as_ref()));
         }
         if !opened {
@@ -85,10 +88,10 @@ impl Reconciler {
         }
         let hint = keys::hint(gathered.user);
         if closed != RoundResult::Left
-            && comes_back(gathered, &after)
+            && is_wanted_again(gathered, &after)
             && writes.iter().all(|write| write.key() != hint)
         {
-            writes.push(hints::is_over(gathered.user));
+            writes.push(hints::hint_over(gathered.user));
         }
         if closed != RoundResult::Left {
             for pin in freed.into_iter().take(FREED_MAX) {
@@ -109,7 +112,7 @@ impl Reconciler {
             }
             Err(error) => Err(error),
             Ok(()) => {
-                told.iter().for_each(|change| tell(gathered, change));
+                told.iter().for_each(|change| log_event(gathered, change));
                 Ok(closed)
             }
         }
@@ -125,7 +128,7 @@ impl Reconciler {
         match (writes.is_empty(), changes.is_empty()) {
             (true, _) => Ok(()),
             // Every write has its condition, so repeating it is safe without a proof.
-            (false, true) => self.store.move_looking(&writes).await.map(|_| ()),
+            (false, true) => self.store.transact_unjournaled(&writes).await.map(|_| ()),
             (false, false) => {
                 self.store.commit(&self.record(gathered, op, changes), writes).await.map(|_| ())
             }
@@ -140,8 +143,8 @@ impl Reconciler {
         now: OffsetDateTime,
     ) -> Vec<Rewrite> {
         let mut rewrites: Vec<Rewrite> =
-            acted.into_iter().map(|call| self.conclude_call(call, gathered, now)).collect();
-        for settle in &plan.settle {
+            acted.into_iter().map(|call| self.rewrite_after(call, gathered, now)).collect();
+        for settle in &plan.settled {
             let stored = gathered
                 .ledger
                 .entries
@@ -170,11 +173,11 @@ impl Reconciler {
     }
 
     /// What an answer makes of the row that the open wrote.
-    fn conclude_call(&self, call: CompletedCall, gathered: &GatheredState, now: OffsetDateTime) -> Rewrite {
+    fn rewrite_after(&self, call: CompletedCall, gathered: &GatheredState, now: OffsetDateTime) -> Rewrite {
         let CompletedCall { opened, sent, correlation } = call;
         let (attempt, settles) =
             (opened.step.attempt, opened.step.settles && !matches!(sent, CallOutcome::Unknown));
-        let cause = Some(gathered.actual.cause);
+        let cause = Some(gathered.actual.requested_by);
         let before = if opened.step.held_before { AssignmentState::Present } else { AssignmentState::Gone };
         let open = opened.entry.op;
         let mut entry = LedgerEntry {
@@ -184,7 +187,7 @@ impl Reconciler {
         let mut code = None;
         entry = match &sent {
             CallOutcome::Created | CallOutcome::Deleted => {
-                LedgerEntry { tried: None, ..entry }.becoming(entry_goal(attempt), now)
+                LedgerEntry { retry: None, ..entry }.becoming(entry_goal(attempt), now)
             }
             CallOutcome::HeldBy(other) => {
                 code = Some("RoleAssignmentExists".to_owned());
@@ -196,12 +199,12 @@ impl Reconciler {
                     reason: ReasonCode::ForeignAssignment,
                     cause,
                 };
-                LedgerEntry { tried: Some(tried), ..entry }
+                LedgerEntry { retry: Some(tried), ..entry }
                     .becoming(AssignmentState::HeldByOther(*other), now)
             }
             CallOutcome::Throttled(wait) => {
                 code = Some("TooManyRequests".to_owned());
-                let attempts = entry.tried.as_ref().map_or(1, |tried| tried.attempts);
+                let attempts = entry.retry.as_ref().map_or(1, |tried| tried.attempts);
                 let tried = RetryState {
                     attempt,
                     attempts,
@@ -209,11 +212,11 @@ impl Reconciler {
                     reason: ReasonCode::Throttled,
                     cause,
                 };
-                LedgerEntry { tried: Some(tried), ..entry }.becoming(before, now)
+                LedgerEntry { retry: Some(tried), ..entry }.becoming(before, now)
             }
             CallOutcome::Refused(refusal) if attempt == StepKind::Revoke && scope_is_gone(refusal) => {
                 code = Some(refusal.clone());
-                LedgerEntry { tried: None, ..entry }.becoming(AssignmentState::Gone, now)
+                LedgerEntry { retry: None, ..entry }.becoming(AssignmentState::Gone, now)
             }
             CallOutcome::Refused(refusal) => {
                 code = Some(refusal.clone());
@@ -225,10 +228,10 @@ impl Reconciler {
             entry.unsettled_until = None;
         } else if !matches!(sent, CallOutcome::Unknown) {
             // Earlier calls may still land: what is wanted stays, and Azure is asked after the row's time.
-            entry.holding = entry_goal(attempt);
+            entry.state = entry_goal(attempt);
         }
         if entry.is_settled_and_gone() {
-            entry.wished = None;
+            entry.unwanted_since = None;
         }
         let executed = code.is_none();
         let answered = AuditEvent::EffectAnswered {
@@ -257,7 +260,7 @@ impl Reconciler {
             if rewrite.settles {
                 let written = gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
                 let mut writes = vec![written];
-                writes.extend(self.mark_after_grant(gathered, &rewrite).await?);
+                writes.extend(self.request_after_grant(gathered, &rewrite).await?);
                 let changes = rewrite.change.clone().into_iter().collect();
                 match self.store.commit(&self.record(gathered, op, changes), writes).await {
                     Ok(_) => continue,
@@ -265,34 +268,34 @@ impl Reconciler {
                     Err(error) => return Err(error),
                 }
             }
-            self.mark_row(gathered, &rewrite).await?;
+            self.requeue_row(gathered, &rewrite).await?;
         }
         Ok(())
     }
 
     /// A grant was answered after `d:` was gone: who looked meanwhile may have found nothing yet in Azure, so somebody looks
     /// again now, as at a leaver.
-    async fn mark_after_grant(
+    async fn request_after_grant(
         &self,
         gathered: &GatheredState,
         rewrite: &Rewrite,
     ) -> Result<Vec<TableWrite>, StoreError> {
-        let key = keys::look_now(gathered.user);
+        let key = keys::request(gathered.user);
         let granted =
-            rewrite.attempt == Some(StepKind::Grant) && rewrite.entry.holding == AssignmentState::Present;
+            rewrite.attempt == Some(StepKind::Grant) && rewrite.entry.state == AssignmentState::Present;
         if !granted || self.store.get(&key).await?.is_some() {
             return Ok(Vec::new());
         }
         let touch = self.store.ids.op().to_string();
-        Ok(marks::look_again(
+        Ok(marks::enqueue_again(
             gathered.user,
-            &ReconcileRequest::leaving(gathered.look.mark.origin.clone()),
+            &ReconcileRequest::leaving(gathered.request.request.origin.clone()),
             false,
             &touch,
         ))
     }
 
-    async fn mark_row(&self, gathered: &GatheredState, rewrite: &Rewrite) -> Result<(), StoreError> {
+    async fn requeue_row(&self, gathered: &GatheredState, rewrite: &Rewrite) -> Result<(), StoreError> {
         let key = keys::ledger(gathered.user, rewrite.entry.assignment);
         for _ in 0..MARK_TRIES {
             let answer = self.store.read(&key).await?;
@@ -303,7 +306,7 @@ impl Reconciler {
             let granted = rewrite.attempt == Some(StepKind::Grant);
             let kept = ledger::kept(&row);
             let mut writes = vec![ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))))];
-            writes.extend(self.touch_mark(gathered, granted).await?);
+            writes.extend(self.touch_or_enqueue(gathered, granted).await?);
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
             match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -316,22 +319,22 @@ impl Reconciler {
 
     /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
     /// grant it takes away: what was sent may be unwanted by now.
-    async fn touch_mark(
+    async fn touch_or_enqueue(
         &self,
         gathered: &GatheredState,
         granted: bool,
     ) -> Result<Vec<TableWrite>, StoreError> {
-        let there = self.store.get(&keys::look_now(gathered.user)).await?.is_some();
+        let there = self.store.get(&keys::request(gathered.user)).await?.is_some();
         let touch = self.store.ids.op().to_string();
-        let own = &gathered.look.mark;
+        let own = &gathered.request.request;
         let mark = if granted { &ReconcileRequest::leaving(own.origin.clone()) } else { own };
-        Ok(marks::look_again(gathered.user, mark, there, &touch))
+        Ok(marks::enqueue_again(gathered.user, mark, there, &touch))
     }
 }
 
 /// One log line for each thing that came of a round.
-fn tell(gathered: &GatheredState, change: &AuditEvent) {
-    let (user, label) = (gathered.user, gathered.look.mark.origin.actor.as_str());
+fn log_event(gathered: &GatheredState, change: &AuditEvent) {
+    let (user, label) = (gathered.user, gathered.request.request.origin.actor.as_str());
     match change {
         AuditEvent::EffectAnswered { assignment, operation, executed, code, .. } => {
             tracing::info!(
@@ -371,7 +374,7 @@ fn entries_after(gathered: &GatheredState, rewrites: &[Rewrite]) -> Vec<LedgerEn
 }
 
 fn foreign_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
-    let holder = |entry: &LedgerEntry| match entry.holding {
+    let holder = |entry: &LedgerEntry| match entry.state {
         AssignmentState::HeldByOther(other) => other.to_string(),
         _ => String::new(),
     };
@@ -403,7 +406,7 @@ fn released_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<
 }
 
 /// What a wait is about, without the times that move by themselves.
-fn stripped(waits: &[PendingStep]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
+fn comparable(waits: &[PendingStep]) -> Vec<(String, &'static str, u32, OffsetDateTime)> {
     let name = |wait: &PendingStep| {
         format!("{}|{}|{}|{}", wait.binding, wait.role, wait.scope.folded(), wait.wanted)
     };

@@ -15,7 +15,7 @@ use crate::service::desired::{
     self, AccessFacts, DesiredAccess, HeaderState, NewPin, PrincipalClaim, SelectorFacts,
 };
 use crate::service::snapshots::ActiveSnapshot;
-use crate::service::together::together;
+use crate::service::together::join_reads;
 use crate::store::codec::RowReader;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
 use crate::store::marks::QueuedRequest;
@@ -63,7 +63,7 @@ pub struct PersonHeader {
 /// What a round decides on.
 pub struct GatheredState {
     pub user: UserId,
-    pub look: QueuedRequest,
+    pub request: QueuedRequest,
     pub time: TableTime,
     pub pointer: ActiveVersionRow,
     pub person: Option<PersonHeader>,
@@ -117,7 +117,7 @@ impl Read {
 impl Reconciler {
     /// `None`: nobody asked to look at this person, or somebody else has looked already.
     pub(super) async fn gather(&self, user: UserId) -> Result<Option<GatheredState>, StoreError> {
-        let answer = self.store.read(&keys::look_now(user)).await?;
+        let answer = self.store.read(&keys::request(user)).await?;
         // Taken after the answer: this time lags behind the service's and never runs ahead of it.
         let at = self.store.clock.monotonic();
         let Some(row) = answer.value else { return Ok(None) };
@@ -129,7 +129,7 @@ impl Reconciler {
             Some(instance) => instance,
             None => self.store.instance().await?,
         };
-        self.conclude(user, look, time, read, instance).await.map(Some)
+        self.combine(user, look, time, read, instance).await.map(Some)
     }
 
     /// Who is gone or inactive holds nothing, whatever their groups say: those are not read.
@@ -155,7 +155,7 @@ impl Reconciler {
         Ok(Read { settings, person, unreadable, selectors, missing_leads, ledger, blocks, snapshot })
     }
 
-    async fn conclude(
+    async fn combine(
         &self,
         user: UserId,
         look: QueuedRequest,
@@ -168,7 +168,7 @@ impl Reconciler {
             read.person.as_ref().and_then(|person| desired::principal_of(&person.resource, sources));
         let holders = self.holders(user, principal, &read.ledger).await?;
         let mut to_pin = BTreeSet::new();
-        let standing = self.standing(user, &read, principal, &holders, &mut to_pin).await?;
+        let standing = self.principal_claim(user, &read, principal, &holders, &mut to_pin).await?;
         let facts = AccessFacts {
             user,
             header: read.header(),
@@ -177,28 +177,28 @@ impl Reconciler {
             ledger: &read.ledger,
             instance,
         };
-        let DesiredAccess { desired, pins: selector_pins, troubled } =
+        let DesiredAccess { desired, pins: selector_pins, findings: troubled } =
             desired::decide(&facts, &read.snapshot);
         for (binding, reason) in &troubled {
             self.snapshots.status.binding_is_troubled(binding, *reason);
         }
         let now = time.now(self.store.clock.monotonic());
         self.snapshots.status.read_throttles(&read.settings.throttles, now);
-        let throttles = &self.occasion.heed(&read.settings.throttles, now);
-        let facts = self.believe(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
+        let throttles = &self.occasion.with_silent_stopped(&read.settings.throttles, now);
+        let facts = self.observe_ledger(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
         let actual = Actual {
             now,
-            facts,
+            observed: facts,
             throttled: throttles.steps(now),
             blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
             room: read.settings.claims.as_seen_by(user, now),
-            cause: look.mark.origin.op,
-            caused_at: look.mark.origin.op.time().map_or(now, |at| at.min(now)),
+            requested_by: look.request.origin.op,
+            requested_at: look.request.origin.op.time().map_or(now, |at| at.min(now)),
             instance,
         };
         Ok(GatheredState {
             user,
-            look,
+            request: look,
             time,
             pointer: read.settings.pointer,
             person: read.person,
@@ -230,11 +230,11 @@ impl Reconciler {
                 if ours { PrincipalHolder::Record(user) } else { self.store.holder(principal).await? };
             Ok::<_, StoreError>((principal, holder))
         });
-        Ok(together(reads).await?.into_iter().collect())
+        Ok(join_reads(reads).await?.into_iter().collect())
     }
 
     /// May the record act on the Entra object that it names?
-    async fn standing(
+    async fn principal_claim(
         &self,
         user: UserId,
         read: &Read,
@@ -277,7 +277,7 @@ impl Reconciler {
         Ok(if same { ReasonCode::PrincipalConflict } else { ReasonCode::PrincipalReleasing })
     }
 
-    async fn believe(
+    async fn observe_ledger(
         &self,
         ledger: &UserLedger,
         holders: &BTreeMap<PrincipalId, PrincipalHolder>,
@@ -292,12 +292,12 @@ impl Reconciler {
             let holder = holders.get(&entry.principal).copied().unwrap_or(PrincipalHolder::Free);
             let holder = if ours { None } else { Some(holder) };
             if holder == Some(PrincipalHolder::Free)
-                && !(entry.is_settled_and_gone() && entry.holding == AssignmentState::Gone)
+                && !(entry.is_settled_and_gone() && entry.state == AssignmentState::Gone)
             {
                 to_pin.insert(entry.principal);
             }
             let question = asked.get(&entry.assignment);
-            asking.push(self.belief(entry, holder, (question, &silent), (now, throttles)));
+            asking.push(self.observe_entry(entry, holder, (question, &silent), (now, throttles)));
         }
         let beliefs: Vec<Evidence> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
@@ -310,7 +310,7 @@ impl Reconciler {
 
     /// Azure is asked by name where the ledger is not believed, unless it asked us not to ask. `holder`: who holds the principal,
     /// where it is not this record.
-    async fn belief(
+    async fn observe_entry(
         &self,
         entry: &LedgerEntry,
         holder: Option<PrincipalHolder>,
@@ -372,8 +372,8 @@ enum Question {
 /// The entries that the ledger is not believed of.
 fn questions(ledger: &UserLedger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Question> {
     let question = |entry: &LedgerEntry| {
-        let foreign_due = entry.tried.as_ref().is_none_or(|tried| tried.not_before <= now);
-        match (entry.unsettled_until, entry.holding) {
+        let foreign_due = entry.retry.as_ref().is_none_or(|tried| tried.not_before <= now);
+        match (entry.unsettled_until, entry.state) {
             (Some(until), _) => Some((until > now, entry.assignment, entry.assignment)),
             (None, AssignmentState::HeldByOther(other)) if foreign_due => {
                 Some((false, entry.assignment, other))
@@ -391,7 +391,7 @@ fn questions(ledger: &UserLedger, now: OffsetDateTime) -> BTreeMap<AssignmentNam
 
 /// The pause after a question without an answer is as long as the answer has been missed by then, so it doubles.
 fn ask_again(entry: &LedgerEntry, now: OffsetDateTime) -> Duration {
-    let due = entry.unsettled_until.or(entry.tried.as_ref().map(|tried| tried.not_before));
+    let due = entry.unsettled_until.or(entry.retry.as_ref().map(|tried| tried.not_before));
     let since = due.filter(|due| *due <= now).unwrap_or(entry.written);
     Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, REVOKE_RETRY_MAX)
 }

@@ -10,7 +10,7 @@ mod requeue;
 mod selectors;
 mod silence;
 
-use super::effects::log;
+use super::effects::log_deferred;
 use super::queue::KeyedMutex;
 use super::snapshots::ActiveBindings;
 use crate::audit::AuditEvent;
@@ -86,7 +86,7 @@ pub enum RequestState {
 
 impl ReconcileOutcome {
     /// Takes in how a round was closed. Answers whether there is more to do at once.
-    fn goes_on(&mut self, closed: RoundResult) -> bool {
+    fn record_round(&mut self, closed: RoundResult) -> bool {
         self.left = match closed {
             RoundResult::Done => RequestState::Nothing,
             RoundResult::Later => RequestState::Later,
@@ -126,7 +126,7 @@ impl Reconciler {
 
     /// Looks at a person whose turn it is in a tick, as [`reconcile`](Self::reconcile) does. What is heard of Azure is noted, and
     /// nothing is sent where it gives no answer.
-    pub async fn take_turn(
+    pub async fn reconcile_in_tick(
         &self,
         user: UserId,
         silence: Arc<SilentSubscriptions>,
@@ -140,7 +140,7 @@ impl Reconciler {
     /// Looks at a person until nothing is left to do at once.
     pub async fn reconcile(&self, user: UserId) -> Result<ReconcileOutcome, StoreError> {
         // Correct without the turn: a revocation does not wait for a call that hangs.
-        let _turn = tokio::time::timeout(TURN_WAIT, self.queue.enter(user.uuid())).await.ok();
+        let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
         let mut looked = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else {
@@ -160,9 +160,9 @@ impl Reconciler {
         gathered: &GatheredState,
         looked: &mut ReconcileOutcome,
     ) -> Result<bool, StoreError> {
-        self.add_leads(gathered).await;
+        self.add_missing_leads(gathered).await;
         if !gathered.to_pin.is_empty() {
-            self.pin(gathered).await?;
+            self.claim_principals(gathered).await?;
             return Ok(true);
         }
         if gathered.selector_pins.len() > PINS_WITH_OPEN_MAX {
@@ -171,19 +171,19 @@ impl Reconciler {
         }
         let mut plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
         let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
-        self.occasion.name_silence(&mut plan, gathered);
-        if self.occasion.hold_back(&mut plan, &self.snapshots.status)
+        self.occasion.name_silent_reason(&mut plan, gathered);
+        if self.occasion.leave_throttled_to_tick(&mut plan, &self.snapshots.status)
             && plan.steps.is_empty()
-            && plan.settle.is_empty()
+            && plan.settled.is_empty()
         {
             return Ok(false);
         }
         let started = SendDeadline { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
-            let look = gathered.look.etag.clone();
+            let look = gathered.request.etag.clone();
             looked.throttled = throttled;
             self.note_obstacles(gathered, &plan, &[]).await;
-            return Ok(looked.goes_on(self.close(gathered, &plan, Vec::new(), look, false).await?));
+            return Ok(looked.record_round(self.close(gathered, &plan, Vec::new(), look, false).await?));
         }
         let OpenResult::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
         if !self.store.pointer().await?.is_same(&gathered.pointer) {
@@ -193,35 +193,35 @@ impl Reconciler {
         self.note_obstacles(gathered, &plan, &acted).await;
         looked.throttled = acted.iter().all(|call| matches!(call.sent, CallOutcome::Throttled(_)));
         looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == StepKind::Revoke).count();
-        Ok(looked.goes_on(self.close(gathered, &plan, acted, look, true).await?))
+        Ok(looked.record_round(self.close(gathered, &plan, acted, look, true).await?))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.
     async fn pin_selectors(&self, gathered: &GatheredState) -> Result<(), StoreError> {
         let op = self.store.ids.op();
         let mut changes = Vec::new();
-        let mut writes = vec![self.still_marked(gathered)];
+        let mut writes = vec![self.touch_request(gathered)];
         let pins = gathered.selector_pins.get(..PINS_ALONE_MAX).unwrap_or(&gathered.selector_pins);
         writes.extend(act::pin_writes(pins, op, &mut changes));
         self.commit_or_gather_again(gathered, op, changes, writes).await
     }
 
     /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure is no matter.
-    async fn add_leads(&self, gathered: &GatheredState) {
+    async fn add_missing_leads(&self, gathered: &GatheredState) {
         let leads = gathered.missing_leads.iter().map(|(group, key)| pins::lead_from_group(*group, key));
         let leads: Vec<TableWrite> = leads.take(LEADS_MAX).collect();
         if !leads.is_empty()
-            && let Err(error) = self.store.move_looking(&leads).await
+            && let Err(error) = self.store.transact_unjournaled(&leads).await
         {
-            log("a row that leads to a pin", &error);
+            log_deferred("a row that leads to a pin", &error);
         }
     }
 
     /// `d:` is as it was read, and gets a new version.
-    fn still_marked(&self, gathered: &GatheredState) -> TableWrite {
-        let condition = EtagMatch::Exact(gathered.look.etag.clone());
-        let properties = gathered.look.mark.fields().done();
-        TableWrite::Merge { key: keys::look_now(gathered.user), properties, condition }
+    fn touch_request(&self, gathered: &GatheredState) -> TableWrite {
+        let condition = EtagMatch::Exact(gathered.request.etag.clone());
+        let properties = gathered.request.request.fields().done();
+        TableWrite::Merge { key: keys::request(gathered.user), properties, condition }
     }
 
     /// A conflict is no failure: the next round reads again.
@@ -239,9 +239,9 @@ impl Reconciler {
     }
 
     /// Takes principals that are free, in a transaction of its own.
-    async fn pin(&self, gathered: &GatheredState) -> Result<(), StoreError> {
+    async fn claim_principals(&self, gathered: &GatheredState) -> Result<(), StoreError> {
         let op = self.store.ids.op();
-        let mut writes = vec![self.still_marked(gathered)];
+        let mut writes = vec![self.touch_request(gathered)];
         let mut changes = Vec::new();
         for principal in gathered.to_pin.iter().take(PRINCIPALS_MAX) {
             writes.extend(ledger::pin(gathered.user, *principal, op));

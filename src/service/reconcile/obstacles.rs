@@ -9,7 +9,7 @@ use crate::ports::tables::TableWrite;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
-use crate::service::effects::log;
+use crate::service::effects::log_deferred;
 use crate::store::scope_blocks::{self, StoredBlock};
 use crate::store::{StoreError, room};
 use std::collections::BTreeMap;
@@ -48,10 +48,10 @@ impl Reconciler {
         let mut writes = block_writes(gathered, acted, now);
         writes.extend(room_writes(gathered, plan, acted, now));
         for write in writes {
-            match self.store.move_looking(&[write]).await {
+            match self.store.transact_unjournaled(&[write]).await {
                 // Somebody else noted the same.
                 Ok(_) | Err(StoreError::Conflict { .. }) => {}
-                Err(error) => log("what a scope refuses", &error),
+                Err(error) => log_deferred("what a scope refuses", &error),
             }
         }
     }
@@ -121,7 +121,7 @@ fn still_needs(gathered: &GatheredState, plan: &Plan, subscription: &str) -> boo
     };
     let entries = gathered.ledger.entries.iter().map(|stored| &stored.entry);
     let waits = entries.filter(|entry| entry.scope.subscription() == subscription).any(|entry| {
-        gathered.desired.grants.contains_key(&entry.assignment) && entry.tried.as_ref().is_some_and(limited)
+        gathered.desired.grants.contains_key(&entry.assignment) && entry.retry.as_ref().is_some_and(limited)
     });
     waits || plan.makes_room.as_deref() == Some(subscription)
 }

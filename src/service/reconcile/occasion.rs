@@ -31,7 +31,7 @@ pub enum ReconcileTrigger {
 
 impl ReconcileTrigger {
     /// What is heeded beside what Azure asked for: nothing is sent to a subscription that gives no answer.
-    pub fn heed(&self, throttles: &StoredThrottles, now: OffsetDateTime) -> StoredThrottles {
+    pub fn with_silent_stopped(&self, throttles: &StoredThrottles, now: OffsetDateTime) -> StoredThrottles {
         let mut all = throttles.clone();
         if let Self::Turn(silence) = self {
             silence.stopped().iter().for_each(|subscription| all.stop(subscription, now + SILENT_PAUSE));
@@ -41,7 +41,7 @@ impl ReconcileTrigger {
 
     /// Whether revocations of this plan are left to a tick: where Azure throttled a short while ago, many may wait, and the
     /// tick takes them by the time of the wish. The last change must not be the first to be served.
-    pub fn hold_back(&self, plan: &mut Plan, status: &HealthStatus) -> bool {
+    pub fn leave_throttled_to_tick(&self, plan: &mut Plan, status: &HealthStatus) -> bool {
         let Self::Change = self else { return false };
         let held = |step: &Step| {
             step.attempt == StepKind::Revoke
@@ -50,12 +50,12 @@ impl ReconcileTrigger {
         let before = plan.steps.len();
         plan.steps.retain(|step| !held(step));
         let any = plan.steps.len() < before;
-        plan.left_over |= any;
+        plan.has_more |= any;
         any
     }
 
     /// Who waits for a subscription that gives no answer is told so.
-    pub fn name_silence(&self, plan: &mut Plan, gathered: &GatheredState) {
+    pub fn name_silent_reason(&self, plan: &mut Plan, gathered: &GatheredState) {
         let Self::Turn(silence) = self else { return };
         let stopped = silence.stopped();
         for deferred in &mut plan.deferred {
@@ -77,7 +77,7 @@ pub struct WatchedAssignments {
 }
 
 impl WatchedAssignments {
-    async fn note<T>(
+    async fn watch<T>(
         &self,
         scope: &Scope,
         call: impl Future<Output = Result<T, AssignmentError>> + Send,
@@ -92,7 +92,7 @@ impl WatchedAssignments {
 #[async_trait]
 impl RoleAssignments for WatchedAssignments {
     async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError> {
-        self.note(scope, self.inner.list(scope, timeout)).await
+        self.watch(scope, self.inner.list(scope, timeout)).await
     }
 
     async fn get(
@@ -101,7 +101,7 @@ impl RoleAssignments for WatchedAssignments {
         name: &AssignmentName,
         timeout: Duration,
     ) -> Result<Option<ListedAssignment>, AssignmentError> {
-        self.note(scope, self.inner.get(scope, name, timeout)).await
+        self.watch(scope, self.inner.get(scope, name, timeout)).await
     }
 
     async fn create(
@@ -109,7 +109,7 @@ impl RoleAssignments for WatchedAssignments {
         wanted: &RoleAssignment,
         timeout: Duration,
     ) -> Result<ArmAnswer<CreateOutcome>, AssignmentError> {
-        self.note(&wanted.scope, self.inner.create(wanted, timeout)).await
+        self.watch(&wanted.scope, self.inner.create(wanted, timeout)).await
     }
 
     async fn delete(
@@ -118,6 +118,6 @@ impl RoleAssignments for WatchedAssignments {
         name: &AssignmentName,
         timeout: Duration,
     ) -> Result<ArmAnswer<()>, AssignmentError> {
-        self.note(scope, self.inner.delete(scope, name, timeout)).await
+        self.watch(scope, self.inner.delete(scope, name, timeout)).await
     }
 }

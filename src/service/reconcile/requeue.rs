@@ -5,7 +5,7 @@ use super::gather::GatheredState;
 use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
-use crate::rbac::plan::{DeferredStep, LookAgain, Plan};
+use crate::rbac::plan::{DeferredStep, Plan, Requeue};
 use crate::store::hints::WaitingRevocation;
 use crate::store::{keys, marks};
 use std::time::Duration;
@@ -19,62 +19,62 @@ const LEAVER_STEP: Duration = Duration::from_secs(1);
 const FROZEN_LOOK: Duration = Duration::from_secs(60);
 
 /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
-pub(super) fn looking(
+pub(super) fn requeue_writes(
     gathered: &GatheredState,
     plan: &Plan,
     after: &[LedgerEntry],
-    again: Option<LookAgain>,
+    again: Option<Requeue>,
     look: ETag,
     now: OffsetDateTime,
     writes: &mut Vec<TableWrite>,
 ) -> RoundResult {
-    if plan.left_over {
+    if plan.has_more {
         return RoundResult::Left;
     }
-    writes.push(TableWrite::Delete { key: keys::look_now(gathered.user), condition: EtagMatch::Exact(look) });
+    writes.push(TableWrite::Delete { key: keys::request(gathered.user), condition: EtagMatch::Exact(look) });
     let Some(again) = again else { return RoundResult::Done };
-    let mark = gathered.look.mark.waiting(again.taken_away);
+    let mark = gathered.request.request.waiting(again.taken_away);
     let at = match again.taken_away {
         true => rounded_up(again.at.max(now), LEAVER_STEP),
-        false => rounded_up(again.at.max(now) + spread(gathered, again.at - now), LATER_STEP),
+        false => rounded_up(again.at.max(now) + spread_by_user(gathered, again.at - now), LATER_STEP),
     };
     let mut waiting = waiting(after, &plan.deferred, now);
     if gathered.ledger.rows_unreadable > 0 {
         waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
     }
-    writes.extend(marks::look_later(at, gathered.user, &mark, &waiting));
+    writes.extend(marks::enqueue_at(at, gathered.user, &mark, &waiting));
     RoundResult::Later
 }
 
 /// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
 pub(super) fn while_frozen(
     gathered: &GatheredState,
-    again: Option<LookAgain>,
+    again: Option<Requeue>,
     now: OffsetDateTime,
-) -> Option<LookAgain> {
+) -> Option<Requeue> {
     if !gathered.desired.frozen {
         return again;
     }
     tracing::warn!(user.id = %gathered.user, reason = ReasonCode::BindingsUnreadable.as_str(), "a person waits");
     let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
-    let taken_away = again.is_some_and(|again| again.taken_away) || gathered.look.mark.taken_away;
-    Some(LookAgain { at, taken_away })
+    let taken_away = again.is_some_and(|again| again.taken_away) || gathered.request.request.taken_away;
+    Some(Requeue { at, taken_away })
 }
 
 /// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
 /// something was taken may hold it by such a row.
 pub(super) fn while_unreadable(
     gathered: &GatheredState,
-    again: Option<LookAgain>,
+    again: Option<Requeue>,
     now: OffsetDateTime,
-) -> Option<LookAgain> {
+) -> Option<Requeue> {
     let rows_unreadable = gathered.ledger.rows_unreadable > 0;
     if !gathered.unreadable && !rows_unreadable {
         return again;
     }
     let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
     let taken_away = again.is_some_and(|again| again.taken_away);
-    Some(LookAgain { at, taken_away: taken_away || rows_unreadable && gathered.look.mark.taken_away })
+    Some(Requeue { at, taken_away: taken_away || rows_unreadable && gathered.request.request.taken_away })
 }
 
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
@@ -85,20 +85,20 @@ pub(super) fn waiting(
     now: OffsetDateTime,
 ) -> WaitingRevocation {
     let was_tried =
-        |entry: &LedgerEntry| match entry.tried.as_ref().filter(|tried| tried.attempt == StepKind::Revoke) {
+        |entry: &LedgerEntry| match entry.retry.as_ref().filter(|tried| tried.attempt == StepKind::Revoke) {
             Some(tried) => tried.reason != ReasonCode::Throttled,
-            None => entry.unsettled_until.is_some() && entry.holding == AssignmentState::Gone,
+            None => entry.unsettled_until.is_some() && entry.state == AssignmentState::Gone,
         };
     let put_off = deferred.iter().find(|deferred| deferred.attempt == StepKind::Revoke);
     let mut waiting =
         WaitingRevocation { reason: put_off.map(|deferred| deferred.reason), ..WaitingRevocation::default() };
-    for entry in after.iter().filter(|entry| entry.wished.is_some()) {
-        if waiting.wished.is_none_or(|wished| entry.wished.is_some_and(|own| own < wished)) {
-            let failed = entry.tried.as_ref().filter(|tried| tried.attempt == StepKind::Revoke);
+    for entry in after.iter().filter(|entry| entry.unwanted_since.is_some()) {
+        if waiting.wished.is_none_or(|wished| entry.unwanted_since.is_some_and(|own| own < wished)) {
+            let failed = entry.retry.as_ref().filter(|tried| tried.attempt == StepKind::Revoke);
             let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
             let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
             waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
-            waiting.wished = entry.wished;
+            waiting.wished = entry.unwanted_since;
         }
         waiting.subscriptions.insert(entry.scope.subscription().to_owned());
         waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
@@ -107,26 +107,26 @@ pub(super) fn waiting(
 }
 
 /// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
-pub(super) fn comes_back(gathered: &GatheredState, after: &[LedgerEntry]) -> bool {
-    let before = gathered.ledger.entries.iter().any(|stored| stored.entry.wished.is_some());
-    before && !gathered.look.mark.taken_away && after.iter().all(|entry| entry.wished.is_none())
+pub(super) fn is_wanted_again(gathered: &GatheredState, after: &[LedgerEntry]) -> bool {
+    let before = gathered.ledger.entries.iter().any(|stored| stored.entry.unwanted_since.is_some());
+    before && !gathered.request.request.taken_away && after.iter().all(|entry| entry.unwanted_since.is_none())
 }
 
 /// More principals than one close frees: the rest follows at once.
 pub(super) fn while_principals_are_left(
-    again: Option<LookAgain>,
+    again: Option<Requeue>,
     to_free: usize,
     now: OffsetDateTime,
-) -> Option<LookAgain> {
+) -> Option<Requeue> {
     if to_free <= FREED_MAX {
         return again;
     }
     let taken_away = again.is_some_and(|again| again.taken_away);
-    Some(LookAgain { at: again.map_or(now, |again| again.at.min(now)), taken_away })
+    Some(Requeue { at: again.map_or(now, |again| again.at.min(now)), taken_away })
 }
 
 /// Hourly looks are spread by the person's id, so that they do not fall together.
-fn spread(gathered: &GatheredState, wait: time::Duration) -> Duration {
+fn spread_by_user(gathered: &GatheredState, wait: time::Duration) -> Duration {
     let first_byte = u64::from(gathered.user.uuid().as_bytes().first().copied().unwrap_or_default());
     if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }
 }

@@ -11,7 +11,7 @@ use crate::scim::ResourceType;
 use crate::scim::compare::{self, CaseMode};
 use crate::service::desired::{self, GroupFacts, SelectorFacts};
 use crate::service::snapshots::BindingsSnapshot;
-use crate::service::together::together;
+use crate::service::together::join_reads;
 use crate::store::ledger::UserLedger;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::pins::PinRow;
@@ -42,7 +42,7 @@ impl Reconciler {
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
         let groups = self.groups(user).await?;
         let mut by_key = Selectors::new();
-        for (key, binding) in in_force.each() {
+        for (key, binding) in in_force.by_selector_key() {
             by_key.entry(key).or_default().push(&binding.selector);
         }
         let mut facts = SelectorFacts {
@@ -60,7 +60,7 @@ impl Reconciler {
         let reads = concerned.map(|key| async move {
             Ok::<_, StoreError>((key.to_owned(), self.store.selector_pin(key).await?))
         });
-        for (key, pin) in together(reads).await? {
+        for (key, pin) in join_reads(reads).await? {
             facts.pins.extend(pin.map(|pin| (key, pin)));
         }
         for key in facts.pins.iter().filter(|(_, pin)| **pin == PinRow::Unreadable).map(|(key, _)| key) {
@@ -79,7 +79,7 @@ impl Reconciler {
             ids.truncate(DIRECT_GROUPS_MAX);
         }
         let reads = ids.into_iter().map(|id| self.group(id));
-        Ok(together(reads).await?.into_iter().flatten().collect())
+        Ok(join_reads(reads).await?.into_iter().flatten().collect())
     }
 
     async fn group(&self, id: GroupId) -> Result<Option<ReadGroup>, StoreError> {
@@ -104,7 +104,7 @@ impl Reconciler {
         let lives =
             pinned.map(|group| async move { Ok::<_, StoreError>((group, self.store.exists(group).await?)) });
         facts.gone =
-            together(lives).await?.into_iter().filter(|(_, lives)| !lives).map(|each| each.0).collect();
+            join_reads(lives).await?.into_iter().filter(|(_, lives)| !lives).map(|each| each.0).collect();
         let free = |key: &str| match facts.pins.get(key) {
             None => true,
             Some(PinRow::Pinned(pin)) => facts.gone.contains(&pin.group),
@@ -116,7 +116,7 @@ impl Reconciler {
                 reads.push(self.is_only(key.clone(), selectors, *claimant));
             }
         }
-        facts.only = together(reads).await?.into_iter().flatten().collect();
+        facts.only = join_reads(reads).await?.into_iter().flatten().collect();
         Ok(())
     }
 
@@ -170,9 +170,13 @@ fn keys_of(group: &GroupFacts) -> Vec<String> {
 /// The row keys of the selectors of bindings that the person holds something through.
 fn held_through<'a>(ledger: &UserLedger, in_force: &'a BindingsSnapshot) -> BTreeSet<&'a str> {
     let entries = ledger.entries.iter().map(|stored| &stored.entry);
-    let held = entries.filter(|entry| entry.holding != AssignmentState::Gone || entry.tried.is_some());
+    let held = entries.filter(|entry| entry.state != AssignmentState::Gone || entry.retry.is_some());
     let names: BTreeSet<&BindingName> = held.flat_map(|entry| &entry.bindings).collect();
-    in_force.each().filter(|(_, binding)| names.contains(&binding.name)).map(|(key, _)| key).collect()
+    in_force
+        .by_selector_key()
+        .filter(|(_, binding)| names.contains(&binding.name))
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// Pins of the person's groups that no `bg:` row leads to: a former release made them.

@@ -7,7 +7,7 @@ use super::ReconcileTick;
 use super::round::TickRound;
 use super::wake::DueRequest;
 use crate::ports::tables::{TRANSACTION_OPS_MAX, TableRow, TableWrite};
-use crate::service::effects::{LOOKS_AT_ONCE, log};
+use crate::service::effects::{LOOKS_AT_ONCE, log_deferred};
 use crate::service::reconcile::{ReconcileOutcome, RequestState};
 use crate::store::hints::LeaverHint;
 use crate::store::throttles::CallKind;
@@ -69,10 +69,10 @@ impl ReconcileTick {
         let start = round.cursors.leaving.clone();
         let (mut read, mut from) = (0, start.clone());
         loop {
-            let rows = self.window(&from).await?;
+            let rows = self.hints_after(&from).await?;
             read += rows.len();
             let last = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= WINDOW_ROWS);
-            let in_time = self.window_of_leavers(rows, round, until).await?;
+            let in_time = self.leavers_of_window(rows, round, until).await?;
             let wrapped = from < start;
             from = last.unwrap_or_default();
             round.cursors.leaving.clone_from(&from);
@@ -92,31 +92,34 @@ impl ReconcileTick {
     }
 
     /// Hints from that place on.
-    pub(super) async fn window(&self, after: &str) -> Result<Vec<TableRow>, StoreError> {
+    pub(super) async fn hints_after(&self, after: &str) -> Result<Vec<TableRow>, StoreError> {
         let (from, to) = keys::range_of(keys::HINTS);
         let from = if after.is_empty() { from } else { format!("{after}!") };
         self.store().rows_between(from, to, WINDOW_ROWS).await
     }
 
     /// The hints of a window that can be read and are not set aside.
-    pub(super) fn hinted(&self, rows: Vec<TableRow>) -> impl Iterator<Item = HintedLeaver> {
-        rows.into_iter().filter(|row| !self.is_aside(row)).filter_map(|row| match LeaverHint::read(&row) {
-            Ok(hint) => Some(HintedLeaver { row, hint }),
-            Err(error) => {
-                self.conclude("a hint", &row, Err(error));
-                None
+    pub(super) fn readable_hints(&self, rows: Vec<TableRow>) -> impl Iterator<Item = HintedLeaver> {
+        rows.into_iter().filter(|row| !self.is_quarantined(row)).filter_map(|row| {
+            match LeaverHint::read(&row) {
+                Ok(hint) => Some(HintedLeaver { row, hint }),
+                Err(error) => {
+                    self.record_result("a hint", &row, Err(error));
+                    None
+                }
             }
         })
     }
 
     /// Answers whether everybody in it who could be looked at was reached.
-    async fn window_of_leavers(
+    async fn leavers_of_window(
         &self,
         rows: Vec<TableRow>,
         round: &mut TickRound,
         until: Duration,
     ) -> Result<bool, StoreError> {
-        let (mut leavers, movers): (Vec<_>, Vec<_>) = self.hinted(rows).partition(|hinted| hinted.hint.left);
+        let (mut leavers, movers): (Vec<_>, Vec<_>) =
+            self.readable_hints(rows).partition(|hinted| hinted.hint.left);
         round.some_move |= !movers.is_empty();
         leavers.sort_by_key(|hinted| hinted.hint.order());
         let mut queue = VecDeque::from(leavers);
@@ -126,14 +129,14 @@ impl ReconcileTick {
             if part.is_empty() {
                 break;
             }
-            self.turn(&part, round, &mut turns).await?;
+            self.reconcile_leavers(&part, round, &mut turns).await?;
             if self.is_past(until) {
                 in_time = false;
                 break;
             }
         }
         waiting.extend(queue.into_iter().map(|hinted| hinted.hint));
-        self.tidy(turns, &waiting).await;
+        self.update_hints(turns, &waiting).await;
         Ok(in_time)
     }
 
@@ -146,7 +149,7 @@ impl ReconcileTick {
     ) -> Vec<HintedLeaver> {
         let mut part = Vec::new();
         while part.len() < LOOKS_AT_ONCE
-            && !self.over(round)
+            && !self.is_over(round)
             && let Some(hinted) = queue.pop_front()
         {
             if round.was_tried(hinted.hint.user, &hinted.row.etag) {
@@ -179,13 +182,13 @@ impl ReconcileTick {
     }
 
     /// The turn of a few: what was later becomes now, and each is looked at.
-    async fn turn(
+    async fn reconcile_leavers(
         &self,
         part: &[HintedLeaver],
         round: &mut TickRound,
         turns: &mut Turns,
     ) -> Result<(), StoreError> {
-        let taken = self.take_turns(part, round).await?;
+        let taken = self.promote_and_reconcile(part, round).await?;
         let now = round.time(self.store().clock.monotonic());
         for (hint, looked) in taken {
             match looked.left {
@@ -200,23 +203,24 @@ impl ReconcileTick {
     }
 
     /// The same without what becomes of the hints, which come with the version that they have now.
-    async fn take_turns(
+    async fn promote_and_reconcile(
         &self,
         part: &[HintedLeaver],
         round: &mut TickRound,
     ) -> Result<Vec<(LeaverHint, ReconcileOutcome)>, StoreError> {
         let mut hints: Vec<LeaverHint> = part.iter().map(|hinted| hinted.hint.clone()).collect();
-        let later = hints.iter().filter_map(|hint| Some(keys::look_later(hint.due?, hint.user)));
+        let later = hints.iter().filter_map(|hint| Some(keys::request_at(hint.due?, hint.user)));
         let rows = try_join_all(later.map(|key| async move { self.store().get(&key).await })).await?;
-        let due: Vec<DueRequest> = rows.into_iter().flatten().filter_map(|row| self.due_row(row)).collect();
-        let versions = self.wake_part(&due).await?;
+        let due: Vec<DueRequest> =
+            rows.into_iter().flatten().filter_map(|row| self.readable_due(row)).collect();
+        let versions = self.promote_batch(&due).await?;
         for hint in &mut hints {
             if let Some(etag) = versions.get(&hint.user) {
                 hint.etag.clone_from(etag);
             }
         }
         let people: Vec<_> = part.iter().map(|hinted| (hinted.hint.user, &hinted.row)).collect();
-        let looked = self.look(&people, round).await;
+        let looked = self.reconcile_batch(&people, round).await;
         for (hint, hinted) in hints.iter().zip(part) {
             round.try_once(hint.user, hinted.row.etag.clone());
         }
@@ -224,35 +228,35 @@ impl ReconcileTick {
     }
 
     /// Those who move have their turn. What came of each.
-    pub(super) async fn turn_of_movers(
+    pub(super) async fn reconcile_rebound(
         &self,
         part: &[HintedLeaver],
         round: &mut TickRound,
     ) -> Result<Vec<ReconcileOutcome>, StoreError> {
-        let taken = self.take_turns(part, round).await?;
+        let taken = self.promote_and_reconcile(part, round).await?;
         let hints_of = |left: RequestState| {
             let with = taken.iter().filter(move |(_, looked)| looked.left == left);
             with.map(|(hint, _)| hint.clone()).collect()
         };
         let (finished, without_mark) = (hints_of(RequestState::Nothing), hints_of(RequestState::NoMark));
-        self.tidy(Turns { finished, without_mark, anew: Vec::new() }, &[]).await;
+        self.update_hints(Turns { finished, without_mark, anew: Vec::new() }, &[]).await;
         Ok(taken.into_iter().map(|(_, looked)| looked).collect())
     }
 
     /// Brings the hints up to date. What fails is done by the next tick: a hint too many costs a look, no more.
-    async fn tidy(&self, turns: Turns, waiting: &[LeaverHint]) {
-        for ended in [self.conclude_turns(turns).await, self.pin(waiting).await] {
+    async fn update_hints(&self, turns: Turns, waiting: &[LeaverHint]) {
+        for ended in [self.end_hints(turns).await, self.keep_wishes(waiting).await] {
             if let Err(error) = ended {
-                log("a hint", &error);
+                log_deferred("a hint", &error);
             }
         }
     }
 
-    async fn conclude_turns(&self, turns: Turns) -> Result<(), StoreError> {
+    async fn end_hints(&self, turns: Turns) -> Result<(), StoreError> {
         let mut anew = turns.anew;
         for part in turns.finished.chunks(TRANSACTION_OPS_MAX) {
             let ends: Vec<TableWrite> = part.iter().map(LeaverHint::end).collect();
-            match self.store().move_looking(&ends).await {
+            match self.store().transact_unjournaled(&ends).await {
                 Ok(_) => {}
                 Err(StoreError::Conflict { .. }) => anew.extend(self.end_one_by_one(part).await?),
                 Err(error) => return Err(error),
@@ -260,7 +264,7 @@ impl ReconcileTick {
         }
         self.end_one_by_one(&turns.without_mark).await?;
         for hint in anew {
-            self.begin_anew(&hint).await?;
+            self.restart_wish(&hint).await?;
         }
         Ok(())
     }
@@ -269,7 +273,7 @@ impl ReconcileTick {
     async fn end_one_by_one(&self, hints: &[LeaverHint]) -> Result<Vec<LeaverHint>, StoreError> {
         let mut changed = Vec::new();
         for hint in hints {
-            match self.store().move_looking(&[hint.end()]).await {
+            match self.store().transact_unjournaled(&[hint.end()]).await {
                 Ok(_) => {}
                 Err(StoreError::Conflict { .. }) => changed.push(hint.clone()),
                 Err(error) => return Err(error),
@@ -280,31 +284,32 @@ impl ReconcileTick {
 
     /// What was wished before is done, so what is wished now counts from its own time. Only an order: a hint that changes once
     /// more, or that cannot be read, is left as it is.
-    async fn begin_anew(&self, hint: &LeaverHint) -> Result<(), StoreError> {
+    async fn restart_wish(&self, hint: &LeaverHint) -> Result<(), StoreError> {
         let Some(row) = self.store().get(&keys::hint(hint.user)).await? else { return Ok(()) };
         let Ok(hint) = LeaverHint::read(&row) else { return Ok(()) };
         if !hint.is_pinned && hint.tried.is_none() {
             return Ok(());
         }
-        match self.store().move_looking(&[hint.begin_anew()]).await {
+        match self.store().transact_unjournaled(&[hint.restart_wish()]).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// Who was seen and still waits keeps the time of the wish, whatever else is taken from the same person meanwhile.
-    async fn pin(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
+    async fn keep_wishes(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
         // A time that is not known yet is not made one that counts.
-        let unpinned = |hint: &&LeaverHint| !hint.is_pinned && hint.wished > OffsetDateTime::UNIX_EPOCH;
-        let pins: Vec<TableWrite> = waiting.iter().filter(unpinned).map(LeaverHint::pin).collect();
+        let unpinned =
+            |hint: &&LeaverHint| !hint.is_pinned && hint.unwanted_since > OffsetDateTime::UNIX_EPOCH;
+        let pins: Vec<TableWrite> = waiting.iter().filter(unpinned).map(LeaverHint::keep_wish).collect();
         for part in pins.chunks(TRANSACTION_OPS_MAX) {
-            self.store().move_looking(part).await?;
+            self.store().transact_unjournaled(part).await?;
         }
         Ok(())
     }
 
     /// Leavers whose time comes while this tick lasts are looked at then: nobody waits for the next one.
-    pub(super) async fn leavers_who_wait(&self, round: &mut TickRound) -> Result<(), StoreError> {
+    pub(super) async fn retry_waiting_leavers(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let clock = &self.store().clock;
         while let Some(next) = round.next_leaver {
             let now = clock.monotonic();
@@ -318,7 +323,7 @@ impl ReconcileTick {
                 break;
             }
             if let Err(error) = self.leavers(round, round.until).await {
-                log("the rest of the leavers", &error);
+                log_deferred("the rest of the leavers", &error);
                 return Err(error);
             }
         }

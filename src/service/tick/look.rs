@@ -6,7 +6,7 @@ use super::leavers::HintedLeaver;
 use super::round::TickRound;
 use crate::id::UserId;
 use crate::ports::tables::TableRow;
-use crate::service::effects::{LOOKS_AT_ONCE, log};
+use crate::service::effects::{LOOKS_AT_ONCE, log_deferred};
 use crate::service::reconcile::ReconcileOutcome;
 use crate::store::marks::QueuedRequest;
 use crate::store::throttles::CallKind;
@@ -38,7 +38,7 @@ impl RateLimiter {
         self.used >= MOVED_AT_ONCE as f64
     }
 
-    fn use_up(&mut self, revoked: usize) {
+    fn take(&mut self, revoked: usize) {
         self.used += revoked as f64;
     }
 }
@@ -52,28 +52,28 @@ struct Marked {
 impl ReconcileTick {
     /// Everybody who does not leave. Those who move take at most half of the time, and what those who gain leave of the other
     /// half.
-    pub(super) async fn everybody(&self, round: &mut TickRound) -> Result<(), StoreError> {
+    pub(super) async fn others(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let half = round.part_of_the_rest(2, self.store().clock.monotonic());
-        self.moving(round, half).await?;
+        self.rebindings(round, half).await?;
         let half_was_over = self.is_past(half);
-        self.gaining(round).await?;
-        if half_was_over && !self.over(round) {
-            self.moving(round, round.until).await?;
+        self.gains(round).await?;
+        if half_was_over && !self.is_over(round) {
+            self.rebindings(round, round.until).await?;
         }
         Ok(())
     }
 
     /// Those whom other bindings concern, by their hints.
-    async fn moving(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
+    async fn rebindings(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         if !round.some_move {
             return Ok(());
         }
         let start = round.cursors.moving.clone();
         let mut wrapped = false;
         loop {
-            let rows = self.window(&round.cursors.moving).await?;
+            let rows = self.hints_after(&round.cursors.moving).await?;
             let last = rows.last().map(|row| row.key.clone());
-            if !self.window_of_movers(rows, until, round).await? {
+            if !self.rebindings_of_window(rows, until, round).await? {
                 return Ok(());
             }
             match last {
@@ -90,14 +90,14 @@ impl ReconcileTick {
     }
 
     /// Answers whether it came to the end: not where the time is over, the share of revocations is used up, or Azure asks to wait.
-    async fn window_of_movers(
+    async fn rebindings_of_window(
         &self,
         rows: Vec<TableRow>,
         until: Duration,
         round: &mut TickRound,
     ) -> Result<bool, StoreError> {
         let now = round.time(self.store().clock.monotonic());
-        let movers = self.hinted(rows).filter(|HintedLeaver { row, hint }| {
+        let movers = self.readable_hints(rows).filter(|HintedLeaver { row, hint }| {
             let due = hint.is_over || hint.due.is_none_or(|due| due <= now);
             !hint.left && due && !round.was_tried(hint.user, &row.etag)
         });
@@ -106,35 +106,36 @@ impl ReconcileTick {
             if self.is_past(until) || self.share().is_used_up(self.store().clock.monotonic()) {
                 return Ok(false);
             }
-            let looked = self.turn_of_movers(part, round).await?;
-            self.share().use_up(looked.iter().map(|looked| looked.revoked).sum());
+            let looked = self.reconcile_rebound(part, round).await?;
+            self.share().take(looked.iter().map(|looked| looked.revoked).sum());
             if let Some(last) = part.last() {
                 round.cursors.moving.clone_from(&last.row.key);
             }
-            if looked.iter().all(|looked| looked.throttled) && self.nothing_goes(CallKind::Revoke, round) {
+            if looked.iter().all(|looked| looked.throttled) && self.is_all_throttled(CallKind::Revoke, round)
+            {
                 return Ok(false);
             }
-            self.between(round, part.len()).await?;
+            self.leavers_between(round, part.len()).await?;
         }
         Ok(true)
     }
 
     /// Those who only gain, from where the last tick stopped, and round again to there.
-    async fn gaining(&self, round: &mut TickRound) -> Result<(), StoreError> {
+    async fn gains(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("d:");
         let start = round.cursors.gaining.clone();
         let after = format!("{start}!");
         if start.is_empty() {
-            return self.gaining_between(from, to, round).await.map(|_| ());
+            return self.gains_between(from, to, round).await.map(|_| ());
         }
-        if self.gaining_between(after.clone(), to, round).await? {
-            self.gaining_between(from, after, round).await?;
+        if self.gains_between(after.clone(), to, round).await? {
+            self.gains_between(from, after, round).await?;
         }
         Ok(())
     }
 
     /// Looks at one range. Answers whether it came to its end: not where the time is over or Azure asks to wait.
-    async fn gaining_between(
+    async fn gains_between(
         &self,
         from: String,
         to: String,
@@ -146,18 +147,18 @@ impl ReconcileTick {
             let last = rows.last().map(|row| row.key.clone());
             let marked: Vec<Marked> = rows.into_iter().filter_map(|row| self.gains(row)).collect();
             for part in marked.chunks(LOOKS_AT_ONCE) {
-                let waits = for_nothing >= FOR_NOTHING_MAX && self.nothing_goes(CallKind::Grant, round);
-                if self.over(round) || waits {
+                let waits = for_nothing >= FOR_NOTHING_MAX && self.is_all_throttled(CallKind::Grant, round);
+                if self.is_over(round) || waits {
                     return Ok(false);
                 }
                 let people: Vec<_> = part.iter().map(|marked| (marked.user, &marked.row)).collect();
-                let looked = self.look(&people, round).await;
+                let looked = self.reconcile_batch(&people, round).await;
                 let throttled = looked.iter().filter(|looked| looked.throttled).count();
                 for_nothing = if throttled == part.len() { for_nothing + throttled } else { 0 };
                 if let Some(last) = part.last() {
                     round.cursors.gaining.clone_from(&last.row.key);
                 }
-                self.between(round, part.len()).await?;
+                self.leavers_between(round, part.len()).await?;
             }
             if let Some(last) = last {
                 round.cursors.gaining = last;
@@ -169,20 +170,24 @@ impl ReconcileTick {
 
     /// Who only gains by a mark; `None` where something is taken away, or it cannot be read or is set aside.
     fn gains(&self, row: TableRow) -> Option<Marked> {
-        if self.is_aside(&row) {
+        if self.is_quarantined(&row) {
             return None;
         }
         match QueuedRequest::read(&row) {
-            Ok(look) => (!look.mark.taken_away).then_some(Marked { user: look.user, row }),
+            Ok(look) => (!look.request.taken_away).then_some(Marked { user: look.user, row }),
             Err(error) => {
-                self.conclude("a mark", &row, Err(error));
+                self.record_result("a mark", &row, Err(error));
                 None
             }
         }
     }
 
     /// `worked`: people who were looked at or marked meanwhile. Whoever left since is looked at before anything else goes on.
-    pub(super) async fn between(&self, round: &mut TickRound, worked: usize) -> Result<(), StoreError> {
+    pub(super) async fn leavers_between(
+        &self,
+        round: &mut TickRound,
+        worked: usize,
+    ) -> Result<(), StoreError> {
         if !round.worked(worked) {
             return Ok(());
         }
@@ -194,9 +199,9 @@ impl ReconcileTick {
     }
 
     /// Whether no subscription of the bindings takes this kind of call now, as far as this process knows them.
-    fn nothing_goes(&self, operation: CallKind, round: &TickRound) -> bool {
+    fn is_all_throttled(&self, operation: CallKind, round: &TickRound) -> bool {
         let status = self.effects.status();
-        let Some(known) = self.effects.snapshots.at_hand() else { return true };
+        let Some(known) = self.effects.snapshots.last_read() else { return true };
         let mut scopes = known.bindings.scopes().into_iter();
         scopes.all(|scope| {
             let subscription = scope.subscription();
@@ -206,13 +211,13 @@ impl ReconcileTick {
     }
 
     /// Looks at people side by side. What came of each; of one that failed or takes too long, nothing.
-    pub(super) async fn look(
+    pub(super) async fn reconcile_batch(
         &self,
         people: &[(UserId, &TableRow)],
         round: &TickRound,
     ) -> Vec<ReconcileOutcome> {
         let mut slow = pin!(tokio::time::sleep(self.slow_after));
-        let looks: Vec<_> = people.iter().map(|(user, _)| self.begin_look(*user, round)).collect();
+        let looks: Vec<_> = people.iter().map(|(user, _)| self.spawn_reconcile(*user, round)).collect();
         let mut all = Vec::with_capacity(people.len());
         for ((user, row), look) in people.iter().zip(looks) {
             // All of them have the same time, and one that is done is taken before it is over.
@@ -223,13 +228,13 @@ impl ReconcileTick {
             };
             match ended {
                 Some(Ok(Ok(looked))) => {
-                    self.aside.ended(&row.key);
+                    self.aside.release(&row.key);
                     all.push(looked);
                     continue;
                 }
                 Some(Ok(Err(error))) => {
-                    log("a reconcile", &error);
-                    self.aside.failed(row, &error);
+                    log_deferred("a reconcile", &error);
+                    self.aside.record_failure(row, &error);
                 }
                 Some(Err(panicked)) => {
                     tracing::error!(user.id = %user, error = %panicked, "a reconcile panicked")
@@ -244,12 +249,12 @@ impl ReconcileTick {
         all
     }
 
-    fn begin_look(
+    fn spawn_reconcile(
         &self,
         user: UserId,
         round: &TickRound,
     ) -> JoinHandle<Result<ReconcileOutcome, StoreError>> {
         let (effects, silence) = (self.effects.clone(), round.silence.clone());
-        tokio::spawn(async move { effects.reconciler.take_turn(user, silence).await })
+        tokio::spawn(async move { effects.reconciler.reconcile_in_tick(user, silence).await })
     }
 }

@@ -10,7 +10,7 @@ mod wake;
 mod work;
 
 use super::aside::Quarantine;
-use super::effects::{InlineReconciler, log};
+use super::effects::{InlineReconciler, log_deferred};
 use super::overdue;
 use super::sweep::{DriftSweep, SweepFindings};
 use crate::ports::role_assignments::RoleAssignments;
@@ -64,9 +64,11 @@ impl ReconcileTick {
 
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
-        let ended = self.round().await;
-        if let Err(error) = overdue::count(self.store(), self.effects.status(), self.overdue_after).await {
-            log("counting overdue revocations", &error);
+        let ended = self.run_stages().await;
+        if let Err(error) =
+            overdue::count_overdue(self.store(), self.effects.status(), self.overdue_after).await
+        {
+            log_deferred("counting overdue revocations", &error);
         }
         match ended {
             Ok(()) => self.effects.status().tick_finished(),
@@ -75,25 +77,25 @@ impl ReconcileTick {
         ended
     }
 
-    async fn round(&self) -> Result<(), StoreError> {
+    async fn run_stages(&self) -> Result<(), StoreError> {
         let TableAnswer { value: cursors, date } = self.store().cursors().await?;
         let now = self.store().clock.monotonic();
         let mut round = TickRound::new(now, date, self.deadline, cursors.clone());
-        self.aside.forget_old();
-        let ended = self.everything(&mut round).await;
-        self.leave(&cursors, &round.cursors).await?;
+        self.aside.forget_stale();
+        let ended = self.all_stages(&mut round).await;
+        self.store_cursors(&cursors, &round.cursors).await?;
         ended
     }
 
     /// The stages, each with its share of the time that is left. One that fails ends the tick only where storage is away: the
     /// others go on, and the failure is told at the end.
-    async fn everything(&self, round: &mut TickRound) -> Result<(), StoreError> {
+    async fn all_stages(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let mut failed = Ok(());
         keep_first(&mut failed, self.leavers_in_turn(round).await)?;
-        if keep_first(&mut failed, self.wake(round, self.part(round, 4)).await)? == Some(true) {
+        if keep_first(&mut failed, self.promote_due(round, self.part(round, 4)).await)? == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
-        if keep_first(&mut failed, self.give_hints(round).await)? == Some(true) {
+        if keep_first(&mut failed, self.add_missing_hints(round).await)? == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         let rolled = keep_first(&mut failed, self.roll(round, self.part(round, 3)).await)?;
@@ -101,12 +103,12 @@ impl ReconcileTick {
         if rolled == Some(true) || walked == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
-        keep_first(&mut failed, self.sweep_and_everybody(round).await)?;
-        keep_first(&mut failed, self.leavers_who_wait(round).await)?;
+        keep_first(&mut failed, self.sweep_and_others(round).await)?;
+        keep_first(&mut failed, self.retry_waiting_leavers(round).await)?;
         failed
     }
 
-    async fn sweep_and_everybody(&self, round: &mut TickRound) -> Result<(), StoreError> {
+    async fn sweep_and_others(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let sweep = self.store().due_sweep().await?;
         self.effects.status().scopes_refused(sweep.scopes_refused);
         self.effects.status().pending_grants(sweep.pending);
@@ -118,10 +120,10 @@ impl ReconcileTick {
             }
             due = self.store().due_sweep().await?.run;
         }
-        self.everybody(round).await?;
+        self.others(round).await?;
         if self.sweep_one(due, round.until).await? > 0 {
             self.leavers_in_turn(round).await?;
-            self.everybody(round).await?;
+            self.others(round).await?;
         }
         Ok(())
     }
@@ -131,7 +133,7 @@ impl ReconcileTick {
         round.part_of_the_rest(parts, self.store().clock.monotonic())
     }
 
-    fn over(&self, round: &TickRound) -> bool {
+    fn is_over(&self, round: &TickRound) -> bool {
         self.is_past(round.until)
     }
 
@@ -140,22 +142,22 @@ impl ReconcileTick {
         self.store().clock.monotonic() >= at
     }
 
-    async fn leave(&self, before: &TickCursors, after: &TickCursors) -> Result<(), StoreError> {
+    async fn store_cursors(&self, before: &TickCursors, after: &TickCursors) -> Result<(), StoreError> {
         if before != after { self.store().leave_cursors(after).await } else { Ok(()) }
     }
 
     /// Whether a row is left alone because it keeps failing.
-    fn is_aside(&self, row: &TableRow) -> bool {
-        self.aside.holds(row)
+    fn is_quarantined(&self, row: &TableRow) -> bool {
+        self.aside.is_quarantined(row)
     }
 
     /// What came of a row. An error ends here: the rest goes on.
-    fn conclude(&self, what: &str, row: &TableRow, ended: Result<(), StoreError>) {
+    fn record_result(&self, what: &str, row: &TableRow, ended: Result<(), StoreError>) {
         match ended {
-            Ok(()) => self.aside.ended(&row.key),
+            Ok(()) => self.aside.release(&row.key),
             Err(error) => {
-                log(what, &error);
-                self.aside.failed(row, &error);
+                log_deferred(what, &error);
+                self.aside.record_failure(row, &error);
             }
         }
     }
@@ -165,7 +167,7 @@ impl ReconcileTick {
         let Some(due) = due.filter(|_| !self.is_past(until)) else { return Ok(0) };
         let Some(run) = self.store().take_sweep(due).await? else { return Ok(0) };
         let found = self.compare((&run.after, run.seen.clone()), until).await?;
-        let refused = self.store().leave_sweep(run, found.left(), found.seen).await?;
+        let refused = self.store().leave_sweep(run, found.outcome(), found.seen).await?;
         self.effects.status().scopes_refused(refused);
         Ok(found.differences)
     }
@@ -184,12 +186,12 @@ impl ReconcileTick {
         let sweep = DriftSweep { store, snapshots, assignments: self.assignments.as_ref() };
         let found = sweep.run(after, seen, until).await?;
         let (scopes, differences, whole) =
-            (found.scopes, found.differences, found.left() == SweepLeft::Finished);
+            (found.scopes, found.differences, found.outcome() == SweepLeft::Finished);
         tracing::info!(scopes, differences, whole, "azure was compared with the ledger");
         if whole {
             // Only tidying: where it fails, the sweep is done all the same.
             if let Err(error) = store.forget_old_scope_blocks().await {
-                log("forgetting old scope blocks", &error);
+                log_deferred("forgetting old scope blocks", &error);
             }
             self.effects.status().sweep_finished();
         }
@@ -206,7 +208,7 @@ fn keep_first<T>(
         Ok(value) => Ok(Some(value)),
         Err(error @ StoreError::Away { .. }) => Err(error),
         Err(error) => {
-            log("a stage of the tick", &error);
+            log_deferred("a stage of the tick", &error);
             if failed.is_ok() {
                 *failed = Err(error);
             }

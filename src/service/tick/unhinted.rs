@@ -22,20 +22,20 @@ const WRITES_MAX: usize = 90;
 
 impl ReconcileTick {
     /// Answers whether a hint was missing.
-    pub(super) async fn give_hints(&self, round: &mut TickRound) -> Result<bool, StoreError> {
+    pub(super) async fn add_missing_hints(&self, round: &mut TickRound) -> Result<bool, StoreError> {
         let now = self.marks_of_now(round).await?;
         // Who is marked twice needs one hint: that of now.
         let mut later = self.marks_of_later(round).await?;
         later.retain(|write| now.iter().all(|other| other.key() != write.key()));
         for part in [now.as_slice(), later.as_slice()].concat().chunks(WRITES_MAX) {
-            self.store().move_looking(part).await?;
+            self.store().transact_unjournaled(part).await?;
         }
         Ok(!now.is_empty() || !later.is_empty())
     }
 
     /// Both are sorted by person, so the hints of a stretch are a stretch too.
     async fn marks_of_now(&self, round: &mut TickRound) -> Result<Vec<TableWrite>, StoreError> {
-        let rows = self.stretch("d:", &mut round.cursors.marks).await?;
+        let rows = self.next_rows("d:", &mut round.cursors.marks).await?;
         let mut looks: Vec<QueuedRequest> = rows.iter().filter_map(taking).collect();
         let (Some(first), Some(last)) = (looks.first(), looks.last()) else { return Ok(Vec::new()) };
         let (from, to) = (keys::hint(first.user), format!("{}!", keys::hint(last.user)));
@@ -45,25 +45,25 @@ impl ReconcileTick {
         {
             // Whoever comes behind is for the next tick.
             looks.retain(|look| look.user <= read);
-            round.cursors.marks = keys::look_now(read);
+            round.cursors.marks = keys::request(read);
         }
         let known: BTreeMap<&str, bool> =
             rows.iter().map(|row| (row.key.as_str(), LeaverHint::read(row).is_ok())).collect();
         let missing = |look: &QueuedRequest| {
-            let write = hints::look_now(look.user, &look.mark);
+            let write = hints::hint_now(look.user, &look.request);
             missing(write, known.get(keys::hint(look.user).as_str()).copied())
         };
         Ok(looks.iter().filter_map(missing).collect())
     }
 
     async fn marks_of_later(&self, round: &mut TickRound) -> Result<Vec<TableWrite>, StoreError> {
-        let rows = self.stretch("w:", &mut round.cursors.later).await?;
-        let looks = rows.iter().filter_map(|row| Some((keys::time_of_look_later(&row.key)?, taking(row)?)));
+        let rows = self.next_rows("w:", &mut round.cursors.later).await?;
+        let looks = rows.iter().filter_map(|row| Some((keys::request_time(&row.key)?, taking(row)?)));
         let write = |(at, look): (time::OffsetDateTime, QueuedRequest)| async move {
             let hint = self.store().get(&keys::hint(look.user)).await?;
             let waiting =
-                WaitingRevocation { wished: look.mark.origin.op.time(), ..WaitingRevocation::default() };
-            let write = hints::look_later(at, look.user, &look.mark, &waiting);
+                WaitingRevocation { wished: look.request.origin.op.time(), ..WaitingRevocation::default() };
+            let write = hints::hint_at(at, look.user, &look.request, &waiting);
             Ok::<_, StoreError>(missing(write, hint.map(|row| LeaverHint::read(&row).is_ok())))
         };
         let looks: Vec<_> = looks.map(write).collect();
@@ -75,7 +75,7 @@ impl ReconcileTick {
     }
 
     /// The next rows of a range. The place goes on, and back to the beginning from the end.
-    async fn stretch(&self, prefix: &str, place: &mut String) -> Result<Vec<TableRow>, StoreError> {
+    async fn next_rows(&self, prefix: &str, place: &mut String) -> Result<Vec<TableRow>, StoreError> {
         let (from, to) = keys::range_of(prefix);
         let from = if place.is_empty() { from } else { format!("{place}!") };
         let rows = self.store().rows_between(from, to, ROWS_MAX).await?;
@@ -98,5 +98,5 @@ fn missing(hint: TableWrite, is_readable: Option<bool>) -> Option<TableWrite> {
 
 /// A mark that takes away. What cannot be read is set aside where it is looked at.
 fn taking(row: &TableRow) -> Option<QueuedRequest> {
-    QueuedRequest::read(row).ok().filter(|look| look.mark.taken_away)
+    QueuedRequest::read(row).ok().filter(|look| look.request.taken_away)
 }

@@ -21,22 +21,26 @@ pub(super) struct DueRequest {
 }
 
 impl DueRequest {
-    fn gone(&self) -> TableWrite {
+    fn deletion(&self) -> TableWrite {
         TableWrite::Delete { key: self.row.key.clone(), condition: EtagMatch::Exact(self.row.etag.clone()) }
     }
 
     /// The look becomes one of now, as a new mark or over one that is `there`.
     fn writes(&self, there: bool) -> Vec<TableWrite> {
-        let QueuedRequest { user, mark, .. } = &self.look;
-        let mut writes = vec![marks::wake(*user, mark, there, &self.row.key), self.gone()];
-        writes.extend(mark.taken_away.then(|| hints::is_due(*user, mark)));
+        let QueuedRequest { user, request: mark, .. } = &self.look;
+        let mut writes = vec![marks::promote(*user, mark, there, &self.row.key), self.deletion()];
+        writes.extend(mark.taken_away.then(|| hints::hint_due(*user, mark)));
         writes
     }
 }
 
 impl ReconcileTick {
     /// What is due becomes a look of now, revocations first. Answers whether there was any.
-    pub(super) async fn wake(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
+    pub(super) async fn promote_due(
+        &self,
+        round: &mut TickRound,
+        until: Duration,
+    ) -> Result<bool, StoreError> {
         let now = round.time(self.store().clock.monotonic());
         let (from, _) = keys::range_of("w:");
         let from = if round.cursors.due.is_empty() { from } else { format!("{}!", round.cursors.due) };
@@ -44,10 +48,10 @@ impl ReconcileTick {
         // What is woken is gone, so a place is only kept where more is due.
         let last = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= WAKES_MAX);
         round.cursors.due = last.unwrap_or_default();
-        let mut due: Vec<DueRequest> = rows.into_iter().filter_map(|row| self.due_row(row)).collect();
-        due.sort_by_key(|due| (!due.look.mark.left, !due.look.mark.taken_away));
+        let mut due: Vec<DueRequest> = rows.into_iter().filter_map(|row| self.readable_due(row)).collect();
+        due.sort_by_key(|due| (!due.look.request.left, !due.look.request.taken_away));
         for part in due.chunks(WAKES_AT_ONCE) {
-            self.wake_part(part).await?;
+            self.promote_batch(part).await?;
             if self.is_past(until) {
                 round.cursors.due.clear();
                 break;
@@ -57,14 +61,14 @@ impl ReconcileTick {
     }
 
     /// A look later; `None` where it cannot be read or is set aside.
-    pub(super) fn due_row(&self, row: TableRow) -> Option<DueRequest> {
-        if self.is_aside(&row) {
+    pub(super) fn readable_due(&self, row: TableRow) -> Option<DueRequest> {
+        if self.is_quarantined(&row) {
             return None;
         }
         match QueuedRequest::read(&row) {
             Ok(look) => Some(DueRequest { row, look }),
             Err(error) => {
-                self.conclude("a mark", &row, Err(error));
+                self.record_result("a mark", &row, Err(error));
                 None
             }
         }
@@ -72,14 +76,17 @@ impl ReconcileTick {
 
     /// All at once where nobody among them is marked already, else one by one. Answers the versions of the hints that were
     /// written, as far as they are known.
-    pub(super) async fn wake_part(&self, part: &[DueRequest]) -> Result<BTreeMap<UserId, ETag>, StoreError> {
+    pub(super) async fn promote_batch(
+        &self,
+        part: &[DueRequest],
+    ) -> Result<BTreeMap<UserId, ETag>, StoreError> {
         let users: BTreeSet<UserId> = part.iter().map(|due| due.look.user).collect();
         if part.is_empty() {
             return Ok(BTreeMap::new());
         }
         if users.len() == part.len() {
             let writes: Vec<TableWrite> = part.iter().flat_map(|due| due.writes(false)).collect();
-            match self.store().move_looking(&writes).await {
+            match self.store().transact_unjournaled(&writes).await {
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
                 Ok(committed) => return Ok(versions(part, &writes, &committed.etags)),
@@ -95,7 +102,7 @@ impl ReconcileTick {
     async fn wake_one(&self, due: &DueRequest) -> Result<BTreeMap<UserId, ETag>, StoreError> {
         for there in [false, true] {
             let writes = due.writes(there);
-            match self.store().move_looking(&writes).await {
+            match self.store().transact_unjournaled(&writes).await {
                 Ok(committed) => return Ok(versions(std::slice::from_ref(due), &writes, &committed.etags)),
                 Err(StoreError::Conflict { index: 0, .. }) if !there => {}
                 Err(StoreError::Conflict { .. }) => break,

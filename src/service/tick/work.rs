@@ -59,11 +59,11 @@ impl ReconcileTick {
     async fn steps(&self, kind: Kind, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
         let rows = self.whose_turn_it_is(kind.prefix(), kind.cursor(round)).await?;
         let more = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= TURNS_MAX);
-        let mut rows: Vec<TableRow> = rows.into_iter().filter(|row| !self.is_aside(row)).collect();
+        let mut rows: Vec<TableRow> = rows.into_iter().filter(|row| !self.is_quarantined(row)).collect();
         rows.sort_by_key(|row| !is_in_haste(row));
         let any = !rows.is_empty();
         let mut queue = VecDeque::from(rows);
-        while !self.over(round)
+        while !self.is_over(round)
             && let Some(row) = queue.pop_front()
         {
             let ended = match kind {
@@ -72,8 +72,8 @@ impl ReconcileTick {
             };
             match ended {
                 Ok(Some(rest)) => queue.push_back(rest),
-                Ok(None) => self.conclude(kind.name(), &row, Ok(())),
-                Err(error) => self.conclude(kind.name(), &row, Err(error)),
+                Ok(None) => self.record_result(kind.name(), &row, Ok(())),
+                Err(error) => self.record_result(kind.name(), &row, Err(error)),
             }
             if self.is_past(until) {
                 *kind.cursor(round) = row.key;
@@ -101,8 +101,8 @@ impl ReconcileTick {
     async fn job_step(&self, row: &TableRow, round: &mut TickRound) -> Result<Option<TableRow>, StoreError> {
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
-        let rolled = jobs::roll_chunk(self.store(), &self.effects.snapshots, job).await?;
-        self.between(round, rolled.people.len() + 1).await?;
+        let rolled = jobs::run_chunk(self.store(), &self.effects.snapshots, job).await?;
+        self.leavers_between(round, rolled.people.len() + 1).await?;
         Ok((!rolled.done).then(|| row.clone()))
     }
 
@@ -112,8 +112,8 @@ impl ReconcileTick {
         row: &TableRow,
         round: &mut TickRound,
     ) -> Result<Option<TableRow>, StoreError> {
-        let marked = walk::walk_page(self.store(), row).await?;
-        self.between(round, marked.len() + 1).await?;
+        let marked = walk::fan_out_page(self.store(), row).await?;
+        self.leavers_between(round, marked.len() + 1).await?;
         self.store().get(&row.key).await
     }
 }

@@ -10,7 +10,7 @@ pub use set::{TokenError, TokenSet, is_b64token};
 
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
-use crate::ports::secrets::Secrets;
+use crate::ports::secrets::SecretSource;
 use refresh::TokenRefresher;
 use set::{TokenHash, hash};
 use std::collections::HashMap;
@@ -95,7 +95,7 @@ impl BearerTokens {
 
     /// The versions of secret `name`. Nothing is loaded before [`Tokens::keep_fresh`] runs.
     pub fn from_vault(
-        secrets: Arc<dyn Secrets>,
+        secrets: Arc<dyn SecretSource>,
         name: String,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
@@ -116,7 +116,7 @@ impl BearerTokens {
     pub async fn check(&self, presented: &str) -> TokenVerdict {
         let hash = hash(presented);
         let begun = self.refresher.as_ref().map_or(0, TokenRefresher::begun);
-        match (self.judge(&hash), &self.refresher) {
+        match (self.check_hash(&hash), &self.refresher) {
             (Ok(Some(label)), _) => TokenVerdict::Known { label },
             (Ok(None), None) => TokenVerdict::Unknown,
             (Ok(None), Some(_)) if self.is_denied(&hash) => TokenVerdict::Unknown,
@@ -132,7 +132,7 @@ impl BearerTokens {
         let mut ended = refresher.ask(begun);
         loop {
             let attempt = *ended.borrow_and_update();
-            match self.judge(hash) {
+            match self.check_hash(hash) {
                 Ok(Some(label)) => return TokenVerdict::Known { label },
                 _ if attempt.number <= begun => {}
                 Ok(None) if attempt.failed.is_none() => {
@@ -149,7 +149,7 @@ impl BearerTokens {
 
     /// How the tokens are.
     pub fn health(&self) -> TokenHealth {
-        let state = match self.judge(&TokenHash::default()) {
+        let state = match self.check_hash(&TokenHash::default()) {
             Ok(_) => TokenState::Usable,
             Err(state) => state,
         };
@@ -159,7 +159,7 @@ impl BearerTokens {
     }
 
     /// The label of a token, as far as what is held can be believed.
-    fn judge(&self, hash: &TokenHash) -> Result<Option<String>, TokenState> {
+    fn check_hash(&self, hash: &TokenHash) -> Result<Option<String>, TokenState> {
         let now = self.clock.now();
         let held = lock(&self.held);
         let held = held.as_ref().ok_or(TokenState::NotLoaded)?;

@@ -4,7 +4,7 @@
 use super::set::{TokenEntry, TokenSet, choose, is_mislabelled};
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
-use crate::ports::secrets::{SecretError, Secrets};
+use crate::ports::secrets::{SecretError, SecretSource};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) struct LoadAttempt {
 
 /// Where the tokens come from, and who waits for them.
 pub(super) struct TokenRefresher {
-    secrets: Arc<dyn Secrets>,
+    secrets: Arc<dyn SecretSource>,
     name: String,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -44,7 +44,7 @@ pub(super) struct TokenRefresher {
 
 impl TokenRefresher {
     pub(super) fn new(
-        secrets: Arc<dyn Secrets>,
+        secrets: Arc<dyn SecretSource>,
         name: String,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
@@ -193,7 +193,7 @@ fn asked_wait(error: &SecretError) -> Duration {
 
 /// How long nobody may ask for a load: what a busy vault said, else what the bucket says.
 fn wait_of(busy_until: Duration, now: Duration, bucket: &mut Bucket) -> Option<Duration> {
-    busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take(now))
+    busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take_token(now))
 }
 
 /// When the next load is due that nobody has to ask for.
@@ -221,7 +221,7 @@ struct Bucket {
 
 impl Bucket {
     /// Takes one, or says how long until there is one.
-    fn take(&mut self, now: Duration) -> Option<Duration> {
+    fn take_token(&mut self, now: Duration) -> Option<Duration> {
         let earned = now.saturating_sub(self.filled).as_secs_f64() / REFILL.as_secs_f64();
         self.level = (self.level + earned).min(BUCKET);
         self.filled = now;

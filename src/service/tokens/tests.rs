@@ -76,7 +76,7 @@ impl Vault {
 }
 
 #[async_trait]
-impl Secrets for Vault {
+impl SecretSource for Vault {
     async fn versions(&self, _name: &str) -> Result<Vec<SecretVersion>, SecretError> {
         self.lists.fetch_add(1, Ordering::Relaxed);
         self.answer().await?;

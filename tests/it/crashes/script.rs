@@ -126,7 +126,7 @@ impl Action {
                 let external_id = ["a", "b", "c"][group % 3];
                 create_group(service, group, external_id).await.map(Some)
             }
-            Action::Bind(_) => match service.snapshots.adopt(bindings_file(&bindings).as_bytes()).await {
+            Action::Bind(_) => match service.snapshots.activate(bindings_file(&bindings).as_bytes()).await {
                 Ok(_) => Ok(None),
                 Err(ActivateError::Store(error)) => Err(failure(error.into())),
                 Err(error) => panic!("{error:?}"),

@@ -88,7 +88,7 @@ impl Pair {
         let people_max = dice.of(&[0, 4, 256]);
         let node = world.start_with(InlineLimits { wait: Duration::from_millis(20), people_max });
         let adopted =
-            node.run(node.service.snapshots.adopt_stamped(&file(package), &stamp(package))).unwrap();
+            node.run(node.service.snapshots.activate_stamped(&file(package), &stamp(package))).unwrap();
         assert!(
             matches!(adopted, Activation::Stored | Activation::InForce | Activation::Older),
             "{adopted:?}"

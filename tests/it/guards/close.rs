@@ -76,7 +76,7 @@ fn a_call_that_took_too_long_unsettles_the_row_that_was_settled_without_it() {
     pair.world.pass(200);
     pair.one.look(&ana);
     let entry = pair.one.entry(&ana);
-    assert_eq!((entry.holding, entry.unsettled_until), (AssignmentState::Present, None));
+    assert_eq!((entry.state, entry.unsettled_until), (AssignmentState::Present, None));
     pair.deliver();
     pair.two.end(revoking);
     pair.world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -103,7 +103,7 @@ fn a_row_that_is_opened_while_it_is_marked_keeps_the_later_time() {
     marking.release();
     pair.two.reached(&next);
     let marked = pair.two.entry(&ana);
-    assert_eq!((marked.op, marked.holding), (opened.op, AssignmentState::Present));
+    assert_eq!((marked.op, marked.state), (opened.op, AssignmentState::Present));
     assert_eq!(marked.unsettled_until, opened.unsettled_until);
     assert!(pair.two.is_marked(&ana));
     next.release();

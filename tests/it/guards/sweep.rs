@@ -102,7 +102,7 @@ fn a_difference_marks_the_record_that_holds_the_object_id_and_it_takes_the_role_
     assert_eq!(differences(&pair), [again.id.as_str()]);
     assert!(pair.one.is_marked(&again) && !pair.one.is_marked(&ana));
     let entry = pair.one.entry(&again);
-    assert_eq!((entry.holding, entry.unsettled_until), (AssignmentState::Gone, Some(entry.written)));
+    assert_eq!((entry.state, entry.unsettled_until), (AssignmentState::Gone, Some(entry.written)));
     pair.one.look(&again);
     pair.world.assert_holds_nothing(&again);
 }

@@ -31,17 +31,17 @@ async fn held(p: &Process, people: &[String]) {
             principal: azure_backup_scim::id::PrincipalId::parse(OTHER_GUID).unwrap(),
             role: BackupRole::Reader,
             scope: Scope::parse(SCOPE).unwrap(),
-            holding: AssignmentState::Present,
+            state: AssignmentState::Present,
             unsettled_until: None,
             op: OpId::new(uuid::Uuid::nil()),
             bindings: Vec::new(),
             correlation: None,
-            tried: None,
-            wished: None,
+            retry: None,
+            unwanted_since: None,
             since: p.store.clock.now(),
             written: p.store.clock.now(),
         };
-        p.store.move_looking(&[ledger::write(user, &entry, None)]).await.unwrap();
+        p.store.transact_unjournaled(&[ledger::write(user, &entry, None)]).await.unwrap();
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_page_of_members_ends_early_but_not_empty() {
 
 async fn spoil(p: &Process, key: String) {
     let properties = RowFields::row().text("nonsense", "x").done();
-    p.store.move_looking(&[TableWrite::InsertOrReplace { key, properties }]).await.unwrap();
+    p.store.transact_unjournaled(&[TableWrite::InsertOrReplace { key, properties }]).await.unwrap();
 }
 
 #[tokio::test]

@@ -57,12 +57,12 @@ fn earlier(holding: AssignmentState) -> LedgerEntry {
         cause: None,
     };
     LedgerEntry {
-        holding,
+        state: holding,
         op: op(1),
         bindings: vec![binding("old")],
         unsettled_until: None,
         correlation: Some("earlier".to_owned()),
-        tried: Some(tried),
+        retry: Some(tried),
         since: at(-600),
         written: at(-300),
         ..opened(&step(StepKind::Grant, None))
@@ -75,35 +75,35 @@ fn a_first_grant_opens_a_row_that_says_what_will_be_and_is_unsettled() {
     let entry = opened(&step);
     assert_eq!((entry.assignment, entry.principal), (step.assignment, step.principal));
     assert_eq!((entry.role, &entry.scope), (step.role, &step.scope));
-    assert_eq!((entry.holding, entry.unsettled_until), (AssignmentState::Present, Some(at(150))));
+    assert_eq!((entry.state, entry.unsettled_until), (AssignmentState::Present, Some(at(150))));
     assert_eq!((entry.op, entry.bindings), (op(2), vec![binding("new")]));
     assert_eq!((entry.since, entry.written), (NOON, NOON));
-    assert_eq!((entry.wished, entry.tried, entry.correlation), (None, None, None));
+    assert_eq!((entry.unwanted_since, entry.retry, entry.correlation), (None, None, None));
 }
 
 #[test]
 fn a_revocation_opens_the_row_as_gone_and_keeps_since_when_it_is_wished() {
     let revoked = |wished| {
-        let held = LedgerEntry { wished, ..earlier(AssignmentState::Present) };
+        let held = LedgerEntry { unwanted_since: wished, ..earlier(AssignmentState::Present) };
         opened(&step(StepKind::Revoke, Some(held)))
     };
     let entry = revoked(None);
-    assert_eq!((entry.holding, entry.unsettled_until), (AssignmentState::Gone, Some(at(150))));
-    assert_eq!(entry.wished, Some(at(-5)), "since the change that took it away");
-    assert_eq!(revoked(Some(at(-900))).wished, Some(at(-900)));
+    assert_eq!((entry.state, entry.unsettled_until), (AssignmentState::Gone, Some(at(150))));
+    assert_eq!(entry.unwanted_since, Some(at(-5)), "since the change that took it away");
+    assert_eq!(revoked(Some(at(-900))).unwanted_since, Some(at(-900)));
 }
 
 #[test]
 fn a_grant_ends_the_wish_to_take_it_away() {
-    let unwanted = LedgerEntry { wished: Some(at(-900)), ..earlier(AssignmentState::Gone) };
-    assert_eq!(opened(&step(StepKind::Grant, Some(unwanted))).wished, None);
+    let unwanted = LedgerEntry { unwanted_since: Some(at(-900)), ..earlier(AssignmentState::Gone) };
+    assert_eq!(opened(&step(StepKind::Grant, Some(unwanted))).unwanted_since, None);
 }
 
 #[test]
 fn what_an_earlier_step_left_is_carried_along_and_since_moves_only_with_the_holding() {
     let entry = opened(&step(StepKind::Grant, Some(earlier(AssignmentState::Gone))));
     assert_eq!((entry.since, entry.written), (NOON, NOON));
-    assert_eq!(entry.tried.map(|tried| tried.attempts), Some(3));
+    assert_eq!(entry.retry.map(|tried| tried.attempts), Some(3));
     assert_eq!(entry.correlation.as_deref(), Some("earlier"));
     let again = opened(&step(StepKind::Grant, Some(earlier(AssignmentState::Present))));
     assert_eq!((again.since, again.written), (at(-600), NOON));

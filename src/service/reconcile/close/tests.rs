@@ -37,25 +37,25 @@ fn entry(number: u128, holding: AssignmentState) -> LedgerEntry {
         principal: PrincipalId::new(Uuid::nil()),
         role: BackupRole::Operator,
         scope: scope(number),
-        holding,
+        state: holding,
         unsettled_until: None,
         op: OpId::new(Uuid::nil()),
         bindings: vec![binding("a")],
         correlation: None,
-        tried: None,
-        wished: None,
+        retry: None,
+        unwanted_since: None,
         since: at(-600),
         written: at(-600),
     }
 }
 
 fn unwanted(number: u128, since: i64) -> LedgerEntry {
-    LedgerEntry { wished: Some(at(since)), ..entry(number, AssignmentState::Present) }
+    LedgerEntry { unwanted_since: Some(at(since)), ..entry(number, AssignmentState::Present) }
 }
 
 fn failed(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
     let tried = RetryState { attempt, attempts: 1, not_before: at(30), reason, cause: None };
-    LedgerEntry { tried: Some(tried), ..entry }
+    LedgerEntry { retry: Some(tried), ..entry }
 }
 
 fn put_off(number: u128, reason: ReasonCode) -> DeferredStep {
@@ -127,11 +127,11 @@ fn a_revocation_was_tried_where_it_failed_or_may_still_land_and_not_where_azure_
     assert_eq!(tried(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::Throttled)), None);
     assert_eq!(tried(failed(unwanted(1, -10), StepKind::Grant, ReasonCode::NoAnswer)), None);
     assert_eq!(
-        tried(unsettled(LedgerEntry { holding: AssignmentState::Gone, ..unwanted(1, -10) })),
+        tried(unsettled(LedgerEntry { state: AssignmentState::Gone, ..unwanted(1, -10) })),
         Some(NOON)
     );
     let throttled = failed(
-        LedgerEntry { holding: AssignmentState::Gone, ..unwanted(1, -10) },
+        LedgerEntry { state: AssignmentState::Gone, ..unwanted(1, -10) },
         StepKind::Revoke,
         ReasonCode::Throttled,
     );
@@ -155,7 +155,7 @@ fn wait(name: &str, reason: ReasonCode) -> PendingStep {
 
 #[test]
 fn waits_are_written_where_something_else_than_their_beginning_differs() {
-    let same = |one: PendingStep, other: PendingStep| stripped(&[one]) == stripped(&[other]);
+    let same = |one: PendingStep, other: PendingStep| comparable(&[one]) == comparable(&[other]);
     let base = || wait("a", ReasonCode::Throttled);
     assert!(same(base(), PendingStep { since: at(-10), ..base() }));
     assert!(!same(base(), wait("b", ReasonCode::Throttled)));
@@ -164,7 +164,7 @@ fn waits_are_written_where_something_else_than_their_beginning_differs() {
     assert!(!same(base(), PendingStep { role: BackupRole::Reader, ..base() }));
     assert!(!same(base(), PendingStep { attempts: 2, ..base() }));
     assert!(!same(base(), PendingStep { not_before: at(31), ..base() }));
-    assert_ne!(stripped(&[base()]), stripped(&[]));
+    assert_ne!(comparable(&[base()]), comparable(&[]));
 }
 
 #[test]

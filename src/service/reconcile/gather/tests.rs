@@ -31,13 +31,13 @@ fn entry(number: usize, holding: AssignmentState, until: Option<i64>) -> LedgerE
         principal: PrincipalId::new(Uuid::nil()),
         role: BackupRole::Operator,
         scope: scope(number),
-        holding,
+        state: holding,
         unsettled_until: until.map(at),
         op: OpId::new(Uuid::nil()),
         bindings: vec![BindingName::parse("a").unwrap()],
         correlation: None,
-        tried: None,
-        wished: None,
+        retry: None,
+        unwanted_since: None,
         since: at(-600),
         written: at(-50),
     }
@@ -46,7 +46,7 @@ fn entry(number: usize, holding: AssignmentState, until: Option<i64>) -> LedgerE
 fn tried(entry: LedgerEntry, not_before: i64) -> LedgerEntry {
     let (attempt, reason) = (StepKind::Grant, ReasonCode::ForeignAssignment);
     let tried = RetryState { attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
-    LedgerEntry { tried: Some(tried), ..entry }
+    LedgerEntry { retry: Some(tried), ..entry }
 }
 
 fn ledger(entries: impl IntoIterator<Item = LedgerEntry>) -> UserLedger {
