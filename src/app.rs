@@ -251,9 +251,9 @@ where
 
 /// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
 pub fn health_report(service: &BackupScim) -> Map<String, Value> {
-    let standing = service.status.snapshot();
-    let mut members = health_report.to_json();
-    if health_report.is_finding() {
+    let snapshot = service.status.snapshot();
+    let mut members = snapshot.to_json();
+    if snapshot.is_finding() {
         members.insert("status".to_owned(), DEGRADED.into());
     }
     members

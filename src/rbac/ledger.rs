@@ -52,7 +52,7 @@ impl StepKind {
 /// The last step that failed, until one of its kind succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryState {
-    pub attempt: StepKind,
+    pub kind: StepKind,
     pub attempts: u32,
     pub not_before: OffsetDateTime,
     pub reason: ReasonCode,
@@ -111,10 +111,10 @@ impl LedgerEntry {
         cause: Option<OpId>,
     ) -> Self {
         let before =
-            self.retry.as_ref().filter(|tried| tried.attempt == attempt).map_or(0, |tried| tried.attempts);
+            self.retry.as_ref().filter(|tried| tried.kind == attempt).map_or(0, |tried| tried.attempts);
         let attempts = before.saturating_add(1);
         let not_before = now + attempt.pause(attempts);
-        self.retry = Some(RetryState { attempt, attempts, not_before, reason, cause });
+        self.retry = Some(RetryState { kind: attempt, attempts, not_before, reason, cause });
         self
     }
 }

@@ -74,7 +74,7 @@ pub enum Evidence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedEntry {
     pub entry: LedgerEntry,
-    pub belief: Evidence,
+    pub evidence: Evidence,
 }
 
 /// Steps that Azure refuses or allows together: a lock, a missing right or a policy concerns all of them.
@@ -85,7 +85,7 @@ pub struct BlockKey {
     pub role: BackupRole,
     /// `User` for every revocation: a DELETE names no type.
     pub principal_type: PrincipalType,
-    pub attempt: StepKind,
+    pub kind: StepKind,
 }
 
 /// A scope where Azure refuses a kind of step, whoever it is for. One step probes it, the others wait for that one.
@@ -170,7 +170,7 @@ impl Step {
             scope: self.scope.folded().to_string(),
             role,
             principal_type: self.principal_type,
-            attempt,
+            kind: attempt,
         }
     }
 }
@@ -270,7 +270,7 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     let entry = &fact.entry;
     let wanted = desired.grants.get(&entry.assignment);
     let attempt = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
-    let (held, due) = match &fact.belief {
+    let (held, due) = match &fact.evidence {
         Evidence::NotOurs if entry.is_settled_and_gone() && entry.state == AssignmentState::Gone => {
             return Verdict::Quiet;
         }
@@ -291,7 +291,7 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
         Evidence::Ledger => (entry.state, true),
         Evidence::Azure { holds, due } => (observed(entry, *holds), *due),
     };
-    let asked = matches!(fact.belief, Evidence::Azure { .. }).then_some(held == AssignmentState::Present);
+    let asked = matches!(fact.evidence, Evidence::Azure { .. }).then_some(held == AssignmentState::Present);
     match (wanted, held) {
         (None, AssignmentState::Present) if desired.frozen => {
             unchanged(entry, held, asked.filter(|_| due), actual, limits)
@@ -346,7 +346,7 @@ fn unchanged(
         }
         let not_before = actual.now + limits.foreign_look;
         let tried = RetryState {
-            attempt: StepKind::Grant,
+            kind: StepKind::Grant,
             attempts: 1,
             not_before,
             reason: ReasonCode::ForeignAssignment,
@@ -478,7 +478,7 @@ fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
 /// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure asked
 /// for it; where the scope refused, the scope's own block decides.
 fn pausing<'a>(entry: &'a LedgerEntry, attempt: StepKind, actual: &Actual) -> Option<&'a RetryState> {
-    let tried = entry.retry.as_ref().filter(|tried| tried.attempt == attempt)?;
+    let tried = entry.retry.as_ref().filter(|tried| tried.kind == attempt)?;
     let asked_to_wait = tried.reason == ReasonCode::Throttled;
     let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.requested_by);
     let pauses = tried.not_before > actual.now && !decided_anew && !tried.reason.is_of_the_scope();

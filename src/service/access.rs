@@ -68,7 +68,7 @@ pub fn grants_of(ledger: &UserLedger) -> Vec<GrantView> {
 
 /// What the last round found: a row that is not wanted says since when. Rows of before it did say so by their last step.
 fn is_wanted(entry: &LedgerEntry) -> bool {
-    let revoking = entry.retry.as_ref().is_some_and(|tried| tried.attempt == StepKind::Revoke);
+    let revoking = entry.retry.as_ref().is_some_and(|tried| tried.kind == StepKind::Revoke);
     let leaving = entry.state == AssignmentState::Gone && entry.unsettled_until.is_some();
     entry.unwanted_since.is_none() && !revoking && !leaving
 }
@@ -81,7 +81,7 @@ fn of_entry(binding: &BindingName, entry: &LedgerEntry, wait: Option<&PendingSte
         return None;
     }
     let own = if wanted { StepKind::Grant } else { StepKind::Revoke };
-    let tried = entry.retry.as_ref().filter(|tried| tried.attempt == own).map(|tried| tried.reason);
+    let tried = entry.retry.as_ref().filter(|tried| tried.kind == own).map(|tried| tried.reason);
     let undisturbed = match (wanted, entry.state) {
         (_, AssignmentState::HeldByOther(_)) => ReasonCode::ForeignAssignment,
         (false, _) => ReasonCode::NoReasonLeft,
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn tried(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
-        let tried = RetryState { attempt, attempts: 1, not_before: NOW, reason, cause: None };
+        let tried = RetryState { kind: attempt, attempts: 1, not_before: NOW, reason, cause: None };
         LedgerEntry { retry: Some(tried), ..entry }
     }
 

@@ -149,10 +149,10 @@ pub struct DesiredAccess {
 pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAccess {
     let mut decided = DesiredAccess::default();
     match (facts.header, snapshot) {
-        (HeaderState::Gone, _) | (_, ActiveSnapshot::Nothing) => {}
+        (HeaderState::Gone, _) | (_, ActiveSnapshot::Absent) => {}
         (HeaderState::Readable(resource), _) if !resource.active() => {}
         (_, ActiveSnapshot::Unreadable) => decided.desired.frozen = true,
-        (header, ActiveSnapshot::InForce(in_force)) => {
+        (header, ActiveSnapshot::Known(in_force)) => {
             for (key, binding) in applying(in_force, facts.user, header) {
                 decided.add(key, binding, facts);
             }
@@ -290,7 +290,7 @@ impl DesiredAccess {
 /// Whether the person holds what this binding gives, and because of it. A grant that was sent and failed counts: it was given
 /// while that could be decided.
 fn is_held_through(entry: &LedgerEntry, binding: &ConfiguredBinding) -> bool {
-    let granting = entry.retry.as_ref().is_some_and(|tried| tried.attempt == StepKind::Grant);
+    let granting = entry.retry.as_ref().is_some_and(|tried| tried.kind == StepKind::Grant);
     entry.role == binding.role
         && entry.scope == binding.scope
         && entry.bindings.contains(&binding.name)

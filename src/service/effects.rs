@@ -27,7 +27,7 @@ const STEPS_MAX: usize = 50;
 #[derive(Debug, Clone, Default)]
 pub struct FollowUp {
     /// From whom something was taken.
-    pub leaving: Vec<UserId>,
+    pub leavers: Vec<UserId>,
     /// Who only gains, or changes.
     pub people: Vec<UserId>,
     /// Whose members must be looked at.
@@ -53,9 +53,9 @@ impl Default for InlineLimits {
 
 /// Revocations and grants do not stand in one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lane {
-    Leaving,
-    Gaining,
+enum EffectLane {
+    Revoke,
+    Grant,
 }
 
 /// Starts the effects of committed changes.
@@ -83,19 +83,20 @@ impl InlineReconciler {
         &self.snapshots.status
     }
 
-    const fn under_way(&self, lane: Lane) -> &AtomicUsize {
+    const fn under_way(&self, lane: EffectLane) -> &AtomicUsize {
         match lane {
-            Lane::Leaving => &self.leaving,
-            Lane::Gaining => &self.gaining,
+            EffectLane::Revoke => &self.leaving,
+            EffectLane::Grant => &self.gaining,
         }
     }
 
     /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
     /// Azure asked to wait. Never fails: what is left over stands in `d:` and is picked up by the tick.
     pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
-        let FollowUp { leaving, people, groups, jobs } = work;
-        let leaving = self.start(Lane::Leaving, FollowUp { leaving, groups, jobs, ..FollowUp::default() });
-        let gaining = self.start(Lane::Gaining, FollowUp { people, ..FollowUp::default() });
+        let FollowUp { leavers: leaving, people, groups, jobs } = work;
+        let leaving = self
+            .start(EffectLane::Revoke, FollowUp { leavers: leaving, groups, jobs, ..FollowUp::default() });
+        let gaining = self.start(EffectLane::Grant, FollowUp { people, ..FollowUp::default() });
         let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
         if !running.is_empty() && !self.inline.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
@@ -104,8 +105,8 @@ impl InlineReconciler {
     }
 
     /// Begins what there is a place for. The answer may wait for it, unless there is reason to think that it takes long.
-    fn start(self: &Arc<Self>, lane: Lane, work: FollowUp) -> Option<JoinHandle<()>> {
-        let weight = work.leaving.len() + work.people.len() + work.groups.len() + work.jobs.len();
+    fn start(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
+        let weight = work.leavers.len() + work.people.len() + work.groups.len() + work.jobs.len();
         let before = self.under_way(lane).load(Ordering::Relaxed);
         if weight == 0 || before >= self.inline.people_max {
             return None;
@@ -116,12 +117,12 @@ impl InlineReconciler {
             let _under_way = UnderWay { effects: &effects, lane, weight };
             effects.run(work).await;
         });
-        let operation = if lane == Lane::Leaving { CallKind::Revoke } else { CallKind::Grant };
+        let operation = if lane == EffectLane::Revoke { CallKind::Revoke } else { CallKind::Grant };
         (before < BACKLOG && !self.status().is_throttled(operation)).then_some(running)
     }
 
     async fn run(&self, work: FollowUp) {
-        self.reconcile_all(&work.leaving).await;
+        self.reconcile_all(&work.leavers).await;
         self.reconcile_all(&work.people).await;
         for job in work.jobs {
             if let Err(error) = self.run_job(job).await {
@@ -178,7 +179,7 @@ impl InlineReconciler {
 /// Work that counts as under way until this is dropped, also by a panic.
 struct UnderWay<'a> {
     effects: &'a InlineReconciler,
-    lane: Lane,
+    lane: EffectLane,
     weight: usize,
 }
 

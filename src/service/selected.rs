@@ -44,7 +44,7 @@ pub async fn groups_matching_pins_of(
     gone: GroupId,
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut keys = store.selectors_of(gone).await?;
-    if let ActiveSnapshot::InForce(in_force) = snapshots.read(&store.pointer().await?).await? {
+    if let ActiveSnapshot::Known(in_force) = snapshots.read(&store.pointer().await?).await? {
         keys.extend(in_force.by_selector_key().map(|(key, _)| key.to_owned()));
     }
     let reads = keys.iter().map(|key| async move {

@@ -56,8 +56,8 @@ pub struct ChangedSelectors {
 #[derive(Debug, Clone)]
 pub enum ActiveSnapshot {
     /// Nothing was ever stored: nobody is granted anything.
-    Nothing,
-    InForce(Arc<BindingsSnapshot>),
+    Absent,
+    Known(Arc<BindingsSnapshot>),
     /// The row is missing or this program does not understand it.
     Unreadable,
 }
@@ -66,8 +66,8 @@ impl ActiveSnapshot {
     /// Where a person's Entra object id is taken from.
     pub fn principal_from(&self) -> &[PrincipalSource] {
         match self {
-            ActiveSnapshot::InForce(in_force) => &in_force.bindings.principal_from,
-            ActiveSnapshot::Nothing | ActiveSnapshot::Unreadable => &[],
+            ActiveSnapshot::Known(in_force) => &in_force.bindings.principal_from,
+            ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => &[],
         }
     }
 }
@@ -137,13 +137,13 @@ impl ActiveBindings {
     /// The snapshot that the pointer names: from memory, or read.
     pub async fn read(&self, row: &ActiveVersionRow) -> Result<ActiveSnapshot, StoreError> {
         let snapshot = match row {
-            ActiveVersionRow::Absent => ActiveSnapshot::Nothing,
+            ActiveVersionRow::Absent => ActiveSnapshot::Absent,
             ActiveVersionRow::Unreadable => ActiveSnapshot::Unreadable,
             ActiveVersionRow::Names(pointer) => self.load_version(pointer).await?,
         };
         self.status.bindings(match &snapshot {
-            ActiveSnapshot::Nothing => BindingsHealth::Nothing,
-            ActiveSnapshot::InForce(known) => BindingsHealth::InForce { stamp: known.stamp.clone() },
+            ActiveSnapshot::Absent => BindingsHealth::Nothing,
+            ActiveSnapshot::Known(known) => BindingsHealth::InForce { stamp: known.stamp.clone() },
             ActiveSnapshot::Unreadable => {
                 BindingsHealth::Unreadable { stamp: row.stamp().map(str::to_owned) }
             }
@@ -155,7 +155,7 @@ impl ActiveBindings {
         if let Some(known) =
             self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)
         {
-            return Ok(ActiveSnapshot::InForce(known));
+            return Ok(ActiveSnapshot::Known(known));
         }
         let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
             tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
@@ -163,7 +163,7 @@ impl ActiveBindings {
         };
         let known = Arc::new(BindingsSnapshot::new(&pointer.stamp, &pointer.hash, bindings));
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
-        Ok(ActiveSnapshot::InForce(known))
+        Ok(ActiveSnapshot::Known(known))
     }
 
     async fn load(&self, stamp: &str, hash: Option<&str>) -> Result<Option<Bindings>, StoreError> {

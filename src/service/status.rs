@@ -57,7 +57,7 @@ pub struct HealthSnapshot {
     /// Until when Azure asked to wait, by kind of call, over all subscriptions; only where that lies ahead.
     pub throttled: BTreeMap<&'static str, OffsetDateTime>,
     /// Marks and jobs that keep failing and are set aside.
-    pub set_aside: usize,
+    pub quarantined: usize,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
     /// Grants that wait or fail, by the last sweep of any process.
@@ -80,7 +80,7 @@ pub struct HealthSnapshot {
 impl HealthSnapshot {
     /// Whether somebody has to look into it.
     pub fn is_finding(&self) -> bool {
-        self.set_aside > 0
+        self.quarantined > 0
             || self.ticks_failed >= TICKS_FAILED
             || self.scopes_refused > 0
             || self.overdue.people > 0
@@ -112,7 +112,7 @@ impl HealthSnapshot {
             ("ticksFailed", json!(self.ticks_failed)),
             ("sweepFinished", json!(time(&self.sweep_finished))),
             ("throttledUntil", json!(throttled)),
-            ("setAside", json!(self.set_aside)),
+            ("setAside", json!(self.quarantined)),
             ("scopesRefused", json!(self.scopes_refused)),
             ("revocationsOverdue", self.overdue_json()),
             ("lastTick", json!(time(&self.counted))),
@@ -307,7 +307,7 @@ impl HealthStatus {
     }
 
     pub(super) fn set_aside(&self, number: usize) {
-        self.held().standing.set_aside = number;
+        self.held().standing.quarantined = number;
     }
 
     pub(super) fn scopes_refused(&self, number: usize) {

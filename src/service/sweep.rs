@@ -264,8 +264,8 @@ impl DriftSweep<'_> {
     async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
         let pointer = self.store.pointer().await?;
         Ok(match self.snapshots.read(&pointer).await? {
-            ActiveSnapshot::InForce(in_force) => in_force.bindings.scopes().into_iter().collect(),
-            ActiveSnapshot::Nothing | ActiveSnapshot::Unreadable => BTreeSet::new(),
+            ActiveSnapshot::Known(in_force) => in_force.bindings.scopes().into_iter().collect(),
+            ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => BTreeSet::new(),
         })
     }
 

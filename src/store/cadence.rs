@@ -312,25 +312,25 @@ fn count(reader: &RowReader<'_>, name: &str) -> Result<usize, StoreError> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TickCursors {
     /// Among the hints of those from whom something was taken.
-    pub leaving: String,
+    pub leavers: String,
     /// Among the hints of those whom other bindings concern.
-    pub moving: String,
+    pub rebindings: String,
     /// Among those who only gain.
-    pub gaining: String,
+    pub gains: String,
     /// Among the looks that are due.
     pub due: String,
     pub jobs: String,
     pub groups: String,
     /// Among the marks of now, in the search for such as have no hint.
-    pub marks: String,
+    pub requests: String,
     /// Among the marks of later, in the same search.
-    pub later: String,
+    pub requests_later: String,
 }
 
 impl TickCursors {
     /// A place among other rows is one of an earlier release, and means the beginning.
     fn forget_other_ranges(&mut self) {
-        for place in [&mut self.leaving, &mut self.moving] {
+        for place in [&mut self.leavers, &mut self.rebindings] {
             if !place.starts_with(keys::HINTS) {
                 place.clear();
             }
@@ -339,14 +339,14 @@ impl TickCursors {
 
     fn places(&mut self) -> [(&'static str, &mut String); 8] {
         [
-            ("leaving_after", &mut self.leaving),
-            ("moving_after", &mut self.moving),
-            ("gaining_after", &mut self.gaining),
+            ("leaving_after", &mut self.leavers),
+            ("moving_after", &mut self.rebindings),
+            ("gaining_after", &mut self.gains),
             ("due_after", &mut self.due),
             ("jobs_after", &mut self.jobs),
             ("groups_after", &mut self.groups),
-            ("marks_after", &mut self.marks),
-            ("later_after", &mut self.later),
+            ("marks_after", &mut self.requests),
+            ("later_after", &mut self.requests_later),
         ]
     }
 

@@ -137,7 +137,7 @@ pub fn group_request(group: GroupId) -> String {
 }
 /// Steps that a scope refuses, whoever they are for.
 pub fn scope_block(step: &BlockKey) -> String {
-    let BlockKey { scope, role, principal_type, attempt } = step;
+    let BlockKey { scope, role, principal_type, kind: attempt } = step;
     let text =
         format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), attempt.as_str());
     format!("sb:{}", hash(&text))

@@ -241,7 +241,7 @@ fn entry_properties(entry: &LedgerEntry) -> RowProperties {
     }
     if let Some(tried) = &entry.retry {
         fields = fields
-            .text("tried", tried.attempt.as_str())
+            .text("tried", tried.kind.as_str())
             .text_if("tried_for", tried.cause.map(|cause| cause.to_string()))
             .int("attempts", i64::from(tried.attempts))
             .time("not_before", tried.not_before)
@@ -322,7 +322,7 @@ fn read_tried(reader: &RowReader<'_>) -> Result<Option<RetryState>, StoreError> 
         Some(_) => StepKind::Revoke,
     };
     Ok(Some(RetryState {
-        attempt,
+        kind: attempt,
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
         reason: reason_of(reader.text_opt("reason_code")?.map_or_else(|| reader.text("reason"), Ok)?),

@@ -78,7 +78,7 @@ fn properties(key: &BlockKey, block: &ScopeBlock) -> RowFields {
         .text("scope", key.scope.as_str())
         .text("role", key.role.definition_id().to_string())
         .text("type", key.principal_type.as_str())
-        .text("attempt", key.attempt.as_str())
+        .text("attempt", key.kind.as_str())
         .text("reason", block.reason.as_str())
         .int("attempts", i64::from(block.attempts))
         .time("not_before", block.not_before)
@@ -100,7 +100,7 @@ fn read(row: &TableRow) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
     else {
         return Ok(None);
     };
-    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, attempt };
+    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, kind: attempt };
     let attempts = u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX);
     let block = ScopeBlock { reason, attempts, not_before: reader.time("not_before")? };
     Ok(Some((key, StoredBlock { block, etag: row.etag.clone() })))

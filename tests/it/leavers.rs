@@ -115,7 +115,7 @@ fn who_comes_back_while_the_revocation_is_unanswered_is_looked_at_without_a_fail
     node.settle();
     node.join(&group, &[&people[0]]);
     node.settle();
-    assert_eq!(node.service.status.snapshot().set_aside, 0);
+    assert_eq!(node.service.status.snapshot().quarantined, 0);
     world.azure().clear_rules();
     minutes(&world, &node, 5);
     world.assert_holds(&people[0], Operator, VAULT_EAST);

@@ -266,7 +266,7 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
     world.assert_holds_nothing(&ana);
     assert!(world.holds(&eve, Reader, VAULT_EAST) && !world.holds(&eve, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty(), "the job is done");
-    assert_eq!(node.service.status.snapshot().set_aside, 0);
+    assert_eq!(node.service.status.snapshot().quarantined, 0);
 
     // The same where no group of that value is pinned: its members are looked at in some more ticks, and nobody gets anything.
     node.adopt(&[binding(1, "readers", Reader, VAULT_WEST), binding(2, "sharing", Operator, VAULT_EAST)]);

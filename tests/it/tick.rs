@@ -146,7 +146,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().len() == 1, "the other job is done");
     let standing = node.service.status.snapshot();
     // A mark that cannot be read still says who must be looked at, and so it is done with.
-    assert_eq!(standing.set_aside, 2);
+    assert_eq!(standing.quarantined, 2);
     assert!(standing.rows_unreadable >= 1, "{standing:?}");
     assert_eq!(standing.to_json()["setAside"], 2);
     // A row of a person that cannot be read is left alone; it holds up nothing else of theirs.
@@ -156,7 +156,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     node.run(world.faults.transact("default", &[mended])).unwrap();
     world.pass(2 * 3700);
     node.settle();
-    assert_eq!(node.service.status.snapshot().set_aside, 1);
+    assert_eq!(node.service.status.snapshot().quarantined, 1);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     world.assert_holds(&eve, Operator, VAULT_EAST);
     let left = |prefix: &str| node.run(node.service.store.rows(prefix, 100)).unwrap().len();
     assert_eq!((left("i:"), left(&format!("m:{group}:"))), (1, 1));
-    assert_eq!(node.service.status.snapshot().set_aside, 1);
+    assert_eq!(node.service.status.snapshot().quarantined, 1);
     // The job is left alone, though its own steps gave its row another version.
     world.faults.reset();
     node.run(node.service.tick.run()).unwrap();
@@ -355,7 +355,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     world.pass(3700);
     node.settle();
     assert_eq!((left("i:"), left(&format!("m:{group}:"))), (0, 0));
-    assert_eq!(node.service.status.snapshot().set_aside, 0);
+    assert_eq!(node.service.status.snapshot().quarantined, 0);
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn a_person_whose_look_keeps_failing_after_its_open_is_left_alone_for_a_while() 
     node.run(world.faults.transact("default", &rows.each_ref().map(broken))).unwrap();
     point.release();
     node.run(tick).unwrap();
-    assert_eq!(node.service.status.snapshot().set_aside, 1);
+    assert_eq!(node.service.status.snapshot().quarantined, 1);
 
     let mended = rows.map(|row| TableWrite::InsertOrReplace { key: row.key, properties: row.properties });
     node.run(world.faults.transact("default", &mended)).unwrap();
@@ -527,11 +527,11 @@ fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() 
     };
     node.run(world.faults.transact("default", &[broken])).unwrap();
     node.settle();
-    assert_eq!(node.service.status.snapshot().set_aside, 1);
+    assert_eq!(node.service.status.snapshot().quarantined, 1);
     world.pass(31);
     node.leave(&group, &[&ana]);
     tick_that_runs_out_of_time(&world, &node, Method::Delete, 1);
-    assert_eq!(node.service.status.snapshot().set_aside, 1);
+    assert_eq!(node.service.status.snapshot().quarantined, 1);
 }
 
 #[test]
@@ -582,7 +582,7 @@ fn a_row_of_everybody_that_cannot_be_read_or_believed_holds_up_nobody() {
     node.leave(&group, &[&ana]);
     node.settle();
     world.assert_holds_nothing(&ana);
-    assert_eq!(node.service.status.snapshot().set_aside, 0);
+    assert_eq!(node.service.status.snapshot().quarantined, 0);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn operator_and_reader() -> (World, Node, Person, [String; 2]) {
 #[track_caller]
 fn assert_told(node: &Node, rows: usize) {
     let standing = node.service.status.snapshot();
-    assert_eq!((standing.rows_unreadable, standing.set_aside), (rows, 0), "{standing:?}");
+    assert_eq!((standing.rows_unreadable, standing.quarantined), (rows, 0), "{standing:?}");
     assert!(standing.is_finding());
     assert_eq!(standing.to_json()["rowsUnreadable"], rows);
 }
@@ -307,7 +307,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
     restore(&world, &node, row);
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
-    assert_eq!(node.service.status.snapshot().set_aside, 0);
+    assert_eq!(node.service.status.snapshot().quarantined, 0);
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_mark_that_cannot_be_read_still_says_who_must_be_looked_at() {
         restore(&world, &node, cause);
         node.settle();
         assert_eq!(world.azure().assignments().len(), 0);
-        assert_eq!(node.service.status.snapshot().set_aside, 0);
+        assert_eq!(node.service.status.snapshot().quarantined, 0);
     }
 }
 

@@ -80,12 +80,12 @@ fn unsettled(entry: LedgerEntry, seconds: i64) -> LedgerEntry {
 
 fn tried(entry: LedgerEntry, attempt: StepKind, seconds: i64) -> LedgerEntry {
     let (not_before, reason) = (later(seconds), ReasonCode::AzureRefused);
-    let tried = RetryState { attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
+    let tried = RetryState { kind: attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
     LedgerEntry { retry: Some(tried), ..entry }
 }
 
 fn fact(entry: LedgerEntry, belief: Evidence) -> ObservedEntry {
-    ObservedEntry { entry, belief }
+    ObservedEntry { entry, evidence: belief }
 }
 
 fn settled(entry: LedgerEntry) -> ObservedEntry {
@@ -529,7 +529,7 @@ fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
 
 fn failing(number: u128, holding: AssignmentState, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
     let (not_before, cause) = (later(600), Some(cause()));
-    let tried = RetryState { attempt, attempts: 3, not_before, reason, cause };
+    let tried = RetryState { kind: attempt, attempts: 3, not_before, reason, cause };
     LedgerEntry { retry: Some(tried), ..entry(number, holding, &["b"]) }
 }
 

@@ -14,17 +14,17 @@ pub fn pending_steps(
     before: &[PendingStep],
     now: OffsetDateTime,
 ) -> Vec<PendingStep> {
-    let mut waits = Vec::new();
+    let mut pending = Vec::new();
     for blocked in &desired.blocked {
-        pending_steps.push(refusal(blocked, before, now));
+        pending.push(refusal(blocked, before, now));
     }
-    pending_steps.extend(late_revocations(after, deferred, now));
+    pending.extend(late_revocations(after, deferred, now));
     for (name, wanted) in &desired.grants {
         let failed =
             after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.retry.as_ref());
         let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
         let (reason, attempts, not_before) = match (failed, deferred) {
-            (Some(tried), deferred) if tried.attempt == StepKind::Grant => {
+            (Some(tried), deferred) if tried.kind == StepKind::Grant => {
                 let put_off = deferred.map_or(tried.not_before, |deferred| deferred.not_before);
                 (tried.reason, tried.attempts, tried.not_before.max(put_off))
             }
@@ -34,7 +34,7 @@ pub fn pending_steps(
         for binding in wanted.bindings() {
             let since = since(before, &binding, wanted.role, &wanted.scope, now);
             let (role, scope) = (wanted.role, wanted.scope.clone());
-            pending_steps.push(PendingStep {
+            pending.push(PendingStep {
                 binding,
                 role,
                 scope,
@@ -46,7 +46,7 @@ pub fn pending_steps(
             });
         }
     }
-    pending_steps
+    pending
 }
 
 /// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
@@ -55,7 +55,7 @@ fn late_revocations(
     deferred: &[DeferredStep],
     now: OffsetDateTime,
 ) -> Vec<PendingStep> {
-    let mut waits = Vec::new();
+    let mut pending = Vec::new();
     for entry in after.iter().filter(|entry| entry.state == AssignmentState::Present && entry.retry.is_none())
     {
         let put_off = deferred
@@ -64,7 +64,7 @@ fn late_revocations(
         let Some(DeferredStep { reason, not_before, .. }) = put_off.cloned() else { continue };
         for binding in entry.bindings.clone() {
             let (role, scope, since) = (entry.role, entry.scope.clone(), entry.unwanted_since.unwrap_or(now));
-            pending_steps.push(PendingStep {
+            pending.push(PendingStep {
                 binding,
                 role,
                 scope,
@@ -76,7 +76,7 @@ fn late_revocations(
             });
         }
     }
-    pending_steps
+    pending
 }
 
 fn refusal(blocked: &BlockedGrant, before: &[PendingStep], now: OffsetDateTime) -> PendingStep {
@@ -118,14 +118,14 @@ pub fn requeue_at(
     desired: &Desired,
     after: &[LedgerEntry],
     deferred: &[DeferredStep],
-    waits: &[PendingStep],
+    pending: &[PendingStep],
 ) -> Option<Requeue> {
     let mut causes: Vec<(OffsetDateTime, bool)> = Vec::new();
     for entry in after {
         let leaving = !desired.grants.contains_key(&entry.assignment);
         let own = entry.unsettled_until.map(|at| (at, leaving));
         let tried = entry.retry.as_ref();
-        let tried = tried.map(|tried| (tried.not_before, tried.attempt == StepKind::Revoke && leaving));
+        let tried = tried.map(|tried| (tried.not_before, tried.kind == StepKind::Revoke && leaving));
         // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
         let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
         let counts =
@@ -134,7 +134,7 @@ pub fn requeue_at(
     }
     causes
         .extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == StepKind::Revoke)));
-    causes.extend(pending_steps.iter().map(|wait| (wait.not_before, false)));
+    causes.extend(pending.iter().map(|wait| (wait.not_before, false)));
     let at = causes.iter().map(|(at, _)| *at).min()?;
     Some(Requeue { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
 }

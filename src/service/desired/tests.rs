@@ -149,7 +149,7 @@ fn entry(holding: AssignmentState, tried: Option<StepKind>) -> LedgerEntry {
     let (_, binding) = in_force.by_selector_key().next().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
     let tried = tried.map(|attempt| RetryState {
-        attempt,
+        kind: attempt,
         attempts: 1,
         not_before: now,
         reason: ReasonCode::Throttled,
@@ -198,7 +198,7 @@ fn keeps(ledger: &UserLedger, header: HeaderState<'_>, standing: PrincipalClaim)
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());
     let facts = AccessFacts { user, header, standing, selectors: &selectors, ledger, instance: instance() };
-    let decided = decide(&facts, &ActiveSnapshot::InForce(Arc::new(in_force)));
+    let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(in_force)));
     let reasons = decided.desired.blocked.iter().map(|blocked| blocked.reason).collect();
     (!decided.desired.grants.is_empty(), reasons)
 }

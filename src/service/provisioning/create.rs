@@ -201,7 +201,7 @@ fn plan_replacement(
     plan.batch.extend(BatchPart::Look, marks::enqueue_now(leaver.id, &mark));
     plan.batch
         .push(BatchPart::Look, jobs::insert_job(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
-    plan.work = FollowUp { leaving: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
+    plan.work = FollowUp { leavers: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
     plan
 }
 

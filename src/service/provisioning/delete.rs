@@ -57,7 +57,7 @@ fn plan_delete<I: ResourceKind>(
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
         plan.batch.extend(BatchPart::Look, marks::enqueue_now(person, &mark));
-        plan.work.leaving.push(person);
+        plan.work.leavers.push(person);
     }
     plan.batch.push(BatchPart::Look, jobs::insert_job(before.id.emptying(), &mark, before.revision + 1));
     plan.work.jobs.push(operation.op);

@@ -246,7 +246,7 @@ pub fn plan_members(
 
 fn look_at(plan: &mut WritePlan, operation: &WriteOperation, user: UserId, taking: bool) {
     plan.batch.extend(BatchPart::Look, marks::enqueue_now(user, &operation.mark(taking)));
-    let people = if taking { &mut plan.work.leaving } else { &mut plan.work.people };
+    let people = if taking { &mut plan.work.leavers } else { &mut plan.work.people };
     people.push(user);
 }
 

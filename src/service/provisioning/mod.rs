@@ -57,7 +57,7 @@ pub struct Provisioning {
     store: StateStore,
     base_url: String,
     rules: Rules,
-    effects: Arc<InlineReconciler>,
+    inline: Arc<InlineReconciler>,
     queue: Arc<KeyedMutex>,
     counters: ResourceCounters,
     view: GroupView,
@@ -125,7 +125,7 @@ impl Provisioning {
         let list_limits = ListLimits::default();
         let gate = ReadGate::new(list_limits.lists_max);
         let (queue, counters) = (Arc::default(), ResourceCounters::default());
-        Self { store, base_url, rules, effects, queue, counters, view, list_limits, gate }
+        Self { store, base_url, rules, inline: effects, queue, counters, view, list_limits, gate }
     }
 
     /// The same with other limits of lists.
@@ -187,7 +187,7 @@ impl Provisioning {
 
     /// Sets off what a commit left to do; nothing, where nothing was committed.
     async fn follow_up(&self, work: FollowUp) {
-        self.effects.start_and_wait(work).await;
+        self.inline.start_and_wait(work).await;
     }
 }
 

@@ -119,7 +119,7 @@ impl Provisioning {
 impl Provisioning {
     /// Whether the person stops matching a binding, as far as this process knows the bindings.
     fn narrows(&self, before: &User, resource: &Resource) -> bool {
-        let known = self.effects.snapshots.last_read();
+        let known = self.inline.snapshots.last_read();
         known.is_none_or(|known| stops_matching(&known.bindings, before.id, &before.resource, resource))
     }
 }
@@ -173,7 +173,7 @@ fn plan_change(
     }
     let mark = operation.mark(deactivated || narrowed || principals.leaves());
     plan.batch.extend(BatchPart::Look, marks::enqueue_now(after.id, &mark));
-    let people = if mark.taken_away { &mut plan.work.leaving } else { &mut plan.work.people };
+    let people = if mark.taken_away { &mut plan.work.leavers } else { &mut plan.work.people };
     people.push(after.id);
     Some(DecidedWrite { after, plan })
 }

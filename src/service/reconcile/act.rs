@@ -32,7 +32,7 @@ pub struct OpenedStep {
 /// What an open came to.
 pub enum OpenResult {
     /// Everything is written; `d:` has this version now.
-    Open { look: ETag, opened: Vec<OpenedStep> },
+    Open { request: ETag, opened: Vec<OpenedStep> },
     /// Somebody changed something, or the answer was lost: gather again.
     Again,
 }
@@ -51,7 +51,7 @@ pub enum CallOutcome {
 /// A call and its answer.
 pub struct CompletedCall {
     pub opened: OpenedStep,
-    pub sent: CallOutcome,
+    pub outcome: CallOutcome,
     pub correlation: Option<String>,
 }
 
@@ -85,7 +85,7 @@ impl Reconciler {
         let opened = rows.filter_map(|(at, (step, entry))| {
             Some(OpenedStep { step, entry, etag: committed.etag(at + 1)? })
         });
-        Ok(OpenResult::Open { look, opened: opened.collect() })
+        Ok(OpenResult::Open { request: look, opened: opened.collect() })
     }
 
     /// The journal row of a step of this reconcile.
@@ -121,7 +121,7 @@ impl Reconciler {
         let acted = join_all(calls).await;
         let now = gathered.time.now(self.store.clock.monotonic());
         for call in &acted {
-            if let CallOutcome::Throttled(wait) = call.sent {
+            if let CallOutcome::Throttled(wait) = call.outcome {
                 let step = &call.opened.step;
                 self.note_throttle(&step.scope, step.attempt.into(), (now, wait)).await;
             }
@@ -136,7 +136,7 @@ impl Reconciler {
         started: SendDeadline,
     ) -> CompletedCall {
         let Some(left) = self.time_left(started) else {
-            return CompletedCall { opened, sent: CallOutcome::Unknown, correlation: None };
+            return CompletedCall { opened, outcome: CallOutcome::Unknown, correlation: None };
         };
         let step = &opened.step;
         let label = gathered.request.request.origin.actor.as_str();
@@ -147,7 +147,7 @@ impl Reconciler {
             StepKind::Grant => self.assignments.create(&wanted(step), left).await.map(created),
         };
         let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
-        CompletedCall { opened, sent, correlation }
+        CompletedCall { opened, outcome: sent, correlation }
     }
 
     /// What is left of the worker's time: by the clock that says less.

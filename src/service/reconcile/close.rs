@@ -32,11 +32,11 @@ const MARK_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundResult {
     /// `d:` is gone, and nothing waits.
-    Done,
+    Settled,
     /// `d:` became `w:`.
-    Later,
+    Requeued,
     /// `d:` is still there: more to do at once.
-    Left,
+    Continue,
 }
 
 /// A row as the close wants it, and the version it must meet.
@@ -87,13 +87,13 @@ impl Reconciler {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
         let hint = keys::hint(gathered.user);
-        if closed != RoundResult::Left
+        if closed != RoundResult::Continue
             && is_wanted_again(gathered, &after)
             && writes.iter().all(|write| write.key() != hint)
         {
             writes.push(hints::hint_over(gathered.user));
         }
-        if closed != RoundResult::Left {
+        if closed != RoundResult::Continue {
             for pin in freed.into_iter().take(FREED_MAX) {
                 writes.extend(self.store.unpin(gathered.user, pin).await?);
                 let what = format!("pin of user {}", gathered.user);
@@ -108,7 +108,7 @@ impl Reconciler {
         match self.write(gathered, op, changes, writes).await {
             Err(StoreError::Conflict { .. }) => {
                 self.close_row_by_row(gathered, rewrites).await?;
-                Ok(RoundResult::Left)
+                Ok(RoundResult::Continue)
             }
             Err(error) => Err(error),
             Ok(()) => {
@@ -174,7 +174,7 @@ impl Reconciler {
 
     /// What an answer makes of the row that the open wrote.
     fn rewrite_after(&self, call: CompletedCall, gathered: &GatheredState, now: OffsetDateTime) -> Rewrite {
-        let CompletedCall { opened, sent, correlation } = call;
+        let CompletedCall { opened, outcome: sent, correlation } = call;
         let (attempt, settles) =
             (opened.step.attempt, opened.step.settles && !matches!(sent, CallOutcome::Unknown));
         let cause = Some(gathered.actual.requested_by);
@@ -193,7 +193,7 @@ impl Reconciler {
                 code = Some("RoleAssignmentExists".to_owned());
                 let not_before = now + self.limits.plan.foreign_look;
                 let tried = RetryState {
-                    attempt,
+                    kind: attempt,
                     attempts: 1,
                     not_before,
                     reason: ReasonCode::ForeignAssignment,
@@ -206,7 +206,7 @@ impl Reconciler {
                 code = Some("TooManyRequests".to_owned());
                 let attempts = entry.retry.as_ref().map_or(1, |tried| tried.attempts);
                 let tried = RetryState {
-                    attempt,
+                    kind: attempt,
                     attempts,
                     not_before: now + *wait,
                     reason: ReasonCode::Throttled,

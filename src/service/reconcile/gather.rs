@@ -147,7 +147,7 @@ impl Reconciler {
             .as_ref()
             .is_some_and(|person| person.as_ref().is_none_or(|person| person.resource.active()));
         let (selectors, missing_leads) = match &snapshot {
-            ActiveSnapshot::InForce(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
+            ActiveSnapshot::Known(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
             _ => Default::default(),
         };
         let unreadable = matches!(header, Some(None));
@@ -304,7 +304,7 @@ impl Reconciler {
             .entries
             .iter()
             .zip(beliefs)
-            .map(|(stored, belief)| ObservedEntry { entry: stored.entry.clone(), belief })
+            .map(|(stored, belief)| ObservedEntry { entry: stored.entry.clone(), evidence: belief })
             .collect()
     }
 

@@ -67,32 +67,32 @@ pub struct ReconcileOutcome {
     pub throttled: bool,
     /// Revocations that were sent.
     pub revoked: usize,
-    pub left: RequestState,
+    pub request: RequestState,
 }
 
 /// What a look left of the person's marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RequestState {
     /// Nothing: it was dealt with.
-    Nothing,
+    Completed,
     /// No mark was there: somebody else dealt with it, or left a look later.
-    NoMark,
+    Absent,
     /// A look later.
-    Later,
+    Requeued,
     /// The mark: there is more to do, or somebody else is at it.
     #[default]
-    Mark,
+    Pending,
 }
 
 impl ReconcileOutcome {
     /// Takes in how a round was closed. Answers whether there is more to do at once.
     fn record_round(&mut self, closed: RoundResult) -> bool {
-        self.left = match closed {
-            RoundResult::Done => RequestState::Nothing,
-            RoundResult::Later => RequestState::Later,
-            RoundResult::Left => RequestState::Mark,
+        self.request = match closed {
+            RoundResult::Settled => RequestState::Completed,
+            RoundResult::Requeued => RequestState::Requeued,
+            RoundResult::Continue => RequestState::Pending,
         };
-        self.left == RequestState::Mark
+        self.request == RequestState::Pending
     }
 }
 
@@ -144,7 +144,7 @@ impl Reconciler {
         let mut looked = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else {
-                looked.left = RequestState::NoMark;
+                looked.request = RequestState::Absent;
                 break;
             };
             if !self.round(&gathered, &mut looked).await? {
@@ -185,13 +185,15 @@ impl Reconciler {
             self.note_obstacles(gathered, &plan, &[]).await;
             return Ok(looked.record_round(self.close(gathered, &plan, Vec::new(), look, false).await?));
         }
-        let OpenResult::Open { look, opened } = self.open(gathered, &plan).await? else { return Ok(true) };
+        let OpenResult::Open { request: look, opened } = self.open(gathered, &plan).await? else {
+            return Ok(true);
+        };
         if !self.store.pointer().await?.is_same(&gathered.pointer) {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
         self.note_obstacles(gathered, &plan, &acted).await;
-        looked.throttled = acted.iter().all(|call| matches!(call.sent, CallOutcome::Throttled(_)));
+        looked.throttled = acted.iter().all(|call| matches!(call.outcome, CallOutcome::Throttled(_)));
         looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == StepKind::Revoke).count();
         Ok(looked.record_round(self.close(gathered, &plan, acted, look, true).await?))
     }

@@ -62,7 +62,7 @@ fn block_writes(gathered: &GatheredState, acted: &[CompletedCall], now: OffsetDa
     let mut taken: Vec<BlockKey> = Vec::new();
     for call in acted {
         let key = call.opened.step.block_key();
-        match &call.sent {
+        match &call.outcome {
             CallOutcome::Refused(code) if reason_of(code).is_of_the_scope() => {
                 refused.insert(key, reason_of(code));
             }
@@ -75,7 +75,7 @@ fn block_writes(gathered: &GatheredState, acted: &[CompletedCall], now: OffsetDa
     for (key, reason) in &refused {
         let before = gathered.blocks.get(key).map_or(0, |stored| stored.block.attempts);
         let attempts = before.saturating_add(1);
-        let block = ScopeBlock { reason: *reason, attempts, not_before: now + key.attempt.pause(attempts) };
+        let block = ScopeBlock { reason: *reason, attempts, not_before: now + key.kind.pause(attempts) };
         writes.push(scope_blocks::put(key, &block));
     }
     let lifted = taken.iter().filter(|key| gathered.blocks.contains_key(key) && !refused.contains_key(key));
@@ -98,9 +98,9 @@ fn room_writes(
         let grants: Vec<&CompletedCall> = acted.iter().filter(granted).collect();
         let lost = |call: &&&CompletedCall| {
             let limit = |code: &String| reason_of(code) == ReasonCode::AssignmentLimit;
-            call.opened.step.made_room && matches!(&call.sent, CallOutcome::Refused(code) if limit(code))
+            call.opened.step.made_room && matches!(&call.outcome, CallOutcome::Refused(code) if limit(code))
         };
-        let has_room = grants.iter().any(|call| matches!(call.sent, CallOutcome::Created));
+        let has_room = grants.iter().any(|call| matches!(call.outcome, CallOutcome::Created));
         let ours = *claim == RoomClaim::Ours;
         if ours && let Some(call) = grants.iter().find(lost) {
             tell_stopped(&call.opened.step);
@@ -117,7 +117,7 @@ fn room_writes(
 /// Whether a grant of this person still waits for room there, or a revocation makes it.
 fn still_needs(gathered: &GatheredState, plan: &Plan, subscription: &str) -> bool {
     let limited = |tried: &crate::rbac::ledger::RetryState| {
-        tried.attempt == StepKind::Grant && tried.reason == ReasonCode::AssignmentLimit
+        tried.kind == StepKind::Grant && tried.reason == ReasonCode::AssignmentLimit
     };
     let entries = gathered.ledger.entries.iter().map(|stored| &stored.entry);
     let waits = entries.filter(|entry| entry.scope.subscription() == subscription).any(|entry| {

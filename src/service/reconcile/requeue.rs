@@ -29,10 +29,10 @@ pub(super) fn requeue_writes(
     writes: &mut Vec<TableWrite>,
 ) -> RoundResult {
     if plan.has_more {
-        return RoundResult::Left;
+        return RoundResult::Continue;
     }
     writes.push(TableWrite::Delete { key: keys::request(gathered.user), condition: EtagMatch::Exact(look) });
-    let Some(again) = again else { return RoundResult::Done };
+    let Some(again) = again else { return RoundResult::Settled };
     let mark = gathered.request.request.waiting(again.taken_away);
     let at = match again.taken_away {
         true => rounded_up(again.at.max(now), LEAVER_STEP),
@@ -43,7 +43,7 @@ pub(super) fn requeue_writes(
         waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
     }
     writes.extend(marks::enqueue_at(at, gathered.user, &mark, &waiting));
-    RoundResult::Later
+    RoundResult::Requeued
 }
 
 /// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
@@ -85,7 +85,7 @@ pub(super) fn waiting(
     now: OffsetDateTime,
 ) -> WaitingRevocation {
     let was_tried =
-        |entry: &LedgerEntry| match entry.retry.as_ref().filter(|tried| tried.attempt == StepKind::Revoke) {
+        |entry: &LedgerEntry| match entry.retry.as_ref().filter(|tried| tried.kind == StepKind::Revoke) {
             Some(tried) => tried.reason != ReasonCode::Throttled,
             None => entry.unsettled_until.is_some() && entry.state == AssignmentState::Gone,
         };
@@ -94,7 +94,7 @@ pub(super) fn waiting(
         WaitingRevocation { reason: put_off.map(|deferred| deferred.reason), ..WaitingRevocation::default() };
     for entry in after.iter().filter(|entry| entry.unwanted_since.is_some()) {
         if waiting.wished.is_none_or(|wished| entry.unwanted_since.is_some_and(|own| own < wished)) {
-            let failed = entry.retry.as_ref().filter(|tried| tried.attempt == StepKind::Revoke);
+            let failed = entry.retry.as_ref().filter(|tried| tried.kind == StepKind::Revoke);
             let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
             let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
             waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));

@@ -66,7 +66,7 @@ impl ReconcileTick {
     /// Everybody from whom something was taken, until `until`; at least a few. Windows that were not reached come next.
     async fn leavers(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         (round.next_leaver, round.some_move) = (None, false);
-        let start = round.cursors.leaving.clone();
+        let start = round.cursors.leavers.clone();
         let (mut read, mut from) = (0, start.clone());
         loop {
             let rows = self.hints_after(&from).await?;
@@ -75,7 +75,7 @@ impl ReconcileTick {
             let in_time = self.leavers_of_window(rows, round, until).await?;
             let wrapped = from < start;
             from = last.unwrap_or_default();
-            round.cursors.leaving.clone_from(&from);
+            round.cursors.leavers.clone_from(&from);
             let circle_is_over =
                 if from.is_empty() { start.is_empty() || wrapped } else { wrapped && from >= start };
             if circle_is_over {
@@ -168,7 +168,7 @@ impl ReconcileTick {
     }
 
     fn is_ready(&self, hint: &LeaverHint, round: &TickRound) -> Ready {
-        let status = self.effects.status();
+        let status = self.inline.status();
         let blocked = |subscription: &String| match status.throttled_until(subscription, CallKind::Revoke) {
             _ if round.silence.is_stopped(subscription) => Ready::NotNow,
             Some(until) => Ready::At(until),
@@ -191,12 +191,12 @@ impl ReconcileTick {
         let taken = self.promote_and_reconcile(part, round).await?;
         let now = round.time(self.store().clock.monotonic());
         for (hint, looked) in taken {
-            match looked.left {
-                RequestState::Nothing => turns.finished.push(hint),
-                RequestState::NoMark => turns.without_mark.push(hint),
-                RequestState::Mark if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
-                RequestState::Later => round.leaver_waits_until(now),
-                RequestState::Mark => {}
+            match looked.request {
+                RequestState::Completed => turns.finished.push(hint),
+                RequestState::Absent => turns.without_mark.push(hint),
+                RequestState::Pending if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
+                RequestState::Requeued => round.leaver_waits_until(now),
+                RequestState::Pending => {}
             }
         }
         Ok(())
@@ -235,10 +235,10 @@ impl ReconcileTick {
     ) -> Result<Vec<ReconcileOutcome>, StoreError> {
         let taken = self.promote_and_reconcile(part, round).await?;
         let hints_of = |left: RequestState| {
-            let with = taken.iter().filter(move |(_, looked)| looked.left == left);
+            let with = taken.iter().filter(move |(_, looked)| looked.request == left);
             with.map(|(hint, _)| hint.clone()).collect()
         };
-        let (finished, without_mark) = (hints_of(RequestState::Nothing), hints_of(RequestState::NoMark));
+        let (finished, without_mark) = (hints_of(RequestState::Completed), hints_of(RequestState::Absent));
         self.update_hints(Turns { finished, without_mark, anew: Vec::new() }, &[]).await;
         Ok(taken.into_iter().map(|(_, looked)| looked).collect())
     }

@@ -68,24 +68,24 @@ impl ReconcileTick {
         if !round.some_move {
             return Ok(());
         }
-        let start = round.cursors.moving.clone();
+        let start = round.cursors.rebindings.clone();
         let mut wrapped = false;
         loop {
-            let rows = self.hints_after(&round.cursors.moving).await?;
+            let rows = self.hints_after(&round.cursors.rebindings).await?;
             let last = rows.last().map(|row| row.key.clone());
             if !self.rebindings_of_window(rows, until, round).await? {
                 return Ok(());
             }
             match last {
-                Some(last) if !(wrapped && last >= start) => round.cursors.moving = last,
+                Some(last) if !(wrapped && last >= start) => round.cursors.rebindings = last,
                 None if !wrapped && !start.is_empty() => {
                     wrapped = true;
-                    round.cursors.moving.clear();
+                    round.cursors.rebindings.clear();
                 }
                 _ => break,
             }
         }
-        round.cursors.moving.clear();
+        round.cursors.rebindings.clear();
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl ReconcileTick {
             let looked = self.reconcile_rebound(part, round).await?;
             self.share().take(looked.iter().map(|looked| looked.revoked).sum());
             if let Some(last) = part.last() {
-                round.cursors.moving.clone_from(&last.row.key);
+                round.cursors.rebindings.clone_from(&last.row.key);
             }
             if looked.iter().all(|looked| looked.throttled) && self.is_all_throttled(CallKind::Revoke, round)
             {
@@ -123,7 +123,7 @@ impl ReconcileTick {
     /// Those who only gain, from where the last tick stopped, and round again to there.
     async fn gains(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let (from, to) = keys::range_of("d:");
-        let start = round.cursors.gaining.clone();
+        let start = round.cursors.gains.clone();
         let after = format!("{start}!");
         if start.is_empty() {
             return self.gains_between(from, to, round).await.map(|_| ());
@@ -145,7 +145,7 @@ impl ReconcileTick {
         let mut for_nothing = 0;
         while let Some(rows) = pages.next().await? {
             let last = rows.last().map(|row| row.key.clone());
-            let marked: Vec<Marked> = rows.into_iter().filter_map(|row| self.gains(row)).collect();
+            let marked: Vec<Marked> = rows.into_iter().filter_map(|row| self.readable_gain(row)).collect();
             for part in marked.chunks(LOOKS_AT_ONCE) {
                 let waits = for_nothing >= FOR_NOTHING_MAX && self.is_all_throttled(CallKind::Grant, round);
                 if self.is_over(round) || waits {
@@ -156,20 +156,20 @@ impl ReconcileTick {
                 let throttled = looked.iter().filter(|looked| looked.throttled).count();
                 for_nothing = if throttled == part.len() { for_nothing + throttled } else { 0 };
                 if let Some(last) = part.last() {
-                    round.cursors.gaining.clone_from(&last.row.key);
+                    round.cursors.gains.clone_from(&last.row.key);
                 }
                 self.leavers_between(round, part.len()).await?;
             }
             if let Some(last) = last {
-                round.cursors.gaining = last;
+                round.cursors.gains = last;
             }
         }
-        round.cursors.gaining.clear();
+        round.cursors.gains.clear();
         Ok(true)
     }
 
     /// Who only gains by a mark; `None` where something is taken away, or it cannot be read or is set aside.
-    fn gains(&self, row: TableRow) -> Option<Marked> {
+    fn readable_gain(&self, row: TableRow) -> Option<Marked> {
         if self.is_quarantined(&row) {
             return None;
         }
@@ -200,8 +200,8 @@ impl ReconcileTick {
 
     /// Whether no subscription of the bindings takes this kind of call now, as far as this process knows them.
     fn is_all_throttled(&self, operation: CallKind, round: &TickRound) -> bool {
-        let status = self.effects.status();
-        let Some(known) = self.effects.snapshots.last_read() else { return true };
+        let status = self.inline.status();
+        let Some(known) = self.inline.snapshots.last_read() else { return true };
         let mut scopes = known.bindings.scopes().into_iter();
         scopes.all(|scope| {
             let subscription = scope.subscription();
@@ -228,13 +228,13 @@ impl ReconcileTick {
             };
             match ended {
                 Some(Ok(Ok(looked))) => {
-                    self.aside.release(&row.key);
+                    self.quarantine.release(&row.key);
                     all.push(looked);
                     continue;
                 }
                 Some(Ok(Err(error))) => {
                     log_deferred("a reconcile", &error);
-                    self.aside.record_failure(row, &error);
+                    self.quarantine.record_failure(row, &error);
                 }
                 Some(Err(panicked)) => {
                     tracing::error!(user.id = %user, error = %panicked, "a reconcile panicked")
@@ -254,7 +254,7 @@ impl ReconcileTick {
         user: UserId,
         round: &TickRound,
     ) -> JoinHandle<Result<ReconcileOutcome, StoreError>> {
-        let (effects, silence) = (self.effects.clone(), round.silence.clone());
+        let (effects, silence) = (self.inline.clone(), round.silence.clone());
         tokio::spawn(async move { effects.reconciler.reconcile_in_tick(user, silence).await })
     }
 }

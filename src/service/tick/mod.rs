@@ -27,9 +27,9 @@ const SLOW_PART: u32 = 9;
 
 /// Carries on what requests began.
 pub struct ReconcileTick {
-    effects: Arc<InlineReconciler>,
+    inline: Arc<InlineReconciler>,
     assignments: Arc<dyn RoleAssignments>,
-    aside: Quarantine,
+    quarantine: Quarantine,
     share: Mutex<RateLimiter>,
     /// How long one tick goes on.
     deadline: Duration,
@@ -48,9 +48,9 @@ impl ReconcileTick {
     ) -> Self {
         let aside = Quarantine::new(effects.store.clock.clone(), effects.status().clone());
         Self {
-            effects,
+            inline: effects,
             assignments,
-            aside,
+            quarantine: aside,
             share: Mutex::default(),
             deadline,
             overdue_after,
@@ -59,20 +59,20 @@ impl ReconcileTick {
     }
 
     fn store(&self) -> &StateStore {
-        &self.effects.store
+        &self.inline.store
     }
 
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
         let ended = self.run_stages().await;
         if let Err(error) =
-            overdue::count_overdue(self.store(), self.effects.status(), self.overdue_after).await
+            overdue::count_overdue(self.store(), self.inline.status(), self.overdue_after).await
         {
             log_deferred("counting overdue revocations", &error);
         }
         match ended {
-            Ok(()) => self.effects.status().tick_finished(),
-            Err(_) => self.effects.status().tick_failed(),
+            Ok(()) => self.inline.status().tick_finished(),
+            Err(_) => self.inline.status().tick_failed(),
         }
         ended
     }
@@ -81,7 +81,7 @@ impl ReconcileTick {
         let TableAnswer { value: cursors, date } = self.store().cursors().await?;
         let now = self.store().clock.monotonic();
         let mut round = TickRound::new(now, date, self.deadline, cursors.clone());
-        self.aside.forget_stale();
+        self.quarantine.forget_stale();
         let ended = self.all_stages(&mut round).await;
         self.store_cursors(&cursors, &round.cursors).await?;
         ended
@@ -110,8 +110,8 @@ impl ReconcileTick {
 
     async fn sweep_and_others(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let sweep = self.store().due_sweep().await?;
-        self.effects.status().scopes_refused(sweep.scopes_refused);
-        self.effects.status().pending_grants(sweep.pending);
+        self.inline.status().scopes_refused(sweep.scopes_refused);
+        self.inline.status().pending_grants(sweep.pending);
         let mut due = sweep.run;
         if sweep.late {
             // A backlog must not put the sweep off for ever: it goes first, with half of the time.
@@ -148,16 +148,16 @@ impl ReconcileTick {
 
     /// Whether a row is left alone because it keeps failing.
     fn is_quarantined(&self, row: &TableRow) -> bool {
-        self.aside.is_quarantined(row)
+        self.quarantine.is_quarantined(row)
     }
 
     /// What came of a row. An error ends here: the rest goes on.
     fn record_result(&self, what: &str, row: &TableRow, ended: Result<(), StoreError>) {
         match ended {
-            Ok(()) => self.aside.release(&row.key),
+            Ok(()) => self.quarantine.release(&row.key),
             Err(error) => {
                 log_deferred(what, &error);
-                self.aside.record_failure(row, &error);
+                self.quarantine.record_failure(row, &error);
             }
         }
     }
@@ -168,7 +168,7 @@ impl ReconcileTick {
         let Some(run) = self.store().take_sweep(due).await? else { return Ok(0) };
         let found = self.compare((&run.after, run.seen.clone()), until).await?;
         let refused = self.store().leave_sweep(run, found.outcome(), found.seen).await?;
-        self.effects.status().scopes_refused(refused);
+        self.inline.status().scopes_refused(refused);
         Ok(found.differences)
     }
 
@@ -182,7 +182,7 @@ impl ReconcileTick {
         (after, seen): (&str, SweptScopes),
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
-        let (store, snapshots) = (self.store(), self.effects.snapshots.as_ref());
+        let (store, snapshots) = (self.store(), self.inline.snapshots.as_ref());
         let sweep = DriftSweep { store, snapshots, assignments: self.assignments.as_ref() };
         let found = sweep.run(after, seen, until).await?;
         let (scopes, differences, whole) =
@@ -193,7 +193,7 @@ impl ReconcileTick {
             if let Err(error) = store.forget_old_scope_blocks().await {
                 log_deferred("forgetting old scope blocks", &error);
             }
-            self.effects.status().sweep_finished();
+            self.inline.status().sweep_finished();
         }
         Ok(found)
     }

@@ -35,7 +35,7 @@ impl ReconcileTick {
 
     /// Both are sorted by person, so the hints of a stretch are a stretch too.
     async fn marks_of_now(&self, round: &mut TickRound) -> Result<Vec<TableWrite>, StoreError> {
-        let rows = self.next_rows("d:", &mut round.cursors.marks).await?;
+        let rows = self.next_rows("d:", &mut round.cursors.requests).await?;
         let mut looks: Vec<QueuedRequest> = rows.iter().filter_map(taking).collect();
         let (Some(first), Some(last)) = (looks.first(), looks.last()) else { return Ok(Vec::new()) };
         let (from, to) = (keys::hint(first.user), format!("{}!", keys::hint(last.user)));
@@ -45,7 +45,7 @@ impl ReconcileTick {
         {
             // Whoever comes behind is for the next tick.
             looks.retain(|look| look.user <= read);
-            round.cursors.marks = keys::request(read);
+            round.cursors.requests = keys::request(read);
         }
         let known: BTreeMap<&str, bool> =
             rows.iter().map(|row| (row.key.as_str(), LeaverHint::read(row).is_ok())).collect();
@@ -57,7 +57,7 @@ impl ReconcileTick {
     }
 
     async fn marks_of_later(&self, round: &mut TickRound) -> Result<Vec<TableWrite>, StoreError> {
-        let rows = self.next_rows("w:", &mut round.cursors.later).await?;
+        let rows = self.next_rows("w:", &mut round.cursors.requests_later).await?;
         let looks = rows.iter().filter_map(|row| Some((keys::request_time(&row.key)?, taking(row)?)));
         let write = |(at, look): (time::OffsetDateTime, QueuedRequest)| async move {
             let hint = self.store().get(&keys::hint(look.user)).await?;

@@ -101,7 +101,7 @@ impl ReconcileTick {
     async fn job_step(&self, row: &TableRow, round: &mut TickRound) -> Result<Option<TableRow>, StoreError> {
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
-        let rolled = jobs::run_chunk(self.store(), &self.effects.snapshots, job).await?;
+        let rolled = jobs::run_chunk(self.store(), &self.inline.snapshots, job).await?;
         self.leavers_between(round, rolled.people.len() + 1).await?;
         Ok((!rolled.done).then(|| row.clone()))
     }

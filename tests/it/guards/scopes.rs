@@ -53,7 +53,7 @@ fn a_scope_that_refused_is_probed_by_one_of_two() {
     let lock = Action::Fail { status: 409, code, message: None, retry_after_seconds: None, executed: false };
     pair.world.azure().add_rule(Rule::new(lock).method(Method::Delete).times(1)).unwrap();
     pair.one.node.leave(&group, &[&people[0], &people[1]]);
-    people.iter().for_each(|person| assert_eq!(pair.one.look(person).left, RequestState::Later));
+    people.iter().for_each(|person| assert_eq!(pair.one.look(person).request, RequestState::Requeued));
     assert_eq!(pair.calls(Method::Delete).len(), 1, "the other one waits for the first");
     pair.world.pass(60);
     people.iter().for_each(|person| pair.one.mark(person, "boss"));

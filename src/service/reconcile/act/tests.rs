@@ -50,7 +50,7 @@ fn opened(step: &Step) -> LedgerEntry {
 /// A row that an earlier open wrote and its close settled.
 fn earlier(holding: AssignmentState) -> LedgerEntry {
     let tried = RetryState {
-        attempt: StepKind::Grant,
+        kind: StepKind::Grant,
         attempts: 3,
         not_before: at(-60),
         reason: ReasonCode::NoAnswer,

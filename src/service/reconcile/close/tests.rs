@@ -54,7 +54,7 @@ fn unwanted(number: u128, since: i64) -> LedgerEntry {
 }
 
 fn failed(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
-    let tried = RetryState { attempt, attempts: 1, not_before: at(30), reason, cause: None };
+    let tried = RetryState { kind: attempt, attempts: 1, not_before: at(30), reason, cause: None };
     LedgerEntry { retry: Some(tried), ..entry }
 }
 

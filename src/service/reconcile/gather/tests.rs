@@ -45,7 +45,7 @@ fn entry(number: usize, holding: AssignmentState, until: Option<i64>) -> LedgerE
 
 fn tried(entry: LedgerEntry, not_before: i64) -> LedgerEntry {
     let (attempt, reason) = (StepKind::Grant, ReasonCode::ForeignAssignment);
-    let tried = RetryState { attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
+    let tried = RetryState { kind: attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
     LedgerEntry { retry: Some(tried), ..entry }
 }
 
