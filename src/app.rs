@@ -6,21 +6,23 @@ use crate::adapters::endpoint::Endpoint;
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::rest::RestError;
 use crate::adapters::tables::TablesOptions;
-use crate::chain::ErrorChain;
 use crate::config::{self, Config, OperatorConfig};
+use crate::error_chain::ErrorChain;
 use crate::http::{self, HttpDeps, TimerTrigger};
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::SecretSource;
 use crate::ports::tables::TableOps;
-use crate::service::effects::{InlineLimits, InlineReconciler};
-use crate::service::overdue;
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::health::HealthStatus;
 use crate::service::provisioning::Provisioning;
+use crate::service::provisioning::ProvisioningDeps;
 use crate::service::reconcile::{EffectLimits, Reconciler};
-use crate::service::snapshots::ActiveBindings;
-use crate::service::status::HealthStatus;
-use crate::service::tick::ReconcileTick;
+use crate::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
+use crate::service::reconcile_queue::overdue;
+use crate::service::reconcile_queue::tick::ReconcileTick;
+use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::store::StateStore;
 use futures_util::future::BoxFuture;
@@ -66,20 +68,17 @@ pub struct ServiceDeps {
     pub base_url: String,
     pub effects: EffectLimits,
     pub inline: InlineLimits,
-    /// How long one tick goes on.
-    pub tick_deadline: Duration,
-    /// A revocation that is wished for longer is overdue.
-    pub overdue_after: Duration,
+    pub tick: TickLimits,
 }
 
 /// A service, ready to be served.
 #[derive(Clone)]
 pub struct BackupScim {
     pub provisioning: Arc<Provisioning>,
-    pub snapshots: Arc<ActiveBindings>,
+    pub active_bindings: Arc<ActiveBindings>,
     pub tick: Arc<ReconcileTick>,
     /// How this process stands, for the health check.
-    pub status: Arc<HealthStatus>,
+    pub health: Arc<HealthStatus>,
     pub store: StateStore,
     base_url: String,
     announce_cursors: bool,
@@ -93,7 +92,7 @@ impl BackupScim {
 
     /// Shows in this process what the ticks of any process found.
     pub async fn watch_for_ever(self) {
-        overdue::watch_counts(self.store, self.status).await;
+        overdue::watch_counts(self.store, self.health).await;
     }
 
     /// The same service, whose ServiceProviderConfig says how lists are paged, or does not (RFC 9865).
@@ -118,17 +117,41 @@ impl BackupScim {
 pub fn build(parts: ServiceDeps) -> BackupScim {
     let base_url = parts.base_url.clone();
     let store = StateStore::new(parts.tables, parts.tenant, parts.clock, parts.ids);
-    let status = Arc::new(HealthStatus::new(store.clock.clone()).counting(store.unreadable()));
-    let snapshots = Arc::new(ActiveBindings::new(store.clone(), status.clone()));
-    let reconciler =
-        Reconciler::new(store.clone(), parts.assignments.clone(), snapshots.clone(), parts.effects);
-    let effects = InlineReconciler::new(store.clone(), reconciler, snapshots.clone(), parts.inline);
-    let known = snapshots.clone();
+    let health = Arc::new(HealthStatus::new(store.clock.clone()).counting(store.unreadable()));
+    let active_bindings = Arc::new(ActiveBindings::new(store.clone(), health.clone()));
+    let reconciler = Reconciler::new(
+        store.clone(),
+        parts.assignments.clone(),
+        active_bindings.clone(),
+        health.clone(),
+        parts.effects,
+    );
+    let inline = InlineReconciler::new(
+        store.clone(),
+        reconciler.clone(),
+        active_bindings.clone(),
+        health.clone(),
+        parts.inline,
+    );
+    let known = active_bindings.clone();
     let rules = Arc::new(move || known.binding_rules());
-    let provisioning = Arc::new(Provisioning::new(store.clone(), parts.base_url, rules, effects.clone()));
-    let tick =
-        Arc::new(ReconcileTick::new(effects, parts.assignments, parts.tick_deadline, parts.overdue_after));
-    BackupScim { provisioning, snapshots, tick, status, store, base_url, announce_cursors: false }
+    let provisioning = Arc::new(Provisioning::new(ProvisioningDeps {
+        store: store.clone(),
+        base_url: parts.base_url,
+        rules,
+        active_bindings: active_bindings.clone(),
+        health: health.clone(),
+        inline,
+    }));
+    let tick = Arc::new(ReconcileTick::new(
+        store.clone(),
+        reconciler,
+        active_bindings.clone(),
+        health.clone(),
+        parts.assignments,
+        parts.tick,
+    ));
+    BackupScim { provisioning, active_bindings, tick, health, store, base_url, announce_cursors: false }
 }
 
 /// The ends in Azure that settings name.
@@ -251,7 +274,7 @@ where
 
 /// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
 pub fn health_report(service: &BackupScim) -> Map<String, Value> {
-    let snapshot = service.status.snapshot();
+    let snapshot = service.health.snapshot();
     let mut members = snapshot.to_json();
     if snapshot.is_finding() {
         members.insert("status".to_owned(), DEGRADED.into());

@@ -5,7 +5,7 @@
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
-use crate::service::overdue::OVERDUE_AFTER;
+use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -4,11 +4,11 @@ pub mod adapters;
 pub mod app;
 pub mod audit;
 pub mod bindings;
-pub mod chain;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "local")]
 pub mod engine;
+pub mod error_chain;
 pub mod http;
 pub mod id;
 #[cfg(feature = "local")]

@@ -1,6 +1,6 @@
 //! What is wrong with a bindings file, and where.
 
-use crate::chain::escape_control;
+use crate::error_chain::escape_control;
 use std::fmt;
 
 /// One mistake: its place, and what is wrong and what to do about it.

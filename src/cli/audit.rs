@@ -8,7 +8,7 @@ use crate::id::{OpId, PrincipalId};
 #[cfg(feature = "local")]
 use crate::local::{Control, ControlError};
 use crate::ports::clock::Clock;
-use crate::service::records::{self, AuditFilter};
+use crate::service::audit::query::{self, AuditFilter};
 use crate::store::{StateStore, StoreError};
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
@@ -155,7 +155,7 @@ fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
     if json {
         return writeln!(out, "{record}");
     }
-    records::lines(record).iter().try_for_each(|line| writeln!(out, "{line}"))
+    query::lines(record).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, AuditError> {
@@ -165,7 +165,7 @@ fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, 
     let cause =
         |text: &String| ChangeCause::parse(text).ok_or_else(|| AuditError::Cause { text: text.clone() });
     let since = match (&arguments.since, &arguments.op) {
-        (None, Some(op)) => records::op_time(op).ok_or_else(|| AuditError::Op { text: op.clone() })?,
+        (None, Some(op)) => query::op_time(op).ok_or_else(|| AuditError::Op { text: op.clone() })?,
         (since, _) => time("since", since.as_deref().unwrap_or("24h"))?,
     };
     let id = |argument, text: &Option<String>| match text {

@@ -7,7 +7,7 @@ mod local;
 mod serve;
 
 use crate::app::SystemClock;
-use crate::chain::ErrorChain;
+use crate::error_chain::ErrorChain;
 use crate::telemetry::{self, LogOutput};
 use clap::{Parser, Subcommand};
 use std::io;

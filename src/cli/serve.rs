@@ -5,13 +5,14 @@ use crate::app::{
     self, BackupScim, ConnectError, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, UNAVAILABLE,
 };
 use crate::bindings;
-use crate::chain::ErrorChain;
 use crate::config::{self, Config, ConfigError};
+use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
-use crate::service::effects::InlineLimits;
-use crate::service::package::{BundleState, BundledBindings, BundledFile};
+use crate::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
 use crate::service::reconcile::EffectLimits;
+use crate::service::reconcile_queue::inline::InlineLimits;
+use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::{BearerTokens, TokenState};
 use futures_util::future::BoxFuture;
 use std::io;
@@ -123,11 +124,10 @@ impl Ready {
             base_url: config.base_url(address),
             effects: EffectLimits::default(),
             inline: InlineLimits::default(),
-            tick_deadline: TICK_DEADLINE,
-            overdue_after: config.revocation_overdue,
+            tick: TickLimits { deadline: TICK_DEADLINE, overdue_after: config.revocation_overdue },
         })
         .announcing_cursors(config.announce_cursors);
-        let packaged = BundledBindings::new(service.store.clone(), service.snapshots.clone());
+        let packaged = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
         Ok(Self {
             tokens: Arc::new(tokens),
             packaged: Arc::new(packaged),

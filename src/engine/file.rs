@@ -7,7 +7,7 @@ use super::reopening::ReopeningDatabase;
 use super::table_file::{self, META, ROWS};
 use super::writer::Writer;
 use super::{EngineError, Found, Outcome, Request, Rows, Store, StoreError, commit};
-use crate::chain::ErrorChain;
+use crate::error_chain::ErrorChain;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What `local` adds to the control API of its simulated Azure: the audit, the ledger, and ticks at will. Never part of the
 //! service itself.
 
-use crate::service::tick::ReconcileTick;
+use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::store::{StateStore, StoreError};
 use actix_web::web::{self, Data, Query, ServiceConfig};
 use actix_web::{HttpResponse, Responder};

@@ -4,7 +4,7 @@
 //! not whole never looks like one that is.
 
 use super::error::HttpError;
-use crate::chain::ErrorChain;
+use crate::error_chain::ErrorChain;
 use crate::scim::ListText;
 use crate::service::{ResourceListing, ResourceStream, ServiceError};
 use actix_web::web::Bytes;

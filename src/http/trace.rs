@@ -5,7 +5,7 @@
 use super::error::HttpError;
 use super::functions;
 use super::rejections::{RejectedRequest, RejectionLog};
-use crate::chain::ErrorChain;
+use crate::error_chain::ErrorChain;
 use crate::ports::{clock::Clock, ids::IdSource};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

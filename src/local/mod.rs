@@ -13,10 +13,11 @@ use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{Engine, EngineError};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
-use crate::service::effects::InlineLimits;
-use crate::service::overdue::OVERDUE_AFTER;
+use crate::service::bindings::active::ActivateError;
 use crate::service::reconcile::EffectLimits;
-use crate::service::snapshots::ActivateError;
+use crate::service::reconcile_queue::inline::InlineLimits;
+use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
+use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
 use clock::SimulatedClock;
@@ -119,7 +120,7 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let listener = app::listen(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&options, &state, bindings, address).await?;
-    running.service.snapshots.activate(&file).await.map_err(LocalError::Adopt)?;
+    running.service.active_bindings.activate(&file).await.map_err(LocalError::Adopt)?;
     let tokens = Arc::new(BearerTokens::fixed(state.tokens(), running.service.store.clock.clone()));
     let health = health(&running);
     let timer = app::timer(&running.service, options.handler_port);
@@ -205,8 +206,7 @@ async fn start(
         base_url: base_url.clone(),
         effects: EffectLimits::default(),
         inline: InlineLimits::default(),
-        tick_deadline: Duration::from_secs(45),
-        overdue_after: OVERDUE_AFTER,
+        tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: OVERDUE_AFTER },
     });
     // The slot is new: nobody has filled it.
     let _ = slot.set(inspect::InspectedResponse { store: service.store.clone(), tick: service.tick.clone() });

@@ -1,11 +1,11 @@
 //! Assignments: what a request asks of one attribute each. A write is read assignment by assignment, so that a mistake in
 //! one of them does not cost the others: what takes access away is carried out, whatever stands beside it.
 
-use super::error::{Error, ScimType};
-use super::patch::PatchVerb;
-use super::path::{AttrPath, PatchPath, quoted};
-use super::schema::{ResourceType, Schema};
-use super::urn;
+use crate::scim::attr_path::{AttrPath, PatchPath, quoted};
+use crate::scim::error::{Error, ScimType};
+use crate::scim::patch::PatchVerb;
+use crate::scim::schema::{ResourceType, Schema};
+use crate::scim::urn;
 use serde_json::{Map, Value};
 
 /// The most characters of the name of a dropped assignment that a record keeps.

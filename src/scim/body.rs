@@ -1,13 +1,13 @@
 //! A whole resource, from the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
 
-use super::assignment::{AssignmentTarget, AttributeAssignments};
-use super::deciding::DecidingAttributes;
-use super::edit::ResourceEditor;
-use super::error::{Error, ScimType};
-use super::patch::members;
-use super::path::PatchPath;
-use super::resource::{MemberRef, Resource};
-use super::schema::ResourceType;
+use crate::scim::assignment::{AssignmentTarget, AttributeAssignments};
+use crate::scim::attr_path::PatchPath;
+use crate::scim::deciding::DecidingAttributes;
+use crate::scim::edit::ResourceEditor;
+use crate::scim::error::{Error, ScimType};
+use crate::scim::patch::members;
+use crate::scim::resource::{MemberRef, Resource};
+use crate::scim::schema::ResourceType;
 use serde_json::Value;
 
 /// What a body says.

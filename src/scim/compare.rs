@@ -1,6 +1,6 @@
 //! When two texts are the same: the one function that index, filter, sort and `where` compare by.
 
-use super::schema::Attribute;
+use crate::scim::schema::Attribute;
 use unicode_normalization::UnicodeNormalization;
 
 /// The version of the keys. It is stored with each row; whoever changes `key` counts it up.

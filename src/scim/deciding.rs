@@ -1,9 +1,9 @@
 //! The attributes that access can depend on. A mistake in one of them refuses the request; a mistake anywhere else is
 //! dropped, so that it never keeps in who was to leave.
 
-use super::filter::Filter;
-use super::path::AttrPath;
-use super::schema::{ResourceType, Schema};
+use crate::scim::attr_path::AttrPath;
+use crate::scim::filter::Filter;
+use crate::scim::schema::{ResourceType, Schema};
 
 /// What the attribute table says, and beside it the attributes of people that the conditions of bindings read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! What this service can do and what its resources look like (RFC 7643 sections 5 to 7, RFC 7644 section 4, RFC 9865).
 
-use super::page::{COUNT_DEFAULT, COUNT_MAX};
-use super::schema::{
+use crate::scim::page::{COUNT_DEFAULT, COUNT_MAX};
+use crate::scim::schema::{
     Attribute, AttributeType, Mutability, ResourceType, Returned, SCHEMAS, Schema, Uniqueness,
 };
-use super::urn;
+use crate::scim::urn;
 use serde_json::{Map, Value, json};
 
 /// The answer of `/ServiceProviderConfig`. It announces only what works, and how lists are paged (RFC 9865) only where that

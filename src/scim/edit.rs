@@ -1,14 +1,14 @@
 //! What a request makes of a resource: assignment by assignment, what can be carried out is, what cannot is dropped, and a
 //! mistake in an attribute that access can depend on refuses the whole.
 
-use super::assignment::{AssignmentTarget, AttributeAssignment, DROPPED_MAX};
-use super::deciding::DecidingAttributes;
-use super::error::Error;
-use super::patch::{PatchVerb, engine};
-use super::path::{AttrPath, PatchPath};
-use super::resource::{ACTIVE, Resource};
-use super::schema::{Attribute, AttributeType, ResourceType};
-use super::value::{self, ValueStrictness};
+use crate::scim::assignment::{AssignmentTarget, AttributeAssignment, DROPPED_MAX};
+use crate::scim::attr_path::{AttrPath, PatchPath};
+use crate::scim::deciding::DecidingAttributes;
+use crate::scim::error::Error;
+use crate::scim::patch::{PatchVerb, engine};
+use crate::scim::resource::{ACTIVE, Resource};
+use crate::scim::schema::{Attribute, AttributeType, ResourceType};
+use crate::scim::value::{self, ValueStrictness};
 use engine::PatchOp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;

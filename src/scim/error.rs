@@ -1,6 +1,6 @@
 //! What a SCIM client is told when its request cannot be carried out (RFC 7644 section 3.12).
 
-use super::urn;
+use crate::scim::urn;
 use serde_json::{Value, json};
 use std::fmt;
 

@@ -1,11 +1,11 @@
 //! Groups (RFC 7643 section 4.2): from bodies, and to answers. Members are kept apart from the stored attributes.
 
-use super::body::RequestBody;
-use super::deciding::DecidingAttributes;
-use super::edit::EditedResource;
-use super::error::Error;
-use super::resource::{MemberRef, Meta, Resource, location};
-use super::schema::ResourceType::{Group, User};
+use crate::scim::body::RequestBody;
+use crate::scim::deciding::DecidingAttributes;
+use crate::scim::edit::EditedResource;
+use crate::scim::error::Error;
+use crate::scim::resource::{MemberRef, Meta, Resource, location};
+use crate::scim::schema::ResourceType::{Group, User};
 use serde_json::{Value, json};
 
 /// A group as a client wrote it.

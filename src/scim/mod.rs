@@ -6,6 +6,7 @@
 //! membership is worth in Azure.
 
 mod assignment;
+pub mod attr_path;
 mod body;
 pub mod compare;
 mod deciding;
@@ -16,7 +17,6 @@ pub mod filter;
 pub mod group;
 pub mod page;
 pub mod patch;
-pub mod path;
 pub mod projection;
 pub mod resource;
 pub mod schema;

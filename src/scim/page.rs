@@ -1,12 +1,12 @@
 //! Queries (RFC 7644 section 3.4.2): filter, order, page; and the list that answers them.
 
-use super::compare::{self, CaseMode};
-use super::error::{Error, ScimType};
-use super::filter::{Filter, parse};
-use super::path::{AttrPath, member, quoted};
-use super::projection::Projection;
-use super::schema::{AttributeType, ResourceType, Returned};
-use super::urn;
+use crate::scim::attr_path::{AttrPath, member, quoted};
+use crate::scim::compare::{self, CaseMode};
+use crate::scim::error::{Error, ScimType};
+use crate::scim::filter::{Filter, parse};
+use crate::scim::projection::Projection;
+use crate::scim::schema::{AttributeType, ResourceType, Returned};
+use crate::scim::urn;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use time::OffsetDateTime;

@@ -1,9 +1,9 @@
 //! Which attributes an answer shows (RFC 7644 sections 3.4.2.5 and 3.9).
 
-use super::error::Error;
-use super::path::{AttrPath, PatchPath};
-use super::resource::set_schemas;
-use super::schema::{Attribute, COMMON, ResourceType, Returned, Schema, find};
+use crate::scim::attr_path::{AttrPath, PatchPath};
+use crate::scim::error::Error;
+use crate::scim::resource::set_schemas;
+use crate::scim::schema::{Attribute, COMMON, ResourceType, Returned, Schema, find};
 use serde_json::{Map, Value};
 
 /// What `attributes` and `excludedAttributes` ask for. Names that do not exist are ignored.

@@ -1,7 +1,7 @@
 //! A resource as it is stored, and what is added to it when it is shown.
 
-use super::schema::ResourceType;
-use super::urn;
+use crate::scim::schema::ResourceType;
+use crate::scim::urn;
 use serde_json::{Map, Value};
 
 /// The attribute that says whether a user may hold access (RFC 7643 section 4.1.1).

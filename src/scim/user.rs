@@ -1,12 +1,12 @@
 //! Users (RFC 7643 section 4.1): from bodies, and to answers.
 
-use super::body::RequestBody;
-use super::deciding::DecidingAttributes;
-use super::edit::EditedResource;
-use super::error::Error;
-use super::resource::{AccessView, GroupRef, Meta, Resource, location, set_schemas};
-use super::schema::ResourceType::{self, User};
-use super::urn;
+use crate::scim::body::RequestBody;
+use crate::scim::deciding::DecidingAttributes;
+use crate::scim::edit::EditedResource;
+use crate::scim::error::Error;
+use crate::scim::resource::{AccessView, GroupRef, Meta, Resource, location, set_schemas};
+use crate::scim::schema::ResourceType::{self, User};
+use crate::scim::urn;
 use serde_json::{Map, Value, json};
 
 /// The user of a POST body. Without `active` it is active.

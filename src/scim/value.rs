@@ -1,11 +1,11 @@
 //! One value from a client, made canonical by the attribute table (RFC 7643 section 2.3), or refused.
 
-use super::compare::{self, CaseMode};
-use super::error::Error;
-use super::path::{member, quoted};
-use super::resource::ENTRA_OBJECT_ID;
-use super::schema::{Attribute, AttributeType};
 use crate::id::PrincipalId;
+use crate::scim::attr_path::{member, quoted};
+use crate::scim::compare::{self, CaseMode};
+use crate::scim::error::Error;
+use crate::scim::resource::ENTRA_OBJECT_ID;
+use crate::scim::schema::{Attribute, AttributeType};
 use serde_json::{Map, Value};
 
 /// How a value is judged.
@@ -232,7 +232,7 @@ fn wrong_type(attribute: &Attribute, wanted: &str, found: &Value) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scim::path::AttrPath;
+    use crate::scim::attr_path::AttrPath;
     use crate::scim::schema::ResourceType;
     use serde_json::json;
 

@@ -1,29 +1,21 @@
 //! Use cases: provisioning, desired state, reconcile, sweeps.
 
 pub mod access;
-pub mod aside;
-pub mod desired;
-pub mod effects;
+pub mod audit;
+pub mod bindings;
+pub mod drift;
+pub mod health;
 pub mod jobs;
-mod listing;
-pub mod overdue;
-pub mod package;
+mod join_reads;
+pub mod keyed_mutex;
 pub mod provisioning;
-pub mod queue;
 pub mod reconcile;
-pub mod records;
-mod selected;
-pub mod snapshots;
-pub mod status;
-pub mod sweep;
+pub mod reconcile_queue;
 mod throttling;
-pub mod tick;
-mod together;
 pub mod tokens;
-pub mod walk;
 
-pub use listing::{ResourceListing, ResourceStream};
 pub use provisioning::Provisioning;
+pub use provisioning::stream::{ResourceListing, ResourceStream};
 
 use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::OpId;

@@ -1,7 +1,7 @@
 //! What becomes of a 429: a row that every process respects, and a note for this one.
 
-use super::status::HealthStatus;
 use crate::rbac::Scope;
+use crate::service::health::HealthStatus;
 use crate::store::throttles::{self, CallKind};
 use crate::store::{StateStore, StoreError};
 use std::time::Duration;

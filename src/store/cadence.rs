@@ -1,9 +1,9 @@
 //! What happens at a cadence, and how far it came: stored, because no process is the only one.
 
-use super::codec::{RowFields, RowReader};
-use super::{StateStore, StoreError, keys};
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::rbac::{ReasonCode, Scope};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;

@@ -1,7 +1,7 @@
 //! Properties of rows: written with a format version, read with clear errors.
 
-use super::StoreError;
 use crate::ports::tables::{BINARY_BYTES_MAX, PropertyValue, RowProperties, TableRow};
+use crate::store::StoreError;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

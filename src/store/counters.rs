@@ -3,11 +3,11 @@
 //! A process remembers what it last wrote, so that a create reads nothing. A memory that is out of date costs a
 //! conflict and a reading; it never costs a wrong count, because every write carries the ETag it rests on.
 
-use super::batch::{BatchPart, WriteBatch};
-use super::codec::{RowFields, RowReader};
-use super::resources::ResourceId;
-use super::{CommittedWrites, StateStore, StoreError, keys};
 use crate::ports::tables::{ETag, EtagMatch, TableWrite};
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::resources::ResourceId;
+use crate::store::{CommittedWrites, StateStore, StoreError, keys};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;

@@ -1,8 +1,8 @@
 //! Which groups a binding's selector concerns.
 
-use super::resources::{Group, NameOwner, ResourceId};
-use super::{StateStore, StoreError, keys};
 use crate::id::GroupId;
+use crate::store::resources::{Group, NameOwner, ResourceId};
+use crate::store::{StateStore, StoreError, keys};
 use std::collections::BTreeSet;
 
 /// Groups that are looked at for one selector. So many that share its value are a mistake or an attack, and the binding is

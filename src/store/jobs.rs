@@ -1,10 +1,10 @@
 //! Job rows: changes larger than one transaction, rolled forward by whoever is there.
 
-use super::codec::{RowFields, RowReader};
-use super::marks::ReconcileRequest;
-use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::reconcile_queue::ReconcileRequest;
+use crate::store::{StateStore, StoreError, keys};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]

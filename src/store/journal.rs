@@ -1,9 +1,9 @@
 //! Journal rows: the commit proof of a transaction and its audit record, one and the same.
 
-use super::codec::{RowFields, RowReader};
-use super::{StateStore, StoreError, keys};
 use crate::audit::{AuditEvent, AuditRecord, rfc3339};
 use crate::ports::tables::{TableRow, TableWrite};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
 use serde_json::{Value, json};
 
 /// The insert that proves the transaction of `record`.

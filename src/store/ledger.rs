@@ -1,11 +1,11 @@
 //! The ledger of one record: what was opened for it, what it waits for, which principals it has pinned.
 
-use super::codec::{RowFields, RowReader};
-use super::{StateStore, StoreError, keys};
 use crate::id::{OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

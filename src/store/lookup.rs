@@ -1,9 +1,9 @@
 //! Which resources an index lists. What an index gives is a candidate: whoever asks evaluates the whole filter on it.
 
-use super::resources::ResourceId;
-use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, UserId};
 use crate::scim::IndexLookup;
+use crate::store::resources::ResourceId;
+use crate::store::{StateStore, StoreError, keys};
 
 impl StateStore {
     /// The ids that an index lists, in no order. An id is taken at its word.

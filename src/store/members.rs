@@ -1,11 +1,11 @@
 //! Memberships: one row in each direction, written and removed together.
 
-use super::batch::{BatchPart, WriteBatch};
-use super::codec::RowFields;
-use super::resources::{self, ResourceId};
-use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{EtagMatch, RowProperties, TableWrite};
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::codec::RowFields;
+use crate::store::resources::{self, ResourceId};
+use crate::store::{StateStore, StoreError, keys};
 use futures_util::try_join;
 
 /// Groups that a person may be a direct member of; what lies beyond, in the order of the ids, gives nothing.

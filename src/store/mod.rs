@@ -4,42 +4,42 @@ pub mod batch;
 pub mod cadence;
 pub mod codec;
 pub mod counters;
-pub mod findings;
 pub mod groups;
-pub mod hints;
 pub mod jobs;
 pub mod journal;
 pub mod keys;
+pub mod leaver_hints;
 pub mod ledger;
 pub mod lookup;
-pub mod marks;
 pub mod members;
-mod meter;
 pub mod overdue;
 pub mod pins;
+mod read_meter;
+pub mod recent_findings;
+pub mod reconcile_queue;
 mod removals;
 pub mod resources;
-pub mod room;
+pub mod room_claims;
 pub mod scope_blocks;
 pub mod settings;
 pub mod throttles;
 pub mod users;
 
 use crate::audit::AuditRecord;
-use crate::chain::ErrorChain;
+use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
     ETag, KeyRange, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableAnswer, TableError, TableOps, TableRow,
     TableWrite,
 };
-use findings::RecentFindings;
-use meter::ReadMeter;
+use read_meter::ReadMeter;
+use recent_findings::RecentFindings;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-pub use meter::ReadLimits;
+pub use read_meter::ReadLimits;
 pub use removals::MayMiss;
 
 /// Sends of one transaction while its outcome is unknown.
@@ -181,7 +181,7 @@ impl StateStore {
 
     /// One row, with the service's clock.
     pub async fn read(&self, key: &str) -> Result<TableAnswer<Option<TableRow>>, StoreError> {
-        let reserved = meter::reserve(self.meter.as_ref(), 1).await?;
+        let reserved = read_meter::reserve(self.meter.as_ref(), 1).await?;
         let answer = self.tables.get(&self.tenant, key).await.map_err(read_error)?;
         reserved.used(1, answer.value.iter().map(TableRow::bytes).sum());
         Ok(answer)
@@ -292,7 +292,8 @@ impl RowPages<'_> {
     pub async fn at_most(&mut self, rows_max: usize) -> Result<Option<Vec<TableRow>>, StoreError> {
         for _ in 0..EMPTY_PAGES_MAX {
             let Some(range) = self.rest.take() else { return Ok(None) };
-            let reserved = meter::reserve(self.store.meter.as_ref(), rows_max.min(self.rows_max)).await?;
+            let reserved =
+                read_meter::reserve(self.store.meter.as_ref(), rows_max.min(self.rows_max)).await?;
             let range = KeyRange { rows_max: reserved.rows(), ..range };
             let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
             reserved.used(page.rows.len(), page.rows.iter().map(TableRow::bytes).sum());

@@ -1,9 +1,9 @@
 //! `s:overdue`: the revocations that have not happened for too long, as the last tick of any process counted them. It is also the
 //! sign of life of the ticks.
 
-use super::codec::{RowFields, RowReader};
-use super::{StateStore, StoreError, keys};
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;

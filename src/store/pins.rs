@@ -3,10 +3,10 @@
 //! A `bg:` row is a hint and decides nothing: it counts only where the `b:` row that it names says the same group. So one that
 //! a former release did not write, or that was left behind when a pin moved, does no harm.
 
-use super::codec::{RowFields, RowReader};
-use super::{StateStore, StoreError, keys};
 use crate::id::{GroupId, OpId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
 use std::collections::BTreeSet;
 
 /// Pins of one group that are read: three attributes, and what they were before.

@@ -4,12 +4,12 @@
 //! are expected to be there, and so they are not read. Where one of them is missing after all, or belongs to another record,
 //! the transaction is sent again without it: a row that is damaged must never keep a person in.
 
-use super::batch::{BatchPart, WriteBatch};
-use super::resources::ResourceId;
-use super::{CommittedWrites, FoundRow, StateStore, StoreError};
 use crate::audit::AuditRecord;
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::{EtagMatch, PropertyValue, TableRow, TableWrite};
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::resources::ResourceId;
+use crate::store::{CommittedWrites, FoundRow, StateStore, StoreError};
 use futures_util::future::try_join_all;
 
 /// Which rows may be missing that a batch only removes.

@@ -2,12 +2,12 @@
 //!
 //! Users and groups differ in keys only, so one set of functions serves both.
 
-use super::batch::{BatchPart, WriteBatch};
-use super::codec::{RowFields, RowReader};
-use super::{CommittedWrites, RowPages, StateStore, StoreError, keys};
 use crate::id::{GroupId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::scim::{Resource, ResourceType, compare};
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{CommittedWrites, RowPages, StateStore, StoreError, keys};
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
 use time::OffsetDateTime;

@@ -1,13 +1,13 @@
 //! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. Nothing is decided by these rows
 //! but when to try again.
 
-use super::codec::{RowFields, RowReader};
-use super::{StateStore, StoreError, keys};
 use crate::id::PrincipalId;
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, ScopeBlock};
 use crate::rbac::{BackupRole, PrincipalType, ReasonCode};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

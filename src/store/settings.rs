@@ -1,11 +1,11 @@
 //! Rows of the whole installation: the snapshot in force, throttles, cadences, the instance id.
 
-use super::codec::{RowFields, RowReader};
-use super::room::RoomClaims;
-use super::throttles::StoredThrottles;
-use super::{StateStore, StoreError, keys};
 use crate::id::InstanceId;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::room_claims::RoomClaims;
+use crate::store::throttles::StoredThrottles;
+use crate::store::{StateStore, StoreError, keys};
 
 /// The snapshot of the bindings that everybody plans with.
 #[derive(Debug, Clone, PartialEq, Eq)]

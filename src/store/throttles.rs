@@ -1,10 +1,10 @@
 //! Where Azure asked us to wait: one row for each subscription and kind of call, which every process respects.
 
-use super::codec::{RowFields, RowReader};
-use super::keys;
 use crate::ports::tables::{TableRow, TableWrite};
 use crate::rbac::Scope;
 use crate::rbac::ledger::StepKind;
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::keys;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;

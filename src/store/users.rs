@@ -1,12 +1,12 @@
 //! Rows that only users have: the pin of an Entra object id, and the names for audit output.
 
-use super::batch::{BatchPart, WriteBatch};
-use super::codec::RowFields;
-use super::resources::User;
-use super::{keys, ledger};
 use crate::id::{OpId, PrincipalId, UserId};
 use crate::ports::tables::TableWrite;
 use crate::scim::Resource;
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::codec::RowFields;
+use crate::store::resources::User;
+use crate::store::{keys, ledger};
 use serde_json::{Value, json};
 
 /// The record takes the Entra object id, if nobody holds it.

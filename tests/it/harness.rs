@@ -14,9 +14,10 @@ use azure_backup_scim::ports::role_assignments::{
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::service::effects::InlineLimits;
-use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
+use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
 use secrecy::SecretString;
@@ -161,8 +162,7 @@ impl World {
             base_url: "https://scim.example/scim/v2".to_owned(),
             effects: EffectLimits::default(),
             inline,
-            tick_deadline,
-            overdue_after: OVERDUE_AFTER,
+            tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
         Node { runtime: Some(runtime), service, arm }
     }
@@ -265,7 +265,7 @@ impl Node {
     }
 
     pub fn adopt(&self, bindings: &[Value]) {
-        self.run(self.service.snapshots.activate(bindings_file(bindings).as_bytes())).unwrap();
+        self.run(self.service.active_bindings.activate(bindings_file(bindings).as_bytes())).unwrap();
     }
 
     /// Ticks until whatever is due has been looked at.
@@ -344,8 +344,10 @@ impl Node {
 
     /// A person's grants.
     pub fn grants_of(&self, person: &Person) -> Vec<Value> {
-        let access =
-            azure_backup_scim::service::access::access_of(&self.service.store, person.id.parse_user());
+        let access = azure_backup_scim::service::access::grants::access_of(
+            &self.service.store,
+            person.id.parse_user(),
+        );
         self.run(access).unwrap().grants
     }
 

@@ -8,8 +8,9 @@ use azure_backup_scim::http::{HttpDeps, TimerTrigger, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::ports::{clock::Clock, ids::IdSource};
-use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::service::reconcile::EffectLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -64,8 +65,7 @@ fn service() -> app::BackupScim {
         base_url: "https://scim.example/scim/v2".to_owned(),
         effects: EffectLimits::default(),
         inline: InlineLimits::default(),
-        tick_deadline: Duration::from_secs(45),
-        overdue_after: Duration::from_secs(900),
+        tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
     };
     app::build(parts)
 }

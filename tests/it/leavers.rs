@@ -3,7 +3,7 @@
 use crate::harness::{Node, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, binding, caller, members};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, HandMade, Limits, Method, Rule, Scope};
 use serde_json::json;
 use std::time::Duration;
@@ -115,7 +115,7 @@ fn who_comes_back_while_the_revocation_is_unanswered_is_looked_at_without_a_fail
     node.settle();
     node.join(&group, &[&people[0]]);
     node.settle();
-    assert_eq!(node.service.status.snapshot().quarantined, 0);
+    assert_eq!(node.service.health.snapshot().quarantined, 0);
     world.azure().clear_rules();
     minutes(&world, &node, 5);
     world.assert_holds(&people[0], Operator, VAULT_EAST);

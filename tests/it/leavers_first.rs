@@ -9,7 +9,7 @@ use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::ports::tables::{TableOps, TableRow};
 use azure_backup_scim::rbac::BackupRole::{self, Operator};
-use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{self, Action, Handle, Limits, Method, Rule, Simulator, StartClock};
 use azure_backup_scim::store::codec::RowReader;
 use load::{Slow, marks_of_strangers};
@@ -540,14 +540,14 @@ fn a_sweep_over_a_ledger_that_takes_half_of_its_time_to_read_mends() {
         world.pass(60);
     }
     world.assert_holds(&people[0], Operator, VAULT_EAST);
-    assert!(node.service.status.snapshot().sweep_finished.is_some());
+    assert!(node.service.health.snapshot().sweep_finished.is_some());
 }
 
 #[test]
 fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_end() {
     let (world, slow, node, people) = long_ledger(24, 4, Duration::from_secs(60));
     let found = || node.audit_of("difference-found").len();
-    let finished = node.service.status.snapshot().sweep_finished;
+    let finished = node.service.health.snapshot().sweep_finished;
     let (mut before, mut ticks) = (found(), 0);
     while before < people.len() {
         tick(&node);
@@ -559,7 +559,7 @@ fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_en
     assert!(ticks > 1, "it took more than one part");
     slow.clear();
     node.settle();
-    assert!(node.service.status.snapshot().sweep_finished > finished);
+    assert!(node.service.health.snapshot().sweep_finished > finished);
     node.settle();
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }

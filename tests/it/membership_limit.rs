@@ -51,7 +51,7 @@ fn a_person_in_five_thousand_groups_is_revoked_when_deleted_or_taken_out() {
     fill(&world, &node, &ben, 5_000);
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     assert!(standing.is_finding() && standing.group_limit_reached == 1, "{standing:?}");
     node.delete_user(&ben);
     node.settle();
@@ -65,13 +65,13 @@ fn one_more_than_a_thousand_groups_is_dropped_recorded_and_turns_health() {
     let (last, beyond) = (node.group("last"), node.group("beyond"));
     let ben = node.provision("ben");
     node.join(&last, &[&ana]);
-    assert!(!node.service.status.snapshot().is_finding());
+    assert!(!node.service.health.snapshot().is_finding());
     // Whoever else is named by the request is taken in.
     node.join(&beyond, &[&ana, &ben]);
     assert_eq!(node.members_of(&beyond), std::slice::from_ref(&ben.id));
     let dropped = node.audit_of("member-dropped").remove(0);
     assert_eq!((&dropped["group"], &dropped["member"]), (&json!(beyond), &json!(ana.id)));
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     assert!(standing.is_finding(), "{standing:?}");
     assert_eq!(standing.to_json()["groupLimitReached"], 1);
 
@@ -91,7 +91,7 @@ fn one_more_than_a_thousand_groups_is_dropped_recorded_and_turns_health() {
     assert_eq!(node.members_of(&beyond), std::slice::from_ref(&ana.id));
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.pass(25 * 3600);
-    assert_eq!(node.service.status.snapshot().group_limit_reached, 0);
+    assert_eq!(node.service.health.snapshot().group_limit_reached, 0);
 }
 
 #[test]
@@ -136,5 +136,5 @@ fn the_groups_beyond_the_limit_give_nothing() {
     write(&world, &node, &both.map(|key| TableWrite::Insert { key, properties: RowFields::row().done() }));
     node.patch_user(&ben.id, json!({"op": "add", "path": "title", "value": "x"}));
     world.assert_holds_nothing(&ben);
-    assert_eq!(node.service.status.snapshot().group_limit_reached, 1);
+    assert_eq!(node.service.health.snapshot().group_limit_reached, 1);
 }

@@ -4,7 +4,7 @@
 use crate::harness::{Node, Person, VAULT_EAST, World};
 use azure_backup_scim::app;
 use azure_backup_scim::rbac::BackupRole::Operator;
-use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Limits, LockLevel, Method, Rule, Scope};
 use serde_json::{Value, json};
 use std::time::Duration;

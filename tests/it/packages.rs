@@ -4,8 +4,8 @@ use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, bindings_file}
 use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::ports::tables::{TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{self, Operator, Reader};
-use azure_backup_scim::service::package::{BundleState, BundledBindings, BundledFile};
-use azure_backup_scim::service::snapshots::{ActivateError, Activation};
+use azure_backup_scim::service::bindings::active::{ActivateError, Activation};
+use azure_backup_scim::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
 use azure_backup_scim::store::codec::RowFields;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn file(role: BackupRole, scope: &str) -> Vec<u8> {
 }
 
 fn package(node: &Node, file: &[u8], stamp: &str) -> Activation {
-    node.run(node.service.snapshots.activate_stamped(file, stamp)).unwrap()
+    node.run(node.service.active_bindings.activate_stamped(file, stamp)).unwrap()
 }
 
 fn stamp_in_force(node: &Node) -> Option<String> {
@@ -106,7 +106,8 @@ fn a_stamp_may_be_ten_minutes_ahead_and_no_more() {
 #[test]
 fn a_broken_file_or_a_broken_stamp_changes_nothing() {
     let (world, node, ana, _) = member();
-    let adopt = |bytes: &[u8], stamp: &str| node.run(node.service.snapshots.activate_stamped(bytes, stamp));
+    let adopt =
+        |bytes: &[u8], stamp: &str| node.run(node.service.active_bindings.activate_stamped(bytes, stamp));
     for broken in [&b""[..], b"{", b"{}", b"\xff"] {
         assert!(matches!(adopt(broken, THIS_MORNING), Err(ActivateError::Bindings(_))), "{broken:?}");
     }
@@ -138,7 +139,7 @@ fn a_package_that_is_newer_than_all_before_mends_a_pointer_that_cannot_be_read()
     let (world, node, ana, _) = member();
     pointer(&world, &node, RowFields::row().text("nonsense", "x"));
     assert_eq!(package(&node, &file(Reader, VAULT_WEST), "20260227T080000Z"), Activation::Older);
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     assert!(standing.is_finding() && standing.rows_unreadable == 1, "{standing:?}");
     world.assert_holds(&ana, Operator, VAULT_EAST);
 
@@ -147,14 +148,14 @@ fn a_package_that_is_newer_than_all_before_mends_a_pointer_that_cannot_be_read()
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
-    assert!(!node.service.status.snapshot().is_finding());
+    assert!(!node.service.health.snapshot().is_finding());
 }
 
 #[test]
 fn a_package_over_a_pointer_of_a_later_release_is_a_finding_and_not_waited_for() {
     let (world, node, _, _) = member();
     pointer(&world, &node, RowFields::some().int("v", 2));
-    let packaged = BundledBindings::new(node.service.store.clone(), node.service.snapshots.clone());
+    let packaged = BundledBindings::new(node.service.store.clone(), node.service.active_bindings.clone());
     let package = BundledFile::Stamped { bindings: file(Reader, VAULT_WEST), stamp: THIS_MORNING.to_owned() };
     let settled = packaged.activate_until_answered(&package);
     node.run(async { tokio::time::timeout(std::time::Duration::from_secs(20), settled).await }).unwrap();
@@ -169,7 +170,7 @@ fn two_processes_that_start_at_once_leave_the_newer_package_in_force() {
     let service = first.service.clone();
     let slow = first.spawn(async move {
         let file = file(Reader, VAULT_EAST);
-        service.snapshots.activate_stamped(&file, "20260301T070000Z").await.unwrap()
+        service.active_bindings.activate_stamped(&file, "20260301T070000Z").await.unwrap()
     });
     first.run(point.reached());
     world.revive();
@@ -196,7 +197,7 @@ fn a_start_that_is_cut_off_anywhere_is_made_good_by_the_next() {
             let point = world.faults.crash(When::any().nth(n), side);
             let service = node.service.clone();
             node.spawn(async move {
-                service.snapshots.activate_stamped(&file(Reader, VAULT_WEST), THIS_MORNING).await
+                service.active_bindings.activate_stamped(&file(Reader, VAULT_WEST), THIS_MORNING).await
             });
             node.run(point.reached());
             node.kill();

@@ -5,7 +5,7 @@ use crate::rows::{delete, later, nonsense, quiet, write};
 use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
-use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::keys;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn a_younger_group_whose_member_comes_first_does_not_take_the_binding_from_an_ol
     assert_refused(&node, &eve, "binding-ambiguous");
     assert_refused(&node, &ana, "binding-ambiguous");
     assert!(node.run(node.service.store.rows("b:", 10)).unwrap().is_empty());
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     assert!(standing.is_finding() && standing.bindings_troubled == 1, "{standing:?}");
 
     rename(&node, &younger, "externalId", "something-else");
@@ -266,7 +266,7 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
     world.assert_holds_nothing(&ana);
     assert!(world.holds(&eve, Reader, VAULT_EAST) && !world.holds(&eve, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty(), "the job is done");
-    assert_eq!(node.service.status.snapshot().quarantined, 0);
+    assert_eq!(node.service.health.snapshot().quarantined, 0);
 
     // The same where no group of that value is pinned: its members are looked at in some more ticks, and nobody gets anything.
     node.adopt(&[binding(1, "readers", Reader, VAULT_WEST), binding(2, "sharing", Operator, VAULT_EAST)]);

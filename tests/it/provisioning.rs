@@ -14,12 +14,12 @@ use azure_backup_scim::id::{GroupId, OpId, UserId};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
-use azure_backup_scim::service::effects::{InlineLimits, InlineReconciler};
+use azure_backup_scim::service::bindings::active::ActiveBindings;
+use azure_backup_scim::service::health::HealthStatus;
 use azure_backup_scim::service::jobs::run_chunk;
-use azure_backup_scim::service::provisioning::{BindingRules, ListLimits, Provisioning};
+use azure_backup_scim::service::provisioning::{BindingRules, ListLimits, Provisioning, ProvisioningDeps};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
-use azure_backup_scim::service::snapshots::ActiveBindings;
-use azure_backup_scim::service::status::HealthStatus;
+use azure_backup_scim::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
 use azure_backup_scim::service::{RenderedResource, ScimCaller, ServiceError};
 use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::pins::lead_from_group;
@@ -55,16 +55,13 @@ impl Process {
         let tables: Arc<dyn TableOps> = faults.clone();
         let ids = Arc::new(RandomIds::new(clock.clone()));
         let store = StateStore::new(tables, "default".to_owned(), clock.clone(), ids);
-        let rules = Arc::new(rules);
-        let base_url = "https://scim.example/scim/v2".to_owned();
-        let service = Arc::new(Provisioning::new(store.clone(), base_url, rules, effects(&store)));
+        let service = Arc::new(Provisioning::new(deps(&store)));
         Self { faults, store, service }
     }
 
     /// The same with other limits of lists.
     fn with_list_limits(self, limits: ListLimits) -> Self {
-        let base_url = "https://scim.example/scim/v2".to_owned();
-        let service = Provisioning::new(self.store.clone(), base_url, Arc::new(rules), effects(&self.store));
+        let service = Provisioning::new(deps(&self.store));
         Self { service: Arc::new(service.with_list_limits(limits)), ..self }
     }
 
@@ -175,18 +172,26 @@ fn standing(store: &StateStore) -> Arc<HealthStatus> {
 }
 
 /// Everything that follows is left to a tick that never comes: what is seen is what the request itself did.
-fn effects(store: &StateStore) -> Arc<InlineReconciler> {
+fn deps(store: &StateStore) -> ProvisioningDeps {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arm = app::arm("http://127.0.0.1:9", "unused".to_owned().into(), store.clock.clone()).unwrap();
-    let snapshots = Arc::new(ActiveBindings::new(store.clone(), standing(store)));
-    let reconciler = Reconciler::new(store.clone(), arm, snapshots.clone(), EffectLimits::default());
-    InlineReconciler::new(
-        store.clone(),
-        reconciler,
-        snapshots,
-        InlineLimits { people_max: 0, ..InlineLimits::default() },
-    )
+    let health = Arc::new(HealthStatus::new(store.clock.clone()));
+    let active_bindings = Arc::new(ActiveBindings::new(store.clone(), health.clone()));
+    let limits = EffectLimits::default();
+    let reconciler = Reconciler::new(store.clone(), arm, active_bindings.clone(), health.clone(), limits);
+    let limits = InlineLimits { people_max: 0, ..InlineLimits::default() };
+    let inline =
+        InlineReconciler::new(store.clone(), reconciler, active_bindings.clone(), health.clone(), limits);
+    let base_url = "https://scim.example/scim/v2".to_owned();
+    ProvisioningDeps {
+        store: store.clone(),
+        base_url,
+        rules: Arc::new(rules),
+        active_bindings,
+        health,
+        inline,
+    }
 }
 
 fn process() -> Process {

@@ -14,7 +14,7 @@ use azure_backup_scim::engine::dated::Dated;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
-use azure_backup_scim::service::snapshots::ActivateError;
+use azure_backup_scim::service::bindings::active::ActivateError;
 use azure_backup_scim::simulator::Limits;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -356,7 +356,7 @@ fn adopting_a_snapshot_survives_every_lost_answer() {
         }
         world.rebind(&[("a", Reader, VAULT_WEST)]);
         let file = crate::harness::bindings_file(world.bindings());
-        let adopt = || node.run(node.service.snapshots.activate(file.as_bytes()));
+        let adopt = || node.run(node.service.active_bindings.activate(file.as_bytes()));
         match adopt() {
             Err(ActivateError::Store(_)) if may_be_busy => assert!(adopt().unwrap(), "{name}"),
             adopted => assert!(adopted.unwrap_or_else(|error| panic!("{name}: {error:?}")), "{name}"),

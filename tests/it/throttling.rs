@@ -4,8 +4,9 @@ use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, membe
 use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{GroupId, OpId};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::InlineLimits;
-use azure_backup_scim::service::{jobs, walk};
+use azure_backup_scim::service::jobs;
+use azure_backup_scim::service::reconcile_queue::group_fan_out;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Call, Method, Rule};
 use azure_backup_scim::store::keys;
 use futures_util::future::{Either, join_all, select};
@@ -205,7 +206,7 @@ fn a_scope_that_never_answers_ends_no_sweep_of_the_others() {
         node.settle();
     }
     world.assert_holds(&ana, Operator, VAULT_EAST);
-    assert_eq!(node.service.status.snapshot().sweep_finished, None);
+    assert_eq!(node.service.health.snapshot().sweep_finished, None);
 }
 
 #[test]
@@ -219,14 +220,14 @@ fn a_scope_that_azure_refuses_to_list_is_a_finding_of_every_process() {
     world.azure().add_rule(Rule::new(refused).method(Method::List).scope(west)).unwrap();
     nodes.iter().for_each(Node::settle);
     for node in &nodes {
-        let standing = node.service.status.snapshot();
+        let standing = node.service.health.snapshot();
         assert!(standing.is_finding());
         assert_eq!(standing.to_json()["scopesRefused"], 1);
     }
     world.azure().clear_rules();
     world.pass(3700);
     nodes.iter().for_each(Node::settle);
-    nodes.iter().for_each(|node| assert!(!node.service.status.snapshot().is_finding()));
+    nodes.iter().for_each(|node| assert!(!node.service.health.snapshot().is_finding()));
 }
 
 #[test]
@@ -323,7 +324,7 @@ fn a_throttled_list_ends_no_sweep_and_is_asked_for_again_when_azure_allows_it() 
     world.azure().add_rule(throttle(1000, Method::List).times(1)).unwrap();
     node.settle();
     assert_eq!(calls(&world, Method::List).len(), 1);
-    assert_eq!(node.service.status.snapshot().sweep_finished, None);
+    assert_eq!(node.service.health.snapshot().sweep_finished, None);
     world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
 
     world.pass(700);
@@ -332,7 +333,7 @@ fn a_throttled_list_ends_no_sweep_and_is_asked_for_again_when_azure_allows_it() 
     world.pass(700);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
-    assert!(node.service.status.snapshot().sweep_finished.is_some());
+    assert!(node.service.health.snapshot().sweep_finished.is_some());
 }
 
 #[test]
@@ -370,12 +371,12 @@ fn the_status_says_until_when_azure_wants_us_to_wait() {
     nodes[1].join(&group, &[&people[1]]);
     assert_eq!(calls(&world, Method::Put).len(), 1);
     for node in &nodes {
-        let standing = node.service.status.snapshot();
+        let standing = node.service.health.snapshot();
         assert_eq!(standing.throttled.keys().copied().collect::<Vec<_>>(), ["grant"]);
         assert_eq!(standing.to_json()["throttledUntil"]["grant"], "2026-03-01T10:01:00Z");
     }
     world.pass(61);
-    assert!(nodes[0].service.status.snapshot().throttled.is_empty());
+    assert!(nodes[0].service.health.snapshot().throttled.is_empty());
 }
 
 /// Everybody moves by other bindings while ana, who was deactivated before, is still to be revoked.
@@ -386,11 +387,11 @@ fn everybody_moves_after_ana_left(world: &World, node: &Node, group: &str, peopl
     node.run(async {
         for job in store.rows("i:", 10).await.unwrap() {
             let job = OpId::parse(keys::last_part(&job.key)).unwrap();
-            while !jobs::run_chunk(store, &node.service.snapshots, job).await.unwrap().done {}
+            while !jobs::run_chunk(store, &node.service.active_bindings, job).await.unwrap().done {}
         }
         let group = keys::group_request(GroupId::parse(group).unwrap());
         while let Some(row) = store.get(&group).await.unwrap() {
-            walk::fan_out_page(store, &row).await.unwrap();
+            group_fan_out::fan_out_page(store, &row).await.unwrap();
         }
     });
     world.azure().clear_rules();

@@ -5,9 +5,9 @@ use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::health::BindingsHealth;
 use azure_backup_scim::service::jobs;
-use azure_backup_scim::service::status::BindingsHealth;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
 use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::keys;
@@ -144,7 +144,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     node.settle();
     people[1..].iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().len() == 1, "the other job is done");
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     // A mark that cannot be read still says who must be looked at, and so it is done with.
     assert_eq!(standing.quarantined, 2);
     assert!(standing.rows_unreadable >= 1, "{standing:?}");
@@ -156,7 +156,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     node.run(world.faults.transact("default", &[mended])).unwrap();
     world.pass(2 * 3700);
     node.settle();
-    assert_eq!(node.service.status.snapshot().quarantined, 1);
+    assert_eq!(node.service.health.snapshot().quarantined, 1);
 }
 
 #[test]
@@ -233,13 +233,13 @@ fn a_sweep_whose_time_is_over_goes_on_with_the_next_scope() {
     for held in world.azure().assignments() {
         world.azure().delete_assignment(held.name).unwrap();
     }
-    let before = node.service.status.snapshot().sweep_finished;
+    let before = node.service.health.snapshot().sweep_finished;
     tick_that_runs_out_of_time(&world, &node, Method::List, 1);
     assert_eq!(calls(&world, Method::List).len(), 1);
-    assert_eq!(node.service.status.snapshot().sweep_finished, before);
+    assert_eq!(node.service.health.snapshot().sweep_finished, before);
     node.settle();
     assert_eq!(calls(&world, Method::List).len(), 2, "the first scope is not listed again");
-    assert!(node.service.status.snapshot().sweep_finished > before);
+    assert!(node.service.health.snapshot().sweep_finished > before);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.assert_holds(&ana, Reader, VAULT_WEST);
 }
@@ -260,11 +260,11 @@ fn two_processes_sweep_once_an_hour_between_them() {
 fn the_status_says_what_is_in_force_and_when_a_tick_and_a_sweep_were_last_finished() {
     let world = operators();
     let node = world.start();
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     assert!(matches!(standing.bindings, BindingsHealth::InForce { .. }), "{standing:?}");
     assert_eq!((standing.tick_finished, standing.sweep_finished), (None, None));
     node.settle();
-    let text = node.service.status.snapshot().to_json();
+    let text = node.service.health.snapshot().to_json();
     assert_eq!(text["tickFinished"], "2026-03-01T10:00:00Z");
     assert_eq!(text["sweepFinished"], "2026-03-01T10:00:00Z");
     assert_eq!(text["bindings"], json!({"state": "in-force", "stamp": "20260301T100000Z"}));
@@ -342,7 +342,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     world.assert_holds(&eve, Operator, VAULT_EAST);
     let left = |prefix: &str| node.run(node.service.store.rows(prefix, 100)).unwrap().len();
     assert_eq!((left("i:"), left(&format!("m:{group}:"))), (1, 1));
-    assert_eq!(node.service.status.snapshot().quarantined, 1);
+    assert_eq!(node.service.health.snapshot().quarantined, 1);
     // The job is left alone, though its own steps gave its row another version.
     world.faults.reset();
     node.run(node.service.tick.run()).unwrap();
@@ -355,7 +355,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     world.pass(3700);
     node.settle();
     assert_eq!((left("i:"), left(&format!("m:{group}:"))), (0, 0));
-    assert_eq!(node.service.status.snapshot().quarantined, 0);
+    assert_eq!(node.service.health.snapshot().quarantined, 0);
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn a_person_whose_look_keeps_failing_after_its_open_is_left_alone_for_a_while() 
     node.run(world.faults.transact("default", &rows.each_ref().map(broken))).unwrap();
     point.release();
     node.run(tick).unwrap();
-    assert_eq!(node.service.status.snapshot().quarantined, 1);
+    assert_eq!(node.service.health.snapshot().quarantined, 1);
 
     let mended = rows.map(|row| TableWrite::InsertOrReplace { key: row.key, properties: row.properties });
     node.run(world.faults.transact("default", &mended)).unwrap();
@@ -466,7 +466,7 @@ fn a_sweep_whose_time_is_over_at_its_differences_goes_on_with_the_rest() {
     for held in world.azure().assignments() {
         world.azure().delete_assignment(held.name).unwrap();
     }
-    let before = node.service.status.snapshot().sweep_finished;
+    let before = node.service.health.snapshot().sweep_finished;
     let point = world.faults.hold(When::transact().key("l:"), Side::Before);
     let service = node.service.clone();
     let tick = node.spawn(async move { service.tick.run().await.unwrap() });
@@ -476,10 +476,10 @@ fn a_sweep_whose_time_is_over_at_its_differences_goes_on_with_the_rest() {
     node.run(tick).unwrap();
     let found = node.audit_of("difference-found").len();
     assert!((1..40).contains(&found), "{found} of 40");
-    assert_eq!(node.service.status.snapshot().sweep_finished, before);
+    assert_eq!(node.service.health.snapshot().sweep_finished, before);
     node.settle();
     assert_eq!(node.audit_of("difference-found").len(), 40);
-    assert!(node.service.status.snapshot().sweep_finished > before);
+    assert!(node.service.health.snapshot().sweep_finished > before);
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }
 
@@ -497,7 +497,7 @@ fn a_tick_whose_places_cannot_be_read_begins_anew() {
     node.run(world.faults.transact("default", &[broken("s:tick"), broken("s:sweep")])).unwrap();
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
-    assert!(node.service.status.snapshot().sweep_finished.is_some());
+    assert!(node.service.health.snapshot().sweep_finished.is_some());
 }
 
 #[test]
@@ -527,11 +527,11 @@ fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() 
     };
     node.run(world.faults.transact("default", &[broken])).unwrap();
     node.settle();
-    assert_eq!(node.service.status.snapshot().quarantined, 1);
+    assert_eq!(node.service.health.snapshot().quarantined, 1);
     world.pass(31);
     node.leave(&group, &[&ana]);
     tick_that_runs_out_of_time(&world, &node, Method::Delete, 1);
-    assert_eq!(node.service.status.snapshot().quarantined, 1);
+    assert_eq!(node.service.health.snapshot().quarantined, 1);
 }
 
 #[test]
@@ -553,7 +553,7 @@ fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
     node.delete_group(&group);
     let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
     let job = OpId::parse(keys::last_part(&job.key)).unwrap();
-    let roll = || node.run(jobs::run_chunk(&node.service.store, &node.service.snapshots, job));
+    let roll = || node.run(jobs::run_chunk(&node.service.store, &node.service.active_bindings, job));
     while roll().is_ok() {}
     assert_eq!(node.run(node.service.store.rows("dg:", 1000)).unwrap().len(), 95);
 }
@@ -582,7 +582,7 @@ fn a_row_of_everybody_that_cannot_be_read_or_believed_holds_up_nobody() {
     node.leave(&group, &[&ana]);
     node.settle();
     world.assert_holds_nothing(&ana);
-    assert_eq!(node.service.status.snapshot().quarantined, 0);
+    assert_eq!(node.service.health.snapshot().quarantined, 0);
 }
 
 #[test]
@@ -593,9 +593,9 @@ fn ticks_that_fail_one_after_the_other_are_a_finding() {
     world.faults.inject(When::any().always(), Fault::Throttled { retry_after: Duration::from_secs(1) });
     for finding in [false, false, true] {
         assert!(node.run(node.service.tick.run()).is_err());
-        assert_eq!(node.service.status.snapshot().is_finding(), finding);
+        assert_eq!(node.service.health.snapshot().is_finding(), finding);
     }
     world.faults.clear();
     node.settle();
-    assert!(!node.service.status.snapshot().is_finding());
+    assert!(!node.service.health.snapshot().is_finding());
 }

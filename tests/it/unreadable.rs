@@ -6,7 +6,7 @@ use crate::rows::{
 };
 use azure_backup_scim::ports::tables::{TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::InlineLimits;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Method, Rule};
 use azure_backup_scim::store::codec::{RowFields, RowReader};
 use azure_backup_scim::store::keys;
@@ -36,7 +36,7 @@ fn operator_and_reader() -> (World, Node, Person, [String; 2]) {
 
 #[track_caller]
 fn assert_told(node: &Node, rows: usize) {
-    let standing = node.service.status.snapshot();
+    let standing = node.service.health.snapshot();
     assert_eq!((standing.rows_unreadable, standing.quarantined), (rows, 0), "{standing:?}");
     assert!(standing.is_finding());
     assert_eq!(standing.to_json()["rowsUnreadable"], rows);
@@ -62,7 +62,7 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
     world.assert_holds_nothing(&ana);
     assert_waits(&node, &ana, "waiting", "row-unreadable");
     assert_told(&node, 1);
-    assert_eq!(node.service.status.snapshot().bindings_troubled, 1);
+    assert_eq!(node.service.health.snapshot().bindings_troubled, 1);
 
     delete(&world, &node, &keys::selector("externalId", "operators"));
     later(&world, &node);
@@ -104,13 +104,13 @@ fn while_the_pointer_cannot_be_read_who_is_inactive_or_gone_loses_the_role_and_a
         world.assert_holds(cleo, Operator, VAULT_EAST);
         world.assert_holds_nothing(dora);
         assert_told(&node, 1);
-        assert_eq!(node.service.status.snapshot().to_json()["bindings"]["state"], "unreadable");
+        assert_eq!(node.service.health.snapshot().to_json()["bindings"]["state"], "unreadable");
 
         restore(&world, &node, pointer);
         later(&world, &node);
         world.assert_holds_nothing(cleo);
         world.assert_holds(dora, Operator, VAULT_EAST);
-        assert!(!node.service.status.snapshot().is_finding());
+        assert!(!node.service.health.snapshot().is_finding());
     }
 }
 
@@ -208,7 +208,7 @@ fn waits_that_cannot_be_read_are_none_and_are_written_anew() {
         assert!(node.run(node.service.store.get(&format!("l:{}:waits", ana.id))).unwrap().is_none());
         later(&world, &node);
         assert_waits(&node, &ben, "failed", "not-authorized");
-        assert_eq!(node.service.status.snapshot().rows_unreadable, 0);
+        assert_eq!(node.service.health.snapshot().rows_unreadable, 0);
     }
 }
 
@@ -307,7 +307,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
     restore(&world, &node, row);
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
-    assert_eq!(node.service.status.snapshot().quarantined, 0);
+    assert_eq!(node.service.health.snapshot().quarantined, 0);
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_mark_that_cannot_be_read_still_says_who_must_be_looked_at() {
         restore(&world, &node, cause);
         node.settle();
         assert_eq!(world.azure().assignments().len(), 0);
-        assert_eq!(node.service.status.snapshot().quarantined, 0);
+        assert_eq!(node.service.health.snapshot().quarantined, 0);
     }
 }
 

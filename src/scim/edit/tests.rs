@@ -1,6 +1,6 @@
 //! What is dropped, what is refused, and what is carried out whatever stands beside it.
 
-use super::*;
+use crate::scim::edit::*;
 use crate::scim::error::ScimType;
 use crate::scim::filter::Filter;
 use crate::scim::patch::PatchRequest;

@@ -1,8 +1,8 @@
 //! What a filter means (RFC 7644 section 3.4.2.2).
 
-use super::{CompareOp, FilterExpr, FilterLiteral, parse};
+use crate::scim::attr_path::AttrPath;
 use crate::scim::compare::{self, CaseMode};
-use crate::scim::path::AttrPath;
+use crate::scim::filter::{CompareOp, FilterExpr, FilterLiteral, parse};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Ordering;

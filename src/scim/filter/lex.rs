@@ -1,6 +1,6 @@
 //! Cuts filter text into words, quoted texts and brackets.
 
-use super::parse::{ParseError, ParseErrorKind};
+use crate::scim::filter::parse::{ParseError, ParseErrorKind};
 
 /// The longest filter or path that is read, in bytes.
 pub const LENGTH_MAX: usize = 8 * 1024;

@@ -6,9 +6,9 @@ mod lookup;
 mod members;
 pub(super) mod parse;
 
-use super::error::{Error, ScimType};
-use super::path::AttrPath;
-use super::schema::ResourceType;
+use crate::scim::attr_path::AttrPath;
+use crate::scim::error::{Error, ScimType};
+use crate::scim::schema::ResourceType;
 use eval::MemberOf;
 use serde_json::Value;
 use std::fmt;

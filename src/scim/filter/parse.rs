@@ -2,11 +2,11 @@
 //!
 //! Hand-written and recursive; the depth is counted while parsing, so no input can exhaust the stack.
 
-use super::lex::{self, FilterToken, PlacedToken};
-use super::{CompareOp, Filter, FilterExpr, FilterLiteral};
 use crate::id::UserId;
+use crate::scim::attr_path::{AttrPath, PatchPath};
 use crate::scim::compare::{self, CaseMode};
-use crate::scim::path::{AttrPath, PatchPath};
+use crate::scim::filter::lex::{self, FilterToken, PlacedToken};
+use crate::scim::filter::{CompareOp, Filter, FilterExpr, FilterLiteral};
 use crate::scim::schema::{Attribute, AttributeType, ResourceType, Returned};
 use std::fmt;
 use time::OffsetDateTime;
@@ -309,7 +309,7 @@ impl fmt::Display for FilterToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FilterToken::Word(text) | FilterToken::Text(text) => {
-                f.write_str(&crate::scim::path::quoted(text))
+                f.write_str(&crate::scim::attr_path::quoted(text))
             }
             FilterToken::Open => f.write_str("("),
             FilterToken::Close => f.write_str(")"),
@@ -385,7 +385,7 @@ impl Raw {
         let found = match self {
             Raw::Null => "null".to_owned(),
             Raw::Boolean(value) => value.to_string(),
-            Raw::Text(text) => crate::scim::path::quoted(&text),
+            Raw::Text(text) => crate::scim::attr_path::quoted(&text),
         };
         ParseErrorKind::WrongType { name: path.to_string(), wanted, found }
     }

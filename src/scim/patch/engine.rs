@@ -2,10 +2,10 @@
 //!
 //! Every function judges before it changes anything, so that an operation that fails leaves no trace.
 
-use super::PatchVerb;
-use super::list::{self, ElementSelection};
+use crate::scim::attr_path::{AttrPath, PatchPath};
 use crate::scim::error::{Error, ScimType};
-use crate::scim::path::{AttrPath, PatchPath};
+use crate::scim::patch::PatchVerb;
+use crate::scim::patch::list::{self, ElementSelection};
 use crate::scim::resource::ACTIVE;
 use crate::scim::schema::{Attribute, AttributeType, Schema};
 use crate::scim::value::{self, ValueStrictness};

@@ -1,9 +1,9 @@
 //! What an operation does to the elements of a multi-valued attribute (RFC 7644 section 3.5.2).
 
-use super::PatchVerb;
-use super::engine::PatchOp;
 use crate::scim::error::{Error, ScimType};
 use crate::scim::filter::Filter;
+use crate::scim::patch::PatchVerb;
+use crate::scim::patch::engine::PatchOp;
 use crate::scim::schema::Attribute;
 use crate::scim::value;
 use serde_json::{Map, Value};

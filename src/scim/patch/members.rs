@@ -1,11 +1,11 @@
 //! What a PATCH or a body says about the members of a group.
 
-use super::{MemberChange, PatchVerb};
 use crate::id::UserId;
 use crate::scim::assignment::{AssignmentTarget, AttributeAssignment};
+use crate::scim::attr_path::{PatchPath, member};
 use crate::scim::error::{Error, ScimType};
 use crate::scim::filter::Filter;
-use crate::scim::path::{PatchPath, member};
+use crate::scim::patch::{MemberChange, PatchVerb};
 use crate::scim::resource::MemberRef;
 use crate::scim::schema::{Attribute, ResourceType};
 use serde_json::Value;

@@ -9,13 +9,13 @@ mod list;
 pub(super) mod members;
 mod normalise;
 
-use super::assignment::AttributeAssignment;
-use super::deciding::DecidingAttributes;
-use super::edit::{EditedResource, ResourceEditor};
-use super::error::Error;
-use super::filter::Filter;
-use super::resource::{MemberRef, Resource};
-use super::schema::ResourceType;
+use crate::scim::assignment::AttributeAssignment;
+use crate::scim::deciding::DecidingAttributes;
+use crate::scim::edit::{EditedResource, ResourceEditor};
+use crate::scim::error::Error;
+use crate::scim::filter::Filter;
+use crate::scim::resource::{MemberRef, Resource};
+use crate::scim::schema::ResourceType;
 use serde_json::Value;
 
 /// A PATCH request whose message is in order.

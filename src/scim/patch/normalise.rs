@@ -1,9 +1,9 @@
 //! From what clients send to assignments: every dialect of PATCH ends here.
 
-use super::PatchVerb;
 use crate::scim::assignment::{AttributeAssignment, AttributeAssignments, in_operation};
+use crate::scim::attr_path::{member, quoted};
 use crate::scim::error::{Error, ScimType};
-use crate::scim::path::{member, quoted};
+use crate::scim::patch::PatchVerb;
 use crate::scim::schema::ResourceType;
 use serde_json::{Map, Value};
 

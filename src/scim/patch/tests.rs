@@ -1,8 +1,8 @@
 //! PATCH as identity providers and the RFC's own examples use it.
 
-use super::*;
+use crate::scim::attr_path::PatchPath;
 use crate::scim::error::ScimType;
-use crate::scim::path::PatchPath;
+use crate::scim::patch::*;
 use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
 use crate::scim::{group, user};
 use ResourceType::{Group, User};

@@ -4,7 +4,7 @@
 
 mod table;
 
-use super::urn;
+use crate::scim::urn;
 pub use table::COMMON;
 
 /// The two kinds of resource.

@@ -1,6 +1,6 @@
 //! The rows of the attribute table.
 
-use super::{Attribute, Mutability, Returned, Schema, urn};
+use crate::scim::schema::{Attribute, Mutability, Returned, Schema, urn};
 
 const TYPE_MAIL: &[&str] = &["work", "home", "other"];
 const TYPE_PHONE: &[&str] = &["work", "home", "mobile", "fax", "pager", "other"];

@@ -1,18 +1,18 @@
 //! Creates. Nothing is read first: the inserts of name and Entra object id decide, and the counter is remembered.
 
-use super::plan::{self, WriteOperation, WritePlan};
-use super::{Provisioning, WriteAttempt, Written, taken};
 use crate::id::{PrincipalId, UserId};
 use crate::ports::tables::ETag;
 use crate::scim::compare::{CaseMode, key};
 use crate::scim::{self, EditedResource, Projection, Resource};
-use crate::service::effects::FollowUp;
+use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
+use crate::service::provisioning::{Provisioning, WriteAttempt, Written, taken};
+use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::StoreError;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::counters::Held;
 use crate::store::jobs::{self, JobKind};
-use crate::store::marks;
+use crate::store::reconcile_queue;
 use crate::store::resources::{self, ResourceId, StoredResource, User};
 use crate::store::users;
 use serde_json::Value;
@@ -99,7 +99,7 @@ impl Provisioning {
             let new = new_user(&operation, id, resource, principal);
             let counted = moved(&counters, leaver.id, id);
             let mut plan = plan_replacement(&operation, leaver, &new, name, counted);
-            plan.changes.extend(plan::dropped(&new, &edited.dropped));
+            plan.changes.extend(write_plan::dropped(&new, &edited.dropped));
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     for counter in &mut counters {
@@ -176,8 +176,8 @@ fn plan_create(
 ) -> WritePlan {
     let mut plan = WritePlan::new(new.id, 201);
     plan.batch = resources::create(new, left_name);
-    plan.changes.push(plan::created(new));
-    plan.changes.extend(plan::dropped(new, dropped));
+    plan.changes.push(write_plan::created(new));
+    plan.changes.extend(write_plan::dropped(new, dropped));
     own(&mut plan, operation, new);
     plan.batch.append(counted);
     plan
@@ -195,10 +195,10 @@ fn plan_replacement(
     let mut plan = WritePlan::new(new.id, 201);
     plan.batch = resources::create(new, Some(name));
     plan.batch.append(resources::remove(leaver, false));
-    plan.changes = vec![plan::deleted(leaver), plan::created(new)];
+    plan.changes = vec![write_plan::deleted(leaver), write_plan::created(new)];
     own(&mut plan, operation, new);
     plan.batch.append(counted);
-    plan.batch.extend(BatchPart::Look, marks::enqueue_now(leaver.id, &mark));
+    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(leaver.id, &mark));
     plan.batch
         .push(BatchPart::Look, jobs::insert_job(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
     plan.work = FollowUp { leavers: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
@@ -210,7 +210,7 @@ fn own(plan: &mut WritePlan, operation: &WriteOperation, new: &User) {
     plan.batch.push(BatchPart::Names, users::names(new));
     if let Some(principal) = new.pinned {
         plan.batch.append(users::pin(new.id, principal, operation.op));
-        plan.changes.push(plan::pinned(new.id, principal));
+        plan.changes.push(write_plan::pinned(new.id, principal));
     }
 }
 

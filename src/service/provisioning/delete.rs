@@ -1,13 +1,13 @@
 //! Deletes of any size: the commit removes the header and writes a job; the job empties the memberships.
 
-use super::kind::ResourceKind;
-use super::plan::{self, WriteOperation, WritePlan};
-use super::{Provisioning, WriteAttempt, not_found, parse_id};
-use crate::service::effects::FollowUp;
+use crate::service::provisioning::resource_kind::ResourceKind;
+use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
+use crate::service::provisioning::{Provisioning, WriteAttempt, not_found, parse_id};
+use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::resources::{self, StoredResource};
-use crate::store::{jobs, marks};
+use crate::store::{jobs, reconcile_queue};
 use futures_util::try_join;
 
 impl Provisioning {
@@ -56,11 +56,11 @@ fn plan_delete<I: ResourceKind>(
     plan.batch = resources::remove(before, true);
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
-        plan.batch.extend(BatchPart::Look, marks::enqueue_now(person, &mark));
+        plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(person, &mark));
         plan.work.leavers.push(person);
     }
     plan.batch.push(BatchPart::Look, jobs::insert_job(before.id.emptying(), &mark, before.revision + 1));
     plan.work.jobs.push(operation.op);
-    plan.changes.push(plan::deleted(before));
+    plan.changes.push(write_plan::deleted(before));
     plan
 }

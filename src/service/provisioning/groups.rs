@@ -1,20 +1,22 @@
 //! Groups: attributes and members change in one transaction.
 
-use super::create::NameHolder;
-use super::members::{self, KnownMembers, MemberChanges, decide, plan_members};
-use super::plan::{self, DecidedWrite, WriteOperation, WritePlan};
-use super::{Forgone, Provisioning, WriteAttempt, join_reads, not_found, parse_id, taken};
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::ETag;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
     ResourceType,
 };
-use crate::service::effects::FollowUp;
+use crate::service::provisioning::create::NameHolder;
+use crate::service::provisioning::members::{self, KnownMembers, MemberChanges, decide, plan_members};
+use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteOperation, WritePlan};
+use crate::service::provisioning::{
+    Forgone, Provisioning, WriteAttempt, join_reads, not_found, parse_id, taken,
+};
+use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, Group, ResourceId, StoredResource};
-use crate::store::{FoundRow, MayMiss, StoreError, marks};
+use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -182,7 +184,7 @@ impl Provisioning {
             let new = StoredResource::new(id, input.edited.resource.clone(), operation.time);
             let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
             plan.batch.append(counter.write(1));
-            plan.changes.extend(plan::dropped(&new, &input.edited.dropped));
+            plan.changes.extend(write_plan::dropped(&new, &input.edited.dropped));
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
@@ -341,7 +343,7 @@ impl Provisioning {
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
     fn note_full(&self, members: &MemberChanges) {
-        members.full.iter().for_each(|user| self.inline.status().in_too_many_groups(*user));
+        members.full.iter().for_each(|user| self.health.in_too_many_groups(*user));
     }
 
     async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
@@ -371,7 +373,7 @@ fn plan_create(
 ) -> WritePlan {
     let mut plan = WritePlan::new(new.id, 201);
     plan.batch = resources::create(new, left_name);
-    plan.changes.push(plan::created(new));
+    plan.changes.push(write_plan::created(new));
     plan_members(&mut plan, operation, (new.id, new.revision), members, known);
     plan
 }
@@ -398,12 +400,12 @@ fn plan_change(
         plan.batch = resources::advance(before, &after);
     } else {
         plan.batch = resources::change(before, &after);
-        plan.changes.push(plan::changed(before, &after, attributes));
+        plan.changes.push(write_plan::changed(before, &after, attributes));
     }
-    plan.changes.extend(plan::dropped(&after, &edited.dropped));
+    plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
     if selects_otherwise(before, &after) {
-        plan.batch.push(BatchPart::Look, marks::enqueue_group(after.id, &operation.mark(false)));
+        plan.batch.push(BatchPart::Look, reconcile_queue::enqueue_group(after.id, &operation.mark(false)));
         plan.work.groups.push(after.id);
     }
     plan_members(&mut plan, operation, (after.id, after.revision), members, known);

@@ -3,16 +3,16 @@
 //! No list holds what it goes through: headers come in pages of bounded size, are shown one at a time, and of a search only
 //! ids, sort keys and a little more are kept. What the page shows is read while it is sent.
 
-use super::gate::ReadGate;
-use super::kind::{ListedKind, ProjectionNeeds, ResourceKind};
-use super::matches::{MatchedRow, MatchedRows};
-use super::showing::{RenderContext, RenderManner, UnreadablePolicy};
-use super::view::GroupView;
-use super::{Provisioning, join_reads};
 use crate::id::UserId;
 use crate::ports::tables::TableRow;
 use crate::scim::{IndexLookup, ListQuery};
-use crate::service::listing::{ResourceSink, StreamStop};
+use crate::service::provisioning::group_view::GroupView;
+use crate::service::provisioning::matches::{MatchedRow, MatchedRows};
+use crate::service::provisioning::read_gate::ReadGate;
+use crate::service::provisioning::render::{RenderContext, RenderManner, UnreadablePolicy};
+use crate::service::provisioning::resource_kind::{ListedKind, ProjectionNeeds, ResourceKind};
+use crate::service::provisioning::stream::{ResourceSink, StreamStop};
+use crate::service::provisioning::{Provisioning, join_reads};
 use crate::service::{ResourceListing, ServiceError};
 use crate::store::resources::{ResourceId, id_of};
 use crate::store::{ReadLimits, RowPages, StoreError};

@@ -1,11 +1,11 @@
 //! Who is in a group after a request. Pure: what is known stands in [`Known`], what comes of it in [`Members`].
 
-use super::plan::{self, WriteOperation, WritePlan};
 use crate::audit::MemberEvent;
 use crate::id::{GroupId, UserId};
 use crate::scim::{Error, Filter, MemberChange, MemberRef, ScimType};
+use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
-use crate::store::{marks, members, resources};
+use crate::store::{members, reconcile_queue, resources};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -229,7 +229,7 @@ pub fn plan_members(
     for user in &members.added {
         plan.batch.append(members::add(group, *user, operation.op));
         look_at(plan, operation, *user, false);
-        plan.changes.push(plan::member(MemberEvent::Added, group, user, revision));
+        plan.changes.push(write_plan::member(MemberEvent::Added, group, user, revision));
     }
     for user in &members.removed {
         plan.batch.append(members::remove(group, *user));
@@ -237,15 +237,15 @@ pub fn plan_members(
             plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
         }
         look_at(plan, operation, *user, true);
-        plan.changes.push(plan::member(MemberEvent::Removed, group, user, revision));
+        plan.changes.push(write_plan::member(MemberEvent::Removed, group, user, revision));
     }
     for text in &members.dropped {
-        plan.changes.push(plan::member(MemberEvent::Dropped, group, text, revision));
+        plan.changes.push(write_plan::member(MemberEvent::Dropped, group, text, revision));
     }
 }
 
 fn look_at(plan: &mut WritePlan, operation: &WriteOperation, user: UserId, taking: bool) {
-    plan.batch.extend(BatchPart::Look, marks::enqueue_now(user, &operation.mark(taking)));
+    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(user, &operation.mark(taking)));
     let people = if taking { &mut plan.work.leavers } else { &mut plan.work.people };
     people.push(user);
 }

@@ -4,40 +4,43 @@
 //! row that changed meanwhile means reading again. What follows from a commit is [`Effects`]' business, and what a
 //! person may do in Azure is decided elsewhere.
 
+mod conflict_retry;
 mod create;
 mod delete;
-mod gate;
+mod group_view;
 mod groups;
-mod kind;
 mod list;
 mod matches;
 mod members;
-mod plan;
 mod read;
-mod showing;
-mod tries;
+mod read_gate;
+mod render;
+mod resource_kind;
+pub mod stream;
 mod users;
-mod view;
+mod write_plan;
 
 pub use list::ListLimits;
 
-use super::effects::{FollowUp, InlineReconciler};
-use super::queue::KeyedMutex;
-use super::{ScimCaller, ServiceError};
 use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
 use crate::scim::{self, DecidingAttributes, EditedResource, Resource, ScimType};
-use crate::service::desired::principal_of;
-use crate::service::together::join_reads;
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::health::HealthStatus;
+use crate::service::join_reads::join_reads;
+use crate::service::keyed_mutex::KeyedMutex;
+use crate::service::reconcile::desired::principal_of;
+use crate::service::reconcile_queue::inline::{FollowUp, InlineReconciler};
+use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::counters::ResourceCounters;
 use crate::store::resources::{ResourceId, StoredResource};
 use crate::store::{CommittedWrites, FoundRow, MayMiss, StateStore, StoreError};
-use gate::ReadGate;
-use plan::{WriteOperation, WritePlan};
+use conflict_retry::ConflictRetry;
+use group_view::GroupView;
+use read_gate::ReadGate;
 use std::sync::Arc;
-use tries::ConflictRetry;
-use view::GroupView;
+use write_plan::{WriteOperation, WritePlan};
 
 /// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
 /// nothing yet judges by the attribute table alone.
@@ -52,11 +55,24 @@ pub struct BindingRules {
 /// Gives the rules of the moment. Reads nothing.
 pub type Rules = Arc<dyn Fn() -> BindingRules + Send + Sync>;
 
+/// What provisioning works with.
+pub struct ProvisioningDeps {
+    pub store: StateStore,
+    /// Ends in `/scim/v2`.
+    pub base_url: String,
+    pub rules: Rules,
+    pub active_bindings: Arc<ActiveBindings>,
+    pub health: Arc<HealthStatus>,
+    pub inline: Arc<InlineReconciler>,
+}
+
 /// The use cases behind `/Users` and `/Groups`.
 pub struct Provisioning {
     store: StateStore,
     base_url: String,
     rules: Rules,
+    active_bindings: Arc<ActiveBindings>,
+    health: Arc<HealthStatus>,
     inline: Arc<InlineReconciler>,
     queue: Arc<KeyedMutex>,
     counters: ResourceCounters,
@@ -119,13 +135,24 @@ enum WriteAttempt {
 }
 
 impl Provisioning {
-    /// `base_url` ends in `/scim/v2`.
-    pub fn new(store: StateStore, base_url: String, rules: Rules, effects: Arc<InlineReconciler>) -> Self {
+    pub fn new(deps: ProvisioningDeps) -> Self {
+        let ProvisioningDeps { store, base_url, rules, active_bindings, health, inline } = deps;
         let view = GroupView { store: store.clone(), base_url: base_url.clone() };
         let list_limits = ListLimits::default();
         let gate = ReadGate::new(list_limits.lists_max);
-        let (queue, counters) = (Arc::default(), ResourceCounters::default());
-        Self { store, base_url, rules, inline: effects, queue, counters, view, list_limits, gate }
+        Self {
+            store,
+            base_url,
+            rules,
+            active_bindings,
+            health,
+            inline,
+            queue: Arc::default(),
+            counters: ResourceCounters::default(),
+            view,
+            list_limits,
+            gate,
+        }
     }
 
     /// The same with other limits of lists.

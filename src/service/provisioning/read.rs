@@ -1,9 +1,9 @@
 //! Answers about one resource.
 
-use super::kind::{ProjectionNeeds, ResourceKind};
-use super::{Provisioning, not_found};
 use crate::id::{GroupId, UserId};
 use crate::scim::Projection;
+use crate::service::provisioning::resource_kind::{ProjectionNeeds, ResourceKind};
+use crate::service::provisioning::{Provisioning, not_found};
 use crate::service::{RenderedResource, ServiceError};
 use crate::store::resources::{Group, User};
 use futures_util::try_join;

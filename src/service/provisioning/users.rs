@@ -1,14 +1,16 @@
 //! Users: reading one, and changing its attributes.
 
-use super::plan::{self, DecidedWrite, WriteOperation, WritePlan};
-use super::{Forgone, Provisioning, WriteAttempt, Written, not_found, parse_id, taken};
 use crate::id::{PrincipalId, UserId};
 use crate::scim::{self, EditedResource, PatchRequest, Projection, Resource, ResourceType};
-use crate::service::desired::stops_matching;
+use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteOperation, WritePlan};
+use crate::service::provisioning::{
+    Forgone, Provisioning, WriteAttempt, Written, not_found, parse_id, taken,
+};
+use crate::service::reconcile::desired::stops_matching;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, User};
-use crate::store::{FoundRow, marks, users};
+use crate::store::{FoundRow, reconcile_queue, users};
 use serde_json::Value;
 
 impl Provisioning {
@@ -119,7 +121,7 @@ impl Provisioning {
 impl Provisioning {
     /// Whether the person stops matching a binding, as far as this process knows the bindings.
     fn narrows(&self, before: &User, resource: &Resource) -> bool {
-        let known = self.inline.snapshots.last_read();
+        let known = self.active_bindings.last_read();
         known.is_none_or(|known| stops_matching(&known.bindings, before.id, &before.resource, resource))
     }
 }
@@ -162,17 +164,17 @@ fn plan_change(
     after.pinned = before.pinned.or(pin);
     let mut plan = WritePlan::new(after.id, 200);
     plan.batch = resources::change(before, &after);
-    plan.changes.push(plan::changed(before, &after, attributes));
-    plan.changes.extend(plan::dropped(&after, &edited.dropped));
+    plan.changes.push(write_plan::changed(before, &after, attributes));
+    plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
     if let Some(principal) = pin {
         plan.batch.append(users::pin(after.id, principal, operation.op));
-        plan.changes.push(plan::pinned(after.id, principal));
+        plan.changes.push(write_plan::pinned(after.id, principal));
     }
     if users::names_differ(&before.resource, &after.resource) {
         plan.batch.push(BatchPart::Names, users::names(&after));
     }
     let mark = operation.mark(deactivated || narrowed || principals.leaves());
-    plan.batch.extend(BatchPart::Look, marks::enqueue_now(after.id, &mark));
+    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(after.id, &mark));
     let people = if mark.taken_away { &mut plan.work.leavers } else { &mut plan.work.people };
     people.push(after.id);
     Some(DecidedWrite { after, plan })

@@ -1,8 +1,5 @@
 //! Open and act: the ledger says what is about to become true, then Azure is called.
 
-use super::Reconciler;
-use super::gather::GatheredState;
-use super::obstacles;
 use crate::audit::{AuditEvent, AuditRecord, EffectOpened};
 use crate::id::OpId;
 use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
@@ -10,8 +7,11 @@ use crate::ports::tables::{ETag, TableWrite};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
-use crate::service::desired::NewPin;
-use crate::service::effects::log_deferred;
+use crate::service::reconcile::Reconciler;
+use crate::service::reconcile::desired::NewPin;
+use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::obstacles;
+use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::throttling;
 use crate::store::throttles::CallKind;
 use crate::store::{StoreError, pins};
@@ -164,7 +164,7 @@ impl Reconciler {
         operation: CallKind,
         (now, wait): (OffsetDateTime, Duration),
     ) {
-        let (store, status) = (&self.store, &self.snapshots.status);
+        let (store, status) = (&self.store, &self.health);
         let told = throttling::store_throttle(store, status, scope, operation, (now, wait)).await;
         if let Err(error) = told {
             log_deferred("a throttle", &error);

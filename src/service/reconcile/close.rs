@@ -1,21 +1,21 @@
 //! Close: what the answers mean, written in one transaction; and what happens where that transaction meets a change.
 
-use super::Reconciler;
-use super::act::{CallOutcome, CompletedCall, pin_writes};
-use super::gather::GatheredState;
-use super::refusal::{reason_of, scope_is_gone};
-use super::requeue::{
-    is_wanted_again, requeue_writes, while_frozen, while_principals_are_left, while_unreadable,
-};
 use crate::audit::AuditEvent;
 use crate::id::OpId;
 use crate::ports::tables::{ETag, TableWrite};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::hints;
+use crate::service::reconcile::Reconciler;
+use crate::service::reconcile::act::{CallOutcome, CompletedCall, pin_writes};
+use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::refusal::{reason_of, scope_is_gone};
+use crate::service::reconcile::requeue::{
+    is_wanted_again, requeue_writes, while_frozen, while_principals_are_left, while_unreadable,
+};
+use crate::store::leaver_hints;
 use crate::store::ledger::PrincipalPin;
-use crate::store::marks::{self, ReconcileRequest};
+use crate::store::reconcile_queue::{self, ReconcileRequest};
 use crate::store::{StoreError, keys, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl Reconciler {
             && is_wanted_again(gathered, &after)
             && writes.iter().all(|write| write.key() != hint)
         {
-            writes.push(hints::hint_over(gathered.user));
+            writes.push(leaver_hints::hint_over(gathered.user));
         }
         if closed != RoundResult::Continue {
             for pin in freed.into_iter().take(FREED_MAX) {
@@ -287,7 +287,7 @@ impl Reconciler {
             return Ok(Vec::new());
         }
         let touch = self.store.ids.op().to_string();
-        Ok(marks::enqueue_again(
+        Ok(reconcile_queue::enqueue_again(
             gathered.user,
             &ReconcileRequest::leaving(gathered.request.request.origin.clone()),
             false,
@@ -328,7 +328,7 @@ impl Reconciler {
         let touch = self.store.ids.op().to_string();
         let own = &gathered.request.request;
         let mark = if granted { &ReconcileRequest::leaving(own.origin.clone()) } else { own };
-        Ok(marks::enqueue_again(gathered.user, mark, there, &touch))
+        Ok(reconcile_queue::enqueue_again(gathered.user, mark, there, &touch))
     }
 }
 

@@ -1,8 +1,5 @@
 //! Gather: `d:` alone and first, then everything that decides, then Azure by name where the ledger is not believed.
 
-use super::Reconciler;
-use super::refusal::{reason_of, scope_is_gone};
-use super::selectors::MissingLead;
 use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
@@ -11,15 +8,18 @@ use crate::rbac::ledger::{AssignmentState, LedgerEntry, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Desired, Evidence, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::scim::{Resource, ResourceType};
-use crate::service::desired::{
+use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::join_reads::join_reads;
+use crate::service::reconcile::Reconciler;
+use crate::service::reconcile::desired::{
     self, AccessFacts, DesiredAccess, HeaderState, NewPin, PrincipalClaim, SelectorFacts,
 };
-use crate::service::snapshots::ActiveSnapshot;
-use crate::service::together::join_reads;
+use crate::service::reconcile::refusal::{reason_of, scope_is_gone};
+use crate::service::reconcile::selectors::MissingLead;
 use crate::store::codec::RowReader;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
-use crate::store::marks::QueuedRequest;
-use crate::store::room::RoomClaims;
+use crate::store::reconcile_queue::QueuedRequest;
+use crate::store::room_claims::RoomClaims;
 use crate::store::scope_blocks::ScopeBlocks;
 use crate::store::settings::{ActiveVersionRow, TenantSettings};
 use crate::store::throttles::{CallKind, StoredThrottles};
@@ -142,7 +142,7 @@ impl Reconciler {
             self.store.scope_blocks(),
         )?;
         let header = row.as_ref().map(|row| self.store.readable(row, read_person(row)));
-        let snapshot = self.snapshots.read(&settings.pointer).await?;
+        let snapshot = self.active_bindings.read(&settings.pointer).await?;
         let may_hold = header
             .as_ref()
             .is_some_and(|person| person.as_ref().is_none_or(|person| person.resource.active()));
@@ -180,10 +180,10 @@ impl Reconciler {
         let DesiredAccess { desired, pins: selector_pins, findings: troubled } =
             desired::decide(&facts, &read.snapshot);
         for (binding, reason) in &troubled {
-            self.snapshots.status.binding_is_troubled(binding, *reason);
+            self.health.binding_is_troubled(binding, *reason);
         }
         let now = time.now(self.store.clock.monotonic());
-        self.snapshots.status.read_throttles(&read.settings.throttles, now);
+        self.health.read_throttles(&read.settings.throttles, now);
         let throttles = &self.occasion.with_silent_stopped(&read.settings.throttles, now);
         let facts = self.observe_ledger(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
         let actual = Actual {

@@ -2,17 +2,15 @@
 
 mod act;
 mod close;
+pub mod desired;
 mod gather;
 mod obstacles;
-mod occasion;
 mod refusal;
 mod requeue;
 mod selectors;
-mod silence;
+mod silent_subscriptions;
+mod trigger;
 
-use super::effects::log_deferred;
-use super::queue::KeyedMutex;
-use super::snapshots::ActiveBindings;
 use crate::audit::AuditEvent;
 use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
@@ -20,16 +18,20 @@ use crate::ports::tables::{EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{self, PlanLimits};
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::health::HealthStatus;
+use crate::service::keyed_mutex::KeyedMutex;
+use crate::service::reconcile_queue::inline::log_deferred;
 use crate::store::codec::RowFields;
 use crate::store::{StateStore, StoreError, keys, ledger, pins};
 use act::{CallOutcome, OpenResult, SendDeadline};
 use close::RoundResult;
 use gather::GatheredState;
-use occasion::{ReconcileTrigger, WatchedAssignments};
 pub use refusal::scope_is_gone;
-pub use silence::SilentSubscriptions;
+pub use silent_subscriptions::SilentSubscriptions;
 use std::sync::Arc;
 use std::time::Duration;
+use trigger::{ReconcileTrigger, WatchedAssignments};
 
 /// How long a look waits for another look at the same person in this process.
 const TURN_WAIT: Duration = Duration::from_millis(250);
@@ -101,7 +103,8 @@ impl ReconcileOutcome {
 pub struct Reconciler {
     store: StateStore,
     assignments: Arc<dyn RoleAssignments>,
-    snapshots: Arc<ActiveBindings>,
+    active_bindings: Arc<ActiveBindings>,
+    health: Arc<HealthStatus>,
     limits: EffectLimits,
     queue: Arc<KeyedMutex>,
     occasion: ReconcileTrigger,
@@ -111,13 +114,15 @@ impl Reconciler {
     pub fn new(
         store: StateStore,
         assignments: Arc<dyn RoleAssignments>,
-        snapshots: Arc<ActiveBindings>,
+        active_bindings: Arc<ActiveBindings>,
+        health: Arc<HealthStatus>,
         limits: EffectLimits,
     ) -> Self {
         Self {
             store,
             assignments,
-            snapshots,
+            active_bindings,
+            health,
             limits,
             queue: Arc::default(),
             occasion: ReconcileTrigger::default(),
@@ -172,7 +177,7 @@ impl Reconciler {
         let mut plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
         let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
         self.occasion.name_silent_reason(&mut plan, gathered);
-        if self.occasion.leave_throttled_to_tick(&mut plan, &self.snapshots.status)
+        if self.occasion.leave_throttled_to_tick(&mut plan, &self.health)
             && plan.steps.is_empty()
             && plan.settled.is_empty()
         {

@@ -1,17 +1,17 @@
 //! What one person's step learns for everybody: a scope that refuses, and who makes room in a full subscription. The rows only say
 //! when to try again, so what cannot be written is learned again by the next step.
 
-use super::Reconciler;
-use super::act::{CallOutcome, CompletedCall};
-use super::gather::GatheredState;
-use super::refusal::reason_of;
 use crate::ports::tables::TableWrite;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
-use crate::service::effects::log_deferred;
+use crate::service::reconcile::Reconciler;
+use crate::service::reconcile::act::{CallOutcome, CompletedCall};
+use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::refusal::reason_of;
+use crate::service::reconcile_queue::inline::log_deferred;
 use crate::store::scope_blocks::{self, StoredBlock};
-use crate::store::{StoreError, room};
+use crate::store::{StoreError, room_claims};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -32,7 +32,7 @@ pub(super) fn claims(gathered: &GatheredState, plan: &Plan, now: OffsetDateTime)
     }
     let mut writes: Vec<TableWrite> = probes.into_values().collect();
     let room = plan.makes_room.as_ref().filter(|full| !gathered.actual.room.contains_key(*full));
-    writes.extend(room.map(|full| room::claim(full, gathered.user, now, gathered.claims.of(full))));
+    writes.extend(room.map(|full| room_claims::claim(full, gathered.user, now, gathered.claims.of(full))));
     writes
 }
 
@@ -104,11 +104,11 @@ fn room_writes(
         let ours = *claim == RoomClaim::Ours;
         if ours && let Some(call) = grants.iter().find(lost) {
             tell_stopped(&call.opened.step);
-            writes.push(room::stop(subscription, gathered.user, now));
+            writes.push(room_claims::stop(subscription, gathered.user, now));
         } else if has_room && !matches!(claim, RoomClaim::Taken { .. })
             || ours && !still_needs(gathered, plan, subscription)
         {
-            writes.push(room::release(subscription));
+            writes.push(room_claims::release(subscription));
         }
     }
     writes

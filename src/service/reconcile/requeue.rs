@@ -1,13 +1,13 @@
 //! When a person is looked at again after a round: what becomes of `d:`, and what the hint of a leaver keeps.
 
-use super::close::{FREED_MAX, RoundResult};
-use super::gather::GatheredState;
 use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
 use crate::rbac::plan::{DeferredStep, Plan, Requeue};
-use crate::store::hints::WaitingRevocation;
-use crate::store::{keys, marks};
+use crate::service::reconcile::close::{FREED_MAX, RoundResult};
+use crate::service::reconcile::gather::GatheredState;
+use crate::store::leaver_hints::WaitingRevocation;
+use crate::store::{keys, reconcile_queue};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -42,7 +42,7 @@ pub(super) fn requeue_writes(
     if gathered.ledger.rows_unreadable > 0 {
         waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
     }
-    writes.extend(marks::enqueue_at(at, gathered.user, &mark, &waiting));
+    writes.extend(reconcile_queue::enqueue_at(at, gathered.user, &mark, &waiting));
     RoundResult::Requeued
 }
 

@@ -1,17 +1,17 @@
 //! The groups of a person, and what is known of the selectors that could mean them. A reconcile reads the pins of these groups,
 //! of the selectors that they match, and of what the person holds already; no others.
 
-use super::Reconciler;
-use super::gather::document;
 use crate::bindings::Selector;
 use crate::id::{GroupId, UserId};
 use crate::rbac::BindingName;
 use crate::rbac::ledger::AssignmentState;
 use crate::scim::ResourceType;
 use crate::scim::compare::{self, CaseMode};
-use crate::service::desired::{self, GroupFacts, SelectorFacts};
-use crate::service::snapshots::BindingsSnapshot;
-use crate::service::together::join_reads;
+use crate::service::bindings::active::BindingsSnapshot;
+use crate::service::join_reads::join_reads;
+use crate::service::reconcile::Reconciler;
+use crate::service::reconcile::desired::{self, GroupFacts, SelectorFacts};
+use crate::service::reconcile::gather::document;
 use crate::store::ledger::UserLedger;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::pins::PinRow;
@@ -75,7 +75,7 @@ impl Reconciler {
     async fn groups(&self, user: UserId) -> Result<Vec<ReadGroup>, StoreError> {
         let mut ids = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
         if ids.len() > DIRECT_GROUPS_MAX {
-            self.snapshots.status.in_too_many_groups(user);
+            self.health.in_too_many_groups(user);
             ids.truncate(DIRECT_GROUPS_MAX);
         }
         let reads = ids.into_iter().map(|id| self.group(id));

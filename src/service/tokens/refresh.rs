@@ -1,10 +1,10 @@
 //! How the set is kept fresh: one task loads, at its own pace or when somebody shows an unknown token, and tells all who
 //! wait. Whoever guesses tokens cannot drive the vault: what is asked for comes out of a bucket.
 
-use super::set::{TokenEntry, TokenSet, choose, is_mislabelled};
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::secrets::{SecretError, SecretSource};
+use crate::service::tokens::set::{TokenEntry, TokenSet, choose, is_mislabelled};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,6 +1,6 @@
-use super::*;
 use crate::id::OpId;
 use crate::ports::secrets::{SecretError, SecretVersion};
+use crate::service::tokens::*;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use std::sync::atomic::{AtomicUsize, Ordering};

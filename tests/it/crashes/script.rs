@@ -5,7 +5,7 @@ use azure_backup_scim::app::BackupScim;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
-use azure_backup_scim::service::snapshots::ActivateError;
+use azure_backup_scim::service::bindings::active::ActivateError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -126,11 +126,13 @@ impl Action {
                 let external_id = ["a", "b", "c"][group % 3];
                 create_group(service, group, external_id).await.map(Some)
             }
-            Action::Bind(_) => match service.snapshots.activate(bindings_file(&bindings).as_bytes()).await {
-                Ok(_) => Ok(None),
-                Err(ActivateError::Store(error)) => Err(failure(error.into())),
-                Err(error) => panic!("{error:?}"),
-            },
+            Action::Bind(_) => {
+                match service.active_bindings.activate(bindings_file(&bindings).as_bytes()).await {
+                    Ok(_) => Ok(None),
+                    Err(ActivateError::Store(error)) => Err(failure(error.into())),
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
             Action::Sweep => service.tick.sweep().await.map(|()| None).map_err(|_| Failure::Busy),
             Action::Tick => service.tick.run().await.map(|()| None).map_err(|_| Failure::Busy),
         }

@@ -8,8 +8,8 @@ use super::script::{Action, Bindings, Cast, Failure};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
 use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::service::effects::InlineLimits;
-use azure_backup_scim::service::snapshots::Activation;
+use azure_backup_scim::service::bindings::active::Activation;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action as Trouble, Limits, Rule};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -88,7 +88,7 @@ impl Pair {
         let people_max = dice.of(&[0, 4, 256]);
         let node = world.start_with(InlineLimits { wait: Duration::from_millis(20), people_max });
         let adopted =
-            node.run(node.service.snapshots.activate_stamped(&file(package), &stamp(package))).unwrap();
+            node.run(node.service.active_bindings.activate_stamped(&file(package), &stamp(package))).unwrap();
         assert!(
             matches!(adopted, Activation::Stored | Activation::InForce | Activation::Older),
             "{adopted:?}"

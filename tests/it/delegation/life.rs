@@ -17,7 +17,10 @@ fn deploy(world: &World, file: &str) {
 
 /// The program with this file starts, and whatever follows from that happens.
 fn package(node: &Node, file: &str) {
-    assert!(node.run(node.service.snapshots.activate(file.as_bytes())).unwrap(), "another file is in force");
+    assert!(
+        node.run(node.service.active_bindings.activate(file.as_bytes())).unwrap(),
+        "another file is in force"
+    );
     node.settle();
 }
 

@@ -18,8 +18,8 @@ use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::rbac::ledger::LedgerEntry;
-use azure_backup_scim::service::effects::InlineLimits;
 use azure_backup_scim::service::reconcile::{EffectLimits, ReconcileOutcome, Reconciler};
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Call, Method, Rule};
 use azure_backup_scim::store::ledger;
 use secrecy::SecretString;
@@ -46,8 +46,9 @@ impl Process {
         let service = &node.service;
         let token = SecretString::from("simulated");
         let arm = app::arm(&world.arm_url(), token, Arc::new(world.clock.clone())).unwrap();
-        let (store, snapshots) = (service.store.clone(), service.snapshots.clone());
-        let reconciler = Reconciler::new(store, arm, snapshots, EffectLimits::default());
+        let (store, active_bindings) = (service.store.clone(), service.active_bindings.clone());
+        let reconciler =
+            Reconciler::new(store, arm, active_bindings, service.health.clone(), EffectLimits::default());
         Self { faults: world.faults.clone(), node, reconciler }
     }
 

@@ -10,7 +10,7 @@ use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::Scope;
 use azure_backup_scim::service::reconcile::RequestState;
 use azure_backup_scim::simulator::{Action, Limits, Method, Rule};
-use azure_backup_scim::store::room;
+use azure_backup_scim::store::room_claims;
 use uuid::Uuid;
 
 /// Two people who hold the role of the one binding.
@@ -113,5 +113,5 @@ fn a_claim_that_is_over_is_taken_by_one_of_two() {
 
 fn claim(world: &World, node: &Node, subscription: &str, user: UserId) {
     let now = node.run(node.service.store.read("s:bindings")).unwrap().date;
-    write(world, node, &[room::claim(subscription, user, now, None)]);
+    write(world, node, &[room_claims::claim(subscription, user, now, None)]);
 }

@@ -1,9 +1,9 @@
 //! The row as an open writes it, before anything is sent.
 
-use super::*;
 use crate::id::{InstanceId, PrincipalId};
 use crate::rbac::ledger::RetryState;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode};
+use crate::service::reconcile::act::*;
 use std::collections::BTreeSet;
 use time::macros::datetime;
 use uuid::Uuid;

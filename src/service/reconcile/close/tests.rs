@@ -1,11 +1,11 @@
 //! What a close makes of a round, where it takes nothing but the round.
 
-use super::*;
 use crate::id::{InstanceId, PrincipalId};
 use crate::rbac::plan::DeferredStep;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
+use crate::service::reconcile::close::*;
 use crate::service::reconcile::requeue::{rounded_up, waiting};
-use crate::store::hints::WaitingRevocation;
+use crate::store::leaver_hints::WaitingRevocation;
 use time::macros::datetime;
 use uuid::Uuid;
 

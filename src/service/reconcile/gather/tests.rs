@@ -1,10 +1,10 @@
 //! Which rows are believed, what Azure is asked of the others, and when again.
 
-use super::*;
 use crate::id::{InstanceId, OpId};
 use crate::ports::tables::RowProperties;
 use crate::rbac::ledger::{RetryState, StepKind};
 use crate::rbac::{BackupRole, BindingName};
+use crate::service::reconcile::gather::*;
 use time::macros::datetime;
 use uuid::Uuid;
 

@@ -1,0 +1,3 @@
+//! Who holds what, and why.
+
+pub mod grants;

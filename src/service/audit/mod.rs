@@ -1,0 +1,3 @@
+//! Reading the audit.
+
+pub mod query;

@@ -1,0 +1,309 @@
+//! Choosing among audit records, and telling them in words.
+//!
+//! Works on the JSON of records, which is the same from the table and from a running `local`.
+
+use crate::audit::ChangeCause;
+use crate::error_chain::escape_control;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+
+/// Where a person can stand in a change: her SCIM id, or her Entra object id.
+const PERSON_FIELDS: [&str; 4] = ["person", "member", "principal", "id"];
+/// Where a group can.
+const GROUP_FIELDS: [&str; 3] = ["group", "member", "id"];
+
+/// Which records are asked for. What is left out matches everything.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    pub since: Option<OffsetDateTime>,
+    pub until: Option<OffsetDateTime>,
+    /// A SCIM id of a user, or an Entra object id.
+    pub person: Option<String>,
+    /// A SCIM id of a group.
+    pub group: Option<String>,
+    /// Kinds of change, as `effect-opened`.
+    pub kinds: Vec<String>,
+    /// The label of a token, an operator, or `service`.
+    pub actor: Option<String>,
+    pub cause: Option<ChangeCause>,
+    /// An operation, and everything that follows from it.
+    pub op: Option<String>,
+    /// Assignments of `person` that a record opened, where it is an Entra object id: records of earlier releases name the
+    /// object only there, and what came of it by the assignment alone.
+    pub opened: BTreeSet<String>,
+}
+
+impl AuditFilter {
+    /// Where to begin: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
+    pub fn begin(&self) -> Option<String> {
+        self.since.map(op_prefix)
+    }
+
+    /// Whether this record and all after it are too late.
+    pub fn is_past(&self, record: &Value) -> bool {
+        self.until.is_some_and(|until| text(record, "op") >= op_prefix(until).as_str())
+    }
+
+    /// The record with the changes that match, if any does. Records come in their order.
+    pub fn select(&mut self, mut record: Value) -> Option<Value> {
+        self.note_opened(&record);
+        let same = |wanted: Option<&str>, field| wanted.is_none_or(|wanted| text(&record, field) == wanted);
+        let op = self.op.as_deref();
+        let follows = op.is_none_or(|op| text(&record, "op") == op || text(&record, "origin") == op);
+        if !same(self.actor.as_deref(), "actor")
+            || !same(self.cause.map(ChangeCause::as_str), "cause")
+            || !follows
+        {
+            return None;
+        }
+        if record.get("unreadable").is_some() {
+            return self.wants_every_change().then_some(record);
+        }
+        let changes = record.get_mut("changes")?.as_array_mut()?;
+        changes.retain(|change| self.wants(change));
+        (!changes.is_empty()).then_some(record)
+    }
+
+    fn note_opened(&mut self, record: &Value) {
+        let Some(person) = &self.person else { return };
+        let changes = record.get("changes").and_then(Value::as_array).into_iter().flatten();
+        let theirs = changes.filter(|change| text(change, "principal").eq_ignore_ascii_case(person));
+        let named = theirs.map(|change| text(change, "assignment").to_owned());
+        self.opened.extend(named.filter(|assignment| !assignment.is_empty()));
+    }
+
+    /// What cannot be read might be anything: it is shown wherever no change is left out.
+    const fn wants_every_change(&self) -> bool {
+        self.kinds.is_empty() && self.person.is_none() && self.group.is_none()
+    }
+
+    fn wants(&self, change: &Value) -> bool {
+        let names = |wanted: &Option<String>, fields: &[&str]| {
+            let Some(wanted) = wanted else { return true };
+            !wanted.is_empty() && fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
+        };
+        let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| text(change, "kind") == kind);
+        // A pin names its person in words.
+        let said = |person: &String| !person.is_empty() && text(change, "what").contains(person.as_str());
+        let named = names(&self.person, &PERSON_FIELDS)
+            || self.person.as_ref().is_some_and(said)
+            || self.opened.contains(text(change, "assignment"));
+        kind && named && names(&self.group, &GROUP_FIELDS)
+    }
+}
+
+/// One line for each change of a record.
+pub fn lines(record: &Value) -> Vec<String> {
+    if record.get("unreadable").is_some() {
+        let told = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
+        return vec![escape_control(&told)];
+    }
+    let changes = record.get("changes").and_then(Value::as_array);
+    let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
+    let line = |change| escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {}", describe(change)));
+    changes.into_iter().flatten().map(line).collect()
+}
+
+/// A change in words.
+fn describe(change: &Value) -> String {
+    let field = |name| text(change, name);
+    let kind = field("kind");
+    match kind {
+        "resource-created" | "resource-changed" | "resource-deleted" | "attributes-dropped" => {
+            format!("{kind}  {} {}{}", field("type"), field("id"), list(change, "attributes", ": "))
+        }
+        "member-added" | "member-removed" | "member-dropped" => {
+            format!("{kind}  {} in group {}", field("member"), field("group"))
+        }
+        "effect-opened" => {
+            let step = if flag(change, "wanted") { "grant" } else { "revoke" };
+            let (role, scope) = (field("role"), field("scope"));
+            format!(
+                "{kind}  {step} {role} at {scope} for {}{}",
+                field("person"),
+                list(change, "reasons", "; because ")
+            )
+        }
+        "effect-answered" => {
+            let done = if flag(change, "executed") { "executed" } else { "not executed" };
+            let operation = if field("operation").is_empty() { "call" } else { field("operation") };
+            let (assignment, person) = (field("assignment"), field("person"));
+            format!("{kind}  {operation} {done} {assignment} of {person} {}", field("code"))
+        }
+        "effect-observed" => {
+            let held = if flag(change, "held") { "Azure holds" } else { "Azure does not hold" };
+            format!("{kind}  {held} {} of {}", field("assignment"), field("person"))
+        }
+        "difference-found" => {
+            let holds = |name| if flag(change, name) { "held" } else { "not held" };
+            let (ledger, azure) = (holds("ledgerHeld"), holds("azureHeld"));
+            format!(
+                "{kind}  {} of {}: {ledger} in the ledger, {azure} in Azure",
+                field("assignment"),
+                field("person")
+            )
+        }
+        "wait-changed" => {
+            let (person, binding, reason) = (field("person"), field("binding"), field("reason"));
+            format!("{kind}  {} {person} under {binding}: {reason}", field("operation"))
+        }
+        "setting-changed" => format!("{kind}  {}: {} -> {}", field("what"), field("before"), field("after")),
+        _ => format!("{kind}  {change}"),
+    }
+    .trim_end()
+    .to_owned()
+}
+
+fn list(change: &Value, name: &str, before: &str) -> String {
+    let items = change.get(name).and_then(Value::as_array);
+    let items: Vec<&str> = items.into_iter().flatten().filter_map(Value::as_str).collect();
+    if items.is_empty() { String::new() } else { format!("{before}{}", items.join(", ")) }
+}
+
+fn flag(change: &Value, name: &str) -> bool {
+    change.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// When an operation began.
+pub fn op_time(op: &str) -> Option<OffsetDateTime> {
+    let digits: String = op.split('-').take(2).collect();
+    let millis = i128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)?;
+    OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
+}
+
+/// The beginning of every op of that millisecond.
+fn op_prefix(time: OffsetDateTime) -> String {
+    let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
+    let digits = format!("{millis:012x}");
+    let (high, low) = digits.split_at_checked(8).unwrap_or((&digits, ""));
+    format!("{high}-{low}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use time::macros::datetime;
+
+    fn record() -> Value {
+        json!({
+            "op": "019abc00-1234-7000-8000-000000000001", "time": "2026-11-25T12:00:00Z", "cause": "request",
+            "actor": "entra", "origin": "019abc00-1234-7000-8000-000000000001", "bindings": null,
+            "changes": [
+                {"kind": "member-added", "group": "g-1", "member": "u-1", "revision": 2},
+                {"kind": "member-added", "group": "g-1", "member": "u-2", "revision": 2},
+                {"kind": "resource-changed", "type": "Group", "id": "g-1", "attributes": ["members"]},
+            ],
+        })
+    }
+
+    #[track_caller]
+    fn check(mut selection: AuditFilter, changes: usize) {
+        let found = selection.select(record()).map(|record| record["changes"].as_array().unwrap().len());
+        assert_eq!(found.unwrap_or(0), changes, "{selection:?}");
+    }
+
+    #[test]
+    fn an_object_id_finds_what_came_of_its_assignments_in_records_that_do_not_name_it() {
+        let with = |changes: Value| {
+            let mut record = record();
+            record["changes"] = changes;
+            record
+        };
+        let opened =
+            json!({"kind": "effect-opened", "person": "u-1", "principal": "o-1", "assignment": "a-1"});
+        let answered = |of: &str| json!({"kind": "effect-answered", "person": "u-1", "assignment": of});
+        let mut selection = AuditFilter { person: Some("O-1".to_owned()), ..AuditFilter::default() };
+        assert!(selection.select(with(json!([opened]))).is_some());
+        let record = selection.select(with(json!([answered("a-1"), answered("a-2")]))).unwrap();
+        assert_eq!(record["changes"], json!([answered("a-1")]));
+    }
+
+    #[test]
+    fn a_record_keeps_the_changes_that_match() {
+        let some = |text: &str| Some(text.to_owned());
+        check(AuditFilter::default(), 3);
+        check(AuditFilter { person: some("U-1"), ..AuditFilter::default() }, 1);
+        check(AuditFilter { group: some("g-1"), ..AuditFilter::default() }, 3);
+        check(AuditFilter { person: some(""), ..AuditFilter::default() }, 0);
+        check(AuditFilter { person: some("u-3"), ..AuditFilter::default() }, 0);
+        check(AuditFilter { kinds: vec!["member-added".to_owned()], ..AuditFilter::default() }, 2);
+        check(AuditFilter { actor: some("okta"), ..AuditFilter::default() }, 0);
+        check(AuditFilter { cause: Some(ChangeCause::Request), ..AuditFilter::default() }, 3);
+        check(AuditFilter { cause: Some(ChangeCause::Sweep), ..AuditFilter::default() }, 0);
+        check(AuditFilter { op: some("019abc00-1234-7000-8000-000000000001"), ..AuditFilter::default() }, 3);
+        check(AuditFilter { op: some("019abc00-1234-7000-8000-000000000002"), ..AuditFilter::default() }, 0);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
+        let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
+        let shown = |mut selection: AuditFilter| selection.select(record.clone()).is_some();
+        assert!(shown(AuditFilter::default()));
+        assert!(shown(AuditFilter { op: Some(text(&record, "op").to_owned()), ..AuditFilter::default() }));
+        assert!(!shown(AuditFilter { person: Some("u-1".to_owned()), ..AuditFilter::default() }));
+        assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
+        let told = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
+        assert_eq!(lines(&record), [told]);
+    }
+
+    #[test]
+    fn times_are_those_of_the_ops() {
+        let at = |millis: i128| OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).unwrap();
+        let selection = AuditFilter { since: Some(at(0x019a_bc00_1234)), ..AuditFilter::default() };
+        assert_eq!(selection.begin().unwrap(), "019abc00-1234");
+        let until = |millis| AuditFilter { until: Some(at(millis)), ..AuditFilter::default() };
+        assert!(until(0x019a_bc00_1234).is_past(&record()));
+        assert!(!until(0x019a_bc00_1235).is_past(&record()));
+        assert_eq!(op_prefix(datetime!(1960-01-01 0:00 UTC)), "00000000-0000");
+        assert_eq!(op_time("019abc00-1234-7000-8000-000000000001"), Some(at(0x019a_bc00_1234)));
+        for text in ["", "019abc00", "019abc00-12345", "019abc0x-1234-7000", "é"] {
+            assert_eq!(op_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_and_not_sent() {
+        let hostile = "\u{1b}]0;x\u{7}\r\n\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é";
+        let record = json!({
+            "time": hostile, "actor": hostile, "cause": hostile,
+            "changes": [
+                {"kind": "setting-changed", "what": hostile, "before": hostile, "after": hostile},
+                {"kind": hostile},
+            ],
+        });
+        let told = lines(&record);
+        assert_eq!(told.len(), 2);
+        for line in told {
+            assert!(
+                line.starts_with(r"\u{1b}]0;x\u{7}\u{d}\u{a}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é"),
+                "{line}"
+            );
+            assert_eq!(line, escape_control(&line));
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_in_one_line() {
+        let told = lines(&record());
+        assert_eq!(told.len(), 3);
+        assert_eq!(told[0], "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1");
+        assert_eq!(
+            told[2],
+            "2026-11-25T12:00:00Z  request   entra         resource-changed  Group g-1: members"
+        );
+        let effect = json!({
+            "kind": "effect-opened", "person": "u-1", "role": "Backup Operator", "scope": "/subscriptions/s",
+            "reasons": ["a", "b"], "wanted": false,
+        });
+        assert_eq!(
+            describe(&effect),
+            "effect-opened  revoke Backup Operator at /subscriptions/s for u-1; because a, b"
+        );
+    }
+}

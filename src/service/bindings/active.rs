@@ -1,0 +1,339 @@
+//! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
+//! there to be stored.
+
+use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
+use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSource, Selector};
+use crate::ports::tables::TableAnswer;
+use crate::scim::DecidingAttributes;
+use crate::service::health::{BindingsHealth, HealthStatus};
+use crate::service::provisioning::BindingRules;
+use crate::service::reconcile::desired::selector_key;
+use crate::store::jobs::{self, JobKind};
+use crate::store::reconcile_queue::ReconcileRequest;
+use crate::store::settings::{self, ActiveVersion, ActiveVersionRow};
+use crate::store::{StateStore, StoreError, keys};
+use std::cmp::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// A snapshot that was read and understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BindingsSnapshot {
+    pub stamp: String,
+    pub hash: String,
+    pub bindings: Bindings,
+    /// What the conditions of the bindings read.
+    pub deciding: Arc<DecidingAttributes>,
+    /// The row key of the pin of each binding's selector, in the order of the bindings.
+    keys: Vec<String>,
+}
+
+impl BindingsSnapshot {
+    /// A snapshot, by its stamp and the hash of its bytes.
+    pub fn new(stamp: &str, hash: &str, bindings: Bindings) -> Self {
+        let keys = bindings.bindings.iter().map(|binding| selector_key(&binding.selector)).collect();
+        let conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref());
+        let deciding = Arc::new(DecidingAttributes::of(conditions));
+        Self { stamp: stamp.to_owned(), hash: hash.to_owned(), bindings, deciding, keys }
+    }
+
+    /// Each binding, with the row key of its selector's pin.
+    pub fn by_selector_key(&self) -> impl Iterator<Item = (&str, &ConfiguredBinding)> {
+        self.keys.iter().map(String::as_str).zip(&self.bindings.bindings)
+    }
+}
+
+/// The selectors that a change of the bindings concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedSelectors {
+    pub selectors: Vec<Selector>,
+    /// The snapshot before cannot be read: whatever was ever pinned may have been in it.
+    pub everything_pinned: bool,
+}
+
+/// What the pointer names.
+#[derive(Debug, Clone)]
+pub enum ActiveSnapshot {
+    /// Nothing was ever stored: nobody is granted anything.
+    Absent,
+    Known(Arc<BindingsSnapshot>),
+    /// The row is missing or this program does not understand it.
+    Unreadable,
+}
+
+impl ActiveSnapshot {
+    /// Where a person's Entra object id is taken from.
+    pub fn principal_from(&self) -> &[PrincipalSource] {
+        match self {
+            ActiveSnapshot::Known(in_force) => &in_force.bindings.principal_from,
+            ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => &[],
+        }
+    }
+}
+
+/// How far ahead of the table service's clock a stamp may be: the clock of whoever packages is not the service's.
+const STAMP_AHEAD_MAX: Duration = Duration::from_secs(600);
+/// Attempts at storing a file while other processes store theirs.
+const TRIES_MAX: u32 = 10;
+
+/// What became of a packaged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// It is newer than what was in force, and in force now.
+    Stored,
+    /// It was in force already.
+    InForce,
+    /// A newer one is in force: nothing changed. Rolling a program back does not roll the bindings back.
+    Older,
+    /// The stamp in force is the same and the bytes are not: somebody changed the file without stamping it. Nothing changed.
+    SameStampOtherBytes,
+    /// The stamp is too far ahead of the table service's clock: nothing changed.
+    Future,
+}
+
+/// Why a file was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivateError {
+    #[error("the bindings are not in order")]
+    Bindings(#[source] BindingsError),
+    #[error("the stamp of the bindings is not of the form YYYYMMDDThhmmssZ")]
+    Stamp,
+    #[error("the bindings cannot be stored")]
+    Store(#[from] StoreError),
+}
+
+/// The snapshots of one installation, the last one that was read kept at hand.
+pub struct ActiveBindings {
+    store: StateStore,
+    health: Arc<HealthStatus>,
+    cache: Mutex<Option<Arc<BindingsSnapshot>>>,
+}
+
+impl ActiveBindings {
+    /// Nothing is read yet.
+    pub fn new(store: StateStore, health: Arc<HealthStatus>) -> Self {
+        Self { store, health, cache: Mutex::new(None) }
+    }
+
+    /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
+    pub fn binding_rules(&self) -> BindingRules {
+        let rules = |known: Arc<BindingsSnapshot>| BindingRules {
+            sources: known.bindings.principal_from.clone(),
+            deciding: known.deciding.clone(),
+        };
+        self.cached().map(rules).unwrap_or_default()
+    }
+
+    /// The snapshot that this process read last: good enough for an order of work, never for a decision.
+    pub(in crate::service) fn last_read(&self) -> Option<Arc<BindingsSnapshot>> {
+        self.cached()
+    }
+
+    fn cached(&self) -> Option<Arc<BindingsSnapshot>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The snapshot that the pointer names: from memory, or read.
+    pub async fn read(&self, row: &ActiveVersionRow) -> Result<ActiveSnapshot, StoreError> {
+        let snapshot = match row {
+            ActiveVersionRow::Absent => ActiveSnapshot::Absent,
+            ActiveVersionRow::Unreadable => ActiveSnapshot::Unreadable,
+            ActiveVersionRow::Names(pointer) => self.load_version(pointer).await?,
+        };
+        self.health.bindings(match &snapshot {
+            ActiveSnapshot::Absent => BindingsHealth::Nothing,
+            ActiveSnapshot::Known(known) => BindingsHealth::InForce { stamp: known.stamp.clone() },
+            ActiveSnapshot::Unreadable => {
+                BindingsHealth::Unreadable { stamp: row.stamp().map(str::to_owned) }
+            }
+        });
+        Ok(snapshot)
+    }
+
+    async fn load_version(&self, pointer: &ActiveVersion) -> Result<ActiveSnapshot, StoreError> {
+        if let Some(known) =
+            self.cached().filter(|known| known.stamp == pointer.stamp && known.hash == pointer.hash)
+        {
+            return Ok(ActiveSnapshot::Known(known));
+        }
+        let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
+            tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
+            return Ok(ActiveSnapshot::Unreadable);
+        };
+        let known = Arc::new(BindingsSnapshot::new(&pointer.stamp, &pointer.hash, bindings));
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+        Ok(ActiveSnapshot::Known(known))
+    }
+
+    async fn load(&self, stamp: &str, hash: Option<&str>) -> Result<Option<Bindings>, StoreError> {
+        let Some(bytes) = self.store.snapshot(stamp).await? else { return Ok(None) };
+        if hash.is_some_and(|hash| hash != hash_of(&bytes)) {
+            return Ok(None);
+        }
+        Ok(Bindings::parse(&bytes).ok())
+    }
+
+    /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
+    pub async fn activate(&self, bytes: &[u8]) -> Result<bool, ActivateError> {
+        Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
+        let hash = hash_of(bytes);
+        let unstamped = |pointer: Option<&ActiveVersion>, now| match pointer {
+            Some(pointer) if pointer.hash == hash => Decision::Leave(Activation::InForce),
+            pointer => Decision::Store(next_stamp(pointer, now)),
+        };
+        Ok(self.store_if_newer(bytes, &hash, unstamped).await? == Activation::Stored)
+    }
+
+    /// Stores a packaged file if its stamp is newer than the one in force. Whoever starts may call this: everybody goes on
+    /// under the newest stamp that was ever stored.
+    pub async fn activate_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
+        Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
+        let at = parse_stamp(stamp).ok_or(ActivateError::Stamp)?;
+        let hash = hash_of(bytes);
+        let stamped =
+            |pointer: Option<&ActiveVersion>, now| decide_activation((stamp, at, &hash), pointer, now);
+        let adoption = self.store_if_newer(bytes, &hash, stamped).await?;
+        log_activation(adoption, stamp);
+        Ok(adoption)
+    }
+
+    /// Decides over the pointer as it is, and stores under its version; somebody else's change means deciding again.
+    async fn store_if_newer(
+        &self,
+        bytes: &[u8],
+        hash: &str,
+        decide: impl Fn(Option<&ActiveVersion>, OffsetDateTime) -> Decision,
+    ) -> Result<Activation, StoreError> {
+        let mut tries = 1;
+        loop {
+            let TableAnswer { value: row, date } = self.store.pointer_now().await?;
+            let below = self.store.pointer_to_replace(&row).await?;
+            let stamp = match decide(below.as_ref(), date) {
+                Decision::Leave(adoption) => {
+                    self.read(&row).await?;
+                    return Ok(adoption);
+                }
+                Decision::Store(stamp) => stamp,
+            };
+            match self.store_snapshot(bytes, hash, below.as_ref(), stamp).await {
+                Ok(()) => break,
+                Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        self.read(&self.store.pointer().await?).await?;
+        Ok(Activation::Stored)
+    }
+
+    /// One transaction: the bytes, the pointer under its version, and the job that makes everybody concerned be looked at.
+    async fn store_snapshot(
+        &self,
+        bytes: &[u8],
+        hash: &str,
+        before: Option<&ActiveVersion>,
+        stamp: String,
+    ) -> Result<(), StoreError> {
+        let op = self.store.ids.op();
+        let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
+        let earlier = before.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
+        let change = AuditEvent::Setting {
+            what: "bindings".to_owned(),
+            before: earlier.clone(),
+            after: stamp.clone(),
+        };
+        let record = AuditRecord {
+            op,
+            time: self.store.clock.now(),
+            origin: origin.clone(),
+            stamp: Some(stamp.clone()),
+            outcome: None,
+            changes: vec![change],
+        };
+        let writes = vec![
+            settings::store_snapshot(&stamp, hash, bytes),
+            settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
+            jobs::insert_job(
+                JobKind::Snapshot { before: earlier, after: stamp.clone() },
+                &ReconcileRequest::taking(origin),
+                0,
+            ),
+        ];
+        self.store.commit(&record, writes).await?;
+        Ok(())
+    }
+
+    /// The selectors of every binding that differs between two snapshots, old and new. `None`: the new one cannot be read.
+    pub async fn changed_selectors(
+        &self,
+        before: &str,
+        after: &str,
+    ) -> Result<Option<ChangedSelectors>, StoreError> {
+        let Some(new) = self.load(after, None).await? else { return Ok(None) };
+        let old = if before.is_empty() { None } else { self.load(before, None).await? };
+        let everything_pinned = old.is_none() && !before.is_empty();
+        let all = old.as_ref().is_none_or(|old| old.principal_from != new.principal_from);
+        let old = old.map(|known| known.bindings).unwrap_or_default();
+        let gone = old.iter().filter(|binding| all || !new.bindings.contains(binding));
+        let come = new.bindings.iter().filter(|binding| all || !old.contains(binding));
+        let selectors = gone.chain(come).map(|binding| binding.selector.clone()).collect();
+        Ok(Some(ChangedSelectors { selectors, everything_pinned }))
+    }
+}
+
+/// What is to be done with a file.
+enum Decision {
+    Store(String),
+    Leave(Activation),
+}
+
+/// What a packaged file is beside the one in force. What is in force already is never of the future.
+fn decide_activation(
+    (stamp, at, hash): (&str, OffsetDateTime, &str),
+    pointer: Option<&ActiveVersion>,
+    now: OffsetDateTime,
+) -> Decision {
+    let order = pointer.map(|pointer| (stamp.cmp(pointer.stamp.as_str()), pointer.hash == hash));
+    match order {
+        Some((Ordering::Equal, true)) => Decision::Leave(Activation::InForce),
+        Some((Ordering::Equal, false)) => Decision::Leave(Activation::SameStampOtherBytes),
+        Some((Ordering::Less, _)) => Decision::Leave(Activation::Older),
+        _ if at > now + STAMP_AHEAD_MAX => Decision::Leave(Activation::Future),
+        _ => Decision::Store(stamp.to_owned()),
+    }
+}
+
+fn log_activation(adoption: Activation, stamp: &str) {
+    match adoption {
+        Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
+        Activation::InForce => {}
+        Activation::Older => {
+            tracing::info!(bindings.stamp = stamp, "newer bindings than the packaged ones are in force")
+        }
+        Activation::SameStampOtherBytes => tracing::error!(
+            bindings.stamp = stamp,
+            "the packaged bindings differ from those in force and have the same stamp; stamp the file again"
+        ),
+        Activation::Future => tracing::error!(
+            bindings.stamp = stamp,
+            "the packaged bindings are stamped with a time that has not come; stamp the file again"
+        ),
+    }
+}
+
+/// Exactly the form that is compared as text, and nothing else that means the same moment.
+fn parse_stamp(stamp: &str) -> Option<OffsetDateTime> {
+    keys::parse_stamp(stamp).filter(|at| keys::stamp(*at) == stamp)
+}
+
+/// Lower-case hex SHA-256 of a file.
+pub fn hash_of(bytes: &[u8]) -> String {
+    keys::hash(&String::from_utf8_lossy(bytes))
+}
+
+/// Stamps are compared as text and never go back.
+fn next_stamp(before: Option<&ActiveVersion>, now: OffsetDateTime) -> String {
+    let earliest =
+        before.and_then(|pointer| keys::parse_stamp(&pointer.stamp)).map(|at| at + Duration::from_secs(1));
+    keys::stamp(earliest.map_or(now, |earliest| earliest.max(now)))
+}

@@ -1,0 +1,135 @@
+//! The bindings that came with this program: they are stored once the tables answer, if their stamp is the newest.
+//!
+//! Without a stamp nothing is stored: a program that was built and started by hand must not change who holds what.
+
+use crate::error_chain::ErrorChain;
+use crate::service::bindings::active::{ActivateError, Activation, ActiveBindings};
+use crate::store::{StateStore, StoreError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Before the second attempt; doubled for each further one.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A file of bindings and its stamp, as they were found beside the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BundledFile {
+    Stamped {
+        bindings: Vec<u8>,
+        stamp: String,
+    },
+    /// There is a file and no stamp.
+    Unstamped,
+    /// There is no file, or it cannot be read.
+    Missing,
+}
+
+/// What became of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleState {
+    /// The tables have not answered yet.
+    Pending,
+    Done(Activation),
+    Unstamped,
+    Missing,
+    /// The file, its stamp, or what is stored is not in order; nothing was changed.
+    Broken,
+}
+
+impl BundleState {
+    /// The word that health and logs use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BundleState::Pending => "pending",
+            BundleState::Done(Activation::Stored) => "stored",
+            BundleState::Done(Activation::InForce) => "in force",
+            BundleState::Done(Activation::Older) => "older than those in force",
+            BundleState::Done(Activation::SameStampOtherBytes) => "changed without a new stamp",
+            BundleState::Done(Activation::Future) => "stamped too far in the future",
+            BundleState::Unstamped => "not stamped",
+            BundleState::Missing => "missing",
+            BundleState::Broken => "not in order",
+        }
+    }
+
+    /// Whether somebody has to look into it.
+    pub const fn is_finding(self) -> bool {
+        !matches!(
+            self,
+            BundleState::Pending
+                | BundleState::Done(Activation::Stored | Activation::InForce | Activation::Older)
+        )
+    }
+}
+
+/// Stores the package of this process.
+pub struct BundledBindings {
+    store: StateStore,
+    active_bindings: Arc<ActiveBindings>,
+    state: Mutex<BundleState>,
+}
+
+impl BundledBindings {
+    pub fn new(store: StateStore, active_bindings: Arc<ActiveBindings>) -> Self {
+        Self { store, active_bindings, state: Mutex::new(BundleState::Pending) }
+    }
+
+    /// What became of it so far.
+    pub fn state(&self) -> BundleState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tries until the tables have answered once.
+    pub async fn activate_until_answered(&self, package: &BundledFile) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.attempt(package).await {
+                Ok(state) => return self.record_state(state),
+                Err(error) if !helps_to_wait(&error) => {
+                    tracing::error!(error = %ErrorChain(&error), "the packaged bindings change nothing");
+                    return self.record_state(BundleState::Broken);
+                }
+                Err(error) => {
+                    let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
+                    tracing::warn!(
+                        error = %ErrorChain(&error),
+                        wait_ms = wait.as_millis() as u64,
+                        "the bindings wait for the tables"
+                    );
+                    tokio::time::sleep(wait).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, package: &BundledFile) -> Result<BundleState, ActivateError> {
+        let state = match package {
+            BundledFile::Missing => BundleState::Missing,
+            BundledFile::Unstamped => BundleState::Unstamped,
+            BundledFile::Stamped { bindings, stamp } => {
+                BundleState::Done(self.active_bindings.activate_stamped(bindings, stamp).await?)
+            }
+        };
+        // From here on this process knows where a person's object id is taken from.
+        self.active_bindings.read(&self.store.pointer().await?).await?;
+        Ok(state)
+    }
+
+    /// What is wrong with a file was told where it was compared, or where it failed.
+    fn record_state(&self, state: BundleState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        if matches!(state, BundleState::Unstamped | BundleState::Missing) {
+            tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");
+        } else if !state.is_finding() {
+            tracing::info!(bindings = state.as_str(), "the packaged bindings were looked at");
+        }
+    }
+}
+
+/// Tables that are away come back, and who came in between is done soon; nothing else mends itself.
+const fn helps_to_wait(error: &ActivateError) -> bool {
+    matches!(error, ActivateError::Store(StoreError::Away { .. } | StoreError::Conflict { .. }))
+}

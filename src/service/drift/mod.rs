@@ -1,0 +1,3 @@
+//! Where Azure and the ledger differ.
+
+pub mod sweep;

@@ -1,0 +1,377 @@
+//! The sweep: compares what Azure lists with what the ledger says, and acts on nothing. A difference makes somebody look.
+//!
+//! It goes through the ledger row by row, lists each scope when it meets the first row of it, and stops anywhere: the place is
+//! a row. So each part of a sweep gets on, however long the ledger is. The bound scopes of which no row speaks come last. What
+//! is held in memory is what Azure holds, which is bounded by Azure.
+
+use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
+use crate::id::UserId;
+use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
+use crate::ports::tables::{ETag, RowProperties, TableRow};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry};
+use crate::rbac::{AssignmentName, Scope};
+use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot};
+use crate::service::health::HealthStatus;
+use crate::service::reconcile_queue::inline::log_deferred;
+use crate::service::throttling;
+use crate::store::cadence::{SweepLeft, SweptScopes};
+use crate::store::ledger::{kept, pending_reasons, read_entry, write};
+use crate::store::reconcile_queue::{self, ReconcileRequest};
+use crate::store::throttles::{CallKind, StoredThrottles};
+use crate::store::{StateStore, StoreError, keys};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Lists lag: what was written later than this is not compared.
+const LISTS_LAG: Duration = Duration::from_secs(15 * 60);
+/// How long Azure is given to list one scope, at most and at least.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+const LIST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+
+/// Lists without an answer in a row, after which the other scopes of that subscription are not asked for in this part.
+const SILENT_MAX: usize = 2;
+
+/// Differences of which nobody holds the principal that one part deals with; the next sweep finds the rest.
+const ORPHANS_MAX: usize = 1000;
+
+/// One row of the ledger and whose it is.
+struct Known {
+    user: UserId,
+    entry: LedgerEntry,
+    etag: ETag,
+    /// What a later release put into the row.
+    kept: RowProperties,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SweepFindings {
+    /// Scopes that were listed.
+    pub scopes: usize,
+    pub differences: usize,
+    /// The scopes that Azure answered for by now, in this part and before. One that it refuses to list is a finding, which asking
+    /// again does not mend.
+    pub seen: SweptScopes,
+    /// Where it stopped because its time was over, as the row before.
+    pub parked_after: Option<String>,
+    /// The row before the first for which Azure gave no answer.
+    pub missed_after: Option<String>,
+}
+
+impl SweepFindings {
+    /// What is left to do. What a parked part missed is found by the next sweep: going on matters more.
+    pub fn outcome(&self) -> SweepLeft {
+        match (self.parked_after.clone(), self.missed_after.clone()) {
+            (Some(after), _) => SweepLeft::Parked { after },
+            (None, Some(after)) => SweepLeft::Missed { after },
+            (None, None) => SweepLeft::Finished,
+        }
+    }
+
+    fn record_unanswered(&mut self, after: &str) {
+        self.missed_after.get_or_insert_with(|| after.to_owned());
+    }
+}
+
+/// What Azure says to a list.
+#[derive(Debug, Clone)]
+enum Answer {
+    Names(BTreeSet<AssignmentName>),
+    Refused,
+    None,
+}
+
+/// A sweep with its means.
+pub struct DriftSweep<'a> {
+    pub store: &'a StateStore,
+    pub active_bindings: &'a ActiveBindings,
+    pub health: &'a HealthStatus,
+    pub assignments: &'a dyn RoleAssignments,
+}
+
+/// One part of a sweep under way.
+struct Part {
+    now: OffsetDateTime,
+    /// When it ends, on the monotonic clock.
+    until: Duration,
+    throttles: StoredThrottles,
+    answers: BTreeMap<Scope, Answer>,
+    /// The bound and the retired scopes.
+    bound: BTreeSet<Scope>,
+    /// Lists without an answer, one after the other, by subscription.
+    silent: BTreeMap<String, usize>,
+    /// Differences of which nobody holds the principal: the row that was written last, and whether Azure holds it.
+    orphans: BTreeMap<AssignmentName, (Known, bool)>,
+    /// Something was compared or asked for: the time may end it now.
+    got_on: bool,
+    found: SweepFindings,
+}
+
+impl Part {
+    fn leave_orphan(&mut self, row: Known, held_in_azure: bool) {
+        let name = row.entry.assignment;
+        let later = self.orphans.get(&name).is_none_or(|(known, _)| known.entry.written < row.entry.written);
+        if later && (self.orphans.len() < ORPHANS_MAX || self.orphans.contains_key(&name)) {
+            self.orphans.insert(name, (row, held_in_azure));
+        }
+    }
+
+    /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
+    fn is_relevant(&self, entry: &LedgerEntry) -> bool {
+        let scope = &entry.scope;
+        !entry.is_settled_and_gone() || self.bound.contains(scope) || self.answers.contains_key(scope)
+    }
+}
+
+impl DriftSweep<'_> {
+    /// Compares every scope that a live row names, the bound scopes and the retired ones, from the row after `after` on, until
+    /// `until` on the monotonic clock. `seen`: what earlier parts saw.
+    pub async fn run(
+        &self,
+        after: &str,
+        seen: SweptScopes,
+        until: Duration,
+    ) -> Result<SweepFindings, StoreError> {
+        let mut part = Part {
+            now: self.store.read(&keys::setting("sweep")).await?.date,
+            until,
+            throttles: self.store.settings().await?.throttles,
+            answers: BTreeMap::new(),
+            bound: self.bound().await?,
+            silent: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            got_on: false,
+            found: SweepFindings { seen, ..SweepFindings::default() },
+        };
+        if self.ledger(after, &mut part).await? {
+            self.bound_scopes(&mut part).await?;
+        }
+        self.orphans(&mut part).await?;
+        Ok(part.found)
+    }
+
+    /// Answers whether it came to the end of the ledger.
+    async fn ledger(&self, after: &str, part: &mut Part) -> Result<bool, StoreError> {
+        let (from, to) = keys::range_of("l:");
+        // A place of an earlier release is a scope, and means the beginning.
+        let from = if after >= from.as_str() { format!("{after}!") } else { from };
+        if from >= to {
+            return Ok(true);
+        }
+        let mut done = after.to_owned();
+        let mut pages = self.store.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in rows {
+                if self.must_stop(part) {
+                    part.found.parked_after = Some(done);
+                    return Ok(false);
+                }
+                for reason in pending_reasons(&row) {
+                    part.found.seen.count_pending(reason);
+                }
+                let known = known(&row).and_then(|known| self.store.readable(&row, known));
+                if let Some(known) = known.filter(|known| part.is_relevant(&known.entry)) {
+                    self.compare(known, &done, part).await?;
+                }
+                done = row.key;
+            }
+            part.got_on = true;
+        }
+        Ok(true)
+    }
+
+    fn must_stop(&self, part: &Part) -> bool {
+        part.got_on && self.store.clock.monotonic() >= part.until
+    }
+
+    /// One row, and the one of whoever holds the principal: only where each of them says something else than Azure, they differ.
+    async fn compare(&self, row: Known, done: &str, part: &mut Part) -> Result<(), StoreError> {
+        let (scope, name) = (row.entry.scope.clone(), row.entry.assignment);
+        let held_in_azure = match self.answer(&scope, part).await? {
+            Answer::Names(names) => names.contains(&name),
+            Answer::Refused => return Ok(()),
+            Answer::None => {
+                part.found.record_unanswered(done);
+                return Ok(());
+            }
+        };
+        if !differs(std::slice::from_ref(&row), held_in_azure, part.now) {
+            return Ok(());
+        }
+        let rows = match self.with_holder(row).await {
+            Ok(rows) => rows,
+            Err(error @ StoreError::Away { .. }) => return Err(error),
+            Err(error) => {
+                log_deferred("a ledger row that differs", &error);
+                return Ok(());
+            }
+        };
+        let (holder, rows) = match rows {
+            (Some(holder), rows) => (holder, rows),
+            (None, rows) => {
+                rows.into_iter().for_each(|row| part.leave_orphan(row, held_in_azure));
+                return Ok(());
+            }
+        };
+        if differs(&rows, held_in_azure, part.now) {
+            part.got_on = true;
+            let marked = requeue_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
+            part.found.differences += usize::from(marked);
+        }
+        Ok(())
+    }
+
+    /// The record that holds the principal, and its row beside this one.
+    async fn with_holder(&self, row: Known) -> Result<(Option<UserId>, Vec<Known>), StoreError> {
+        let holder = self.store.holder(row.entry.principal).await?.record();
+        let (user, name) = (row.user, row.entry.assignment);
+        let mut rows = vec![row];
+        if let Some(holder) = holder.filter(|holder| *holder != user)
+            && let Some(own) = self.store.get(&keys::ledger(holder, name)).await?
+        {
+            rows.extend(known(&own).transpose()?);
+        }
+        Ok((holder, rows))
+    }
+
+    /// Where nobody holds the principal, the record whose row was written last is to look.
+    async fn orphans(&self, part: &mut Part) -> Result<(), StoreError> {
+        for (name, (row, held_in_azure)) in std::mem::take(&mut part.orphans) {
+            let (user, rows) = (row.user, [row]);
+            let marked = requeue_holder(self.store, name, (user, &rows), held_in_azure, part.now).await?;
+            part.found.differences += usize::from(marked);
+        }
+        Ok(())
+    }
+
+    /// Bound scopes that nothing was compared with: whether they can be listed is worth knowing.
+    async fn bound_scopes(&self, part: &mut Part) -> Result<(), StoreError> {
+        let (_, end) = keys::range_of("l:");
+        for scope in part.bound.clone() {
+            if part.found.seen.has(&scope) {
+                continue;
+            }
+            if self.must_stop(part) {
+                part.found.parked_after = Some(end);
+                return Ok(());
+            }
+            if let Answer::None = self.answer(&scope, part).await? {
+                part.found.record_unanswered(&end);
+            }
+        }
+        Ok(())
+    }
+
+    async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
+        let pointer = self.store.pointer().await?;
+        Ok(match self.active_bindings.read(&pointer).await? {
+            ActiveSnapshot::Known(in_force) => in_force.bindings.scopes().into_iter().collect(),
+            ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => BTreeSet::new(),
+        })
+    }
+
+    /// What Azure says to a list of that scope, asked once in each part.
+    async fn answer(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
+        if let Some(answer) = part.answers.get(scope) {
+            return Ok(answer.clone());
+        }
+        let may_ask = part.throttles.until(scope, CallKind::Ask, part.now).is_none()
+            && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX);
+        let answer = if may_ask { self.list(scope, part).await? } else { Answer::None };
+        match &answer {
+            Answer::Names(_) => {
+                part.found.scopes += 1;
+                part.found.seen.list(scope);
+            }
+            Answer::Refused => part.found.seen.refuse(scope),
+            Answer::None => *part.silent.entry(scope.subscription().to_owned()).or_default() += 1,
+        }
+        if !matches!(answer, Answer::None) {
+            part.silent.remove(scope.subscription());
+        }
+        part.answers.insert(scope.clone(), answer.clone());
+        Ok(answer)
+    }
+
+    async fn list(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
+        part.got_on = true;
+        let left = part.until.saturating_sub(self.store.clock.monotonic());
+        let listed = self.assignments.list(scope, left.clamp(LIST_TIMEOUT_MIN, LIST_TIMEOUT)).await;
+        let error = match listed {
+            Ok(listed) => return Ok(Answer::Names(listed.into_iter().map(|listed| listed.name).collect())),
+            Err(error) => error,
+        };
+        tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
+        match error {
+            AssignmentError::Refused { code, .. } if crate::service::reconcile::scope_is_gone(&code) => {
+                Ok(Answer::Names(BTreeSet::new()))
+            }
+            AssignmentError::Refused { .. } => Ok(Answer::Refused),
+            AssignmentError::Throttled { retry_after, .. } => {
+                let (status, wait) = (self.health, (part.now, retry_after));
+                throttling::store_throttle(self.store, status, scope, CallKind::Ask, wait).await?;
+                part.throttles.stop(scope.subscription(), part.now + retry_after);
+                Ok(Answer::None)
+            }
+            AssignmentError::Unknown { .. } => Ok(Answer::None),
+        }
+    }
+}
+
+fn known(row: &TableRow) -> Option<Result<Known, StoreError>> {
+    let mut parts = row.key.splitn(3, ':').skip(1);
+    let user = UserId::parse(parts.next()?).ok()?;
+    AssignmentName::parse(parts.next()?).ok()?;
+    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone(), kept: kept(row) }))
+}
+
+fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
+    let settled = rows.iter().all(|row| row.entry.unsettled_until.is_none());
+    let old = rows.iter().all(|row| row.entry.written + LISTS_LAG <= now);
+    let ledger_held = rows.iter().any(|row| row.entry.state == AssignmentState::Present);
+    settled && old && ledger_held != held_in_azure
+}
+
+/// Unsettles the row of the record that holds the principal, its time passed, and marks the person.
+async fn requeue_holder(
+    store: &StateStore,
+    name: AssignmentName,
+    (holder, rows): (UserId, &[Known]),
+    held_in_azure: bool,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let Some(last) = rows.iter().max_by_key(|row| row.entry.written) else { return Ok(false) };
+    let own = rows.iter().find(|row| row.user == holder);
+    let op = store.ids.op();
+    let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: "service".to_owned(), op };
+    let template = own.map_or(&last.entry, |row| &row.entry);
+    let holding = if own.is_some() { template.state } else { AssignmentState::Gone };
+    let entry = LedgerEntry {
+        op,
+        state: holding,
+        unsettled_until: Some(now),
+        written: now,
+        retry: None,
+        ..template.clone()
+    };
+    let ledger_held = rows.iter().any(|row| row.entry.state == AssignmentState::Present);
+    let mark = if held_in_azure {
+        ReconcileRequest::taking(origin.clone())
+    } else {
+        ReconcileRequest::new(origin.clone())
+    };
+    let (principal, assignment) = (entry.principal, name);
+    let difference =
+        AuditEvent::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
+    let changes = vec![difference];
+    let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    let own = own.map(|row| (&row.etag, Some(&row.kept)));
+    let mut writes = vec![write(holder, &entry, own)];
+    writes.extend(reconcile_queue::enqueue_now(holder, &mark));
+    match store.commit(&record, writes).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

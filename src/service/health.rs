@@ -1,0 +1,355 @@
+//! How this process stands, for the health check: what ticks and effects last met. It decides only when something is tried:
+//! whether an answer waits for its effects, and whether a throttled queue is left to the tick. Reading it asks nothing remote.
+
+use crate::id::UserId;
+use crate::ports::clock::Clock;
+use crate::rbac::{BindingName, ReasonCode};
+use crate::store::cadence::PendingGrants;
+use crate::store::members::DIRECT_GROUPS_MAX;
+use crate::store::overdue::{OverdueCount, StoredOverdue};
+use crate::store::recent_findings::RecentFindings;
+use crate::store::throttles::{CallKind, StoredThrottles};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// So many ticks that ended early in a row are no hiccup.
+const TICKS_FAILED: u32 = 3;
+/// Whoever waits is looked at hourly: what was not met for so long is no more.
+const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
+/// The identity provider is told nothing of a membership that was dropped, so this stays for a day.
+const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// A count of overdue revocations that is older means that no process ticks.
+const NO_TICK_AFTER: Duration = Duration::from_secs(900);
+/// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
+const LATELY: Duration = Duration::from_secs(90);
+
+/// What is known of the bindings in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BindingsHealth {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// Nothing was ever stored.
+    Nothing,
+    InForce {
+        stamp: String,
+    },
+    /// This program does not understand what is in force: only people who are gone or inactive are revoked.
+    Unreadable {
+        /// `None`: not even the row that says which they are can be read.
+        stamp: Option<String>,
+    },
+}
+
+/// A moment's view of [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthSnapshot {
+    /// When this process last finished a tick.
+    pub tick_finished: Option<OffsetDateTime>,
+    /// Ticks of this process that ended early since then.
+    pub ticks_failed: u32,
+    /// When this process last finished a sweep.
+    pub sweep_finished: Option<OffsetDateTime>,
+    /// Until when Azure asked to wait, by kind of call, over all subscriptions; only where that lies ahead.
+    pub throttled: BTreeMap<&'static str, OffsetDateTime>,
+    /// Marks and jobs that keep failing and are set aside.
+    pub quarantined: usize,
+    /// Scopes that Azure refuses to list, by the last sweep of any process.
+    pub scopes_refused: usize,
+    /// Grants that wait or fail, by the last sweep of any process.
+    pub pending: PendingGrants,
+    /// Revocations that have not happened for too long, by the last tick of any process.
+    pub overdue: OverdueCount,
+    /// When any process last counted them.
+    pub counted: Option<OffsetDateTime>,
+    /// No process has counted them for so long that none seems to tick.
+    pub is_without_ticks: bool,
+    /// Rows that cannot be read: what they decide waits.
+    pub rows_unreadable: usize,
+    /// People who are in more groups than may be, or were to be: what lies beyond gives nothing.
+    pub group_limit_reached: usize,
+    /// Bindings that give nothing new: their groups are ambiguous, have lost the value, or cannot be read.
+    pub bindings_troubled: usize,
+    pub bindings: BindingsHealth,
+}
+
+impl HealthSnapshot {
+    /// Whether somebody has to look into it.
+    pub fn is_finding(&self) -> bool {
+        self.quarantined > 0
+            || self.ticks_failed >= TICKS_FAILED
+            || self.scopes_refused > 0
+            || self.overdue.people > 0
+            || self.is_without_ticks
+            || self.rows_unreadable > 0
+            || self.group_limit_reached > 0
+            || self.bindings_troubled > 0
+            || matches!(self.bindings, BindingsHealth::Unreadable { .. })
+    }
+
+    fn overdue_json(&self) -> Value {
+        let oldest = self.overdue.oldest.map(crate::audit::rfc3339);
+        json!({ "people": self.overdue.people, "oldest": oldest, "reasons": self.overdue.by_reason })
+    }
+
+    /// As members of the health answer. No subscription, no person, no group.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let time = |at: &Option<OffsetDateTime>| at.map(crate::audit::rfc3339);
+        let throttled: BTreeMap<_, _> =
+            self.throttled.iter().map(|(kind, until)| (kind, crate::audit::rfc3339(*until))).collect();
+        let (state, stamp) = match &self.bindings {
+            BindingsHealth::Unknown => ("unknown", None),
+            BindingsHealth::Nothing => ("none", None),
+            BindingsHealth::InForce { stamp } => ("in-force", Some(stamp)),
+            BindingsHealth::Unreadable { stamp } => ("unreadable", stamp.as_ref()),
+        };
+        let members = [
+            ("tickFinished", json!(time(&self.tick_finished))),
+            ("ticksFailed", json!(self.ticks_failed)),
+            ("sweepFinished", json!(time(&self.sweep_finished))),
+            ("throttledUntil", json!(throttled)),
+            ("setAside", json!(self.quarantined)),
+            ("scopesRefused", json!(self.scopes_refused)),
+            ("revocationsOverdue", self.overdue_json()),
+            ("lastTick", json!(time(&self.counted))),
+            ("grantsPending", json!(self.pending.by_reason)),
+            ("lastSweep", json!(time(&self.pending.counted))),
+            ("rowsUnreadable", json!(self.rows_unreadable)),
+            ("groupLimitReached", json!(self.group_limit_reached)),
+            ("bindingsTroubled", json!(self.bindings_troubled)),
+            ("bindings", json!({ "state": state, "stamp": stamp })),
+        ];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// A throttle on two clocks: the table service's, and ours that never jumps.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    not_before: OffsetDateTime,
+    over_at: Duration,
+    /// The time that stands in the table, where every process reads it; `None` until it was written or read.
+    stored: Option<OffsetDateTime>,
+}
+
+#[derive(Default)]
+struct Held {
+    standing: HealthSnapshot,
+    /// When it was first seen that no count was ever written.
+    never_counted: Option<OffsetDateTime>,
+    throttled: BTreeMap<(String, CallKind), Known>,
+}
+
+/// How this process stands. Shared; cheap to read.
+pub struct HealthStatus {
+    clock: Arc<dyn Clock>,
+    held: Mutex<Held>,
+    unreadable: Option<Arc<RecentFindings>>,
+    group_limit: RecentFindings,
+    troubled: RecentFindings,
+}
+
+impl HealthStatus {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let group_limit = RecentFindings::new(clock.clone(), GROUP_LIMIT_FOR);
+        let troubled = RecentFindings::new(clock.clone(), TROUBLED_FOR);
+        Self { clock, held: Mutex::default(), unreadable: None, group_limit, troubled }
+    }
+
+    /// The same, which counts these rows too.
+    pub fn counting(self, unreadable: Arc<RecentFindings>) -> Self {
+        Self { unreadable: Some(unreadable), ..self }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it stands now.
+    pub fn snapshot(&self) -> HealthSnapshot {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let mut standing = HealthSnapshot {
+            rows_unreadable: self.unreadable.as_ref().map_or(0, |rows| rows.count()),
+            group_limit_reached: self.group_limit.count(),
+            bindings_troubled: self.troubled.count(),
+            ..held.standing.clone()
+        };
+        for ((_, operation), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
+            let until = standing.throttled.entry(operation.as_str()).or_insert(known.not_before);
+            *until = known.not_before.max(*until);
+        }
+        standing
+    }
+
+    /// Whether Azure asked to wait with this kind of call anywhere, as far as this process knows.
+    pub fn is_throttled(&self, operation: CallKind) -> bool {
+        let now = self.clock.monotonic();
+        self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
+    }
+
+    /// Until when Azure asked to wait with this kind of call in a subscription, as far as this process knows.
+    pub(super) fn throttled_until(&self, subscription: &str, operation: CallKind) -> Option<OffsetDateTime> {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        known.filter(|known| known.over_at > now).map(|known| known.not_before)
+    }
+
+    /// Whether Azure asks to wait, or did so a short while ago: a queue may not be over yet.
+    pub(super) fn was_throttled_lately(&self, subscription: &str, operation: CallKind) -> bool {
+        let now = self.clock.monotonic();
+        let held = self.held();
+        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        known.is_some_and(|known| known.over_at + LATELY > now)
+    }
+
+    /// Azure asked to wait. The latest time that it named counts.
+    pub(super) fn throttled(
+        &self,
+        subscription: &str,
+        operation: CallKind,
+        not_before: OffsetDateTime,
+        now: OffsetDateTime,
+    ) {
+        let over_at = self.clock.monotonic() + Duration::try_from(not_before - now).unwrap_or_default();
+        let mut held = self.held();
+        let known = held.throttled.entry((subscription.to_owned(), operation));
+        let known = known.or_insert(Known { not_before, over_at, stored: None });
+        if known.not_before < not_before {
+            (known.not_before, known.over_at) = (not_before, over_at);
+        }
+    }
+
+    /// Whether every process may not know yet: the time in the table is earlier, by a second or more.
+    pub(super) fn is_news(
+        &self,
+        subscription: &str,
+        operation: CallKind,
+        not_before: OffsetDateTime,
+    ) -> bool {
+        let held = self.held();
+        let stored = held.throttled.get(&(subscription.to_owned(), operation)).and_then(|known| known.stored);
+        stored.is_none_or(|stored| stored + Duration::from_secs(1) <= not_before)
+    }
+
+    /// That time stands in the table.
+    pub(super) fn throttle_stored(
+        &self,
+        subscription: &str,
+        operation: CallKind,
+        not_before: OffsetDateTime,
+    ) {
+        if let Some(known) = self.held().throttled.get_mut(&(subscription.to_owned(), operation)) {
+            known.stored = known.stored.max(Some(not_before));
+        }
+    }
+
+    /// What other processes noted, read at `now`.
+    pub(super) fn read_throttles(&self, throttles: &StoredThrottles, now: OffsetDateTime) {
+        for (subscription, operation, until) in throttles.each(now - LATELY) {
+            self.throttled(subscription, operation, until, now);
+            self.throttle_stored(subscription, operation, until);
+        }
+    }
+
+    /// A person is in more groups than may be, or was to be.
+    pub(super) fn in_too_many_groups(&self, user: UserId) {
+        if self.group_limit.record(&user.to_string()) {
+            let groups_max = DIRECT_GROUPS_MAX;
+            tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups; further groups give nothing");
+        }
+    }
+
+    /// A binding gives nothing new.
+    pub(super) fn binding_is_troubled(&self, binding: &BindingName, reason: ReasonCode) {
+        if self.troubled.record(binding.as_str()) {
+            tracing::error!(binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
+        }
+    }
+
+    pub(super) fn tick_failed(&self) {
+        let mut held = self.held();
+        held.standing.ticks_failed = held.standing.ticks_failed.saturating_add(1);
+    }
+
+    pub(super) fn tick_finished(&self) {
+        let mut held = self.held();
+        held.standing.ticks_failed = 0;
+        held.standing.tick_finished = Some(self.clock.now());
+    }
+
+    pub(super) fn sweep_finished(&self) {
+        self.held().standing.sweep_finished = Some(self.clock.now());
+    }
+
+    /// No process has ever counted anything: after a while that means that none ticks.
+    pub(super) fn never_counted(&self, now: OffsetDateTime) {
+        let mut held = self.held();
+        let since = *held.never_counted.get_or_insert(now);
+        held.standing.is_without_ticks = since + NO_TICK_AFTER < now;
+    }
+
+    pub(super) fn pending_grants(&self, pending: PendingGrants) {
+        self.held().standing.pending = pending;
+    }
+
+    /// What a tick of some process counted, read at `now` by the table service's clock.
+    pub(super) fn overdue(&self, stored: &StoredOverdue, now: OffsetDateTime) {
+        let mut held = self.held();
+        held.standing.overdue.clone_from(&stored.count);
+        held.standing.counted = Some(stored.counted);
+        held.standing.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
+    }
+
+    pub(super) fn set_aside(&self, number: usize) {
+        self.held().standing.quarantined = number;
+    }
+
+    pub(super) fn scopes_refused(&self, number: usize) {
+        self.held().standing.scopes_refused = number;
+    }
+
+    pub(super) fn bindings(&self, stand: BindingsHealth) {
+        self.held().standing.bindings = stand;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> OffsetDateTime {
+            NOW
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn the_latest_time_that_azure_named_counts_and_is_news_until_it_is_stored() {
+        let status = HealthStatus::new(Arc::new(Still));
+        let at = |seconds| NOW + Duration::from_secs(seconds);
+        status.throttled("s", CallKind::Revoke, at(60), NOW);
+        status.throttled("s", CallKind::Revoke, at(5), NOW);
+        assert_eq!(status.snapshot().throttled.get("revoke"), Some(&at(60)));
+        assert!(status.is_news("s", CallKind::Revoke, at(60)));
+        status.throttle_stored("s", CallKind::Revoke, at(60));
+        assert!(!status.is_news("s", CallKind::Revoke, at(5)));
+        assert!(!status.is_news("s", CallKind::Revoke, at(60)));
+        assert!(status.is_news("s", CallKind::Revoke, at(61)));
+        assert!(status.is_news("s", CallKind::Grant, at(5)));
+    }
+}

@@ -1,0 +1,308 @@
+//! Rolling a job: one chunk at a time, by whoever is there.
+//!
+//! A chunk is computed from the rows as they are now, and goes on only if nobody else went on meanwhile. So a job may
+//! be rolled by several processes at once, given up at any moment, and begun again.
+
+use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, MemberEvent};
+use crate::id::{GroupId, OpId, UserId};
+use crate::ports::tables::TableWrite;
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::bindings::affected_groups;
+use crate::store::batch::{BatchPart, WriteBatch};
+use crate::store::jobs::{JobKind, StoredJob};
+use crate::store::reconcile_queue::{self, ReconcileRequest};
+use crate::store::resources::{self, ResourceId};
+use crate::store::{MayMiss, StateStore, StoreError, keys, members};
+use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Memberships that one chunk removes: five rows each, beside the journal row and the job.
+const CHUNK_MEMBERSHIPS: usize = 19;
+/// `dg:` rows that one transaction writes.
+const CHUNK_LOOKS: usize = 90;
+/// Attempts at one chunk, where others work on the same rows.
+const TRIES_MAX: u32 = 10;
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// What one chunk did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChunkResult {
+    /// People who were marked.
+    pub people: Vec<UserId>,
+    /// Groups that were marked: their walks begin.
+    pub groups: Vec<GroupId>,
+    /// The job is gone: by this chunk, or before it.
+    pub done: bool,
+}
+
+impl ChunkResult {
+    fn ended() -> Self {
+        Self { done: true, ..Self::default() }
+    }
+}
+
+/// A membership that a deleted user or group left behind.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    group: GroupId,
+    user: UserId,
+    /// The resource at the other end still exists.
+    touched: bool,
+}
+
+/// Rolls a job one chunk forward. Rows that change meanwhile are read again. Where a chunk cannot be done together its
+/// elements are done one by one, and one that cannot be done alone either is set aside: the rest goes on. What keeps
+/// changing is an error, and the job can be rolled later.
+pub async fn run_chunk(
+    store: &StateStore,
+    active_bindings: &ActiveBindings,
+    job: OpId,
+) -> Result<ChunkResult, StoreError> {
+    let mut tries = 0;
+    loop {
+        let Some(job) = store.job(job).await? else { return Ok(ChunkResult::ended()) };
+        let effort = Effort::after(tries);
+        match run_once(store, active_bindings, &job, effort).await {
+            Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
+            // The first write advances the job: another one that fails is the element's.
+            Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
+                return quarantine_element(store, &job).await;
+            }
+            rolled => return rolled,
+        }
+        tokio::time::sleep(PAUSE_MAX.mul_f64(store.ids.jitter())).await;
+    }
+}
+
+/// How a chunk is tried.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Elements of it.
+    size: usize,
+    /// Rows that are still missing after several reads are damaged, and no reason to fail.
+    without_missing: bool,
+}
+
+impl Effort {
+    fn after(tries: u32) -> Self {
+        let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
+        Self { size, without_missing: tries >= TRIES_MAX }
+    }
+
+    async fn commit(
+        self,
+        store: &StateStore,
+        record: &AuditRecord,
+        batch: &WriteBatch,
+    ) -> Result<(), StoreError> {
+        match self.without_missing {
+            true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
+            false => store.commit(record, batch.writes()).await.map(drop),
+        }
+    }
+}
+
+async fn run_once(
+    store: &StateStore,
+    active_bindings: &ActiveBindings,
+    job: &StoredJob,
+    effort: Effort,
+) -> Result<ChunkResult, StoreError> {
+    if let JobKind::Snapshot { before, after } = &job.kind {
+        return enqueue_changed_groups(store, active_bindings, job, before, after).await;
+    }
+    let elements = store.elements(job, effort.size).await?;
+    if elements.is_empty() && !job.after.is_empty() {
+        return requeue_failed(store, active_bindings, job).await;
+    }
+    match &job.kind {
+        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
+        JobKind::DeleteGroup(group) => {
+            empty_group(store, active_bindings, job, *group, &elements, effort).await
+        }
+        JobKind::Snapshot { .. } => Ok(ChunkResult::ended()),
+    }
+}
+
+/// The first element that is left keeps failing: the job goes on without it. Its person is looked at all the same: a
+/// role must not outlive the group because a row of it is broken.
+async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
+    if let Some(element) = store.elements(job, 1).await?.first() {
+        tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
+        let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
+        let mark = ReconcileRequest::taking(job.mark.origin.clone());
+        let looks = person.map(|person| reconcile_queue::enqueue_now(person, &mark)).into_iter().flatten();
+        let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
+        store.transact_unjournaled(&writes).await?;
+        return Ok(ChunkResult { people: person.into_iter().collect(), ..ChunkResult::default() });
+    }
+    Ok(ChunkResult::default())
+}
+
+/// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
+/// job stays: an error says so, and the next attempt begins with what failed.
+async fn requeue_failed(
+    store: &StateStore,
+    active_bindings: &ActiveBindings,
+    job: &StoredJob,
+) -> Result<ChunkResult, StoreError> {
+    let heirs = match &job.kind {
+        JobKind::DeleteGroup(group) => {
+            affected_groups::groups_matching_pins_of(store, active_bindings, *group).await?
+        }
+        _ => BTreeSet::new(),
+    };
+    enqueue_groups_with(job.go_on_after(""), store, job, &heirs).await?;
+    Err(StoreError::Corrupt { row: keys::job(job.id), property: "elements".to_owned() })
+}
+
+/// The ids that the first elements name; none where the very first names nobody.
+fn parse_ids<I: ResourceId>(elements: &[String]) -> Vec<I> {
+    elements.iter().map_while(|element| I::from_text(element)).collect()
+}
+
+/// Whoever a binding concerns that differs between two snapshots must be looked at. While the new one cannot be read the job
+/// stays; where a newer one is in force, whose own job marks everything, there is nothing left to do.
+async fn enqueue_changed_groups(
+    store: &StateStore,
+    active_bindings: &ActiveBindings,
+    job: &StoredJob,
+    before: &str,
+    after: &str,
+) -> Result<ChunkResult, StoreError> {
+    match active_bindings.changed_selectors(before, after).await? {
+        Some(differing) => {
+            enqueue_groups_and_end(store, job, affected_groups::groups_of_selectors(store, &differing).await?)
+                .await
+        }
+        None if store.pointer().await?.stamp().is_some_and(|stamp| stamp > after) => {
+            enqueue_groups_and_end(store, job, BTreeSet::new()).await
+        }
+        None => Err(StoreError::Corrupt { row: keys::snapshot(after), property: "b".to_owned() }),
+    }
+}
+
+async fn empty_user(
+    store: &StateStore,
+    job: &StoredJob,
+    user: UserId,
+    elements: &[String],
+    effort: Effort,
+) -> Result<ChunkResult, StoreError> {
+    if elements.is_empty() {
+        store.transact_unjournaled(&[job.end()]).await?;
+        return Ok(ChunkResult::ended());
+    }
+    let groups: Vec<GroupId> = parse_ids(elements);
+    if groups.is_empty() {
+        return quarantine_element(store, job).await;
+    }
+    let left = groups.into_iter().map(|group| async move {
+        Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
+    });
+    let left = try_join_all(left).await?;
+    let touch = |left: &Left, op| (BatchPart::Header, resources::touch(left.group, op));
+    let (record, batch) = plan_chunk(store, job, &left, touch);
+    effort.commit(store, &record, &batch).await?;
+    Ok(ChunkResult::default())
+}
+
+async fn empty_group(
+    store: &StateStore,
+    active_bindings: &ActiveBindings,
+    job: &StoredJob,
+    group: GroupId,
+    elements: &[String],
+    effort: Effort,
+) -> Result<ChunkResult, StoreError> {
+    if elements.is_empty() {
+        return finish_group_delete(store, active_bindings, job, group).await;
+    }
+    let users: Vec<UserId> = parse_ids(elements);
+    if users.is_empty() {
+        return quarantine_element(store, job).await;
+    }
+    let left = users.iter().map(|user| async move {
+        Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })
+    });
+    let left = try_join_all(left).await?;
+    let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
+    let (record, mut batch) = plan_chunk(store, job, &left, touch);
+    let mark = ReconcileRequest::taking(record.origin.clone());
+    for user in &users {
+        batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(*user, &mark));
+    }
+    effort.commit(store, &record, &batch).await?;
+    Ok(ChunkResult { people: users, ..ChunkResult::default() })
+}
+
+/// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
+async fn finish_group_delete(
+    store: &StateStore,
+    active_bindings: &ActiveBindings,
+    job: &StoredJob,
+    group: GroupId,
+) -> Result<ChunkResult, StoreError> {
+    enqueue_groups_and_end(
+        store,
+        job,
+        affected_groups::groups_matching_pins_of(store, active_bindings, group).await?,
+    )
+    .await
+}
+
+async fn enqueue_groups_and_end(
+    store: &StateStore,
+    job: &StoredJob,
+    groups: BTreeSet<GroupId>,
+) -> Result<ChunkResult, StoreError> {
+    enqueue_groups_with(job.end(), store, job, &groups).await?;
+    Ok(ChunkResult { groups: groups.into_iter().collect(), ..ChunkResult::ended() })
+}
+
+/// Marks groups, as many as there are, and takes that step of the job with the last of them.
+async fn enqueue_groups_with(
+    step: TableWrite,
+    store: &StateStore,
+    job: &StoredJob,
+    groups: &BTreeSet<GroupId>,
+) -> Result<(), StoreError> {
+    let looks: Vec<TableWrite> =
+        groups.iter().map(|group| reconcile_queue::enqueue_group(*group, &job.mark)).collect();
+    // Marking once more does no harm, so all but the last part may come before the step.
+    let mut parts: Vec<&[TableWrite]> = looks.chunks(CHUNK_LOOKS).collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        store.transact_unjournaled(part).await?;
+    }
+    let writes: Vec<TableWrite> = std::iter::once(step).chain(last.iter().cloned()).collect();
+    store.transact_unjournaled(&writes).await?;
+    Ok(())
+}
+
+/// Removes these memberships and advances the job. The record names each, with the revision that the delete left.
+fn plan_chunk(
+    store: &StateStore,
+    job: &StoredJob,
+    left: &[Left],
+    touch: impl Fn(&Left, OpId) -> (BatchPart, TableWrite),
+) -> (AuditRecord, WriteBatch) {
+    let op = store.ids.op();
+    let mut batch = WriteBatch::default();
+    batch.push(BatchPart::Look, job.advance());
+    let mut changes = Vec::new();
+    for each in left {
+        batch.append(members::remove(each.group, each.user));
+        if each.touched {
+            let (part, write) = touch(each, op);
+            batch.push(part, write);
+        }
+        let (group, member, revision) = (each.group, each.user.to_string(), job.revision);
+        changes.push(AuditEvent::Member { event: MemberEvent::Removed, group, member, revision });
+    }
+    let origin: ChangeOrigin = job.mark.origin.clone();
+    let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    (record, batch)
+}

@@ -1,0 +1,219 @@
+//! What belongs to a resource, read consistently, and how both are shown. The header comes first, then the range, then the
+//! header again; where it changed meanwhile, once more.
+//!
+//! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
+//! out only where it is a newer one.
+
+use crate::id::{GroupId, UserId};
+use crate::ports::tables::ETag;
+use crate::scim::{self, AccessView, GroupRef, Meta, version};
+use crate::service::access::grants::access_of;
+use crate::service::provisioning::conflict_retry::ConflictRetry;
+use crate::service::provisioning::join_reads;
+use crate::service::provisioning::resource_kind::ProjectionNeeds;
+use crate::service::{RenderedResource, ServiceError};
+use crate::store::resources::{Group, ResourceId, StoredResource, User};
+use crate::store::{StateStore, StoreError};
+use futures_util::join;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// Characters of a group's name that its members show.
+const DISPLAY_CHARS_MAX: usize = 1000;
+
+/// The rows, and the address that answers name.
+#[derive(Clone)]
+pub(super) struct GroupView {
+    pub store: StateStore,
+    /// Ends in `/scim/v2`.
+    pub base_url: String,
+}
+
+/// Who is in which groups, read together.
+#[derive(Default)]
+pub(super) struct MembershipView {
+    names: BTreeMap<GroupId, String>,
+    users: BTreeMap<UserId, (Option<User>, Vec<GroupId>)>,
+}
+
+impl MembershipView {
+    /// The groups of a user, and the header where it is a newer one. None: the user is gone.
+    pub fn of(&self, user: UserId) -> Option<(Option<&User>, Vec<GroupRef>)> {
+        let (newer, groups) = self.users.get(&user)?;
+        let shown = groups.iter().filter_map(|id| {
+            let display = self.names.get(id)?.clone();
+            Some(GroupRef { id: id.to_string(), display, direct: true })
+        });
+        Some((newer.as_ref(), shown.collect()))
+    }
+}
+
+/// Everyone who is in a group, and its header where it is a newer one.
+pub(super) type MemberRows = (Option<Group>, Vec<UserId>);
+
+impl GroupView {
+    pub async fn access(
+        &self,
+        user: UserId,
+        needs: ProjectionNeeds,
+    ) -> Result<Option<AccessView>, StoreError> {
+        match needs.access {
+            true => access_of(&self.store, user).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The groups of each of these users. A user who is gone meanwhile is left out.
+    pub async fn groups_of(&self, users: Vec<(UserId, ETag)>) -> Result<MembershipView, ServiceError> {
+        let mut found = MembershipView::default();
+        let mut pending: Vec<(UserId, ETag, Option<User>)> =
+            users.into_iter().map(|(id, etag)| (id, etag, None)).collect();
+        let mut tries = ConflictRetry::new(&self.store);
+        loop {
+            let lists =
+                join_reads(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
+            let unnamed: BTreeSet<GroupId> =
+                lists.iter().flatten().copied().filter(|id| !found.names.contains_key(id)).collect();
+            let again = pending.iter().map(|(id, etag, _)| self.newer(*id, etag));
+            let (names, again) = join!(self.names(unnamed), join_reads(again));
+            found.names.extend(names?);
+            let mut changed = Vec::new();
+            for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
+                match again {
+                    Now::Same => drop(found.users.insert(id, (newer, groups))),
+                    Now::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
+                    Now::Gone => {}
+                }
+            }
+            if changed.is_empty() {
+                return Ok(found);
+            }
+            pending = changed;
+            tries.again().await?;
+        }
+    }
+
+    /// The names of these groups, as far as they exist and can be read.
+    async fn names(&self, groups: BTreeSet<GroupId>) -> Result<Vec<(GroupId, String)>, StoreError> {
+        let name = |id: GroupId| async move {
+            match self.store.resource(id).await {
+                Ok(group) => Ok(group.map(|group| (id, display(&group)))),
+                // What the group is called decides nothing about the user.
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
+                    tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
+                    Ok(Some((id, String::new())))
+                }
+                Err(error) => Err(error),
+            }
+        };
+        Ok(join_reads(groups.into_iter().map(name)).await?.into_iter().flatten().collect())
+    }
+
+    /// Whether a header is still that version.
+    async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<Now<I>, StoreError> {
+        Ok(match self.store.header(id).await? {
+            Some(row) if row.etag == *etag => Now::Same,
+            Some(row) => Now::Newer(Box::new(StoredResource::read(&row)?)),
+            None => Now::Gone,
+        })
+    }
+
+    /// Everyone who is in a group. None: the group is gone.
+    pub async fn members_of(&self, id: GroupId, etag: ETag) -> Result<Option<MemberRows>, ServiceError> {
+        self.read_members(id, etag, None).await
+    }
+
+    /// Those of `among` who are in a group. None: the group is gone.
+    pub async fn members_among(
+        &self,
+        id: GroupId,
+        etag: ETag,
+        among: &[UserId],
+    ) -> Result<Option<MemberRows>, ServiceError> {
+        self.read_members(id, etag, Some(among)).await
+    }
+
+    async fn read_members(
+        &self,
+        id: GroupId,
+        mut etag: ETag,
+        among: Option<&[UserId]>,
+    ) -> Result<Option<MemberRows>, ServiceError> {
+        let (mut newer, mut tries) = (None, ConflictRetry::new(&self.store));
+        loop {
+            let members = match among {
+                None => self.store.members(id, usize::MAX).await?,
+                Some(users) => self.members_named(id, users).await?,
+            };
+            match self.newer(id, &etag).await? {
+                Now::Same => return Ok(Some((newer, members))),
+                Now::Newer(group) => {
+                    etag = group.etag.clone();
+                    newer = Some(*group);
+                }
+                Now::Gone => return Ok(None),
+            }
+            tries.again().await?;
+        }
+    }
+
+    async fn members_named(&self, group: GroupId, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let is_in = |user: UserId| async move {
+            Ok::<_, StoreError>(self.store.is_member(group, user).await?.then_some(user))
+        };
+        Ok(join_reads(users.iter().copied().map(is_in)).await?.into_iter().flatten().collect())
+    }
+
+    pub fn user(
+        &self,
+        user: &User,
+        groups: Option<&[GroupRef]>,
+        access: Option<&AccessView>,
+    ) -> RenderedResource {
+        let meta = self.meta(user);
+        let body = scim::user::render(&user.resource, &meta, groups, access);
+        rendered::<UserId>(meta, body)
+    }
+
+    pub fn group(&self, group: &Group, members: Option<&[UserId]>) -> RenderedResource {
+        let meta = self.meta(group);
+        let members: Option<Vec<String>> =
+            members.map(|members| members.iter().map(ToString::to_string).collect());
+        let body = scim::group::render(&group.resource, &meta, members.as_deref());
+        rendered::<GroupId>(meta, body)
+    }
+
+    fn meta<I: ResourceId>(&self, stored: &StoredResource<I>) -> Meta {
+        Meta {
+            id: stored.id.to_string(),
+            created: millis(stored.created),
+            last_modified: millis(stored.modified),
+            version: version::version(stored.revision, stored.touch.as_deref()),
+            base_url: self.base_url.clone(),
+        }
+    }
+}
+
+/// A header that was read again.
+enum Now<I> {
+    Same,
+    Newer(Box<StoredResource<I>>),
+    Gone,
+}
+
+fn display(group: &Group) -> String {
+    group.name().unwrap_or_default().chars().take(DISPLAY_CHARS_MAX).collect()
+}
+
+fn rendered<I: ResourceId>(meta: Meta, body: Value) -> RenderedResource {
+    let location = meta.location(I::KIND);
+    RenderedResource { id: meta.id, location, version: meta.version, body }
+}
+
+/// RFC 3339, UTC, always three digits of a second.
+fn millis(time: OffsetDateTime) -> String {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    time.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
+}

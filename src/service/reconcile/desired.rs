@@ -1,0 +1,348 @@
+//! What one person should hold: bindings, groups and the person's attributes become plain facts for `rbac`.
+
+use crate::bindings::{Bindings, ConfiguredBinding, PrincipalSource, Selector};
+use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
+use crate::ports::tables::ETag;
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::plan::{BlockedGrant, Desired, DesiredGrant, GrantReason};
+use crate::rbac::{AssignmentName, BindingName, PrincipalType, ReasonCode};
+use crate::scim::compare::{self, CaseMode};
+use crate::scim::{self, Resource};
+use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
+use crate::store::keys;
+use crate::store::ledger::UserLedger;
+use crate::store::pins::{PinRow, SelectorPin};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How a record stands to the Entra object it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrincipalClaim {
+    /// The record holds it and may act on it.
+    Ours(PrincipalId),
+    /// It may not, and why.
+    Blocked(ReasonCode),
+}
+
+/// A group that a person is in.
+#[derive(Debug, Clone)]
+pub struct GroupFacts {
+    pub id: GroupId,
+    pub resource: Resource,
+}
+
+/// What the header of a record says.
+#[derive(Debug, Clone, Copy)]
+pub enum HeaderState<'a> {
+    Gone,
+    /// It is there, and cannot be read: what is held stays while the membership that gives it does.
+    Unreadable,
+    Readable(&'a Resource),
+}
+
+/// What is known of the selectors that concern a person, by the row keys of their pins.
+#[derive(Debug, Clone, Default)]
+pub struct SelectorFacts {
+    /// The groups that the person is in.
+    pub member_of: BTreeSet<GroupId>,
+    /// Those of them whose headers cannot be read.
+    pub unreadable: BTreeSet<GroupId>,
+    /// Those of them that carry the value that a selector names.
+    pub claimants: BTreeMap<String, Vec<GroupId>>,
+    pub pins: BTreeMap<String, PinRow>,
+    /// Where a pin cannot be read: the group of this person that leads to it.
+    pub leads: BTreeMap<String, GroupId>,
+    /// Pinned groups that are gone.
+    pub gone: BTreeSet<GroupId>,
+    /// Selectors that no living group is pinned to: the only living group that matches, where there is exactly one.
+    pub only: BTreeMap<String, GroupId>,
+}
+
+/// Everything that decides what a person should hold.
+pub struct AccessFacts<'a> {
+    pub user: UserId,
+    pub header: HeaderState<'a>,
+    pub standing: PrincipalClaim,
+    pub selectors: &'a SelectorFacts,
+    pub ledger: &'a UserLedger,
+    pub instance: InstanceId,
+}
+
+/// A selector that the next open pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPin {
+    pub key: String,
+    pub attribute: &'static str,
+    pub value: String,
+    pub group: GroupId,
+    pub before: Option<(GroupId, ETag)>,
+}
+
+/// The Entra object id of a person: the first source that yields one.
+pub fn principal_of(resource: &Resource, sources: &[PrincipalSource]) -> Option<PrincipalId> {
+    sources.iter().find_map(|source| {
+        let text = match source {
+            PrincipalSource::EntraObjectId => resource.entra_object_id(),
+            PrincipalSource::ExternalId => resource.text("externalId"),
+        };
+        PrincipalId::parse(text?).ok()
+    })
+}
+
+/// What Entra calls this kind of person: bots are service principals.
+fn principal_type(resource: &Resource) -> PrincipalType {
+    let kind = resource.text("userType").unwrap_or_default();
+    let bot = ["service", "serviceprincipal", "agent"].iter().any(|word| kind.eq_ignore_ascii_case(word));
+    if bot { PrincipalType::ServicePrincipal } else { PrincipalType::User }
+}
+
+/// The row key of a selector's pin.
+pub fn selector_key(selector: &Selector) -> String {
+    keys::selector(selector.attribute(), &selector.key())
+}
+
+/// Does the group carry the value that the selector names? What a key leaves out counts here, so that a name that only looks
+/// the same claims nothing.
+pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
+    match selector {
+        Selector::Id(id) => *id == group.id,
+        Selector::ExternalId(text) => carries(group, "externalId", text, CaseMode::Exact),
+        Selector::DisplayName(text) => carries(group, "displayName", text, CaseMode::Folded),
+    }
+}
+
+/// Whether a person who changes stops matching the `where` of some binding.
+pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, after: &Resource) -> bool {
+    let mut conditions = bindings.bindings.iter().filter_map(|binding| binding.condition.as_ref()).peekable();
+    if conditions.peek().is_none() {
+        return false;
+    }
+    let (before, after) = (rendered(user, before), rendered(user, after));
+    conditions.any(|filter| filter.matches_as_written(&before) && !filter.matches_as_written(&after))
+}
+
+fn carries(group: &GroupFacts, attribute: &str, text: &str, mode: CaseMode) -> bool {
+    let own = group.resource.text(attribute).map(|own| compare::verbatim(own, mode));
+    own == Some(compare::verbatim(text, mode))
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Claim {
+    None,
+    /// The person is in the group that the selector is, or will be, pinned to.
+    Member(GroupId, Option<NewPin>),
+    /// Whoever holds a role through that group keeps it, and nobody gets it anew.
+    Keeps(GroupId, ReasonCode),
+    Refused(ReasonCode),
+}
+
+/// What follows from the facts.
+#[derive(Debug, Clone, Default)]
+pub struct DesiredAccess {
+    pub desired: Desired,
+    /// Pins that must be made for it.
+    pub pins: Vec<NewPin>,
+    /// Bindings that give nothing new, and why: somebody has to look into it.
+    pub findings: BTreeSet<(BindingName, ReasonCode)>,
+}
+
+/// Union over the person's groups and the bindings, each grant with its reasons.
+pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAccess {
+    let mut decided = DesiredAccess::default();
+    match (facts.header, snapshot) {
+        (HeaderState::Gone, _) | (_, ActiveSnapshot::Absent) => {}
+        (HeaderState::Readable(resource), _) if !resource.active() => {}
+        (_, ActiveSnapshot::Unreadable) => decided.desired.frozen = true,
+        (header, ActiveSnapshot::Known(in_force)) => {
+            for (key, binding) in applying(in_force, facts.user, header) {
+                decided.add(key, binding, facts);
+            }
+            decided.leave_out_unreadable(facts.ledger);
+        }
+    }
+    decided
+}
+
+/// The bindings whose condition the person meets, each with the key of its selector's pin. Of a person who cannot be read
+/// it is not known: nothing new is given to them.
+fn applying<'a>(
+    in_force: &'a BindingsSnapshot,
+    user: UserId,
+    header: HeaderState<'_>,
+) -> Vec<(&'a str, &'a ConfiguredBinding)> {
+    let HeaderState::Readable(resource) = header else { return in_force.by_selector_key().collect() };
+    let rendered = rendered(user, resource);
+    let applies = |binding: &ConfiguredBinding| {
+        binding.condition.as_ref().is_none_or(|filter| filter.matches_as_written(&rendered))
+    };
+    in_force.by_selector_key().filter(|(_, binding)| applies(binding)).collect()
+}
+
+fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
+    let empty = String::new;
+    let meta = scim::Meta {
+        id: user.to_string(),
+        created: empty(),
+        last_modified: empty(),
+        version: empty(),
+        base_url: empty(),
+    };
+    scim::user::render(resource, &meta, None, None)
+}
+
+impl DesiredAccess {
+    fn add(&mut self, key: &str, binding: &ConfiguredBinding, facts: &AccessFacts<'_>) {
+        let claim = claim(key, &binding.selector, facts.selectors);
+        if let Claim::Keeps(_, reason) | Claim::Refused(reason) = claim {
+            self.findings.insert((binding.name.clone(), reason));
+        }
+        match (claim, facts.header) {
+            (Claim::None, _) => {}
+            (Claim::Refused(reason), _) => self.add_blocked(binding, reason),
+            (Claim::Member(group, _), HeaderState::Unreadable) => {
+                self.keep_held(binding, (group, ReasonCode::RowUnreadable), None, facts);
+            }
+            (Claim::Keeps(group, reason), HeaderState::Unreadable) => {
+                self.keep_held(binding, (group, reason), None, facts);
+            }
+            (claim, _) => match facts.standing {
+                PrincipalClaim::Blocked(reason) => self.add_blocked(binding, reason),
+                PrincipalClaim::Ours(principal) => self.grant_for_claim(binding, claim, principal, facts),
+            },
+        }
+    }
+
+    fn grant_for_claim(
+        &mut self,
+        binding: &ConfiguredBinding,
+        claim: Claim,
+        principal: PrincipalId,
+        facts: &AccessFacts<'_>,
+    ) {
+        match claim {
+            Claim::Keeps(group, reason) => self.keep_held(binding, (group, reason), Some(principal), facts),
+            Claim::Member(group, pin) => {
+                // Two spellings of a value, and two bindings of one selector, are one pin.
+                self.pins.extend(pin.filter(|pin| !self.pins.iter().any(|other| other.key == pin.key)));
+                let name = AssignmentName::derive(&binding.scope, binding.role, principal, facts.instance);
+                self.add_grant(binding, (name, principal), group, facts);
+            }
+            Claim::None | Claim::Refused(_) => {}
+        }
+    }
+
+    /// What the person holds through this binding stays, also where somebody deletes the assignment; nothing else is given.
+    fn keep_held(
+        &mut self,
+        binding: &ConfiguredBinding,
+        (group, reason): (GroupId, ReasonCode),
+        principal: Option<PrincipalId>,
+        facts: &AccessFacts<'_>,
+    ) {
+        let entries = facts.ledger.entries.iter().map(|stored| &stored.entry);
+        let ours = |entry: &&LedgerEntry| principal.is_none_or(|principal| principal == entry.principal);
+        let held: Vec<_> = entries.filter(ours).filter(|entry| is_held_through(entry, binding)).collect();
+        if held.is_empty() {
+            self.add_blocked(binding, reason);
+        }
+        for entry in held {
+            self.add_grant(binding, (entry.assignment, entry.principal), group, facts);
+        }
+    }
+
+    fn add_grant(
+        &mut self,
+        binding: &ConfiguredBinding,
+        (name, principal): (AssignmentName, PrincipalId),
+        group: GroupId,
+        facts: &AccessFacts<'_>,
+    ) {
+        let principal_type = match facts.header {
+            HeaderState::Readable(resource) => principal_type(resource),
+            HeaderState::Gone | HeaderState::Unreadable => PrincipalType::User,
+        };
+        let wanted = self.desired.grants.entry(name).or_insert_with(|| DesiredGrant {
+            principal,
+            principal_type,
+            role: binding.role,
+            scope: binding.scope.clone(),
+            reasons: BTreeSet::new(),
+        });
+        wanted.reasons.insert(GrantReason { binding: binding.name.clone(), group });
+    }
+
+    fn add_blocked(&mut self, binding: &ConfiguredBinding, reason: ReasonCode) {
+        let (binding, role, scope) = (binding.name.clone(), binding.role, binding.scope.clone());
+        self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
+    }
+
+    /// An assignment whose ledger row is there and cannot be read is left as it is.
+    fn leave_out_unreadable(&mut self, ledger: &UserLedger) {
+        for name in &ledger.unreadable {
+            let Some(wanted) = self.desired.grants.remove(name) else { continue };
+            for binding in wanted.bindings() {
+                let (role, scope, reason) = (wanted.role, wanted.scope.clone(), ReasonCode::RowUnreadable);
+                self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
+            }
+        }
+    }
+}
+
+/// Whether the person holds what this binding gives, and because of it. A grant that was sent and failed counts: it was given
+/// while that could be decided.
+fn is_held_through(entry: &LedgerEntry, binding: &ConfiguredBinding) -> bool {
+    let granting = entry.retry.as_ref().is_some_and(|tried| tried.kind == StepKind::Grant);
+    entry.role == binding.role
+        && entry.scope == binding.scope
+        && entry.bindings.contains(&binding.name)
+        && (entry.state != AssignmentState::Gone || granting)
+}
+
+/// What a selector means for a person.
+fn claim(key: &str, selector: &Selector, facts: &SelectorFacts) -> Claim {
+    let claimants = facts.claimants.get(key).map_or(&[][..], Vec::as_slice);
+    let pin = match facts.pins.get(key) {
+        Some(PinRow::Unreadable) => {
+            let group = facts.leads.get(key).or(claimants.first());
+            return group.map_or(Claim::None, |group| Claim::Keeps(*group, ReasonCode::RowUnreadable));
+        }
+        Some(PinRow::Pinned(pin)) => Some(pin),
+        None => None,
+    };
+    if let Some(pin) = pin.filter(|pin| facts.member_of.contains(&pin.group)) {
+        return claim_of_member(selector, pin.group, claimants, facts);
+    }
+    let Some(claimant) = claimants.first() else { return Claim::None };
+    let may_pin = pin.is_none_or(|pin| {
+        // Whoever may name groups must not take over a binding by a display name: that takes an order.
+        facts.gone.contains(&pin.group) && !matches!(selector, Selector::DisplayName(_))
+    });
+    if may_pin && facts.only.get(key) == Some(claimant) {
+        return Claim::Member(*claimant, Some(new_pin(selector, key, *claimant, pin)));
+    }
+    Claim::Refused(ReasonCode::BindingAmbiguous)
+}
+
+/// The person is in the pinned group. An id is no value that a group could lose, nor one that its header says.
+fn claim_of_member(
+    selector: &Selector,
+    group: GroupId,
+    claimants: &[GroupId],
+    facts: &SelectorFacts,
+) -> Claim {
+    if matches!(selector, Selector::Id(_)) || claimants.contains(&group) {
+        Claim::Member(group, None)
+    } else if facts.unreadable.contains(&group) {
+        Claim::Keeps(group, ReasonCode::RowUnreadable)
+    } else {
+        Claim::Keeps(group, ReasonCode::BindingStale)
+    }
+}
+
+fn new_pin(selector: &Selector, key: &str, group: GroupId, pinned: Option<&SelectorPin>) -> NewPin {
+    let before = pinned.map(|pin| (pin.group, pin.etag.clone()));
+    let (attribute, value) = (selector.attribute(), selector.value());
+    NewPin { key: key.to_owned(), attribute, value, group, before }
+}
+
+#[cfg(test)]
+mod tests;

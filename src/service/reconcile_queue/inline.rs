@@ -1,0 +1,193 @@
+//! What follows a commit: the affected people are reconciled at once, and the answer waits a little for it.
+
+use crate::error_chain::ErrorChain;
+use crate::id::{GroupId, OpId, UserId};
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::health::HealthStatus;
+use crate::service::jobs;
+use crate::service::reconcile::{ReconcileOutcome, Reconciler};
+use crate::service::reconcile_queue::group_fan_out;
+use crate::store::throttles::CallKind;
+use crate::store::{StateStore, StoreError, keys};
+use futures_util::future::join_all;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// With more than this under way, an answer does not wait.
+const BACKLOG: usize = 32;
+/// People who are looked at side by side, of one piece of work.
+pub(super) const LOOKS_AT_ONCE: usize = 8;
+
+/// Chunks of a job, or pages of a group, that are done at once after a commit.
+const STEPS_MAX: usize = 50;
+
+/// Who must be looked at after a commit, and which jobs and walks go on.
+#[derive(Debug, Clone, Default)]
+pub struct FollowUp {
+    /// From whom something was taken.
+    pub leavers: Vec<UserId>,
+    /// Who only gains, or changes.
+    pub people: Vec<UserId>,
+    /// Whose members must be looked at.
+    pub groups: Vec<GroupId>,
+    pub jobs: Vec<OpId>,
+}
+
+/// What is done at once, in the process that committed.
+#[derive(Debug, Clone, Copy)]
+pub struct InlineLimits {
+    /// How long an answer waits for its effects.
+    pub wait: Duration,
+    /// People, jobs and walks that may be under way together; what comes on top, or everything where this is 0, is left to
+    /// the tick. Revocations have as many places of their own, so that no crowd of joiners takes them.
+    pub people_max: usize,
+}
+
+impl Default for InlineLimits {
+    fn default() -> Self {
+        Self { wait: Duration::from_millis(400), people_max: 256 }
+    }
+}
+
+/// Revocations and grants do not stand in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EffectLane {
+    Revoke,
+    Grant,
+}
+
+/// Starts the effects of committed changes.
+pub struct InlineReconciler {
+    store: StateStore,
+    reconciler: Reconciler,
+    active_bindings: Arc<ActiveBindings>,
+    health: Arc<HealthStatus>,
+    limits: InlineLimits,
+    leaving: AtomicUsize,
+    gaining: AtomicUsize,
+}
+
+impl InlineReconciler {
+    pub fn new(
+        store: StateStore,
+        reconciler: Reconciler,
+        active_bindings: Arc<ActiveBindings>,
+        health: Arc<HealthStatus>,
+        limits: InlineLimits,
+    ) -> Arc<Self> {
+        let (leaving, gaining) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { store, reconciler, active_bindings, health, limits, leaving, gaining })
+    }
+
+    const fn under_way(&self, lane: EffectLane) -> &AtomicUsize {
+        match lane {
+            EffectLane::Revoke => &self.leaving,
+            EffectLane::Grant => &self.gaining,
+        }
+    }
+
+    /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
+    /// Azure asked to wait. Never fails: what is left over stands in `d:` and is picked up by the tick.
+    pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
+        let FollowUp { leavers: leaving, people, groups, jobs } = work;
+        let leaving = self
+            .start(EffectLane::Revoke, FollowUp { leavers: leaving, groups, jobs, ..FollowUp::default() });
+        let gaining = self.start(EffectLane::Grant, FollowUp { people, ..FollowUp::default() });
+        let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
+        if !running.is_empty() && !self.limits.wait.is_zero() {
+            // Running out of time is the normal case with a slow Azure: the work goes on.
+            let _ = tokio::time::timeout(self.limits.wait, join_all(running)).await;
+        }
+    }
+
+    /// Begins what there is a place for. The answer may wait for it, unless there is reason to think that it takes long.
+    fn start(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
+        let weight = work.leavers.len() + work.people.len() + work.groups.len() + work.jobs.len();
+        let before = self.under_way(lane).load(Ordering::Relaxed);
+        if weight == 0 || before >= self.limits.people_max {
+            return None;
+        }
+        self.under_way(lane).fetch_add(weight, Ordering::Relaxed);
+        let effects = Arc::clone(self);
+        let running = tokio::spawn(async move {
+            let _under_way = UnderWay { effects: &effects, lane, weight };
+            effects.run(work).await;
+        });
+        let operation = if lane == EffectLane::Revoke { CallKind::Revoke } else { CallKind::Grant };
+        (before < BACKLOG && !self.health.is_throttled(operation)).then_some(running)
+    }
+
+    async fn run(&self, work: FollowUp) {
+        self.reconcile_all(&work.leavers).await;
+        self.reconcile_all(&work.people).await;
+        for job in work.jobs {
+            if let Err(error) = self.run_job(job).await {
+                log_deferred("a job", &error);
+            }
+        }
+        for group in work.groups {
+            if let Err(error) = self.fan_out(group).await {
+                log_deferred("a walk", &error);
+            }
+        }
+    }
+
+    /// Reconciles people side by side; a failure of one does not hold up the others. What came of each, in their order.
+    pub(super) async fn reconcile_all(&self, people: &[UserId]) -> Vec<Result<ReconcileOutcome, StoreError>> {
+        let mut all = Vec::with_capacity(people.len());
+        for part in people.chunks(LOOKS_AT_ONCE) {
+            let looked = join_all(part.iter().map(|user| self.reconciler.reconcile(*user))).await;
+            looked
+                .iter()
+                .filter_map(|looked| looked.as_ref().err())
+                .for_each(|error| log_deferred("a reconcile", error));
+            all.extend(looked);
+        }
+        all
+    }
+
+    /// Rolls a job, and looks at whom it marked. What is left of a large one is the tick's.
+    async fn run_job(&self, job: OpId) -> Result<(), StoreError> {
+        for _ in 0..STEPS_MAX {
+            let rolled = jobs::run_chunk(&self.store, &self.active_bindings, job).await?;
+            self.reconcile_all(&rolled.people).await;
+            for group in rolled.groups {
+                self.fan_out(group).await?;
+            }
+            if rolled.done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks through a group that is marked, and looks at everybody in it. What is left of a large one is the tick's.
+    async fn fan_out(&self, group: GroupId) -> Result<(), StoreError> {
+        for _ in 0..STEPS_MAX {
+            let Some(row) = self.store.get(&keys::group_request(group)).await? else { break };
+            let marked = group_fan_out::fan_out_page(&self.store, &row).await?;
+            self.reconcile_all(&marked).await;
+        }
+        Ok(())
+    }
+}
+
+/// Work that counts as under way until this is dropped, also by a panic.
+struct UnderWay<'a> {
+    effects: &'a InlineReconciler,
+    lane: EffectLane,
+    weight: usize,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.effects.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
+    }
+}
+
+/// One line for a failure that ends here; the marks stay, so it is tried again.
+pub(in crate::service) fn log_deferred(what: &str, error: &StoreError) {
+    tracing::warn!(error = %ErrorChain(error), "{what} is left to the next tick");
+}

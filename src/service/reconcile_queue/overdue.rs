@@ -1,0 +1,120 @@
+//! A revocation that does not happen is never quiet: each tick counts the leavers who may still hold something for too long, and
+//! every process shows the count.
+
+use crate::ports::tables::{TableAnswer, TableRow};
+use crate::rbac::ReasonCode;
+use crate::service::health::HealthStatus;
+use crate::service::reconcile_queue::inline::log_deferred;
+use crate::store::leaver_hints::LeaverHint;
+use crate::store::overdue::{self, OverdueCount, StoredOverdue};
+use crate::store::{StateStore, StoreError, keys};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// A revocation that is wished for so long is overdue, where no setting says otherwise.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Hints that one tick counts. With more, the count says at least so many.
+const HINTS_MAX: usize = 50_000;
+/// The error line is repeated while anything is overdue.
+const LOG_EVERY: Duration = Duration::from_secs(3600);
+/// A count that says nothing new is written again after this, so that every process sees that ticks run.
+const ALIVE_EVERY: Duration = Duration::from_secs(300);
+/// What stands for the reason where a hint cannot be read.
+const UNREADABLE: &str = "unreadable";
+/// How often a process without ticks of its own reads the count.
+const WATCH_EVERY: Duration = Duration::from_secs(30);
+
+impl OverdueCount {
+    /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
+    fn count_if_overdue(&mut self, row: &TableRow, now: OffsetDateTime, after: Duration) {
+        let (wished, reason) = match LeaverHint::read(row) {
+            Ok(hint) if hint.is_over => return,
+            // Since when is not known yet: the next look says it.
+            Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
+            Ok(hint) => (Some(hint.unwanted_since), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
+            Err(error) => {
+                tracing::error!(error = %error, "a hint of a leaver cannot be read");
+                (None, UNREADABLE)
+            }
+        };
+        if wished.is_some_and(|wished| wished + after > now) {
+            return;
+        }
+        self.people += 1;
+        self.oldest = [self.oldest, wished].into_iter().flatten().min();
+        *self.by_reason.entry(reason.to_owned()).or_default() += 1;
+    }
+}
+
+/// Counts over the hints, and writes what is new.
+pub(super) async fn count_overdue(
+    store: &StateStore,
+    status: &HealthStatus,
+    after: Duration,
+) -> Result<(), StoreError> {
+    let TableAnswer { value: before, date: now } = store.overdue().await?;
+    let (from, to) = keys::range_of(keys::HINTS);
+    let mut pages = store.pages(from, to);
+    let (mut count, mut read) = (OverdueCount::default(), 0);
+    while read < HINTS_MAX
+        && let Some(rows) = pages.next().await?
+    {
+        read += rows.len();
+        rows.iter().for_each(|row| count.count_if_overdue(row, now, after));
+    }
+    let logged = log_line(&count, before.as_ref(), now);
+    let stored = StoredOverdue { count, counted: now, logged };
+    let alive = |before: &StoredOverdue| before.counted + ALIVE_EVERY > now;
+    let same = |before: &StoredOverdue| before.count == stored.count && before.logged == logged;
+    if !before.is_some_and(|before| alive(&before) && same(&before)) {
+        store.transact_unjournaled(&[overdue::write(&stored)]).await?;
+    }
+    status.overdue(&stored, now);
+    Ok(())
+}
+
+/// An error line when something becomes overdue, and again every hour. Answers when the last one was written.
+fn log_line(
+    count: &OverdueCount,
+    before: Option<&StoredOverdue>,
+    now: OffsetDateTime,
+) -> Option<OffsetDateTime> {
+    let oldest = count.oldest?;
+    let last = before.filter(|before| before.count.people > 0).and_then(|before| before.logged);
+    if last.is_some_and(|last| last + LOG_EVERY > now) {
+        return last;
+    }
+    let reasons: Vec<String> =
+        count.by_reason.iter().map(|(reason, people)| format!("{reason}: {people}")).collect();
+    tracing::error!(
+        operation = "revoke",
+        people = count.people,
+        oldest_s = (now - oldest).whole_seconds(),
+        reasons = reasons.join(", "),
+        "revocations are overdue: people still hold what was taken from them"
+    );
+    Some(now)
+}
+
+async fn read_counts(store: &StateStore, status: &HealthStatus) -> Result<(), StoreError> {
+    let TableAnswer { value, date } = store.overdue().await?;
+    match value {
+        Some(stored) => status.overdue(&stored, date),
+        None => status.never_counted(date),
+    }
+    let sweep = store.due_sweep().await?;
+    status.scopes_refused(sweep.scopes_refused);
+    status.pending_grants(sweep.pending);
+    Ok(())
+}
+
+/// Shows in this process what the ticks of any process counted.
+pub async fn watch_counts(store: StateStore, status: Arc<HealthStatus>) {
+    loop {
+        if let Err(error) = read_counts(&store, &status).await {
+            log_deferred("reading what the ticks found", &error);
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}

@@ -1,0 +1,95 @@
+//! Marks and jobs that keep failing: set aside for a growing while, listed, so that the rest goes on.
+//!
+//! Only this process's memory: nothing rests on it. A process that has just started tries them once more.
+
+use crate::error_chain::ErrorChain;
+use crate::ports::clock::Clock;
+use crate::ports::tables::TableRow;
+use crate::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX, pause};
+use crate::service::health::HealthStatus;
+use crate::store::{StoreError, keys, reconcile_queue};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Rows that are remembered; what fails beyond that is tried at every tick.
+const ROWS_MAX: usize = 10_000;
+
+struct Failed {
+    /// The change that wrote the row: another one is something new, and is tried at once.
+    change: String,
+    attempts: u32,
+    until: Duration,
+}
+
+/// What is set aside, by row key.
+pub struct Quarantine {
+    clock: Arc<dyn Clock>,
+    health: Arc<HealthStatus>,
+    rows: Mutex<HashMap<String, Failed>>,
+}
+
+impl Quarantine {
+    pub fn new(clock: Arc<dyn Clock>, health: Arc<HealthStatus>) -> Self {
+        Self { clock, health, rows: Mutex::default() }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<String, Failed>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the row, as this change wrote it, is left alone for now.
+    pub fn is_quarantined(&self, row: &TableRow) -> bool {
+        let now = self.clock.monotonic();
+        self.rows().get(&row.key).is_some_and(|failed| failed.until > now && failed.change == change_of(row))
+    }
+
+    /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
+    pub fn record_failure(&self, row: &TableRow, error: &StoreError) {
+        if matches!(error, StoreError::Away { .. }) {
+            return;
+        }
+        let now = self.clock.monotonic();
+        let mut rows = self.rows();
+        let kind = row.key.split(':').next().unwrap_or_default();
+        let attempts = rows.get(&row.key).map_or(0, |failed| failed.attempts).saturating_add(1);
+        if rows.len() >= ROWS_MAX && attempts == 1 {
+            tracing::error!(row = kind, error = %ErrorChain(error), "a row keeps failing, and too many are set aside already");
+            return;
+        }
+        let longest = if row.key.starts_with(keys::HINTS) { REVOKE_RETRY_MAX } else { RETRY_MAX };
+        let pause = pause(attempts).min(longest);
+        let failed = Failed { change: change_of(row), attempts, until: now + pause };
+        rows.insert(row.key.clone(), failed);
+        self.health.set_aside(rows.len());
+        tracing::error!(
+            row = kind,
+            attempts,
+            pause_s = pause.as_secs(),
+            error = %ErrorChain(error),
+            "a row keeps failing and is set aside"
+        );
+    }
+
+    /// Forgets what has not failed again for long: it is gone, or somebody else dealt with it.
+    pub fn forget_stale(&self) {
+        let now = self.clock.monotonic();
+        let mut rows = self.rows();
+        rows.retain(|_, failed| failed.until + RETRY_MAX > now);
+        self.health.set_aside(rows.len());
+    }
+
+    /// A row was dealt with, or is gone.
+    pub fn release(&self, key: &str) {
+        let mut rows = self.rows();
+        if rows.remove(key).is_some() {
+            self.health.set_aside(rows.len());
+        }
+    }
+}
+
+/// What tells a change of the row from our own steps over it, which give it a new version too: the op of the change. Of a row
+/// that cannot be read, its version.
+fn change_of(row: &TableRow) -> String {
+    reconcile_queue::op_of(row).unwrap_or(&row.etag.0).to_owned()
+}

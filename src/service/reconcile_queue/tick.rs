@@ -1,0 +1,234 @@
+//! The tick: picks up whatever is left, revocations first and again and again in between, and stops at its own deadline.
+//! Each stage has a share of the time and does something in every tick. Where it stopped is stored, and the next tick goes on
+//! there. Safe to run twice and in several processes.
+
+use crate::ports::role_assignments::RoleAssignments;
+use crate::ports::tables::{TableAnswer, TableRow};
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::drift::sweep::{DriftSweep, SweepFindings};
+use crate::service::health::HealthStatus;
+use crate::service::reconcile::Reconciler;
+use crate::service::reconcile_queue::gains::RateLimiter;
+use crate::service::reconcile_queue::inline::log_deferred;
+use crate::service::reconcile_queue::overdue;
+use crate::service::reconcile_queue::quarantine::Quarantine;
+use crate::service::reconcile_queue::tick_round::TickRound;
+use crate::store::cadence::{SweepLeft, SweepRun, SweptScopes, TickCursors};
+use crate::store::{StateStore, StoreError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A look that takes more than this part of a tick is slow.
+const SLOW_PART: u32 = 9;
+
+/// The times of a tick.
+#[derive(Debug, Clone, Copy)]
+pub struct TickLimits {
+    /// How long one tick goes on.
+    pub deadline: Duration,
+    /// A revocation that has been due for longer is overdue.
+    pub overdue_after: Duration,
+}
+
+/// Carries on what requests began.
+pub struct ReconcileTick {
+    pub(super) store: StateStore,
+    pub(super) reconciler: Reconciler,
+    pub(super) active_bindings: Arc<ActiveBindings>,
+    pub(super) health: Arc<HealthStatus>,
+    pub(super) assignments: Arc<dyn RoleAssignments>,
+    pub(super) quarantine: Quarantine,
+    pub(super) share: Mutex<RateLimiter>,
+    /// How long one tick goes on.
+    pub(super) deadline: Duration,
+    /// A revocation that is wished for longer is overdue.
+    pub(super) overdue_after: Duration,
+    /// A look that takes longer goes on by itself and gives its place to others.
+    pub(super) slow_after: Duration,
+}
+
+impl ReconcileTick {
+    pub fn new(
+        store: StateStore,
+        reconciler: Reconciler,
+        active_bindings: Arc<ActiveBindings>,
+        health: Arc<HealthStatus>,
+        assignments: Arc<dyn RoleAssignments>,
+        limits: TickLimits,
+    ) -> Self {
+        let quarantine = Quarantine::new(store.clock.clone(), health.clone());
+        Self {
+            store,
+            reconciler,
+            active_bindings,
+            health,
+            assignments,
+            quarantine,
+            share: Mutex::default(),
+            deadline: limits.deadline,
+            overdue_after: limits.overdue_after,
+            slow_after: limits.deadline / SLOW_PART,
+        }
+    }
+
+    pub(super) fn store(&self) -> &StateStore {
+        &self.store
+    }
+
+    /// One tick. What it does not reach, the next one does.
+    pub async fn run(&self) -> Result<(), StoreError> {
+        let ended = self.run_stages().await;
+        if let Err(error) = overdue::count_overdue(self.store(), &self.health, self.overdue_after).await {
+            log_deferred("counting overdue revocations", &error);
+        }
+        match ended {
+            Ok(()) => self.health.tick_finished(),
+            Err(_) => self.health.tick_failed(),
+        }
+        ended
+    }
+
+    async fn run_stages(&self) -> Result<(), StoreError> {
+        let TableAnswer { value: cursors, date } = self.store().cursors().await?;
+        let now = self.store().clock.monotonic();
+        let mut round = TickRound::new(now, date, self.deadline, cursors.clone());
+        self.quarantine.forget_stale();
+        let ended = self.all_stages(&mut round).await;
+        self.store_cursors(&cursors, &round.cursors).await?;
+        ended
+    }
+
+    /// The stages, each with its share of the time that is left. One that fails ends the tick only where storage is away: the
+    /// others go on, and the failure is told at the end.
+    async fn all_stages(&self, round: &mut TickRound) -> Result<(), StoreError> {
+        let mut failed = Ok(());
+        keep_first(&mut failed, self.leavers_in_turn(round).await)?;
+        if keep_first(&mut failed, self.promote_due(round, self.part(round, 4)).await)? == Some(true) {
+            keep_first(&mut failed, self.leavers_in_turn(round).await)?;
+        }
+        if keep_first(&mut failed, self.add_missing_hints(round).await)? == Some(true) {
+            keep_first(&mut failed, self.leavers_in_turn(round).await)?;
+        }
+        let rolled = keep_first(&mut failed, self.roll(round, self.part(round, 3)).await)?;
+        let walked = keep_first(&mut failed, self.walk(round, self.part(round, 3)).await)?;
+        if rolled == Some(true) || walked == Some(true) {
+            keep_first(&mut failed, self.leavers_in_turn(round).await)?;
+        }
+        keep_first(&mut failed, self.sweep_and_others(round).await)?;
+        keep_first(&mut failed, self.retry_waiting_leavers(round).await)?;
+        failed
+    }
+
+    async fn sweep_and_others(&self, round: &mut TickRound) -> Result<(), StoreError> {
+        let sweep = self.store().due_sweep().await?;
+        self.health.scopes_refused(sweep.scopes_refused);
+        self.health.pending_grants(sweep.pending);
+        let mut due = sweep.run;
+        if sweep.late {
+            // A backlog must not put the sweep off for ever: it goes first, with half of the time.
+            if self.sweep_one(due, self.part(round, 2)).await? > 0 {
+                self.leavers_in_turn(round).await?;
+            }
+            due = self.store().due_sweep().await?.run;
+        }
+        self.others(round).await?;
+        if self.sweep_one(due, round.until).await? > 0 {
+            self.leavers_in_turn(round).await?;
+            self.others(round).await?;
+        }
+        Ok(())
+    }
+
+    /// The end of one of so many parts of the time that is left.
+    pub(super) fn part(&self, round: &TickRound, parts: u32) -> Duration {
+        round.part_of_the_rest(parts, self.store().clock.monotonic())
+    }
+
+    pub(super) fn is_over(&self, round: &TickRound) -> bool {
+        self.is_past(round.until)
+    }
+
+    /// `at` is on the monotonic clock.
+    pub(super) fn is_past(&self, at: Duration) -> bool {
+        self.store().clock.monotonic() >= at
+    }
+
+    async fn store_cursors(&self, before: &TickCursors, after: &TickCursors) -> Result<(), StoreError> {
+        if before != after { self.store().leave_cursors(after).await } else { Ok(()) }
+    }
+
+    /// Whether a row is left alone because it keeps failing.
+    pub(super) fn is_quarantined(&self, row: &TableRow) -> bool {
+        self.quarantine.is_quarantined(row)
+    }
+
+    /// What came of a row. An error ends here: the rest goes on.
+    pub(super) fn record_result(&self, what: &str, row: &TableRow, ended: Result<(), StoreError>) {
+        match ended {
+            Ok(()) => self.quarantine.release(&row.key),
+            Err(error) => {
+                log_deferred(what, &error);
+                self.quarantine.record_failure(row, &error);
+            }
+        }
+    }
+
+    /// The sweep runs at its cadence, which is stored: whichever process comes first takes it. Answers the differences.
+    async fn sweep_one(&self, due: Option<SweepRun>, until: Duration) -> Result<usize, StoreError> {
+        let Some(due) = due.filter(|_| !self.is_past(until)) else { return Ok(0) };
+        let Some(run) = self.store().take_sweep(due).await? else { return Ok(0) };
+        let found = self.compare((&run.after, run.seen.clone()), until).await?;
+        let refused = self.store().leave_sweep(run, found.outcome(), found.seen).await?;
+        self.health.scopes_refused(refused);
+        Ok(found.differences)
+    }
+
+    /// Compares Azure with the ledger now, all of it.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        self.compare(("", SweptScopes::default()), Duration::MAX).await.map(|_| ())
+    }
+
+    async fn compare(
+        &self,
+        (after, seen): (&str, SweptScopes),
+        until: Duration,
+    ) -> Result<SweepFindings, StoreError> {
+        let (store, active_bindings) = (self.store(), self.active_bindings.as_ref());
+        let sweep = DriftSweep {
+            store,
+            active_bindings,
+            health: &self.health,
+            assignments: self.assignments.as_ref(),
+        };
+        let found = sweep.run(after, seen, until).await?;
+        let (scopes, differences, whole) =
+            (found.scopes, found.differences, found.outcome() == SweepLeft::Finished);
+        tracing::info!(scopes, differences, whole, "azure was compared with the ledger");
+        if whole {
+            // Only tidying: where it fails, the sweep is done all the same.
+            if let Err(error) = store.forget_old_scope_blocks().await {
+                log_deferred("forgetting old scope blocks", &error);
+            }
+            self.health.sweep_finished();
+        }
+        Ok(found)
+    }
+}
+
+/// Remembers the first failure, and answers what there is otherwise. Storage that is away ends everything.
+fn keep_first<T>(
+    failed: &mut Result<(), StoreError>,
+    ended: Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match ended {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ StoreError::Away { .. }) => Err(error),
+        Err(error) => {
+            log_deferred("a stage of the tick", &error);
+            if failed.is_ok() {
+                *failed = Err(error);
+            }
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! One tick under way: its time, its places, and what it has tried.
+
+use crate::id::UserId;
+use crate::ports::tables::{ETag, PAGE_ROWS_MAX};
+use crate::service::reconcile::SilentSubscriptions;
+use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
+use crate::store::cadence::TickCursors;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// People who are looked at for each page that a search for leavers reads.
+const PEOPLE_A_PAGE: usize = 2 * LOOKS_AT_ONCE;
+
+/// One tick under way.
+pub(super) struct TickRound {
+    /// When it ends, on the monotonic clock.
+    pub until: Duration,
+    pub cursors: TickCursors,
+    /// What was heard of Azure in this tick.
+    pub silence: Arc<SilentSubscriptions>,
+    /// The first time, on the table service's clock, at which a leaver who waits can be looked at.
+    pub next_leaver: Option<OffsetDateTime>,
+    /// Whether the last search met people whom other bindings concern.
+    pub some_move: bool,
+    /// When the tick began, and how much of it leavers have had.
+    began: Duration,
+    leavers_had: Duration,
+    /// The table service's clock, and when it said so.
+    date: (OffsetDateTime, Duration),
+    /// The hints whose people had their turn: the same version has no second one.
+    tried: BTreeMap<UserId, ETag>,
+    /// People who were looked at or marked since the last search for leavers, and how many make the next one worth it.
+    since: usize,
+    search_after: usize,
+}
+
+impl TickRound {
+    /// `date` is the table service's clock at `now`.
+    pub fn new(now: Duration, date: OffsetDateTime, deadline: Duration, cursors: TickCursors) -> Self {
+        Self {
+            until: now + deadline,
+            cursors,
+            silence: Arc::default(),
+            next_leaver: None,
+            some_move: false,
+            began: now,
+            leavers_had: Duration::ZERO,
+            date: (date, now),
+            tried: BTreeMap::new(),
+            since: 0,
+            search_after: PEOPLE_A_PAGE,
+        }
+    }
+
+    /// The end of one of so many equal parts of the time that is left: a stage leaves the others their share.
+    pub fn part_of_the_rest(&self, parts: u32, now: Duration) -> Duration {
+        now + self.until.saturating_sub(now) / parts
+    }
+
+    /// Until when leavers may go on now: they have half of a tick, and then as much as everything else has. So the other stages
+    /// have a quarter, whoever leaves.
+    pub fn leavers_until(&self, now: Duration) -> Duration {
+        let others = now.saturating_sub(self.began).saturating_sub(self.leavers_had);
+        let may_have = self.until.saturating_sub(self.began) / 2 + others;
+        now + may_have.saturating_sub(self.leavers_had)
+    }
+
+    pub fn leavers_had(&mut self, time: Duration) {
+        self.leavers_had += time;
+    }
+
+    /// The table service's time.
+    pub fn time(&self, now: Duration) -> OffsetDateTime {
+        let (date, at) = self.date;
+        date + now.saturating_sub(at)
+    }
+
+    /// How long until that time.
+    pub fn until_time(&self, at: OffsetDateTime, now: Duration) -> Duration {
+        Duration::try_from(at - self.time(now)).unwrap_or_default()
+    }
+
+    pub fn was_tried(&self, user: UserId, hint: &ETag) -> bool {
+        self.tried.get(&user) == Some(hint)
+    }
+
+    pub fn try_once(&mut self, user: UserId, hint: ETag) {
+        self.tried.insert(user, hint);
+    }
+
+    /// A search for leavers read so many rows. The next one waits until its cost is small beside the work.
+    pub fn searched(&mut self, rows: usize) {
+        self.since = 0;
+        self.search_after = PEOPLE_A_PAGE * rows.div_ceil(PAGE_ROWS_MAX).max(1);
+    }
+
+    /// So many people were looked at or marked. Answers whether leavers are to be searched for again.
+    pub fn worked(&mut self, people: usize) -> bool {
+        self.since += people;
+        self.since >= self.search_after
+    }
+
+    /// A leaver can be looked at from then on.
+    pub fn leaver_waits_until(&mut self, at: OffsetDateTime) {
+        self.next_leaver = Some(self.next_leaver.map_or(at, |next| next.min(at)));
+    }
+}

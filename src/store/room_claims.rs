@@ -1,0 +1,100 @@
+//! Who makes room in a subscription that holds as many role assignments as it can: one person at a time.
+
+use crate::id::UserId;
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::rbac::plan::RoomClaim;
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StoreError, keys};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// A claim that is older belongs to a person who was not looked at since: the next one may take it.
+const CLAIM_LASTS: Duration = Duration::from_secs(900);
+
+/// One claim, as its row says it.
+#[derive(Debug, Clone)]
+pub struct StoredClaim {
+    user: UserId,
+    until: OffsetDateTime,
+    stopped: bool,
+    pub etag: ETag,
+}
+
+/// Subscription → claim.
+#[derive(Debug, Clone, Default)]
+pub struct RoomClaims(BTreeMap<String, StoredClaim>);
+
+impl RoomClaims {
+    /// What a plan for `user` needs to know. A claim that is over is none.
+    pub fn as_seen_by(&self, user: UserId, now: OffsetDateTime) -> BTreeMap<String, RoomClaim> {
+        let seen = |claim: &StoredClaim| match claim {
+            StoredClaim { stopped: true, .. } => Some(RoomClaim::Stopped),
+            claim if claim.user == user => Some(RoomClaim::Ours),
+            claim if claim.until > now => Some(RoomClaim::Taken { until: claim.until }),
+            _ => None,
+        };
+        self.0.iter().filter_map(|(subscription, claim)| Some((subscription.clone(), seen(claim)?))).collect()
+    }
+
+    /// The claim on that subscription, whoever has it.
+    pub fn of(&self, subscription: &str) -> Option<&StoredClaim> {
+        self.0.get(subscription)
+    }
+
+    /// Takes a row of the settings, if it is one of these. One that cannot be read is taken for a claim that is over: the next
+    /// one replaces it.
+    pub(super) fn read_row(&mut self, row: &TableRow) {
+        let Some(subscription) = row.key.strip_prefix("s:room:") else { return };
+        let claim = read(row).unwrap_or_else(|error| {
+            tracing::error!(error = %error, "a claim on a full subscription cannot be read");
+            let nobody = UserId::new(uuid::Uuid::nil());
+            let until = OffsetDateTime::UNIX_EPOCH;
+            StoredClaim { user: nobody, until, stopped: false, etag: row.etag.clone() }
+        });
+        self.0.insert(subscription.to_owned(), claim);
+    }
+}
+
+fn read(row: &TableRow) -> Result<StoredClaim, StoreError> {
+    let reader = RowReader::new(row)?;
+    Ok(StoredClaim {
+        user: reader.parsed("user", UserId::parse)?,
+        until: reader.time("until")?,
+        stopped: reader.flag("stopped")?,
+        etag: row.etag.clone(),
+    })
+}
+
+/// This person makes room there, unless somebody else began meanwhile.
+pub fn claim(
+    subscription: &str,
+    user: UserId,
+    now: OffsetDateTime,
+    read: Option<&StoredClaim>,
+) -> TableWrite {
+    let (key, properties) = (key(subscription), properties(user, now).done());
+    match read {
+        Some(read) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(read.etag.clone()) },
+        None => TableWrite::Insert { key, properties },
+    }
+}
+
+/// The freed place was lost to somebody else: no further binding moves in that subscription.
+pub fn stop(subscription: &str, user: UserId, now: OffsetDateTime) -> TableWrite {
+    let properties = properties(user, now).flag("stopped", true).done();
+    TableWrite::InsertOrReplace { key: key(subscription), properties }
+}
+
+/// Nobody makes room there any more.
+pub fn release(subscription: &str) -> TableWrite {
+    TableWrite::Delete { key: key(subscription), condition: EtagMatch::Any }
+}
+
+fn key(subscription: &str) -> String {
+    keys::setting(&format!("room:{subscription}"))
+}
+
+fn properties(user: UserId, now: OffsetDateTime) -> RowFields {
+    RowFields::row().text("user", user.to_string()).time("until", now + CLAIM_LASTS)
+}
