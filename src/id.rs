@@ -87,3 +87,28 @@ id!(
     InstanceId,
     "instance id"
 );
+
+/// `YYYYMMDDThhmmssZ`, compared as text.
+pub fn format_stamp(at: OffsetDateTime) -> String {
+    let form = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    at.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
+}
+
+/// Reads a stamp.
+pub fn parse_stamp(text: &str) -> Option<OffsetDateTime> {
+    let form = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    time::PrimitiveDateTime::parse(text, &form).ok().map(time::PrimitiveDateTime::assume_utc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_read_back() {
+        let at = time::macros::datetime!(2026-11-25 10:00:30 UTC);
+        assert_eq!(format_stamp(at), "20261125T100030Z");
+        assert_eq!(parse_stamp(&format_stamp(at)), Some(at));
+        assert_eq!(parse_stamp("2026"), None);
+    }
+}

@@ -4,8 +4,8 @@ use super::{EXIT_USAGE, complain};
 use crate::app::SystemClock;
 use crate::bindings::{self, Bindings};
 use crate::config::{self, Config};
+use crate::id;
 use crate::ports::clock::Clock;
-use crate::store::keys;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -92,7 +92,7 @@ fn check(file: &Path, settings: bool) -> Result<(), CommandError> {
 #[expect(clippy::print_stdout, reason = "the result of the command")]
 fn stamp(file: &Path, out: Option<&Path>) -> Result<(), CommandError> {
     read(file)?;
-    let stamp = keys::stamp(SystemClock::new().now());
+    let stamp = id::format_stamp(SystemClock::new().now());
     let out = out.map_or_else(|| file.with_extension("stamp"), Path::to_path_buf);
     if is_same_file(file, &out) {
         return Err(CommandError::StampOverBindings { path: out });

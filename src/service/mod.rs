@@ -9,6 +9,7 @@ pub mod jobs;
 mod join_reads;
 pub mod keyed_mutex;
 pub mod provisioning;
+mod rate_limit;
 pub mod reconcile;
 pub mod reconcile_queue;
 mod throttling;

@@ -3,6 +3,8 @@
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::rbac::{ReasonCode, Scope};
 use crate::store::codec::{RowFields, RowReader};
+use crate::store::ledger::LedgerPosition;
+use crate::store::reconcile_queue::QueuePosition;
 use crate::store::{StateStore, StoreError, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,7 +27,7 @@ pub struct SweepRun {
     taken: OffsetDateTime,
     state: SweepState,
     /// The last row of the ledger that was compared, as its key; empty before the first.
-    pub after: String,
+    pub after: LedgerPosition,
     /// What this sweep has seen of the scopes so far.
     pub seen: SweptScopes,
     /// Scopes that Azure refused to list: of this sweep, or of the last one while this one has not come to its first stop.
@@ -126,9 +128,9 @@ pub enum SweepLeft {
     /// It saw everything that Azure would show.
     Finished,
     /// Its time was over: whoever comes next goes on after that row.
-    Parked { after: String },
+    Parked { after: LedgerPosition },
     /// Azure gave no answer for some scopes, the first of them of the row after that one: they are asked for again in a while.
-    Missed { after: String },
+    Missed { after: LedgerPosition },
 }
 
 impl SweepState {
@@ -149,7 +151,7 @@ impl SweepRun {
             Some("running") => SweepState::Running,
             _ => SweepState::Finished,
         };
-        let after = reader.text_opt("after")?.unwrap_or_default().to_owned();
+        let after = LedgerPosition::from_stored(reader.text_opt("after")?.unwrap_or_default());
         let began = reader.time("began")?;
         let taken = reader.time_opt("taken")?.unwrap_or(began);
         let (seen, refused) = (SweptScopes::read(&reader)?, count(&reader, "refused")?);
@@ -194,14 +196,14 @@ impl SweepRun {
     fn begin(now: OffsetDateTime, last: Option<Self>) -> Self {
         let (refused, pending, etag) =
             last.map_or_else(Default::default, |last| (last.refused, last.pending, last.etag));
-        let (state, after) = (SweepState::Running, String::new());
+        let (state, after) = (SweepState::Running, LedgerPosition::default());
         Self { began: now, taken: now, state, after, seen: SweptScopes::default(), refused, pending, etag }
     }
 
     /// What nobody can read says nothing of when it began: the next sweep is late.
     fn unreadable(row: &TableRow) -> Self {
         let (began, seen) = (OffsetDateTime::UNIX_EPOCH, SweptScopes::default());
-        let (state, after) = (SweepState::Finished, String::new());
+        let (state, after) = (SweepState::Finished, LedgerPosition::default());
         let pending = PendingGrants::default();
         Self { began, taken: began, state, after, seen, refused: 0, pending, etag: Some(row.etag.clone()) }
     }
@@ -253,7 +255,7 @@ impl StateStore {
         let left = match left {
             SweepLeft::Finished => SweepRun {
                 state: SweepState::Finished,
-                after: String::new(),
+                after: LedgerPosition::default(),
                 pending: PendingGrants { by_reason: run.seen.pending.clone(), counted: Some(run.began) },
                 ..run
             },
@@ -312,32 +314,32 @@ fn count(reader: &RowReader<'_>, name: &str) -> Result<usize, StoreError> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TickCursors {
     /// Among the hints of those from whom something was taken.
-    pub leavers: String,
+    pub leavers: QueuePosition,
     /// Among the hints of those whom other bindings concern.
-    pub rebindings: String,
+    pub rebindings: QueuePosition,
     /// Among those who only gain.
-    pub gains: String,
+    pub gains: QueuePosition,
     /// Among the looks that are due.
-    pub due: String,
-    pub jobs: String,
-    pub groups: String,
+    pub due: QueuePosition,
+    pub jobs: QueuePosition,
+    pub groups: QueuePosition,
     /// Among the marks of now, in the search for such as have no hint.
-    pub requests: String,
+    pub requests: QueuePosition,
     /// Among the marks of later, in the same search.
-    pub requests_later: String,
+    pub requests_later: QueuePosition,
 }
 
 impl TickCursors {
     /// A place among other rows is one of an earlier release, and means the beginning.
     fn forget_other_ranges(&mut self) {
         for place in [&mut self.leavers, &mut self.rebindings] {
-            if !place.starts_with(keys::HINTS) {
-                place.clear();
+            if !place.as_str().starts_with(keys::HINTS) {
+                *place = QueuePosition::default();
             }
         }
     }
 
-    fn places(&mut self) -> [(&'static str, &mut String); 8] {
+    fn places(&mut self) -> [(&'static str, &mut QueuePosition); 8] {
         [
             ("leaving_after", &mut self.leavers),
             ("moving_after", &mut self.rebindings),
@@ -354,7 +356,7 @@ impl TickCursors {
         let reader = RowReader::new(row)?;
         let mut cursors = Self::default();
         for (name, place) in cursors.places() {
-            reader.text_opt(name)?.unwrap_or_default().clone_into(place);
+            *place = QueuePosition::behind(reader.text_opt(name)?.unwrap_or_default());
         }
         Ok(cursors)
     }
@@ -370,21 +372,24 @@ mod tests {
     #[track_caller]
     fn check(state: SweepState, began_ago: u64, taken_ago: u64, expected: Option<&str>) {
         let (began, taken) = (NOW - Duration::from_secs(began_ago), NOW - Duration::from_secs(taken_ago));
-        let after = if state == SweepState::Finished { "" } else { "/x" }.to_owned();
+        let after = LedgerPosition::from_stored(if state == SweepState::Finished { "" } else { "l:x" });
         let (seen, pending) = (SweptScopes::default(), PendingGrants::default());
         let run = SweepRun { began, taken, state, after, seen, refused: 0, pending, etag: None };
-        assert_eq!(SweepRun::due(Some(run), NOW).map(|run| run.after).as_deref(), expected);
+        assert_eq!(
+            SweepRun::due(Some(run), NOW).map(|run| run.after),
+            expected.map(LedgerPosition::from_stored)
+        );
     }
 
     #[test]
     fn a_sweep_is_due_hourly_and_what_was_left_of_one_soon() {
-        assert_eq!(SweepRun::due(None, NOW).map(|run| run.after).as_deref(), Some(""));
+        assert_eq!(SweepRun::due(None, NOW).map(|run| run.after), Some(LedgerPosition::default()));
         check(SweepState::Finished, 3599, 3599, None);
         check(SweepState::Finished, 3600, 10, Some(""));
-        check(SweepState::Parked, 60, 60, Some("/x"));
+        check(SweepState::Parked, 60, 60, Some("l:x"));
         check(SweepState::Running, 5000, 599, None);
-        check(SweepState::Parked, 5000, 60, Some("/x"));
-        check(SweepState::Running, 600, 600, Some("/x"));
+        check(SweepState::Parked, 5000, 60, Some("l:x"));
+        check(SweepState::Running, 600, 600, Some("l:x"));
         check(SweepState::Running, 3600, 600, Some(""));
     }
 }

@@ -3,7 +3,7 @@
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::reconcile_queue::ReconcileRequest;
+use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
 use crate::store::{StateStore, StoreError, keys};
 
 /// What a job does.
@@ -52,7 +52,7 @@ impl JobKind {
 pub struct StoredJob {
     pub id: OpId,
     pub kind: JobKind,
-    pub mark: ReconcileRequest,
+    pub request: ReconcileRequest,
     /// The revision that the change left the target at.
     pub revision: i64,
     /// Chunks that are done.
@@ -70,12 +70,17 @@ impl StoredJob {
         Ok(Self {
             id: OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
             kind: JobKind::read(&reader)?,
-            mark: ReconcileRequest::read(&reader)?,
+            request: ReconcileRequest::read(&reader)?,
             revision: reader.int("revision")?,
             chunks: reader.int("chunks")?,
             after: reader.text_opt("after")?.unwrap_or_default().to_owned(),
             etag: row.etag.clone(),
         })
+    }
+
+    /// Elements of the job keep failing.
+    pub fn failed_elements(&self) -> StoreError {
+        StoreError::Corrupt { row: keys::job(self.id), property: "elements".to_owned() }
     }
 
     /// One chunk further, if nobody else went on meanwhile.
@@ -105,8 +110,8 @@ impl StoredJob {
 }
 
 /// A new job: its id is the op of the change that it completes.
-pub fn insert_job(kind: JobKind, mark: &ReconcileRequest, revision: i64) -> TableWrite {
-    let fields = mark.fields().text("kind", kind.name()).text("target", kind.target());
+pub fn insert_job(kind: JobKind, request: &ReconcileRequest, revision: i64) -> TableWrite {
+    let fields = request.fields().text("kind", kind.name()).text("target", kind.target());
     let fields = match &kind {
         JobKind::Snapshot { before, after } => {
             fields.text("before", before.as_str()).text("after", after.as_str())
@@ -114,7 +119,7 @@ pub fn insert_job(kind: JobKind, mark: &ReconcileRequest, revision: i64) -> Tabl
         _ => fields,
     };
     let properties = fields.int("revision", revision).int("chunks", 0).done();
-    TableWrite::Insert { key: keys::job(mark.origin.op), properties }
+    TableWrite::Insert { key: keys::job(request.origin.op), properties }
 }
 
 impl StoredJob {
@@ -128,7 +133,29 @@ impl StoredJob {
     }
 }
 
+/// A job that waits for its next chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct JobTurn {
+    pub job: OpId,
+    pub priority: Priority,
+}
+
 impl StateStore {
+    /// Jobs under way, from a position on, at most so many. One that cannot be read has no priority, and its next chunk says why.
+    pub async fn jobs(
+        &self,
+        after: &QueuePosition,
+        rows_max: usize,
+    ) -> Result<QueuePage<JobTurn>, StoreError> {
+        let (rows, next) = self.queue_rows("i:", after, rows_max).await?;
+        let turn = |row: &TableRow| {
+            let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
+            let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
+            Ok(JobTurn { job, priority: ReconcileRequest::priority_of(row) })
+        };
+        Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
+    }
+
     /// The first elements of a job that are left, after those that were set aside: the last part of each key.
     pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<String>, StoreError> {
         let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };

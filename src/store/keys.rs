@@ -1,13 +1,12 @@
 //! Row keys. Nobody else knows them. Keys are ids or hashes, never client text.
 
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::id::{GroupId, OpId, PrincipalId, UserId, format_stamp, parse_stamp};
 use crate::rbac::AssignmentName;
 use crate::rbac::plan::BlockKey;
 use crate::scim::compare::{self, CaseMode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
 use time::OffsetDateTime;
-use time::macros::format_description;
 
 /// Lower-case hex SHA-256.
 pub fn hash(text: &str) -> String {
@@ -26,6 +25,9 @@ fn exact(text: &str) -> String {
     hash(&compare::key(text, CaseMode::Exact))
 }
 
+/// What the keys of all ledgers begin with.
+pub const LEDGER: &str = "l:";
+
 /// What the keys of all hints begin with.
 pub const HINTS: &str = "dl:";
 
@@ -38,10 +40,6 @@ pub fn range_of(prefix: &str) -> (String, String) {
 /// A user's header.
 pub fn user(id: UserId) -> String {
     format!("u:{id}")
-}
-/// A group's header.
-pub fn group(id: GroupId) -> String {
-    format!("g:{id}")
 }
 /// The owner of a userName.
 pub fn user_name(text: &str) -> String {
@@ -87,14 +85,6 @@ pub fn groups_prefix(user: UserId) -> String {
 pub fn membership(user: UserId, group: GroupId) -> String {
     format!("ug:{user}:{group}")
 }
-/// The number of users whose id begins with that byte (two hex digits).
-pub fn user_counter(bucket: &str) -> String {
-    format!("cu:{bucket}")
-}
-/// The number of groups whose id begins with that byte (two hex digits).
-pub fn group_counter(bucket: &str) -> String {
-    format!("cg:{bucket}")
-}
 /// The counter bucket of an id: its first two hex digits.
 pub fn bucket(id: impl Display) -> String {
     id.to_string().chars().take(2).collect()
@@ -121,7 +111,7 @@ pub fn request(user: UserId) -> String {
 }
 /// Look at this person, not before `at`.
 pub fn request_at(at: OffsetDateTime, user: UserId) -> String {
-    format!("w:{}:{user}", stamp(at))
+    format!("w:{}:{user}", format_stamp(at))
 }
 /// The time before which that row makes nobody look.
 pub fn request_time(key: &str) -> Option<OffsetDateTime> {
@@ -175,18 +165,6 @@ pub fn setting(name: &str) -> String {
     format!("s:{name}")
 }
 
-/// `YYYYMMDDThhmmssZ`, compared as text.
-pub fn stamp(at: OffsetDateTime) -> String {
-    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
-    at.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
-}
-
-/// Reads a stamp.
-pub fn parse_stamp(text: &str) -> Option<OffsetDateTime> {
-    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
-    time::PrimitiveDateTime::parse(text, &form).ok().map(time::PrimitiveDateTime::assume_utc)
-}
-
 /// The part of `key` after its last colon.
 pub fn last_part(key: &str) -> &str {
     key.rsplit(':').next().unwrap_or_default()
@@ -201,13 +179,5 @@ mod tests {
         let (from, to) = range_of("u:");
         assert!(from.as_str() <= "u:ff" && "u:ff" < to.as_str());
         assert!("ue:00" >= to.as_str() && "un:00" >= to.as_str());
-    }
-
-    #[test]
-    fn stamps_read_back() {
-        let at = time::macros::datetime!(2026-11-25 10:00:30 UTC);
-        assert_eq!(stamp(at), "20261125T100030Z");
-        assert_eq!(parse_stamp(&stamp(at)), Some(at));
-        assert_eq!(parse_stamp("2026"), None);
     }
 }

@@ -1,11 +1,11 @@
 //! The ledger of one record: what was opened for it, what it waits for, which principals it has pinned.
 
 use crate::id::{OpId, PrincipalId, UserId};
-use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
+use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableAnswer, TableRow, TableWrite};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{RowPages, StateStore, StoreError, keys};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,6 +48,12 @@ pub struct StoredEntry {
     pub kept: RowProperties,
 }
 
+impl StoredEntry {
+    fn read(row: &TableRow) -> Result<Self, StoreError> {
+        Ok(Self { entry: read_entry(row)?, etag: row.etag.clone(), kept: kept(row) })
+    }
+}
+
 /// A principal that the record holds: the version of its pin row.
 #[derive(Debug, Clone)]
 pub struct PrincipalPin {
@@ -83,6 +89,73 @@ impl UserLedger {
     }
 }
 
+/// A row of somebody's ledger, as a walk over all ledgers meets it.
+#[derive(Debug, Clone)]
+pub struct LedgerRow {
+    /// Behind this row.
+    pub position: LedgerPosition,
+    /// The reasons of the grants that wait, where the row is a list of them.
+    pub pending: Vec<ReasonCode>,
+    /// The entry, where the row is one and can be read.
+    pub owned: Option<OwnedEntry>,
+}
+
+/// An entry, and whose it is.
+#[derive(Debug, Clone)]
+pub struct OwnedEntry {
+    pub user: UserId,
+    pub stored: StoredEntry,
+}
+
+impl OwnedEntry {
+    /// Reads an entry's row; `None` where the row is none.
+    fn read(row: &TableRow) -> Option<Result<Self, StoreError>> {
+        let mut parts = row.key.splitn(3, ':').skip(1);
+        let user = UserId::parse(parts.next()?).ok()?;
+        AssignmentName::parse(parts.next()?).ok()?;
+        Some(StoredEntry::read(row).map(|stored| Self { user, stored }))
+    }
+}
+
+/// How far a walk over all ledgers came: behind a row, at the beginning, or at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerPosition(String);
+
+impl LedgerPosition {
+    /// Behind every row.
+    pub fn end() -> Self {
+        Self(keys::range_of(keys::LEDGER).1)
+    }
+
+    /// As it is stored; a position of an earlier release is a scope, and means the beginning.
+    pub(in crate::store) fn from_stored(text: &str) -> Self {
+        Self(if text >= keys::LEDGER { text.to_owned() } else { String::new() })
+    }
+
+    pub(in crate::store) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Rows of all ledgers, page by page.
+pub struct LedgerPages<'a> {
+    store: &'a StateStore,
+    pages: Option<RowPages<'a>>,
+}
+
+impl LedgerPages<'_> {
+    /// The next rows, at least one; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<LedgerRow>>, StoreError> {
+        let Some(pages) = &mut self.pages else { return Ok(None) };
+        let read = |row: &TableRow| LedgerRow {
+            position: LedgerPosition(row.key.clone()),
+            pending: pending_reasons(row),
+            owned: OwnedEntry::read(row).and_then(|owned| self.store.readable(row, owned)),
+        };
+        Ok(pages.next().await?.map(|rows| rows.iter().map(read).collect()))
+    }
+}
+
 /// Who holds a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalHolder {
@@ -103,6 +176,23 @@ impl PrincipalHolder {
 }
 
 impl StateStore {
+    /// The rows of all ledgers behind a position.
+    pub fn ledger_pages(&self, after: &LedgerPosition) -> LedgerPages<'_> {
+        let (start, end) = keys::range_of(keys::LEDGER);
+        let from = if after.0.is_empty() { start } else { format!("{}!", after.0) };
+        LedgerPages { store: self, pages: (from < end).then(|| self.pages(from, end)) }
+    }
+
+    /// One entry of a record, with the table service's clock.
+    pub async fn ledger_entry(
+        &self,
+        user: UserId,
+        assignment: AssignmentName,
+    ) -> Result<TableAnswer<Option<StoredEntry>>, StoreError> {
+        let TableAnswer { value, date } = self.read(&keys::ledger(user, assignment)).await?;
+        Ok(TableAnswer { value: value.as_ref().map(StoredEntry::read).transpose()?, date })
+    }
+
     /// The ledger of a record, gone or not: however many rows it has.
     pub async fn ledger(&self, user: UserId) -> Result<UserLedger, StoreError> {
         let prefix = keys::ledger_prefix(user);
@@ -403,7 +493,7 @@ const ALL_ROWS_MAX: usize = 100_000;
 impl StateStore {
     /// The ledger of everybody, for people: who holds what by our own books. A row that cannot be read is not among it.
     pub async fn ledger_of_all(&self) -> Result<Vec<Value>, StoreError> {
-        let (from, to) = keys::range_of("l:");
+        let (from, to) = keys::range_of(keys::LEDGER);
         let rows = self.rows_between(from, to, ALL_ROWS_MAX).await?;
         let assignments = rows.iter().filter(|row| AssignmentName::parse(keys::last_part(&row.key)).is_ok());
         let entries = assignments.filter(|row| !row.key.contains(":pin:"));

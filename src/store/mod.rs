@@ -7,8 +7,7 @@ pub mod counters;
 pub mod groups;
 pub mod jobs;
 pub mod journal;
-pub mod keys;
-pub mod leaver_hints;
+mod keys;
 pub mod ledger;
 pub mod lookup;
 pub mod members;
@@ -29,16 +28,14 @@ use crate::audit::AuditRecord;
 use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
-use crate::ports::tables::{
-    ETag, KeyRange, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableAnswer, TableError, TableOps, TableRow,
-    TableWrite,
-};
+use crate::ports::tables::{KeyRange, TRANSACTION_OPS_MAX, TableError, TableOps};
 use read_meter::ReadMeter;
 use recent_findings::RecentFindings;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+pub use crate::ports::tables::{ETag, PAGE_ROWS_MAX, TableAnswer, TableRow, TableWrite};
 pub use read_meter::ReadLimits;
 pub use removals::MayMiss;
 

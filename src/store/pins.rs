@@ -12,6 +12,17 @@ use std::collections::BTreeSet;
 /// Pins of one group that are read: three attributes, and what they were before.
 const PINS_OF_GROUP_MAX: usize = 1000;
 
+/// What a selector's pin is found by: attribute and compared value. Two spellings of one value are one key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SelectorKey(String);
+
+impl SelectorKey {
+    /// `attribute` is the SCIM name, `value` its compare key.
+    pub fn of(attribute: &str, value: &str) -> Self {
+        Self(keys::selector(attribute, value))
+    }
+}
+
 /// A binding's selector, pinned to a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectorPin {
@@ -39,18 +50,18 @@ impl PinRow {
 }
 
 impl StateStore {
-    /// The pin of the selector with that row key; `None`: it was never pinned.
-    pub async fn selector_pin(&self, key: &str) -> Result<Option<PinRow>, StoreError> {
-        let Some(row) = self.get(key).await? else { return Ok(None) };
+    /// The pin of a selector; `None`: it was never pinned.
+    pub async fn selector_pin(&self, key: &SelectorKey) -> Result<Option<PinRow>, StoreError> {
+        let Some(row) = self.get(&key.0).await? else { return Ok(None) };
         let pin = self.readable(&row, read_pin(&row));
         Ok(Some(pin.map_or(PinRow::Unreadable, PinRow::Pinned)))
     }
 
-    /// The row keys of the selectors that are pinned to a group, as far as its `bg:` rows say.
-    pub async fn selectors_of(&self, group: GroupId) -> Result<BTreeSet<String>, StoreError> {
+    /// The selectors that are pinned to a group, as far as its `bg:` rows say.
+    pub async fn selectors_of(&self, group: GroupId) -> Result<BTreeSet<SelectorKey>, StoreError> {
         let (from, to) = keys::range_of(&keys::selectors_prefix(group));
         let rows = self.rows_between(from, to, PINS_OF_GROUP_MAX).await?;
-        Ok(rows.iter().map(|row| format!("b:{}", keys::last_part(&row.key))).collect())
+        Ok(rows.iter().map(|row| SelectorKey(format!("b:{}", keys::last_part(&row.key)))).collect())
     }
 
     /// Every group that any selector was ever pinned to.
@@ -78,7 +89,7 @@ fn read_pin(row: &TableRow) -> Result<SelectorPin, StoreError> {
 
 /// A selector is pinned to a group: for the first time, or over a pin whose group is gone. Two rows.
 pub fn pin_selector(
-    key: String,
+    key: SelectorKey,
     attribute: &str,
     value: &str,
     group: GroupId,
@@ -92,6 +103,7 @@ pub fn pin_selector(
         .text("op", op.to_string())
         .done();
     let from_group = lead_from_group(group, &key);
+    let key = key.0;
     let pin = match read {
         Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
         None => TableWrite::Insert { key, properties },
@@ -99,8 +111,8 @@ pub fn pin_selector(
     [pin, from_group]
 }
 
-/// The row that leads from a group to the selector with that row key. Safe to repeat.
-pub fn lead_from_group(group: GroupId, selector: &str) -> TableWrite {
-    let key = keys::selector_of(group, selector);
+/// The row that leads from a group to a selector. Safe to repeat.
+pub fn lead_from_group(group: GroupId, selector: &SelectorKey) -> TableWrite {
+    let key = keys::selector_of(group, &selector.0);
     TableWrite::InsertOrReplace { key, properties: RowFields::row().done() }
 }

@@ -6,6 +6,7 @@ use crate::store::codec::{RowFields, RowReader};
 use crate::store::room_claims::RoomClaims;
 use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
+use time::OffsetDateTime;
 
 /// The snapshot of the bindings that everybody plans with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +129,16 @@ impl StateStore {
         Ok(last)
     }
 
+    /// The table service's clock.
+    pub async fn table_time(&self) -> Result<OffsetDateTime, StoreError> {
+        Ok(self.read(&keys::setting("sweep")).await?.date)
+    }
+
+    /// The snapshot with that stamp cannot be read.
+    pub fn unreadable_snapshot(stamp: &str) -> StoreError {
+        StoreError::Corrupt { row: keys::snapshot(stamp), property: "b".to_owned() }
+    }
+
     /// The bytes of a stored snapshot, where they can be read.
     pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(row) = self.get(&keys::snapshot(stamp)).await? else { return Ok(None) };
@@ -163,6 +174,11 @@ fn read_pointer(row: &TableRow) -> Result<ActiveVersion, StoreError> {
         hash: reader.text("hash")?.to_owned(),
         etag: row.etag.clone(),
     })
+}
+
+/// Lower-case hex SHA-256 of a file of bindings.
+pub fn content_hash(bytes: &[u8]) -> String {
+    keys::hash(&String::from_utf8_lossy(bytes))
 }
 
 /// The pointer moves to a snapshot, over the version that was read.

@@ -1,13 +1,98 @@
 //! Rows that only users have: the pin of an Entra object id, and the names for audit output.
 
-use crate::id::{OpId, PrincipalId, UserId};
-use crate::ports::tables::TableWrite;
-use crate::scim::Resource;
+use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::scim::{Resource, ResourceType};
 use crate::store::batch::{BatchPart, WriteBatch};
-use crate::store::codec::RowFields;
-use crate::store::resources::User;
-use crate::store::{keys, ledger};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::resources::{ResourceId, User};
+use crate::store::{StateStore, StoreError, keys, ledger};
 use serde_json::{Value, json};
+
+/// A header, as far as access is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderState<T> {
+    Gone,
+    /// It is there, and cannot be read.
+    Unreadable,
+    Readable(T),
+}
+
+impl<T> HeaderState<T> {
+    /// What it says, where it can be read.
+    pub fn readable(self) -> Option<T> {
+        match self {
+            HeaderState::Readable(value) => Some(value),
+            HeaderState::Gone | HeaderState::Unreadable => None,
+        }
+    }
+
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> HeaderState<U> {
+        match self {
+            HeaderState::Gone => HeaderState::Gone,
+            HeaderState::Unreadable => HeaderState::Unreadable,
+            HeaderState::Readable(value) => HeaderState::Readable(into(value)),
+        }
+    }
+
+    pub fn as_ref(&self) -> HeaderState<&T> {
+        match self {
+            HeaderState::Gone => HeaderState::Gone,
+            HeaderState::Unreadable => HeaderState::Unreadable,
+            HeaderState::Readable(value) => HeaderState::Readable(value),
+        }
+    }
+}
+
+/// A person's header, as far as access is concerned.
+#[derive(Debug, Clone)]
+pub struct PersonHeader {
+    pub resource: Resource,
+    /// The Entra object id first pinned.
+    pub pinned: Option<PrincipalId>,
+    pub etag: ETag,
+}
+
+impl StateStore {
+    /// The header of a person.
+    pub async fn person(&self, user: UserId) -> Result<HeaderState<PersonHeader>, StoreError> {
+        self.header_state(user, |row| {
+            Ok(PersonHeader {
+                resource: document(row, ResourceType::User)?,
+                pinned: RowReader::new(row)?.parsed_opt("pinned", PrincipalId::parse)?,
+                etag: row.etag.clone(),
+            })
+        })
+        .await
+    }
+
+    /// The attributes of a group.
+    pub async fn group_attributes(&self, group: GroupId) -> Result<HeaderState<Resource>, StoreError> {
+        self.header_state(group, |row| document(row, ResourceType::Group)).await
+    }
+
+    async fn header_state<T>(
+        &self,
+        id: impl ResourceId,
+        read: impl Fn(&TableRow) -> Result<T, StoreError>,
+    ) -> Result<HeaderState<T>, StoreError> {
+        let Some(row) = self.get(&id.header_key()).await? else { return Ok(HeaderState::Gone) };
+        Ok(self.readable(&row, read(&row)).map_or(HeaderState::Unreadable, HeaderState::Readable))
+    }
+}
+
+fn document(row: &TableRow, kind: ResourceType) -> Result<Resource, StoreError> {
+    match RowReader::new(row)?.json("doc")? {
+        Value::Object(attributes) => Ok(Resource::from_stored(kind, attributes)),
+        _ => Err(StoreError::Corrupt { row: row.key.clone(), property: "doc".to_owned() }),
+    }
+}
+
+/// The header remembers the Entra object id that was pinned first, if it still has that version.
+pub fn remember_principal(user: UserId, principal: PrincipalId, version: &ETag) -> TableWrite {
+    let properties = RowFields::some().text("pinned", principal.to_string()).done();
+    TableWrite::Merge { key: keys::user(user), properties, condition: EtagMatch::Exact(version.clone()) }
+}
 
 /// The record takes the Entra object id, if nobody holds it.
 pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> WriteBatch {

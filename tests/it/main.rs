@@ -35,6 +35,7 @@ mod http_connections;
 mod http_edge;
 mod idp;
 mod infra;
+mod keys;
 mod leavers;
 mod leavers_first;
 mod local_command;

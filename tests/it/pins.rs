@@ -7,7 +7,6 @@ use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::store::codec::RowFields;
-use azure_backup_scim::store::keys;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -149,7 +148,7 @@ fn a_display_name_whose_group_is_gone_is_not_pinned_anew_by_itself() {
 fn an_index_row_that_a_deleted_group_left_behind_claims_nothing() {
     let (world, node) = operators();
     let index = |n: u128| TableWrite::Insert {
-        key: format!("{}{}", keys::group_external_prefix("operators"), Uuid::from_u128(n)),
+        key: format!("{}{}", crate::keys::group_external_prefix("operators"), Uuid::from_u128(n)),
         properties: RowFields::row().done(),
     };
     write(&world, &node, &(0..5).map(index).collect::<Vec<_>>());
@@ -162,7 +161,7 @@ fn an_index_row_that_a_deleted_group_left_behind_claims_nothing() {
 fn an_index_row_of_a_group_that_does_not_carry_the_value_claims_nothing() {
     let (world, node) = operators();
     let other = node.group("other");
-    let index = format!("{}{other}", keys::group_external_prefix("operators"));
+    let index = format!("{}{other}", crate::keys::group_external_prefix("operators"));
     write(&world, &node, &[TableWrite::Insert { key: index.clone(), properties: RowFields::row().done() }]);
     let (ana, ben, operators) = (node.provision("ana"), node.provision("ben"), node.group("operators"));
     node.join(&operators, &[&ana]);
@@ -256,7 +255,7 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
         group(&node, &format!("sharing {n}"), "sharing");
     }
     // One index of names that cannot be read fails its own selector alone, too.
-    write(&world, &node, &[nonsense(&keys::group_name("broken"))]);
+    write(&world, &node, &[nonsense(&crate::keys::group_name("broken"))]);
     world.pass(60);
     node.adopt(&[
         binding(1, "shared", Reader, VAULT_EAST),

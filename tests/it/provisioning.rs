@@ -22,8 +22,8 @@ use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
 use azure_backup_scim::service::{RenderedResource, ScimCaller, ServiceError};
 use azure_backup_scim::store::codec::RowFields;
-use azure_backup_scim::store::pins::lead_from_group;
-use azure_backup_scim::store::{StateStore, keys, members};
+use azure_backup_scim::store::pins::{SelectorKey, lead_from_group};
+use azure_backup_scim::store::{StateStore, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -464,8 +464,8 @@ async fn the_end_of_a_pinned_group_makes_its_heir_be_looked_at() {
     let (gone, heir) = (create("ops").await.unwrap().id, create("ops2").await.unwrap().id);
     let selector =
         RowFields::row().text("group", gone.clone()).text("attribute", "externalId").text("value", "x");
-    let key = keys::selector("externalId", "x");
-    let lead = lead_from_group(GroupId::parse(&gone).unwrap(), &key);
+    let key = crate::keys::selector("externalId", "x");
+    let lead = lead_from_group(GroupId::parse(&gone).unwrap(), &SelectorKey::of("externalId", "x"));
     p.store
         .transact_unjournaled(&[TableWrite::Insert { key, properties: selector.done() }, lead])
         .await

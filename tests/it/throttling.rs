@@ -5,10 +5,8 @@ use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{GroupId, OpId};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::jobs;
-use azure_backup_scim::service::reconcile_queue::group_fan_out;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Call, Method, Rule};
-use azure_backup_scim::store::keys;
 use futures_util::future::{Either, join_all, select};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -386,13 +384,11 @@ fn everybody_moves_after_ana_left(world: &World, node: &Node, group: &str, peopl
     let store = &node.service.store;
     node.run(async {
         for job in store.rows("i:", 10).await.unwrap() {
-            let job = OpId::parse(keys::last_part(&job.key)).unwrap();
+            let job = OpId::parse(crate::keys::last_part(&job.key)).unwrap();
             while !jobs::run_chunk(store, &node.service.active_bindings, job).await.unwrap().done {}
         }
-        let group = keys::group_request(GroupId::parse(group).unwrap());
-        while let Some(row) = store.get(&group).await.unwrap() {
-            group_fan_out::fan_out_page(store, &row).await.unwrap();
-        }
+        let group = GroupId::parse(group).unwrap();
+        while !store.fan_out_page(group).await.unwrap().is_done {}
     });
     world.azure().clear_rules();
     world.azure().clear_calls();

@@ -10,7 +10,6 @@ use azure_backup_scim::service::jobs;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
 use azure_backup_scim::store::codec::RowFields;
-use azure_backup_scim::store::keys;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -552,7 +551,7 @@ fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
     node.run(world.faults.transact("default", &[nobody])).unwrap();
     node.delete_group(&group);
     let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
-    let job = OpId::parse(keys::last_part(&job.key)).unwrap();
+    let job = OpId::parse(crate::keys::last_part(&job.key)).unwrap();
     let roll = || node.run(jobs::run_chunk(&node.service.store, &node.service.active_bindings, job));
     while roll().is_ok() {}
     assert_eq!(node.run(node.service.store.rows("dg:", 1000)).unwrap().len(), 95);

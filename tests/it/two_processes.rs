@@ -182,7 +182,7 @@ fn due(node: &Node) -> Vec<String> {
     let keys = |prefix| invariants::rows(node, prefix).into_iter().map(|row| row.key);
     let later = keys("w:").filter(|key| {
         let stamp = key.split(':').nth(1).unwrap_or_default();
-        azure_backup_scim::store::keys::parse_stamp(stamp).is_none_or(|at| at <= now)
+        azure_backup_scim::id::parse_stamp(stamp).is_none_or(|at| at <= now)
     });
     keys("d:").chain(keys("dg:")).chain(keys("i:")).chain(later).collect()
 }

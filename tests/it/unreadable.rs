@@ -9,7 +9,6 @@ use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{Action, Method, Rule};
 use azure_backup_scim::store::codec::{RowFields, RowReader};
-use azure_backup_scim::store::keys;
 use serde_json::{Value, json};
 
 /// A person in the group of the one binding.
@@ -56,7 +55,7 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let ana = node.provision("ana");
     node.join(&readers, &[&ana]);
-    write(&world, &node, &[nonsense(&keys::selector("externalId", "operators"))]);
+    write(&world, &node, &[nonsense(&crate::keys::selector("externalId", "operators"))]);
     node.join(&operators, &[&ana]);
     node.leave(&readers, &[&ana]);
     world.assert_holds_nothing(&ana);
@@ -64,7 +63,7 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
     assert_told(&node, 1);
     assert_eq!(node.service.health.snapshot().bindings_troubled, 1);
 
-    delete(&world, &node, &keys::selector("externalId", "operators"));
+    delete(&world, &node, &crate::keys::selector("externalId", "operators"));
     later(&world, &node);
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
@@ -75,7 +74,7 @@ fn what_is_held_through_a_pin_that_cannot_be_read_stays_with_the_members_and_goe
         let (world, node, ana, operators) = operator();
         let (ben, cleo) = (node.provision("ben"), node.provision("cleo"));
         node.join(&operators, &[&ben]);
-        write(&world, &node, &[broken(&keys::selector("externalId", "operators"))]);
+        write(&world, &node, &[broken(&crate::keys::selector("externalId", "operators"))]);
         node.patch_user(&ana.id, json!({"op": "add", "path": "title", "value": "x"}));
         world.assert_holds(&ana, Operator, VAULT_EAST);
         node.leave(&operators, &[&ben]);

@@ -489,7 +489,7 @@ fn the_next_look_is_the_earliest() {
     let desired = wants([wanted(1, &["b"]), wanted(2, &["b"])]);
     let at = |after: &[LedgerEntry], deferred: &[DeferredStep], waits: &[PendingStep]| {
         requeue_at(&desired, after, deferred, waits)
-            .map(|again| ((again.at - NOW).whole_seconds(), again.taken_away))
+            .map(|again| ((again.at - NOW).whole_seconds(), again.takes_away))
     };
     assert_eq!(at(&[], &[], &[]), None);
     assert_eq!(
@@ -507,7 +507,7 @@ fn the_next_look_is_the_earliest() {
 fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
     let desired = wants([wanted(1, &["b"])]);
     let taken_away = |after: &[LedgerEntry], deferred: &[DeferredStep]| {
-        requeue_at(&desired, after, deferred, &[]).is_some_and(|again| again.taken_away)
+        requeue_at(&desired, after, deferred, &[]).is_some_and(|again| again.takes_away)
     };
     let deferred = |attempt| DeferredStep {
         assignment: name(3),

@@ -109,7 +109,7 @@ fn since(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requeue {
     pub at: OffsetDateTime,
-    pub taken_away: bool,
+    pub takes_away: bool,
 }
 
 /// What a round left unfinished: unsettled rows, failed steps, foreign assignments, waits. `None`: nothing. It takes away where
@@ -136,5 +136,5 @@ pub fn requeue_at(
         .extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == StepKind::Revoke)));
     causes.extend(pending.iter().map(|wait| (wait.not_before, false)));
     let at = causes.iter().map(|(at, _)| *at).min()?;
-    Some(Requeue { at, taken_away: causes.iter().any(|(_, taken_away)| *taken_away) })
+    Some(Requeue { at, takes_away: causes.iter().any(|(_, takes_away)| *takes_away) })
 }

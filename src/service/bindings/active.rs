@@ -3,15 +3,15 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSource, Selector};
-use crate::ports::tables::TableAnswer;
+use crate::id;
 use crate::scim::DecidingAttributes;
 use crate::service::health::{BindingsHealth, HealthStatus};
 use crate::service::provisioning::BindingRules;
-use crate::service::reconcile::desired::selector_key;
 use crate::store::jobs::{self, JobKind};
+use crate::store::pins::SelectorKey;
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::settings::{self, ActiveVersion, ActiveVersionRow};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError, TableAnswer};
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub struct BindingsSnapshot {
     pub bindings: Bindings,
     /// What the conditions of the bindings read.
     pub deciding: Arc<DecidingAttributes>,
-    /// The row key of the pin of each binding's selector, in the order of the bindings.
-    keys: Vec<String>,
+    /// The key of each binding's selector, in the order of the bindings.
+    keys: Vec<SelectorKey>,
 }
 
 impl BindingsSnapshot {
@@ -38,9 +38,9 @@ impl BindingsSnapshot {
         Self { stamp: stamp.to_owned(), hash: hash.to_owned(), bindings, deciding, keys }
     }
 
-    /// Each binding, with the row key of its selector's pin.
-    pub fn by_selector_key(&self) -> impl Iterator<Item = (&str, &ConfiguredBinding)> {
-        self.keys.iter().map(String::as_str).zip(&self.bindings.bindings)
+    /// Each binding, with the key of its selector.
+    pub fn by_selector_key(&self) -> impl Iterator<Item = (&SelectorKey, &ConfiguredBinding)> {
+        self.keys.iter().zip(&self.bindings.bindings)
     }
 }
 
@@ -50,6 +50,11 @@ pub struct ChangedSelectors {
     pub selectors: Vec<Selector>,
     /// The snapshot before cannot be read: whatever was ever pinned may have been in it.
     pub everything_pinned: bool,
+}
+
+/// What a selector's pin is found by.
+pub fn selector_key(selector: &Selector) -> SelectorKey {
+    SelectorKey::of(selector.attribute(), &selector.key())
 }
 
 /// What the pointer names.
@@ -189,7 +194,7 @@ impl ActiveBindings {
     /// under the newest stamp that was ever stored.
     pub async fn activate_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
-        let at = parse_stamp(stamp).ok_or(ActivateError::Stamp)?;
+        let at = parse_exact_stamp(stamp).ok_or(ActivateError::Stamp)?;
         let hash = hash_of(bytes);
         let stamped =
             |pointer: Option<&ActiveVersion>, now| decide_activation((stamp, at, &hash), pointer, now);
@@ -255,7 +260,7 @@ impl ActiveBindings {
             settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
             jobs::insert_job(
                 JobKind::Snapshot { before: earlier, after: stamp.clone() },
-                &ReconcileRequest::taking(origin),
+                &ReconcileRequest::taking_away(origin),
                 0,
             ),
         ];
@@ -322,18 +327,18 @@ fn log_activation(adoption: Activation, stamp: &str) {
 }
 
 /// Exactly the form that is compared as text, and nothing else that means the same moment.
-fn parse_stamp(stamp: &str) -> Option<OffsetDateTime> {
-    keys::parse_stamp(stamp).filter(|at| keys::stamp(*at) == stamp)
+fn parse_exact_stamp(stamp: &str) -> Option<OffsetDateTime> {
+    id::parse_stamp(stamp).filter(|at| id::format_stamp(*at) == stamp)
 }
 
 /// Lower-case hex SHA-256 of a file.
 pub fn hash_of(bytes: &[u8]) -> String {
-    keys::hash(&String::from_utf8_lossy(bytes))
+    settings::content_hash(bytes)
 }
 
 /// Stamps are compared as text and never go back.
 fn next_stamp(before: Option<&ActiveVersion>, now: OffsetDateTime) -> String {
     let earliest =
-        before.and_then(|pointer| keys::parse_stamp(&pointer.stamp)).map(|at| at + Duration::from_secs(1));
-    keys::stamp(earliest.map_or(now, |earliest| earliest.max(now)))
+        before.and_then(|pointer| id::parse_stamp(&pointer.stamp)).map(|at| at + Duration::from_secs(1));
+    id::format_stamp(earliest.map_or(now, |earliest| earliest.max(now)))
 }

@@ -2,10 +2,9 @@
 
 use crate::bindings::Selector;
 use crate::id::GroupId;
-use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, ChangedSelectors};
+use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, ChangedSelectors, selector_key};
 use crate::service::join_reads::join_reads;
-use crate::service::reconcile::desired::selector_key;
-use crate::store::pins::{PinRow, SelectorPin};
+use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +15,7 @@ pub async fn groups_of_selectors(
     differing: &ChangedSelectors,
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut groups = if differing.everything_pinned { store.pinned_groups().await? } else { BTreeSet::new() };
-    let by_key: BTreeMap<String, &Selector> =
+    let by_key: BTreeMap<SelectorKey, &Selector> =
         differing.selectors.iter().map(|selector| (selector_key(selector), selector)).collect();
     let reads = by_key.iter().map(|(key, selector)| groups_of_selector(store, key, selector));
     groups.extend(join_reads(reads).await?.into_iter().flatten());
@@ -25,7 +24,7 @@ pub async fn groups_of_selectors(
 
 async fn groups_of_selector(
     store: &StateStore,
-    key: &str,
+    key: &SelectorKey,
     selector: &Selector,
 ) -> Result<Vec<GroupId>, StoreError> {
     if let Some(pin) = pin_of(store, key).await?
@@ -45,7 +44,7 @@ pub async fn groups_matching_pins_of(
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut keys = store.selectors_of(gone).await?;
     if let ActiveSnapshot::Known(in_force) = active_bindings.read(&store.pointer().await?).await? {
-        keys.extend(in_force.by_selector_key().map(|(key, _)| key.to_owned()));
+        keys.extend(in_force.by_selector_key().map(|(key, _)| key.clone()));
     }
     let reads = keys.iter().map(|key| async move {
         match pin_of(store, key).await? {
@@ -58,6 +57,6 @@ pub async fn groups_matching_pins_of(
     Ok(heirs)
 }
 
-async fn pin_of(store: &StateStore, key: &str) -> Result<Option<SelectorPin>, StoreError> {
+async fn pin_of(store: &StateStore, key: &SelectorKey) -> Result<Option<SelectorPin>, StoreError> {
     Ok(store.selector_pin(key).await?.as_ref().and_then(PinRow::pinned).cloned())
 }

@@ -7,7 +7,6 @@
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
-use crate::ports::tables::{ETag, RowProperties, TableRow};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot};
@@ -15,10 +14,10 @@ use crate::service::health::HealthStatus;
 use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::throttling;
 use crate::store::cadence::{SweepLeft, SweptScopes};
-use crate::store::ledger::{kept, pending_reasons, read_entry, write};
+use crate::store::ledger::{LedgerPosition, OwnedEntry, write};
 use crate::store::reconcile_queue::{self, ReconcileRequest};
 use crate::store::throttles::{CallKind, StoredThrottles};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -35,15 +34,6 @@ const SILENT_MAX: usize = 2;
 /// Differences of which nobody holds the principal that one part deals with; the next sweep finds the rest.
 const ORPHANS_MAX: usize = 1000;
 
-/// One row of the ledger and whose it is.
-struct Known {
-    user: UserId,
-    entry: LedgerEntry,
-    etag: ETag,
-    /// What a later release put into the row.
-    kept: RowProperties,
-}
-
 /// What a sweep found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepFindings {
@@ -54,9 +44,9 @@ pub struct SweepFindings {
     /// again does not mend.
     pub seen: SweptScopes,
     /// Where it stopped because its time was over, as the row before.
-    pub parked_after: Option<String>,
+    pub parked_after: Option<LedgerPosition>,
     /// The row before the first for which Azure gave no answer.
-    pub missed_after: Option<String>,
+    pub missed_after: Option<LedgerPosition>,
 }
 
 impl SweepFindings {
@@ -69,8 +59,8 @@ impl SweepFindings {
         }
     }
 
-    fn record_unanswered(&mut self, after: &str) {
-        self.missed_after.get_or_insert_with(|| after.to_owned());
+    fn record_unanswered(&mut self, after: &LedgerPosition) {
+        self.missed_after.get_or_insert_with(|| after.clone());
     }
 }
 
@@ -102,16 +92,19 @@ struct Part {
     /// Lists without an answer, one after the other, by subscription.
     silent: BTreeMap<String, usize>,
     /// Differences of which nobody holds the principal: the row that was written last, and whether Azure holds it.
-    orphans: BTreeMap<AssignmentName, (Known, bool)>,
+    orphans: BTreeMap<AssignmentName, (OwnedEntry, bool)>,
     /// Something was compared or asked for: the time may end it now.
     got_on: bool,
     found: SweepFindings,
 }
 
 impl Part {
-    fn leave_orphan(&mut self, row: Known, held_in_azure: bool) {
-        let name = row.entry.assignment;
-        let later = self.orphans.get(&name).is_none_or(|(known, _)| known.entry.written < row.entry.written);
+    fn leave_orphan(&mut self, row: OwnedEntry, held_in_azure: bool) {
+        let name = row.stored.entry.assignment;
+        let later = self
+            .orphans
+            .get(&name)
+            .is_none_or(|(known, _)| known.stored.entry.written < row.stored.entry.written);
         if later && (self.orphans.len() < ORPHANS_MAX || self.orphans.contains_key(&name)) {
             self.orphans.insert(name, (row, held_in_azure));
         }
@@ -129,12 +122,12 @@ impl DriftSweep<'_> {
     /// `until` on the monotonic clock. `seen`: what earlier parts saw.
     pub async fn run(
         &self,
-        after: &str,
+        after: &LedgerPosition,
         seen: SweptScopes,
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
         let mut part = Part {
-            now: self.store.read(&keys::setting("sweep")).await?.date,
+            now: self.store.table_time().await?,
             until,
             throttles: self.store.settings().await?.throttles,
             answers: BTreeMap::new(),
@@ -152,29 +145,22 @@ impl DriftSweep<'_> {
     }
 
     /// Answers whether it came to the end of the ledger.
-    async fn ledger(&self, after: &str, part: &mut Part) -> Result<bool, StoreError> {
-        let (from, to) = keys::range_of("l:");
-        // A place of an earlier release is a scope, and means the beginning.
-        let from = if after >= from.as_str() { format!("{after}!") } else { from };
-        if from >= to {
-            return Ok(true);
-        }
-        let mut done = after.to_owned();
-        let mut pages = self.store.pages(from, to);
+    async fn ledger(&self, after: &LedgerPosition, part: &mut Part) -> Result<bool, StoreError> {
+        let mut done = after.clone();
+        let mut pages = self.store.ledger_pages(after);
         while let Some(rows) = pages.next().await? {
             for row in rows {
                 if self.must_stop(part) {
                     part.found.parked_after = Some(done);
                     return Ok(false);
                 }
-                for reason in pending_reasons(&row) {
-                    part.found.seen.count_pending(reason);
+                for reason in &row.pending {
+                    part.found.seen.count_pending(*reason);
                 }
-                let known = known(&row).and_then(|known| self.store.readable(&row, known));
-                if let Some(known) = known.filter(|known| part.is_relevant(&known.entry)) {
-                    self.compare(known, &done, part).await?;
+                if let Some(owned) = row.owned.filter(|owned| part.is_relevant(&owned.stored.entry)) {
+                    self.compare(owned, &done, part).await?;
                 }
-                done = row.key;
+                done = row.position;
             }
             part.got_on = true;
         }
@@ -186,8 +172,13 @@ impl DriftSweep<'_> {
     }
 
     /// One row, and the one of whoever holds the principal: only where each of them says something else than Azure, they differ.
-    async fn compare(&self, row: Known, done: &str, part: &mut Part) -> Result<(), StoreError> {
-        let (scope, name) = (row.entry.scope.clone(), row.entry.assignment);
+    async fn compare(
+        &self,
+        row: OwnedEntry,
+        done: &LedgerPosition,
+        part: &mut Part,
+    ) -> Result<(), StoreError> {
+        let (scope, name) = (row.stored.entry.scope.clone(), row.stored.entry.assignment);
         let held_in_azure = match self.answer(&scope, part).await? {
             Answer::Names(names) => names.contains(&name),
             Answer::Refused => return Ok(()),
@@ -223,14 +214,14 @@ impl DriftSweep<'_> {
     }
 
     /// The record that holds the principal, and its row beside this one.
-    async fn with_holder(&self, row: Known) -> Result<(Option<UserId>, Vec<Known>), StoreError> {
-        let holder = self.store.holder(row.entry.principal).await?.record();
-        let (user, name) = (row.user, row.entry.assignment);
+    async fn with_holder(&self, row: OwnedEntry) -> Result<(Option<UserId>, Vec<OwnedEntry>), StoreError> {
+        let holder = self.store.holder(row.stored.entry.principal).await?.record();
+        let (user, name) = (row.user, row.stored.entry.assignment);
         let mut rows = vec![row];
         if let Some(holder) = holder.filter(|holder| *holder != user)
-            && let Some(own) = self.store.get(&keys::ledger(holder, name)).await?
+            && let Some(stored) = self.store.ledger_entry(holder, name).await?.value
         {
-            rows.extend(known(&own).transpose()?);
+            rows.push(OwnedEntry { user: holder, stored });
         }
         Ok((holder, rows))
     }
@@ -247,7 +238,7 @@ impl DriftSweep<'_> {
 
     /// Bound scopes that nothing was compared with: whether they can be listed is worth knowing.
     async fn bound_scopes(&self, part: &mut Part) -> Result<(), StoreError> {
-        let (_, end) = keys::range_of("l:");
+        let end = LedgerPosition::end();
         for scope in part.bound.clone() {
             if part.found.seen.has(&scope) {
                 continue;
@@ -319,17 +310,10 @@ impl DriftSweep<'_> {
     }
 }
 
-fn known(row: &TableRow) -> Option<Result<Known, StoreError>> {
-    let mut parts = row.key.splitn(3, ':').skip(1);
-    let user = UserId::parse(parts.next()?).ok()?;
-    AssignmentName::parse(parts.next()?).ok()?;
-    Some(read_entry(row).map(|entry| Known { user, entry, etag: row.etag.clone(), kept: kept(row) }))
-}
-
-fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
-    let settled = rows.iter().all(|row| row.entry.unsettled_until.is_none());
-    let old = rows.iter().all(|row| row.entry.written + LISTS_LAG <= now);
-    let ledger_held = rows.iter().any(|row| row.entry.state == AssignmentState::Present);
+fn differs(rows: &[OwnedEntry], held_in_azure: bool, now: OffsetDateTime) -> bool {
+    let settled = rows.iter().all(|row| row.stored.entry.unsettled_until.is_none());
+    let old = rows.iter().all(|row| row.stored.entry.written + LISTS_LAG <= now);
+    let ledger_held = rows.iter().any(|row| row.stored.entry.state == AssignmentState::Present);
     settled && old && ledger_held != held_in_azure
 }
 
@@ -337,15 +321,15 @@ fn differs(rows: &[Known], held_in_azure: bool, now: OffsetDateTime) -> bool {
 async fn requeue_holder(
     store: &StateStore,
     name: AssignmentName,
-    (holder, rows): (UserId, &[Known]),
+    (holder, rows): (UserId, &[OwnedEntry]),
     held_in_azure: bool,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    let Some(last) = rows.iter().max_by_key(|row| row.entry.written) else { return Ok(false) };
+    let Some(last) = rows.iter().max_by_key(|row| row.stored.entry.written) else { return Ok(false) };
     let own = rows.iter().find(|row| row.user == holder);
     let op = store.ids.op();
     let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: "service".to_owned(), op };
-    let template = own.map_or(&last.entry, |row| &row.entry);
+    let template = own.map_or(&last.stored.entry, |row| &row.stored.entry);
     let holding = if own.is_some() { template.state } else { AssignmentState::Gone };
     let entry = LedgerEntry {
         op,
@@ -355,18 +339,18 @@ async fn requeue_holder(
         retry: None,
         ..template.clone()
     };
-    let ledger_held = rows.iter().any(|row| row.entry.state == AssignmentState::Present);
+    let ledger_held = rows.iter().any(|row| row.stored.entry.state == AssignmentState::Present);
     let mark = if held_in_azure {
-        ReconcileRequest::taking(origin.clone())
+        ReconcileRequest::taking_away(origin.clone())
     } else {
-        ReconcileRequest::new(origin.clone())
+        ReconcileRequest::gain(origin.clone())
     };
     let (principal, assignment) = (entry.principal, name);
     let difference =
         AuditEvent::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
     let changes = vec![difference];
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
-    let own = own.map(|row| (&row.etag, Some(&row.kept)));
+    let own = own.map(|row| (&row.stored.etag, Some(&row.stored.kept)));
     let mut writes = vec![write(holder, &entry, own)];
     writes.extend(reconcile_queue::enqueue_now(holder, &mark));
     match store.commit(&record, writes).await {

@@ -5,14 +5,14 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, MemberEvent};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::TableWrite;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
+use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{JobKind, StoredJob};
 use crate::store::reconcile_queue::{self, ReconcileRequest};
 use crate::store::resources::{self, ResourceId};
-use crate::store::{MayMiss, StateStore, StoreError, keys, members};
+use crate::store::{MayMiss, StateStore, StoreError, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -132,7 +132,7 @@ async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<Chunk
     if let Some(element) = store.elements(job, 1).await?.first() {
         tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
-        let mark = ReconcileRequest::taking(job.mark.origin.clone());
+        let mark = ReconcileRequest::taking_away(job.request.origin.clone());
         let looks = person.map(|person| reconcile_queue::enqueue_now(person, &mark)).into_iter().flatten();
         let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
         store.transact_unjournaled(&writes).await?;
@@ -155,7 +155,7 @@ async fn requeue_failed(
         _ => BTreeSet::new(),
     };
     enqueue_groups_with(job.go_on_after(""), store, job, &heirs).await?;
-    Err(StoreError::Corrupt { row: keys::job(job.id), property: "elements".to_owned() })
+    Err(job.failed_elements())
 }
 
 /// The ids that the first elements name; none where the very first names nobody.
@@ -180,7 +180,7 @@ async fn enqueue_changed_groups(
         None if store.pointer().await?.stamp().is_some_and(|stamp| stamp > after) => {
             enqueue_groups_and_end(store, job, BTreeSet::new()).await
         }
-        None => Err(StoreError::Corrupt { row: keys::snapshot(after), property: "b".to_owned() }),
+        None => Err(StateStore::unreadable_snapshot(after)),
     }
 }
 
@@ -230,7 +230,7 @@ async fn empty_group(
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
-    let mark = ReconcileRequest::taking(record.origin.clone());
+    let mark = ReconcileRequest::taking_away(record.origin.clone());
     for user in &users {
         batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(*user, &mark));
     }
@@ -270,7 +270,7 @@ async fn enqueue_groups_with(
     groups: &BTreeSet<GroupId>,
 ) -> Result<(), StoreError> {
     let looks: Vec<TableWrite> =
-        groups.iter().map(|group| reconcile_queue::enqueue_group(*group, &job.mark)).collect();
+        groups.iter().map(|group| reconcile_queue::enqueue_group(*group, &job.request)).collect();
     // Marking once more does no harm, so all but the last part may come before the step.
     let mut parts: Vec<&[TableWrite]> = looks.chunks(CHUNK_LOOKS).collect();
     let last = parts.pop().unwrap_or_default();
@@ -302,7 +302,7 @@ fn plan_chunk(
         let (group, member, revision) = (each.group, each.user.to_string(), job.revision);
         changes.push(AuditEvent::Member { event: MemberEvent::Removed, group, member, revision });
     }
-    let origin: ChangeOrigin = job.mark.origin.clone();
+    let origin: ChangeOrigin = job.request.origin.clone();
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     (record, batch)
 }

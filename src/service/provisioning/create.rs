@@ -1,13 +1,13 @@
 //! Creates. Nothing is read first: the inserts of name and Entra object id decide, and the counter is remembered.
 
 use crate::id::{PrincipalId, UserId};
-use crate::ports::tables::ETag;
 use crate::scim::compare::{CaseMode, key};
 use crate::scim::{self, EditedResource, Projection, Resource};
 use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
 use crate::service::provisioning::{Provisioning, WriteAttempt, Written, taken};
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ScimCaller, ServiceError};
+use crate::store::ETag;
 use crate::store::StoreError;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::counters::Held;

@@ -5,13 +5,13 @@
 //! out only where it is a newer one.
 
 use crate::id::{GroupId, UserId};
-use crate::ports::tables::ETag;
 use crate::scim::{self, AccessView, GroupRef, Meta, version};
 use crate::service::access::grants::access_of;
 use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::join_reads;
 use crate::service::provisioning::resource_kind::ProjectionNeeds;
 use crate::service::{RenderedResource, ServiceError};
+use crate::store::ETag;
 use crate::store::resources::{Group, ResourceId, StoredResource, User};
 use crate::store::{StateStore, StoreError};
 use futures_util::join;

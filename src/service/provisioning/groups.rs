@@ -1,7 +1,6 @@
 //! Groups: attributes and members change in one transaction.
 
 use crate::id::{GroupId, UserId};
-use crate::ports::tables::ETag;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
     ResourceType,
@@ -14,6 +13,7 @@ use crate::service::provisioning::{
 };
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::store::ETag;
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, Group, ResourceId, StoredResource};
 use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};

@@ -4,7 +4,6 @@
 //! ids, sort keys and a little more are kept. What the page shows is read while it is sent.
 
 use crate::id::UserId;
-use crate::ports::tables::TableRow;
 use crate::scim::{IndexLookup, ListQuery};
 use crate::service::provisioning::group_view::GroupView;
 use crate::service::provisioning::matches::{MatchedRow, MatchedRows};
@@ -14,6 +13,7 @@ use crate::service::provisioning::resource_kind::{ListedKind, ProjectionNeeds, R
 use crate::service::provisioning::stream::{ResourceSink, StreamStop};
 use crate::service::provisioning::{Provisioning, join_reads};
 use crate::service::{ResourceListing, ServiceError};
+use crate::store::TableRow;
 use crate::store::resources::{ResourceId, id_of};
 use crate::store::{ReadLimits, RowPages, StoreError};
 use futures_util::try_join;

@@ -1,7 +1,7 @@
 //! What a search has found: the number of all matches, and of those that may be on the page their headers or ids.
 
-use crate::ports::tables::TableRow;
 use crate::scim::{ListQuery, SortKey, SortOrder};
+use crate::store::TableRow;
 
 /// Bytes of headers that are kept from the search for the page. What comes after that is read again.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;

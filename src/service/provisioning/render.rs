@@ -1,11 +1,11 @@
 //! Headers in, resources out, one at a time.
 
 use crate::id::UserId;
-use crate::ports::tables::TableRow;
 use crate::service::ServiceError;
 use crate::service::provisioning::group_view::GroupView;
 use crate::service::provisioning::resource_kind::{ListedKind, ProjectionNeeds, ShownResource};
 use crate::store::StoreError;
+use crate::store::TableRow;
 use crate::store::resources::{StoredResource, id_of};
 use std::collections::VecDeque;
 

@@ -1,11 +1,11 @@
 //! What users and groups do differently when they are listed, shown and deleted.
 
 use crate::id::{GroupId, UserId};
-use crate::ports::tables::ETag;
 use crate::scim::AccessView;
 use crate::service::ServiceError;
 use crate::service::provisioning::group_view::{GroupView, MemberRows, MembershipView};
 use crate::service::provisioning::join_reads;
+use crate::store::ETag;
 use crate::store::jobs::JobKind;
 use crate::store::resources::{ResourceId, StoredResource};
 use serde_json::Value;

@@ -175,7 +175,7 @@ fn plan_change(
     }
     let mark = operation.mark(deactivated || narrowed || principals.leaves());
     plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(after.id, &mark));
-    let people = if mark.taken_away { &mut plan.work.leavers } else { &mut plan.work.people };
+    let people = if mark.priority.takes_away() { &mut plan.work.leavers } else { &mut plan.work.people };
     people.push(after.id);
     Some(DecidedWrite { after, plan })
 }

@@ -27,7 +27,7 @@ impl WriteOperation {
     /// The mark of this change; `taking` where it takes something away.
     pub fn mark(&self, taking: bool) -> ReconcileRequest {
         let origin = self.origin.clone();
-        if taking { ReconcileRequest::taking(origin) } else { ReconcileRequest::new(origin) }
+        if taking { ReconcileRequest::taking_away(origin) } else { ReconcileRequest::gain(origin) }
     }
 
     /// The audit record of a plan.

@@ -3,7 +3,6 @@
 use crate::audit::{AuditEvent, AuditRecord, EffectOpened};
 use crate::id::OpId;
 use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
-use crate::ports::tables::{ETag, TableWrite};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
@@ -14,7 +13,8 @@ use crate::service::reconcile::obstacles;
 use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::throttling;
 use crate::store::throttles::CallKind;
-use crate::store::{StoreError, pins};
+use crate::store::users::HeaderState;
+use crate::store::{ETag, StoreError, TableWrite, pins, reconcile_queue};
 use futures_util::future::join_all;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -62,7 +62,7 @@ impl Reconciler {
         let op = self.store.ids.op();
         let now = gathered.time.now(self.store.clock.monotonic());
         let until = self.later_clock(now) + self.limits.send + self.limits.network;
-        let mut writes = vec![self.touch_request(gathered)];
+        let mut writes = vec![reconcile_queue::touch(&gathered.request)];
         let entries: Vec<LedgerEntry> = plan
             .steps
             .iter()
@@ -241,14 +241,14 @@ fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
     if step.attempt == StepKind::Grant {
         return step.reasons.iter().map(member).collect();
     }
-    let why = match &gathered.person {
-        None if gathered.unreadable => "no group of the user gives it any more",
-        None => "the user was deleted",
-        Some(person) if !person.resource.active() => "the user is inactive",
-        Some(person) if person.pinned.is_some() && person.pinned != gathered.principal => {
+    let why = match &gathered.header {
+        HeaderState::Unreadable => "no group of the user gives it any more",
+        HeaderState::Gone => "the user was deleted",
+        HeaderState::Readable(person) if !person.resource.active() => "the user is inactive",
+        HeaderState::Readable(person) if person.pinned.is_some() && person.pinned != gathered.principal => {
             "the Entra object id changed"
         }
-        Some(_) => "no group of the user gives it any more",
+        HeaderState::Readable(_) => "no group of the user gives it any more",
     };
     vec![why.to_owned()]
 }

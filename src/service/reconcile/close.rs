@@ -2,7 +2,6 @@
 
 use crate::audit::AuditEvent;
 use crate::id::OpId;
-use crate::ports::tables::{ETag, TableWrite};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
 use crate::rbac::{BindingName, ReasonCode};
@@ -13,10 +12,11 @@ use crate::service::reconcile::refusal::{reason_of, scope_is_gone};
 use crate::service::reconcile::requeue::{
     is_wanted_again, requeue_writes, while_frozen, while_principals_are_left, while_unreadable,
 };
-use crate::store::leaver_hints;
-use crate::store::ledger::PrincipalPin;
+use crate::store::ledger::{PrincipalPin, StoredEntry};
+use crate::store::reconcile_queue::leaver_hints;
 use crate::store::reconcile_queue::{self, ReconcileRequest};
-use crate::store::{StoreError, keys, ledger};
+use crate::store::users::HeaderState;
+use crate::store::{ETag, StoreError, TableAnswer, TableWrite, ledger};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -86,12 +86,8 @@ impl Reconciler {
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
-        let hint = keys::hint(gathered.user);
-        if closed != RoundResult::Continue
-            && is_wanted_again(gathered, &after)
-            && writes.iter().all(|write| write.key() != hint)
-        {
-            writes.push(leaver_hints::hint_over(gathered.user));
+        if closed != RoundResult::Continue && is_wanted_again(gathered, &after) {
+            writes.extend(leaver_hints::hint_over_unless_written(gathered.user, &writes));
         }
         if closed != RoundResult::Continue {
             for pin in freed.into_iter().take(FREED_MAX) {
@@ -280,32 +276,29 @@ impl Reconciler {
         gathered: &GatheredState,
         rewrite: &Rewrite,
     ) -> Result<Vec<TableWrite>, StoreError> {
-        let key = keys::request(gathered.user);
         let granted =
             rewrite.attempt == Some(StepKind::Grant) && rewrite.entry.state == AssignmentState::Present;
-        if !granted || self.store.get(&key).await?.is_some() {
+        if !granted || self.store.has_request(gathered.user).await? {
             return Ok(Vec::new());
         }
         let touch = self.store.ids.op().to_string();
         Ok(reconcile_queue::enqueue_again(
             gathered.user,
-            &ReconcileRequest::leaving(gathered.request.request.origin.clone()),
+            &ReconcileRequest::leaver(gathered.request.request.origin.clone()),
             false,
             &touch,
         ))
     }
 
     async fn requeue_row(&self, gathered: &GatheredState, rewrite: &Rewrite) -> Result<(), StoreError> {
-        let key = keys::ledger(gathered.user, rewrite.entry.assignment);
         for _ in 0..MARK_TRIES {
-            let answer = self.store.read(&key).await?;
-            let Some(row) = answer.value else { return Ok(()) };
-            let mut entry = ledger::read_entry(&row)?;
-            entry.unsettled_until = entry.unsettled_until.or(Some(answer.date));
-            entry.written = answer.date;
+            let TableAnswer { value, date } =
+                self.store.ledger_entry(gathered.user, rewrite.entry.assignment).await?;
+            let Some(StoredEntry { mut entry, etag, kept }) = value else { return Ok(()) };
+            entry.unsettled_until = entry.unsettled_until.or(Some(date));
+            entry.written = date;
             let granted = rewrite.attempt == Some(StepKind::Grant);
-            let kept = ledger::kept(&row);
-            let mut writes = vec![ledger::write(gathered.user, &entry, Some((&row.etag, Some(&kept))))];
+            let mut writes = vec![ledger::write(gathered.user, &entry, Some((&etag, Some(&kept))))];
             writes.extend(self.touch_or_enqueue(gathered, granted).await?);
             let op = self.store.ids.op();
             let changes = rewrite.change.clone().into_iter().collect();
@@ -324,10 +317,10 @@ impl Reconciler {
         gathered: &GatheredState,
         granted: bool,
     ) -> Result<Vec<TableWrite>, StoreError> {
-        let there = self.store.get(&keys::request(gathered.user)).await?.is_some();
+        let there = self.store.has_request(gathered.user).await?;
         let touch = self.store.ids.op().to_string();
         let own = &gathered.request.request;
-        let mark = if granted { &ReconcileRequest::leaving(own.origin.clone()) } else { own };
+        let mark = if granted { &ReconcileRequest::leaver(own.origin.clone()) } else { own };
         Ok(reconcile_queue::enqueue_again(gathered.user, mark, there, &touch))
     }
 }
@@ -439,7 +432,11 @@ fn wait_changes(gathered: &GatheredState, after: &[PendingStep]) -> Vec<AuditEve
 fn principals_to_free<'a>(gathered: &'a GatheredState, after: &[LedgerEntry]) -> Vec<&'a PrincipalPin> {
     let may_free = |pin: &&PrincipalPin| {
         let same = gathered.desired.frozen || gathered.principal == Some(pin.principal);
-        let named = gathered.unreadable || gathered.person.is_some() && same;
+        let named = match gathered.header {
+            HeaderState::Gone => false,
+            HeaderState::Unreadable => true,
+            HeaderState::Readable(_) => same,
+        };
         let busy = after.iter().any(|entry| entry.principal == pin.principal && !entry.is_settled_and_gone());
         !named && !busy && gathered.ledger.rows_unreadable == 0
     };

@@ -2,16 +2,16 @@
 
 use crate::bindings::{Bindings, ConfiguredBinding, PrincipalSource, Selector};
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
-use crate::ports::tables::ETag;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{BlockedGrant, Desired, DesiredGrant, GrantReason};
 use crate::rbac::{AssignmentName, BindingName, PrincipalType, ReasonCode};
 use crate::scim::compare::{self, CaseMode};
 use crate::scim::{self, Resource};
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
-use crate::store::keys;
+use crate::store::ETag;
 use crate::store::ledger::UserLedger;
-use crate::store::pins::{PinRow, SelectorPin};
+use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
+use crate::store::users::HeaderState;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a record stands to the Entra object it names.
@@ -30,16 +30,7 @@ pub struct GroupFacts {
     pub resource: Resource,
 }
 
-/// What the header of a record says.
-#[derive(Debug, Clone, Copy)]
-pub enum HeaderState<'a> {
-    Gone,
-    /// It is there, and cannot be read: what is held stays while the membership that gives it does.
-    Unreadable,
-    Readable(&'a Resource),
-}
-
-/// What is known of the selectors that concern a person, by the row keys of their pins.
+/// What is known of the selectors that concern a person, by the keys of their pins.
 #[derive(Debug, Clone, Default)]
 pub struct SelectorFacts {
     /// The groups that the person is in.
@@ -47,21 +38,21 @@ pub struct SelectorFacts {
     /// Those of them whose headers cannot be read.
     pub unreadable: BTreeSet<GroupId>,
     /// Those of them that carry the value that a selector names.
-    pub claimants: BTreeMap<String, Vec<GroupId>>,
-    pub pins: BTreeMap<String, PinRow>,
+    pub claimants: BTreeMap<SelectorKey, Vec<GroupId>>,
+    pub pins: BTreeMap<SelectorKey, PinRow>,
     /// Where a pin cannot be read: the group of this person that leads to it.
-    pub leads: BTreeMap<String, GroupId>,
+    pub leads: BTreeMap<SelectorKey, GroupId>,
     /// Pinned groups that are gone.
     pub gone: BTreeSet<GroupId>,
     /// Selectors that no living group is pinned to: the only living group that matches, where there is exactly one.
-    pub only: BTreeMap<String, GroupId>,
+    pub only: BTreeMap<SelectorKey, GroupId>,
 }
 
 /// Everything that decides what a person should hold.
 pub struct AccessFacts<'a> {
     pub user: UserId,
-    pub header: HeaderState<'a>,
-    pub standing: PrincipalClaim,
+    pub header: HeaderState<&'a Resource>,
+    pub claim: PrincipalClaim,
     pub selectors: &'a SelectorFacts,
     pub ledger: &'a UserLedger,
     pub instance: InstanceId,
@@ -70,7 +61,7 @@ pub struct AccessFacts<'a> {
 /// A selector that the next open pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPin {
-    pub key: String,
+    pub key: SelectorKey,
     pub attribute: &'static str,
     pub value: String,
     pub group: GroupId,
@@ -93,11 +84,6 @@ fn principal_type(resource: &Resource) -> PrincipalType {
     let kind = resource.text("userType").unwrap_or_default();
     let bot = ["service", "serviceprincipal", "agent"].iter().any(|word| kind.eq_ignore_ascii_case(word));
     if bot { PrincipalType::ServicePrincipal } else { PrincipalType::User }
-}
-
-/// The row key of a selector's pin.
-pub fn selector_key(selector: &Selector) -> String {
-    keys::selector(selector.attribute(), &selector.key())
 }
 
 /// Does the group carry the value that the selector names? What a key leaves out counts here, so that a name that only looks
@@ -167,8 +153,8 @@ pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAcce
 fn applying<'a>(
     in_force: &'a BindingsSnapshot,
     user: UserId,
-    header: HeaderState<'_>,
-) -> Vec<(&'a str, &'a ConfiguredBinding)> {
+    header: HeaderState<&Resource>,
+) -> Vec<(&'a SelectorKey, &'a ConfiguredBinding)> {
     let HeaderState::Readable(resource) = header else { return in_force.by_selector_key().collect() };
     let rendered = rendered(user, resource);
     let applies = |binding: &ConfiguredBinding| {
@@ -190,7 +176,7 @@ fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
 }
 
 impl DesiredAccess {
-    fn add(&mut self, key: &str, binding: &ConfiguredBinding, facts: &AccessFacts<'_>) {
+    fn add(&mut self, key: &SelectorKey, binding: &ConfiguredBinding, facts: &AccessFacts<'_>) {
         let claim = claim(key, &binding.selector, facts.selectors);
         if let Claim::Keeps(_, reason) | Claim::Refused(reason) = claim {
             self.findings.insert((binding.name.clone(), reason));
@@ -204,7 +190,7 @@ impl DesiredAccess {
             (Claim::Keeps(group, reason), HeaderState::Unreadable) => {
                 self.keep_held(binding, (group, reason), None, facts);
             }
-            (claim, _) => match facts.standing {
+            (claim, _) => match facts.claim {
                 PrincipalClaim::Blocked(reason) => self.add_blocked(binding, reason),
                 PrincipalClaim::Ours(principal) => self.grant_for_claim(binding, claim, principal, facts),
             },
@@ -298,7 +284,7 @@ fn is_held_through(entry: &LedgerEntry, binding: &ConfiguredBinding) -> bool {
 }
 
 /// What a selector means for a person.
-fn claim(key: &str, selector: &Selector, facts: &SelectorFacts) -> Claim {
+fn claim(key: &SelectorKey, selector: &Selector, facts: &SelectorFacts) -> Claim {
     let claimants = facts.claimants.get(key).map_or(&[][..], Vec::as_slice);
     let pin = match facts.pins.get(key) {
         Some(PinRow::Unreadable) => {
@@ -338,10 +324,10 @@ fn claim_of_member(
     }
 }
 
-fn new_pin(selector: &Selector, key: &str, group: GroupId, pinned: Option<&SelectorPin>) -> NewPin {
+fn new_pin(selector: &Selector, key: &SelectorKey, group: GroupId, pinned: Option<&SelectorPin>) -> NewPin {
     let before = pinned.map(|pin| (pin.group, pin.etag.clone()));
     let (attribute, value) = (selector.attribute(), selector.value());
-    NewPin { key: key.to_owned(), attribute, value, group, before }
+    NewPin { key: key.clone(), attribute, value, group, before }
 }
 
 #[cfg(test)]

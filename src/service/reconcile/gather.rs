@@ -3,27 +3,25 @@
 use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::AssignmentError;
-use crate::ports::tables::{ETag, TableRow};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Desired, Evidence, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
-use crate::scim::{Resource, ResourceType};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::desired::{
-    self, AccessFacts, DesiredAccess, HeaderState, NewPin, PrincipalClaim, SelectorFacts,
+    self, AccessFacts, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
 use crate::service::reconcile::refusal::{reason_of, scope_is_gone};
 use crate::service::reconcile::selectors::MissingLead;
-use crate::store::codec::RowReader;
+use crate::store::StoreError;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
 use crate::store::reconcile_queue::QueuedRequest;
 use crate::store::room_claims::RoomClaims;
 use crate::store::scope_blocks::ScopeBlocks;
 use crate::store::settings::{ActiveVersionRow, TenantSettings};
 use crate::store::throttles::{CallKind, StoredThrottles};
-use crate::store::{StoreError, keys};
+use crate::store::users::{HeaderState, PersonHeader};
 use futures_util::{StreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -52,23 +50,13 @@ impl TableTime {
     }
 }
 
-/// A person's header, as far as access is concerned.
-#[derive(Debug, Clone)]
-pub struct PersonHeader {
-    pub resource: Resource,
-    pub pinned: Option<PrincipalId>,
-    pub etag: ETag,
-}
-
 /// What a round decides on.
 pub struct GatheredState {
     pub user: UserId,
     pub request: QueuedRequest,
     pub time: TableTime,
     pub pointer: ActiveVersionRow,
-    pub person: Option<PersonHeader>,
-    /// The record is there, and its header cannot be read.
-    pub unreadable: bool,
+    pub header: HeaderState<PersonHeader>,
     /// The Entra object id that the record names now.
     pub principal: Option<PrincipalId>,
     pub desired: Desired,
@@ -95,8 +83,7 @@ impl GatheredState {
 
 struct Read {
     settings: TenantSettings,
-    person: Option<PersonHeader>,
-    unreadable: bool,
+    header: HeaderState<PersonHeader>,
     selectors: SelectorFacts,
     missing_leads: Vec<MissingLead>,
     ledger: UserLedger,
@@ -104,75 +91,61 @@ struct Read {
     snapshot: ActiveSnapshot,
 }
 
-impl Read {
-    fn header(&self) -> HeaderState<'_> {
-        match &self.person {
-            Some(person) => HeaderState::Readable(&person.resource),
-            None if self.unreadable => HeaderState::Unreadable,
-            None => HeaderState::Gone,
-        }
-    }
-}
-
 impl Reconciler {
     /// `None`: nobody asked to look at this person, or somebody else has looked already.
     pub(super) async fn gather(&self, user: UserId) -> Result<Option<GatheredState>, StoreError> {
-        let answer = self.store.read(&keys::request(user)).await?;
+        let answer = self.store.request_of(user).await?;
         // Taken after the answer: this time lags behind the service's and never runs ahead of it.
         let at = self.store.clock.monotonic();
-        let Some(row) = answer.value else { return Ok(None) };
+        let Some(request) = answer.value else { return Ok(None) };
         let time = TableTime { date: answer.date, at };
-        self.store.readable(&row, QueuedRequest::mark(&row));
-        let look = QueuedRequest::read(&row)?;
         let read = self.read(user).await?;
         let instance = match read.settings.instance {
             Some(instance) => instance,
             None => self.store.instance().await?,
         };
-        self.combine(user, look, time, read, instance).await.map(Some)
+        self.combine(user, request, time, read, instance).await.map(Some)
     }
 
     /// Who is gone or inactive holds nothing, whatever their groups say: those are not read.
     async fn read(&self, user: UserId) -> Result<Read, StoreError> {
-        let user_key = keys::user(user);
-        let (settings, row, ledger, blocks) = try_join!(
+        let (settings, header, ledger, blocks) = try_join!(
             self.store.settings(),
-            self.store.get(&user_key),
+            self.store.person(user),
             self.store.ledger(user),
             self.store.scope_blocks(),
         )?;
-        let header = row.as_ref().map(|row| self.store.readable(row, read_person(row)));
         let snapshot = self.active_bindings.read(&settings.pointer).await?;
-        let may_hold = header
-            .as_ref()
-            .is_some_and(|person| person.as_ref().is_none_or(|person| person.resource.active()));
+        let may_hold = match &header {
+            HeaderState::Gone => false,
+            HeaderState::Unreadable => true,
+            HeaderState::Readable(person) => person.resource.active(),
+        };
         let (selectors, missing_leads) = match &snapshot {
             ActiveSnapshot::Known(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
             _ => Default::default(),
         };
-        let unreadable = matches!(header, Some(None));
-        let person = header.flatten();
-        Ok(Read { settings, person, unreadable, selectors, missing_leads, ledger, blocks, snapshot })
+        Ok(Read { settings, header, selectors, missing_leads, ledger, blocks, snapshot })
     }
 
     async fn combine(
         &self,
         user: UserId,
-        look: QueuedRequest,
+        request: QueuedRequest,
         time: TableTime,
         read: Read,
         instance: InstanceId,
     ) -> Result<GatheredState, StoreError> {
         let sources = read.snapshot.principal_from();
-        let principal =
-            read.person.as_ref().and_then(|person| desired::principal_of(&person.resource, sources));
+        let person = read.header.as_ref().readable();
+        let principal = person.and_then(|person| desired::principal_of(&person.resource, sources));
         let holders = self.holders(user, principal, &read.ledger).await?;
         let mut to_pin = BTreeSet::new();
-        let standing = self.principal_claim(user, &read, principal, &holders, &mut to_pin).await?;
+        let claim = self.principal_claim(user, &read, principal, &holders, &mut to_pin).await?;
         let facts = AccessFacts {
             user,
-            header: read.header(),
-            standing,
+            header: read.header.as_ref().map(|person| &person.resource),
+            claim,
             selectors: &read.selectors,
             ledger: &read.ledger,
             instance,
@@ -192,17 +165,16 @@ impl Reconciler {
             throttled: throttles.steps(now),
             blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
             room: read.settings.claims.as_seen_by(user, now),
-            requested_by: look.request.origin.op,
-            requested_at: look.request.origin.op.time().map_or(now, |at| at.min(now)),
+            requested_by: request.request.origin.op,
+            requested_at: request.request.origin.op.time().map_or(now, |at| at.min(now)),
             instance,
         };
         Ok(GatheredState {
             user,
-            request: look,
+            request,
             time,
             pointer: read.settings.pointer,
-            person: read.person,
-            unreadable: read.unreadable,
+            header: read.header,
             principal,
             desired,
             selector_pins,
@@ -242,7 +214,7 @@ impl Reconciler {
         holders: &BTreeMap<PrincipalId, PrincipalHolder>,
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Result<PrincipalClaim, StoreError> {
-        let (Some(person), Some(principal)) = (&read.person, principal) else {
+        let (Some(person), Some(principal)) = (read.header.as_ref().readable(), principal) else {
             return Ok(PrincipalClaim::Blocked(ReasonCode::PendingPrincipal));
         };
         if person.pinned.is_some_and(|pinned| pinned != principal) {
@@ -267,13 +239,14 @@ impl Reconciler {
         principal: PrincipalId,
         sources: &[PrincipalSource],
     ) -> Result<ReasonCode, StoreError> {
-        let Some(row) = self.store.get(&keys::user(holder)).await? else {
-            return Ok(ReasonCode::PrincipalReleasing);
+        let same = match self.store.person(holder).await? {
+            HeaderState::Gone => false,
+            // A record that cannot be read may still be of that person: it keeps what it holds.
+            HeaderState::Unreadable => true,
+            HeaderState::Readable(other) => {
+                desired::principal_of(&other.resource, sources) == Some(principal)
+            }
         };
-        // A record that cannot be read may still be of that person: it keeps what it holds.
-        let other = self.store.readable(&row, read_person(&row));
-        let same =
-            other.is_none_or(|other| desired::principal_of(&other.resource, sources) == Some(principal));
         Ok(if same { ReasonCode::PrincipalConflict } else { ReasonCode::PrincipalReleasing })
     }
 
@@ -403,22 +376,6 @@ fn same_triple(
     role: crate::rbac::BackupRole,
 ) -> bool {
     &entry.scope == scope && entry.principal == principal && entry.role == role
-}
-
-fn read_person(row: &TableRow) -> Result<PersonHeader, StoreError> {
-    let reader = RowReader::new(row)?;
-    Ok(PersonHeader {
-        resource: document(row, ResourceType::User)?,
-        pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
-        etag: row.etag.clone(),
-    })
-}
-
-pub(super) fn document(row: &TableRow, kind: ResourceType) -> Result<Resource, StoreError> {
-    match RowReader::new(row)?.json("doc")? {
-        serde_json::Value::Object(attributes) => Ok(Resource::from_stored(kind, attributes)),
-        _ => Err(StoreError::Corrupt { row: row.key.clone(), property: "doc".to_owned() }),
-    }
 }
 
 #[cfg(test)]

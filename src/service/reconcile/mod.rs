@@ -14,7 +14,6 @@ mod trigger;
 use crate::audit::AuditEvent;
 use crate::id::{OpId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::tables::{EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{self, PlanLimits};
@@ -22,8 +21,8 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
 use crate::service::keyed_mutex::KeyedMutex;
 use crate::service::reconcile_queue::inline::log_deferred;
-use crate::store::codec::RowFields;
-use crate::store::{StateStore, StoreError, keys, ledger, pins};
+use crate::store::users::{self, HeaderState};
+use crate::store::{StateStore, StoreError, TableWrite, ledger, pins, reconcile_queue};
 use act::{CallOutcome, OpenResult, SendDeadline};
 use close::RoundResult;
 use gather::GatheredState;
@@ -207,7 +206,7 @@ impl Reconciler {
     async fn pin_selectors(&self, gathered: &GatheredState) -> Result<(), StoreError> {
         let op = self.store.ids.op();
         let mut changes = Vec::new();
-        let mut writes = vec![self.touch_request(gathered)];
+        let mut writes = vec![reconcile_queue::touch(&gathered.request)];
         let pins = gathered.selector_pins.get(..PINS_ALONE_MAX).unwrap_or(&gathered.selector_pins);
         writes.extend(act::pin_writes(pins, op, &mut changes));
         self.commit_or_gather_again(gathered, op, changes, writes).await
@@ -215,20 +214,14 @@ impl Reconciler {
 
     /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure is no matter.
     async fn add_missing_leads(&self, gathered: &GatheredState) {
-        let leads = gathered.missing_leads.iter().map(|(group, key)| pins::lead_from_group(*group, key));
+        let leads =
+            gathered.missing_leads.iter().map(|lead| pins::lead_from_group(lead.group, &lead.selector));
         let leads: Vec<TableWrite> = leads.take(LEADS_MAX).collect();
         if !leads.is_empty()
             && let Err(error) = self.store.transact_unjournaled(&leads).await
         {
             log_deferred("a row that leads to a pin", &error);
         }
-    }
-
-    /// `d:` is as it was read, and gets a new version.
-    fn touch_request(&self, gathered: &GatheredState) -> TableWrite {
-        let condition = EtagMatch::Exact(gathered.request.etag.clone());
-        let properties = gathered.request.request.fields().done();
-        TableWrite::Merge { key: keys::request(gathered.user), properties, condition }
     }
 
     /// A conflict is no failure: the next round reads again.
@@ -248,20 +241,18 @@ impl Reconciler {
     /// Takes principals that are free, in a transaction of its own.
     async fn claim_principals(&self, gathered: &GatheredState) -> Result<(), StoreError> {
         let op = self.store.ids.op();
-        let mut writes = vec![self.touch_request(gathered)];
+        let mut writes = vec![reconcile_queue::touch(&gathered.request)];
         let mut changes = Vec::new();
         for principal in gathered.to_pin.iter().take(PRINCIPALS_MAX) {
             writes.extend(ledger::pin(gathered.user, *principal, op));
             let what = format!("pin of user {}", gathered.user);
             changes.push(AuditEvent::Setting { what, before: String::new(), after: principal.to_string() });
         }
-        if let (Some(person), Some(principal)) = (&gathered.person, gathered.principal)
+        if let (HeaderState::Readable(person), Some(principal)) = (&gathered.header, gathered.principal)
             && person.pinned.is_none()
             && gathered.to_pin.iter().take(PRINCIPALS_MAX).any(|taken| *taken == principal)
         {
-            let properties = RowFields::some().text("pinned", principal.to_string()).done();
-            let condition = EtagMatch::Exact(person.etag.clone());
-            writes.push(TableWrite::Merge { key: keys::user(gathered.user), properties, condition });
+            writes.push(users::remember_principal(gathered.user, principal, &person.etag));
         }
         self.commit_or_gather_again(gathered, op, changes, writes).await
     }

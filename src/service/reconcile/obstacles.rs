@@ -1,7 +1,6 @@
 //! What one person's step learns for everybody: a scope that refuses, and who makes room in a full subscription. The rows only say
 //! when to try again, so what cannot be written is learned again by the next step.
 
-use crate::ports::tables::TableWrite;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
@@ -11,7 +10,7 @@ use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile_queue::inline::log_deferred;
 use crate::store::scope_blocks::{self, StoredBlock};
-use crate::store::{StoreError, room_claims};
+use crate::store::{StoreError, TableWrite, room_claims};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;

@@ -1,13 +1,13 @@
 //! When a person is looked at again after a round: what becomes of `d:`, and what the hint of a leaver keeps.
 
-use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
 use crate::rbac::plan::{DeferredStep, Plan, Requeue};
 use crate::service::reconcile::close::{FREED_MAX, RoundResult};
 use crate::service::reconcile::gather::GatheredState;
-use crate::store::leaver_hints::WaitingRevocation;
-use crate::store::{keys, reconcile_queue};
+use crate::store::reconcile_queue::leaver_hints::WaitingRevocation;
+use crate::store::users::HeaderState;
+use crate::store::{ETag, TableWrite, reconcile_queue};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -31,10 +31,10 @@ pub(super) fn requeue_writes(
     if plan.has_more {
         return RoundResult::Continue;
     }
-    writes.push(TableWrite::Delete { key: keys::request(gathered.user), condition: EtagMatch::Exact(look) });
+    writes.push(reconcile_queue::complete(gathered.user, look));
     let Some(again) = again else { return RoundResult::Settled };
-    let mark = gathered.request.request.waiting(again.taken_away);
-    let at = match again.taken_away {
+    let mark = gathered.request.request.waiting(again.takes_away);
+    let at = match again.takes_away {
         true => rounded_up(again.at.max(now), LEAVER_STEP),
         false => rounded_up(again.at.max(now) + spread_by_user(gathered, again.at - now), LATER_STEP),
     };
@@ -57,8 +57,9 @@ pub(super) fn while_frozen(
     }
     tracing::warn!(user.id = %gathered.user, reason = ReasonCode::BindingsUnreadable.as_str(), "a person waits");
     let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
-    let taken_away = again.is_some_and(|again| again.taken_away) || gathered.request.request.taken_away;
-    Some(Requeue { at, taken_away })
+    let takes_away =
+        again.is_some_and(|again| again.takes_away) || gathered.request.request.priority.takes_away();
+    Some(Requeue { at, takes_away })
 }
 
 /// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
@@ -69,12 +70,15 @@ pub(super) fn while_unreadable(
     now: OffsetDateTime,
 ) -> Option<Requeue> {
     let rows_unreadable = gathered.ledger.rows_unreadable > 0;
-    if !gathered.unreadable && !rows_unreadable {
+    if !matches!(gathered.header, HeaderState::Unreadable) && !rows_unreadable {
         return again;
     }
     let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
-    let taken_away = again.is_some_and(|again| again.taken_away);
-    Some(Requeue { at, taken_away: taken_away || rows_unreadable && gathered.request.request.taken_away })
+    let takes_away = again.is_some_and(|again| again.takes_away);
+    Some(Requeue {
+        at,
+        takes_away: takes_away || rows_unreadable && gathered.request.request.priority.takes_away(),
+    })
 }
 
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
@@ -93,12 +97,12 @@ pub(super) fn waiting(
     let mut waiting =
         WaitingRevocation { reason: put_off.map(|deferred| deferred.reason), ..WaitingRevocation::default() };
     for entry in after.iter().filter(|entry| entry.unwanted_since.is_some()) {
-        if waiting.wished.is_none_or(|wished| entry.unwanted_since.is_some_and(|own| own < wished)) {
+        if waiting.unwanted_since.is_none_or(|wished| entry.unwanted_since.is_some_and(|own| own < wished)) {
             let failed = entry.retry.as_ref().filter(|tried| tried.kind == StepKind::Revoke);
             let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
             let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
             waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
-            waiting.wished = entry.unwanted_since;
+            waiting.unwanted_since = entry.unwanted_since;
         }
         waiting.subscriptions.insert(entry.scope.subscription().to_owned());
         waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
@@ -109,7 +113,9 @@ pub(super) fn waiting(
 /// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
 pub(super) fn is_wanted_again(gathered: &GatheredState, after: &[LedgerEntry]) -> bool {
     let before = gathered.ledger.entries.iter().any(|stored| stored.entry.unwanted_since.is_some());
-    before && !gathered.request.request.taken_away && after.iter().all(|entry| entry.unwanted_since.is_none())
+    before
+        && !gathered.request.request.priority.takes_away()
+        && after.iter().all(|entry| entry.unwanted_since.is_none())
 }
 
 /// More principals than one close frees: the rest follows at once.
@@ -121,8 +127,8 @@ pub(super) fn while_principals_are_left(
     if to_free <= FREED_MAX {
         return again;
     }
-    let taken_away = again.is_some_and(|again| again.taken_away);
-    Some(Requeue { at: again.map_or(now, |again| again.at.min(now)), taken_away })
+    let takes_away = again.is_some_and(|again| again.takes_away);
+    Some(Requeue { at: again.map_or(now, |again| again.at.min(now)), takes_away })
 }
 
 /// Hourly looks are spread by the person's id, so that they do not fall together.

@@ -5,18 +5,17 @@ use crate::bindings::Selector;
 use crate::id::{GroupId, UserId};
 use crate::rbac::BindingName;
 use crate::rbac::ledger::AssignmentState;
-use crate::scim::ResourceType;
 use crate::scim::compare::{self, CaseMode};
 use crate::service::bindings::active::BindingsSnapshot;
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::desired::{self, GroupFacts, SelectorFacts};
-use crate::service::reconcile::gather::document;
+use crate::store::StoreError;
 use crate::store::ledger::UserLedger;
 use crate::store::members::DIRECT_GROUPS_MAX;
-use crate::store::pins::PinRow;
+use crate::store::pins::{PinRow, SelectorKey};
 use crate::store::resources::Group;
-use crate::store::{StoreError, keys};
+use crate::store::users::HeaderState;
 use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +24,16 @@ struct ReadGroup {
     id: GroupId,
     /// `None`: its header is there and cannot be read.
     facts: Option<GroupFacts>,
-    /// The row keys of the pins that its `bg:` rows lead to.
-    leads: BTreeSet<String>,
+    /// The selectors that its `bg:` rows lead to.
+    leads: BTreeSet<SelectorKey>,
 }
 
-/// A `bg:` row that is missing: the group, and the row key of the pin.
-pub type MissingLead = (GroupId, String);
+/// A `bg:` row that is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingLead {
+    pub group: GroupId,
+    pub selector: SelectorKey,
+}
 
 impl Reconciler {
     /// Everything about groups and selectors that decides what a person should hold.
@@ -51,8 +54,8 @@ impl Reconciler {
             claimants: claimants(&groups, &by_key),
             ..SelectorFacts::default()
         };
-        let led: BTreeMap<&str, GroupId> =
-            groups.iter().flat_map(|group| group.leads.iter().map(|key| (key.as_str(), group.id))).collect();
+        let led: BTreeMap<&SelectorKey, GroupId> =
+            groups.iter().flat_map(|group| group.leads.iter().map(|key| (key, group.id))).collect();
         let held = held_through(ledger, in_force);
         let concerned = by_key.keys().copied().filter(|key| {
             facts.claimants.contains_key(*key) || led.contains_key(*key) || held.contains(*key)
@@ -64,7 +67,7 @@ impl Reconciler {
             facts.pins.extend(pin.map(|pin| (key, pin)));
         }
         for key in facts.pins.iter().filter(|(_, pin)| **pin == PinRow::Unreadable).map(|(key, _)| key) {
-            facts.leads.extend(led.get(key.as_str()).map(|group| (key.clone(), *group)));
+            facts.leads.extend(led.get(key).map(|group| (key.clone(), *group)));
         }
         self.who_may_be_pinned(&by_key, &mut facts).await?;
         let missing = missing_leads(&groups, &facts);
@@ -83,11 +86,12 @@ impl Reconciler {
     }
 
     async fn group(&self, id: GroupId) -> Result<Option<ReadGroup>, StoreError> {
-        let key = keys::group(id);
-        let (row, leads) = try_join!(self.store.get(&key), self.store.selectors_of(id))?;
-        let Some(row) = row else { return Ok(None) };
-        let document = self.store.readable(&row, document(&row, ResourceType::Group));
-        let facts = document.map(|resource| GroupFacts { id, resource });
+        let (attributes, leads) = try_join!(self.store.group_attributes(id), self.store.selectors_of(id))?;
+        let facts = match attributes {
+            HeaderState::Gone => return Ok(None),
+            HeaderState::Unreadable => None,
+            HeaderState::Readable(resource) => Some(GroupFacts { id, resource }),
+        };
         Ok(Some(ReadGroup { id, facts, leads }))
     }
 
@@ -105,14 +109,14 @@ impl Reconciler {
             pinned.map(|group| async move { Ok::<_, StoreError>((group, self.store.exists(group).await?)) });
         facts.gone =
             join_reads(lives).await?.into_iter().filter(|(_, lives)| !lives).map(|each| each.0).collect();
-        let free = |key: &str| match facts.pins.get(key) {
+        let free = |key: &SelectorKey| match facts.pins.get(key) {
             None => true,
             Some(PinRow::Pinned(pin)) => facts.gone.contains(&pin.group),
             Some(PinRow::Unreadable) => false,
         };
         let mut reads = Vec::new();
         for (key, groups) in facts.claimants.iter().filter(|(key, _)| free(key)) {
-            if let ([claimant], Some(selectors)) = (groups.as_slice(), by_key.get(key.as_str())) {
+            if let ([claimant], Some(selectors)) = (groups.as_slice(), by_key.get(key)) {
                 reads.push(self.is_only(key.clone(), selectors, *claimant));
             }
         }
@@ -122,10 +126,10 @@ impl Reconciler {
 
     async fn is_only(
         &self,
-        key: String,
+        key: SelectorKey,
         selectors: &[&Selector],
         claimant: GroupId,
-    ) -> Result<Option<(String, GroupId)>, StoreError> {
+    ) -> Result<Option<(SelectorKey, GroupId)>, StoreError> {
         let Some(selector) = selectors.first() else { return Ok(None) };
         let value = selector.value();
         let matches =
@@ -136,7 +140,7 @@ impl Reconciler {
 }
 
 /// The selectors of the bindings in force by the row keys of their pins: the spellings of one value have one.
-type Selectors<'a> = BTreeMap<&'a str, Vec<&'a Selector>>;
+type Selectors<'a> = BTreeMap<&'a SelectorKey, Vec<&'a Selector>>;
 
 fn is_meant(selectors: &[&Selector], group: &GroupFacts) -> bool {
     selectors.iter().any(|selector| desired::selects(selector, group))
@@ -144,11 +148,11 @@ fn is_meant(selectors: &[&Selector], group: &GroupFacts) -> bool {
 
 /// The groups that carry the value of each selector. Found by key, so that the work grows with groups and bindings, not with
 /// their product.
-fn claimants(groups: &[ReadGroup], by_key: &Selectors<'_>) -> BTreeMap<String, Vec<GroupId>> {
-    let mut claimants: BTreeMap<String, Vec<GroupId>> = BTreeMap::new();
+fn claimants(groups: &[ReadGroup], by_key: &Selectors<'_>) -> BTreeMap<SelectorKey, Vec<GroupId>> {
+    let mut claimants: BTreeMap<SelectorKey, Vec<GroupId>> = BTreeMap::new();
     for facts in groups.iter().filter_map(|group| group.facts.as_ref()) {
         for key in keys_of(facts) {
-            if by_key.get(key.as_str()).is_some_and(|selectors| is_meant(selectors, facts)) {
+            if by_key.get(&key).is_some_and(|selectors| is_meant(selectors, facts)) {
                 claimants.entry(key).or_default().push(facts.id);
             }
         }
@@ -157,18 +161,18 @@ fn claimants(groups: &[ReadGroup], by_key: &Selectors<'_>) -> BTreeMap<String, V
 }
 
 /// The row keys of the selectors that could mean a group.
-fn keys_of(group: &GroupFacts) -> Vec<String> {
+fn keys_of(group: &GroupFacts) -> Vec<SelectorKey> {
     let key = |attribute: &str, mode: CaseMode| {
         let text = group.resource.text(attribute)?;
-        Some(keys::selector(attribute, &compare::key(text, mode)))
+        Some(SelectorKey::of(attribute, &compare::key(text, mode)))
     };
     let external = key("externalId", CaseMode::Exact);
     let named = key("displayName", CaseMode::Folded);
-    external.into_iter().chain(named).chain([keys::selector("id", &group.id.to_string())]).collect()
+    external.into_iter().chain(named).chain([SelectorKey::of("id", &group.id.to_string())]).collect()
 }
 
 /// The row keys of the selectors of bindings that the person holds something through.
-fn held_through<'a>(ledger: &UserLedger, in_force: &'a BindingsSnapshot) -> BTreeSet<&'a str> {
+fn held_through<'a>(ledger: &UserLedger, in_force: &'a BindingsSnapshot) -> BTreeSet<&'a SelectorKey> {
     let entries = ledger.entries.iter().map(|stored| &stored.entry);
     let held = entries.filter(|entry| entry.state != AssignmentState::Gone || entry.retry.is_some());
     let names: BTreeSet<&BindingName> = held.flat_map(|entry| &entry.bindings).collect();
@@ -182,9 +186,9 @@ fn held_through<'a>(ledger: &UserLedger, in_force: &'a BindingsSnapshot) -> BTre
 /// Pins of the person's groups that no `bg:` row leads to: a former release made them.
 fn missing_leads(groups: &[ReadGroup], facts: &SelectorFacts) -> Vec<MissingLead> {
     let by_id: BTreeMap<GroupId, &ReadGroup> = groups.iter().map(|group| (group.id, group)).collect();
-    let missing = |(key, pin): (&String, &PinRow)| {
+    let missing = |(key, pin): (&SelectorKey, &PinRow)| {
         let group = by_id.get(&pin.pinned()?.group)?;
-        (!group.leads.contains(key)).then(|| (group.id, key.clone()))
+        (!group.leads.contains(key)).then(|| MissingLead { group: group.id, selector: key.clone() })
     };
     facts.pins.iter().filter_map(missing).collect()
 }

@@ -1,44 +1,34 @@
-//! Jobs and groups: each has a step in its turn, so a large one holds up no other. They mark people; whoever loses something
-//! is looked at in between, in the order of all leavers.
+//! Jobs and the fan-out of groups: each has a step in its turn, so a large one holds up no other. They enqueue people; leavers
+//! are reconciled in between, in the order of all leavers.
 
-use crate::id::OpId;
-use crate::ports::tables::TableRow;
 use crate::service::jobs;
-use crate::service::reconcile_queue::group_fan_out;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
-use crate::store::codec::RowReader;
-use crate::store::reconcile_queue::ReconcileRequest;
-use crate::store::{StoreError, keys};
+use crate::store::StoreError;
+use crate::store::jobs::JobTurn;
+use crate::store::reconcile_queue::{GroupTurn, Priority, QueuePage, QueuePosition, RowIdentity};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Jobs, or groups, that take turns in one tick; the next one goes on with the others.
+/// Jobs, or groups, that take turns in one tick; the next tick goes on with the others.
 const TURNS_MAX: usize = 200;
 
 /// What has steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BacklogKind {
     Jobs,
     Groups,
 }
 
-impl Kind {
-    const fn prefix(self) -> &'static str {
-        match self {
-            Self::Jobs => "i:",
-            Self::Groups => "dg:",
-        }
-    }
-
+impl BacklogKind {
     const fn name(self) -> &'static str {
         match self {
             Self::Jobs => "a job",
-            Self::Groups => "a walk",
+            Self::Groups => "the fan-out of a group",
         }
     }
 
-    const fn cursor(self, round: &mut TickRound) -> &mut String {
+    const fn cursor(self, round: &mut TickRound) -> &mut QueuePosition {
         match self {
             Self::Jobs => &mut round.cursors.jobs,
             Self::Groups => &mut round.cursors.groups,
@@ -46,38 +36,63 @@ impl Kind {
     }
 }
 
+/// One job or group whose turn it is.
+#[derive(Debug, Clone, Copy)]
+enum BacklogTurn {
+    Job(JobTurn),
+    Group(GroupTurn),
+}
+
+impl BacklogTurn {
+    const fn priority(self) -> Priority {
+        match self {
+            Self::Job(turn) => turn.priority,
+            Self::Group(turn) => turn.priority,
+        }
+    }
+}
+
+type Turns = VecDeque<(RowIdentity, BacklogTurn)>;
+
 impl ReconcileTick {
-    /// Steps of jobs, until then; at least one. Answers whether there was any.
-    pub(super) async fn roll(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
-        self.steps(Kind::Jobs, round, until).await
+    /// Chunks of jobs, until then; at least one. Returns whether there was any.
+    pub(super) async fn run_jobs(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
+        self.run_backlog(BacklogKind::Jobs, round, until).await
     }
 
-    /// Pages of groups that are marked, until then; at least one. Answers whether there was any.
-    pub(super) async fn walk(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
-        self.steps(Kind::Groups, round, until).await
+    /// Pages of groups that have a request, until then; at least one. Returns whether there was any.
+    pub(super) async fn fan_out_groups(
+        &self,
+        round: &mut TickRound,
+        until: Duration,
+    ) -> Result<bool, StoreError> {
+        self.run_backlog(BacklogKind::Groups, round, until).await
     }
 
-    async fn steps(&self, kind: Kind, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
-        let rows = self.whose_turn_it_is(kind.prefix(), kind.cursor(round)).await?;
-        let more = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= TURNS_MAX);
-        let mut rows: Vec<TableRow> = rows.into_iter().filter(|row| !self.is_quarantined(row)).collect();
-        rows.sort_by_key(|row| !is_in_haste(row));
-        let any = !rows.is_empty();
-        let mut queue = VecDeque::from(rows);
+    async fn run_backlog(
+        &self,
+        kind: BacklogKind,
+        round: &mut TickRound,
+        until: Duration,
+    ) -> Result<bool, StoreError> {
+        let (turns, more) = self.turns(kind, kind.cursor(round)).await?;
+        let any = !turns.is_empty();
+        let mut queue: Turns = turns.into();
         while !self.is_over(round)
-            && let Some(row) = queue.pop_front()
+            && let Some((row, turn)) = queue.pop_front()
         {
-            let ended = match kind {
-                Kind::Jobs => self.job_step(&row, round).await,
-                Kind::Groups => self.group_step(&row, round).await,
+            let step = match turn {
+                BacklogTurn::Job(turn) => self.job_step(turn, round).await,
+                BacklogTurn::Group(turn) => self.group_step(turn, round).await,
             };
-            match ended {
-                Ok(Some(rest)) => queue.push_back(rest),
-                Ok(None) => self.record_result(kind.name(), &row, Ok(())),
+            let position = row.position();
+            match step {
+                Ok(true) => queue.push_back((row, turn)),
+                Ok(false) => self.record_result(kind.name(), &row, Ok(())),
                 Err(error) => self.record_result(kind.name(), &row, Err(error)),
             }
             if self.is_past(until) {
-                *kind.cursor(round) = row.key;
+                *kind.cursor(round) = position;
                 return Ok(any);
             }
         }
@@ -85,41 +100,52 @@ impl ReconcileTick {
         Ok(any)
     }
 
-    async fn whose_turn_it_is(&self, prefix: &str, start: &str) -> Result<Vec<TableRow>, StoreError> {
-        let (from, to) = keys::range_of(prefix);
-        if start.is_empty() {
-            return self.store().rows_between(from, to, TURNS_MAX).await;
-        }
-        let after = format!("{start}!");
-        let mut rows = self.store().rows_between(after.clone(), to, TURNS_MAX).await?;
-        if rows.len() < TURNS_MAX {
-            rows.extend(self.store().rows_between(from, after, TURNS_MAX - rows.len()).await?);
-        }
-        Ok(rows)
-    }
-
-    /// One chunk. What is left of the job, if anything.
-    async fn job_step(&self, row: &TableRow, round: &mut TickRound) -> Result<Option<TableRow>, StoreError> {
-        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-        let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
-        let rolled = jobs::run_chunk(self.store(), &self.active_bindings, job).await?;
-        self.leavers_between(round, rolled.people.len() + 1).await?;
-        Ok((!rolled.done).then(|| row.clone()))
-    }
-
-    /// One page. What is left of the walk, if anything.
-    async fn group_step(
+    /// The turns from a position on, and then from the beginning up to there: leavers' first. With them where more may be.
+    async fn turns(
         &self,
-        row: &TableRow,
-        round: &mut TickRound,
-    ) -> Result<Option<TableRow>, StoreError> {
-        let marked = group_fan_out::fan_out_page(self.store(), row).await?;
-        self.leavers_between(round, marked.len() + 1).await?;
-        self.store().get(&row.key).await
+        kind: BacklogKind,
+        start: &QueuePosition,
+    ) -> Result<(Vec<(RowIdentity, BacklogTurn)>, Option<QueuePosition>), StoreError> {
+        let mut page = self.backlog_page(kind, start, TURNS_MAX).await?;
+        if page.next.is_none() && !start.is_start() {
+            let rows_max = TURNS_MAX.saturating_sub(page.items.len());
+            let rest = self.backlog_page(kind, &QueuePosition::default(), rows_max).await?;
+            let before = rest.items.into_iter().filter(|item| item.row.position() <= *start);
+            page.items.extend(before);
+            page.next = rest.next.filter(|next| next <= start);
+        }
+        let readable = page.items.into_iter();
+        let mut turns: Vec<(RowIdentity, BacklogTurn)> =
+            readable.filter_map(|item| self.readable_item(kind.name(), item)).collect();
+        turns.sort_by_key(|(_, turn)| turn.priority() != Priority::Leaver);
+        Ok((turns, page.next))
     }
-}
 
-/// Whether somebody may lose something by it for another reason than other bindings.
-fn is_in_haste(row: &TableRow) -> bool {
-    RowReader::new(row).and_then(|reader| ReconcileRequest::read(&reader)).is_ok_and(|mark| mark.left)
+    async fn backlog_page(
+        &self,
+        kind: BacklogKind,
+        after: &QueuePosition,
+        rows_max: usize,
+    ) -> Result<QueuePage<BacklogTurn>, StoreError> {
+        Ok(match kind {
+            BacklogKind::Jobs => self.store().jobs(after, rows_max).await?.map(BacklogTurn::Job),
+            BacklogKind::Groups => {
+                self.store().group_requests(after, rows_max).await?.map(BacklogTurn::Group)
+            }
+        })
+    }
+
+    /// One chunk. Returns whether the job goes on.
+    async fn job_step(&self, turn: JobTurn, round: &mut TickRound) -> Result<bool, StoreError> {
+        let chunk = jobs::run_chunk(self.store(), &self.active_bindings, turn.job).await?;
+        self.leavers_between(round, chunk.people.len() + 1).await?;
+        Ok(!chunk.done)
+    }
+
+    /// One page. Returns whether the group has more.
+    async fn group_step(&self, turn: GroupTurn, round: &mut TickRound) -> Result<bool, StoreError> {
+        let page = self.store().fan_out_page(turn.group).await?;
+        self.leavers_between(round, page.users.len() + 1).await?;
+        Ok(!page.is_done)
+    }
 }

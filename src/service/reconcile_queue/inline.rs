@@ -6,9 +6,8 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
 use crate::service::jobs;
 use crate::service::reconcile::{ReconcileOutcome, Reconciler};
-use crate::service::reconcile_queue::group_fan_out;
 use crate::store::throttles::CallKind;
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -166,9 +165,11 @@ impl InlineReconciler {
     /// Walks through a group that is marked, and looks at everybody in it. What is left of a large one is the tick's.
     async fn fan_out(&self, group: GroupId) -> Result<(), StoreError> {
         for _ in 0..STEPS_MAX {
-            let Some(row) = self.store.get(&keys::group_request(group)).await? else { break };
-            let marked = group_fan_out::fan_out_page(&self.store, &row).await?;
-            self.reconcile_all(&marked).await;
+            let page = self.store.fan_out_page(group).await?;
+            self.reconcile_all(&page.users).await;
+            if page.is_done {
+                break;
+            }
         }
         Ok(())
     }

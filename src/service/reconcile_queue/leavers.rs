@@ -3,15 +3,14 @@
 //! A hint says where a revocation waits, so people who wait for a subscription that Azure throttles, or that gives no answer,
 //! cost nothing until that is over. A hint goes when its person was looked at and nothing was taken away meanwhile.
 
-use crate::ports::tables::{TRANSACTION_OPS_MAX, TableRow, TableWrite};
 use crate::service::reconcile::{ReconcileOutcome, RequestState};
 use crate::service::reconcile_queue::inline::{LOOKS_AT_ONCE, log_deferred};
-use crate::service::reconcile_queue::promote_due::DueRequest;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
-use crate::store::leaver_hints::LeaverHint;
+use crate::store::StoreError;
+use crate::store::reconcile_queue::leaver_hints::{EndedHints, LeaverHint};
+use crate::store::reconcile_queue::{DueRequest, Priority, QueueItem, RowIdentity};
 use crate::store::throttles::CallKind;
-use crate::store::{StoreError, keys};
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,10 +21,10 @@ const WINDOW_ROWS: usize = 5000;
 /// The shortest pause before leavers who wait are looked for again.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
-/// A hint, and its row.
+/// A hint, and which row it is.
 #[derive(Debug, Clone)]
 pub(super) struct HintedLeaver {
-    pub row: TableRow,
+    pub row: RowIdentity,
     pub hint: LeaverHint,
 }
 
@@ -36,17 +35,6 @@ enum Ready {
     At(OffsetDateTime),
     /// Not in this tick.
     NotNow,
-}
-
-/// What became of those whose turn it was.
-#[derive(Debug, Default)]
-struct Turns {
-    /// Their hints go, unless something was taken meanwhile.
-    finished: Vec<LeaverHint>,
-    /// Theirs go too, unless they changed at all: who left a look later wrote since when it is wished.
-    without_mark: Vec<LeaverHint>,
-    /// What was wished was done, and something was taken meanwhile.
-    anew: Vec<LeaverHint>,
 }
 
 impl ReconcileTick {
@@ -63,27 +51,27 @@ impl ReconcileTick {
         ended
     }
 
-    /// Everybody from whom something was taken, until `until`; at least a few. Windows that were not reached come next.
+    /// Everyone from whom something was taken, until `until`; at least a few. Windows that were not reached come next.
     async fn leavers(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
-        (round.next_leaver, round.some_move) = (None, false);
+        (round.next_leaver, round.has_rebindings) = (None, false);
         let start = round.cursors.leavers.clone();
-        let (mut read, mut from) = (0, start.clone());
+        let mut read = 0;
+        let mut from = start.clone();
         loop {
-            let rows = self.hints_after(&from).await?;
-            read += rows.len();
-            let last = rows.last().map(|row| row.key.clone()).filter(|_| rows.len() >= WINDOW_ROWS);
-            let in_time = self.leavers_of_window(rows, round, until).await?;
+            let page = self.store().leaver_hints(&from, WINDOW_ROWS).await?;
+            read += page.items.len();
+            let in_time = self.leavers_of_window(page.items, round, until).await?;
             let wrapped = from < start;
-            from = last.unwrap_or_default();
+            from = page.next.unwrap_or_default();
             round.cursors.leavers.clone_from(&from);
             let circle_is_over =
-                if from.is_empty() { start.is_empty() || wrapped } else { wrapped && from >= start };
+                if from.is_start() { start.is_start() || wrapped } else { wrapped && from >= start };
             if circle_is_over {
                 break;
             }
             if !in_time {
                 // The windows that were not reached may hold some.
-                round.some_move = true;
+                round.has_rebindings = true;
                 break;
             }
         }
@@ -91,52 +79,43 @@ impl ReconcileTick {
         Ok(())
     }
 
-    /// Hints from that place on.
-    pub(super) async fn hints_after(&self, after: &str) -> Result<Vec<TableRow>, StoreError> {
-        let (from, to) = keys::range_of(keys::HINTS);
-        let from = if after.is_empty() { from } else { format!("{after}!") };
-        self.store().rows_between(from, to, WINDOW_ROWS).await
-    }
-
-    /// The hints of a window that can be read and are not set aside.
-    pub(super) fn readable_hints(&self, rows: Vec<TableRow>) -> impl Iterator<Item = HintedLeaver> {
-        rows.into_iter().filter(|row| !self.is_quarantined(row)).filter_map(|row| {
-            match LeaverHint::read(&row) {
-                Ok(hint) => Some(HintedLeaver { row, hint }),
-                Err(error) => {
-                    self.record_result("a hint", &row, Err(error));
-                    None
-                }
-            }
-        })
+    /// The hints that can be read and are not quarantined.
+    pub(super) fn readable_hints(
+        &self,
+        items: Vec<QueueItem<LeaverHint>>,
+    ) -> impl Iterator<Item = HintedLeaver> {
+        let readable = |item| self.readable_item("a hint", item);
+        items.into_iter().filter_map(readable).map(|(row, hint)| HintedLeaver { row, hint })
     }
 
     /// Answers whether everybody in it who could be looked at was reached.
     async fn leavers_of_window(
         &self,
-        rows: Vec<TableRow>,
+        items: Vec<QueueItem<LeaverHint>>,
         round: &mut TickRound,
         until: Duration,
     ) -> Result<bool, StoreError> {
-        let (mut leavers, movers): (Vec<_>, Vec<_>) =
-            self.readable_hints(rows).partition(|hinted| hinted.hint.left);
-        round.some_move |= !movers.is_empty();
+        let (mut leavers, rebindings): (Vec<_>, Vec<_>) =
+            self.readable_hints(items).partition(|hinted| hinted.hint.priority == Priority::Leaver);
+        round.has_rebindings |= !rebindings.is_empty();
         leavers.sort_by_key(|hinted| hinted.hint.order());
         let mut queue = VecDeque::from(leavers);
-        let (mut waiting, mut turns, mut in_time) = (Vec::new(), Turns::default(), true);
+        let mut waiting = Vec::new();
+        let mut ended = EndedHints::default();
+        let mut in_time = true;
         loop {
             let part = self.ready(&mut queue, &mut waiting, round);
             if part.is_empty() {
                 break;
             }
-            self.reconcile_leavers(&part, round, &mut turns).await?;
+            self.reconcile_leavers(&part, round, &mut ended).await?;
             if self.is_past(until) {
                 in_time = false;
                 break;
             }
         }
         waiting.extend(queue.into_iter().map(|hinted| hinted.hint));
-        self.update_hints(turns, &waiting).await;
+        self.update_hints(ended, &waiting).await;
         Ok(in_time)
     }
 
@@ -152,7 +131,7 @@ impl ReconcileTick {
             && !self.is_over(round)
             && let Some(hinted) = queue.pop_front()
         {
-            if round.was_tried(hinted.hint.user, &hinted.row.etag) {
+            if round.was_tried(hinted.hint.user, &hinted.hint.etag) {
                 continue;
             }
             match self.is_ready(&hinted.hint, round) {
@@ -186,15 +165,17 @@ impl ReconcileTick {
         &self,
         part: &[HintedLeaver],
         round: &mut TickRound,
-        turns: &mut Turns,
+        ended: &mut EndedHints,
     ) -> Result<(), StoreError> {
         let taken = self.promote_and_reconcile(part, round).await?;
         let now = round.time(self.store().clock.monotonic());
         for (hint, looked) in taken {
             match looked.request {
-                RequestState::Completed => turns.finished.push(hint),
-                RequestState::Absent => turns.without_mark.push(hint),
-                RequestState::Pending if looked.revoked > 0 && !looked.throttled => turns.anew.push(hint),
+                RequestState::Completed => ended.completed.push(hint),
+                RequestState::Absent => ended.absent.push(hint),
+                RequestState::Pending if looked.revoked > 0 && !looked.throttled => {
+                    ended.restarted.push(hint)
+                }
                 RequestState::Requeued => round.leaver_waits_until(now),
                 RequestState::Pending => {}
             }
@@ -209,11 +190,12 @@ impl ReconcileTick {
         round: &mut TickRound,
     ) -> Result<Vec<(LeaverHint, ReconcileOutcome)>, StoreError> {
         let mut hints: Vec<LeaverHint> = part.iter().map(|hinted| hinted.hint.clone()).collect();
-        let later = hints.iter().filter_map(|hint| Some(keys::request_at(hint.due?, hint.user)));
-        let rows = try_join_all(later.map(|key| async move { self.store().get(&key).await })).await?;
+        let later = hints.iter().filter_map(|hint| Some((hint.due?, hint.user)));
+        let reads = later.map(|(at, user)| self.store().request_at(at, user));
+        let items = try_join_all(reads).await?;
         let due: Vec<DueRequest> =
-            rows.into_iter().flatten().filter_map(|row| self.readable_due(row)).collect();
-        let versions = self.promote_batch(&due).await?;
+            items.into_iter().flatten().filter_map(|item| self.readable_due(item)).collect();
+        let versions = self.store().promote_requests(&due).await?;
         for hint in &mut hints {
             if let Some(etag) = versions.get(&hint.user) {
                 hint.etag.clone_from(etag);
@@ -222,7 +204,7 @@ impl ReconcileTick {
         let people: Vec<_> = part.iter().map(|hinted| (hinted.hint.user, &hinted.row)).collect();
         let looked = self.reconcile_batch(&people, round).await;
         for (hint, hinted) in hints.iter().zip(part) {
-            round.try_once(hint.user, hinted.row.etag.clone());
+            round.try_once(hint.user, hinted.hint.etag.clone());
         }
         Ok(hints.into_iter().zip(looked).collect())
     }
@@ -234,78 +216,26 @@ impl ReconcileTick {
         round: &mut TickRound,
     ) -> Result<Vec<ReconcileOutcome>, StoreError> {
         let taken = self.promote_and_reconcile(part, round).await?;
-        let hints_of = |left: RequestState| {
-            let with = taken.iter().filter(move |(_, looked)| looked.request == left);
+        let hints_of = |state: RequestState| {
+            let with = taken.iter().filter(move |(_, outcome)| outcome.request == state);
             with.map(|(hint, _)| hint.clone()).collect()
         };
-        let (finished, without_mark) = (hints_of(RequestState::Completed), hints_of(RequestState::Absent));
-        self.update_hints(Turns { finished, without_mark, anew: Vec::new() }, &[]).await;
+        let ended = EndedHints {
+            completed: hints_of(RequestState::Completed),
+            absent: hints_of(RequestState::Absent),
+            restarted: Vec::new(),
+        };
+        self.update_hints(ended, &[]).await;
         Ok(taken.into_iter().map(|(_, looked)| looked).collect())
     }
 
     /// Brings the hints up to date. What fails is done by the next tick: a hint too many costs a look, no more.
-    async fn update_hints(&self, turns: Turns, waiting: &[LeaverHint]) {
-        for ended in [self.end_hints(turns).await, self.keep_wishes(waiting).await] {
-            if let Err(error) = ended {
+    async fn update_hints(&self, ended: EndedHints, waiting: &[LeaverHint]) {
+        for done in [self.store().end_hints(ended).await, self.store().keep_wishes(waiting).await] {
+            if let Err(error) = done {
                 log_deferred("a hint", &error);
             }
         }
-    }
-
-    async fn end_hints(&self, turns: Turns) -> Result<(), StoreError> {
-        let mut anew = turns.anew;
-        for part in turns.finished.chunks(TRANSACTION_OPS_MAX) {
-            let ends: Vec<TableWrite> = part.iter().map(LeaverHint::end).collect();
-            match self.store().transact_unjournaled(&ends).await {
-                Ok(_) => {}
-                Err(StoreError::Conflict { .. }) => anew.extend(self.end_one_by_one(part).await?),
-                Err(error) => return Err(error),
-            }
-        }
-        self.end_one_by_one(&turns.without_mark).await?;
-        for hint in anew {
-            self.restart_wish(&hint).await?;
-        }
-        Ok(())
-    }
-
-    /// Answers those from whom something was taken meanwhile.
-    async fn end_one_by_one(&self, hints: &[LeaverHint]) -> Result<Vec<LeaverHint>, StoreError> {
-        let mut changed = Vec::new();
-        for hint in hints {
-            match self.store().transact_unjournaled(&[hint.end()]).await {
-                Ok(_) => {}
-                Err(StoreError::Conflict { .. }) => changed.push(hint.clone()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(changed)
-    }
-
-    /// What was wished before is done, so what is wished now counts from its own time. Only an order: a hint that changes once
-    /// more, or that cannot be read, is left as it is.
-    async fn restart_wish(&self, hint: &LeaverHint) -> Result<(), StoreError> {
-        let Some(row) = self.store().get(&keys::hint(hint.user)).await? else { return Ok(()) };
-        let Ok(hint) = LeaverHint::read(&row) else { return Ok(()) };
-        if !hint.is_pinned && hint.tried.is_none() {
-            return Ok(());
-        }
-        match self.store().transact_unjournaled(&[hint.restart_wish()]).await {
-            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Who was seen and still waits keeps the time of the wish, whatever else is taken from the same person meanwhile.
-    async fn keep_wishes(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
-        // A time that is not known yet is not made one that counts.
-        let unpinned =
-            |hint: &&LeaverHint| !hint.is_pinned && hint.unwanted_since > OffsetDateTime::UNIX_EPOCH;
-        let pins: Vec<TableWrite> = waiting.iter().filter(unpinned).map(LeaverHint::keep_wish).collect();
-        for part in pins.chunks(TRANSACTION_OPS_MAX) {
-            self.store().transact_unjournaled(part).await?;
-        }
-        Ok(())
     }
 
     /// Leavers whose time comes while this tick lasts are looked at then: nobody waits for the next one.

@@ -1,13 +1,13 @@
 //! A revocation that does not happen is never quiet: each tick counts the leavers who may still hold something for too long, and
 //! every process shows the count.
 
-use crate::ports::tables::{TableAnswer, TableRow};
 use crate::rbac::ReasonCode;
 use crate::service::health::HealthStatus;
 use crate::service::reconcile_queue::inline::log_deferred;
-use crate::store::leaver_hints::LeaverHint;
 use crate::store::overdue::{self, OverdueCount, StoredOverdue};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::reconcile_queue::QueueItem;
+use crate::store::reconcile_queue::leaver_hints::LeaverHint;
+use crate::store::{StateStore, StoreError, TableAnswer};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -27,8 +27,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(30);
 
 impl OverdueCount {
     /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
-    fn count_if_overdue(&mut self, row: &TableRow, now: OffsetDateTime, after: Duration) {
-        let (wished, reason) = match LeaverHint::read(row) {
+    fn count_if_overdue(&mut self, item: &QueueItem<LeaverHint>, now: OffsetDateTime, after: Duration) {
+        let (wished, reason) = match &item.read {
             Ok(hint) if hint.is_over => return,
             // Since when is not known yet: the next look says it.
             Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
@@ -54,14 +54,13 @@ pub(super) async fn count_overdue(
     after: Duration,
 ) -> Result<(), StoreError> {
     let TableAnswer { value: before, date: now } = store.overdue().await?;
-    let (from, to) = keys::range_of(keys::HINTS);
-    let mut pages = store.pages(from, to);
+    let mut pages = store.all_leaver_hints();
     let (mut count, mut read) = (OverdueCount::default(), 0);
     while read < HINTS_MAX
-        && let Some(rows) = pages.next().await?
+        && let Some(items) = pages.next().await?
     {
-        read += rows.len();
-        rows.iter().for_each(|row| count.count_if_overdue(row, now, after));
+        read += items.len();
+        items.iter().for_each(|item| count.count_if_overdue(item, now, after));
     }
     let logged = log_line(&count, before.as_ref(), now);
     let stored = StoredOverdue { count, counted: now, logged };

@@ -4,10 +4,10 @@
 
 use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
-use crate::ports::tables::TableRow;
 use crate::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX, pause};
 use crate::service::health::HealthStatus;
-use crate::store::{StoreError, keys, reconcile_queue};
+use crate::store::StoreError;
+use crate::store::reconcile_queue::RowIdentity;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,28 +39,28 @@ impl Quarantine {
     }
 
     /// Whether the row, as this change wrote it, is left alone for now.
-    pub fn is_quarantined(&self, row: &TableRow) -> bool {
+    pub fn is_quarantined(&self, row: &RowIdentity) -> bool {
         let now = self.clock.monotonic();
-        self.rows().get(&row.key).is_some_and(|failed| failed.until > now && failed.change == change_of(row))
+        self.rows().get(row.key()).is_some_and(|failed| failed.until > now && failed.change == row.change())
     }
 
     /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
-    pub fn record_failure(&self, row: &TableRow, error: &StoreError) {
+    pub fn record_failure(&self, row: &RowIdentity, error: &StoreError) {
         if matches!(error, StoreError::Away { .. }) {
             return;
         }
         let now = self.clock.monotonic();
         let mut rows = self.rows();
-        let kind = row.key.split(':').next().unwrap_or_default();
-        let attempts = rows.get(&row.key).map_or(0, |failed| failed.attempts).saturating_add(1);
+        let kind = row.kind();
+        let attempts = rows.get(row.key()).map_or(0, |failed| failed.attempts).saturating_add(1);
         if rows.len() >= ROWS_MAX && attempts == 1 {
             tracing::error!(row = kind, error = %ErrorChain(error), "a row keeps failing, and too many are set aside already");
             return;
         }
-        let longest = if row.key.starts_with(keys::HINTS) { REVOKE_RETRY_MAX } else { RETRY_MAX };
+        let longest = if row.is_leaver_hint() { REVOKE_RETRY_MAX } else { RETRY_MAX };
         let pause = pause(attempts).min(longest);
-        let failed = Failed { change: change_of(row), attempts, until: now + pause };
-        rows.insert(row.key.clone(), failed);
+        let failed = Failed { change: row.change().to_owned(), attempts, until: now + pause };
+        rows.insert(row.key().to_owned(), failed);
         self.health.set_aside(rows.len());
         tracing::error!(
             row = kind,
@@ -80,16 +80,10 @@ impl Quarantine {
     }
 
     /// A row was dealt with, or is gone.
-    pub fn release(&self, key: &str) {
+    pub fn release(&self, row: &RowIdentity) {
         let mut rows = self.rows();
-        if rows.remove(key).is_some() {
+        if rows.remove(row.key()).is_some() {
             self.health.set_aside(rows.len());
         }
     }
-}
-
-/// What tells a change of the row from our own steps over it, which give it a new version too: the op of the change. Of a row
-/// that cannot be read, its version.
-fn change_of(row: &TableRow) -> String {
-    reconcile_queue::op_of(row).unwrap_or(&row.etag.0).to_owned()
 }

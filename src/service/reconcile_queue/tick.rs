@@ -3,23 +3,28 @@
 //! there. Safe to run twice and in several processes.
 
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::tables::{TableAnswer, TableRow};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::drift::sweep::{DriftSweep, SweepFindings};
 use crate::service::health::HealthStatus;
+use crate::service::rate_limit::RateLimiter;
 use crate::service::reconcile::Reconciler;
-use crate::service::reconcile_queue::gains::RateLimiter;
 use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::reconcile_queue::overdue;
 use crate::service::reconcile_queue::quarantine::Quarantine;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::cadence::{SweepLeft, SweepRun, SweptScopes, TickCursors};
-use crate::store::{StateStore, StoreError};
+use crate::store::ledger::LedgerPosition;
+use crate::store::reconcile_queue::{QueueItem, RowIdentity};
+use crate::store::{StateStore, StoreError, TableAnswer};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A look that takes more than this part of a tick is slow.
 const SLOW_PART: u32 = 9;
+
+/// Revocations that other bindings cause: half of what Azure allows at once, and half of what it allows each second after that,
+/// so that a large change of the bindings leaves leavers their share.
+const REBINDING_LIMIT: RateLimiter = RateLimiter::new(100.0, 5.0);
 
 /// The times of a tick.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +43,7 @@ pub struct ReconcileTick {
     pub(super) health: Arc<HealthStatus>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
     pub(super) quarantine: Quarantine,
-    pub(super) share: Mutex<RateLimiter>,
+    pub(super) rebinding_limit: Mutex<RateLimiter>,
     /// How long one tick goes on.
     pub(super) deadline: Duration,
     /// A revocation that is wished for longer is overdue.
@@ -64,7 +69,7 @@ impl ReconcileTick {
             health,
             assignments,
             quarantine,
-            share: Mutex::default(),
+            rebinding_limit: Mutex::new(REBINDING_LIMIT),
             deadline: limits.deadline,
             overdue_after: limits.overdue_after,
             slow_after: limits.deadline / SLOW_PART,
@@ -109,14 +114,19 @@ impl ReconcileTick {
         if keep_first(&mut failed, self.add_missing_hints(round).await)? == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
-        let rolled = keep_first(&mut failed, self.roll(round, self.part(round, 3)).await)?;
-        let walked = keep_first(&mut failed, self.walk(round, self.part(round, 3)).await)?;
+        let rolled = keep_first(&mut failed, self.run_jobs(round, self.part(round, 3)).await)?;
+        let walked = keep_first(&mut failed, self.fan_out_groups(round, self.part(round, 3)).await)?;
         if rolled == Some(true) || walked == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         keep_first(&mut failed, self.sweep_and_others(round).await)?;
         keep_first(&mut failed, self.retry_waiting_leavers(round).await)?;
         failed
+    }
+
+    async fn add_missing_hints(&self, round: &mut TickRound) -> Result<bool, StoreError> {
+        let cursors = &mut round.cursors;
+        self.store().add_missing_hints(&mut cursors.requests, &mut cursors.requests_later).await
     }
 
     async fn sweep_and_others(&self, round: &mut TickRound) -> Result<(), StoreError> {
@@ -157,15 +167,25 @@ impl ReconcileTick {
         if before != after { self.store().leave_cursors(after).await } else { Ok(()) }
     }
 
-    /// Whether a row is left alone because it keeps failing.
-    pub(super) fn is_quarantined(&self, row: &TableRow) -> bool {
-        self.quarantine.is_quarantined(row)
+    /// A row of the queue and what it says; `None` where it is quarantined, or cannot be read and is quarantined now.
+    pub(super) fn readable_item<T>(&self, what: &str, item: QueueItem<T>) -> Option<(RowIdentity, T)> {
+        let QueueItem { row, read } = item;
+        if self.quarantine.is_quarantined(&row) {
+            return None;
+        }
+        match read {
+            Ok(value) => Some((row, value)),
+            Err(error) => {
+                self.record_result(what, &row, Err(error));
+                None
+            }
+        }
     }
 
     /// What came of a row. An error ends here: the rest goes on.
-    pub(super) fn record_result(&self, what: &str, row: &TableRow, ended: Result<(), StoreError>) {
+    pub(super) fn record_result(&self, what: &str, row: &RowIdentity, ended: Result<(), StoreError>) {
         match ended {
-            Ok(()) => self.quarantine.release(&row.key),
+            Ok(()) => self.quarantine.release(row),
             Err(error) => {
                 log_deferred(what, &error);
                 self.quarantine.record_failure(row, &error);
@@ -177,7 +197,7 @@ impl ReconcileTick {
     async fn sweep_one(&self, due: Option<SweepRun>, until: Duration) -> Result<usize, StoreError> {
         let Some(due) = due.filter(|_| !self.is_past(until)) else { return Ok(0) };
         let Some(run) = self.store().take_sweep(due).await? else { return Ok(0) };
-        let found = self.compare((&run.after, run.seen.clone()), until).await?;
+        let found = self.compare(run.after.clone(), run.seen.clone(), until).await?;
         let refused = self.store().leave_sweep(run, found.outcome(), found.seen).await?;
         self.health.scopes_refused(refused);
         Ok(found.differences)
@@ -185,12 +205,13 @@ impl ReconcileTick {
 
     /// Compares Azure with the ledger now, all of it.
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        self.compare(("", SweptScopes::default()), Duration::MAX).await.map(|_| ())
+        self.compare(LedgerPosition::default(), SweptScopes::default(), Duration::MAX).await.map(|_| ())
     }
 
     async fn compare(
         &self,
-        (after, seen): (&str, SweptScopes),
+        after: LedgerPosition,
+        seen: SweptScopes,
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
         let (store, active_bindings) = (self.store(), self.active_bindings.as_ref());
@@ -200,7 +221,7 @@ impl ReconcileTick {
             health: &self.health,
             assignments: self.assignments.as_ref(),
         };
-        let found = sweep.run(after, seen, until).await?;
+        let found = sweep.run(&after, seen, until).await?;
         let (scopes, differences, whole) =
             (found.scopes, found.differences, found.outcome() == SweepLeft::Finished);
         tracing::info!(scopes, differences, whole, "azure was compared with the ledger");

@@ -1,10 +1,10 @@
 //! One tick under way: its time, its places, and what it has tried.
 
 use crate::id::UserId;
-use crate::ports::tables::{ETag, PAGE_ROWS_MAX};
 use crate::service::reconcile::SilentSubscriptions;
 use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
 use crate::store::cadence::TickCursors;
+use crate::store::{ETag, PAGE_ROWS_MAX};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) struct TickRound {
     /// The first time, on the table service's clock, at which a leaver who waits can be looked at.
     pub next_leaver: Option<OffsetDateTime>,
     /// Whether the last search met people whom other bindings concern.
-    pub some_move: bool,
+    pub has_rebindings: bool,
     /// When the tick began, and how much of it leavers have had.
     began: Duration,
     leavers_had: Duration,
@@ -44,7 +44,7 @@ impl TickRound {
             cursors,
             silence: Arc::default(),
             next_leaver: None,
-            some_move: false,
+            has_rebindings: false,
             began: now,
             leavers_had: Duration::ZERO,
             date: (date, now),

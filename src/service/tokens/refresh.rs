@@ -4,6 +4,7 @@
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::secrets::{SecretError, SecretSource};
+use crate::service::rate_limit::RateLimiter;
 use crate::service::tokens::set::{TokenEntry, TokenSet, choose, is_mislabelled};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,7 +78,7 @@ impl TokenRefresher {
 
     /// Loads for ever. `hold` is given each set that was loaded, and gives back the one that is held.
     pub(super) async fn run(&self, held: impl Fn() -> TokenSet, hold: impl Fn(TokenSet)) {
-        let mut bucket = Bucket { level: BUCKET, filled: self.clock.monotonic() };
+        let mut bucket = RateLimiter::new(BUCKET, 1.0 / REFILL.as_secs_f64());
         let mut pace = Pace { due: self.clock.monotonic(), failures: 0 };
         let mut busy_until = pace.due;
         loop {
@@ -192,8 +193,8 @@ fn asked_wait(error: &SecretError) -> Duration {
 }
 
 /// How long nobody may ask for a load: what a busy vault said, else what the bucket says.
-fn wait_of(busy_until: Duration, now: Duration, bucket: &mut Bucket) -> Option<Duration> {
-    busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take_token(now))
+fn wait_of(busy_until: Duration, now: Duration, bucket: &mut RateLimiter) -> Option<Duration> {
+    busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take_one(now))
 }
 
 /// When the next load is due that nobody has to ask for.
@@ -211,24 +212,5 @@ impl Pace {
             self.failures = self.failures.saturating_add(1);
         }
         self.due = if on_time { again } else { self.due.min(again) };
-    }
-}
-
-struct Bucket {
-    level: f64,
-    filled: Duration,
-}
-
-impl Bucket {
-    /// Takes one, or says how long until there is one.
-    fn take_token(&mut self, now: Duration) -> Option<Duration> {
-        let earned = now.saturating_sub(self.filled).as_secs_f64() / REFILL.as_secs_f64();
-        self.level = (self.level + earned).min(BUCKET);
-        self.filled = now;
-        if self.level < 1.0 {
-            return Some(REFILL.mul_f64(1.0 - self.level));
-        }
-        self.level -= 1.0;
-        None
     }
 }

@@ -5,7 +5,7 @@ use crate::rbac::plan::DeferredStep;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::reconcile::close::*;
 use crate::service::reconcile::requeue::{rounded_up, waiting};
-use crate::store::leaver_hints::WaitingRevocation;
+use crate::store::reconcile_queue::leaver_hints::WaitingRevocation;
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -95,7 +95,7 @@ fn a_hint_says_since_when_and_where_a_revocation_waits() {
 
     let two = [unwanted(1, -10), unwanted(2, -20), entry(3, AssignmentState::Present)];
     let expected = WaitingRevocation {
-        wished: Some(at(-20)),
+        unwanted_since: Some(at(-20)),
         tried: None,
         subscriptions: places(&[1, 2]),
         reason: Some(ReasonCode::NoReasonLeft),

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const KEY: &str = "b:key";
 const VAULT: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
+
+fn key() -> SelectorKey {
+    SelectorKey::of("externalId", "ops")
+}
 
 const fn group(n: u128) -> GroupId {
     GroupId::new(Uuid::from_u128(n))
@@ -34,7 +37,7 @@ fn facts(member_of: &[u128], carrying: &[u128]) -> SelectorFacts {
     let claimants = carrying.iter().copied().map(group).collect();
     SelectorFacts {
         member_of: groups(member_of),
-        claimants: [(KEY.to_owned(), claimants)].into_iter().filter(|_| !carrying.is_empty()).collect(),
+        claimants: [(key(), claimants)].into_iter().filter(|_| !carrying.is_empty()).collect(),
         ..SelectorFacts::default()
     }
 }
@@ -43,12 +46,12 @@ impl SelectorFacts {
     fn pinned(mut self, to: u128) -> Self {
         let (attribute, value) = ("externalId".to_owned(), "ops".to_owned());
         let pin = SelectorPin { attribute, value, group: group(to), etag: ETag("1".to_owned()) };
-        self.pins.insert(KEY.to_owned(), PinRow::Pinned(pin));
+        self.pins.insert(key(), PinRow::Pinned(pin));
         self
     }
 
     fn pin_unreadable(mut self) -> Self {
-        self.pins.insert(KEY.to_owned(), PinRow::Unreadable);
+        self.pins.insert(key(), PinRow::Unreadable);
         self
     }
 
@@ -58,7 +61,7 @@ impl SelectorFacts {
     }
 
     fn only(mut self, number: u128) -> Self {
-        self.only.insert(KEY.to_owned(), group(number));
+        self.only.insert(key(), group(number));
         self
     }
 
@@ -68,21 +71,21 @@ impl SelectorFacts {
     }
 
     fn led_by(mut self, number: u128) -> Self {
-        self.leads.insert(KEY.to_owned(), group(number));
+        self.leads.insert(key(), group(number));
         self
     }
 }
 
 #[track_caller]
 fn check(selector: &Selector, facts: &SelectorFacts, expected: &Claim) {
-    assert_eq!(&claim(KEY, selector, facts), expected);
+    assert_eq!(&claim(&key(), selector, facts), expected);
 }
 
 /// What a pin that must be made says; `before`: the group that was pinned.
 fn pinning(selector: &Selector, to: u128, before: Option<u128>) -> Claim {
     let before = before.map(|number| (group(number), ETag("1".to_owned())));
     let (attribute, value) = (selector.attribute(), selector.value());
-    let pin = NewPin { key: KEY.to_owned(), attribute, value, group: group(to), before };
+    let pin = NewPin { key: key(), attribute, value, group: group(to), before };
     Claim::Member(group(to), Some(pin))
 }
 
@@ -191,13 +194,17 @@ fn resource(active: bool) -> Resource {
 }
 
 /// Whether the person keeps what the ledger says, in a pinned group that lost the value.
-fn keeps(ledger: &UserLedger, header: HeaderState<'_>, standing: PrincipalClaim) -> (bool, Vec<ReasonCode>) {
+fn keeps(
+    ledger: &UserLedger,
+    header: HeaderState<&Resource>,
+    claim: PrincipalClaim,
+) -> (bool, Vec<ReasonCode>) {
     let in_force = in_force();
     let (key, _) = in_force.by_selector_key().next().unwrap();
     let mut selectors = facts(&[1], &[]).pinned(1);
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());
-    let facts = AccessFacts { user, header, standing, selectors: &selectors, ledger, instance: instance() };
+    let facts = AccessFacts { user, header, claim, selectors: &selectors, ledger, instance: instance() };
     let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(in_force)));
     let reasons = decided.desired.blocked.iter().map(|blocked| blocked.reason).collect();
     (!decided.desired.grants.is_empty(), reasons)

@@ -1,7 +1,7 @@
 //! Which rows are believed, what Azure is asked of the others, and when again.
 
 use crate::id::{InstanceId, OpId};
-use crate::ports::tables::RowProperties;
+use crate::ports::tables::{ETag, RowProperties};
 use crate::rbac::ledger::{RetryState, StepKind};
 use crate::rbac::{BackupRole, BindingName};
 use crate::service::reconcile::gather::*;

@@ -1,27 +1,30 @@
-//! The hint `dl:{user}`: something was taken from this person and may still be held. It is written with every mark that takes
-//! away, so the leavers are found without reading everybody who is marked, and it says in which order they come.
+//! The hint `dl:{user}`: something was taken from this person and may still be held. It is written with every request that takes
+//! away, so leavers are found without reading every request, and it says in which order they come.
 //!
-//! A hint without a mark costs a look for nothing; a mark without a hint would cost a leaver his place. So a hint is only
-//! deleted under the version that was read before his marks were, and every mark that takes away gives it a new version.
+//! A hint without a request costs one reconcile for nothing; a request without a hint would cost a leaver their priority. So a
+//! hint is only deleted under the version that was read before the requests were, and every request that takes away gives it a
+//! new version.
 
+use crate::id;
 use crate::id::UserId;
-use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::ports::tables::{ETag, EtagMatch, TRANSACTION_OPS_MAX, TableRow, TableWrite};
 use crate::rbac::ReasonCode;
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::reconcile_queue::ReconcileRequest;
-use crate::store::{StoreError, keys};
+use crate::store::reconcile_queue::queue_item::{QueueItem, QueuePage, QueuePosition};
+use crate::store::reconcile_queue::request::{Priority, ReconcileRequest};
+use crate::store::{RowPages, StateStore, StoreError, keys};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 /// Subscriptions that a hint names; with more, it names none.
 const SUBSCRIPTIONS_MAX: usize = 20;
 
-/// Somebody from whom something was taken.
+/// A person from whom something was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaverHint {
     pub user: UserId,
-    /// It was taken by something else than other bindings.
-    pub left: bool,
+    /// A leaver's, or of a person whom other bindings concern.
+    pub priority: Priority,
     /// Since when it is wished, as far as it is known.
     pub unwanted_since: OffsetDateTime,
     /// The time above stays, whatever else is taken from this person.
@@ -41,16 +44,16 @@ pub struct LeaverHint {
 
 impl LeaverHint {
     /// Reads a `dl:` row. A hint without any time has waited longest.
-    pub fn read(row: &TableRow) -> Result<Self, StoreError> {
+    pub(in crate::store) fn read(row: &TableRow) -> Result<Self, StoreError> {
         let reader = RowReader::new(row)?;
         let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let pinned = reader.time_opt("wished")?;
         let changed = reader.time_opt("changed")?;
-        let due = reader.parsed_opt("due", |text| keys::parse_stamp(text).ok_or(()))?;
+        let due = reader.parsed_opt("due", |text| id::parse_stamp(text).ok_or(()))?;
         let subscriptions = reader.text_opt("subscriptions")?.unwrap_or_default();
         Ok(Self {
             user: UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
-            left: reader.flag("left")?,
+            priority: if reader.flag("left")? { Priority::Leaver } else { Priority::Rebinding },
             unwanted_since: pinned.or(changed).unwrap_or(OffsetDateTime::UNIX_EPOCH),
             is_pinned: pinned.is_some(),
             tried: reader.time_opt("tried")?,
@@ -69,18 +72,18 @@ impl LeaverHint {
     }
 
     /// The hint goes, if nothing was taken from this person since it was read.
-    pub fn end(&self) -> TableWrite {
+    fn end(&self) -> TableWrite {
         TableWrite::Delete { key: keys::hint(self.user), condition: EtagMatch::Exact(self.etag.clone()) }
     }
 
     /// What is taken later does not move this person back.
-    pub fn keep_wish(&self) -> TableWrite {
+    fn keep_wish(&self) -> TableWrite {
         let properties = RowFields::row().time("wished", self.unwanted_since).done();
         TableWrite::InsertOrMerge { key: keys::hint(self.user), properties }
     }
 
     /// Everything that was wished when this was read is done: what was taken since counts from its own time.
-    pub fn restart_wish(&self) -> TableWrite {
+    fn restart_wish(&self) -> TableWrite {
         let properties = RowFields::some().text("wished", "").text("tried", "").done();
         let condition = EtagMatch::Exact(self.etag.clone());
         TableWrite::Merge { key: keys::hint(self.user), properties, condition }
@@ -90,8 +93,8 @@ impl LeaverHint {
 /// What a revocation waits for, for the hint of its person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WaitingRevocation {
-    /// Since when it is wished, where that is known; else the hint keeps what it says.
-    pub wished: Option<OffsetDateTime>,
+    /// Since when it is unwanted, where that is known; else the hint keeps what it says.
+    pub unwanted_since: Option<OffsetDateTime>,
     /// When it was tried without success, if this look tried it.
     pub tried: Option<OffsetDateTime>,
     /// Where it waits.
@@ -101,9 +104,9 @@ pub struct WaitingRevocation {
 }
 
 /// A change took something away: a look is due now, wherever it will have to wait.
-pub fn hint_now(user: UserId, mark: &ReconcileRequest) -> TableWrite {
-    let op = mark.origin.op;
-    let fields = hint_of(mark).text("op", op.to_string()).text("due", "").text("subscriptions", "");
+pub fn hint_now(user: UserId, request: &ReconcileRequest) -> TableWrite {
+    let op = request.origin.op;
+    let fields = hint_of(request).text("op", op.to_string()).text("due", "").text("subscriptions", "");
     let fields = match op.time() {
         Some(at) => fields.time("changed", at),
         None => fields,
@@ -115,15 +118,15 @@ pub fn hint_now(user: UserId, mark: &ReconcileRequest) -> TableWrite {
 pub fn hint_at(
     at: OffsetDateTime,
     user: UserId,
-    mark: &ReconcileRequest,
+    request: &ReconcileRequest,
     waiting: &WaitingRevocation,
 ) -> TableWrite {
     let names: Vec<&str> = waiting.subscriptions.iter().map(String::as_str).collect();
     let names = if names.len() > SUBSCRIPTIONS_MAX { String::new() } else { names.join(" ") };
     let reason = waiting.reason.map(|reason| reason.as_str().to_owned());
-    let fields = hint_of(mark).text("due", keys::stamp(at)).text("subscriptions", names);
+    let fields = hint_of(request).text("due", id::format_stamp(at)).text("subscriptions", names);
     let mut fields = fields.text_if("reason", reason);
-    for (name, time) in [("wished", waiting.wished), ("tried", waiting.tried)] {
+    for (name, time) in [("wished", waiting.unwanted_since), ("tried", waiting.tried)] {
         fields = match time {
             Some(time) => fields.time(name, time),
             None => fields,
@@ -133,8 +136,8 @@ pub fn hint_at(
 }
 
 /// A look that was later is due now: order and places stay.
-pub fn hint_due(user: UserId, mark: &ReconcileRequest) -> TableWrite {
-    TableWrite::InsertOrMerge { key: keys::hint(user), properties: hint_of(mark).text("due", "").done() }
+pub fn hint_due(user: UserId, request: &ReconcileRequest) -> TableWrite {
+    TableWrite::InsertOrMerge { key: keys::hint(user), properties: hint_of(request).text("due", "").done() }
 }
 
 /// Nothing is wished any more of somebody who came back: the next tick sees to it that the look later and the hint go.
@@ -145,10 +148,121 @@ pub fn hint_over(user: UserId) -> TableWrite {
     }
 }
 
-/// `left` is only ever set: whoever left stays before those who only move.
-fn hint_of(mark: &ReconcileRequest) -> RowFields {
+/// The flag is only ever set: a leaver stays before the people whom only other bindings concern.
+fn hint_of(request: &ReconcileRequest) -> RowFields {
     let fields = RowFields::row().flag("over", false);
-    if mark.left { fields.flag("left", true) } else { fields }
+    if request.priority == Priority::Leaver { fields.flag("left", true) } else { fields }
+}
+
+/// Adds to a round's writes that nothing is unwanted any more, unless the hint is written already.
+pub fn hint_over_unless_written(user: UserId, writes: &[TableWrite]) -> Option<TableWrite> {
+    let key = keys::hint(user);
+    writes.iter().all(|write| write.key() != key).then(|| hint_over(user))
+}
+
+/// Hints whose people had their turn.
+#[derive(Debug, Default)]
+pub struct EndedHints {
+    /// The hint ends, unless something was taken away meanwhile.
+    pub completed: Vec<LeaverHint>,
+    /// The hint ends, unless it changed at all: a request of later that was left keeps since when it waits.
+    pub absent: Vec<LeaverHint>,
+    /// What was unwanted was revoked, and something was taken away meanwhile.
+    pub restarted: Vec<LeaverHint>,
+}
+
+/// Hints, page by page.
+pub struct HintPages<'a>(RowPages<'a>);
+
+impl HintPages<'_> {
+    /// The next hints, at least one; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<QueueItem<LeaverHint>>>, StoreError> {
+        let rows = self.0.next().await?;
+        Ok(rows.map(|rows| rows.iter().map(item).collect()))
+    }
+}
+
+impl StateStore {
+    /// Hints from a position on, at most so many.
+    pub async fn leaver_hints(
+        &self,
+        after: &QueuePosition,
+        rows_max: usize,
+    ) -> Result<QueuePage<LeaverHint>, StoreError> {
+        let (rows, next) = self.queue_rows(keys::HINTS, after, rows_max).await?;
+        Ok(QueuePage { items: rows.iter().map(item).collect(), next })
+    }
+
+    /// All hints.
+    pub fn all_leaver_hints(&self) -> HintPages<'_> {
+        let (from, to) = keys::range_of(keys::HINTS);
+        HintPages(self.pages(from, to))
+    }
+
+    /// Ends hints.
+    pub async fn end_hints(&self, ended: EndedHints) -> Result<(), StoreError> {
+        let mut restarted = ended.restarted;
+        for part in ended.completed.chunks(TRANSACTION_OPS_MAX) {
+            let ends: Vec<TableWrite> = part.iter().map(LeaverHint::end).collect();
+            match self.transact_unjournaled(&ends).await {
+                Ok(_) => {}
+                Err(StoreError::Conflict { .. }) => restarted.extend(self.end_one_by_one(part).await?),
+                Err(error) => return Err(error),
+            }
+        }
+        self.end_one_by_one(&ended.absent).await?;
+        for hint in restarted {
+            self.restart_wish(&hint).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the hints of people from whom something was taken meanwhile.
+    async fn end_one_by_one(&self, hints: &[LeaverHint]) -> Result<Vec<LeaverHint>, StoreError> {
+        let mut changed = Vec::new();
+        for hint in hints {
+            match self.transact_unjournaled(&[hint.end()]).await {
+                Ok(_) => {}
+                Err(StoreError::Conflict { .. }) => changed.push(hint.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(changed)
+    }
+
+    /// What was unwanted before is revoked, so what is unwanted now counts from its own time. It only decides an order: a hint
+    /// that changes once more, or that cannot be read, is left as it is.
+    async fn restart_wish(&self, hint: &LeaverHint) -> Result<(), StoreError> {
+        let Some(hint) = self.leaver_hint(hint.user).await? else { return Ok(()) };
+        if !hint.is_pinned && hint.tried.is_none() {
+            return Ok(());
+        }
+        match self.transact_unjournaled(&[hint.restart_wish()]).await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// People who still wait keep the time since which they do, whatever else is taken from them meanwhile.
+    pub async fn keep_wishes(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
+        // A time that is not known yet is not made one that counts.
+        let unpinned =
+            |hint: &&LeaverHint| !hint.is_pinned && hint.unwanted_since > OffsetDateTime::UNIX_EPOCH;
+        let pins: Vec<TableWrite> = waiting.iter().filter(unpinned).map(LeaverHint::keep_wish).collect();
+        for part in pins.chunks(TRANSACTION_OPS_MAX) {
+            self.transact_unjournaled(part).await?;
+        }
+        Ok(())
+    }
+
+    /// The hint of a person, where it is there and can be read.
+    async fn leaver_hint(&self, user: UserId) -> Result<Option<LeaverHint>, StoreError> {
+        Ok(self.get(&keys::hint(user)).await?.and_then(|row| LeaverHint::read(&row).ok()))
+    }
+}
+
+fn item(row: &TableRow) -> QueueItem<LeaverHint> {
+    QueueItem::of(row, LeaverHint::read(row))
 }
 
 #[cfg(test)]
@@ -166,14 +280,14 @@ mod tests {
         UserId::new(Uuid::from_u128(n))
     }
 
-    fn mark_at(at: OffsetDateTime) -> ReconcileRequest {
+    fn request_of(at: OffsetDateTime) -> ReconcileRequest {
         let stamp = uuid::Timestamp::from_unix(uuid::NoContext, at.unix_timestamp().unsigned_abs(), 0);
         let origin = ChangeOrigin {
             cause: ChangeCause::Request,
             actor: "a".to_owned(),
             op: OpId::new(Uuid::new_v7(stamp)),
         };
-        ReconcileRequest::taking(origin)
+        ReconcileRequest::taking_away(origin)
     }
 
     /// What a table makes of writes that insert or merge.
@@ -189,26 +303,31 @@ mod tests {
 
     #[test]
     fn a_wish_counts_from_its_change_and_one_that_is_pinned_stays() {
-        let (early, late) =
-            (hint_now(user(1), &mark_at(NOON)), hint_now(user(1), &mark_at(NOON + time::Duration::HOUR)));
+        let (early, late) = (
+            hint_now(user(1), &request_of(NOON)),
+            hint_now(user(1), &request_of(NOON + time::Duration::HOUR)),
+        );
         assert_eq!(hint([early.clone()]).unwanted_since, NOON);
         assert_eq!(hint([early.clone(), late.clone()]).unwanted_since, NOON + time::Duration::HOUR);
         let pin = hint([early.clone()]).keep_wish();
         let pinned = hint([early, pin, late]);
-        assert_eq!((pinned.unwanted_since, pinned.is_pinned, pinned.left), (NOON, true, true));
+        assert_eq!(
+            (pinned.unwanted_since, pinned.is_pinned, pinned.priority),
+            (NOON, true, Priority::Leaver)
+        );
     }
 
     #[test]
     fn a_look_later_says_where_it_waits_and_a_new_change_forgets_that() {
         let subscriptions = BTreeSet::from(["s1".to_owned(), "s2".to_owned()]);
         let waiting = WaitingRevocation {
-            wished: None,
+            unwanted_since: None,
             tried: Some(NOON),
             subscriptions: subscriptions.clone(),
             reason: None,
         };
         let (now, later) =
-            (hint_now(user(1), &mark_at(NOON)), hint_at(NOON, user(1), &mark_at(NOON), &waiting));
+            (hint_now(user(1), &request_of(NOON)), hint_at(NOON, user(1), &request_of(NOON), &waiting));
         let waits = hint([now.clone(), later.clone()]);
         assert_eq!((waits.due, waits.tried, waits.subscriptions), (Some(NOON), Some(NOON), subscriptions));
         let again = hint([now.clone(), later, now]);
@@ -219,7 +338,7 @@ mod tests {
     fn never_tried_comes_first_then_tried_longest_ago_then_the_earliest_wish() {
         let of = |n: u128, tried: Option<i64>, wished: i64| {
             let at = |minutes| NOON + time::Duration::minutes(minutes);
-            let mut hint = hint([hint_now(user(n), &mark_at(at(wished)))]);
+            let mut hint = hint([hint_now(user(n), &request_of(at(wished)))]);
             (hint.user, hint.tried) = (user(n), tried.map(at));
             hint
         };

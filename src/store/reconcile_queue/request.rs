@@ -1,0 +1,152 @@
+//! What a request of the reconcile queue says, and its priority.
+
+use crate::audit::{ChangeCause, ChangeOrigin};
+use crate::id::{OpId, UserId};
+use crate::ports::tables::{ETag, TableRow};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::reconcile_queue::queue_item::RowIdentity;
+use crate::store::{StoreError, keys};
+use uuid::Uuid;
+
+/// Whose turn comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Nothing was taken away, or it is not known yet.
+    #[default]
+    Gain,
+    /// Other bindings may take something away.
+    Rebinding,
+    /// Something was taken away for any other reason.
+    Leaver,
+}
+
+impl Priority {
+    /// Whether a revocation may be among it.
+    pub const fn takes_away(self) -> bool {
+        matches!(self, Priority::Rebinding | Priority::Leaver)
+    }
+
+    const fn of_flags(taken_away: bool, left: bool) -> Self {
+        match (taken_away, left) {
+            (_, true) => Priority::Leaver,
+            (true, false) => Priority::Rebinding,
+            (false, false) => Priority::Gain,
+        }
+    }
+
+    /// Adds the flags, which are only ever set: a merge never clears them, so no later change takes a priority away.
+    pub(super) fn raise(self, fields: RowFields) -> RowFields {
+        let fields = if self.takes_away() { fields.flag("taken_away", true) } else { fields };
+        if self == Priority::Leaver { fields.flag("left", true) } else { fields }
+    }
+}
+
+/// Why a person must be reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconcileRequest {
+    pub priority: Priority,
+    pub origin: ChangeOrigin,
+}
+
+impl ReconcileRequest {
+    /// A request that takes nothing away.
+    pub fn gain(origin: ChangeOrigin) -> Self {
+        Self { priority: Priority::Gain, origin }
+    }
+
+    /// A request with a revocation among it: a leaver's, unless other bindings are the cause.
+    pub fn taking_away(origin: ChangeOrigin) -> Self {
+        let snapshot = origin.cause == ChangeCause::Snapshot;
+        Self { priority: if snapshot { Priority::Rebinding } else { Priority::Leaver }, origin }
+    }
+
+    /// A request of a person who may hold what is no longer wanted, whatever caused it.
+    pub fn leaver(origin: ChangeOrigin) -> Self {
+        Self { priority: Priority::Leaver, origin }
+    }
+
+    /// What remains of this request while a person waits, with or without a revocation. One that other bindings are not the
+    /// cause of is a leaver's, also where the request did not say so.
+    pub fn waiting(&self, takes_away: bool) -> Self {
+        let priority = match takes_away {
+            false => Priority::Gain,
+            true if self.priority == Priority::Leaver => Priority::Leaver,
+            true if self.origin.cause != ChangeCause::Snapshot => Priority::Leaver,
+            true => Priority::Rebinding,
+        };
+        Self { priority, origin: self.origin.clone() }
+    }
+
+    /// The properties of a request.
+    pub(in crate::store) fn fields(&self) -> RowFields {
+        let fields = RowFields::row()
+            .text("cause", self.origin.cause.as_str())
+            .text("actor", self.origin.actor.clone())
+            .text("op", self.origin.op.to_string());
+        self.priority.raise(fields)
+    }
+
+    /// What stands for the request of a row that cannot be read: it may be a leaver's.
+    fn unknown() -> Self {
+        let origin = ChangeOrigin {
+            cause: ChangeCause::Sweep,
+            actor: "unknown".to_owned(),
+            op: OpId::new(Uuid::nil()),
+        };
+        Self { priority: Priority::Leaver, origin }
+    }
+
+    /// Reads the request out of a `d:`, `w:`, `dg:` or `i:` row.
+    pub(in crate::store) fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
+        let origin = ChangeOrigin {
+            cause: reader.parsed("cause", |text| ChangeCause::parse(text).ok_or(()))?,
+            actor: reader.text("actor")?.to_owned(),
+            op: reader.parsed("op", OpId::parse)?,
+        };
+        let priority = Priority::of_flags(reader.flag("taken_away")?, reader.flag("left")?);
+        Ok(Self { priority, origin })
+    }
+
+    /// The priority of a row, where it can be read.
+    pub(in crate::store) fn priority_of(row: &TableRow) -> Priority {
+        let read = RowReader::new(row).and_then(|reader| Self::read(&reader));
+        read.map_or(Priority::default(), |request| request.priority)
+    }
+}
+
+/// A person's request, as its row has it.
+#[derive(Debug, Clone)]
+pub struct QueuedRequest {
+    pub user: UserId,
+    pub request: ReconcileRequest,
+    pub etag: ETag,
+}
+
+impl QueuedRequest {
+    /// Reads a `d:` or `w:` row. Its key says who must be reconciled, and that suffices: a request that cannot be read keeps no
+    /// person out.
+    pub(in crate::store) fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
+        let user = UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
+        let request = Self::request(row).unwrap_or_else(|_| ReconcileRequest::unknown());
+        Ok(Self { user, request, etag: row.etag.clone() })
+    }
+
+    /// The request alone, where it can be read.
+    pub(super) fn request(row: &TableRow) -> Result<ReconcileRequest, StoreError> {
+        ReconcileRequest::read(&RowReader::new(row)?)
+    }
+}
+
+/// A request of later whose row was found.
+#[derive(Debug, Clone)]
+pub struct DueRequest {
+    pub queued: QueuedRequest,
+    pub(super) row: RowIdentity,
+}
+
+impl DueRequest {
+    pub(super) fn read(row: &TableRow) -> Result<Self, StoreError> {
+        Ok(Self { queued: QueuedRequest::read(row)?, row: RowIdentity::of(row) })
+    }
+}
