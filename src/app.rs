@@ -318,6 +318,7 @@ pub fn serve(
     health: HealthProbe,
     timer: TimerTrigger,
 ) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
+    let status = service.health.clone();
     let edge = HttpDeps {
         provisioning: service.provisioning.clone(),
         tokens,
@@ -327,6 +328,7 @@ pub fn serve(
         base_url: service.base_url.clone(),
         announce_cursors: service.announce_cursors,
         health,
+        details: http::HealthDetails(Arc::new(move || status.details())),
     };
     http::server(listener, edge, HTTP_WORKERS)
 }

@@ -60,7 +60,7 @@ fn is_open(request: &ServiceRequest) -> bool {
 }
 
 /// The token of the only `Authorization` header, whose scheme is `Bearer` in any case (RFC 6750 2.1).
-fn presented(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     let (Some(only), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = only.to_str().ok()?.trim().split_once(' ')?;

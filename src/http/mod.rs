@@ -25,7 +25,7 @@ mod trace;
 mod users;
 
 pub use functions::TimerTrigger;
-pub use health::{DEGRADED, HealthProbe, UNAVAILABLE};
+pub use health::{DEGRADED, HealthDetails, HealthProbe, UNAVAILABLE};
 
 use crate::ports::{clock::Clock, ids::IdSource};
 use crate::service::Provisioning;
@@ -56,6 +56,8 @@ pub struct HttpDeps {
     /// ServiceProviderConfig says how lists are paged.
     pub announce_cursors: bool,
     pub health: HealthProbe,
+    /// What the health check adds for a caller with a token.
+    pub details: HealthDetails,
 }
 
 /// The public address, for the endpoints that print it.
@@ -89,7 +91,8 @@ fn app(
         InitError = (),
     >,
 > {
-    let HttpDeps { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health } = edge;
+    let HttpDeps { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health, details } =
+        edge;
     App::new()
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
@@ -100,6 +103,7 @@ fn app(
         .app_data(Data::new(BaseUrl(base_url)))
         .app_data(Data::new(AnnounceCursors(announce_cursors)))
         .app_data(Data::new(health))
+        .app_data(Data::new(details))
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(trace::observe))

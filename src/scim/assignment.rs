@@ -128,6 +128,11 @@ impl AttributeAssignments {
         }
     }
 
+    /// An assignment that does not say what it is about.
+    pub fn add_nowhere(&mut self, error: Error) {
+        self.push(NO_NAME.to_owned(), AssignmentTarget::Nowhere { of: None, error });
+    }
+
     fn add(&mut self, text: &str, path: Result<PatchPath, Error>, value: &Value) {
         let nowhere = |of, error| AssignmentTarget::Nowhere { of, error };
         match path {

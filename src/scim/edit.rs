@@ -128,6 +128,12 @@ impl<'a> ResourceEditor<'a> {
         }
     }
 
+    /// A mistake in a deciding attribute that is not stored with the others: it is dropped, or refuses the request.
+    pub fn refuse(&mut self, name: &str, error: Error) {
+        self.refusal.get_or_insert(error);
+        self.record_dropped(name);
+    }
+
     /// The value of `active` where the request says nothing about it.
     pub fn default_active(&mut self, active: bool) {
         self.attributes.entry(ACTIVE).or_insert(Value::Bool(active));

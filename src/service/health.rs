@@ -4,7 +4,7 @@
 use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::cadence::PendingGrants;
+use crate::store::cadence::SweepCounts;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::recent_findings::RecentFindings;
@@ -22,6 +22,8 @@ const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
 /// The identity provider is told nothing of a membership that was dropped, so this stays for a day.
 const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
 
+/// Keys or names of one kind that are shown beside their number.
+const DETAILS_MAX: usize = 100;
 /// A count of overdue revocations that is older means that no process ticks.
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 /// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
@@ -60,12 +62,14 @@ pub struct HealthSnapshot {
     pub quarantined: usize,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
-    /// Grants that wait or fail, by the last sweep of any process.
-    pub pending: PendingGrants,
+    /// What the last sweep of any process counted.
+    pub swept: SweepCounts,
     /// Revocations that have not happened for too long, by the last tick of any process.
     pub overdue: OverdueCount,
     /// When any process last counted them.
     pub counted: Option<OffsetDateTime>,
+    /// When the oldest change was made that the last tick of any process left for the next one.
+    pub oldest_request: Option<OffsetDateTime>,
     /// No process has counted them for so long that none seems to tick.
     pub is_without_ticks: bool,
     /// Rows that cannot be read: what they decide waits.
@@ -116,8 +120,11 @@ impl HealthSnapshot {
             ("scopesRefused", json!(self.scopes_refused)),
             ("revocationsOverdue", self.overdue_json()),
             ("lastTick", json!(time(&self.counted))),
-            ("grantsPending", json!(self.pending.by_reason)),
-            ("lastSweep", json!(time(&self.pending.counted))),
+            ("oldestRequest", json!(time(&self.oldest_request))),
+            ("grantsPending", json!(self.swept.by_reason)),
+            ("peopleWithoutPrincipal", json!(self.swept.people_without_principal)),
+            ("bindingsWithoutGroup", json!(self.swept.bindings_without_group.number())),
+            ("lastSweep", json!(time(&self.swept.counted))),
             ("rowsUnreadable", json!(self.rows_unreadable)),
             ("groupLimitReached", json!(self.group_limit_reached)),
             ("bindingsTroubled", json!(self.bindings_troubled)),
@@ -139,6 +146,8 @@ struct Known {
 #[derive(Default)]
 struct Held {
     standing: HealthSnapshot,
+    /// The keys of the first rows that are set aside.
+    set_aside: Vec<String>,
     /// When it was first seen that no count was ever written.
     never_counted: Option<OffsetDateTime>,
     throttled: BTreeMap<(String, CallKind), Known>,
@@ -294,20 +303,40 @@ impl HealthStatus {
         held.standing.is_without_ticks = since + NO_TICK_AFTER < now;
     }
 
-    pub(super) fn pending_grants(&self, pending: PendingGrants) {
-        self.held().standing.pending = pending;
+    pub(super) fn swept(&self, counts: SweepCounts) {
+        self.held().standing.swept = counts;
     }
 
     /// What a tick of some process counted, read at `now` by the table service's clock.
     pub(super) fn overdue(&self, stored: &StoredOverdue, now: OffsetDateTime) {
         let mut held = self.held();
         held.standing.overdue.clone_from(&stored.count);
+        held.standing.oldest_request = stored.oldest_request;
         held.standing.counted = Some(stored.counted);
         held.standing.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }
 
-    pub(super) fn set_aside(&self, number: usize) {
-        self.held().standing.quarantined = number;
+    /// So many, and the keys of the first of them.
+    pub(super) fn set_aside<'a>(&self, number: usize, keys: impl Iterator<Item = &'a String>) {
+        let mut held = self.held();
+        held.standing.quarantined = number;
+        held.set_aside = keys.take(DETAILS_MAX).cloned().collect();
+    }
+
+    /// What the counts are of, as far as it is kept: keys and names, for a caller who may see them.
+    pub fn details(&self) -> Map<String, Value> {
+        let first = |findings: &RecentFindings| findings.first(DETAILS_MAX);
+        let held = self.held();
+        let members = [
+            ("version", json!(env!("CARGO_PKG_VERSION"))),
+            ("revocationsOverdue", json!(held.standing.overdue.first)),
+            ("setAside", json!(held.set_aside)),
+            ("rowsUnreadable", json!(self.unreadable.as_deref().map(first).unwrap_or_default())),
+            ("groupLimitReached", json!(first(&self.group_limit))),
+            ("bindingsTroubled", json!(first(&self.troubled))),
+            ("bindingsWithoutGroup", json!(held.standing.swept.bindings_without_group.names())),
+        ];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     pub(super) fn scopes_refused(&self, number: usize) {

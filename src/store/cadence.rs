@@ -1,7 +1,7 @@
 //! What happens at a cadence, and how far it came: stored, because no process is the only one.
 
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
-use crate::rbac::{ReasonCode, Scope};
+use crate::rbac::{BindingName, ReasonCode, Scope};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::ledger::LedgerPosition;
 use crate::store::reconcile_queue::QueuePosition;
@@ -18,6 +18,9 @@ const SWEEP_LATE_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// A sweep that was begun and neither ended nor parked for so long has died: it is taken up again.
 const SWEEP_DEAD_AFTER: Duration = Duration::from_secs(600);
 
+/// Names of bindings that are kept beside their number.
+const NAMES_MAX: usize = 100;
+
 /// The sweep that is under way, or the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepRun {
@@ -32,8 +35,8 @@ pub struct SweepRun {
     pub seen: SweptScopes,
     /// Scopes that Azure refused to list: of this sweep, or of the last one while this one has not come to its first stop.
     refused: usize,
-    /// Grants that waited, by reason, and when that was: by the last sweep that came to its end.
-    pending: PendingGrants,
+    /// What the last sweep that came to its end counted.
+    counts: SweepCounts,
     etag: Option<ETag>,
 }
 
@@ -45,16 +48,46 @@ pub struct SweepDue {
     pub late: bool,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
-    pub pending: PendingGrants,
+    pub counts: SweepCounts,
 }
 
-/// Grants that wait or fail, by the last sweep that came to its end.
+/// What the last sweep that came to its end counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PendingGrants {
-    /// Reason code → grants.
+pub struct SweepCounts {
+    /// Grants that wait or fail: reason code → grants.
     pub by_reason: BTreeMap<String, usize>,
+    /// People who wait for a grant because their Entra object id is not known.
+    pub people_without_principal: usize,
+    /// Bindings whose selector matches no living group.
+    pub bindings_without_group: GrouplessBindings,
     /// When that sweep began; `None` before the first.
     pub counted: Option<OffsetDateTime>,
+}
+
+/// Bindings whose selector matches no living group: how many, and the names of the first of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrouplessBindings {
+    number: usize,
+    names: Vec<String>,
+}
+
+impl GrouplessBindings {
+    /// One more.
+    pub fn add(&mut self, binding: &BindingName) {
+        self.number += 1;
+        if self.names.len() < NAMES_MAX {
+            self.names.push(binding.to_string());
+        }
+    }
+
+    pub const fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The first of them.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
 }
 
 /// The scopes that one sweep asked for, each by a hash: what was answered is not asked for again by its later parts.
@@ -64,6 +97,9 @@ pub struct SweptScopes {
     refused: BTreeSet<String>,
     /// Grants that wait, by reason.
     pending: BTreeMap<String, usize>,
+    people_without_principal: usize,
+    /// Known by the part that comes to the end.
+    pub bindings_without_group: GrouplessBindings,
 }
 
 impl SweptScopes {
@@ -81,9 +117,22 @@ impl SweptScopes {
         self.refused.insert(Self::name(scope));
     }
 
-    /// A grant waits.
-    pub fn count_pending(&mut self, reason: ReasonCode) {
-        *self.pending.entry(reason.as_str().to_owned()).or_default() += 1;
+    /// The grants of one person that wait.
+    pub fn count_pending(&mut self, reasons: &[ReasonCode]) {
+        for reason in reasons {
+            *self.pending.entry(reason.as_str().to_owned()).or_default() += 1;
+        }
+        self.people_without_principal += usize::from(reasons.contains(&ReasonCode::PendingPrincipal));
+    }
+
+    /// What a sweep that began then, and has come to its end, has counted.
+    fn counts(&self, began: OffsetDateTime) -> SweepCounts {
+        SweepCounts {
+            by_reason: self.pending.clone(),
+            people_without_principal: self.people_without_principal,
+            bindings_without_group: self.bindings_without_group.clone(),
+            counted: Some(began),
+        }
     }
 
     /// Whether Azure has answered, either way.
@@ -102,14 +151,52 @@ impl SweptScopes {
             Ok::<_, StoreError>(names.map(str::to_owned).collect())
         };
         let pending = numbers(reader, "pending_so_far")?;
-        Ok(Self { listed: names("listed_scopes")?, refused: names("refused_scopes")?, pending })
+        Ok(Self {
+            listed: names("listed_scopes")?,
+            refused: names("refused_scopes")?,
+            pending,
+            people_without_principal: count(reader, "no_principal_so_far")?,
+            bindings_without_group: GrouplessBindings::default(),
+        })
     }
 
     fn write(&self, fields: RowFields) -> RowFields {
         let json = |names: &BTreeSet<String>| serde_json::json!(names).to_string().into_bytes();
         let fields = fields.bytes("listed_scopes", &json(&self.listed));
         let fields = fields.bytes("refused_scopes", &json(&self.refused));
-        fields.bytes("pending_so_far", serde_json::json!(self.pending).to_string().as_bytes())
+        fields
+            .bytes("pending_so_far", serde_json::json!(self.pending).to_string().as_bytes())
+            .int("no_principal_so_far", self.people_without_principal as i64)
+    }
+}
+
+impl SweepCounts {
+    fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
+        let names = match reader.int_opt("no_group_names")? {
+            Some(_) => reader.json("no_group_names")?,
+            None => serde_json::Value::Null,
+        };
+        let names = names.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+        let names = names.map(str::to_owned).collect();
+        Ok(Self {
+            by_reason: numbers(reader, "pending")?,
+            people_without_principal: count(reader, "no_principal")?,
+            bindings_without_group: GrouplessBindings { number: count(reader, "no_group")?, names },
+            counted: reader.time_opt("counted")?,
+        })
+    }
+
+    fn write(&self, fields: RowFields) -> RowFields {
+        let GrouplessBindings { number, names } = &self.bindings_without_group;
+        let fields = fields
+            .bytes("pending", serde_json::json!(self.by_reason).to_string().as_bytes())
+            .int("no_principal", self.people_without_principal as i64)
+            .int("no_group", *number as i64)
+            .bytes("no_group_names", serde_json::json!(names).to_string().as_bytes());
+        match self.counted {
+            Some(counted) => fields.time("counted", counted),
+            None => fields,
+        }
     }
 }
 
@@ -155,9 +242,8 @@ impl SweepRun {
         let began = reader.time("began")?;
         let taken = reader.time_opt("taken")?.unwrap_or(began);
         let (seen, refused) = (SweptScopes::read(&reader)?, count(&reader, "refused")?);
-        let (by_reason, counted) = (numbers(&reader, "pending")?, reader.time_opt("counted")?);
-        let pending = PendingGrants { by_reason, counted };
-        Ok(Self { began, taken, state, after, seen, refused, pending, etag: Some(row.etag.clone()) })
+        let counts = SweepCounts::read(&reader)?;
+        Ok(Self { began, taken, state, after, seen, refused, counts, etag: Some(row.etag.clone()) })
     }
 
     fn write(&self) -> TableWrite {
@@ -167,13 +253,8 @@ impl SweepRun {
             .time("taken", self.taken)
             .text("state", self.state.as_str())
             .text("after", self.after.as_str())
-            .int("refused", self.refused as i64)
-            .bytes("pending", serde_json::json!(self.pending.by_reason).to_string().as_bytes());
-        let fields = match self.pending.counted {
-            Some(counted) => fields.time("counted", counted),
-            None => fields,
-        };
-        let properties = self.seen.write(fields).done();
+            .int("refused", self.refused as i64);
+        let properties = self.seen.write(self.counts.write(fields)).done();
         match &self.etag {
             Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
             None => TableWrite::Insert { key, properties },
@@ -194,18 +275,18 @@ impl SweepRun {
 
     /// A sweep from the first scope on. What the last one was refused is known until this one has seen for itself.
     fn begin(now: OffsetDateTime, last: Option<Self>) -> Self {
-        let (refused, pending, etag) =
-            last.map_or_else(Default::default, |last| (last.refused, last.pending, last.etag));
+        let (refused, counts, etag) =
+            last.map_or_else(Default::default, |last| (last.refused, last.counts, last.etag));
         let (state, after) = (SweepState::Running, LedgerPosition::default());
-        Self { began: now, taken: now, state, after, seen: SweptScopes::default(), refused, pending, etag }
+        Self { began: now, taken: now, state, after, seen: SweptScopes::default(), refused, counts, etag }
     }
 
     /// What nobody can read says nothing of when it began: the next sweep is late.
     fn unreadable(row: &TableRow) -> Self {
         let (began, seen) = (OffsetDateTime::UNIX_EPOCH, SweptScopes::default());
         let (state, after) = (SweepState::Finished, LedgerPosition::default());
-        let pending = PendingGrants::default();
-        Self { began, taken: began, state, after, seen, refused: 0, pending, etag: Some(row.etag.clone()) }
+        let counts = SweepCounts::default();
+        Self { began, taken: began, state, after, seen, refused: 0, counts, etag: Some(row.etag.clone()) }
     }
 
     fn is_late(&self, now: OffsetDateTime) -> bool {
@@ -229,8 +310,8 @@ impl StateStore {
         };
         let late = last.as_ref().is_some_and(|last| last.is_late(date));
         let scopes_refused = last.as_ref().map_or(0, |last| last.refused);
-        let pending = last.as_ref().map(|last| last.pending.clone()).unwrap_or_default();
-        Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused, pending })
+        let counts = last.as_ref().map(|last| last.counts.clone()).unwrap_or_default();
+        Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused, counts })
     }
 
     /// Takes a sweep, unless another process has taken it first.
@@ -256,7 +337,7 @@ impl StateStore {
             SweepLeft::Finished => SweepRun {
                 state: SweepState::Finished,
                 after: LedgerPosition::default(),
-                pending: PendingGrants { by_reason: run.seen.pending.clone(), counted: Some(run.began) },
+                counts: run.seen.counts(run.began),
                 ..run
             },
             SweepLeft::Parked { after } => SweepRun { state: SweepState::Parked, after, ..run },
@@ -373,8 +454,8 @@ mod tests {
     fn check(state: SweepState, began_ago: u64, taken_ago: u64, expected: Option<&str>) {
         let (began, taken) = (NOW - Duration::from_secs(began_ago), NOW - Duration::from_secs(taken_ago));
         let after = LedgerPosition::from_stored(if state == SweepState::Finished { "" } else { "l:x" });
-        let (seen, pending) = (SweptScopes::default(), PendingGrants::default());
-        let run = SweepRun { began, taken, state, after, seen, refused: 0, pending, etag: None };
+        let (seen, counts) = (SweptScopes::default(), SweepCounts::default());
+        let run = SweepRun { began, taken, state, after, seen, refused: 0, counts, etag: None };
         assert_eq!(
             SweepRun::due(Some(run), NOW).map(|run| run.after),
             expected.map(LedgerPosition::from_stored)

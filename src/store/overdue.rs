@@ -16,6 +16,8 @@ pub struct OverdueCount {
     pub oldest: Option<OffsetDateTime>,
     /// Reason code → people.
     pub by_reason: BTreeMap<String, usize>,
+    /// The first of these people.
+    pub first: Vec<String>,
 }
 
 /// The count, when it was made, and when it was last an error line.
@@ -24,6 +26,8 @@ pub struct StoredOverdue {
     pub count: OverdueCount,
     pub counted: OffsetDateTime,
     pub logged: Option<OffsetDateTime>,
+    /// When the oldest change was made whose mark was still there after that tick, as far as it read them.
+    pub oldest_request: Option<OffsetDateTime>,
 }
 
 impl StateStore {
@@ -49,21 +53,29 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
             people: usize::try_from(reader.int("people")?).unwrap_or_default(),
             oldest: reader.time_opt("oldest")?,
             by_reason: by_reason.map(|(reason, value)| (reason.clone(), number(value))).collect(),
+            first: reader
+                .text_opt("first")?
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
         },
         counted: reader.time("counted")?,
         logged: reader.time_opt("logged")?,
+        oldest_request: reader.time_opt("oldest_request")?,
     })
 }
 
 /// The row, whoever wrote it before.
 pub fn write(stored: &StoredOverdue) -> TableWrite {
-    let StoredOverdue { count, counted, logged } = stored;
+    let StoredOverdue { count, counted, logged, oldest_request } = stored;
     let people = i64::try_from(count.people).unwrap_or(i64::MAX);
     let mut fields = RowFields::row()
         .int("people", people)
         .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
+        .text("first", count.first.join(" "))
         .time("counted", *counted);
-    for (name, time) in [("oldest", count.oldest), ("logged", *logged)] {
+    for (name, time) in [("oldest", count.oldest), ("logged", *logged), ("oldest_request", *oldest_request)] {
         fields = match time {
             Some(time) => fields.time(name, time),
             None => fields,

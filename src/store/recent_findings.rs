@@ -57,6 +57,11 @@ impl RecentFindings {
         self.seen().remove(key);
     }
 
+    /// The first of them, by key.
+    pub fn first(&self, number: usize) -> Vec<String> {
+        self.seen().keys().take(number).cloned().collect()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         let now = self.clock.monotonic();
@@ -96,7 +101,7 @@ mod tests {
         at(3600);
         assert!(findings.record("u:1"));
         assert!(!findings.record("u:1"));
-        assert_eq!(findings.count(), 2);
+        assert_eq!((findings.count(), findings.first(1)), (2, vec!["u:1".to_owned()]));
         findings.forget("u:2");
         assert_eq!(findings.count(), 1);
         at(3600 + 7200);

@@ -111,6 +111,8 @@ fn a_leaver_loses_the_role_whatever_stands_beside_it() {
         (json!([{"op": "replace", "value": {"active": false, ENTERPRISE: {"shoeSize": 44}}}]), "shoeSize"),
         (json!([{"op": "replace", "value": {"active": false, "userName": "a\u{200B}b"}}]), "userName"),
         (json!([{"op": "replace", "path": "externalId", "value": ["x"]}, off()]), "externalId"),
+        (json!([off(), {"op": "replace", "value": "title"}]), "unnamed"),
+        (json!([{"op": "remove"}, off()]), "unnamed"),
     ];
     for (number, (operations, dropped)) in requests.into_iter().enumerate() {
         let person = stage.holder(&format!("user{number}"));
@@ -232,19 +234,24 @@ impl Write for Log {
     }
 }
 
+/// What this thread logs meanwhile, as text.
+pub fn logged(work: impl FnOnce()) -> String {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
 #[test]
 fn one_line_of_the_log_names_what_was_dropped_and_no_value() {
     let stage = Stage::new();
     let ana = stage.holder("ana");
-    let log = Log::default();
-    let sink = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
     let operations = json!([
         {"op": "replace", "value": {"title": "Boss", "shoeSize": "secret"}},
         {"op": "add", "path": "emails[value eq \"secret@contoso.example\"].colour", "value": "secret"},
     ]);
-    tracing::subscriber::with_default(subscriber, || stage.patch(&ana, operations)).unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = logged(|| drop(stage.patch(&ana, operations).unwrap()));
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("dropped")).collect();
     assert_eq!(lines.len(), 1, "{text}");
     assert!(lines[0].contains("emails, shoeSize") && lines[0].contains(&ana.id), "{text}");
@@ -376,6 +383,32 @@ fn who_is_removed_is_gone_whatever_is_wrong_with_the_name_of_the_group() {
     stage.world.assert_holds_nothing(&cleo);
     assert_eq!(stage.groups("displayName eq \"operators\"").unwrap().total, 1);
     stage.node.delete_group(&other);
+}
+
+#[test]
+fn who_is_removed_is_gone_whatever_another_operation_on_the_members_says() {
+    let stage = Stage::new();
+    let (stays, kim) = (stage.holder("stays"), stage.node.provision("kim"));
+    let mistakes = [
+        json!({"op": "add", "path": "members", "value": ""}),
+        json!({"op": "add", "value": {"members": true}}),
+        json!({"op": "remove", "path": "members[display eq \"x\"]"}),
+        json!({"op": "replace", "path": "members", "value": "x"}),
+        json!({"op": "replace", "path": format!("members[value eq \"{}\"].display", stays.id), "value": "x"}),
+        json!({"op": "add", "path": "members[type eq \"User\"]", "value": {"value": kim.id}}),
+    ];
+    for (number, mistake) in mistakes.into_iter().enumerate() {
+        let person = stage.holder(&format!("user{number}"));
+        let removal = json!({"op": "remove", "path": format!("members[value eq \"{}\"]", person.id)});
+        stage.patch_group(json!([mistake, removal])).unwrap_or_else(|error| panic!("{mistake}: {error}"));
+        stage.world.assert_holds_nothing(&person);
+        assert_eq!(stage.last_dropped(), json!(["members"]), "{mistake}");
+        // Beside a member who is added it refuses the whole.
+        let joins = json!({"op": "add", "path": "members", "value": [{"value": kim.id}]});
+        assert_eq!(refused(stage.patch_group(json!([joins, mistake]))).0, 400, "{mistake}");
+    }
+    assert_eq!(stage.node.members_of(&stage.group), std::slice::from_ref(&stays.id));
+    stage.world.assert_holds(&stays, Operator, VAULT_EAST);
 }
 
 #[test]

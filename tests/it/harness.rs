@@ -3,6 +3,7 @@
 
 use crate::clock::ManualClock;
 use async_trait::async_trait;
+use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::Engine;
 use azure_backup_scim::engine::faults::Faults;
@@ -20,10 +21,13 @@ use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -47,6 +51,8 @@ pub struct World {
     azure: Handle,
     arm_url: String,
     bindings: Vec<Value>,
+    /// What gives the services their tokens; without one they have a fixed token.
+    identity: Option<Arc<Identity>>,
     /// Where this world has an Azure of its own.
     _simulator: Option<Simulator>,
 }
@@ -95,6 +101,7 @@ impl World {
             azure: simulator.handle(),
             arm_url: simulator.arm_url(),
             bindings: Vec::new(),
+            identity: None,
             _simulator: None,
         }
     }
@@ -107,6 +114,12 @@ impl World {
     /// Binds the group with that externalId.
     pub fn bind(mut self, group: &str, role: BackupRole, scope: &str) -> Self {
         self.add_binding(group, role, scope);
+        self
+    }
+
+    /// The services that start from now on ask that endpoint for a token before each call to Azure.
+    pub fn with_identity(mut self, identity: Arc<Identity>) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -151,7 +164,10 @@ impl World {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let tables: Arc<dyn TableOps> = self.faults.clone();
-        let arm = app::arm(&self.arm_url, SecretString::from("simulated"), clock.clone()).unwrap();
+        let arm = match self.identity.clone() {
+            Some(identity) => identity.arm(&self.arm_url, clock.clone()),
+            None => app::arm(&self.arm_url, SecretString::from("simulated"), clock.clone()).unwrap(),
+        };
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let service = app::build(ServiceDeps {
             tables,
@@ -169,6 +185,10 @@ impl World {
 
     pub fn azure(&self) -> Handle {
         self.azure.clone()
+    }
+
+    pub fn identity(&self) -> &Identity {
+        self.identity.as_ref().unwrap()
     }
 
     /// Where Azure listens, for who does not come through a service.
@@ -462,6 +482,38 @@ impl RoleAssignments for Watched {
 pub struct WholePage {
     pub total: usize,
     pub resources: Vec<Value>,
+}
+
+/// An identity endpoint whose tokens serve for one call each, so that a call fails at once when it is away.
+#[derive(Debug, Default)]
+pub struct Identity {
+    away: AtomicBool,
+}
+
+impl Identity {
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn arm(self: Arc<Self>, url: &str, clock: Arc<dyn Clock>) -> Arc<dyn RoleAssignments> {
+        let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
+        Arc::new(ArmRoleAssignments::at(url, self, options).unwrap())
+    }
+}
+
+#[async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(
+        &self,
+        _scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        if self.away.load(Ordering::SeqCst) {
+            let text = "the identity endpoint cannot be reached";
+            return Err(azure_core::Error::with_message(ErrorKind::Credential, text));
+        }
+        Ok(AccessToken::new(Secret::new("simulated"), time::OffsetDateTime::UNIX_EPOCH))
+    }
 }
 
 /// Reads a page to its end.

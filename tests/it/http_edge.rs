@@ -4,7 +4,7 @@
 
 use azure_backup_scim::app::{self, ServiceDeps};
 use azure_backup_scim::engine::Engine;
-use azure_backup_scim::http::{HttpDeps, TimerTrigger, server};
+use azure_backup_scim::http::{HealthDetails, HttpDeps, TimerTrigger, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::ports::{clock::Clock, ids::IdSource};
@@ -20,7 +20,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const TOKEN: &str = "a-token-of-more-than-32-characters";
+pub const TOKEN: &str = "a-token-of-more-than-32-characters";
 const MIB: usize = 1024 * 1024;
 
 struct Fixed;
@@ -82,6 +82,7 @@ fn edge() -> HttpDeps {
         base_url: "https://scim.example/scim/v2".to_owned(),
         announce_cursors: false,
         health: Arc::new(|| [("bindings".to_owned(), Value::from(2))].into_iter().collect()),
+        details: HealthDetails(Arc::new(|| [("version".to_owned(), "1".into())].into_iter().collect())),
     }
 }
 
@@ -110,7 +111,7 @@ impl Service {
         Response::read(&mut socket)
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
+    pub fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
         let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.0);
         for header in headers {
             text += &format!("{header}\r\n");
@@ -170,7 +171,7 @@ impl Response {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
@@ -205,6 +206,13 @@ fn two_probes_answer_without_a_token_and_nothing_else_does() {
     assert_eq!(service.anonymous("GET", "/").status, 200);
     let health = service.anonymous("GET", "/healthz");
     assert_eq!((health.status, health.json()), (200, json!({"status": "ok", "bindings": 2})));
+    // A token that is known is shown more, and one that is not is no reason to refuse.
+    let shown = json!({"status": "ok", "bindings": 2, "details": {"version": "1"}});
+    assert_eq!(service.call("GET", "/healthz").json(), shown);
+    for wrong in ["authorization: Bearer wrong", "authorization: Basic eDp5"] {
+        let answer = service.send("GET", "/healthz", &[wrong], b"");
+        assert_eq!((answer.status, answer.json()), (200, health.json()), "{wrong}");
+    }
     for path in [
         "/scim/v2/Users",
         "/scim/v2/%55sers",

@@ -19,7 +19,7 @@ fn operator() -> (World, Node, Person, String) {
 }
 
 /// Memberships in so many groups, by ids behind all others; what a release without a limit left.
-fn fill(world: &World, node: &Node, person: &Person, number: u128) {
+pub fn fill(world: &World, node: &Node, person: &Person, number: u128) {
     let rows = (0..number).flat_map(|n| {
         let group = Uuid::from_u128(u128::MAX - n);
         let keys = [format!("m:{group}:{}", person.id), format!("ug:{}:{group}", person.id)];

@@ -11,6 +11,9 @@ use crate::scim::schema::{Attribute, ResourceType};
 use serde_json::Value;
 use std::collections::HashSet;
 
+/// The attribute.
+pub(super) const NAME: &str = "members";
+
 /// Members are not part of the stored attributes; the store keeps each one by itself.
 pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &AttributeAssignment) -> bool {
     let of = match &assignment.target {
@@ -18,7 +21,7 @@ pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &AttributeAssign
         AssignmentTarget::Nowhere { of, .. } => *of,
         AssignmentTarget::Foreign => None,
     };
-    kind == ResourceType::Group && of.is_some_and(|path| path.attribute.name == "members")
+    kind == ResourceType::Group && of.is_some_and(|path| path.attribute.name == NAME)
 }
 
 /// The change an operation on `members` asks for; none where it asks for nothing.

@@ -25,6 +25,8 @@ pub struct PatchRequest {
     members: Vec<MemberChange>,
     /// Assignments to the members, those that ask for nothing too.
     about_members: usize,
+    /// The first mistake in them.
+    members_mistake: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +91,14 @@ impl MemberChange {
 impl PatchRequest {
     /// Reads the body of a PATCH request on a resource of that kind.
     pub fn parse(kind: ResourceType, body: &Value) -> Result<Self, Error> {
-        let mut patch = Self { assignments: Vec::new(), members: Vec::new(), about_members: 0 };
+        let mut patch =
+            Self { assignments: Vec::new(), members: Vec::new(), about_members: 0, members_mistake: None };
         for assignment in normalise::assignments(kind, body)? {
             if members::is_about(kind, &assignment) {
-                let change = members::change(assignment.verb, &assignment.target);
-                patch.members.extend(change.map_err(|error| assignment.placed(error))?);
+                match members::change(assignment.verb, &assignment.target) {
+                    Ok(change) => patch.members.extend(change),
+                    Err(error) => drop(patch.members_mistake.get_or_insert(assignment.placed(error))),
+                }
                 patch.about_members += 1;
             } else {
                 patch.assignments.push(assignment);
@@ -102,10 +107,13 @@ impl PatchRequest {
         Ok(patch)
     }
 
-    /// The resource after the assignments, in their order; an error changes nothing. In a group, a mistake in its name or
-    /// external id may still be refused: that depends on who is removed.
+    /// The resource after the assignments, in their order; an error changes nothing. In a group, a mistake in its name, its
+    /// external id or its members may still be refused: that depends on who is removed.
     pub fn apply(&self, current: &Resource, deciding: &DecidingAttributes) -> Result<EditedResource, Error> {
         let mut editor = ResourceEditor::on(current, deciding);
+        if let Some(mistake) = &self.members_mistake {
+            editor.refuse(members::NAME, mistake.clone());
+        }
         for assignment in &self.assignments {
             editor.assign(assignment)?;
         }

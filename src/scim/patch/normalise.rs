@@ -8,7 +8,7 @@ use crate::scim::schema::ResourceType;
 use serde_json::{Map, Value};
 
 /// The assignments of a PATCH body (RFC 7644 section 3.5.2), in the order of the request. A mistake names the operation it is
-/// in, counted from 1.
+/// in, counted from 1. An operation that says what to do and not to what is an assignment that leads nowhere.
 pub(super) fn assignments(kind: ResourceType, body: &Value) -> Result<Vec<AttributeAssignment>, Error> {
     let operations = body.as_object().and_then(|body| member(body, "Operations")).and_then(Value::as_array);
     let Some(operations) = operations else {
@@ -27,19 +27,20 @@ fn operation(all: &mut AttributeAssignments, number: usize, raw: &Value) -> Resu
     };
     let verb = PatchVerb::parse(member(raw, "op"))?;
     all.enter(number, verb);
-    match (verb, path(raw)?, member(raw, "value")) {
-        (PatchVerb::Remove, "", _) => {
-            return Err(Error::bad(ScimType::NoTarget, "remove needs a path that says what to remove"));
+    match (verb, path(raw), member(raw, "value")) {
+        (PatchVerb::Remove, Ok(""), _) => {
+            all.add_nowhere(Error::bad(ScimType::NoTarget, "remove needs a path that says what to remove"));
         }
-        (PatchVerb::Remove, path, value) => all.add_at(path, value.unwrap_or(&Value::Null)),
-        (_, _, None) => {
+        (PatchVerb::Remove, Ok(path), value) => all.add_at(path, value.unwrap_or(&Value::Null)),
+        (PatchVerb::Add | PatchVerb::Replace, _, None) => {
             return Err(Error::invalid_value("add and replace need a value; null removes what is there"));
         }
-        (_, "", Some(Value::Object(value))) => all.add_object(value),
-        (_, "", Some(_)) => {
-            return Err(Error::invalid_value("without a path, value must be an object of attributes"));
+        (_, Ok(""), Some(Value::Object(value))) => all.add_object(value),
+        (_, Ok(""), Some(_)) => {
+            all.add_nowhere(Error::invalid_value("without a path, value must be an object of attributes"));
         }
-        (_, path, Some(value)) => all.add_at(path, value),
+        (_, Ok(path), Some(value)) => all.add_at(path, value),
+        (_, Err(error), _) => all.add_nowhere(error),
     }
     Ok(())
 }

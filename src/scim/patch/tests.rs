@@ -312,7 +312,19 @@ fn the_message_must_be_a_patch() {
 }
 
 fn members(operation: Value) -> Result<Vec<MemberChange>, Error> {
-    Ok(PatchRequest::parse(Group, &json!({"Operations": [operation]}))?.member_changes().to_vec())
+    members_of(json!([operation]))
+}
+
+/// What happens to the members; an error where nothing is taken away that a mistake could stand beside.
+fn members_of(operations: Value) -> Result<Vec<MemberChange>, Error> {
+    let patch = PatchRequest::parse(Group, &json!({"Operations": operations}))?;
+    patch.apply(&ops(), &DecidingAttributes::default())?.unless_refused(false)?;
+    Ok(patch.member_changes().to_vec())
+}
+
+fn ops() -> Resource {
+    let group = json!({"displayName": "Ops", "externalId": "x"});
+    group::create(&group, &DecidingAttributes::default()).unwrap().edited.resource
 }
 
 #[track_caller]
@@ -450,8 +462,7 @@ fn wrong_member_operations_are_refused() {
 #[test]
 fn group_attributes_change_without_their_members() {
     let deciding = DecidingAttributes::default();
-    let group = json!({"displayName": "Ops", "externalId": "x"});
-    let group = group::create(&group, &deciding).unwrap().edited.resource;
+    let group = ops();
     let apply = |value: Value| {
         let patch =
             PatchRequest::parse(Group, &json!({"Operations": [{"op": "replace", "value": value}]})).unwrap();
@@ -465,4 +476,49 @@ fn group_attributes_change_without_their_members() {
     assert_eq!(apply(json!({"displayName": "New", "externalId": null})), Ok(json!({"displayName": "New"})));
     assert!(apply(json!({"displayName": null})).is_err());
     assert!(apply(json!({"displayName": ["New"]})).is_err());
+}
+
+#[test]
+fn a_mistake_about_members_is_dropped_beside_a_removal_and_refused_beside_anything_else() {
+    let removal = json!({"op": "remove", "path": "members[value eq \"a\"]"});
+    let title = json!({"op": "replace", "path": "displayName", "value": "New"});
+    for mistake in [
+        json!({"op": "add", "path": "members", "value": ""}),
+        json!({"op": "remove", "path": "members[display eq \"x\"]"}),
+        json!({"op": "replace", "path": "members.value", "value": "b"}),
+        json!({"op": "replace", "value": {"members": 5}}),
+    ] {
+        for operations in [json!([mistake, removal]), json!([removal, mistake])] {
+            let patch = PatchRequest::parse(Group, &json!({"Operations": operations})).unwrap();
+            assert_eq!(patch.member_changes(), [MemberChange::Remove(vec!["a".to_owned()])]);
+            let edited =
+                patch.apply(&ops(), &DecidingAttributes::default()).unwrap().unless_refused(true).unwrap();
+            assert_eq!(edited.dropped, ["members"]);
+        }
+        assert_eq!(members_of(json!([title, mistake])).unwrap_err().status, 400, "{mistake}");
+    }
+}
+
+#[test]
+fn an_operation_that_does_not_say_what_it_is_about_is_dropped_beside_another() {
+    let off = json!({"op": "replace", "path": "active", "value": false});
+    for (misshapen, scim_type) in [
+        (json!({"op": "replace", "value": "x"}), ScimType::InvalidValue),
+        (json!({"op": "add", "value": [{"active": true}]}), ScimType::InvalidValue),
+        (json!({"op": "remove"}), ScimType::NoTarget),
+        (json!({"op": "remove", "path": 5}), ScimType::InvalidPath),
+        (json!({"op": "replace", "path": ["title"], "value": "x"}), ScimType::InvalidPath),
+    ] {
+        for operations in [json!([misshapen, off]), json!([off, misshapen])] {
+            let patch = PatchRequest::parse(User, &json!({"Operations": operations})).unwrap();
+            let edited = patch.apply(&ana(json!({})), &DecidingAttributes::default()).unwrap();
+            assert!(edited.deactivates, "{misshapen}");
+            assert_eq!(edited.dropped, ["unnamed"]);
+        }
+        let patch = PatchRequest::parse(User, &json!({"Operations": [misshapen]})).unwrap();
+        assert_eq!(
+            patch.apply(&ana(json!({})), &DecidingAttributes::default()).unwrap_err().scim_type,
+            Some(scim_type)
+        );
+    }
 }

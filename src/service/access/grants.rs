@@ -7,15 +7,35 @@ use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::AccessView;
 use crate::store::ledger::UserLedger;
 use crate::store::{StateStore, StoreError};
+use futures_util::try_join;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-/// What the ledger says of a person, one element for each binding, role and scope.
+/// What the ledger says of a person, one element for each binding, role and scope. For each row that cannot be read and may hold
+/// a leaver there is one without these three.
 pub async fn access_of(store: &StateStore, user: UserId) -> Result<AccessView, StoreError> {
-    let grants = grants_of(&store.ledger(user).await?);
-    let worst = grants.iter().map(|grant| grant.reason.state()).max();
+    let (ledger, hint) = try_join!(store.ledger(user), store.hint(user))?;
+    let hint = hint.filter(|hint| !hint.is_over);
+    let mut grants = grants_of(&ledger);
+    if let Some(hint) = hint.as_ref().filter(|hint| hint.reason == Some(ReasonCode::BindingsUnreadable)) {
+        grants.iter_mut().for_each(|grant| grant.wait_for_bindings(hint.unwanted_since));
+    }
+    let unreadable = hint.map(|hint| may_be_held(&ledger, hint.unwanted_since)).unwrap_or_default();
+    let state = (!unreadable.is_empty()).then(|| ReasonCode::RowUnreadable.state());
+    let worst = grants.iter().map(|grant| grant.reason.state()).chain(state).max();
     let grant_state = worst.and_then(|state| serde_json::to_value(state).ok()?.as_str().map(str::to_owned));
-    Ok(AccessView { grants: grants.iter().map(GrantView::to_json).collect(), grant_state })
+    Ok(AccessView { grants: grants.iter().map(GrantView::to_json).chain(unreadable).collect(), grant_state })
+}
+
+/// One element for each row that cannot be read and whose assignment no wait names. `since`: when something was taken.
+fn may_be_held(ledger: &UserLedger, since: OffsetDateTime) -> Vec<Value> {
+    let reason = ReasonCode::RowUnreadable;
+    let named = ledger.waits.iter().filter(|wait| wait.wanted && wait.reason == reason).count();
+    let one = json!({
+        "wanted": false, "holds": true, "settled": false,
+        "state": reason.state(), "reason": reason.as_str(), "since": rfc3339(since),
+    });
+    vec![one; ledger.rows_unreadable.saturating_sub(named)]
 }
 
 /// One element of `grants[]`.
@@ -36,6 +56,13 @@ pub struct GrantView {
 }
 
 impl GrantView {
+    /// Something was taken from this person while the bindings cannot be read: whether it was this is not known yet.
+    fn wait_for_bindings(&mut self, since: OffsetDateTime) {
+        if self.reason == ReasonCode::Member {
+            (self.reason, self.since) = (ReasonCode::BindingsUnreadable, since);
+        }
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "binding": self.binding.as_str(), "role": self.role.name(), "scope": self.scope.as_str(),

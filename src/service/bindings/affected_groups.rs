@@ -1,9 +1,13 @@
-//! The groups whose members a change of bindings, or the end of a group, concerns.
+//! The groups whose members a change of bindings, or the end of a group, concerns, and the bindings that have none.
 
 use crate::bindings::Selector;
 use crate::id::GroupId;
-use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, ChangedSelectors, selector_key};
+use crate::service::bindings::active::{
+    ActiveBindings, ActiveSnapshot, BindingsSnapshot, ChangedSelectors, selector_key,
+};
 use crate::service::join_reads::join_reads;
+use crate::service::reconcile::desired::{GroupFacts, selects};
+use crate::store::cadence::GrouplessBindings;
 use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +59,38 @@ pub async fn groups_matching_pins_of(
     let mut heirs: BTreeSet<GroupId> = join_reads(reads).await?.into_iter().flatten().collect();
     heirs.remove(&gone);
     Ok(heirs)
+}
+
+/// The bindings whose selector matches no living group: neither the one that it is pinned to nor another that carries the value.
+/// A pin that cannot be read is another finding.
+pub async fn without_group(
+    store: &StateStore,
+    in_force: &BindingsSnapshot,
+) -> Result<GrouplessBindings, StoreError> {
+    let reads = in_force.by_selector_key().map(|(key, binding)| async move {
+        Ok::<_, StoreError>((&binding.name, has_group(store, key, &binding.selector).await?))
+    });
+    let mut groupless = GrouplessBindings::default();
+    for (name, _) in join_reads(reads).await?.into_iter().filter(|(_, has_group)| !has_group) {
+        groupless.add(name);
+    }
+    Ok(groupless)
+}
+
+async fn has_group(store: &StateStore, key: &SelectorKey, selector: &Selector) -> Result<bool, StoreError> {
+    match store.selector_pin(key).await? {
+        Some(PinRow::Unreadable) => return Ok(true),
+        Some(PinRow::Pinned(pin)) if store.exists(pin.group).await? => return Ok(true),
+        _ => {}
+    }
+    for id in store.groups_that_match(selector.attribute(), &selector.value()).await? {
+        let group = store.resource::<GroupId>(id).await?;
+        let group = group.map(|group| GroupFacts { id, resource: group.resource });
+        if group.is_some_and(|group| selects(selector, &group)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn pin_of(store: &StateStore, key: &SelectorKey) -> Result<Option<SelectorPin>, StoreError> {

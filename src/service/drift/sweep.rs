@@ -9,7 +9,8 @@ use crate::id::UserId;
 use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, Scope};
-use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot};
+use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
+use crate::service::bindings::affected_groups::without_group;
 use crate::service::health::HealthStatus;
 use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::throttling;
@@ -19,6 +20,7 @@ use crate::store::reconcile_queue::{self, ReconcileRequest};
 use crate::store::throttles::{CallKind, StoredThrottles};
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -126,12 +128,13 @@ impl DriftSweep<'_> {
         seen: SweptScopes,
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
+        let in_force = self.in_force().await?;
         let mut part = Part {
             now: self.store.table_time().await?,
             until,
             throttles: self.store.settings().await?.throttles,
             answers: BTreeMap::new(),
-            bound: self.bound().await?,
+            bound: in_force.iter().flat_map(|in_force| in_force.bindings.scopes()).collect(),
             silent: BTreeMap::new(),
             orphans: BTreeMap::new(),
             got_on: false,
@@ -139,6 +142,9 @@ impl DriftSweep<'_> {
         };
         if self.ledger(after, &mut part).await? {
             self.bound_scopes(&mut part).await?;
+            if let (Some(in_force), None) = (&in_force, &part.found.parked_after) {
+                part.found.seen.bindings_without_group = without_group(self.store, in_force).await?;
+            }
         }
         self.orphans(&mut part).await?;
         Ok(part.found)
@@ -154,9 +160,7 @@ impl DriftSweep<'_> {
                     part.found.parked_after = Some(done);
                     return Ok(false);
                 }
-                for reason in &row.pending {
-                    part.found.seen.count_pending(*reason);
-                }
+                part.found.seen.count_pending(&row.pending);
                 if let Some(owned) = row.owned.filter(|owned| part.is_relevant(&owned.stored.entry)) {
                     self.compare(owned, &done, part).await?;
                 }
@@ -254,11 +258,11 @@ impl DriftSweep<'_> {
         Ok(())
     }
 
-    async fn bound(&self) -> Result<BTreeSet<Scope>, StoreError> {
+    async fn in_force(&self) -> Result<Option<Arc<BindingsSnapshot>>, StoreError> {
         let pointer = self.store.pointer().await?;
         Ok(match self.active_bindings.read(&pointer).await? {
-            ActiveSnapshot::Known(in_force) => in_force.bindings.scopes().into_iter().collect(),
-            ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => BTreeSet::new(),
+            ActiveSnapshot::Known(in_force) => Some(in_force),
+            ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => None,
         })
     }
 

@@ -180,13 +180,11 @@ impl Reconciler {
             correlation: correlation.clone().or(opened.entry.correlation.clone()),
             ..opened.entry
         };
-        let mut code = None;
         entry = match &sent {
             CallOutcome::Created | CallOutcome::Deleted => {
                 LedgerEntry { retry: None, ..entry }.becoming(entry_goal(attempt), now)
             }
             CallOutcome::HeldBy(other) => {
-                code = Some("RoleAssignmentExists".to_owned());
                 let not_before = now + self.limits.plan.foreign_look;
                 let tried = RetryState {
                     kind: attempt,
@@ -199,7 +197,6 @@ impl Reconciler {
                     .becoming(AssignmentState::HeldByOther(*other), now)
             }
             CallOutcome::Throttled(wait) => {
-                code = Some("TooManyRequests".to_owned());
                 let attempts = entry.retry.as_ref().map_or(1, |tried| tried.attempts);
                 let tried = RetryState {
                     kind: attempt,
@@ -211,11 +208,9 @@ impl Reconciler {
                 LedgerEntry { retry: Some(tried), ..entry }.becoming(before, now)
             }
             CallOutcome::Refused(refusal) if attempt == StepKind::Revoke && scope_is_gone(refusal) => {
-                code = Some(refusal.clone());
                 LedgerEntry { retry: None, ..entry }.becoming(AssignmentState::Gone, now)
             }
             CallOutcome::Refused(refusal) => {
-                code = Some(refusal.clone());
                 entry.becoming(before, now).failed(attempt, reason_of(refusal), now, cause)
             }
             CallOutcome::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
@@ -229,6 +224,7 @@ impl Reconciler {
         if entry.is_settled_and_gone() {
             entry.unwanted_since = None;
         }
+        let code = code_of(&sent);
         let executed = code.is_none();
         let answered = AuditEvent::EffectAnswered {
             person: gathered.user,
@@ -346,6 +342,16 @@ fn log_event(gathered: &GatheredState, change: &AuditEvent) {
             );
         }
         _ => {}
+    }
+}
+
+/// The code of an answer that did not execute the call.
+fn code_of(outcome: &CallOutcome) -> Option<String> {
+    match outcome {
+        CallOutcome::HeldBy(_) => Some("RoleAssignmentExists".to_owned()),
+        CallOutcome::Throttled(_) => Some("TooManyRequests".to_owned()),
+        CallOutcome::Refused(code) => Some(code.clone()),
+        CallOutcome::Created | CallOutcome::Deleted | CallOutcome::Unknown => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! When a person is looked at again after a round: what becomes of `d:`, and what the hint of a leaver keeps.
 
 use crate::rbac::ReasonCode;
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, REVOKE_RETRY_MAX, StepKind};
 use crate::rbac::plan::{DeferredStep, Plan, Requeue};
 use crate::service::reconcile::close::{FREED_MAX, RoundResult};
 use crate::service::reconcile::gather::GatheredState;
@@ -42,6 +42,9 @@ pub(super) fn requeue_writes(
     if gathered.ledger.rows_unreadable > 0 {
         waiting.reason.get_or_insert(ReasonCode::RowUnreadable);
     }
+    if gathered.desired.frozen {
+        waiting.reason.get_or_insert(ReasonCode::BindingsUnreadable);
+    }
     writes.extend(reconcile_queue::enqueue_at(at, gathered.user, &mark, &waiting));
     RoundResult::Requeued
 }
@@ -73,12 +76,11 @@ pub(super) fn while_unreadable(
     if !matches!(gathered.header, HeaderState::Unreadable) && !rows_unreadable {
         return again;
     }
-    let at = again.map_or(now + RETRY_MAX, |again| again.at.min(now + RETRY_MAX));
-    let takes_away = again.is_some_and(|again| again.takes_away);
-    Some(Requeue {
-        at,
-        takes_away: takes_away || rows_unreadable && gathered.request.request.priority.takes_away(),
-    })
+    let takes_away = again.is_some_and(|again| again.takes_away)
+        || rows_unreadable && gathered.request.request.priority.takes_away();
+    let latest = now + if takes_away { REVOKE_RETRY_MAX } else { RETRY_MAX };
+    let at = again.map_or(latest, |again| again.at.min(latest));
+    Some(Requeue { at, takes_away })
 }
 
 /// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle

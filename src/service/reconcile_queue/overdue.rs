@@ -5,8 +5,8 @@ use crate::rbac::ReasonCode;
 use crate::service::health::HealthStatus;
 use crate::service::reconcile_queue::inline::log_deferred;
 use crate::store::overdue::{self, OverdueCount, StoredOverdue};
-use crate::store::reconcile_queue::QueueItem;
 use crate::store::reconcile_queue::leaver_hints::LeaverHint;
+use crate::store::reconcile_queue::{QueueItem, QueuePosition};
 use crate::store::{StateStore, StoreError, TableAnswer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,10 @@ use time::OffsetDateTime;
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Hints that one tick counts. With more, the count says at least so many.
 const HINTS_MAX: usize = 50_000;
+/// People whose ids are kept beside their number.
+const FIRST_MAX: usize = 100;
+/// Requests that one tick reads to find the oldest.
+const REQUESTS_MAX: usize = 1000;
 /// The error line is repeated while anything is overdue.
 const LOG_EVERY: Duration = Duration::from_secs(3600);
 /// A count that says nothing new is written again after this, so that every process sees that ticks run.
@@ -42,16 +46,20 @@ impl OverdueCount {
             return;
         }
         self.people += 1;
+        if self.first.len() < FIRST_MAX {
+            self.first.push(item.row.id().to_owned());
+        }
         self.oldest = [self.oldest, wished].into_iter().flatten().min();
         *self.by_reason.entry(reason.to_owned()).or_default() += 1;
     }
 }
 
-/// Counts over the hints, and writes what is new.
+/// Counts over the hints, and writes what is new. `stopped_at`: how far the tick came among the requests of now, so those that wait longest come next.
 pub(super) async fn count_overdue(
     store: &StateStore,
     status: &HealthStatus,
     after: Duration,
+    stopped_at: &QueuePosition,
 ) -> Result<(), StoreError> {
     let TableAnswer { value: before, date: now } = store.overdue().await?;
     let mut pages = store.all_leaver_hints();
@@ -63,9 +71,10 @@ pub(super) async fn count_overdue(
         items.iter().for_each(|item| count.count_if_overdue(item, now, after));
     }
     let logged = log_line(&count, before.as_ref(), now);
-    let stored = StoredOverdue { count, counted: now, logged };
+    let oldest_request = store.oldest_request(stopped_at, REQUESTS_MAX).await?;
+    let stored = StoredOverdue { count, counted: now, logged, oldest_request };
     let alive = |before: &StoredOverdue| before.counted + ALIVE_EVERY > now;
-    let same = |before: &StoredOverdue| before.count == stored.count && before.logged == logged;
+    let same = |before: &StoredOverdue| StoredOverdue { counted: now, ..before.clone() } == stored;
     if !before.is_some_and(|before| alive(&before) && same(&before)) {
         store.transact_unjournaled(&[overdue::write(&stored)]).await?;
     }
@@ -104,7 +113,7 @@ async fn read_counts(store: &StateStore, status: &HealthStatus) -> Result<(), St
     }
     let sweep = store.due_sweep().await?;
     status.scopes_refused(sweep.scopes_refused);
-    status.pending_grants(sweep.pending);
+    status.swept(sweep.counts);
     Ok(())
 }
 

@@ -61,7 +61,7 @@ impl Quarantine {
         let pause = pause(attempts).min(longest);
         let failed = Failed { change: row.change().to_owned(), attempts, until: now + pause };
         rows.insert(row.key().to_owned(), failed);
-        self.health.set_aside(rows.len());
+        self.health.set_aside(rows.len(), rows.keys());
         tracing::error!(
             row = kind,
             attempts,
@@ -76,14 +76,14 @@ impl Quarantine {
         let now = self.clock.monotonic();
         let mut rows = self.rows();
         rows.retain(|_, failed| failed.until + RETRY_MAX > now);
-        self.health.set_aside(rows.len());
+        self.health.set_aside(rows.len(), rows.keys());
     }
 
     /// A row was dealt with, or is gone.
     pub fn release(&self, row: &RowIdentity) {
         let mut rows = self.rows();
         if rows.remove(row.key()).is_some() {
-            self.health.set_aside(rows.len());
+            self.health.set_aside(rows.len(), rows.keys());
         }
     }
 }

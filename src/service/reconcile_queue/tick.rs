@@ -14,7 +14,7 @@ use crate::service::reconcile_queue::quarantine::Quarantine;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::cadence::{SweepLeft, SweepRun, SweptScopes, TickCursors};
 use crate::store::ledger::LedgerPosition;
-use crate::store::reconcile_queue::{QueueItem, RowIdentity};
+use crate::store::reconcile_queue::{QueueItem, QueuePosition, RowIdentity};
 use crate::store::{StateStore, StoreError, TableAnswer};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -82,8 +82,10 @@ impl ReconcileTick {
 
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
-        let ended = self.run_stages().await;
-        if let Err(error) = overdue::count_overdue(self.store(), &self.health, self.overdue_after).await {
+        let mut stopped_at = QueuePosition::default();
+        let ended = self.run_stages(&mut stopped_at).await;
+        let counted = overdue::count_overdue(self.store(), &self.health, self.overdue_after, &stopped_at);
+        if let Err(error) = counted.await {
             log_deferred("counting overdue revocations", &error);
         }
         match ended {
@@ -93,12 +95,14 @@ impl ReconcileTick {
         ended
     }
 
-    async fn run_stages(&self) -> Result<(), StoreError> {
+    /// `stopped_at`: how far it came among the requests of now.
+    async fn run_stages(&self, stopped_at: &mut QueuePosition) -> Result<(), StoreError> {
         let TableAnswer { value: cursors, date } = self.store().cursors().await?;
         let now = self.store().clock.monotonic();
         let mut round = TickRound::new(now, date, self.deadline, cursors.clone());
         self.quarantine.forget_stale();
         let ended = self.all_stages(&mut round).await;
+        stopped_at.clone_from(&round.cursors.gains);
         self.store_cursors(&cursors, &round.cursors).await?;
         ended
     }
@@ -132,7 +136,7 @@ impl ReconcileTick {
     async fn sweep_and_others(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let sweep = self.store().due_sweep().await?;
         self.health.scopes_refused(sweep.scopes_refused);
-        self.health.pending_grants(sweep.pending);
+        self.health.swept(sweep.counts);
         let mut due = sweep.run;
         if sweep.late {
             // A backlog must not put the sweep off for ever: it goes first, with half of the time.

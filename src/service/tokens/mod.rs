@@ -112,6 +112,11 @@ impl BearerTokens {
         }
     }
 
+    /// Whether a token is among those that are held. Loads nothing, and so may not know one that is new.
+    pub fn is_held(&self, presented: &str) -> bool {
+        matches!(self.check_hash(&hash(presented)), Ok(Some(_)))
+    }
+
     /// What a token is worth. Waits for a load where it must, at most five seconds.
     pub async fn check(&self, presented: &str) -> TokenVerdict {
         let hash = hash(presented);

@@ -35,6 +35,22 @@ impl StateStore {
         Ok(self.get(&keys::request(user)).await?.is_some())
     }
 
+    /// When the oldest change was made whose request is there, among the first `rows_max` behind `after` and then from the
+    /// beginning. A request that cannot be read says nothing.
+    pub async fn oldest_request(
+        &self,
+        after: &QueuePosition,
+        rows_max: usize,
+    ) -> Result<Option<OffsetDateTime>, StoreError> {
+        let (mut rows, _) = self.queue_rows("d:", after, rows_max).await?;
+        if !after.is_start() && rows.len() < rows_max {
+            let (rest, _) = self.queue_rows("d:", &QueuePosition::default(), rows_max - rows.len()).await?;
+            rows.extend(rest);
+        }
+        let made = |row: &TableRow| QueuedRequest::read(row).ok()?.request.origin.op.time();
+        Ok(rows.iter().filter_map(made).min())
+    }
+
     /// Requests of now that lie behind `after`, up to and with the row at `until`, or to the end.
     pub fn requests_between(&self, after: &QueuePosition, until: Option<&QueuePosition>) -> RequestPages<'_> {
         let (from, end) = keys::range_of("d:");

@@ -90,6 +90,14 @@ impl LeaverHint {
     }
 }
 
+impl StateStore {
+    /// A person's hint. One that cannot be read says nothing.
+    pub async fn hint(&self, user: UserId) -> Result<Option<LeaverHint>, StoreError> {
+        let row = self.get(&keys::hint(user)).await?;
+        Ok(row.and_then(|row| self.readable(&row, LeaverHint::read(&row))))
+    }
+}
+
 /// What a revocation waits for, for the hint of its person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WaitingRevocation {

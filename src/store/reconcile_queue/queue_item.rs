@@ -30,6 +30,11 @@ impl RowIdentity {
         &self.change
     }
 
+    /// The id at the end of the key.
+    pub fn id(&self) -> &str {
+        keys::last_part(&self.key)
+    }
+
     /// The kind of row, for logs: what its key begins with.
     pub fn kind(&self) -> &str {
         self.key.split(':').next().unwrap_or_default()

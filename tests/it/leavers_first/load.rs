@@ -131,7 +131,7 @@ pub fn looks_that_are_due(world: &World, number: usize) {
 }
 
 /// Rows of strangers who hold nothing, like that one.
-fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
+pub fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
     let mut properties = like.properties.clone();
     properties.insert("state".to_owned(), PropertyValue::Text("gone".to_owned()));
     let row = || TableWrite::Insert {
