@@ -2,18 +2,18 @@
 
 use crate::app::SystemClock;
 use crate::ports::clock::Clock;
-use crate::simulator::Handle;
+use crate::simulator::SimulatorHandle;
 use std::time::Duration;
 use time::OffsetDateTime;
 
 /// The simulated Azure's time.
 pub struct SimulatedClock {
-    azure: Handle,
+    azure: SimulatorHandle,
     system: SystemClock,
 }
 
 impl SimulatedClock {
-    pub fn new(azure: Handle, system: SystemClock) -> Self {
+    pub fn new(azure: SimulatorHandle, system: SystemClock) -> Self {
         Self { azure, system }
     }
 }

@@ -176,11 +176,11 @@ async fn start(
     let routes = slot.clone();
     let scopes =
         bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
-    let simulator = Simulator::start(simulator::Options {
+    let simulator = Simulator::start(simulator::SimulatorOptions {
         state_file: Some(state.azure_file()),
         scopes,
         extra_routes: Some(Arc::new(move |config| inspect::configure(config, routes.clone()))),
-        ..simulator::Options::default()
+        ..simulator::SimulatorOptions::default()
     })
     .map_err(LocalError::Simulator)?;
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(simulator.handle(), SystemClock::new()));

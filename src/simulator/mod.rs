@@ -15,7 +15,7 @@
 //!
 //! A token of the identity endpoint is good for its audience and until its end, by Azure's clock; any other text passes as a
 //! token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless it was
-//! told which rights it holds ([`Handle::set_own_rights`]): then scopes, actions and the text of conditions decide.
+//! told which rights it holds ([`SimulatorHandle::set_own_rights`]): then scopes, actions and the text of conditions decide.
 //!
 //! Control, at [`Simulator::control_url`]; `GET` of it describes every endpoint:
 //!
@@ -27,7 +27,7 @@
 //! It gives orders without a token, so it answers no browser on behalf of another site: `Host` must be a loopback address,
 //! `Origin` the same one where it is sent, and a body `application/json`.
 //!
-//! A rule is for ARM unless it names another service. The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
+//! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
 //! clock's offset survive a restart where there is a state file; rules, held calls, limits, issued tokens, identity settings
 //! and logs do not.
 //!
@@ -36,51 +36,50 @@
 //! answers on every one of the addresses, every management group is above every subscription, and calling before
 //! Retry-After does not lengthen the wait.
 
-mod azure;
-mod buckets;
+mod answer;
+mod arm;
+mod azure_error;
+mod azure_service;
+mod azure_state;
+mod call_log;
 mod clock;
-mod condition;
 mod control;
-mod error;
-mod filter;
+mod fault_rules;
 mod graph;
-mod handle;
 mod identity;
-mod kept;
+mod key_vault;
+mod recognise;
 mod request;
-mod rights;
-mod role_assignments;
-mod role_definitions;
-mod role_table;
-mod rules;
-mod scope;
-mod service;
-mod state;
+mod simulated_azure;
 mod state_file;
-mod tokens;
-mod vault;
+mod tracked;
 mod wire;
 
-pub use azure::{Call, Unrecognised};
+pub use arm::condition::{AccessCheck, AttributeSource, Condition, ConditionError, ConditionProblem};
+pub use arm::directory_principal::{DirectoryPrincipal, PrincipalType};
+pub use arm::management_lock::{LockLevel, ManagementLock};
+pub use arm::own_right::OwnRight;
+pub use arm::role_assignment::RoleAssignment;
+pub use arm::role_assignments::ArmLimits;
+pub use arm::scope::{Scope, ScopeKind};
+pub use azure_service::AzureService;
+pub use call_log::{RecordedCall, UnrecognisedRequest};
 pub use clock::StartClock;
-pub use condition::{Access, CONDITION_BYTES_MAX, Condition, ConditionError, Problem, Source};
-pub use graph::{GraphUser, UserType};
-pub use handle::{ControlError, HandMade, Handle, IdentitySettings};
-pub use request::Method;
-pub use rights::OwnRight;
-pub use role_assignments::Limits;
-pub use rules::{Action, Rule, RuleInForce};
-pub use scope::{Scope, ScopeKind};
-pub use service::Service;
-pub use state::{Lock, LockLevel, Principal, PrincipalType, RoleAssignment};
-pub use vault::{NewSecret, Secret, SecretUpdate, SecretVersion};
+pub use control::arm_orders::HandMade;
+pub use control::control_error::ControlError;
+pub use control::service_orders::IdentitySettings;
+pub use control::simulator_handle::SimulatorHandle;
+pub use fault_rules::{ActiveFaultRule, FaultAction, FaultRule};
+pub use graph::graph_user::{GraphUser, UserType};
+pub use key_vault::vault_secret::{NewSecret, SecretUpdate, SecretVersion, VaultSecret};
+pub use request::CallMethod;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer};
-use azure::Azure;
-use state::State;
+use azure_state::AzureState;
+use simulated_azure::SimulatedAzure;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -97,7 +96,7 @@ pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// How an Azure starts.
 #[derive(Clone, Default)]
-pub struct Options {
+pub struct SimulatorOptions {
     /// Of ARM and the control API, on 127.0.0.1; 0 picks a free one, as the other services always do.
     pub port: u16,
     /// Where the state is kept; nowhere if left out.
@@ -105,23 +104,23 @@ pub struct Options {
     /// Scopes that exist, those above them included. One that an earlier run removed by order stays away.
     pub scopes: Vec<Scope>,
     pub clock: StartClock,
-    pub limits: Limits,
+    pub limits: ArmLimits,
     pub extra_routes: Option<ExtraRoutes>,
 }
 
 /// A running Azure, in a thread and an actix system of its own. Dropping it stops it.
 pub struct Simulator {
-    ports: BTreeMap<Service, u16>,
-    azure: Handle,
+    ports: BTreeMap<AzureService, u16>,
+    azure: SimulatorHandle,
     server: ServerHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Simulator {
     /// Starts; when this returns, it answers.
-    pub fn start(options: Options) -> io::Result<Self> {
+    pub fn start(options: SimulatorOptions) -> io::Result<Self> {
         let (listeners, ports) = listen(options.port)?;
-        let azure = Handle::new(create(&options)?);
+        let azure = SimulatorHandle::new(create(&options)?);
         let (started, starts) = mpsc::channel();
         let (shown, extra_routes) = (azure.clone(), options.extra_routes);
         let thread = std::thread::Builder::new().name("simulated-azure".to_owned()).spawn(move || {
@@ -142,22 +141,22 @@ impl Simulator {
 
     /// The base address of ARM, without a slash at its end.
     pub fn arm_url(&self) -> String {
-        self.url(Service::Arm)
+        self.url(AzureService::Arm)
     }
 
     /// The base address of the Key Vault, without a slash at its end.
     pub fn vault_url(&self) -> String {
-        self.url(Service::Vault)
+        self.url(AzureService::Vault)
     }
 
     /// The base address of Graph, without a slash at its end.
     pub fn graph_url(&self) -> String {
-        self.url(Service::Graph)
+        self.url(AzureService::Graph)
     }
 
     /// The identity endpoint: what an app finds in `IDENTITY_ENDPOINT`.
     pub fn identity_endpoint(&self) -> String {
-        format!("{}{}", self.url(Service::Identity), identity::PATH)
+        format!("{}{}", self.url(AzureService::Identity), identity::token_endpoint::PATH)
     }
 
     /// What an app finds in `IDENTITY_HEADER`: another one at each start.
@@ -170,18 +169,18 @@ impl Simulator {
         format!("{}/control", self.arm_url())
     }
 
-    fn url(&self, service: Service) -> String {
+    fn url(&self, service: AzureService) -> String {
         let port = self.ports.get(&service).copied().unwrap_or_default();
         format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
     }
 
     /// A handle to look into it and to give it orders.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> SimulatorHandle {
         self.azure.clone()
     }
 
     /// Requests that it did not recognise: tests assert that there are none.
-    pub fn unrecognised(&self) -> Vec<Unrecognised> {
+    pub fn unrecognised(&self) -> Vec<UnrecognisedRequest> {
         self.azure.unrecognised()
     }
 
@@ -204,23 +203,24 @@ impl Drop for Simulator {
     }
 }
 
-fn create(options: &Options) -> io::Result<Azure> {
-    let mut state = options.state_file.as_deref().map_or_else(|| Ok(State::default()), state_file::load)?;
+fn create(options: &SimulatorOptions) -> io::Result<SimulatedAzure> {
+    let mut state =
+        options.state_file.as_deref().map_or_else(|| Ok(AzureState::default()), state_file::load)?;
     for scope in &options.scopes {
         state.offer_scope(scope);
     }
-    let mut azure = Azure::new(state, options.limits, options.clock, options.state_file.clone());
+    let mut azure = SimulatedAzure::new(state, options.limits, options.clock, options.state_file.clone());
     azure.save()?;
     Ok(azure)
 }
 
-type Listeners = BTreeMap<Service, TcpListener>;
+type Listeners = BTreeMap<AzureService, TcpListener>;
 
 /// A listener for each service, and its port.
-fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<Service, u16>)> {
+fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<AzureService, u16>)> {
     let (mut listeners, mut ports) = (Listeners::new(), BTreeMap::new());
-    for service in Service::ALL {
-        let port = if service == Service::Arm { arm_port } else { 0 };
+    for service in AzureService::ALL {
+        let port = if service == AzureService::Arm { arm_port } else { 0 };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         ports.insert(service, listener.local_addr()?.port());
         listeners.insert(service, listener);
@@ -229,7 +229,11 @@ fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<Service, u16>)> {
 }
 
 /// One server for all of them, because each server costs threads. A request is told by the port that it came to.
-fn serve(listeners: Listeners, azure: Handle, extra_routes: Option<ExtraRoutes>) -> io::Result<Server> {
+fn serve(
+    listeners: Listeners,
+    azure: SimulatorHandle,
+    extra_routes: Option<ExtraRoutes>,
+) -> io::Result<Server> {
     let mut ports = wire::Ports::new();
     for (service, listener) in &listeners {
         ports.insert(listener.local_addr()?.port(), *service);
@@ -238,10 +242,10 @@ fn serve(listeners: Listeners, azure: Handle, extra_routes: Option<ExtraRoutes>)
     let mut server = HttpServer::new(move || {
         let extra = extra_routes.clone();
         let control = web::scope("/control")
-            .wrap(from_fn(control::refuse_other_sites))
-            .configure(control::routes)
+            .wrap(from_fn(control::origin_guard::refuse_other_sites))
+            .configure(control::http_api::routes)
             .configure(move |config| extra.iter().for_each(|add| add(config)))
-            .default_service(web::to(control::unknown));
+            .default_service(web::to(control::http_api::unknown));
         let everything_else = web::to(wire::endpoint);
         let data = App::new().app_data(azure.clone()).app_data(ports.clone());
         data.service(control).route("/{path:.*}", everything_else)

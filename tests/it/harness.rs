@@ -18,7 +18,7 @@ use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::{Caller, Listing, ServiceError};
-use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
+use azure_backup_scim::simulator::{self, HandMade, Simulator, SimulatorHandle, StartClock};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::future::Future;
@@ -43,7 +43,7 @@ pub struct World {
     pub clock: ManualClock,
     pub faults: Arc<Faults>,
     tables: Arc<dyn TableOps>,
-    azure: Handle,
+    azure: SimulatorHandle,
     arm_url: String,
     bindings: Vec<Value>,
     /// Where this world has an Azure of its own.
@@ -72,10 +72,10 @@ impl World {
         let clock = ManualClock::at(START);
         let tables = tables(clock.clone());
         let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
-        let options = simulator::Options {
+        let options = simulator::SimulatorOptions {
             scopes: scopes.to_vec(),
             clock: StartClock::Manual(clock.now()),
-            ..simulator::Options::default()
+            ..simulator::SimulatorOptions::default()
         };
         let simulator = Simulator::start(options).unwrap();
         let mut world = Self::around(&simulator, clock, tables);
@@ -167,7 +167,7 @@ impl World {
         Node { runtime: Some(runtime), service, arm }
     }
 
-    pub fn azure(&self) -> Handle {
+    pub fn azure(&self) -> SimulatorHandle {
         self.azure.clone()
     }
 

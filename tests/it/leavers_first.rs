@@ -10,7 +10,9 @@ use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::ports::tables::{Row, TableOps};
 use azure_backup_scim::rbac::BackupRole::{self, Operator};
 use azure_backup_scim::service::effects::Inline;
-use azure_backup_scim::simulator::{self, Action, Handle, Limits, Method, Rule, Simulator, StartClock};
+use azure_backup_scim::simulator::{
+    self, ArmLimits, CallMethod, FaultAction, FaultRule, Simulator, SimulatorHandle, StartClock,
+};
 use azure_backup_scim::store::codec::Reader;
 use load::{Slow, marks_of_strangers};
 use serde_json::{Value, json};
@@ -22,7 +24,7 @@ use tokio::task::JoinHandle;
 const TICKS_ONLY: Inline = Inline { wait: Duration::ZERO, people_max: 0 };
 
 fn quiet(world: World) -> World {
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     world
 }
 
@@ -60,7 +62,8 @@ fn subscriptions(number: usize, tables: impl FnOnce(ManualClock) -> Arc<dyn Tabl
     let clock = ManualClock::at("2026-03-01T10:00:00Z");
     let scopes = (1..=number).map(|n| simulator::Scope::parse(&vault(n)).unwrap()).collect();
     let clocked = StartClock::Manual(azure_backup_scim::ports::clock::Clock::now(&clock));
-    let options = simulator::Options { scopes, clock: clocked, ..simulator::Options::default() };
+    let options =
+        simulator::SimulatorOptions { scopes, clock: clocked, ..simulator::SimulatorOptions::default() };
     let simulator = Simulator::start(options).unwrap();
     let mut world = World::around(&simulator, clock.clone(), tables(clock));
     for n in 1..=number {
@@ -73,8 +76,8 @@ fn engine(clock: ManualClock) -> Arc<dyn TableOps> {
     Arc::new(Engine::memory(Arc::new(clock)))
 }
 
-fn at(scope: &str, action: Action, method: Method) -> Rule {
-    Rule::new(action).method(method).scope(simulator::Scope::parse(scope).unwrap())
+fn at(scope: &str, action: FaultAction, method: CallMethod) -> FaultRule {
+    FaultRule::new(action).method(method).scope(simulator::Scope::parse(scope).unwrap())
 }
 
 fn takes_away(row: &Row) -> bool {
@@ -161,19 +164,19 @@ fn who_left_while_a_grant_was_under_way_is_gone_within_two_ticks_whoever_joins()
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let ana = node.provision("ana");
     let people = crowd(&node, "p", 600);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&operators, members("add", &[&ana]));
     world.until_held(&node);
     node.leave(&operators, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete)).unwrap();
     world.azure().deliver(world.azure().held()[0].number).unwrap();
     node.until_quiet(1);
     node.kill();
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.azure().clear_rules();
     world.azure().held().iter().for_each(|held| world.azure().drop_held(held.number).unwrap());
-    let throttled = Action::Throttle { retry_after_seconds: Some(3600) };
-    world.azure().add_rule(Rule::new(throttled).method(Method::Put)).unwrap();
+    let throttled = FaultAction::Throttle { retry_after_seconds: Some(3600) };
+    world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Put)).unwrap();
     let node = world.start_with(TICKS_ONLY);
     join_all(&node, &readers, &people);
     world.pass(200);
@@ -236,7 +239,7 @@ fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     node.join(&unbound, &[&leavers[0]]);
     node.settle();
     assert_eq!(world.azure().assignments().len(), 403);
-    world.azure().set_limits(Limits { buckets: true, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: true, ..ArmLimits::default() }).unwrap();
     world.clock.let_sleep();
     // What the requests of the token begin at once competes with the ticks.
     let front = world.start_with(Inline { wait: Duration::ZERO, ..Inline::default() });
@@ -278,8 +281,8 @@ fn a_leaver_who_is_throttled_is_taken_up_again_by_the_same_tick() {
     node.join(&group, &[&ana]);
     node.settle();
     world.clock.let_sleep();
-    let throttled = Action::Throttle { retry_after_seconds: Some(5) };
-    world.azure().add_rule(Rule::new(throttled).method(Method::Delete).times(1)).unwrap();
+    let throttled = FaultAction::Throttle { retry_after_seconds: Some(5) };
+    world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Delete).times(1)).unwrap();
     node.leave(&group, &[&ana]);
     let service = node.service.clone();
     let mut running = Some(node.spawn(async move { service.tick.run().await.unwrap() }));
@@ -328,8 +331,8 @@ fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
     let people = crowd(&node, "p", 4);
     join_all(&node, &group, &people);
     node.settle();
-    let throttled = Action::Throttle { retry_after_seconds: Some(600) };
-    world.azure().add_rule(Rule::new(throttled).method(Method::Delete)).unwrap();
+    let throttled = FaultAction::Throttle { retry_after_seconds: Some(600) };
+    world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Delete)).unwrap();
     leave_all(&node, &group, &people[..2]);
     tick(&node);
     world.azure().clear_rules();
@@ -378,7 +381,7 @@ fn rows_before_the_first_call(number: usize) -> usize {
     node.settle();
     marks_of_strangers(&world, number);
     node.leave(&group, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     world.faults.reset();
     let service = node.service.clone();
     node.spawn(async move { service.tick.run().await });
@@ -407,10 +410,10 @@ fn a_subscription_that_hangs_and_one_that_throttles_hold_up_nobody_elsewhere() {
     node.join(&groups[0], &[&eve]);
     node.settle();
     world.pass(60);
-    world.azure().add_rule(at(&vault(2), Action::Hold, Method::Delete)).unwrap();
-    world.azure().add_rule(at(&vault(2), Action::Hold, Method::Put)).unwrap();
-    let wait = Action::Throttle { retry_after_seconds: Some(600) };
-    world.azure().add_rule(at(&vault(3), wait, Method::Delete)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Delete)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Put)).unwrap();
+    let wait = FaultAction::Throttle { retry_after_seconds: Some(600) };
+    world.azure().add_rule(at(&vault(3), wait, CallMethod::Delete)).unwrap();
     leave_all(&node, &groups[1], &hangs);
     leave_all(&node, &groups[2], &throttled);
     join_all(&node, &groups[1], &crowd(&node, "j", 30));
@@ -450,7 +453,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
     node.settle();
     node.settle();
     world.pass(2 * 3600 + 1);
-    world.azure().add_rule(at(&vault(2), Action::LoseRequest, Method::Put)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::LoseRequest, CallMethod::Put)).unwrap();
     join_all(&node, &second, &crowd(&node, "j", 90));
     leave_all(&node, &first, &leavers);
     node.delete_group(&large);
@@ -500,7 +503,7 @@ fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
 
 // The sweep over a long ledger.
 
-fn assignments_deleted_by_hand(azure: &Handle) {
+fn assignments_deleted_by_hand(azure: &SimulatorHandle) {
     for held in azure.assignments() {
         azure.delete_assignment(held.name).unwrap();
     }

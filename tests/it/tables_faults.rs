@@ -15,7 +15,7 @@ use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::service::snapshots::AdoptError;
-use azure_backup_scim::simulator::Limits;
+use azure_backup_scim::simulator::ArmLimits;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ fn world() -> (World, Chaos) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tables = runtime.block_on(azurite::fresh(&account));
     let world = World::on(|clock| Arc::new(Dated::new(Arc::new(tables), clock)));
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     (world, chaos)
 }
 

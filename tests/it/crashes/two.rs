@@ -10,7 +10,7 @@ use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::snapshots::Adoption;
-use azure_backup_scim::simulator::{Action as Trouble, Limits, Rule};
+use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn file(package: usize) -> Vec<u8> {
 impl Pair {
     fn new(seed: u64) -> Self {
         let mut world = World::new();
-        world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+        world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         let mut dice = Dice::new(seed);
         let first = Self::process(&mut world, &mut dice, 0);
         let cast = Cast::enter(&first.node, PEOPLE, &["a", "b", "c"]);
@@ -111,14 +111,14 @@ impl Pair {
             self.processes[process].late.push(point);
         }
         // A slow Azure: what is asked for meanwhile changes the same people.
-        self.world.azure().add_rule(Rule::new(Trouble::DelayAnswer { ms: 30 }).skip(4)).unwrap();
+        self.world.azure().add_rule(FaultRule::new(Trouble::DelayAnswer { ms: 30 }).skip(4)).unwrap();
         if self.dice.chance(40) {
             let trouble = self.dice.of(&[
                 Trouble::LoseAnswer,
                 Trouble::LoseRequest,
                 Trouble::Throttle { retry_after_seconds: Some(20) },
             ]);
-            self.world.azure().add_rule(Rule::new(trouble).skip(2).times(2)).unwrap();
+            self.world.azure().add_rule(FaultRule::new(trouble).skip(2).times(2)).unwrap();
         }
         self.dice.chance(60).then(|| faults.crash(When::any().nth(nth), Side::Before))
     }

@@ -9,7 +9,7 @@ use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::BackupRole::Operator;
-use azure_backup_scim::simulator::{Action, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -86,7 +86,10 @@ fn check_until(differs: time::Duration, expected: time::Duration) {
     let pair = with_a_clock_of_its_own();
     pair.world.clock.set_wall(differs);
     let (_, ana) = pair.joined();
-    pair.world.azure().add_rule(Rule::new(Action::LoseRequest).method(Method::Put).times(1)).unwrap();
+    pair.world
+        .azure()
+        .add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Put).times(1))
+        .unwrap();
     pair.one.look(&ana);
     let entry = pair.one.entry(&ana);
     assert_eq!(entry.unsettled_until, Some(start() + expected + 150.seconds()));
@@ -107,7 +110,7 @@ fn a_leaver_is_revoked_once_for_all_though_the_clock_of_the_tables_lags() {
     let pair = with_a_clock_of_its_own();
     let (group, ana) = pair.joined();
     pair.world.clock.set_wall(240.seconds());
-    let granting = pair.begin_held(&ana, Method::Put);
+    let granting = pair.begin_held(&ana, CallMethod::Put);
     pair.two.node.leave(&group, &[&ana]);
     pair.one.look(&ana);
     let waiting = pair.one.rows("w:");

@@ -20,7 +20,7 @@ use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::rbac::ledger::Entry;
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::reconcile::{EffectLimits, Looked, Reconciler};
-use azure_backup_scim::simulator::{Action, Call, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, RecordedCall};
 use azure_backup_scim::store::ledger;
 use secrecy::SecretString;
 use serde_json::json;
@@ -156,8 +156,8 @@ impl Pair {
     }
 
     /// A look of process two whose call is kept in the network.
-    fn begin_held(&self, person: &Person, method: Method) -> Begun<Looked> {
-        self.world.azure().add_rule(Rule::new(Action::Hold).method(method).times(1)).unwrap();
+    fn begin_held(&self, person: &Person, method: CallMethod) -> Begun<Looked> {
+        self.world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(method).times(1)).unwrap();
         let look = self.two.begin_look(person);
         self.world.until_held(&self.two.node);
         look
@@ -170,7 +170,7 @@ impl Pair {
         self.world.azure().deliver(held[0].number).unwrap();
     }
 
-    fn calls(&self, method: Method) -> Vec<Call> {
+    fn calls(&self, method: CallMethod) -> Vec<RecordedCall> {
         self.world.azure().calls().into_iter().filter(|call| call.method == method).collect()
     }
 }

@@ -53,7 +53,7 @@ async fn listings_are_filtered_by_principal() {
 #[actix_web::test]
 async fn pages_are_linked() {
     let world = World::start();
-    world.azure.set_limits(Limits { page_size: 2, ..Limits::default() }).unwrap();
+    world.azure.set_limits(ArmLimits { page_size: 2, ..ArmLimits::default() }).unwrap();
     for number in 1..=5 {
         world.grant(VAULT, guid(number), guid(100 + number)).await;
     }
@@ -74,7 +74,7 @@ async fn pages_are_linked() {
 #[actix_web::test]
 async fn a_stale_listing_shows_what_was_and_a_read_by_name_what_is() {
     let world = World::start();
-    world.azure.set_limits(Limits { list_staleness_seconds: 60, ..Limits::default() }).unwrap();
+    world.azure.set_limits(ArmLimits { list_staleness_seconds: 60, ..ArmLimits::default() }).unwrap();
     world.grant(VAULT, guid(1), guid(100)).await;
     assert!(world.list(VAULT, "").await.names().is_empty());
     assert_eq!(world.get(VAULT, guid(1)).await.status, 200);

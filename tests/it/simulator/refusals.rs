@@ -1,7 +1,7 @@
 //! What ARM refuses, and with which code.
 
 use super::*;
-use azure_backup_scim::simulator::{LockLevel, Principal, PrincipalType};
+use azure_backup_scim::simulator::{DirectoryPrincipal, LockLevel, PrincipalType};
 
 /// Azure: a change without a bearer token is 401. (Reads need none here, so that anyone can look with curl.)
 #[actix_web::test]
@@ -113,7 +113,7 @@ async fn strict_principals_are_only_those_that_were_added() {
     world.azure.set_strict_principals(true).unwrap();
 
     world.grant(VAULT, guid(2), guid(101)).await.assert_error(400, "PrincipalNotFound");
-    world.azure.add_principal(Principal::new(guid(101), PrincipalType::User)).unwrap();
+    world.azure.add_principal(DirectoryPrincipal::new(guid(101), PrincipalType::User)).unwrap();
     assert_eq!(world.grant(VAULT, guid(2), guid(101)).await.status, 201);
 }
 
@@ -121,10 +121,10 @@ async fn strict_principals_are_only_those_that_were_added() {
 #[actix_web::test]
 async fn a_principal_can_appear_after_calls_or_at_a_time() {
     let world = World::start();
-    let person = |id| Principal::new(id, PrincipalType::User);
+    let person = |id| DirectoryPrincipal::new(id, PrincipalType::User);
     let later = world.azure.now() + time::Duration::seconds(30);
-    world.azure.add_principal(Principal { appears_after_calls: 1, ..person(guid(100)) }).unwrap();
-    world.azure.add_principal(Principal { appears_at: Some(later), ..person(guid(101)) }).unwrap();
+    world.azure.add_principal(DirectoryPrincipal { appears_after_calls: 1, ..person(guid(100)) }).unwrap();
+    world.azure.add_principal(DirectoryPrincipal { appears_at: Some(later), ..person(guid(101)) }).unwrap();
 
     world.grant(VAULT, guid(1), guid(100)).await.assert_error(400, "PrincipalNotFound");
     assert_eq!(world.grant(VAULT, guid(1), guid(100)).await.status, 201);
@@ -137,7 +137,7 @@ async fn a_principal_can_appear_after_calls_or_at_a_time() {
 #[actix_web::test]
 async fn the_stated_type_must_be_the_real_one() {
     let world = World::start();
-    world.azure.add_principal(Principal::new(guid(100), PrincipalType::ServicePrincipal)).unwrap();
+    world.azure.add_principal(DirectoryPrincipal::new(guid(100), PrincipalType::ServicePrincipal)).unwrap();
     let mut properties = json!({ "roleDefinitionId": role_id(READER), "principalId": guid(100) });
 
     world.put(VAULT, guid(1), properties.clone()).await.assert_error(400, "UnmatchedPrincipalType");
@@ -150,7 +150,7 @@ async fn the_stated_type_must_be_the_real_one() {
 async fn a_full_subscription_refuses_new_assignments() {
     let world = World::start();
     assert_eq!(world.azure.limits().assignments_per_subscription, 4000);
-    world.azure.set_limits(Limits { assignments_per_subscription: 2, ..Limits::default() }).unwrap();
+    world.azure.set_limits(ArmLimits { assignments_per_subscription: 2, ..ArmLimits::default() }).unwrap();
     world.grant(VAULT, guid(1), guid(100)).await;
     world.grant(GROUP, guid(2), guid(100)).await;
 

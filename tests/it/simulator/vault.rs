@@ -1,7 +1,9 @@
 //! The Key Vault, as its real REST interface behaves.
 
 use super::*;
-use azure_backup_scim::simulator::{Action, Method as Call, NewSecret, Rule, SecretUpdate, Service};
+use azure_backup_scim::simulator::{
+    AzureService, CallMethod as Call, FaultAction, FaultRule, NewSecret, SecretUpdate,
+};
 
 const CHALLENGE: &str = "Bearer authorization=\"https://login.microsoftonline.com/7e4a7000-0000-4000-8000-000000000001\", resource=\"https://vault.azure.net\"";
 
@@ -68,7 +70,7 @@ async fn a_version_is_read_by_its_id_and_the_latest_without_one() {
     let call = world.azure.calls().pop().unwrap();
     assert_eq!(
         (call.service, call.method, call.about.as_deref()),
-        (Service::Vault, Call::Get, Some("token"))
+        (AzureService::Vault, Call::Get, Some("token"))
     );
 }
 
@@ -157,9 +159,9 @@ async fn faults_hit_the_vault_where_they_name_it() {
     let world = World::start();
     world.set("token", "one");
     world.set("other", "one");
-    world.azure.add_rule(Rule::new(Action::LoseRequest)).unwrap();
-    let throttle = Rule::new(Action::Throttle { retry_after_seconds: Some(9) });
-    world.azure.add_rule(throttle.service(Service::Vault).about("TOKEN").times(1)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::LoseRequest)).unwrap();
+    let throttle = FaultRule::new(FaultAction::Throttle { retry_after_seconds: Some(9) });
+    world.azure.add_rule(throttle.service(AzureService::Vault).about("TOKEN").times(1)).unwrap();
 
     assert_eq!(world.secret("other/").await.status, 200);
     let throttled = world.secret("token/").await;
@@ -179,7 +181,7 @@ async fn faults_hit_the_vault_where_they_name_it() {
 async fn a_held_call_to_the_vault_is_delivered_by_order() {
     let world = World::start();
     world.set("token", "one");
-    world.azure.add_rule(Rule::new(Action::Hold).service(Service::Vault)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::Hold).service(AzureService::Vault)).unwrap();
     let order = async {
         world.azure.until(|azure| !azure.held().is_empty()).await;
         world.set("token", "two");
@@ -209,7 +211,7 @@ async fn what_nobody_taught_it_is_kept_and_refused() {
     }
     let kept = world.simulator.unrecognised();
     assert_eq!(kept.len(), unknown.len());
-    assert!(kept.iter().all(|entry| entry.service == Service::Vault), "{kept:?}");
+    assert!(kept.iter().all(|entry| entry.service == AzureService::Vault), "{kept:?}");
 }
 
 #[actix_web::test]

@@ -1,0 +1,79 @@
+//! What the service's own identity may do, and whether a call is within it.
+//!
+//! Azure allows an action where one of the caller's role assignments at or above the scope has the action and a condition
+//! that is true for the call. As long as nobody has said what the identity holds, it may do everything.
+
+use super::condition::{AccessCheck, action_matches};
+use super::own_right::ParsedRight;
+use super::request::ArmOperation;
+use super::role_assignments::CALLER;
+use super::role_definitions;
+use super::scope::Scope;
+use crate::simulator::azure_error::AzureError;
+use crate::simulator::azure_state::AzureState;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// 403 where the identity may not do this.
+pub fn refuse_forbidden(
+    state: &AzureState,
+    scope: &Scope,
+    operation: &ArmOperation,
+) -> Result<(), AzureError> {
+    let Some(rights) = state.own_rights.as_ref() else { return Ok(()) };
+    let access = access(state, scope, operation);
+    let has_action = |right: &&ParsedRight| {
+        let matches = |pattern: &String| action_matches(pattern, &access.asked.action);
+        right.scope.covers(scope) && right.actions.iter().any(matches)
+    };
+    let near: Vec<&ParsedRight> = rights.iter().filter(has_action).collect();
+    let allows = |right: &ParsedRight| {
+        right.condition.as_ref().is_none_or(|c| !access.is_known || c.allows(&access.asked))
+    };
+    if near.iter().any(|right| allows(right)) {
+        return Ok(());
+    }
+    let over = operation.assignment_name().map_or_else(
+        || scope.to_string(),
+        |name| format!("{}/providers/Microsoft.Authorization/roleAssignments/{name}", scope),
+    );
+    Err(AzureError::not_authorized(CALLER, &access.asked.action, &over, !near.is_empty()))
+}
+
+struct Asked {
+    asked: AccessCheck,
+    /// Whether there is anything that a condition could look at.
+    is_known: bool,
+}
+
+/// What a condition is asked about a call.
+fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked {
+    let known = |asked| Asked { asked, is_known: true };
+    match operation {
+        ArmOperation::PutAssignment { body, .. } => known(write(body)),
+        ArmOperation::DeleteAssignment { name } => {
+            let there = state.assignments.get(name).filter(|a| a.scope == *scope);
+            // Nobody wrote down what Azure says where there is nothing to delete: taken for 204, as without a condition.
+            let asked = there.map_or_else(
+                || AccessCheck::delete(None, None, None),
+                |a| AccessCheck::delete(Some(a.role), Some(a.principal_id), Some(a.principal_type.name())),
+            );
+            Asked { asked, is_known: there.is_some() }
+        }
+        ArmOperation::GetAssignment { .. } | ArmOperation::ListAssignments { .. } => {
+            known(AccessCheck::to("Microsoft.Authorization/roleAssignments/read"))
+        }
+        ArmOperation::GetDefinition { .. } | ArmOperation::ListDefinitions { .. } => {
+            known(AccessCheck::to("Microsoft.Authorization/roleDefinitions/read"))
+        }
+    }
+}
+
+/// The attributes that stand in the body of a PUT. What it leaves out is not there, the principal's type included.
+fn write(body: &[u8]) -> AccessCheck {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| body.pointer(&format!("/properties/{name}")).and_then(Value::as_str);
+    let role = text("roleDefinitionId").and_then(role_definitions::parse_id);
+    let principal = text("principalId").and_then(|id| Uuid::try_parse(id).ok());
+    AccessCheck::write(role, principal, text("principalType"))
+}
