@@ -5,15 +5,12 @@
     reason = "the helpers of tests fail loudly, as tests do"
 )]
 
-mod assignments;
+mod arm;
 mod control;
 mod faults;
 mod identity;
-mod listing;
-mod refusals;
-mod rights;
+mod key_vault;
 mod sdk;
-mod vault;
 
 use azure_backup_scim::simulator::{
     ArmLimits, Scope, Simulator, SimulatorHandle, SimulatorOptions, StartClock,

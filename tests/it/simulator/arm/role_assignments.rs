@@ -1,6 +1,6 @@
 //! PUT, GET and DELETE of one role assignment, and role definitions.
 
-use super::*;
+use super::super::*;
 
 /// Azure: a PUT answers 201 where it creates, with every property, the read-only ones included.
 #[actix_web::test]

@@ -1,6 +1,6 @@
 //! Listings of role assignments.
 
-use super::*;
+use super::super::*;
 use azure_backup_scim::simulator::HandMade;
 
 /// One assignment at each level: root 1, subscription 2, group 3, vault 4, the vault of another group 5.

@@ -1,6 +1,6 @@
 //! What Azure lets the service's own identity do, once it was told which rights that holds.
 
-use super::*;
+use super::super::*;
 use azure_backup_scim::simulator::{ControlError, HandMade, OwnRight};
 
 const OWNER: &str = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";

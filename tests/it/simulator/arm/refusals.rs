@@ -1,6 +1,6 @@
 //! What ARM refuses, and with which code.
 
-use super::*;
+use super::super::*;
 use azure_backup_scim::simulator::{DirectoryPrincipal, LockLevel, PrincipalType};
 
 /// Azure: a change without a bearer token is 401. (Reads need none here, so that anyone can look with curl.)
