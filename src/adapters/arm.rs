@@ -6,10 +6,10 @@
 mod answer;
 mod wire;
 
-use super::rest::{Answer, NoAnswer, Rest, RestError, RestOptions};
+use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions};
 use crate::ports::role_assignments::{Answered, AssignmentError, Creation, Listed, RoleAssignments};
 use crate::rbac::{AssignmentName, RoleAssignment, Scope};
-use answer::Failure;
+use answer::ArmFailure;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{Method, Request, Transport, Url};
@@ -39,7 +39,7 @@ pub struct ArmOptions {
 /// The role assignments of the tenant behind one ARM endpoint.
 #[derive(Debug, Clone)]
 pub struct ArmRoleAssignments {
-    rest: Rest,
+    rest: RestClient,
     endpoint: Url,
 }
 
@@ -51,7 +51,7 @@ impl ArmRoleAssignments {
         options: ArmOptions,
     ) -> Result<Self, RestError> {
         let ArmOptions { token_scope, clock, transport } = options;
-        let rest = Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?;
+        let rest = RestClient::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?;
         Ok(Self { rest, endpoint })
     }
 
@@ -93,7 +93,7 @@ impl ArmRoleAssignments {
     }
 
     /// The answer to one request, before `deadline`.
-    async fn send(&self, request: Request, deadline: Instant) -> Result<Answer, AssignmentError> {
+    async fn send(&self, request: Request, deadline: Instant) -> Result<RestAnswer, AssignmentError> {
         in_time(deadline, self.rest.send(request)).await
     }
 
@@ -214,9 +214,9 @@ async fn in_time<T>(
     }
 }
 
-impl From<Failure> for AssignmentError {
-    fn from(failure: Failure) -> Self {
-        let Failure { kind, status, correlation } = failure;
+impl From<ArmFailure> for AssignmentError {
+    fn from(failure: ArmFailure) -> Self {
+        let ArmFailure { kind, status, correlation } = failure;
         match kind {
             answer::Kind::Throttled { retry_after } => {
                 AssignmentError::Throttled { retry_after, correlation }

@@ -70,13 +70,13 @@ pub struct NoAnswer {
 
 /// What came back, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RestAnswer {
     pub status: u16,
     pub body: Bytes,
     headers: Headers,
 }
 
-impl Answer {
+impl RestAnswer {
     /// A header by its lower-case name.
     pub fn header(&self, name: &'static str) -> Option<&str> {
         self.headers.get_optional_str(&HeaderName::from_static(name))
@@ -123,11 +123,11 @@ pub struct RestOptions {
 
 /// A pipeline to one service.
 #[derive(Debug, Clone)]
-pub struct Rest {
+pub struct RestClient {
     pipeline: Pipeline,
 }
 
-impl Rest {
+impl RestClient {
     /// A pipeline that shows a token, for requests below `endpoint`. A rustls provider must be installed in the process
     /// before.
     pub fn new(endpoint: &Url, options: RestOptions) -> Result<Self, RestError> {
@@ -170,12 +170,12 @@ impl Rest {
     }
 
     /// Sends one request and reads the whole answer.
-    pub async fn send(&self, request: Request) -> Result<Answer, NoAnswer> {
+    pub async fn send(&self, request: Request) -> Result<RestAnswer, NoAnswer> {
         self.send_within(request, ANSWER_BYTES_MAX).await
     }
 
     /// The same, of an answer that has at most so many bytes.
-    pub async fn send_within(&self, mut request: Request, bytes_max: usize) -> Result<Answer, NoAnswer> {
+    pub async fn send_within(&self, mut request: Request, bytes_max: usize) -> Result<RestAnswer, NoAnswer> {
         let unchecked = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
         let answer = self
             .pipeline
@@ -183,7 +183,7 @@ impl Rest {
             .await
             .map_err(|error| NoAnswer { detail: describe(&error), too_large: false })?;
         let (status, headers, body) = answer.deconstruct();
-        Ok(Answer { status: status.into(), headers, body: read(body, bytes_max).await? })
+        Ok(RestAnswer { status: status.into(), headers, body: read(body, bytes_max).await? })
     }
 }
 
@@ -338,12 +338,12 @@ mod tests {
     use azure_core::credentials::{Secret, TokenRequestOptions};
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    fn answer(headers: &[(&'static str, &'static str)]) -> Answer {
+    fn answer(headers: &[(&'static str, &'static str)]) -> RestAnswer {
         let mut all = Headers::new();
         for (name, value) in headers {
             all.insert(*name, *value);
         }
-        Answer { status: 503, body: Bytes::new(), headers: all }
+        RestAnswer { status: 503, body: Bytes::new(), headers: all }
     }
 
     #[track_caller]

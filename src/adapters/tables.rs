@@ -9,34 +9,29 @@ mod batch;
 mod connection_string;
 mod entity;
 mod multipart;
+mod protocol;
 mod shared_key;
 
-pub use address::is_table_name;
+pub use address::{TableNameError, is_table_name};
 pub use connection_string::{ConnectionString, ConnectionStringError};
 
-use super::rest::{self, Rest, RestError, RestOptions};
+use super::rest::{RestAnswer, RestClient, RestError, RestOptions};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;
 use crate::ports::tables::{
     Answer, ETag, PAGE_BYTES_MAX, Page, Range, Row, TableError, TableOps, Write, rules,
 };
-use address::{Address, Next};
+use address::{NextPage, TableAddress};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{Method, Request, Transport, Url};
+use protocol::{ACCEPT, API_VERSION, ODATA_VERSION};
 use shared_key::SharedKey;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::time::{sleep, timeout};
 
-/// The version of the service's interface that every request names; older ones take no Entra token.
-const API_VERSION: &str = "2020-12-06";
-/// The version of OData that JSON needs.
-const ODATA_VERSION: &str = "3.0;NetFx";
-/// Types beside every property that JSON alone does not tell, and no links.
-const ACCEPT: &str = "application/json;odata=minimalmetadata";
 /// The audience of tokens for storage, in every cloud.
 const TOKEN_SCOPE: &str = "https://storage.azure.com/.default";
 /// A read with all its repetitions. A query runs for 5 s at the service at most.
@@ -81,8 +76,8 @@ pub enum TablesClientError {
     /// The text is not repeated: it may hold a signature.
     #[error("the endpoint is no URL of a table service, as https://ACCOUNT.table.core.windows.net")]
     Endpoint,
-    #[error("{table:?} is no name of a table: 3 to 63 letters and digits, a letter first")]
-    Table { table: String },
+    #[error(transparent)]
+    Table(#[from] TableNameError),
     #[error("the table client cannot be built")]
     Rest(#[from] RestError),
 }
@@ -90,8 +85,8 @@ pub enum TablesClientError {
 /// One table of an account.
 #[derive(Clone)]
 pub struct AzureTables {
-    rest: Rest,
-    address: Address,
+    rest: RestClient,
+    address: TableAddress,
     ids: Arc<dyn Ids>,
 }
 
@@ -113,15 +108,18 @@ impl AzureTables {
             TablesAccount::Entra { endpoint, credential } => {
                 let endpoint = url(&endpoint)?;
                 let token_scope = TOKEN_SCOPE.to_owned();
-                (Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?, endpoint)
+                (
+                    RestClient::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?,
+                    endpoint,
+                )
             }
             TablesAccount::Key(connection) => {
                 let endpoint = url(connection.endpoint())?;
                 let signature = Arc::new(SharedKey::new(&connection, clock));
-                (Rest::authorized(&endpoint, signature, transport)?, endpoint)
+                (RestClient::authorized(&endpoint, signature, transport)?, endpoint)
             }
         };
-        Ok(Self { rest, address: Address::new(&endpoint, table)?, ids })
+        Ok(Self { rest, address: TableAddress::new(&endpoint, table)?, ids })
     }
 
     /// Makes the table. One that is there already is fine.
@@ -149,12 +147,12 @@ impl AzureTables {
     async fn ask<T>(
         &self,
         request: &Request,
-        judge: impl Fn(&rest::Answer) -> Result<T, TableError>,
+        read: impl Fn(&RestAnswer) -> Result<T, TableError>,
     ) -> Result<T, TableError> {
         let asking = async {
             let mut pause = READ_PAUSE;
             for _ in 1..READ_SENDS_MAX {
-                let outcome = self.send(request, READ_SEND_TIMEOUT).await.and_then(|answer| judge(&answer));
+                let outcome = self.send(request, READ_SEND_TIMEOUT).await.and_then(|answer| read(&answer));
                 let wait = match &outcome {
                     Err(TableError::Unknown { .. }) => pause.mul_f64(0.5 + self.ids.jitter()),
                     Err(TableError::Throttled { retry_after }) if *retry_after <= SHORT_THROTTLE => {
@@ -165,13 +163,13 @@ impl AzureTables {
                 sleep(wait).await;
                 pause *= 2;
             }
-            self.send(request, READ_DEADLINE).await.and_then(|answer| judge(&answer))
+            self.send(request, READ_DEADLINE).await.and_then(|answer| read(&answer))
         };
         timeout(READ_DEADLINE, asking).await.unwrap_or_else(|_| Err(answer::late()))
     }
 
     /// Token, connection, sending and answer together end after `limit`.
-    async fn send(&self, request: &Request, limit: Duration) -> Result<rest::Answer, TableError> {
+    async fn send(&self, request: &Request, limit: Duration) -> Result<RestAnswer, TableError> {
         match timeout(limit, self.rest.send_within(request.clone(), PAGE_BYTES_MAX)).await {
             Ok(answer) => answer.map_err(|error| match error.too_large {
                 true => TableError::TooLarge { rule: error.detail },
@@ -187,7 +185,7 @@ impl AzureTables {
         &self,
         partition: &str,
         range: &Range,
-        next: Option<&Next>,
+        next: Option<&NextPage>,
     ) -> Result<Answer<Page>, TableError> {
         let mut range = range.clone();
         loop {
@@ -206,7 +204,7 @@ impl AzureTables {
         partition: &str,
         write: &Write,
     ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
-        let part = batch::Part::of(&self.address, partition, write);
+        let part = batch::BatchPart::of(&self.address, partition, write);
         let mut request = self.write_request(url_of(&part.url)?, part.method);
         for (name, value) in part.headers() {
             request.insert_header(name, value);
@@ -214,7 +212,7 @@ impl AzureTables {
         request.set_body(part.body);
         let answer = self.send(&request, WRITE_DEADLINE).await?;
         let etag = answer::written(&answer, write)?;
-        Ok(Answer { value: vec![etag], date: date(&answer)? })
+        Ok(Answer { value: vec![etag], date: answer::date(&answer)? })
     }
 
     async fn write_many(
@@ -222,12 +220,12 @@ impl AzureTables {
         partition: &str,
         writes: &[Write],
     ) -> Result<Answer<Vec<Option<ETag>>>, TableError> {
-        let batch = batch::Batch::new(&self.address, partition, writes, self.ids.random())?;
+        let batch = batch::BatchRequest::new(&self.address, partition, writes, self.ids.random())?;
         let mut request = self.write_request(self.address.batch(), Method::Post);
         request.insert_header("content-type", batch.content_type());
         request.set_body(batch.into_body());
         let answer = self.send(&request, WRITE_DEADLINE).await?;
-        Ok(Answer { value: batch::outcome(&answer, writes)?, date: date(&answer)? })
+        Ok(Answer { value: batch::outcome(&answer, writes)?, date: answer::date(&answer)? })
     }
 }
 
@@ -242,7 +240,7 @@ impl TableOps for AzureTables {
 
     async fn page(&self, partition: &str, range: &Range) -> Result<Answer<Page>, TableError> {
         rules::check_range(partition, range)?;
-        let next = range.continuation.as_ref().map(Next::parse).transpose()?;
+        let next = range.continuation.as_ref().map(NextPage::parse).transpose()?;
         let page = match (self.page_from(partition, range, next.as_ref()).await, &next) {
             // The service no longer knows the continuation; we know where we were.
             (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
@@ -290,9 +288,4 @@ fn json(request: &mut Request, body: String) {
     request.insert_header("content-type", "application/json");
     request.insert_header("prefer", "return-no-content");
     request.set_body(body);
-}
-
-/// Times in rows are compared on the service's clock, so an answer without it is worth nothing.
-fn date(answer: &rest::Answer) -> Result<OffsetDateTime, TableError> {
-    answer.date().ok_or_else(|| answer::nonsense("an answer has no date"))
 }

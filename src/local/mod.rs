@@ -10,7 +10,7 @@ mod tables;
 
 use crate::app::{self, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{EngineError, TableEngine};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
 use crate::service::effects::Inline;
@@ -70,7 +70,7 @@ pub enum LocalError {
     #[error("cannot use the state folder (--state chooses another)")]
     State(#[from] StateError),
     #[error("cannot open the embedded store (--state chooses another folder)")]
-    Engine(#[from] EngineError),
+    TableEngine(#[from] EngineError),
     #[error(
         "{} is missing, and the simulated Azure beside it holds {held} role assignments: put it back, or choose another folder with --state",
         path.display()
@@ -95,7 +95,7 @@ struct Running {
     service: Service,
     simulator: Simulator,
     /// The embedded store, where the rows are not in a table service.
-    engine: Option<Engine>,
+    engine: Option<TableEngine>,
     base_url: String,
     token: String,
     bindings: Bindings,
@@ -138,7 +138,7 @@ fn health(running: &Running) -> HealthProbe {
     let (service, engine) = (running.service.clone(), running.engine.clone());
     Arc::new(move || {
         let mut members = app::standing(&service);
-        if engine.as_ref().is_some_and(Engine::is_failing) {
+        if engine.as_ref().is_some_and(TableEngine::is_failing) {
             members.insert("status".to_owned(), DEGRADED.into());
             members.insert("store".to_owned(), "the last write failed".into());
         }
@@ -148,13 +148,17 @@ fn health(running: &Running) -> HealthProbe {
 
 /// The embedded store. One that is missing while Azure still holds roles is not replaced by an empty one: nothing would
 /// ever take them away.
-fn open_engine(state: &State, simulator: &Simulator, clock: Arc<dyn Clock>) -> Result<Engine, LocalError> {
+fn open_engine(
+    state: &State,
+    simulator: &Simulator,
+    clock: Arc<dyn Clock>,
+) -> Result<TableEngine, LocalError> {
     let path = state.tables_file();
     let held = simulator.handle().assignments().len();
     if held > 0 && !path.exists() {
         return Err(LocalError::TableGone { path, held });
     }
-    Ok(Engine::redb(path, clock)?)
+    Ok(TableEngine::redb(path, clock)?)
 }
 
 fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {

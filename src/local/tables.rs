@@ -6,7 +6,7 @@
 
 use crate::app::{self, ConnectionString, ConnectionStringError, RandomIds, SystemClock};
 use crate::app::{TablesAccount, TablesClientError};
-use crate::engine::dated::Dated;
+use crate::engine::with_clock::WithClock;
 use crate::ports::clock::Clock;
 use crate::ports::tables::{TableError, TableOps};
 use std::sync::Arc;
@@ -34,5 +34,5 @@ pub async fn open(connection: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Tab
     let ids = Arc::new(RandomIds::new(system.clone()));
     let tables = app::tables(TablesAccount::Key(connection), TABLE, system, ids)?;
     tables.create_table().await.map_err(|source| TablesError::Table { endpoint, source })?;
-    Ok(Arc::new(Dated::new(Arc::new(tables), clock)))
+    Ok(Arc::new(WithClock::new(Arc::new(tables), clock)))
 }

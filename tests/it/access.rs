@@ -1,7 +1,7 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
+use crate::fault_injection::{Fault, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
-use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::ports::tables::{Match as TableMatch, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::ServiceError;

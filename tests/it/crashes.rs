@@ -6,8 +6,8 @@ pub mod random;
 mod script;
 mod two;
 
+use crate::fault_injection::{Counts, Fault, Point, Side, When};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World};
-use azure_backup_scim::engine::faults::{Counts, Fault, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
 use invariants::{Summary, calm, problems, summary};

@@ -2,10 +2,10 @@
 //! starts. Killing a service kills neither its tables nor its Azure.
 
 use crate::clock::ManualClock;
+use crate::fault_injection::Faults;
 use async_trait::async_trait;
 use azure_backup_scim::app::{self, Parts, RandomIds, Service};
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::Faults;
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::role_assignments::{
@@ -59,7 +59,7 @@ pub struct Person {
 
 impl World {
     pub fn new() -> Self {
-        Self::on(|clock| Arc::new(Engine::memory(clock)))
+        Self::on(|clock| Arc::new(TableEngine::memory(clock)))
     }
 
     /// On any tables, whose answers must carry the time of that clock.

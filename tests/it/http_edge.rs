@@ -3,7 +3,7 @@
 //! Nothing here needs the service behind the edge to do anything.
 
 use azure_backup_scim::app::{self, Parts};
-use azure_backup_scim::engine::Engine;
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::http::{Edge, Timer, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
@@ -52,7 +52,7 @@ impl Ids for Fixed {
 fn service() -> app::Service {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let engine = Engine::memory(Arc::new(Fixed));
+    let engine = TableEngine::memory(Arc::new(Fixed));
     let key = format!("u:{BROKEN}");
     futures_util::future::FutureExt::now_or_never(engine.insert("default", &key, Default::default()));
     let parts = Parts {

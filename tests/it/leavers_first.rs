@@ -4,9 +4,9 @@
 mod load;
 
 use crate::clock::ManualClock;
+use crate::fault_injection::{Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::tables::{Row, TableOps};
 use azure_backup_scim::rbac::BackupRole::{self, Operator};
 use azure_backup_scim::service::effects::Inline;
@@ -73,7 +73,7 @@ fn subscriptions(number: usize, tables: impl FnOnce(ManualClock) -> Arc<dyn Tabl
 }
 
 fn engine(clock: ManualClock) -> Arc<dyn TableOps> {
-    Arc::new(Engine::memory(Arc::new(clock)))
+    Arc::new(TableEngine::memory(Arc::new(clock)))
 }
 
 fn at(scope: &str, action: FaultAction, method: CallMethod) -> FaultRule {

@@ -14,7 +14,7 @@ use crate::clock::ManualClock;
 use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::adapters::tables::{ConnectionString, TablesAccount};
-use azure_backup_scim::engine::Engine;
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::ids::Ids;
 use azure_backup_scim::ports::tables::{
     Answer, BINARY_BYTES_MAX, ENTITY_BYTES_MAX, ETag, KEY_CHARS_MAX, Match, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
@@ -117,12 +117,12 @@ impl Opened {
 }
 
 async fn on_memory() -> Option<Opened> {
-    Some(Opened::new(Engine::memory(Arc::new(clock()))))
+    Some(Opened::new(TableEngine::memory(Arc::new(clock()))))
 }
 
 async fn on_redb() -> Option<Opened> {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::redb(folder.path().join("tables.redb"), Arc::new(clock())).unwrap();
+    let engine = TableEngine::redb(folder.path().join("tables.redb"), Arc::new(clock())).unwrap();
     Some(Opened { _kept: Some(folder), ..Opened::new(engine) })
 }
 
@@ -771,7 +771,7 @@ async fn a_page_shows_no_half_of_a_transaction(table: Table) {
 #[tokio::test]
 async fn an_answer_carries_the_time_of_the_clock() {
     let clock = clock();
-    let engine = Engine::memory(Arc::new(clock.clone()));
+    let engine = TableEngine::memory(Arc::new(clock.clone()));
     let dates = || async {
         let Answer { date: got, .. } = engine.get("p", "k").await.unwrap();
         let Answer { date: paged, .. } = engine.page("p", &range("a", "z")).await.unwrap();
@@ -787,7 +787,7 @@ async fn an_answer_carries_the_time_of_the_clock() {
 
 #[tokio::test]
 async fn clones_of_an_engine_share_its_rows() {
-    let engine = Engine::memory(Arc::new(clock()));
+    let engine = TableEngine::memory(Arc::new(clock()));
     engine.clone().insert("p", "k", number(1)).await.unwrap();
     assert_eq!(engine.get("p", "k").await.unwrap().value.unwrap().properties, number(1));
 }

@@ -10,7 +10,7 @@ use crate::crashes::invariants::{calm, problems};
 use crate::harness::{
     Node, OWN, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, caller, members, patch_group, whole_page,
 };
-use azure_backup_scim::engine::dated::Dated;
+use azure_backup_scim::engine::with_clock::WithClock;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
@@ -109,7 +109,7 @@ fn world() -> (World, Chaos) {
     let account = azurite::connection_string_of(azurite::DEVELOPMENT_ACCOUNT, &chaos.url());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tables = runtime.block_on(azurite::fresh(&account));
-    let world = World::on(|clock| Arc::new(Dated::new(Arc::new(tables), clock)));
+    let world = World::on(|clock| Arc::new(WithClock::new(Arc::new(tables), clock)));
     world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     (world, chaos)
 }

@@ -1,7 +1,7 @@
 //! What Azure's throttling does: nothing is lost, nobody's request waits for it, and revocations do not stand behind grants.
 
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members, patch_group};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{GroupId, OpId};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::effects::Inline;

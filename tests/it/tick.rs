@@ -1,7 +1,7 @@
 //! What a tick does with more than it can do, and with what keeps failing.
 
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{Match, Row, TableOps, Write};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};

@@ -16,7 +16,7 @@ use crate::harness::{Node, World};
 use crate::host::{Host, Outcome as Fired, State, Transport};
 use crate::idp::Idp;
 use azure_backup_scim::adapters::tables::AzureTables;
-use azure_backup_scim::engine::dated::Dated;
+use azure_backup_scim::engine::with_clock::WithClock;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule, IdentitySettings};
 use history::{AT_THE_END, History, Model, Outcome, Seen};
@@ -309,7 +309,7 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
 
     let clock = ManualClock::starting(azure_backup_scim::adapters::clock::SystemClock::new().now());
     // Answers carry the time of a clock of ours, so that a test need not wait for the times in rows.
-    let tables = Dated::new(Arc::new(flex.tables()), Arc::new(clock.clone()));
+    let tables = WithClock::new(Arc::new(flex.tables()), Arc::new(clock.clone()));
     let world = World::around(&flex.cloud.azure, clock, Arc::new(tables));
     let node = world.start();
     let begun = Instant::now();

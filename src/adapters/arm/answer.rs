@@ -1,6 +1,6 @@
 //! What an answer of ARM means: refused, throttled, or nothing that can be relied on.
 
-use super::super::rest::Answer;
+use super::super::rest::RestAnswer;
 use super::wire;
 use crate::ports::role_assignments::AssignmentError;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const CORRELATION_CHARS_MAX: usize = 64;
 
 /// An answer that is not the success that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct ArmFailure {
     pub kind: Kind,
     pub status: u16,
     pub correlation: Option<String>,
@@ -32,7 +32,7 @@ pub enum Kind {
     Unknown,
 }
 
-impl Failure {
+impl ArmFailure {
     /// No assignment of that name. A scope that is gone is another matter and has other codes.
     pub fn is_absence(&self) -> bool {
         self.has_code("RoleAssignmentNotFound")
@@ -49,14 +49,14 @@ impl Failure {
 }
 
 /// Judges an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
-pub fn failure(answer: &Answer) -> Failure {
+pub fn failure(answer: &RestAnswer) -> ArmFailure {
     let coded = (400..500).contains(&answer.status) && answer.status != 408;
     let kind = match wire::error_code(&answer.body).filter(|_| coded) {
         Some(_) if answer.status == 429 => Kind::Throttled { retry_after: retry_after(answer) },
         Some(code) => Kind::Refused { code },
         None => Kind::Unknown,
     };
-    Failure { kind, status: answer.status, correlation: correlation(answer) }
+    ArmFailure { kind, status: answer.status, correlation: correlation(answer) }
 }
 
 /// A success whose body says something else.
@@ -65,12 +65,12 @@ pub fn nonsense(detail: String) -> AssignmentError {
 }
 
 /// ARM's own id of the call, for support cases and the activity log.
-pub fn correlation(answer: &Answer) -> Option<String> {
+pub fn correlation(answer: &RestAnswer) -> Option<String> {
     let id = answer.header("x-ms-correlation-request-id")?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     (plain && !id.is_empty() && id.len() <= CORRELATION_CHARS_MAX).then(|| id.to_owned())
 }
 
-fn retry_after(answer: &Answer) -> Duration {
+fn retry_after(answer: &RestAnswer) -> Duration {
     answer.retry_after().unwrap_or(RETRY_AFTER_DEFAULT).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
 }

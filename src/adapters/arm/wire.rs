@@ -16,21 +16,21 @@ const CODE_CHARS_MAX: usize = 100;
 
 /// One page of a listing.
 #[derive(Debug, Deserialize)]
-pub struct Page {
-    value: Vec<Assignment>,
+pub struct AssignmentPage {
+    value: Vec<AssignmentBody>,
     #[serde(rename = "nextLink", default, deserialize_with = "link")]
     pub next_link: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Assignment {
+struct AssignmentBody {
     name: String,
-    properties: Properties,
+    properties: AssignmentProperties,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Properties {
+struct AssignmentProperties {
     role_definition_id: String,
     principal_id: String,
     scope: String,
@@ -44,13 +44,13 @@ fn link<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<String>, D:
 }
 
 /// Reads a page.
-pub fn page(body: &[u8]) -> Result<Page, String> {
+pub fn page(body: &[u8]) -> Result<AssignmentPage, String> {
     serde_json::from_slice(body).map_err(|error| format!("a listing cannot be understood: {error}"))
 }
 
 /// Reads one assignment, which must be of a backup role at a scope that can be bound.
 pub fn assignment(body: &[u8]) -> Result<Listed, String> {
-    let read: Assignment = serde_json::from_slice(body)
+    let read: AssignmentBody = serde_json::from_slice(body)
         .map_err(|error| format!("an assignment cannot be understood: {error}"))?;
     let role = read.role().ok_or("an assignment of that name gives another role")?;
     let scope = Scope::parse(&read.properties.scope)
@@ -66,7 +66,7 @@ pub fn named(body: &[u8], name: &AssignmentName) -> Result<Listed, String> {
 
 /// Checks that the answer to a delete shows what was deleted. Its role and scope do not matter any more.
 pub fn deleted(body: &[u8], name: &AssignmentName) -> Result<(), String> {
-    let found: Assignment = serde_json::from_slice(body)
+    let found: AssignmentBody = serde_json::from_slice(body)
         .map_err(|error| format!("the answer to a delete cannot be understood: {error}"))?;
     let same = AssignmentName::parse(&found.name).is_ok_and(|found| found == *name);
     same.then_some(()).ok_or_else(|| "the answer to a delete shows another assignment".to_owned())
@@ -103,7 +103,7 @@ pub fn error_code(body: &[u8]) -> Option<String> {
     (plain && !code.is_empty() && code.len() <= CODE_CHARS_MAX).then(|| code.to_owned())
 }
 
-impl Page {
+impl AssignmentPage {
     /// A listing shows what stands above as well, and every role: only backup roles at exactly `scope` are kept.
     pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<Listed>, String> {
         let here = self.value.iter().filter(|entry| entry.is_at(scope));
@@ -113,7 +113,7 @@ impl Page {
     }
 }
 
-impl Assignment {
+impl AssignmentBody {
     /// Segment by segment and without case: `/rg1` is not `/rg10`.
     fn is_at(&self, scope: &Scope) -> bool {
         let own = self.properties.scope.strip_suffix('/').unwrap_or(&self.properties.scope);

@@ -1,11 +1,12 @@
 //! What an answer of the table service means. An error is known by its code; only what has none is judged by its status.
 
-use super::address::Next;
-use super::{date, entity};
-use crate::adapters::rest;
+use super::address::NextPage;
+use super::entity;
+use crate::adapters::rest::RestAnswer;
 use crate::ports::tables::{Answer, ETag, Page, Row, TableError, Write};
 use serde_json::Value as Json;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// What a busy service that names no wait is left alone for.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(2);
@@ -38,7 +39,7 @@ const STALE: [&str; 4] =
     ["InvalidInput", "OutOfRangeInput", "InvalidQueryParameterValue", "OutOfRangeQueryParameterValue"];
 
 /// An answer that is not the success that was asked for.
-pub struct Failure<'a> {
+pub struct TableFailure<'a> {
     pub status: u16,
     /// From the header.
     pub code: Option<&'a str>,
@@ -46,8 +47,8 @@ pub struct Failure<'a> {
     pub retry_after: Option<Duration>,
 }
 
-impl<'a> Failure<'a> {
-    pub fn of(answer: &'a rest::Answer) -> Self {
+impl<'a> TableFailure<'a> {
+    pub fn of(answer: &'a RestAnswer) -> Self {
         Self {
             status: answer.status,
             code: answer.header("x-ms-error-code"),
@@ -137,21 +138,25 @@ pub fn late() -> TableError {
 }
 
 /// The table was made, or is there.
-pub fn table_made(answer: &rest::Answer) -> Result<(), TableError> {
+pub fn table_made(answer: &RestAnswer) -> Result<(), TableError> {
     let exists = || {
         answer.status == 409
-            && Failure::of(answer).code_and_message().0.as_deref() == Some("TableAlreadyExists")
+            && TableFailure::of(answer).code_and_message().0.as_deref() == Some("TableAlreadyExists")
     };
-    if matches!(answer.status, 201 | 204) || exists() { Ok(()) } else { Err(Failure::of(answer).error(1)) }
+    if matches!(answer.status, 201 | 204) || exists() {
+        Ok(())
+    } else {
+        Err(TableFailure::of(answer).error(1))
+    }
 }
 
 /// One row, or none.
-pub fn row(answer: &rest::Answer) -> Result<Answer<Option<Row>>, TableError> {
+pub fn row(answer: &RestAnswer) -> Result<Answer<Option<Row>>, TableError> {
     let value = if answer.status == 200 {
         let entity: Json = read(&answer.body)?;
         Some(entity::row(&entity, answer.header("etag")).map_err(nonsense)?)
     } else {
-        match Failure::of(answer).error(1) {
+        match TableFailure::of(answer).error(1) {
             TableError::Missing { .. } => None,
             error => return Err(error),
         }
@@ -160,9 +165,13 @@ pub fn row(answer: &rest::Answer) -> Result<Answer<Option<Row>>, TableError> {
 }
 
 /// One page, without the rows that were seen before.
-pub fn page(answer: &rest::Answer, rows_max: usize, last: Option<&Next>) -> Result<Answer<Page>, TableError> {
+pub fn page(
+    answer: &RestAnswer,
+    rows_max: usize,
+    last: Option<&NextPage>,
+) -> Result<Answer<Page>, TableError> {
     if answer.status != 200 {
-        return Err(Failure::of(answer).error(1));
+        return Err(TableFailure::of(answer).error(1));
     }
     let body: Json = read(&answer.body)?;
     let entities = body.get("value").and_then(Json::as_array);
@@ -179,7 +188,7 @@ pub fn page(answer: &rest::Answer, rows_max: usize, last: Option<&Next>) -> Resu
     let goes_on = partition.is_some() || row.is_some();
     let seen = rows.last().map(|row| row.key.clone());
     let after = seen.or_else(|| last.and_then(|last| last.after.clone()));
-    let continuation = goes_on.then(|| Next { partition, row, after }.continuation());
+    let continuation = goes_on.then(|| NextPage { partition, row, after }.continuation());
     Ok(Answer { value: Page { rows, continuation }, date: date(answer)? })
 }
 
@@ -188,10 +197,10 @@ fn read(body: &[u8]) -> Result<Json, TableError> {
 }
 
 /// The version that a single write left.
-pub fn written(answer: &rest::Answer, write: &Write) -> Result<Option<ETag>, TableError> {
+pub fn written(answer: &RestAnswer, write: &Write) -> Result<Option<ETag>, TableError> {
     match answer.status {
         201 | 204 => etag(write, answer.header("etag")),
-        _ => Err(Failure::of(answer).error(1)),
+        _ => Err(TableFailure::of(answer).error(1)),
     }
 }
 
@@ -204,6 +213,11 @@ pub fn etag(write: &Write, header: Option<&str>) -> Result<Option<ETag>, TableEr
     }
 }
 
+/// Times in rows are compared on the service's clock, so an answer without it is worth nothing.
+pub fn date(answer: &RestAnswer) -> Result<OffsetDateTime, TableError> {
+    answer.date().ok_or_else(|| nonsense("an answer has no date"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,12 +225,12 @@ mod tests {
     fn failure(status: u16, code: &str, message: &str, writes: usize) -> TableError {
         let body = serde_json::json!({"odata.error": {"code": code, "message": {"lang": "en-US", "value": message}}});
         let body = body.to_string();
-        Failure { status, code: None, body: body.as_bytes(), retry_after: None }.error(writes)
+        TableFailure { status, code: None, body: body.as_bytes(), retry_after: None }.error(writes)
     }
 
     fn bare(status: u16, code: Option<&'static str>, retry_after: Option<u64>) -> TableError {
         let retry_after = retry_after.map(Duration::from_secs);
-        Failure { status, code, body: b"<html>", retry_after }.error(1)
+        TableFailure { status, code, body: b"<html>", retry_after }.error(1)
     }
 
     #[test]

@@ -3,18 +3,19 @@
 //! Every part is a whole HTTP message. No header of ours begins with `--` and no JSON of ours has a line break, so a
 //! boundary cannot occur in the content.
 
-use super::address::Address;
-use super::answer::{self, Failure};
-use super::multipart::{Message, boundary, parts};
-use super::{ACCEPT, ODATA_VERSION, entity};
-use crate::adapters::rest;
+use super::address::TableAddress;
+use super::answer::{self, TableFailure};
+use super::entity;
+use super::multipart::{BatchMessage, boundary, parts};
+use super::protocol::{ACCEPT, ODATA_VERSION};
+use crate::adapters::rest::RestAnswer;
 use crate::ports::tables::{ETag, Match, Properties, TRANSACTION_BYTES_MAX, TableError, Write};
 use azure_core::http::Method;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
 /// One write as a request.
-pub struct Part {
+pub struct BatchPart {
     pub method: Method,
     pub url: String,
     if_match: Option<String>,
@@ -22,8 +23,8 @@ pub struct Part {
     pub body: String,
 }
 
-impl Part {
-    pub fn of(address: &Address, partition: &str, write: &Write) -> Self {
+impl BatchPart {
+    pub fn of(address: &TableAddress, partition: &str, write: &Write) -> Self {
         let (method, properties, condition) = shape(write);
         let url = match write {
             Write::Insert { .. } => address.table(),
@@ -64,19 +65,24 @@ fn shape(write: &Write) -> (Method, Option<&Properties>, Option<&Match>) {
 }
 
 /// All writes of a transaction.
-pub struct Batch {
+pub struct BatchRequest {
     boundary: String,
     body: String,
 }
 
-impl Batch {
+impl BatchRequest {
     /// `id` makes the boundary. A body that is larger than the service takes is refused.
-    pub fn new(address: &Address, partition: &str, writes: &[Write], id: Uuid) -> Result<Self, TableError> {
+    pub fn new(
+        address: &TableAddress,
+        partition: &str,
+        writes: &[Write],
+        id: Uuid,
+    ) -> Result<Self, TableError> {
         let (boundary, changes) = (format!("batch_{id}"), format!("changeset_{id}"));
         let mut body = format!("--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n");
         for write in writes {
             let _ = write!(body, "--{changes}\r\n");
-            push(&mut body, &Part::of(address, partition, write));
+            push(&mut body, &BatchPart::of(address, partition, write));
         }
         let _ = write!(body, "--{changes}--\r\n--{boundary}--\r\n");
         if body.len() > TRANSACTION_BYTES_MAX {
@@ -96,7 +102,7 @@ impl Batch {
 }
 
 /// Writing to a string does not fail.
-fn push(body: &mut String, part: &Part) {
+fn push(body: &mut String, part: &BatchPart) {
     body.push_str("Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n");
     let _ = write!(body, "{} {} HTTP/1.1\r\n", part.method.as_ref(), part.url);
     let _ = write!(body, "Accept: {ACCEPT}\r\nDataServiceVersion: {ODATA_VERSION}\r\n");
@@ -107,9 +113,9 @@ fn push(body: &mut String, part: &Part) {
 }
 
 /// The versions that a transaction left, in the order of its writes.
-pub fn outcome(answer: &rest::Answer, writes: &[Write]) -> Result<Vec<Option<ETag>>, TableError> {
+pub fn outcome(answer: &RestAnswer, writes: &[Write]) -> Result<Vec<Option<ETag>>, TableError> {
     if answer.status != 202 && answer.status != 200 {
-        return Err(Failure::of(answer).error(writes.len()));
+        return Err(TableFailure::of(answer).error(writes.len()));
     }
     let messages = messages(answer).map_err(answer::nonsense)?;
     if let Some(failed) = messages.iter().find(|message| !(200..300).contains(&message.status)) {
@@ -122,11 +128,11 @@ pub fn outcome(answer: &rest::Answer, writes: &[Write]) -> Result<Vec<Option<ETa
 }
 
 /// The messages inside: a batch has one part, the change set, and that has one for each write, or one error.
-fn messages(answer: &rest::Answer) -> Result<Vec<Message<'_>>, String> {
+fn messages(answer: &RestAnswer) -> Result<Vec<BatchMessage<'_>>, String> {
     let outer = boundary(answer.header("content-type").unwrap_or_default())?;
     let [changes] = parts(&answer.body, outer)?[..] else {
         return Err("a batch is answered in one part".to_owned());
     };
     let inner = boundary(changes.header("content-type").unwrap_or_default())?;
-    parts(changes.body, inner)?.iter().map(|part| Message::parse(part.body)).collect()
+    parts(changes.body, inner)?.iter().map(|part| BatchMessage::parse(part.body)).collect()
 }

@@ -1,6 +1,5 @@
 //! Connection strings of a storage account, as far as tables need them. A key is never printed.
 
-use super::shared_key::Scheme;
 use azure_core::base64;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +23,15 @@ const IGNORED: [&str; 9] = [
     "filesecondaryendpoint",
     "tablesecondaryendpoint",
 ];
+
+/// How much a signature covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureScheme {
+    /// Method, content type, date and resource.
+    SharedKey,
+    /// Date and resource.
+    SharedKeyLite,
+}
 
 /// An account, its key, and where its tables are.
 #[derive(Clone)]
@@ -133,8 +141,12 @@ impl ConnectionString {
     }
 
     /// Development storage gets the short signature, so that both are in use.
-    pub(super) fn scheme(&self) -> Scheme {
-        if self.account == DEVELOPMENT_ACCOUNT { Scheme::SharedKeyLite } else { Scheme::SharedKey }
+    pub(super) fn scheme(&self) -> SignatureScheme {
+        if self.account == DEVELOPMENT_ACCOUNT {
+            SignatureScheme::SharedKeyLite
+        } else {
+            SignatureScheme::SharedKey
+        }
     }
 }
 

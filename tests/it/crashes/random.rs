@@ -2,8 +2,8 @@
 
 use super::invariants::{calm, problems};
 use super::script::{Action, Bindings, Cast, Failure};
+use crate::fault_injection::{Fault, Faults, Point, Side, When};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World};
-use azure_backup_scim::engine::faults::{Fault, Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Contributor, Operator, Reader};
 use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
 use futures_util::StreamExt;

@@ -5,8 +5,8 @@
 use super::invariants::{calm, problems};
 use super::random::Dice;
 use super::script::{Action, Bindings, Cast, Failure};
+use crate::fault_injection::{Faults, Point, Side, When};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
-use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::effects::Inline;
 use azure_backup_scim::service::snapshots::Adoption;

@@ -2,10 +2,10 @@
 
 use super::Pair;
 use crate::clock::ManualClock;
+use crate::fault_injection::{Side, When};
 use crate::harness::{START, VAULT_EAST, World};
 use crate::rows::quiet;
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::BackupRole::Operator;
@@ -17,7 +17,7 @@ use time::ext::NumericalDuration;
 
 /// The tables have a clock of their own, which does not move.
 fn with_a_clock_of_its_own() -> Pair {
-    let tables = |_| Arc::new(Engine::memory(Arc::new(ManualClock::at(START)))) as Arc<dyn TableOps>;
+    let tables = |_| Arc::new(TableEngine::memory(Arc::new(ManualClock::at(START)))) as Arc<dyn TableOps>;
     Pair::on(quiet(World::on(tables).bind("operators", Operator, VAULT_EAST)))
 }
 

@@ -1,9 +1,9 @@
 //! Close: what was learned meanwhile is not written over, and what is not known any more is marked.
 
 use super::{Pair, look_now, says};
+use crate::fault_injection::{Side, When};
 use crate::harness::{VAULT_EAST, World};
 use crate::rows::quiet;
-use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::rbac::ledger::Holding;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};

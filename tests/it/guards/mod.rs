@@ -10,10 +10,10 @@ mod promotion;
 mod scopes;
 mod sweep;
 
+use crate::fault_injection::{Faults, Point, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, World};
 use crate::rows::quiet;
 use azure_backup_scim::app;
-use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::ports::tables::Row;
 use azure_backup_scim::rbac::BackupRole::Operator;

@@ -1,8 +1,8 @@
 //! Gather and open: what was read is still so when it is acted upon.
 
 use super::{Pair, look_now};
+use crate::fault_injection::{Side, When};
 use crate::harness::{VAULT_EAST, VAULT_WEST, binding};
-use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::simulator::{CallMethod, Scope};
 

@@ -1,7 +1,7 @@
 //! A look later whose time has come meets a mark that is there already.
 
 use super::{Pair, look_now, says};
-use azure_backup_scim::engine::faults::{Side, When};
+use crate::fault_injection::{Side, When};
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 
 #[test]

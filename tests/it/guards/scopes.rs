@@ -2,9 +2,9 @@
 //! subscription is full.
 
 use super::{Pair, Process};
+use crate::fault_injection::Side;
 use crate::harness::{Node, Person, VAULT_EAST, World, binding};
 use crate::rows::write;
-use azure_backup_scim::engine::faults::Side;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::Scope;

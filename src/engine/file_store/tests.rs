@@ -1,4 +1,4 @@
-use super::super::{Engine, record};
+use super::super::{TableEngine, row_record};
 use super::*;
 use crate::ports::clock::Clock;
 use crate::ports::tables::{TableError, TableOps, Value};
@@ -55,7 +55,7 @@ impl StorageBackend for Disk {
 }
 
 /// A table on a disk.
-fn table(disk: &Disk) -> Engine {
+fn table(disk: &Disk) -> TableEngine {
     let open = |disk: &Disk| {
         // Nothing but the start of a page is kept in memory, so that a read asks the disk.
         let mut builder = Database::builder();
@@ -66,15 +66,15 @@ fn table(disk: &Disk) -> Engine {
     table_file::prepare(&database).unwrap();
     let disk = disk.clone();
     let reopening = ReopeningDatabase::new(database, Box::new(move || open(&disk)));
-    Engine { store: Arc::new(File::start(reopening).unwrap()), clock: Arc::new(Still) }
+    TableEngine { store: Arc::new(FileStore::start(reopening).unwrap()), clock: Arc::new(Still) }
 }
 
-async fn insert(table: &Engine, key: &str) -> Result<(), TableError> {
+async fn insert(table: &TableEngine, key: &str) -> Result<(), TableError> {
     let properties = [("Text".to_owned(), Value::Text("x".repeat(30_000)))];
     table.insert("p", key, properties.into_iter().collect()).await.map(|_| ())
 }
 
-async fn is_there(table: &Engine, key: &str) -> bool {
+async fn is_there(table: &TableEngine, key: &str) -> bool {
     table.get("p", key).await.unwrap().value.is_some()
 }
 
@@ -109,7 +109,7 @@ async fn no_version_is_given_out_twice_over_a_full_disk() {
     disk.is_full.store(false, Ordering::SeqCst);
     insert(&table, "after").await.unwrap();
     let after = table.get("p", "after").await.unwrap().value.unwrap().etag;
-    assert!(before != after && after != record::etag(1), "{before:?} {after:?}");
+    assert!(before != after && after != row_record::etag(1), "{before:?} {after:?}");
 }
 
 #[tokio::test]

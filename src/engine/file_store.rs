@@ -3,10 +3,13 @@
 //! A read runs on the caller's thread: it is answered from the page cache, or by a few reads of the disk. It never
 //! waits for a write.
 
-use super::reopening::ReopeningDatabase;
-use super::table_file::{self, META, ROWS};
-use super::writer::Writer;
-use super::{EngineError, Found, Outcome, Request, Rows, Store, StoreError, commit};
+use super::group_commit::GroupCommitWriter;
+use super::reopening_database::ReopeningDatabase;
+use super::row_store::{
+    FoundRows, RowStore, RowStoreError, RowTransaction, TransactionOutcome, TransactionRequest,
+};
+use super::table_file::{self, EngineError, META, ROWS};
+use super::transaction;
 use crate::chain::Chain;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
@@ -17,14 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The highest version that any row was ever given.
 const META_VERSION: &str = "version";
 
-pub(super) struct File {
+pub(super) struct FileStore {
     // Dropped first: its thread uses the database, and the file is free for others once both are gone.
-    writer: Writer,
+    writer: GroupCommitWriter,
     database: Arc<ReopeningDatabase>,
     is_failing: Arc<AtomicBool>,
 }
 
-impl File {
+impl FileStore {
     pub fn open(path: &Path) -> Result<Self, EngineError> {
         let database = table_file::open_or_make(path)?;
         let again = path.to_owned();
@@ -33,9 +36,11 @@ impl File {
     }
 
     fn start(database: ReopeningDatabase) -> std::io::Result<Self> {
-        let (database, is_failing) = (Arc::new(database), Arc::new(AtomicBool::new(false)));
-        let (shared, failing) = (database.clone(), is_failing.clone());
-        let writer = Writer::start(move |requests| {
+        let database = Arc::new(database);
+        let shared = database.clone();
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let failing = is_failing.clone();
+        let writer = GroupCommitWriter::start(move |requests| {
             let committed = shared.run(|database| commit(database, requests));
             match (failing.swap(committed.is_err(), Ordering::Relaxed), &committed) {
                 (false, Err(error)) => {
@@ -51,8 +56,8 @@ impl File {
 }
 
 #[async_trait]
-impl Store for File {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+impl RowStore for FileStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowStoreError> {
         self.database.run(|database| {
             let rows = database.begin_read().map_err(redb::Error::from)?;
             let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
@@ -60,11 +65,11 @@ impl Store for File {
         })
     }
 
-    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<Found, StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<FoundRows, RowStoreError> {
         self.database.run(|database| {
             let rows = database.begin_read().map_err(redb::Error::from)?;
             let rows = rows.open_table(ROWS).map_err(redb::Error::from)?;
-            let mut found = Found::default();
+            let mut found = FoundRows::default();
             for pair in rows.range(from..to).map_err(redb::Error::from)? {
                 let (key, value) = pair.map_err(redb::Error::from)?;
                 if !found.push_within(key.value(), value.value(), rows_max) {
@@ -79,14 +84,17 @@ impl Store for File {
         self.is_failing.load(Ordering::Relaxed)
     }
 
-    async fn transact(&self, request: Request) -> Outcome {
+    async fn transact(&self, request: TransactionRequest) -> TransactionOutcome {
         self.writer.transact(request).await
     }
 }
 
 /// Carries out the transactions one after another and flushes once. Each is whole or nothing by itself; an error
 /// means that none of them is in the file, or that nobody knows.
-fn commit(database: &Database, requests: &[Request]) -> Result<Vec<Outcome>, StoreError> {
+fn commit(
+    database: &Database,
+    requests: &[TransactionRequest],
+) -> Result<Vec<TransactionOutcome>, RowStoreError> {
     let transaction = database.begin_write().map_err(redb::Error::from)?;
     let outcomes = run(&transaction, requests)?;
     if outcomes.iter().any(Result::is_ok) {
@@ -95,31 +103,35 @@ fn commit(database: &Database, requests: &[Request]) -> Result<Vec<Outcome>, Sto
     Ok(outcomes)
 }
 
-fn run(transaction: &redb::WriteTransaction, requests: &[Request]) -> Result<Vec<Outcome>, StoreError> {
+fn run(
+    transaction: &redb::WriteTransaction,
+    requests: &[TransactionRequest],
+) -> Result<Vec<TransactionOutcome>, RowStoreError> {
     let mut meta = transaction.open_table(META).map_err(redb::Error::from)?;
     let version = meta.get(META_VERSION).map_err(redb::Error::from)?.map_or(0, |version| version.value());
-    let mut rows = FileRows { rows: transaction.open_table(ROWS).map_err(redb::Error::from)?, version };
-    let outcomes = requests.iter().map(|request| commit::execute(&mut rows, request)).collect();
+    let mut rows =
+        FileTransaction { rows: transaction.open_table(ROWS).map_err(redb::Error::from)?, version };
+    let outcomes = requests.iter().map(|request| transaction::execute(&mut rows, request)).collect();
     meta.insert(META_VERSION, rows.version).map_err(redb::Error::from)?;
     outcomes
 }
 
-struct FileRows<'t> {
+struct FileTransaction<'t> {
     rows: Table<'t, &'static [u8], &'static [u8]>,
     version: u64,
 }
 
-impl Rows for FileRows<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+impl RowTransaction for FileTransaction<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowStoreError> {
         Ok(self.rows.get(key).map_err(redb::Error::from)?.map(|value| value.value().to_vec()))
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowStoreError> {
         self.rows.insert(key, value).map_err(redb::Error::from)?;
         Ok(())
     }
 
-    fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
+    fn remove(&mut self, key: &[u8]) -> Result<(), RowStoreError> {
         self.rows.remove(key).map_err(redb::Error::from)?;
         Ok(())
     }

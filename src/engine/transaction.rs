@@ -3,8 +3,8 @@
 //! No row is written twice in a transaction, so every write can be judged by the rows before it, and a transaction
 //! that is refused has touched nothing.
 
-use super::record::{self, Record};
-use super::{Outcome, Request, Rows, StoreError};
+use super::row_record::{self, RowRecord};
+use super::row_store::{RowStoreError, RowTransaction, TransactionOutcome, TransactionRequest};
 use crate::ports::tables::{ETag, Match, Properties, TableError, Write, rules};
 
 /// A row as the transaction leaves it; without properties it is gone.
@@ -15,18 +15,21 @@ struct Change {
 
 /// Carries out one transaction. The outer error means that the rows can no longer be trusted: whatever the store has
 /// gathered with this transaction must not be committed.
-pub(super) fn execute(rows: &mut dyn Rows, request: &Request) -> Result<Outcome, StoreError> {
+pub(super) fn execute(
+    rows: &mut dyn RowTransaction,
+    request: &TransactionRequest,
+) -> Result<TransactionOutcome, RowStoreError> {
     match decide(rows, request) {
         Ok(changes) => apply(rows, changes).map(Ok),
         Err(refusal) => Ok(Err(refusal)),
     }
 }
 
-fn decide(rows: &dyn Rows, request: &Request) -> Result<Vec<Change>, TableError> {
+fn decide(rows: &dyn RowTransaction, request: &TransactionRequest) -> Result<Vec<Change>, TableError> {
     let mut changes = Vec::with_capacity(request.writes.len());
     for (index, write) in request.writes.iter().enumerate() {
-        let key = record::row_key(&request.partition, write.key());
-        let present = present(rows, &key).map_err(StoreError::unknown)?;
+        let key = row_record::row_key(&request.partition, write.key());
+        let present = present(rows, &key).map_err(RowStoreError::unknown)?;
         let properties = outcome(index, write, present)?;
         if let Some(properties) = &properties {
             rules::check_entity(&request.partition, write.key(), properties)?;
@@ -36,13 +39,17 @@ fn decide(rows: &dyn Rows, request: &Request) -> Result<Vec<Change>, TableError>
     Ok(changes)
 }
 
-fn present(rows: &dyn Rows, key: &[u8]) -> Result<Option<Record>, StoreError> {
+fn present(rows: &dyn RowTransaction, key: &[u8]) -> Result<Option<RowRecord>, RowStoreError> {
     let Some(bytes) = rows.get(key)? else { return Ok(None) };
-    Ok(Some(Record::decode(&bytes)?))
+    Ok(Some(RowRecord::decode(&bytes)?))
 }
 
 /// The properties that a write leaves, `None` for a delete.
-fn outcome(index: usize, write: &Write, present: Option<Record>) -> Result<Option<Properties>, TableError> {
+fn outcome(
+    index: usize,
+    write: &Write,
+    present: Option<RowRecord>,
+) -> Result<Option<Properties>, TableError> {
     let properties = match write {
         Write::Insert { .. } if present.is_some() => return Err(TableError::Exists { index }),
         Write::Insert { properties, .. } | Write::InsertOrReplace { properties, .. } => properties.clone(),
@@ -64,10 +71,10 @@ fn outcome(index: usize, write: &Write, present: Option<Record>) -> Result<Optio
     Ok(Some(properties))
 }
 
-fn demand(index: usize, condition: &Match, present: Option<Record>) -> Result<Record, TableError> {
+fn demand(index: usize, condition: &Match, present: Option<RowRecord>) -> Result<RowRecord, TableError> {
     let record = present.ok_or(TableError::Missing { index })?;
     match condition {
-        Match::Exact(etag) if *etag != record::etag(record.version) => Err(TableError::Changed { index }),
+        Match::Exact(etag) if *etag != row_record::etag(record.version) => Err(TableError::Changed { index }),
         _ => Ok(record),
     }
 }
@@ -77,16 +84,16 @@ fn merged(mut present: Properties, named: &Properties) -> Properties {
     present
 }
 
-fn apply(rows: &mut dyn Rows, changes: Vec<Change>) -> Result<Vec<Option<ETag>>, StoreError> {
+fn apply(rows: &mut dyn RowTransaction, changes: Vec<Change>) -> Result<Vec<Option<ETag>>, RowStoreError> {
     changes.into_iter().map(|change| put(rows, change)).collect()
 }
 
-fn put(rows: &mut dyn Rows, change: Change) -> Result<Option<ETag>, StoreError> {
+fn put(rows: &mut dyn RowTransaction, change: Change) -> Result<Option<ETag>, RowStoreError> {
     let Some(properties) = change.properties else {
         rows.remove(&change.key)?;
         return Ok(None);
     };
     let version = rows.next_version();
-    rows.put(&change.key, &Record::encode(version, &properties))?;
-    Ok(Some(record::etag(version)))
+    rows.put(&change.key, &RowRecord::encode(version, &properties))?;
+    Ok(Some(row_record::etag(version)))
 }

@@ -1,7 +1,7 @@
 //! Faults around any table, for tests: calls are counted, and chosen ones are lost, slowed, held or never answered.
 //!
 //! ```ignore
-//! let faults = Faults::new(Arc::new(Engine::memory(clock)));
+//! let faults = Faults::new(Arc::new(TableEngine::memory(clock)));
 //! faults.inject(When::transact().key("j:").nth(2), Fault::AnswerLost);
 //! let point = faults.hold(When::get(), Side::Before);
 //! // … start the service on `faults` …
@@ -13,8 +13,10 @@
 //! Every order counts the calls it matches from the moment it is given. Several orders may fall on one call: it is
 //! held first, then fails.
 
-use crate::ports::tables::{Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write};
 use async_trait::async_trait;
+use azure_backup_scim::ports::tables::{
+    Answer, Continuation, ETag, Page, Range, Row, TableError, TableOps, Write,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -148,7 +150,7 @@ impl Point {
 
     /// Waits until a call is there. One that came earlier counts; each is waited for once.
     pub async fn reached(&self) {
-        take(&self.reached).await;
+        acquire(&self.reached).await;
     }
 
     /// Lets one call go on that is held here, or will be.
@@ -161,12 +163,12 @@ impl Point {
     }
 
     async fn wait(&self) {
-        take(&self.released).await;
+        acquire(&self.released).await;
     }
 }
 
 /// Nobody closes the semaphores here, so there is always a permit in the end.
-async fn take(semaphore: &Semaphore) {
+async fn acquire(semaphore: &Semaphore) {
     if let Ok(permit) = semaphore.acquire().await {
         permit.forget();
     }

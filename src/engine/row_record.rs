@@ -17,7 +17,7 @@ const BINARY: u8 = 4;
 /// Bytes that this release did not write.
 #[derive(Debug, thiserror::Error)]
 #[error("the bytes of {0} are not as they were written")]
-pub(super) struct RecordError(&'static str);
+pub(super) struct RowRecordError(&'static str);
 
 /// The key of a row in bytes that sort as the service sorts. Neither part of a stored key has a zero byte.
 pub(super) fn row_key(partition: &str, key: &str) -> Vec<u8> {
@@ -29,11 +29,11 @@ pub(super) fn row_key(partition: &str, key: &str) -> Vec<u8> {
 }
 
 /// The row key in the bytes of a whole key.
-pub(super) fn key_text(bytes: &[u8]) -> Result<String, RecordError> {
+pub(super) fn key_text(bytes: &[u8]) -> Result<String, RowRecordError> {
     let mut parts = bytes.splitn(2, |byte| *byte == SEPARATOR);
-    let key = parts.nth(1).ok_or(RecordError("a key"))?;
+    let key = parts.nth(1).ok_or(RowRecordError("a key"))?;
     let text = key.iter().copied().map(from_ordered).collect();
-    String::from_utf8(text).map_err(|_| RecordError("a key"))
+    String::from_utf8(text).map_err(|_| RowRecordError("a key"))
 }
 
 fn to_ordered(byte: u8) -> u8 {
@@ -50,12 +50,12 @@ pub(super) fn etag(version: u64) -> ETag {
 }
 
 /// A row without its key.
-pub(super) struct Record {
+pub(super) struct RowRecord {
     pub version: u64,
     pub properties: Properties,
 }
 
-impl Record {
+impl RowRecord {
     /// Version, then for each property its name and value; texts and binaries after their length. Little endian.
     pub fn encode(version: u64, properties: &Properties) -> Vec<u8> {
         let mut bytes = version.to_le_bytes().to_vec();
@@ -66,7 +66,7 @@ impl Record {
         bytes
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, RowRecordError> {
         let mut reader = Reader(bytes);
         let version = u64::from_le_bytes(reader.array()?);
         let mut properties = Properties::new();
@@ -104,32 +104,32 @@ fn put_bytes(bytes: &mut Vec<u8>, part: &[u8]) {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(RecordError("a row"))?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RowRecordError> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(RowRecordError("a row"))?;
         self.0 = rest;
         Ok(*head)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], RecordError> {
+    fn bytes(&mut self) -> Result<&'a [u8], RowRecordError> {
         let length = u32::from_le_bytes(self.array()?) as usize;
-        let (head, rest) = self.0.split_at_checked(length).ok_or(RecordError("a row"))?;
+        let (head, rest) = self.0.split_at_checked(length).ok_or(RowRecordError("a row"))?;
         self.0 = rest;
         Ok(head)
     }
 
-    fn text(&mut self) -> Result<String, RecordError> {
-        let text = std::str::from_utf8(self.bytes()?).map_err(|_| RecordError("a text"))?;
+    fn text(&mut self) -> Result<String, RowRecordError> {
+        let text = std::str::from_utf8(self.bytes()?).map_err(|_| RowRecordError("a text"))?;
         Ok(text.to_owned())
     }
 
-    fn value(&mut self) -> Result<Value, RecordError> {
+    fn value(&mut self) -> Result<Value, RowRecordError> {
         let [kind] = self.array()?;
         match kind {
             TEXT => Ok(Value::Text(self.text()?)),
             INT => Ok(Value::Int(i64::from_le_bytes(self.array()?))),
             BOOL => Ok(Value::Bool(self.array()? == [1])),
             BINARY => Ok(Value::Binary(self.bytes()?.to_vec())),
-            _ => Err(RecordError("a property")),
+            _ => Err(RowRecordError("a property")),
         }
     }
 }
@@ -164,10 +164,10 @@ mod tests {
             ("No".to_owned(), Value::Bool(false)),
             ("Binary".to_owned(), Value::Binary(vec![0, 255])),
         ]);
-        let bytes = Record::encode(7, &properties);
-        let record = Record::decode(&bytes).unwrap();
+        let bytes = RowRecord::encode(7, &properties);
+        let record = RowRecord::decode(&bytes).unwrap();
         assert_eq!((record.version, record.properties), (7, properties));
-        assert!(Record::decode(&bytes[..bytes.len() - 1]).is_err());
-        assert!(Record::decode(&bytes[..3]).is_err());
+        assert!(RowRecord::decode(&bytes[..bytes.len() - 1]).is_err());
+        assert!(RowRecord::decode(&bytes[..3]).is_err());
     }
 }

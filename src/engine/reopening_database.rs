@@ -3,7 +3,7 @@
 //! After one, redb fails every call until it is opened again: without this, a disk that was full for a moment would fail every
 //! write until a restart.
 
-use super::StoreError;
+use super::row_store::RowStoreError;
 use redb::Database;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -28,7 +28,10 @@ impl ReopeningDatabase {
 
     /// Runs `work` on the database, opening it first where it is closed. After an I/O error it is closed, so that the next call
     /// reopens it. Calls run concurrently.
-    pub fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn run<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, RowStoreError>,
+    ) -> Result<T, RowStoreError> {
         loop {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             let Some(database) = &current.database else {
@@ -42,10 +45,10 @@ impl ReopeningDatabase {
 
     fn outcome<T>(
         &self,
-        outcome: Result<T, StoreError>,
+        outcome: Result<T, RowStoreError>,
         current: RwLockReadGuard<'_, Current>,
-    ) -> Result<T, StoreError> {
-        if let Err(StoreError::File(redb::Error::Io(_) | redb::Error::PreviousIo)) = &outcome {
+    ) -> Result<T, RowStoreError> {
+        if let Err(RowStoreError::FileStore(redb::Error::Io(_) | redb::Error::PreviousIo)) = &outcome {
             let failed = current.opening;
             drop(current);
             self.close(failed);
@@ -61,7 +64,7 @@ impl ReopeningDatabase {
         }
     }
 
-    fn reopen(&self) -> Result<(), StoreError> {
+    fn reopen(&self) -> Result<(), RowStoreError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.database.is_none() {
             current.database = Some((self.open)()?);

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use std::sync::Arc;
 
 /// Any table, dated by a clock of ours.
-pub struct Dated {
+pub struct WithClock {
     tables: Arc<dyn TableOps>,
     clock: Arc<dyn Clock>,
 }
 
-impl Dated {
+impl WithClock {
     /// All who share the rows must share the clock.
     pub fn new(tables: Arc<dyn TableOps>, clock: Arc<dyn Clock>) -> Self {
         Self { tables, clock }
@@ -26,7 +26,7 @@ impl Dated {
 }
 
 #[async_trait]
-impl TableOps for Dated {
+impl TableOps for WithClock {
     async fn get(&self, partition: &str, key: &str) -> Result<Answer<Option<Row>>, TableError> {
         self.tables.get(partition, key).await.map(|answer| self.date(answer))
     }

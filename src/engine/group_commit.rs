@@ -2,7 +2,7 @@
 //!
 //! While a flush runs, the next group gathers. A caller waits for its own answer without holding a thread.
 
-use super::{Outcome, Request, StoreError};
+use super::row_store::{RowStoreError, TransactionOutcome, TransactionRequest};
 use crate::ports::tables::TableError;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -17,22 +17,22 @@ const GROUP_MAX: usize = 256;
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
 /// Carries out a group and answers for each request, in order. An error stands for all of them.
-type Commit = dyn Fn(&[Request]) -> Result<Vec<Outcome>, StoreError> + Send;
+type Commit = dyn Fn(&[TransactionRequest]) -> Result<Vec<TransactionOutcome>, RowStoreError> + Send;
 
 struct Waiting {
-    request: Request,
-    answer: oneshot::Sender<Outcome>,
+    request: TransactionRequest,
+    answer: oneshot::Sender<TransactionOutcome>,
 }
 
 /// The thread and the way to it. Dropping it waits until everything accepted is carried out.
-pub(super) struct Writer {
+pub(super) struct GroupCommitWriter {
     queue: Option<SyncSender<Waiting>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Writer {
+impl GroupCommitWriter {
     pub fn start(
-        commit: impl Fn(&[Request]) -> Result<Vec<Outcome>, StoreError> + Send + 'static,
+        commit: impl Fn(&[TransactionRequest]) -> Result<Vec<TransactionOutcome>, RowStoreError> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(WAITING_MAX);
         let thread = std::thread::Builder::new()
@@ -42,7 +42,7 @@ impl Writer {
     }
 
     /// A transaction that was accepted is carried out even if its caller stops waiting.
-    pub async fn transact(&self, request: Request) -> Outcome {
+    pub async fn transact(&self, request: TransactionRequest) -> TransactionOutcome {
         let (answer, answered) = oneshot::channel();
         let sent = self.queue.as_ref().map(|queue| queue.try_send(Waiting { request, answer }));
         match sent {
@@ -53,7 +53,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for GroupCommitWriter {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
@@ -71,7 +71,8 @@ fn run(waiting: &Receiver<Waiting>, commit: &Commit) {
     while let Ok(first) = waiting.recv() {
         // The callers answered last are about to ask again: let them join this flush.
         std::thread::yield_now();
-        let (mut requests, mut answers) = (Vec::new(), Vec::new());
+        let mut requests = Vec::new();
+        let mut answers = Vec::new();
         for Waiting { request, answer } in std::iter::once(first).chain(waiting.try_iter()).take(GROUP_MAX) {
             requests.push(request);
             answers.push(answer);
@@ -80,7 +81,10 @@ fn run(waiting: &Receiver<Waiting>, commit: &Commit) {
     }
 }
 
-fn answer_all(answers: Vec<oneshot::Sender<Outcome>>, committed: Result<Vec<Outcome>, StoreError>) {
+fn answer_all(
+    answers: Vec<oneshot::Sender<TransactionOutcome>>,
+    committed: Result<Vec<TransactionOutcome>, RowStoreError>,
+) {
     match committed {
         Ok(outcomes) => {
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
