@@ -1,6 +1,7 @@
 //! What `local` says when it is ready: one line for a script, or a page for a person, with commands that end in a role.
 
-use super::{Options, Running};
+use super::options::LocalOptions;
+use super::running::RunningLocal;
 use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ const OBJECT_ID: &str = "4f3b6c1e-8a1d-4a8e-9a53-0d6c1f2e7b90";
 const OWN_EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
 
 #[expect(clippy::print_stdout, reason = "what a person or a script reads")]
-pub(super) fn say(options: &Options, running: &Running) {
+pub(super) fn print(options: &LocalOptions, running: &RunningLocal) {
     if options.json {
         println!("{}", line(running));
     } else {
@@ -19,7 +20,7 @@ pub(super) fn say(options: &Options, running: &Running) {
 }
 
 /// Where everything is, for a script.
-fn line(running: &Running) -> Value {
+fn line(running: &RunningLocal) -> Value {
     let azure = &running.simulator;
     json!({
         "base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(),
@@ -29,8 +30,9 @@ fn line(running: &Running) -> Value {
     })
 }
 
-fn page(options: &Options, running: &Running) -> String {
-    let (arm_url, control_url) = (running.simulator.arm_url(), running.simulator.control_url());
+fn page(options: &LocalOptions, running: &RunningLocal) -> String {
+    let arm_url = running.simulator.arm_url();
+    let control_url = running.simulator.control_url();
     let store = if options.tables.is_some() { "a table service" } else { "an embedded store" };
     let mut page = format!(
         "Azure Backup SCIM is ready, on {store} and a simulated Azure (state: {}).\n\n",
@@ -42,7 +44,8 @@ fn page(options: &Options, running: &Running) -> String {
     page += &format!("  its control API  {control_url}   (GET it for help)\n\nBindings in force:\n");
     for binding in &running.bindings.bindings {
         let group = format!("{} {}", binding.selector.attribute(), binding.selector.value());
-        let (role, scope) = (binding.role, binding.scope.short_name());
+        let role = binding.role;
+        let scope = binding.scope.short_name();
         page += &format!("  {:<18} group with {group} -> {role} @ {scope}\n", binding.name);
     }
     if !options.demo {
@@ -61,7 +64,8 @@ fn commands(bindings: &Bindings) -> Vec<String> {
         return vec![scim.to_owned(), r#"scim "$BASE_URL/Users""#.to_owned()];
     };
     let user = user(bindings);
-    let (attribute, value) = (binding.selector.attribute(), binding.selector.value());
+    let attribute = binding.selector.attribute();
+    let value = binding.selector.value();
     let mut group = json!({"displayName": value});
     if let Some(members) = group.as_object_mut() {
         members.insert(attribute.to_owned(), json!(value));

@@ -1,14 +1,16 @@
 //! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
 //! process.
 
-mod clock;
-mod control;
+mod control_client;
 mod demo;
 mod greeting;
-mod state;
-mod tables;
+mod options;
+mod running;
+mod simulated_clock;
+mod state_folder;
+mod table_service;
 
-use crate::app::{self, DEGRADED, HealthProbe, Parts, RandomIds, Service, SystemClock, inspect};
+use crate::app::{self, DEGRADED, HealthProbe, Parts, RandomIds, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{EngineError, TableEngine};
 use crate::ports::clock::Clock;
@@ -19,17 +21,20 @@ use crate::service::reconcile::EffectLimits;
 use crate::service::snapshots::AdoptError;
 use crate::service::tokens::Tokens;
 use crate::simulator::{self, Simulator};
-use clock::SimulatedClock;
-pub use control::{Control, ControlError};
+pub use control_client::{ControlClient, ControlClientError};
 pub use demo::DemoError;
+use demo::Drift;
+pub use options::LocalOptions;
+use running::RunningLocal;
 use secrecy::SecretString;
-use state::{State, StateError};
+use simulated_clock::SimulatedClock;
+use state_folder::{StateFolder, StateFolderError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-pub use tables::TablesError;
+pub use table_service::TableServiceError;
 
 /// The bindings of a first run.
 const EXAMPLE: &[u8] = include_bytes!("bindings.json");
@@ -37,22 +42,6 @@ const EXAMPLE: &[u8] = include_bytes!("bindings.json");
 const AZURE_TOKEN: &str = "simulated";
 /// How often `local` ticks.
 const TICK_EVERY: Duration = Duration::from_secs(5);
-
-/// What `local` is asked to do.
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub listen: SocketAddr,
-    /// The port that a Functions host has chosen, if one has.
-    pub handler_port: Option<u16>,
-    /// Where callers find that host; without it, where this listens.
-    pub public_origin: Option<String>,
-    pub state: PathBuf,
-    pub bindings: Option<PathBuf>,
-    pub json: bool,
-    pub demo: bool,
-    /// A connection string: the rows are kept there.
-    pub tables: Option<String>,
-}
 
 /// Why `local` did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +57,7 @@ pub enum LocalError {
     #[error("cannot store the bindings")]
     Adopt(#[source] AdoptError),
     #[error("cannot use the state folder (--state chooses another)")]
-    State(#[from] StateError),
+    State(#[from] StateFolderError),
     #[error("cannot open the embedded store (--state chooses another folder)")]
     TableEngine(#[from] EngineError),
     #[error(
@@ -77,7 +66,7 @@ pub enum LocalError {
     )]
     TableGone { path: PathBuf, held: usize },
     #[error("cannot use the table service")]
-    Tables(#[from] TablesError),
+    Tables(#[from] TableServiceError),
     #[error("the simulated Azure does not start")]
     Simulator(#[source] io::Error),
     #[error("the client of the simulated Azure cannot be built")]
@@ -90,31 +79,20 @@ pub enum LocalError {
     Drift { missing: usize, extra: usize },
 }
 
-/// Everything that runs.
-struct Running {
-    service: Service,
-    simulator: Simulator,
-    /// The embedded store, where the rows are not in a table service.
-    engine: Option<TableEngine>,
-    base_url: String,
-    token: String,
-    bindings: Bindings,
-}
-
 /// Runs the command on a runtime of its own.
-pub fn block_on(options: Options) -> Result<(), LocalError> {
+pub fn block_on(options: LocalOptions) -> Result<(), LocalError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(LocalError::Server)?.block_on(run(options))
 }
 
 /// Starts, says where it is, and serves until it is stopped; with `demo`, until the demo is over.
-async fn run(options: Options) -> Result<(), LocalError> {
+async fn run(options: LocalOptions) -> Result<(), LocalError> {
     if !options.listen.ip().is_loopback() {
         return Err(LocalError::NotLoopback { address: options.listen });
     }
     let file = read_bindings(options.bindings.as_ref())?;
     let bindings = Bindings::parse(&file).map_err(LocalError::Bindings)?;
-    let state = State::open(&options.state)?;
+    let state = StateFolder::open(&options.state)?;
     let address = options.listen;
     let listener = app::listen(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
@@ -125,17 +103,19 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let timer = app::timer(&running.service, options.handler_port);
     let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
-    greeting::say(&options, &running);
+    greeting::print(&options, &running);
     if options.demo {
         tokio::spawn(server);
-        return demo::play(&running).await;
+        let Drift { missing, extra } = demo::play(&running).await?;
+        return if missing + extra == 0 { Ok(()) } else { Err(LocalError::Drift { missing, extra }) };
     }
     server.await.map_err(LocalError::Server)
 }
 
 /// What the health check tells: how the service stands, and whether the embedded store can be written.
-fn health(running: &Running) -> HealthProbe {
-    let (service, engine) = (running.service.clone(), running.engine.clone());
+fn health(running: &RunningLocal) -> HealthProbe {
+    let service = running.service.clone();
+    let engine = running.engine.clone();
     Arc::new(move || {
         let mut members = app::standing(&service);
         if engine.as_ref().is_some_and(TableEngine::is_failing) {
@@ -149,7 +129,7 @@ fn health(running: &Running) -> HealthProbe {
 /// The embedded store. One that is missing while Azure still holds roles is not replaced by an empty one: nothing would
 /// ever take them away.
 fn open_engine(
-    state: &State,
+    state: &StateFolder,
     simulator: &Simulator,
     clock: Arc<dyn Clock>,
 ) -> Result<TableEngine, LocalError> {
@@ -171,11 +151,11 @@ fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
 }
 
 async fn start(
-    options: &Options,
-    state: &State,
+    options: &LocalOptions,
+    state: &StateFolder,
     bindings: Bindings,
     address: SocketAddr,
-) -> Result<Running, LocalError> {
+) -> Result<RunningLocal, LocalError> {
     let slot: inspect::Slot = Arc::new(OnceLock::new());
     let routes = slot.clone();
     let scopes =
@@ -192,7 +172,7 @@ async fn start(
     let arm = app::arm(&simulator.arm_url(), token, clock.clone())
         .map_err(|error| LocalError::Client(error.into()))?;
     let (tables, engine): (Arc<dyn TableOps>, _) = match &options.tables {
-        Some(connection) => (tables::open(connection, clock.clone()).await?, None),
+        Some(connection) => (table_service::open(connection, clock.clone()).await?, None),
         None => {
             let engine = open_engine(state, &simulator, clock.clone())?;
             (Arc::new(engine.clone()), Some(engine))
@@ -214,5 +194,5 @@ async fn start(
     });
     // The slot is new: nobody has filled it.
     let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
-    Ok(Running { service, simulator, engine, base_url, token: state.token_text(), bindings })
+    Ok(RunningLocal { service, simulator, engine, base_url, token: state.token_text(), bindings })
 }

@@ -9,7 +9,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a running `local` did not tell.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
+pub enum ControlClientError {
     #[error("{url:?} is no control address; it looks like http://127.0.0.1:41123/control")]
     Address { url: String },
     #[error("the control API cannot be asked")]
@@ -19,36 +19,37 @@ pub enum ControlError {
 }
 
 /// The control API at one address.
-pub struct Control {
+pub struct ControlClient {
     client: Client,
     url: Url,
 }
 
-impl Control {
+impl ControlClient {
     /// `url` as `local` prints it. A rustls provider must be installed in the process before.
-    pub fn new(url: &str) -> Result<Self, ControlError> {
-        let address = || ControlError::Address { url: url.to_owned() };
+    pub fn new(url: &str) -> Result<Self, ControlClientError> {
+        let address = || ControlClientError::Address { url: url.to_owned() };
         let parsed = Url::parse(url.trim_end_matches('/')).map_err(|_| address())?;
         if parsed.scheme() != "http" || parsed.path() != "/control" {
             return Err(address());
         }
-        let client = Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(ControlError::NoAnswer)?;
+        let client =
+            Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(ControlClientError::NoAnswer)?;
         Ok(Self { client, url: parsed })
     }
 
     /// Audit records after the op `after`, at most `count`.
-    pub async fn audit(&self, after: Option<&str>, count: usize) -> Result<Vec<Value>, ControlError> {
+    pub async fn audit(&self, after: Option<&str>, count: usize) -> Result<Vec<Value>, ControlClientError> {
         let mut url = self.url.clone();
         url.set_path("/control/audit");
         url.query_pairs_mut().append_pair("count", &count.to_string());
         if let Some(after) = after {
             url.query_pairs_mut().append_pair("after", after);
         }
-        let answer = self.client.get(url).send().await.map_err(ControlError::NoAnswer)?;
+        let answer = self.client.get(url).send().await.map_err(ControlClientError::NoAnswer)?;
         if !answer.status().is_success() {
-            return Err(ControlError::Answer { status: answer.status().as_u16() });
+            return Err(ControlClientError::Answer { status: answer.status().as_u16() });
         }
-        let mut body: Value = answer.json().await.map_err(ControlError::NoAnswer)?;
+        let mut body: Value = answer.json().await.map_err(ControlClientError::NoAnswer)?;
         let records = body.get_mut("records").and_then(Value::as_array_mut);
         Ok(records.map(std::mem::take).unwrap_or_default())
     }

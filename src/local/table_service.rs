@@ -17,7 +17,7 @@ const TABLE: &str = "scimlocal";
 
 /// Why the table service cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TablesError {
+pub enum TableServiceError {
     #[error("the connection string is not in order")]
     Connection(#[from] ConnectionStringError),
     #[error("the table service cannot be spoken to like this")]
@@ -27,12 +27,12 @@ pub enum TablesError {
 }
 
 /// The table behind a connection string. It answers on `clock`.
-pub async fn open(connection: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn TableOps>, TablesError> {
+pub async fn open(connection: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn TableOps>, TableServiceError> {
     let connection = ConnectionString::parse(connection)?;
     let endpoint = connection.endpoint().to_owned();
     let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids = Arc::new(RandomIds::new(system.clone()));
     let tables = app::tables(TablesAccount::Key(connection), TABLE, system, ids)?;
-    tables.create_table().await.map_err(|source| TablesError::Table { endpoint, source })?;
+    tables.create_table().await.map_err(|source| TableServiceError::Table { endpoint, source })?;
     Ok(Arc::new(WithClock::new(Arc::new(tables), clock)))
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub enum StateFolderError {
     #[error("cannot use {path}")]
     Io { path: PathBuf, source: io::Error },
     #[error("{path} is in use by another process")]
@@ -22,7 +22,7 @@ pub enum StateError {
 }
 
 /// An open state folder.
-pub struct State {
+pub struct StateFolder {
     /// Held until this process ends, however it does.
     _lock: File,
     folder: PathBuf,
@@ -30,18 +30,18 @@ pub struct State {
     tokens: TokenSet,
 }
 
-impl State {
+impl StateFolder {
     /// Makes the folder and the token where they are not there yet.
-    pub fn open(folder: &Path) -> Result<Self, StateError> {
+    pub fn open(folder: &Path) -> Result<Self, StateFolderError> {
         let io = |path: &Path| {
             let path = path.to_path_buf();
-            move |source| StateError::Io { path, source }
+            move |source| StateFolderError::Io { path, source }
         };
         make_folder(folder).map_err(io(folder))?;
         let path = folder.join("lock");
         let lock = match lock(&path).map_err(io(&path))? {
             Some(lock) => lock,
-            None => return Err(StateError::InUse { path: folder.to_path_buf() }),
+            None => return Err(StateFolderError::InUse { path: folder.to_path_buf() }),
         };
         let path = folder.join("token");
         let token = read_token(&path).and_then(|found| match found {
@@ -50,7 +50,7 @@ impl State {
         });
         let token = token.map_err(io(&path))?;
         let tokens = TokenSet::new([("local".to_owned(), SecretString::from(token.clone()))]);
-        let tokens = tokens.map_err(|_| StateError::Token { path })?;
+        let tokens = tokens.map_err(|_| StateFolderError::Token { path })?;
         Ok(Self { _lock: lock, folder: folder.to_path_buf(), token, tokens })
     }
 
