@@ -4,6 +4,7 @@
 //! status. Nothing is retried: the next look at the person does that, because only it knows what to believe meanwhile.
 
 mod answer;
+mod error_code;
 mod wire;
 
 use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions};
@@ -218,11 +219,13 @@ impl From<ArmFailure> for AssignmentError {
     fn from(failure: ArmFailure) -> Self {
         let ArmFailure { kind, status, correlation } = failure;
         match kind {
-            answer::Kind::Throttled { retry_after } => {
+            answer::FailureKind::Throttled { retry_after } => {
                 AssignmentError::Throttled { retry_after, correlation }
             }
-            answer::Kind::Refused { code } => AssignmentError::Refused { code, status, correlation },
-            answer::Kind::Unknown => {
+            answer::FailureKind::Rejected { reason, code } => {
+                AssignmentError::Rejected { reason, code, status, correlation }
+            }
+            answer::FailureKind::Unknown => {
                 AssignmentError::Unknown { detail: format!("status {status} says nothing reliable") }
             }
         }

@@ -9,7 +9,7 @@ use super::snapshots::{Snapshot, Snapshots};
 use super::throttling;
 use crate::audit::{Cause, Change, Origin, Record};
 use crate::id::UserId;
-use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
+use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::ports::tables::{ETag, Properties, Row};
 use crate::rbac::ledger::{Entry, Holding};
 use crate::rbac::{AssignmentName, Scope};
@@ -297,10 +297,10 @@ impl Sweep<'_> {
         };
         tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
         match error {
-            AssignmentError::Refused { code, .. } if super::reconcile::scope_is_gone(&code) => {
+            AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. } => {
                 Ok(Answer::Names(BTreeSet::new()))
             }
-            AssignmentError::Refused { .. } => Ok(Answer::Refused),
+            AssignmentError::Rejected { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
                 let (status, wait) = (&self.snapshots.status, (part.now, retry_after));
                 throttling::tell_everybody(self.store, status, scope, Operation::Ask, wait).await?;

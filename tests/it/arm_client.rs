@@ -6,7 +6,9 @@ use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::rest::RestError;
 use azure_backup_scim::id::{InstanceId, PrincipalId};
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::role_assignments::{AssignmentError, Creation, RoleAssignments};
+use azure_backup_scim::ports::role_assignments::{
+    AssignmentError, Creation, RejectionReason as Why, RoleAssignments,
+};
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, PrincipalType, RoleAssignment, Scope};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use serde_json::{Value, json};
@@ -196,8 +198,8 @@ async fn create(script: Vec<Act>) -> (Result<Creation, AssignmentError>, Vec<Str
     (outcome.map(|answered| answered.value), server.seen())
 }
 
-fn refused(code: &str, status: u16) -> AssignmentError {
-    AssignmentError::Refused { code: code.to_owned(), status, correlation: None }
+fn rejected(reason: Why, code: &str, status: u16) -> AssignmentError {
+    AssignmentError::Rejected { reason, code: code.to_owned(), status, correlation: None }
 }
 
 #[track_caller]
@@ -233,16 +235,16 @@ async fn a_create_that_was_there_already_is_ours() {
 
 #[tokio::test]
 async fn refusals_carry_their_code_and_never_count_as_success() {
-    for (status, code) in [
-        (400, "PrincipalNotFound"),
-        (400, "UnmatchedPrincipalType"),
-        (400, "RoleAssignmentLimitExceeded"),
-        (403, "AuthorizationFailed"),
-        (404, "ResourceGroupNotFound"),
-        (409, "ScopeLocked"),
+    for (status, code, reason) in [
+        (400, "PrincipalNotFound", Why::PrincipalNotFound),
+        (400, "UnmatchedPrincipalType", Why::PrincipalType),
+        (400, "RoleAssignmentLimitExceeded", Why::AssignmentLimit),
+        (403, "AuthorizationFailed", Why::NotAuthorized),
+        (404, "ResourceGroupNotFound", Why::ScopeNotFound),
+        (409, "ScopeLocked", Why::ScopeLocked),
     ] {
         let (outcome, seen) = create(vec![error(status, code)]).await;
-        assert_eq!(outcome, Err(refused(code, status)));
+        assert_eq!(outcome, Err(rejected(reason, code, status)));
         assert_eq!(seen.len(), 1, "nothing is retried");
     }
 }
@@ -321,7 +323,10 @@ async fn the_holder_of_a_triple_is_found_at_the_exact_scope() {
 async fn a_holder_that_cannot_be_found_leaves_the_refusal() {
     let exists = || error(409, "RoleAssignmentExists");
     for list in [answer(200, json!({"value": []})), error(403, "AuthorizationFailed"), Act::Hang] {
-        assert_eq!(create(vec![exists(), list]).await.0, Err(refused("RoleAssignmentExists", 409)));
+        assert_eq!(
+            create(vec![exists(), list]).await.0,
+            Err(rejected(Why::AssignmentExists, "RoleAssignmentExists", 409))
+        );
     }
     let ours = answer(200, json!({"value": [made()]}));
     assert_eq!(create(vec![exists(), ours]).await.0, Ok(Creation::AlreadyOurs));
@@ -338,8 +343,8 @@ async fn deleting_what_is_gone_is_success() {
         server.client().delete(&scope(), &wanted().name, TIMEOUT).await.unwrap();
     }
     for (act, expected) in [
-        (error(404, "ResourceGroupNotFound"), refused("ResourceGroupNotFound", 404)),
-        (error(409, "ScopeLocked"), refused("ScopeLocked", 409)),
+        (error(404, "ResourceGroupNotFound"), rejected(Why::ScopeNotFound, "ResourceGroupNotFound", 404)),
+        (error(409, "ScopeLocked"), rejected(Why::ScopeLocked, "ScopeLocked", 409)),
     ] {
         let server = Server::start(vec![act]).await;
         assert_eq!(server.client().delete(&scope(), &wanted().name, TIMEOUT).await, Err(expected));
@@ -377,7 +382,10 @@ async fn a_get_tells_absence_from_a_scope_that_is_gone() {
     );
     assert!(found.created_on.is_some());
     assert_eq!(get(error(404, "RoleAssignmentNotFound")).await, Ok(None));
-    assert_eq!(get(error(404, "ResourceNotFound")).await, Err(refused("ResourceNotFound", 404)));
+    assert_eq!(
+        get(error(404, "ResourceNotFound")).await,
+        Err(rejected(Why::ScopeNotFound, "ResourceNotFound", 404))
+    );
     assert_unknown(&get(answer(404, json!({}))).await);
     assert_unknown(&get(answer(200, json!({"hello": 1}))).await);
 }
@@ -456,7 +464,7 @@ async fn a_401_drops_the_token_and_repeats_reads_only() {
 
     server.script.lock().unwrap().extend([expired(), answer(201, made())]);
     let first = client.create(&wanted(), TIMEOUT).await;
-    assert_eq!(first.unwrap_err(), refused("ExpiredAuthenticationToken", 401));
+    assert_eq!(first.unwrap_err(), rejected(Why::Other, "ExpiredAuthenticationToken", 401));
     client.create(&wanted(), TIMEOUT).await.unwrap();
     assert!(server.seen()[4].contains("token-3"));
 }

@@ -5,7 +5,7 @@ use super::gather::Gathered;
 use super::obstacles;
 use crate::audit::{Change, EffectOpened, Record};
 use crate::id::OpId;
-use crate::ports::role_assignments::{Answered, AssignmentError, Creation};
+use crate::ports::role_assignments::{Answered, AssignmentError, Creation, RejectionReason};
 use crate::ports::tables::{ETag, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding};
 use crate::rbac::plan::{Plan, Step};
@@ -43,7 +43,11 @@ pub enum Sent {
     HeldBy(crate::rbac::AssignmentName),
     Deleted,
     Throttled(Duration),
-    Refused(String),
+    /// `code` is ARM's own.
+    Rejected {
+        reason: RejectionReason,
+        code: String,
+    },
     /// Not sent, or no answer that can be relied on.
     Unknown,
 }
@@ -287,11 +291,11 @@ fn failed(step: &Step, label: &str, error: AssignmentError) -> (Sent, Option<Str
         AssignmentError::Throttled { retry_after, correlation } => {
             (Sent::Throttled(retry_after), correlation)
         }
-        AssignmentError::Refused { code, correlation, .. } => {
+        AssignmentError::Rejected { reason, code, correlation, .. } => {
             tracing::warn!(
                 assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, code, "{what}"
             );
-            (Sent::Refused(code), correlation)
+            (Sent::Rejected { reason, code }, correlation)
         }
         AssignmentError::Unknown { detail } => {
             tracing::warn!(

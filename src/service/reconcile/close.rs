@@ -3,10 +3,11 @@
 use super::Reconciler;
 use super::act::{Acted, Sent, pin_writes};
 use super::gather::Gathered;
-use super::refusal::{reason_of, scope_is_gone};
+use super::refusal::reason_of;
 use super::requeue::{comes_back, looking, while_frozen, while_principals_are_left, while_unreadable};
 use crate::audit::Change;
 use crate::id::OpId;
+use crate::ports::role_assignments::RejectionReason;
 use crate::ports::tables::{ETag, Write};
 use crate::rbac::ledger::{Attempt, Entry, Holding, Tried, Wait};
 use crate::rbac::plan::{self, Plan};
@@ -201,13 +202,15 @@ impl Reconciler {
                 };
                 Entry { tried: Some(tried), ..entry }.becoming(before, now)
             }
-            Sent::Refused(refusal) if attempt == Attempt::Revoke && scope_is_gone(refusal) => {
-                code = Some(refusal.clone());
+            Sent::Rejected { reason: RejectionReason::ScopeNotFound, code: raw }
+                if attempt == Attempt::Revoke =>
+            {
+                code = Some(raw.clone());
                 Entry { tried: None, ..entry }.becoming(Holding::Gone, now)
             }
-            Sent::Refused(refusal) => {
-                code = Some(refusal.clone());
-                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, cause)
+            Sent::Rejected { reason, code: raw } => {
+                code = Some(raw.clone());
+                entry.becoming(before, now).failed(attempt, reason_of(*reason), now, cause)
             }
             Sent::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
         };

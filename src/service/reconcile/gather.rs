@@ -1,11 +1,11 @@
 //! Gather: `d:` alone and first, then everything that decides, then Azure by name where the ledger is not believed.
 
 use super::Reconciler;
-use super::refusal::{reason_of, scope_is_gone};
+use super::refusal::reason_of;
 use super::selectors::MissingLead;
 use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
-use crate::ports::role_assignments::AssignmentError;
+use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::ports::tables::{ETag, Row};
 use crate::rbac::ledger::{Entry, Holding, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Belief, Desired, Fact};
@@ -342,11 +342,11 @@ impl Reconciler {
                 self.note_throttle(&entry.scope, Operation::Ask, (now, retry_after)).await;
                 Belief::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
             }
-            Err(AssignmentError::Refused { code, .. }) if scope_is_gone(&code) => {
+            Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => {
                 Belief::Azure { holds: false, due }
             }
-            Err(AssignmentError::Refused { code, .. }) => {
-                Belief::Unasked { reason: reason_of(&code), not_before: again }
+            Err(AssignmentError::Rejected { reason, .. }) => {
+                Belief::Unasked { reason: reason_of(reason), not_before: again }
             }
             Err(AssignmentError::Unknown { .. }) => {
                 // One that does not answer is not asked for every row: revocations elsewhere wait for this.

@@ -26,7 +26,6 @@ use act::{Opening, Sent, Started};
 use close::Closed;
 use gather::Gathered;
 use occasion::{Noted, Occasion};
-pub use refusal::scope_is_gone;
 pub use silence::Silence;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use super::Reconciler;
 use super::act::{Acted, Sent};
 use super::gather::Gathered;
 use super::refusal::reason_of;
+use crate::ports::role_assignments::RejectionReason;
 use crate::ports::tables::Write;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::Attempt;
@@ -58,8 +59,8 @@ fn block_writes(gathered: &Gathered, acted: &[Acted], now: OffsetDateTime) -> Ve
     for call in acted {
         let key = call.opened.step.block_key();
         match &call.sent {
-            Sent::Refused(code) if reason_of(code).is_of_the_scope() => {
-                refused.insert(key, reason_of(code));
+            Sent::Rejected { reason, .. } if reason_of(*reason).is_of_the_scope() => {
+                refused.insert(key, reason_of(*reason));
             }
             // A throttle may come before the right is looked at, and no answer says nothing.
             Sent::Throttled(_) | Sent::Unknown => {}
@@ -87,8 +88,8 @@ fn room_writes(gathered: &Gathered, plan: &Plan, acted: &[Acted], now: OffsetDat
         };
         let grants: Vec<&Acted> = acted.iter().filter(granted).collect();
         let lost = |call: &&&Acted| {
-            let limit = |code: &String| reason_of(code) == ReasonCode::AssignmentLimit;
-            call.opened.step.made_room && matches!(&call.sent, Sent::Refused(code) if limit(code))
+            let full = matches!(call.sent, Sent::Rejected { reason: RejectionReason::AssignmentLimit, .. });
+            call.opened.step.made_room && full
         };
         let has_room = grants.iter().any(|call| matches!(call.sent, Sent::Created));
         let ours = *claim == RoomClaim::Ours;

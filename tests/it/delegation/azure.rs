@@ -204,7 +204,7 @@ async fn no_assignment_is_turned_into_owner() {
 }
 
 fn is_refused<T: std::fmt::Debug>(answer: Result<T, AssignmentError>) -> bool {
-    matches!(&answer, Err(AssignmentError::Refused { code, status: 403, .. }) if code == "AuthorizationFailed")
+    matches!(&answer, Err(AssignmentError::Rejected { code, status: 403, .. }) if code == "AuthorizationFailed")
 }
 
 #[actix_web::test]
