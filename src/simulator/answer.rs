@@ -1,7 +1,7 @@
 //! What Azure answers to a call, before it is written to the wire.
 
-use super::azure_error::AzureError;
-use super::azure_service::AzureService;
+use super::errors::AzureError;
+use super::services::AzureService;
 use serde_json::Value;
 use time::OffsetDateTime;
 

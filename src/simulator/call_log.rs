@@ -1,8 +1,8 @@
 //! What the simulator remembers of the calls that reached it.
 
 use super::arm::scope::Scope;
-use super::azure_service::AzureService;
 use super::request::CallMethod;
+use super::services::AzureService;
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! Fault rules: what the network and Azure do to the calls that match, instead of what they should.
 
 use super::arm::scope::Scope;
-use super::azure_service::AzureService;
 use super::request::CallMethod;
+use super::services::AzureService;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

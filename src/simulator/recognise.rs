@@ -1,11 +1,11 @@
 //! Recognises the requests that the simulator knows: each service reads its own.
 
 use super::arm::request::{self as arm, ArmOperation};
-use super::azure_service::AzureService;
 use super::graph::users_api::{self, UserOperation};
 use super::identity::token_endpoint::{self, TokenOperation};
 use super::key_vault::secrets_api::{self, SecretOperation};
 use super::request::{NotRecognised, ParsedRequest, ReceivedRequest};
+use super::services::AzureService;
 use uuid::Uuid;
 
 /// What a request asks one of the services for.

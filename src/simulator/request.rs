@@ -3,8 +3,8 @@
 //! What the simulator does not know is never guessed at: it becomes [`NotRecognised::Unrecognised`], is kept, and fails the run.
 
 use super::arm::scope::Scope;
-use super::azure_error::AzureError;
-use super::azure_service::AzureService;
+use super::errors::AzureError;
+use super::services::AzureService;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

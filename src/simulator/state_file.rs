@@ -5,7 +5,7 @@
 //! that death was never acknowledged and is dropped. The log is rewritten as one snapshot at each start and when it has
 //! grown large.
 
-use super::azure_state::AzureState;
+use super::state::AzureState;
 use super::tracked::StateEntry;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};

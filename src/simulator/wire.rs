@@ -1,10 +1,10 @@
 //! Azure's end of the wire: requests in, answers with their headers out, and connections that break.
 
 use super::answer::AzureAnswer;
-use super::azure_service::AzureService;
 use super::clock::new_guid;
 use super::control::simulator_handle::SimulatorHandle;
 use super::request::ReceivedRequest;
+use super::services::AzureService;
 use super::simulated_azure::Delivery;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;

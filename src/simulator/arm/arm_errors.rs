@@ -1,7 +1,7 @@
 //! The errors that the simulated ARM answers with.
 
 use super::scope::{Scope, ScopeKind};
-use crate::simulator::azure_error::AzureError;
+use crate::simulator::errors::AzureError;
 use uuid::Uuid;
 
 impl AzureError {

@@ -9,8 +9,8 @@ use super::request::ArmOperation;
 use super::role_assignments::CALLER;
 use super::role_definitions;
 use super::scope::Scope;
-use crate::simulator::azure_error::AzureError;
-use crate::simulator::azure_state::AzureState;
+use crate::simulator::errors::AzureError;
+use crate::simulator::state::AzureState;
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -2,9 +2,9 @@
 
 use super::filter::{AssignmentFilter, DefinitionFilter};
 use super::scope::Scope;
-use crate::simulator::azure_error::AzureError;
-use crate::simulator::azure_service::AzureService;
+use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedRequest, ReceivedRequest};
+use crate::simulator::services::AzureService;
 use uuid::Uuid;
 /// The one version of ARM's API that is known.
 pub const API_VERSION: &str = "2022-04-01";

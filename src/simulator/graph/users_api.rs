@@ -1,10 +1,10 @@
 //! Microsoft Graph, as far as one person by object id: `GET /v1.0/users/{id}[?$select=…]`.
 
 use crate::simulator::answer::AzureAnswer;
-use crate::simulator::azure_error::AzureError;
-use crate::simulator::azure_service::AzureService;
-use crate::simulator::azure_state::AzureState;
+use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NotRecognised, ParsedRequest, ReceivedRequest};
+use crate::simulator::services::AzureService;
+use crate::simulator::state::AzureState;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -3,10 +3,10 @@
 //! An issued token is an opaque text; audience and end are remembered here, by Azure's clock, and forgotten at a restart.
 //! Any other text is a token that a test or `local` made up: it passes everywhere, unless the switch says otherwise.
 
-use crate::simulator::azure_error::AzureError;
-use crate::simulator::azure_service::AzureService;
 use crate::simulator::clock::new_guid;
+use crate::simulator::errors::AzureError;
 use crate::simulator::request::ReceivedRequest;
+use crate::simulator::services::AzureService;
 use std::collections::{BTreeSet, VecDeque};
 use time::{Duration, OffsetDateTime};
 

@@ -4,9 +4,9 @@
 
 use super::issued_tokens::IssuedTokens;
 use crate::simulator::answer::AzureAnswer;
-use crate::simulator::azure_error::AzureError;
-use crate::simulator::azure_service::AzureService;
+use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NotRecognised, ParsedRequest, ReceivedRequest};
+use crate::simulator::services::AzureService;
 use serde_json::json;
 use time::OffsetDateTime;
 

@@ -7,10 +7,10 @@
 
 use super::vault_secret::{SecretVersion, secret_key};
 use crate::simulator::answer::AzureAnswer;
-use crate::simulator::azure_error::AzureError;
-use crate::simulator::azure_service::AzureService;
-use crate::simulator::azure_state::AzureState;
+use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedRequest, ReceivedRequest};
+use crate::simulator::services::AzureService;
+use crate::simulator::state::AzureState;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 

@@ -1,7 +1,7 @@
 //! Error bodies in the shape of each service, and the codes that the simulated ARM answers with.
 
-use super::azure_service::AzureService;
 use super::clock::new_guid;
+use super::services::AzureService;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
