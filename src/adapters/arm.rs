@@ -1,7 +1,7 @@
 //! Role assignments over Azure Resource Manager.
 //!
-//! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is known by ARM's code, never by its
-//! status. Nothing is retried: the next look at the person does that, because only it knows what to believe meanwhile.
+//! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is recognised by ARM's code, never by
+//! its status. Nothing is retried here: the next reconcile of the person does that, because only it knows the state by then.
 
 mod answer;
 mod error_code;
@@ -23,9 +23,7 @@ use tokio::time::{Instant, timeout_at};
 const API_VERSION: &str = "2022-04-01";
 /// Pages of one listing: far more than the 4,000 assignments that a subscription can hold need.
 const LIST_PAGES_MAX: usize = 200;
-/// ARM in the public cloud.
-pub const PUBLIC_ENDPOINT: &str = "https://management.azure.com";
-/// The audience of its tokens.
+/// The audience of ARM's tokens in the public cloud.
 pub const PUBLIC_TOKEN_SCOPE: &str = "https://management.azure.com/.default";
 
 /// How ARM is reached.
@@ -33,7 +31,7 @@ pub struct ArmOptions {
     /// The audience of the token; [`PUBLIC_TOKEN_SCOPE`] outside of sovereign clouds.
     pub token_scope: String,
     pub clock: Arc<dyn crate::ports::clock::Clock>,
-    /// Whatever carries requests instead of a pooled client of our own.
+    /// A transport instead of the pooled client.
     pub transport: Option<Transport>,
 }
 
@@ -56,7 +54,7 @@ impl ArmRoleAssignments {
         Ok(Self { rest, endpoint })
     }
 
-    /// The same, from text. What is not an absolute URL is refused as insecure.
+    /// The same, from text. A text that is not an absolute URL is rejected as insecure.
     pub fn at(
         endpoint: &str,
         credential: Arc<dyn TokenCredential>,
@@ -120,7 +118,7 @@ impl ArmRoleAssignments {
         Err(AssignmentError::Unknown { detail: format!("a listing has more than {LIST_PAGES_MAX} pages") })
     }
 
-    /// A next link carries our token, so it leads nowhere but to the origin that we asked.
+    /// A next link is requested with our token, so it must have the origin of the endpoint.
     fn follow(&self, link: &str) -> Result<Url, AssignmentError> {
         match Url::parse(link) {
             Ok(url) if url.origin() == self.endpoint.origin() => Ok(url),
@@ -194,7 +192,7 @@ impl RoleAssignments for ArmRoleAssignments {
         let answer = self.send(request, Instant::now() + timeout).await?;
         let gone = || Ok(Answered { value: (), correlation: answer::correlation(&answer) });
         match (answer.status, answer::failure(&answer)) {
-            // Whoever answers 200 in place of ARM has deleted nothing.
+            // A proxy that answers 200 instead of ARM has deleted nothing.
             (200, _) => wire::deleted(&answer.body, name).map_err(answer::nonsense).and_then(|()| gone()),
             (204, _) => gone(),
             (_, failure) if failure.is_absence() => gone(),

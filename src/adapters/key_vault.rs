@@ -31,7 +31,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(10);
 const VERSIONS_MAX: usize = 2000;
 /// The tag that says who was given a version.
 const LABEL_TAG: &str = "label";
-/// The address that the client is told where the real one is on this machine.
+/// The address that the client gets where the real one is on this machine.
 const SIMULATED_VAULT: &str = "https://simulated.vault.azure.net";
 
 /// Why the client cannot be built.

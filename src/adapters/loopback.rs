@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The host, and the port if it is not the usual one, that a request was meant for.
 pub const ORIGINAL_HOST: &str = "x-original-host";
 
-/// A transport to `origin`, which must lie on a loopback address; its path is not looked at. A rustls provider must be
+/// A transport to `origin`, which must lie on a loopback address; its path is ignored. A rustls provider must be
 /// installed in the process before.
 pub fn loopback_transport(origin: &Url) -> Result<Transport, RestError> {
     if !is_loopback(origin) || !matches!(origin.scheme(), "http" | "https") {

@@ -3,10 +3,12 @@
 pub mod arm;
 pub mod clock;
 pub mod credential;
-pub mod endpoint;
+pub(crate) mod endpoint;
 mod guarded;
 pub mod ids;
-pub mod key_vault;
+pub(crate) mod key_vault;
 pub mod loopback;
-pub mod rest;
+mod rest;
 pub mod tables;
+
+pub use rest::RestError;

@@ -1,7 +1,7 @@
 //! One request pipeline for every Azure service that we speak to ourselves: authorization, transport, request ids.
 //!
 //! It retries nothing but one read after a 401, follows no redirect and judges no status: what an answer means is for
-//! the client of each service to say. It knows no timeout either; every caller stands under its own.
+//! the client of each service to say. It has no timeout either; every caller sets its own.
 
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
@@ -240,7 +240,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Puts the token on a request. `azure_core` has such a policy, but it refuses plain http everywhere and lets a 401 stand.
+/// Puts the token on a request. `azure_core` has such a policy, but it rejects plain http everywhere and does not retry after a 401.
 struct Bearer {
     credential: Arc<dyn TokenCredential>,
     scope: String,
@@ -269,13 +269,14 @@ impl Bearer {
         Ok(())
     }
 
-    /// The token that is held, or a fresh one. As long as the old one is good, nobody waits long for its renewal: an
+    /// The token that is held, or a fresh one. While the old one is valid, no request waits long for its renewal: an
     /// identity endpoint that is away or hangs takes nothing from a service that still has a token.
     async fn token(&self) -> azure_core::Result<AccessToken> {
         let mut held = self.held.clone().lock_owned().await;
-        let (now, uptime) = (self.clock.now(), self.clock.monotonic());
+        let now = self.clock.now();
+        let uptime = self.clock.monotonic();
         let Some(good) = held.token.clone().filter(|token| token.expires_on > now) else {
-            // Whoever needs one meanwhile waits for this one.
+            // Other requests wait for this renewal.
             return self.renew(Some(held)).await;
         };
         if good.expires_on > now + TOKEN_RENEW_BEFORE || uptime < held.renew_after {
@@ -286,9 +287,11 @@ impl Bearer {
         Ok(timeout(RENEW_WAIT, self.renew(None)).await.ok().and_then(Result::ok).unwrap_or(good))
     }
 
-    /// A fresh token, kept. Goes on when whoever waits for it goes away, so that a slow endpoint's answer is not in vain.
+    /// A fresh token, which is kept. The request continues if its caller goes away, so that the answer of a slow endpoint is still used.
     async fn renew(&self, held: Option<OwnedMutexGuard<Held>>) -> azure_core::Result<AccessToken> {
-        let (credential, scope, kept) = (self.credential.clone(), self.scope.clone(), self.held.clone());
+        let credential = self.credential.clone();
+        let scope = self.scope.clone();
+        let kept = self.held.clone();
         let renewal = tokio::spawn(async move {
             let fresh = credential.get_token(&[&scope], None).await?;
             let mut held = match held {

@@ -1,7 +1,7 @@
 //! Azure Table Storage over HTTP: [`TableOps`] on one table of an account, or of the emulator Azurite.
 //!
-//! What the service would refuse is refused here, before anything is sent. A read is asked again for a while, because
-//! that changes nothing; a write is sent once, because only the store can tell whether a lost one was carried out.
+//! What the service would reject is rejected here, before anything is sent. A read is retried for a while, because it changes
+//! nothing. A write is sent once, because only the store can tell whether a lost one was executed.
 
 mod address;
 mod answer;
@@ -66,7 +66,7 @@ pub struct TablesOptions {
     pub clock: Arc<dyn Clock>,
     /// Jitter between reads, and the boundaries of batches.
     pub ids: Arc<dyn Ids>,
-    /// Whatever carries requests instead of a pooled client of our own.
+    /// A transport instead of the pooled client.
     pub transport: Option<Transport>,
 }
 
@@ -74,7 +74,7 @@ pub struct TablesOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum TablesClientError {
     /// The text is not repeated: it may hold a signature.
-    #[error("the endpoint is no URL of a table service, as https://ACCOUNT.table.core.windows.net")]
+    #[error("the endpoint is not the URL of a table service, as https://ACCOUNT.table.core.windows.net")]
     Endpoint,
     #[error(transparent)]
     Table(#[from] TableNameError),
@@ -137,7 +137,7 @@ impl AzureTables {
         request
     }
 
-    /// A write that the service gives up before we do, so that it seldom lands when nobody waits any more.
+    /// A write with a server timeout below ours, so that it seldom lands after its caller has given up.
     fn write_request(&self, mut url: Url, method: Method) -> Request {
         url.set_query(Some(&format!("timeout={WRITE_SERVER_SECONDS}")));
         self.request(url, method)
@@ -242,7 +242,7 @@ impl TableOps for AzureTables {
         rules::check_range(partition, range)?;
         let next = range.continuation.as_ref().map(NextPage::parse).transpose()?;
         let page = match (self.page_from(partition, range, next.as_ref()).await, &next) {
-            // The service no longer knows the continuation; we know where we were.
+            // The service no longer knows the continuation, but the last key is known here.
             (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
                 self.page_from(partition, range, Some(&next.without_continuation())).await?
             }

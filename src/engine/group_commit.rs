@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Transactions that wait for the thread; past it the table is busy.
+/// Transactions that may wait for the thread. Beyond it the table answers that it is busy.
 const WAITING_MAX: usize = 4096;
 /// Transactions of one flush.
 const GROUP_MAX: usize = 256;
-/// What a caller is told when too many are waiting.
+/// The wait that a caller gets when too many are waiting.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
-/// Carries out a group and answers for each request, in order. An error stands for all of them.
+/// Carries out a group and answers for each request, in order. An error is the outcome of all of them.
 type Commit = dyn Fn(&[TransactionRequest]) -> Result<Vec<TransactionOutcome>, RowStoreError> + Send;
 
 struct Waiting {
@@ -57,7 +57,7 @@ impl Drop for GroupCommitWriter {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has left its callers an answer already: their channels closed.
+            // If the thread panicked, its callers already have an answer: their channels closed.
             let _ = thread.join();
         }
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a running `local` did not tell.
+/// Why a running `local` could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlClientError {
-    #[error("{url:?} is no control address; it looks like http://127.0.0.1:41123/control")]
+    #[error("{url:?} is not a control address; expected the form http://127.0.0.1:41123/control")]
     Address { url: String },
     #[error("the control API cannot be asked")]
     NoAnswer(#[source] reqwest::Error),

@@ -10,7 +10,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why the demo could not go on.
+/// Why the demo stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error("no answer from {url}")]

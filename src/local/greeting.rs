@@ -1,11 +1,11 @@
-//! What `local` says when it is ready: one line for a script, or a page for a person, with commands that end in a role.
+//! What `local` prints when it is ready: one line for a script, or a page with commands that end in a role assignment.
 
 use super::options::LocalOptions;
 use super::running::RunningLocal;
 use crate::bindings::{Binding, Bindings, PrincipalSource, Selector};
 use serde_json::{Value, json};
 
-/// The person of the page: her name, and an Entra object id, without which nobody can be given a role.
+/// The person in the commands: a name, and an Entra object id, which a role assignment requires.
 const USER_NAME: &str = "jane@contoso.example";
 const OBJECT_ID: &str = "4f3b6c1e-8a1d-4a8e-9a53-0d6c1f2e7b90";
 const OWN_EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
@@ -56,8 +56,8 @@ fn page(options: &LocalOptions, running: &RunningLocal) -> String {
     page
 }
 
-/// Commands that make a person and a bound group, and show what Azure then holds. They may be given again: what is there
-/// already is found.
+/// Commands that create a person and a bound group, and show what Azure then holds. They can be repeated: existing resources
+/// are found.
 fn commands(bindings: &Bindings) -> Vec<String> {
     let scim = r#"scim() { curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/scim+json' "$@"; echo; }"#;
     let Some(binding) = bindings.bindings.iter().find(|binding| can_be_shown(binding)) else {
@@ -93,7 +93,7 @@ fn user(bindings: &Bindings) -> Value {
     }
 }
 
-/// Whether everybody in its group is given the role, the group can be made, and its name needs no quoting in a shell.
+/// Whether every member of its group gets the role, the group can be created, and its name needs no quoting in a shell.
 fn can_be_shown(binding: &Binding) -> bool {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
     binding.condition.is_none()

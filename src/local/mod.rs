@@ -112,7 +112,7 @@ async fn run(options: LocalOptions) -> Result<(), LocalError> {
     server.await.map_err(LocalError::Server)
 }
 
-/// What the health check tells: how the service stands, and whether the embedded store can be written.
+/// What the health check reports: the health of the service, and whether the embedded store can be written.
 fn health(running: &RunningLocal) -> HealthProbe {
     let service = running.service.clone();
     let engine = running.engine.clone();
@@ -126,8 +126,8 @@ fn health(running: &RunningLocal) -> HealthProbe {
     })
 }
 
-/// The embedded store. One that is missing while Azure still holds roles is not replaced by an empty one: nothing would
-/// ever take them away.
+/// The embedded store. A missing store is not replaced by an empty one while Azure still holds roles: they would never be
+/// revoked.
 fn open_engine(
     state: &StateFolder,
     simulator: &Simulator,
@@ -192,7 +192,7 @@ async fn start(
         tick_deadline: Duration::from_secs(45),
         overdue_after: OVERDUE_AFTER,
     });
-    // The slot is new: nobody has filled it.
+    // The slot is new, so it is empty.
     let _ = slot.set(inspect::Inspected { store: service.store.clone(), tick: service.tick.clone() });
     Ok(RunningLocal { service, simulator, engine, base_url, token: state.token_text(), bindings })
 }

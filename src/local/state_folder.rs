@@ -64,7 +64,7 @@ impl StateFolder {
         self.folder.join("azure.json")
     }
 
-    /// What callers must show.
+    /// The tokens that callers may use.
     pub fn tokens(&self) -> TokenSet {
         self.tokens.clone()
     }
@@ -75,7 +75,7 @@ impl StateFolder {
     }
 }
 
-/// Names and addresses of people stand in it: it is for its owner only.
+/// The folder holds names and addresses of people, so only its owner may read it.
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -96,7 +96,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// An empty file is what a first start left that was killed before it had written the token.
+/// A first start that was killed before it wrote the token leaves an empty file.
 fn read_token(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) if text.is_empty() => Ok(None),
@@ -119,7 +119,7 @@ fn make_token(path: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-/// What only its owner may read.
+/// Options for a file that only its owner may read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);

@@ -2,7 +2,7 @@
 //!
 //! Times in rows are times of Azure, and in `local` Azure's clock is the simulated one, which can be moved. So the answers
 //! of the table service are dated by that clock; the service's own clock only dates our signatures. Two `local` on one
-//! table agree on the time as long as nobody moves the clock of one of them alone.
+//! table agree on the time unless the clock of one of them is moved alone.
 
 use crate::app::{self, ConnectionString, ConnectionStringError, RandomIds, SystemClock};
 use crate::app::{TablesAccount, TablesClientError};
@@ -20,7 +20,7 @@ const TABLE: &str = "scimlocal";
 pub enum TableServiceError {
     #[error("the connection string is not in order")]
     Connection(#[from] ConnectionStringError),
-    #[error("the table service cannot be spoken to like this")]
+    #[error("the table service cannot be used with these settings")]
     Client(#[from] TablesClientError),
     #[error("the table {TABLE} at {endpoint} cannot be reached or made")]
     Table { endpoint: String, source: TableError },

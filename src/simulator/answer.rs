@@ -15,9 +15,9 @@ pub struct AzureAnswer {
     pub retry_after: Option<u64>,
     /// A rate-limit header and its value.
     pub remaining: Option<(String, u32)>,
-    /// What stands in `WWW-Authenticate`.
+    /// The value of `WWW-Authenticate`.
     pub challenge: Option<&'static str>,
-    /// Sent with status 200 and a page in place of the body.
+    /// Sent as status 200 with an HTML page instead of the body.
     pub is_nonsense: bool,
 }
 
@@ -26,7 +26,7 @@ impl AzureAnswer {
         Self { status, body, date, retry_after: None, remaining: None, challenge: None, is_nonsense: false }
     }
 
-    /// An error in the words of a service.
+    /// An error in the shape of its service.
     pub fn refused(service: AzureService, error: &AzureError, date: OffsetDateTime) -> Self {
         let challenge = (error.status == 401).then_some(service.challenge());
         Self { challenge, ..Self::new(error.status, Some(error.body(service, date)), date) }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A recognised call, and what became of it.
+/// A recognised call and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordedCall {
     pub number: u64,
@@ -21,15 +21,15 @@ pub struct RecordedCall {
     pub principal: Option<Uuid>,
     /// Outside of ARM: the secret, the audience or the person.
     pub about: Option<String>,
-    /// What Azure answered, or would have; none while a call is under way or when it was lost.
+    /// What Azure answered, or would have. None while the call is in flight, or if it was lost.
     pub status: Option<u16>,
-    /// Whether Azure carried it out: a 2xx, told or not.
+    /// Whether Azure executed it: a 2xx, even if the answer was lost.
     pub executed: bool,
     /// Whether an answer was sent.
     pub answered: bool,
 }
 
-/// A request that nobody taught the simulator.
+/// A request that the simulator does not recognise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnrecognisedRequest {
     pub service: AzureService,

@@ -25,17 +25,17 @@ pub enum FaultAction {
     Delay { ms: u64 },
     /// Executed at once, answered so much later.
     DelayAnswer { ms: u64 },
-    /// Executed; answered 200 with a page that is no answer of the service, as something between here and there may do.
+    /// Executed; answered 200 with a page that is not from the service, as a proxy may do.
     Nonsense,
     /// The connection is dropped; not executed.
     LoseRequest,
     /// Executed; the connection is dropped.
     LoseAnswer,
-    /// Kept in the network until it is delivered or dropped by order.
+    /// Held in the network until an order delivers or drops it.
     Hold,
 }
 
-/// A rule. What it leaves open matches every call.
+/// A rule. A field that is left out matches every call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
@@ -58,10 +58,10 @@ pub struct FaultRule {
     /// Calls outside of ARM about this secret, this audience or this person, without case.
     #[serde(default)]
     pub about: Option<String>,
-    /// So many matching calls pass first.
+    /// The number of matching calls that pass first.
     #[serde(default)]
     pub skip: u32,
-    /// So many calls are hit; without it, all until the rule is removed.
+    /// The number of calls that are hit. Without it, all until the rule is removed.
     #[serde(default)]
     pub times: Option<u32>,
 }
@@ -122,7 +122,7 @@ impl FaultRule {
         self
     }
 
-    /// What is wrong with the rule, if anything.
+    /// Returns what is wrong with the rule, if anything.
     pub fn problem(&self) -> Option<&'static str> {
         match &self.action {
             FaultAction::Fail { status, .. } if !(400..=599).contains(status) => {
@@ -149,7 +149,7 @@ impl FaultRule {
     }
 }
 
-/// What a rule looks at in a call.
+/// The parts of a call that a rule matches.
 #[derive(Debug)]
 pub struct CallSubject<'a> {
     pub service: AzureService,
@@ -160,7 +160,7 @@ pub struct CallSubject<'a> {
     pub about: Option<&'a str>,
 }
 
-/// A rule in force.
+/// A rule that is active.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActiveFaultRule {
     pub id: u64,
@@ -168,7 +168,7 @@ pub struct ActiveFaultRule {
     pub rule: FaultRule,
 }
 
-/// The rules in force, oldest first. `times` and `skip` of each count down.
+/// The active rules, oldest first. `times` and `skip` of each count down.
 #[derive(Debug, Default)]
 pub struct FaultRules {
     rules: Vec<ActiveFaultRule>,
@@ -197,7 +197,7 @@ impl FaultRules {
         self.rules.clear();
     }
 
-    /// What happens to this call: the first rule that matches and has not passed it on. A rule is gone after its last hit.
+    /// Takes the action for this call from the oldest rule that matches it and does not skip it. A rule is removed after its last hit.
     pub fn take_matching(&mut self, call: &CallSubject<'_>) -> Option<FaultAction> {
         let hit = self.rules.iter_mut().filter(|entry| entry.rule.matches(call)).find_map(|entry| {
             if entry.rule.skip > 0 {

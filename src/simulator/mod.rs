@@ -1,6 +1,6 @@
 //! A simulated Azure on loopback: ARM role assignments and role definitions, a Key Vault, the identity endpoint of a Function
-//! app and Graph users, in their real REST shapes, and an API to make trouble. It imports nothing of the service, so that it
-//! cannot share its mistakes. Each service has an address of its own.
+//! app and Graph users, in their real REST shapes, and an API that injects faults. It imports nothing of the service, so that it
+//! cannot share its mistakes. Each service listens on its own port.
 //!
 //! ARM, at [`Simulator::arm_url`], api-version `2022-04-01`, any bearer token for writes and none for reads:
 //!
@@ -13,9 +13,9 @@
 //! `GET /secrets/{name}/[{version}]`. The identity endpoint: `GET` of [`Simulator::identity_endpoint`] with
 //! [`Simulator::identity_header`]. Graph, at [`Simulator::graph_url`]: `GET /v1.0/users/{id}`.
 //!
-//! A token of the identity endpoint is good for its audience and until its end, by Azure's clock; any other text passes as a
-//! token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless it was
-//! told which rights it holds ([`SimulatorHandle::set_own_rights`]): then scopes, actions and the text of conditions decide.
+//! A token of the identity endpoint is valid for its audience until it expires, by Azure's clock. Any other text is accepted
+//! as a token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless its
+//! rights were set ([`SimulatorHandle::set_own_rights`]): then scopes, actions and the text of conditions decide.
 //!
 //! Control, at [`Simulator::control_url`]; `GET` of it describes every endpoint:
 //!
@@ -24,7 +24,7 @@
 //! - `secrets`, `identity`, `users`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`
 //!
-//! It gives orders without a token, so it answers no browser on behalf of another site: `Host` must be a loopback address,
+//! It requires no token, so it rejects what a browser sends on behalf of another site: `Host` must be a loopback address,
 //! `Origin` the same one where it is sent, and a body `application/json`.
 //!
 //! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
@@ -32,7 +32,7 @@
 //! and logs do not.
 //!
 //! Left out: groups have no members (`assignedTo` is direct), the conditions of assignments that are made here are kept but
-//! not looked into, all callers are the same identity, the other services know no throttling of their own, the control API
+//! not evaluated, all callers are the same identity, the other services do not throttle, the control API
 //! answers on every one of the addresses, every management group is above every subscription, and calling before
 //! Retry-After does not lengthen the wait.
 
@@ -91,7 +91,7 @@ use std::time::Duration;
 /// Longer than a client keeps an idle connection, so that no call meets one that is just being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Routes that somebody else adds under `/control`.
+/// Routes that the caller adds under `/control`.
 pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// How an Azure starts.
@@ -117,12 +117,13 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts; when this returns, it answers.
+    /// Starts the server. It accepts requests when this returns.
     pub fn start(options: SimulatorOptions) -> io::Result<Self> {
         let (listeners, ports) = listen(options.port)?;
         let azure = SimulatorHandle::new(create(&options)?);
         let (started, starts) = mpsc::channel();
-        let (shown, extra_routes) = (azure.clone(), options.extra_routes);
+        let shown = azure.clone();
+        let extra_routes = options.extra_routes;
         let thread = std::thread::Builder::new().name("simulated-azure".to_owned()).spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = serve(listeners, shown, extra_routes)?;
@@ -174,7 +175,7 @@ impl Simulator {
         format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
     }
 
-    /// A handle to look into it and to give it orders.
+    /// A handle to inspect and control it.
     pub fn handle(&self) -> SimulatorHandle {
         self.azure.clone()
     }
@@ -198,7 +199,7 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        // Nobody is left to hear of an error.
+        // An error cannot be reported any more.
         let _ = self.halt();
     }
 }
@@ -218,7 +219,8 @@ type Listeners = BTreeMap<AzureService, TcpListener>;
 
 /// A listener for each service, and its port.
 fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<AzureService, u16>)> {
-    let (mut listeners, mut ports) = (Listeners::new(), BTreeMap::new());
+    let mut listeners = Listeners::new();
+    let mut ports = BTreeMap::new();
     for service in AzureService::ALL {
         let port = if service == AzureService::Arm { arm_port } else { 0 };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
@@ -228,7 +230,7 @@ fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<AzureService, u16>)>
     Ok((listeners, ports))
 }
 
-/// One server for all of them, because each server costs threads. A request is told by the port that it came to.
+/// One server for all services, because each server costs threads. The port tells which service a request is for.
 fn serve(
     listeners: Listeners,
     azure: SimulatorHandle,
@@ -238,7 +240,8 @@ fn serve(
     for (service, listener) in &listeners {
         ports.insert(listener.local_addr()?.port(), *service);
     }
-    let (azure, ports) = (web::Data::new(azure), web::Data::new(ports));
+    let azure = web::Data::new(azure);
+    let ports = web::Data::new(ports);
     let mut server = HttpServer::new(move || {
         let extra = extra_routes.clone();
         let control = web::scope("/control")

@@ -29,16 +29,16 @@ pub struct ReceivedRequest {
     pub path: String,
     pub query: Vec<(String, String)>,
     pub host: String,
-    /// Whom the caller meant, where a transport of its own brought the request here.
+    /// The host that the caller asked for, where its transport redirected the request.
     pub original_host: Option<String>,
     pub bearer_token: Option<String>,
-    /// What stood in `x-identity-header`.
+    /// The value of `x-identity-header`.
     pub identity_header: String,
     pub body: Vec<u8>,
 }
 
 impl ReceivedRequest {
-    /// The address that the caller has of this service: what it means when it follows a link.
+    /// The origin under which the caller knows this service, for links.
     pub fn origin(&self) -> String {
         match &self.original_host {
             Some(host) => format!("https://{host}"),
@@ -46,7 +46,7 @@ impl ReceivedRequest {
         }
     }
 
-    /// Every query parameter is one of these.
+    /// Checks that every query parameter is one of these.
     pub fn check_parameters(&self, known: &[&str]) -> Result<(), NotRecognised> {
         match self.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             Some((name, _)) => Err(NotRecognised::because(format!("unknown query parameter {name:?}"))),
@@ -83,17 +83,17 @@ impl NextLink {
     }
 }
 
-/// Why a request is not one of ours to carry out.
+/// Why a request is not executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotRecognised {
-    /// ARM answers such a request with this error.
+    /// Azure answers such a request with this error.
     Refused(AzureError),
-    /// Nobody wrote down what ARM does with it.
+    /// The simulator does not know what Azure answers.
     Unrecognised(String),
 }
 
 impl NotRecognised {
-    /// One that was never taught, and why.
+    /// An unrecognised request, and why.
     pub fn because(reason: impl Into<String>) -> Self {
         Self::Unrecognised(reason.into())
     }

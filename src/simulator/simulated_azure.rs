@@ -1,4 +1,4 @@
-//! The simulated Azure behind one lock: takes calls in, lets the rules have their way, carries them out, keeps the books.
+//! The simulated Azure behind one lock: receives calls, applies the fault rules, executes the calls and logs them.
 
 use super::answer::AzureAnswer;
 use super::arm;
@@ -25,37 +25,37 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// Calls and unrecognised requests that are remembered; older ones are forgotten.
+/// Calls and unrecognised requests that are kept; older ones are dropped.
 const LOG_LENGTH_MAX: usize = 20_000;
 
-/// A call that has been received and is not carried out yet.
+/// A call that has been received and not executed yet.
 #[derive(Debug)]
 pub struct InFlightCall {
     number: u64,
     request: RecognisedRequest,
 }
 
-/// A call that is kept in the network. It outlives its caller.
+/// A call that is held in the network. It outlives its caller.
 #[derive(Debug)]
 pub struct HeldCall {
     call: InFlightCall,
     caller: oneshot::Sender<AzureAnswer>,
 }
 
-/// What the network makes of a call.
+/// How the network delivers a call and its answer.
 #[derive(Debug)]
 pub enum Delivery {
     Answered(AzureAnswer),
-    /// Carried out, the answer comes after a while.
+    /// Executed; the answer is sent after a delay.
     AnswerLater(AzureAnswer, Duration),
-    /// To be carried out after a while.
+    /// Executed after a delay.
     ExecuteLater(InFlightCall, Duration),
     /// The connection is dropped.
     Lost,
     Held(oneshot::Receiver<AzureAnswer>),
 }
 
-/// Everything there is.
+/// The state, the limits, the faults and the logs.
 #[derive(Debug)]
 pub struct SimulatedAzure {
     pub state: AzureState,
@@ -106,7 +106,7 @@ impl SimulatedAzure {
         }
     }
 
-    /// Takes a request in.
+    /// Receives a request.
     pub fn receive(&mut self, received: &ReceivedRequest) -> Delivery {
         let service = received.service;
         let now = self.now();
@@ -226,8 +226,8 @@ impl SimulatedAzure {
         AzureAnswer { retry_after, remaining, ..AzureAnswer::refused(request.service, error, self.now()) }
     }
 
-    /// Lets a held call arrive: carried out now, answered only if its caller still waits.
-    /// The status that Azure answered; none if there is no such call.
+    /// Delivers a held call: it is executed now, and answered only if its caller still waits.
+    /// Returns the status that Azure answered; none if there is no such call.
     pub fn deliver(&mut self, id: u64) -> Option<u16> {
         let held = self.held.remove(&id)?;
         let answer = self.execute(held.call);
@@ -238,7 +238,7 @@ impl SimulatedAzure {
         Some(status)
     }
 
-    /// Carries a call out and books it.
+    /// Executes a call and logs the result.
     pub fn execute(&mut self, in_flight: InFlightCall) -> AzureAnswer {
         let InFlightCall { number, request } = in_flight;
         let now = self.now();
@@ -281,7 +281,7 @@ impl SimulatedAzure {
         }
     }
 
-    /// The state is on disk before anybody hears of it.
+    /// The state file is written before the answer is sent.
     fn save_before(&mut self, answer: AzureAnswer) -> AzureAnswer {
         match self.save() {
             Ok(()) => answer,
@@ -320,6 +320,6 @@ fn default_message(code: &str) -> &'static str {
             "The client does not have authorization to perform this action over the scope, or the scope is invalid, \
              or an ABAC condition is not fulfilled."
         }
-        _ => "The simulator was told to fail this call.",
+        _ => "A fault rule of the simulator fails this call.",
     }
 }

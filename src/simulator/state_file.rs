@@ -1,4 +1,4 @@
-//! The state file: a log of changes, one line of JSON for each, written before anybody hears of the change.
+//! The state file: a log of changes, one line of JSON for each, written before the change is answered.
 //!
 //! A line is a list of [`StateEntry`]s that belong together. It is written in one go and not flushed to the disk: it survives
 //! the death of the process, which is what tests and `local` need, not that of the machine. A last line that was torn by
@@ -34,7 +34,7 @@ fn unreadable(path: &Path, problem: &str) -> io::Error {
 
 fn parse(text: &str) -> Result<AzureState, String> {
     let mut state = AzureState::default();
-    // What stands behind the last line break was torn.
+    // The text after the last line break was torn.
     let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
     let mut lines = whole.lines();
     match lines.next() {
@@ -112,9 +112,9 @@ fn line(entries: &[StateEntry]) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The vault's secrets stand in it: it is for its owner only.
+/// The file holds the vault's secrets, so only its owner may read it.
 fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
-    // One that a dead process left may be readable by others.
+    // A temporary file left by a killed process may be readable by others.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn a_change_costs_a_line_and_not_the_whole_state() {
         let place = place();
-        let (mut state, mut file) = (AzureState::default(), StateFile::new(place.path.clone()));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(place.path.clone());
         for number in 0..100 {
             add(&mut state, number);
         }
@@ -173,7 +174,8 @@ mod tests {
     #[test]
     fn a_log_that_has_grown_is_written_anew() {
         let place = place();
-        let (mut state, mut file) = (AzureState::default(), StateFile::new(place.path.clone()));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(place.path.clone());
         file.save(&mut state).unwrap();
         let mut longest = 0;
         for _ in 0..12_000 {
@@ -191,7 +193,8 @@ mod tests {
     fn after_an_error_the_next_time_writes_everything() {
         let place = place();
         let folder = place.path.with_file_name("later");
-        let (mut state, mut file) = (AzureState::default(), StateFile::new(folder.join("azure.json")));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(folder.join("azure.json"));
         add(&mut state, 1);
         assert!(file.save(&mut state).is_err());
 
@@ -205,7 +208,8 @@ mod tests {
     #[test]
     fn a_torn_last_line_was_never_acknowledged() {
         let place = place();
-        let (mut state, mut file) = (AzureState::default(), StateFile::new(place.path.clone()));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(place.path.clone());
         file.save(&mut state).unwrap();
         add(&mut state, 1);
         file.save(&mut state).unwrap();

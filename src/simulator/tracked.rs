@@ -1,6 +1,6 @@
-//! Values that know what was changed in them since they were last asked, so that a state file needs no more than the changes.
+//! Values that track their changes, so that a state file is written only with what changed.
 //!
-//! What is kept is read as the plain value; the few ways of writing it all take note.
+//! A tracked value is read as the plain value. Every way of writing it records the change.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +45,7 @@ impl<K, V> Deref for TrackedMap<K, V> {
 }
 
 impl<K: Ord + Clone, V> TrackedMap<K, V> {
-    /// What stood there before.
+    /// Returns the value before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.changed.insert(key.clone());
         self.map.insert(key, value)
@@ -78,7 +78,7 @@ impl<K: Ord + Clone + Display + FromStr, V: Serialize + DeserializeOwned> Persis
     }
 
     fn restore(&mut self, key: &str, value: Value) -> Result<(), String> {
-        let key = key.parse().map_err(|_| format!("{key:?} is no key"))?;
+        let key = key.parse().map_err(|_| format!("{key:?} is not a key"))?;
         if value.is_null() {
             self.map.remove(&key);
         } else {

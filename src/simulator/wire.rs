@@ -1,4 +1,4 @@
-//! Azure's end of the wire: requests in, answers with their headers out, and connections that break.
+//! The HTTP side: reads requests, writes answers with their headers, and breaks connections.
 
 use super::answer::AzureAnswer;
 use super::clock::new_guid;
@@ -16,13 +16,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
-/// The header in which a client's transport says whom the caller meant.
+/// The header in which a client's transport names the host that the caller asked for.
 const ORIGINAL_HOST: &str = "x-original-host";
 
 /// The service behind each port.
 pub type Ports = BTreeMap<u16, AzureService>;
 
-/// Every request that is not for the control API.
+/// Answers every request that is not for the control API.
 pub async fn endpoint(
     request: HttpRequest,
     body: web::Bytes,
@@ -76,7 +76,7 @@ fn bearer_token(authorization: &str) -> Option<String> {
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
-/// Goes on when the caller hangs up: a call that is under way in the network arrives whoever still waits for it.
+/// Continues when the caller hangs up: a call that is in flight arrives whether or not its caller still waits.
 fn detached(delay: Duration, call: impl FnOnce() -> AzureAnswer + 'static) -> oneshot::Receiver<AzureAnswer> {
     let (sender, receiver) = oneshot::channel();
     actix_web::rt::spawn(async move {

@@ -1,9 +1,9 @@
 //! The ARM client against a server that answers from a script: one test per class of answer.
 
 use async_trait::async_trait;
+use azure_backup_scim::adapters::RestError;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::adapters::credential::Credential;
-use azure_backup_scim::adapters::rest::RestError;
 use azure_backup_scim::id::{InstanceId, PrincipalId};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::role_assignments::{

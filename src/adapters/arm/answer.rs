@@ -1,4 +1,4 @@
-//! What an answer of ARM means: refused, throttled, or nothing that can be relied on.
+//! What an answer of ARM means: rejected, throttled, or unknown.
 
 use super::super::rest::RestAnswer;
 use super::{error_code, wire};
@@ -48,7 +48,7 @@ impl ArmFailure {
     }
 }
 
-/// Judges an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
+/// Classifies an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
 pub fn failure(answer: &RestAnswer) -> ArmFailure {
     let coded = (400..500).contains(&answer.status) && answer.status != 408;
     let kind = match wire::error_code(&answer.body).filter(|_| coded) {

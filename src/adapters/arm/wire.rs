@@ -1,6 +1,6 @@
 //! The JSON shapes of role assignments, api-version 2022-04-01, as far as we read and write them.
 //!
-//! Errors here are sentences for a log: a body that cannot be understood is never half believed.
+//! Errors here are sentences for a log: a body that cannot be parsed is never used in part.
 
 use crate::id::PrincipalId;
 use crate::ports::role_assignments::Listed;
@@ -54,7 +54,7 @@ pub fn assignment(body: &[u8]) -> Result<Listed, String> {
         .map_err(|error| format!("an assignment cannot be understood: {error}"))?;
     let role = read.role().ok_or("an assignment of that name gives another role")?;
     let scope = Scope::parse(&read.properties.scope)
-        .map_err(|error| format!("an assignment stands at a strange scope: {error}"))?;
+        .map_err(|error| format!("an assignment has an unknown scope: {error}"))?;
     read.listed(scope, role)
 }
 
@@ -104,7 +104,7 @@ pub fn error_code(body: &[u8]) -> Option<String> {
 }
 
 impl AssignmentPage {
-    /// A listing shows what stands above as well, and every role: only backup roles at exactly `scope` are kept.
+    /// A listing shows inherited assignments as well, and every role: only backup roles at exactly `scope` are kept.
     pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<Listed>, String> {
         let here = self.value.iter().filter(|entry| entry.is_at(scope));
         here.filter_map(|entry| Some((entry, entry.role()?)))

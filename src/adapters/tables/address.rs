@@ -7,16 +7,16 @@ use std::fmt::Write as _;
 /// Separates the parts of a continuation: no key and no header value has it.
 const SEPARATOR: char = '\n';
 
-/// Whether the service lets a table be called so: 3 to 63 letters and digits, a letter first.
+/// Whether the service accepts this as a table name: 3 to 63 letters and digits, a letter first.
 pub fn is_table_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && (3..=63).contains(&text.len())
 }
 
-/// The service lets no table be called so.
+/// The service does not accept this table name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{table:?} is no name of a table: 3 to 63 letters and digits, a letter first")]
+#[error("{table:?} is not a table name: 3 to 63 letters and digits, a letter first")]
 pub struct TableNameError {
     pub table: String,
 }

@@ -1,4 +1,4 @@
-//! What an answer of the table service means. An error is known by its code; only what has none is judged by its status.
+//! What an answer of the table service means. An error is recognised by its code, and by its status only where it has no code.
 
 use super::address::NextPage;
 use super::entity;
@@ -10,10 +10,10 @@ use time::OffsetDateTime;
 
 /// What a busy service that names no wait is left alone for.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(2);
-/// No wait counts for more: the identity provider is to try again while it still remembers.
+/// No wait counts for more: the identity provider must retry while it still remembers.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
-/// Longer than any code of the service.
+/// Longer than any error code of the service.
 const CODE_CHARS_MAX: usize = 64;
 /// A row, or a transaction, is larger than the service takes.
 const TOO_LARGE: [&str; 4] =
@@ -63,7 +63,7 @@ impl<'a> TableFailure<'a> {
         let index = || index(&message, writes);
         match (self.status, code.as_deref()) {
             (429, _) | (503, Some("ServerBusy")) => self.throttled(),
-            // Nobody but the service itself names a wait, and it does so when it did nothing.
+            // Only the service itself sends a Retry-After, and only when it did nothing.
             (503, _) if self.retry_after.is_some() => self.throttled(),
             (408 | 500.., _) => self.unknown(code),
             (_, Some("EntityAlreadyExists")) => at(index(), |index| TableError::Exists { index }),
@@ -96,7 +96,7 @@ impl<'a> TableFailure<'a> {
         TableError::Unknown { detail: format!("status {}{code} says nothing reliable", self.status) }
     }
 
-    /// From the body, where both stand together, else from the header.
+    /// From the body, which has both, else from the header.
     fn code_and_message(&self) -> (Option<String>, String) {
         let body: Json = serde_json::from_slice(self.body).unwrap_or_default();
         let error = body.get("odata.error");
@@ -193,7 +193,7 @@ pub fn page(
 }
 
 fn read(body: &[u8]) -> Result<Json, TableError> {
-    serde_json::from_slice(body).map_err(|error| nonsense(format!("an answer is no JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| nonsense(format!("an answer is not JSON: {error}")))
 }
 
 /// The version that a single write left.

@@ -78,7 +78,8 @@ impl BatchRequest {
         writes: &[Write],
         id: Uuid,
     ) -> Result<Self, TableError> {
-        let (boundary, changes) = (format!("batch_{id}"), format!("changeset_{id}"));
+        let boundary = format!("batch_{id}");
+        let changes = format!("changeset_{id}");
         let mut body = format!("--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n");
         for write in writes {
             let _ = write!(body, "--{changes}\r\n");

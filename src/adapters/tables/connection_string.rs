@@ -4,7 +4,7 @@ use azure_core::base64;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The account of the emulator, and its key: both stand in the public documentation, and guard nothing.
+/// The account of the emulator, and its key: both are in the public documentation, and protect nothing.
 const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -50,7 +50,7 @@ impl fmt::Debug for ConnectionString {
     }
 }
 
-/// Why a text is no connection string that can be used. No value of it is repeated.
+/// Why a connection string cannot be used. No value of it is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
     #[error("part {number} of the connection string is not of the form Name=value")]

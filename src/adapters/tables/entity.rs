@@ -49,7 +49,7 @@ fn ascii(json: &str) -> String {
 
 /// Reads a row. `etag` is that of the answer's header; in a page each row carries its own.
 pub fn row(entity: &Json, etag: Option<&str>) -> Result<Row, String> {
-    let entity = entity.as_object().ok_or("a row is no object")?;
+    let entity = entity.as_object().ok_or("a row is not an object")?;
     let text = |name: &str| entity.get(name).and_then(Json::as_str);
     let etag = etag.or_else(|| text(ETAG)).ok_or("a row has no etag")?;
     let key = text("RowKey").ok_or("a row has no key")?;
@@ -60,8 +60,8 @@ pub fn row(entity: &Json, etag: Option<&str>) -> Result<Row, String> {
             continue;
         }
         let kind = text(&format!("{name}{TYPE_SUFFIX}"));
-        // What is none of our types, somebody else has put there. Whoever misses it knows which row is spoiled; the
-        // range around it stays readable.
+        // A property of another type was not written by this service, and is skipped: a reader that requires it knows
+        // which row is damaged, and the range around it stays readable.
         if let Some(value) = property(value, kind) {
             properties.insert(name.clone(), value);
         }

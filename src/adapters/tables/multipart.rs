@@ -23,7 +23,7 @@ impl<'a> MultipartSection<'a> {
             Some(body) => (<&[u8]>::default(), body),
             None => split_at_empty_line(bytes),
         };
-        let head = std::str::from_utf8(head).map_err(|_| "the head of a part is no text")?;
+        let head = std::str::from_utf8(head).map_err(|_| "the head of a part is not text")?;
         if head.lines().count() > HEADERS_MAX {
             return Err("a part has too many headers".to_owned());
         }
@@ -52,7 +52,7 @@ impl<'a> BatchMessage<'a> {
         let status = words.next().and_then(|status| status.parse().ok()).filter(|_| http);
         match status {
             Some(status @ 100..=599) => Ok(Self { status, section }),
-            _ => Err("a part of a batch is no HTTP answer".to_owned()),
+            _ => Err("a part of a batch is not an HTTP answer".to_owned()),
         }
     }
 
@@ -82,9 +82,10 @@ pub fn boundary(content_type: &str) -> Result<&str, String> {
         .ok_or_else(|| "an answer that should be multipart names no boundary".to_owned())
 }
 
-/// The parts between the boundaries. The last boundary must be there: a body that was cut off is no answer.
+/// The parts between the boundaries. The last boundary must be there: a truncated body is not an answer.
 pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<MultipartSection<'a>>, String> {
-    let (begin, end) = (format!("--{boundary}"), format!("--{boundary}--"));
+    let begin = format!("--{boundary}");
+    let end = format!("--{boundary}--");
     let mut parts = Vec::new();
     let mut open: Option<usize> = None;
     for (start, line) in lines(body) {

@@ -1,7 +1,7 @@
 //! What the service's own identity may do, and whether a call is within it.
 //!
 //! Azure allows an action where one of the caller's role assignments at or above the scope has the action and a condition
-//! that is true for the call. As long as nobody has said what the identity holds, it may do everything.
+//! that is true for the call. Until the rights of the identity are set, it may do everything.
 
 use super::condition::{AccessCheck, action_matches};
 use super::own_right::ParsedRight;
@@ -14,7 +14,7 @@ use crate::simulator::state::AzureState;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// 403 where the identity may not do this.
+/// Rejects with 403 what the identity has no right to do.
 pub fn refuse_forbidden(
     state: &AzureState,
     scope: &Scope,
@@ -53,7 +53,7 @@ fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked 
         ArmOperation::PutAssignment { body, .. } => known(write(body)),
         ArmOperation::DeleteAssignment { name } => {
             let there = state.assignments.get(name).filter(|a| a.scope == *scope);
-            // Nobody wrote down what Azure says where there is nothing to delete: taken for 204, as without a condition.
+            // It is not documented what Azure answers where there is nothing to delete. Here it is 204, as without a condition.
             let asked = there.map_or_else(
                 || AccessCheck::delete(None, None, None),
                 |a| AccessCheck::delete(Some(a.role), Some(a.principal_id), Some(a.principal_type.name())),
@@ -69,7 +69,7 @@ fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked 
     }
 }
 
-/// The attributes that stand in the body of a PUT. What it leaves out is not there, the principal's type included.
+/// The attributes in the body of a PUT. An attribute that the body leaves out does not exist, the principal's type included.
 fn write(body: &[u8]) -> AccessCheck {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| body.pointer(&format!("/properties/{name}")).and_then(Value::as_str);

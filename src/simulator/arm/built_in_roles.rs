@@ -1,5 +1,5 @@
 //! The built-in roles that the simulator knows, with their actions as Azure publishes them (July 2026; an action that is
-//! published twice stands once). Own table: the service's list of roles must not be the one it is tested against.
+//! published twice is listed once). This table is separate: the service's list of roles must not be the one it is tested against.
 
 use uuid::{Uuid, uuid};
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 pub struct AssignmentFilter {
     /// `atScope()`: at the scope or above it, nothing below.
     pub at_scope: bool,
-    /// `principalId eq '…'` or `assignedTo('…')`. Groups are not looked into: the simulator knows no members.
+    /// `principalId eq '…'` or `assignedTo('…')`. Group membership is not resolved: the simulator has no members.
     pub principal: Option<Uuid>,
 }
 

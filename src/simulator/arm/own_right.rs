@@ -1,4 +1,4 @@
-//! The rights of the service's own identity, as they are given and as they are understood.
+//! The rights of the service's own identity, as text and parsed.
 
 use super::condition::{Condition, ConditionError};
 use super::scope::Scope;
@@ -12,11 +12,11 @@ pub struct OwnRight {
     /// Condition text, version 2.0; without one everything in `actions` is allowed.
     #[serde(default)]
     pub condition: Option<String>,
-    /// The actions of the role; `*` stands for any characters.
+    /// The actions of the role; `*` matches any characters.
     pub actions: Vec<String>,
 }
 
-/// The same, its condition understood.
+/// The same right with its condition parsed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParsedRight {
     pub(super) scope: Scope,

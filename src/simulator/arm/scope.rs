@@ -132,7 +132,8 @@ mod tests {
 
     #[track_caller]
     fn check(above: &str, below: &str, expected: bool) {
-        let (above, below) = (Scope::parse(above).unwrap(), Scope::parse(below).unwrap());
+        let above = Scope::parse(above).unwrap();
+        let below = Scope::parse(below).unwrap();
         assert_eq!(above.covers(&below), expected);
     }
 

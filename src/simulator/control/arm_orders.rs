@@ -62,7 +62,7 @@ impl SimulatorHandle {
         all
     }
 
-    /// Makes an assignment as a person at the portal does: Azure's rules hold, faults and throttles do not.
+    /// Makes an assignment as a person does in the portal: Azure's rules hold, faults and throttles do not.
     pub fn make_assignment(&self, made: &HandMade) -> Result<RoleAssignment, ControlError> {
         let role = role_definitions::by_name(&made.role)
             .or_else(|| role_definitions::by_id(Uuid::try_parse(&made.role).ok()?))
@@ -86,7 +86,7 @@ impl SimulatorHandle {
         })
     }
 
-    /// Deletes an assignment as a person at the portal does.
+    /// Deletes an assignment as a person does in the portal.
     pub fn delete_assignment(&self, name: Uuid) -> Result<(), ControlError> {
         self.order(|azure| {
             let unknown = || ControlError::NotFound { what: "assignment", id: name.to_string() };
@@ -142,7 +142,7 @@ impl SimulatorHandle {
         self.with(|azure| azure.state.principals.values().cloned().collect())
     }
 
-    /// Adds a principal, or replaces what was said of it.
+    /// Adds or replaces a principal.
     pub fn add_principal(&self, principal: DirectoryPrincipal) -> Result<(), ControlError> {
         self.order(|azure| {
             azure.state.principals.insert(principal.id, principal);
@@ -150,7 +150,7 @@ impl SimulatorHandle {
         })
     }
 
-    /// Forgets a principal. Its assignments stay, as in Azure.
+    /// Removes a principal. Its assignments stay, as in Azure.
     pub fn remove_principal(&self, id: Uuid) -> Result<(), ControlError> {
         self.order(|azure| found(azure.state.principals.remove(&id), "principal", id).map(drop))
     }
@@ -159,7 +159,7 @@ impl SimulatorHandle {
         self.with(|azure| *azure.state.strict_principals)
     }
 
-    /// Strict: only principals that were added exist. Else every other object id is taken for a person.
+    /// Strict: only principals that were added exist. Otherwise any other object id is a user.
     pub fn set_strict_principals(&self, strict: bool) -> Result<(), ControlError> {
         self.order(|azure| {
             azure.state.strict_principals.set(strict);

@@ -45,7 +45,7 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
         "locks a scope and what is below",
     ),
     ("DELETE", "/control/locks/{id}", "", "removes a lock"),
-    ("GET", "/control/principals", "", "principals that were spoken of, and whether only they exist"),
+    ("GET", "/control/principals", "", "principals that were added, and whether only they exist"),
     (
         "POST",
         "/control/principals",
@@ -76,7 +76,7 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     ),
     ("GET", "/control/calls", "", "every recognised call and what became of it"),
     ("DELETE", "/control/calls", "", "forgets the finished calls"),
-    ("GET", "/control/unrecognised", "", "requests that nobody taught the simulator"),
+    ("GET", "/control/unrecognised", "", "requests that the simulator does not recognise"),
 ];
 
 /// The routes, to be mounted under `/control`.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// Seconds that one order may move the clock: a hundred years, so that no sum overflows.
+/// The most seconds that one order may move the clock: a hundred years, so that no sum overflows.
 const ADVANCE_SECONDS_MAX: u64 = 100 * 366 * 86_400;
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl SimulatorHandle {
         self.change(|azure| azure.execute(call))
     }
 
-    /// Returns once `reached` holds; looks again whenever something happened. Put a timeout around it.
+    /// Returns once `reached` holds. It is evaluated after every change. Put a timeout around it.
     pub async fn until(&self, reached: impl Fn(&Self) -> bool) {
         let mut changes = self.shared.changes.subscribe();
         while !reached(self) && changes.changed().await.is_ok() {}
@@ -114,14 +114,14 @@ impl SimulatorHandle {
         self.change(|azure| azure.rules.clear());
     }
 
-    /// The calls that are kept in the network, oldest first.
+    /// The calls that are held in the network, oldest first.
     pub fn held(&self) -> Vec<RecordedCall> {
         self.with(|azure| {
             azure.calls.iter().filter(|c| azure.held.contains_key(&c.number)).cloned().collect()
         })
     }
 
-    /// Lets a held call arrive now; the status that Azure answered, whoever heard it.
+    /// Delivers a held call now. Returns the status that Azure answered, even if no caller waits for it.
     pub fn deliver(&self, id: u64) -> Result<u16, ControlError> {
         found(self.change(|azure| azure.deliver(id)), "held call", id)
     }
@@ -131,7 +131,7 @@ impl SimulatorHandle {
         found(self.change(|azure| azure.held.remove(&id)), "held call", id).map(drop)
     }
 
-    /// No rules and no held calls. What Azure holds stays.
+    /// Removes every rule and drops every held call. What Azure holds stays.
     pub fn reset_faults(&self) {
         self.change(|azure| {
             azure.rules.clear();
@@ -139,10 +139,10 @@ impl SimulatorHandle {
         });
     }
 
-    // The books.
+    // The logs.
 
-    /// Every recognised call, oldest first. A request that is refused before it is looked at (401, no api-version) is not one,
-    /// and no rule sees it: so of a client that begins without a token, Key Vault's challenge is not counted.
+    /// Every recognised call, oldest first. A request that is rejected before it is parsed (401, no api-version) is not logged,
+    /// and no rule applies to it. So the challenge that Key Vault sends to a client without a token is not counted.
     pub fn calls(&self) -> Vec<RecordedCall> {
         self.with(|azure| azure.calls.iter().cloned().collect())
     }
@@ -155,7 +155,7 @@ impl SimulatorHandle {
         });
     }
 
-    /// Requests that nobody taught the simulator. A run in which there are any has failed.
+    /// Requests that the simulator does not recognise. A run that has any has failed.
     pub fn unrecognised(&self) -> Vec<UnrecognisedRequest> {
         self.with(|azure| azure.unrecognised.iter().cloned().collect())
     }

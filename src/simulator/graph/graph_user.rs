@@ -20,7 +20,7 @@ const fn enabled() -> bool {
     true
 }
 
-/// Whether somebody belongs to the directory or is invited to it.
+/// Whether the person is a member of the directory or an invited guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UserType {
     #[default]

@@ -1,4 +1,4 @@
-//! Microsoft Graph, as far as one person by object id: `GET /v1.0/users/{id}[?$select=…]`.
+//! Microsoft Graph, reading one person by object id: `GET /v1.0/users/{id}[?$select=…]`.
 
 use crate::simulator::answer::AzureAnswer;
 use crate::simulator::errors::AzureError;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// The properties that can be selected.
 const PROPERTIES: [&str; 5] = ["id", "displayName", "userPrincipalName", "accountEnabled", "userType"];
-/// Those of them that Graph shows unasked.
+/// The properties that Graph returns by default.
 const SHOWN_UNASKED: [&str; 3] = ["id", "displayName", "userPrincipalName"];
 
 /// What a request asks for.

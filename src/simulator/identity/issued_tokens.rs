@@ -1,7 +1,7 @@
-//! The tokens that the identity endpoint has given out, and what the other services say of the token of a call.
+//! The tokens that the identity endpoint has issued, and how the other services check the token of a call.
 //!
-//! An issued token is an opaque text; audience and end are remembered here, by Azure's clock, and forgotten at a restart.
-//! Any other text is a token that a test or `local` made up: it passes everywhere, unless the switch says otherwise.
+//! An issued token is opaque text. Its audience and expiry, by Azure's clock, are kept here and are lost at a restart. Any other
+//! text is a token that a test or `local` made up. It is accepted everywhere unless the settings are strict.
 
 use crate::simulator::clock::new_guid;
 use crate::simulator::errors::AzureError;
@@ -10,16 +10,16 @@ use crate::simulator::services::AzureService;
 use std::collections::{BTreeSet, VecDeque};
 use time::{Duration, OffsetDateTime};
 
-/// How every issued token begins, so that one of an earlier run is not taken for a made-up one.
+/// The prefix of every issued token. It tells a token of an earlier run from a made-up one.
 const PREFIX: &str = "simulated-azure.";
 /// Issued tokens that are remembered; older ones are unknown.
 const TOKENS_MAX: usize = 10_000;
-/// What a managed identity's token lasts in Azure.
+/// The lifetime of a managed identity's token in Azure.
 const LIFETIME_SECONDS: u32 = 24 * 3600;
-/// Longest life that can be set.
+/// The longest lifetime that can be set.
 pub const LIFETIME_SECONDS_MAX: u32 = 366 * 86_400;
 
-/// A token that was given out.
+/// A token that was issued.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
     pub text: String,
@@ -27,16 +27,16 @@ pub struct IssuedToken {
     pub expires_at: OffsetDateTime,
 }
 
-/// The identity endpoint's books.
+/// The state of the identity endpoint.
 #[derive(Debug)]
 pub struct IssuedTokens {
     issued: VecDeque<IssuedToken>,
-    /// Whether only issued tokens pass.
+    /// Whether only issued tokens are accepted.
     pub strict: bool,
     pub lifetime_seconds: u32,
     /// The client ids that the app has; empty: any.
     pub clients: BTreeSet<String>,
-    /// What a caller has to show in `x-identity-header`.
+    /// What a caller must send in `x-identity-header`.
     pub header: String,
 }
 
@@ -67,7 +67,7 @@ impl IssuedTokens {
         token
     }
 
-    /// 401 where a call does not show what its service asks for.
+    /// 401 where a call lacks the credential that its service requires.
     pub fn refuse_unauthenticated(
         &self,
         received: &ReceivedRequest,
@@ -99,7 +99,7 @@ impl IssuedTokens {
     }
 }
 
-/// Whether a service takes tokens for that audience. Key Vault is known to refuse even a slash at its end.
+/// Whether a service accepts tokens for that audience. Key Vault rejects even a trailing slash.
 fn is_audience(service: AzureService, audience: &str) -> bool {
     let bare = audience.strip_suffix('/').unwrap_or(audience);
     match service {

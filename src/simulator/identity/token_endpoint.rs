@@ -10,7 +10,7 @@ use crate::simulator::services::AzureService;
 use serde_json::json;
 use time::OffsetDateTime;
 
-/// Where the endpoint stands on its listener.
+/// The path of the endpoint on its listener.
 pub const PATH: &str = "/msi/token";
 /// The one version that is known.
 const API_VERSION: &str = "2019-08-01";

@@ -1,9 +1,9 @@
-//! Key Vault, as far as reading secrets: one version, the latest version, and the list of versions without values.
+//! Reading secrets: one version, the latest version, and the list of versions without values.
 //!
 //! - `GET /secrets/{name}[/[{version}]]`
 //! - `GET /secrets/{name}/versions[?maxresults=…]`, in pages, in no order that means anything
 //!
-//! A version outside the window of `nbf` and `exp` is answered all the same: to Key Vault they are notes for the reader.
+//! A version outside the window of `nbf` and `exp` is still returned: Key Vault does not enforce them on reads.
 
 use super::vault_secret::{SecretVersion, secret_key};
 use crate::simulator::answer::AzureAnswer;
@@ -81,7 +81,7 @@ fn versions(received: &ReceivedRequest) -> Result<Wanted, NotRecognised> {
 pub fn answer(state: &AzureState, operation: &SecretOperation, now: OffsetDateTime) -> AzureAnswer {
     let secret = state.secrets.get(&operation.name.to_ascii_lowercase()).filter(|secret| !secret.deleted);
     let found = match (&operation.wanted, secret) {
-        // What does not exist has no versions: that is an empty list to Key Vault, no error.
+        // Key Vault lists the versions of an absent secret as an empty list, not as an error.
         (Wanted::Versions { after, count, link }, secret) => {
             let versions = secret.map_or(&[][..], |secret| &secret.versions);
             Ok(operation.page(versions, after.as_deref(), *count, link))
@@ -112,7 +112,7 @@ impl SecretOperation {
     }
 
     fn page(&self, all: &[SecretVersion], after: Option<&str>, count: usize, link: &NextLink) -> Value {
-        // By their random ids, so that nobody comes to rest on an order that Key Vault does not promise.
+        // Ordered by their random ids, so that no caller can rely on an order that Key Vault does not promise.
         let mut rest: Vec<&SecretVersion> =
             all.iter().filter(|version| after.is_none_or(|after| version.id.as_str() > after)).collect();
         rest.sort_by(|one, other| one.id.cmp(&other.id));

@@ -196,7 +196,8 @@ async fn the_state_survives_a_restart_and_the_faults_do_not() {
         actions: vec!["*".to_owned()],
     };
     world.azure.set_own_rights(vec![rights.clone()]).unwrap();
-    let (secrets, users) = (world.azure.secrets(), world.azure.users());
+    let secrets = world.azure.secrets();
+    let users = world.azure.users();
     let copy = folder.path().join("copy.json");
     std::fs::copy(&file, &copy).unwrap();
     world.simulator.stop().unwrap();
@@ -247,7 +248,9 @@ async fn what_was_acknowledged_survives_a_kill() {
     let url =
         lines.map(Result::unwrap).find_map(|line| line.strip_prefix("ARM ").map(str::to_owned)).unwrap();
     let client = Client::new();
-    let (mut acknowledged, mut child, mut killer) = (Vec::new(), Some(child), None);
+    let mut acknowledged = Vec::new();
+    let mut child = Some(child);
+    let mut killer = None;
 
     for number in 1.. {
         // From here on the kill and the calls run against each other.

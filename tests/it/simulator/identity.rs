@@ -175,7 +175,8 @@ async fn where_it_is_strict_only_issued_tokens_pass() {
 #[actix_web::test]
 async fn tokens_and_header_end_with_the_process() {
     let world = World::start();
-    let (token, header) = (world.token(ARM).await, world.simulator.identity_header());
+    let token = world.token(ARM).await;
+    let header = world.simulator.identity_header();
     world.simulator.stop().unwrap();
 
     let world = furnished();

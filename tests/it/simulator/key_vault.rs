@@ -125,7 +125,8 @@ async fn versions_are_listed_in_pages() {
     made.sort();
     let mut url =
         format!("{}/secrets/token/versions?api-version=7.4&maxresults=3", world.simulator.vault_url());
-    let (mut seen, mut pages) = (Vec::new(), 0);
+    let mut seen = Vec::new();
+    let mut pages = 0;
 
     loop {
         let request = world.client.get(&url).bearer_auth("anything");

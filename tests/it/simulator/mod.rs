@@ -129,7 +129,8 @@ pub struct Answer {
 
 impl Answer {
     pub async fn of(response: Response) -> Self {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let text = response.text().await.unwrap();
         Self { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
     }

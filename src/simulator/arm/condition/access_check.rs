@@ -6,7 +6,7 @@ use uuid::Uuid;
 pub(super) const WRITE: &str = "Microsoft.Authorization/roleAssignments/write";
 pub(super) const DELETE: &str = "Microsoft.Authorization/roleAssignments/delete";
 
-/// Where an attribute stands.
+/// Where an attribute comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AttributeSource {
     Request,
@@ -15,7 +15,7 @@ pub enum AttributeSource {
     Environment,
 }
 
-/// What somebody is about to do: an action, and what is known about it.
+/// An action that is about to be executed, and its attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccessCheck {
     pub action: String,
@@ -28,17 +28,17 @@ impl AccessCheck {
         Self { action: action.to_owned(), attributes: BTreeMap::new() }
     }
 
-    /// Making or changing a role assignment. Azure shows the condition what stands in the request, and nothing else.
+    /// Making or changing a role assignment. Azure evaluates the condition on the request only.
     pub fn write(role: Option<Uuid>, principal: Option<Uuid>, principal_type: Option<&str>) -> Self {
         Self::to(WRITE).assignment(AttributeSource::Request, role, principal, principal_type)
     }
 
-    /// Deleting a role assignment. Azure shows the condition what is there, and nothing else.
+    /// Deleting a role assignment. Azure evaluates the condition on the existing assignment only.
     pub fn delete(role: Option<Uuid>, principal: Option<Uuid>, principal_type: Option<&str>) -> Self {
         Self::to(DELETE).assignment(AttributeSource::Resource, role, principal, principal_type)
     }
 
-    /// The same, with an attribute more. An attribute without values is not there.
+    /// Adds an attribute. An attribute without values does not exist.
     pub fn with(mut self, source: AttributeSource, name: &str, values: &[&str]) -> Self {
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         self.attributes.insert((source, name.to_owned()), values);
@@ -52,7 +52,8 @@ impl AccessCheck {
         id: Option<Uuid>,
         kind: Option<&str>,
     ) -> Self {
-        let (role, id) = (role.map(|role| role.to_string()), id.map(|id| id.to_string()));
+        let role = role.map(|role| role.to_string());
+        let id = id.map(|id| id.to_string());
         let known =
             [("RoleDefinitionId", role.as_deref()), ("PrincipalId", id.as_deref()), ("PrincipalType", kind)];
         known.into_iter().fold(self, |access, (name, value)| match value {

@@ -19,7 +19,7 @@ pub enum TokenKind {
     OpenSet,
     CloseSet,
     Comma,
-    /// `@Request[name]`: what stands before the bracket, and the name.
+    /// `@Request[name]`: the source before the bracket, and the name.
     Attribute(String, String),
     /// `'text'`.
     Text(String),

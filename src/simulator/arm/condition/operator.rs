@@ -118,7 +118,8 @@ impl Operator {
 
     fn text(self, left: &str, right: &str) -> bool {
         let folded = |text: &str| if self.ignore_case { text.to_lowercase() } else { text.to_owned() };
-        let (left, right) = (folded(left), folded(right));
+        let left = folded(left);
+        let right = folded(right);
         match self.test {
             Test::StartsWith => left.starts_with(&right),
             Test::Like => like(&left, &right),
@@ -142,7 +143,7 @@ pub fn guid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == 36)
 }
 
-/// Whether a pattern matches a whole text: `*` stands for any characters, `?` for one, a backslash before them for themselves.
+/// Whether a pattern matches a whole text: `*` matches any characters, `?` matches one, and a backslash escapes them.
 pub fn like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<Part>) = (text.chars().collect(), parts(pattern));
     // `reached[n]`: the parts so far can end after n characters.

@@ -1,4 +1,4 @@
-//! Tokens into an expression; the grammar stands at the top of the module.
+//! Tokens into an expression; the grammar is in the documentation of the module.
 
 use super::access_check::AttributeSource;
 use super::condition_error::{ConditionError, ConditionProblem};
@@ -54,7 +54,7 @@ struct Parser {
     depth: usize,
 }
 
-/// A literal as it stands in the text.
+/// A literal as written.
 struct Literal {
     at: usize,
     quoted: bool,
@@ -157,7 +157,8 @@ impl Parser {
         let cross = cross.map(|cross| cross.ok_or_else(unknown)).transpose()?;
         let right = self.next("a value or an attribute")?;
         let right = self.side(right)?;
-        let (left, right) = (operand(left, operator, cross)?, operand(right, operator, cross)?);
+        let left = operand(left, operator, cross)?;
+        let right = operand(right, operator, cross)?;
         // Of one value on either side, every cross product says the same.
         Ok(Expression::Compare { left, cross: cross.unwrap_or(CrossProduct::AllOfAll), operator, right })
     }

@@ -42,7 +42,8 @@ fn both(comparisons: &[(&str, String)]) -> String {
         all
     };
     let texts = |side: &[String]| side.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
-    let (request, resource) = (texts(&side("Request")), texts(&side("Resource")));
+    let request = texts(&side("Request"));
+    let resource = texts(&side("Resource"));
     let refs =
         |texts: &[String], action| clause(action, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     format!("{}\nAND\n{}", refs(&request, "write"), refs(&resource, "delete"))
@@ -316,7 +317,9 @@ fn a_mistake_is_named_with_its_place() {
 /// Published: such an expression is ambiguous, parentheses must say what is meant.
 #[test]
 fn and_beside_or_needs_parentheses() {
-    let (a, b, c) = ("Exists @Request[a]", "Exists @Request[b]", "Exists @Request[c]");
+    let a = "Exists @Request[a]";
+    let b = "Exists @Request[b]";
+    let c = "Exists @Request[c]";
     check_mistake(&format!("{a} AND {b} OR {c}"), 42, ConditionProblem::Ambiguous);
     check_mistake(&format!("{a} || {b} && {c}"), 41, ConditionProblem::Ambiguous);
     let only_c = AccessCheck::to(WRITE).with(AttributeSource::Request, "c", &["1"]);
