@@ -1,4 +1,4 @@
-//! Fault rules: what the network and Azure do to the calls that match, instead of what they should.
+//! Fault rules: what the network and Azure do to the calls that match.
 
 use super::arm::scope::Scope;
 use super::request::CallMethod;

@@ -27,8 +27,8 @@ const ROLES: [(&str, &str); 12] = [
     ("Site Recovery Contributor", "6670b86e-a3f7-4917-ac9b-5d6ab1be4567"),
     ("Owner", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"),
     ("Contributor", "b24988ac-6180-42a0-ab88-20f7382dd24c"),
-    ("User AccessCheck Administrator", "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"),
-    ("Role Based AccessCheck Control Administrator", "f58310d9-a9f6-439a-9e8d-f62e7b41a168"),
+    ("User Access Administrator", "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"),
+    ("Role Based Access Control Administrator", "f58310d9-a9f6-439a-9e8d-f62e7b41a168"),
     ("a custom role", "3f2b7c1e-5a94-4d0e-9c55-1d6f0a7be812"),
 ];
 

@@ -369,14 +369,14 @@ pub const BUILT_IN_ROLES: &[BuiltInRole] = &[
     },
     BuiltInRole {
         id: uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"),
-        name: "User AccessCheck Administrator",
+        name: "User Access Administrator",
         description: "Lets you manage user access to Azure resources.",
         actions: &["*/read", "Microsoft.Authorization/*", "Microsoft.Support/*"],
         not_actions: &[],
     },
     BuiltInRole {
         id: uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168"),
-        name: "Role Based AccessCheck Control Administrator",
+        name: "Role Based Access Control Administrator",
         description: "Manage access to Azure resources by assigning roles using Azure RBAC. This role does not allow you to manage access using other ways, such as Azure Policy.",
         actions: &[
             "Microsoft.Authorization/roleAssignments/write",

@@ -103,7 +103,7 @@ impl SecretOperation {
     fn bundle(&self, version: Option<&SecretVersion>, asked: &str) -> Result<Value, AzureError> {
         let version = version.ok_or_else(|| not_found(&self.name, asked))?;
         if !version.enabled {
-            let message = "SecretOperation get is not allowed on a disabled secret.";
+            let message = "Operation get is not allowed on a disabled secret.";
             return Err(AzureError::new(403, "Forbidden", message).because("SecretDisabled"));
         }
         let mut body = self.properties(version);
