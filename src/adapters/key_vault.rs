@@ -124,13 +124,13 @@ fn version(properties: SecretProperties) -> Option<SecretVersion> {
 
 async fn in_time<T>(name: &str, call: impl Future<Output = azure_core::Result<T>>) -> Result<T, SecretError> {
     match timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(|error| judge(name, &error)),
+        Ok(answer) => answer.map_err(|error| classify_error(name, &error)),
         Err(_) => Err(SecretError::Away { detail: "no answer in time".to_owned() }),
     }
 }
 
 /// What an error of the client means. Key Vault's statuses are reliable: 404 `SecretNotFound`, 403 `Forbidden`, 429.
-fn judge(name: &str, error: &Error) -> SecretError {
+fn classify_error(name: &str, error: &Error) -> SecretError {
     let name = name.to_owned();
     let status = error.http_status().map(u16::from);
     match (status, error.kind()) {

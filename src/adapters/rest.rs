@@ -240,7 +240,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Puts the token on a request. `azure_core` has such a policy, but it rejects plain http everywhere and does not retry after a 401.
+/// Puts the token on a request. The policy of `azure_core` rejects plain http everywhere, and keeps the token after a 401.
 struct Bearer {
     credential: Arc<dyn TokenCredential>,
     scope: String,
@@ -287,7 +287,7 @@ impl Bearer {
         Ok(timeout(RENEW_WAIT, self.renew(None)).await.ok().and_then(Result::ok).unwrap_or(good))
     }
 
-    /// A fresh token, which is kept. The request continues if its caller goes away, so that the answer of a slow endpoint is still used.
+    /// A fresh token, which is kept. The request continues if its caller goes away, so that a slow answer is still used.
     async fn renew(&self, held: Option<OwnedMutexGuard<Held>>) -> azure_core::Result<AccessToken> {
         let credential = self.credential.clone();
         let scope = self.scope.clone();

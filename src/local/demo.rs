@@ -22,7 +22,7 @@ pub enum DemoError {
 }
 
 /// How many assignments Azure lacks, and how many it holds beyond what should be held.
-pub struct Drift {
+pub struct DriftCount {
     pub missing: usize,
     pub extra: usize,
 }
@@ -42,7 +42,7 @@ struct Demo<'a> {
 }
 
 /// Plays the day, prints it, and ends with the check.
-pub async fn play(running: &RunningLocal) -> Result<Drift, DemoError> {
+pub async fn play(running: &RunningLocal) -> Result<DriftCount, DemoError> {
     let mut demo = Demo {
         http: Client::new(),
         ids: running.service.store.ids.as_ref(),
@@ -232,7 +232,7 @@ impl Demo<'_> {
         })
     }
 
-    async fn check(&self) -> Result<Drift, DemoError> {
+    async fn check(&self) -> Result<DriftCount, DemoError> {
         let ledger = self.ledger().await?;
         let held = self.azure().await?;
         let expected = self.expected().await?;
@@ -244,7 +244,7 @@ impl Demo<'_> {
         if missing + extra == 0 {
             println!("\nChecked: Azure holds exactly what should be held ({} assignments).", expected.len());
         }
-        Ok(Drift { missing, extra })
+        Ok(DriftCount { missing, extra })
     }
 }
 

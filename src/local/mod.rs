@@ -23,7 +23,7 @@ use crate::service::tokens::Tokens;
 use crate::simulator::{self, Simulator};
 pub use control_client::{ControlClient, ControlClientError};
 pub use demo::DemoError;
-use demo::Drift;
+use demo::DriftCount;
 pub use options::LocalOptions;
 use running::RunningLocal;
 use secrecy::SecretString;
@@ -106,7 +106,7 @@ async fn run(options: LocalOptions) -> Result<(), LocalError> {
     greeting::print(&options, &running);
     if options.demo {
         tokio::spawn(server);
-        let Drift { missing, extra } = demo::play(&running).await?;
+        let DriftCount { missing, extra } = demo::play(&running).await?;
         return if missing + extra == 0 { Ok(()) } else { Err(LocalError::Drift { missing, extra }) };
     }
     server.await.map_err(LocalError::Server)

@@ -197,7 +197,8 @@ impl FaultRules {
         self.rules.clear();
     }
 
-    /// Takes the action for this call from the oldest rule that matches it and does not skip it. A rule is removed after its last hit.
+    /// Takes the action for this call from the oldest rule that matches it and does not skip it. A rule is removed after its
+    /// last hit.
     pub fn take_matching(&mut self, call: &CallSubject<'_>) -> Option<FaultAction> {
         let hit = self.rules.iter_mut().filter(|entry| entry.rule.matches(call)).find_map(|entry| {
             if entry.rule.skip > 0 {

@@ -27,9 +27,9 @@
 //! It requires no token, so it rejects what a browser sends on behalf of another site: `Host` must be a loopback address,
 //! `Origin` the same one where it is sent, and a body `application/json`.
 //!
-//! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
-//! clock's offset survive a restart where there is a state file; rules, held calls, limits, issued tokens, identity settings
-//! and logs do not.
+//! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. With a state file,
+//! scopes, assignments, locks, principals, own rights, secrets, users and the clock's offset survive a restart. Rules, held
+//! calls, limits, issued tokens, identity settings and logs do not.
 //!
 //! Left out: groups have no members (`assignedTo` is direct), the conditions of assignments that are made here are kept but
 //! not evaluated, all callers are the same identity, the other services do not throttle, the control API
@@ -236,7 +236,7 @@ fn serve(
     azure: SimulatorHandle,
     extra_routes: Option<ExtraRoutes>,
 ) -> io::Result<Server> {
-    let mut ports = wire::Ports::new();
+    let mut ports = wire::ServicePorts::new();
     for (service, listener) in &listeners {
         ports.insert(listener.local_addr()?.port(), *service);
     }

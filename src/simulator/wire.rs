@@ -20,14 +20,14 @@ use tokio::sync::oneshot;
 const ORIGINAL_HOST: &str = "x-original-host";
 
 /// The service behind each port.
-pub type Ports = BTreeMap<u16, AzureService>;
+pub type ServicePorts = BTreeMap<u16, AzureService>;
 
 /// Answers every request that is not for the control API.
 pub async fn endpoint(
     request: HttpRequest,
     body: web::Bytes,
     azure: web::Data<SimulatorHandle>,
-    ports: web::Data<Ports>,
+    ports: web::Data<ServicePorts>,
 ) -> HttpResponse {
     let service = ports.get(&request.app_config().local_addr().port()).copied().unwrap_or_default();
     let received = read(service, &request, &body);

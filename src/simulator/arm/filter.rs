@@ -2,6 +2,19 @@
 
 use uuid::Uuid;
 
+/// A part of a filter that the simulator does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown filter {term:?}")]
+pub struct FilterError {
+    pub term: String,
+}
+
+impl FilterError {
+    fn unknown(term: &str) -> Self {
+        Self { term: term.to_owned() }
+    }
+}
+
 /// A filter over role assignments. Empty: at, above and below the scope.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AssignmentFilter {
@@ -12,8 +25,8 @@ pub struct AssignmentFilter {
 }
 
 impl AssignmentFilter {
-    /// Reads a filter; the error says which part is unknown.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Parses a filter.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
         let mut filter = Self::default();
         for term in terms(text) {
             if term.eq_ignore_ascii_case("atScope()") {
@@ -21,7 +34,7 @@ impl AssignmentFilter {
             } else if let Some(id) = principal(term) {
                 filter.principal = Some(id);
             } else {
-                return Err(format!("unknown filter {term:?}"));
+                return Err(FilterError::unknown(term));
             }
         }
         Ok(filter)
@@ -42,14 +55,14 @@ pub struct DefinitionFilter {
 }
 
 impl DefinitionFilter {
-    /// Reads a filter; `type eq 'BuiltInRole'` and `atScopeAndBelow()` select every role of the simulator.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Parses a filter. `type eq 'BuiltInRole'` and `atScopeAndBelow()` select every role of the simulator.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
         let mut filter = Self::default();
         for term in terms(text) {
             if let Some(name) = equals(term, "roleName") {
                 filter.role_name = Some(name.to_owned());
             } else if equals(term, "type") != Some("BuiltInRole") && term != "atScopeAndBelow()" {
-                return Err(format!("unknown filter {term:?}"));
+                return Err(FilterError::unknown(term));
             }
         }
         Ok(filter)

@@ -111,7 +111,7 @@ fn list_assignments(received: &ReceivedRequest) -> Result<ArmOperation, NotRecog
         return Err(NotRecognised::because(format!("{} of all role assignments", received.verb)));
     }
     let filter = AssignmentFilter::parse(received.parameter("$filter").unwrap_or_default());
-    let filter = filter.map_err(NotRecognised::Unrecognised)?;
+    let filter = filter.map_err(|error| NotRecognised::because(error.to_string()))?;
     let after = received.parameter("$skiptoken").map(|token| {
         u64::from_str_radix(token, 16)
             .map_err(|_| NotRecognised::because("a skip token that was never given out"))
@@ -134,6 +134,8 @@ fn definition_operation(
     let filter = DefinitionFilter::parse(received.parameter("$filter").unwrap_or_default());
     Ok((
         CallMethod::List,
-        ArmOperation::ListDefinitions { filter: filter.map_err(NotRecognised::Unrecognised)? },
+        ArmOperation::ListDefinitions {
+            filter: filter.map_err(|error| NotRecognised::because(error.to_string()))?,
+        },
     ))
 }

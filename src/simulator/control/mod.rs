@@ -1,5 +1,5 @@
-//! Orders to the simulator: functions of [`simulator_handle::SimulatorHandle`] for tests in the same process, and the control API over HTTP, which calls
-//! the same functions.
+//! Orders to the simulator: functions of [`simulator_handle::SimulatorHandle`] for tests in the same process, and the control
+//! API over HTTP, which calls the same functions.
 
 pub mod arm_orders;
 pub mod control_error;

@@ -82,7 +82,7 @@ fn graph<'a>(files: &[(&'a str, &[Token])]) -> Graph<'a> {
 
 /// The file of the innermost module on a path.
 fn file_of<'a>(modules: &BTreeMap<Vec<String>, &'a str>, segments: &[String]) -> Option<&'a str> {
-    let inner = (1..=segments.len()).filter(|length| modules.contains_key(&segments[..*length])).last()?;
+    let inner = (1..=segments.len()).rev().find(|length| modules.contains_key(&segments[..*length]))?;
     modules.get(&segments[..inner]).copied()
 }
 

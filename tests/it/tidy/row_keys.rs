@@ -33,7 +33,7 @@ pub const KNOWN: &[&str] = &[
 
 const EXEMPT: [&str; 4] = ["store", "adapters", "engine", "ports"];
 /// What is built of keys.
-const KEYED: [&str; 3] = ["Write", "Match", "Range"];
+const KEYED: [&str; 6] = ["Write", "TableWrite", "Match", "EtagMatch", "Range", "KeyRange"];
 
 /// What a file says that only `store` may.
 pub fn row_keys(path: &str, tokens: &[Token]) -> Vec<Finding> {
