@@ -126,7 +126,7 @@ impl ArmRoleAssignments {
         }
     }
 
-    /// Which assignment gives the triple of `wanted` already. Whatever goes wrong, the create was refused all the same.
+    /// The assignment that already gives the triple of `wanted`. If it cannot be found, the create is still a rejection.
     async fn holder(&self, wanted: &RoleAssignment, deadline: Instant) -> Option<AssignmentName> {
         let first = self.listing(&wanted.scope, &format!("principalId eq '{}'", wanted.principal));
         let listed = self.pages(first, &wanted.scope, deadline).await.ok()?;

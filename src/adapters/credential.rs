@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 /// A fixed token never runs out by itself.
 const NEVER: OffsetDateTime = datetime!(9999-12-31 0:00 UTC);
-/// How long the identity endpoint may take: a token costs it milliseconds, a few seconds where it has to ask. Shorter than
+/// How long the identity endpoint may take: milliseconds for a cached token, a few seconds for a new one. Shorter than
 /// a call to the vault, so that a token that is still good is shown there in time.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the command-line tools of a developer may take: they start an interpreter each time.
@@ -137,7 +137,7 @@ fn no_token(error: &Error) -> String {
     }
 }
 
-/// A credential that gives up in time: the SDK's own have no timeout of their own, and hold a lock while they wait.
+/// A credential with a timeout: those of the SDK have none, and hold a lock while they wait.
 #[derive(Debug)]
 struct Timed {
     inner: Arc<dyn TokenCredential>,

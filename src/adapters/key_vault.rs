@@ -27,9 +27,9 @@ use tokio::time::timeout;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The wait where a busy vault names none: its limits are counted over ten seconds.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
-/// Versions of one secret that are read. They come in no order, so that a part of them would say nothing.
+/// Versions of one secret that are read. They come in no order, so a part of them is of no use.
 const VERSIONS_MAX: usize = 2000;
-/// The tag that says who was given a version.
+/// The tag that names the client of a version.
 const LABEL_TAG: &str = "label";
 /// The address that the client gets where the real one is on this machine.
 const SIMULATED_VAULT: &str = "https://simulated.vault.azure.net";
@@ -108,7 +108,7 @@ fn host_of(origin: &str) -> Option<&str> {
     authority.split([':', '/']).next()
 }
 
-/// A version that says which it is and when it was made; one that does not cannot be asked for.
+/// A version with its id and creation time. A version that lacks one cannot be requested.
 fn version(properties: SecretProperties) -> Option<SecretVersion> {
     let id = properties.resource_id().ok()?.version?;
     let attributes = properties.attributes.unwrap_or_default();

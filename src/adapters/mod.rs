@@ -1,4 +1,4 @@
-//! The real ends of the ports. Only this folder says azure, and nothing here knows a use case.
+//! The ports against the real Azure. Only this folder uses the Azure SDK, and nothing here knows a use case.
 
 pub mod arm;
 pub mod clock;

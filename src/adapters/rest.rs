@@ -1,7 +1,7 @@
-//! One request pipeline for every Azure service that we speak to ourselves: authorization, transport, request ids.
+//! One request pipeline for the Azure services that have no client of the SDK: authorization, transport, request ids.
 //!
-//! It retries nothing but one read after a 401, follows no redirect and judges no status: what an answer means is for
-//! the client of each service to say. It has no timeout either; every caller sets its own.
+//! It retries nothing but one read after a 401, follows no redirect and interprets no status: what an answer means is up
+//! to the client of each service. It has no timeout either; every caller sets its own.
 
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
@@ -88,7 +88,7 @@ impl RestAnswer {
     }
 
     /// How long the service asks us to stay away: seconds, or a moment that counts from the answer's own `Date`, so
-    /// that no clock of ours takes part.
+    /// that no local clock is involved.
     pub fn retry_after(&self) -> Option<Duration> {
         let asked = self.header("retry-after")?.trim();
         match asked.parse() {
@@ -115,7 +115,7 @@ pub struct RestOptions {
     pub credential: Arc<dyn TokenCredential>,
     /// The audience of the token, as `https://management.azure.com/.default`.
     pub token_scope: String,
-    /// Says when a token has to be renewed.
+    /// Decides when a token must be renewed.
     pub clock: Arc<dyn Clock>,
     /// Whatever carries requests instead of a pooled client of our own.
     pub transport: Option<Transport>,
@@ -128,7 +128,7 @@ pub struct RestClient {
 }
 
 impl RestClient {
-    /// A pipeline that shows a token, for requests below `endpoint`. A rustls provider must be installed in the process
+    /// A pipeline that sends a token, for requests below `endpoint`. A rustls provider must be installed in the process
     /// before.
     pub fn new(endpoint: &Url, options: RestOptions) -> Result<Self, RestError> {
         let bearer = Bearer {
@@ -213,7 +213,7 @@ pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Resul
     Ok(whole.into())
 }
 
-/// The kind of failure and its innermost cause; the layers between name URLs and say nothing more.
+/// The kind of failure and its innermost cause; the layers between only repeat URLs.
 pub(super) fn describe(error: &Error) -> String {
     let what = match error.kind() {
         ErrorKind::Connection => "no connection",
@@ -248,7 +248,7 @@ struct Bearer {
     held: Arc<Mutex<Held>>,
 }
 
-/// The token that is shown.
+/// The token that is sent.
 #[derive(Default)]
 struct Held {
     token: Option<AccessToken>,
@@ -306,7 +306,7 @@ impl Bearer {
         ended.map_err(|error| Error::with_error(ErrorKind::Credential, error, "failed to get a token"))
     }
 
-    /// The service does not take it (any more).
+    /// Drops the token: the service rejected it.
     async fn forget(&self) {
         self.held.lock().await.token = None;
     }

@@ -46,13 +46,13 @@ const READ_PAUSE: Duration = Duration::from_millis(50);
 const SHORT_THROTTLE: Duration = Duration::from_secs(1);
 /// The one send of a write. With the read that proves what became of it, it stays below the time of a request.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the service may work on a write.
+/// The server timeout of a write.
 const WRITE_SERVER_SECONDS: u64 = 8;
 
-/// A page that is too large is asked for again with this part of its rows.
+/// A page that is too large is requested again with a fraction of its rows; this is the divisor.
 const FEWER_ROWS: usize = 4;
 
-/// Where the tables are and how we show that we may use them.
+/// The address of the tables, and the credential for them.
 pub enum TablesAccount {
     /// `https://ACCOUNT.table.core.windows.net` and an Entra token.
     Entra { endpoint: String, credential: Arc<dyn TokenCredential> },
@@ -62,7 +62,7 @@ pub enum TablesAccount {
 
 /// What a client works with.
 pub struct TablesOptions {
-    /// Real time: it dates signatures and says when a token has to be renewed.
+    /// Real time. It dates signatures and decides when a token must be renewed.
     pub clock: Arc<dyn Clock>,
     /// Jitter between reads, and the boundaries of batches.
     pub ids: Arc<dyn Ids>,
@@ -122,7 +122,7 @@ impl AzureTables {
         Ok(Self { rest, address: TableAddress::new(&endpoint, table)?, ids })
     }
 
-    /// Makes the table. One that is there already is fine.
+    /// Creates the table. It succeeds if the table exists.
     pub async fn create_table(&self) -> Result<(), TableError> {
         let mut request = self.request(self.address.tables(), Method::Post);
         json(&mut request, self.address.creation());
@@ -180,7 +180,7 @@ impl AzureTables {
     }
 
     /// The page that `next` leads to, or the first. The service knows no limit of bytes, so a page that is too large is
-    /// given up and asked for again with fewer rows; one row is never too large.
+    /// dropped and requested again with fewer rows. One row is never too large.
     async fn page_from(
         &self,
         partition: &str,

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const META_VERSION: &str = "version";
 
 pub(super) struct FileStore {
-    // Dropped first: its thread uses the database, and the file is free for others once both are gone.
+    // Dropped first: its thread uses the database, and the file is unlocked once both are dropped.
     writer: GroupCommitWriter,
     database: Arc<ReopeningDatabase>,
     is_failing: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! Group commit: one thread takes whatever transactions are waiting, carries them out together and flushes once.
+//! Group commit: one thread takes all waiting transactions, executes them together and flushes once.
 //!
 //! While a flush runs, the next group gathers. A caller waits for its own answer without holding a thread.
 
@@ -88,7 +88,7 @@ fn answer_all(
     match committed {
         Ok(outcomes) => {
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                // A caller that is gone needs no answer.
+                // The caller may have stopped waiting.
                 let _ = answer.send(outcome);
             }
         }

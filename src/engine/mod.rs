@@ -38,7 +38,7 @@ pub struct TableEngine {
 }
 
 impl TableEngine {
-    /// A table that is gone when its last clone is dropped.
+    /// A table in memory, which ends with its last clone.
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
         Self { store: Arc::new(memory_store::MemoryStore::default()), clock }
     }

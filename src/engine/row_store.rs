@@ -28,7 +28,7 @@ pub(super) struct FoundRows {
 }
 
 impl FoundRows {
-    /// Takes one more pair; false, and the pair is the next one, where there are enough rows or bytes.
+    /// Adds a pair. Where the page is full, the pair becomes the start of the next page, and the answer is false.
     pub(super) fn push_within(&mut self, key: &[u8], value: &[u8], rows_max: usize) -> bool {
         let full = self.pairs.len() >= rows_max || self.bytes >= PAGE_BYTES;
         if full {
@@ -47,7 +47,7 @@ pub(super) trait RowStore: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowStoreError>;
     /// The first `rows_max` pairs of `from <= key < to`, or about [`PAGE_BYTES`] of them; `from` is less than `to`.
     fn range(&self, from: &[u8], to: &[u8], rows_max: usize) -> Result<FoundRows, RowStoreError>;
-    /// Durable, where the store can be, once answered. Carried out even if the caller is gone by then.
+    /// Durable, where the store can be, once answered. Executed even if the caller has stopped waiting.
     async fn transact(&self, request: TransactionRequest) -> TransactionOutcome;
     /// Whether the last transaction could not be written.
     fn is_failing(&self) -> bool {

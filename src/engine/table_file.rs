@@ -43,7 +43,7 @@ pub enum EngineError {
     },
 }
 
-/// Opens the file, which is made where there is none.
+/// Opens the file, and creates it first where it is missing.
 pub(super) fn open_or_make(path: &Path) -> Result<Database, EngineError> {
     if !path.try_exists().map_err(|error| unusable(path, error.into()))? {
         make(path).map_err(|error| unusable(path, error))?;
@@ -57,7 +57,7 @@ pub(super) fn open_or_make(path: &Path) -> Result<Database, EngineError> {
     }
 }
 
-/// Opens a file that is there.
+/// Opens an existing file.
 pub(super) fn open(path: &Path) -> Result<Database, redb::Error> {
     Ok(builder().open(path)?)
 }
@@ -100,7 +100,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Takes away what others may do with a file that was there already: it holds names and addresses, or a token.
+/// Removes the permissions of other users from a file: it holds names and addresses, or a token.
 pub(crate) fn keep_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,13 +1,13 @@
 //! One transaction: first decided against the rows as they are, then applied whole.
 //!
-//! No row is written twice in a transaction, so every write can be judged by the rows before it, and a transaction
-//! that is refused has touched nothing.
+//! No row is written twice in a transaction, so every write is decided by the rows before it, and a transaction
+//! that is rejected has changed nothing.
 
 use super::row_record::{self, RowRecord};
 use super::row_store::{RowStoreError, RowTransaction, TransactionOutcome, TransactionRequest};
 use crate::ports::tables::{ETag, Match, Properties, TableError, Write, rules};
 
-/// A row as the transaction leaves it; without properties it is gone.
+/// A row as the transaction leaves it; without properties it is deleted.
 struct Change {
     key: Vec<u8>,
     properties: Option<Properties>,

@@ -1,5 +1,5 @@
 //! The demo: a short day of an identity provider over real HTTP, and after each step who holds which backup role where.
-//! What is shown and checked is read from the simulated Azure and the ledger, never from what the demo expects.
+//! The output is read from the simulated Azure and the ledger, never from what the demo expects.
 
 use super::running::RunningLocal;
 use crate::bindings::{Bindings, PrincipalSource, Selector};
@@ -221,7 +221,7 @@ impl Demo<'_> {
         Ok(expected)
     }
 
-    /// A person's Entra object id, from where the bindings file says it is.
+    /// A person's Entra object id, from the attribute that the bindings name.
     fn object_id(&self, user: &Value) -> Option<String> {
         self.bindings.principal_from.iter().find_map(|source| {
             let id = match source {

@@ -38,7 +38,7 @@ pub use table_service::TableServiceError;
 
 /// The bindings of a first run.
 const EXAMPLE: &[u8] = include_bytes!("bindings.json");
-/// The simulated Azure takes any token.
+/// The simulated Azure accepts any token.
 const AZURE_TOKEN: &str = "simulated";
 /// How often `local` ticks.
 const TICK_EVERY: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub fn block_on(options: LocalOptions) -> Result<(), LocalError> {
     runtime.map_err(LocalError::Server)?.block_on(run(options))
 }
 
-/// Starts, says where it is, and serves until it is stopped; with `demo`, until the demo is over.
+/// Starts, prints its addresses, and serves until it is stopped; with `demo`, until the demo ends.
 async fn run(options: LocalOptions) -> Result<(), LocalError> {
     if !options.listen.ip().is_loopback() {
         return Err(LocalError::NotLoopback { address: options.listen });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// What `local` is asked to do.
+/// The options of one run.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
     pub listen: SocketAddr,

@@ -13,7 +13,7 @@ const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 /// A correlation id is a GUID; anything much longer is not one.
 const CORRELATION_CHARS_MAX: usize = 64;
 
-/// An answer that is not the success that was asked for.
+/// An answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArmFailure {
     pub kind: FailureKind,
@@ -33,7 +33,7 @@ pub enum FailureKind {
 }
 
 impl ArmFailure {
-    /// No assignment of that name. A scope that is gone is another matter and has other codes.
+    /// No assignment of that name. A scope that does not exist has other codes.
     pub fn is_absence(&self) -> bool {
         self.has_reason(RejectionReason::AssignmentNotFound)
     }

@@ -114,7 +114,7 @@ fn encode(text: &str) -> String {
     encoded
 }
 
-/// Where the next page begins: what the service said, and the last key that was seen, because the service may forget.
+/// Where the next page begins: the continuation of the service, and the last key, because a continuation may expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextPage {
     pub partition: Option<String>,
@@ -146,7 +146,7 @@ impl NextPage {
         self.partition.is_some() || self.row.is_some()
     }
 
-    /// From the last key on, whatever the service said.
+    /// The same position by the last key only.
     pub fn without_continuation(&self) -> Self {
         Self { partition: None, row: None, after: self.after.clone() }
     }

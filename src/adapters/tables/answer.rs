@@ -19,7 +19,7 @@ const CODE_CHARS_MAX: usize = 64;
 const TOO_LARGE: [&str; 4] =
     ["EntityTooLarge", "PropertyValueTooLarge", "RequestBodyTooLarge", "ContentLengthExceeded"];
 /// The write itself is malformed: a bug of ours, which sending it again does not mend. Whatever else the service calls bad
-/// may be trouble with the account, and is waited for.
+/// may be a problem of the account, and is retried.
 const MALFORMED: [&str; 12] = [
     "TooManyProperties",
     "KeyValueTooLarge",
@@ -38,7 +38,7 @@ const MALFORMED: [&str; 12] = [
 const STALE: [&str; 4] =
     ["InvalidInput", "OutOfRangeInput", "InvalidQueryParameterValue", "OutOfRangeQueryParameterValue"];
 
-/// An answer that is not the success that was asked for.
+/// An answer that is not a success.
 pub struct TableFailure<'a> {
     pub status: u16,
     /// From the header.

@@ -52,7 +52,7 @@ impl BatchPart {
     }
 }
 
-/// The same row without a condition is inserted or changed: that is how the service tells the two apart.
+/// The service distinguishes these by method and condition: PUT and PATCH without a condition insert or change the row.
 fn shape(write: &Write) -> (Method, Option<&Properties>, Option<&Match>) {
     match write {
         Write::Insert { properties, .. } => (Method::Post, Some(properties), None),
@@ -71,7 +71,7 @@ pub struct BatchRequest {
 }
 
 impl BatchRequest {
-    /// `id` makes the boundary. A body that is larger than the service takes is refused.
+    /// `id` makes the boundary. A body that is larger than the service accepts is rejected.
     pub fn new(
         address: &TableAddress,
         partition: &str,

@@ -1,4 +1,4 @@
-//! A row as JSON of OData, with the types that JSON does not tell beside the properties.
+//! A row as JSON of OData, with a type beside each property whose type JSON cannot express.
 
 use crate::ports::tables::{ETag, Properties, Row, Value};
 use azure_core::base64;
