@@ -1,10 +1,10 @@
 //! Builds the adapters and the services and hands each of them its ports. The only place that does.
 
+use crate::adapters::RestError;
 use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use crate::adapters::credential::{BuiltCredential, Credential, CredentialError};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
-use crate::adapters::rest::RestError;
 use crate::adapters::tables::TablesOptions;
 use crate::config::{self, Config, OperatorConfig};
 use crate::error_chain::ErrorChain;

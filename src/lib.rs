@@ -12,7 +12,7 @@ pub mod error_chain;
 pub mod http;
 pub mod id;
 #[cfg(feature = "local")]
-pub mod local;
+mod local;
 pub mod ports;
 pub mod rbac;
 pub mod scim;

@@ -1,17 +1,21 @@
 //! Role assignments over Azure Resource Manager.
+
 //!
-//! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is known by ARM's code, never by its
-//! status. Nothing is retried: the next look at the person does that, because only it knows what to believe meanwhile.
+
+//! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is recognised by ARM's code, never by
+
+//! its status. Nothing is retried here: the next reconcile of the person does that, because only it knows the state by then.
 
 mod answer;
+mod error_code;
 mod wire;
 
-use super::rest::{Answer, NoAnswer, Rest, RestError, RestOptions};
+use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions};
 use crate::ports::role_assignments::{
     ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
 };
 use crate::rbac::{AssignmentName, RoleAssignment, Scope};
-use answer::Failure;
+use answer::ArmFailure;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{Method, Request, Transport, Url};
@@ -22,11 +26,11 @@ use tokio::time::{Instant, timeout_at};
 
 /// The api-version that every call names.
 const API_VERSION: &str = "2022-04-01";
+
 /// Pages of one listing: far more than the 4,000 assignments that a subscription can hold need.
 const LIST_PAGES_MAX: usize = 200;
-/// ARM in the public cloud.
-pub const PUBLIC_ENDPOINT: &str = "https://management.azure.com";
-/// The audience of its tokens.
+
+/// The audience of ARM's tokens in the public cloud.
 pub const PUBLIC_TOKEN_SCOPE: &str = "https://management.azure.com/.default";
 
 /// How ARM is reached.
@@ -34,14 +38,14 @@ pub struct ArmOptions {
     /// The audience of the token; [`PUBLIC_TOKEN_SCOPE`] outside of sovereign clouds.
     pub token_scope: String,
     pub clock: Arc<dyn crate::ports::clock::Clock>,
-    /// Whatever carries requests instead of a pooled client of our own.
+    /// A transport instead of the pooled client.
     pub transport: Option<Transport>,
 }
 
 /// The role assignments of the tenant behind one ARM endpoint.
 #[derive(Debug, Clone)]
 pub struct ArmRoleAssignments {
-    rest: Rest,
+    rest: RestClient,
     endpoint: Url,
 }
 
@@ -53,11 +57,11 @@ impl ArmRoleAssignments {
         options: ArmOptions,
     ) -> Result<Self, RestError> {
         let ArmOptions { token_scope, clock, transport } = options;
-        let rest = Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?;
+        let rest = RestClient::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?;
         Ok(Self { rest, endpoint })
     }
 
-    /// The same, from text. What is not an absolute URL is refused as insecure.
+    /// The same, from text. A text that is not an absolute URL is rejected as insecure.
     pub fn at(
         endpoint: &str,
         credential: Arc<dyn TokenCredential>,
@@ -95,7 +99,7 @@ impl ArmRoleAssignments {
     }
 
     /// The answer to one request, before `deadline`.
-    async fn send(&self, request: Request, deadline: Instant) -> Result<Answer, AssignmentError> {
+    async fn send(&self, request: Request, deadline: Instant) -> Result<RestAnswer, AssignmentError> {
         in_time(deadline, self.rest.send(request)).await
     }
 
@@ -121,7 +125,7 @@ impl ArmRoleAssignments {
         Err(AssignmentError::Unknown { detail: format!("a listing has more than {LIST_PAGES_MAX} pages") })
     }
 
-    /// A next link carries our token, so it leads nowhere but to the origin that we asked.
+    /// A next link is requested with our token, so it must have the origin of the endpoint.
     fn follow(&self, link: &str) -> Result<Url, AssignmentError> {
         match Url::parse(link) {
             Ok(url) if url.origin() == self.endpoint.origin() => Ok(url),
@@ -129,7 +133,7 @@ impl ArmRoleAssignments {
         }
     }
 
-    /// Which assignment gives the triple of `wanted` already. Whatever goes wrong, the create was refused all the same.
+    /// The assignment that already gives the triple of `wanted`. If it cannot be found, the create is still a rejection.
     async fn holder(&self, wanted: &RoleAssignment, deadline: Instant) -> Option<AssignmentName> {
         let first = self.listing(&wanted.scope, &format!("principalId eq '{}'", wanted.principal));
         let listed = self.pages(first, &wanted.scope, deadline).await.ok()?;
@@ -196,7 +200,7 @@ impl RoleAssignments for ArmRoleAssignments {
         let answer = self.send(request, Instant::now() + timeout).await?;
         let gone = || Ok(ArmAnswer { value: (), correlation: answer::correlation(&answer) });
         match (answer.status, answer::failure(&answer)) {
-            // Whoever answers 200 in place of ARM has deleted nothing.
+            // A proxy that answers 200 instead of ARM has deleted nothing.
             (200, _) => wire::deleted(&answer.body, name).map_err(answer::nonsense).and_then(|()| gone()),
             (204, _) => gone(),
             (_, failure) if failure.is_absence() => gone(),
@@ -217,15 +221,17 @@ async fn in_time<T>(
     }
 }
 
-impl From<Failure> for AssignmentError {
-    fn from(failure: Failure) -> Self {
-        let Failure { kind, status, correlation } = failure;
+impl From<ArmFailure> for AssignmentError {
+    fn from(failure: ArmFailure) -> Self {
+        let ArmFailure { kind, status, correlation } = failure;
         match kind {
-            answer::Kind::Throttled { retry_after } => {
+            answer::FailureKind::Throttled { retry_after } => {
                 AssignmentError::Throttled { retry_after, correlation }
             }
-            answer::Kind::Refused { code } => AssignmentError::Refused { code, status, correlation },
-            answer::Kind::Unknown => {
+            answer::FailureKind::Rejected { reason, code } => {
+                AssignmentError::Rejected { reason, code, status, correlation }
+            }
+            answer::FailureKind::Unknown => {
                 AssignmentError::Unknown { detail: format!("status {status} says nothing reliable") }
             }
         }

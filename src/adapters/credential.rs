@@ -1,4 +1,4 @@
-//! Which credential this service shows to Azure. Chosen by configuration: there is no chain that tries one after the other.
+//! The credential that this service uses for Azure. Configuration chooses it: there is no fallback from one to the next.
 
 use super::guarded::guarded;
 use super::rest::{RestError, pooled_client};
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 /// A fixed token never runs out by itself.
 const NEVER: OffsetDateTime = datetime!(9999-12-31 0:00 UTC);
-/// How long the identity endpoint may take: a token costs it milliseconds, a few seconds where it has to ask. Shorter than
+/// How long the identity endpoint may take: milliseconds for a cached token, a few seconds for a new one. Shorter than
 /// a call to the vault, so that a token that is still good is shown there in time.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the command-line tools of a developer may take: they start an interpreter each time.
@@ -31,9 +31,9 @@ pub enum Credential {
     /// The managed identity of the Functions app: the user-assigned one of that client id, else the system-assigned one.
     /// (App Service takes no resource ids, and the SDK does not read `AZURE_CLIENT_ID` by itself.)
     ManagedIdentity { client_id: Option<String> },
-    /// The login of whoever runs this: Azure CLI, else Azure Developer CLI.
+    /// The login of the developer: Azure CLI, else Azure Developer CLI.
     Developer,
-    /// The same token for every audience: what the simulated Azure takes.
+    /// The same token for every audience, which the simulated Azure accepts.
     Static(SecretString),
 }
 
@@ -51,7 +51,7 @@ pub enum CredentialError {
 }
 
 impl Credential {
-    /// Asks nobody for a token yet.
+    /// Requests no token yet.
     pub fn build(self) -> Result<BuiltCredential, CredentialError> {
         Ok(match self {
             Credential::Static(token) => Arc::new(StaticToken(token)),
@@ -118,10 +118,10 @@ impl TokenCredential for ManagedIdentity {
     }
 }
 
-/// Why the identity endpoint gave no token, for whoever is on call. Never the error's own text: it repeats whatever the
+/// Why the identity endpoint gave no token, for the engineer on call. Never the error's own text: it repeats whatever the
 /// endpoint answered.
 fn no_token(error: &Error) -> String {
-    // What happened stands inside the credential's own error.
+    // The cause is inside the credential's own error.
     let error = error.downcast_ref::<Error>().unwrap_or(error);
     let status = error.http_status().map(u16::from);
     match (status, error.kind()) {
@@ -137,7 +137,7 @@ fn no_token(error: &Error) -> String {
     }
 }
 
-/// A credential that gives up in time: the SDK's own have no timeout of their own, and hold a lock while they wait.
+/// A credential with a timeout: those of the SDK have none, and hold a lock while they wait.
 #[derive(Debug)]
 struct Timed {
     inner: Arc<dyn TokenCredential>,

@@ -1,4 +1,4 @@
-//! The address of an Azure service: where a token may travel to, and where none may.
+//! The address of an Azure service, and whether a token may be sent to it.
 
 use super::rest::may_carry_secret;
 use azure_core::http::Url;
@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is no endpoint.
+/// Why a text is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error("it is not a URL")]

@@ -8,7 +8,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, Context, HttpClient, Request, Transport};
 use std::sync::Arc;
 
-/// A longer answer of a vault or an identity endpoint is none: a page of versions has some kilobytes.
+/// A longer answer of a vault or an identity endpoint is rejected: a page of versions has some kilobytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// `transport`, to no other host than `host` where one is given, and with bounded answers.

@@ -27,11 +27,11 @@ use tokio::time::timeout;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The wait where a busy vault names none: its limits are counted over ten seconds.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
-/// Versions of one secret that are read. They come in no order, so that a part of them would say nothing.
+/// Versions of one secret that are read. They come in no order, so a part of them is of no use.
 const VERSIONS_MAX: usize = 2000;
-/// The tag that says who was given a version.
+/// The tag that names the client of a version.
 const LABEL_TAG: &str = "label";
-/// The address that the client is told where the real one is on this machine.
+/// The address that the client gets where the real one is on this machine.
 const SIMULATED_VAULT: &str = "https://simulated.vault.azure.net";
 
 /// Why the client cannot be built.
@@ -108,7 +108,7 @@ fn host_of(origin: &str) -> Option<&str> {
     authority.split([':', '/']).next()
 }
 
-/// A version that says which it is and when it was made; one that does not cannot be asked for.
+/// A version with its id and creation time. A version that lacks one cannot be requested.
 fn version(properties: SecretProperties) -> Option<SecretVersion> {
     let id = properties.resource_id().ok()?.version?;
     let attributes = properties.attributes.unwrap_or_default();
@@ -124,13 +124,13 @@ fn version(properties: SecretProperties) -> Option<SecretVersion> {
 
 async fn in_time<T>(name: &str, call: impl Future<Output = azure_core::Result<T>>) -> Result<T, SecretError> {
     match timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(|error| judge(name, &error)),
+        Ok(answer) => answer.map_err(|error| classify_error(name, &error)),
         Err(_) => Err(SecretError::Away { detail: "no answer in time".to_owned() }),
     }
 }
 
 /// What an error of the client means. Key Vault's statuses are reliable: 404 `SecretNotFound`, 403 `Forbidden`, 429.
-fn judge(name: &str, error: &Error) -> SecretError {
+fn classify_error(name: &str, error: &Error) -> SecretError {
     let name = name.to_owned();
     let status = error.http_status().map(u16::from);
     match (status, error.kind()) {

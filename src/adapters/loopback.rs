@@ -1,8 +1,8 @@
-//! A transport that takes every request to one loopback address, whatever host it names.
+//! A transport that sends every request to one loopback address, whatever host it names.
 //!
 //! The clients of Azure's SDK insist on https and on the real host names (the Key Vault client checks that its challenge
-//! comes from the vault's own domain). With this below them they speak to a service on this machine: only the way of a
-//! request changes, not what it says. The host that it was meant for travels in [`ORIGINAL_HOST`].
+//! comes from the vault's own domain). With this transport they reach a service on this machine: only the route of a
+//! request changes, not its content. [`ORIGINAL_HOST`] carries the host that it was meant for.
 
 use super::rest::{RestError, is_loopback, pooled_client};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The host, and the port if it is not the usual one, that a request was meant for.
 pub const ORIGINAL_HOST: &str = "x-original-host";
 
-/// A transport to `origin`, which must lie on a loopback address; its path is not looked at. A rustls provider must be
+/// A transport to `origin`, which must lie on a loopback address; its path is ignored. A rustls provider must be
 /// installed in the process before.
 pub fn loopback_transport(origin: &Url) -> Result<Transport, RestError> {
     if !is_loopback(origin) || !matches!(origin.scheme(), "http" | "https") {
@@ -29,7 +29,7 @@ struct Loopback {
 }
 
 impl Loopback {
-    /// The same request on its other way. The caller's stays as it is: the pipeline may send it again.
+    /// The same request to the other address. The caller's request is not changed: the pipeline may send it again.
     fn redirected(&self, request: &Request) -> Request {
         let mut redirected = request.clone();
         redirected.insert_header(ORIGINAL_HOST, authority(request.url()));

@@ -1,12 +1,14 @@
-//! The real ends of the ports. Only this folder says azure, and nothing here knows a use case.
+//! The ports against the real Azure. Only this folder uses the Azure SDK, and nothing here knows a use case.
 
 pub mod arm;
 pub mod clock;
 pub mod credential;
-pub mod endpoint;
+pub(crate) mod endpoint;
 mod guarded;
 pub mod ids;
-pub mod key_vault;
+pub(crate) mod key_vault;
 pub mod loopback;
-pub mod rest;
+mod rest;
 pub mod tables;
+
+pub use rest::RestError;

@@ -1,7 +1,7 @@
-//! One request pipeline for every Azure service that we speak to ourselves: authorization, transport, request ids.
+//! One request pipeline for the Azure services that have no client of the SDK: authorization, transport, request ids.
 //!
-//! It retries nothing but one read after a 401, follows no redirect and judges no status: what an answer means is for
-//! the client of each service to say. It knows no timeout either; every caller stands under its own.
+//! It retries nothing but one read after a 401, follows no redirect and interprets no status: what an answer means is up
+//! to the client of each service. It has no timeout either; every caller sets its own.
 
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
@@ -70,13 +70,13 @@ pub struct NoAnswer {
 
 /// What came back, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RestAnswer {
     pub status: u16,
     pub body: Bytes,
     headers: Headers,
 }
 
-impl Answer {
+impl RestAnswer {
     /// A header by its lower-case name.
     pub fn header(&self, name: &'static str) -> Option<&str> {
         self.headers.get_optional_str(&HeaderName::from_static(name))
@@ -88,7 +88,7 @@ impl Answer {
     }
 
     /// How long the service asks us to stay away: seconds, or a moment that counts from the answer's own `Date`, so
-    /// that no clock of ours takes part.
+    /// that no local clock is involved.
     pub fn retry_after(&self) -> Option<Duration> {
         let asked = self.header("retry-after")?.trim();
         match asked.parse() {
@@ -115,7 +115,7 @@ pub struct RestOptions {
     pub credential: Arc<dyn TokenCredential>,
     /// The audience of the token, as `https://management.azure.com/.default`.
     pub token_scope: String,
-    /// Says when a token has to be renewed.
+    /// Decides when a token must be renewed.
     pub clock: Arc<dyn Clock>,
     /// Whatever carries requests instead of a pooled client of our own.
     pub transport: Option<Transport>,
@@ -123,12 +123,12 @@ pub struct RestOptions {
 
 /// A pipeline to one service.
 #[derive(Debug, Clone)]
-pub struct Rest {
+pub struct RestClient {
     pipeline: Pipeline,
 }
 
-impl Rest {
-    /// A pipeline that shows a token, for requests below `endpoint`. A rustls provider must be installed in the process
+impl RestClient {
+    /// A pipeline that sends a token, for requests below `endpoint`. A rustls provider must be installed in the process
     /// before.
     pub fn new(endpoint: &Url, options: RestOptions) -> Result<Self, RestError> {
         let bearer = Bearer {
@@ -170,12 +170,12 @@ impl Rest {
     }
 
     /// Sends one request and reads the whole answer.
-    pub async fn send(&self, request: Request) -> Result<Answer, NoAnswer> {
+    pub async fn send(&self, request: Request) -> Result<RestAnswer, NoAnswer> {
         self.send_within(request, ANSWER_BYTES_MAX).await
     }
 
     /// The same, of an answer that has at most so many bytes.
-    pub async fn send_within(&self, mut request: Request, bytes_max: usize) -> Result<Answer, NoAnswer> {
+    pub async fn send_within(&self, mut request: Request, bytes_max: usize) -> Result<RestAnswer, NoAnswer> {
         let unchecked = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
         let answer = self
             .pipeline
@@ -183,7 +183,7 @@ impl Rest {
             .await
             .map_err(|error| NoAnswer { detail: describe(&error), too_large: false })?;
         let (status, headers, body) = answer.deconstruct();
-        Ok(Answer { status: status.into(), headers, body: read(body, bytes_max).await? })
+        Ok(RestAnswer { status: status.into(), headers, body: read(body, bytes_max).await? })
     }
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Resul
     Ok(whole.into())
 }
 
-/// The kind of failure and its innermost cause; the layers between name URLs and say nothing more.
+/// The kind of failure and its innermost cause; the layers between only repeat URLs.
 pub(super) fn describe(error: &Error) -> String {
     let what = match error.kind() {
         ErrorKind::Connection => "no connection",
@@ -240,7 +240,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Puts the token on a request. `azure_core` has such a policy, but it refuses plain http everywhere and lets a 401 stand.
+/// Puts the token on a request. The policy of `azure_core` rejects plain http everywhere, and keeps the token after a 401.
 struct Bearer {
     credential: Arc<dyn TokenCredential>,
     scope: String,
@@ -248,7 +248,7 @@ struct Bearer {
     held: Arc<Mutex<Held>>,
 }
 
-/// The token that is shown.
+/// The token that is sent.
 #[derive(Default)]
 struct Held {
     token: Option<AccessToken>,
@@ -269,13 +269,14 @@ impl Bearer {
         Ok(())
     }
 
-    /// The token that is held, or a fresh one. As long as the old one is good, nobody waits long for its renewal: an
+    /// The token that is held, or a fresh one. While the old one is valid, no request waits long for its renewal: an
     /// identity endpoint that is away or hangs takes nothing from a service that still has a token.
     async fn token(&self) -> azure_core::Result<AccessToken> {
         let mut held = self.held.clone().lock_owned().await;
-        let (now, uptime) = (self.clock.now(), self.clock.monotonic());
+        let now = self.clock.now();
+        let uptime = self.clock.monotonic();
         let Some(good) = held.token.clone().filter(|token| token.expires_on > now) else {
-            // Whoever needs one meanwhile waits for this one.
+            // Other requests wait for this renewal.
             return self.renew(Some(held)).await;
         };
         if good.expires_on > now + TOKEN_RENEW_BEFORE || uptime < held.renew_after {
@@ -286,9 +287,11 @@ impl Bearer {
         Ok(timeout(RENEW_WAIT, self.renew(None)).await.ok().and_then(Result::ok).unwrap_or(good))
     }
 
-    /// A fresh token, kept. Goes on when whoever waits for it goes away, so that a slow endpoint's answer is not in vain.
+    /// A fresh token, which is kept. The request continues if its caller goes away, so that a slow answer is still used.
     async fn renew(&self, held: Option<OwnedMutexGuard<Held>>) -> azure_core::Result<AccessToken> {
-        let (credential, scope, kept) = (self.credential.clone(), self.scope.clone(), self.held.clone());
+        let credential = self.credential.clone();
+        let scope = self.scope.clone();
+        let kept = self.held.clone();
         let renewal = tokio::spawn(async move {
             let fresh = credential.get_token(&[&scope], None).await?;
             let mut held = match held {
@@ -303,7 +306,7 @@ impl Bearer {
         ended.map_err(|error| Error::with_error(ErrorKind::Credential, error, "failed to get a token"))
     }
 
-    /// The service does not take it (any more).
+    /// Drops the token: the service rejected it.
     async fn forget(&self) {
         self.held.lock().await.token = None;
     }
@@ -338,12 +341,12 @@ mod tests {
     use azure_core::credentials::{Secret, TokenRequestOptions};
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    fn answer(headers: &[(&'static str, &'static str)]) -> Answer {
+    fn answer(headers: &[(&'static str, &'static str)]) -> RestAnswer {
         let mut all = Headers::new();
         for (name, value) in headers {
             all.insert(*name, *value);
         }
-        Answer { status: 503, body: Bytes::new(), headers: all }
+        RestAnswer { status: 503, body: Bytes::new(), headers: all }
     }
 
     #[track_caller]

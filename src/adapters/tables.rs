@@ -1,7 +1,10 @@
 //! Azure Table Storage over HTTP: [`TableOps`] on one table of an account, or of the emulator Azurite.
+
 //!
-//! What the service would refuse is refused here, before anything is sent. A read is asked again for a while, because
-//! that changes nothing; a write is sent once, because only the store can tell whether a lost one was carried out.
+
+//! What the service would reject is rejected here, before anything is sent. A read is retried for a while, because it changes
+
+//! nothing. A write is sent once, because only the store can tell whether a lost one was executed.
 
 mod address;
 mod answer;
@@ -9,55 +12,57 @@ mod batch;
 mod connection_string;
 mod entity;
 mod multipart;
+mod protocol;
 mod shared_key;
 
-pub use address::is_table_name;
+pub use address::{TableNameError, is_table_name};
 pub use connection_string::{ConnectionString, ConnectionStringError};
 
-use super::rest::{self, Rest, RestError, RestOptions};
+use super::rest::{RestAnswer, RestClient, RestError, RestOptions};
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
     ETag, KeyRange, PAGE_BYTES_MAX, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite, rules,
 };
-use address::{Address, Next};
+use address::{NextPage, TableAddress};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{Method, Request, Transport, Url};
+use protocol::{ACCEPT, API_VERSION, ODATA_VERSION};
 use shared_key::SharedKey;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::time::{sleep, timeout};
 
-/// The version of the service's interface that every request names; older ones take no Entra token.
-const API_VERSION: &str = "2020-12-06";
-/// The version of OData that JSON needs.
-const ODATA_VERSION: &str = "3.0;NetFx";
-/// Types beside every property that JSON alone does not tell, and no links.
-const ACCEPT: &str = "application/json;odata=minimalmetadata";
 /// The audience of tokens for storage, in every cloud.
 const TOKEN_SCOPE: &str = "https://storage.azure.com/.default";
+
 /// A read with all its repetitions. A query runs for 5 s at the service at most.
 const READ_DEADLINE: Duration = Duration::from_secs(12);
+
 /// One send of a read: time for a full page, and for another try within the deadline.
 const READ_SEND_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// Sends of one read.
 const READ_SENDS_MAX: u32 = 3;
+
 /// The pause before the second send of a read; doubled for the next, with jitter.
 const READ_PAUSE: Duration = Duration::from_millis(50);
+
 /// A wait that the service asks for and that is short enough to be waited here.
 const SHORT_THROTTLE: Duration = Duration::from_secs(1);
+
 /// The one send of a write. With the read that proves what became of it, it stays below the time of a request.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the service may work on a write.
+
+/// The server timeout of a write.
 const WRITE_SERVER_SECONDS: u64 = 8;
 
-/// A page that is too large is asked for again with this part of its rows.
+/// A page that is too large is requested again with a fraction of its rows; this is the divisor.
 const FEWER_ROWS: usize = 4;
 
-/// Where the tables are and how we show that we may use them.
+/// The address of the tables, and the credential for them.
 pub enum TablesAccount {
     /// `https://ACCOUNT.table.core.windows.net` and an Entra token.
     Entra { endpoint: String, credential: Arc<dyn TokenCredential> },
@@ -67,11 +72,11 @@ pub enum TablesAccount {
 
 /// What a client works with.
 pub struct TablesOptions {
-    /// Real time: it dates signatures and says when a token has to be renewed.
+    /// Real time. It dates signatures and decides when a token must be renewed.
     pub clock: Arc<dyn Clock>,
     /// Jitter between reads, and the boundaries of batches.
     pub ids: Arc<dyn IdSource>,
-    /// Whatever carries requests instead of a pooled client of our own.
+    /// A transport instead of the pooled client.
     pub transport: Option<Transport>,
 }
 
@@ -79,10 +84,10 @@ pub struct TablesOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum TablesClientError {
     /// The text is not repeated: it may hold a signature.
-    #[error("the endpoint is no URL of a table service, as https://ACCOUNT.table.core.windows.net")]
+    #[error("the endpoint is not the URL of a table service, as https://ACCOUNT.table.core.windows.net")]
     Endpoint,
-    #[error("{table:?} is no name of a table: 3 to 63 letters and digits, a letter first")]
-    Table { table: String },
+    #[error(transparent)]
+    Table(#[from] TableNameError),
     #[error("the table client cannot be built")]
     Rest(#[from] RestError),
 }
@@ -90,8 +95,8 @@ pub enum TablesClientError {
 /// One table of an account.
 #[derive(Clone)]
 pub struct AzureTables {
-    rest: Rest,
-    address: Address,
+    rest: RestClient,
+    address: TableAddress,
     ids: Arc<dyn IdSource>,
 }
 
@@ -113,18 +118,21 @@ impl AzureTables {
             TablesAccount::Entra { endpoint, credential } => {
                 let endpoint = url(&endpoint)?;
                 let token_scope = TOKEN_SCOPE.to_owned();
-                (Rest::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?, endpoint)
+                (
+                    RestClient::new(&endpoint, RestOptions { credential, token_scope, clock, transport })?,
+                    endpoint,
+                )
             }
             TablesAccount::Key(connection) => {
                 let endpoint = url(connection.endpoint())?;
                 let signature = Arc::new(SharedKey::new(&connection, clock));
-                (Rest::authorized(&endpoint, signature, transport)?, endpoint)
+                (RestClient::authorized(&endpoint, signature, transport)?, endpoint)
             }
         };
-        Ok(Self { rest, address: Address::new(&endpoint, table)?, ids })
+        Ok(Self { rest, address: TableAddress::new(&endpoint, table)?, ids })
     }
 
-    /// Makes the table. One that is there already is fine.
+    /// Creates the table. It succeeds if the table exists.
     pub async fn create_table(&self) -> Result<(), TableError> {
         let mut request = self.request(self.address.tables(), Method::Post);
         json(&mut request, self.address.creation());
@@ -139,7 +147,7 @@ impl AzureTables {
         request
     }
 
-    /// A write that the service gives up before we do, so that it seldom lands when nobody waits any more.
+    /// A write with a server timeout below ours, so that it seldom lands after its caller has given up.
     fn write_request(&self, mut url: Url, method: Method) -> Request {
         url.set_query(Some(&format!("timeout={WRITE_SERVER_SECONDS}")));
         self.request(url, method)
@@ -149,12 +157,12 @@ impl AzureTables {
     async fn ask<T>(
         &self,
         request: &Request,
-        judge: impl Fn(&rest::Answer) -> Result<T, TableError>,
+        read: impl Fn(&RestAnswer) -> Result<T, TableError>,
     ) -> Result<T, TableError> {
         let asking = async {
             let mut pause = READ_PAUSE;
             for _ in 1..READ_SENDS_MAX {
-                let outcome = self.send(request, READ_SEND_TIMEOUT).await.and_then(|answer| judge(&answer));
+                let outcome = self.send(request, READ_SEND_TIMEOUT).await.and_then(|answer| read(&answer));
                 let wait = match &outcome {
                     Err(TableError::Unknown { .. }) => pause.mul_f64(0.5 + self.ids.jitter()),
                     Err(TableError::Throttled { retry_after }) if *retry_after <= SHORT_THROTTLE => {
@@ -165,13 +173,13 @@ impl AzureTables {
                 sleep(wait).await;
                 pause *= 2;
             }
-            self.send(request, READ_DEADLINE).await.and_then(|answer| judge(&answer))
+            self.send(request, READ_DEADLINE).await.and_then(|answer| read(&answer))
         };
         timeout(READ_DEADLINE, asking).await.unwrap_or_else(|_| Err(answer::late()))
     }
 
     /// Token, connection, sending and answer together end after `limit`.
-    async fn send(&self, request: &Request, limit: Duration) -> Result<rest::Answer, TableError> {
+    async fn send(&self, request: &Request, limit: Duration) -> Result<RestAnswer, TableError> {
         match timeout(limit, self.rest.send_within(request.clone(), PAGE_BYTES_MAX)).await {
             Ok(answer) => answer.map_err(|error| match error.too_large {
                 true => TableError::TooLarge { rule: error.detail },
@@ -182,12 +190,13 @@ impl AzureTables {
     }
 
     /// The page that `next` leads to, or the first. The service knows no limit of bytes, so a page that is too large is
-    /// given up and asked for again with fewer rows; one row is never too large.
+
+    /// dropped and requested again with fewer rows. One row is never too large.
     async fn page_from(
         &self,
         partition: &str,
         range: &KeyRange,
-        next: Option<&Next>,
+        next: Option<&NextPage>,
     ) -> Result<TableAnswer<RowPage>, TableError> {
         let mut range = range.clone();
         loop {
@@ -206,7 +215,7 @@ impl AzureTables {
         partition: &str,
         write: &TableWrite,
     ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
-        let part = batch::Part::of(&self.address, partition, write);
+        let part = batch::BatchPart::of(&self.address, partition, write);
         let mut request = self.write_request(url_of(&part.url)?, part.method);
         for (name, value) in part.headers() {
             request.insert_header(name, value);
@@ -214,7 +223,7 @@ impl AzureTables {
         request.set_body(part.body);
         let answer = self.send(&request, WRITE_DEADLINE).await?;
         let etag = answer::written(&answer, write)?;
-        Ok(TableAnswer { value: vec![etag], date: date(&answer)? })
+        Ok(TableAnswer { value: vec![etag], date: answer::date(&answer)? })
     }
 
     async fn write_many(
@@ -222,12 +231,12 @@ impl AzureTables {
         partition: &str,
         writes: &[TableWrite],
     ) -> Result<TableAnswer<Vec<Option<ETag>>>, TableError> {
-        let batch = batch::Batch::new(&self.address, partition, writes, self.ids.random())?;
+        let batch = batch::BatchRequest::new(&self.address, partition, writes, self.ids.random())?;
         let mut request = self.write_request(self.address.batch(), Method::Post);
         request.insert_header("content-type", batch.content_type());
         request.set_body(batch.into_body());
         let answer = self.send(&request, WRITE_DEADLINE).await?;
-        Ok(TableAnswer { value: batch::outcome(&answer, writes)?, date: date(&answer)? })
+        Ok(TableAnswer { value: batch::outcome(&answer, writes)?, date: answer::date(&answer)? })
     }
 }
 
@@ -242,9 +251,9 @@ impl TableOps for AzureTables {
 
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
         rules::check_range(partition, range)?;
-        let next = range.continuation.as_ref().map(Next::parse).transpose()?;
+        let next = range.continuation.as_ref().map(NextPage::parse).transpose()?;
         let page = match (self.page_from(partition, range, next.as_ref()).await, &next) {
-            // The service no longer knows the continuation; we know where we were.
+            // The service no longer knows the continuation, but the last key is known here.
             (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
                 self.page_from(partition, range, Some(&next.without_continuation())).await?
             }
@@ -290,9 +299,4 @@ fn json(request: &mut Request, body: String) {
     request.insert_header("content-type", "application/json");
     request.insert_header("prefer", "return-no-content");
     request.set_body(body);
-}
-
-/// Times in rows are compared on the service's clock, so an answer without it is worth nothing.
-fn date(answer: &rest::Answer) -> Result<OffsetDateTime, TableError> {
-    answer.date().ok_or_else(|| answer::nonsense("an answer has no date"))
 }

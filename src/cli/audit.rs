@@ -6,7 +6,7 @@ use crate::audit::{AuditEvent, ChangeCause};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::id::{OpId, PrincipalId};
 #[cfg(feature = "local")]
-use crate::local::{Control, ControlError};
+use crate::local::{ControlClient, ControlClientError};
 use crate::ports::clock::Clock;
 use crate::service::audit::query::{self, AuditFilter};
 use crate::store::{StateStore, StoreError};
@@ -85,7 +85,7 @@ enum AuditError {
     Store(#[source] StoreError),
     #[cfg(feature = "local")]
     #[error("cannot read the records")]
-    Control(#[source] ControlError),
+    Control(#[source] ControlClientError),
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     #[error("cannot write")]
@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             complain(&error);
             ExitCode::from(match error {
                 #[cfg(feature = "local")]
-                AuditError::Control(ControlError::Address { .. }) => EXIT_USAGE,
+                AuditError::Control(ControlClientError::Address { .. }) => EXIT_USAGE,
                 AuditError::Time { .. }
                 | AuditError::Cause { .. }
                 | AuditError::Op { .. }
@@ -212,14 +212,14 @@ fn parse_time(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
 enum Source {
     Tables(StateStore),
     #[cfg(feature = "local")]
-    Local(Control),
+    Local(ControlClient),
 }
 
 impl Source {
     fn open(arguments: &Arguments) -> Result<Self, AuditError> {
         #[cfg(feature = "local")]
         if let Some(url) = &arguments.control_url {
-            return Control::new(url).map(Self::Local).map_err(AuditError::Control);
+            return ControlClient::new(url).map(Self::Local).map_err(AuditError::Control);
         }
         let mut variables = config::environment();
         if let Some(tables) = &arguments.tables {

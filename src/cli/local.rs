@@ -3,7 +3,7 @@
 use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::app;
 use crate::config;
-use crate::local::{self, DemoError, LocalError, Options, TablesError};
+use crate::local::{self, DemoError, LocalError, LocalOptions, TableServiceError};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
-    let options = Options { listen, handler_port, public_origin, state, bindings, json, demo, tables };
+    let options = LocalOptions { listen, handler_port, public_origin, state, bindings, json, demo, tables };
     app::install_tls();
     match local::block_on(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,7 +80,7 @@ fn code(error: &LocalError) -> u8 {
     match error {
         LocalError::Drift { .. } => EXIT_FINDINGS,
         LocalError::Demo(DemoError::NothingBound) => EXIT_USAGE,
-        LocalError::Tables(TablesError::Table { .. }) => EXIT_DEPENDENCY,
+        LocalError::Tables(TableServiceError::Table { .. }) => EXIT_DEPENDENCY,
         LocalError::NotLoopback { .. }
         | LocalError::State(_)
         | LocalError::Tables(_)

@@ -1,11 +1,10 @@
 //! The file of a table: created atomically, readable by its owner only, and rejected when it is truncated.
 
-use super::EngineError;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, TableDefinition};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The format that this release reads and writes.
 pub(super) const FORMAT: u64 = 1;
@@ -17,7 +16,34 @@ pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 /// The format of the file.
 const META_FORMAT: &str = "format";
 
-/// Opens the file, which is made where there is none.
+/// Why a table file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} has format {found}, and this release knows only format {}", path.display(), FORMAT)]
+    Format { path: PathBuf, found: u64 },
+    #[error("{} is cut off, damaged or no table file: put a copy of it back", path.display())]
+    Corrupt {
+        path: PathBuf,
+        #[source]
+        source: Box<redb::Error>,
+    },
+    #[error("{} cannot be opened", path.display())]
+    Unopenable {
+        path: PathBuf,
+        #[source]
+        source: Box<redb::Error>,
+    },
+    #[error("the writer of {} cannot be started", path.display())]
+    Writer {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Opens the file, and creates it first where it is missing.
 pub(super) fn open_or_make(path: &Path) -> Result<Database, EngineError> {
     if !path.try_exists().map_err(|error| unusable(path, error.into()))? {
         make(path).map_err(|error| unusable(path, error))?;
@@ -31,7 +57,7 @@ pub(super) fn open_or_make(path: &Path) -> Result<Database, EngineError> {
     }
 }
 
-/// Opens a file that is there.
+/// Opens an existing file.
 pub(super) fn open(path: &Path) -> Result<Database, redb::Error> {
     Ok(builder().open(path)?)
 }
@@ -74,7 +100,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Takes away what others may do with a file that was there already: it holds names and addresses, or a token.
+/// Removes the permissions of other users from a file: it holds names and addresses, or a token.
 pub(crate) fn keep_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -106,7 +132,8 @@ fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
 }
 
 fn unusable(path: &Path, error: redb::Error) -> EngineError {
-    let (path, source) = (path.to_owned(), Box::new(error));
+    let path = path.to_owned();
+    let source = Box::new(error);
     match &*source {
         redb::Error::DatabaseAlreadyOpen => EngineError::InUse { path },
         redb::Error::Corrupted(_)

@@ -1,16 +1,17 @@
-//! What `local` says when it is ready: one line for a script, or a page for a person, with commands that end in a role.
+//! What `local` prints when it is ready: one line for a script, or a page with commands that end in a role assignment.
 
-use super::{Options, Running};
+use super::options::LocalOptions;
+use super::running::RunningLocal;
 use crate::bindings::{Bindings, ConfiguredBinding, PrincipalSource, Selector};
 use serde_json::{Value, json};
 
-/// The person of the page: her name, and an Entra object id, without which nobody can be given a role.
+/// The person in the commands: a name, and an Entra object id, which a role assignment requires.
 const USER_NAME: &str = "jane@contoso.example";
 const OBJECT_ID: &str = "4f3b6c1e-8a1d-4a8e-9a53-0d6c1f2e7b90";
 const OWN_EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
 
 #[expect(clippy::print_stdout, reason = "what a person or a script reads")]
-pub(super) fn say(options: &Options, running: &Running) {
+pub(super) fn print(options: &LocalOptions, running: &RunningLocal) {
     if options.json {
         println!("{}", line(running));
     } else {
@@ -19,18 +20,15 @@ pub(super) fn say(options: &Options, running: &Running) {
 }
 
 /// Where everything is, for a script.
-fn line(running: &Running) -> Value {
+fn line(running: &RunningLocal) -> Value {
     let azure = &running.simulator;
     json!({
-        "base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(),
-        "control_url": azure.control_url(), "vault_url": azure.vault_url(),
-        "identity_endpoint": azure.identity_endpoint(), "identity_header": azure.identity_header(),
-        "pid": std::process::id(),
-    })
+"base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(), "control_url": azure.control_url(), "vault_url": azure.vault_url(), "identity_endpoint": azure.identity_endpoint(), "identity_header": azure.identity_header(), "pid": std::process::id(), })
 }
 
-fn page(options: &Options, running: &Running) -> String {
-    let (arm_url, control_url) = (running.simulator.arm_url(), running.simulator.control_url());
+fn page(options: &LocalOptions, running: &RunningLocal) -> String {
+    let arm_url = running.simulator.arm_url();
+    let control_url = running.simulator.control_url();
     let store = if options.tables.is_some() { "a table service" } else { "an embedded store" };
     let mut page = format!(
         "Azure Backup SCIM is ready, on {store} and a simulated Azure (state: {}).\n\n",
@@ -42,7 +40,8 @@ fn page(options: &Options, running: &Running) -> String {
     page += &format!("  its control API  {control_url}   (GET it for help)\n\nBindings in force:\n");
     for binding in &running.bindings.bindings {
         let group = format!("{} {}", binding.selector.attribute(), binding.selector.value());
-        let (role, scope) = (binding.role, binding.scope.short_name());
+        let role = binding.role;
+        let scope = binding.scope.short_name();
         page += &format!("  {:<18} group with {group} -> {role} @ {scope}\n", binding.name);
     }
     if !options.demo {
@@ -53,31 +52,23 @@ fn page(options: &Options, running: &Running) -> String {
     page
 }
 
-/// Commands that make a person and a bound group, and show what Azure then holds. They may be given again: what is there
-/// already is found.
+/// Commands that create a person and a bound group, and show what Azure then holds. They can be repeated: existing resources
+
+/// are found.
 fn commands(bindings: &Bindings) -> Vec<String> {
     let scim = r#"scim() { curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/scim+json' "$@"; echo; }"#;
     let Some(binding) = bindings.bindings.iter().find(|binding| can_be_shown(binding)) else {
         return vec![scim.to_owned(), r#"scim "$BASE_URL/Users""#.to_owned()];
     };
     let user = user(bindings);
-    let (attribute, value) = (binding.selector.attribute(), binding.selector.value());
+    let attribute = binding.selector.attribute();
+    let value = binding.selector.value();
     let mut group = json!({"displayName": value});
     if let Some(members) = group.as_object_mut() {
         members.insert(attribute.to_owned(), json!(value));
     }
     let scope = binding.scope.as_str();
-    vec![
-        scim.to_owned(),
-        r#"find_id() { scim -G "$BASE_URL/$1" --data-urlencode "filter=$2" -d attributes=id | grep -o '"id":"[^"]*"' | cut -d '"' -f 4; }"#.to_owned(),
-        format!(r#"scim "$BASE_URL/Users" -d '{user}'"#),
-        format!(r#"scim "$BASE_URL/Groups" -d '{group}'"#),
-        format!(r#"PERSON=$(find_id Users 'userName eq "{USER_NAME}"')"#),
-        format!(r#"GROUP=$(find_id Groups '{attribute} eq "{value}"')"#),
-        r#"scim -X PATCH "$BASE_URL/Groups/$GROUP" -d '{"Operations":[{"op":"add","path":"members","value":[{"value":"'$PERSON'"}]}]}'"#.to_owned(),
-        format!(r#"curl -s "$ARM_URL{scope}/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01"; echo"#),
-        r#"scim "$BASE_URL/Users/$PERSON?attributes=grants""#.to_owned(),
-    ]
+    vec![scim.to_owned(), r#"find_id() { scim -G "$BASE_URL/$1" --data-urlencode "filter=$2" -d attributes=id | grep -o '"id":"[^"]*"' | cut -d '"' -f 4; }"#.to_owned(), format!(r#"scim "$BASE_URL/Users" -d '{user}'"#), format!(r#"scim "$BASE_URL/Groups" -d '{group}'"#), format!(r#"PERSON=$(find_id Users 'userName eq "{USER_NAME}"')"#), format!(r#"GROUP=$(find_id Groups '{attribute} eq "{value}"')"#), r#"scim -X PATCH "$BASE_URL/Groups/$GROUP" -d '{"Operations":[{"op":"add","path":"members","value":[{"value":"'$PERSON'"}]}]}'"#.to_owned(), format!(r#"curl -s "$ARM_URL{scope}/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01"; echo"#), r#"scim "$BASE_URL/Users/$PERSON?attributes=grants""#.to_owned(),]
 }
 
 /// The person, with her Entra object id where the bindings look for it.
@@ -89,7 +80,7 @@ fn user(bindings: &Bindings) -> Value {
     }
 }
 
-/// Whether everybody in its group is given the role, the group can be made, and its name needs no quoting in a shell.
+/// Whether every member of its group gets the role, the group can be created, and its name needs no quoting in a shell.
 fn can_be_shown(binding: &ConfiguredBinding) -> bool {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
     binding.condition.is_none()
@@ -103,12 +94,8 @@ mod tests {
 
     fn told(principal: &str, group: Value) -> String {
         let file = json!({
-            "version": 1, "principal": {"from": [principal]}, "retired": [],
-            "bindings": [{
-                "name": "one", "group": group, "role": "Backup Reader", "kind": "active",
-                "scope": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup",
-            }],
-        });
+"version": 1, "principal": {"from": [principal]}, "retired": [], "bindings": [{
+"name": "one", "group": group, "role": "Backup Reader", "kind": "active", "scope": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup", }], });
         commands(&Bindings::parse(file.to_string().as_bytes()).unwrap()).join("\n")
     }
 

@@ -1,16 +1,19 @@
 //! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
+
 //! process.
 
-mod clock;
-mod control;
+mod control_client;
 mod demo;
 mod greeting;
-mod state;
-mod tables;
+mod options;
+mod running;
+mod simulated_clock;
+mod state_folder;
+mod table_service;
 
-use crate::app::{self, BackupScim, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, inspect};
+use crate::app::{self, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{EngineError, TableEngine};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
 use crate::service::bindings::active::ActivateError;
@@ -20,40 +23,29 @@ use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
-use clock::SimulatedClock;
-pub use control::{Control, ControlError};
+pub use control_client::{ControlClient, ControlClientError};
 pub use demo::DemoError;
+use demo::DriftCount;
+pub use options::LocalOptions;
+use running::RunningLocal;
 use secrecy::SecretString;
-use state::{State, StateError};
+use simulated_clock::SimulatedClock;
+use state_folder::{StateFolder, StateFolderError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-pub use tables::TablesError;
+pub use table_service::TableServiceError;
 
 /// The bindings of a first run.
 const EXAMPLE: &[u8] = include_bytes!("bindings.json");
-/// The simulated Azure takes any token.
+
+/// The simulated Azure accepts any token.
 const AZURE_TOKEN: &str = "simulated";
+
 /// How often `local` ticks.
 const TICK_EVERY: Duration = Duration::from_secs(5);
-
-/// What `local` is asked to do.
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub listen: SocketAddr,
-    /// The port that a Functions host has chosen, if one has.
-    pub handler_port: Option<u16>,
-    /// Where callers find that host; without it, where this listens.
-    pub public_origin: Option<String>,
-    pub state: PathBuf,
-    pub bindings: Option<PathBuf>,
-    pub json: bool,
-    pub demo: bool,
-    /// A connection string: the rows are kept there.
-    pub tables: Option<String>,
-}
 
 /// Why `local` did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -69,16 +61,13 @@ pub enum LocalError {
     #[error("cannot store the bindings")]
     Adopt(#[source] ActivateError),
     #[error("cannot use the state folder (--state chooses another)")]
-    State(#[from] StateError),
+    State(#[from] StateFolderError),
     #[error("cannot open the embedded store (--state chooses another folder)")]
-    Engine(#[from] EngineError),
-    #[error(
-        "{} is missing, and the simulated Azure beside it holds {held} role assignments: put it back, or choose another folder with --state",
-        path.display()
-    )]
+    TableEngine(#[from] EngineError),
+    #[error("{} is missing, and the simulated Azure beside it holds {held} role assignments: put it back, or choose another folder with --state", path.display())]
     TableGone { path: PathBuf, held: usize },
     #[error("cannot use the table service")]
-    Tables(#[from] TablesError),
+    Tables(#[from] TableServiceError),
     #[error("the simulated Azure does not start")]
     Simulator(#[source] io::Error),
     #[error("the client of the simulated Azure cannot be built")]
@@ -91,31 +80,20 @@ pub enum LocalError {
     Drift { missing: usize, extra: usize },
 }
 
-/// Everything that runs.
-struct Running {
-    service: BackupScim,
-    simulator: Simulator,
-    /// The embedded store, where the rows are not in a table service.
-    engine: Option<Engine>,
-    base_url: String,
-    token: String,
-    bindings: Bindings,
-}
-
 /// Runs the command on a runtime of its own.
-pub fn block_on(options: Options) -> Result<(), LocalError> {
+pub fn block_on(options: LocalOptions) -> Result<(), LocalError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(LocalError::Server)?.block_on(run(options))
 }
 
-/// Starts, says where it is, and serves until it is stopped; with `demo`, until the demo is over.
-async fn run(options: Options) -> Result<(), LocalError> {
+/// Starts, prints its addresses, and serves until it is stopped; with `demo`, until the demo ends.
+async fn run(options: LocalOptions) -> Result<(), LocalError> {
     if !options.listen.ip().is_loopback() {
         return Err(LocalError::NotLoopback { address: options.listen });
     }
     let file = read_bindings(options.bindings.as_ref())?;
     let bindings = Bindings::parse(&file).map_err(LocalError::Bindings)?;
-    let state = State::open(&options.state)?;
+    let state = StateFolder::open(&options.state)?;
     let address = options.listen;
     let listener = app::listen(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
@@ -126,20 +104,22 @@ async fn run(options: Options) -> Result<(), LocalError> {
     let timer = app::timer(&running.service, options.handler_port);
     let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
-    greeting::say(&options, &running);
+    greeting::print(&options, &running);
     if options.demo {
         tokio::spawn(server);
-        return demo::play(&running).await;
+        let DriftCount { missing, extra } = demo::play(&running).await?;
+        return if missing + extra == 0 { Ok(()) } else { Err(LocalError::Drift { missing, extra }) };
     }
     server.await.map_err(LocalError::Server)
 }
 
-/// What the health check tells: how the service stands, and whether the embedded store can be written.
-fn health(running: &Running) -> HealthProbe {
-    let (service, engine) = (running.service.clone(), running.engine.clone());
+/// What the health check reports: the health of the service, and whether the embedded store can be written.
+fn health(running: &RunningLocal) -> HealthProbe {
+    let service = running.service.clone();
+    let engine = running.engine.clone();
     Arc::new(move || {
         let mut members = app::health_report(&service);
-        if engine.as_ref().is_some_and(Engine::is_failing) {
+        if engine.as_ref().is_some_and(TableEngine::is_failing) {
             members.insert("status".to_owned(), DEGRADED.into());
             members.insert("store".to_owned(), "the last write failed".into());
         }
@@ -147,15 +127,20 @@ fn health(running: &Running) -> HealthProbe {
     })
 }
 
-/// The embedded store. One that is missing while Azure still holds roles is not replaced by an empty one: nothing would
-/// ever take them away.
-fn open_engine(state: &State, simulator: &Simulator, clock: Arc<dyn Clock>) -> Result<Engine, LocalError> {
+/// The embedded store. A missing store is not replaced by an empty one while Azure still holds roles: they would never be
+
+/// revoked.
+fn open_engine(
+    state: &StateFolder,
+    simulator: &Simulator,
+    clock: Arc<dyn Clock>,
+) -> Result<TableEngine, LocalError> {
     let path = state.tables_file();
     let held = simulator.handle().assignments().len();
     if held > 0 && !path.exists() {
         return Err(LocalError::TableGone { path, held });
     }
-    Ok(Engine::redb(path, clock)?)
+    Ok(TableEngine::redb(path, clock)?)
 }
 
 fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
@@ -168,20 +153,20 @@ fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
 }
 
 async fn start(
-    options: &Options,
-    state: &State,
+    options: &LocalOptions,
+    state: &StateFolder,
     bindings: Bindings,
     address: SocketAddr,
-) -> Result<Running, LocalError> {
+) -> Result<RunningLocal, LocalError> {
     let slot: inspect::ResponseSlot = Arc::new(OnceLock::new());
     let routes = slot.clone();
     let scopes =
         bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
-    let simulator = Simulator::start(simulator::Options {
+    let simulator = Simulator::start(simulator::SimulatorOptions {
         state_file: Some(state.azure_file()),
         scopes,
         extra_routes: Some(Arc::new(move |config| inspect::configure(config, routes.clone()))),
-        ..simulator::Options::default()
+        ..simulator::SimulatorOptions::default()
     })
     .map_err(LocalError::Simulator)?;
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(simulator.handle(), SystemClock::new()));
@@ -189,7 +174,7 @@ async fn start(
     let arm = app::arm(&simulator.arm_url(), token, clock.clone())
         .map_err(|error| LocalError::Client(error.into()))?;
     let (tables, engine): (Arc<dyn TableOps>, _) = match &options.tables {
-        Some(connection) => (tables::open(connection, clock.clone()).await?, None),
+        Some(connection) => (table_service::open(connection, clock.clone()).await?, None),
         None => {
             let engine = open_engine(state, &simulator, clock.clone())?;
             (Arc::new(engine.clone()), Some(engine))
@@ -208,7 +193,7 @@ async fn start(
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: OVERDUE_AFTER },
     });
-    // The slot is new: nobody has filled it.
+    // The slot is new, so it is empty.
     let _ = slot.set(inspect::InspectedResponse { store: service.store.clone(), tick: service.tick.clone() });
-    Ok(Running { service, simulator, engine, base_url, token: state.token_text(), bindings })
+    Ok(RunningLocal { service, simulator, engine, base_url, token: state.token_text(), bindings })
 }

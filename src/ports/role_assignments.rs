@@ -30,12 +30,37 @@ pub enum AssignmentError {
     /// 429: not executed; not before `retry_after`.
     #[error("azure throttles role assignments")]
     Throttled { retry_after: Duration, correlation: Option<String> },
-    /// A 4xx with an ARM error code: not executed. `code` is ARM's own (`PrincipalNotFound`, `ScopeLocked`, `AuthorizationFailed`…).
-    #[error("azure refuses: {code}")]
-    Refused { code: String, status: u16, correlation: Option<String> },
+    /// A 4xx with an ARM error code: not executed. `code` is ARM's own, for the audit record and the log; `reason` is what it means.
+    #[error("azure rejects the call: {code}")]
+    Rejected { reason: RejectionReason, code: String, status: u16, correlation: Option<String> },
     /// 408, 5xx, a 4xx without a code, a reset, a timeout, nonsense: whether it was or will be executed is unknown.
     #[error("azure gave no answer that can be relied on: {detail}")]
     Unknown { detail: String },
+}
+
+/// What ARM's error code says about a call that was not executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectionReason {
+    /// Entra does not know the principal (yet).
+    PrincipalNotFound,
+    /// The principal is of another type, or of a type that holds no roles.
+    PrincipalType,
+    /// A management lock forbids the change.
+    ScopeLocked,
+    /// The caller has no right to do it, or its condition says no.
+    NotAuthorized,
+    /// An Azure policy forbids the change.
+    PolicyDenied,
+    /// The subscription holds as many role assignments as it can.
+    AssignmentLimit,
+    /// The scope does not exist, and no assignment at it does.
+    ScopeNotFound,
+    /// There is no assignment of that name.
+    AssignmentNotFound,
+    /// An assignment of another name gives the same.
+    AssignmentExists,
+    /// A code without a meaning of its own here.
+    Other,
 }
 
 /// One assignment of a backup role as a listing shows it, whoever made it.

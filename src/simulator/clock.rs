@@ -1,21 +1,21 @@
 //! Azure's own clock, and the only source of time and randomness in the simulator.
 //!
-//! It runs with real time plus an offset, or stands still until it is moved. Moving it goes forward only.
+//! It runs with real time plus an offset, or stays at one instant until it is moved. It only moves forward.
 
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Where the clock ends. Later times cannot be added to: whoever does would panic, and in HTTP dates they have no form.
+/// The end of the clock. Adding to a later time would panic, and HTTP dates cannot express it.
 pub const LATEST: OffsetDateTime = datetime!(9000-01-01 00:00 UTC);
 
-/// What Azure's clock is made of.
+/// How Azure's clock runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StartClock {
     /// Real time; moving the clock adds to it.
     #[default]
     Real,
-    /// Stands at this instant; only moving the clock changes it.
+    /// Fixed at this instant; only moving the clock changes it.
     Manual(OffsetDateTime),
 }
 
@@ -30,13 +30,16 @@ impl StartClock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the simulator stands outside the service and owns its clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the simulator is separate from the service and owns its clock"
+)]
 fn real_now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
 /// A random GUID, as Azure gives to requests and to assignments whose maker did not name them.
-#[expect(clippy::disallowed_methods, reason = "the simulator stands outside the service and owns its ids")]
+#[expect(clippy::disallowed_methods, reason = "the simulator is separate from the service and owns its ids")]
 pub fn new_guid() -> Uuid {
     Uuid::new_v4()
 }

@@ -1,6 +1,6 @@
 //! A simulated Azure on loopback: ARM role assignments and role definitions, a Key Vault, the identity endpoint of a Function
-//! app and Graph users, in their real REST shapes, and an API to make trouble. It imports nothing of the service, so that it
-//! cannot share its mistakes. Each service has an address of its own.
+//! app and Graph users, in their real REST shapes, and an API that injects faults. It imports nothing of the service, so that it
+//! cannot share its mistakes. Each service listens on its own port.
 //!
 //! ARM, at [`Simulator::arm_url`], api-version `2022-04-01`, any bearer token for writes and none for reads:
 //!
@@ -13,9 +13,9 @@
 //! `GET /secrets/{name}/[{version}]`. The identity endpoint: `GET` of [`Simulator::identity_endpoint`] with
 //! [`Simulator::identity_header`]. Graph, at [`Simulator::graph_url`]: `GET /v1.0/users/{id}`.
 //!
-//! A token of the identity endpoint is good for its audience and until its end, by Azure's clock; any other text passes as a
-//! token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless it was
-//! told which rights it holds ([`Handle::set_own_rights`]): then scopes, actions and the text of conditions decide.
+//! A token of the identity endpoint is valid for its audience until it expires, by Azure's clock. Any other text is accepted
+//! as a token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless its
+//! rights were set ([`SimulatorHandle::set_own_rights`]): then scopes, actions and the text of conditions decide.
 //!
 //! Control, at [`Simulator::control_url`]; `GET` of it describes every endpoint:
 //!
@@ -24,63 +24,62 @@
 //! - `secrets`, `identity`, `users`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`
 //!
-//! It gives orders without a token, so it answers no browser on behalf of another site: `Host` must be a loopback address,
+//! It requires no token, so it rejects what a browser sends on behalf of another site: `Host` must be a loopback address,
 //! `Origin` the same one where it is sent, and a body `application/json`.
 //!
-//! A rule is for ARM unless it names another service. The same orders are functions of [`Handle`]. Scopes, assignments, locks, principals, own rights, secrets, users and the
-//! clock's offset survive a restart where there is a state file; rules, held calls, limits, issued tokens, identity settings
-//! and logs do not.
+//! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. With a state file,
+//! scopes, assignments, locks, principals, own rights, secrets, users and the clock's offset survive a restart. Rules, held
+//! calls, limits, issued tokens, identity settings and logs do not.
 //!
 //! Left out: groups have no members (`assignedTo` is direct), the conditions of assignments that are made here are kept but
-//! not looked into, all callers are the same identity, the other services know no throttling of their own, the control API
+//! not evaluated, all callers are the same identity, the other services do not throttle, the control API
 //! answers on every one of the addresses, every management group is above every subscription, and calling before
 //! Retry-After does not lengthen the wait.
 
-mod azure;
-mod buckets;
+mod answer;
+mod arm;
+mod call_log;
 mod clock;
-mod condition;
 mod control;
-mod error;
-mod filter;
+mod errors;
+mod fault_rules;
 mod graph;
-mod handle;
 mod identity;
-mod kept;
+mod key_vault;
+mod recognise;
 mod request;
-mod rights;
-mod role_assignments;
-mod role_definitions;
-mod role_table;
-mod rules;
-mod scope;
-mod service;
+mod services;
+mod simulated_azure;
 mod state;
 mod state_file;
-mod tokens;
-mod vault;
+mod tracked;
 mod wire;
 
-pub use azure::{Call, Unrecognised};
+pub use arm::condition::{AccessCheck, AttributeSource, Condition, ConditionError, ConditionProblem};
+pub use arm::directory_principal::{DirectoryPrincipal, PrincipalType};
+pub use arm::management_lock::{LockLevel, ManagementLock};
+pub use arm::own_right::OwnRight;
+pub use arm::role_assignment::RoleAssignment;
+pub use arm::role_assignments::ArmLimits;
+pub use arm::scope::{Scope, ScopeKind};
+pub use call_log::{RecordedCall, UnrecognisedRequest};
 pub use clock::StartClock;
-pub use condition::{Access, CONDITION_BYTES_MAX, Condition, ConditionError, Problem, Source};
-pub use graph::{GraphUser, UserType};
-pub use handle::{ControlError, HandMade, Handle, IdentitySettings};
-pub use request::Method;
-pub use rights::OwnRight;
-pub use role_assignments::Limits;
-pub use rules::{Action, Rule, RuleInForce};
-pub use scope::{Scope, ScopeKind};
-pub use service::Service;
-pub use state::{Lock, LockLevel, Principal, PrincipalType, RoleAssignment};
-pub use vault::{NewSecret, Secret, SecretUpdate, SecretVersion};
+pub use control::arm_orders::HandMade;
+pub use control::control_error::ControlError;
+pub use control::service_orders::IdentitySettings;
+pub use control::simulator_handle::SimulatorHandle;
+pub use fault_rules::{ActiveFaultRule, FaultAction, FaultRule};
+pub use graph::graph_user::{GraphUser, UserType};
+pub use key_vault::vault_secret::{NewSecret, SecretUpdate, SecretVersion, VaultSecret};
+pub use request::CallMethod;
+pub use services::AzureService;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer};
-use azure::Azure;
-use state::State;
+use simulated_azure::SimulatedAzure;
+use state::AzureState;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -92,12 +91,12 @@ use std::time::Duration;
 /// Longer than a client keeps an idle connection, so that no call meets one that is just being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Routes that somebody else adds under `/control`.
+/// Routes that the caller adds under `/control`.
 pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// How an Azure starts.
 #[derive(Clone, Default)]
-pub struct Options {
+pub struct SimulatorOptions {
     /// Of ARM and the control API, on 127.0.0.1; 0 picks a free one, as the other services always do.
     pub port: u16,
     /// Where the state is kept; nowhere if left out.
@@ -105,25 +104,26 @@ pub struct Options {
     /// Scopes that exist, those above them included. One that an earlier run removed by order stays away.
     pub scopes: Vec<Scope>,
     pub clock: StartClock,
-    pub limits: Limits,
+    pub limits: ArmLimits,
     pub extra_routes: Option<ExtraRoutes>,
 }
 
 /// A running Azure, in a thread and an actix system of its own. Dropping it stops it.
 pub struct Simulator {
-    ports: BTreeMap<Service, u16>,
-    azure: Handle,
+    ports: BTreeMap<AzureService, u16>,
+    azure: SimulatorHandle,
     server: ServerHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Simulator {
-    /// Starts; when this returns, it answers.
-    pub fn start(options: Options) -> io::Result<Self> {
+    /// Starts the server. It accepts requests when this returns.
+    pub fn start(options: SimulatorOptions) -> io::Result<Self> {
         let (listeners, ports) = listen(options.port)?;
-        let azure = Handle::new(create(&options)?);
+        let azure = SimulatorHandle::new(create(&options)?);
         let (started, starts) = mpsc::channel();
-        let (shown, extra_routes) = (azure.clone(), options.extra_routes);
+        let shown = azure.clone();
+        let extra_routes = options.extra_routes;
         let thread = std::thread::Builder::new().name("simulated-azure".to_owned()).spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = serve(listeners, shown, extra_routes)?;
@@ -142,22 +142,22 @@ impl Simulator {
 
     /// The base address of ARM, without a slash at its end.
     pub fn arm_url(&self) -> String {
-        self.url(Service::Arm)
+        self.url(AzureService::Arm)
     }
 
     /// The base address of the Key Vault, without a slash at its end.
     pub fn vault_url(&self) -> String {
-        self.url(Service::Vault)
+        self.url(AzureService::Vault)
     }
 
     /// The base address of Graph, without a slash at its end.
     pub fn graph_url(&self) -> String {
-        self.url(Service::Graph)
+        self.url(AzureService::Graph)
     }
 
     /// The identity endpoint: what an app finds in `IDENTITY_ENDPOINT`.
     pub fn identity_endpoint(&self) -> String {
-        format!("{}{}", self.url(Service::Identity), identity::PATH)
+        format!("{}{}", self.url(AzureService::Identity), identity::token_endpoint::PATH)
     }
 
     /// What an app finds in `IDENTITY_HEADER`: another one at each start.
@@ -170,18 +170,18 @@ impl Simulator {
         format!("{}/control", self.arm_url())
     }
 
-    fn url(&self, service: Service) -> String {
+    fn url(&self, service: AzureService) -> String {
         let port = self.ports.get(&service).copied().unwrap_or_default();
         format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
     }
 
-    /// A handle to look into it and to give it orders.
-    pub fn handle(&self) -> Handle {
+    /// A handle to inspect and control it.
+    pub fn handle(&self) -> SimulatorHandle {
         self.azure.clone()
     }
 
     /// Requests that it did not recognise: tests assert that there are none.
-    pub fn unrecognised(&self) -> Vec<Unrecognised> {
+    pub fn unrecognised(&self) -> Vec<UnrecognisedRequest> {
         self.azure.unrecognised()
     }
 
@@ -199,28 +199,30 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        // Nobody is left to hear of an error.
+        // An error cannot be reported any more.
         let _ = self.halt();
     }
 }
 
-fn create(options: &Options) -> io::Result<Azure> {
-    let mut state = options.state_file.as_deref().map_or_else(|| Ok(State::default()), state_file::load)?;
+fn create(options: &SimulatorOptions) -> io::Result<SimulatedAzure> {
+    let mut state =
+        options.state_file.as_deref().map_or_else(|| Ok(AzureState::default()), state_file::load)?;
     for scope in &options.scopes {
         state.offer_scope(scope);
     }
-    let mut azure = Azure::new(state, options.limits, options.clock, options.state_file.clone());
+    let mut azure = SimulatedAzure::new(state, options.limits, options.clock, options.state_file.clone());
     azure.save()?;
     Ok(azure)
 }
 
-type Listeners = BTreeMap<Service, TcpListener>;
+type Listeners = BTreeMap<AzureService, TcpListener>;
 
 /// A listener for each service, and its port.
-fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<Service, u16>)> {
-    let (mut listeners, mut ports) = (Listeners::new(), BTreeMap::new());
-    for service in Service::ALL {
-        let port = if service == Service::Arm { arm_port } else { 0 };
+fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<AzureService, u16>)> {
+    let mut listeners = Listeners::new();
+    let mut ports = BTreeMap::new();
+    for service in AzureService::ALL {
+        let port = if service == AzureService::Arm { arm_port } else { 0 };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         ports.insert(service, listener.local_addr()?.port());
         listeners.insert(service, listener);
@@ -228,20 +230,25 @@ fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<Service, u16>)> {
     Ok((listeners, ports))
 }
 
-/// One server for all of them, because each server costs threads. A request is told by the port that it came to.
-fn serve(listeners: Listeners, azure: Handle, extra_routes: Option<ExtraRoutes>) -> io::Result<Server> {
-    let mut ports = wire::Ports::new();
+/// One server for all services, because each server costs threads. The port tells which service a request is for.
+fn serve(
+    listeners: Listeners,
+    azure: SimulatorHandle,
+    extra_routes: Option<ExtraRoutes>,
+) -> io::Result<Server> {
+    let mut ports = wire::ServicePorts::new();
     for (service, listener) in &listeners {
         ports.insert(listener.local_addr()?.port(), *service);
     }
-    let (azure, ports) = (web::Data::new(azure), web::Data::new(ports));
+    let azure = web::Data::new(azure);
+    let ports = web::Data::new(ports);
     let mut server = HttpServer::new(move || {
         let extra = extra_routes.clone();
         let control = web::scope("/control")
-            .wrap(from_fn(control::refuse_other_sites))
-            .configure(control::routes)
+            .wrap(from_fn(control::origin_guard::refuse_other_sites))
+            .configure(control::http_api::routes)
             .configure(move |config| extra.iter().for_each(|add| add(config)))
-            .default_service(web::to(control::unknown));
+            .default_service(web::to(control::http_api::unknown));
         let everything_else = web::to(wire::endpoint);
         let data = App::new().app_data(azure.clone()).app_data(ports.clone());
         data.service(control).route("/{path:.*}", everything_else)

@@ -3,168 +3,46 @@
 //!
 //! This is what a state file keeps. Fault rules, held calls, buckets, issued tokens and logs are not part of it.
 
-use super::graph::GraphUser;
-use super::kept::{Entry, Keep, Kept, One};
-use super::rights::Right;
-use super::scope::Scope;
-use super::vault::Secret;
+use super::arm::directory_principal::DirectoryPrincipal;
+use super::arm::management_lock::ManagementLock;
+use super::arm::own_right::ParsedRight;
+use super::arm::role_assignment::RoleAssignment;
+use super::arm::scope::Scope;
+use super::graph::graph_user::GraphUser;
+use super::key_vault::vault_secret::VaultSecret;
+use super::tracked::{Persist, StateEntry, TrackedCell, TrackedMap};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use time::format_description::FormatItem;
-use time::macros::format_description;
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// How far back a listing may be told to lag, in seconds; older versions are forgotten.
 pub const STALENESS_SECONDS_MAX: u32 = 3600;
 
-const ARM_TIME: &[FormatItem<'static>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
-
-/// What kind of object a principal is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PrincipalType {
-    User,
-    Group,
-    ServicePrincipal,
-    ForeignGroup,
-}
-
-impl PrincipalType {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::User => "User",
-            Self::Group => "Group",
-            Self::ServicePrincipal => "ServicePrincipal",
-            Self::ForeignGroup => "ForeignGroup",
-        }
-    }
-}
-
-/// An object of the directory, and when it comes to exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Principal {
-    pub id: Uuid,
-    #[serde(rename = "type")]
-    pub principal_type: PrincipalType,
-    /// So many PUTs for it are still answered `PrincipalNotFound`.
-    #[serde(default)]
-    pub appears_after_calls: u32,
-    /// Not there before this time of Azure's clock.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    pub appears_at: Option<OffsetDateTime>,
-    /// Not there at all, whatever else is said.
-    #[serde(default)]
-    pub absent: bool,
-}
-
-impl Principal {
-    /// One that exists.
-    pub const fn new(id: Uuid, principal_type: PrincipalType) -> Self {
-        Self { id, principal_type, appears_after_calls: 0, appears_at: None, absent: false }
-    }
-}
-
-/// What a management lock forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LockLevel {
-    CanNotDelete,
-    ReadOnly,
-}
-
-/// A management lock at a scope; it holds for everything below.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lock {
-    pub id: u64,
-    pub scope: Scope,
-    pub level: LockLevel,
-}
-
-/// A role assignment. Scope and role definition id keep the spelling they were made with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleAssignment {
-    pub name: Uuid,
-    /// Orders listings; never given twice.
-    pub sequence: u64,
-    pub scope: Scope,
-    pub role_definition_id: String,
-    /// The GUID at the end of `role_definition_id`.
-    pub role: Uuid,
-    pub principal_id: Uuid,
-    pub principal_type: PrincipalType,
-    pub description: Option<String>,
-    pub condition: Option<String>,
-    pub condition_version: Option<String>,
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_on: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    pub updated_on: OffsetDateTime,
-    pub created_by: Uuid,
-    pub updated_by: Uuid,
-}
-
-impl RoleAssignment {
-    /// Whether it gives the same role to the same principal at the same scope.
-    pub fn is_triple(&self, scope: &Scope, role: Uuid, principal: Uuid) -> bool {
-        self.scope == *scope && self.role == role && self.principal_id == principal
-    }
-
-    /// As ARM shows it.
-    pub fn body(&self) -> Value {
-        let path = "providers/Microsoft.Authorization/roleAssignments";
-        let id = format!("{}/{path}/{}", self.scope.to_string().trim_end_matches('/'), self.name);
-        json!({
-            "id": id,
-            "name": self.name,
-            "type": "Microsoft.Authorization/roleAssignments",
-            "properties": self.properties(),
-        })
-    }
-
-    fn properties(&self) -> Map<String, Value> {
-        let time = |at: OffsetDateTime| at.format(ARM_TIME).unwrap_or_default();
-        let fields = [
-            ("scope", json!(self.scope)),
-            ("roleDefinitionId", json!(self.role_definition_id)),
-            ("principalId", json!(self.principal_id)),
-            ("principalType", json!(self.principal_type)),
-            ("description", json!(self.description)),
-            ("condition", json!(self.condition)),
-            ("conditionVersion", json!(self.condition_version)),
-            ("createdOn", json!(time(self.created_on))),
-            ("updatedOn", json!(time(self.updated_on))),
-            ("createdBy", json!(self.created_by)),
-            ("updatedBy", json!(self.updated_by)),
-        ];
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-}
-
 /// A version of an assignment that is no longer current.
 #[derive(Debug, Clone)]
-struct Past {
+struct PastVersion {
     assignment: RoleAssignment,
     until: OffsetDateTime,
 }
 
 /// Everything that outlives the process.
 #[derive(Debug, Default)]
-pub struct State {
-    pub assignments: Kept<Uuid, RoleAssignment>,
-    pub locks: Kept<u64, Lock>,
-    pub principals: Kept<Uuid, Principal>,
-    pub strict_principals: One<bool>,
+pub struct AzureState {
+    pub assignments: TrackedMap<Uuid, RoleAssignment>,
+    pub locks: TrackedMap<u64, ManagementLock>,
+    pub principals: TrackedMap<Uuid, DirectoryPrincipal>,
+    pub strict_principals: TrackedCell<bool>,
     /// The secrets of the vault by their name in lower case.
-    pub secrets: Kept<String, Secret>,
+    pub secrets: TrackedMap<String, VaultSecret>,
     /// The people whom Graph knows.
-    pub users: Kept<Uuid, GraphUser>,
+    pub users: TrackedMap<Uuid, GraphUser>,
     /// What the service's own identity may do; everything if it was never said.
-    pub own_rights: One<Option<Vec<Right>>>,
-    pub clock_offset_seconds: One<i64>,
-    scopes: One<Scopes>,
-    last_number: One<u64>,
-    past: Vec<Past>,
+    pub own_rights: TrackedCell<Option<Vec<ParsedRight>>>,
+    pub clock_offset_seconds: TrackedCell<i64>,
+    scopes: TrackedCell<Scopes>,
+    last_number: TrackedCell<u64>,
+    past: Vec<PastVersion>,
 }
 
 /// The scopes in existence.
@@ -175,8 +53,8 @@ struct Scopes {
     removed: Vec<Scope>,
 }
 
-impl State {
-    fn parts(&mut self) -> [(&'static str, &mut dyn Keep); 10] {
+impl AzureState {
+    fn parts(&mut self) -> [(&'static str, &mut dyn Persist); 10] {
         [
             ("assignments", &mut self.assignments),
             ("locks", &mut self.locks),
@@ -192,7 +70,7 @@ impl State {
     }
 
     /// What changed since the last call, for a state file.
-    pub fn drain(&mut self) -> Vec<Entry> {
+    pub fn drain(&mut self) -> Vec<StateEntry> {
         let mut entries = Vec::new();
         for (kind, part) in self.parts() {
             part.drain(kind, &mut entries);
@@ -201,7 +79,7 @@ impl State {
     }
 
     /// Everything, for a state file.
-    pub fn all(&mut self) -> Vec<Entry> {
+    pub fn all(&mut self) -> Vec<StateEntry> {
         let mut entries = Vec::new();
         for (kind, part) in self.parts() {
             part.all(kind, &mut entries);
@@ -272,7 +150,7 @@ impl State {
     }
 
     /// The locks that hold at a scope: its own and those of its parents.
-    pub fn locks_at<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a Lock> {
+    pub fn locks_at<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a ManagementLock> {
         self.locks.values().filter(|lock| lock.scope.covers(scope))
     }
 
@@ -293,7 +171,7 @@ impl State {
     fn remember(&mut self, assignment: RoleAssignment, now: OffsetDateTime) {
         let oldest = now.saturating_sub(Duration::seconds(i64::from(STALENESS_SECONDS_MAX)));
         self.past.retain(|past| past.until > oldest);
-        self.past.push(Past { assignment, until: now });
+        self.past.push(PastVersion { assignment, until: now });
     }
 
     /// The assignments now, or as they stood at a time, in the order in which they were made.

@@ -1,12 +1,12 @@
-//! The state file: a log of changes, one line of JSON for each, written before anybody hears of the change.
+//! The state file: a log of changes, one line of JSON for each, written before the change is answered.
 //!
-//! A line is a list of [`Entry`]s that belong together. It is written in one go and not flushed to the disk: it survives
+//! A line is a list of [`StateEntry`]s that belong together. It is written in one go and not flushed to the disk: it survives
 //! the death of the process, which is what tests and `local` need, not that of the machine. A last line that was torn by
 //! that death was never acknowledged and is dropped. The log is rewritten as one snapshot at each start and when it has
 //! grown large.
 
-use super::kept::Entry;
-use super::state::State;
+use super::state::AzureState;
+use super::tracked::StateEntry;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ const HEADER: &str = r#"{"simulated_azure_log":1}"#;
 const APPENDED_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Reads a state file; an absent one is an Azure that holds nothing.
-pub fn load(path: &Path) -> io::Result<State> {
+pub fn load(path: &Path) -> io::Result<AzureState> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text).map_err(|problem| unreadable(path, &problem)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(AzureState::default()),
         Err(error) => Err(unreadable(path, &error.to_string())),
     }
 }
@@ -32,9 +32,9 @@ fn unreadable(path: &Path, problem: &str) -> io::Error {
     ))
 }
 
-fn parse(text: &str) -> Result<State, String> {
-    let mut state = State::default();
-    // What stands behind the last line break was torn.
+fn parse(text: &str) -> Result<AzureState, String> {
+    let mut state = AzureState::default();
+    // The text after the last line break was torn.
     let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
     let mut lines = whole.lines();
     match lines.next() {
@@ -44,7 +44,8 @@ fn parse(text: &str) -> Result<State, String> {
     }
     for (number, line) in (2..).zip(lines) {
         let wrong = |problem: String| format!("line {number}: {problem}");
-        let entries: Vec<Entry> = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        let entries: Vec<StateEntry> =
+            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
         for (kind, key, value) in entries {
             state.restore(&kind, &key, value).map_err(|problem| wrong(format!("{kind}: {problem}")))?;
         }
@@ -68,7 +69,7 @@ impl StateFile {
     }
 
     /// Writes what changed in the state since the last time. After an error the next one writes everything.
-    pub fn save(&mut self, state: &mut State) -> io::Result<()> {
+    pub fn save(&mut self, state: &mut AzureState) -> io::Result<()> {
         let changes = state.drain();
         let full = self.appended_bytes > APPENDED_BYTES_MIN.max(2 * self.snapshot_bytes);
         match self.log.take() {
@@ -89,7 +90,7 @@ impl StateFile {
     }
 
     /// Puts a snapshot in the place of the log, so that a process killed at any moment leaves the old file or the new one.
-    fn write_snapshot(&mut self, state: &mut State) -> io::Result<()> {
+    fn write_snapshot(&mut self, state: &mut AzureState) -> io::Result<()> {
         let mut temporary = self.path.as_os_str().to_owned();
         temporary.push(".tmp");
         let mut text = format!("{HEADER}\n").into_bytes();
@@ -105,15 +106,15 @@ impl StateFile {
     }
 }
 
-fn line(entries: &[Entry]) -> io::Result<Vec<u8>> {
+fn line(entries: &[StateEntry]) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(entries)?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// The vault's secrets stand in it: it is for its owner only.
+/// The file holds the vault's secrets, so only its owner may read it.
 fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
-    // One that a dead process left may be readable by others.
+    // A temporary file left by a killed process may be readable by others.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -127,8 +128,8 @@ fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Principal, PrincipalType};
     use super::*;
+    use crate::simulator::arm::directory_principal::{DirectoryPrincipal, PrincipalType};
     use uuid::Uuid;
 
     struct Place {
@@ -141,15 +142,16 @@ mod tests {
         Place { path: folder.path().join("azure.json"), _folder: folder }
     }
 
-    fn add(state: &mut State, number: u128) {
+    fn add(state: &mut AzureState, number: u128) {
         let id = Uuid::from_u128(number);
-        state.principals.insert(id, Principal::new(id, PrincipalType::User));
+        state.principals.insert(id, DirectoryPrincipal::new(id, PrincipalType::User));
     }
 
     #[test]
     fn a_change_costs_a_line_and_not_the_whole_state() {
         let place = place();
-        let (mut state, mut file) = (State::default(), StateFile::new(place.path.clone()));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(place.path.clone());
         for number in 0..100 {
             add(&mut state, number);
         }
@@ -172,7 +174,8 @@ mod tests {
     #[test]
     fn a_log_that_has_grown_is_written_anew() {
         let place = place();
-        let (mut state, mut file) = (State::default(), StateFile::new(place.path.clone()));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(place.path.clone());
         file.save(&mut state).unwrap();
         let mut longest = 0;
         for _ in 0..12_000 {
@@ -190,7 +193,8 @@ mod tests {
     fn after_an_error_the_next_time_writes_everything() {
         let place = place();
         let folder = place.path.with_file_name("later");
-        let (mut state, mut file) = (State::default(), StateFile::new(folder.join("azure.json")));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(folder.join("azure.json"));
         add(&mut state, 1);
         assert!(file.save(&mut state).is_err());
 
@@ -204,7 +208,8 @@ mod tests {
     #[test]
     fn a_torn_last_line_was_never_acknowledged() {
         let place = place();
-        let (mut state, mut file) = (State::default(), StateFile::new(place.path.clone()));
+        let mut state = AzureState::default();
+        let mut file = StateFile::new(place.path.clone());
         file.save(&mut state).unwrap();
         add(&mut state, 1);
         file.save(&mut state).unwrap();

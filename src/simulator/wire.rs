@@ -1,10 +1,11 @@
-//! Azure's end of the wire: requests in, answers with their headers out, and connections that break.
+//! The HTTP side: reads requests, writes answers with their headers, and breaks connections.
 
-use super::azure::{Answer, Passage};
+use super::answer::AzureAnswer;
 use super::clock::new_guid;
-use super::handle::Handle;
-use super::request::Received;
-use super::service::Service;
+use super::control::simulator_handle::SimulatorHandle;
+use super::request::ReceivedRequest;
+use super::services::AzureService;
+use super::simulated_azure::Delivery;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HttpDate};
@@ -15,40 +16,40 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
-/// The header in which a client's transport says whom the caller meant.
+/// The header in which a client's transport names the host that the caller asked for.
 const ORIGINAL_HOST: &str = "x-original-host";
 
 /// The service behind each port.
-pub type Ports = BTreeMap<u16, Service>;
+pub type ServicePorts = BTreeMap<u16, AzureService>;
 
-/// Every request that is not for the control API.
+/// Answers every request that is not for the control API.
 pub async fn endpoint(
     request: HttpRequest,
     body: web::Bytes,
-    azure: web::Data<Handle>,
-    ports: web::Data<Ports>,
+    azure: web::Data<SimulatorHandle>,
+    ports: web::Data<ServicePorts>,
 ) -> HttpResponse {
     let service = ports.get(&request.app_config().local_addr().port()).copied().unwrap_or_default();
     let received = read(service, &request, &body);
     match azure.receive(&received) {
-        Passage::Answered(answer) => send(&answer),
-        Passage::AnsweredLate(answer, delay) => {
+        Delivery::Answered(answer) => send(&answer),
+        Delivery::AnswerLater(answer, delay) => {
             actix_web::rt::time::sleep(delay).await;
             send(&answer)
         }
-        Passage::Late(arrived, delay) => {
+        Delivery::ExecuteLater(call, delay) => {
             let azure = azure.get_ref().clone();
-            send_or_break(detached(delay, move || azure.execute(arrived))).await
+            send_or_break(detached(delay, move || azure.execute(call))).await
         }
-        Passage::Lost => broken_connection(),
-        Passage::Held(answer) => send_or_break(answer).await,
+        Delivery::Lost => broken_connection(),
+        Delivery::Held(answer) => send_or_break(answer).await,
     }
 }
 
-fn read(service: Service, request: &HttpRequest, body: &web::Bytes) -> Received {
+fn read(service: AzureService, request: &HttpRequest, body: &web::Bytes) -> ReceivedRequest {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    Received {
+    ReceivedRequest {
         service,
         verb: request.method().to_string(),
         uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
@@ -75,8 +76,8 @@ fn bearer_token(authorization: &str) -> Option<String> {
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
-/// Goes on when the caller hangs up: a call that is under way in the network arrives whoever still waits for it.
-fn detached(delay: Duration, call: impl FnOnce() -> Answer + 'static) -> oneshot::Receiver<Answer> {
+/// Continues when the caller hangs up: a call that is in flight arrives whether or not its caller still waits.
+fn detached(delay: Duration, call: impl FnOnce() -> AzureAnswer + 'static) -> oneshot::Receiver<AzureAnswer> {
     let (sender, receiver) = oneshot::channel();
     actix_web::rt::spawn(async move {
         actix_web::rt::time::sleep(delay).await;
@@ -86,11 +87,11 @@ fn detached(delay: Duration, call: impl FnOnce() -> Answer + 'static) -> oneshot
     receiver
 }
 
-async fn send_or_break(answer: oneshot::Receiver<Answer>) -> HttpResponse {
+async fn send_or_break(answer: oneshot::Receiver<AzureAnswer>) -> HttpResponse {
     answer.await.map_or_else(|_| broken_connection(), |answer| send(&answer))
 }
 
-fn send(answer: &Answer) -> HttpResponse {
+fn send(answer: &AzureAnswer) -> HttpResponse {
     if answer.is_nonsense {
         return HttpResponse::Ok().content_type("text/html").body("<html><body>Please sign in</body></html>");
     }

@@ -1,11 +1,11 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
+use crate::fault_injection::{Fault, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
-use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::ServiceError;
-use azure_backup_scim::simulator::{Action, LockLevel, Method, Rule, Scope};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, LockLevel, Scope};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -130,7 +130,7 @@ fn deleting_a_group_of_two_hundred_takes_every_role() {
     let world = operators();
     world
         .azure()
-        .set_limits(azure_backup_scim::simulator::Limits { buckets: false, ..Default::default() })
+        .set_limits(azure_backup_scim::simulator::ArmLimits { buckets: false, ..Default::default() })
         .unwrap();
     let node = world.start();
     let group = node.group("operators");
@@ -149,7 +149,7 @@ fn deleting_a_group_of_two_hundred_takes_every_role() {
 #[test]
 fn killed_after_the_commit_and_before_the_call_the_role_appears_by_itself() {
     let (world, node, ana, group) = stranger();
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&group, members("add", &[&ana]));
     world.until_held(&node);
     node.kill();
@@ -164,7 +164,7 @@ fn killed_after_the_commit_and_before_the_call_the_role_appears_by_itself() {
 #[test]
 fn killed_before_the_call_of_a_revocation_the_role_vanishes_by_itself() {
     let (world, node, ana, group) = member();
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     node.begin(&group, members("remove", &[&ana]));
     world.until_held(&node);
     node.kill();
@@ -179,7 +179,7 @@ fn killed_before_the_call_of_a_revocation_the_role_vanishes_by_itself() {
 #[test]
 fn a_grant_delivered_after_its_caller_died_and_the_person_left_is_taken_back() {
     let (world, node, ana, group) = stranger();
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&group, members("add", &[&ana]));
     world.until_held(&node);
     node.kill();
@@ -198,7 +198,7 @@ fn a_grant_delivered_after_its_caller_died_and_the_person_left_is_taken_back() {
 #[test]
 fn a_revocation_delivered_after_its_caller_died_and_the_person_came_back_is_made_good() {
     let (world, node, ana, group) = member();
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     node.begin(&group, members("remove", &[&ana]));
     world.until_held(&node);
     node.kill();
@@ -310,7 +310,9 @@ fn a_lock_fails_a_revocation_visibly_and_it_is_tried_again() {
 #[test]
 fn throttling_is_waited_for_and_nothing_is_lost() {
     let (world, node, ana, group) = stranger();
-    let throttle = Rule::new(Action::Throttle { retry_after_seconds: Some(40) }).method(Method::Put).times(1);
+    let throttle = FaultRule::new(FaultAction::Throttle { retry_after_seconds: Some(40) })
+        .method(CallMethod::Put)
+        .times(1);
     world.azure().add_rule(throttle).unwrap();
     node.join(&group, &[&ana]);
     world.assert_holds_nothing(&ana);
@@ -324,7 +326,7 @@ fn throttling_is_waited_for_and_nothing_is_lost() {
 #[test]
 fn an_answer_that_was_lost_is_found_out_by_asking() {
     let (world, node, ana, group) = stranger();
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(1)).unwrap();
     node.join(&group, &[&ana]);
     world.pass(200);
     node.settle();
@@ -365,14 +367,14 @@ fn new_bindings_move_everybody_and_the_new_role_comes_before_the_old_goes() {
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
-    let writes: Vec<Method> = world
+    let writes: Vec<CallMethod> = world
         .azure()
         .calls()
         .iter()
         .map(|call| call.method)
-        .filter(|method| matches!(method, Method::Put | Method::Delete))
+        .filter(|method| matches!(method, CallMethod::Put | CallMethod::Delete))
         .collect();
-    assert_eq!(writes, [Method::Put, Method::Delete]);
+    assert_eq!(writes, [CallMethod::Put, CallMethod::Delete]);
 }
 
 /// Sixty adds of one member each to one group, at the same time, dealt out over these services.
@@ -412,7 +414,11 @@ fn storage_that_is_busy_is_said_with_its_wait_and_nothing_changes() {
     let busy = Fault::Throttled { retry_after: Duration::from_secs(7) };
     world.faults.inject(When::transact().always(), busy);
     let answer = node.try_patch_group(&group, members("add", &[&ana]));
-    let said = |error: &ServiceError| matches!(error, ServiceError::Busy { retry_after, .. } if retry_after.as_secs() == 7);
+    let said = |error: &ServiceError| {
+        matches!(error, ServiceError::Busy {
+retry_after, .. }
+if retry_after.as_secs() == 7)
+    };
     assert!(answer.as_ref().is_err_and(said), "{answer:?}");
     world.faults.clear();
     assert!(node.members_of(&group).is_empty());
@@ -432,22 +438,22 @@ fn story() -> (World, Node) {
     node.leave(&group, &[&ana]);
     node.patch_user(&ben.id, json!({"op": "replace", "value": {"active": "False", "shoeSize": 44}}));
     node.set_active(&ben, true);
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(1)).unwrap();
     node.join(&group, &[&ben]);
-    let refusal = Action::Fail {
+    let refusal = FaultAction::Fail {
         status: 409,
         code: "ScopeLocked".to_owned(),
         message: None,
         retry_after_seconds: None,
         executed: false,
     };
-    world.azure().add_rule(Rule::new(refusal).method(Method::Delete).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(refusal).method(CallMethod::Delete).times(1)).unwrap();
     node.leave(&group, &[&ben]);
     world.pass(200);
     node.settle();
     node.join(&group, &[&ben]);
     let cleo = node.provision("cleo@contoso.example");
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(1)).unwrap();
     node.join(&group, &[&cleo]);
     world.pass(200);
     node.settle();
@@ -542,7 +548,7 @@ fn a_revocation_does_not_wait_for_a_grant_that_hangs() {
     let ana = node.provision("ana@contoso.example");
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     node.join(&operators, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&readers, members("add", &[&ana]));
     world.until_held(&node);
 

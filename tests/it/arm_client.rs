@@ -1,12 +1,14 @@
 //! The ARM client against a server that answers from a script: one test per class of answer.
 
 use async_trait::async_trait;
+use azure_backup_scim::adapters::RestError;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::adapters::credential::Credential;
-use azure_backup_scim::adapters::rest::RestError;
 use azure_backup_scim::id::{InstanceId, PrincipalId};
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::role_assignments::{AssignmentError, CreateOutcome, RoleAssignments};
+use azure_backup_scim::ports::role_assignments::{
+    AssignmentError, CreateOutcome, RejectionReason as Why, RoleAssignments,
+};
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, PrincipalType, RoleAssignment, Scope};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use serde_json::{Value, json};
@@ -167,14 +169,8 @@ fn other_name() -> AssignmentName {
 /// An assignment as ARM prints it.
 fn item(name: AssignmentName, scope: &str, role: &str, principal: PrincipalId) -> Value {
     json!({
-        "id": format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"),
-        "type": "Microsoft.Authorization/roleAssignments",
-        "name": name.to_string(),
-        "properties": {
-            "roleDefinitionId": role, "principalId": principal.to_string(), "principalType": "User",
-            "scope": scope, "createdOn": "2026-11-25T10:00:00.1234567Z", "condition": null,
-        },
-    })
+"id": format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"), "type": "Microsoft.Authorization/roleAssignments", "name": name.to_string(), "properties": {
+"roleDefinitionId": role, "principalId": principal.to_string(), "principalType": "User", "scope": scope, "createdOn": "2026-11-25T10:00:00.1234567Z", "condition": null, }, })
 }
 
 fn qualified(role: BackupRole) -> String {
@@ -196,8 +192,8 @@ async fn create(script: Vec<Act>) -> (Result<CreateOutcome, AssignmentError>, Ve
     (outcome.map(|answered| answered.value), server.seen())
 }
 
-fn refused(code: &str, status: u16) -> AssignmentError {
-    AssignmentError::Refused { code: code.to_owned(), status, correlation: None }
+fn rejected(reason: Why, code: &str, status: u16) -> AssignmentError {
+    AssignmentError::Rejected { reason, code: code.to_owned(), status, correlation: None }
 }
 
 #[track_caller]
@@ -233,16 +229,16 @@ async fn a_create_that_was_there_already_is_ours() {
 
 #[tokio::test]
 async fn refusals_carry_their_code_and_never_count_as_success() {
-    for (status, code) in [
-        (400, "PrincipalNotFound"),
-        (400, "UnmatchedPrincipalType"),
-        (400, "RoleAssignmentLimitExceeded"),
-        (403, "AuthorizationFailed"),
-        (404, "ResourceGroupNotFound"),
-        (409, "ScopeLocked"),
+    for (status, code, reason) in [
+        (400, "PrincipalNotFound", Why::PrincipalNotFound),
+        (400, "UnmatchedPrincipalType", Why::PrincipalType),
+        (400, "RoleAssignmentLimitExceeded", Why::AssignmentLimit),
+        (403, "AuthorizationFailed", Why::NotAuthorized),
+        (404, "ResourceGroupNotFound", Why::ScopeNotFound),
+        (409, "ScopeLocked", Why::ScopeLocked),
     ] {
         let (outcome, seen) = create(vec![error(status, code)]).await;
-        assert_eq!(outcome, Err(refused(code, status)));
+        assert_eq!(outcome, Err(rejected(reason, code, status)));
         assert_eq!(seen.len(), 1, "nothing is retried");
     }
 }
@@ -321,7 +317,10 @@ async fn the_holder_of_a_triple_is_found_at_the_exact_scope() {
 async fn a_holder_that_cannot_be_found_leaves_the_refusal() {
     let exists = || error(409, "RoleAssignmentExists");
     for list in [answer(200, json!({"value": []})), error(403, "AuthorizationFailed"), Act::Hang] {
-        assert_eq!(create(vec![exists(), list]).await.0, Err(refused("RoleAssignmentExists", 409)));
+        assert_eq!(
+            create(vec![exists(), list]).await.0,
+            Err(rejected(Why::AssignmentExists, "RoleAssignmentExists", 409))
+        );
     }
     let ours = answer(200, json!({"value": [made()]}));
     assert_eq!(create(vec![exists(), ours]).await.0, Ok(CreateOutcome::AlreadyOurs));
@@ -338,8 +337,8 @@ async fn deleting_what_is_gone_is_success() {
         server.client().delete(&scope(), &wanted().name, TIMEOUT).await.unwrap();
     }
     for (act, expected) in [
-        (error(404, "ResourceGroupNotFound"), refused("ResourceGroupNotFound", 404)),
-        (error(409, "ScopeLocked"), refused("ScopeLocked", 409)),
+        (error(404, "ResourceGroupNotFound"), rejected(Why::ScopeNotFound, "ResourceGroupNotFound", 404)),
+        (error(409, "ScopeLocked"), rejected(Why::ScopeLocked, "ScopeLocked", 409)),
     ] {
         let server = Server::start(vec![act]).await;
         assert_eq!(server.client().delete(&scope(), &wanted().name, TIMEOUT).await, Err(expected));
@@ -377,7 +376,10 @@ async fn a_get_tells_absence_from_a_scope_that_is_gone() {
     );
     assert!(found.created_on.is_some());
     assert_eq!(get(error(404, "RoleAssignmentNotFound")).await, Ok(None));
-    assert_eq!(get(error(404, "ResourceNotFound")).await, Err(refused("ResourceNotFound", 404)));
+    assert_eq!(
+        get(error(404, "ResourceNotFound")).await,
+        Err(rejected(Why::ScopeNotFound, "ResourceNotFound", 404))
+    );
     assert_unknown(&get(answer(404, json!({}))).await);
     assert_unknown(&get(answer(200, json!({"hello": 1}))).await);
 }
@@ -456,7 +458,7 @@ async fn a_401_drops_the_token_and_repeats_reads_only() {
 
     server.script.lock().unwrap().extend([expired(), answer(201, made())]);
     let first = client.create(&wanted(), TIMEOUT).await;
-    assert_eq!(first.unwrap_err(), refused("ExpiredAuthenticationToken", 401));
+    assert_eq!(first.unwrap_err(), rejected(Why::Other, "ExpiredAuthenticationToken", 401));
     client.create(&wanted(), TIMEOUT).await.unwrap();
     assert!(server.seen()[4].contains("token-3"));
 }

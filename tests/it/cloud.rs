@@ -3,7 +3,7 @@
 
 use crate::azurite;
 use crate::host::{HOST_URL, Host, HostOptions, Transport};
-use azure_backup_scim::simulator::{IdentitySettings, NewSecret, Options, Scope, Simulator};
+use azure_backup_scim::simulator::{IdentitySettings, NewSecret, Scope, Simulator, SimulatorOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -49,7 +49,9 @@ impl Cloud {
     pub fn start() -> Self {
         // A provider that an earlier test installed serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let azure = Simulator::start(Options { scopes: scopes(BINDINGS), ..Options::default() }).unwrap();
+        let azure =
+            Simulator::start(SimulatorOptions { scopes: scopes(BINDINGS), ..SimulatorOptions::default() })
+                .unwrap();
         let settings = IdentitySettings {
             clients: vec![CLIENT_ID.to_owned()],
             strict: true,

@@ -6,10 +6,10 @@ pub mod random;
 mod script;
 mod two;
 
+use crate::fault_injection::{Counts, Fault, Point, Side, When};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World};
-use azure_backup_scim::engine::faults::{Counts, Fault, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::simulator::{Action as Trouble, Limits, Rule};
+use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
 use invariants::{Summary, calm, problems, summary};
 use script::{Action, Bindings, Cast, Failure};
 use std::time::Duration;
@@ -56,7 +56,7 @@ struct Stage {
 impl Stage {
     fn set(history: &History) -> Self {
         let mut world = World::new();
-        world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+        world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         world.rebind(history.bindings);
         let node = world.start();
         let cast = Cast::enter(&node, history.people, history.groups);
@@ -239,8 +239,8 @@ fn every_arm_call(history: &History) {
     }
 }
 
-fn nth(n: usize, trouble: Trouble) -> Rule {
-    Rule::new(trouble).skip(u32::try_from(n - 1).unwrap()).times(1)
+fn nth(n: usize, trouble: Trouble) -> FaultRule {
+    FaultRule::new(trouble).skip(u32::try_from(n - 1).unwrap()).times(1)
 }
 
 fn arm_trouble(history: &History, clean: &Clean, n: usize, trouble: Trouble) {

@@ -1,7 +1,7 @@
 //! Rows that are missing, half there, someone else's or unreadable, and the requests that must go through all the same.
 
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, World, caller};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};

@@ -5,7 +5,7 @@ mod azure;
 mod life;
 
 use crate::infra::{delegated, delegation_condition};
-use azure_backup_scim::simulator::{Access, Condition, OwnRight, Scope, Source};
+use azure_backup_scim::simulator::{AccessCheck, AttributeSource, Condition, OwnRight, Scope};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -178,13 +178,13 @@ fn a_condition_lets_in_what_is_bound_at_its_scope_and_lets_out_the_backup_roles(
             let id = Some(Uuid::try_parse(id).unwrap());
             for (kind, is_ours) in TYPES {
                 for principal in [Some(Uuid::new_v4()), None] {
-                    let write = condition.allows(&Access::write(id, principal, kind));
+                    let write = condition.allows(&AccessCheck::write(id, principal, kind));
                     assert_eq!(
                         write,
                         is_ours && bound.contains(&role),
                         "write {role} to {kind:?} at {scope}"
                     );
-                    let delete = condition.allows(&Access::delete(id, principal, kind));
+                    let delete = condition.allows(&AccessCheck::delete(id, principal, kind));
                     assert_eq!(
                         delete,
                         is_ours && REVOCABLE.contains(&role),
@@ -195,11 +195,11 @@ fn a_condition_lets_in_what_is_bound_at_its_scope_and_lets_out_the_backup_roles(
         }
         for (kind, _) in TYPES {
             assert!(
-                !condition.allows(&Access::write(None, None, kind)),
+                !condition.allows(&AccessCheck::write(None, None, kind)),
                 "write no role to {kind:?} at {scope}"
             );
             assert!(
-                !condition.allows(&Access::delete(None, None, kind)),
+                !condition.allows(&AccessCheck::delete(None, None, kind)),
                 "delete no role of {kind:?} at {scope}"
             );
         }
@@ -209,7 +209,7 @@ fn a_condition_lets_in_what_is_bound_at_its_scope_and_lets_out_the_backup_roles(
 /// What a caller sends with a delete, and what stands there before a write, must not make the difference.
 #[test]
 fn a_write_is_judged_by_what_is_asked_and_a_delete_by_what_is_there() {
-    let pretend = |access: Access, source, role: &str| {
+    let pretend = |access: AccessCheck, source, role: &str| {
         let id = role_id(role).to_string();
         access.with(source, "Microsoft.Authorization/roleAssignments:RoleDefinitionId", &[&id]).with(
             source,
@@ -220,16 +220,22 @@ fn a_write_is_judged_by_what_is_asked_and_a_delete_by_what_is_there() {
     let (owner, reader) = (Some(role_id("Owner")), Some(role_id(READER)));
     at_each_scope(|scope, condition, bound| {
         let harmless = bound.first().copied().unwrap_or(READER);
-        let write = pretend(Access::write(owner, None, Some("User")), Source::Resource, harmless);
+        let write =
+            pretend(AccessCheck::write(owner, None, Some("User")), AttributeSource::Resource, harmless);
         assert!(!condition.allows(&write), "Owner over {harmless} at {scope}");
-        let delete = pretend(Access::delete(owner, None, Some("User")), Source::Request, harmless);
+        let delete =
+            pretend(AccessCheck::delete(owner, None, Some("User")), AttributeSource::Request, harmless);
         assert!(!condition.allows(&delete), "delete Owner, said to be {harmless}, at {scope}");
 
-        let delete = pretend(Access::delete(reader, None, Some("User")), Source::Request, "Owner");
+        let delete =
+            pretend(AccessCheck::delete(reader, None, Some("User")), AttributeSource::Request, "Owner");
         assert!(condition.allows(&delete), "what is asked with a delete is of no interest at {scope}");
         for role in bound {
-            let write = Access::write(Some(role_id(role)), None, Some("User"));
-            assert!(condition.allows(&pretend(write, Source::Resource, "Owner")), "{role} at {scope}");
+            let write = AccessCheck::write(Some(role_id(role)), None, Some("User"));
+            assert!(
+                condition.allows(&pretend(write, AttributeSource::Resource, "Owner")),
+                "{role} at {scope}"
+            );
         }
     });
 }
@@ -238,14 +244,19 @@ fn a_write_is_judged_by_what_is_asked_and_a_delete_by_what_is_there() {
 fn no_spelling_of_an_action_goes_round_a_condition() {
     let owner = Some(role_id("Owner"));
     at_each_scope(|scope, condition, _| {
-        for access in [Access::write(owner, None, Some("User")), Access::delete(owner, None, Some("User"))] {
+        for access in
+            [AccessCheck::write(owner, None, Some("User")), AccessCheck::delete(owner, None, Some("User"))]
+        {
             for action in [access.action.to_uppercase(), access.action.to_lowercase()] {
                 let mut spelled = access.clone();
                 spelled.action = action;
                 assert!(!condition.allows(&spelled), "{} at {scope}", spelled.action);
             }
         }
-        assert!(condition.allows(&Access::to("Microsoft.Authorization/roleAssignments/read")), "{scope}");
+        assert!(
+            condition.allows(&AccessCheck::to("Microsoft.Authorization/roleAssignments/read")),
+            "{scope}"
+        );
     });
 }
 
@@ -260,10 +271,10 @@ fn a_role_that_left_the_file_can_no_longer_be_given_and_still_be_taken() {
         (backup_vault(&group(B, "backup"), "disks"), OPERATOR),
     ] {
         let id = Some(role_id(role));
-        let allows = |file: &str, access: &Access| {
+        let allows = |file: &str, access: &AccessCheck| {
             Condition::parse(&delegation_condition(file, &scope)).unwrap().allows(access)
         };
-        let (write, delete) = (Access::write(id, None, user), Access::delete(id, None, user));
+        let (write, delete) = (AccessCheck::write(id, None, user), AccessCheck::delete(id, None, user));
         assert!(allows(&before, &write) && !allows(&after, &write), "write {role} at {scope}");
         assert!(allows(&before, &delete) && allows(&after, &delete), "delete {role} at {scope}");
     }

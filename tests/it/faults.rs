@@ -1,9 +1,9 @@
 //! The faults that other tests order happen as ordered.
 
 use crate::clock::ManualClock;
+use crate::fault_injection::{Counts, Fault, Faults, Side, When};
 use crate::tables::{insert, number, range};
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::{Counts, Fault, Faults, Side, When};
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::tables::{KeyRange, TableError, TableOps};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn faults() -> Arc<Faults> {
-    Faults::new(Arc::new(Engine::memory(Arc::new(ManualClock::at("2026-01-05T08:00:00Z")))))
+    Faults::new(Arc::new(TableEngine::memory(Arc::new(ManualClock::at("2026-01-05T08:00:00Z")))))
 }
 
 async fn put(faults: &Faults, key: &str) -> Result<(), TableError> {
@@ -69,7 +69,8 @@ async fn a_throttled_call_is_not_carried_out_and_names_the_wait() {
     let retry_after = Duration::from_secs(3);
     faults.inject(When::any(), Fault::Throttled { retry_after });
     let refused = put(&faults, "a").await;
-    assert!(matches!(refused, Err(TableError::Throttled { retry_after: wait }) if wait == retry_after));
+    assert!(matches!(refused, Err(TableError::Throttled {
+retry_after: wait }) if wait == retry_after));
     assert!(!is_there(&faults, "a").await);
 }
 
@@ -135,7 +136,7 @@ async fn a_call_is_held_after_it_was_carried_out() {
 #[tokio::test]
 async fn after_a_crash_no_call_is_answered() {
     for (side, carried_out) in [(Side::Before, false), (Side::After, true)] {
-        let engine = Arc::new(Engine::memory(Arc::new(ManualClock::at("2026-01-05T08:00:00Z"))));
+        let engine = Arc::new(TableEngine::memory(Arc::new(ManualClock::at("2026-01-05T08:00:00Z"))));
         let faults = Faults::new(engine.clone());
         let point = faults.crash(When::transact().nth(2), side);
         put(&faults, "a").await.unwrap();

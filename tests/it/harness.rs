@@ -1,12 +1,13 @@
 //! A world for feature tests: one table engine, one simulated Azure, one clock, and as many services on them as a test
+
 //! starts. Killing a service kills neither its tables nor its Azure.
 
 use crate::clock::ManualClock;
+use crate::fault_injection::Faults;
 use async_trait::async_trait;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::Faults;
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::role_assignments::{
@@ -20,7 +21,7 @@ use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
-use azure_backup_scim::simulator::{self, HandMade, Handle, Simulator, StartClock};
+use azure_backup_scim::simulator::{self, HandMade, Simulator, SimulatorHandle, StartClock};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use secrecy::SecretString;
@@ -37,8 +38,10 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+
 /// How long a tick goes on.
 pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
+
 /// Members that one request can remove.
 const REMOVED_AT_ONCE: usize = 19;
 pub const START: &str = "2026-03-01T10:00:00Z";
@@ -48,7 +51,7 @@ pub struct World {
     pub clock: ManualClock,
     pub faults: Arc<Faults>,
     tables: Arc<dyn TableOps>,
-    azure: Handle,
+    azure: SimulatorHandle,
     arm_url: String,
     bindings: Vec<Value>,
     /// What gives the services their tokens; without one they have a fixed token.
@@ -66,7 +69,7 @@ pub struct Person {
 
 impl World {
     pub fn new() -> Self {
-        Self::on(|clock| Arc::new(Engine::memory(clock)))
+        Self::on(|clock| Arc::new(TableEngine::memory(clock)))
     }
 
     /// On any tables, whose answers must carry the time of that clock.
@@ -79,10 +82,10 @@ impl World {
         let clock = ManualClock::at(START);
         let tables = tables(clock.clone());
         let scopes = [VAULT_EAST, VAULT_WEST].map(|scope| simulator::Scope::parse(scope).unwrap());
-        let options = simulator::Options {
+        let options = simulator::SimulatorOptions {
             scopes: scopes.to_vec(),
             clock: StartClock::Manual(clock.now()),
-            ..simulator::Options::default()
+            ..simulator::SimulatorOptions::default()
         };
         let simulator = Simulator::start(options).unwrap();
         let mut world = Self::around(&simulator, clock, tables);
@@ -183,7 +186,7 @@ impl World {
         Node { runtime: Some(runtime), service, arm }
     }
 
-    pub fn azure(&self) -> Handle {
+    pub fn azure(&self) -> SimulatorHandle {
         self.azure.clone()
     }
 
@@ -269,6 +272,7 @@ impl Node {
     }
 
     /// Waits until no call to Azure is under way but `held` ones. A crash stops the tables at once; a test that moves the
+
     /// clock afterwards must not leave a call behind that lands later than any network would let it.
     pub fn until_quiet(&self, held: usize) {
         let mut under_way = self.arm.under_way.subscribe();

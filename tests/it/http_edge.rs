@@ -1,9 +1,11 @@
 //! The HTTP edge over a real socket: who gets in, what is read, and what every answer looks like.
+
 //!
+
 //! Nothing here needs the service behind the edge to do anything.
 
 use azure_backup_scim::app::{self, ServiceDeps};
-use azure_backup_scim::engine::Engine;
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::http::{HealthDetails, HttpDeps, TimerTrigger, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
@@ -53,7 +55,7 @@ impl IdSource for Fixed {
 fn service() -> app::BackupScim {
     // A provider that an earlier test installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let engine = Engine::memory(Arc::new(Fixed));
+    let engine = TableEngine::memory(Arc::new(Fixed));
     let key = format!("u:{BROKEN}");
     futures_util::future::FutureExt::now_or_never(engine.insert("default", &key, Default::default()));
     let parts = ServiceDeps {

@@ -4,20 +4,21 @@ use crate::harness::{Node, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, bind
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action, HandMade, Limits, Method, Rule, Scope};
+use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule, HandMade, Scope};
 use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 
 fn quiet(world: World) -> World {
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     world
 }
 
-fn refuse(status: u16, code: &str, method: Method) -> Rule {
+fn refuse(status: u16, code: &str, method: CallMethod) -> FaultRule {
     let code = code.to_owned();
-    let refusal = Action::Fail { status, code, message: None, retry_after_seconds: None, executed: false };
-    Rule::new(refusal).method(method)
+    let refusal =
+        FaultAction::Fail { status, code, message: None, retry_after_seconds: None, executed: false };
+    FaultRule::new(refusal).method(method)
 }
 
 /// Ticks once a minute for so long.
@@ -29,7 +30,7 @@ fn minutes(world: &World, node: &Node, number: usize) {
     node.run(node.service.tick.run()).unwrap();
 }
 
-fn calls(world: &World, method: Method) -> usize {
+fn calls(world: &World, method: CallMethod) -> usize {
     world.azure().calls().iter().filter(|call| call.method == method).count()
 }
 
@@ -37,7 +38,7 @@ fn calls(world: &World, method: Method) -> usize {
 fn leaves_while_a_grant_is_under_way(world: &World, node: &Node, leave: impl Fn(&str, &Person)) -> Person {
     let operators = node.group("operators");
     let ana = node.provision("ana");
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&operators, members("add", &[&ana]));
     world.until_held(node);
     leave(&operators, &ana);
@@ -84,7 +85,7 @@ fn a_grant_does_not_wait_for_a_revocation_that_hangs() {
 
     node.leave(&operators, &[&ana]);
     node.join(&readers, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     let service = node.service.clone();
     let tick = node.spawn(async move { service.tick.run().await });
     world.until_held(&node);
@@ -110,7 +111,7 @@ fn a_grant_does_not_wait_for_a_revocation_that_hangs() {
 fn who_comes_back_while_the_revocation_is_unanswered_is_looked_at_without_a_failure() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let (node, group, people) = crowd(&world, 1);
-    world.azure().add_rule(Rule::new(Action::LoseRequest).method(Method::Delete)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Delete)).unwrap();
     node.leave(&group, &[&people[0]]);
     node.settle();
     node.join(&group, &[&people[0]]);
@@ -193,7 +194,7 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
     ] {
         let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
         let (node, group, people) = crowd(&world, 32);
-        world.azure().add_rule(refuse(status, code, Method::Delete)).unwrap();
+        world.azure().add_rule(refuse(status, code, CallMethod::Delete)).unwrap();
         for part in people.chunks(16) {
             node.leave(&group, &part.iter().collect::<Vec<_>>());
         }
@@ -201,7 +202,7 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
         world.azure().clear_calls();
         minutes(&world, &node, 60);
         // 30 s, doubling to 10 minutes: about ten probes an hour, whoever they are for, and a few side by side at first.
-        assert!(calls(&world, Method::Delete) <= 16, "{code}: {}", calls(&world, Method::Delete));
+        assert!(calls(&world, CallMethod::Delete) <= 16, "{code}: {}", calls(&world, CallMethod::Delete));
         world.azure().clear_rules();
         minutes(&world, &node, 12);
         people.iter().for_each(|person| world.assert_holds_nothing(person));
@@ -214,7 +215,7 @@ fn a_right_that_is_missing_for_one_role_holds_up_no_other() {
     let node = quiet_node(&world);
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let (ana, ben) = (node.provision("ana"), node.provision("ben"));
-    world.azure().add_rule(refuse(403, "AuthorizationFailed", Method::Put).times(1)).unwrap();
+    world.azure().add_rule(refuse(403, "AuthorizationFailed", CallMethod::Put).times(1)).unwrap();
     node.join(&operators, &[&ana]);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
     node.join(&readers, &[&ben]);
@@ -224,7 +225,7 @@ fn a_right_that_is_missing_for_one_role_holds_up_no_other() {
 }
 
 fn quiet_node(world: &World) -> Node {
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     world.start()
 }
 
@@ -233,7 +234,8 @@ fn a_throttled_leaver_is_looked_at_when_retry_after_is_over() {
     for seconds in [1, 5, 47] {
         let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
         let (node, group, people) = crowd(&world, 1);
-        let rule = Rule::new(Action::Throttle { retry_after_seconds: Some(seconds) }).method(Method::Delete);
+        let rule = FaultRule::new(FaultAction::Throttle { retry_after_seconds: Some(seconds) })
+            .method(CallMethod::Delete);
         world.azure().add_rule(rule.times(1)).unwrap();
         node.leave(&group, &[&people[0]]);
         node.run(node.service.tick.run()).unwrap();
@@ -247,7 +249,7 @@ fn a_throttled_leaver_is_looked_at_when_retry_after_is_over() {
 #[test]
 fn in_a_full_subscription_a_binding_moves_one_person_after_the_other() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    let full = Limits { buckets: false, assignments_per_subscription: 3, ..Limits::default() };
+    let full = ArmLimits { buckets: false, assignments_per_subscription: 3, ..ArmLimits::default() };
     world.azure().set_limits(full).unwrap();
     let (node, _, people) = crowd(&world, 3);
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
@@ -270,12 +272,12 @@ fn in_a_full_subscription_a_binding_moves_one_person_after_the_other() {
 #[test]
 fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    let full = Limits { buckets: false, assignments_per_subscription: 3, ..Limits::default() };
+    let full = ArmLimits { buckets: false, assignments_per_subscription: 3, ..ArmLimits::default() };
     world.azure().set_limits(full).unwrap();
     let (node, _, people) = crowd(&world, 3);
     world.pass(60);
     // Whoever else makes assignments there takes every place that is freed.
-    world.azure().add_rule(refuse(400, "RoleAssignmentLimitExceeded", Method::Put)).unwrap();
+    world.azure().add_rule(refuse(400, "RoleAssignmentLimitExceeded", CallMethod::Put)).unwrap();
     node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
     minutes(&world, &node, 120);
     let holding = people.iter().filter(|person| world.holds(person, Operator, VAULT_EAST)).count();
@@ -292,7 +294,7 @@ fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() 
 #[test]
 fn a_full_subscription_still_revokes_leavers() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    let full = Limits { buckets: false, assignments_per_subscription: 2, ..Limits::default() };
+    let full = ArmLimits { buckets: false, assignments_per_subscription: 2, ..ArmLimits::default() };
     world.azure().set_limits(full).unwrap();
     let (node, group, people) = crowd(&world, 1);
     let made = HandMade::new(Scope::parse(VAULT_EAST).unwrap(), Reader.name(), Uuid::from_u128(77));

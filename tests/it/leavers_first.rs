@@ -1,17 +1,20 @@
 //! Leavers go first, and nobody's trouble is everybody's: who is in haste, in which order ticks take people up, and that each
+
 //! stage of a tick gets on whatever the others meet.
 
 mod load;
 
 use crate::clock::ManualClock;
+use crate::fault_injection::{Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members};
 use crate::over_http::Front;
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::tables::{TableOps, TableRow};
 use azure_backup_scim::rbac::BackupRole::{self, Operator};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{self, Action, Handle, Limits, Method, Rule, Simulator, StartClock};
+use azure_backup_scim::simulator::{
+    self, ArmLimits, CallMethod, FaultAction, FaultRule, Simulator, SimulatorHandle, StartClock,
+};
 use azure_backup_scim::store::codec::RowReader;
 use load::{Slow, marks_of_strangers};
 use serde_json::{Value, json};
@@ -23,7 +26,7 @@ use tokio::task::JoinHandle;
 const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 
 fn quiet(world: World) -> World {
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     world
 }
 
@@ -61,7 +64,8 @@ fn subscriptions(number: usize, tables: impl FnOnce(ManualClock) -> Arc<dyn Tabl
     let clock = ManualClock::at("2026-03-01T10:00:00Z");
     let scopes = (1..=number).map(|n| simulator::Scope::parse(&vault(n)).unwrap()).collect();
     let clocked = StartClock::Manual(azure_backup_scim::ports::clock::Clock::now(&clock));
-    let options = simulator::Options { scopes, clock: clocked, ..simulator::Options::default() };
+    let options =
+        simulator::SimulatorOptions { scopes, clock: clocked, ..simulator::SimulatorOptions::default() };
     let simulator = Simulator::start(options).unwrap();
     let mut world = World::around(&simulator, clock.clone(), tables(clock));
     for n in 1..=number {
@@ -71,11 +75,11 @@ fn subscriptions(number: usize, tables: impl FnOnce(ManualClock) -> Arc<dyn Tabl
 }
 
 fn engine(clock: ManualClock) -> Arc<dyn TableOps> {
-    Arc::new(Engine::memory(Arc::new(clock)))
+    Arc::new(TableEngine::memory(Arc::new(clock)))
 }
 
-fn at(scope: &str, action: Action, method: Method) -> Rule {
-    Rule::new(action).method(method).scope(simulator::Scope::parse(scope).unwrap())
+fn at(scope: &str, action: FaultAction, method: CallMethod) -> FaultRule {
+    FaultRule::new(action).method(method).scope(simulator::Scope::parse(scope).unwrap())
 }
 
 fn takes_away(row: &TableRow) -> bool {
@@ -162,19 +166,19 @@ fn who_left_while_a_grant_was_under_way_is_gone_within_two_ticks_whoever_joins()
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let ana = node.provision("ana");
     let people = crowd(&node, "p", 600);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&operators, members("add", &[&ana]));
     world.until_held(&node);
     node.leave(&operators, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete)).unwrap();
     world.azure().deliver(world.azure().held()[0].number).unwrap();
     node.until_quiet(1);
     node.kill();
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.azure().clear_rules();
     world.azure().held().iter().for_each(|held| world.azure().drop_held(held.number).unwrap());
-    let throttled = Action::Throttle { retry_after_seconds: Some(3600) };
-    world.azure().add_rule(Rule::new(throttled).method(Method::Put)).unwrap();
+    let throttled = FaultAction::Throttle { retry_after_seconds: Some(3600) };
+    world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Put)).unwrap();
     let node = world.start_with(TICKS_ONLY);
     join_all(&node, &readers, &people);
     world.pass(200);
@@ -212,9 +216,10 @@ fn go_on(node: &Node, clock: &ManualClock, running: &mut Option<JoinHandle<()>>)
     let sleeps = node.run(async {
         let ended = async {
             tokio::select! {
-                ended = &mut tick => { ended.unwrap(); false }
-                () = clock.somebody_sleeps() => true,
-            }
+            ended = &mut tick => {
+            ended.unwrap();
+            false }
+            () = clock.somebody_sleeps() => true, }
         };
         tokio::time::timeout(Duration::from_secs(60), ended).await.expect("a tick ends or waits")
     });
@@ -236,7 +241,7 @@ fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     node.join(&unbound, &[&leavers[0]]);
     node.settle();
     assert_eq!(world.azure().assignments().len(), 403);
-    world.azure().set_limits(Limits { buckets: true, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: true, ..ArmLimits::default() }).unwrap();
     world.clock.let_sleep();
     // What the requests of the token begin at once competes with the ticks.
     let front = Front::of(world.start_with(InlineLimits { wait: Duration::ZERO, ..InlineLimits::default() }));
@@ -278,8 +283,8 @@ fn a_leaver_who_is_throttled_is_taken_up_again_by_the_same_tick() {
     node.join(&group, &[&ana]);
     node.settle();
     world.clock.let_sleep();
-    let throttled = Action::Throttle { retry_after_seconds: Some(5) };
-    world.azure().add_rule(Rule::new(throttled).method(Method::Delete).times(1)).unwrap();
+    let throttled = FaultAction::Throttle { retry_after_seconds: Some(5) };
+    world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Delete).times(1)).unwrap();
     node.leave(&group, &[&ana]);
     let service = node.service.clone();
     let mut running = Some(node.spawn(async move { service.tick.run().await.unwrap() }));
@@ -328,8 +333,8 @@ fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
     let people = crowd(&node, "p", 4);
     join_all(&node, &group, &people);
     node.settle();
-    let throttled = Action::Throttle { retry_after_seconds: Some(600) };
-    world.azure().add_rule(Rule::new(throttled).method(Method::Delete)).unwrap();
+    let throttled = FaultAction::Throttle { retry_after_seconds: Some(600) };
+    world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Delete)).unwrap();
     leave_all(&node, &group, &people[..2]);
     tick(&node);
     world.azure().clear_rules();
@@ -379,7 +384,7 @@ fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
     load::ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", ana.id))[0], ledger);
     marks_of_strangers(&world, marks);
     node.leave(&group, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Delete).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     world.faults.reset();
     let service = node.service.clone();
     node.spawn(async move { service.tick.run().await });
@@ -425,10 +430,10 @@ fn a_subscription_that_hangs_and_one_that_throttles_hold_up_nobody_elsewhere() {
     node.join(&groups[0], &[&eve]);
     node.settle();
     world.pass(60);
-    world.azure().add_rule(at(&vault(2), Action::Hold, Method::Delete)).unwrap();
-    world.azure().add_rule(at(&vault(2), Action::Hold, Method::Put)).unwrap();
-    let wait = Action::Throttle { retry_after_seconds: Some(600) };
-    world.azure().add_rule(at(&vault(3), wait, Method::Delete)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Delete)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Put)).unwrap();
+    let wait = FaultAction::Throttle { retry_after_seconds: Some(600) };
+    world.azure().add_rule(at(&vault(3), wait, CallMethod::Delete)).unwrap();
     leave_all(&node, &groups[1], &hangs);
     leave_all(&node, &groups[2], &throttled);
     join_all(&node, &groups[1], &crowd(&node, "j", 30));
@@ -468,7 +473,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
     node.settle();
     node.settle();
     world.pass(2 * 3600 + 1);
-    world.azure().add_rule(at(&vault(2), Action::LoseRequest, Method::Put)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::LoseRequest, CallMethod::Put)).unwrap();
     join_all(&node, &second, &crowd(&node, "j", 90));
     leave_all(&node, &first, &leavers);
     node.delete_group(&large);
@@ -518,7 +523,7 @@ fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
 
 // The sweep over a long ledger.
 
-fn assignments_deleted_by_hand(azure: &Handle) {
+fn assignments_deleted_by_hand(azure: &SimulatorHandle) {
     for held in azure.assignments() {
         azure.delete_assignment(held.name).unwrap();
     }

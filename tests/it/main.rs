@@ -22,6 +22,7 @@ mod damaged_rows;
 mod delegation;
 mod dependencies;
 mod dropped_assignments;
+mod fault_injection;
 mod faults;
 mod first_starts;
 mod guards;

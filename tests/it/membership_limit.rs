@@ -103,10 +103,9 @@ fn taking_somebody_out_of_a_group_does_not_read_how_many_others_they_are_in() {
     let body = json!({"schemas": [crate::harness::PATCH_OP], "Operations": [members("remove", &[&ana])]});
     let projection = Projection::parse(ResourceType::Group, None, Some("members")).unwrap();
     world.faults.reset();
-    let point = world.faults.hold(
-        azure_backup_scim::engine::faults::When::get().key("d:"),
-        azure_backup_scim::engine::faults::Side::Before,
-    );
+    let point = world
+        .faults
+        .hold(crate::fault_injection::When::get().key("d:"), crate::fault_injection::Side::Before);
     let change = node.spawn(async move {
         service.provisioning.patch_group(&caller(), &operators, &body, &projection).await.map(|_| ())
     });

@@ -8,7 +8,7 @@ use azure_backup_scim::app;
 use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action, Limits, LockLevel, Method, Rule, Scope};
+use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule, LockLevel, Scope};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +54,8 @@ impl Obstacle {
         let fail = |status, code: &str| {
             let code = code.to_owned();
             let refusal =
-                Action::Fail { status, code, message: None, retry_after_seconds: None, executed: false };
-            azure.add_rule(Rule::new(refusal).method(Method::Delete)).unwrap();
+                FaultAction::Fail { status, code, message: None, retry_after_seconds: None, executed: false };
+            azure.add_rule(FaultRule::new(refusal).method(CallMethod::Delete)).unwrap();
         };
         match self {
             Obstacle::Lock => {
@@ -66,15 +66,15 @@ impl Obstacle {
             Obstacle::Policy => fail(403, "RequestDisallowedByPolicy"),
             Obstacle::ServerError => fail(500, "InternalServerError"),
             Obstacle::Throttle => {
-                let throttle = Action::Throttle { retry_after_seconds: Some(40) };
-                azure.add_rule(Rule::new(throttle).method(Method::Delete)).unwrap();
+                let throttle = FaultAction::Throttle { retry_after_seconds: Some(40) };
+                azure.add_rule(FaultRule::new(throttle).method(CallMethod::Delete)).unwrap();
             }
             Obstacle::NoAnswer => {
-                azure.add_rule(Rule::new(Action::LoseRequest)).unwrap();
+                azure.add_rule(FaultRule::new(FaultAction::LoseRequest)).unwrap();
             }
             Obstacle::LostAnswer => {
-                azure.add_rule(Rule::new(Action::LoseRequest).method(Method::Delete)).unwrap();
-                azure.add_rule(Rule::new(Action::LoseAnswer).method(Method::Get)).unwrap();
+                azure.add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Delete)).unwrap();
+                azure.add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Get)).unwrap();
             }
             Obstacle::NoIdentity => world.identity().set_away(true),
             Obstacle::LedgerRow | Obstacle::Pins | Obstacle::Pointer => {}
@@ -118,9 +118,14 @@ impl Obstacle {
     /// Azure refuses every grant.
     fn put_for_grants(world: &World) {
         let code = "AuthorizationFailed".to_owned();
-        let refusal =
-            Action::Fail { status: 403, code, message: None, retry_after_seconds: None, executed: false };
-        world.azure().add_rule(Rule::new(refusal).method(Method::Put)).unwrap();
+        let refusal = FaultAction::Fail {
+            status: 403,
+            code,
+            message: None,
+            retry_after_seconds: None,
+            executed: false,
+        };
+        world.azure().add_rule(FaultRule::new(refusal).method(CallMethod::Put)).unwrap();
     }
 
     /// What the audit says of her beside that she left.
@@ -153,7 +158,7 @@ impl Obstacle {
 
 fn operators() -> (World, Node, String, Person) {
     let world = World::new().bind("operators", Operator, VAULT_EAST).with_identity(Arc::default());
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
     let group = node.group("operators");
     let ana = node.provision("ana");
@@ -427,8 +432,8 @@ fn where_no_process_ever_ticks_health_says_so() {
 fn who_is_overdue_stays_so_whatever_else_is_taken_away() {
     for change in ["delete", "leave", "deactivate again"] {
         let (world, node, group, ana) = operators();
-        let throttle = Action::Throttle { retry_after_seconds: Some(3600) };
-        world.azure().add_rule(Rule::new(throttle).method(Method::Delete)).unwrap();
+        let throttle = FaultAction::Throttle { retry_after_seconds: Some(3600) };
+        world.azure().add_rule(FaultRule::new(throttle).method(CallMethod::Delete)).unwrap();
         match change {
             "deactivate again" => node.leave(&group, &[&ana]),
             _ => node.set_active(&ana, false),
@@ -455,14 +460,14 @@ fn who_is_overdue_stays_so_whatever_else_is_taken_away() {
 #[test]
 fn a_look_of_a_request_beside_a_tick_does_not_begin_the_wish_anew() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     let node = world.start();
     let group = node.group("operators");
     let ana = node.provision("ana");
     node.join(&group, &[&ana]);
     node.settle();
-    let throttle = Action::Throttle { retry_after_seconds: Some(3600) };
-    world.azure().add_rule(Rule::new(throttle).method(Method::Delete)).unwrap();
+    let throttle = FaultAction::Throttle { retry_after_seconds: Some(3600) };
+    world.azure().add_rule(FaultRule::new(throttle).method(CallMethod::Delete)).unwrap();
     node.set_active(&ana, false);
     world.pass(1300);
     node.run(node.service.tick.run()).unwrap();

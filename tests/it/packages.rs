@@ -1,7 +1,7 @@
 //! Packaged bindings: a file and its stamp come with each release, and the newest stamp is in force, whoever starts.
 
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, bindings_file};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::ports::tables::{TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{self, Operator, Reader};
 use azure_backup_scim::service::bindings::active::{ActivateError, Activation};

@@ -3,13 +3,13 @@
 mod lists;
 mod over_http;
 
+use crate::fault_injection::{Fault, Faults, Side, When};
 use crate::harness::{WholePage, whole_page};
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::app;
 use azure_backup_scim::bindings::PrincipalSource;
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::{Fault, Faults, Side, When};
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::{GroupId, OpId, UserId};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
@@ -46,7 +46,7 @@ fn rules() -> BindingRules {
 }
 
 impl Process {
-    fn on(engine: &Engine, clock: &Arc<dyn Clock>) -> Self {
+    fn on(engine: &TableEngine, clock: &Arc<dyn Clock>) -> Self {
         Self::on_tables(Arc::new(engine.clone()), clock)
     }
 
@@ -196,12 +196,12 @@ fn deps(store: &StateStore) -> ProvisioningDeps {
 
 fn process() -> Process {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Process::on(&Engine::memory(clock.clone()), &clock)
+    Process::on(&TableEngine::memory(clock.clone()), &clock)
 }
 
 fn two_processes() -> (Process, Process) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let engine = Engine::memory(clock.clone());
+    let engine = TableEngine::memory(clock.clone());
     (Process::on(&engine, &clock), Process::on(&engine, &clock))
 }
 

@@ -2,12 +2,12 @@
 
 use crate::harness::{Node, World};
 use azure_backup_scim::ports::tables::{EtagMatch, PropertyValue, TableOps, TableRow, TableWrite};
-use azure_backup_scim::simulator::Limits;
+use azure_backup_scim::simulator::ArmLimits;
 use azure_backup_scim::store::codec::RowFields;
 
 /// Without Azure's allowances, which these tests are not about.
 pub fn quiet(world: World) -> World {
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     world
 }
 

@@ -1,8 +1,8 @@
 //! Long lists over a real connection.
 
+use crate::fault_injection::{Fault, When};
 use crate::harness::{Node, World};
 use azure_backup_scim::app;
-use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use crate::clock::ManualClock;
 use crate::tables::{Table, assert_exists, delete, insert, number, range};
-use azure_backup_scim::engine::{Engine, EngineError};
+use azure_backup_scim::engine::{EngineError, TableEngine};
 use azure_backup_scim::ports::tables::{ETag, EtagMatch, TableError, TableOps};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -21,13 +21,13 @@ impl Folder {
         self.0.path().join("tables.redb")
     }
 
-    fn open(&self) -> Engine {
+    fn open(&self) -> TableEngine {
         open(&self.file()).unwrap()
     }
 }
 
-fn open(path: &Path) -> Result<Engine, EngineError> {
-    Engine::redb(path, Arc::new(ManualClock::at("2026-01-05T08:00:00Z")))
+fn open(path: &Path) -> Result<TableEngine, EngineError> {
+    TableEngine::redb(path, Arc::new(ManualClock::at("2026-01-05T08:00:00Z")))
 }
 
 /// Why the file cannot be opened.
@@ -36,7 +36,7 @@ fn refusal(path: &Path) -> EngineError {
     open(path).err().expect("a refusal")
 }
 
-async fn insert_one(engine: &Engine) -> ETag {
+async fn insert_one(engine: &TableEngine) -> ETag {
     engine.insert("p", "k", number(1)).await.unwrap().value.unwrap()
 }
 

@@ -1,12 +1,21 @@
 //! What every table must do, whoever keeps it: the cases use the trait alone and a partition of their own.
+
 //!
+
 //! [`every_case`] names them all, for the engine in memory and in a file, for Azurite with either signature and with an Entra token
+
 //! over TLS, and for a
+
 //! real account where the environment names one:
+
 //!
+
 //! - `TABLES_TEST_CONNECTION_STRING`: an account and its key, or
+
 //! - `TABLES_TEST_ENDPOINT` (`https://ACCOUNT.table.core.windows.net`) and `TABLES_TEST_TOKEN`, an Entra token for
+
 //!   `https://storage.azure.com`;
+
 //! - `TABLES_TEST_TABLE`: the table, made when missing; `scimtest` if not set. Rows are left there.
 
 use crate::azurite;
@@ -14,7 +23,7 @@ use crate::clock::ManualClock;
 use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::adapters::tables::{ConnectionString, TablesAccount};
-use azure_backup_scim::engine::Engine;
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::ids::IdSource;
 use azure_backup_scim::ports::tables::{
     BINARY_BYTES_MAX, ENTITY_BYTES_MAX, ETag, EtagMatch, KEY_CHARS_MAX, KeyRange, PAGE_BYTES_MAX,
@@ -27,64 +36,21 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 macro_rules! suite {
-    ($implementation:ident, $start:path: $($case:ident)*) => {
-        mod $implementation {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    if let Some(opened) = $start().await {
-                        super::$case(opened.table()).await;
-                    }
-                }
-            )*
-        }
-    };
+($implementation:ident, $start:path: $($case:ident)*) => {
+mod $implementation {
+$(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $case() {
+if let Some(opened) = $start().await {
+super::$case(opened.table()).await;
+}
+})* }
+};
 }
 
 macro_rules! every_case {
-    ($implementation:ident, $start:path) => {
-        suite! { $implementation, $start:
-            a_row_reads_back_with_every_type
-            a_row_that_is_not_there_is_none
-            keys_and_names_are_compared_exactly
-            an_insert_demands_that_the_row_is_not_there
-            a_replace_leaves_only_what_it_brings
-            a_merge_keeps_what_it_does_not_name
-            an_insert_or_replace_does_either
-            an_insert_or_merge_does_either
-            a_condition_any_demands_a_row
-            a_condition_exact_demands_the_version
-            every_write_changes_the_version
-            a_transaction_answers_versions_in_the_order_of_its_writes
-            a_version_is_not_used_again_after_delete_and_insert
-            a_transaction_that_meets_a_row_leaves_nothing
-            a_transaction_that_misses_a_row_leaves_nothing
-            a_transaction_that_meets_another_version_leaves_nothing
-            the_first_write_that_fails_is_named
-            a_transaction_has_one_to_a_hundred_writes
-            a_transaction_writes_a_row_once
-            a_transaction_has_at_most_four_mebibytes
-            a_text_has_at_most_32_ki_units
-            a_binary_has_at_most_64_ki_bytes
-            a_key_has_at_most_512_characters
-            a_key_has_no_forbidden_characters
-            rows_come_in_order_of_utf16_code_units
-            a_range_has_its_lower_bound_and_not_its_upper
-            a_range_that_is_empty_has_no_rows
-            a_range_stays_in_its_partition
-            a_page_has_one_to_a_thousand_rows
-            pages_make_up_the_range
-            pages_go_on_where_they_ended_while_rows_change
-            a_thousand_rows_and_more_take_more_than_a_page
-            a_page_of_large_rows_ends_early
-            writers_on_one_row_lose_nothing
-            one_of_many_inserts_wins
-            a_page_shows_no_half_of_a_transaction
-            a_row_has_at_most_a_mebibyte
-            a_row_has_at_most_252_properties
-            a_property_name_is_an_identifier
-        }
-    };
+($implementation:ident, $start:path) => {
+suite! {
+$implementation, $start: a_row_reads_back_with_every_type a_row_that_is_not_there_is_none keys_and_names_are_compared_exactly an_insert_demands_that_the_row_is_not_there a_replace_leaves_only_what_it_brings a_merge_keeps_what_it_does_not_name an_insert_or_replace_does_either an_insert_or_merge_does_either a_condition_any_demands_a_row a_condition_exact_demands_the_version every_write_changes_the_version a_transaction_answers_versions_in_the_order_of_its_writes a_version_is_not_used_again_after_delete_and_insert a_transaction_that_meets_a_row_leaves_nothing a_transaction_that_misses_a_row_leaves_nothing a_transaction_that_meets_another_version_leaves_nothing the_first_write_that_fails_is_named a_transaction_has_one_to_a_hundred_writes a_transaction_writes_a_row_once a_transaction_has_at_most_four_mebibytes a_text_has_at_most_32_ki_units a_binary_has_at_most_64_ki_bytes a_key_has_at_most_512_characters a_key_has_no_forbidden_characters rows_come_in_order_of_utf16_code_units a_range_has_its_lower_bound_and_not_its_upper a_range_that_is_empty_has_no_rows a_range_stays_in_its_partition a_page_has_one_to_a_thousand_rows pages_make_up_the_range pages_go_on_where_they_ended_while_rows_change a_thousand_rows_and_more_take_more_than_a_page a_page_of_large_rows_ends_early writers_on_one_row_lose_nothing one_of_many_inserts_wins a_page_shows_no_half_of_a_transaction a_row_has_at_most_a_mebibyte a_row_has_at_most_252_properties a_property_name_is_an_identifier }
+};
 }
 
 every_case!(memory, super::on_memory);
@@ -117,12 +83,12 @@ impl Opened {
 }
 
 async fn on_memory() -> Option<Opened> {
-    Some(Opened::new(Engine::memory(Arc::new(clock()))))
+    Some(Opened::new(TableEngine::memory(Arc::new(clock()))))
 }
 
 async fn on_redb() -> Option<Opened> {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::redb(folder.path().join("tables.redb"), Arc::new(clock())).unwrap();
+    let engine = TableEngine::redb(folder.path().join("tables.redb"), Arc::new(clock())).unwrap();
     Some(Opened { _kept: Some(folder), ..Opened::new(engine) })
 }
 
@@ -275,17 +241,29 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, TableError>) {
 
 #[track_caller]
 pub fn assert_exists<T: std::fmt::Debug>(result: Result<T, TableError>, wanted: usize) {
-    assert!(matches!(result, Err(TableError::Exists { index }) if index == wanted), "{result:?}");
+    assert!(
+        matches!(result, Err(TableError::Exists {
+index }) if index == wanted),
+        "{result:?}"
+    );
 }
 
 #[track_caller]
 fn assert_missing<T: std::fmt::Debug>(result: Result<T, TableError>, wanted: usize) {
-    assert!(matches!(result, Err(TableError::Missing { index }) if index == wanted), "{result:?}");
+    assert!(
+        matches!(result, Err(TableError::Missing {
+index }) if index == wanted),
+        "{result:?}"
+    );
 }
 
 #[track_caller]
 fn assert_changed<T: std::fmt::Debug>(result: Result<T, TableError>, wanted: usize) {
-    assert!(matches!(result, Err(TableError::Changed { index }) if index == wanted), "{result:?}");
+    assert!(
+        matches!(result, Err(TableError::Changed {
+index }) if index == wanted),
+        "{result:?}"
+    );
 }
 
 // ---- rows and writes
@@ -782,7 +760,7 @@ async fn a_page_shows_no_half_of_a_transaction(table: Table) {
 #[tokio::test]
 async fn an_answer_carries_the_time_of_the_clock() {
     let clock = clock();
-    let engine = Engine::memory(Arc::new(clock.clone()));
+    let engine = TableEngine::memory(Arc::new(clock.clone()));
     let dates = || async {
         let TableAnswer { date: got, .. } = engine.get("p", "k").await.unwrap();
         let TableAnswer { date: paged, .. } = engine.page("p", &range("a", "z")).await.unwrap();
@@ -798,7 +776,7 @@ async fn an_answer_carries_the_time_of_the_clock() {
 
 #[tokio::test]
 async fn clones_of_an_engine_share_its_rows() {
-    let engine = Engine::memory(Arc::new(clock()));
+    let engine = TableEngine::memory(Arc::new(clock()));
     engine.clone().insert("p", "k", number(1)).await.unwrap();
     assert_eq!(engine.get("p", "k").await.unwrap().value.unwrap().properties, number(1));
 }

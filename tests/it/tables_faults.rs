@@ -1,7 +1,11 @@
 //! Every answer of the table service lost once, over real HTTP: the service on Azurite, behind a proxy that loses the
+
 //! request, loses the answer, says 500 after it was done, says 503, or something else altogether. The identity
+
 //! provider's answer is right, and so is what is left when everything has settled.
+
 //!
+
 //! The engine's own crash and fault tests go through every history; here it is each kind of transaction, and the client.
 
 use crate::azurite;
@@ -10,12 +14,12 @@ use crate::crashes::invariants::{calm, problems};
 use crate::harness::{
     Node, OWN, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, caller, members, patch_group, whole_page,
 };
-use azure_backup_scim::engine::dated::Dated;
+use azure_backup_scim::engine::with_clock::WithClock;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::service::bindings::active::ActivateError;
-use azure_backup_scim::simulator::Limits;
+use azure_backup_scim::simulator::ArmLimits;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,6 +48,7 @@ enum Act {
 }
 
 const MANY: usize = 24;
+
 /// Reads that trouble is made for: the client asks again, whatever the read was.
 const READS_STRIDE: usize = 5;
 const READS_MAX: usize = 6;
@@ -109,8 +114,8 @@ fn world() -> (World, Chaos) {
     let account = azurite::connection_string_of(azurite::DEVELOPMENT_ACCOUNT, &chaos.url());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tables = runtime.block_on(azurite::fresh(&account));
-    let world = World::on(|clock| Arc::new(Dated::new(Arc::new(tables), clock)));
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    let world = World::on(|clock| Arc::new(WithClock::new(Arc::new(tables), clock)));
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     (world, chaos)
 }
 
@@ -200,8 +205,7 @@ fn case_of(resource: &Value, name: &str) -> (usize, String) {
 }
 
 fn user(number: usize, person: usize, principal: Uuid) -> Value {
-    json!({"userName": format!("p{number}.{person}"), "externalId": format!("x{number}.{person}"),
-        OWN: {"entraObjectId": principal.to_string()}})
+    json!({"userName": format!("p{number}.{person}"), "externalId": format!("x{number}.{person}"), OWN: {"entraObjectId": principal.to_string()}})
 }
 
 async fn create_group(node: &Node, number: usize) -> Result<String, ServiceError> {
@@ -233,8 +237,7 @@ async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError>
             provisioning.replace_user(&caller(), &people[0].id, &body, &users).await.map(drop)
         }
         Act::PutGroup => {
-            let body = json!({"displayName": format!("g{number}.b"), "externalId": format!("e{number}"),
-                "members": [{"value": people[1].id}]});
+            let body = json!({"displayName": format!("g{number}.b"), "externalId": format!("e{number}"), "members": [{"value": people[1].id}]});
             provisioning.replace_group(&caller(), group, &body, &groups).await.map(drop)
         }
         Act::Join => patch_group(&node.service, group, members("add", &people[..1])).await,
@@ -307,31 +310,14 @@ fn survives(act: Act) {
 }
 
 macro_rules! acts {
-    ($($name:ident: $act:ident,)*) => {
-        $(
-            #[test]
-            fn $name() {
-                survives(Act::$act);
-            }
-        )*
-    };
+($($name:ident: $act:ident,)*) => {
+$(#[test] fn $name() {
+survives(Act::$act);
+})* };
 }
 
 acts! {
-    creating_a_user_survives_every_lost_answer: CreateUser,
-    creating_a_group_survives_every_lost_answer: CreateGroup,
-    patching_a_user_survives_every_lost_answer: PatchUser,
-    putting_a_user_survives_every_lost_answer: PutUser,
-    putting_a_group_survives_every_lost_answer: PutGroup,
-    joining_survives_every_lost_answer: Join,
-    leaving_survives_every_lost_answer: Leave,
-    many_joining_survive_lost_answers: JoinMany,
-    deactivating_survives_every_lost_answer: Deactivate,
-    activating_survives_every_lost_answer: Activate,
-    renaming_a_group_survives_every_lost_answer: RenameGroup,
-    deleting_a_user_survives_every_lost_answer: DeleteUser,
-    deleting_a_group_survives_every_lost_answer: DeleteGroup,
-}
+creating_a_user_survives_every_lost_answer: CreateUser, creating_a_group_survives_every_lost_answer: CreateGroup, patching_a_user_survives_every_lost_answer: PatchUser, putting_a_user_survives_every_lost_answer: PutUser, putting_a_group_survives_every_lost_answer: PutGroup, joining_survives_every_lost_answer: Join, leaving_survives_every_lost_answer: Leave, many_joining_survive_lost_answers: JoinMany, deactivating_survives_every_lost_answer: Deactivate, activating_survives_every_lost_answer: Activate, renaming_a_group_survives_every_lost_answer: RenameGroup, deleting_a_user_survives_every_lost_answer: DeleteUser, deleting_a_group_survives_every_lost_answer: DeleteGroup, }
 
 fn enter(node: &Node, person: usize) -> Person {
     let principal = Uuid::new_v4();

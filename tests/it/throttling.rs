@@ -1,12 +1,12 @@
 //! What Azure's throttling does: nothing is lost, nobody's request waits for it, and revocations do not stand behind grants.
 
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members, patch_group};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{GroupId, OpId};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::jobs;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action, Call, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, RecordedCall};
 use futures_util::future::{Either, join_all, select};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -25,22 +25,23 @@ fn crowd(node: &Node, number: usize) -> Vec<Person> {
     (0..number).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect()
 }
 
-fn throttle(seconds: u64, method: Method) -> Rule {
-    Rule::new(Action::Throttle { retry_after_seconds: Some(seconds) }).method(method)
+fn throttle(seconds: u64, method: CallMethod) -> FaultRule {
+    FaultRule::new(FaultAction::Throttle { retry_after_seconds: Some(seconds) }).method(method)
 }
 
-fn calls(world: &World, method: Method) -> Vec<Call> {
+fn calls(world: &World, method: CallMethod) -> Vec<RecordedCall> {
     world.azure().calls().into_iter().filter(|call| call.method == method).collect()
 }
 
 /// The methods of the calls that changed something, in their order.
-fn executed(world: &World) -> Vec<Method> {
-    let changes = |call: &Call| call.executed && matches!(call.method, Method::Put | Method::Delete);
+fn executed(world: &World) -> Vec<CallMethod> {
+    let changes =
+        |call: &RecordedCall| call.executed && matches!(call.method, CallMethod::Put | CallMethod::Delete);
     world.azure().calls().iter().filter(|call| changes(call)).map(|call| call.method).collect()
 }
 
 /// Nobody calls again before the time that Azure asked for, but those who were under way when it did.
-fn assert_waited(world: &World, method: Method, seconds: i64, under_way: usize) {
+fn assert_waited(world: &World, method: CallMethod, seconds: i64, under_way: usize) {
     let calls = calls(world, method);
     let Some(first) = calls.iter().find(|call| call.status == Some(429)) else { return };
     let until = first.at + time::Duration::seconds(seconds);
@@ -58,7 +59,7 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
     nodes[0].join(&group, &here.iter().collect::<Vec<_>>());
     nodes[0].settle();
     world.azure().clear_calls();
-    for method in [Method::Put, Method::Delete, Method::Get, Method::List] {
+    for method in [CallMethod::Put, CallMethod::Delete, CallMethod::Get, CallMethod::List] {
         world.azure().add_rule(throttle(60, method)).unwrap();
     }
 
@@ -81,8 +82,8 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
         nodes.iter().for_each(Node::settle);
     }
     assert!(executed(&world).is_empty());
-    assert_waited(&world, Method::Put, 60, 16);
-    assert_waited(&world, Method::Delete, 60, 16);
+    assert_waited(&world, CallMethod::Put, 60, 16);
+    assert_waited(&world, CallMethod::Delete, 60, 16);
 
     // Whoever is between a look and its call goes no further: what comes now is of the ticks that follow.
     nodes.iter().for_each(|node| node.until_quiet(0));
@@ -93,8 +94,8 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
     let node = world.start();
     node.settle();
     let order = executed(&world);
-    assert_eq!(order.iter().filter(|method| **method == Method::Delete).count(), 20);
-    assert!(order[..20].iter().all(|method| *method == Method::Delete), "{order:?}");
+    assert_eq!(order.iter().filter(|method| **method == CallMethod::Delete).count(), 20);
+    assert!(order[..20].iter().all(|method| *method == CallMethod::Delete), "{order:?}");
     world.pass(90);
     node.settle();
     coming.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
@@ -108,7 +109,7 @@ fn whoever_keeps_a_role_because_azure_throttles_shows_why() {
     let group = node.group("operators");
     let people = crowd(&node, 2);
     node.join(&group, &people.iter().collect::<Vec<_>>());
-    world.azure().add_rule(throttle(60, Method::Delete)).unwrap();
+    world.azure().add_rule(throttle(60, CallMethod::Delete)).unwrap();
     // The first meets the throttle, the second one that is known already.
     for person in &people {
         node.leave(&group, &[person]);
@@ -150,7 +151,7 @@ fn an_answer_does_not_wait_where_azure_throttles() {
     });
     world.assert_holds(&people[0], Operator, VAULT_EAST);
 
-    world.azure().add_rule(throttle(60, Method::Put)).unwrap();
+    world.azure().add_rule(throttle(60, CallMethod::Put)).unwrap();
     node.join(&group, &[&people[1]]);
     let point = world.faults.hold(When::page().key("l:"), Side::Before);
     let asked = patch_group(&node.service, &group, members("add", &[&people[2]]));
@@ -166,7 +167,7 @@ fn a_wait_that_could_not_be_written_is_written_the_next_time_azure_asks_for_it()
     let node = world.start();
     let group = node.group("operators");
     let people = crowd(&node, 3);
-    world.azure().add_rule(throttle(600, Method::Put)).unwrap();
+    world.azure().add_rule(throttle(600, CallMethod::Put)).unwrap();
     world.faults.inject(When::transact().key("s:throttle:").times(1), Fault::RequestLost);
     let stored = || node.run(node.service.store.rows("s:throttle:", 10)).unwrap();
     node.join(&group, &[&people[0]]);
@@ -184,7 +185,7 @@ fn a_wait_that_could_not_be_written_is_written_the_next_time_azure_asks_for_it()
     assert_eq!(stored().len(), 1);
     node.join(&group, &[&people[2]]);
     looked();
-    assert_eq!(calls(&world, Method::Put).len(), 2, "the third one waits");
+    assert_eq!(calls(&world, CallMethod::Put).len(), 2, "the third one waits");
 }
 
 #[test]
@@ -195,7 +196,10 @@ fn a_scope_that_never_answers_ends_no_sweep_of_the_others() {
     let ana = node.provision("ana@contoso.example");
     node.join(&group, &[&ana]);
     let west = azure_backup_scim::simulator::Scope::parse(VAULT_WEST).unwrap();
-    world.azure().add_rule(Rule::new(Action::LoseRequest).method(Method::List).scope(west)).unwrap();
+    world
+        .azure()
+        .add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::List).scope(west))
+        .unwrap();
     world.pass(3700);
     node.settle();
     world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
@@ -214,8 +218,8 @@ fn a_scope_that_azure_refuses_to_list_is_a_finding_of_every_process() {
     let west = azure_backup_scim::simulator::Scope::parse(VAULT_WEST).unwrap();
     let code = "AuthorizationFailed".to_owned();
     let refused =
-        Action::Fail { status: 403, code, message: None, retry_after_seconds: None, executed: false };
-    world.azure().add_rule(Rule::new(refused).method(Method::List).scope(west)).unwrap();
+        FaultAction::Fail { status: 403, code, message: None, retry_after_seconds: None, executed: false };
+    world.azure().add_rule(FaultRule::new(refused).method(CallMethod::List).scope(west)).unwrap();
     nodes.iter().for_each(Node::settle);
     for node in &nodes {
         let standing = node.service.health.snapshot();
@@ -235,7 +239,7 @@ fn a_revocation_is_done_before_the_answer_while_grants_are_throttled() {
     let group = node.group("operators");
     let people = crowd(&node, 10);
     node.join(&group, &[&people[0]]);
-    world.azure().add_rule(throttle(60, Method::Put)).unwrap();
+    world.azure().add_rule(throttle(60, CallMethod::Put)).unwrap();
     node.join(&group, &people[1..].iter().collect::<Vec<_>>());
     node.leave(&group, &[&people[0]]);
     world.assert_holds_nothing(&people[0]);
@@ -248,7 +252,7 @@ fn a_revocation_has_a_place_though_every_place_is_taken_by_grants_that_hang() {
     let group = node.group("operators");
     let people = crowd(&node, 6);
     node.join(&group, &[&people[0]]);
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put)).unwrap();
     for person in &people[1..5] {
         node.begin(&group, members("add", &[person]));
     }
@@ -272,28 +276,28 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     let group = nodes[0].group("operators");
     nodes[0].settle();
     let (ana, ben) = (nodes[0].provision("ana@contoso.example"), nodes[0].provision("ben@contoso.example"));
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(2)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(2)).unwrap();
     nodes[0].join(&group, &[&ana]);
     world.pass(165);
     // His time comes after hers, so his look is not put off with hers.
     nodes[1].join(&group, &[&ben]);
-    world.azure().add_rule(throttle(600, Method::Get).times(1)).unwrap();
+    world.azure().add_rule(throttle(600, CallMethod::Get).times(1)).unwrap();
     world.pass(15);
     nodes[0].settle();
-    assert_eq!(calls(&world, Method::Get).len(), 1);
+    assert_eq!(calls(&world, CallMethod::Get).len(), 1);
 
     for _ in 0..5 {
         world.pass(60);
         nodes[1].settle();
         world.start().settle();
     }
-    assert_eq!(calls(&world, Method::Get).len(), 1, "ten minutes are not over");
+    assert_eq!(calls(&world, CallMethod::Get).len(), 1, "ten minutes are not over");
     world.pass(400);
     nodes[1].settle();
     for person in [&ana, &ben] {
         assert_eq!(nodes[1].grants(person), [("held".to_owned(), "member".to_owned())]);
     }
-    assert_eq!(calls(&world, Method::Get).len(), 3);
+    assert_eq!(calls(&world, CallMethod::Get).len(), 3);
 }
 
 #[test]
@@ -302,9 +306,9 @@ fn a_leaver_is_revoked_though_azure_may_not_be_asked() {
     let node = world.start();
     let group = node.group("operators");
     let ana = node.provision("ana@contoso.example");
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(1)).unwrap();
     node.join(&group, &[&ana]);
-    world.azure().add_rule(throttle(600, Method::Get)).unwrap();
+    world.azure().add_rule(throttle(600, CallMethod::Get)).unwrap();
     world.pass(200);
     node.settle();
     node.leave(&group, &[&ana]);
@@ -319,15 +323,15 @@ fn a_throttled_list_ends_no_sweep_and_is_asked_for_again_when_azure_allows_it() 
     let ana = node.provision("ana@contoso.example");
     node.join(&group, &[&ana]);
     world.pass(3700);
-    world.azure().add_rule(throttle(1000, Method::List).times(1)).unwrap();
+    world.azure().add_rule(throttle(1000, CallMethod::List).times(1)).unwrap();
     node.settle();
-    assert_eq!(calls(&world, Method::List).len(), 1);
+    assert_eq!(calls(&world, CallMethod::List).len(), 1);
     assert_eq!(node.service.health.snapshot().sweep_finished, None);
     world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
 
     world.pass(700);
     node.settle();
-    assert_eq!(calls(&world, Method::List).len(), 1, "it is too early");
+    assert_eq!(calls(&world, CallMethod::List).len(), 1, "it is too early");
     world.pass(700);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -340,15 +344,15 @@ fn a_question_that_gets_no_answer_is_asked_less_and_less_often() {
     let node = world.start();
     let group = node.group("operators");
     let ana = node.provision("ana@contoso.example");
-    world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(1)).unwrap();
     node.join(&group, &[&ana]);
-    world.azure().add_rule(Rule::new(Action::LoseRequest).method(Method::Get)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Get)).unwrap();
     world.pass(160);
     for _ in 0..120 {
         node.settle();
         world.pass(30);
     }
-    let asked = calls(&world, Method::Get).len();
+    let asked = calls(&world, CallMethod::Get).len();
     assert!((4..12).contains(&asked), "asked {asked} times in an hour");
 
     world.azure().clear_rules();
@@ -363,11 +367,11 @@ fn the_status_says_until_when_azure_wants_us_to_wait() {
     let nodes = [world.start(), world.start()];
     let group = nodes[0].group("operators");
     let people = crowd(&nodes[0], 2);
-    world.azure().add_rule(throttle(60, Method::Put)).unwrap();
+    world.azure().add_rule(throttle(60, CallMethod::Put)).unwrap();
     nodes[0].join(&group, &[&people[0]]);
     // The other process learns of it as soon as it looks at somebody.
     nodes[1].join(&group, &[&people[1]]);
-    assert_eq!(calls(&world, Method::Put).len(), 1);
+    assert_eq!(calls(&world, CallMethod::Put).len(), 1);
     for node in &nodes {
         let standing = node.service.health.snapshot();
         assert_eq!(standing.throttled.keys().copied().collect::<Vec<_>>(), ["grant"]);
@@ -393,16 +397,20 @@ fn everybody_moves_after_ana_left(world: &World, node: &Node, group: &str, peopl
     world.azure().clear_rules();
     world.azure().clear_calls();
     node.run(node.service.tick.run()).unwrap();
-    let first = calls(world, Method::Delete).first().and_then(|call| call.name);
+    let first = calls(world, CallMethod::Delete).first().and_then(|call| call.name);
     let ana = world.azure().assignments().iter().any(|held| held.principal_id == people[0].principal);
     assert!(first.is_some() && !ana);
     let order = world.azure().calls();
-    let changes = |call: &&Call| matches!(call.method, Method::Put | Method::Delete);
-    assert_eq!(order.iter().find(changes).map(|call| call.method), Some(Method::Delete), "she comes first");
+    let changes = |call: &&RecordedCall| matches!(call.method, CallMethod::Put | CallMethod::Delete);
+    assert_eq!(
+        order.iter().find(changes).map(|call| call.method),
+        Some(CallMethod::Delete),
+        "she comes first"
+    );
 }
 
 fn a_crowd_that_holds(world: &World) -> (Node, String, Vec<Person>) {
-    let limits = azure_backup_scim::simulator::Limits { buckets: false, ..Default::default() };
+    let limits = azure_backup_scim::simulator::ArmLimits { buckets: false, ..Default::default() };
     world.azure().set_limits(limits).unwrap();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -426,7 +434,7 @@ fn a_leaver_who_waits_for_azure_comes_before_those_who_move_when_she_is_woken() 
     let world = operators();
     let (node, group, people) = a_crowd_that_holds(&world);
     node.set_active(&people[0], false);
-    world.azure().add_rule(throttle(20, Method::Delete)).unwrap();
+    world.azure().add_rule(throttle(20, CallMethod::Delete)).unwrap();
     node.run(node.service.tick.run()).unwrap();
     world.assert_holds(&people[0], Operator, VAULT_EAST);
     everybody_moves_after_ana_left(&world, &node, &group, &people);
@@ -470,7 +478,7 @@ fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_wai
         ticks += 1;
         assert!(ticks < 40, "{} hold a role", world.azure().assignments().len());
     }
-    assert_eq!(executed(&world)[before], Method::Delete, "the first call after he left");
+    assert_eq!(executed(&world)[before], CallMethod::Delete, "the first call after he left");
     world.assert_holds_nothing(&leaver);
     assert_eq!(world.azure().assignments().len(), people.len());
     people.iter().step_by(100).for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
@@ -486,7 +494,7 @@ fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_wai
 #[test]
 fn a_leaver_who_leaves_while_a_tick_grants_to_a_crowd_does_not_wait_for_its_end() {
     let world = operators();
-    let limits = azure_backup_scim::simulator::Limits { buckets: false, ..Default::default() };
+    let limits = azure_backup_scim::simulator::ArmLimits { buckets: false, ..Default::default() };
     world.azure().set_limits(limits).unwrap();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -496,7 +504,10 @@ fn a_leaver_who_leaves_while_a_tick_grants_to_a_crowd_does_not_wait_for_its_end(
     let people = crowd(&node, 300);
     burst(&node, &group, &people);
     world.azure().clear_calls();
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::Put).skip(100).times(1)).unwrap();
+    world
+        .azure()
+        .add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).skip(100).times(1))
+        .unwrap();
     let service = node.service.clone();
     let tick = node.spawn(async move { service.tick.run().await.unwrap() });
     world.until_held(&node);
@@ -505,7 +516,7 @@ fn a_leaver_who_leaves_while_a_tick_grants_to_a_crowd_does_not_wait_for_its_end(
     node.run(tick).unwrap();
 
     let order = executed(&world);
-    let revoked = order.iter().position(|method| *method == Method::Delete).unwrap();
+    let revoked = order.iter().position(|method| *method == CallMethod::Delete).unwrap();
     assert!((100..150).contains(&revoked), "after {revoked} grants");
     assert_eq!(order.len(), 301);
     world.assert_holds_nothing(&leaver);
@@ -514,7 +525,7 @@ fn a_leaver_who_leaves_while_a_tick_grants_to_a_crowd_does_not_wait_for_its_end(
 #[test]
 fn a_change_of_the_bindings_that_moves_a_crowd_leaves_leavers_their_share() {
     let world = operators();
-    let limits = |buckets| azure_backup_scim::simulator::Limits { buckets, ..Default::default() };
+    let limits = |buckets| azure_backup_scim::simulator::ArmLimits { buckets, ..Default::default() };
     world.azure().set_limits(limits(false)).unwrap();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -532,7 +543,10 @@ fn a_change_of_the_bindings_that_moves_a_crowd_leaves_leavers_their_share() {
     node.leave(&group, &leaving.iter().collect::<Vec<_>>());
     node.run(node.service.tick.run()).unwrap();
     leaving.iter().for_each(|person| world.assert_holds_nothing(person));
-    assert!(calls(&world, Method::Delete).iter().all(|call| call.executed), "no revocation was throttled");
+    assert!(
+        calls(&world, CallMethod::Delete).iter().all(|call| call.executed),
+        "no revocation was throttled"
+    );
 
     for _ in 0..6 {
         world.pass(60);

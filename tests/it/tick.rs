@@ -1,14 +1,14 @@
 //! What a tick does with more than it can do, and with what keeps failing.
 
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::health::BindingsHealth;
 use azure_backup_scim::service::jobs;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action, Call, Limits, Method, Rule};
+use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule, RecordedCall};
 use azure_backup_scim::store::codec::RowFields;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max
 
 fn operators() -> World {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+    world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     world
 }
 
@@ -27,7 +27,7 @@ fn crowd(node: &Node, number: usize) -> Vec<Person> {
     (0..number).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect()
 }
 
-fn calls(world: &World, method: Method) -> Vec<Call> {
+fn calls(world: &World, method: CallMethod) -> Vec<RecordedCall> {
     world.azure().calls().into_iter().filter(|call| call.method == method).collect()
 }
 
@@ -37,14 +37,14 @@ fn marks(node: &Node) -> usize {
 }
 
 /// Runs a tick whose time is over while Azure hangs on its first calls of that kind.
-fn tick_that_runs_out_of_time(world: &World, node: &Node, method: Method, calls: usize) {
+fn tick_that_runs_out_of_time(world: &World, node: &Node, method: CallMethod, calls: usize) {
     tick_that_is_slow(world, node, method, calls, 46);
 }
 
 /// Runs a tick in which Azure hangs for so long on its first calls of that kind.
-fn tick_that_is_slow(world: &World, node: &Node, method: Method, calls: usize, seconds: u64) {
+fn tick_that_is_slow(world: &World, node: &Node, method: CallMethod, calls: usize, seconds: u64) {
     let times = u32::try_from(calls).unwrap();
-    world.azure().add_rule(Rule::new(Action::Hold).method(method).times(times)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(method).times(times)).unwrap();
     let service = node.service.clone();
     let tick = node.spawn(async move { service.tick.run().await });
     let azure = world.azure();
@@ -68,8 +68,8 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
     node.settle();
     let people = crowd(&node, 24);
     node.join(&group, &people.iter().collect::<Vec<_>>());
-    tick_that_runs_out_of_time(&world, &node, Method::Put, 8);
-    let first: BTreeSet<_> = calls(&world, Method::Put).iter().map(|call| call.principal).collect();
+    tick_that_runs_out_of_time(&world, &node, CallMethod::Put, 8);
+    let first: BTreeSet<_> = calls(&world, CallMethod::Put).iter().map(|call| call.principal).collect();
     assert_eq!(first.len(), 8, "the first eight, and then it was over");
     node.kill();
 
@@ -81,8 +81,8 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
         node.patch_user(&person.id, json!({"op": "replace", "path": "title", "value": "again"}));
     }
     world.azure().clear_calls();
-    tick_that_runs_out_of_time(&world, &node, Method::Put, 8);
-    let second: BTreeSet<_> = calls(&world, Method::Put).iter().map(|call| call.principal).collect();
+    tick_that_runs_out_of_time(&world, &node, CallMethod::Put, 8);
+    let second: BTreeSet<_> = calls(&world, CallMethod::Put).iter().map(|call| call.principal).collect();
     assert!(second.iter().all(|one| rest.iter().any(|person| Some(person.principal) == *one)), "{second:?}");
     assert_eq!(marks(&node), 16, "those who were reached before were not looked at before the others");
     node.settle();
@@ -100,15 +100,15 @@ fn revocations_too_go_on_where_the_last_tick_stopped() {
     node.settle();
     node.leave(&group, &everybody);
     world.azure().clear_calls();
-    tick_that_runs_out_of_time(&world, &node, Method::Delete, 8);
-    let first: BTreeSet<_> = calls(&world, Method::Delete).iter().map(|call| call.name).collect();
+    tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 8);
+    let first: BTreeSet<_> = calls(&world, CallMethod::Delete).iter().map(|call| call.name).collect();
     assert_eq!(first.len(), 8);
     for person in &people {
         node.set_active(person, false);
     }
     world.azure().clear_calls();
-    tick_that_runs_out_of_time(&world, &node, Method::Delete, 8);
-    assert_eq!(calls(&world, Method::Delete).iter().filter(|call| first.contains(&call.name)).count(), 0);
+    tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 8);
+    assert_eq!(calls(&world, CallMethod::Delete).iter().filter(|call| first.contains(&call.name)).count(), 0);
     assert_eq!(marks(&node), 16, "those who were reached before were not looked at before the others");
     node.settle();
     assert!(world.azure().assignments().is_empty());
@@ -206,7 +206,7 @@ fn two_scopes() -> (World, Node, Person) {
 #[test]
 fn a_sweep_that_died_is_taken_up_again_soon() {
     let (mut world, node, ana) = two_scopes();
-    world.azure().add_rule(Rule::new(Action::Hold).method(Method::List).times(1)).unwrap();
+    world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::List).times(1)).unwrap();
     let service = node.service.clone();
     node.spawn(async move { service.tick.run().await });
     world.until_held(&node);
@@ -233,11 +233,11 @@ fn a_sweep_whose_time_is_over_goes_on_with_the_next_scope() {
         world.azure().delete_assignment(held.name).unwrap();
     }
     let before = node.service.health.snapshot().sweep_finished;
-    tick_that_runs_out_of_time(&world, &node, Method::List, 1);
-    assert_eq!(calls(&world, Method::List).len(), 1);
+    tick_that_runs_out_of_time(&world, &node, CallMethod::List, 1);
+    assert_eq!(calls(&world, CallMethod::List).len(), 1);
     assert_eq!(node.service.health.snapshot().sweep_finished, before);
     node.settle();
-    assert_eq!(calls(&world, Method::List).len(), 2, "the first scope is not listed again");
+    assert_eq!(calls(&world, CallMethod::List).len(), 2, "the first scope is not listed again");
     assert!(node.service.health.snapshot().sweep_finished > before);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.assert_holds(&ana, Reader, VAULT_WEST);
@@ -252,7 +252,7 @@ fn two_processes_sweep_once_an_hour_between_them() {
         other.settle();
         world.pass(60);
     }
-    assert_eq!(calls(&world, Method::List).len(), 2);
+    assert_eq!(calls(&world, CallMethod::List).len(), 2);
 }
 
 #[test]
@@ -292,14 +292,14 @@ fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_c
     }
     node.settle();
     let (leaving, staying) = people.split_at(24);
-    let refused = Action::Fail {
+    let refused = FaultAction::Fail {
         status: 400,
         code: "BadRequest".to_owned(),
         message: None,
         retry_after_seconds: None,
         executed: false,
     };
-    world.azure().add_rule(Rule::new(refused).method(Method::Delete)).unwrap();
+    world.azure().add_rule(FaultRule::new(refused).method(CallMethod::Delete)).unwrap();
     node.leave(&group, &leaving.iter().collect::<Vec<_>>());
     node.settle();
     assert_eq!(node.run(node.service.store.rows("w:", 100)).unwrap().len(), 24);
@@ -373,7 +373,7 @@ fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
     node.delete_group(&small);
     world.azure().clear_calls();
     node.settle();
-    let left: Vec<_> = calls(&world, Method::Delete).iter().map(|call| call.scope.clone()).collect();
+    let left: Vec<_> = calls(&world, CallMethod::Delete).iter().map(|call| call.scope.clone()).collect();
     let west = azure_backup_scim::simulator::Scope::parse(VAULT_WEST).unwrap();
     let first = left.iter().position(|scope| *scope == west).unwrap();
     assert!(first < 48, "after {first} of the large group");
@@ -431,8 +431,8 @@ fn joiners_have_their_share_of_a_tick_that_moves_a_crowd() {
     node.adopt(&other);
     node.join(&readers, &[&ana]);
     world.azure().clear_calls();
-    tick_that_is_slow(&world, &node, Method::Put, 8, 23);
-    let order: Vec<_> = calls(&world, Method::Put).iter().map(|call| call.principal).collect();
+    tick_that_is_slow(&world, &node, CallMethod::Put, 8, 23);
+    let order: Vec<_> = calls(&world, CallMethod::Put).iter().map(|call| call.principal).collect();
     assert_eq!(order.iter().position(|principal| *principal == Some(ana.principal)), Some(8));
     people.iter().for_each(|person| world.assert_holds(person, Reader, VAULT_EAST));
 }
@@ -448,8 +448,8 @@ fn a_late_sweep_goes_before_a_backlog() {
         let people: Vec<_> = (0..8).map(|n| node.provision(&format!("{late}{n}@contoso.example"))).collect();
         node.join(&group, &people.iter().collect::<Vec<_>>());
         world.azure().clear_calls();
-        tick_that_runs_out_of_time(&world, &node, Method::Put, 8);
-        assert_eq!(calls(&world, Method::List).len(), usize::from(late));
+        tick_that_runs_out_of_time(&world, &node, CallMethod::Put, 8);
+        assert_eq!(calls(&world, CallMethod::List).len(), usize::from(late));
     }
 }
 
@@ -529,7 +529,7 @@ fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() 
     assert_eq!(node.service.health.snapshot().quarantined, 1);
     world.pass(31);
     node.leave(&group, &[&ana]);
-    tick_that_runs_out_of_time(&world, &node, Method::Delete, 1);
+    tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 1);
     assert_eq!(node.service.health.snapshot().quarantined, 1);
 }
 

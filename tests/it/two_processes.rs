@@ -16,9 +16,9 @@ use crate::harness::{Node, World};
 use crate::host::{Host, Outcome as Fired, State, Transport};
 use crate::idp::Idp;
 use azure_backup_scim::adapters::tables::AzureTables;
-use azure_backup_scim::engine::dated::Dated;
+use azure_backup_scim::engine::with_clock::WithClock;
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::simulator::{Action, IdentitySettings, Limits, Method, Rule};
+use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule, IdentitySettings};
 use history::{AT_THE_END, History, Model, Outcome, Seen};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +61,7 @@ struct Beside {
 impl Flex {
     fn start() -> Self {
         let cloud = Cloud::start();
-        let limits = Limits { buckets: false, ..cloud.azure.handle().limits() };
+        let limits = ArmLimits { buckets: false, ..cloud.azure.handle().limits() };
         cloud.azure.handle().set_limits(limits).unwrap();
         let mut settings = cloud.settings(&cloud.addresses());
         settings.insert("PUBLIC_BASE_URL".to_owned(), "https://scim.example".to_owned());
@@ -309,7 +309,7 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
 
     let clock = ManualClock::starting(azure_backup_scim::adapters::clock::SystemClock::new().now());
     // Answers carry the time of a clock of ours, so that a test need not wait for the times in rows.
-    let tables = Dated::new(Arc::new(flex.tables()), Arc::new(clock.clone()));
+    let tables = WithClock::new(Arc::new(flex.tables()), Arc::new(clock.clone()));
     let world = World::around(&flex.cloud.azure, clock, Arc::new(tables));
     let node = world.start();
     let begun = Instant::now();
@@ -339,8 +339,8 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
 /// The process that acknowledged a change dies while its first call to Azure is under way, and the call is lost.
 fn acknowledge_and_die(flex: &Flex, process: usize, group: &str, user: &str, op: &str) {
     let azure = flex.cloud.azure.handle();
-    for method in [Method::Put, Method::Delete, Method::Get] {
-        azure.add_rule(Rule::new(Action::Hold).method(method)).unwrap();
+    for method in [CallMethod::Put, CallMethod::Delete, CallMethod::Get] {
+        azure.add_rule(FaultRule::new(FaultAction::Hold).method(method)).unwrap();
     }
     let idp = Idp::new(&flex.base_urls()[process], TOKEN);
     let runtime = Runtime::new().unwrap();

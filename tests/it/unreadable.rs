@@ -7,7 +7,7 @@ use crate::rows::{
 use azure_backup_scim::ports::tables::{TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use azure_backup_scim::store::codec::{RowFields, RowReader};
 use serde_json::{Value, json};
 
@@ -163,7 +163,7 @@ fn a_wait_with_the_reason_of_a_later_release_is_another_one() {
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let ana = node.provision("ana");
     node.join(&operators, &[&ana]);
-    refuse(&world, Method::Put);
+    refuse(&world, CallMethod::Put);
     node.join(&readers, &[&ana]);
     let key = format!("l:{}:waits", ana.id);
     let list = RowReader::new(&only_waits(&node, &ana)).unwrap().json("list").unwrap();
@@ -178,11 +178,11 @@ fn a_wait_with_the_reason_of_a_later_release_is_another_one() {
     world.assert_holds_nothing(&ana);
 }
 
-fn refuse(world: &World, method: Method) {
+fn refuse(world: &World, method: CallMethod) {
     let code = "AuthorizationFailed".to_owned();
     let refused =
-        Action::Fail { status: 403, code, message: None, retry_after_seconds: None, executed: false };
-    world.azure().add_rule(Rule::new(refused).method(method)).unwrap();
+        FaultAction::Fail { status: 403, code, message: None, retry_after_seconds: None, executed: false };
+    world.azure().add_rule(FaultRule::new(refused).method(method)).unwrap();
 }
 
 fn only_waits(node: &Node, person: &Person) -> TableRow {
@@ -193,7 +193,7 @@ fn only_waits(node: &Node, person: &Person) -> TableRow {
 fn waits_that_cannot_be_read_are_none_and_are_written_anew() {
     for broken in [nonsense, of_a_later_release] {
         let (world, node, ana, operators) = operator();
-        refuse(&world, Method::Put);
+        refuse(&world, CallMethod::Put);
         let ben = node.provision("ben");
         node.join(&operators, &[&ben]);
         write(
@@ -297,7 +297,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
     restore(&world, &node, row.clone());
     world.azure().clear_calls();
     node.patch_user(&ana.id, json!({"op": "add", "path": "title", "value": "x"}));
-    let asked = world.azure().calls().iter().filter(|call| call.method == Method::Get).count();
+    let asked = world.azure().calls().iter().filter(|call| call.method == CallMethod::Get).count();
     assert_eq!(asked, 1);
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
 
@@ -312,7 +312,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
 #[test]
 fn a_step_that_failed_for_a_reason_of_a_later_release_is_tried_again() {
     let (world, node, ana, operators) = operator();
-    refuse(&world, Method::Delete);
+    refuse(&world, CallMethod::Delete);
     node.leave(&operators, &[&ana]);
     let row = with_text(ledger_row(&node, &ana.id), "reason", "policy-of-tomorrow");
     restore(&world, &node, row);

@@ -1,8 +1,8 @@
-//! What an answer of ARM means: refused, throttled, or nothing that can be relied on.
+//! What an answer of ARM means: rejected, throttled, or unknown.
 
-use super::super::rest::Answer;
-use super::wire;
-use crate::ports::role_assignments::AssignmentError;
+use super::super::rest::RestAnswer;
+use super::{error_code, wire};
+use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use std::time::Duration;
 
 /// What a 429 without a usable `Retry-After` asks for.
@@ -13,50 +13,50 @@ const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 /// A correlation id is a GUID; anything much longer is not one.
 const CORRELATION_CHARS_MAX: usize = 64;
 
-/// An answer that is not the success that was asked for.
+/// An answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub kind: Kind,
+pub struct ArmFailure {
+    pub kind: FailureKind,
     pub status: u16,
     pub correlation: Option<String>,
 }
 
 /// Whether ARM executed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// Not executed, and not before `retry_after`.
     Throttled { retry_after: Duration },
-    /// Not executed, for the reason that `code` names.
-    Refused { code: String },
-    /// Nobody knows.
+    /// Not executed. `code` is ARM's own; `reason` is what it means.
+    Rejected { reason: RejectionReason, code: String },
+    /// It may have been executed, or may be later.
     Unknown,
 }
 
-impl Failure {
-    /// No assignment of that name. A scope that is gone is another matter and has other codes.
+impl ArmFailure {
+    /// No assignment of that name. A scope that does not exist has other codes.
     pub fn is_absence(&self) -> bool {
-        self.has_code("RoleAssignmentNotFound")
+        self.has_reason(RejectionReason::AssignmentNotFound)
     }
 
     /// An assignment of another name gives the same.
     pub fn is_conflict(&self) -> bool {
-        self.has_code("RoleAssignmentExists")
+        self.has_reason(RejectionReason::AssignmentExists)
     }
 
-    fn has_code(&self, wanted: &str) -> bool {
-        matches!(&self.kind, Kind::Refused { code } if code.eq_ignore_ascii_case(wanted))
+    fn has_reason(&self, wanted: RejectionReason) -> bool {
+        matches!(&self.kind, FailureKind::Rejected { reason, .. } if *reason == wanted)
     }
 }
 
-/// Judges an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
-pub fn failure(answer: &Answer) -> Failure {
+/// Classifies an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
+pub fn failure(answer: &RestAnswer) -> ArmFailure {
     let coded = (400..500).contains(&answer.status) && answer.status != 408;
     let kind = match wire::error_code(&answer.body).filter(|_| coded) {
-        Some(_) if answer.status == 429 => Kind::Throttled { retry_after: retry_after(answer) },
-        Some(code) => Kind::Refused { code },
-        None => Kind::Unknown,
+        Some(_) if answer.status == 429 => FailureKind::Throttled { retry_after: retry_after(answer) },
+        Some(code) => FailureKind::Rejected { reason: error_code::reason(&code), code },
+        None => FailureKind::Unknown,
     };
-    Failure { kind, status: answer.status, correlation: correlation(answer) }
+    ArmFailure { kind, status: answer.status, correlation: correlation(answer) }
 }
 
 /// A success whose body says something else.
@@ -65,12 +65,12 @@ pub fn nonsense(detail: String) -> AssignmentError {
 }
 
 /// ARM's own id of the call, for support cases and the activity log.
-pub fn correlation(answer: &Answer) -> Option<String> {
+pub fn correlation(answer: &RestAnswer) -> Option<String> {
     let id = answer.header("x-ms-correlation-request-id")?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     (plain && !id.is_empty() && id.len() <= CORRELATION_CHARS_MAX).then(|| id.to_owned())
 }
 
-fn retry_after(answer: &Answer) -> Duration {
+fn retry_after(answer: &RestAnswer) -> Duration {
     answer.retry_after().unwrap_or(RETRY_AFTER_DEFAULT).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
 }

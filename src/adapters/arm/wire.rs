@@ -1,6 +1,8 @@
 //! The JSON shapes of role assignments, api-version 2022-04-01, as far as we read and write them.
+
 //!
-//! Errors here are sentences for a log: a body that cannot be understood is never half believed.
+
+//! Errors here are sentences for a log: a body that cannot be parsed is never used in part.
 
 use crate::id::PrincipalId;
 use crate::ports::role_assignments::ListedAssignment;
@@ -16,21 +18,21 @@ const CODE_CHARS_MAX: usize = 100;
 
 /// One page of a listing.
 #[derive(Debug, Deserialize)]
-pub struct Page {
-    value: Vec<Assignment>,
+pub struct AssignmentPage {
+    value: Vec<AssignmentBody>,
     #[serde(rename = "nextLink", default, deserialize_with = "link")]
     pub next_link: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Assignment {
+struct AssignmentBody {
     name: String,
-    properties: Properties,
+    properties: AssignmentProperties,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Properties {
+struct AssignmentProperties {
     role_definition_id: String,
     principal_id: String,
     scope: String,
@@ -44,17 +46,17 @@ fn link<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<String>, D:
 }
 
 /// Reads a page.
-pub fn page(body: &[u8]) -> Result<Page, String> {
+pub fn page(body: &[u8]) -> Result<AssignmentPage, String> {
     serde_json::from_slice(body).map_err(|error| format!("a listing cannot be understood: {error}"))
 }
 
 /// Reads one assignment, which must be of a backup role at a scope that can be bound.
 pub fn assignment(body: &[u8]) -> Result<ListedAssignment, String> {
-    let read: Assignment = serde_json::from_slice(body)
+    let read: AssignmentBody = serde_json::from_slice(body)
         .map_err(|error| format!("an assignment cannot be understood: {error}"))?;
     let role = read.role().ok_or("an assignment of that name gives another role")?;
     let scope = Scope::parse(&read.properties.scope)
-        .map_err(|error| format!("an assignment stands at a strange scope: {error}"))?;
+        .map_err(|error| format!("an assignment has an unknown scope: {error}"))?;
     read.listed(scope, role)
 }
 
@@ -66,7 +68,7 @@ pub fn named(body: &[u8], name: &AssignmentName) -> Result<ListedAssignment, Str
 
 /// Checks that the answer to a delete shows what was deleted. Its role and scope do not matter any more.
 pub fn deleted(body: &[u8], name: &AssignmentName) -> Result<(), String> {
-    let found: Assignment = serde_json::from_slice(body)
+    let found: AssignmentBody = serde_json::from_slice(body)
         .map_err(|error| format!("the answer to a delete cannot be understood: {error}"))?;
     let same = AssignmentName::parse(&found.name).is_ok_and(|found| found == *name);
     same.then_some(()).ok_or_else(|| "the answer to a delete shows another assignment".to_owned())
@@ -86,13 +88,9 @@ pub fn made(body: &[u8], wanted: &RoleAssignment) -> Result<(), String> {
 pub fn body(wanted: &RoleAssignment) -> Value {
     let role = wanted.role.definition_id();
     let subscription = wanted.scope.subscription();
-    json!({ "properties": {
-        "roleDefinitionId":
-            format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"),
-        "principalId": wanted.principal.to_string(),
-        "principalType": wanted.principal_type.as_str(),
-        "description": wanted.description,
-    }})
+    json!({
+"properties": {
+"roleDefinitionId": format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"), "principalId": wanted.principal.to_string(), "principalType": wanted.principal_type.as_str(), "description": wanted.description, }})
 }
 
 /// ARM's own error code: `error.code` of a JSON body.
@@ -103,8 +101,8 @@ pub fn error_code(body: &[u8]) -> Option<String> {
     (plain && !code.is_empty() && code.len() <= CODE_CHARS_MAX).then(|| code.to_owned())
 }
 
-impl Page {
-    /// A listing shows what stands above as well, and every role: only backup roles at exactly `scope` are kept.
+impl AssignmentPage {
+    /// A listing shows inherited assignments as well, and every role: only backup roles at exactly `scope` are kept.
     pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<ListedAssignment>, String> {
         let here = self.value.iter().filter(|entry| entry.is_at(scope));
         here.filter_map(|entry| Some((entry, entry.role()?)))
@@ -113,7 +111,7 @@ impl Page {
     }
 }
 
-impl Assignment {
+impl AssignmentBody {
     /// Segment by segment and without case: `/rg1` is not `/rg10`.
     fn is_at(&self, scope: &Scope) -> bool {
         let own = self.properties.scope.strip_suffix('/').unwrap_or(&self.properties.scope);

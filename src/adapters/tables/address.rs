@@ -1,6 +1,5 @@
 //! URLs of one table: rows by key, pages of a range, and where a range goes on.
 
-use super::TablesClientError;
 use crate::ports::tables::{KeyRange, PageContinuation, TableError, TableRow};
 use azure_core::http::Url;
 use std::fmt::Write as _;
@@ -8,25 +7,32 @@ use std::fmt::Write as _;
 /// Separates the parts of a continuation: no key and no header value has it.
 const SEPARATOR: char = '\n';
 
-/// Whether the service lets a table be called so: 3 to 63 letters and digits, a letter first.
+/// Whether the service accepts this as a table name: 3 to 63 letters and digits, a letter first.
 pub fn is_table_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && (3..=63).contains(&text.len())
 }
 
+/// The service does not accept this table name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{table:?} is not a table name: 3 to 63 letters and digits, a letter first")]
+pub struct TableNameError {
+    pub table: String,
+}
+
 /// Where a table is.
 #[derive(Debug, Clone)]
-pub struct Address {
+pub struct TableAddress {
     /// Without a slash at its end.
     endpoint: Url,
     table: String,
 }
 
-impl Address {
-    pub fn new(endpoint: &Url, table: &str) -> Result<Self, TablesClientError> {
+impl TableAddress {
+    pub fn new(endpoint: &Url, table: &str) -> Result<Self, TableNameError> {
         if !is_table_name(table) {
-            return Err(TablesClientError::Table { table: table.to_owned() });
+            return Err(TableNameError { table: table.to_owned() });
         }
         let mut endpoint = endpoint.clone();
         let path = endpoint.path().trim_end_matches('/').to_owned();
@@ -41,7 +47,9 @@ impl Address {
 
     /// What makes this table.
     pub fn creation(&self) -> String {
-        serde_json::json!({ "TableName": self.table }).to_string()
+        serde_json::json!({
+"TableName": self.table })
+        .to_string()
     }
 
     /// Where transactions go.
@@ -66,7 +74,7 @@ impl Address {
     }
 
     /// One page of a range. The query is the same for every page of it.
-    pub fn page(&self, partition: &str, range: &KeyRange, next: Option<&Next>) -> Url {
+    pub fn page(&self, partition: &str, range: &KeyRange, next: Option<&NextPage>) -> Url {
         let mut url = self.below(&format!("{}()", self.table));
         let filter = format!(
             "PartitionKey%20eq%20'{}'%20and%20RowKey%20ge%20'{}'%20and%20RowKey%20lt%20'{}'",
@@ -100,25 +108,24 @@ fn encode(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => encoded.push(char::from(byte)),
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => encoded.push(char::from(byte)),
-            // Writing to a string does not fail.
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => encoded.push(char::from(byte)), // Writing to a string does not fail.
             _ => drop(write!(encoded, "%{byte:02X}")),
         }
     }
     encoded
 }
 
-/// Where the next page begins: what the service said, and the last key that was seen, because the service may forget.
+/// Where the next page begins: the continuation of the service, and the last key, because a continuation may expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
+pub struct NextPage {
     pub partition: Option<String>,
     /// Absent at times, though there is a next page.
     pub row: Option<String>,
     pub after: Option<String>,
 }
 
-impl Next {
-    /// Reads a continuation that [`Next::continuation`] wrote.
+impl NextPage {
+    /// Reads a continuation that [`NextPage::continuation`] wrote.
     pub fn parse(continuation: &PageContinuation) -> Result<Self, TableError> {
         let parts: Vec<_> = continuation.0.split(SEPARATOR).map(part).collect();
         match <[_; 3]>::try_from(parts) {
@@ -140,7 +147,7 @@ impl Next {
         self.partition.is_some() || self.row.is_some()
     }
 
-    /// From the last key on, whatever the service said.
+    /// The same position by the last key only.
     pub fn without_continuation(&self) -> Self {
         Self { partition: None, row: None, after: self.after.clone() }
     }
@@ -163,8 +170,8 @@ fn part(text: &str) -> Option<Option<String>> {
 mod tests {
     use super::*;
 
-    fn address() -> Address {
-        Address::new(&Url::parse("http://127.0.0.1:10002/account/").unwrap(), "scim").unwrap()
+    fn address() -> TableAddress {
+        TableAddress::new(&Url::parse("http://127.0.0.1:10002/account/").unwrap(), "scim").unwrap()
     }
 
     fn range() -> KeyRange {
@@ -191,7 +198,8 @@ mod tests {
 
     #[test]
     fn the_next_page_is_asked_for_by_what_the_service_said_or_by_the_last_key() {
-        let next = Next { partition: Some("1!4!cA--".to_owned()), row: None, after: Some("u:1".to_owned()) };
+        let next =
+            NextPage { partition: Some("1!4!cA--".to_owned()), row: None, after: Some("u:1".to_owned()) };
         let query = address().page("p", &range(), Some(&next)).query().unwrap().to_owned();
         assert!(query.ends_with("&$top=7&NextPartitionKey=1!4!cA--"), "{query}");
         assert!(!query.contains("gt"), "{query}");
@@ -203,13 +211,17 @@ mod tests {
     #[test]
     fn a_continuation_reads_back_and_another_text_is_refused() {
         for next in [
-            Next { partition: None, row: None, after: None },
-            Next { partition: Some(String::new()), row: Some("-".to_owned()), after: Some("+k".to_owned()) },
+            NextPage { partition: None, row: None, after: None },
+            NextPage {
+                partition: Some(String::new()),
+                row: Some("-".to_owned()),
+                after: Some("+k".to_owned()),
+            },
         ] {
-            assert_eq!(Next::parse(&next.continuation()).unwrap(), next);
+            assert_eq!(NextPage::parse(&next.continuation()).unwrap(), next);
         }
         for text in ["", "k", "-\n-", "-\n-\n-\n-", "a\n-\n-"] {
-            assert!(Next::parse(&PageContinuation(text.to_owned())).is_err(), "{text:?}");
+            assert!(NextPage::parse(&PageContinuation(text.to_owned())).is_err(), "{text:?}");
         }
     }
 
@@ -217,8 +229,8 @@ mod tests {
     fn a_table_has_a_plain_name() {
         let endpoint = Url::parse("http://127.0.0.1:1").unwrap();
         for name in ["", "ab", "1ab", "a-b", "a/b", "tablé", &"a".repeat(64)] {
-            assert!(Address::new(&endpoint, name).is_err(), "{name}");
+            assert!(TableAddress::new(&endpoint, name).is_err(), "{name}");
         }
-        assert_eq!(Address::new(&endpoint, "scim").unwrap().table(), "http://127.0.0.1:1/scim");
+        assert_eq!(TableAddress::new(&endpoint, "scim").unwrap().table(), "http://127.0.0.1:1/scim");
     }
 }

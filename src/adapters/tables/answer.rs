@@ -1,24 +1,30 @@
-//! What an answer of the table service means. An error is known by its code; only what has none is judged by its status.
+//! What an answer of the table service means. An error is recognised by its code, and by its status only where it has no code.
 
-use super::address::Next;
-use super::{date, entity};
-use crate::adapters::rest;
+use super::address::NextPage;
+use super::entity;
+use crate::adapters::rest::RestAnswer;
 use crate::ports::tables::{ETag, RowPage, TableAnswer, TableError, TableRow, TableWrite};
 use serde_json::Value as Json;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// What a busy service that names no wait is left alone for.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(2);
-/// No wait counts for more: the identity provider is to try again while it still remembers.
+
+/// No wait counts for more: the identity provider must retry while it still remembers.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
-/// Longer than any code of the service.
+
+/// Longer than any error code of the service.
 const CODE_CHARS_MAX: usize = 64;
+
 /// A row, or a transaction, is larger than the service takes.
 const TOO_LARGE: [&str; 4] =
     ["EntityTooLarge", "PropertyValueTooLarge", "RequestBodyTooLarge", "ContentLengthExceeded"];
+
 /// The write itself is malformed: a bug of ours, which sending it again does not mend. Whatever else the service calls bad
-/// may be trouble with the account, and is waited for.
+
+/// may be a problem of the account, and is retried.
 const MALFORMED: [&str; 12] = [
     "TooManyProperties",
     "KeyValueTooLarge",
@@ -33,12 +39,13 @@ const MALFORMED: [&str; 12] = [
     "AtomFormatNotSupported",
     "MethodNotAllowed",
 ];
+
 /// How the service refuses a continuation that it does not know (any more).
 const STALE: [&str; 4] =
     ["InvalidInput", "OutOfRangeInput", "InvalidQueryParameterValue", "OutOfRangeQueryParameterValue"];
 
-/// An answer that is not the success that was asked for.
-pub struct Failure<'a> {
+/// An answer that is not a success.
+pub struct TableFailure<'a> {
     pub status: u16,
     /// From the header.
     pub code: Option<&'a str>,
@@ -46,8 +53,8 @@ pub struct Failure<'a> {
     pub retry_after: Option<Duration>,
 }
 
-impl<'a> Failure<'a> {
-    pub fn of(answer: &'a rest::Answer) -> Self {
+impl<'a> TableFailure<'a> {
+    pub fn of(answer: &'a RestAnswer) -> Self {
         Self {
             status: answer.status,
             code: answer.header("x-ms-error-code"),
@@ -61,8 +68,7 @@ impl<'a> Failure<'a> {
         let (code, message) = self.code_and_message();
         let index = || index(&message, writes);
         match (self.status, code.as_deref()) {
-            (429, _) | (503, Some("ServerBusy")) => self.throttled(),
-            // Nobody but the service itself names a wait, and it does so when it did nothing.
+            (429, _) | (503, Some("ServerBusy")) => self.throttled(), // Only the service itself sends a Retry-After, and only when it did nothing.
             (503, _) if self.retry_after.is_some() => self.throttled(),
             (408 | 500.., _) => self.unknown(code),
             (_, Some("EntityAlreadyExists")) => at(index(), |index| TableError::Exists { index }),
@@ -78,8 +84,7 @@ impl<'a> Failure<'a> {
             (400..500, Some(code)) if MALFORMED.contains(&code) => {
                 TableError::Invalid { rule: code.to_owned() }
             }
-            (400..500, Some(code)) => TableError::Refused { code: code.to_owned() },
-            // In front of the service, or the service in a form that we do not know: it was not let in.
+            (400..500, Some(code)) => TableError::Refused { code: code.to_owned() }, // In front of the service, or the service in a form that we do not know: it was not let in.
             (401 | 403, None) => TableError::Refused { code: format!("status {}", self.status) },
             _ => self.unknown(code),
         }
@@ -95,7 +100,7 @@ impl<'a> Failure<'a> {
         TableError::Unknown { detail: format!("status {}{code} says nothing reliable", self.status) }
     }
 
-    /// From the body, where both stand together, else from the header.
+    /// From the body, which has both, else from the header.
     fn code_and_message(&self) -> (Option<String>, String) {
         let body: Json = serde_json::from_slice(self.body).unwrap_or_default();
         let error = body.get("odata.error");
@@ -137,21 +142,25 @@ pub fn late() -> TableError {
 }
 
 /// The table was made, or is there.
-pub fn table_made(answer: &rest::Answer) -> Result<(), TableError> {
+pub fn table_made(answer: &RestAnswer) -> Result<(), TableError> {
     let exists = || {
         answer.status == 409
-            && Failure::of(answer).code_and_message().0.as_deref() == Some("TableAlreadyExists")
+            && TableFailure::of(answer).code_and_message().0.as_deref() == Some("TableAlreadyExists")
     };
-    if matches!(answer.status, 201 | 204) || exists() { Ok(()) } else { Err(Failure::of(answer).error(1)) }
+    if matches!(answer.status, 201 | 204) || exists() {
+        Ok(())
+    } else {
+        Err(TableFailure::of(answer).error(1))
+    }
 }
 
 /// One row, or none.
-pub fn row(answer: &rest::Answer) -> Result<TableAnswer<Option<TableRow>>, TableError> {
+pub fn row(answer: &RestAnswer) -> Result<TableAnswer<Option<TableRow>>, TableError> {
     let value = if answer.status == 200 {
         let entity: Json = read(&answer.body)?;
         Some(entity::row(&entity, answer.header("etag")).map_err(nonsense)?)
     } else {
-        match Failure::of(answer).error(1) {
+        match TableFailure::of(answer).error(1) {
             TableError::Missing { .. } => None,
             error => return Err(error),
         }
@@ -161,12 +170,12 @@ pub fn row(answer: &rest::Answer) -> Result<TableAnswer<Option<TableRow>>, Table
 
 /// One page, without the rows that were seen before.
 pub fn page(
-    answer: &rest::Answer,
+    answer: &RestAnswer,
     rows_max: usize,
-    last: Option<&Next>,
+    last: Option<&NextPage>,
 ) -> Result<TableAnswer<RowPage>, TableError> {
     if answer.status != 200 {
-        return Err(Failure::of(answer).error(1));
+        return Err(TableFailure::of(answer).error(1));
     }
     let body: Json = read(&answer.body)?;
     let entities = body.get("value").and_then(Json::as_array);
@@ -184,19 +193,19 @@ pub fn page(
     let goes_on = partition.is_some() || row.is_some();
     let seen = rows.last().map(|row| row.key.clone());
     let after = seen.or_else(|| last.and_then(|last| last.after.clone()));
-    let continuation = goes_on.then(|| Next { partition, row, after }.continuation());
+    let continuation = goes_on.then(|| NextPage { partition, row, after }.continuation());
     Ok(TableAnswer { value: RowPage { rows, continuation }, date: date(answer)? })
 }
 
 fn read(body: &[u8]) -> Result<Json, TableError> {
-    serde_json::from_slice(body).map_err(|error| nonsense(format!("an answer is no JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| nonsense(format!("an answer is not JSON: {error}")))
 }
 
 /// The version that a single write left.
-pub fn written(answer: &rest::Answer, write: &TableWrite) -> Result<Option<ETag>, TableError> {
+pub fn written(answer: &RestAnswer, write: &TableWrite) -> Result<Option<ETag>, TableError> {
     match answer.status {
         201 | 204 => etag(write, answer.header("etag")),
-        _ => Err(Failure::of(answer).error(1)),
+        _ => Err(TableFailure::of(answer).error(1)),
     }
 }
 
@@ -209,6 +218,11 @@ pub fn etag(write: &TableWrite, header: Option<&str>) -> Result<Option<ETag>, Ta
     }
 }
 
+/// Times in rows are compared on the service's clock, so an answer without it is worth nothing.
+pub fn date(answer: &RestAnswer) -> Result<OffsetDateTime, TableError> {
+    answer.date().ok_or_else(|| nonsense("an answer has no date"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,12 +230,12 @@ mod tests {
     fn failure(status: u16, code: &str, message: &str, writes: usize) -> TableError {
         let body = serde_json::json!({"odata.error": {"code": code, "message": {"lang": "en-US", "value": message}}});
         let body = body.to_string();
-        Failure { status, code: None, body: body.as_bytes(), retry_after: None }.error(writes)
+        TableFailure { status, code: None, body: body.as_bytes(), retry_after: None }.error(writes)
     }
 
     fn bare(status: u16, code: Option<&'static str>, retry_after: Option<u64>) -> TableError {
         let retry_after = retry_after.map(Duration::from_secs);
-        Failure { status, code, body: b"<html>", retry_after }.error(1)
+        TableFailure { status, code, body: b"<html>", retry_after }.error(1)
     }
 
     #[test]
@@ -256,7 +270,9 @@ mod tests {
         ] {
             let wait = Duration::from_secs(seconds);
             assert!(
-                matches!(error, TableError::Throttled { retry_after } if retry_after == wait),
+                matches!(error, TableError::Throttled {
+retry_after }
+if retry_after == wait),
                 "{error:?}"
             );
         }

@@ -1,20 +1,24 @@
 //! A transaction as the multipart body of `$batch`, and its answer.
+
 //!
+
 //! Every part is a whole HTTP message. No header of ours begins with `--` and no JSON of ours has a line break, so a
+
 //! boundary cannot occur in the content.
 
-use super::address::Address;
-use super::answer::{self, Failure};
-use super::multipart::{Message, boundary, parts};
-use super::{ACCEPT, ODATA_VERSION, entity};
-use crate::adapters::rest;
+use super::address::TableAddress;
+use super::answer::{self, TableFailure};
+use super::entity;
+use super::multipart::{BatchMessage, boundary, parts};
+use super::protocol::{ACCEPT, ODATA_VERSION};
+use crate::adapters::rest::RestAnswer;
 use crate::ports::tables::{ETag, EtagMatch, RowProperties, TRANSACTION_BYTES_MAX, TableError, TableWrite};
 use azure_core::http::Method;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
 /// One write as a request.
-pub struct Part {
+pub struct BatchPart {
     pub method: Method,
     pub url: String,
     if_match: Option<String>,
@@ -22,8 +26,8 @@ pub struct Part {
     pub body: String,
 }
 
-impl Part {
-    pub fn of(address: &Address, partition: &str, write: &TableWrite) -> Self {
+impl BatchPart {
+    pub fn of(address: &TableAddress, partition: &str, write: &TableWrite) -> Self {
         let (method, properties, condition) = shape(write);
         let url = match write {
             TableWrite::Insert { .. } => address.table(),
@@ -51,7 +55,7 @@ impl Part {
     }
 }
 
-/// The same row without a condition is inserted or changed: that is how the service tells the two apart.
+/// The service distinguishes these by method and condition: PUT and PATCH without a condition insert or change the row.
 fn shape(write: &TableWrite) -> (Method, Option<&RowProperties>, Option<&EtagMatch>) {
     match write {
         TableWrite::Insert { properties, .. } => (Method::Post, Some(properties), None),
@@ -64,24 +68,25 @@ fn shape(write: &TableWrite) -> (Method, Option<&RowProperties>, Option<&EtagMat
 }
 
 /// All writes of a transaction.
-pub struct Batch {
+pub struct BatchRequest {
     boundary: String,
     body: String,
 }
 
-impl Batch {
-    /// `id` makes the boundary. A body that is larger than the service takes is refused.
+impl BatchRequest {
+    /// `id` makes the boundary. A body that is larger than the service accepts is rejected.
     pub fn new(
-        address: &Address,
+        address: &TableAddress,
         partition: &str,
         writes: &[TableWrite],
         id: Uuid,
     ) -> Result<Self, TableError> {
-        let (boundary, changes) = (format!("batch_{id}"), format!("changeset_{id}"));
+        let boundary = format!("batch_{id}");
+        let changes = format!("changeset_{id}");
         let mut body = format!("--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n");
         for write in writes {
             let _ = write!(body, "--{changes}\r\n");
-            push(&mut body, &Part::of(address, partition, write));
+            push(&mut body, &BatchPart::of(address, partition, write));
         }
         let _ = write!(body, "--{changes}--\r\n--{boundary}--\r\n");
         if body.len() > TRANSACTION_BYTES_MAX {
@@ -101,7 +106,7 @@ impl Batch {
 }
 
 /// Writing to a string does not fail.
-fn push(body: &mut String, part: &Part) {
+fn push(body: &mut String, part: &BatchPart) {
     body.push_str("Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n");
     let _ = write!(body, "{} {} HTTP/1.1\r\n", part.method.as_ref(), part.url);
     let _ = write!(body, "Accept: {ACCEPT}\r\nDataServiceVersion: {ODATA_VERSION}\r\n");
@@ -112,9 +117,9 @@ fn push(body: &mut String, part: &Part) {
 }
 
 /// The versions that a transaction left, in the order of its writes.
-pub fn outcome(answer: &rest::Answer, writes: &[TableWrite]) -> Result<Vec<Option<ETag>>, TableError> {
+pub fn outcome(answer: &RestAnswer, writes: &[TableWrite]) -> Result<Vec<Option<ETag>>, TableError> {
     if answer.status != 202 && answer.status != 200 {
-        return Err(Failure::of(answer).error(writes.len()));
+        return Err(TableFailure::of(answer).error(writes.len()));
     }
     let messages = messages(answer).map_err(answer::nonsense)?;
     if let Some(failed) = messages.iter().find(|message| !(200..300).contains(&message.status)) {
@@ -127,11 +132,11 @@ pub fn outcome(answer: &rest::Answer, writes: &[TableWrite]) -> Result<Vec<Optio
 }
 
 /// The messages inside: a batch has one part, the change set, and that has one for each write, or one error.
-fn messages(answer: &rest::Answer) -> Result<Vec<Message<'_>>, String> {
+fn messages(answer: &RestAnswer) -> Result<Vec<BatchMessage<'_>>, String> {
     let outer = boundary(answer.header("content-type").unwrap_or_default())?;
     let [changes] = parts(&answer.body, outer)?[..] else {
         return Err("a batch is answered in one part".to_owned());
     };
     let inner = boundary(changes.header("content-type").unwrap_or_default())?;
-    parts(changes.body, inner)?.iter().map(|part| Message::parse(part.body)).collect()
+    parts(changes.body, inner)?.iter().map(|part| BatchMessage::parse(part.body)).collect()
 }

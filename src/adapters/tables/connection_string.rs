@@ -1,11 +1,10 @@
 //! Connection strings of a storage account, as far as tables need them. A key is never printed.
 
-use super::shared_key::Scheme;
 use azure_core::base64;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The account of the emulator, and its key: both stand in the public documentation, and guard nothing.
+/// The account of the emulator, and its key: both are in the public documentation, and protect nothing.
 const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -25,6 +24,15 @@ const IGNORED: [&str; 9] = [
     "tablesecondaryendpoint",
 ];
 
+/// How much a signature covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureScheme {
+    /// Method, content type, date and resource.
+    SharedKey,
+    /// Date and resource.
+    SharedKeyLite,
+}
+
 /// An account, its key, and where its tables are.
 #[derive(Clone)]
 pub struct ConnectionString {
@@ -42,7 +50,7 @@ impl fmt::Debug for ConnectionString {
     }
 }
 
-/// Why a text is no connection string that can be used. No value of it is repeated.
+/// Why a connection string cannot be used. No value of it is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
     #[error("part {number} of the connection string is not of the form Name=value")]
@@ -133,8 +141,12 @@ impl ConnectionString {
     }
 
     /// Development storage gets the short signature, so that both are in use.
-    pub(super) fn scheme(&self) -> Scheme {
-        if self.account == DEVELOPMENT_ACCOUNT { Scheme::SharedKeyLite } else { Scheme::SharedKey }
+    pub(super) fn scheme(&self) -> SignatureScheme {
+        if self.account == DEVELOPMENT_ACCOUNT {
+            SignatureScheme::SharedKeyLite
+        } else {
+            SignatureScheme::SharedKey
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A row as JSON of OData, with the types that JSON does not tell beside the properties.
+//! A row as JSON of OData, with a type beside each property whose type JSON cannot express.
 
 use crate::ports::tables::{ETag, PropertyValue, RowProperties, TableRow};
 use azure_core::base64;
@@ -10,6 +10,7 @@ const ETAG: &str = "odata.etag";
 const KEYS: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
 
 /// The body of a write: one line, and plain ASCII. The emulator decodes a body piece by piece and spoils a character
+
 /// that lies across two of them.
 pub fn body(partition: &str, key: &str, properties: &RowProperties) -> String {
     let mut body = Map::new();
@@ -49,7 +50,7 @@ fn ascii(json: &str) -> String {
 
 /// Reads a row. `etag` is that of the answer's header; in a page each row carries its own.
 pub fn row(entity: &Json, etag: Option<&str>) -> Result<TableRow, String> {
-    let entity = entity.as_object().ok_or("a row is no object")?;
+    let entity = entity.as_object().ok_or("a row is not an object")?;
     let text = |name: &str| entity.get(name).and_then(Json::as_str);
     let etag = etag.or_else(|| text(ETAG)).ok_or("a row has no etag")?;
     let key = text("RowKey").ok_or("a row has no key")?;
@@ -60,8 +61,9 @@ pub fn row(entity: &Json, etag: Option<&str>) -> Result<TableRow, String> {
             continue;
         }
         let kind = text(&format!("{name}{TYPE_SUFFIX}"));
-        // What is none of our types, somebody else has put there. Whoever misses it knows which row is spoiled; the
-        // range around it stays readable.
+        // A property of another type was not written by this service, and is skipped: a reader that requires it knows
+
+        // which row is damaged, and the range around it stays readable.
         if let Some(value) = property(value, kind) {
             properties.insert(name.clone(), value);
         }
@@ -74,8 +76,7 @@ fn property(value: &Json, kind: Option<&str>) -> Option<PropertyValue> {
         (Json::String(text), None | Some("Edm.String")) => Some(PropertyValue::Text(text.clone())),
         (Json::String(text), Some("Edm.Int64")) => text.parse().ok().map(PropertyValue::Int),
         (Json::String(text), Some("Edm.Binary")) => base64::decode(text).ok().map(PropertyValue::Binary),
-        (Json::Bool(flag), None | Some("Edm.Boolean")) => Some(PropertyValue::Bool(*flag)),
-        // Edm.Int32: never written by us, but a number is a number.
+        (Json::Bool(flag), None | Some("Edm.Boolean")) => Some(PropertyValue::Bool(*flag)), // Edm.Int32: never written by us, but a number is a number.
         (Json::Number(number), None | Some("Edm.Int32")) => number.as_i64().map(PropertyValue::Int),
         _ => None,
     }
@@ -108,9 +109,7 @@ mod tests {
         assert!(!check(json!({"RowKey": "k", "N": 1})), "no etag");
         assert!(!check(json!({"odata.etag": etag})), "no key");
         let foreign = json!({
-            "RowKey": "k", "odata.etag": etag, "A": 1.5, "B": "1", "B@odata.type": "Edm.Guid",
-            "C": "x", "C@odata.type": "Edm.Int64", "Ours": true,
-        });
+"RowKey": "k", "odata.etag": etag, "A": 1.5, "B": "1", "B@odata.type": "Edm.Guid", "C": "x", "C@odata.type": "Edm.Int64", "Ours": true, });
         let read = row(&foreign, None).unwrap().properties;
         assert_eq!(read, RowProperties::from([("Ours".to_owned(), PropertyValue::Bool(true))]));
         assert!(!check(json!("<html>")));

@@ -1,6 +1,6 @@
 //! The answer to a batch, read strictly: parts between boundaries, each a head and a body, some of them HTTP messages.
 
-use super::answer::Failure;
+use super::answer::TableFailure;
 use crate::ports::tables::TRANSACTION_OPS_MAX;
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ const HEADERS_MAX: usize = 64;
 
 /// A head and what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Section<'a> {
+pub struct MultipartSection<'a> {
     head: &'a str,
     pub body: &'a [u8],
 }
 
-impl<'a> Section<'a> {
+impl<'a> MultipartSection<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         // A part without headers begins with the empty line itself.
         let (head, body) = match strip_line_end(bytes) {
             Some(body) => (<&[u8]>::default(), body),
             None => split_at_empty_line(bytes),
         };
-        let head = std::str::from_utf8(head).map_err(|_| "the head of a part is no text")?;
+        let head = std::str::from_utf8(head).map_err(|_| "the head of a part is not text")?;
         if head.lines().count() > HEADERS_MAX {
             return Err("a part has too many headers".to_owned());
         }
@@ -39,20 +39,20 @@ impl<'a> Section<'a> {
 
 /// An HTTP answer inside a part.
 #[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
+pub struct BatchMessage<'a> {
     pub status: u16,
-    section: Section<'a>,
+    section: MultipartSection<'a>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> BatchMessage<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
-        let section = Section::parse(bytes)?;
+        let section = MultipartSection::parse(bytes)?;
         let mut words = section.head.lines().next().unwrap_or_default().split(' ');
         let http = words.next().is_some_and(|version| version.starts_with("HTTP/1."));
         let status = words.next().and_then(|status| status.parse().ok()).filter(|_| http);
         match status {
             Some(status @ 100..=599) => Ok(Self { status, section }),
-            _ => Err("a part of a batch is no HTTP answer".to_owned()),
+            _ => Err("a part of a batch is not an HTTP answer".to_owned()),
         }
     }
 
@@ -60,9 +60,9 @@ impl<'a> Message<'a> {
         self.section.header(name)
     }
 
-    pub fn failure(&self) -> Failure<'a> {
+    pub fn failure(&self) -> TableFailure<'a> {
         let retry_after = self.header("retry-after").and_then(|text| text.parse().ok());
-        Failure {
+        TableFailure {
             status: self.status,
             code: self.header("x-ms-error-code"),
             body: self.section.body,
@@ -82,9 +82,10 @@ pub fn boundary(content_type: &str) -> Result<&str, String> {
         .ok_or_else(|| "an answer that should be multipart names no boundary".to_owned())
 }
 
-/// The parts between the boundaries. The last boundary must be there: a body that was cut off is no answer.
-pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Section<'a>>, String> {
-    let (begin, end) = (format!("--{boundary}"), format!("--{boundary}--"));
+/// The parts between the boundaries. The last boundary must be there: a truncated body is not an answer.
+pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<MultipartSection<'a>>, String> {
+    let begin = format!("--{boundary}");
+    let end = format!("--{boundary}--");
     let mut parts = Vec::new();
     let mut open: Option<usize> = None;
     for (start, line) in lines(body) {
@@ -94,7 +95,7 @@ pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Section<'a>>, Str
         }
         if let Some(from) = open {
             let bytes = body.get(from..start).unwrap_or_default();
-            parts.push(Section::parse(trim_line_end(bytes))?);
+            parts.push(MultipartSection::parse(trim_line_end(bytes))?);
         }
         if text == end.as_bytes() {
             return Ok(parts);
@@ -151,7 +152,7 @@ mod tests {
         let inner = parts(outer[0].body, boundary(outer[0].header("content-type").unwrap())?)?;
         inner
             .iter()
-            .map(|part| Message::parse(part.body))
+            .map(|part| BatchMessage::parse(part.body))
             .map(|message| {
                 let message = message?;
                 Ok((message.status, String::from_utf8_lossy(message.section.body).into_owned()))
@@ -185,7 +186,7 @@ mod tests {
         assert!(boundary(&format!("multipart/mixed; boundary={}", "a".repeat(71))).is_err());
         assert_eq!(boundary("multipart/mixed; boundary=\"a b\"").unwrap(), "a b");
         for text in ["", "<html>", "HTTP/1.1", "HTTP/1.1 x OK", "HTTP/2 200 OK", "HTTP/1.1 999 OK"] {
-            assert!(Message::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(BatchMessage::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! SharedKey for accounts; SharedKeyLite, which signs less, for development storage.
 
-use super::connection_string::ConnectionString;
+use super::connection_string::{ConnectionString, SignatureScheme};
 use crate::adapters::rest::{may_carry_secret, to_http_date};
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
@@ -16,20 +16,11 @@ use ring::hmac;
 use std::fmt;
 use std::sync::Arc;
 
-/// How much a signature covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Method, content type, date and resource.
-    SharedKey,
-    /// Date and resource.
-    SharedKeyLite,
-}
-
 /// Signs requests.
 pub struct SharedKey {
     account: String,
     key: hmac::Key,
-    scheme: Scheme,
+    scheme: SignatureScheme,
     clock: Arc<dyn Clock>,
 }
 
@@ -53,8 +44,8 @@ impl SharedKey {
     fn text(&self, request: &Request, date: &str) -> String {
         let resource = format!("/{}{}", self.account, request.url().path());
         match self.scheme {
-            Scheme::SharedKeyLite => format!("{date}\n{resource}"),
-            Scheme::SharedKey => {
+            SignatureScheme::SharedKeyLite => format!("{date}\n{resource}"),
+            SignatureScheme::SharedKey => {
                 let content_type = HeaderName::from_static("content-type");
                 let content_type = request.headers().get_optional_str(&content_type).unwrap_or_default();
                 format!("{}\n\n{content_type}\n{date}\n{resource}", request.method().as_ref())
@@ -67,8 +58,8 @@ impl SharedKey {
             .ok_or_else(|| Error::with_message(ErrorKind::Credential, "the time cannot be written"))?;
         let signature = hmac::sign(&self.key, self.text(request, &date).as_bytes());
         let scheme = match self.scheme {
-            Scheme::SharedKey => "SharedKey",
-            Scheme::SharedKeyLite => "SharedKeyLite",
+            SignatureScheme::SharedKey => "SharedKey",
+            SignatureScheme::SharedKeyLite => "SharedKeyLite",
         };
         let authorization = format!("{scheme} {}:{}", self.account, base64::encode(signature));
         request.insert_header("x-ms-date", date);

@@ -6,7 +6,7 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::id::UserId;
-use crate::ports::role_assignments::{AssignmentError, RoleAssignments};
+use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
@@ -299,10 +299,10 @@ impl DriftSweep<'_> {
         };
         tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
         match error {
-            AssignmentError::Refused { code, .. } if crate::service::reconcile::scope_is_gone(&code) => {
+            AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. } => {
                 Ok(Answer::Names(BTreeSet::new()))
             }
-            AssignmentError::Refused { .. } => Ok(Answer::Refused),
+            AssignmentError::Rejected { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
                 let (status, wait) = (self.health, (part.now, retry_after));
                 throttling::store_throttle(self.store, status, scope, CallKind::Ask, wait).await?;

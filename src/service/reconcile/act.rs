@@ -2,7 +2,7 @@
 
 use crate::audit::{AuditEvent, AuditRecord, EffectOpened};
 use crate::id::OpId;
-use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
+use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
@@ -43,7 +43,11 @@ pub enum CallOutcome {
     HeldBy(crate::rbac::AssignmentName),
     Deleted,
     Throttled(Duration),
-    Refused(String),
+    /// `code` is ARM's own.
+    Rejected {
+        reason: RejectionReason,
+        code: String,
+    },
     /// Not sent, or no answer that can be relied on.
     Unknown,
 }
@@ -299,11 +303,11 @@ fn failed(step: &Step, label: &str, error: AssignmentError) -> (CallOutcome, Opt
         AssignmentError::Throttled { retry_after, correlation } => {
             (CallOutcome::Throttled(retry_after), correlation)
         }
-        AssignmentError::Refused { code, correlation, .. } => {
+        AssignmentError::Rejected { reason, code, correlation, .. } => {
             tracing::warn!(
                 assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, code, "{what}"
             );
-            (CallOutcome::Refused(code), correlation)
+            (CallOutcome::Rejected { reason, code }, correlation)
         }
         AssignmentError::Unknown { detail } => {
             tracing::warn!(

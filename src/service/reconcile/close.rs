@@ -2,13 +2,14 @@
 
 use crate::audit::AuditEvent;
 use crate::id::OpId;
+use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::act::{CallOutcome, CompletedCall, pin_writes};
 use crate::service::reconcile::gather::GatheredState;
-use crate::service::reconcile::refusal::{reason_of, scope_is_gone};
+use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::requeue::{
     is_wanted_again, requeue_writes, while_frozen, while_principals_are_left, while_unreadable,
 };
@@ -207,11 +208,13 @@ impl Reconciler {
                 };
                 LedgerEntry { retry: Some(tried), ..entry }.becoming(before, now)
             }
-            CallOutcome::Refused(refusal) if attempt == StepKind::Revoke && scope_is_gone(refusal) => {
+            CallOutcome::Rejected { reason: RejectionReason::ScopeNotFound, .. }
+                if attempt == StepKind::Revoke =>
+            {
                 LedgerEntry { retry: None, ..entry }.becoming(AssignmentState::Gone, now)
             }
-            CallOutcome::Refused(refusal) => {
-                entry.becoming(before, now).failed(attempt, reason_of(refusal), now, cause)
+            CallOutcome::Rejected { reason, .. } => {
+                entry.becoming(before, now).failed(attempt, reason_of(*reason), now, cause)
             }
             CallOutcome::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
         };
@@ -350,7 +353,7 @@ fn code_of(outcome: &CallOutcome) -> Option<String> {
     match outcome {
         CallOutcome::HeldBy(_) => Some("RoleAssignmentExists".to_owned()),
         CallOutcome::Throttled(_) => Some("TooManyRequests".to_owned()),
-        CallOutcome::Refused(code) => Some(code.clone()),
+        CallOutcome::Rejected { code, .. } => Some(code.clone()),
         CallOutcome::Created | CallOutcome::Deleted | CallOutcome::Unknown => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
-use crate::ports::role_assignments::AssignmentError;
+use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Desired, Evidence, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
@@ -12,7 +12,7 @@ use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::desired::{
     self, AccessFacts, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
-use crate::service::reconcile::refusal::{reason_of, scope_is_gone};
+use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::selectors::MissingLead;
 use crate::store::StoreError;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
@@ -319,11 +319,11 @@ impl Reconciler {
                 self.note_throttle(&entry.scope, CallKind::Ask, (now, retry_after)).await;
                 Evidence::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
             }
-            Err(AssignmentError::Refused { code, .. }) if scope_is_gone(&code) => {
+            Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => {
                 Evidence::Azure { holds: false, due }
             }
-            Err(AssignmentError::Refused { code, .. }) => {
-                Evidence::Unasked { reason: reason_of(&code), not_before: again }
+            Err(AssignmentError::Rejected { reason, .. }) => {
+                Evidence::Unasked { reason: reason_of(reason), not_before: again }
             }
             Err(AssignmentError::Unknown { .. }) => {
                 // One that does not answer is not asked for every row: revocations elsewhere wait for this.

@@ -26,7 +26,6 @@ use crate::store::{StateStore, StoreError, TableWrite, ledger, pins, reconcile_q
 use act::{CallOutcome, OpenResult, SendDeadline};
 use close::RoundResult;
 use gather::GatheredState;
-pub use refusal::scope_is_gone;
 pub use silent_subscriptions::SilentSubscriptions;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What one person's step learns for everybody: a scope that refuses, and who makes room in a full subscription. The rows only say
 //! when to try again, so what cannot be written is learned again by the next step.
 
+use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{BlockKey, Plan, RoomClaim, ScopeBlock, Step};
@@ -62,8 +63,8 @@ fn block_writes(gathered: &GatheredState, acted: &[CompletedCall], now: OffsetDa
     for call in acted {
         let key = call.opened.step.block_key();
         match &call.outcome {
-            CallOutcome::Refused(code) if reason_of(code).is_of_the_scope() => {
-                refused.insert(key, reason_of(code));
+            CallOutcome::Rejected { reason, .. } if reason_of(*reason).is_of_the_scope() => {
+                refused.insert(key, reason_of(*reason));
             }
             // A throttle may come before the right is looked at, and no answer says nothing.
             CallOutcome::Throttled(_) | CallOutcome::Unknown => {}
@@ -96,8 +97,11 @@ fn room_writes(
         };
         let grants: Vec<&CompletedCall> = acted.iter().filter(granted).collect();
         let lost = |call: &&&CompletedCall| {
-            let limit = |code: &String| reason_of(code) == ReasonCode::AssignmentLimit;
-            call.opened.step.made_room && matches!(&call.outcome, CallOutcome::Refused(code) if limit(code))
+            let full = matches!(
+                call.outcome,
+                CallOutcome::Rejected { reason: RejectionReason::AssignmentLimit, .. }
+            );
+            call.opened.step.made_room && full
         };
         let has_room = grants.iter().any(|call| matches!(call.outcome, CallOutcome::Created));
         let ours = *claim == RoomClaim::Ours;

@@ -1,28 +1,20 @@
-//! What ARM's error codes mean to us. Errors are matched by code, never by status.
+//! The reason code of a call that ARM rejected.
 
+use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::ReasonCode;
 
-/// The scope of an assignment no longer exists, and the assignment with it.
-pub fn scope_is_gone(code: &str) -> bool {
-    ["ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(code))
-}
-
-/// Our word for ARM's error code.
-pub fn reason_of(code: &str) -> ReasonCode {
-    match code {
-        "PrincipalNotFound" => ReasonCode::PrincipalNotFound,
-        "UnmatchedPrincipalType" | "PrincipalTypeNotSupported" | "InvalidPrincipalId" => {
-            ReasonCode::PrincipalType
+/// The reason code that plan, audit and `grants[]` show for a rejection.
+pub const fn reason_of(rejection: RejectionReason) -> ReasonCode {
+    match rejection {
+        RejectionReason::PrincipalNotFound => ReasonCode::PrincipalNotFound,
+        RejectionReason::PrincipalType => ReasonCode::PrincipalType,
+        RejectionReason::ScopeLocked => ReasonCode::ScopeLocked,
+        RejectionReason::NotAuthorized => ReasonCode::NotAuthorized,
+        RejectionReason::PolicyDenied => ReasonCode::PolicyDenied,
+        RejectionReason::AssignmentLimit => ReasonCode::AssignmentLimit,
+        RejectionReason::ScopeNotFound => ReasonCode::ScopeNotFound,
+        RejectionReason::AssignmentNotFound | RejectionReason::AssignmentExists | RejectionReason::Other => {
+            ReasonCode::AzureRefused
         }
-        "ScopeLocked" => ReasonCode::ScopeLocked,
-        "AuthorizationFailed" | "LinkedAuthorizationFailed" | "DenyAssignmentAuthorizationFailed" => {
-            ReasonCode::NotAuthorized
-        }
-        "RequestDisallowedByPolicy" => ReasonCode::PolicyDenied,
-        "RoleAssignmentLimitExceeded" => ReasonCode::AssignmentLimit,
-        code if scope_is_gone(code) => ReasonCode::ScopeNotFound,
-        _ => ReasonCode::AzureRefused,
     }
 }

@@ -2,10 +2,10 @@
 
 use super::invariants::{calm, problems};
 use super::script::{Action, Bindings, Cast, Failure};
+use crate::fault_injection::{Fault, Faults, Point, Side, When};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World};
-use azure_backup_scim::engine::faults::{Fault, Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Contributor, Operator, Reader};
-use azure_backup_scim::simulator::{Action as Trouble, Limits, Rule};
+use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::pin::Pin;
@@ -81,7 +81,7 @@ enum Ended {
 impl Chaos {
     fn new(seed: u64) -> Self {
         let mut world = World::new();
-        world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+        world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         world.rebind(FILES[0]);
         let first = Process { node: world.start(), faults: world.faults.clone() };
         let cast = Cast::enter(&first.node, PEOPLE, &["a", "b", "c"]);
@@ -141,7 +141,7 @@ impl Chaos {
         None
     }
 
-    fn arm_trouble(&mut self) -> Rule {
+    fn arm_trouble(&mut self) -> FaultRule {
         let fail = |executed| Trouble::Fail {
             status: 500,
             code: "InternalServerError".to_owned(),
@@ -158,7 +158,7 @@ impl Chaos {
             fail(true),
             fail(false),
         ]);
-        Rule::new(trouble).skip(u32::try_from(self.dice.roll(3)).unwrap()).times(1)
+        FaultRule::new(trouble).skip(u32::try_from(self.dice.roll(3)).unwrap()).times(1)
     }
 
     fn begin(&mut self, process: usize, action: Action, running: &Running) {

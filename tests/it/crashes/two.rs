@@ -1,16 +1,18 @@
 //! Two services side by side: clients of both ask for memberships, both tick all the while, one of them sweeps, one is
+
 //! killed at any call and comes back with an older package or a newer one, transactions of the tables arrive late. What
+
 //! was answered is so at the end, and Azure holds exactly that.
 
 use super::invariants::{calm, problems};
 use super::random::Dice;
 use super::script::{Action, Bindings, Cast, Failure};
+use crate::fault_injection::{Faults, Point, Side, When};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
-use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::bindings::active::Activation;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action as Trouble, Limits, Rule};
+use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -22,8 +24,10 @@ use tokio::task::JoinHandle;
 const PEOPLE: usize = 10;
 const GROUPS: usize = 3;
 const ROUNDS: usize = 10;
+
 /// Requests of each person in one round, one after the other.
 const WAVES: usize = 3;
+
 /// The packages, oldest first. The stamp of each is its number.
 const PACKAGES: [Bindings; 3] = [
     &[("a", Operator, VAULT_EAST), ("b", Operator, VAULT_EAST), ("c", Reader, VAULT_WEST)],
@@ -72,7 +76,7 @@ fn file(package: usize) -> Vec<u8> {
 impl Pair {
     fn new(seed: u64) -> Self {
         let mut world = World::new();
-        world.azure().set_limits(Limits { buckets: false, ..Limits::default() }).unwrap();
+        world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         let mut dice = Dice::new(seed);
         let first = Self::process(&mut world, &mut dice, 0);
         let cast = Cast::enter(&first.node, PEOPLE, &["a", "b", "c"]);
@@ -114,14 +118,14 @@ impl Pair {
             self.processes[process].late.push(point);
         }
         // A slow Azure: what is asked for meanwhile changes the same people.
-        self.world.azure().add_rule(Rule::new(Trouble::DelayAnswer { ms: 30 }).skip(4)).unwrap();
+        self.world.azure().add_rule(FaultRule::new(Trouble::DelayAnswer { ms: 30 }).skip(4)).unwrap();
         if self.dice.chance(40) {
             let trouble = self.dice.of(&[
                 Trouble::LoseAnswer,
                 Trouble::LoseRequest,
                 Trouble::Throttle { retry_after_seconds: Some(20) },
             ]);
-            self.world.azure().add_rule(Rule::new(trouble).skip(2).times(2)).unwrap();
+            self.world.azure().add_rule(FaultRule::new(trouble).skip(2).times(2)).unwrap();
         }
         self.dice.chance(60).then(|| faults.crash(When::any().nth(nth), Side::Before))
     }
@@ -180,7 +184,9 @@ impl Pair {
             }
         };
         let ended = async {
-            tokio::select! { biased; () = crashed => true, () = over => false }
+            tokio::select! {
+            biased;
+            () = crashed => true, () = over => false }
         };
         let ended = async { tokio::time::timeout(Duration::from_secs(60), ended).await };
         self.processes[1 - doomed].node.run(ended).unwrap_or_else(|_| panic!("stuck: {:#?}", self.log))
@@ -221,8 +227,7 @@ impl Pair {
         crash: &mut Option<Point>,
     ) {
         let mut answer = match first.now_or_never() {
-            Some(Ok(answer)) => answer,
-            // It died with its process.
+            Some(Ok(answer)) => answer, // It died with its process.
             None => Err(Failure::Busy),
             Some(Err(error)) if error.is_cancelled() => Err(Failure::Busy),
             Some(Err(error)) => panic!("{wish:?}: {error}"),

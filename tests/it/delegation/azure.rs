@@ -8,7 +8,9 @@ use azure_backup_scim::app;
 use azure_backup_scim::id::PrincipalId;
 use azure_backup_scim::ports::role_assignments::{AssignmentError, CreateOutcome};
 use azure_backup_scim::rbac::{self, AssignmentName, BackupRole, RoleAssignment};
-use azure_backup_scim::simulator::{HandMade, Limits, Options, Principal, PrincipalType};
+use azure_backup_scim::simulator::{
+    ArmLimits, DirectoryPrincipal, HandMade, PrincipalType, SimulatorOptions,
+};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,9 +63,9 @@ fn outside() -> Vec<Place> {
 
 fn deployed() -> Azure {
     let places = inside().into_iter().chain(outside());
-    let options = Options {
+    let options = SimulatorOptions {
         scopes: places.map(|place| scope(&place.scope)).collect(),
-        limits: Limits { buckets: false, ..Limits::default() },
+        limits: ArmLimits { buckets: false, ..ArmLimits::default() },
         ..options()
     };
     let azure = Azure::start_with(options);
@@ -158,7 +160,7 @@ async fn a_bound_role_goes_to_people_and_services_only() {
     ];
     for (kind, is_ours) in types {
         let id = Uuid::new_v4();
-        azure.azure.add_principal(Principal::new(id, kind)).unwrap();
+        azure.azure.add_principal(DirectoryPrincipal::new(id, kind)).unwrap();
         let body = wanted(role_id(READER), id, Some(kind.name()));
         let written = azure.put(&east, Uuid::new_v4(), body).await;
         let by_hand = HandMade { principal_type: Some(kind), ..HandMade::new(scope(&east), OPERATOR, id) };
@@ -202,7 +204,7 @@ async fn no_assignment_is_turned_into_owner() {
 }
 
 fn is_refused<T: std::fmt::Debug>(answer: Result<T, AssignmentError>) -> bool {
-    matches!(&answer, Err(AssignmentError::Refused { code, status: 403, .. }) if code == "AuthorizationFailed")
+    matches!(&answer, Err(AssignmentError::Rejected { code, status: 403, .. }) if code == "AuthorizationFailed")
 }
 
 #[actix_web::test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World};
 use azure_backup_scim::rbac::BackupRole;
-use azure_backup_scim::simulator::{Call, HandMade, Method};
+use azure_backup_scim::simulator::{CallMethod, HandMade, RecordedCall};
 
 /// Longer than any pause between two looks at a person.
 const LONGEST_PAUSE_SECONDS: u64 = 3700;
@@ -34,7 +34,7 @@ fn installed(file: &str) -> (World, Node) {
 }
 
 /// The calls that Azure refused because of the rights.
-fn forbidden(world: &World) -> Vec<Call> {
+fn forbidden(world: &World) -> Vec<RecordedCall> {
     world.azure().calls().into_iter().filter(|call| call.status == Some(403)).collect()
 }
 
@@ -185,7 +185,8 @@ fn what_the_rights_do_not_cover_yet_is_said_retried_and_granted_once_they_follow
 
     // It is tried again, and still refused.
     let tries = |person: &Person| {
-        let of = |call: &&Call| call.method == Method::Put && call.principal == Some(person.principal);
+        let of =
+            |call: &&RecordedCall| call.method == CallMethod::Put && call.principal == Some(person.principal);
         forbidden(&world).iter().filter(of).count()
     };
     let earlier = (tries(&ana), tries(&cy));
@@ -249,8 +250,11 @@ fn a_right_that_is_missing_for_an_hour_is_tried_less_and_less() {
         world.pass(60);
         node.run(node.service.tick.run()).unwrap();
     }
-    let tried: Vec<_> =
-        forbidden(&world).into_iter().filter(|call| call.method == Method::Put).map(|call| call.at).collect();
+    let tried: Vec<_> = forbidden(&world)
+        .into_iter()
+        .filter(|call| call.method == CallMethod::Put)
+        .map(|call| call.at)
+        .collect();
     assert!((4..=10).contains(&tried.len()), "{tried:?}");
     let pauses: Vec<_> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.is_sorted() && pauses.first() < pauses.last(), "{pauses:?}");

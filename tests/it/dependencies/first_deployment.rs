@@ -4,7 +4,7 @@ use super::stage::{Dependency, Scene, Stage, assert_unavailable, eventually};
 use super::{OPERATORS, ana};
 use crate::chaos::{Trouble, When};
 use crate::cloud::{SECRET, TOKEN, secret};
-use azure_backup_scim::simulator::{Action, IdentitySettings, Rule, Service};
+use azure_backup_scim::simulator::{AzureService, FaultAction, FaultRule, IdentitySettings};
 use serde_json::Value;
 use tokio::join;
 
@@ -46,14 +46,14 @@ async fn a_secret_that_is_not_there_yet_is_found_when_it_comes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_says_the_secret_does_not_exist_is_asked_again() {
     let scene = Scene::set();
-    fail(&scene, Service::Vault, 404, "SecretNotFound");
+    fail(&scene, AzureService::Vault, 404, "SecretNotFound");
     check(scene, "the vault has no secret", |stage| stage.scene.end(Dependency::Vault)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_right_to_read_the_secret_may_arrive_later() {
     let scene = Scene::set();
-    fail(&scene, Service::Vault, 403, "Forbidden");
+    fail(&scene, AzureService::Vault, 403, "Forbidden");
     check(scene, "the vault refuses to show secret", |stage| stage.scene.end(Dependency::Vault)).await;
 }
 
@@ -69,19 +69,19 @@ async fn an_identity_that_the_app_does_not_have_is_named_as_the_trouble() {
     };
     let forbidden = async || {
         let scene = Scene::set();
-        fail(&scene, Service::Identity, 403, "Forbidden");
+        fail(&scene, AzureService::Identity, 403, "Forbidden");
         check(scene, "see AZURE_CLIENT_ID", |stage| stage.scene.end(Dependency::Identity)).await;
     };
     join!(unknown(), forbidden());
 }
 
-fn fail(scene: &Scene, service: Service, status: u16, code: &str) {
-    scene.cloud.azure.handle().add_rule(Rule::new(failure(status, code)).service(service)).unwrap();
+fn fail(scene: &Scene, service: AzureService, status: u16, code: &str) {
+    scene.cloud.azure.handle().add_rule(FaultRule::new(failure(status, code)).service(service)).unwrap();
 }
 
-fn failure(status: u16, code: &str) -> Action {
+fn failure(status: u16, code: &str) -> FaultAction {
     let (code, message, retry_after_seconds) = (code.to_owned(), None, None);
-    Action::Fail { status, code, message, retry_after_seconds, executed: false }
+    FaultAction::Fail { status, code, message, retry_after_seconds, executed: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_table_that_is_missing_or_forbidden_is_our_trouble_until_it_is_there()
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_without_a_token_for_the_tables_is_named_as_the_trouble() {
     let scene = Scene::set();
-    let rule = Rule::new(failure(403, "Forbidden")).service(Service::Identity);
+    let rule = FaultRule::new(failure(403, "Forbidden")).service(AzureService::Identity);
     scene.cloud.azure.handle().add_rule(rule.about("https://storage.azure.com")).unwrap();
     let mut settings = scene.settings();
     settings.remove("TABLES_CONNECTION_STRING");

@@ -6,7 +6,7 @@ use crate::chaos::{Chaos, Trouble, When};
 use crate::cloud::{Addresses, Cloud, PATIENCE, TOKEN};
 use crate::host::{Host, Outcome, State, Transport};
 use crate::idp::{Answer, Idp};
-use azure_backup_scim::simulator::{Action, Rule, Service};
+use azure_backup_scim::simulator::{AzureService, FaultAction, FaultRule};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -50,11 +50,11 @@ pub enum Fault {
 impl Dependency {
     pub const ALL: [Self; 4] = [Self::Vault, Self::Identity, Self::Tables, Self::Arm];
 
-    const fn service(self) -> Option<Service> {
+    const fn service(self) -> Option<AzureService> {
         match self {
-            Self::Vault => Some(Service::Vault),
-            Self::Identity => Some(Service::Identity),
-            Self::Arm => Some(Service::Arm),
+            Self::Vault => Some(AzureService::Vault),
+            Self::Identity => Some(AzureService::Identity),
+            Self::Arm => Some(AzureService::Arm),
             Self::Tables => None,
         }
     }
@@ -96,8 +96,8 @@ impl Scene {
             (Fault::Silent, _) => proxy.order(always, Trouble::Silence),
             (Fault::Throttled, None) => proxy.order(always, Trouble::Busy { retry_after: 2 }),
             (Fault::Throttled, Some(service)) => {
-                let throttle = Action::Throttle { retry_after_seconds: Some(2) };
-                self.cloud.azure.handle().add_rule(Rule::new(throttle).service(service)).unwrap();
+                let throttle = FaultAction::Throttle { retry_after_seconds: Some(2) };
+                self.cloud.azure.handle().add_rule(FaultRule::new(throttle).service(service)).unwrap();
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use super::Pair;
 use crate::clock::ManualClock;
+use crate::fault_injection::{Side, When};
 use crate::harness::{START, VAULT_EAST, World};
 use crate::rows::quiet;
-use azure_backup_scim::engine::Engine;
-use azure_backup_scim::engine::faults::{Side, When};
+use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::BackupRole::Operator;
-use azure_backup_scim::simulator::{Action, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -17,7 +17,7 @@ use time::ext::NumericalDuration;
 
 /// The tables have a clock of their own, which does not move.
 fn with_a_clock_of_its_own() -> Pair {
-    let tables = |_| Arc::new(Engine::memory(Arc::new(ManualClock::at(START)))) as Arc<dyn TableOps>;
+    let tables = |_| Arc::new(TableEngine::memory(Arc::new(ManualClock::at(START)))) as Arc<dyn TableOps>;
     Pair::on(quiet(World::on(tables).bind("operators", Operator, VAULT_EAST)))
 }
 
@@ -86,7 +86,10 @@ fn check_until(differs: time::Duration, expected: time::Duration) {
     let pair = with_a_clock_of_its_own();
     pair.world.clock.set_wall(differs);
     let (_, ana) = pair.joined();
-    pair.world.azure().add_rule(Rule::new(Action::LoseRequest).method(Method::Put).times(1)).unwrap();
+    pair.world
+        .azure()
+        .add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Put).times(1))
+        .unwrap();
     pair.one.look(&ana);
     let entry = pair.one.entry(&ana);
     assert_eq!(entry.unsettled_until, Some(start() + expected + 150.seconds()));
@@ -107,7 +110,7 @@ fn a_leaver_is_revoked_once_for_all_though_the_clock_of_the_tables_lags() {
     let pair = with_a_clock_of_its_own();
     let (group, ana) = pair.joined();
     pair.world.clock.set_wall(240.seconds());
-    let granting = pair.begin_held(&ana, Method::Put);
+    let granting = pair.begin_held(&ana, CallMethod::Put);
     pair.two.node.leave(&group, &[&ana]);
     pair.one.look(&ana);
     let waiting = pair.one.rows("w:");

@@ -1,12 +1,12 @@
 //! Close: what was learned meanwhile is not written over, and what is not known any more is marked.
 
 use super::{Pair, look_now, says};
+use crate::fault_injection::{Side, When};
 use crate::harness::{VAULT_EAST, World};
 use crate::rows::quiet;
-use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::rbac::ledger::AssignmentState;
-use azure_backup_scim::simulator::{Action, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 
 #[test]
 fn who_leaves_while_the_grant_is_closed_keeps_the_mark_and_is_revoked() {
@@ -28,7 +28,7 @@ fn a_close_does_not_write_over_a_row_that_was_settled_meanwhile() {
     let (group, ana) = pair.joined();
     let ledger = format!("l:{}:", ana.id);
     // Azure has the grant in hand when she leaves, and has not carried it out when it is asked.
-    let granting = pair.begin_held(&ana, Method::Put);
+    let granting = pair.begin_held(&ana, CallMethod::Put);
     pair.one.node.leave(&group, &[&ana]);
     let noting = pair.one.hold_write(&ledger, Side::Before);
     let looking = pair.one.begin_look(&ana);
@@ -51,7 +51,7 @@ fn an_answer_to_a_call_whose_row_changed_since_settles_nothing_and_leaves_a_mark
     let (group, ana) = pair.granted();
     pair.one.node.leave(&group, &[&ana]);
     // She comes back while Azure has the revocation in hand; who looks finds the role still there.
-    let revoking = pair.begin_held(&ana, Method::Delete);
+    let revoking = pair.begin_held(&ana, CallMethod::Delete);
     pair.one.node.join(&group, &[&ana]);
     pair.one.look(&ana);
     assert!(!pair.one.is_marked(&ana));
@@ -70,7 +70,7 @@ fn a_call_that_took_too_long_unsettles_the_row_that_was_settled_without_it() {
     let pair = Pair::new();
     let (group, ana) = pair.granted();
     pair.one.node.leave(&group, &[&ana]);
-    let revoking = pair.begin_held(&ana, Method::Delete);
+    let revoking = pair.begin_held(&ana, CallMethod::Delete);
     // Long after any network would have let it land, Azure is asked, and the role is still there.
     pair.one.node.join(&group, &[&ana]);
     pair.world.pass(200);
@@ -87,7 +87,7 @@ fn a_row_that_is_opened_while_it_is_marked_keeps_the_later_time() {
     let pair = Pair::new();
     let (group, ana) = pair.granted();
     pair.one.node.leave(&group, &[&ana]);
-    let revoking = pair.begin_held(&ana, Method::Delete);
+    let revoking = pair.begin_held(&ana, CallMethod::Delete);
     pair.one.node.join(&group, &[&ana]);
     pair.one.look(&ana);
     // The close of the revocation and the row alone meet a change; then the row is read, to be marked.
@@ -136,7 +136,7 @@ fn a_grant_that_is_closed_after_its_mark_is_gone_marks_the_person_as_a_leaver() 
 fn a_grant_whose_row_and_mark_are_gone_by_its_close_marks_the_person_as_a_leaver() {
     let pair = Pair::new();
     let (group, ana) = pair.joined();
-    let granting = pair.begin_held(&ana, Method::Put);
+    let granting = pair.begin_held(&ana, CallMethod::Put);
     pair.one.mark(&ana, "boss");
     pair.one.node.leave(&group, &[&ana]);
     pair.one.look(&ana);
@@ -164,11 +164,11 @@ fn assert_marked_as_leaver(pair: &Pair, ana: &crate::harness::Person) {
 fn who_leaves_while_a_grant_is_under_way_waits_among_the_leavers() {
     let pair = Pair::new();
     let (group, ana) = pair.joined();
-    let granting = pair.begin_held(&ana, Method::Put);
+    let granting = pair.begin_held(&ana, CallMethod::Put);
     pair.one.node.leave(&group, &[&ana]);
     // Azure holds nothing yet, so there is nothing to take; but the grant may still land.
     pair.one.look(&ana);
-    assert!(pair.calls(Method::Delete).is_empty());
+    assert!(pair.calls(CallMethod::Delete).is_empty());
     let waiting = pair.one.rows("w:");
     assert_eq!(waiting.len(), 1, "{waiting:?}");
     assert!(says(&waiting[0], "taken_away") && says(&waiting[0], "left"), "{waiting:?}");
@@ -179,17 +179,20 @@ fn who_leaves_while_a_grant_is_under_way_waits_among_the_leavers() {
 
 #[test]
 fn an_object_id_is_free_only_when_nothing_of_it_is_held_or_may_still_land() {
-    let fail = |code: &str| Action::Fail {
+    let fail = |code: &str| FaultAction::Fail {
         status: 409,
         code: code.to_owned(),
         message: None,
         retry_after_seconds: None,
         executed: false,
     };
-    for trouble in [Action::LoseRequest, fail("ScopeLocked")] {
+    for trouble in [FaultAction::LoseRequest, fail("ScopeLocked")] {
         let pair = Pair::on(quiet(World::new().bind("operators", Operator, VAULT_EAST)));
         let (group, ana) = pair.granted();
-        pair.world.azure().add_rule(Rule::new(trouble.clone()).method(Method::Delete).times(1)).unwrap();
+        pair.world
+            .azure()
+            .add_rule(FaultRule::new(trouble.clone()).method(CallMethod::Delete).times(1))
+            .unwrap();
         pair.one.node.delete_user(&ana);
         pair.one.look(&ana);
         pair.world.assert_holds(&ana, Operator, VAULT_EAST);

@@ -1,8 +1,8 @@
 //! Everyone who is in a group: the header, the range, and the header again.
 
 use super::{Begun, Pair, Process};
+use crate::fault_injection::{Fault, Side, When};
 use crate::harness::{Person, caller, members, patch_group};
-use azure_backup_scim::engine::faults::{Fault, Side, When};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use serde_json::{Value, json};
 

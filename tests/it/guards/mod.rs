@@ -1,4 +1,5 @@
 //! The rules that hold the promise where two meet: each test holds a call of one process, lets something else happen, and
+
 //! delivers. Without its rule each of them fails.
 
 mod clocks;
@@ -10,17 +11,17 @@ mod promotion;
 mod scopes;
 mod sweep;
 
+use crate::fault_injection::{Faults, Point, Side, When};
 use crate::harness::{Node, Person, VAULT_EAST, World};
 use crate::rows::quiet;
 use azure_backup_scim::app;
-use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::rbac::ledger::LedgerEntry;
 use azure_backup_scim::service::reconcile::{EffectLimits, ReconcileOutcome, Reconciler};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{Action, Call, Method, Rule};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, RecordedCall};
 use azure_backup_scim::store::ledger;
 use secrecy::SecretString;
 use serde_json::json;
@@ -157,8 +158,8 @@ impl Pair {
     }
 
     /// A look of process two whose call is kept in the network.
-    fn begin_held(&self, person: &Person, method: Method) -> Begun<ReconcileOutcome> {
-        self.world.azure().add_rule(Rule::new(Action::Hold).method(method).times(1)).unwrap();
+    fn begin_held(&self, person: &Person, method: CallMethod) -> Begun<ReconcileOutcome> {
+        self.world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(method).times(1)).unwrap();
         let look = self.two.begin_look(person);
         self.world.until_held(&self.two.node);
         look
@@ -171,7 +172,7 @@ impl Pair {
         self.world.azure().deliver(held[0].number).unwrap();
     }
 
-    fn calls(&self, method: Method) -> Vec<Call> {
+    fn calls(&self, method: CallMethod) -> Vec<RecordedCall> {
         self.world.azure().calls().into_iter().filter(|call| call.method == method).collect()
     }
 }

@@ -1,10 +1,10 @@
 //! Gather and open: what was read is still so when it is acted upon.
 
 use super::{Pair, look_now};
+use crate::fault_injection::{Side, When};
 use crate::harness::{VAULT_EAST, VAULT_WEST, binding};
-use azure_backup_scim::engine::faults::{Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
-use azure_backup_scim::simulator::{Method, Scope};
+use azure_backup_scim::simulator::{CallMethod, Scope};
 
 #[test]
 fn who_leaves_between_the_reading_and_the_open_is_not_granted() {
@@ -16,7 +16,7 @@ fn who_leaves_between_the_reading_and_the_open_is_not_granted() {
     pair.two.node.leave(&group, &[&ana]);
     open.release();
     pair.one.end(look);
-    assert!(pair.calls(Method::Put).is_empty());
+    assert!(pair.calls(CallMethod::Put).is_empty());
     assert!(!pair.one.is_marked(&ana), "the second reading saw that she left");
 }
 
@@ -31,7 +31,7 @@ fn who_comes_back_between_the_reading_and_the_open_keeps_the_role() {
     pair.two.node.join(&group, &[&ana]);
     open.release();
     pair.one.end(look);
-    assert!(pair.calls(Method::Delete).is_empty());
+    assert!(pair.calls(CallMethod::Delete).is_empty());
     pair.world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
@@ -51,7 +51,7 @@ fn the_mark_is_read_alone_and_first() {
     pair.two.node.leave(&group, &[&ana]);
     groups.release();
     pair.one.end(look);
-    assert!(pair.calls(Method::Put).is_empty());
+    assert!(pair.calls(CallMethod::Put).is_empty());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn bindings_that_change_between_the_open_and_the_call_let_nothing_be_sent() {
     pair.two.node.adopt(&[binding(1, "operators", Reader, VAULT_WEST)]);
     open.release();
     pair.one.end(look);
-    let scopes: Vec<Scope> = pair.calls(Method::Put).into_iter().map(|call| call.scope).collect();
+    let scopes: Vec<Scope> = pair.calls(CallMethod::Put).into_iter().map(|call| call.scope).collect();
     assert_eq!(scopes, [Scope::parse(VAULT_WEST).unwrap()], "the former binding gives nothing any more");
     pair.world.assert_holds(&ana, Reader, VAULT_WEST);
 }

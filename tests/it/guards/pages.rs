@@ -1,9 +1,9 @@
 //! Ranges of any length: what lies beyond the first page counts.
 
 use super::{Pair, group_id};
+use crate::fault_injection::{Fault, When};
 use crate::harness::{VAULT_EAST, VAULT_WEST, binding};
 use crate::rows::{ledger_row, nonsense, only, with_text, write};
-use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::id::GroupId;
 use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};

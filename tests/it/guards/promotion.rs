@@ -1,15 +1,18 @@
 //! A look later whose time has come meets a mark that is there already.
 
 use super::{Pair, look_now, says};
-use azure_backup_scim::engine::faults::{Side, When};
-use azure_backup_scim::simulator::{Action, Method, Rule};
+use crate::fault_injection::{Side, When};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 
 #[test]
 fn a_look_later_that_is_due_takes_nothing_from_a_mark_that_is_there() {
     let pair = Pair::new();
     let (group, ana) = pair.joined();
     // The answer to her grant is lost, so she is looked at later, and nothing is taken from her.
-    pair.world.azure().add_rule(Rule::new(Action::LoseAnswer).method(Method::Put).times(1)).unwrap();
+    pair.world
+        .azure()
+        .add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(1))
+        .unwrap();
     pair.one.look(&ana);
     let waiting = pair.one.rows("w:");
     assert!(waiting.len() == 1 && !says(&waiting[0], "taken_away"), "{waiting:?}");

@@ -1,15 +1,16 @@
 //! What concerns many people at once is done by one of them: probing a scope that refused, making room where a
+
 //! subscription is full.
 
 use super::{Pair, Process};
+use crate::fault_injection::Side;
 use crate::harness::{Node, Person, VAULT_EAST, World, binding};
 use crate::rows::write;
-use azure_backup_scim::engine::faults::Side;
 use azure_backup_scim::id::UserId;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::Scope;
 use azure_backup_scim::service::reconcile::RequestState;
-use azure_backup_scim::simulator::{Action, Limits, Method, Rule};
+use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule};
 use azure_backup_scim::store::room_claims;
 use uuid::Uuid;
 
@@ -27,17 +28,18 @@ fn two_who_hold(pair: &Pair) -> (String, [Person; 2]) {
 }
 
 /// Process one is about to open for ana, with a row of that kind in it; meanwhile process two opens for ben, and its
+
 /// revocation is in hand. Then ana's open arrives.
 fn race(pair: &Pair, [ana, ben]: &[Person; 2], row: &str) {
     pair.world.azure().clear_calls();
     let open = pair.one.hold_write(row, Side::Before);
     let first = pair.one.begin_look(ana);
     pair.one.reached(&open);
-    let second = pair.begin_held(ben, Method::Delete);
+    let second = pair.begin_held(ben, CallMethod::Delete);
     open.release();
     pair.one.end(first);
     let revoked: Vec<Option<Uuid>> =
-        pair.calls(Method::Delete).into_iter().map(|call| call.principal).collect();
+        pair.calls(CallMethod::Delete).into_iter().map(|call| call.principal).collect();
     assert_eq!(revoked, [Some(ben.principal)], "one of them is enough");
     pair.world.assert_holds(ana, Operator, VAULT_EAST);
     pair.deliver();
@@ -50,11 +52,12 @@ fn a_scope_that_refused_is_probed_by_one_of_two() {
     let pair = Pair::new();
     let (group, people) = two_who_hold(&pair);
     let code = "ScopeLocked".to_owned();
-    let lock = Action::Fail { status: 409, code, message: None, retry_after_seconds: None, executed: false };
-    pair.world.azure().add_rule(Rule::new(lock).method(Method::Delete).times(1)).unwrap();
+    let lock =
+        FaultAction::Fail { status: 409, code, message: None, retry_after_seconds: None, executed: false };
+    pair.world.azure().add_rule(FaultRule::new(lock).method(CallMethod::Delete).times(1)).unwrap();
     pair.one.node.leave(&group, &[&people[0], &people[1]]);
     people.iter().for_each(|person| assert_eq!(pair.one.look(person).request, RequestState::Requeued));
-    assert_eq!(pair.calls(Method::Delete).len(), 1, "the other one waits for the first");
+    assert_eq!(pair.calls(CallMethod::Delete).len(), 1, "the other one waits for the first");
     pair.world.pass(60);
     people.iter().for_each(|person| pair.one.mark(person, "boss"));
     race(&pair, &people, "sb:");
@@ -67,7 +70,7 @@ fn a_scope_that_refused_is_probed_by_one_of_two() {
 /// A subscription that holds as many assignments as it can, when the binding of both moves to another role.
 fn full() -> (Pair, [Person; 2]) {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
-    let limits = Limits { buckets: false, assignments_per_subscription: 2, ..Limits::default() };
+    let limits = ArmLimits { buckets: false, assignments_per_subscription: 2, ..ArmLimits::default() };
     world.azure().set_limits(limits).unwrap();
     let pair = Pair::on(world);
     let (_, people) = two_who_hold(&pair);

@@ -8,7 +8,7 @@ use azure_backup_scim::ports::tables::{
     ETag, EtagMatch, KeyRange, PropertyValue, RowPage, RowProperties, TableAnswer, TableError, TableOps,
     TableRow, TableWrite,
 };
-use azure_backup_scim::simulator::{Action, Method};
+use azure_backup_scim::simulator::{CallMethod, FaultAction};
 use azure_backup_scim::store::codec::RowFields;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -147,6 +147,7 @@ pub fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
 }
 
 /// One hanging and one throttled subscription with a crowd of leavers each, and a leaver elsewhere. Each call to the tables takes
+
 /// 5 ms.
 pub fn large_installation(ledger: usize, marks: usize) {
     let mut slow = None;
@@ -167,9 +168,9 @@ pub fn large_installation(ledger: usize, marks: usize) {
     ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", eve.id))[0], ledger);
     marks_of_strangers(&world, marks);
     world.pass(3 * 3600);
-    world.azure().add_rule(at(&vault(2), Action::Hold, Method::Delete)).unwrap();
-    let wait = Action::Throttle { retry_after_seconds: Some(600) };
-    world.azure().add_rule(at(&vault(3), wait, Method::Delete)).unwrap();
+    world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Delete)).unwrap();
+    let wait = FaultAction::Throttle { retry_after_seconds: Some(600) };
+    world.azure().add_rule(at(&vault(3), wait, CallMethod::Delete)).unwrap();
     leave_all(&node, &groups[1], &hangs);
     leave_all(&node, &groups[2], &throttled);
     world.pass(1);

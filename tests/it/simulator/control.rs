@@ -1,7 +1,7 @@
 //! The control API, and what survives a restart.
 
 use super::*;
-use azure_backup_scim::simulator::{Action, NewSecret, OwnRight, Rule};
+use azure_backup_scim::simulator::{FaultAction, FaultRule, NewSecret, OwnRight};
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use time::macros::datetime;
@@ -53,7 +53,7 @@ async fn the_api_takes_no_orders_from_the_page_of_another_site() {
 #[actix_web::test]
 async fn the_clock_ends_before_times_that_cannot_be_added_to() {
     for clock in [StartClock::Real, StartClock::Manual(datetime!(2026-03-01 12:00 UTC))] {
-        let world = World::start_with(Options { clock, ..options() });
+        let world = World::start_with(SimulatorOptions { clock, ..options() });
         let century = json!({ "seconds": 100 * 365 * 86_400_u64 });
         let mut moved = 0;
         while world.control(Method::POST, "/clock/advance", century.clone()).await.status == 200 {
@@ -165,7 +165,7 @@ async fn others_can_add_routes() {
     let extra = |config: &mut actix_web::web::ServiceConfig| {
         config.route("/audit", actix_web::web::get().to(async || "[]"));
     };
-    let world = World::start_with(Options { extra_routes: Some(Arc::new(extra)), ..options() });
+    let world = World::start_with(SimulatorOptions { extra_routes: Some(Arc::new(extra)), ..options() });
 
     assert_eq!(world.control(Method::GET, "/audit", Value::Null).await.body, json!([]));
     let unknown = world.control(Method::GET, "/nothing", Value::Null).await;
@@ -178,15 +178,15 @@ async fn others_can_add_routes() {
 async fn the_state_survives_a_restart_and_the_faults_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("azure.json");
-    let kept = || Options { state_file: Some(file.clone()), ..options() };
+    let kept = || SimulatorOptions { state_file: Some(file.clone()), ..options() };
     let other = VAULT.replace("/east", "/west");
-    let world = World::start_with(Options { scopes: vec![scope(VAULT), scope(&other)], ..kept() });
+    let world = World::start_with(SimulatorOptions { scopes: vec![scope(VAULT), scope(&other)], ..kept() });
     let made = world.grant(VAULT, guid(1), guid(100)).await;
     world.azure.add_lock(&scope(VAULT), azure_backup_scim::simulator::LockLevel::CanNotDelete).unwrap();
     world.azure.set_strict_principals(true).unwrap();
     world.azure.remove_scope(&scope(&other)).unwrap();
     world.azure.advance(90).unwrap();
-    world.azure.add_rule(Rule::new(Action::LoseRequest)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::LoseRequest)).unwrap();
     world.azure.set_secret("token", NewSecret::new("one")).unwrap();
     let user = json!({ "id": guid(7), "displayName": "Ana", "userPrincipalName": "ana@x.example" });
     world.azure.add_user(serde_json::from_value(user).unwrap()).unwrap();
@@ -196,13 +196,14 @@ async fn the_state_survives_a_restart_and_the_faults_do_not() {
         actions: vec!["*".to_owned()],
     };
     world.azure.set_own_rights(vec![rights.clone()]).unwrap();
-    let (secrets, users) = (world.azure.secrets(), world.azure.users());
+    let secrets = world.azure.secrets();
+    let users = world.azure.users();
     let copy = folder.path().join("copy.json");
     std::fs::copy(&file, &copy).unwrap();
     world.simulator.stop().unwrap();
 
     let scopes = vec![scope(VAULT), scope(&other)];
-    let world = World::start_with(Options { scopes, state_file: Some(copy), ..kept() });
+    let world = World::start_with(SimulatorOptions { scopes, state_file: Some(copy), ..kept() });
     assert_eq!(world.azure.own_rights(), Some(vec![rights]));
 
     assert_eq!(world.get(VAULT, guid(1)).await.body, made.body);
@@ -224,7 +225,7 @@ async fn a_port_can_be_used_again() {
     assert_eq!(world.list(VAULT, "").await.status, 200);
     world.simulator.stop().unwrap();
 
-    let world = World::start_with(Options { port, ..options() });
+    let world = World::start_with(SimulatorOptions { port, ..options() });
 
     assert_eq!(world.list(VAULT, "").await.status, 200);
 }
@@ -247,7 +248,9 @@ async fn what_was_acknowledged_survives_a_kill() {
     let url =
         lines.map(Result::unwrap).find_map(|line| line.strip_prefix("ARM ").map(str::to_owned)).unwrap();
     let client = Client::new();
-    let (mut acknowledged, mut child, mut killer) = (Vec::new(), Some(child), None);
+    let mut acknowledged = Vec::new();
+    let mut child = Some(child);
+    let mut killer = None;
 
     for number in 1.. {
         // From here on the kill and the calls run against each other.
@@ -263,7 +266,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     }
     killer.unwrap().join().unwrap();
 
-    let world = World::start_with(Options { state_file: Some(file), ..options() });
+    let world = World::start_with(SimulatorOptions { state_file: Some(file), ..options() });
     let there: Vec<Uuid> = world.azure.assignments().iter().map(|assignment| assignment.name).collect();
     assert_eq!(there[..acknowledged.len()], acknowledged);
     assert!(there.len() <= acknowledged.len() + 1, "at most the call under way is there beside them");
@@ -283,8 +286,9 @@ impl Drop for Killed {
 #[ignore = "started by the test above, in a process that can be killed"]
 fn an_azure_to_be_killed() {
     let Some(file) = std::env::var_os(STATE_FILE) else { return };
-    let limits = Limits { buckets: false, assignments_per_subscription: 1_000_000, ..Limits::default() };
-    let world = World::start_with(Options { state_file: Some(file.into()), limits, ..options() });
+    let limits =
+        ArmLimits { buckets: false, assignments_per_subscription: 1_000_000, ..ArmLimits::default() };
+    let world = World::start_with(SimulatorOptions { state_file: Some(file.into()), limits, ..options() });
     println!("\nARM {}", world.simulator.arm_url());
     loop {
         std::thread::park();
@@ -298,7 +302,7 @@ async fn a_state_file_that_cannot_be_read_stops_the_start() {
     let file = folder.path().join("azure.json");
     std::fs::write(&file, "{\"assignments\":{}}").unwrap();
 
-    let refused = Simulator::start(Options { state_file: Some(file.clone()), ..options() });
+    let refused = Simulator::start(SimulatorOptions { state_file: Some(file.clone()), ..options() });
 
     let error = refused.err().unwrap().to_string();
     assert!(error.contains("azure.json") && error.contains("delete it"), "{error}");

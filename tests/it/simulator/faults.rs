@@ -1,7 +1,7 @@
 //! Throttles, failures, and calls that are late or lost.
 
 use super::*;
-use azure_backup_scim::simulator::{Action, Method as Call, Rule};
+use azure_backup_scim::simulator::{CallMethod as Call, FaultAction, FaultRule};
 
 /// Azure: 200 writes at once for each subscription, then 429 `TooManyRequests` with Retry-After; 10 come back each second.
 #[actix_web::test]
@@ -43,8 +43,8 @@ async fn reads_are_counted_for_each_subscription() {
 #[actix_web::test]
 async fn a_throttle_hits_the_next_calls_of_a_method() {
     let world = World::start();
-    let throttle = Action::Throttle { retry_after_seconds: Some(7) };
-    world.azure.add_rule(Rule::new(throttle).method(Call::Put).times(1)).unwrap();
+    let throttle = FaultAction::Throttle { retry_after_seconds: Some(7) };
+    world.azure.add_rule(FaultRule::new(throttle).method(Call::Put).times(1)).unwrap();
 
     assert_eq!(world.list(VAULT, "").await.status, 200);
     let throttled = world.grant(VAULT, guid(1), guid(100)).await;
@@ -58,7 +58,7 @@ async fn a_throttle_hits_the_next_calls_of_a_method() {
 #[actix_web::test]
 async fn a_failure_hits_the_calls_about_one_principal_at_a_scope() {
     let world = World::start();
-    let fail = Action::Fail {
+    let fail = FaultAction::Fail {
         status: 403,
         code: "AuthorizationFailed".to_owned(),
         message: None,
@@ -66,7 +66,7 @@ async fn a_failure_hits_the_calls_about_one_principal_at_a_scope() {
         executed: false,
     };
     world.grant(VAULT, guid(1), guid(100)).await;
-    world.azure.add_rule(Rule::new(fail).principal(guid(100)).scope(scope(GROUP))).unwrap();
+    world.azure.add_rule(FaultRule::new(fail).principal(guid(100)).scope(scope(GROUP))).unwrap();
 
     world.delete(VAULT, guid(1)).await.assert_error(403, "AuthorizationFailed");
     assert_eq!(world.grant(VAULT, guid(2), guid(101)).await.status, 201);
@@ -79,15 +79,15 @@ async fn a_failure_hits_the_calls_about_one_principal_at_a_scope() {
 #[actix_web::test]
 async fn a_server_error_may_have_executed() {
     let world = World::start();
-    let fail = |executed| Action::Fail {
+    let fail = |executed| FaultAction::Fail {
         status: 500,
         code: "ServerTimeout".to_owned(),
         message: None,
         retry_after_seconds: None,
         executed,
     };
-    world.azure.add_rule(Rule::new(fail(true)).times(1)).unwrap();
-    world.azure.add_rule(Rule::new(fail(false)).times(1)).unwrap();
+    world.azure.add_rule(FaultRule::new(fail(true)).times(1)).unwrap();
+    world.azure.add_rule(FaultRule::new(fail(false)).times(1)).unwrap();
 
     world.grant(VAULT, guid(1), guid(100)).await.assert_error(500, "ServerTimeout");
     world.grant(VAULT, guid(2), guid(101)).await.assert_error(500, "ServerTimeout");
@@ -101,8 +101,8 @@ async fn a_server_error_may_have_executed() {
 #[actix_web::test]
 async fn a_lost_request_is_not_executed_and_a_lost_answer_is() {
     let world = World::start();
-    world.azure.add_rule(Rule::new(Action::LoseRequest).name(guid(1))).unwrap();
-    world.azure.add_rule(Rule::new(Action::LoseAnswer).name(guid(2))).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::LoseRequest).name(guid(1))).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::LoseAnswer).name(guid(2))).unwrap();
 
     for number in [1, 2] {
         let body = json!({ "properties": reader(guid(100 + number)) });
@@ -122,9 +122,12 @@ async fn a_lost_request_is_not_executed_and_a_lost_answer_is() {
 #[actix_web::test]
 async fn a_late_call_is_executed_and_answered_and_rules_can_skip() {
     let world = World::start();
-    world.azure.add_rule(Rule::new(Action::Delay { ms: 1 }).times(1)).unwrap();
-    world.azure.add_rule(Rule::new(Action::DelayAnswer { ms: 1 }).times(1)).unwrap();
-    world.azure.add_rule(Rule::new(Action::Throttle { retry_after_seconds: None }).skip(1)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::Delay { ms: 1 }).times(1)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::DelayAnswer { ms: 1 }).times(1)).unwrap();
+    world
+        .azure
+        .add_rule(FaultRule::new(FaultAction::Throttle { retry_after_seconds: None }).skip(1))
+        .unwrap();
 
     for number in 1..=3 {
         assert_eq!(world.grant(VAULT, guid(number), guid(100 + number)).await.status, 201);
@@ -138,7 +141,7 @@ async fn a_late_call_is_executed_and_answered_and_rules_can_skip() {
 #[actix_web::test]
 async fn a_late_call_arrives_after_its_caller_is_gone() {
     let world = World::start();
-    world.azure.add_rule(Rule::new(Action::Delay { ms: 50 }).method(Call::Put)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::Delay { ms: 50 }).method(Call::Put)).unwrap();
     let body = json!({ "properties": reader(guid(100)) });
     let request = world.arm(Method::PUT, &assignment(VAULT, guid(1))).json(&body);
     let caller = actix_web::rt::spawn(async move { request.send().await });
@@ -154,7 +157,7 @@ async fn a_late_call_arrives_after_its_caller_is_gone() {
 #[actix_web::test]
 async fn a_held_call_is_delivered_after_its_caller_is_gone() {
     let world = World::start();
-    world.azure.add_rule(Rule::new(Action::Hold).method(Call::Put).times(1)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::Hold).method(Call::Put).times(1)).unwrap();
     let body = json!({ "properties": reader(guid(100)) });
     let request = world.arm(Method::PUT, &assignment(VAULT, guid(1))).json(&body);
     let caller = actix_web::rt::spawn(async move { request.send().await });
@@ -177,7 +180,7 @@ async fn a_held_call_is_delivered_after_its_caller_is_gone() {
 async fn a_held_call_is_answered_or_dropped_while_its_caller_waits() {
     let world = World::start();
     world.grant(VAULT, guid(1), guid(100)).await;
-    world.azure.add_rule(Rule::new(Action::Hold).method(Call::Delete)).unwrap();
+    world.azure.add_rule(FaultRule::new(FaultAction::Hold).method(Call::Delete)).unwrap();
     let orders = async {
         world.azure.until(|azure| azure.held().len() == 1).await;
         world.azure.drop_held(world.azure.held()[0].number).unwrap();

@@ -1,7 +1,9 @@
 //! The identity endpoint, its tokens and who takes them; Graph users.
 
 use super::*;
-use azure_backup_scim::simulator::{Action, GraphUser, IdentitySettings, NewSecret, Rule, Service, UserType};
+use azure_backup_scim::simulator::{
+    AzureService, FaultAction, FaultRule, GraphUser, IdentitySettings, NewSecret, UserType,
+};
 
 const ARM: &str = "https://management.azure.com";
 const VAULT_AUDIENCE: &str = "https://vault.azure.net";
@@ -73,7 +75,10 @@ async fn a_token_has_an_audience_and_an_end() {
     );
     assert_ne!(world.token(ARM).await, world.token(ARM).await);
     let call = world.azure.calls().remove(0);
-    assert_eq!((call.service, call.about.as_deref(), call.status), (Service::Identity, Some(ARM), Some(200)));
+    assert_eq!(
+        (call.service, call.about.as_deref(), call.status),
+        (AzureService::Identity, Some(ARM), Some(200))
+    );
 }
 
 #[actix_web::test]
@@ -170,7 +175,8 @@ async fn where_it_is_strict_only_issued_tokens_pass() {
 #[actix_web::test]
 async fn tokens_and_header_end_with_the_process() {
     let world = World::start();
-    let (token, header) = (world.token(ARM).await, world.simulator.identity_header());
+    let token = world.token(ARM).await;
+    let header = world.simulator.identity_header();
     world.simulator.stop().unwrap();
 
     let world = furnished();
@@ -183,14 +189,14 @@ async fn tokens_and_header_end_with_the_process() {
 async fn faults_hit_the_identity_endpoint_by_audience() {
     let world = World::start();
     let header = world.simulator.identity_header();
-    let fail = Action::Fail {
+    let fail = FaultAction::Fail {
         status: 500,
         code: "InternalServerError".to_owned(),
         message: None,
         retry_after_seconds: Some(2),
         executed: false,
     };
-    world.azure.add_rule(Rule::new(fail).service(Service::Identity).about(GRAPH)).unwrap();
+    world.azure.add_rule(FaultRule::new(fail).service(AzureService::Identity).about(GRAPH)).unwrap();
 
     assert_eq!(world.ask(&format!("resource={ARM}"), &header).await.status, 200);
     let failed = world.ask(&format!("resource={GRAPH}"), &header).await;
@@ -217,7 +223,7 @@ async fn a_person_is_read_by_id() {
         })
     );
     let call = world.azure.calls().pop().unwrap();
-    assert_eq!((call.service, call.principal), (Service::Graph, Some(guid(7))));
+    assert_eq!((call.service, call.principal), (AzureService::Graph, Some(guid(7))));
     assert_eq!(world.with_token(user("?$select=mail"), "anything").await.status, 400);
     assert_eq!(
         world.with_token(format!("{}/v1.0/me", world.simulator.graph_url()), "anything").await.status,

@@ -5,17 +5,16 @@
     reason = "the helpers of tests fail loudly, as tests do"
 )]
 
-mod assignments;
+mod arm;
 mod control;
 mod faults;
 mod identity;
-mod listing;
-mod refusals;
-mod rights;
+mod key_vault;
 mod sdk;
-mod vault;
 
-use azure_backup_scim::simulator::{Handle, Limits, Options, Scope, Simulator, StartClock};
+use azure_backup_scim::simulator::{
+    ArmLimits, Scope, Simulator, SimulatorHandle, SimulatorOptions, StartClock,
+};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -30,7 +29,7 @@ pub const OPERATOR: &str = "00c29273-979b-4161-815c-10b084fb9324";
 /// An Azure of its own for each test, with one vault, and a client that shows a token.
 pub struct World {
     pub simulator: Simulator,
-    pub azure: Handle,
+    pub azure: SimulatorHandle,
     pub client: Client,
 }
 
@@ -39,7 +38,7 @@ impl World {
         Self::start_with(options())
     }
 
-    pub fn start_with(options: Options) -> Self {
+    pub fn start_with(options: SimulatorOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let simulator = Simulator::start(options).unwrap();
         Self { azure: simulator.handle(), simulator, client: Client::new() }
@@ -89,12 +88,12 @@ impl World {
 
 pub const COLLECTION: &str = "/providers/Microsoft.Authorization/roleAssignments";
 
-pub fn options() -> Options {
-    Options {
+pub fn options() -> SimulatorOptions {
+    SimulatorOptions {
         scopes: vec![scope(VAULT)],
         clock: StartClock::Manual(datetime!(2026-03-01 12:00 UTC)),
-        limits: Limits::default(),
-        ..Options::default()
+        limits: ArmLimits::default(),
+        ..SimulatorOptions::default()
     }
 }
 
@@ -130,7 +129,8 @@ pub struct Answer {
 
 impl Answer {
     pub async fn of(response: Response) -> Self {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let text = response.text().await.unwrap();
         Self { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use azure_backup_scim::adapters::loopback::loopback_transport;
 use azure_backup_scim::simulator::{
-    Action, IdentitySettings, Method as Call, NewSecret, Rule, SecretUpdate, Service,
+    AzureService, CallMethod as Call, FaultAction, FaultRule, IdentitySettings, NewSecret, SecretUpdate,
 };
 use azure_core::http::{ClientOptions, RetryOptions, Url};
 use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
@@ -24,7 +24,7 @@ fn client_options(origin: &str) -> ClientOptions {
 /// The managed identity reads its environment when it is made, so it gets a process of its own: [`in_the_app`].
 #[test]
 fn the_managed_identity_and_the_secret_client_read_two_versions() {
-    let world = World::start_with(Options { clock: StartClock::Real, ..options() });
+    let world = World::start_with(SimulatorOptions { clock: StartClock::Real, ..options() });
     let settings =
         IdentitySettings { clients: vec![CLIENT_ID.to_owned()], strict: true, ..IdentitySettings::default() };
     world.azure.set_identity_settings(settings).unwrap();
@@ -34,7 +34,8 @@ fn the_managed_identity_and_the_secret_client_read_two_versions() {
     let oldest = world.azure.secrets()["scim-bearer-token"].versions[0].id.clone();
     let disable = SecretUpdate { enabled: Some(false), ..SecretUpdate::default() };
     world.azure.update_secret("scim-bearer-token", &oldest, disable).unwrap();
-    let throttle = Rule::new(Action::Throttle { retry_after_seconds: Some(1) }).service(Service::Vault);
+    let throttle =
+        FaultRule::new(FaultAction::Throttle { retry_after_seconds: Some(1) }).service(AzureService::Vault);
     world.azure.add_rule(throttle.about("nothing").times(1)).unwrap();
 
     let child = Command::new(std::env::current_exe().unwrap())
@@ -50,7 +51,11 @@ fn the_managed_identity_and_the_secret_client_read_two_versions() {
     assert!(child.status.success() && said.contains("1 passed"), "{said}");
     assert!(world.simulator.unrecognised().is_empty(), "{:?}", world.simulator.unrecognised());
     let count = |service| world.azure.calls().iter().filter(|call| call.service == service).count();
-    assert_eq!((count(Service::Identity), count(Service::Vault)), (1, 8), "one token serves them all");
+    assert_eq!(
+        (count(AzureService::Identity), count(AzureService::Vault)),
+        (1, 8),
+        "one token serves them all"
+    );
     let pages = world.azure.calls().iter().filter(|call| call.method == Call::List).count();
     assert_eq!(pages, 3);
 }

@@ -84,18 +84,18 @@ fn import(module: &str, token: &Token) -> Import {
 
 /// The `mod name { … }` around the present token; each takes one more `super` to leave.
 #[derive(Default)]
-struct InlineModules {
+pub struct InlineModules {
     braces: usize,
     /// The number of braces that were open before each module's own.
     opened: Vec<usize>,
 }
 
 impl InlineModules {
-    fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.opened.len()
     }
 
-    fn see(&mut self, tokens: &[Token], at: usize) {
+    pub fn see(&mut self, tokens: &[Token], at: usize) {
         match tokens[at].text.as_str() {
             "{" => {
                 if at >= 2 && tokens[at - 2].text == "mod" {

@@ -1,22 +1,36 @@
 //! The rules, over pairs of path and text: which module may import which, and who may say what.
 
+use super::circles::circles;
 use super::imports::{imports, module_path};
+use super::row_keys::row_keys;
 use super::tokens::{Token, is, production, tokens};
 
 /// Lines of a file, what is compiled only for tests not counted.
 pub const FILE_LINES_MAX: usize = 500;
 
-const DOMAIN: &[&str] = &["id", "chain", "scim", "rbac"];
-const PORTS: &[&str] = &["id", "chain", "scim", "rbac", "audit", "order"];
-const STORE: &[&str] = &["id", "chain", "scim", "rbac", "audit", "order", "ports"];
-const SERVICE: &[&str] = &["id", "chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
-const ABOVE_SERVICE: &[&str] =
-    &["id", "chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings", "service", "config"];
+const DOMAIN: &[&str] = &["id", "error_chain", "scim", "rbac"];
+const PORTS: &[&str] = &["id", "error_chain", "scim", "rbac", "audit", "order"];
+const STORE: &[&str] = &["id", "error_chain", "scim", "rbac", "audit", "order", "ports"];
+const SERVICE: &[&str] =
+    &["id", "error_chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
+const ABOVE_SERVICE: &[&str] = &[
+    "id",
+    "error_chain",
+    "scim",
+    "rbac",
+    "audit",
+    "order",
+    "ports",
+    "store",
+    "bindings",
+    "service",
+    "config",
+];
 
 /// What each top-level module may import, itself aside. A module that is not here is a finding.
 pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[]),
-    ("chain", &[]),
+    ("error_chain", &[]),
     // The time of a line comes from the clock.
     ("telemetry", &[PORTS, &["ports"]]),
     ("scim", &[&["id"]]),
@@ -43,21 +57,35 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
 ];
 
 /// A broken rule and where.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub path: String,
     pub line: usize,
     pub text: String,
 }
 
+/// What was found, by the lists of exceptions that it may be on.
+pub struct Findings {
+    pub rules: Vec<Finding>,
+    pub circles: Vec<Finding>,
+    pub row_keys: Vec<Finding>,
+}
+
+impl Findings {
+    pub fn all(self) -> Vec<Finding> {
+        [self.rules, self.circles, self.row_keys].concat()
+    }
+}
+
 /// Checks the files under `src/`.
-pub fn check(files: &[(String, String)]) -> Vec<Finding> {
+pub fn check(files: &[(String, String)]) -> Findings {
     let parsed: Vec<_> = files.iter().map(|(path, text)| (path, text, production(&tokens(text)))).collect();
     let tests: Vec<String> = parsed
         .iter()
         .flat_map(|(path, _, production)| production.test_files.iter().map(|name| folder(path) + name))
         .collect();
     let mut findings = Vec::new();
+    let mut kept: Vec<(&str, &[Token])> = Vec::new();
     for (path, text, production) in &parsed {
         let for_tests = tests.iter().any(|test| {
             path.strip_prefix(test.as_str()).is_some_and(|tail| tail == ".rs" || tail.starts_with('/'))
@@ -65,9 +93,11 @@ pub fn check(files: &[(String, String)]) -> Vec<Finding> {
         if !for_tests {
             let lines = text.lines().count().saturating_sub(production.test_lines);
             findings.extend(check_file(path, &production.tokens, lines));
+            kept.push((path, &production.tokens));
         }
     }
-    findings
+    let keyed = kept.iter().flat_map(|(path, tokens)| row_keys(path, tokens));
+    Findings { rules: findings, circles: circles(&kept), row_keys: keyed.collect() }
 }
 
 /// Where the modules stand that a file declares: `src/rbac/` for `src/rbac/mod.rs` and for `src/rbac.rs`.

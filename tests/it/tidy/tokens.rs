@@ -1,6 +1,6 @@
-//! Rust source as words and signs, as far as the rules of `tidy` need it: comments and literals are left out.
+//! Rust source as words, signs and literals, as far as the rules of `tidy` need it: comments are left out.
 
-/// A word (`crate`, `super`, an identifier), `::`, or one other sign.
+/// A word (`crate`, `super`, an identifier), `::`, one other sign, or a whole literal with its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub text: String,
@@ -26,8 +26,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn step(&mut self) {
         let first = self.rest.chars().next().unwrap_or_default();
-        if let Some(length) = skipped(self.rest) {
+        if let Some(length) = comment(self.rest) {
             self.advance(length);
+        } else if let Some(length) = literal(self.rest) {
+            self.push(length);
         } else if self.rest.starts_with("r#") && self.rest[2..].starts_with(word_sign) {
             self.advance(2);
         } else if word_sign(first) {
@@ -57,14 +59,16 @@ fn word_sign(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The bytes of the comment or literal that `rest` begins with.
-fn skipped(rest: &str) -> Option<usize> {
+/// The bytes of the comment that `rest` begins with.
+fn comment(rest: &str) -> Option<usize> {
     if rest.starts_with("//") {
         return Some(rest.find('\n').unwrap_or(rest.len()));
     }
-    if rest.starts_with("/*") {
-        return Some(block_comment(rest));
-    }
+    rest.starts_with("/*").then(|| block_comment(rest))
+}
+
+/// The bytes of the literal that `rest` begins with.
+fn literal(rest: &str) -> Option<usize> {
     let literal =
         ["br", "cr", "r"].into_iter().find_map(|prefix| raw_string(rest.strip_prefix(prefix)?, prefix));
     literal.or_else(|| {

@@ -125,7 +125,14 @@ fn only_an_error_that_azure_answered_with_is_relied_on() {
     let wait = Duration::from_secs(7);
     let throttled = AssignmentError::Throttled { retry_after: wait, correlation: None };
     assert!(matches!(sent(throttled), CallOutcome::Throttled(after) if after == wait));
-    let refused = AssignmentError::Refused { code: "ScopeLocked".to_owned(), status: 409, correlation: None };
-    assert!(matches!(sent(refused), CallOutcome::Refused(code) if code == "ScopeLocked"));
+    let rejected = AssignmentError::Rejected {
+        reason: RejectionReason::ScopeLocked,
+        code: "ScopeLocked".to_owned(),
+        status: 409,
+        correlation: None,
+    };
+    assert!(matches!(sent(rejected), CallOutcome::Rejected {
+reason: RejectionReason::ScopeLocked, code }
+if code == "ScopeLocked"));
     assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), CallOutcome::Unknown));
 }

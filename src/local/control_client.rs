@@ -1,0 +1,56 @@
+//! A client of the control API of a running `local`, for commands that look into it.
+
+use reqwest::{Client, Url};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long one answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a running `local` could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlClientError {
+    #[error("{url:?} is not a control address; expected the form http://127.0.0.1:41123/control")]
+    Address { url: String },
+    #[error("the control API cannot be asked")]
+    NoAnswer(#[source] reqwest::Error),
+    #[error("the control API answered {status}")]
+    Answer { status: u16 },
+}
+
+/// The control API at one address.
+pub struct ControlClient {
+    client: Client,
+    url: Url,
+}
+
+impl ControlClient {
+    /// `url` as `local` prints it. A rustls provider must be installed in the process before.
+    pub fn new(url: &str) -> Result<Self, ControlClientError> {
+        let address = || ControlClientError::Address { url: url.to_owned() };
+        let parsed = Url::parse(url.trim_end_matches('/')).map_err(|_| address())?;
+        if parsed.scheme() != "http" || parsed.path() != "/control" {
+            return Err(address());
+        }
+        let client =
+            Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(ControlClientError::NoAnswer)?;
+        Ok(Self { client, url: parsed })
+    }
+
+    /// Audit records after the op `after`, at most `count`.
+    pub async fn audit(&self, after: Option<&str>, count: usize) -> Result<Vec<Value>, ControlClientError> {
+        let mut url = self.url.clone();
+        url.set_path("/control/audit");
+        url.query_pairs_mut().append_pair("count", &count.to_string());
+        if let Some(after) = after {
+            url.query_pairs_mut().append_pair("after", after);
+        }
+        let answer = self.client.get(url).send().await.map_err(ControlClientError::NoAnswer)?;
+        if !answer.status().is_success() {
+            return Err(ControlClientError::Answer { status: answer.status().as_u16() });
+        }
+        let mut body: Value = answer.json().await.map_err(ControlClientError::NoAnswer)?;
+        let records = body.get_mut("records").and_then(Value::as_array_mut);
+        Ok(records.map(std::mem::take).unwrap_or_default())
+    }
+}

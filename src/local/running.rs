@@ -1,0 +1,17 @@
+//! What a running `local` is made of.
+
+use crate::app::BackupScim;
+use crate::bindings::Bindings;
+use crate::engine::TableEngine;
+use crate::simulator::Simulator;
+
+/// Everything that runs.
+pub(super) struct RunningLocal {
+    pub service: BackupScim,
+    pub simulator: Simulator,
+    /// The embedded store, where the rows are not in a table service.
+    pub engine: Option<TableEngine>,
+    pub base_url: String,
+    pub token: String,
+    pub bindings: Bindings,
+}

@@ -1,0 +1,17 @@
+//! Azure Resource Manager: role assignments, role definitions, locks, conditions and limits.
+
+mod arm_errors;
+pub mod authorization;
+mod built_in_roles;
+pub mod condition;
+pub mod directory_principal;
+mod filter;
+pub mod management_lock;
+pub mod operations;
+pub mod own_right;
+pub mod request;
+pub mod role_assignment;
+pub mod role_assignments;
+pub mod role_definitions;
+pub mod scope;
+pub mod token_buckets;

@@ -1,0 +1,71 @@
+//! Carries out a recognised call to ARM.
+
+use super::authorization;
+use super::built_in_roles::{BUILT_IN_ROLES, BuiltInRole};
+use super::request::ArmOperation;
+use super::role_assignments::{self, ArmLimits};
+use super::role_definitions;
+use super::scope::Scope;
+use crate::simulator::errors::AzureError;
+use crate::simulator::state::AzureState;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A status of 2xx and its body.
+pub struct ArmSuccess {
+    pub status: u16,
+    pub body: Option<Value>,
+}
+
+impl ArmSuccess {
+    const fn ok(body: Value) -> Self {
+        Self { status: 200, body: Some(body) }
+    }
+}
+
+/// Carries the call out, if the caller's rights allow it.
+pub fn execute(
+    state: &mut AzureState,
+    limits: &ArmLimits,
+    now: OffsetDateTime,
+    scope: &Scope,
+    operation: &ArmOperation,
+) -> Result<ArmSuccess, AzureError> {
+    authorization::refuse_forbidden(state, scope, operation)?;
+    match operation {
+        ArmOperation::PutAssignment { name, body } => {
+            let (status, body) = role_assignments::put(state, limits, now, scope, *name, body)?;
+            Ok(ArmSuccess { status, body: Some(body) })
+        }
+        ArmOperation::GetAssignment { name } => {
+            role_assignments::get(state, scope, *name).map(ArmSuccess::ok)
+        }
+        ArmOperation::DeleteAssignment { name } => {
+            let (status, body) = role_assignments::delete(state, now, scope, *name)?;
+            Ok(ArmSuccess { status, body })
+        }
+        ArmOperation::ListAssignments { filter, after, link } => {
+            role_assignments::list(state, limits, now, scope, filter, *after, link).map(ArmSuccess::ok)
+        }
+        ArmOperation::GetDefinition { id } => get_definition(state, scope, *id).map(ArmSuccess::ok),
+        ArmOperation::ListDefinitions { filter } => {
+            list_definitions(state, scope, filter.role_name.as_deref()).map(ArmSuccess::ok)
+        }
+    }
+}
+
+fn get_definition(state: &AzureState, scope: &Scope, id: Uuid) -> Result<Value, AzureError> {
+    role_assignments::refuse_missing(state, scope)?;
+    match role_definitions::by_id(id) {
+        Some(role) => Ok(role_definitions::body(scope, role)),
+        None => Err(AzureError::definition_not_found(404, id)),
+    }
+}
+
+fn list_definitions(state: &AzureState, scope: &Scope, name: Option<&str>) -> Result<Value, AzureError> {
+    role_assignments::refuse_missing(state, scope)?;
+    let chosen = |role: &&BuiltInRole| name.is_none_or(|name| role.name.eq_ignore_ascii_case(name));
+    let bodies = BUILT_IN_ROLES.iter().filter(chosen).map(|role| role_definitions::body(scope, role));
+    Ok(json!({ "value": bodies.collect::<Vec<_>>() }))
+}

@@ -1,0 +1,152 @@
+//! Reading secrets: one version, the latest version, and the list of versions without values.
+//!
+//! - `GET /secrets/{name}[/[{version}]]`
+//! - `GET /secrets/{name}/versions[?maxresults=…]`, in pages, in no order that means anything
+//!
+//! A version outside the window of `nbf` and `exp` is still returned: Key Vault does not enforce them on reads.
+
+use super::vault_secret::{SecretVersion, secret_key};
+use crate::simulator::answer::AzureAnswer;
+use crate::simulator::errors::AzureError;
+use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedRequest, ReceivedRequest};
+use crate::simulator::services::AzureService;
+use crate::simulator::state::AzureState;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+/// Versions in a page where the caller does not ask for fewer, and the most that it can ask for.
+const PAGE_VERSIONS_MAX: usize = 25;
+/// The versions of the API whose answers look like these.
+const API_VERSIONS: [&str; 4] = ["7.4", "7.5", "7.6", "2025-07-01"];
+
+/// What a request asks for.
+#[derive(Debug, Clone)]
+pub struct SecretOperation {
+    name: String,
+    wanted: Wanted,
+    /// The address of the vault as the caller knows it.
+    origin: String,
+}
+
+#[derive(Debug, Clone)]
+enum Wanted {
+    Latest,
+    Version(String),
+    Versions { after: Option<String>, count: usize, link: NextLink },
+}
+
+/// Reads a request.
+pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOperation>, NotRecognised> {
+    let unknown = || NotRecognised::because(format!("{} of {}", received.verb, received.path));
+    let path = received.path.strip_prefix("/secrets/").filter(|_| received.verb == "GET");
+    let (name, rest) = path.map(|path| path.split_once('/').unwrap_or((path, ""))).ok_or_else(unknown)?;
+    let name = secret_key(name).map(|_| name.to_owned()).ok_or_else(unknown)?;
+    check_version(received)?;
+    let (method, wanted) = match rest {
+        "" => (CallMethod::Get, Wanted::Latest),
+        "versions" | "versions/" => (CallMethod::List, versions(received)?),
+        version if version.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            (CallMethod::Get, Wanted::Version(version.to_owned()))
+        }
+        _ => return Err(unknown()),
+    };
+    let listed = method == CallMethod::List;
+    let parameters: &[&str] =
+        if listed { &["api-version", "maxresults", "$skiptoken"] } else { &["api-version"] };
+    received.check_parameters(parameters)?;
+    let operation = SecretOperation { name: name.clone(), wanted, origin: received.origin() };
+    Ok(ParsedRequest::outside_arm(AzureService::Vault, method, name, operation))
+}
+
+fn check_version(received: &ReceivedRequest) -> Result<(), NotRecognised> {
+    let missing = || AzureError::new(400, "BadParameter", "The api-version is missing.");
+    let version = received.parameter("api-version").ok_or_else(|| NotRecognised::Refused(missing()))?;
+    match API_VERSIONS.contains(&version) {
+        true => Ok(()),
+        false => Err(NotRecognised::because(format!("unknown api-version {version:?}"))),
+    }
+}
+
+fn versions(received: &ReceivedRequest) -> Result<Wanted, NotRecognised> {
+    let count = received.parameter("maxresults").map_or(Ok(PAGE_VERSIONS_MAX), str::parse);
+    let count = count.ok().filter(|count| (1..=PAGE_VERSIONS_MAX).contains(count)).ok_or_else(|| {
+        let message = format!("maxresults must lie between 1 and {PAGE_VERSIONS_MAX}.");
+        NotRecognised::Refused(AzureError::new(400, "BadParameter", message))
+    })?;
+    let after = received.parameter("$skiptoken").map(str::to_owned);
+    Ok(Wanted::Versions { after, count, link: NextLink::of(received) })
+}
+
+/// The secret, its versions, or an error.
+pub fn answer(state: &AzureState, operation: &SecretOperation, now: OffsetDateTime) -> AzureAnswer {
+    let secret = state.secrets.get(&operation.name.to_ascii_lowercase()).filter(|secret| !secret.deleted);
+    let found = match (&operation.wanted, secret) {
+        // Key Vault lists the versions of an absent secret as an empty list, not as an error.
+        (Wanted::Versions { after, count, link }, secret) => {
+            let versions = secret.map_or(&[][..], |secret| &secret.versions);
+            Ok(operation.page(versions, after.as_deref(), *count, link))
+        }
+        (Wanted::Latest, Some(secret)) => operation.bundle(secret.versions.last(), ""),
+        (Wanted::Version(id), Some(secret)) => {
+            operation.bundle(secret.versions.iter().find(|version| version.id == *id), id)
+        }
+        (Wanted::Version(id), None) => Err(not_found(&operation.name, id)),
+        (_, None) => Err(not_found(&operation.name, "")),
+    };
+    match found {
+        Ok(body) => AzureAnswer::new(200, Some(body), now),
+        Err(error) => AzureAnswer::refused(AzureService::Vault, &error, now),
+    }
+}
+
+impl SecretOperation {
+    fn bundle(&self, version: Option<&SecretVersion>, asked: &str) -> Result<Value, AzureError> {
+        let version = version.ok_or_else(|| not_found(&self.name, asked))?;
+        if !version.enabled {
+            let message = "Operation get is not allowed on a disabled secret.";
+            return Err(AzureError::new(403, "Forbidden", message).because("SecretDisabled"));
+        }
+        let mut body = self.properties(version);
+        body.insert("value".to_owned(), json!(version.value));
+        Ok(Value::Object(body))
+    }
+
+    fn page(&self, all: &[SecretVersion], after: Option<&str>, count: usize, link: &NextLink) -> Value {
+        // Ordered by their random ids, so that no caller can rely on an order that Key Vault does not promise.
+        let mut rest: Vec<&SecretVersion> =
+            all.iter().filter(|version| after.is_none_or(|after| version.id.as_str() > after)).collect();
+        rest.sort_by(|one, other| one.id.cmp(&other.id));
+        let page = rest.get(..count).unwrap_or(&rest);
+        let last = page.last().filter(|_| page.len() < rest.len());
+        let properties = page.iter().map(|version| Value::Object(self.properties(version)));
+        json!({
+            "value": properties.collect::<Vec<_>>(),
+            "nextLink": last.map(|version| link.after(&version.id)),
+        })
+    }
+
+    fn properties(&self, version: &SecretVersion) -> Map<String, Value> {
+        let mut attributes = Map::new();
+        attributes.insert("enabled".to_owned(), json!(version.enabled));
+        attributes.extend(version.not_before.map(|at| ("nbf".to_owned(), json!(at))));
+        attributes.extend(version.expires.map(|at| ("exp".to_owned(), json!(at))));
+        attributes.insert("created".to_owned(), json!(version.created));
+        attributes.insert("updated".to_owned(), json!(version.updated));
+        attributes.insert("recoveryLevel".to_owned(), json!("Recoverable+Purgeable"));
+        attributes.insert("recoverableDays".to_owned(), json!(90));
+        let mut properties = Map::new();
+        properties
+            .insert("id".to_owned(), json!(format!("{}/secrets/{}/{}", self.origin, self.name, version.id)));
+        properties.extend(version.content_type.as_ref().map(|kind| ("contentType".to_owned(), json!(kind))));
+        properties.insert("attributes".to_owned(), Value::Object(attributes));
+        properties.insert("tags".to_owned(), json!(version.tags));
+        properties
+    }
+}
+
+fn not_found(name: &str, version: &str) -> AzureError {
+    let message = format!(
+        "A secret with (name/id) {name}/{version} was not found in this key vault. It may have been deleted, and be recoverable."
+    );
+    AzureError::new(404, "SecretNotFound", message)
+}
