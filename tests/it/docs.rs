@@ -209,7 +209,8 @@ fn what_is_unverified_is_numbered_without_a_gap() {
 #[test]
 fn files_that_documents_name_exist() {
     let exists = |path: &str| root().join(path).exists();
-    let findings: Vec<_> = documents().iter().flat_map(|document| missing_files(document, &exists)).collect();
+    let findings: Vec<_> =
+        product_documents().iter().flat_map(|document| missing_files(document, &exists)).collect();
     assert_none(&findings);
     let planted = Document::new("a.md", "`src/a.rs` and `infra/b.sh --flag`, not `target/c` nor `srcs/d`\n");
     assert_none(&missing_files(&planted, &|_| true));
