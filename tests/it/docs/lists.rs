@@ -2,9 +2,13 @@
 
 use super::{codes, document, read};
 use crate::local_process::LocalProcess;
+use azure_backup_scim::bindings::{BINDINGS_MAX, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
+use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
 use azure_backup_scim::rbac::{BackupRole, ReasonCode};
+use azure_backup_scim::scim::page::{COUNT_DEFAULT, COUNT_MAX};
 use azure_backup_scim::scim::schema::SCHEMAS;
 use azure_backup_scim::scim::urn;
+use azure_backup_scim::store::members::DIRECT_GROUPS_MAX;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -118,10 +122,14 @@ fn the_commands_and_their_flags_are_documented() {
     let table = operate.section("Audit").first_names().into_iter().filter(|name| name.starts_with("--"));
     assert_same(table.chain(owned(elsewhere)), flags(&["audit"]));
     assert_same(document("docs/local.md").section("Flags of local").first_names(), flags(&["local"]));
-    for (command, flag) in [("serve", "--listen"), ("config check", "--settings")] {
-        let words: Vec<&str> = command.split(' ').collect();
-        assert_eq!(flags(&words), [flag]);
-        assert!(operate.text.contains(flag), "{flag}");
+    for (command, known) in [
+        (&["serve"][..], &["--listen"][..]),
+        (&["config", "check"], &["--settings"]),
+        (&["config", "stamp"], &["--file", "--out"]),
+        (&["config", "schema"], &[]),
+    ] {
+        assert_eq!(flags(command), known);
+        known.iter().for_each(|flag| assert!(operate.text.contains(flag), "{flag}"));
     }
 }
 
@@ -177,4 +185,32 @@ fn the_endpoints_are_documented() {
     let scim = document("docs/scim.md");
     let table = scim.rows().into_iter().flat_map(|row| codes(&row[0]));
     assert_same(table.filter(|name| name.starts_with('/')), owned(ours));
+}
+
+#[test]
+fn the_limits_that_documents_name_are_those_of_the_code() {
+    let check = |path: &str, said: String| {
+        let text = document(path).text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&said), "{path} does not say {said:?}");
+    };
+    let file_kib = FILE_BYTES_MAX / 1024;
+    check("docs/bindings.md", format!("at most {} bindings and {file_kib} KiB", grouped(BINDINGS_MAX)));
+    check("docs/bindings.md", format!("with at most {SELECTOR_CHARS_MAX} characters"));
+    let groups = grouped(DIRECT_GROUPS_MAX);
+    check("docs/bindings.md", format!("a direct member of at most {groups} groups"));
+    check("docs/operate.md", format!("at the limit of {groups} groups"));
+    check("docs/scim.md", format!("| groups of a person | {groups}."));
+    check("docs/scim.md", format!("| {COUNT_DEFAULT}; {} |", grouped(COUNT_MAX)));
+    let (revoke, grant) = (REVOKE_RETRY_MAX.as_secs() / 60, RETRY_MAX.as_secs() / 3600);
+    assert_eq!(grant, 1, "the documents say an hour");
+    check("docs/reason-codes.md", format!("to an hour for a grant and to {revoke} minutes for a revocation"));
+    check("docs/operate.md", format!("with pauses of at most {revoke} minutes"));
+}
+
+/// As documents write numbers: 1,000.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1000, number % 1000),
+    }
 }
