@@ -1,6 +1,6 @@
 //! What documents list, beside what the program has: reason codes, audit records, health, commands, roles, endpoints.
 
-use super::{codes, document, read};
+use super::{codes, document, files, read};
 use crate::local_process::LocalProcess;
 use azure_backup_scim::bindings::{BINDINGS_MAX, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
 use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
@@ -97,6 +97,17 @@ fn the_members_of_the_health_check_are_documented() {
     let documented =
         table.into_iter().filter(|name| !["ok", "degraded", "unavailable"].contains(&name.as_str()));
     assert_same(documented, members.chain(owned(SERVE_ONLY)).chain(owned(SOMETIMES)));
+}
+
+#[test]
+fn the_messages_that_documents_name_are_logged() {
+    let sources: String =
+        files(".rs").iter().filter(|path| path.starts_with("src/")).map(|path| read(path)).collect();
+    let messages = document("docs/operate.md").section("Logs").first_names();
+    assert!(messages.len() > 10);
+    for message in messages {
+        assert!(sources.contains(&format!("\"{message}\"")), "no line of the log says {message:?}");
+    }
 }
 
 #[test]
