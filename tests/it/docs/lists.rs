@@ -2,7 +2,7 @@
 
 use super::{codes, document, files, read};
 use crate::local_process::LocalProcess;
-use azure_backup_scim::bindings::{BINDINGS_MAX, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
+use azure_backup_scim::bindings::{BINDINGS_MAX, Bindings, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
 use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
 use azure_backup_scim::rbac::{BackupRole, ReasonCode};
 use azure_backup_scim::scim::page::{COUNT_DEFAULT, COUNT_MAX};
@@ -224,4 +224,13 @@ fn grouped(number: usize) -> String {
         0..1000 => number.to_string(),
         _ => format!("{},{:03}", number / 1000, number % 1000),
     }
+}
+
+#[test]
+fn the_example_of_a_bindings_file_is_in_order() {
+    let page = read("docs/bindings.md");
+    let (_, example) = page.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let bindings = Bindings::parse(example.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(bindings.bindings.len(), 1);
 }
