@@ -5,7 +5,7 @@
 // retired gets the delete half alone.
 //
 // A deployment of its own, run by delegate.sh after main.bicep: see there why. Where another team hands out such rights,
-// they run it: az deployment sub create --template-file infra/delegation.bicep (README, "Deploy to Azure").
+// they run it: az deployment sub create --template-file infra/delegation.bicep (docs/deploy.md).
 //
 // Bicep removes nothing: the right at a scope that left the file stays until somebody takes it away.
 targetScope = 'subscription'

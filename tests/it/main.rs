@@ -21,6 +21,7 @@ mod crashes;
 mod damaged_rows;
 mod delegation;
 mod dependencies;
+mod docs;
 mod dropped_assignments;
 mod fault_injection;
 mod faults;

@@ -68,7 +68,7 @@ async fn the_clock_ends_before_times_that_cannot_be_added_to() {
     }
 }
 
-/// What the README shows: break a grant by hand, make a foreign one, and see both through ARM.
+/// A grant is deleted by hand and a foreign one is made, and ARM shows both.
 #[actix_web::test]
 async fn assignments_are_made_and_deleted_by_hand() {
     let world = World::start();
