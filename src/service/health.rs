@@ -4,7 +4,7 @@
 use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::cadence::SweepCounts;
+use crate::store::sweep_schedule::SweepCounts;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::recent_findings::RecentFindings;

@@ -5,7 +5,7 @@ use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableAnswer, TableRow
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::{RowPages, StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError, keys};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
-    fn read(row: &TableRow) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &TableRow) -> Result<Self, StoreError> {
         Ok(Self { entry: read_entry(row)?, etag: row.etag.clone(), kept: kept(row) })
     }
 }
@@ -89,73 +89,6 @@ impl UserLedger {
     }
 }
 
-/// A row of somebody's ledger, as a walk over all ledgers meets it.
-#[derive(Debug, Clone)]
-pub struct LedgerRow {
-    /// Behind this row.
-    pub position: LedgerPosition,
-    /// The reasons of the grants that wait, where the row is a list of them.
-    pub pending: Vec<ReasonCode>,
-    /// The entry, where the row is one and can be read.
-    pub owned: Option<OwnedEntry>,
-}
-
-/// An entry, and whose it is.
-#[derive(Debug, Clone)]
-pub struct OwnedEntry {
-    pub user: UserId,
-    pub stored: StoredEntry,
-}
-
-impl OwnedEntry {
-    /// Reads an entry's row; `None` where the row is none.
-    fn read(row: &TableRow) -> Option<Result<Self, StoreError>> {
-        let mut parts = row.key.splitn(3, ':').skip(1);
-        let user = UserId::parse(parts.next()?).ok()?;
-        AssignmentName::parse(parts.next()?).ok()?;
-        Some(StoredEntry::read(row).map(|stored| Self { user, stored }))
-    }
-}
-
-/// How far a walk over all ledgers came: behind a row, at the beginning, or at the end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LedgerPosition(String);
-
-impl LedgerPosition {
-    /// Behind every row.
-    pub fn end() -> Self {
-        Self(keys::range_of(keys::LEDGER).1)
-    }
-
-    /// As it is stored; a position of an earlier release is a scope, and means the beginning.
-    pub(in crate::store) fn from_stored(text: &str) -> Self {
-        Self(if text >= keys::LEDGER { text.to_owned() } else { String::new() })
-    }
-
-    pub(in crate::store) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Rows of all ledgers, page by page.
-pub struct LedgerPages<'a> {
-    store: &'a StateStore,
-    pages: Option<RowPages<'a>>,
-}
-
-impl LedgerPages<'_> {
-    /// The next rows, at least one; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<LedgerRow>>, StoreError> {
-        let Some(pages) = &mut self.pages else { return Ok(None) };
-        let read = |row: &TableRow| LedgerRow {
-            position: LedgerPosition(row.key.clone()),
-            pending: pending_reasons(row),
-            owned: OwnedEntry::read(row).and_then(|owned| self.store.readable(row, owned)),
-        };
-        Ok(pages.next().await?.map(|rows| rows.iter().map(read).collect()))
-    }
-}
-
 /// Who holds a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalHolder {
@@ -176,13 +109,6 @@ impl PrincipalHolder {
 }
 
 impl StateStore {
-    /// The rows of all ledgers behind a position.
-    pub fn ledger_pages(&self, after: &LedgerPosition) -> LedgerPages<'_> {
-        let (start, end) = keys::range_of(keys::LEDGER);
-        let from = if after.0.is_empty() { start } else { format!("{}!", after.0) };
-        LedgerPages { store: self, pages: (from < end).then(|| self.pages(from, end)) }
-    }
-
     /// One entry of a record, with the table service's clock.
     pub async fn ledger_entry(
         &self,
@@ -453,7 +379,7 @@ fn wait_json(wait: &PendingStep) -> Value {
 }
 
 /// The waits that can be read. They only inform: what cannot be read is none.
-fn read_waits(row: &TableRow) -> (Vec<PendingStep>, Option<StoreError>) {
+pub(super) fn read_waits(row: &TableRow) -> (Vec<PendingStep>, Option<StoreError>) {
     let mut damage = Damage(None);
     let list = damage.or(RowReader::new(row).and_then(|reader| reader.json("list")), Value::Null);
     let waits: Vec<Option<PendingStep>> = list.as_array().into_iter().flatten().map(read_wait).collect();
@@ -461,15 +387,6 @@ fn read_waits(row: &TableRow) -> (Vec<PendingStep>, Option<StoreError>) {
         damage.0.get_or_insert(corrupt(row, "list"));
     }
     (waits.into_iter().flatten().collect(), damage.0)
-}
-
-/// The reasons of the grants that wait, where the row is the list of a record's waits. What cannot be read is left out.
-pub fn pending_reasons(row: &TableRow) -> Vec<ReasonCode> {
-    if !row.key.ends_with(":waits") {
-        return Vec::new();
-    }
-    let (waits, _) = read_waits(row);
-    waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
 }
 
 fn read_wait(wait: &Value) -> Option<PendingStep> {
@@ -487,32 +404,3 @@ fn read_wait(wait: &Value) -> Option<PendingStep> {
     })
 }
 
-/// Rows of a listing of the whole ledger.
-const ALL_ROWS_MAX: usize = 100_000;
-
-impl StateStore {
-    /// The ledger of everybody, for people: who holds what by our own books. A row that cannot be read is not among it.
-    pub async fn ledger_of_all(&self) -> Result<Vec<Value>, StoreError> {
-        let (from, to) = keys::range_of(keys::LEDGER);
-        let rows = self.rows_between(from, to, ALL_ROWS_MAX).await?;
-        let assignments = rows.iter().filter(|row| AssignmentName::parse(keys::last_part(&row.key)).is_ok());
-        let entries = assignments.filter(|row| !row.key.contains(":pin:"));
-        Ok(entries.filter_map(|row| self.readable(row, entry_json(row))).collect())
-    }
-}
-
-fn entry_json(row: &TableRow) -> Result<Value, StoreError> {
-    let entry = read_entry(row)?;
-    let bindings: Vec<&str> = entry.bindings.iter().map(BindingName::as_str).collect();
-    let state = match entry.state {
-        AssignmentState::Present => "present",
-        AssignmentState::Gone => "gone",
-        AssignmentState::HeldByOther(_) => "held-by-other",
-    };
-    Ok(json!({
-        "person": row.key.split(':').nth(1), "assignment": entry.assignment.to_string(),
-        "principal": entry.principal.to_string(), "role": entry.role.name(), "scope": entry.scope.as_str(),
-        "state": state, "settled": entry.unsettled_until.is_none(), "bindings": bindings,
-        "since": crate::audit::rfc3339(entry.since),
-    }))
-}

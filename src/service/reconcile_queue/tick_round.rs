@@ -3,7 +3,7 @@
 use crate::id::UserId;
 use crate::service::reconcile::SilentSubscriptions;
 use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
-use crate::store::cadence::TickCursors;
+use crate::store::tick_cursors::TickCursors;
 use crate::store::{ETag, PAGE_ROWS_MAX};
 use std::collections::BTreeMap;
 use std::sync::Arc;
