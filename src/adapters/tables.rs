@@ -190,7 +190,6 @@ impl AzureTables {
     }
 
     /// The page that `next` leads to, or the first. The service knows no limit of bytes, so a page that is too large is
-
     /// dropped and requested again with fewer rows. One row is never too large.
     async fn page_from(
         &self,

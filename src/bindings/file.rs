@@ -1,6 +1,6 @@
 //! Reading the file: no more of it than is needed to see that it is too long.
 
-use super::FILE_BYTES_MAX;
+use super::model::FILE_BYTES_MAX;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;

@@ -1,11 +1,19 @@
 //! The JSON Schema of the file format, generated from the structs below. They document the format and are never
 //! built: [`super::walk`] reads files, because a schema cannot say where each mistake is and what to do.
 
+use super::model::Bindings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::Value;
 
-pub(super) fn json_schema() -> Value {
+impl Bindings {
+    /// The JSON Schema of the file format.
+    pub fn json_schema() -> Value {
+        json_schema()
+    }
+}
+
+fn json_schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
     settings.into_generator().into_root_schema_for::<File>().to_value()
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rbac::{BackupRole, BindingKind};
 use serde_json::{Value, json};
 
 const VAULT: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/\

@@ -3,10 +3,11 @@
 //! A function that gives `None` has written down why; the walk goes on with the next part.
 
 use super::fields::{JsonFields, text};
+use super::json;
+use super::mistake::BindingsError;
 use super::mistake::{BindingsMistakes, JsonPointer};
-use super::{
-    BINDINGS_MAX, Bindings, BindingsError, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource,
-    SELECTOR_CHARS_MAX, Selector, json,
+use super::model::{
+    BINDINGS_MAX, Bindings, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX, Selector,
 };
 use crate::id::GroupId;
 use crate::rbac::scope::ScopeKind;
@@ -33,7 +34,14 @@ struct Placed<T> {
     value: T,
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Bindings, BindingsError> {
+impl Bindings {
+    /// Reads a file. The error lists every mistake of it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BindingsError> {
+        parse(bytes)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Bindings, BindingsError> {
     let mut mistakes = BindingsMistakes::default();
     let document = document(bytes, &mut mistakes);
     let bindings = document.and_then(|document| file(&document, &mut mistakes));

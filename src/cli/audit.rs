@@ -1,8 +1,8 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
-use super::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::app::{self, ConnectError, SystemClock};
 use crate::audit::{AuditEvent, ChangeCause};
+use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::id::{OpId, PrincipalId};
 #[cfg(feature = "local")]

@@ -1,8 +1,8 @@
 //! `config`: checks a bindings file and the settings as the service would, stamps the file, prints its JSON Schema.
 
-use super::{EXIT_USAGE, complain};
 use crate::app::SystemClock;
 use crate::bindings::{self, Bindings};
+use crate::cli::exit::{EXIT_USAGE, complain};
 use crate::config::{self, Config};
 use crate::id;
 use crate::ports::clock::Clock;

@@ -1,7 +1,7 @@
 //! `local`: the first command of a newcomer.
 
-use super::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::app;
+use crate::cli::exit::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::config;
 use crate::local::{self, DemoError, LocalError, LocalOptions, TableServiceError};
 use std::collections::BTreeMap;

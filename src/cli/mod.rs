@@ -2,25 +2,17 @@
 
 mod audit;
 mod config;
+mod exit;
 #[cfg(feature = "local")]
 mod local;
 mod serve;
 
 use crate::app::SystemClock;
-use crate::error_chain::ErrorChain;
+use crate::cli::exit::{EXIT_USAGE, complain};
 use crate::telemetry::{self, LogOutput};
 use clap::{Parser, Subcommand};
-use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-
-/// Findings or drift.
-pub const EXIT_FINDINGS: u8 = 1;
-/// Usage or configuration.
-pub const EXIT_USAGE: u8 = 2;
-/// A dependency failed.
-pub const EXIT_DEPENDENCY: u8 = 3;
 
 /// SCIM 2.0 service provider that turns group membership into Azure Backup role assignments.
 ///
@@ -75,27 +67,4 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
-}
-
-/// The file that an argument names cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}")]
-struct ArgumentFileError {
-    path: PathBuf,
-    source: io::Error,
-}
-
-/// The text of an argument, or of the file that `@FILE` names: a key of a real account belongs in a file, a command line can be
-/// read by others.
-fn in_file(argument: &str) -> Result<String, ArgumentFileError> {
-    let Some(path) = argument.strip_prefix('@') else { return Ok(argument.to_owned()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ArgumentFileError { path: PathBuf::from(path), source })?;
-    Ok(text.trim().to_owned())
-}
-
-/// One failure, with the whole chain of what caused it, on standard error.
-#[expect(clippy::print_stderr, reason = "the end of a failed command")]
-fn complain(error: &dyn std::error::Error) {
-    eprintln!("azure-backup-scim: {}", ErrorChain(error));
 }

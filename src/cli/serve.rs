@@ -1,10 +1,10 @@
 //! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever is away.
 
-use super::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::app::{
     self, BackupScim, ConnectError, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, UNAVAILABLE,
 };
 use crate::bindings;
+use crate::cli::exit::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::config::{self, Config, ConfigError};
 use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;

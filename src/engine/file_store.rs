@@ -93,7 +93,6 @@ impl RowStore for FileStore {
 }
 
 /// Carries out the transactions one after another and flushes once. Each is whole or nothing by itself; an error
-
 /// means that none of them is in the file, or that the outcome is unknown.
 fn commit(
     database: &Database,

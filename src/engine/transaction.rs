@@ -17,7 +17,6 @@ struct Change {
 }
 
 /// Carries out one transaction. The outer error means that the rows can no longer be trusted: whatever the store has
-
 /// gathered with this transaction must not be committed.
 pub(super) fn execute(
     rows: &mut dyn RowTransaction,

@@ -53,7 +53,6 @@ fn page(options: &LocalOptions, running: &RunningLocal) -> String {
 }
 
 /// Commands that create a person and a bound group, and show what Azure then holds. They can be repeated: existing resources
-
 /// are found.
 fn commands(bindings: &Bindings) -> Vec<String> {
     let scim = r#"scim() { curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/scim+json' "$@"; echo; }"#;

@@ -128,7 +128,6 @@ fn health(running: &RunningLocal) -> HealthProbe {
 }
 
 /// The embedded store. A missing store is not replaced by an empty one while Azure still holds roles: they would never be
-
 /// revoked.
 fn open_engine(
     state: &StateFolder,

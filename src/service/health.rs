@@ -4,10 +4,10 @@
 use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
-use crate::store::sweep_schedule::SweepCounts;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::recent_findings::RecentFindings;
+use crate::store::sweep_schedule::SweepCounts;
 use crate::store::throttles::{CallKind, StoredThrottles};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

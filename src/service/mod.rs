@@ -3,6 +3,7 @@
 pub mod access;
 pub mod audit;
 pub mod bindings;
+mod deferred;
 pub mod drift;
 pub mod health;
 pub mod jobs;

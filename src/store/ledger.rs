@@ -403,4 +403,3 @@ fn read_wait(wait: &Value) -> Option<PendingStep> {
         not_before: time("notBefore")?,
     })
 }
-

@@ -3,10 +3,10 @@
 pub mod batch;
 pub mod codec;
 pub mod counters;
+mod error;
 pub mod groups;
 pub mod jobs;
 pub mod journal;
-mod error;
 mod keys;
 pub mod ledger;
 pub mod ledger_walk;

@@ -5,7 +5,8 @@ use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
-    ETag, KeyRange, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableAnswer, TableError, TableOps, TableRow, TableWrite,
+    ETag, KeyRange, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableAnswer, TableError, TableOps, TableRow,
+    TableWrite,
 };
 use crate::store::error::{AWAY_RETRY, StoreError, is_throttle, read_error, write_error};
 use crate::store::read_meter::{self, ReadLimits, ReadMeter};

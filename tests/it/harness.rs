@@ -272,7 +272,6 @@ impl Node {
     }
 
     /// Waits until no call to Azure is under way but `held` ones. A crash stops the tables at once; a test that moves the
-
     /// clock afterwards must not leave a call behind that lands later than any network would let it.
     pub fn until_quiet(&self, held: usize) {
         let mut under_way = self.arm.under_way.subscribe();

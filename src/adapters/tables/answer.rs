@@ -23,7 +23,6 @@ const TOO_LARGE: [&str; 4] =
     ["EntityTooLarge", "PropertyValueTooLarge", "RequestBodyTooLarge", "ContentLengthExceeded"];
 
 /// The write itself is malformed: a bug of ours, which sending it again does not mend. Whatever else the service calls bad
-
 /// may be a problem of the account, and is retried.
 const MALFORMED: [&str; 12] = [
     "TooManyProperties",

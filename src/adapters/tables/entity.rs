@@ -10,7 +10,6 @@ const ETAG: &str = "odata.etag";
 const KEYS: [&str; 3] = ["PartitionKey", "RowKey", "Timestamp"];
 
 /// The body of a write: one line, and plain ASCII. The emulator decodes a body piece by piece and spoils a character
-
 /// that lies across two of them.
 pub fn body(partition: &str, key: &str, properties: &RowProperties) -> String {
     let mut body = Map::new();
@@ -62,7 +61,6 @@ pub fn row(entity: &Json, etag: Option<&str>) -> Result<TableRow, String> {
         }
         let kind = text(&format!("{name}{TYPE_SUFFIX}"));
         // A property of another type was not written by this service, and is skipped: a reader that requires it knows
-
         // which row is damaged, and the range around it stays readable.
         if let Some(value) = property(value, kind) {
             properties.insert(name.clone(), value);

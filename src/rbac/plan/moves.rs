@@ -2,8 +2,10 @@
 //! there. Where the subscription is full that order would hold the old role for ever: there one person at a time is revoked and
 //! then granted, and if the freed place is lost to somebody else, the moving stops.
 
-use super::{Actual, DeferredStep, Desired, DesiredGrant, Inputs, Plan, RoomClaim, Step, note_wish};
 use crate::rbac::ledger::{AssignmentState, StepKind};
+use crate::rbac::plan::model::{
+    Actual, DeferredStep, Desired, DesiredGrant, Inputs, Plan, RoomClaim, Step, note_wish,
+};
 use crate::rbac::{BindingName, ReasonCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,7 +1,12 @@
 //! The rules of a plan, each over a person made up of a few lines.
 
 use super::*;
+use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
 use crate::rbac::ledger::PendingStep;
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, RetryState, StepKind};
+use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;
 

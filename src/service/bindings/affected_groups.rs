@@ -7,8 +7,8 @@ use crate::service::bindings::active::{
 };
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{GroupFacts, selects};
-use crate::store::sweep_schedule::GrouplessBindings;
 use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
+use crate::store::sweep_schedule::GrouplessBindings;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 

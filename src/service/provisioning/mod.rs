@@ -22,10 +22,9 @@ mod write_plan;
 
 pub use list::ListLimits;
 
-use crate::bindings::PrincipalSource;
 use crate::id::PrincipalId;
 use crate::scim::{self, DecidingAttributes, EditedResource, Resource, ScimType};
-use crate::service::bindings::active::ActiveBindings;
+use crate::service::bindings::active::{ActiveBindings, BindingRulesSource};
 use crate::service::health::HealthStatus;
 use crate::service::join_reads::join_reads;
 use crate::service::keyed_mutex::KeyedMutex;
@@ -42,25 +41,12 @@ use read_gate::ReadGate;
 use std::sync::Arc;
 use write_plan::{WriteOperation, WritePlan};
 
-/// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
-/// nothing yet judges by the attribute table alone.
-#[derive(Debug, Clone, Default)]
-pub struct BindingRules {
-    /// Where a person's Entra object id is taken from.
-    pub sources: Vec<PrincipalSource>,
-    /// The attributes that access can depend on.
-    pub deciding: Arc<DecidingAttributes>,
-}
-
-/// Gives the rules of the moment. Reads nothing.
-pub type Rules = Arc<dyn Fn() -> BindingRules + Send + Sync>;
-
 /// What provisioning works with.
 pub struct ProvisioningDeps {
     pub store: StateStore,
     /// Ends in `/scim/v2`.
     pub base_url: String,
-    pub rules: Rules,
+    pub rules: BindingRulesSource,
     pub active_bindings: Arc<ActiveBindings>,
     pub health: Arc<HealthStatus>,
     pub inline: Arc<InlineReconciler>,
@@ -70,7 +56,7 @@ pub struct ProvisioningDeps {
 pub struct Provisioning {
     store: StateStore,
     base_url: String,
-    rules: Rules,
+    rules: BindingRulesSource,
     active_bindings: Arc<ActiveBindings>,
     health: Arc<HealthStatus>,
     inline: Arc<InlineReconciler>,

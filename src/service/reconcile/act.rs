@@ -6,11 +6,11 @@ use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome, 
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{RoleAssignment, Scope};
+use crate::service::deferred::log_deferred;
 use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::desired::NewPin;
 use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::obstacles;
-use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::throttling;
 use crate::store::throttles::CallKind;
 use crate::store::users::HeaderState;

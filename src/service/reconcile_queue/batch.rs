@@ -1,8 +1,8 @@
 //! A few people are reconciled side by side, each with a bounded wait.
 
 use crate::id::UserId;
+use crate::service::deferred::log_deferred;
 use crate::service::reconcile::ReconcileOutcome;
-use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::StoreError;

@@ -1,8 +1,8 @@
 //! What follows a commit: the affected people are reconciled at once, and the answer waits a little for it.
 
-use crate::error_chain::ErrorChain;
 use crate::id::{GroupId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::service::jobs;
 use crate::service::reconcile::{ReconcileOutcome, Reconciler};
@@ -186,9 +186,4 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.effects.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
     }
-}
-
-/// One line for a failure that ends here; the marks stay, so it is tried again.
-pub(in crate::service) fn log_deferred(what: &str, error: &StoreError) {
-    tracing::warn!(error = %ErrorChain(error), "{what} is left to the next tick");
 }

@@ -3,8 +3,9 @@
 //! A hint says where a revocation waits, so people who wait for a subscription that Azure throttles, or that gives no answer,
 //! cost nothing until that is over. A hint goes when its person was looked at and nothing was taken away meanwhile.
 
+use crate::service::deferred::log_deferred;
 use crate::service::reconcile::{ReconcileOutcome, RequestState};
-use crate::service::reconcile_queue::inline::{LOOKS_AT_ONCE, log_deferred};
+use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::StoreError;

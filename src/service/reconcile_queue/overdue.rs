@@ -2,8 +2,8 @@
 //! every process shows the count.
 
 use crate::rbac::ReasonCode;
+use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
-use crate::service::reconcile_queue::inline::log_deferred;
 use crate::store::overdue::{self, OverdueCount, StoredOverdue};
 use crate::store::reconcile_queue::leaver_hints::LeaverHint;
 use crate::store::reconcile_queue::{QueueItem, QueuePosition};

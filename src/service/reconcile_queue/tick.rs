@@ -4,18 +4,18 @@
 
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::deferred::log_deferred;
 use crate::service::drift::sweep::{DriftSweep, SweepFindings};
 use crate::service::health::HealthStatus;
 use crate::service::rate_limit::RateLimiter;
 use crate::service::reconcile::Reconciler;
-use crate::service::reconcile_queue::inline::log_deferred;
 use crate::service::reconcile_queue::overdue;
 use crate::service::reconcile_queue::quarantine::Quarantine;
 use crate::service::reconcile_queue::tick_round::TickRound;
-use crate::store::sweep_schedule::{SweepLeft, SweepRun, SweptScopes};
-use crate::store::tick_cursors::TickCursors;
 use crate::store::ledger_walk::LedgerPosition;
 use crate::store::reconcile_queue::{QueueItem, QueuePosition, RowIdentity};
+use crate::store::sweep_schedule::{SweepLeft, SweepRun, SweptScopes};
+use crate::store::tick_cursors::TickCursors;
 use crate::store::{StateStore, StoreError, TableAnswer};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -28,7 +28,6 @@ fn two_who_hold(pair: &Pair) -> (String, [Person; 2]) {
 }
 
 /// Process one is about to open for ana, with a row of that kind in it; meanwhile process two opens for ben, and its
-
 /// revocation is in hand. Then ana's open arrives.
 fn race(pair: &Pair, [ana, ben]: &[Person; 2], row: &str) {
     pair.world.azure().clear_calls();

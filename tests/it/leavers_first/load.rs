@@ -147,7 +147,6 @@ pub fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
 }
 
 /// One hanging and one throttled subscription with a crowd of leavers each, and a leaver elsewhere. Each call to the tables takes
-
 /// 5 ms.
 pub fn large_installation(ledger: usize, marks: usize) {
     let mut slow = None;

@@ -1,7 +1,7 @@
 //! What a round leaves waiting, and when to look again.
 
-use super::{BlockedGrant, DeferredStep, Desired};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind, pause};
+use crate::rbac::plan::model::{BlockedGrant, DeferredStep, Desired};
 use crate::rbac::{BackupRole, BindingName, Scope};
 use time::OffsetDateTime;
 

@@ -1,0 +1,228 @@
+//! What a plan is made from, and what it is made of.
+
+use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Why somebody should hold a grant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GrantReason {
+    pub binding: BindingName,
+    pub group: GroupId,
+}
+
+/// A grant that should exist, with every reason for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredGrant {
+    pub principal: PrincipalId,
+    pub principal_type: PrincipalType,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub reasons: BTreeSet<GrantReason>,
+}
+
+impl DesiredGrant {
+    /// The bindings among the reasons.
+    pub fn bindings(&self) -> Vec<BindingName> {
+        let names: BTreeSet<&BindingName> = self.reasons.iter().map(|reason| &reason.binding).collect();
+        names.into_iter().cloned().collect()
+    }
+}
+
+/// A grant that a binding would give, if something did not stand in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedGrant {
+    pub binding: BindingName,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub reason: ReasonCode,
+}
+
+/// What one person should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    pub grants: BTreeMap<AssignmentName, DesiredGrant>,
+    pub blocked: Vec<BlockedGrant>,
+    /// The bindings cannot be read: what is held stays, nothing new is given.
+    pub frozen: bool,
+}
+
+/// Where the belief about a ledger entry comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// The entry is settled: what it says.
+    Ledger,
+    /// Azure was asked by name. `due`: after the entry's time, so the answer settles it.
+    Azure { holds: bool, due: bool },
+    /// Azure could not be asked.
+    Unasked { reason: ReasonCode, not_before: OffsetDateTime },
+    /// The principal is another record's: whatever Azure holds is that record's business.
+    NotOurs,
+    /// Whose the principal is cannot be read: nothing is sent, and nothing closed.
+    Undecided { not_before: OffsetDateTime },
+}
+
+/// One ledger entry and what is believed of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedEntry {
+    pub entry: LedgerEntry,
+    pub evidence: Evidence,
+}
+
+/// Steps that Azure refuses or allows together: a lock, a missing right or a policy concerns all of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockKey {
+    /// Folded, as scopes are compared.
+    pub scope: String,
+    pub role: BackupRole,
+    /// `User` for every revocation: a DELETE names no type.
+    pub principal_type: PrincipalType,
+    pub kind: StepKind,
+}
+
+/// A scope where Azure refuses a kind of step, whoever it is for. One step probes it, the others wait for that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScopeBlock {
+    pub reason: ReasonCode,
+    pub attempts: u32,
+    pub not_before: OffsetDateTime,
+}
+
+/// Who makes room in a subscription that holds as many role assignments as it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomClaim {
+    /// This person.
+    Ours,
+    /// Another person, at the latest until then.
+    Taken { until: OffsetDateTime },
+    /// The freed place went to somebody else: no further binding moves there.
+    Stopped,
+}
+
+/// What one person holds, as far as it is known, and what Azure asked us to wait for.
+#[derive(Debug, Clone)]
+pub struct Actual {
+    pub now: OffsetDateTime,
+    pub observed: Vec<ObservedEntry>,
+    /// Subscription and kind of step → not before.
+    pub throttled: BTreeMap<(String, StepKind), OffsetDateTime>,
+    pub blocks: BTreeMap<BlockKey, ScopeBlock>,
+    /// Subscription → who makes room there, where anybody does.
+    pub room: BTreeMap<String, RoomClaim>,
+    /// The change that made somebody look, and when it was made.
+    pub requested_by: OpId,
+    pub requested_at: OffsetDateTime,
+    /// This installation: an assignment is ours only if its name can be made from it.
+    pub instance: InstanceId,
+}
+
+/// How much one round may do.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanLimits {
+    /// Steps of one open.
+    pub steps_max: usize,
+    /// Ledger rows of one close, those of the steps included.
+    pub close_rows_max: usize,
+    /// How long until a foreign assignment is looked at again.
+    pub foreign_look: Duration,
+}
+
+impl Default for PlanLimits {
+    fn default() -> Self {
+        Self { steps_max: 16, close_rows_max: 48, foreign_look: Duration::from_secs(3600) }
+    }
+}
+
+/// One call to Azure, with its reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub attempt: StepKind,
+    pub assignment: AssignmentName,
+    pub principal: PrincipalId,
+    pub principal_type: PrincipalType,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub bindings: Vec<BindingName>,
+    /// For a grant: the groups that give it. Empty for a revocation: no reason is left.
+    pub reasons: BTreeSet<GrantReason>,
+    pub held_before: bool,
+    /// The ledger entry as it was, if there was one.
+    pub entry: Option<LedgerEntry>,
+    /// An answer settles the entry: it was settled, or Azure was asked after its time.
+    pub settles: bool,
+    /// A grant into a full subscription where this person gave up a place for it.
+    pub made_room: bool,
+}
+
+impl Step {
+    /// What a refusal of the scope means for steps like this one.
+    pub fn block_key(&self) -> BlockKey {
+        let (role, attempt) = (self.role, self.attempt);
+        BlockKey {
+            scope: self.scope.folded().to_string(),
+            role,
+            principal_type: self.principal_type,
+            kind: attempt,
+        }
+    }
+}
+
+/// A step that is due but may not be sent yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeferredStep {
+    pub assignment: AssignmentName,
+    pub attempt: StepKind,
+    pub reason: ReasonCode,
+    pub not_before: OffsetDateTime,
+}
+
+/// An entry that the close writes without any call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledRow {
+    pub entry: LedgerEntry,
+    /// Azure was asked by name, and that settles it.
+    pub observed: Option<bool>,
+}
+
+/// Everything that follows from desired and actual.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// At most `steps_max`: revocations first, then never tried, then tried longest ago.
+    pub steps: Vec<Step>,
+    pub settled: Vec<SettledRow>,
+    pub deferred: Vec<DeferredStep>,
+    /// More is to be done at once than this round may: look again without a pause.
+    pub has_more: bool,
+    /// The subscription where a revocation of this round makes room for a grant, if one does: the open claims it.
+    pub makes_room: Option<String>,
+}
+
+/// What a plan is made from.
+pub(super) struct Inputs<'a> {
+    pub desired: &'a Desired,
+    pub actual: &'a Actual,
+    pub limits: &'a PlanLimits,
+    pub still_given: BTreeSet<(String, BindingName)>,
+}
+
+/// Since when an entry is unwanted and not known to be gone.
+pub(super) fn wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
+    if desired.frozen {
+        return entry.unwanted_since;
+    }
+    let gone = entry.unsettled_until.is_none() && entry.state != AssignmentState::Present;
+    let wanted = desired.grants.contains_key(&entry.assignment);
+    (!wanted && !gone).then(|| entry.unwanted_since.unwrap_or(actual.requested_at))
+}
+
+pub(super) fn note_wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<SettledRow> {
+    let wished = wish(entry, desired, actual);
+    let news = wished != entry.unwanted_since;
+    news.then(|| SettledRow {
+        entry: LedgerEntry { unwanted_since: wished, ..entry.clone() },
+        observed: None,
+    })
+}
