@@ -3,6 +3,7 @@
 pub mod adapters;
 pub mod app;
 pub mod audit;
+pub mod backoff;
 pub mod bindings;
 pub mod cli;
 pub mod config;

@@ -19,6 +19,7 @@ pub use address::{TableNameError, is_table_name};
 pub use connection_string::{ConnectionString, ConnectionStringError};
 
 use super::rest::{RestAnswer, RestClient, RestError, RestOptions};
+use crate::backoff::Backoff;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
@@ -47,8 +48,8 @@ const READ_SEND_TIMEOUT: Duration = Duration::from_secs(6);
 /// Sends of one read.
 const READ_SENDS_MAX: u32 = 3;
 
-/// The pause before the second send of a read; doubled for the next, with jitter.
-const READ_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses between the sends of a read, with jitter.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), READ_DEADLINE);
 
 /// A wait that the service asks for and that is short enough to be waited here.
 const SHORT_THROTTLE: Duration = Duration::from_secs(1);
@@ -160,18 +161,18 @@ impl AzureTables {
         read: impl Fn(&RestAnswer) -> Result<T, TableError>,
     ) -> Result<T, TableError> {
         let asking = async {
-            let mut pause = READ_PAUSE;
-            for _ in 1..READ_SENDS_MAX {
+            for failures in 1..READ_SENDS_MAX {
                 let outcome = self.send(request, READ_SEND_TIMEOUT).await.and_then(|answer| read(&answer));
                 let wait = match &outcome {
-                    Err(TableError::Unknown { .. }) => pause.mul_f64(0.5 + self.ids.jitter()),
+                    Err(TableError::Unknown { .. }) => {
+                        BACKOFF.pause(failures).mul_f64(0.5 + self.ids.jitter())
+                    }
                     Err(TableError::Throttled { retry_after }) if *retry_after <= SHORT_THROTTLE => {
                         retry_after.mul_f64(1.0 + self.ids.jitter() / 4.0)
                     }
                     _ => return outcome,
                 };
                 sleep(wait).await;
-                pause *= 2;
             }
             self.send(request, READ_DEADLINE).await.and_then(|answer| read(&answer))
         };

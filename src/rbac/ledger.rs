@@ -1,6 +1,7 @@
 //! What the ledger says of one assignment of one record.
 
 use super::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
+use crate::backoff::Backoff;
 use crate::id::{OpId, PrincipalId};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -121,8 +122,7 @@ impl LedgerEntry {
 
 /// The pause after that many failures: 30 s, doubling, at most an hour.
 pub fn pause(attempts: u32) -> Duration {
-    let doublings = attempts.saturating_sub(1).min(10);
-    (RETRY_FIRST * 2_u32.pow(doublings)).min(RETRY_MAX)
+    Backoff::new(RETRY_FIRST, RETRY_MAX).pause(attempts)
 }
 
 /// Something that is wanted and cannot be had now.

@@ -1,6 +1,7 @@
 //! The rows of one tenant: reads, pages, and transactions with their commit proof.
 
 use crate::audit::AuditRecord;
+use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
@@ -18,8 +19,8 @@ use time::OffsetDateTime;
 
 /// Sends of one transaction while its outcome is unknown.
 const SENDS_MAX: u32 = 4;
-/// The pause before the second send; doubled for each further one, with jitter.
-const SEND_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses between the sends, with jitter.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(400));
 /// Pages without a row, one after the other: a service that goes on like that has nothing to say.
 const EMPTY_PAGES_MAX: usize = 100;
 /// Rows that are asked for after a page that ended early, at least.
@@ -158,8 +159,8 @@ impl StateStore {
         if all.len() > TRANSACTION_OPS_MAX {
             return Err(StoreError::TooLarge { rule: format!("{} rows", all.len()) });
         }
-        let (mut pause, mut doubt) = (SEND_PAUSE, None);
-        for _ in 0..SENDS_MAX {
+        let mut doubt = None;
+        for sends in 1..=SENDS_MAX {
             let error = match self.tables.transact(&self.tenant, &all).await {
                 Ok(answer) => return Ok(committed(answer)),
                 Err(error) => error,
@@ -175,8 +176,7 @@ impl StateStore {
                 Err(proof) if !is_throttle(&proof) => return Err(proof),
                 Ok(None) | Err(_) => doubt = Some(error),
             }
-            tokio::time::sleep(pause.mul_f64(0.5 + self.ids.jitter())).await;
-            pause *= 2;
+            tokio::time::sleep(BACKOFF.pause(sends).mul_f64(0.5 + self.ids.jitter())).await;
         }
         Err(StoreError::Away { retry_after: AWAY_RETRY, source: doubt })
     }

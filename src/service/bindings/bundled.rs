@@ -2,16 +2,15 @@
 //!
 //! Without a stamp nothing is stored: a program that was built and started by hand must not change who holds what.
 
+use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
 use crate::service::bindings::active::{ActivateError, Activation, ActiveBindings};
 use crate::store::{StateStore, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Before the second attempt; doubled for each further one.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause between attempts.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The pauses between attempts, with jitter.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// A file of bindings and its stamp, as they were found beside the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl BundledBindings {
 
     /// Tries until the tables have answered once.
     pub async fn activate_until_answered(&self, package: &BundledFile) {
-        let mut pause = PAUSE_MIN;
+        let mut failures = 0;
         loop {
             match self.attempt(package).await {
                 Ok(state) => return self.record_state(state),
@@ -92,14 +91,14 @@ impl BundledBindings {
                     return self.record_state(BundleState::Broken);
                 }
                 Err(error) => {
-                    let wait = pause.mul_f64(1.0 + self.store.ids.jitter() / 4.0);
+                    failures += 1;
+                    let wait = BACKOFF.pause(failures).mul_f64(1.0 + self.store.ids.jitter() / 4.0);
                     tracing::warn!(
                         error = %ErrorChain(&error),
                         wait_ms = wait.as_millis() as u64,
                         "the bindings wait for the tables"
                     );
                     tokio::time::sleep(wait).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! How often a request reads again after it met a change by somebody else.
 
+use crate::backoff::Backoff;
 use crate::service::ServiceError;
 use crate::store::StateStore;
 use std::time::Duration;
@@ -8,10 +9,8 @@ use std::time::Duration;
 const TRIES_MAX: u32 = 30;
 /// How long a request goes on trying.
 const TRYING_MAX: Duration = Duration::from_secs(20);
-/// The pause after the first conflict; it grows by this with each further one.
-const PAUSE: Duration = Duration::from_millis(5);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// The pause after a conflict, at most.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(250));
 /// What a client is told to wait that met too many changes.
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 
@@ -34,8 +33,7 @@ impl<'a> ConflictRetry<'a> {
         if self.conflicts >= TRIES_MAX || elapsed >= TRYING_MAX {
             return Err(ServiceError::Busy { retry_after: BUSY_RETRY, source: None });
         }
-        let pause = (PAUSE * self.conflicts).min(PAUSE_MAX);
-        tokio::time::sleep(pause.mul_f64(self.store.ids.jitter())).await;
+        tokio::time::sleep(BACKOFF.pause(self.conflicts).mul_f64(self.store.ids.jitter())).await;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! How the set is kept fresh: one task loads, at its own pace or when somebody shows an unknown token, and tells all who
 //! wait. Whoever guesses tokens cannot drive the vault: what is asked for comes out of a bucket.
 
+use crate::backoff::Backoff;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::secrets::{SecretError, SecretSource};
@@ -14,10 +15,10 @@ use tokio::sync::{Notify, watch};
 /// From the beginning of one load to that of the next that nobody asked for. A token that was disabled is promised to stop
 /// within five minutes: that leaves room for the spread, for a list that takes ten seconds, and for two that fail.
 const EVERY: Duration = Duration::from_secs(240);
-/// After a failure; doubled for each further one.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause after failures, and the longest Retry-After of a vault that is heeded.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The pauses after failures.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), PAUSE_MAX);
 /// Loads that can be asked for at once.
 const BUCKET: f64 = 10.0;
 /// How long until one more can be asked for.
@@ -174,7 +175,7 @@ impl TokenRefresher {
 
     /// Longer with each failure, and at least as long as a vault asks for.
     fn pause(&self, failures: u32, at_least: Duration) -> Duration {
-        let growing = PAUSE_MIN.saturating_mul(1 << failures.min(6));
+        let growing = BACKOFF.pause(failures.saturating_add(1));
         self.spread(growing.max(at_least).min(PAUSE_MAX))
     }
 

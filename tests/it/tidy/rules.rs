@@ -8,11 +8,11 @@ use super::tokens::{Token, is, production, tokens};
 /// Lines of a file, what is compiled only for tests not counted.
 pub const FILE_LINES_MAX: usize = 500;
 
-const DOMAIN: &[&str] = &["id", "error_chain", "scim", "rbac"];
-const PORTS: &[&str] = &["id", "error_chain", "scim", "rbac", "audit", "order"];
-const STORE: &[&str] = &["id", "error_chain", "scim", "rbac", "audit", "order", "ports"];
+const DOMAIN: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac"];
+const PORTS: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "order"];
+const STORE: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "order", "ports"];
 const SERVICE: &[&str] =
-    &["id", "error_chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
+    &["id", "backoff", "error_chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
 const ABOVE_SERVICE: &[&str] = &[
     "id",
     "error_chain",
@@ -30,11 +30,12 @@ const ABOVE_SERVICE: &[&str] = &[
 /// What each top-level module may import, itself aside. A module that is not here is a finding.
 pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[]),
+    ("backoff", &[]),
     ("error_chain", &[]),
     // The time of a line comes from the clock.
     ("telemetry", &[PORTS, &["ports"]]),
     ("scim", &[&["id"]]),
-    ("rbac", &[&["id"]]),
+    ("rbac", &[&["id", "backoff"]]),
     ("audit", &[DOMAIN]),
     ("bindings", &[DOMAIN]),
     ("order", &[DOMAIN]),
