@@ -14,7 +14,7 @@
 )]
 
 #[allow(dead_code, unused_imports, reason = "the tests use more of it")]
-#[path = "../tests/it/host/mod.rs"]
+#[path = "../tests/it/support/host/mod.rs"]
 mod host;
 
 use clap::{Parser, ValueEnum};

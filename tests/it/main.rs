@@ -1,4 +1,16 @@
 //! One test binary. Tests read like sentences; helpers fail loudly.
+//!
+//! | room | what goes there |
+//! |---|---|
+//! | `support` | actors, worlds, stand-ins and faults that tests are made with |
+//! | `scim` | what clients send and what they get; the scenarios |
+//! | `grants` | who holds what and when: membership, leavers, ticks, damage, the rules that only one test guards |
+//! | `storage` | the contract of every table implementation, Azurite, the file of `local` |
+//! | `azure` | the Azure clients, the simulator, the delegation that Bicep makes |
+//! | `process` | the program as it is started: commands, settings, the Functions host |
+//! | `resilience` | crashes, kills, lost answers, several processes |
+//! | `deploy` | deployment files and the file of bindings |
+//! | `architecture` | the rules of the sources and of the documents |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,60 +21,12 @@
     reason = "a test that cannot go on should say so at once, helpers included"
 )]
 
-mod access;
-mod arm_client;
-mod azurite;
-mod bindings;
-mod chaos;
-mod clock;
-mod cloud;
-mod command_line;
-mod crashes;
-mod damaged_rows;
-mod delegation;
-mod dependencies;
-mod docs;
-mod dropped_assignments;
-mod fault_injection;
-mod faults;
-mod first_starts;
-mod guards;
-mod harness;
-mod health_counts;
-mod host;
-mod host_client;
-mod host_layout;
-mod host_lifecycle;
-mod host_transport;
-mod http_connections;
-mod http_edge;
-mod idp;
-mod infra;
-mod keys;
-mod leavers;
-mod leavers_first;
-mod local_command;
-mod local_kills;
-mod local_process;
-mod local_state;
-mod look_alikes;
-mod membership_limit;
-mod over_http;
-mod overdue;
-mod packages;
-mod pins;
-mod provisioning;
-mod rows;
-mod scenarios;
-mod serve;
-mod simulator;
-mod streamed_lists;
-mod table_file;
-mod tables;
-mod tables_client;
-mod tables_faults;
-mod throttling;
-mod tick;
-mod tidy;
-mod two_processes;
-mod unreadable;
+mod architecture;
+mod azure;
+mod deploy;
+mod grants;
+mod process;
+mod resilience;
+mod scim;
+mod storage;
+mod support;

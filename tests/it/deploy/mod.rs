@@ -1,0 +1,4 @@
+//! The deployment files and the file of bindings.
+
+pub(crate) mod bindings;
+pub(crate) mod infra;

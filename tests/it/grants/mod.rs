@@ -1,0 +1,14 @@
+//! Who holds what, and when: membership, leavers, ticks, damage, and the rules that only one test guards.
+
+pub(crate) mod access;
+pub(crate) mod damaged_rows;
+pub(crate) mod guards;
+pub(crate) mod health_counts;
+pub(crate) mod leavers;
+pub(crate) mod leavers_first;
+pub(crate) mod over_http;
+pub(crate) mod overdue;
+pub(crate) mod pins;
+pub(crate) mod throttling;
+pub(crate) mod tick;
+pub(crate) mod unreadable;

@@ -1,0 +1,77 @@
+//! The commands as processes: what a mistake of the caller ends with.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Mistakes of usage or configuration.
+const USAGE: i32 = 2;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"))
+        .args(arguments)
+        .env_clear()
+        .env("TABLES_ENDPOINT", "ftp://nowhere")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn check(arguments: &[&str], said: &str) {
+    let output = run(arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(USAGE), "{arguments:?}: {text}");
+    assert!(text.contains(said), "{arguments:?}: {text}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_mistake_of_usage_ends_with_2_and_says_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bindings.json");
+    std::fs::write(&file, include_str!("../../../src/local/bindings.json")).unwrap();
+    let nowhere = folder.path().join("no such folder").join("stamp");
+    let under_a_file = file.join("state");
+    std::fs::write(folder.path().join("token"), "short").unwrap();
+    check(&["audit", "--control-url", "foo"], "no control address");
+    check(&["audit", "--tables", &format!("@{}", text(&nowhere))], "cannot read");
+    check(&["audit", "--kind", "member-addd"], "member-added");
+    check(&["local", "--state", text(&under_a_file)], "cannot use the state folder");
+    check(&["local", "--state", text(folder.path())], "no token of 32 characters");
+    check(&["local", "--json", "--demo"], "cannot be used with");
+    check(&["config", "stamp", "--file", text(&file), "--out", text(&nowhere)], "cannot write");
+    check(
+        &["config", "stamp", "--file", text(&file), "--out", text(&file)],
+        "take the place of the bindings",
+    );
+    assert!(std::fs::read_to_string(&file).unwrap().contains("vault-operators"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_mistake_of_usage_wherever_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check(&["local", "--listen", &address, "--state", text(folder.path())], "cannot listen");
+    check(&["local", "--listen", &address, "--state", text(folder.path())], "--listen");
+    check(&["serve", "--listen", &address], "cannot listen");
+    check(&["serve", "--listen", &address], "--listen");
+}
+
+#[test]
+fn the_mistakes_of_the_file_and_of_the_settings_are_reported_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bindings.json");
+    std::fs::write(&file, r#"{"version": 2, "bindings": []}"#).unwrap();
+    check(&["config", "check", "--settings", text(&file)], "/version");
+    check(&["config", "check", "--settings", text(&file)], "TABLES_ENDPOINT");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_without_an_end_is_refused_for_its_length() {
+    check(&["config", "check", "/dev/zero"], "614400 are allowed");
+}

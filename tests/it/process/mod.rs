@@ -1,0 +1,11 @@
+//! The program as it is started: commands, settings, the Functions host.
+
+pub(crate) mod command_line;
+pub(crate) mod dependencies;
+pub(crate) mod host_layout;
+pub(crate) mod host_lifecycle;
+pub(crate) mod host_transport;
+pub(crate) mod local_command;
+pub(crate) mod local_state;
+pub(crate) mod packages;
+pub(crate) mod serve;

@@ -1,0 +1,7 @@
+//! Crashes, kills, lost answers, several processes.
+
+pub(crate) mod crashes;
+pub(crate) mod faults;
+pub(crate) mod first_starts;
+pub(crate) mod local_kills;
+pub(crate) mod two_processes;

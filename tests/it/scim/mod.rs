@@ -1,0 +1,10 @@
+//! SCIM over HTTP and in the use cases: what clients send, and what they get.
+
+pub(crate) mod dropped_assignments;
+pub(crate) mod http_connections;
+pub(crate) mod http_edge;
+pub(crate) mod look_alikes;
+pub(crate) mod membership_limit;
+pub(crate) mod provisioning;
+pub(crate) mod scenarios;
+pub(crate) mod streamed_lists;

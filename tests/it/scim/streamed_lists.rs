@@ -1,0 +1,90 @@
+//! Long lists over a real connection.
+
+use crate::support::fault_injection::{Fault, When};
+use crate::support::harness::{Node, World};
+use azure_backup_scim::app;
+use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+const TOKEN: &str = "a-token-of-more-than-32-characters";
+
+/// A service that listens.
+struct Listening {
+    world: World,
+    node: Node,
+    address: SocketAddr,
+}
+
+impl Listening {
+    fn start() -> Self {
+        let world = World::new();
+        let node = world.start();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
+        let tokens = Arc::new(BearerTokens::fixed(tokens, Arc::new(world.clock.clone())));
+        let health = Arc::new(serde_json::Map::new);
+        let timer = app::timer(&node.service, None);
+        let service = node.service.clone();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new()
+                .block_on(async { app::serve(listener, &service, tokens, health, timer).unwrap().await })
+        });
+        Self { world, node, address }
+    }
+
+    fn large_users(&self, number: usize) {
+        for n in 0..number {
+            self.node.create_user(json!({"userName": format!("u{n}"), "title": "x".repeat(400_000)}));
+        }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let url = format!("http://{}/scim/v2{path}", self.address);
+        client.get(url).bearer_auth(TOKEN).send().await.unwrap()
+    }
+}
+
+#[test]
+fn a_long_list_is_streamed_and_a_short_one_has_its_length() {
+    let service = Listening::start();
+    service.large_users(20);
+    service.node.run(async {
+        let long = service.get("/Users?count=20").await;
+        assert_eq!((long.status().as_u16(), long.content_length()), (200, None));
+        assert_eq!(long.headers()["content-type"], "application/scim+json; charset=utf-8");
+        assert_eq!(long.headers()["cache-control"], "no-store");
+        let body: Value = serde_json::from_str(&long.text().await.unwrap()).unwrap();
+        assert_eq!((&body["totalResults"], &body["itemsPerPage"]), (&json!(20), &json!(20)));
+        assert_eq!(body["Resources"].as_array().unwrap().len(), 20);
+
+        let short = service.get("/Users?attributes=userName").await;
+        assert!(short.content_length().is_some_and(|bytes| bytes > 100));
+        let body: Value = serde_json::from_str(&short.text().await.unwrap()).unwrap();
+        assert_eq!(body["itemsPerPage"], 20);
+    });
+}
+
+#[test]
+fn a_list_that_cannot_be_read_to_its_end_is_no_whole_answer() {
+    let service = Listening::start();
+    service.large_users(30);
+    service.node.run(async {
+        let faults = service.world.faults.clone();
+        faults.inject(When::page().key("u:").nth(2), Fault::RequestLost);
+        let cut = service.get("/Users?count=30").await;
+        assert_eq!(cut.status(), 200, "the first resources are on their way");
+        assert!(cut.text().await.is_err(), "the connection breaks off");
+
+        // Before the first resource it is an answer like any other.
+        faults.inject(When::page().key("u:"), Fault::RequestLost);
+        let failed = service.get("/Users?count=30").await;
+        assert_eq!(failed.status(), 503);
+        assert!(failed.headers().contains_key("retry-after"));
+    });
+}
