@@ -2,7 +2,7 @@
 
 use super::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::app::{self, ConnectError, SystemClock};
-use crate::audit::{AuditEvent, ChangeCause};
+use crate::audit::{self, ChangeCause, SETTING_CHANGED};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::id::{OpId, PrincipalId};
 #[cfg(feature = "local")]
@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ID")]
     group: Option<String>,
     /// Only changes of this kind; may be given several times.
-    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(AuditEvent::KINDS))]
+    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(kind_names()))]
     kinds: Vec<String>,
     /// Only what this caller set off: the label of a token, or service.
     #[arg(long, value_name = "LABEL")]
@@ -115,6 +115,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             })
         }
     }
+}
+
+/// What `--kind` takes: every kind, and the name under which settings are stored.
+fn kind_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = audit::kinds().map(|kind| kind.name).collect();
+    names.push(SETTING_CHANGED);
+    names.sort_unstable();
+    names
 }
 
 async fn list(arguments: &Arguments) -> Result<(), AuditError> {

@@ -1,17 +1,12 @@
-//! Choosing among audit records, and telling them in words.
+//! Selects audit records and puts them into words.
 //!
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
-use crate::audit::ChangeCause;
+use crate::audit::{ChangeCause, RecordedChange, Subject};
 use crate::error_chain::escape_control;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
-
-/// Where a person can stand in a change: her SCIM id, or her Entra object id.
-const PERSON_FIELDS: [&str; 4] = ["person", "member", "principal", "id"];
-/// Where a group can.
-const GROUP_FIELDS: [&str; 3] = ["group", "member", "id"];
 
 /// Which records are asked for. What is left out matches everything.
 #[derive(Debug, Clone, Default)]
@@ -79,90 +74,29 @@ impl AuditFilter {
     }
 
     fn wants(&self, change: &Value) -> bool {
-        let names = |wanted: &Option<String>, fields: &[&str]| {
-            let Some(wanted) = wanted else { return true };
-            !wanted.is_empty() && fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
-        };
-        let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| text(change, "kind") == kind);
-        // A pin names its person in words.
-        let said = |person: &String| !person.is_empty() && text(change, "what").contains(person.as_str());
-        let named = names(&self.person, &PERSON_FIELDS)
-            || self.person.as_ref().is_some_and(said)
-            || self.opened.contains(text(change, "assignment"));
-        kind && named && names(&self.group, &GROUP_FIELDS)
+        let change = RecordedChange::read(change);
+        let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| change.is_of_kind(kind));
+        let of_person = self.person.as_ref().is_none_or(|person| {
+            change.concerns(Subject::Person, person) || self.opened.contains(change.text("assignment"))
+        });
+        let of_group = self.group.as_ref().is_none_or(|group| change.concerns(Subject::Group, group));
+        of_kind && of_person && of_group
     }
 }
 
 /// One line for each change of a record.
 pub fn lines(record: &Value) -> Vec<String> {
     if record.get("unreadable").is_some() {
-        let told = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
-        return vec![escape_control(&told)];
+        let line = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
+        return vec![escape_control(&line)];
     }
     let changes = record.get("changes").and_then(Value::as_array);
     let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
-    let line = |change| escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {}", describe(change)));
+    let line = |change| {
+        let change = RecordedChange::read(change).describe();
+        escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}"))
+    };
     changes.into_iter().flatten().map(line).collect()
-}
-
-/// A change in words.
-fn describe(change: &Value) -> String {
-    let field = |name| text(change, name);
-    let kind = field("kind");
-    match kind {
-        "resource-created" | "resource-changed" | "resource-deleted" | "attributes-dropped" => {
-            format!("{kind}  {} {}{}", field("type"), field("id"), list(change, "attributes", ": "))
-        }
-        "member-added" | "member-removed" | "member-dropped" => {
-            format!("{kind}  {} in group {}", field("member"), field("group"))
-        }
-        "effect-opened" => {
-            let step = if flag(change, "wanted") { "grant" } else { "revoke" };
-            let (role, scope) = (field("role"), field("scope"));
-            format!(
-                "{kind}  {step} {role} at {scope} for {}{}",
-                field("person"),
-                list(change, "reasons", "; because ")
-            )
-        }
-        "effect-answered" => {
-            let done = if flag(change, "executed") { "executed" } else { "not executed" };
-            let operation = if field("operation").is_empty() { "call" } else { field("operation") };
-            let (assignment, person) = (field("assignment"), field("person"));
-            format!("{kind}  {operation} {done} {assignment} of {person} {}", field("code"))
-        }
-        "effect-observed" => {
-            let held = if flag(change, "held") { "Azure holds" } else { "Azure does not hold" };
-            format!("{kind}  {held} {} of {}", field("assignment"), field("person"))
-        }
-        "difference-found" => {
-            let holds = |name| if flag(change, name) { "held" } else { "not held" };
-            let (ledger, azure) = (holds("ledgerHeld"), holds("azureHeld"));
-            format!(
-                "{kind}  {} of {}: {ledger} in the ledger, {azure} in Azure",
-                field("assignment"),
-                field("person")
-            )
-        }
-        "wait-changed" => {
-            let (person, binding, reason) = (field("person"), field("binding"), field("reason"));
-            format!("{kind}  {} {person} under {binding}: {reason}", field("operation"))
-        }
-        "setting-changed" => format!("{kind}  {}: {} -> {}", field("what"), field("before"), field("after")),
-        _ => format!("{kind}  {change}"),
-    }
-    .trim_end()
-    .to_owned()
-}
-
-fn list(change: &Value, name: &str, before: &str) -> String {
-    let items = change.get(name).and_then(Value::as_array);
-    let items: Vec<&str> = items.into_iter().flatten().filter_map(Value::as_str).collect();
-    if items.is_empty() { String::new() } else { format!("{before}{}", items.join(", ")) }
-}
-
-fn flag(change: &Value, name: &str) -> bool {
-    change.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -241,6 +175,42 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_answers_to_what_was_recorded_and_to_the_name_it_is_stored_under() {
+        let (user, object) = ("6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "0a3a5f0e-97a2-4c8e-8a36-3b6b6a7b8c9d");
+        let setting = |what: &str, before: &str, after: &str| json!({"kind": "setting-changed", "what": what, "before": before, "after": after});
+        let pinned = setting(&format!("pin of user {user}"), "", object);
+        let released = setting(&format!("pin of user {user}"), object, "");
+        let selector = setting("selector displayName of group", "g-1", "g-2");
+        let foreign = setting("foreign assignment of a-1", "", "a-2");
+        let unknown = setting("brake of everyone", "on", "off");
+        let all = [&pinned, &released, &selector, &foreign, &unknown];
+        let check = |selection: AuditFilter, expected: &[&Value]| {
+            let mut record = record();
+            record["changes"] = json!(all);
+            let found = selection.clone().select(record).map(|record| record["changes"].clone());
+            assert_eq!(found.unwrap_or_else(|| json!([])), json!(expected), "{selection:?}");
+        };
+        let kinds = |kinds: &[&str]| AuditFilter {
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            ..AuditFilter::default()
+        };
+        let person = |id: &str| AuditFilter { person: Some(id.to_owned()), ..AuditFilter::default() };
+        let group = |id: &str| AuditFilter { group: Some(id.to_owned()), ..AuditFilter::default() };
+        check(kinds(&["setting-changed"]), &all);
+        check(kinds(&["principal-pinned"]), &[&pinned]);
+        check(kinds(&["principal-released", "selector-pinned"]), &[&released, &selector]);
+        check(kinds(&["foreign-assignment-changed"]), &[&foreign]);
+        check(kinds(&["bindings-activated"]), &[]);
+        check(person(user), &[&pinned, &released]);
+        check(person(&object.to_uppercase()), &[&pinned, &released]);
+        check(person("everyone"), &[&unknown]);
+        check(group("g-1"), &[&selector]);
+        check(group("g-2"), &[&selector]);
+        let opened = AuditFilter { opened: BTreeSet::from(["a-1".to_owned()]), ..person("o-1") };
+        check(opened, &[&foreign]);
+    }
+
+    #[test]
     fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
         let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
         let shown = |mut selection: AuditFilter| selection.select(record.clone()).is_some();
@@ -302,7 +272,7 @@ mod tests {
             "reasons": ["a", "b"], "wanted": false,
         });
         assert_eq!(
-            describe(&effect),
+            RecordedChange::read(&effect).describe(),
             "effect-opened  revoke Backup Operator at /subscriptions/s for u-1; because a, b"
         );
     }

@@ -362,8 +362,13 @@ async fn requeue_holder(
         ReconcileRequest::new(origin.clone())
     };
     let (principal, assignment) = (entry.principal, name);
-    let difference =
-        AuditEvent::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
+    let difference = AuditEvent::DifferenceFound {
+        person: holder,
+        principal,
+        assignment,
+        ledger_held,
+        azure_held: held_in_azure,
+    };
     let changes = vec![difference];
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.etag, Some(&row.kept)));
