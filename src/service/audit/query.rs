@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
-/// Which records are asked for. What is left out matches everything.
+/// Which records to list. A field that is not set matches everything.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     pub since: Option<OffsetDateTime>,
@@ -22,15 +22,15 @@ pub struct AuditFilter {
     /// The label of a token, an operator, or `service`.
     pub actor: Option<String>,
     pub cause: Option<ChangeCause>,
-    /// An operation, and everything that follows from it.
+    /// An operation and everything that follows from it.
     pub op: Option<String>,
-    /// Assignments of `person` that a record opened, where it is an Entra object id: records of earlier releases name the
-    /// object only there, and what came of it by the assignment alone.
+    /// Assignments that a record names together with `person`, where that is an Entra object id. Records of earlier
+    /// releases name the object id only where they open an effect, and later only the assignment.
     pub opened: BTreeSet<String>,
 }
 
 impl AuditFilter {
-    /// Where to begin: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
+    /// Where to start: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
     pub fn begin(&self) -> Option<String> {
         self.since.map(op_prefix)
     }
@@ -40,7 +40,7 @@ impl AuditFilter {
         self.until.is_some_and(|until| text(record, "op") >= op_prefix(until).as_str())
     }
 
-    /// The record with the changes that match, if any does. Records come in their order.
+    /// The record with the changes that match, if any. Records must come in the order of their ops.
     pub fn select(&mut self, mut record: Value) -> Option<Value> {
         self.note_opened(&record);
         let same = |wanted: Option<&str>, field| wanted.is_none_or(|wanted| text(&record, field) == wanted);
@@ -68,7 +68,7 @@ impl AuditFilter {
         self.opened.extend(named.filter(|assignment| !assignment.is_empty()));
     }
 
-    /// What cannot be read might be anything: it is shown wherever no change is left out.
+    /// A record that cannot be read may hold any change, so it is listed where the filter accepts every change.
     const fn wants_every_change(&self) -> bool {
         self.kinds.is_empty() && self.person.is_none() && self.group.is_none()
     }
@@ -103,14 +103,14 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// When an operation began.
+/// When an operation started.
 pub fn op_time(op: &str) -> Option<OffsetDateTime> {
     let digits: String = op.split('-').take(2).collect();
     let millis = i128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)?;
     OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
 }
 
-/// The beginning of every op of that millisecond.
+/// The first digits of every op of that millisecond.
 fn op_prefix(time: OffsetDateTime) -> String {
     let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
     let digits = format!("{millis:012x}");
@@ -211,15 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
+    fn a_record_that_cannot_be_read_is_listed_where_every_change_is() {
         let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
         let shown = |mut selection: AuditFilter| selection.select(record.clone()).is_some();
         assert!(shown(AuditFilter::default()));
         assert!(shown(AuditFilter { op: Some(text(&record, "op").to_owned()), ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { person: Some("u-1".to_owned()), ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
-        let told = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
-        assert_eq!(lines(&record), [told]);
+        let printed = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
+        assert_eq!(lines(&record), [printed]);
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_and_not_sent() {
+    fn control_characters_are_escaped() {
         let hostile = "\u{1b}]0;x\u{7}\r\n\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é";
         let record = json!({
             "time": hostile, "actor": hostile, "cause": hostile,
@@ -247,9 +247,9 @@ mod tests {
                 {"kind": hostile},
             ],
         });
-        let told = lines(&record);
-        assert_eq!(told.len(), 2);
-        for line in told {
+        let printed = lines(&record);
+        assert_eq!(printed.len(), 2);
+        for line in printed {
             assert!(
                 line.starts_with(r"\u{1b}]0;x\u{7}\u{d}\u{a}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é"),
                 "{line}"
@@ -259,12 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_in_one_line() {
-        let told = lines(&record());
-        assert_eq!(told.len(), 3);
-        assert_eq!(told[0], "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1");
+    fn a_change_prints_as_one_line() {
+        let printed = lines(&record());
+        assert_eq!(printed.len(), 3);
         assert_eq!(
-            told[2],
+            printed[0],
+            "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1"
+        );
+        assert_eq!(
+            printed[2],
             "2026-11-25T12:00:00Z  request   entra         resource-changed  Group g-1: members"
         );
         let effect = json!({
