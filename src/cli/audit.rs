@@ -1,7 +1,7 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
 use crate::app::{self, ConnectError, SystemClock};
-use crate::audit::{AuditEvent, ChangeCause};
+use crate::audit::{self, ChangeCause, SETTING_CHANGED};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::id::{OpId, PrincipalId};
@@ -19,13 +19,15 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
-/// Records that are read at once.
+/// Records per read.
 const PAGE_RECORDS: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The account of the table: https://ACCOUNT.table.core.windows.net, read with the login of Azure CLI or azd (Storage Table
+
     /// Data Reader is enough), or a connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it,
+
     /// TABLES_ENDPOINT or TABLES_CONNECTION_STRING.
     #[arg(long, value_name = "ENDPOINT")]
     tables: Option<String>,
@@ -33,51 +35,51 @@ pub struct Arguments {
     #[cfg(feature = "local")]
     #[arg(long, value_name = "URL", conflicts_with = "tables")]
     control_url: Option<String>,
-    /// From when on: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: 24h, or the time of --op]
+    /// Start: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: 24h, or the time of --op]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Until when, in the same forms; without it, until now.
+    /// End, in the same forms. [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only what concerns this person: SCIM id or Entra object id.
+    /// Only changes that concern this person: SCIM id or Entra object id.
     #[arg(long, value_name = "ID")]
     person: Option<String>,
-    /// Only what concerns this group: SCIM id.
+    /// Only changes that concern this group: SCIM id.
     #[arg(long, value_name = "ID")]
     group: Option<String>,
     /// Only changes of this kind; may be given several times.
-    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(AuditEvent::KINDS))]
+    #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(kind_names()))]
     kinds: Vec<String>,
-    /// Only what this caller set off: the label of a token, or service.
+    /// Only what this caller caused: the label of a token, or service.
     #[arg(long, value_name = "LABEL")]
     actor: Option<String>,
-    /// Only what was set off by this: request, order, sweep, snapshot.
+    /// Only what has this cause: request, order, sweep, snapshot.
     #[arg(long, value_name = "CAUSE")]
     cause: Option<String>,
     /// Only this operation and what followed from it.
     #[arg(long, value_name = "OP")]
     op: Option<String>,
-    /// One JSON object a record and line, instead of one line a change.
+    /// One line of JSON per record, instead of one line of text per change.
     #[arg(long)]
     json: bool,
 }
 
-/// Why there is no answer.
+/// Why the records cannot be listed.
 #[derive(Debug, thiserror::Error)]
 enum AuditError {
-    #[error("--{argument} {text:?} is no time; examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h")]
+    #[error("--{argument} {text:?} is not a time; examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h")]
     Time { argument: &'static str, text: String },
-    #[error("--cause {text:?} is none of request, order, sweep, snapshot")]
+    #[error("--cause {text:?} is not one of request, order, sweep, snapshot")]
     Cause { text: String },
     #[error(
-        "--{argument} {text:?} is no id: a SCIM id or an Entra object id looks like 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+        "--{argument} {text:?} is not an id: a SCIM id or an Entra object id looks like 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
     )]
     Id { argument: &'static str, text: String },
-    #[error("--op {text:?} is no operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
+    #[error("--op {text:?} is not an operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
     Op { text: String },
-    #[error("cannot tell where the table is")]
+    #[error("cannot find out where the table is")]
     File(#[source] ArgumentFileError),
-    #[error("cannot tell where the table is")]
+    #[error("cannot find out where the table is")]
     Config(#[source] ConfigError),
     #[error("cannot reach the table")]
     Connect(#[source] ConnectError),
@@ -96,8 +98,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     app::install_tls();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(AuditError::Runtime).and_then(|runtime| runtime.block_on(list(arguments))) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read has read enough.
+        Ok(()) => ExitCode::SUCCESS, // The reader closed the pipe, as `head` does.
         Err(AuditError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
@@ -117,6 +118,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// What `--kind` takes: every kind, and the name under which settings are stored.
+fn kind_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = audit::kinds().map(|kind| kind.name).collect();
+    names.push(SETTING_CHANGED);
+    names.sort_unstable();
+    names
+}
+
 async fn list(arguments: &Arguments) -> Result<(), AuditError> {
     let mut selection = selection(arguments, SystemClock::new().now())?;
     let source = Source::open(arguments)?;
@@ -129,7 +138,7 @@ async fn list(arguments: &Arguments) -> Result<(), AuditError> {
         after = page.last().and_then(|record| record.get("op")?.as_str()).map(str::to_owned);
         for record in page {
             if selection.is_past(&record) {
-                return tell_if_none(found, arguments);
+                return report_if_none(found, arguments);
             }
             if let Some(record) = selection.select(record) {
                 found = true;
@@ -137,14 +146,14 @@ async fn list(arguments: &Arguments) -> Result<(), AuditError> {
             }
         }
         if !full {
-            return tell_if_none(found, arguments);
+            return report_if_none(found, arguments);
         }
     }
 }
 
-/// Nothing at all on a terminal looks like a failure.
-#[expect(clippy::print_stderr, reason = "no part of the result")]
-fn tell_if_none(found: bool, arguments: &Arguments) -> Result<(), AuditError> {
+/// An empty output would look like a failure.
+#[expect(clippy::print_stderr, reason = "not part of the result")]
+fn report_if_none(found: bool, arguments: &Arguments) -> Result<(), AuditError> {
     if !found && !arguments.json {
         eprintln!("no records");
     }
@@ -190,7 +199,7 @@ fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, 
     })
 }
 
-/// A moment, a day (its beginning in UTC), or a time back from now.
+/// A moment, a day (its start in UTC), or a time back from now.
 fn parse_time(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let day = Date::parse(text, format_description!("[year]-[month]-[day]"));
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok();
@@ -208,7 +217,7 @@ fn parse_time(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     })
 }
 
-/// Where records are read.
+/// Where records are read from.
 enum Source {
     Tables(StateStore),
     #[cfg(feature = "local")]
@@ -244,7 +253,7 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn a_time_is_a_moment_a_day_or_a_while_ago() {
+    fn a_time_is_a_moment_a_day_or_a_time_before_now() {
         let now = datetime!(2026-11-25 12:00 UTC);
         let check = |text, expected| assert_eq!(parse_time(text, now), expected, "{text}");
         check("2026-11-24", Some(datetime!(2026-11-24 0:00 UTC)));

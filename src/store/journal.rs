@@ -1,4 +1,4 @@
-//! Journal rows: the commit proof of a transaction and its audit record, one and the same.
+//! Journal rows. A row is both the commit proof of a transaction and its audit record.
 
 use crate::audit::{AuditEvent, AuditRecord, rfc3339};
 use crate::ports::tables::{TableRow, TableWrite};
@@ -22,7 +22,8 @@ pub fn insert(record: &AuditRecord) -> TableWrite {
     TableWrite::Insert { key: keys::journal(record.op), properties: fields.done() }
 }
 
-/// A journal row as JSON: `op`, `time`, `cause`, `actor`, `origin` (the op it follows from), `stamp`, `changes`.
+/// A journal row as JSON: `op`, `time`, `cause`, `actor`, `origin` (the op it follows from), `bindings` (the stamp of the
+/// active ones), `changes`.
 pub fn to_json(row: &TableRow) -> Result<Value, StoreError> {
     let reader = RowReader::new(row)?;
     Ok(json!({
@@ -41,8 +42,8 @@ fn unreadable(row: &TableRow, error: &StoreError) -> Value {
 }
 
 impl StateStore {
-    /// Audit records in the order of their ops, at most `records_max`, after the op `after` where one is given. One that
-    /// cannot be understood stands among them as `op` and `unreadable`, the reason.
+    /// Audit records in the order of their ops, at most `records_max`, after the op `after` if there is one. A record that
+    /// cannot be read is listed with its `op` and `unreadable`, the reason.
     pub async fn audit(&self, after: Option<&str>, records_max: usize) -> Result<Vec<Value>, StoreError> {
         let (from, to) = keys::range_of("j:");
         let from = after.map_or(from, |op| format!("j:{op}!"));

@@ -1,19 +1,14 @@
-//! Choosing among audit records, and telling them in words.
+//! Selects audit records and puts them into words.
 //!
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
-use crate::audit::ChangeCause;
+use crate::audit::{ChangeCause, RecordedChange, Subject};
 use crate::error_chain::escape_control;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
-/// Where a person can stand in a change: her SCIM id, or her Entra object id.
-const PERSON_FIELDS: [&str; 4] = ["person", "member", "principal", "id"];
-/// Where a group can.
-const GROUP_FIELDS: [&str; 3] = ["group", "member", "id"];
-
-/// Which records are asked for. What is left out matches everything.
+/// Which records to list. A field that is not set matches everything.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     pub since: Option<OffsetDateTime>,
@@ -27,15 +22,15 @@ pub struct AuditFilter {
     /// The label of a token, an operator, or `service`.
     pub actor: Option<String>,
     pub cause: Option<ChangeCause>,
-    /// An operation, and everything that follows from it.
+    /// An operation and everything that follows from it.
     pub op: Option<String>,
-    /// Assignments of `person` that a record opened, where it is an Entra object id: records of earlier releases name the
-    /// object only there, and what came of it by the assignment alone.
+    /// Assignments that a record names together with `person`, where that is an Entra object id. Records of earlier
+    /// releases name the object id only where they open an effect, and later only the assignment.
     pub opened: BTreeSet<String>,
 }
 
 impl AuditFilter {
-    /// Where to begin: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
+    /// Where to start: ops are UUIDv7, so their first 12 digits are the time in milliseconds.
     pub fn begin(&self) -> Option<String> {
         self.since.map(op_prefix)
     }
@@ -45,7 +40,7 @@ impl AuditFilter {
         self.until.is_some_and(|until| text(record, "op") >= op_prefix(until).as_str())
     }
 
-    /// The record with the changes that match, if any does. Records come in their order.
+    /// The record with the changes that match, if any. Records must come in the order of their ops.
     pub fn select(&mut self, mut record: Value) -> Option<Value> {
         self.note_opened(&record);
         let same = |wanted: Option<&str>, field| wanted.is_none_or(|wanted| text(&record, field) == wanted);
@@ -73,110 +68,49 @@ impl AuditFilter {
         self.opened.extend(named.filter(|assignment| !assignment.is_empty()));
     }
 
-    /// What cannot be read might be anything: it is shown wherever no change is left out.
+    /// A record that cannot be read may hold any change, so it is listed where the filter accepts every change.
     const fn wants_every_change(&self) -> bool {
         self.kinds.is_empty() && self.person.is_none() && self.group.is_none()
     }
 
     fn wants(&self, change: &Value) -> bool {
-        let names = |wanted: &Option<String>, fields: &[&str]| {
-            let Some(wanted) = wanted else { return true };
-            !wanted.is_empty() && fields.iter().any(|field| text(change, field).eq_ignore_ascii_case(wanted))
-        };
-        let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| text(change, "kind") == kind);
-        // A pin names its person in words.
-        let said = |person: &String| !person.is_empty() && text(change, "what").contains(person.as_str());
-        let named = names(&self.person, &PERSON_FIELDS)
-            || self.person.as_ref().is_some_and(said)
-            || self.opened.contains(text(change, "assignment"));
-        kind && named && names(&self.group, &GROUP_FIELDS)
+        let change = RecordedChange::read(change);
+        let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| change.is_of_kind(kind));
+        let of_person = self.person.as_ref().is_none_or(|person| {
+            change.concerns(Subject::Person, person) || self.opened.contains(change.text("assignment"))
+        });
+        let of_group = self.group.as_ref().is_none_or(|group| change.concerns(Subject::Group, group));
+        of_kind && of_person && of_group
     }
 }
 
 /// One line for each change of a record.
 pub fn lines(record: &Value) -> Vec<String> {
     if record.get("unreadable").is_some() {
-        let told = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
-        return vec![escape_control(&told)];
+        let line = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
+        return vec![escape_control(&line)];
     }
     let changes = record.get("changes").and_then(Value::as_array);
     let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
-    let line = |change| escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {}", describe(change)));
+    let line = |change| {
+        let change = RecordedChange::read(change).describe();
+        escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}"))
+    };
     changes.into_iter().flatten().map(line).collect()
-}
-
-/// A change in words.
-fn describe(change: &Value) -> String {
-    let field = |name| text(change, name);
-    let kind = field("kind");
-    match kind {
-        "resource-created" | "resource-changed" | "resource-deleted" | "attributes-dropped" => {
-            format!("{kind}  {} {}{}", field("type"), field("id"), list(change, "attributes", ": "))
-        }
-        "member-added" | "member-removed" | "member-dropped" => {
-            format!("{kind}  {} in group {}", field("member"), field("group"))
-        }
-        "effect-opened" => {
-            let step = if flag(change, "wanted") { "grant" } else { "revoke" };
-            let (role, scope) = (field("role"), field("scope"));
-            format!(
-                "{kind}  {step} {role} at {scope} for {}{}",
-                field("person"),
-                list(change, "reasons", "; because ")
-            )
-        }
-        "effect-answered" => {
-            let done = if flag(change, "executed") { "executed" } else { "not executed" };
-            let operation = if field("operation").is_empty() { "call" } else { field("operation") };
-            let (assignment, person) = (field("assignment"), field("person"));
-            format!("{kind}  {operation} {done} {assignment} of {person} {}", field("code"))
-        }
-        "effect-observed" => {
-            let held = if flag(change, "held") { "Azure holds" } else { "Azure does not hold" };
-            format!("{kind}  {held} {} of {}", field("assignment"), field("person"))
-        }
-        "difference-found" => {
-            let holds = |name| if flag(change, name) { "held" } else { "not held" };
-            let (ledger, azure) = (holds("ledgerHeld"), holds("azureHeld"));
-            format!(
-                "{kind}  {} of {}: {ledger} in the ledger, {azure} in Azure",
-                field("assignment"),
-                field("person")
-            )
-        }
-        "wait-changed" => {
-            let (person, binding, reason) = (field("person"), field("binding"), field("reason"));
-            format!("{kind}  {} {person} under {binding}: {reason}", field("operation"))
-        }
-        "setting-changed" => format!("{kind}  {}: {} -> {}", field("what"), field("before"), field("after")),
-        _ => format!("{kind}  {change}"),
-    }
-    .trim_end()
-    .to_owned()
-}
-
-fn list(change: &Value, name: &str, before: &str) -> String {
-    let items = change.get(name).and_then(Value::as_array);
-    let items: Vec<&str> = items.into_iter().flatten().filter_map(Value::as_str).collect();
-    if items.is_empty() { String::new() } else { format!("{before}{}", items.join(", ")) }
-}
-
-fn flag(change: &Value, name: &str) -> bool {
-    change.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// When an operation began.
+/// When an operation started.
 pub fn op_time(op: &str) -> Option<OffsetDateTime> {
     let digits: String = op.split('-').take(2).collect();
     let millis = i128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)?;
     OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
 }
 
-/// The beginning of every op of that millisecond.
+/// The first digits of every op of that millisecond.
 fn op_prefix(time: OffsetDateTime) -> String {
     let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
     let digits = format!("{millis:012x}");
@@ -241,15 +175,51 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_shown_wherever_no_change_is_left_out() {
+    fn a_setting_answers_to_what_was_recorded_and_to_the_name_it_is_stored_under() {
+        let (user, object) = ("6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "0a3a5f0e-97a2-4c8e-8a36-3b6b6a7b8c9d");
+        let setting = |what: &str, before: &str, after: &str| json!({"kind": "setting-changed", "what": what, "before": before, "after": after});
+        let pinned = setting(&format!("pin of user {user}"), "", object);
+        let released = setting(&format!("pin of user {user}"), object, "");
+        let selector = setting("selector displayName of group", "g-1", "g-2");
+        let foreign = setting("foreign assignment of a-1", "", "a-2");
+        let unknown = setting("brake of everyone", "on", "off");
+        let all = [&pinned, &released, &selector, &foreign, &unknown];
+        let check = |selection: AuditFilter, expected: &[&Value]| {
+            let mut record = record();
+            record["changes"] = json!(all);
+            let found = selection.clone().select(record).map(|record| record["changes"].clone());
+            assert_eq!(found.unwrap_or_else(|| json!([])), json!(expected), "{selection:?}");
+        };
+        let kinds = |kinds: &[&str]| AuditFilter {
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            ..AuditFilter::default()
+        };
+        let person = |id: &str| AuditFilter { person: Some(id.to_owned()), ..AuditFilter::default() };
+        let group = |id: &str| AuditFilter { group: Some(id.to_owned()), ..AuditFilter::default() };
+        check(kinds(&["setting-changed"]), &all);
+        check(kinds(&["principal-pinned"]), &[&pinned]);
+        check(kinds(&["principal-released", "selector-pinned"]), &[&released, &selector]);
+        check(kinds(&["foreign-assignment-changed"]), &[&foreign]);
+        check(kinds(&["bindings-activated"]), &[]);
+        check(person(user), &[&pinned, &released]);
+        check(person(&object.to_uppercase()), &[&pinned, &released]);
+        check(person("everyone"), &[&unknown]);
+        check(group("g-1"), &[&selector]);
+        check(group("g-2"), &[&selector]);
+        let opened = AuditFilter { opened: BTreeSet::from(["a-1".to_owned()]), ..person("o-1") };
+        check(opened, &[&foreign]);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_listed_where_every_change_is() {
         let record = json!({"op": "019abc00-1234-7000-8000-000000000001", "unreadable": "property x"});
         let shown = |mut selection: AuditFilter| selection.select(record.clone()).is_some();
         assert!(shown(AuditFilter::default()));
         assert!(shown(AuditFilter { op: Some(text(&record, "op").to_owned()), ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { person: Some("u-1".to_owned()), ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
-        let told = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
-        assert_eq!(lines(&record), [told]);
+        let printed = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
+        assert_eq!(lines(&record), [printed]);
     }
 
     #[test]
@@ -268,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_and_not_sent() {
+    fn control_characters_are_escaped() {
         let hostile = "\u{1b}]0;x\u{7}\r\n\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é";
         let record = json!({
             "time": hostile, "actor": hostile, "cause": hostile,
@@ -277,9 +247,9 @@ mod tests {
                 {"kind": hostile},
             ],
         });
-        let told = lines(&record);
-        assert_eq!(told.len(), 2);
-        for line in told {
+        let printed = lines(&record);
+        assert_eq!(printed.len(), 2);
+        for line in printed {
             assert!(
                 line.starts_with(r"\u{1b}]0;x\u{7}\u{d}\u{a}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{2028}é"),
                 "{line}"
@@ -289,12 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_in_one_line() {
-        let told = lines(&record());
-        assert_eq!(told.len(), 3);
-        assert_eq!(told[0], "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1");
+    fn a_change_prints_as_one_line() {
+        let printed = lines(&record());
+        assert_eq!(printed.len(), 3);
         assert_eq!(
-            told[2],
+            printed[0],
+            "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1"
+        );
+        assert_eq!(
+            printed[2],
             "2026-11-25T12:00:00Z  request   entra         resource-changed  Group g-1: members"
         );
         let effect = json!({
@@ -302,7 +275,7 @@ mod tests {
             "reasons": ["a", "b"], "wanted": false,
         });
         assert_eq!(
-            describe(&effect),
+            RecordedChange::read(&effect).describe(),
             "effect-opened  revoke Backup Operator at /subscriptions/s for u-1; because a, b"
         );
     }

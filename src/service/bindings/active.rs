@@ -254,9 +254,8 @@ impl ActiveBindings {
         let op = self.store.ids.op();
         let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
         let earlier = before.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
-        let change = AuditEvent::Setting {
-            what: "bindings".to_owned(),
-            before: earlier.clone(),
+        let change = AuditEvent::BindingsActivated {
+            before: before.map(|pointer| pointer.stamp.clone()),
             after: stamp.clone(),
         };
         let record = AuditRecord {

@@ -351,8 +351,13 @@ async fn requeue_holder(
         ReconcileRequest::gain(origin.clone())
     };
     let (principal, assignment) = (entry.principal, name);
-    let difference =
-        AuditEvent::Difference { person: holder, principal, assignment, ledger_held, held_in_azure };
+    let difference = AuditEvent::DifferenceFound {
+        person: holder,
+        principal,
+        assignment,
+        ledger_held,
+        azure_held: held_in_azure,
+    };
     let changes = vec![difference];
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.stored.etag, Some(&row.stored.kept)));

@@ -3,7 +3,7 @@
 //! A chunk is computed from the rows as they are now, and goes on only if nobody else went on meanwhile. So a job may
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
-use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, MemberEvent};
+use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
 use crate::id::{GroupId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
@@ -299,8 +299,8 @@ fn plan_chunk(
             let (part, write) = touch(each, op);
             batch.push(part, write);
         }
-        let (group, member, revision) = (each.group, each.user.to_string(), job.revision);
-        changes.push(AuditEvent::Member { event: MemberEvent::Removed, group, member, revision });
+        let (group, member, revision) = (each.group, SubjectId::new(each.user), job.revision);
+        changes.push(AuditEvent::MemberRemoved { group, member, revision });
     }
     let origin: ChangeOrigin = job.request.origin.clone();
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };

@@ -1,5 +1,6 @@
 //! Creates. Nothing is read first: the inserts of name and Entra object id decide, and the counter is remembered.
 
+use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
 use crate::scim::compare::{CaseMode, key};
 use crate::scim::{self, EditedResource, Projection, Resource};
@@ -210,7 +211,7 @@ fn own(plan: &mut WritePlan, operation: &WriteOperation, new: &User) {
     plan.batch.push(BatchPart::Names, users::names(new));
     if let Some(principal) = new.pinned {
         plan.batch.append(users::pin(new.id, principal, operation.op));
-        plan.changes.push(write_plan::pinned(new.id, principal));
+        plan.changes.push(AuditEvent::PrincipalPinned { person: new.id, principal });
     }
 }
 

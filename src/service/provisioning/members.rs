@@ -1,9 +1,9 @@
 //! Who is in a group after a request. Pure: what is known stands in [`Known`], what comes of it in [`Members`].
 
-use crate::audit::MemberEvent;
+use crate::audit::{AuditEvent, SubjectId};
 use crate::id::{GroupId, UserId};
 use crate::scim::{Error, Filter, MemberChange, MemberRef, ScimType};
-use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
+use crate::service::provisioning::write_plan::{WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
 use crate::store::{members, reconcile_queue, resources};
 use serde_json::json;
@@ -229,7 +229,7 @@ pub fn plan_members(
     for user in &members.added {
         plan.batch.append(members::add(group, *user, operation.op));
         look_at(plan, operation, *user, false);
-        plan.changes.push(write_plan::member(MemberEvent::Added, group, user, revision));
+        plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(user), revision });
     }
     for user in &members.removed {
         plan.batch.append(members::remove(group, *user));
@@ -237,10 +237,10 @@ pub fn plan_members(
             plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
         }
         look_at(plan, operation, *user, true);
-        plan.changes.push(write_plan::member(MemberEvent::Removed, group, user, revision));
+        plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(user), revision });
     }
     for text in &members.dropped {
-        plan.changes.push(write_plan::member(MemberEvent::Dropped, group, text, revision));
+        plan.changes.push(AuditEvent::MemberDropped { group, member: SubjectId::new(text), revision });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Users: reading one, and changing its attributes.
 
+use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
 use crate::scim::{self, EditedResource, PatchRequest, Projection, Resource, ResourceType};
 use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteOperation, WritePlan};
@@ -168,7 +169,7 @@ fn plan_change(
     plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
     if let Some(principal) = pin {
         plan.batch.append(users::pin(after.id, principal, operation.op));
-        plan.changes.push(write_plan::pinned(after.id, principal));
+        plan.changes.push(AuditEvent::PrincipalPinned { person: after.id, principal });
     }
     if users::names_differ(&before.resource, &after.resource) {
         plan.batch.push(BatchPart::Names, users::names(&after));

@@ -1,7 +1,7 @@
 //! What one transaction does, decided before anything is written.
 
-use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, CommitOutcome, MemberEvent, ResourceEvent};
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, CommitOutcome, SubjectId};
+use crate::id::OpId;
 use crate::scim::Resource;
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::store::batch::WriteBatch;
@@ -69,7 +69,13 @@ pub struct DecidedWrite<I> {
 
 /// The record of a resource that begins.
 pub fn created<I: ResourceId>(new: &StoredResource<I>) -> AuditEvent {
-    resource(ResourceEvent::Created, new.id, (0, new.revision), all_attributes(&new.resource))
+    AuditEvent::ResourceCreated {
+        resource_type: I::KIND,
+        id: SubjectId::new(new.id),
+        before: 0,
+        after: new.revision,
+        attributes: all_attributes(&new.resource),
+    }
 }
 
 /// The record of attributes that changed.
@@ -78,51 +84,34 @@ pub fn changed<I: ResourceId>(
     after: &StoredResource<I>,
     attributes: Vec<String>,
 ) -> AuditEvent {
-    resource(ResourceEvent::Changed, after.id, (before.revision, after.revision), attributes)
-}
-
-/// The record of a resource that ends, one revision after its last.
-pub fn deleted<I: ResourceId>(before: &StoredResource<I>) -> AuditEvent {
-    let revisions = (before.revision, before.revision + 1);
-    resource(ResourceEvent::Deleted, before.id, revisions, all_attributes(&before.resource))
-}
-
-/// The record of what a request wanted and could not have; none where it got everything.
-pub fn dropped<I: ResourceId>(after: &StoredResource<I>, attributes: &[String]) -> Option<AuditEvent> {
-    let (resource_type, id, revision) = (I::KIND.name(), after.id.to_string(), after.revision);
-    let attributes = attributes.to_vec();
-    (!attributes.is_empty()).then_some(AuditEvent::Dropped { resource_type, id, revision, attributes })
-}
-
-fn resource<I: ResourceId>(
-    event: ResourceEvent,
-    id: I,
-    revisions: (i64, i64),
-    attributes: Vec<String>,
-) -> AuditEvent {
-    let (before, after) = revisions;
-    AuditEvent::Resource {
-        event,
-        resource_type: I::KIND.name(),
-        id: id.to_string(),
-        before,
-        after,
+    AuditEvent::ResourceChanged {
+        resource_type: I::KIND,
+        id: SubjectId::new(after.id),
+        before: before.revision,
+        after: after.revision,
         attributes,
     }
 }
 
-/// The record of one membership.
-pub fn member(event: MemberEvent, group: GroupId, member: impl ToString, revision: i64) -> AuditEvent {
-    AuditEvent::Member { event, group, member: member.to_string(), revision }
+/// The record of a resource that ends, one revision after its last.
+pub fn deleted<I: ResourceId>(before: &StoredResource<I>) -> AuditEvent {
+    AuditEvent::ResourceDeleted {
+        resource_type: I::KIND,
+        id: SubjectId::new(before.id),
+        before: before.revision,
+        after: before.revision + 1,
+        attributes: all_attributes(&before.resource),
+    }
 }
 
-/// The record of an Entra object id that a user takes.
-pub fn pinned(user: UserId, principal: PrincipalId) -> AuditEvent {
-    AuditEvent::Setting {
-        what: format!("pin of user {user}"),
-        before: String::new(),
-        after: principal.to_string(),
-    }
+/// The record of what a request wanted and could not have; none where it got everything.
+pub fn dropped<I: ResourceId>(after: &StoredResource<I>, attributes: &[String]) -> Option<AuditEvent> {
+    (!attributes.is_empty()).then(|| AuditEvent::AttributesDropped {
+        resource_type: I::KIND,
+        id: SubjectId::new(after.id),
+        revision: after.revision,
+        attributes: attributes.to_vec(),
+    })
 }
 
 fn all_attributes(resource: &Resource) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Open and act: the ledger says what is about to become true, then Azure is called.
 
-use crate::audit::{AuditEvent, AuditRecord, EffectOpened};
+use crate::audit::{AuditEvent, AuditRecord};
 use crate::id::OpId;
 use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
@@ -75,8 +75,7 @@ impl Reconciler {
         for entry in &entries {
             writes.push(gathered.ledger.write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
         }
-        let mut changes: Vec<AuditEvent> =
-            plan.steps.iter().map(|step| AuditEvent::EffectOpened(opened(gathered, step))).collect();
+        let mut changes: Vec<AuditEvent> = plan.steps.iter().map(|step| opened(gathered, step)).collect();
         writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         writes.extend(obstacles::claims(gathered, plan, now));
         let committed = match self.store.commit(&self.record(gathered, op, changes), writes).await {
@@ -221,9 +220,9 @@ fn etag_of(gathered: &GatheredState, entry: &LedgerEntry) -> Option<ETag> {
     stored.map(|stored| stored.etag.clone())
 }
 
-fn opened(gathered: &GatheredState, step: &Step) -> EffectOpened {
+fn opened(gathered: &GatheredState, step: &Step) -> AuditEvent {
     let unsettled = step.entry.as_ref().filter(|entry| entry.unsettled_until.is_some());
-    EffectOpened {
+    AuditEvent::EffectOpened {
         person: gathered.user,
         principal: step.principal,
         bindings: step.bindings.clone(),
@@ -261,9 +260,9 @@ fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
 pub fn pin_writes(selector_pins: &[NewPin], op: OpId, changes: &mut Vec<AuditEvent>) -> Vec<TableWrite> {
     let mut writes = Vec::new();
     for pin in selector_pins {
-        let before = pin.before.as_ref().map(|(group, _)| group.to_string()).unwrap_or_default();
-        let what = format!("selector {} of group", pin.attribute);
-        changes.push(AuditEvent::Setting { what, before, after: pin.group.to_string() });
+        let group_before = pin.before.as_ref().map(|(group, _)| *group);
+        let (attribute, group) = (pin.attribute, pin.group);
+        changes.push(AuditEvent::SelectorPinned { attribute, group_before, group });
         let read = pin.before.as_ref().map(|(_, etag)| etag);
         writes.extend(pins::pin_selector(pin.key.clone(), pin.attribute, &pin.value, pin.group, op, read));
     }

@@ -3,9 +3,9 @@
 use crate::audit::AuditEvent;
 use crate::id::OpId;
 use crate::ports::role_assignments::RejectionReason;
+use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
-use crate::rbac::{BindingName, ReasonCode};
 use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::act::{CallOutcome, CompletedCall, pin_writes};
 use crate::service::reconcile::gather::GatheredState;
@@ -93,12 +93,8 @@ impl Reconciler {
         if closed != RoundResult::Continue {
             for pin in freed.into_iter().take(FREED_MAX) {
                 writes.extend(self.store.unpin(gathered.user, pin).await?);
-                let what = format!("pin of user {}", gathered.user);
-                changes.push(AuditEvent::Setting {
-                    what,
-                    before: pin.principal.to_string(),
-                    after: String::new(),
-                });
+                let (person, principal) = (gathered.user, pin.principal);
+                changes.push(AuditEvent::PrincipalReleased { person, principal });
             }
         }
         let told = changes.clone();
@@ -228,14 +224,13 @@ impl Reconciler {
             entry.unwanted_since = None;
         }
         let code = code_of(&sent);
-        let executed = code.is_none();
         let answered = AuditEvent::EffectAnswered {
             person: gathered.user,
             principal: entry.principal,
             assignment: entry.assignment,
             operation: attempt,
             open,
-            executed,
+            executed: code.is_none(),
             code,
             correlation,
         };
@@ -337,7 +332,7 @@ fn log_event(gathered: &GatheredState, change: &AuditEvent) {
         AuditEvent::EffectObserved { assignment, held, .. } => {
             tracing::info!(user.id = %user, assignment.name = %assignment, held, "ARM was asked what it holds");
         }
-        AuditEvent::Wait { binding, operation, reason, .. } => {
+        AuditEvent::WaitChanged { binding, operation, reason, .. } => {
             let reason = reason.map_or("ended", ReasonCode::as_str);
             let operation = operation.as_str();
             tracing::info!(
@@ -377,34 +372,28 @@ fn entries_after(gathered: &GatheredState, rewrites: &[Rewrite]) -> Vec<LedgerEn
 
 fn foreign_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
     let holder = |entry: &LedgerEntry| match entry.state {
-        AssignmentState::HeldByOther(other) => other.to_string(),
-        _ => String::new(),
+        AssignmentState::HeldByOther(other) => Some(other),
+        _ => None,
     };
-    let (before, after_text) = (before.map(holder).unwrap_or_default(), holder(after));
-    (before != after_text).then(|| AuditEvent::Setting {
-        what: format!("foreign assignment of {}", after.assignment),
-        before,
-        after: after_text,
-    })
+    let (assignment, before, after) = (after.assignment, before.and_then(holder), holder(after));
+    (before != after).then_some(AuditEvent::ForeignAssignmentChanged { assignment, before, after })
 }
 
 /// The assignment stays, for other reasons than before.
 fn reasons_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
-    let names =
-        |entry: &LedgerEntry| entry.bindings.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
-    let (before, after_text) = (names(before?), names(after));
-    let what = format!("bindings of {}", after.assignment);
-    (before != after_text).then_some(AuditEvent::Setting { what, before, after: after_text })
+    let before = before?;
+    (before.bindings != after.bindings).then(|| AuditEvent::AssignmentBindingsChanged {
+        assignment: after.assignment,
+        before: before.bindings.clone(),
+        after: after.bindings.clone(),
+    })
 }
 
 /// The row is closed without a call: its principal is another record's.
 fn released_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<AuditEvent> {
     let was_held = before.is_some_and(|before| !before.is_settled_and_gone());
-    (was_held && after.is_settled_and_gone()).then(|| AuditEvent::Setting {
-        what: format!("assignment {}", after.assignment),
-        before: "in the ledger of this record".to_owned(),
-        after: "of the record that holds the object id".to_owned(),
-    })
+    (was_held && after.is_settled_and_gone())
+        .then_some(AuditEvent::AssignmentHandedOver { assignment: after.assignment })
 }
 
 /// What a wait is about, without the times that move by themselves.
@@ -424,7 +413,7 @@ fn wait_changes(gathered: &GatheredState, after: &[PendingStep]) -> Vec<AuditEve
             same && (!reason || other.reason == wait.reason)
         })
     };
-    let change = |wait: &PendingStep, reason| AuditEvent::Wait {
+    let change = |wait: &PendingStep, reason| AuditEvent::WaitChanged {
         person: gathered.user,
         binding: wait.binding.clone(),
         operation: if wait.wanted { StepKind::Grant } else { StepKind::Revoke },

@@ -244,8 +244,7 @@ impl Reconciler {
         let mut changes = Vec::new();
         for principal in gathered.to_pin.iter().take(PRINCIPALS_MAX) {
             writes.extend(ledger::pin(gathered.user, *principal, op));
-            let what = format!("pin of user {}", gathered.user);
-            changes.push(AuditEvent::Setting { what, before: String::new(), after: principal.to_string() });
+            changes.push(AuditEvent::PrincipalPinned { person: gathered.user, principal: *principal });
         }
         if let (HeaderState::Readable(person), Some(principal)) = (&gathered.header, gathered.principal)
             && person.pinned.is_none()

@@ -2,12 +2,14 @@
 
 use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use azure_backup_scim::audit::{self, AuditKind};
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, LockLevel, Scope};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -498,6 +500,8 @@ const RECORD_FIELDS: [(&str, &[&str]); 13] = [
 fn every_kind_of_audit_record_has_every_field() {
     let (_world, node) = story();
     let filled = |value: &Value| !(value.is_null() || *value == "" || *value == json!([]));
+    let stored: BTreeSet<&str> = audit::kinds().map(AuditKind::stored_name).collect();
+    assert_eq!(stored, RECORD_FIELDS.map(|(kind, _)| kind).into());
     for (kind, fields) in RECORD_FIELDS {
         let changes = node.audit_of(kind);
         assert!(!changes.is_empty(), "the story writes no {kind}");

@@ -1,6 +1,7 @@
 //! What a close makes of a round, where it takes nothing but the round.
 
 use crate::id::{InstanceId, PrincipalId};
+use crate::rbac::BindingName;
 use crate::rbac::plan::DeferredStep;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::reconcile::close::*;
@@ -172,15 +173,14 @@ fn a_foreign_assignment_is_recorded_where_it_comes_goes_or_changes() {
     let foreign = |number: u128| entry(1, AssignmentState::HeldByOther(name(number)));
     let change =
         |before: Option<LedgerEntry>, after: LedgerEntry| match foreign_change(before.as_ref(), &after) {
-            Some(AuditEvent::Setting { before, after, .. }) => Some((before, after)),
+            Some(AuditEvent::ForeignAssignmentChanged { before, after, .. }) => Some((before, after)),
             _ => None,
         };
-    let text = |number: u128| name(number).to_string();
     assert_eq!(change(None, entry(1, AssignmentState::Present)), None);
-    assert_eq!(change(None, foreign(7)), Some((String::new(), text(7))));
+    assert_eq!(change(None, foreign(7)), Some((None, Some(name(7)))));
     assert_eq!(change(Some(foreign(7)), foreign(7)), None);
-    assert_eq!(change(Some(foreign(7)), foreign(8)), Some((text(7), text(8))));
-    assert_eq!(change(Some(foreign(7)), entry(1, AssignmentState::Gone)), Some((text(7), String::new())));
+    assert_eq!(change(Some(foreign(7)), foreign(8)), Some((Some(name(7)), Some(name(8)))));
+    assert_eq!(change(Some(foreign(7)), entry(1, AssignmentState::Gone)), Some((Some(name(7)), None)));
 }
 
 #[test]
@@ -191,9 +191,10 @@ fn other_reasons_for_the_same_assignment_are_recorded() {
     };
     assert_eq!(reasons_change(None, &of(&["a"])), None);
     assert_eq!(reasons_change(Some(&of(&["a"])), &of(&["a"])), None);
-    let Some(AuditEvent::Setting { before, after, .. }) = reasons_change(Some(&of(&["a"])), &of(&["a", "b"]))
-    else {
-        panic!("a change")
+    let expected = AuditEvent::AssignmentBindingsChanged {
+        assignment: entry(1, AssignmentState::Present).assignment,
+        before: vec![binding("a")],
+        after: vec![binding("a"), binding("b")],
     };
-    assert_eq!((before.as_str(), after.as_str()), ("a", "a, b"));
+    assert_eq!(reasons_change(Some(&of(&["a"])), &of(&["a", "b"])), Some(expected));
 }
