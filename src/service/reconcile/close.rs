@@ -6,12 +6,14 @@ use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
-use crate::service::reconcile::Reconciler;
-use crate::service::reconcile::act::{CallOutcome, CompletedCall, pin_writes};
+use crate::service::reconcile::calls::{CallOutcome, CompletedCall};
 use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::open::pin_writes;
+use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::requeue::{
-    is_wanted_again, requeue_writes, while_frozen, while_principals_are_left, while_unreadable,
+    FREED_MAX, RoundResult, is_wanted_again, requeue_writes, while_frozen, while_principals_are_left,
+    while_unreadable,
 };
 use crate::store::ledger::{PrincipalPin, StoredEntry};
 use crate::store::reconcile_queue::leaver_hints;
@@ -22,23 +24,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Principals that one close frees: with everything else that it may write, they fit one transaction.
-pub(super) const FREED_MAX: usize = 3;
 /// Tries at writing a row that somebody else keeps changing.
 const MARK_TRIES: u32 = 10;
 /// When it is tried again after those.
 const MARK_RETRY: Duration = Duration::from_secs(30);
-
-/// What a round left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RoundResult {
-    /// `d:` is gone, and nothing waits.
-    Settled,
-    /// `d:` became `w:`.
-    Requeued,
-    /// `d:` is still there: more to do at once.
-    Continue,
-}
 
 /// A row as the close wants it, and the version it must meet.
 struct Rewrite {

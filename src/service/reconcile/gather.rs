@@ -8,10 +8,10 @@ use crate::rbac::plan::{Actual, Desired, Evidence, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
-use crate::service::reconcile::Reconciler;
 use crate::service::reconcile::desired::{
     self, AccessFacts, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
+use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::selectors::MissingLead;
 use crate::store::StoreError;
@@ -157,7 +157,7 @@ impl Reconciler {
         }
         let now = time.now(self.store.clock.monotonic());
         self.health.read_throttles(&read.settings.throttles, now);
-        let throttles = &self.occasion.with_silent_stopped(&read.settings.throttles, now);
+        let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
         let facts = self.observe_ledger(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
         let actual = Actual {
             now,

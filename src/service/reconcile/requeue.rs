@@ -3,7 +3,6 @@
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, REVOKE_RETRY_MAX, StepKind};
 use crate::rbac::plan::{DeferredStep, Plan, Requeue};
-use crate::service::reconcile::close::{FREED_MAX, RoundResult};
 use crate::service::reconcile::gather::GatheredState;
 use crate::store::reconcile_queue::leaver_hints::WaitingRevocation;
 use crate::store::users::HeaderState;
@@ -11,12 +10,25 @@ use crate::store::{ETag, TableWrite, reconcile_queue};
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// Principals that one close frees: with everything else that it may write, they fit one transaction.
+pub(super) const FREED_MAX: usize = 3;
 /// `w:` times are rounded up to this, so that looks merge.
 const LATER_STEP: Duration = Duration::from_secs(30);
 /// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
 const LEAVER_STEP: Duration = Duration::from_secs(1);
 /// How soon somebody is looked at again while the bindings cannot be read.
 const FROZEN_LOOK: Duration = Duration::from_secs(60);
+
+/// What a round left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoundResult {
+    /// `d:` is gone, and nothing waits.
+    Settled,
+    /// `d:` became `w:`.
+    Requeued,
+    /// `d:` is still there: more to do at once.
+    Continue,
+}
 
 /// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
 pub(super) fn requeue_writes(

@@ -8,7 +8,6 @@ use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{AssignmentName, ReasonCode, RoleAssignment, Scope};
 use crate::service::health::HealthStatus;
-use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::silent_subscriptions::SilentSubscriptions;
 use crate::store::throttles::{CallKind, StoredThrottles};
 use async_trait::async_trait;
@@ -55,11 +54,15 @@ impl ReconcileTrigger {
     }
 
     /// Who waits for a subscription that gives no answer is told so.
-    pub fn name_silent_reason(&self, plan: &mut Plan, gathered: &GatheredState) {
+    pub fn name_silent_reason<'a>(
+        &self,
+        plan: &mut Plan,
+        scope_of: impl Fn(AssignmentName) -> Option<&'a Scope>,
+    ) {
         let Self::Turn(silence) = self else { return };
         let stopped = silence.stopped();
         for deferred in &mut plan.deferred {
-            let scope = gathered.scope_of(deferred.assignment);
+            let scope = scope_of(deferred.assignment);
             if deferred.reason == ReasonCode::Throttled
                 && scope.is_some_and(|scope| stopped.contains(scope.subscription()))
             {

@@ -1,9 +1,13 @@
-//! The row as an open writes it, before anything is sent.
+//! The row as an open writes it, and what an answer means.
 
 use crate::id::{InstanceId, PrincipalId};
+use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome, RejectionReason};
+use crate::rbac::Scope;
 use crate::rbac::ledger::RetryState;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode};
-use crate::service::reconcile::act::*;
+use crate::service::reconcile::act::{created, failed};
+use crate::service::reconcile::calls::CallOutcome;
+use crate::service::reconcile::open::*;
 use std::collections::BTreeSet;
 use time::macros::datetime;
 use uuid::Uuid;
@@ -131,8 +135,8 @@ fn only_an_error_that_azure_answered_with_is_relied_on() {
         status: 409,
         correlation: None,
     };
-    assert!(matches!(sent(rejected), CallOutcome::Rejected {
-reason: RejectionReason::ScopeLocked, code }
-if code == "ScopeLocked"));
+    assert!(
+        matches!(sent(rejected), CallOutcome::Rejected { reason: RejectionReason::ScopeLocked, code } if code == "ScopeLocked")
+    );
     assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), CallOutcome::Unknown));
 }

@@ -1,0 +1,172 @@
+//! The rounds of one person's reconcile, until nothing is left to do at once.
+
+use crate::audit::AuditEvent;
+use crate::id::{OpId, UserId};
+use crate::rbac::ReasonCode;
+use crate::rbac::ledger::StepKind;
+use crate::rbac::plan;
+use crate::service::deferred::log_deferred;
+use crate::service::reconcile::calls::{CallOutcome, OpenResult, SendDeadline};
+use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::open::pin_writes;
+use crate::service::reconcile::reconciler::{ReconcileOutcome, Reconciler, RequestState};
+use crate::service::reconcile::requeue::RoundResult;
+use crate::service::reconcile::silent_subscriptions::SilentSubscriptions;
+use crate::service::reconcile::trigger::{ReconcileTrigger, WatchedAssignments};
+use crate::store::users::{self, HeaderState};
+use crate::store::{StoreError, TableWrite, ledger, pins, reconcile_queue};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a look waits for another look at the same person in this process.
+const TURN_WAIT: Duration = Duration::from_millis(250);
+/// Rounds of one call; what is left then stays in `d:`.
+const ROUNDS_MAX: u32 = 64;
+/// Selector pins that go with an open or a close: two rows each.
+const PINS_WITH_OPEN_MAX: usize = 8;
+/// Selector pins of a transaction of their own.
+const PINS_ALONE_MAX: usize = 45;
+/// Principals that one transaction takes: two rows each.
+const PRINCIPALS_MAX: usize = 40;
+/// Rows that lead from groups to pins, in one transaction.
+const LEADS_MAX: usize = 90;
+
+impl Reconciler {
+    /// Looks at a person whose turn it is in a tick, as [`reconcile`](Self::reconcile) does. What is heard of Azure is noted, and
+    /// nothing is sent where it gives no answer.
+    pub async fn reconcile_in_tick(
+        &self,
+        user: UserId,
+        silence: Arc<SilentSubscriptions>,
+    ) -> Result<ReconcileOutcome, StoreError> {
+        let inner = self.assignments.clone();
+        let assignments = Arc::new(WatchedAssignments { inner, silence: silence.clone(), user });
+        let turn = Self { assignments, trigger: ReconcileTrigger::Turn(silence), ..self.clone() };
+        turn.reconcile(user).await
+    }
+
+    /// Looks at a person until nothing is left to do at once.
+    pub async fn reconcile(&self, user: UserId) -> Result<ReconcileOutcome, StoreError> {
+        // Correct without the turn: a revocation does not wait for a call that hangs.
+        let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
+        let mut looked = ReconcileOutcome::default();
+        for _ in 0..ROUNDS_MAX {
+            let Some(gathered) = self.gather(user).await? else {
+                looked.request = RequestState::Absent;
+                break;
+            };
+            if !self.round(&gathered, &mut looked).await? {
+                break;
+            }
+        }
+        Ok(looked)
+    }
+
+    /// One round. Answers whether there is more to do at once.
+    async fn round(
+        &self,
+        gathered: &GatheredState,
+        looked: &mut ReconcileOutcome,
+    ) -> Result<bool, StoreError> {
+        self.add_missing_leads(gathered).await;
+        if !gathered.to_pin.is_empty() {
+            self.claim_principals(gathered).await?;
+            return Ok(true);
+        }
+        if gathered.selector_pins.len() > PINS_WITH_OPEN_MAX {
+            self.pin_selectors(gathered).await?;
+            return Ok(true);
+        }
+        let mut plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
+        let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
+        self.trigger.name_silent_reason(&mut plan, |assignment| gathered.scope_of(assignment));
+        if self.trigger.leave_throttled_to_tick(&mut plan, &self.health)
+            && plan.steps.is_empty()
+            && plan.settled.is_empty()
+        {
+            return Ok(false);
+        }
+        let started = SendDeadline { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
+        if plan.steps.is_empty() {
+            let look = gathered.request.etag.clone();
+            looked.throttled = throttled;
+            self.note_obstacles(gathered, &plan, &[]).await;
+            return Ok(record_round(looked, self.close(gathered, &plan, Vec::new(), look, false).await?));
+        }
+        let OpenResult::Open { request: look, opened } = self.open(gathered, &plan).await? else {
+            return Ok(true);
+        };
+        if !self.store.pointer().await?.is_same(&gathered.pointer) {
+            return Ok(true);
+        }
+        let acted = self.act(gathered, opened, started).await;
+        self.note_obstacles(gathered, &plan, &acted).await;
+        looked.throttled = acted.iter().all(|call| matches!(call.outcome, CallOutcome::Throttled(_)));
+        looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == StepKind::Revoke).count();
+        Ok(record_round(looked, self.close(gathered, &plan, acted, look, true).await?))
+    }
+
+    /// Pins selectors in a transaction of their own, where they are too many to go with an open.
+    async fn pin_selectors(&self, gathered: &GatheredState) -> Result<(), StoreError> {
+        let op = self.store.ids.op();
+        let mut changes = Vec::new();
+        let mut writes = vec![reconcile_queue::touch(&gathered.request)];
+        let pins = gathered.selector_pins.get(..PINS_ALONE_MAX).unwrap_or(&gathered.selector_pins);
+        writes.extend(pin_writes(pins, op, &mut changes));
+        self.commit_or_gather_again(gathered, op, changes, writes).await
+    }
+
+    /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure is no matter.
+    async fn add_missing_leads(&self, gathered: &GatheredState) {
+        let leads =
+            gathered.missing_leads.iter().map(|lead| pins::lead_from_group(lead.group, &lead.selector));
+        let leads: Vec<TableWrite> = leads.take(LEADS_MAX).collect();
+        if !leads.is_empty()
+            && let Err(error) = self.store.transact_unjournaled(&leads).await
+        {
+            log_deferred("a row that leads to a pin", &error);
+        }
+    }
+
+    /// A conflict is no failure: the next round reads again.
+    async fn commit_or_gather_again(
+        &self,
+        gathered: &GatheredState,
+        op: OpId,
+        changes: Vec<AuditEvent>,
+        writes: Vec<TableWrite>,
+    ) -> Result<(), StoreError> {
+        match self.store.commit(&self.record(gathered, op, changes), writes).await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes principals that are free, in a transaction of its own.
+    async fn claim_principals(&self, gathered: &GatheredState) -> Result<(), StoreError> {
+        let op = self.store.ids.op();
+        let mut writes = vec![reconcile_queue::touch(&gathered.request)];
+        let mut changes = Vec::new();
+        for principal in gathered.to_pin.iter().take(PRINCIPALS_MAX) {
+            writes.extend(ledger::pin(gathered.user, *principal, op));
+            changes.push(AuditEvent::PrincipalPinned { person: gathered.user, principal: *principal });
+        }
+        if let (HeaderState::Readable(person), Some(principal)) = (&gathered.header, gathered.principal)
+            && person.pinned.is_none()
+            && gathered.to_pin.iter().take(PRINCIPALS_MAX).any(|taken| *taken == principal)
+        {
+            writes.push(users::remember_principal(gathered.user, principal, &person.etag));
+        }
+        self.commit_or_gather_again(gathered, op, changes, writes).await
+    }
+}
+
+/// Records how a round was closed. Returns whether there is more to do at once.
+fn record_round(outcome: &mut ReconcileOutcome, closed: RoundResult) -> bool {
+    outcome.request = match closed {
+        RoundResult::Settled => RequestState::Completed,
+        RoundResult::Requeued => RequestState::Requeued,
+        RoundResult::Continue => RequestState::Pending,
+    };
+    outcome.request == RequestState::Pending
+}
