@@ -1,8 +1,7 @@
 //! The two answers that need no token: the host's probe and the health check. Neither asks anything remote.
 
-use super::error::HttpError;
+use super::error::EndpointResult;
 use super::respond;
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use serde_json::{Value, json};
@@ -18,12 +17,12 @@ pub const DEGRADED: &str = "degraded";
 pub type HealthProbe = Arc<dyn Fn() -> serde_json::Map<String, Value> + Send + Sync>;
 
 /// `GET /`.
-pub async fn root() -> Result<HttpResponse, HttpError> {
+pub(super) async fn root() -> EndpointResult {
     Ok(respond::json(&json!({ "name": "azure-backup-scim" })))
 }
 
 /// `GET /healthz`.
-pub async fn healthz(probe: Data<HealthProbe>) -> Result<HttpResponse, HttpError> {
+pub(super) async fn healthz(probe: Data<HealthProbe>) -> EndpointResult {
     let mut health = json!({ "status": "ok" });
     if let Value::Object(members) = &mut health {
         members.extend((probe.get_ref())());

@@ -9,7 +9,6 @@ use crate::error_chain::ErrorChain;
 use crate::ports::{clock::Clock, ids::IdSource};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -32,18 +31,18 @@ const TICK_DEADLINE: Duration = Duration::from_secs(200);
 const METHOD_CHARS_MAX: usize = 16;
 
 /// Where request ids and durations come from.
-pub struct RequestObserver {
+pub(super) struct RequestObserver {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
-    pub(super) rejections: Arc<RejectionLog>,
+    pub rejections: Arc<RejectionLog>,
 }
 
 /// The trace id that the caller sent (W3C Trace Context), kept with the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceId(pub String);
+pub(super) struct TraceId(pub String);
 
-/// Runs a request in its span and tells how it ended.
-pub async fn observe<B: MessageBody + 'static>(
+/// Runs a request in its span and logs how it ended.
+pub(super) async fn observe<B: MessageBody + 'static>(
     observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
@@ -54,10 +53,10 @@ pub async fn observe<B: MessageBody + 'static>(
         span.record("traceId", trace_id.0.as_str());
         request.extensions_mut().insert(trace_id);
     }
-    answer(observer, request, next, request_id).instrument(span).await
+    serve_request(observer, request, next, request_id).instrument(span).await
 }
 
-async fn answer<B: MessageBody + 'static>(
+async fn serve_request<B: MessageBody + 'static>(
     observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
@@ -78,7 +77,7 @@ async fn answer<B: MessageBody + 'static>(
             return Err(HttpError::TooLate.into());
         }
     };
-    let response = finish(outcome?, request_id);
+    let response = finish_response(outcome?, request_id);
     let now = observer.clock.monotonic();
     let rejection = rejection(&response);
     rejection.iter().for_each(|rejection| observer.rejections.count(*rejection));
@@ -103,38 +102,37 @@ fn rejection(response: &ServiceResponse<BoxBody>) -> Option<RejectedRequest> {
     }
 }
 
-/// Logs a bug and what storage could not do once, with the whole chain; hides a bug behind the request id; gives the framework's own errors a SCIM body.
-fn finish<B: MessageBody + 'static>(
+/// Logs a bug, or that storage is busy or away, once and with the whole chain; hides a bug behind the request id; gives the
+/// framework's own errors a SCIM body.
+fn finish_response<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     request_id: String,
 ) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
-    let told = match error.as_error::<HttpError>() {
+    let answer = match error.as_error::<HttpError>() {
         Some(bug) if bug.is_bug() => {
             tracing::error!(error = %ErrorChain(bug), "a request failed");
             HttpError::Internal { correlation: request_id }
         }
         Some(error) => {
-            if error.is_trouble() {
+            if error.is_unavailable() {
                 tracing::warn!(error = %ErrorChain(error), "a request cannot be carried out now");
             }
             return response.map_into_boxed_body();
         }
-        None => framework_error(response.status()),
+        None => HttpError::of_framework(response.status()),
     };
-    response.into_response(told.error_response())
-}
-
-fn framework_error(status: StatusCode) -> HttpError {
-    let detail = status.canonical_reason().unwrap_or("the request cannot be served");
-    HttpError::plain(status.as_u16(), None, detail)
+    response.into_response(answer.error_response())
 }
 
 /// The trace id of a well-formed `traceparent`: `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
 fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let mut parts = text.splitn(4, '-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let version = parts.next()?;
+    let trace = parts.next()?;
+    let parent = parts.next()?;
+    let flags = parts.next()?;
     let ends_here = flags.len() == 2 || (version != "00" && flags.get(2..3) == Some("-"));
     let sound = is_hex(version, 2) && version != "ff" && is_hex(trace, 32) && is_hex(parent, 16);
     let named = trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0');
@@ -299,7 +297,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn of_a_method_that_nobody_knows_only_the_beginning_is_logged() {
+    async fn of_an_unknown_method_only_the_beginning_is_logged() {
         let log = Log::default();
         let sink = log.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();

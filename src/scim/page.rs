@@ -1,10 +1,13 @@
 //! Queries (RFC 7644 section 3.4.2): filter, order, page; and the list that answers them.
 
-use crate::scim::attr_path::{AttrPath, member, quoted};
+use crate::scim::attr_path::AttrPath;
 use crate::scim::compare::{self, CaseMode};
-use crate::scim::error::{Error, ScimType};
-use crate::scim::filter::{Filter, parse};
+use crate::scim::date_time;
+use crate::scim::error::Error;
+use crate::scim::filter::Filter;
+use crate::scim::json_object::member;
 use crate::scim::projection::Projection;
+use crate::scim::quoted_text::quoted;
 use crate::scim::schema::{AttributeType, ResourceType, Returned};
 use crate::scim::urn;
 use serde_json::{Value, json};
@@ -114,7 +117,7 @@ impl SortOrder {
         });
         let Some(by) = known else {
             let detail = format!("sortBy must name an attribute that can be compared, not {}", quoted(by));
-            return Err(Error::bad(ScimType::InvalidPath, detail));
+            return Err(Error::invalid_path(detail));
         };
         let descending = match order {
             None => false,
@@ -145,32 +148,32 @@ impl SortOrder {
     }
 
     /// Of several values the primary one counts, or else the first.
-    fn whole_key(&self, resource: &Value) -> Key {
+    fn whole_key(&self, resource: &Value) -> SortValue {
         let elements = self.by.elements(resource);
         let primary = elements.iter().find(|element| element.get("primary") == Some(&Value::Bool(true)));
-        let Some(element) = primary.or(elements.first()) else { return Key::Missing };
+        let Some(element) = primary.or(elements.first()) else { return SortValue::Missing };
         let leaf = self.by.leaf();
         let value = element.get(leaf.name).filter(|_| self.by.attribute != leaf).unwrap_or(element);
         match value {
-            Value::Bool(value) => Key::Boolean(*value),
+            Value::Bool(value) => SortValue::Boolean(*value),
             Value::String(text) if leaf.kind == AttributeType::DateTime => {
-                parse::instant(text).map_or(Key::Missing, Key::Instant)
+                date_time::parse(text).map_or(SortValue::Missing, SortValue::Instant)
             }
             Value::String(text) => {
-                Key::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
+                SortValue::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
             }
-            _ => Key::Missing,
+            _ => SortValue::Missing,
         }
     }
 }
 
 /// What an order compares of one resource.
 #[derive(Debug, PartialEq, Eq)]
-pub struct SortKey(Key);
+pub struct SortKey(SortValue);
 
 /// What is compared. The order of the variants puts what is missing last.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum SortValue {
     Boolean(bool),
     Instant(OffsetDateTime),
     Text(String),
@@ -219,6 +222,7 @@ pub fn list_response(total: usize, start_index: usize, resources: Vec<Value>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::error::ScimType;
     use ResourceType::User;
 
     fn query(pairs: &[(&str, &str)]) -> Result<ListQuery, Error> {

@@ -1,6 +1,7 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
 use crate::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use crate::requests::group_input;
 use azure_backup_scim::engine::faults::{Fault, When};
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -343,7 +344,10 @@ fn another_group_that_claims_a_pinned_selector_gives_nothing() {
     let body = json!({"displayName": "impostors", "externalId": "operators"});
     let projection = azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::Group);
     let caller = crate::harness::caller();
-    let impostors = node.run(node.service.provisioning.create_group(&caller, &body, &projection)).unwrap().id;
+    let impostors = node
+        .run(node.service.provisioning.create_group(&caller, &group_input(&body), &projection))
+        .unwrap()
+        .id;
     node.join(&impostors, &[&eve]);
     world.assert_holds_nothing(&eve);
     assert_eq!(node.grants(&eve), [("refused".to_owned(), "binding-ambiguous".to_owned())]);

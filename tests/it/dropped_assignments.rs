@@ -2,6 +2,7 @@
 //! Where access depends on an attribute, a mistake in it refuses the request; and no mistake empties a group.
 
 use crate::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, binding, caller};
+use crate::requests::{group_id, group_input, group_patch, user_id, user_input, user_patch};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::{RenderedResource, ResourceListing, ServiceError};
@@ -52,24 +53,38 @@ impl Stage {
         let body = json!({"schemas": [PATCH_OP], "Operations": operations});
         let all = Projection::all(ResourceType::User);
         let provisioning = &self.node.service.provisioning;
-        self.node.run(provisioning.patch_user(&caller(), &person.id, &body, &all)).map(|user| user.body)
+        self.node
+            .run(provisioning.patch_user(&caller(), user_id(&person.id), &user_patch(&body)?, &all))
+            .map(|user| user.body)
     }
 
     fn put(&self, person: &Person, body: Value) -> Result<Value, ServiceError> {
         let all = Projection::all(ResourceType::User);
         let provisioning = &self.node.service.provisioning;
-        self.node.run(provisioning.replace_user(&caller(), &person.id, &body, &all)).map(|user| user.body)
+        self.node
+            .run(provisioning.replace_user(&caller(), user_id(&person.id), &user_input(&body), &all))
+            .map(|user| user.body)
     }
 
     fn patch_group(&self, operations: Value) -> Result<Option<RenderedResource>, ServiceError> {
         let body = json!({"schemas": [PATCH_OP], "Operations": operations});
         let all = Projection::all(ResourceType::Group);
-        self.node.run(self.node.service.provisioning.patch_group(&caller(), &self.group, &body, &all))
+        self.node.run(self.node.service.provisioning.patch_group(
+            &caller(),
+            group_id(&self.group),
+            &group_patch(&body)?,
+            &all,
+        ))
     }
 
     fn put_group(&self, body: Value) -> Result<RenderedResource, ServiceError> {
         let all = Projection::all(ResourceType::Group);
-        self.node.run(self.node.service.provisioning.replace_group(&caller(), &self.group, &body, &all))
+        self.node.run(self.node.service.provisioning.replace_group(
+            &caller(),
+            group_id(&self.group),
+            &group_input(&body),
+            &all,
+        ))
     }
 
     fn users(&self, filter: &str) -> Result<ResourceListing, ServiceError> {

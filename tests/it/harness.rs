@@ -2,6 +2,7 @@
 //! starts. Killing a service kills neither its tables nor its Azure.
 
 use crate::clock::ManualClock;
+use crate::requests::{group_id, group_input, group_patch, user_id, user_input, user_patch};
 use async_trait::async_trait;
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::Engine;
@@ -286,14 +287,18 @@ impl Node {
 
     pub fn create_user(&self, body: Value) -> String {
         let projection = Projection::all(ResourceType::User);
-        self.run(self.service.provisioning.create_user(&caller(), &body, &projection)).unwrap().id
+        self.run(self.service.provisioning.create_user(&caller(), &user_input(&body), &projection))
+            .unwrap()
+            .id
     }
 
     /// A group whose externalId is its name.
     pub fn group(&self, name: &str) -> String {
         let body = json!({"displayName": name, "externalId": name});
         let projection = Projection::all(ResourceType::Group);
-        self.run(self.service.provisioning.create_group(&caller(), &body, &projection)).unwrap().id
+        self.run(self.service.provisioning.create_group(&caller(), &group_input(&body), &projection))
+            .unwrap()
+            .id
     }
 
     pub fn try_patch_group(&self, group: &str, operation: Value) -> Result<(), ServiceError> {
@@ -320,7 +325,13 @@ impl Node {
     pub fn patch_user(&self, id: &str, operation: Value) {
         let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
         let projection = Projection::all(ResourceType::User);
-        self.run(self.service.provisioning.patch_user(&caller(), id, &body, &projection)).unwrap();
+        self.run(self.service.provisioning.patch_user(
+            &caller(),
+            user_id(id),
+            &user_patch(&body).unwrap(),
+            &projection,
+        ))
+        .unwrap();
     }
 
     pub fn set_active(&self, person: &Person, active: bool) {
@@ -328,16 +339,16 @@ impl Node {
     }
 
     pub fn delete_user(&self, person: &Person) {
-        self.run(self.service.provisioning.delete_user(&caller(), &person.id)).unwrap();
+        self.run(self.service.provisioning.delete_user(&caller(), user_id(&person.id))).unwrap();
     }
 
     pub fn delete_group(&self, group: &str) {
-        self.run(self.service.provisioning.delete_group(&caller(), group)).unwrap();
+        self.run(self.service.provisioning.delete_group(&caller(), group_id(group))).unwrap();
     }
 
     pub fn members_of(&self, group: &str) -> Vec<String> {
         let projection = Projection::all(ResourceType::Group);
-        let body = self.run(self.service.provisioning.get_group(group, &projection)).unwrap().body;
+        let body = self.run(self.service.provisioning.get_group(group_id(group), &projection)).unwrap().body;
         let members = body["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
     }
@@ -488,5 +499,9 @@ pub fn members(op: &str, people: &[&Person]) -> Value {
 pub async fn patch_group(service: &BackupScim, group: &str, operation: Value) -> Result<(), ServiceError> {
     let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
     let projection = Projection::parse(ResourceType::Group, None, Some("members")).unwrap();
-    service.provisioning.patch_group(&caller(), group, &body, &projection).await.map(|_| ())
+    service
+        .provisioning
+        .patch_group(&caller(), group_id(group), &group_patch(&body)?, &projection)
+        .await
+        .map(|_| ())
 }

@@ -1,6 +1,7 @@
 //! What takes access away is not held up by what else is under way for the same person, or by what the scope refuses.
 
 use crate::harness::{Node, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, binding, caller, members};
+use crate::requests::{group_id, group_input, group_patch};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -134,7 +135,13 @@ fn a_mistake_in_who_is_added_keeps_nobody_in_who_is_removed_beside_it() {
     let nested = json!({"op": "add", "path": "members", "value": [{"value": other}, {"value": ben.id}]});
     let body = json!({"schemas": [PATCH_OP], "Operations": [members("remove", &[&ana]), nested]});
     let projection = Projection::all(ResourceType::Group);
-    node.run(node.service.provisioning.patch_group(&caller(), &operators, &body, &projection)).unwrap();
+    node.run(node.service.provisioning.patch_group(
+        &caller(),
+        group_id(&operators),
+        &group_patch(&body).unwrap(),
+        &projection,
+    ))
+    .unwrap();
     world.assert_holds_nothing(&ana);
     assert_eq!(node.members_of(&operators), [ben.id]);
     assert_eq!(node.audit_of("member-dropped").len(), 1, "the group is left out, recorded");
@@ -150,7 +157,13 @@ fn who_is_left_out_of_a_put_goes_though_it_names_a_group() {
     let members = json!([{"value": ben.id}, {"value": other}]);
     let body = json!({"displayName": "operators", "externalId": "operators", "members": members});
     let projection = Projection::all(ResourceType::Group);
-    node.run(node.service.provisioning.replace_group(&caller(), &operators, &body, &projection)).unwrap();
+    node.run(node.service.provisioning.replace_group(
+        &caller(),
+        group_id(&operators),
+        &group_input(&body),
+        &projection,
+    ))
+    .unwrap();
     world.assert_holds_nothing(&ana);
     world.assert_holds(&ben, Operator, VAULT_EAST);
 }

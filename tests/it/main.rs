@@ -47,6 +47,7 @@ mod overdue;
 mod packages;
 mod pins;
 mod provisioning;
+mod requests;
 mod rows;
 mod scenarios;
 mod serve;

@@ -2,10 +2,12 @@
 
 use crate::id::UserId;
 use crate::scim::assignment::{AssignmentTarget, AttributeAssignment};
-use crate::scim::attr_path::{PatchPath, member};
-use crate::scim::error::{Error, ScimType};
+use crate::scim::error::Error;
 use crate::scim::filter::Filter;
-use crate::scim::patch::{MemberChange, PatchVerb};
+use crate::scim::json_object::member;
+use crate::scim::patch::member_change::MemberChange;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::resource::MemberRef;
 use crate::scim::schema::{Attribute, ResourceType};
 use serde_json::Value;
@@ -50,7 +52,7 @@ pub(super) fn change(verb: PatchVerb, target: &AssignmentTarget) -> Result<Optio
         }
         (path, _) => {
             let detail = format!("{path} cannot be changed; add and remove members instead");
-            Err(Error::bad(ScimType::Mutability, detail))
+            Err(Error::mutability(detail))
         }
     }
 }
@@ -98,7 +100,7 @@ fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<String, Error> {
 fn addition(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
     let wanted = filter.listed_values().unwrap_or_default();
     let [id] = wanted.as_slice() else {
-        return Err(Error::bad(ScimType::NoTarget, "members can only be added by value"));
+        return Err(Error::no_target("members can only be added by value"));
     };
     let id = plain_id(id);
     let named = refs(raw)?;
@@ -111,7 +113,7 @@ fn addition(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
 
 /// 400: who a member is cannot be changed.
 fn cannot_become_another() -> Error {
-    Error::bad(ScimType::Mutability, "the value of a member cannot be changed; remove it and add another")
+    Error::mutability("the value of a member cannot be changed; remove it and add another")
 }
 
 /// The members in a value: a list, one object, or nothing (RFC 7643 section 4.2). Each is named once; one without an id has an

@@ -1,17 +1,19 @@
 //! PATCH as identity providers and the RFC's own examples use it.
 
-use crate::scim::attr_path::PatchPath;
 use crate::scim::error::ScimType;
+use crate::scim::filter::Filter;
 use crate::scim::patch::*;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::resource::MemberRef;
 use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
-use crate::scim::{group, user};
+use crate::scim::{GroupInput, UserInput};
 use ResourceType::{Group, User};
 use serde_json::json;
 
 fn ana(extra: Value) -> Resource {
     let mut body = json!({"userName": "ana"});
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    user::create(&body, &DecidingAttributes::default()).unwrap().resource
+    UserInput::parse(&body).unwrap().create(&DecidingAttributes::default()).unwrap().resource
 }
 
 fn patched(before: &Resource, operations: &Value) -> Result<Value, Error> {
@@ -451,7 +453,7 @@ fn wrong_member_operations_are_refused() {
 fn group_attributes_change_without_their_members() {
     let deciding = DecidingAttributes::default();
     let group = json!({"displayName": "Ops", "externalId": "x"});
-    let group = group::create(&group, &deciding).unwrap().edited.resource;
+    let group = GroupInput::parse(&group).unwrap().create(&deciding).unwrap().edited.resource;
     let apply = |value: Value| {
         let patch =
             PatchRequest::parse(Group, &json!({"Operations": [{"op": "replace", "value": value}]})).unwrap();

@@ -6,7 +6,7 @@ use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSourc
 use crate::ports::tables::TableAnswer;
 use crate::scim::DecidingAttributes;
 use crate::service::health::{BindingsHealth, HealthStatus};
-use crate::service::provisioning::BindingRules;
+use crate::service::provisioning::binding_rules::BindingRules;
 use crate::service::reconcile::desired::selector_key;
 use crate::store::jobs::{self, JobKind};
 use crate::store::reconcile_queue::ReconcileRequest;

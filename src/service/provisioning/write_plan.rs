@@ -24,10 +24,10 @@ impl WriteOperation {
         Self { op: origin.op, time, origin }
     }
 
-    /// The mark of this change; `taking` where it takes something away.
-    pub fn mark(&self, taking: bool) -> ReconcileRequest {
+    /// The reconcile request of this change.
+    pub fn reconcile_request(&self, takes_away: bool) -> ReconcileRequest {
         let origin = self.origin.clone();
-        if taking { ReconcileRequest::taking(origin) } else { ReconcileRequest::new(origin) }
+        if takes_away { ReconcileRequest::taking(origin) } else { ReconcileRequest::new(origin) }
     }
 
     /// The audit record of a plan.
@@ -43,20 +43,39 @@ impl WriteOperation {
     }
 }
 
+/// What a request does with a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteKind {
+    Create,
+    Change,
+    Delete,
+}
+
+impl WriteKind {
+    /// The status of the answer, as the audit record keeps it.
+    const fn status(self) -> u16 {
+        match self {
+            WriteKind::Create => 201,
+            WriteKind::Change => 200,
+            WriteKind::Delete => 204,
+        }
+    }
+}
+
 /// What one transaction writes, what its record says, and what follows from it.
 #[derive(Debug, Clone)]
 pub struct WritePlan {
     pub batch: WriteBatch,
     pub changes: Vec<AuditEvent>,
     pub outcome: CommitOutcome,
-    pub work: FollowUp,
+    pub follow_up: FollowUp,
 }
 
 impl WritePlan {
     /// A plan that does nothing yet.
-    pub fn new(id: impl ResourceId, status: u16) -> Self {
-        let outcome = CommitOutcome { id: id.to_string(), status };
-        Self { batch: WriteBatch::default(), changes: Vec::new(), outcome, work: FollowUp::default() }
+    pub fn new(id: impl ResourceId, kind: WriteKind) -> Self {
+        let outcome = CommitOutcome { id: id.to_string(), status: kind.status() };
+        Self { batch: WriteBatch::default(), changes: Vec::new(), outcome, follow_up: FollowUp::default() }
     }
 }
 
@@ -69,7 +88,14 @@ pub struct DecidedWrite<I> {
 
 /// The record of a resource that begins.
 pub fn created<I: ResourceId>(new: &StoredResource<I>) -> AuditEvent {
-    resource(ResourceEvent::Created, new.id, (0, new.revision), all_attributes(&new.resource))
+    AuditEvent::Resource {
+        event: ResourceEvent::Created,
+        resource_type: I::KIND.name(),
+        id: new.id.to_string(),
+        before: 0,
+        after: new.revision,
+        attributes: all_attributes(&new.resource),
+    }
 }
 
 /// The record of attributes that changed.
@@ -78,37 +104,36 @@ pub fn changed<I: ResourceId>(
     after: &StoredResource<I>,
     attributes: Vec<String>,
 ) -> AuditEvent {
-    resource(ResourceEvent::Changed, after.id, (before.revision, after.revision), attributes)
+    AuditEvent::Resource {
+        event: ResourceEvent::Changed,
+        resource_type: I::KIND.name(),
+        id: after.id.to_string(),
+        before: before.revision,
+        after: after.revision,
+        attributes,
+    }
 }
 
 /// The record of a resource that ends, one revision after its last.
 pub fn deleted<I: ResourceId>(before: &StoredResource<I>) -> AuditEvent {
-    let revisions = (before.revision, before.revision + 1);
-    resource(ResourceEvent::Deleted, before.id, revisions, all_attributes(&before.resource))
+    AuditEvent::Resource {
+        event: ResourceEvent::Deleted,
+        resource_type: I::KIND.name(),
+        id: before.id.to_string(),
+        before: before.revision,
+        after: before.revision + 1,
+        attributes: all_attributes(&before.resource),
+    }
 }
 
 /// The record of what a request wanted and could not have; none where it got everything.
 pub fn dropped<I: ResourceId>(after: &StoredResource<I>, attributes: &[String]) -> Option<AuditEvent> {
-    let (resource_type, id, revision) = (I::KIND.name(), after.id.to_string(), after.revision);
-    let attributes = attributes.to_vec();
-    (!attributes.is_empty()).then_some(AuditEvent::Dropped { resource_type, id, revision, attributes })
-}
-
-fn resource<I: ResourceId>(
-    event: ResourceEvent,
-    id: I,
-    revisions: (i64, i64),
-    attributes: Vec<String>,
-) -> AuditEvent {
-    let (before, after) = revisions;
-    AuditEvent::Resource {
-        event,
+    (!attributes.is_empty()).then(|| AuditEvent::Dropped {
         resource_type: I::KIND.name(),
-        id: id.to_string(),
-        before,
-        after,
-        attributes,
-    }
+        id: after.id.to_string(),
+        revision: after.revision,
+        attributes: attributes.to_vec(),
+    })
 }
 
 /// The record of one membership.

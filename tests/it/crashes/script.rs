@@ -1,6 +1,7 @@
 //! What an identity provider asks for, as values that can be asked again.
 
 use crate::harness::{Node, OWN, PATCH_OP, Person, World, bindings_file, caller, members, patch_group};
+use crate::requests::{group_id, group_input, user_id, user_input, user_patch};
 use azure_backup_scim::app::BackupScim;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{Projection, ResourceType};
@@ -74,14 +75,16 @@ fn user(number: usize, principal: Uuid) -> Value {
 async fn create_group(service: &BackupScim, number: usize, external_id: &str) -> Result<String, Failure> {
     let body = json!({"displayName": format!("g{number}"), "externalId": external_id});
     let projection = Projection::all(ResourceType::Group);
-    let created = service.provisioning.create_group(&caller(), &body, &projection).await;
+    let created = service.provisioning.create_group(&caller(), &group_input(&body), &projection).await;
     created.map(|created| created.id).map_err(failure)
 }
 
 fn failure(error: ServiceError) -> Failure {
     match error {
         ServiceError::Busy { .. } => Failure::Busy,
-        ServiceError::Scim(error) => Failure::Refused(error.status),
+        ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
+            Failure::Refused(error.status)
+        }
         ServiceError::Bug { source } => panic!("a bug of ours: {source}"),
     }
 }
@@ -107,10 +110,10 @@ impl Action {
             Action::Leave(group, who) => change_members(service, cast, group, "remove", &who).await,
             Action::Active(who, active) => set_active(service, &cast.people[who].id, active).await,
             Action::DeleteUser(who) => {
-                nothing(service.provisioning.delete_user(&caller(), &cast.people[who].id).await)
+                nothing(service.provisioning.delete_user(&caller(), user_id(&cast.people[who].id)).await)
             }
             Action::DeleteGroup(group) => {
-                nothing(service.provisioning.delete_group(&caller(), &cast.groups[group]).await)
+                nothing(service.provisioning.delete_group(&caller(), group_id(&cast.groups[group])).await)
             }
             Action::Rename(group, external_id) => {
                 let operation = json!({"op": "replace", "path": "externalId", "value": external_id});
@@ -119,7 +122,8 @@ impl Action {
             Action::Post(who) => {
                 let (body, projection) =
                     (user(who, cast.people[who].principal), Projection::all(ResourceType::User));
-                let created = service.provisioning.create_user(&caller(), &body, &projection).await;
+                let created =
+                    service.provisioning.create_user(&caller(), &user_input(&body), &projection).await;
                 created.map(|created| Some(created.id)).map_err(failure)
             }
             Action::PostGroup(group) => {
@@ -166,5 +170,11 @@ async fn set_active(service: &BackupScim, id: &str, active: bool) -> Result<Opti
     let operation = json!({"op": "replace", "path": "active", "value": active});
     let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
     let projection = Projection::all(ResourceType::User);
-    nothing(service.provisioning.patch_user(&caller(), id, &body, &projection).await.map(|_| ()))
+    nothing(
+        service
+            .provisioning
+            .patch_user(&caller(), user_id(id), &user_patch(&body).unwrap(), &projection)
+            .await
+            .map(|_| ()),
+    )
 }

@@ -6,6 +6,7 @@ use super::invariants::{calm, problems};
 use super::random::Dice;
 use super::script::{Action, Bindings, Cast, Failure};
 use crate::harness::{Node, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
+use crate::requests::user_id;
 use azure_backup_scim::engine::faults::{Faults, Point, Side, When};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::bindings::active::Activation;
@@ -313,7 +314,8 @@ impl Pair {
         for (said, person) in self.said.iter().zip(&self.cast.people) {
             let projection =
                 azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::User);
-            let user = node.run(node.service.provisioning.get_user(&person.id, &projection)).unwrap().body;
+            let user =
+                node.run(node.service.provisioning.get_user(user_id(&person.id), &projection)).unwrap().body;
             if user["active"] != said.active {
                 problems.push(format!("{} should be active: {}", person.id, said.active));
             }
