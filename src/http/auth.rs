@@ -5,7 +5,6 @@
 
 use super::error::HttpError;
 use super::functions::{self, ListenAddress, TimerTrigger};
-use super::trace::TraceId;
 use crate::service::ScimCaller;
 use crate::service::tokens::{BearerTokens, TokenVerdict, is_b64token};
 use actix_web::body::{EitherBody, MessageBody};
@@ -39,8 +38,7 @@ pub(super) async fn authenticate<B: MessageBody>(
             return Ok(request.error_response(error).map_into_right_body());
         }
     };
-    let trace_id = request.extensions().get::<TraceId>().map(|TraceId(id)| id.clone());
-    request.extensions_mut().insert(ScimCaller { token_label, trace_id });
+    request.extensions_mut().insert(ScimCaller { token_label });
     Ok(next.call(request).await?.map_into_left_body())
 }
 

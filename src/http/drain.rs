@@ -53,7 +53,7 @@ pub(super) async fn drain_unread_body<B: MessageBody + 'static>(
     }
 }
 
-/// Marks the request as ended when it is dropped together with the response body.
+/// Ends the request on its connection when it is dropped together with the response body.
 struct RequestGuard(ConnectionHandle);
 
 impl Drop for RequestGuard {

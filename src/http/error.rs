@@ -49,7 +49,7 @@ pub(super) enum HttpError {
     /// The service could not do it.
     #[error("failed to serve the request")]
     Service(#[from] ServiceError),
-    /// A bug, as the caller sees it: only the id under which the log tells more.
+    /// A bug, as the caller sees it: only the id under which the log has the error.
     #[error("internal error; the log knows it as {correlation}")]
     Internal { correlation: String },
 }

@@ -1,7 +1,7 @@
 //! The envelope in which the Functions host delivers a timer: `POST /Reconcile` on the handler's own port.
 //!
 //! No route of the app leads there, but a host that forwards decodes a path once more after it has matched a route, so that
-//! `..%5C..%5CReconcile` arrives as well. What was passed on can be told from an envelope: it carries the caller's own `Host`,
+//! `..%5C..%5CReconcile` arrives as well. A request that was passed on differs from an envelope: it carries the caller's own `Host`,
 //! or the host's `X-Forwarded-*`. Whatever is no envelope is answered as any other call of an unknown path is.
 //!
 //! The answer is never empty: on an empty one the host waits for the function's timeout and then kills the process.

@@ -1,5 +1,5 @@
 //! Assignments: what a request asks of one attribute each. A write is read assignment by assignment, so that a mistake in
-//! one of them does not cost the others: what takes access away is carried out, whatever stands beside it.
+//! one of them does not cost the others: what takes access away is carried out, whatever else the request asks for.
 
 use crate::scim::attr_path::AttrPath;
 use crate::scim::error::Error;
@@ -21,7 +21,7 @@ pub(super) const DROPPED_MAX: usize = 50;
 /// One attribute, and what it is to become.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct AttributeAssignment {
-    /// The operation of a PATCH that it stands in, counted from 1.
+    /// The operation of a PATCH that it belongs to, counted from 1.
     pub operation: Option<usize>,
     pub verb: PatchVerb,
     /// What a record calls it, where it is dropped: a name, never a value.
@@ -72,7 +72,7 @@ impl AttributeAssignments {
         Self { kind, operation: None, verb: PatchVerb::Replace, found: Vec::new(), strays: 0 }
     }
 
-    /// What comes now stands in that operation of a PATCH.
+    /// What is added from now on belongs to that operation of a PATCH.
     pub fn enter(&mut self, operation: usize, verb: PatchVerb) {
         self.operation = Some(operation);
         self.verb = verb;

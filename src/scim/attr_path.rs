@@ -1,4 +1,4 @@
-//! Names of attributes, as they stand in filters, `attributes`, `sortBy` and PATCH paths (RFC 7644 sections 3.5.2 and 3.10).
+//! Names of attributes in filters, `attributes`, `sortBy` and PATCH paths (RFC 7644 sections 3.5.2 and 3.10).
 
 use crate::scim::schema::{Attribute, COMMON, ResourceType, Schema, find};
 use crate::scim::urn;
@@ -41,7 +41,7 @@ impl AttrPath {
         Some(Self { extension: None, attribute: of.sub(name)?, sub: None })
     }
 
-    /// The attribute whose values are compared: a bare complex attribute stands for its `value`.
+    /// The attribute whose values are compared: of a bare complex attribute it is `value`.
     pub fn leaf(&self) -> &'static Attribute {
         self.sub.or_else(|| self.attribute.value()).unwrap_or(self.attribute)
     }
@@ -104,7 +104,7 @@ impl AttrPath {
     }
 }
 
-/// What stands before the first character that no name of an attribute has (RFC 7643 section 2.1).
+/// What comes before the first character that no name of an attribute has (RFC 7643 section 2.1).
 fn leading_name(text: &str) -> &str {
     let ends = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '$'));
     text.split(ends).next().unwrap_or_default()

@@ -17,7 +17,7 @@ pub struct Error {
     pub detail: String,
 }
 
-/// The keywords of RFC 7644 table 9.
+/// The keywords of RFC 7644 table 9 that this service answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScimType {
     /// The filter cannot be understood, or names what cannot be filtered.
@@ -36,10 +36,6 @@ pub enum ScimType {
     NoTarget,
     /// A value is missing, of the wrong type, or not allowed.
     InvalidValue,
-    /// The protocol version is not supported.
-    InvalidVers,
-    /// The request carries personal data in its URI.
-    Sensitive,
 }
 
 impl Error {
@@ -187,8 +183,6 @@ impl ScimType {
             ScimType::InvalidPath => "invalidPath",
             ScimType::NoTarget => "noTarget",
             ScimType::InvalidValue => "invalidValue",
-            ScimType::InvalidVers => "invalidVers",
-            ScimType::Sensitive => "sensitive",
         }
     }
 }

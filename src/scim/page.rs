@@ -19,7 +19,7 @@ pub const COUNT_MAX: usize = 1000;
 /// How many resources are on a page of which the client did not say how many.
 pub const COUNT_DEFAULT: usize = 100;
 
-/// Characters of a text that an order looks at.
+/// Characters of a text that an order compares.
 const KEY_CHARS_MAX: usize = 256;
 
 /// What a client asks a collection.
@@ -44,7 +44,7 @@ impl ListQuery {
             let pair = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             pair.map(|(_, value)| value.trim())
         };
-        // An empty filter would list everybody to who meant to ask for one.
+        // An empty filter would list every resource to a client that meant to find one.
         let filter = given("filter").map(|text| Filter::parse(kind, text)).transpose()?;
         let given = |name: &str| given(name).filter(|value| !value.is_empty());
         let start_index = number("startIndex", given("startIndex"))?.unwrap_or(1).max(1);
@@ -131,7 +131,7 @@ impl SortOrder {
         Ok(Self { by, descending })
     }
 
-    /// Does the order look at that top-level attribute?
+    /// Does the order read that top-level attribute?
     pub fn reads(&self, attribute: &str) -> bool {
         self.by.attribute.name.eq_ignore_ascii_case(attribute)
     }

@@ -155,7 +155,7 @@ pub struct GroupRef {
     pub direct: bool,
 }
 
-/// What stands under `grants` and `grantState` of our own extension.
+/// The values of `grants` and `grantState` in our own extension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessView {
     /// One object for each binding, role and scope that is wanted or held.

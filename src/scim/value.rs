@@ -34,7 +34,7 @@ pub(super) fn is_none(attribute: &Attribute, raw: &Value, strictness: ValueStric
         && !(strictness == ValueStrictness::Strict && raw.is_array() && !attribute.multi_valued)
 }
 
-/// A list of one stands for its element.
+/// A list of one is read as its element.
 pub(super) fn only(raw: &Value) -> &Value {
     match raw.as_array().map(Vec::as_slice) {
         Some([only]) => only,
@@ -166,7 +166,7 @@ fn boolean(attribute: &Attribute, raw: &Value) -> Result<Value, Error> {
     }
 }
 
-/// The known and writable parts of a complex value; none if nothing is left. A bare text stands for its `value`.
+/// The known and writable parts of a complex value; none if nothing is left. A bare text is read as its `value`.
 pub(super) fn complex(
     attribute: &Attribute,
     raw: &Value,

@@ -8,8 +8,6 @@ use crate::id::OpId;
 pub struct ScimCaller {
     /// The label of the token that was presented.
     pub token_label: String,
-    /// The trace id of the request, for logs.
-    pub trace_id: Option<String>,
 }
 
 impl ScimCaller {

@@ -4,7 +4,7 @@ use crate::scim;
 use crate::store::StoreError;
 use std::time::Duration;
 
-/// What a client waits that has met a change by another request.
+/// `Retry-After` after a conflict with the change of another request.
 const CONFLICT_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a SCIM request was not carried out.

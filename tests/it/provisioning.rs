@@ -219,7 +219,7 @@ fn two_processes() -> (Process, Process) {
 }
 
 fn caller() -> ScimCaller {
-    ScimCaller { token_label: "entra".to_owned(), trace_id: None }
+    ScimCaller { token_label: "entra".to_owned() }
 }
 
 fn without(kind: ResourceType, attribute: &str) -> Projection {

@@ -1,4 +1,4 @@
-//! What is dropped, what is refused, and what is carried out whatever stands beside it.
+//! What is dropped, what is refused, and what is carried out whatever else the request asks for.
 
 use crate::scim::edit::*;
 use crate::scim::error::ScimType;
@@ -50,7 +50,7 @@ fn ops() -> Resource {
     stored(Group, json!({"displayName": "Ops", "externalId": "g1"}))
 }
 
-/// The bindings in force ask for the department and the addresses.
+/// The active bindings ask for the department and the addresses.
 fn conditions() -> DecidingAttributes {
     let filter = Filter::parse(User, "department eq \"Finance\" and emails.value pr").unwrap();
     DecidingAttributes::of([&filter])
@@ -173,7 +173,7 @@ fn what_is_all_under_a_schema_that_is_not_ours_changes_nothing() {
 }
 
 #[test]
-fn broken_messages_are_refused_whatever_stands_beside() {
+fn broken_messages_are_refused_whatever_else_they_hold() {
     refuses(json!([leaving(), {"op": "move", "path": "title"}]), ScimType::InvalidSyntax);
     refuses(json!([leaving(), {"path": "title", "value": "x"}]), ScimType::InvalidSyntax);
     refuses(json!([leaving(), {"op": "add", "path": "title"}]), ScimType::InvalidValue);
@@ -362,7 +362,7 @@ fn the_address_of_a_manager_comes_and_goes_with_its_value() {
 }
 
 #[test]
-fn what_stands_in_the_way_can_be_left_as_it_was() {
+fn an_attribute_that_cannot_be_written_can_stay_as_it_was() {
     let operations = json!([leaving(), {"op": "replace", "path": "userName", "value": "bob"},
         {"op": "remove", "path": "department"}, {"op": "add", "path": "nickName", "value": "N"}]);
     let edited = patched(&ana(), operations, &DecidingAttributes::default()).unwrap();
@@ -458,9 +458,9 @@ impl Dice {
     }
 }
 
-/// Whatever stands beside it, in whatever dialect: who is set inactive is inactive, and nobody becomes active unasked.
+/// In every dialect, with anything beside it: a user who is set inactive is inactive, and none becomes active unasked.
 #[test]
-fn nothing_that_stands_beside_it_keeps_a_leaver_in() {
+fn nothing_beside_it_keeps_a_leaver_in() {
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     for round in 0..3000 {
         let junk: Vec<(String, Value)> = (0..dice.roll(6)).map(|_| (dice.name(), dice.value(3))).collect();

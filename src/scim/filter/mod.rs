@@ -37,14 +37,14 @@ impl Filter {
         self.matches(rendered) && eval::matches(&self.expr, rendered, TextMatching::AsWritten)
     }
 
-    /// The attributes that its terms look at, without sub-attributes.
+    /// The attributes that its terms read, without sub-attributes.
     pub fn attributes(&self) -> Vec<AttrPath> {
         let mut found = Vec::new();
         self.expr.collect_attributes(&mut found);
         found
     }
 
-    /// Does any term look at that top-level attribute?
+    /// Does any term read that top-level attribute?
     pub fn reads(&self, attribute: &str) -> bool {
         self.expr.reads(attribute)
     }

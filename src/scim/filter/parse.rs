@@ -15,7 +15,7 @@ use crate::scim::schema::{Attribute, AttributeType, ResourceType, Returned};
 /// An attribute, or the elements of it that a filter in brackets selects (RFC 7644 section 3.5.2, figure 7).
 pub(in crate::scim) struct ValuePath {
     pub attribute: AttrPath,
-    /// What stands in brackets.
+    /// The filter in brackets.
     pub filter: Option<Filter>,
     /// The sub-attribute after the brackets.
     pub sub: Option<&'static Attribute>,
@@ -106,7 +106,7 @@ impl Parser {
         self.term()
     }
 
-    /// What stands in parentheses, after the opening one.
+    /// The expression in parentheses, after the opening one.
     fn group(&mut self) -> Result<FilterExpr, ParseError> {
         self.deeper()?;
         let expr = self.or()?;

@@ -138,7 +138,7 @@ impl CompareOp {
         matches!(self, CompareOp::Eq | CompareOp::Ne)
     }
 
-    /// Looks at a part of the text.
+    /// Compares a part of the text.
     pub(super) const fn is_part(self) -> bool {
         matches!(self, CompareOp::Co | CompareOp::Sw | CompareOp::Ew)
     }

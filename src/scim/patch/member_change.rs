@@ -10,16 +10,16 @@ pub enum MemberChange {
     Add(Vec<MemberRef>),
     /// These are not.
     Remove(Vec<String>),
-    /// Whoever matches is not; the filter is over one member object.
+    /// Those who match are not; the filter is over one member object.
     RemoveWhere(Filter),
-    /// Whoever matches is to become this member, which only a member who is the same already can.
+    /// Those who match are replaced by this member, which only a member that is the same already can be.
     ReplaceWhere {
         /// Over one member object.
         filter: Filter,
-        /// The id; none where the request does not say whom.
+        /// The id; empty where the request names none.
         by: String,
     },
-    /// These and no others; empty: nobody is left.
+    /// These and no others; empty: the group has no members left.
     Replace(Vec<MemberRef>),
 }
 

@@ -58,8 +58,8 @@ pub(super) fn change(verb: PatchVerb, target: &AssignmentTarget) -> Result<Optio
 }
 
 /// `remove members` empties the group; with a list it removes exactly what is listed (scenario
-/// entra-group-lifecycle-legacy; RFC 7644 section 3.5.2.2 has only the first). A list that names nobody at all is a mistake:
-/// that somebody stays must not look like success.
+/// entra-group-lifecycle-legacy; RFC 7644 section 3.5.2.2 has only the first). A list without any id is a mistake:
+/// an answer of success would hide that the members stay.
 fn removal(raw: &Value) -> Result<Option<MemberChange>, Error> {
     if raw.is_null() {
         return Ok(Some(MemberChange::Replace(Vec::new())));
@@ -84,7 +84,7 @@ fn is_nothing(raw: &Value) -> bool {
     raw.is_null() || raw.as_array().is_some_and(Vec::is_empty)
 }
 
-/// Whom a member is replaced by; an empty id, which is of no member, where it cannot be the same.
+/// The id that replaces a member; an empty one, which no member has, where it cannot be the same.
 fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<String, Error> {
     match sub {
         Some(sub) if sub.own_id => Ok(raw.as_str().map(plain_id).unwrap_or_default()),
@@ -117,7 +117,7 @@ fn cannot_become_another() -> Error {
 }
 
 /// The members in a value: a list, one object, or nothing (RFC 7643 section 4.2). Each is named once; one without an id has an
-/// empty one, which is nobody's. Any other type would be a group emptied by mistake.
+/// empty one, which no user has. With any other type the group would be emptied by mistake.
 pub(in crate::scim) fn refs(raw: &Value) -> Result<Vec<MemberRef>, Error> {
     let list = match raw {
         Value::Null => &[],

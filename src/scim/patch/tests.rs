@@ -381,14 +381,14 @@ fn of_members(filter: &str) -> Filter {
 }
 
 #[test]
-fn an_element_without_an_id_is_a_member_who_is_nobody() {
-    let nobody = || refs(&[""]);
+fn an_element_without_an_id_is_a_member_with_an_empty_id() {
+    let unnamed = || refs(&[""]);
     for value in [json!([{"display": "x"}]), json!([{"value": 5}]), json!({}), json!([""]), json!([null, 5])]
     {
-        changes(json!({"op": "add", "path": "members", "value": value}), &[MemberChange::Add(nobody())]);
+        changes(json!({"op": "add", "path": "members", "value": value}), &[MemberChange::Add(unnamed())]);
         changes(
             json!({"op": "replace", "path": "members", "value": value}),
-            &[MemberChange::Replace(nobody())],
+            &[MemberChange::Replace(unnamed())],
         );
     }
 }

@@ -207,7 +207,7 @@ impl Attribute {
         find(self.sub_attributes, name)
     }
 
-    /// The sub-attribute that stands for the whole (RFC 7643 section 2.4).
+    /// The sub-attribute that is compared for the whole (RFC 7643 section 2.4).
     pub fn value(&self) -> Option<&'static Attribute> {
         self.sub("value")
     }

@@ -49,7 +49,7 @@ impl Provisioning {
     }
 }
 
-/// Deletes a resource. A user's `p:` and ledger stay: the reconcile settles them.
+/// Deletes a resource. A user's pin and ledger stay: the reconcile revokes by them.
 fn plan_delete<I: ResourceKind>(
     operation: &WriteOperation,
     before: &StoredResource<I>,

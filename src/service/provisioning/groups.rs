@@ -22,7 +22,7 @@ use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
 use std::collections::BTreeSet;
 
-/// Members that are looked up while the range is read, before it is known who of them is in already.
+/// Members that are looked up while the range is read, before it shows which of them are in the group.
 const LOOKED_UP_AHEAD_MAX: usize = 100;
 
 /// A group as a request left it.
@@ -171,8 +171,8 @@ impl Provisioning {
     ) -> Result<WrittenGroup, ServiceError> {
         let id = GroupId::of(self.store.ids.random());
         let changes: Vec<MemberChange> = members.into_iter().map(MemberChange::Add).collect();
-        let strangers = members::strangers(&changes, &BTreeSet::new())?;
-        let mut known = self.known_among(strangers, &members::to_be_added(&changes)).await?;
+        let non_members = members::named_non_members(&changes, &BTreeSet::new())?;
+        let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;
         let mut left_name = None;
         let mut retry = self.conflict_retry();
         loop {
@@ -294,7 +294,7 @@ impl Provisioning {
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
     /// that is there.
     async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<KnownMembers, ServiceError> {
-        let ids = members::strangers(changes, &BTreeSet::new())?;
+        let ids = members::named_non_members(changes, &BTreeSet::new())?;
         let added = members::to_be_added(changes);
         let membership = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
@@ -319,9 +319,9 @@ impl Provisioning {
         let looked_up = !ahead.is_empty();
         let (found, mut known) = try_join!(range, self.known_among(ahead, &added))?;
         let members: BTreeSet<UserId> = found.into_iter().collect();
-        let strangers = members::strangers(changes, &members)?;
+        let non_members = members::named_non_members(changes, &members)?;
         if !looked_up {
-            known = self.known_among(strangers, &added).await?;
+            known = self.known_among(non_members, &added).await?;
         }
         Ok(KnownMembers { members, whole: true, ..known })
     }

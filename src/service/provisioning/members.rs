@@ -213,17 +213,17 @@ pub(super) fn named(changes: &[MemberChange]) -> BTreeSet<UserId> {
 
 /// The ids that the changes name and that are not `present`; 413 where they are too many to be looked up. What is no
 /// id counts too.
-pub(super) fn strangers(
+pub(super) fn named_non_members(
     changes: &[MemberChange],
     present: &BTreeSet<UserId>,
 ) -> Result<BTreeSet<UserId>, Error> {
     let entries = changes.iter().flat_map(MemberChange::named).map(|text| UserId::parse(&text).ok());
-    let strangers: Vec<Option<UserId>> =
+    let non_members: Vec<Option<UserId>> =
         entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
-    if strangers.len() > NAMED_MEMBERS_MAX {
+    if non_members.len() > NAMED_MEMBERS_MAX {
         return Err(too_many_members(&format!("{NAMED_MEMBERS_MAX} members can be named in")));
     }
-    Ok(strangers.into_iter().flatten().collect())
+    Ok(non_members.into_iter().flatten().collect())
 }
 
 /// Whether a decision needs every member, not only those that are named.
@@ -361,11 +361,13 @@ mod tests {
         refused(&[Replace(refs(&[9]))], 400);
         refused(&[Add(refs(&(100..124).chain([3]).collect::<Vec<_>>()))], 413);
         assert_eq!(
-            strangers(&[Add(refs(&(0..1001).collect::<Vec<_>>()))], &BTreeSet::new()).unwrap_err().status,
+            named_non_members(&[Add(refs(&(0..1001).collect::<Vec<_>>()))], &BTreeSet::new())
+                .unwrap_err()
+                .status,
             413
         );
         assert_eq!(
-            strangers(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([id(1)])).unwrap(),
+            named_non_members(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([id(1)])).unwrap(),
             BTreeSet::from([id(5)])
         );
     }

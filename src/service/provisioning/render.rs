@@ -16,7 +16,7 @@ const TURN_BYTES: usize = 256 * 1024;
 /// What is done about a header that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnreadablePolicy {
-    /// It is left out and logged: it hurts only itself. A request for that resource itself fails.
+    /// It is left out and logged, and the rest of the list is answered. A request for that resource itself fails.
     LeaveOut,
     /// The request fails: it asks for that resource, and an answer without it would be taken to mean that there is none.
     Fail,
