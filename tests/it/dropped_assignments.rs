@@ -108,7 +108,9 @@ impl Stage {
 #[track_caller]
 fn refused<T>(result: Result<T, ServiceError>) -> (u16, &'static str) {
     match result.map(|_| ()).expect_err("refused") {
-        ServiceError::Scim(error) => (error.status, error.scim_type.map_or("", |kind| kind.keyword())),
+        ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
+            (error.status, error.scim_type.map_or("", |kind| kind.keyword()))
+        }
         other => panic!("{other:?}"),
     }
 }
