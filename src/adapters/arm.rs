@@ -1,9 +1,6 @@
 //! Role assignments over Azure Resource Manager.
-
 //!
-
 //! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is recognised by ARM's code, never by
-
 //! its status. Nothing is retried here: the next reconcile of the person does that, because only it knows the state by then.
 
 mod answer;

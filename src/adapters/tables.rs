@@ -1,9 +1,6 @@
 //! Azure Table Storage over HTTP: [`TableOps`] on one table of an account, or of the emulator Azurite.
-
 //!
-
 //! What the service would reject is rejected here, before anything is sent. A read is retried for a while, because it changes
-
 //! nothing. A write is sent once, because only the store can tell whether a lost one was executed.
 
 mod address;

@@ -15,7 +15,7 @@ use super::kind::{AuditKind, FieldColumn, KindForm, SettingTemplates, SettingWor
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
-use crate::scim::schema::ResourceType;
+use crate::scim::ResourceType;
 use serde_json::{Map, Value};
 
 macro_rules! kind_form {

@@ -5,7 +5,7 @@
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
-use crate::scim::schema::ResourceType;
+use crate::scim::ResourceType;
 use serde_json::{Value, json};
 use std::fmt;
 

@@ -25,9 +25,7 @@ const PAGE_RECORDS: usize = 1000;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The account of the table: https://ACCOUNT.table.core.windows.net, read with the login of Azure CLI or azd (Storage Table
-
     /// Data Reader is enough), or a connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it,
-
     /// TABLES_ENDPOINT or TABLES_CONNECTION_STRING.
     #[arg(long, value_name = "ENDPOINT")]
     tables: Option<String>,

@@ -1,9 +1,6 @@
 //! The rows in one redb file: read from a snapshot, written by one thread, a group of transactions a flush.
-
 //!
-
 //! A read runs on the caller's thread: it is answered from the page cache, or by a few reads of the disk. It never
-
 //! waits for a write.
 
 use super::group_commit::GroupCommitWriter;

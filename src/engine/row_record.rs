@@ -1,11 +1,7 @@
 //! The form of keys and rows in bytes.
-
 //!
-
 //! A key is the partition, a zero byte and the row key. Keys are compared by UTF-16 code unit, as the service does,
-
 //! although they are kept in UTF-8: the two orders differ only in that surrogates come before U+E000, so the two lead
-
 //! bytes of U+E000..=U+FFFF are swapped for bytes above all others, which UTF-8 never uses.
 
 use crate::ports::tables::{ETag, PropertyValue, RowProperties};

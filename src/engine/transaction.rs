@@ -1,9 +1,6 @@
 //! One transaction: first decided against the rows as they are, then applied whole.
-
 //!
-
 //! No row is written twice in a transaction, so every write is decided by the rows before it, and a transaction
-
 //! that is rejected has changed nothing.
 
 use super::row_record::{self, RowRecord};

@@ -1,9 +1,6 @@
 //! A table on another clock: each answer carries the time of that clock instead of the service's own.
-
 //!
-
 //! Where Azure is simulated its clock can be moved, and times in rows are compared with times of Azure. A table service
-
 //! that runs on real time would know nothing of that.
 
 use crate::ports::clock::Clock;

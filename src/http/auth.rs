@@ -1,12 +1,10 @@
 //! Who may call. Everything is denied but two probes, before any routing, so that no spelling of a path gets around it.
 //!
-//! A token is taken from one place only: a single `Authorization` header with a single bearer token. What it is worth,
-//! `service::tokens` says.
+//! A token is taken from one place only: a single `Authorization` header with a single bearer token. Whether it
+//! counts, `service::tokens` says.
 
-use super::ListenAddress;
 use super::error::HttpError;
-use super::functions::{self, TimerTrigger};
-use super::trace::TraceId;
+use super::functions::{self, ListenAddress, TimerTrigger};
 use crate::service::ScimCaller;
 use crate::service::tokens::{BearerTokens, TokenVerdict, is_b64token};
 use actix_web::body::{EitherBody, MessageBody};
@@ -17,8 +15,8 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage};
 
-/// Lets a request pass with its [`Caller`], or answers 401; 503 where nobody can tell who calls.
-pub async fn authenticate<B: MessageBody>(
+/// Lets a request pass with its [`ScimCaller`], or answers 401; 503 where the tokens cannot be checked.
+pub(super) async fn authenticate<B: MessageBody>(
     tokens: Data<BearerTokens>,
     request: ServiceRequest,
     next: Next<B>,
@@ -26,7 +24,7 @@ pub async fn authenticate<B: MessageBody>(
     if is_open(&request) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let verdict = match presented(request.headers()) {
+    let verdict = match bearer_token(request.headers()) {
         Some(token) => tokens.check(token).await,
         None => TokenVerdict::Unknown,
     };
@@ -40,8 +38,7 @@ pub async fn authenticate<B: MessageBody>(
             return Ok(request.error_response(error).map_into_right_body());
         }
     };
-    let trace_id = request.extensions().get::<TraceId>().map(|TraceId(id)| id.clone());
-    request.extensions_mut().insert(ScimCaller { token_label, trace_id });
+    request.extensions_mut().insert(ScimCaller { token_label });
     Ok(next.call(request).await?.map_into_left_body())
 }
 
@@ -60,7 +57,7 @@ fn is_open(request: &ServiceRequest) -> bool {
 }
 
 /// The token of the only `Authorization` header, whose scheme is `Bearer` in any case (RFC 6750 2.1).
-pub(super) fn presented(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     let (Some(only), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = only.to_str().ok()?.trim().split_once(' ')?;
@@ -79,7 +76,7 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        assert_eq!(presented(&headers), expected, "{values:?}");
+        assert_eq!(bearer_token(&headers), expected, "{values:?}");
     }
 
     #[test]

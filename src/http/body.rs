@@ -2,6 +2,7 @@
 
 use super::error::HttpError;
 use super::strict_json;
+use crate::scim::Error;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::web::Data;
@@ -9,7 +10,6 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde_json::Value;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,8 +19,8 @@ const USER_BYTES_MAX: usize = 1024 * 1024;
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest time that a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// A body beyond this waits for its turn: what a token holder sends at once must not fill the memory. Whatever takes somebody's
-/// access away is far smaller, and never waits.
+/// A body beyond this waits for its turn: what a token holder sends at once must not fill the memory. A request that revokes
+/// access is far smaller, and never waits.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Large bodies that one process holds at a time, from their reading to their answer.
 const LARGE_BODIES_MAX: usize = 2;
@@ -29,28 +29,27 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
 
 /// The body of a request about users.
-pub type UserBody = ScimBody<USER_BYTES_MAX>;
+pub(super) type UserBody = ScimBody<USER_BYTES_MAX>;
 /// The body of a request about groups, which may carry many members.
-pub type GroupBody = ScimBody<GROUP_BYTES_MAX>;
+pub(super) type GroupBody = ScimBody<GROUP_BYTES_MAX>;
 
 /// A JSON object of at most `BYTES_MAX`.
-pub struct ScimBody<const BYTES_MAX: usize> {
+pub(super) struct ScimBody<const BYTES_MAX: usize> {
     value: Value,
     /// Held by a large body until the request is answered.
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-impl<const BYTES_MAX: usize> Deref for ScimBody<BYTES_MAX> {
-    type Target = Value;
-
-    fn deref(&self) -> &Value {
-        &self.value
+impl<const BYTES_MAX: usize> ScimBody<BYTES_MAX> {
+    /// Takes the JSON out. The body keeps its turn.
+    pub fn take_json(&mut self) -> Value {
+        self.value.take()
     }
 }
 
 /// The turns of large bodies, of all workers of a server.
 #[derive(Clone)]
-pub struct LargeBodies(Arc<Semaphore>);
+pub(super) struct LargeBodies(Arc<Semaphore>);
 
 impl Default for LargeBodies {
     fn default() -> Self {
@@ -79,9 +78,9 @@ impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
             let reading = read(payload, declared, BYTES_MAX, large.unwrap_or_default());
             let (bytes, turn) = match timeout(READ_TIMEOUT, reading).await {
                 Ok(read) => read?,
-                Err(_) => return Err(HttpError::plain(408, None, "the body did not arrive in time")),
+                Err(_) => return Err(Error::request_timeout("the body did not arrive in time").into()),
             };
-            let value = strict_json::object(&bytes).map_err(HttpError::syntax)?;
+            let value = strict_json::parse_object(&bytes).map_err(Error::invalid_syntax)?;
             Ok(Self { value, _turn: turn })
         }
         .boxed_local()
@@ -89,17 +88,18 @@ impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
 }
 
 /// No compression, and one of the two JSON media types. A missing type is forgiven, a charset is ignored.
-fn check_headers(headers: &HeaderMap) -> Result<(), HttpError> {
+fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     let encoding = text(headers, header::CONTENT_ENCODING).unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        return Err(HttpError::plain(415, None, "compressed bodies are not accepted"));
+        return Err(Error::unsupported_media_type("compressed bodies are not accepted"));
     }
     let Some(content_type) = text(headers, header::CONTENT_TYPE) else { return Ok(()) };
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
         return Ok(());
     }
-    Err(HttpError::plain(415, None, "the content type is neither application/scim+json nor application/json"))
+    let detail = "the content type is neither application/scim+json nor application/json";
+    Err(Error::unsupported_media_type(detail))
 }
 
 /// The value of a header; one that is no text counts as a wrong value, not as a missing one.
@@ -118,15 +118,15 @@ async fn read(
     large: LargeBodies,
 ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), HttpError> {
     if declared.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large(bytes_max));
+        return Err(too_large(bytes_max).into());
     }
     // What is declared is not believed: room is made for what arrives.
     let mut body = Vec::with_capacity(declared.unwrap_or_default().min(SMALL_BYTES));
     let mut turn = None;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| HttpError::syntax("the body breaks off"))?;
+        let chunk = chunk.map_err(|_| Error::invalid_syntax("the body breaks off"))?;
         if body.len() + chunk.len() > bytes_max {
-            return Err(too_large(bytes_max));
+            return Err(too_large(bytes_max).into());
         }
         if turn.is_none() && body.len() + chunk.len() > SMALL_BYTES {
             turn = Some(large.clone().acquire_turn().await?);
@@ -136,6 +136,6 @@ async fn read(
     Ok((body, turn))
 }
 
-fn too_large(bytes_max: usize) -> HttpError {
-    HttpError::plain(413, None, format!("the body is larger than {bytes_max} bytes"))
+fn too_large(bytes_max: usize) -> Error {
+    Error::payload_too_large(format!("the body is larger than {bytes_max} bytes"))
 }

@@ -5,7 +5,6 @@
 //! consumes it. So nothing is read here while a request without a body is being served, and a pipelined request is the last
 //! one of its connection.
 
-use super::KEEP_ALIVE;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -16,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// How long an idle connection stays open: longer than the Functions host and most proxies keep theirs.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// From the first byte of a head to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without a request. The framework closes idle connections earlier; this is for those that it takes for busy.
@@ -44,9 +45,9 @@ pub(super) enum PipelinePosition {
 
 /// The state of a connection, shared with the requests on it.
 #[derive(Clone)]
-pub(super) struct ConnectionHandle(Rc<State>);
+pub(super) struct ConnectionHandle(Rc<ConnectionState>);
 
-struct State {
+struct ConnectionState {
     under_way: Cell<bool>,
     /// Whether the socket is read: for a request head, or for a body that has not ended.
     reads: Cell<bool>,
@@ -65,7 +66,7 @@ struct State {
 
 impl ConnectionHandle {
     fn new() -> Self {
-        Self(Rc::new(State {
+        Self(Rc::new(ConnectionState {
             under_way: Cell::new(false),
             reads: Cell::new(true),
             since: Cell::new(Instant::now()),
@@ -326,7 +327,8 @@ mod tests {
     async fn more_than_any_head_ends_the_connection() {
         let (mut connection, mut client) = pair().await;
         let flood = tokio::spawn(async move { while client.write_all(&[0; 65_536]).await.is_ok() {} });
-        let (mut taken, mut buffer) = (0, vec![0; 65_536]);
+        let mut taken = 0;
+        let mut buffer = vec![0; 65_536];
         let error = loop {
             match connection.read(&mut buffer).await {
                 Ok(bytes) => taken += bytes,

@@ -29,7 +29,7 @@ const DRAIN_AFTER_RESPONSE: Duration = Duration::from_secs(5);
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Runs a request, then drains what was not read of its body.
-pub async fn drain_unread_body<B: MessageBody + 'static>(
+pub(super) async fn drain_unread_body<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -38,9 +38,9 @@ pub async fn drain_unread_body<B: MessageBody + 'static>(
     let position = handle
         .as_ref()
         .map_or(PipelinePosition::Sequential, |handle| handle.request_started(unread.is_some()));
-    let rest = Leftover { unread, _under_way: handle.map(UnderWay) };
+    let rest = Leftover { unread, _guard: handle.map(RequestGuard) };
     if position == PipelinePosition::AfterClose {
-        let refused = request.error_response(HttpError::plain(503, None, "the connection is closing"));
+        let refused = request.error_response(HttpError::ConnectionClosing);
         return Ok(rest.drain_after(refused.map_into_boxed_body(), true));
     }
     let closes = position == PipelinePosition::Pipelined;
@@ -53,10 +53,10 @@ pub async fn drain_unread_body<B: MessageBody + 'static>(
     }
 }
 
-/// Marks the request as ended when it is dropped together with the response body.
-struct UnderWay(ConnectionHandle);
+/// Ends the request on its connection when it is dropped together with the response body.
+struct RequestGuard(ConnectionHandle);
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.response_sent();
     }
@@ -124,7 +124,7 @@ impl Stream for UnreadBody {
 /// What outlives the endpoint of a request.
 struct Leftover {
     unread: Option<UnreadBody>,
-    _under_way: Option<UnderWay>,
+    _guard: Option<RequestGuard>,
 }
 
 impl Leftover {

@@ -1,7 +1,7 @@
 //! Every failure that leaves this process, and its answer. The only `ResponseError`.
 
 use super::respond;
-use crate::scim::{self, ScimType};
+use crate::scim;
 use crate::service::ServiceError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -11,18 +11,21 @@ use std::time::Duration;
 /// What the challenge of a 401 says.
 const CHALLENGE: &str = r#"Bearer realm="azure-backup-scim""#;
 
-/// After so long, another moment does no harm.
+/// `Retry-After` of a request that took too long, or waited too long for its turn.
 const TOO_LATE_WAIT: Duration = Duration::from_secs(5);
-/// Somebody has to change a setting, which starts the service anew.
+/// `Retry-After` until a setting is changed, which restarts the service.
 const NOT_CONFIGURED_WAIT: Duration = Duration::from_secs(60);
+
+/// What an endpoint gives.
+pub(super) type EndpointResult = Result<HttpResponse, HttpError>;
 
 /// Why a request is not answered as it was meant.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// No token, or one that nobody was given.
+pub(super) enum HttpError {
+    /// No token, or an unknown one.
     #[error("a valid bearer token is required")]
     Unauthorized,
-    /// The vault does not tell which tokens are ours.
+    /// The vault, which holds the tokens, does not answer.
     #[error("who calls cannot be checked now; nothing was changed, try again")]
     TokensUnavailable { retry_after: Duration },
     /// Other large bodies have their turn.
@@ -31,6 +34,9 @@ pub enum HttpError {
     /// What is behind this service took too long.
     #[error("the request took too long; whether it was carried out is not known, try again")]
     TooLate,
+    /// The request came after the last one of its connection.
+    #[error("the connection is closing")]
+    ConnectionClosing,
     /// The settings of this app are not in order.
     #[error("the service is not configured; its log says what is missing")]
     NotConfigured,
@@ -38,63 +44,57 @@ pub enum HttpError {
     #[error("the method is not allowed here; allowed: {allow}")]
     MethodNotAllowed { allow: &'static str },
     /// What the edge itself finds wrong with a request.
-    #[error("{0}")]
-    Scim(scim::Error),
+    #[error(transparent)]
+    Scim(#[from] scim::Error),
     /// The service could not do it.
     #[error("failed to serve the request")]
     Service(#[from] ServiceError),
-    /// A bug, as the caller sees it: only the id under which the log tells more.
+    /// A bug, as the caller sees it: only the id under which the log has the error.
     #[error("internal error; the log knows it as {correlation}")]
     Internal { correlation: String },
 }
 
 impl HttpError {
-    /// 400 `invalidSyntax`.
-    pub fn syntax(detail: impl Into<String>) -> Self {
-        Self::plain(400, Some(ScimType::InvalidSyntax), detail)
-    }
-
-    /// Any status with a SCIM body.
-    pub fn plain(status: u16, scim_type: Option<ScimType>, detail: impl Into<String>) -> Self {
-        Self::Scim(scim::Error::new(status, scim_type, detail))
-    }
-
     /// 404 for a path that leads nowhere.
     pub fn no_endpoint() -> Self {
-        Self::plain(404, None, "there is no such endpoint")
+        scim::Error::not_found("there is no such endpoint").into()
     }
 
-    /// Whether somebody has to look into the log.
+    /// An error of the web framework itself.
+    pub fn of_framework(status: StatusCode) -> Self {
+        let detail = status.canonical_reason().unwrap_or("the request cannot be served");
+        scim::Error::of_framework(status.as_u16(), detail).into()
+    }
+
+    /// Whether it is a bug of this service, which the log explains.
     pub fn is_bug(&self) -> bool {
         matches!(self, HttpError::Service(ServiceError::Bug { .. }))
     }
 
-    /// Whether the log has to say what is busy or away.
-    pub fn is_trouble(&self) -> bool {
+    /// Whether a dependency is busy or away, which the log names.
+    pub fn is_unavailable(&self) -> bool {
         matches!(self, HttpError::Service(ServiceError::Busy { .. }))
     }
 
     fn scim(&self) -> scim::Error {
         match self {
-            HttpError::Scim(error) | HttpError::Service(ServiceError::Scim(error)) => error.clone(),
-            HttpError::Service(ServiceError::Busy { .. }) => {
-                scim::Error::new(503, None, "storage is busy or away; try again")
+            HttpError::Scim(error)
+            | HttpError::Service(ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. }) => {
+                error.clone()
             }
-            HttpError::Service(ServiceError::Bug { .. }) => scim::Error::new(500, None, "internal error"),
-            HttpError::Unauthorized => scim::Error::new(401, None, self.to_string()),
+            HttpError::Service(ServiceError::Busy { .. }) => {
+                scim::Error::unavailable("storage is busy or away; try again")
+            }
+            HttpError::Service(ServiceError::Bug { .. }) => scim::Error::internal("internal error"),
+            HttpError::Unauthorized => scim::Error::unauthorized(self.to_string()),
             HttpError::TokensUnavailable { .. }
             | HttpError::TooManyLargeBodies
             | HttpError::TooLate
-            | HttpError::NotConfigured => scim::Error::new(503, None, self.to_string()),
-            HttpError::MethodNotAllowed { .. } => scim::Error::new(405, None, self.to_string()),
-            HttpError::Internal { .. } => scim::Error::new(500, None, self.to_string()),
+            | HttpError::ConnectionClosing
+            | HttpError::NotConfigured => scim::Error::unavailable(self.to_string()),
+            HttpError::MethodNotAllowed { .. } => scim::Error::method_not_allowed(self.to_string()),
+            HttpError::Internal { .. } => scim::Error::internal(self.to_string()),
         }
-    }
-}
-
-impl From<scim::Error> for HttpError {
-    fn from(error: scim::Error) -> Self {
-        Self::Scim(error)
     }
 }
 

@@ -1,14 +1,13 @@
 //! The envelope in which the Functions host delivers a timer: `POST /Reconcile` on the handler's own port.
 //!
 //! No route of the app leads there, but a host that forwards decodes a path once more after it has matched a route, so that
-//! `..%5C..%5CReconcile` arrives as well. What was passed on can be told from an envelope: it carries the caller's own `Host`,
+//! `..%5C..%5CReconcile` arrives as well. A request that was passed on differs from an envelope: it carries the caller's own `Host`,
 //! or the host's `X-Forwarded-*`. Whatever is no envelope is answered as any other call of an unknown path is.
 //!
 //! The answer is never empty: on an empty one the host waits for the function's timeout and then kills the process.
 
-use super::ListenAddress;
 use super::body::ScimBody;
-use super::error::HttpError;
+use super::error::{EndpointResult, HttpError};
 use super::respond;
 use crate::error_chain::ErrorChain;
 use crate::service::reconcile_queue::tick::ReconcileTick;
@@ -17,16 +16,20 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// The path of the timer function's envelope: a slash and its name.
-pub const RECONCILE: &str = "/Reconcile";
+pub(super) const RECONCILE: &str = "/Reconcile";
 /// Bytes of an envelope; a timer's has some hundred.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
-/// What stands on a request that came through the host, its front end or any other proxy, and never on an envelope.
+/// Headers of a request that came through the host, its front end or any other proxy. An envelope has none of them.
 const PASSED_ON: [&str; 6] =
     ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-original-url", "forwarded", "via"];
+
+/// Where this process listens, which only the host itself calls by its address.
+pub(super) struct ListenAddress(pub SocketAddr);
 
 /// What a timer starts, once at a time in this process. (Others may run at the same time; that is safe, only needless.)
 pub struct TimerTrigger {
@@ -45,7 +48,7 @@ impl TimerTrigger {
         Self { tick: None, under_way: Mutex::default() }
     }
 
-    /// Whether the host itself may be calling: it calls the address that this process listens on, and nobody else's.
+    /// Whether the host itself may be calling: it calls the address that this process listens on, and no other.
     pub(super) fn may_call(&self, headers: &HeaderMap, address: &ListenAddress) -> bool {
         let ours = address.0.to_string();
         let mut hosts = headers.get_all(header::HOST);
@@ -57,15 +60,17 @@ impl TimerTrigger {
 
 /// `POST /Reconcile`: one tick. A tick that ended early is a failed invocation, which the portal shows; what it left
 /// over, the next one does.
-pub async fn reconcile(
+pub(super) async fn reconcile(
     request: HttpRequest,
     timer: Data<TimerTrigger>,
     address: Data<ListenAddress>,
     envelope: Result<ScimBody<ENVELOPE_BYTES_MAX>, HttpError>,
-) -> Result<HttpResponse, HttpError> {
+) -> EndpointResult {
     let called = timer.may_call(request.headers(), &address);
-    let Some(tick) =
-        timer.tick.as_ref().filter(|_| called && envelope.is_ok_and(|envelope| is_timer(&envelope)))
+    let Some(tick) = timer
+        .tick
+        .as_ref()
+        .filter(|_| called && envelope.is_ok_and(|mut envelope| is_timer(&envelope.take_json())))
     else {
         return Err(HttpError::no_endpoint());
     };

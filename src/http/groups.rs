@@ -1,73 +1,75 @@
 //! `/Groups`: parse, call, respond.
 
 use super::body::GroupBody;
-use super::error::HttpError;
+use super::error::EndpointResult;
 use super::query::QueryParams;
 use super::respond;
-use crate::scim::{ListQuery, ResourceType};
+use super::streaming;
+use crate::id::GroupId;
+use crate::scim::{self, GroupInput, ListQuery, PatchRequest, ResourceType};
 use crate::service::{Provisioning, ScimCaller};
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, ReqData};
-
-type Service = Data<Provisioning>;
-type Answer = Result<HttpResponse, HttpError>;
 
 const KIND: ResourceType = ResourceType::Group;
 
 /// `POST /Groups` (RFC 7644 3.3).
-pub async fn create(
-    service: Service,
+pub(super) async fn create(
+    service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     query: QueryParams,
-    body: GroupBody,
-) -> Answer {
+    mut body: GroupBody,
+) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let created = service.create_group(&caller, &body, &projection).await?;
+    let input = GroupInput::parse(&body.take_json())?;
+    let created = service.create_group(&caller, &input, &projection).await?;
     Ok(respond::created(created, &projection))
 }
 
 /// `GET /Groups/{id}` (RFC 7644 3.4.1).
-pub async fn get(service: Service, id: Path<String>, query: QueryParams) -> Answer {
+pub(super) async fn get(service: Data<Provisioning>, id: Path<String>, query: QueryParams) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let found = service.get_group(&id, &projection).await?;
+    let found = service.get_group(parse_id(&id)?, &projection).await?;
     Ok(respond::resource(found, &projection))
 }
 
 /// `GET /Groups` (RFC 7644 3.4.2).
-pub async fn list(service: Service, query: QueryParams) -> Answer {
+pub(super) async fn list(service: Data<Provisioning>, query: QueryParams) -> EndpointResult {
     let query = query.list(KIND)?;
-    respond::list(service.list_groups(&query).await?, &query).await
+    streaming::answer_list(service.list_groups(&query).await?, &query).await
 }
 
 /// `POST /Groups/.search` (RFC 7644 3.4.3).
-pub async fn search(service: Service, body: GroupBody) -> Answer {
-    let query = ListQuery::from_search(KIND, &body)?;
-    respond::list(service.list_groups(&query).await?, &query).await
+pub(super) async fn search(service: Data<Provisioning>, mut body: GroupBody) -> EndpointResult {
+    let query = ListQuery::from_search(KIND, &body.take_json())?;
+    streaming::answer_list(service.list_groups(&query).await?, &query).await
 }
 
 /// `PUT /Groups/{id}` (RFC 7644 3.5.1).
-pub async fn replace(
-    service: Service,
+pub(super) async fn replace(
+    service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     id: Path<String>,
     query: QueryParams,
-    body: GroupBody,
-) -> Answer {
+    mut body: GroupBody,
+) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let replaced = service.replace_group(&caller, &id, &body, &projection).await?;
+    let id = parse_id(&id)?;
+    let input = GroupInput::parse(&body.take_json())?;
+    let replaced = service.replace_group(&caller, id, &input, &projection).await?;
     Ok(respond::resource(replaced, &projection))
 }
 
 /// `PATCH /Groups/{id}` (RFC 7644 3.5.2). A group too large to be echoed answers 204.
-pub async fn patch(
-    service: Service,
+pub(super) async fn patch(
+    service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     id: Path<String>,
     query: QueryParams,
-    body: GroupBody,
-) -> Answer {
+    mut body: GroupBody,
+) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let patched = service.patch_group(&caller, &id, &body, &projection).await?;
+    let patch = PatchRequest::parse(KIND, &body.take_json())?;
+    let patched = service.patch_group(&caller, parse_id(&id)?, &patch, &projection).await?;
     Ok(match patched {
         Some(group) => respond::resource(group, &projection),
         None => respond::nothing(),
@@ -75,7 +77,16 @@ pub async fn patch(
 }
 
 /// `DELETE /Groups/{id}` (RFC 7644 3.6).
-pub async fn delete(service: Service, caller: ReqData<ScimCaller>, id: Path<String>) -> Answer {
-    service.delete_group(&caller, &id).await?;
+pub(super) async fn delete(
+    service: Data<Provisioning>,
+    caller: ReqData<ScimCaller>,
+    id: Path<String>,
+) -> EndpointResult {
+    service.delete_group(&caller, parse_id(&id)?).await?;
     Ok(respond::nothing())
+}
+
+/// Reads the id of the path. Text that is no id is 404: no resource has it.
+fn parse_id(text: &str) -> Result<GroupId, scim::Error> {
+    GroupId::parse(text).map_err(|_| scim::Error::no_such_resource(KIND))
 }

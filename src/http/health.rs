@@ -1,12 +1,12 @@
 //! The two answers that need no token: the host's probe and the health check. Neither asks anything remote. With a token the
 //! health check says more.
 
-use super::error::HttpError;
+use super::error::EndpointResult;
 use super::{auth, respond};
 use crate::service::tokens::BearerTokens;
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ pub const DEGRADED: &str = "degraded";
 pub type HealthProbe = Arc<dyn Fn() -> Map<String, Value> + Send + Sync>;
 
 /// `GET /`.
-pub async fn root() -> Result<HttpResponse, HttpError> {
+pub(super) async fn root() -> EndpointResult {
     Ok(respond::json(&json!({ "name": "azure-backup-scim" })))
 }
 
-/// What stands under `details` for a caller with a bearer token: keys and names. Must return at once.
+/// What is under `details` for a caller with a bearer token: keys and names. Must return at once.
 #[derive(Clone)]
 pub struct HealthDetails(pub HealthProbe);
 
-/// `GET /healthz`. A token that is not known gets the answer without one: it may be a probe's, and health is not to fail by it.
-pub async fn healthz(request: HttpRequest, probe: Data<HealthProbe>) -> Result<HttpResponse, HttpError> {
+/// `GET /healthz`. An unknown token gets the answer without them: it may be a probe's, and health must not fail by it.
+pub(super) async fn healthz(request: HttpRequest, probe: Data<HealthProbe>) -> EndpointResult {
     let mut health = json!({ "status": "ok" });
     if let Value::Object(members) = &mut health {
         members.extend((probe.get_ref())());
@@ -45,5 +45,5 @@ pub async fn healthz(request: HttpRequest, probe: Data<HealthProbe>) -> Result<H
 fn details(request: &HttpRequest) -> Option<Map<String, Value>> {
     let tokens = request.app_data::<Data<BearerTokens>>()?;
     let HealthDetails(details) = request.app_data::<Data<HealthDetails>>()?.get_ref();
-    tokens.is_held(auth::presented(request.headers())?).then(|| details())
+    tokens.is_held(auth::bearer_token(request.headers())?).then(|| details())
 }

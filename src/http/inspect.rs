@@ -32,12 +32,12 @@ pub fn configure(config: &mut ServiceConfig, slot: ResponseSlot) {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct AuditPage {
     after: Option<String>,
     count: Option<usize>,
 }
 
-async fn audit(slot: Data<ResponseSlot>, page: Query<Page>) -> impl Responder {
+async fn audit(slot: Data<ResponseSlot>, page: Query<AuditPage>) -> impl Responder {
     let Some(service) = slot.get() else { return starting() };
     let count = page.count.unwrap_or(RECORDS_MAX).min(RECORDS_MAX);
     answer(service.store.audit(page.after.as_deref(), count).await.map(|records| json!({"records": records})))

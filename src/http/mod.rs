@@ -3,7 +3,7 @@
 //! Only this folder knows the web framework. [`app`] is the whole application: the routes exist nowhere without the
 //! authentication around them. Below it, [`connection`] and [`drain`] bound what a client can hold.
 
-pub mod auth;
+mod auth;
 mod body;
 mod connection;
 mod discovery;
@@ -35,13 +35,11 @@ use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, web::Data};
 use body::LargeBodies;
+use discovery::{AnnounceCursors, BaseUrl};
+use functions::ListenAddress;
 use rejections::RejectionLog;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long an idle connection stays open: longer than the Functions host and most proxies keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Everything that the edge is given.
 #[derive(Clone)]
@@ -60,18 +58,9 @@ pub struct HttpDeps {
     pub details: HealthDetails,
 }
 
-/// The public address, for the endpoints that print it.
-struct BaseUrl(String);
-
-/// Whether ServiceProviderConfig says how lists are paged.
-struct AnnounceCursors(bool);
-
-/// Where this process listens, which only the host itself calls by its address.
-struct ListenAddress(SocketAddr);
-
 /// What all workers of one server have in common.
 #[derive(Clone)]
-struct Process {
+struct SharedByWorkers {
     /// Where it listens.
     address: SocketAddr,
     rejections: Arc<RejectionLog>,
@@ -81,7 +70,7 @@ struct Process {
 /// The whole application.
 fn app(
     edge: HttpDeps,
-    process: Process,
+    shared: SharedByWorkers,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -97,9 +86,9 @@ fn app(
         .app_data(Data::from(provisioning))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
-        .app_data(Data::new(trace::RequestObserver { clock, ids, rejections: process.rejections }))
-        .app_data(Data::new(process.large_bodies))
-        .app_data(Data::new(ListenAddress(process.address)))
+        .app_data(Data::new(trace::RequestObserver { clock, ids, rejections: shared.rejections }))
+        .app_data(Data::new(shared.large_bodies))
+        .app_data(Data::new(ListenAddress(shared.address)))
         .app_data(Data::new(BaseUrl(base_url)))
         .app_data(Data::new(AnnounceCursors(announce_cursors)))
         .app_data(Data::new(health))
@@ -112,12 +101,12 @@ fn app(
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.
 pub fn server(listener: TcpListener, edge: HttpDeps, workers: usize) -> std::io::Result<Server> {
-    let process = Process {
+    let shared = SharedByWorkers {
         address: listener.local_addr()?,
         rejections: Arc::default(),
         large_bodies: LargeBodies::default(),
     };
-    serving::serve(listener, workers, move || app(edge.clone(), process.clone()))
+    serving::serve(listener, workers, move || app(edge.clone(), shared.clone()))
 }
 
 /// A server that says of everything but the host's probe that the settings are not in order. (A process that ended instead

@@ -2,7 +2,7 @@
 //! twice, in whatever case, is refused, because two readers of the same URL must not see two different requests.
 
 use super::error::HttpError;
-use crate::scim::{ListQuery, Projection, ResourceType, ScimType};
+use crate::scim::{self, ListQuery, Projection, ResourceType};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use std::future::{Ready, ready};
@@ -13,17 +13,17 @@ const KNOWN: [&str; 8] =
 
 /// The decoded parameters of a request, in order.
 #[derive(Debug)]
-pub struct QueryParams(Vec<(String, String)>);
+pub(super) struct QueryParams(Vec<(String, String)>);
 
 impl QueryParams {
     /// What the caller wants to see of the resource in the answer.
-    pub fn projection(&self, kind: ResourceType) -> Result<Projection, HttpError> {
-        Ok(Projection::parse(kind, self.get("attributes"), self.get("excludedAttributes"))?)
+    pub fn projection(&self, kind: ResourceType) -> Result<Projection, scim::Error> {
+        Projection::parse(kind, self.get("attributes"), self.get("excludedAttributes"))
     }
 
     /// The parameters as a search.
-    pub fn list(&self, kind: ResourceType) -> Result<ListQuery, HttpError> {
-        Ok(ListQuery::from_pairs(kind, &self.0)?)
+    pub fn list(&self, kind: ResourceType) -> Result<ListQuery, scim::Error> {
+        ListQuery::from_pairs(kind, &self.0)
     }
 
     /// The value of a parameter, whose name is read in any case.
@@ -31,16 +31,16 @@ impl QueryParams {
         self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    fn parse(text: &str) -> Result<Self, HttpError> {
+    fn parse(text: &str) -> Result<Self, scim::Error> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
-            .map_err(|_| HttpError::plain(400, Some(ScimType::InvalidValue), "the query cannot be read"))?
+            .map_err(|_| scim::Error::invalid_value("the query cannot be read"))?
             .into_inner();
         let times = |name: &str| pairs.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).count();
         match KNOWN.iter().find(|name| times(name) > 1) {
             None => Ok(Self(pairs)),
             Some(name) => {
                 let detail = format!("the parameter {name} is given more than once");
-                Err(HttpError::plain(400, Some(ScimType::InvalidValue), detail))
+                Err(scim::Error::invalid_value(detail))
             }
         }
     }
@@ -51,7 +51,7 @@ impl FromRequest for QueryParams {
     type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(QueryParams::parse(request.query_string()))
+        ready(QueryParams::parse(request.query_string()).map_err(HttpError::from))
     }
 }
 

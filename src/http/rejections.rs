@@ -1,6 +1,7 @@
 //! The log of unauthenticated requests: one line a minute with their count. They can be sent by anyone in any number, and a
 //! line for each would bury the others.
 
+use actix_web::http::StatusCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ pub(super) enum RejectedRequest {
 
 /// The rejections that were not logged yet, of all workers.
 #[derive(Debug, Default)]
-pub(super) struct RejectionLog(Mutex<[Counted; 2]>);
+pub(super) struct RejectionLog(Mutex<[RejectionCount; 2]>);
 
 #[derive(Debug, Default)]
-struct Counted {
+struct RejectionCount {
     count: u64,
     last_line: Option<Duration>,
 }
@@ -44,19 +45,23 @@ impl RejectionLog {
             counted.each_mut().map(|counted| counted.take_count(now))
         };
         if let Some(count) = unauthorized {
-            tracing::info!(count, status = 401, "requests without a valid bearer token were refused");
+            tracing::info!(
+                count,
+                status = StatusCode::UNAUTHORIZED.as_u16(),
+                "requests without a valid bearer token were refused"
+            );
         }
         if let Some(count) = undecided {
             tracing::warn!(
                 count,
-                status = 503,
+                status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
                 "requests were refused because bearer tokens cannot be checked now"
             );
         }
     }
 }
 
-impl Counted {
+impl RejectionCount {
     fn take_count(&mut self, now: Duration) -> Option<u64> {
         let is_due = self.last_line.is_none_or(|last| now.saturating_sub(last) >= EVERY);
         if self.count == 0 || !is_due {
@@ -73,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_one_line_a_minute_with_its_number() {
-        let mut counted = Counted::default();
+        let mut counted = RejectionCount::default();
         let mut lines = Vec::new();
         for second in 0..=180 {
             counted.count += 100;

@@ -1,10 +1,9 @@
 //! How answers look: SCIM JSON, never cached, never sniffed.
 
-use super::error::HttpError;
-use super::streaming::{self, ListBody};
-use crate::scim::{ListQuery, Projection};
-use crate::service::{RenderedResource, ResourceListing};
+use crate::scim::Projection;
+use crate::service::RenderedResource;
 use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -13,27 +12,27 @@ const SCIM_JSON: &str = "application/scim+json; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// A SCIM body under any status.
-pub fn scim(status: StatusCode, body: &Value) -> HttpResponse {
+pub(super) fn scim(status: StatusCode, body: &Value) -> HttpResponse {
     answer(status, SCIM_JSON, body)
 }
 
 /// Plain JSON, for whatever is not SCIM.
-pub fn json(body: &Value) -> HttpResponse {
+pub(super) fn json(body: &Value) -> HttpResponse {
     answer(StatusCode::OK, JSON, body)
 }
 
 /// Plain JSON under any status.
-pub fn json_with(status: StatusCode, body: &Value) -> HttpResponse {
+pub(super) fn json_with(status: StatusCode, body: &Value) -> HttpResponse {
     answer(status, JSON, body)
 }
 
 /// 200 with what the caller asked to see of a resource.
-pub fn resource(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
+pub(super) fn resource(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
     scim(StatusCode::OK, &projection.apply(rendered.body))
 }
 
 /// 201 and where the new resource is (RFC 7644 3.3).
-pub fn created(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
+pub(super) fn created(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
     let location = HeaderValue::from_str(&rendered.location);
     let mut response = scim(StatusCode::CREATED, &projection.apply(rendered.body));
     if let Ok(location) = location {
@@ -42,18 +41,16 @@ pub fn created(rendered: RenderedResource, projection: &Projection) -> HttpRespo
     response
 }
 
-/// A list response (RFC 7644 3.4.2).
-pub async fn list(listing: ResourceListing, query: &ListQuery) -> Result<HttpResponse, HttpError> {
-    let mut response = HttpResponse::Ok();
-    let response = match streaming::body(listing, query.start_index).await? {
-        ListBody::Whole(text) => response.body(text),
-        ListBody::Streamed(chunks) => response.streaming(Box::pin(chunks)),
-    };
-    Ok(typed(response, SCIM_JSON))
+/// 200 with a list (RFC 7644 3.4.2) as text, whole or in pieces.
+pub(super) fn list<B>(body: B) -> HttpResponse
+where
+    B: MessageBody + 'static,
+{
+    typed(HttpResponse::Ok().body(body), SCIM_JSON)
 }
 
 /// 204.
-pub fn nothing() -> HttpResponse {
+pub(super) fn nothing() -> HttpResponse {
     guarded(HttpResponse::new(StatusCode::NO_CONTENT))
 }
 

@@ -1,12 +1,13 @@
 //! The route table. Whatever is not in it is 404; a known path with another method is 405.
 
-use super::error::HttpError;
+use super::error::{EndpointResult, HttpError};
 use super::{discovery, functions, groups, health, users};
+use crate::scim;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
 /// Every route of the service.
-pub fn configure(cfg: &mut ServiceConfig) {
+pub(super) fn configure(cfg: &mut ServiceConfig) {
     cfg.service(read_only("/").get(health::root))
         .service(read_only("/healthz").get(health::healthz))
         .service(web::resource(functions::RECONCILE).post(functions::reconcile).default_service(only("POST")))
@@ -15,7 +16,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
 }
 
 /// What there is while the settings are not in order.
-pub fn configure_not_configured(cfg: &mut ServiceConfig) {
+pub(super) fn configure_not_configured(cfg: &mut ServiceConfig) {
     let refuse = || web::to(async || Err::<HttpResponse, _>(HttpError::NotConfigured));
     cfg.route("/", web::get().to(health::root))
         .route("/healthz", web::get().to(health::healthz))
@@ -68,11 +69,11 @@ fn only(allow: &'static str) -> Route {
     web::to(move || async move { Err::<HttpResponse, _>(HttpError::MethodNotAllowed { allow }) })
 }
 
-async fn not_found() -> Result<HttpResponse, HttpError> {
+async fn not_found() -> EndpointResult {
     Err(HttpError::no_endpoint())
 }
 
 /// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.
-async fn not_implemented() -> Result<HttpResponse, HttpError> {
-    Err(HttpError::plain(501, None, "this endpoint is not implemented"))
+async fn not_implemented() -> EndpointResult {
+    Err(scim::Error::not_implemented("this endpoint is not implemented").into())
 }

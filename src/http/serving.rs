@@ -1,7 +1,6 @@
-//! The HTTP server: the web framework over [`Connection`]s, with a limit on their number.
+//! The HTTP server: the web framework over [`TimedConnection`]s, with a limit on their number.
 
-use super::KEEP_ALIVE;
-use super::connection::TimedConnection;
+use super::connection::{KEEP_ALIVE, TimedConnection};
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request};
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -21,7 +20,7 @@ const CONNECTIONS_MAX: usize = 800;
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the framework reads on before it closes a connection whose request was not read to its end.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long requests under way may take to end once the server is told to stop.
+/// How long requests under way may take to end once the server has to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
 
 /// A server with one app from `factory` per worker. It starts when the returned value is awaited, and leaves signals to the

@@ -3,10 +3,12 @@
 //! An error before the first bytes is an answer like any other. After them the connection is cut off, so that a page that is
 //! not whole never looks like one that is.
 
-use super::error::HttpError;
+use super::error::{EndpointResult, HttpError};
+use super::respond;
 use crate::error_chain::ErrorChain;
-use crate::scim::ListText;
+use crate::scim::{ListQuery, ListText};
 use crate::service::{ResourceListing, ResourceStream, ServiceError};
+use actix_web::body::BodyStream;
 use actix_web::web::Bytes;
 use futures_util::stream::{self, Stream};
 use std::time::Duration;
@@ -21,37 +23,28 @@ const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// How long a client may take no byte before its answer is given up.
 const STALL_MAX: Duration = Duration::from_secs(10);
 
-/// A list as text.
-pub enum ListBody<S> {
-    Whole(String),
-    Streamed(S),
-}
-
-/// Reads the beginning of a list, or all of it.
-pub async fn body(
-    listing: ResourceListing,
-    start_index: usize,
-) -> Result<ListBody<impl Stream<Item = Result<Bytes, HttpError>>>, HttpError> {
-    let (text, mut begun) = ListText::open_list(listing.total, start_index);
-    let mut rest = Rest { resources: listing.resources, text: Some(text) };
+/// Answers with a list: whole where it is short, else streamed.
+pub(super) async fn answer_list(listing: ResourceListing, query: &ListQuery) -> EndpointResult {
+    let (text, mut begun) = ListText::open_list(listing.total, query.start_index);
+    let mut rest = UnsentList { resources: listing.resources, text: Some(text) };
     while begun.len() < WHOLE_BYTES_MAX {
         match rest.next().await? {
             Some(piece) => begun.push_str(&piece),
-            None => return Ok(ListBody::Whole(begun)),
+            None => return Ok(respond::list(begun)),
         }
     }
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(send(begun, rest, sender).instrument(tracing::Span::current()));
-    Ok(ListBody::Streamed(chunks(receiver)))
+    Ok(respond::list(BodyStream::new(Box::pin(chunks(receiver)))))
 }
 
 /// What of a list is not read yet.
-struct Rest {
+struct UnsentList {
     resources: ResourceStream,
     text: Option<ListText>,
 }
 
-impl Rest {
+impl UnsentList {
     async fn next(&mut self) -> Result<Option<String>, ServiceError> {
         let Some(text) = &mut self.text else { return Ok(None) };
         Ok(match self.resources.next().await? {
@@ -62,13 +55,13 @@ impl Rest {
 }
 
 /// What goes from the reading task to the connection.
-enum Chunk {
+enum StreamChunk {
     Bytes(Bytes),
     End,
 }
 
 /// Why an answer ends in the middle.
-enum Cut {
+enum StreamError {
     Failed(ServiceError),
     /// The client reads nothing.
     Stalled,
@@ -76,43 +69,47 @@ enum Cut {
     Closed,
 }
 
-async fn send(begun: String, mut rest: Rest, sender: mpsc::Sender<Chunk>) {
+async fn send(begun: String, mut rest: UnsentList, sender: mpsc::Sender<StreamChunk>) {
     match send_all(begun, &mut rest, &sender).await {
-        Ok(()) | Err(Cut::Closed) => {}
-        Err(Cut::Stalled) => tracing::warn!("a list is cut off: the client does not read it"),
-        Err(Cut::Failed(error)) => {
+        Ok(()) | Err(StreamError::Closed) => {}
+        Err(StreamError::Stalled) => tracing::warn!("a list is cut off: the client does not read it"),
+        Err(StreamError::Failed(error)) => {
             tracing::error!(error = %ErrorChain(&error), "a list is cut off: it cannot be read to its end")
         }
     }
 }
 
-async fn send_all(begun: String, rest: &mut Rest, sender: &mpsc::Sender<Chunk>) -> Result<(), Cut> {
+async fn send_all(
+    begun: String,
+    rest: &mut UnsentList,
+    sender: &mpsc::Sender<StreamChunk>,
+) -> Result<(), StreamError> {
     let mut piece = Some(begun);
     while let Some(text) = piece {
         let mut bytes = Bytes::from(text);
         while !bytes.is_empty() {
             let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
-            hand_over(sender, Chunk::Bytes(chunk)).await?;
+            send_chunk(sender, StreamChunk::Bytes(chunk)).await?;
         }
-        piece = rest.next().await.map_err(Cut::Failed)?;
+        piece = rest.next().await.map_err(StreamError::Failed)?;
     }
-    hand_over(sender, Chunk::End).await
+    send_chunk(sender, StreamChunk::End).await
 }
 
-async fn hand_over(sender: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<(), Cut> {
+async fn send_chunk(sender: &mpsc::Sender<StreamChunk>, chunk: StreamChunk) -> Result<(), StreamError> {
     match timeout(STALL_MAX, sender.send(chunk)).await {
-        Ok(sent) => sent.map_err(|_| Cut::Closed),
-        Err(_) => Err(Cut::Stalled),
+        Ok(sent) => sent.map_err(|_| StreamError::Closed),
+        Err(_) => Err(StreamError::Stalled),
     }
 }
 
 /// The chunks; an error where they end without an end.
-fn chunks(receiver: mpsc::Receiver<Chunk>) -> impl Stream<Item = Result<Bytes, HttpError>> {
+fn chunks(receiver: mpsc::Receiver<StreamChunk>) -> impl Stream<Item = Result<Bytes, HttpError>> {
     stream::unfold(Some(receiver), |receiver| async move {
         let mut receiver = receiver?;
         match receiver.recv().await {
-            Some(Chunk::Bytes(bytes)) => Some((Ok(bytes), Some(receiver))),
-            Some(Chunk::End) => None,
+            Some(StreamChunk::Bytes(bytes)) => Some((Ok(bytes), Some(receiver))),
+            Some(StreamChunk::End) => None,
             None => Some((Err(HttpError::TooLate), None)),
         }
     })

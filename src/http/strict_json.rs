@@ -1,7 +1,7 @@
 //! JSON without room for two readings: no duplicated members (not even by case or escapes), bounded depth and number of
 //! values, valid text.
 //!
-//! `serde_json` keeps the last of two equal members silently; whoever stands in front of us may have read the first.
+//! `serde_json` keeps the last of two equal members silently; a proxy in front of this service may have read the first.
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -16,11 +16,11 @@ const DEPTH_MAX: usize = 64;
 const VALUES_MAX: usize = 60_000;
 
 /// Reads one JSON object. The error names a place and never content.
-pub fn object(bytes: &[u8]) -> Result<Value, String> {
+pub(super) fn parse_object(bytes: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "the body is not valid UTF-8".to_owned())?;
     let mut input = serde_json::Deserializer::from_str(text);
     let values_left = Cell::new(VALUES_MAX);
-    let value = Strict { depth_left: DEPTH_MAX, values_left: &values_left }
+    let value = StrictValue { depth_left: DEPTH_MAX, values_left: &values_left }
         .deserialize(&mut input)
         .and_then(|value| input.end().map(|()| value))
         .map_err(|error| format!("the body is not acceptable JSON: {error}"))?;
@@ -31,19 +31,19 @@ pub fn object(bytes: &[u8]) -> Result<Value, String> {
 }
 
 #[derive(Clone, Copy)]
-struct Strict<'a> {
+struct StrictValue<'a> {
     depth_left: usize,
     values_left: &'a Cell<usize>,
 }
 
-impl Strict<'_> {
+impl StrictValue<'_> {
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth_left = self.depth_left.checked_sub(1);
         depth_left.map(|depth_left| Self { depth_left, ..self }).ok_or_else(|| E::custom("nested too deeply"))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for StrictValue<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
@@ -54,7 +54,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for StrictValue<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +102,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let inner = self.inner()?;
         let mut seen = HashSet::new();
         let mut members = Map::new();
-        while let Some(Key(key)) = input.next_key()? {
+        while let Some(MemberName(key)) = input.next_key()? {
             if !seen.insert(key.to_ascii_lowercase()) {
                 return Err(A::Error::custom("a member is named twice"));
             }
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Key(String);
+struct MemberName(String);
 
 #[cfg(test)]
 mod tests {
@@ -123,15 +123,15 @@ mod tests {
 
     #[track_caller]
     fn refused(body: impl AsRef<[u8]>, why: &str) {
-        let error = object(body.as_ref()).unwrap_err();
+        let error = parse_object(body.as_ref()).unwrap_err();
         assert!(error.contains(why), "{error}");
     }
 
     #[test]
     fn ordinary_objects_are_read_as_they_are() {
         let text = r#"{"a": [1, -2, 2.5, true, null, "\u00e9\ud83d\ude00"], "b": {"a": {"A-b": 1}}}"#;
-        assert_eq!(object(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
-        assert_eq!(object(b" {} ").unwrap(), json!({}));
+        assert_eq!(parse_object(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(parse_object(b" {} ").unwrap(), json!({}));
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn depth_is_bounded_and_the_bound_is_usable() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        assert!(object(nested(DEPTH_MAX - 1).as_bytes()).is_ok());
+        assert!(parse_object(nested(DEPTH_MAX - 1).as_bytes()).is_ok());
         refused(nested(DEPTH_MAX), "too deeply");
         refused(nested(100_000), "too deeply");
         refused(format!("{}1", r#"{"a":"#.repeat(20_000)), "too deeply");
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_number_of_values_is_bounded() {
         let many = |values: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(values - 3));
-        assert!(object(many(VALUES_MAX).as_bytes()).is_ok());
+        assert!(parse_object(many(VALUES_MAX).as_bytes()).is_ok());
         refused(many(VALUES_MAX + 1), "more values");
         refused(format!("{{\"a\":[{}0]}}", "{\"a\":1},".repeat(VALUES_MAX / 2)), "more values");
     }

@@ -9,11 +9,10 @@ use crate::error_chain::ErrorChain;
 use crate::ports::{clock::Clock, ids::IdSource};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, ResponseError};
+use actix_web::{Error, ResponseError};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,18 +31,14 @@ const TICK_DEADLINE: Duration = Duration::from_secs(200);
 const METHOD_CHARS_MAX: usize = 16;
 
 /// Where request ids and durations come from.
-pub struct RequestObserver {
+pub(super) struct RequestObserver {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
-    pub(super) rejections: Arc<RejectionLog>,
+    pub rejections: Arc<RejectionLog>,
 }
 
-/// The trace id that the caller sent (W3C Trace Context), kept with the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceId(pub String);
-
-/// Runs a request in its span and tells how it ended.
-pub async fn observe<B: MessageBody + 'static>(
+/// Runs a request in its span and logs how it ended.
+pub(super) async fn observe<B: MessageBody + 'static>(
     observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
@@ -51,13 +46,12 @@ pub async fn observe<B: MessageBody + 'static>(
     let request_id = observer.ids.random().to_string();
     let span = tracing::info_span!("request", requestId = %request_id, traceId = Empty);
     if let Some(trace_id) = trace_id(request.headers()) {
-        span.record("traceId", trace_id.0.as_str());
-        request.extensions_mut().insert(trace_id);
+        span.record("traceId", trace_id);
     }
-    answer(observer, request, next, request_id).instrument(span).await
+    serve_request(observer, request, next, request_id).instrument(span).await
 }
 
-async fn answer<B: MessageBody + 'static>(
+async fn serve_request<B: MessageBody + 'static>(
     observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
@@ -78,7 +72,7 @@ async fn answer<B: MessageBody + 'static>(
             return Err(HttpError::TooLate.into());
         }
     };
-    let response = finish(outcome?, request_id);
+    let response = finish_response(outcome?, request_id);
     let now = observer.clock.monotonic();
     let rejection = rejection(&response);
     rejection.iter().for_each(|rejection| observer.rejections.count(*rejection));
@@ -103,42 +97,41 @@ fn rejection(response: &ServiceResponse<BoxBody>) -> Option<RejectedRequest> {
     }
 }
 
-/// Logs a bug and what storage could not do once, with the whole chain; hides a bug behind the request id; gives the framework's own errors a SCIM body.
-fn finish<B: MessageBody + 'static>(
+/// Logs a bug, or that storage is busy or away, once and with the whole chain; hides a bug behind the request id; gives the
+/// framework's own errors a SCIM body.
+fn finish_response<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     request_id: String,
 ) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
-    let told = match error.as_error::<HttpError>() {
+    let answer = match error.as_error::<HttpError>() {
         Some(bug) if bug.is_bug() => {
             tracing::error!(error = %ErrorChain(bug), "a request failed");
             HttpError::Internal { correlation: request_id }
         }
         Some(error) => {
-            if error.is_trouble() {
+            if error.is_unavailable() {
                 tracing::warn!(error = %ErrorChain(error), "a request cannot be carried out now");
             }
             return response.map_into_boxed_body();
         }
-        None => framework_error(response.status()),
+        None => HttpError::of_framework(response.status()),
     };
-    response.into_response(told.error_response())
+    response.into_response(answer.error_response())
 }
 
-fn framework_error(status: StatusCode) -> HttpError {
-    let detail = status.canonical_reason().unwrap_or("the request cannot be served");
-    HttpError::plain(status.as_u16(), None, detail)
-}
-
-/// The trace id of a well-formed `traceparent`: `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
-fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
+/// The trace id of a well-formed `traceparent` (W3C Trace Context): `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let mut parts = text.splitn(4, '-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let version = parts.next()?;
+    let trace = parts.next()?;
+    let parent = parts.next()?;
+    let flags = parts.next()?;
     let ends_here = flags.len() == 2 || (version != "00" && flags.get(2..3) == Some("-"));
     let sound = is_hex(version, 2) && version != "ff" && is_hex(trace, 32) && is_hex(parent, 16);
     let named = trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0');
-    (ends_here && sound && named && is_hex(flags.get(..2)?, 2)).then(|| TraceId(trace.to_owned()))
+    (ends_here && sound && named && is_hex(flags.get(..2)?, 2)).then_some(trace)
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {
@@ -160,7 +153,7 @@ mod tests {
     fn check(traceparent: &str, expected: Option<&str>) {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static("traceparent"), HeaderValue::from_str(traceparent).unwrap());
-        assert_eq!(trace_id(&headers), expected.map(|id| TraceId(id.to_owned())), "{traceparent}");
+        assert_eq!(trace_id(&headers), expected, "{traceparent}");
     }
 
     #[::core::prelude::v1::test]
@@ -299,7 +292,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn of_a_method_that_nobody_knows_only_the_beginning_is_logged() {
+    async fn of_an_unknown_method_only_the_beginning_is_logged() {
         let log = Log::default();
         let sink = log.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || sink.clone()).finish();
@@ -313,13 +306,11 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_caller_is_known_by_label_and_trace() {
+    async fn a_caller_is_known_by_the_label_of_its_token() {
         let token = "abcdefghijklmnopqrstuvwxyz0123456789";
         let tokens = TokenSet::new([("okta".to_owned(), token.to_owned().into())]).unwrap();
         let tokens = BearerTokens::fixed(tokens, Arc::new(Still));
-        let who = web::get().to(async |caller: web::ReqData<ScimCaller>| {
-            format!("{} {:?}", caller.token_label, caller.trace_id)
-        });
+        let who = web::get().to(async |caller: web::ReqData<ScimCaller>| caller.token_label.clone());
         let app = App::new()
             .app_data(observer())
             .app_data(Data::new(tokens))
@@ -333,7 +324,7 @@ mod tests {
             .insert_header(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
             .to_request();
         let body = test::call_and_read_body(&app, request).await;
-        assert_eq!(body, r#"okta Some("0af7651916cd43dd8448eb211c80319c")"#);
+        assert_eq!(body, "okta");
     }
 
     #[actix_web::test]

@@ -1,5 +1,4 @@
 //! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
-
 //! process.
 
 mod control_client;

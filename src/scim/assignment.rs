@@ -1,12 +1,15 @@
 //! Assignments: what a request asks of one attribute each. A write is read assignment by assignment, so that a mistake in
-//! one of them does not cost the others: what takes access away is carried out, whatever stands beside it.
+//! one of them does not cost the others: what takes access away is carried out, whatever else the request asks for.
 
-use crate::scim::attr_path::{AttrPath, PatchPath, quoted};
-use crate::scim::error::{Error, ScimType};
-use crate::scim::patch::PatchVerb;
+use crate::scim::attr_path::AttrPath;
+use crate::scim::error::Error;
+use crate::scim::json_object::JsonObject;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::patch_verb::PatchVerb;
+use crate::scim::quoted_text::quoted;
 use crate::scim::schema::{ResourceType, Schema};
 use crate::scim::urn;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The most characters of the name of a dropped assignment that a record keeps.
 const NAME_CHARS_MAX: usize = 64;
@@ -18,7 +21,7 @@ pub(super) const DROPPED_MAX: usize = 50;
 /// One attribute, and what it is to become.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct AttributeAssignment {
-    /// The operation of a PATCH that it stands in, counted from 1.
+    /// The operation of a PATCH that it belongs to, counted from 1.
     pub operation: Option<usize>,
     pub verb: PatchVerb,
     /// What a record calls it, where it is dropped: a name, never a value.
@@ -69,7 +72,7 @@ impl AttributeAssignments {
         Self { kind, operation: None, verb: PatchVerb::Replace, found: Vec::new(), strays: 0 }
     }
 
-    /// What comes now stands in that operation of a PATCH.
+    /// What is added from now on belongs to that operation of a PATCH.
     pub fn enter(&mut self, operation: usize, verb: PatchVerb) {
         self.operation = Some(operation);
         self.verb = verb;
@@ -83,7 +86,7 @@ impl AttributeAssignments {
     /// The assignments of an object without a path: a POST or PUT body, or the value of a path-less operation. Keys may be
     /// names in any case, dotted (`name.givenName`), with a URN, or with a value filter, as Entra ID sends them (scenario
     /// entra-flag-pathless-dotted-keys). What is read-only is ignored there: Okta sends `id`, authentik `schemas`.
-    pub fn add_object(&mut self, object: &Map<String, Value>) {
+    pub fn add_object(&mut self, object: &JsonObject) {
         for (key, value) in object {
             match (PatchPath::parse(self.kind, key), value) {
                 (Ok(PatchPath::Schema(None)), Value::Object(inner)) => self.add_object(inner),
@@ -97,7 +100,7 @@ impl AttributeAssignments {
     }
 
     /// The assignments of the object of an extension.
-    fn add_extension(&mut self, schema: &'static Schema, object: &Map<String, Value>) {
+    fn add_extension(&mut self, schema: &'static Schema, object: &JsonObject) {
         for (key, value) in object {
             match AttrPath::resolve_in(schema, key) {
                 Some(path) if path.is_read_only() => {}
@@ -107,7 +110,7 @@ impl AttributeAssignments {
                 None => {
                     let detail = format!("{} has no attribute {}", schema.urn, quoted(key));
                     let of = AttrPath::leading_in(schema, key);
-                    let error = Error::bad(ScimType::InvalidPath, detail);
+                    let error = Error::invalid_path(detail);
                     self.push(recorded(key), AssignmentTarget::Nowhere { of, error });
                 }
             }
@@ -138,13 +141,13 @@ impl AttributeAssignments {
         match path {
             Ok(PatchPath::Schema(None)) => {
                 let detail = "the core schema as a path takes an object of attributes and cannot be removed";
-                self.push(recorded(text), nowhere(None, Error::bad(ScimType::NoTarget, detail)));
+                self.push(recorded(text), nowhere(None, Error::no_target(detail)));
             }
             // Derived, or secret: clients repeat it, and it means nothing.
             Ok(path) if path.is_dropped() => {}
             Ok(path) if path.is_read_only() => {
                 let detail = format!("{path} is read-only; leave it out of the attribute mapping");
-                let error = Error::bad(ScimType::Mutability, detail);
+                let error = Error::mutability(detail);
                 self.push(name_of(&path, text), nowhere(path.attribute(), error));
             }
             Ok(path) => self.push(name_of(&path, text), AssignmentTarget::Write(path, value.clone())),
@@ -183,6 +186,7 @@ fn recorded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::error::ScimType;
     use ResourceType::User;
     use serde_json::json;
 
@@ -278,7 +282,7 @@ mod tests {
 
     #[test]
     fn of_what_leads_nowhere_no_more_is_kept_than_is_recorded() {
-        let mut object: Map<String, Value> = (0..200).map(|n| (format!("a{n}"), json!(n))).collect();
+        let mut object: JsonObject = (0..200).map(|n| (format!("a{n}"), json!(n))).collect();
         object.extend([("userName".to_owned(), json!("ana")), ("userName[".to_owned(), json!("ana"))]);
         assert_eq!(of_object(&Value::Object(object)).len(), DROPPED_MAX + 2);
     }

@@ -1,10 +1,8 @@
-//! Names of attributes, as they stand in filters, `attributes`, `sortBy` and PATCH paths (RFC 7644 sections 3.5.2 and 3.10).
+//! Names of attributes in filters, `attributes`, `sortBy` and PATCH paths (RFC 7644 sections 3.5.2 and 3.10).
 
-use crate::scim::error::{Error, ScimType};
-use crate::scim::filter::{Filter, parse};
 use crate::scim::schema::{Attribute, COMMON, ResourceType, Schema, find};
 use crate::scim::urn;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fmt;
 
 /// An attribute or one of its sub-attributes, and the extension it lives in.
@@ -43,7 +41,7 @@ impl AttrPath {
         Some(Self { extension: None, attribute: of.sub(name)?, sub: None })
     }
 
-    /// The attribute whose values are compared: a bare complex attribute stands for its `value`.
+    /// The attribute whose values are compared: of a bare complex attribute it is `value`.
     pub fn leaf(&self) -> &'static Attribute {
         self.sub.or_else(|| self.attribute.value()).unwrap_or(self.attribute)
     }
@@ -106,7 +104,7 @@ impl AttrPath {
     }
 }
 
-/// What stands before the first character that no name of an attribute has (RFC 7643 section 2.1).
+/// What comes before the first character that no name of an attribute has (RFC 7643 section 2.1).
 fn leading_name(text: &str) -> &str {
     let ends = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '$'));
     text.split(ends).next().unwrap_or_default()
@@ -155,91 +153,6 @@ impl fmt::Display for AttrPath {
     }
 }
 
-/// What a PATCH operation is about (RFC 7644 section 3.5.2, figure 7).
-#[derive(Debug, Clone, PartialEq)]
-pub enum PatchPath {
-    /// A whole schema, by its URN; none for the core schema.
-    Schema(Option<&'static Schema>),
-    /// An attribute or a sub-attribute.
-    Attribute(AttrPath),
-    /// The elements of a complex attribute that match a filter, or a sub-attribute of them.
-    Elements {
-        /// The attribute, without sub-attribute.
-        of: AttrPath,
-        /// What an element must match.
-        filter: Filter,
-        /// The sub-attribute of each element.
-        sub: Option<&'static Attribute>,
-    },
-}
-
-impl PatchPath {
-    /// Reads a path; a mistake is 400 `invalidPath`, or `invalidFilter` where it stands in the brackets.
-    pub fn parse(kind: ResourceType, text: &str) -> Result<Self, Error> {
-        let text = text.trim();
-        if urn::strip(text, kind.schema()) == Some("") {
-            return Ok(PatchPath::Schema(None));
-        }
-        if let Some(schema) = kind.extension(text) {
-            return Ok(PatchPath::Schema(Some(schema)));
-        }
-        parse::path(kind, text).map_err(|mistake| {
-            let bracket = text.chars().position(|c| c == '[');
-            let in_brackets = bracket.is_some_and(|bracket| bracket + 1 < mistake.at);
-            let scim_type = if in_brackets { ScimType::InvalidFilter } else { ScimType::InvalidPath };
-            Error::bad(scim_type, format!("the path {} is not usable: {mistake}", quoted(text)))
-        })
-    }
-
-    /// The attribute it is about, unless it is about a whole schema.
-    pub fn attribute(&self) -> Option<AttrPath> {
-        match self {
-            PatchPath::Schema(_) => None,
-            PatchPath::Attribute(path) => Some(*path),
-            PatchPath::Elements { of, sub, .. } => Some(AttrPath { sub: *sub, ..*of }),
-        }
-    }
-
-    /// A client may not write there.
-    pub fn is_read_only(&self) -> bool {
-        self.attribute().is_some_and(|path| path.is_read_only())
-    }
-
-    /// What is written there is forgotten at once.
-    pub(super) fn is_dropped(&self) -> bool {
-        self.attribute().is_some_and(|path| path.attribute.is_dropped())
-    }
-}
-
-impl fmt::Display for PatchPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PatchPath::Schema(None) => f.write_str("the core schema"),
-            PatchPath::Schema(Some(schema)) => f.write_str(schema.urn),
-            PatchPath::Attribute(path) => path.fmt(f),
-            PatchPath::Elements { of, filter, sub } => match sub {
-                Some(sub) => write!(f, "{of}[{filter}].{}", sub.name),
-                None => write!(f, "{of}[{filter}]"),
-            },
-        }
-    }
-}
-
-/// A client's text inside an error message: quoted, and not longer than it is useful.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN_MAX: usize = 80;
-    let mut shown: String = text.chars().take(SHOWN_MAX).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
-}
-
-/// The member of that name, in any case.
-pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,52 +180,6 @@ mod tests {
         resolves(User, department, Some(department));
         resolves(User, "department", Some(department));
         resolves(User, "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:userName", None);
-    }
-
-    #[track_caller]
-    fn parses(text: &str, printed: &str) {
-        assert_eq!(PatchPath::parse(User, text).unwrap().to_string(), printed);
-    }
-
-    #[test]
-    fn patch_paths_parse() {
-        parses("nickname", "nickName");
-        parses(" name.givenName ", "name.givenName");
-        parses("EMAILS[TYPE eq \"work\"].Value", "emails[type eq \"work\"].value");
-        parses("emails[type eq \"work\"]", "emails[type eq \"work\"]");
-        parses("roles[primary eq \"True\"].value", "roles[primary eq true].value");
-        parses(
-            "urn:ietf:params:scim:schemas:core:2.0:User:emails[not (type eq \"a\")].display",
-            "emails[not (type eq \"a\")].display",
-        );
-        parses(&urn::ENTERPRISE_USER.to_lowercase(), urn::ENTERPRISE_USER);
-        parses(urn::USER, "the core schema");
-        parses("manager", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager");
-    }
-
-    #[track_caller]
-    fn refuses_as(scim_type: ScimType, text: &str, mistake: &str) {
-        let error = PatchPath::parse(User, text).unwrap_err();
-        assert_eq!(error.scim_type, Some(scim_type), "{text}");
-        assert!(error.detail.contains(mistake), "{text}: {error}");
-    }
-
-    #[test]
-    fn every_mistake_in_a_path_is_named() {
-        let refuses = |text, mistake| refuses_as(ScimType::InvalidPath, text, mistake);
-        refuses("..", "no attribute");
-        refuses("", "ends");
-        refuses("name.noSuchSub.deeper", "no attribute");
-        refuses("emails.value[type eq \"work\"]", "no parts");
-        refuses("title[value eq \"x\"]", "no parts");
-        refuses("title eq \"x\"", "after the end");
-        let refuses = |text, mistake| refuses_as(ScimType::InvalidFilter, text, mistake);
-        refuses("emails[type eq \"work\"", "a closing ]");
-        refuses("emails[type eq ].value", "a value");
-        refuses("emails[street eq \"x\"]", "no attribute");
-        refuses("emails[type eq \"work\"].nothing", "no attribute");
-        refuses("emails[type eq \"work\"].value.deeper", "no attribute");
-        refuses("emails[type eq \"work\"] value", "after the end");
     }
 
     #[track_caller]

@@ -3,7 +3,7 @@
 use crate::scim::schema::Attribute;
 use unicode_normalization::UnicodeNormalization;
 
-/// The version of the keys. It is stored with each row; whoever changes `key` counts it up.
+/// The version of the keys. It is stored with each row; a change of `key` counts it up.
 pub const VERSION: i64 = 1;
 
 /// How an attribute compares, by its `caseExact` (RFC 7643 section 2.2).

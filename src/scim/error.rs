@@ -1,5 +1,6 @@
-//! What a SCIM client is told when its request cannot be carried out (RFC 7644 section 3.12).
+//! The answer to a request that cannot be carried out (RFC 7644 section 3.12).
 
+use crate::scim::schema::ResourceType;
 use crate::scim::urn;
 use serde_json::{Value, json};
 use std::fmt;
@@ -16,7 +17,7 @@ pub struct Error {
     pub detail: String,
 }
 
-/// The keywords of RFC 7644 table 9.
+/// The keywords of RFC 7644 table 9 that this service answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScimType {
     /// The filter cannot be understood, or names what cannot be filtered.
@@ -35,20 +36,129 @@ pub enum ScimType {
     NoTarget,
     /// A value is missing, of the wrong type, or not allowed.
     InvalidValue,
-    /// The protocol version is not supported.
-    InvalidVers,
-    /// The request carries personal data in its URI.
-    Sensitive,
 }
 
 impl Error {
-    /// An error of any kind.
-    pub fn new(status: u16, scim_type: Option<ScimType>, detail: impl Into<String>) -> Self {
+    fn new(status: u16, scim_type: Option<ScimType>, detail: impl Into<String>) -> Self {
         Self { status, scim_type, detail: detail.into() }
     }
 
+    /// 400 with that keyword.
+    pub(super) fn bad_request(scim_type: ScimType, detail: impl Into<String>) -> Self {
+        Self::new(400, Some(scim_type), detail)
+    }
+
+    /// 400 `invalidFilter`.
+    pub(super) fn invalid_filter(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::InvalidFilter, detail)
+    }
+
+    /// 400 `invalidPath`.
+    pub(super) fn invalid_path(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::InvalidPath, detail)
+    }
+
+    /// 400 `invalidSyntax`.
+    pub(crate) fn invalid_syntax(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::InvalidSyntax, detail)
+    }
+
+    /// 400 `invalidValue`.
+    pub(crate) fn invalid_value(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::InvalidValue, detail)
+    }
+
+    /// 400 `mutability`.
+    pub(crate) fn mutability(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::Mutability, detail)
+    }
+
+    /// 400 `noTarget`.
+    pub(crate) fn no_target(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::NoTarget, detail)
+    }
+
+    /// 400 `tooMany`: `limit` is what answering would exceed.
+    pub(crate) fn too_many(limit: impl fmt::Display) -> Self {
+        let detail = format!("answering this would read more than {limit}; narrow the filter");
+        Self::bad_request(ScimType::TooMany, detail)
+    }
+
+    /// 401.
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(401, None, detail)
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(403, None, detail)
+    }
+
+    /// 404.
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(404, None, detail)
+    }
+
+    /// 404: no resource of that kind has the id of the path.
+    pub(crate) fn no_such_resource(kind: ResourceType) -> Self {
+        Self::not_found(format!("there is no {} with this id", kind.name()))
+    }
+
+    /// 405.
+    pub(crate) fn method_not_allowed(detail: impl Into<String>) -> Self {
+        Self::new(405, None, detail)
+    }
+
+    /// 408.
+    pub(crate) fn request_timeout(detail: impl Into<String>) -> Self {
+        Self::new(408, None, detail)
+    }
+
+    /// 409 `uniqueness`: another resource of that kind has the value of this attribute.
+    pub(crate) fn uniqueness(kind: ResourceType, attribute: &str) -> Self {
+        let kind = kind.name();
+        let detail =
+            format!("a {kind} with this {attribute} exists; find it with the filter {attribute} eq \"…\"");
+        Self::new(409, Some(ScimType::Uniqueness), detail)
+    }
+
+    /// 413.
+    pub(crate) fn payload_too_large(detail: impl Into<String>) -> Self {
+        Self::new(413, None, detail)
+    }
+
+    /// 415.
+    pub(crate) fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(415, None, detail)
+    }
+
+    /// 500.
+    pub(crate) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(500, None, detail)
+    }
+
+    /// 501.
+    pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
+        Self::new(501, None, detail)
+    }
+
+    /// 503.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(503, None, detail)
+    }
+
+    /// An error of the web framework, with the status that it chose.
+    pub(crate) fn of_framework(status: u16, detail: impl Into<String>) -> Self {
+        Self::new(status, None, detail)
+    }
+
+    /// Whether the request asks for more than fits.
+    pub(crate) fn is_payload_too_large(&self) -> bool {
+        self.status == 413
+    }
+
     /// The body of the answer; the status is text there.
-    pub fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         let mut body = json!({
             "schemas": [urn::ERROR],
             "status": self.status.to_string(),
@@ -59,22 +169,10 @@ impl Error {
         }
         body
     }
-
-    pub(super) fn bad(scim_type: ScimType, detail: impl Into<String>) -> Self {
-        Self::new(400, Some(scim_type), detail)
-    }
-
-    pub(super) fn invalid_value(detail: impl Into<String>) -> Self {
-        Self::bad(ScimType::InvalidValue, detail)
-    }
-
-    pub(super) fn invalid_syntax(detail: impl Into<String>) -> Self {
-        Self::bad(ScimType::InvalidSyntax, detail)
-    }
 }
 
 impl ScimType {
-    /// The keyword as it stands in an answer.
+    /// The keyword as an answer writes it.
     pub const fn keyword(self) -> &'static str {
         match self {
             ScimType::InvalidFilter => "invalidFilter",
@@ -85,8 +183,6 @@ impl ScimType {
             ScimType::InvalidPath => "invalidPath",
             ScimType::NoTarget => "noTarget",
             ScimType::InvalidValue => "invalidValue",
-            ScimType::InvalidVers => "invalidVers",
-            ScimType::Sensitive => "sensitive",
         }
     }
 }
@@ -103,12 +199,12 @@ mod tests {
 
     #[test]
     fn the_body_has_the_status_as_text_and_no_empty_scim_type() {
-        let known = Error::bad(ScimType::NoTarget, "nothing there").body();
+        let known = Error::no_target("nothing there").body();
         assert_eq!(
             known,
             json!({"schemas": [urn::ERROR], "status": "400", "scimType": "noTarget", "detail": "nothing there"})
         );
-        let plain = Error::new(404, None, "no such user").body();
+        let plain = Error::not_found("no such user").body();
         assert_eq!(plain, json!({"schemas": [urn::ERROR], "status": "404", "detail": "no such user"}));
     }
 }

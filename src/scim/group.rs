@@ -1,45 +1,55 @@
 //! Groups (RFC 7643 section 4.2): from bodies, and to answers. Members are kept apart from the stored attributes.
 
-use crate::scim::body::RequestBody;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::EditedResource;
 use crate::scim::error::Error;
 use crate::scim::resource::{MemberRef, Meta, Resource, location};
+use crate::scim::resource_input::{InputEdit, ResourceInput};
 use crate::scim::schema::ResourceType::{Group, User};
 use serde_json::{Value, json};
 
-/// A group as a client wrote it.
+/// A group as a client wrote it, in the body of a POST or PUT.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GroupInput {
-    /// Its attributes.
+pub struct GroupInput(ResourceInput);
+
+/// A group as a body leaves it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EditedGroup {
     pub edited: EditedResource,
-    /// Its members; none if the body does not speak of members, empty if it says that there are none.
+    /// None: the body does not speak of members. Empty: it says that there are none.
     pub members: Option<Vec<MemberRef>>,
 }
 
-/// The group of a POST body.
-pub fn create(body: &Value, deciding: &DecidingAttributes) -> Result<GroupInput, Error> {
-    let GroupInput { edited, members } = read(body, None, deciding)?;
-    Ok(GroupInput { edited: edited.unless_refused(false)?, members })
-}
+impl GroupInput {
+    /// Reads a body.
+    pub fn parse(body: &Value) -> Result<Self, Error> {
+        ResourceInput::parse(Group, body).map(Self)
+    }
 
-/// The group after a PUT; what the body leaves out is gone. A mistake in its name or external id may still be refused: that
-/// depends on who is removed.
-pub fn replace(body: &Value, current: &Resource, deciding: &DecidingAttributes) -> Result<GroupInput, Error> {
-    read(body, Some(current), deciding)
-}
+    /// The group of a POST.
+    pub(crate) fn create(&self, deciding: &DecidingAttributes) -> Result<EditedGroup, Error> {
+        let EditedGroup { edited, members } = self.edit(None, deciding)?;
+        Ok(EditedGroup { edited: edited.unless_refused(false)?, members })
+    }
 
-fn read(
-    body: &Value,
-    current: Option<&Resource>,
-    deciding: &DecidingAttributes,
-) -> Result<GroupInput, Error> {
-    let RequestBody { editor, members } = RequestBody::read(Group, body, current, deciding)?;
-    Ok(GroupInput { edited: editor.finish()?, members })
+    /// The group after a PUT; what the body leaves out is gone. A mistake in its name or external id may still be refused:
+    /// that depends on who is removed.
+    pub(crate) fn replace(
+        &self,
+        current: &Resource,
+        deciding: &DecidingAttributes,
+    ) -> Result<EditedGroup, Error> {
+        self.edit(Some(current), deciding)
+    }
+
+    fn edit(&self, current: Option<&Resource>, deciding: &DecidingAttributes) -> Result<EditedGroup, Error> {
+        let InputEdit { editor, members } = self.0.edit(current, deciding)?;
+        Ok(EditedGroup { edited: editor.finish()?, members })
+    }
 }
 
 /// The answer (RFC 7644 section 3.4.1), with members where they were read.
-pub fn render(resource: &Resource, meta: &Meta, members: Option<&[String]>) -> Value {
+pub(crate) fn render(resource: &Resource, meta: &Meta, members: Option<&[String]>) -> Value {
     let mut shown = resource.frame(meta);
     if let Some(members) = members {
         let list = members
@@ -55,9 +65,13 @@ mod tests {
     use super::*;
     use crate::scim::urn;
 
+    fn create(body: &Value) -> Result<EditedGroup, Error> {
+        GroupInput::parse(body)?.create(&DecidingAttributes::default())
+    }
+
     #[track_caller]
     fn creates(body: Value, members: Option<&[&str]>) {
-        let input = create(&body, &DecidingAttributes::default()).unwrap();
+        let input = create(&body).unwrap();
         assert_eq!(input.edited.resource.text("displayName"), Some("Ops"));
         let found = input.members.map(|members| members.into_iter().map(|m| m.value).collect::<Vec<_>>());
         assert_eq!(found, members.map(|m| m.iter().map(|id| (*id).to_owned()).collect()));
@@ -83,7 +97,7 @@ mod tests {
 
     #[track_caller]
     fn refuses(body: Value, detail: &str) {
-        let error = create(&body, &DecidingAttributes::default()).unwrap_err();
+        let error = create(&body).unwrap_err();
         assert_eq!((error.status, error.detail.as_str()), (400, detail));
     }
 
@@ -99,21 +113,12 @@ mod tests {
         refuses(twice, "members is given more than once");
         let path = json!({"displayName": "Ops", "members.value": "a"});
         refuses(path, "a whole group has members, not members.value");
-        assert!(
-            create(
-                &json!({"displayName": "Ops", "members[display eq \"x\"]": 1}),
-                &DecidingAttributes::default()
-            )
-            .is_err()
-        );
+        assert!(create(&json!({"displayName": "Ops", "members[display eq \"x\"]": 1})).is_err());
     }
 
     #[test]
     fn an_answer_shows_the_members_it_was_given() {
-        let group = create(&json!({"displayName": "Ops", "externalId": "x"}), &DecidingAttributes::default())
-            .unwrap()
-            .edited
-            .resource;
+        let group = create(&json!({"displayName": "Ops", "externalId": "x"})).unwrap().edited.resource;
         let meta = Meta {
             id: "g1".to_owned(),
             created: "c".to_owned(),

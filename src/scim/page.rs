@@ -1,10 +1,13 @@
 //! Queries (RFC 7644 section 3.4.2): filter, order, page; and the list that answers them.
 
-use crate::scim::attr_path::{AttrPath, member, quoted};
+use crate::scim::attr_path::AttrPath;
 use crate::scim::compare::{self, CaseMode};
-use crate::scim::error::{Error, ScimType};
-use crate::scim::filter::{Filter, parse};
+use crate::scim::date_time;
+use crate::scim::error::Error;
+use crate::scim::filter::Filter;
+use crate::scim::json_object::member;
 use crate::scim::projection::Projection;
+use crate::scim::quoted_text::quoted;
 use crate::scim::schema::{AttributeType, ResourceType, Returned};
 use crate::scim::urn;
 use serde_json::{Value, json};
@@ -16,7 +19,7 @@ pub const COUNT_MAX: usize = 1000;
 /// How many resources are on a page of which the client did not say how many.
 pub const COUNT_DEFAULT: usize = 100;
 
-/// Characters of a text that an order looks at.
+/// Characters of a text that an order compares.
 const KEY_CHARS_MAX: usize = 256;
 
 /// What a client asks a collection.
@@ -41,7 +44,7 @@ impl ListQuery {
             let pair = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             pair.map(|(_, value)| value.trim())
         };
-        // An empty filter would list everybody to who meant to ask for one.
+        // An empty filter would list every resource to a client that meant to find one.
         let filter = given("filter").map(|text| Filter::parse(kind, text)).transpose()?;
         let given = |name: &str| given(name).filter(|value| !value.is_empty());
         let start_index = number("startIndex", given("startIndex"))?.unwrap_or(1).max(1);
@@ -114,7 +117,7 @@ impl SortOrder {
         });
         let Some(by) = known else {
             let detail = format!("sortBy must name an attribute that can be compared, not {}", quoted(by));
-            return Err(Error::bad(ScimType::InvalidPath, detail));
+            return Err(Error::invalid_path(detail));
         };
         let descending = match order {
             None => false,
@@ -128,7 +131,7 @@ impl SortOrder {
         Ok(Self { by, descending })
     }
 
-    /// Does the order look at that top-level attribute?
+    /// Does the order read that top-level attribute?
     pub fn reads(&self, attribute: &str) -> bool {
         self.by.attribute.name.eq_ignore_ascii_case(attribute)
     }
@@ -145,32 +148,32 @@ impl SortOrder {
     }
 
     /// Of several values the primary one counts, or else the first.
-    fn whole_key(&self, resource: &Value) -> Key {
+    fn whole_key(&self, resource: &Value) -> SortValue {
         let elements = self.by.elements(resource);
         let primary = elements.iter().find(|element| element.get("primary") == Some(&Value::Bool(true)));
-        let Some(element) = primary.or(elements.first()) else { return Key::Missing };
+        let Some(element) = primary.or(elements.first()) else { return SortValue::Missing };
         let leaf = self.by.leaf();
         let value = element.get(leaf.name).filter(|_| self.by.attribute != leaf).unwrap_or(element);
         match value {
-            Value::Bool(value) => Key::Boolean(*value),
+            Value::Bool(value) => SortValue::Boolean(*value),
             Value::String(text) if leaf.kind == AttributeType::DateTime => {
-                parse::instant(text).map_or(Key::Missing, Key::Instant)
+                date_time::parse(text).map_or(SortValue::Missing, SortValue::Instant)
             }
             Value::String(text) => {
-                Key::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
+                SortValue::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
             }
-            _ => Key::Missing,
+            _ => SortValue::Missing,
         }
     }
 }
 
 /// What an order compares of one resource.
 #[derive(Debug, PartialEq, Eq)]
-pub struct SortKey(Key);
+pub struct SortKey(SortValue);
 
 /// What is compared. The order of the variants puts what is missing last.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum SortValue {
     Boolean(bool),
     Instant(OffsetDateTime),
     Text(String),
@@ -219,6 +222,7 @@ pub fn list_response(total: usize, start_index: usize, resources: Vec<Value>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::error::ScimType;
     use ResourceType::User;
 
     fn query(pairs: &[(&str, &str)]) -> Result<ListQuery, Error> {

@@ -1,10 +1,12 @@
 //! Which attributes an answer shows (RFC 7644 sections 3.4.2.5 and 3.9).
 
-use crate::scim::attr_path::{AttrPath, PatchPath};
+use crate::scim::attr_path::AttrPath;
 use crate::scim::error::Error;
+use crate::scim::json_object::JsonObject;
+use crate::scim::patch_path::PatchPath;
 use crate::scim::resource::set_schemas;
 use crate::scim::schema::{Attribute, COMMON, ResourceType, Returned, Schema, find};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What `attributes` and `excludedAttributes` ask for. Names that do not exist are ignored.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +17,7 @@ pub struct Projection {
 }
 
 /// How much of an attribute is shown.
-enum Share {
+enum ShownParts {
     Nothing,
     All,
     /// Only these sub-attributes.
@@ -48,14 +50,15 @@ impl Projection {
 
     /// Would that top-level attribute be in the answer?
     pub fn wants(&self, attribute: &str) -> bool {
-        AttrPath::resolve(self.kind, attribute)
-            .is_some_and(|path| !matches!(self.share(path.extension, path.attribute), Share::Nothing))
+        AttrPath::resolve(self.kind, attribute).is_some_and(|path| {
+            !matches!(self.shown_parts(path.extension, path.attribute), ShownParts::Nothing)
+        })
     }
 
     /// The answer with what was asked for.
     pub fn apply(&self, rendered: Value) -> Value {
         let Value::Object(rendered) = rendered else { return rendered };
-        let mut shown = Map::new();
+        let mut shown = JsonObject::new();
         for (name, value) in rendered {
             let kept = match (self.kind.extension(&name), value) {
                 (Some(schema), Value::Object(inner)) => self.extension(schema, inner),
@@ -71,32 +74,32 @@ impl Projection {
 
     fn core(&self, name: &str, value: Value) -> Option<Value> {
         let attribute = self.kind.core().attribute(name).or_else(|| find(COMMON, name))?;
-        self.share(None, attribute).of(value)
+        self.shown_parts(None, attribute).of(value)
     }
 
-    fn extension(&self, schema: &'static Schema, inner: Map<String, Value>) -> Option<Value> {
+    fn extension(&self, schema: &'static Schema, inner: JsonObject) -> Option<Value> {
         let kept = inner.into_iter().filter_map(|(name, value)| {
-            let value = self.share(Some(schema), schema.attribute(&name)?).of(value)?;
+            let value = self.shown_parts(Some(schema), schema.attribute(&name)?).of(value)?;
             Some((name, value))
         });
-        let kept: Map<String, Value> = kept.collect();
+        let kept: JsonObject = kept.collect();
         (!kept.is_empty()).then_some(Value::Object(kept))
     }
 
-    fn share(&self, extension: Option<&'static Schema>, attribute: &Attribute) -> Share {
+    fn shown_parts(&self, extension: Option<&'static Schema>, attribute: &Attribute) -> ShownParts {
         let included = match (&self.only, attribute.returned) {
-            (_, Returned::Always) => return Share::All,
-            (_, Returned::Never) | (None, Returned::Request) => return Share::Nothing,
-            (None, Returned::Default) => Share::All,
+            (_, Returned::Always) => return ShownParts::All,
+            (_, Returned::Never) | (None, Returned::Request) => return ShownParts::Nothing,
+            (None, Returned::Default) => ShownParts::All,
             (Some(only), returned) => mentions(only, extension, attribute, returned == Returned::Default),
         };
         match (included, mentions(&self.without, extension, attribute, true)) {
-            (included, Share::Nothing) => included,
-            (_, Share::All) | (Share::Nothing, _) => Share::Nothing,
-            (Share::Only(subs), Share::Only(out)) => {
-                Share::Only(subs.into_iter().filter(|sub| !out.contains(sub)).collect())
+            (included, ShownParts::Nothing) => included,
+            (_, ShownParts::All) | (ShownParts::Nothing, _) => ShownParts::Nothing,
+            (ShownParts::Only(subs), ShownParts::Only(out)) => {
+                ShownParts::Only(subs.into_iter().filter(|sub| !out.contains(sub)).collect())
             }
-            (_, Share::Only(out) | Share::Without(out)) => Share::Without(out),
+            (_, ShownParts::Only(out) | ShownParts::Without(out)) => ShownParts::Without(out),
         }
     }
 }
@@ -107,30 +110,30 @@ fn mentions(
     extension: Option<&'static Schema>,
     attribute: &Attribute,
     by_schema: bool,
-) -> Share {
+) -> ShownParts {
     let mut subs = Vec::new();
     for path in list {
         match path {
-            PatchPath::Schema(schema) if by_schema && *schema == extension => return Share::All,
+            PatchPath::Schema(schema) if by_schema && *schema == extension => return ShownParts::All,
             PatchPath::Attribute(path) if path.extension == extension && path.attribute == attribute => {
                 match path.sub {
-                    None => return Share::All,
+                    None => return ShownParts::All,
                     Some(sub) => subs.push(sub.name),
                 }
             }
             _ => {}
         }
     }
-    if subs.is_empty() { Share::Nothing } else { Share::Only(subs) }
+    if subs.is_empty() { ShownParts::Nothing } else { ShownParts::Only(subs) }
 }
 
-impl Share {
+impl ShownParts {
     fn of(&self, value: Value) -> Option<Value> {
         match self {
-            Share::Nothing => None,
-            Share::All => Some(value),
-            Share::Only(subs) => parts(value, &|name| subs.contains(&name)),
-            Share::Without(subs) => parts(value, &|name| !subs.contains(&name)),
+            ShownParts::Nothing => None,
+            ShownParts::All => Some(value),
+            ShownParts::Only(subs) => parts(value, &|name| subs.contains(&name)),
+            ShownParts::Without(subs) => parts(value, &|name| !subs.contains(&name)),
         }
     }
 }

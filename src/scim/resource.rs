@@ -1,8 +1,9 @@
 //! A resource as it is stored, and what is added to it when it is shown.
 
+use crate::scim::json_object::JsonObject;
 use crate::scim::schema::ResourceType;
 use crate::scim::urn;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The attribute that says whether a user may hold access (RFC 7643 section 4.1.1).
 pub(super) const ACTIVE: &str = "active";
@@ -13,17 +14,17 @@ pub(super) const ENTRA_OBJECT_ID: &str = "entraObjectId";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     kind: ResourceType,
-    attributes: Map<String, Value>,
+    attributes: JsonObject,
 }
 
 impl Resource {
     /// Attributes that were checked, or stored once.
-    pub fn from_stored(kind: ResourceType, attributes: Map<String, Value>) -> Self {
+    pub fn from_stored(kind: ResourceType, attributes: JsonObject) -> Self {
         Self { kind, attributes }
     }
 
     /// What is stored.
-    pub fn attributes(&self) -> &Map<String, Value> {
+    pub fn attributes(&self) -> &JsonObject {
         &self.attributes
     }
 
@@ -55,7 +56,8 @@ impl Resource {
 
     /// The names of the top-level attributes that differ, sorted; those of an extension with its URN.
     pub fn changed_attributes(&self, after: &Resource) -> Vec<String> {
-        let (mine, theirs) = (self.flat(), after.flat());
+        let mine = self.flat();
+        let theirs = after.flat();
         let mut names: Vec<String> = mine
             .iter()
             .filter(|entry| !theirs.contains(entry))
@@ -81,7 +83,7 @@ impl Resource {
     }
 
     /// The common frame of an answer (RFC 7643 section 3.1): attributes, `schemas`, `id` and `meta`.
-    pub(super) fn frame(&self, meta: &Meta) -> Map<String, Value> {
+    pub(super) fn frame(&self, meta: &Meta) -> JsonObject {
         let mut shown = self.attributes.clone();
         shown.insert("id".to_owned(), Value::from(meta.id.as_str()));
         shown.insert("meta".to_owned(), meta.render(self.kind));
@@ -91,7 +93,7 @@ impl Resource {
 }
 
 /// Lists the core schema, and each extension of which something is shown (RFC 7643 section 3).
-pub(super) fn set_schemas(kind: ResourceType, shown: &mut Map<String, Value>) {
+pub(super) fn set_schemas(kind: ResourceType, shown: &mut JsonObject) {
     let extensions = kind.extensions().iter().map(|schema| schema.urn).filter(|urn| shown.contains_key(*urn));
     let schemas: Vec<&str> = std::iter::once(kind.schema()).chain(extensions).collect();
     shown.insert("schemas".to_owned(), Value::from(schemas));
@@ -153,7 +155,7 @@ pub struct GroupRef {
     pub direct: bool,
 }
 
-/// What stands under `grants` and `grantState` of our own extension.
+/// The values of `grants` and `grantState` in our own extension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessView {
     /// One object for each binding, role and scope that is wanted or held.

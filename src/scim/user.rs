@@ -1,42 +1,54 @@
 //! Users (RFC 7643 section 4.1): from bodies, and to answers.
 
-use crate::scim::body::RequestBody;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::EditedResource;
 use crate::scim::error::Error;
+use crate::scim::json_object::JsonObject;
 use crate::scim::resource::{AccessView, GroupRef, Meta, Resource, location, set_schemas};
+use crate::scim::resource_input::ResourceInput;
 use crate::scim::schema::ResourceType::{self, User};
 use crate::scim::urn;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// The user of a POST body. Without `active` it is active.
-pub fn create(body: &Value, deciding: &DecidingAttributes) -> Result<EditedResource, Error> {
-    read(body, None, deciding)
-}
+/// A user as a client wrote it, in the body of a POST or PUT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UserInput(ResourceInput);
 
-/// The user after a PUT. What the body leaves out is gone, except `active`: leaving that out must not bring a leaver back.
-pub fn replace(
-    body: &Value,
-    current: &Resource,
-    deciding: &DecidingAttributes,
-) -> Result<EditedResource, Error> {
-    read(body, Some(current), deciding)
-}
+impl UserInput {
+    /// Reads a body.
+    pub fn parse(body: &Value) -> Result<Self, Error> {
+        ResourceInput::parse(User, body).map(Self)
+    }
 
-fn read(
-    body: &Value,
-    current: Option<&Resource>,
-    deciding: &DecidingAttributes,
-) -> Result<EditedResource, Error> {
-    let mut editor = RequestBody::read(User, body, current, deciding)?.editor;
-    editor.default_active(current.is_none_or(Resource::active));
-    let edited = editor.finish()?;
-    let deactivates = edited.deactivates;
-    edited.unless_refused(deactivates)
+    /// The user of a POST. Without `active` it is active.
+    pub(crate) fn create(&self, deciding: &DecidingAttributes) -> Result<EditedResource, Error> {
+        self.edit(None, deciding)
+    }
+
+    /// The user after a PUT. What the body leaves out is gone, except `active`: leaving that out must not bring a leaver back.
+    pub(crate) fn replace(
+        &self,
+        current: &Resource,
+        deciding: &DecidingAttributes,
+    ) -> Result<EditedResource, Error> {
+        self.edit(Some(current), deciding)
+    }
+
+    fn edit(
+        &self,
+        current: Option<&Resource>,
+        deciding: &DecidingAttributes,
+    ) -> Result<EditedResource, Error> {
+        let mut editor = self.0.edit(current, deciding)?.editor;
+        editor.default_active(current.is_none_or(Resource::active));
+        let edited = editor.finish()?;
+        let deactivates = edited.deactivates;
+        edited.unless_refused(deactivates)
+    }
 }
 
 /// The answer with everything that was read; projection comes later (RFC 7644 section 3.4.1).
-pub fn render(
+pub(crate) fn render(
     resource: &Resource,
     meta: &Meta,
     groups: Option<&[GroupRef]>,
@@ -63,7 +75,7 @@ fn group_view(base_url: &str, group: &GroupRef) -> Value {
     })
 }
 
-fn show_access(shown: &mut Map<String, Value>, access: &AccessView) {
+fn show_access(shown: &mut JsonObject, access: &AccessView) {
     let extension = shown.entry(urn::BACKUP_USER).or_insert_with(|| json!({}));
     let Some(extension) = extension.as_object_mut() else { return };
     extension.insert("grants".to_owned(), Value::Array(access.grants.clone()));
@@ -79,12 +91,12 @@ mod tests {
 
     #[track_caller]
     fn created(body: &Value) -> Resource {
-        create(body, &DecidingAttributes::default()).unwrap().resource
+        UserInput::parse(body).unwrap().create(&DecidingAttributes::default()).unwrap().resource
     }
 
     #[track_caller]
     fn replaced(body: &Value, current: &Resource) -> Resource {
-        replace(body, current, &DecidingAttributes::default()).unwrap().resource
+        UserInput::parse(body).unwrap().replace(current, &DecidingAttributes::default()).unwrap().resource
     }
 
     #[track_caller]
@@ -115,7 +127,9 @@ mod tests {
 
     #[track_caller]
     fn refuses(body: Value, scim_type: ScimType, detail: &str) {
-        let error = create(&body, &DecidingAttributes::default()).unwrap_err();
+        let error = UserInput::parse(&body)
+            .and_then(|input| input.create(&DecidingAttributes::default()))
+            .unwrap_err();
         assert_eq!((error.status, error.scim_type, error.detail.as_str()), (400, Some(scim_type), detail));
     }
 
@@ -143,7 +157,12 @@ mod tests {
         );
         assert!(replaced(&json!({"userName": "ana", "active": true}), &inactive).active());
         assert!(!replaced(&json!({"userName": "ana", "active": null}), &inactive).active());
-        assert!(replace(&json!({"title": "x"}), &inactive, &DecidingAttributes::default()).is_err());
+        assert!(
+            UserInput::parse(&json!({"title": "x"}))
+                .unwrap()
+                .replace(&inactive, &DecidingAttributes::default())
+                .is_err()
+        );
     }
 
     fn meta() -> Meta {

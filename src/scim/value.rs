@@ -1,14 +1,15 @@
 //! One value from a client, made canonical by the attribute table (RFC 7643 section 2.3), or refused.
 
 use crate::id::PrincipalId;
-use crate::scim::attr_path::{member, quoted};
 use crate::scim::compare::{self, CaseMode};
 use crate::scim::error::Error;
+use crate::scim::json_object::{JsonObject, member};
+use crate::scim::quoted_text::quoted;
 use crate::scim::resource::ENTRA_OBJECT_ID;
 use crate::scim::schema::{Attribute, AttributeType};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// How a value is judged.
+/// How strictly a value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueStrictness {
     /// What can be made to fit is made to fit.
@@ -28,11 +29,12 @@ pub(super) fn is_unassigned(raw: &Value) -> bool {
 }
 
 /// No value, for an attribute of that kind: where the JSON type counts, a list is none of one that is not multi-valued.
-pub(super) fn is_none(attribute: &Attribute, raw: &Value, rigour: ValueStrictness) -> bool {
-    is_unassigned(raw) && !(rigour == ValueStrictness::Strict && raw.is_array() && !attribute.multi_valued)
+pub(super) fn is_none(attribute: &Attribute, raw: &Value, strictness: ValueStrictness) -> bool {
+    is_unassigned(raw)
+        && !(strictness == ValueStrictness::Strict && raw.is_array() && !attribute.multi_valued)
 }
 
-/// A list of one stands for its element.
+/// A list of one is read as its element.
 pub(super) fn only(raw: &Value) -> &Value {
     match raw.as_array().map(Vec::as_slice) {
         Some([only]) => only,
@@ -41,13 +43,18 @@ pub(super) fn only(raw: &Value) -> &Value {
 }
 
 /// The elements of a multi-valued attribute. A single value is taken for a list of one.
-pub(super) fn list(attribute: &Attribute, raw: &Value, rigour: ValueStrictness) -> Result<Vec<Value>, Error> {
+pub(super) fn list(
+    attribute: &Attribute,
+    raw: &Value,
+    strictness: ValueStrictness,
+) -> Result<Vec<Value>, Error> {
     let raw = match raw {
         Value::Array(list) => list.as_slice(),
         single => std::slice::from_ref(single),
     };
     bounded(attribute, raw.len())?;
-    let elements: Result<Vec<_>, _> = raw.iter().map(|element| single(attribute, element, rigour)).collect();
+    let elements: Result<Vec<_>, _> =
+        raw.iter().map(|element| single(attribute, element, strictness)).collect();
     Ok(elements?.into_iter().flatten().collect())
 }
 
@@ -70,23 +77,23 @@ pub(super) fn bounded(attribute: &Attribute, values: usize) -> Result<(), Error>
 pub(super) fn single(
     attribute: &Attribute,
     raw: &Value,
-    rigour: ValueStrictness,
+    strictness: ValueStrictness,
 ) -> Result<Option<Value>, Error> {
-    if is_none(attribute, raw, rigour) {
+    if is_none(attribute, raw, strictness) {
         return Ok(None);
     }
     match (attribute.kind, raw) {
         (_, Value::Array(list)) => match list.as_slice() {
-            [only] if rigour == ValueStrictness::Tolerant && !only.is_array() => {
-                single(attribute, only, rigour)
+            [only] if strictness == ValueStrictness::Tolerant && !only.is_array() => {
+                single(attribute, only, strictness)
             }
             _ => Err(Error::invalid_value(format!("{} takes one value, not a list", attribute.name))),
         },
-        (AttributeType::Complex, raw) => Ok(complex(attribute, raw, rigour)?.map(Value::Object)),
+        (AttributeType::Complex, raw) => Ok(complex(attribute, raw, strictness)?.map(Value::Object)),
         (AttributeType::Boolean, raw) => boolean(attribute, raw).map(Some),
-        (_, Value::String(value)) => text(attribute, value, rigour).map(Some),
+        (_, Value::String(value)) => text(attribute, value, strictness).map(Some),
         (_, Value::Number(number))
-            if rigour == ValueStrictness::Tolerant || attribute.name == "externalId" =>
+            if strictness == ValueStrictness::Tolerant || attribute.name == "externalId" =>
         {
             Ok(Some(Value::from(number.to_string())))
         }
@@ -94,15 +101,15 @@ pub(super) fn single(
     }
 }
 
-fn text(attribute: &Attribute, value: &str, rigour: ValueStrictness) -> Result<Value, Error> {
-    if rigour == ValueStrictness::Strict {
-        judge_text(attribute, value)?;
+fn text(attribute: &Attribute, value: &str, strictness: ValueStrictness) -> Result<Value, Error> {
+    if strictness == ValueStrictness::Strict {
+        check_text(attribute, value)?;
     }
     Ok(Value::from(without_controls(value, attribute.multi_line)))
 }
 
 /// What a text of a deciding attribute must be.
-fn judge_text(attribute: &Attribute, value: &str) -> Result<(), Error> {
+fn check_text(attribute: &Attribute, value: &str) -> Result<(), Error> {
     let name = attribute.name;
     if value.chars().any(|c| is_stray_control(c, attribute.multi_line)) {
         return Err(Error::invalid_value(format!(
@@ -159,15 +166,15 @@ fn boolean(attribute: &Attribute, raw: &Value) -> Result<Value, Error> {
     }
 }
 
-/// The known and writable parts of a complex value; none if nothing is left. A bare text stands for its `value`.
+/// The known and writable parts of a complex value; none if nothing is left. A bare text is read as its `value`.
 pub(super) fn complex(
     attribute: &Attribute,
     raw: &Value,
-    rigour: ValueStrictness,
-) -> Result<Option<Map<String, Value>>, Error> {
-    let parts = parts(attribute, raw, rigour)?;
+    strictness: ValueStrictness,
+) -> Result<Option<JsonObject>, Error> {
+    let parts = parts(attribute, raw, strictness)?;
     let assigned = parts.into_iter().filter_map(|(sub, value)| Some((sub.name.to_owned(), value?)));
-    let object: Map<String, Value> = assigned.collect();
+    let object: JsonObject = assigned.collect();
     Ok(Some(object).filter(|object| !object.is_empty()))
 }
 
@@ -175,17 +182,17 @@ pub(super) fn complex(
 pub(super) fn parts(
     attribute: &Attribute,
     raw: &Value,
-    rigour: ValueStrictness,
+    strictness: ValueStrictness,
 ) -> Result<Vec<(&'static Attribute, Option<Value>)>, Error> {
     let expanded = if attribute.name == "roles" { entra_role(raw) } else { None };
     match (expanded.as_ref().unwrap_or(raw), attribute.value()) {
         (Value::Object(object), _) => {
             let known = object.iter().filter_map(|(name, raw)| attribute.sub(name).map(|sub| (sub, raw)));
             let writable = known.filter(|(sub, _)| !sub.is_read_only());
-            writable.map(|(sub, raw)| Ok((sub, single(sub, raw, rigour)?))).collect()
+            writable.map(|(sub, raw)| Ok((sub, single(sub, raw, strictness)?))).collect()
         }
         (bare @ (Value::String(_) | Value::Number(_)), Some(sub)) => {
-            Ok(vec![(sub, single(sub, bare, rigour)?)])
+            Ok(vec![(sub, single(sub, bare, strictness)?)])
         }
         (other, _) => Err(wrong_type(attribute, "an object", other)),
     }
@@ -299,8 +306,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn refuses(name: &str, raw: Value, rigour: ValueStrictness, detail: &str) {
-        assert_eq!(single(attribute(name), &raw, rigour).unwrap_err().detail, detail);
+    fn refuses(name: &str, raw: Value, strictness: ValueStrictness, detail: &str) {
+        assert_eq!(single(attribute(name), &raw, strictness).unwrap_err().detail, detail);
     }
 
     #[test]

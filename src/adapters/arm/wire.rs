@@ -1,7 +1,5 @@
 //! The JSON shapes of role assignments, api-version 2022-04-01, as far as we read and write them.
-
 //!
-
 //! Errors here are sentences for a log: a body that cannot be parsed is never used in part.
 
 use crate::id::PrincipalId;

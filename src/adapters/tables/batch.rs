@@ -1,9 +1,6 @@
 //! A transaction as the multipart body of `$batch`, and its answer.
-
 //!
-
 //! Every part is a whole HTTP message. No header of ours begins with `--` and no JSON of ours has a line break, so a
-
 //! boundary cannot occur in the content.
 
 use super::address::TableAddress;

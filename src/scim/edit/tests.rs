@@ -1,13 +1,38 @@
-//! What is dropped, what is refused, and what is carried out whatever stands beside it.
+//! What is dropped, what is refused, and what is carried out whatever else the request asks for.
 
 use crate::scim::edit::*;
 use crate::scim::error::ScimType;
 use crate::scim::filter::Filter;
+use crate::scim::group::EditedGroup;
 use crate::scim::patch::PatchRequest;
 use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
-use crate::scim::{GroupInput, group, user};
+use crate::scim::{GroupInput, UserInput};
 use ResourceType::{Group, User};
 use serde_json::json;
+
+fn create_user(body: &Value, deciding: &DecidingAttributes) -> Result<EditedResource, Error> {
+    UserInput::parse(body)?.create(deciding)
+}
+
+fn replace_user(
+    body: &Value,
+    current: &Resource,
+    deciding: &DecidingAttributes,
+) -> Result<EditedResource, Error> {
+    UserInput::parse(body)?.replace(current, deciding)
+}
+
+fn create_group(body: &Value, deciding: &DecidingAttributes) -> Result<EditedGroup, Error> {
+    GroupInput::parse(body)?.create(deciding)
+}
+
+fn replace_group(
+    body: &Value,
+    current: &Resource,
+    deciding: &DecidingAttributes,
+) -> Result<EditedGroup, Error> {
+    GroupInput::parse(body)?.replace(current, deciding)
+}
 
 fn stored(kind: ResourceType, attributes: Value) -> Resource {
     Resource::from_stored(kind, attributes.as_object().unwrap().clone())
@@ -25,7 +50,7 @@ fn ops() -> Resource {
     stored(Group, json!({"displayName": "Ops", "externalId": "g1"}))
 }
 
-/// The bindings in force ask for the department and the addresses.
+/// The active bindings ask for the department and the addresses.
 fn conditions() -> DecidingAttributes {
     let filter = Filter::parse(User, "department eq \"Finance\" and emails.value pr").unwrap();
     DecidingAttributes::of([&filter])
@@ -43,7 +68,7 @@ fn patched(
 #[track_caller]
 fn check(before: &Resource, edited: Result<EditedResource, Error>, after: Value, dropped: &[&str]) {
     let edited = edited.unwrap();
-    let changed: Object = edited
+    let changed: JsonObject = edited
         .resource
         .attributes()
         .iter()
@@ -148,7 +173,7 @@ fn what_is_all_under_a_schema_that_is_not_ours_changes_nothing() {
 }
 
 #[test]
-fn broken_messages_are_refused_whatever_stands_beside() {
+fn broken_messages_are_refused_whatever_else_they_hold() {
     refuses(json!([leaving(), {"op": "move", "path": "title"}]), ScimType::InvalidSyntax);
     refuses(json!([leaving(), {"path": "title", "value": "x"}]), ScimType::InvalidSyntax);
     refuses(json!([leaving(), {"op": "add", "path": "title"}]), ScimType::InvalidValue);
@@ -196,7 +221,7 @@ fn what_no_condition_reads_does_not_decide() {
 }
 
 #[test]
-fn a_value_that_is_stored_is_never_judged() {
+fn a_value_that_is_stored_already_is_accepted() {
     let legacy = stored(
         User,
         json!({"userName": "an\u{AD}a", "active": true, ENTERPRISE_USER: {"department": "a b"},
@@ -209,11 +234,11 @@ fn a_value_that_is_stored_is_never_judged() {
     same(json!({"op": "replace", "path": "department", "value": "a\tb"}));
     same(json!({"op": "add", "path": "emails", "value": [{"value": 5}]}));
     let body = json!({"userName": "an\u{AD}a", "title": "T", "emails": [{"value": 5}], "department": "a\nb"});
-    check(&legacy, user::replace(&body, &legacy, &conditions()), json!({"title": "T"}), &[]);
+    check(&legacy, replace_user(&body, &legacy, &conditions()), json!({"title": "T"}), &[]);
     let body = json!({"userName": "an\u{AD}b"});
-    assert_eq!(user::replace(&body, &legacy, &conditions()).unwrap_err().status, 400);
+    assert_eq!(replace_user(&body, &legacy, &conditions()).unwrap_err().status, 400);
     assert_eq!(
-        user::create(&json!({"userName": "an\u{AD}a"}), &DecidingAttributes::default()).unwrap_err().status,
+        create_user(&json!({"userName": "an\u{AD}a"}), &DecidingAttributes::default()).unwrap_err().status,
         400
     );
 }
@@ -250,7 +275,7 @@ fn who_leaves_is_not_kept_by_a_mistake_in_what_decides() {
 
 #[test]
 fn a_put_keeps_what_it_names_and_cannot_read() {
-    let put = |body: Value| user::replace(&body, &ana(), &conditions());
+    let put = |body: Value| replace_user(&body, &ana(), &conditions());
     let kept = |edited: Result<EditedResource, Error>, name: &str| {
         assert_eq!(edited.unwrap().resource.attributes().get(name), ana().attributes().get(name), "{name}");
     };
@@ -290,11 +315,11 @@ fn a_record_without_a_name_can_still_be_ended() {
 #[test]
 fn a_mistake_in_a_group_waits_for_who_is_removed() {
     let body = json!({"displayName": ["x"], "externalId": "g1", "members": [{"value": "u1"}]});
-    let GroupInput { edited, .. } = group::replace(&body, &ops(), &DecidingAttributes::default()).unwrap();
+    let EditedGroup { edited, .. } = replace_group(&body, &ops(), &DecidingAttributes::default()).unwrap();
     assert_eq!(edited.clone().unless_refused(false).unwrap_err().scim_type, Some(ScimType::InvalidValue));
     check(&ops(), edited.unless_refused(true), json!({}), &["displayName"]);
-    let GroupInput { edited, .. } =
-        group::replace(&json!({"members": []}), &ops(), &DecidingAttributes::default()).unwrap();
+    let EditedGroup { edited, .. } =
+        replace_group(&json!({"members": []}), &ops(), &DecidingAttributes::default()).unwrap();
     assert!(edited.clone().unless_refused(false).is_err());
     assert_eq!(edited.unless_refused(true).unwrap().resource.text("displayName"), Some("Ops"));
     let operations = json!([
@@ -304,7 +329,7 @@ fn a_mistake_in_a_group_waits_for_who_is_removed() {
     let edited = patched(&ops(), operations, &DecidingAttributes::default()).unwrap();
     assert!(edited.clone().unless_refused(false).is_err());
     check(&ops(), edited.unless_refused(true), json!({}), &["displayName"]);
-    assert!(group::create(&body, &DecidingAttributes::default()).is_err());
+    assert!(create_group(&body, &DecidingAttributes::default()).is_err());
 }
 
 #[test]
@@ -330,12 +355,12 @@ fn the_address_of_a_manager_comes_and_goes_with_its_value() {
     let same = json!([{"op": "replace", "path": "manager", "value": {"value": "m1"}}]);
     assert_eq!(patch(same), json!({"value": "m1", "$ref": "https://x/m1"}));
     let body = json!({"userName": "ana", ENTERPRISE_USER: {"manager": both()}});
-    assert_eq!(manager(user::create(&body, &DecidingAttributes::default())), both());
-    assert_eq!(manager(user::replace(&body, &ana(), &DecidingAttributes::default())), both());
+    assert_eq!(manager(create_user(&body, &DecidingAttributes::default())), both());
+    assert_eq!(manager(replace_user(&body, &ana(), &DecidingAttributes::default())), both());
 }
 
 #[test]
-fn what_stands_in_the_way_can_be_left_as_it_was() {
+fn an_attribute_that_cannot_be_written_can_stay_as_it_was() {
     let operations = json!([leaving(), {"op": "replace", "path": "userName", "value": "bob"},
         {"op": "remove", "path": "department"}, {"op": "add", "path": "nickName", "value": "N"}]);
     let edited = patched(&ana(), operations, &DecidingAttributes::default()).unwrap();
@@ -350,9 +375,9 @@ fn what_stands_in_the_way_can_be_left_as_it_was() {
 
 #[test]
 fn a_record_of_what_was_dropped_is_bounded() {
-    let mut body: Object = (0..500).map(|n| (format!("x{n}{}", "y".repeat(100)), json!(n))).collect();
+    let mut body: JsonObject = (0..500).map(|n| (format!("x{n}{}", "y".repeat(100)), json!(n))).collect();
     body.insert("userName".to_owned(), json!("ana"));
-    let edited = user::create(&Value::Object(body), &DecidingAttributes::default()).unwrap();
+    let edited = create_user(&Value::Object(body), &DecidingAttributes::default()).unwrap();
     assert_eq!(edited.dropped.len(), DROPPED_MAX);
     assert!(edited.dropped.iter().all(|name| name.chars().count() == 64));
 }
@@ -431,16 +456,16 @@ impl Dice {
     }
 }
 
-/// Whatever stands beside it, in whatever dialect: who is set inactive is inactive, and nobody becomes active unasked.
+/// In every dialect, with anything beside it: a user who is set inactive is inactive, and none becomes active unasked.
 #[test]
-fn nothing_that_stands_beside_it_keeps_a_leaver_in() {
+fn nothing_beside_it_keeps_a_leaver_in() {
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     for round in 0..3000 {
         let junk: Vec<(String, Value)> = (0..dice.roll(6)).map(|_| (dice.name(), dice.value(3))).collect();
         let about_activity = |name: &str| name.trim() == "active";
         let junk: Vec<_> = junk.into_iter().filter(|(name, _)| !about_activity(name)).collect();
         let off = dice.of(&[json!(false), json!("False"), json!("false")]).clone();
-        let mut body: Object = junk.iter().cloned().collect();
+        let mut body: JsonObject = junk.iter().cloned().collect();
         body.insert("active".to_owned(), off.clone());
         let mut operations: Vec<Value> = junk
             .iter()
@@ -451,7 +476,7 @@ fn nothing_that_stands_beside_it_keeps_a_leaver_in() {
             .collect();
         let at = dice.roll(operations.len() + 1);
         operations.insert(at, json!({"op": "replace", "path": "active", "value": off}));
-        let put = user::replace(&Value::Object(body.clone()), &ana(), &conditions());
+        let put = replace_user(&Value::Object(body.clone()), &ana(), &conditions());
         let path_less = json!([{"op": "replace", "value": body.clone()}]);
         for edited in [
             put,
@@ -464,10 +489,10 @@ fn nothing_that_stands_beside_it_keeps_a_leaver_in() {
         }
         body.remove("active");
         let inactive = stored(User, json!({"userName": "ana", "active": false}));
-        if let Ok(edited) = user::replace(&Value::Object(body.clone()), &inactive, &conditions()) {
+        if let Ok(edited) = replace_user(&Value::Object(body.clone()), &inactive, &conditions()) {
             assert!(!edited.resource.active(), "round {round}: {body:?}");
         }
-        if let Ok(edited) = user::replace(&Value::Object(body.clone()), &ana(), &conditions()) {
+        if let Ok(edited) = replace_user(&Value::Object(body.clone()), &ana(), &conditions()) {
             assert!(edited.resource.active(), "round {round}: {body:?}");
         }
     }

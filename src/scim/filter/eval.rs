@@ -2,21 +2,22 @@
 
 use crate::scim::attr_path::AttrPath;
 use crate::scim::compare::{self, CaseMode};
-use crate::scim::filter::{CompareOp, FilterExpr, FilterLiteral, parse};
+use crate::scim::date_time;
+use crate::scim::filter::tree::{CompareOp, FilterExpr, FilterLiteral};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// How two texts are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MemberOf {
+pub(super) enum TextMatching {
     /// By their keys, as an index does.
-    Key,
+    ByKey,
     /// As they were written, but for case where the attribute is not exact.
-    Letter,
+    AsWritten,
 }
 
-pub(super) fn matches(expr: &FilterExpr, object: &Value, by: MemberOf) -> bool {
+pub(super) fn matches(expr: &FilterExpr, object: &Value, by: TextMatching) -> bool {
     match expr {
         FilterExpr::Or(parts) => parts.iter().any(|part| matches(part, object, by)),
         FilterExpr::And(parts) => parts.iter().all(|part| matches(part, object, by)),
@@ -61,19 +62,19 @@ fn compares(path: &AttrPath, op: CompareOp, wanted: &Comparand<'_>, object: &Val
 /// A literal, ready to be compared.
 enum Comparand<'a> {
     Other(&'a FilterLiteral),
-    Text { text: Cow<'a, str>, mode: CaseMode, by: MemberOf },
+    Text { text: Cow<'a, str>, mode: CaseMode, by: TextMatching },
 }
 
 impl<'a> Comparand<'a> {
-    fn of(path: &AttrPath, literal: &'a FilterLiteral, by: MemberOf) -> Self {
+    fn of(path: &AttrPath, literal: &'a FilterLiteral, by: TextMatching) -> Self {
         let leaf = path.leaf();
         let mode = CaseMode::of(leaf);
         match literal {
             FilterLiteral::Text { written, key: Some(key) } => match by {
-                MemberOf::Letter if !leaf.own_id => {
+                TextMatching::AsWritten if !leaf.own_id => {
                     Self::Text { text: compare::verbatim(written, mode).into(), mode, by }
                 }
-                _ => Self::Text { text: key.into(), mode, by: MemberOf::Key },
+                _ => Self::Text { text: key.into(), mode, by: TextMatching::ByKey },
             },
             other => Self::Other(other),
         }
@@ -81,15 +82,15 @@ impl<'a> Comparand<'a> {
 
     fn holds(&self, value: &Value, op: CompareOp) -> bool {
         match (self, value) {
-            (Self::Text { text, mode, by: MemberOf::Key }, Value::String(value)) => {
+            (Self::Text { text, mode, by: TextMatching::ByKey }, Value::String(value)) => {
                 text_holds(&compare::key(value, *mode), op, text)
             }
-            (Self::Text { text, mode, by: MemberOf::Letter }, Value::String(value)) => {
+            (Self::Text { text, mode, by: TextMatching::AsWritten }, Value::String(value)) => {
                 text_holds(&compare::verbatim(value, *mode), op, text)
             }
             (Self::Other(FilterLiteral::Boolean(wanted)), Value::Bool(value)) => value == wanted,
             (Self::Other(FilterLiteral::Instant { at, .. }), Value::String(value)) => {
-                parse::instant(value).is_some_and(|value| ordered(value.cmp(at), op))
+                date_time::parse(value).is_some_and(|value| ordered(value.cmp(at), op))
             }
             _ => false,
         }

@@ -1,9 +1,8 @@
 //! Cuts filter text into words, quoted texts and brackets.
 
-use crate::scim::filter::parse::{ParseError, ParseErrorKind};
-
-/// The longest filter or path that is read, in bytes.
-pub const LENGTH_MAX: usize = 8 * 1024;
+use crate::scim::filter::parse_error::{LENGTH_MAX, ParseError, ParseErrorKind};
+use crate::scim::quoted_text::quoted;
+use std::fmt;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum FilterToken {
@@ -26,7 +25,7 @@ pub(super) struct PlacedToken {
 
 pub(super) fn tokens(text: &str) -> Result<Vec<PlacedToken>, ParseError> {
     if text.len() > LENGTH_MAX {
-        return Err(ParseError { at: 1, what: ParseErrorKind::TooLong });
+        return Err(ParseError { at: 1, kind: ParseErrorKind::TooLong });
     }
     let mut lexer = Lexer { rest: text.chars().collect::<Vec<_>>().into_iter(), at: 1 };
     let mut tokens = Vec::new();
@@ -67,13 +66,13 @@ impl Lexer {
             match c {
                 '"' if !escaped && raw.len() > 1 => {
                     return serde_json::from_str(&raw)
-                        .map_err(|_| ParseError { at, what: ParseErrorKind::BadText });
+                        .map_err(|_| ParseError { at, kind: ParseErrorKind::BadText });
                 }
                 '\\' => escaped = !escaped,
                 _ => escaped = false,
             }
         }
-        Err(ParseError { at, what: ParseErrorKind::OpenText })
+        Err(ParseError { at, kind: ParseErrorKind::OpenText })
     }
 
     fn peek(&self) -> Option<char> {
@@ -97,5 +96,17 @@ impl Lexer {
             self.bump();
         }
         taken
+    }
+}
+
+impl fmt::Display for FilterToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilterToken::Word(text) | FilterToken::Text(text) => f.write_str(&quoted(text)),
+            FilterToken::Open => f.write_str("("),
+            FilterToken::Close => f.write_str(")"),
+            FilterToken::OpenBracket => f.write_str("["),
+            FilterToken::CloseBracket => f.write_str("]"),
+        }
     }
 }

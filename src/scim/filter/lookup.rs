@@ -1,7 +1,7 @@
 //! Which indexes can answer a filter, so that a lookup never reads every row.
 
 use crate::scim::attr_path::AttrPath;
-use crate::scim::filter::{CompareOp, FilterExpr, FilterLiteral};
+use crate::scim::filter::tree::{CompareOp, FilterExpr, FilterLiteral};
 
 /// One index and the text to look up, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Which members decide a filter, so that a membership check does not read a group of ten thousand.
 
 use crate::scim::attr_path::AttrPath;
-use crate::scim::filter::{CompareOp, FilterExpr, FilterLiteral};
+use crate::scim::filter::tree::{CompareOp, FilterExpr, FilterLiteral};
 
 /// The values that members must have to matter to the filter: the other members of a group change nothing. None: all members
 /// matter.

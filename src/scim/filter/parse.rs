@@ -3,108 +3,65 @@
 //! Hand-written and recursive; the depth is counted while parsing, so no input can exhaust the stack.
 
 use crate::id::UserId;
-use crate::scim::attr_path::{AttrPath, PatchPath};
+use crate::scim::attr_path::AttrPath;
 use crate::scim::compare::{self, CaseMode};
+use crate::scim::date_time;
 use crate::scim::filter::lex::{self, FilterToken, PlacedToken};
-use crate::scim::filter::{CompareOp, Filter, FilterExpr, FilterLiteral};
+use crate::scim::filter::parse_error::{DEPTH_MAX, NODES_MAX, ParseError, ParseErrorKind};
+use crate::scim::filter::tree::{CompareOp, Filter, FilterExpr, FilterLiteral};
+use crate::scim::quoted_text::quoted;
 use crate::scim::schema::{Attribute, AttributeType, ResourceType, Returned};
-use std::fmt;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-/// How deep brackets and `not` may nest.
-pub const DEPTH_MAX: usize = 32;
-/// How many terms and connectives a filter may have.
-pub const NODES_MAX: usize = 256;
-
-/// What is wrong, and at which character (counted from 1).
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{what} at character {at}")]
-pub(in crate::scim) struct ParseError {
-    pub at: usize,
-    pub what: ParseErrorKind,
-}
-
-/// One variant for each mistake.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(in crate::scim) enum ParseErrorKind {
-    #[error("longer than {max} bytes", max = lex::LENGTH_MAX)]
-    TooLong,
-    #[error("nested deeper than {DEPTH_MAX} levels")]
-    TooDeep,
-    #[error("more than {NODES_MAX} terms")]
-    TooManyTerms,
-    #[error("the quoted text is never closed; add a \"")]
-    OpenText,
-    #[error("the quoted text is not a JSON string; escape quotes and backslashes with a backslash")]
-    BadText,
-    #[error("{found} where the name of an attribute belongs")]
-    NotAName { found: String },
-    #[error("there is no attribute {name:?}")]
-    UnknownAttribute { name: String },
-    #[error("{name} cannot be filtered by")]
-    NotFilterable { name: String },
-    #[error("{name} has no parts to filter by")]
-    NoParts { name: String },
-    #[error("{name} has no value to compare; name one of its sub-attributes")]
-    NoValue { name: String },
-    #[error("{found} where an operator belongs (eq, ne, co, sw, ew, gt, ge, lt, le, pr)")]
-    NotAnOperator { found: String },
-    #[error("{found} where a value belongs (a quoted text, true, false or null)")]
-    NotALiteral { found: String },
-    #[error("{name} is a {wanted} and cannot be compared with {found}")]
-    WrongType { name: String, wanted: &'static str, found: String },
-    #[error("{name} cannot be compared with {op}")]
-    WrongOperator { name: String, op: CompareOp },
-    #[error("{found} where a closing {wanted} belongs")]
-    NotClosed { wanted: char, found: String },
-    #[error("{found} after the end")]
-    Trailing { found: String },
+/// An attribute, or the elements of it that a filter in brackets selects (RFC 7644 section 3.5.2, figure 7).
+pub(in crate::scim) struct ValuePath {
+    pub attribute: AttrPath,
+    /// The filter in brackets.
+    pub filter: Option<Filter>,
+    /// The sub-attribute after the brackets.
+    pub sub: Option<&'static Attribute>,
 }
 
 /// A whole filter over resources of that kind.
-pub(super) fn filter(kind: ResourceType, text: &str) -> Result<Filter, ParseError> {
-    let mut parser = Parser::new(text, Names::Of(kind))?;
+pub(super) fn parse_filter(kind: ResourceType, text: &str) -> Result<Filter, ParseError> {
+    let mut parser = Parser::new(text, NameScope::Resource(kind))?;
     let expr = parser.or()?;
     parser.end()?;
     Ok(Filter { expr })
 }
 
 /// A PATCH path, other than the URN of a schema.
-pub(in crate::scim) fn path(kind: ResourceType, text: &str) -> Result<PatchPath, ParseError> {
-    let mut parser = Parser::new(text, Names::Of(kind))?;
+pub(in crate::scim) fn parse_value_path(kind: ResourceType, text: &str) -> Result<ValuePath, ParseError> {
+    let mut parser = Parser::new(text, NameScope::Resource(kind))?;
     let (attribute, at) = parser.attribute()?;
-    let path = if parser.eat(&FilterToken::OpenBracket) {
+    let mut path = ValuePath { attribute, filter: None, sub: None };
+    if parser.eat(&FilterToken::OpenBracket) {
         if !attribute.attribute.multi_valued {
-            return Err(ParseError { at, what: ParseErrorKind::NoParts { name: attribute.to_string() } });
+            return Err(ParseError { at, kind: ParseErrorKind::NoParts { name: attribute.to_string() } });
         }
-        let expr = parser.inside(attribute, at)?;
-        let sub = parser.sub_after_bracket(attribute)?;
-        PatchPath::Elements { of: attribute, filter: Filter { expr }, sub: sub.map(|path| path.attribute) }
-    } else {
-        PatchPath::Attribute(attribute)
-    };
+        path.filter = Some(Filter { expr: parser.inside(attribute, at)? });
+        path.sub = parser.sub_after_bracket(attribute)?.map(|path| path.attribute);
+    }
     parser.end()?;
     Ok(path)
 }
 
 /// Where names are looked up.
 #[derive(Clone, Copy)]
-enum Names {
-    Of(ResourceType),
-    In(&'static Attribute),
+enum NameScope {
+    Resource(ResourceType),
+    Element(&'static Attribute),
 }
 
 struct Parser {
     tokens: std::iter::Peekable<std::vec::IntoIter<PlacedToken>>,
-    names: Names,
+    names: NameScope,
     depth: usize,
     nodes: usize,
     end: usize,
 }
 
 impl Parser {
-    fn new(text: &str, names: Names) -> Result<Self, ParseError> {
+    fn new(text: &str, names: NameScope) -> Result<Self, ParseError> {
         let tokens = lex::tokens(text)?;
         Ok(Self {
             tokens: tokens.into_iter().peekable(),
@@ -149,7 +106,7 @@ impl Parser {
         self.term()
     }
 
-    /// What stands in parentheses, after the opening one.
+    /// The expression in parentheses, after the opening one.
     fn group(&mut self) -> Result<FilterExpr, ParseError> {
         self.deeper()?;
         let expr = self.or()?;
@@ -162,7 +119,7 @@ impl Parser {
     fn term(&mut self) -> Result<FilterExpr, ParseError> {
         let (path, at) = self.attribute()?;
         if path.attribute.returned == Returned::Never {
-            return Err(ParseError { at, what: ParseErrorKind::NotFilterable { name: path.to_string() } });
+            return Err(ParseError { at, kind: ParseErrorKind::NotFilterable { name: path.to_string() } });
         }
         if !self.eat(&FilterToken::OpenBracket) {
             return self.comparison(path, at);
@@ -178,10 +135,10 @@ impl Parser {
     /// The filter in brackets, after the opening one; names in it are sub-attributes of `of`.
     fn inside(&mut self, of: AttrPath, at: usize) -> Result<FilterExpr, ParseError> {
         if of.sub.is_some() || of.attribute.sub_attributes.is_empty() {
-            return Err(ParseError { at, what: ParseErrorKind::NoParts { name: of.to_string() } });
+            return Err(ParseError { at, kind: ParseErrorKind::NoParts { name: of.to_string() } });
         }
         self.deeper()?;
-        let outer = std::mem::replace(&mut self.names, Names::In(of.attribute));
+        let outer = std::mem::replace(&mut self.names, NameScope::Element(of.attribute));
         let expr = self.or()?;
         self.names = outer;
         self.depth -= 1;
@@ -222,18 +179,18 @@ impl Parser {
     fn literal(&mut self, path: AttrPath, op: CompareOp, at: usize) -> Result<FilterLiteral, ParseError> {
         let found = self.tokens.next();
         let raw = match &found {
-            Some(PlacedToken { token: FilterToken::Text(text), .. }) => Raw::Text(text.clone()),
+            Some(PlacedToken { token: FilterToken::Text(text), .. }) => RawLiteral::Text(text.clone()),
             Some(PlacedToken { token: FilterToken::Word(word), .. }) => {
                 match word.to_ascii_lowercase().as_str() {
-                    "true" => Raw::Boolean(true),
-                    "false" => Raw::Boolean(false),
-                    "null" => Raw::Null,
+                    "true" => RawLiteral::Boolean(true),
+                    "false" => RawLiteral::Boolean(false),
+                    "null" => RawLiteral::Null,
                     _ => return Err(self.unexpected(found, |found| ParseErrorKind::NotALiteral { found })),
                 }
             }
             _ => return Err(self.unexpected(found, |found| ParseErrorKind::NotALiteral { found })),
         };
-        raw.for_attribute(path, op).map_err(|what| ParseError { at, what })
+        raw.for_attribute(path, op).map_err(|kind| ParseError { at, kind })
     }
 
     fn attribute(&mut self) -> Result<(AttrPath, usize), ParseError> {
@@ -242,8 +199,8 @@ impl Parser {
             return Err(self.not_a_name(found));
         };
         let path = match self.names {
-            Names::Of(kind) => AttrPath::resolve(kind, name),
-            Names::In(attribute) => AttrPath::resolve_sub(attribute, name),
+            NameScope::Resource(kind) => AttrPath::resolve(kind, name),
+            NameScope::Element(attribute) => AttrPath::resolve_sub(attribute, name),
         };
         match path {
             Some(path) => Ok((path, *at)),
@@ -287,50 +244,36 @@ impl Parser {
         self.unexpected(found, |found| ParseErrorKind::NotAName { found })
     }
 
-    fn unexpected(&self, found: Option<PlacedToken>, what: impl Fn(String) -> ParseErrorKind) -> ParseError {
+    fn unexpected(&self, found: Option<PlacedToken>, kind: impl Fn(String) -> ParseErrorKind) -> ParseError {
         match found {
-            None => ParseError { at: self.end, what: what("the text ends".to_owned()) },
-            Some(PlacedToken { token, at }) => ParseError { at, what: what(token.to_string()) },
+            None => ParseError { at: self.end, kind: kind("the text ends".to_owned()) },
+            Some(PlacedToken { token, at }) => ParseError { at, kind: kind(token.to_string()) },
         }
     }
 
-    fn here(&mut self, what: ParseErrorKind) -> ParseError {
+    fn here(&mut self, kind: ParseErrorKind) -> ParseError {
         let at = self.tokens.peek().map_or(self.end, |next| next.at);
-        ParseError { at, what }
+        ParseError { at, kind }
     }
 }
 
 fn unknown(name: &str, at: usize) -> ParseError {
     const SHOWN_MAX: usize = 100;
-    ParseError { at, what: ParseErrorKind::UnknownAttribute { name: name.chars().take(SHOWN_MAX).collect() } }
-}
-
-impl fmt::Display for FilterToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FilterToken::Word(text) | FilterToken::Text(text) => {
-                f.write_str(&crate::scim::attr_path::quoted(text))
-            }
-            FilterToken::Open => f.write_str("("),
-            FilterToken::Close => f.write_str(")"),
-            FilterToken::OpenBracket => f.write_str("["),
-            FilterToken::CloseBracket => f.write_str("]"),
-        }
-    }
+    ParseError { at, kind: ParseErrorKind::UnknownAttribute { name: name.chars().take(SHOWN_MAX).collect() } }
 }
 
 /// A literal before it is known what it is compared with.
-enum Raw {
+enum RawLiteral {
     Null,
     Boolean(bool),
     Text(String),
 }
 
-impl Raw {
+impl RawLiteral {
     /// Checks operator and type against the table: what cannot be compared is an error, not a filter that never matches.
     fn for_attribute(self, path: AttrPath, op: CompareOp) -> Result<FilterLiteral, ParseErrorKind> {
         let leaf = path.leaf();
-        if let Raw::Null = self {
+        if let RawLiteral::Null = self {
             return if op.is_equality() { Ok(FilterLiteral::Null) } else { Err(wrong_operator(path, op)) };
         }
         match leaf.kind {
@@ -348,20 +291,19 @@ impl Raw {
 
     fn boolean(self, path: AttrPath) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
-            Raw::Boolean(value) => Ok(FilterLiteral::Boolean(value)),
-            Raw::Text(text) if text.eq_ignore_ascii_case("true") => Ok(FilterLiteral::Boolean(true)),
-            Raw::Text(text) if text.eq_ignore_ascii_case("false") => Ok(FilterLiteral::Boolean(false)),
+            RawLiteral::Boolean(value) => Ok(FilterLiteral::Boolean(value)),
+            RawLiteral::Text(text) if text.eq_ignore_ascii_case("true") => Ok(FilterLiteral::Boolean(true)),
+            RawLiteral::Text(text) if text.eq_ignore_ascii_case("false") => Ok(FilterLiteral::Boolean(false)),
             other => Err(other.wrong_type(path, "boolean")),
         }
     }
 
     fn instant(self, path: AttrPath) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
-            Raw::Text(written) => match instant(&written) {
+            RawLiteral::Text(written) => match date_time::parse(&written) {
                 Some(at) => Ok(FilterLiteral::Instant { written, at }),
-                None => {
-                    Err(Raw::Text(written).wrong_type(path, "date and time (such as 2026-01-31T08:00:00Z)"))
-                }
+                None => Err(RawLiteral::Text(written)
+                    .wrong_type(path, "date and time (such as 2026-01-31T08:00:00Z)")),
             },
             other => Err(other.wrong_type(path, "date and time")),
         }
@@ -369,7 +311,7 @@ impl Raw {
 
     fn text(self, path: AttrPath, leaf: &Attribute) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
-            Raw::Text(written) => {
+            RawLiteral::Text(written) => {
                 let hidden = leaf.plain_text && written.chars().any(compare::is_hidden);
                 let own_id = if leaf.own_id { UserId::parse(&written).ok() } else { None };
                 let key =
@@ -383,9 +325,9 @@ impl Raw {
 
     fn wrong_type(self, path: AttrPath, wanted: &'static str) -> ParseErrorKind {
         let found = match self {
-            Raw::Null => "null".to_owned(),
-            Raw::Boolean(value) => value.to_string(),
-            Raw::Text(text) => crate::scim::attr_path::quoted(&text),
+            RawLiteral::Null => "null".to_owned(),
+            RawLiteral::Boolean(value) => value.to_string(),
+            RawLiteral::Text(text) => quoted(&text),
         };
         ParseErrorKind::WrongType { name: path.to_string(), wanted, found }
     }
@@ -395,19 +337,13 @@ fn wrong_operator(path: AttrPath, op: CompareOp) -> ParseErrorKind {
     ParseErrorKind::WrongOperator { name: path.to_string(), op }
 }
 
-/// A date and time (RFC 7643 section 2.3.5); without a zone it is taken for UTC.
-pub(in crate::scim) fn instant(text: &str) -> Option<OffsetDateTime> {
-    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    parse(text).or_else(|| parse(&format!("{text}Z")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn refuses(text: &str, message: &str) {
-        assert_eq!(filter(ResourceType::User, text).unwrap_err().to_string(), message);
+        assert_eq!(parse_filter(ResourceType::User, text).unwrap_err().to_string(), message);
     }
 
     #[test]
@@ -461,7 +397,7 @@ mod tests {
         );
         refuses("title eq true", "title is a text and cannot be compared with true at character 1");
         assert!(
-            filter(ResourceType::User, "meta.created gt \"soon\"")
+            parse_filter(ResourceType::User, "meta.created gt \"soon\"")
                 .unwrap_err()
                 .to_string()
                 .contains("date and time")
@@ -471,18 +407,18 @@ mod tests {
     #[test]
     fn length_depth_and_terms_are_bounded() {
         let nested = |n: usize| format!("{}userName pr{}", "(".repeat(n), ")".repeat(n));
-        assert!(filter(ResourceType::User, &nested(DEPTH_MAX)).is_ok());
+        assert!(parse_filter(ResourceType::User, &nested(DEPTH_MAX)).is_ok());
         refuses(&nested(DEPTH_MAX + 1), "nested deeper than 32 levels at character 34");
         let nots = format!("{}userName pr{}", "not (".repeat(1000), ")".repeat(1000));
-        assert!(filter(ResourceType::User, &nots).is_err());
+        assert!(parse_filter(ResourceType::User, &nots).is_err());
         let terms = |n: usize| vec!["title pr"; n].join(" or ");
-        assert!(filter(ResourceType::User, &terms(NODES_MAX)).is_ok());
+        assert!(parse_filter(ResourceType::User, &terms(NODES_MAX)).is_ok());
         assert_eq!(
-            filter(ResourceType::User, &terms(NODES_MAX + 1)).unwrap_err().what,
+            parse_filter(ResourceType::User, &terms(NODES_MAX + 1)).unwrap_err().kind,
             ParseErrorKind::TooManyTerms
         );
         assert_eq!(
-            filter(ResourceType::User, &"x".repeat(10_000)).unwrap_err().what,
+            parse_filter(ResourceType::User, &"x".repeat(10_000)).unwrap_err().kind,
             ParseErrorKind::TooLong
         );
     }

@@ -2,10 +2,12 @@
 
 use crate::id::UserId;
 use crate::scim::assignment::{AssignmentTarget, AttributeAssignment};
-use crate::scim::attr_path::{PatchPath, member};
-use crate::scim::error::{Error, ScimType};
+use crate::scim::error::Error;
 use crate::scim::filter::Filter;
-use crate::scim::patch::{MemberChange, PatchVerb};
+use crate::scim::json_object::member;
+use crate::scim::patch::member_change::MemberChange;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::resource::MemberRef;
 use crate::scim::schema::{Attribute, ResourceType};
 use serde_json::Value;
@@ -53,14 +55,14 @@ pub(super) fn change(verb: PatchVerb, target: &AssignmentTarget) -> Result<Optio
         }
         (path, _) => {
             let detail = format!("{path} cannot be changed; add and remove members instead");
-            Err(Error::bad(ScimType::Mutability, detail))
+            Err(Error::mutability(detail))
         }
     }
 }
 
 /// `remove members` empties the group; with a list it removes exactly what is listed (scenario
-/// entra-group-lifecycle-legacy; RFC 7644 section 3.5.2.2 has only the first). A list that names nobody at all is a mistake:
-/// that somebody stays must not look like success.
+/// entra-group-lifecycle-legacy; RFC 7644 section 3.5.2.2 has only the first). A list without any id is a mistake:
+/// an answer of success would hide that the members stay.
 fn removal(raw: &Value) -> Result<Option<MemberChange>, Error> {
     if raw.is_null() {
         return Ok(Some(MemberChange::Replace(Vec::new())));
@@ -85,7 +87,7 @@ fn is_nothing(raw: &Value) -> bool {
     raw.is_null() || raw.as_array().is_some_and(Vec::is_empty)
 }
 
-/// Whom a member is replaced by; an empty id, which is of no member, where it cannot be the same.
+/// The id that replaces a member; an empty one, which no member has, where it cannot be the same.
 fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<String, Error> {
     match sub {
         Some(sub) if sub.own_id => Ok(raw.as_str().map(plain_id).unwrap_or_default()),
@@ -101,7 +103,7 @@ fn replacement(sub: Option<&Attribute>, raw: &Value) -> Result<String, Error> {
 fn addition(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
     let wanted = filter.listed_values().unwrap_or_default();
     let [id] = wanted.as_slice() else {
-        return Err(Error::bad(ScimType::NoTarget, "members can only be added by value"));
+        return Err(Error::no_target("members can only be added by value"));
     };
     let id = plain_id(id);
     let named = refs(raw)?;
@@ -114,11 +116,11 @@ fn addition(filter: &Filter, raw: &Value) -> Result<MemberChange, Error> {
 
 /// 400: who a member is cannot be changed.
 fn cannot_become_another() -> Error {
-    Error::bad(ScimType::Mutability, "the value of a member cannot be changed; remove it and add another")
+    Error::mutability("the value of a member cannot be changed; remove it and add another")
 }
 
 /// The members in a value: a list, one object, or nothing (RFC 7643 section 4.2). Each is named once; one without an id has an
-/// empty one, which is nobody's. Any other type would be a group emptied by mistake.
+/// empty one, which no user has. With any other type the group would be emptied by mistake.
 pub(in crate::scim) fn refs(raw: &Value) -> Result<Vec<MemberRef>, Error> {
     let list = match raw {
         Value::Null => &[],

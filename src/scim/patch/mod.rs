@@ -4,17 +4,17 @@
 //! takes what concerns the members of a group, which are not stored with its attributes. A message that is broken is refused
 //! as a whole; of a message that is not, whatever can be carried out is (`edit`).
 
-pub(super) mod engine;
-mod list;
+mod member_change;
 pub(super) mod members;
 mod normalise;
+
+pub use member_change::MemberChange;
 
 use crate::scim::assignment::AttributeAssignment;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::{EditedResource, ResourceEditor};
 use crate::scim::error::Error;
-use crate::scim::filter::Filter;
-use crate::scim::resource::{MemberRef, Resource};
+use crate::scim::resource::Resource;
 use crate::scim::schema::ResourceType;
 use serde_json::Value;
 
@@ -27,65 +27,6 @@ pub struct PatchRequest {
     about_members: usize,
     /// The first mistake in them.
     members_mistake: Option<Error>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PatchVerb {
-    Add,
-    Replace,
-    Remove,
-}
-
-/// One change of the members of a group.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MemberChange {
-    /// These are members from now on.
-    Add(Vec<MemberRef>),
-    /// These are not.
-    Remove(Vec<String>),
-    /// Whoever matches is not; the filter is over one member object.
-    RemoveWhere(Filter),
-    /// Whoever matches is to become this member, which only a member who is the same already can.
-    ReplaceWhere {
-        /// Over one member object.
-        filter: Filter,
-        /// The id; none where the request does not say whom.
-        by: String,
-    },
-    /// These and no others; empty: nobody is left.
-    Replace(Vec<MemberRef>),
-}
-
-impl MemberChange {
-    /// The ids that it names.
-    pub fn named(&self) -> Vec<String> {
-        match self {
-            MemberChange::Add(refs) | MemberChange::Replace(refs) => {
-                refs.iter().map(|member| member.value.clone()).collect()
-            }
-            MemberChange::Remove(ids) => ids.clone(),
-            MemberChange::RemoveWhere(_) => Vec::new(),
-            MemberChange::ReplaceWhere { filter, .. } => filter.listed_values().unwrap_or_default(),
-        }
-    }
-
-    /// It cannot be decided without knowing every member.
-    pub fn needs_everyone(&self) -> bool {
-        match self {
-            MemberChange::RemoveWhere(_) | MemberChange::Replace(_) => true,
-            MemberChange::ReplaceWhere { filter, .. } => filter.listed_values().is_none(),
-            MemberChange::Add(_) | MemberChange::Remove(_) => false,
-        }
-    }
-
-    /// It can do nothing but take away.
-    pub fn only_removes(&self) -> bool {
-        match self {
-            MemberChange::Remove(_) | MemberChange::RemoveWhere(_) => true,
-            MemberChange::Replace(members) => members.is_empty(),
-            MemberChange::Add(_) | MemberChange::ReplaceWhere { .. } => false,
-        }
-    }
 }
 
 impl PatchRequest {

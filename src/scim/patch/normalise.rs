@@ -1,11 +1,11 @@
 //! From what clients send to assignments: every dialect of PATCH ends here.
 
 use crate::scim::assignment::{AttributeAssignment, AttributeAssignments, in_operation};
-use crate::scim::attr_path::{member, quoted};
-use crate::scim::error::{Error, ScimType};
-use crate::scim::patch::PatchVerb;
+use crate::scim::error::Error;
+use crate::scim::json_object::{JsonObject, member};
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::schema::ResourceType;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The assignments of a PATCH body (RFC 7644 section 3.5.2), in the order of the request. A mistake names the operation it is
 /// in, counted from 1. An operation that says what to do and not to what is an assignment that leads nowhere.
@@ -29,7 +29,7 @@ fn operation(all: &mut AttributeAssignments, number: usize, raw: &Value) -> Resu
     all.enter(number, verb);
     match (verb, path(raw), member(raw, "value")) {
         (PatchVerb::Remove, Ok(""), _) => {
-            all.add_nowhere(Error::bad(ScimType::NoTarget, "remove needs a path that says what to remove"));
+            all.add_nowhere(Error::no_target("remove needs a path that says what to remove"));
         }
         (PatchVerb::Remove, Ok(path), value) => all.add_at(path, value.unwrap_or(&Value::Null)),
         (PatchVerb::Add | PatchVerb::Replace, _, None) => {
@@ -45,25 +45,10 @@ fn operation(all: &mut AttributeAssignments, number: usize, raw: &Value) -> Resu
     Ok(())
 }
 
-fn path(raw: &Map<String, Value>) -> Result<&str, Error> {
+fn path(raw: &JsonObject) -> Result<&str, Error> {
     match member(raw, "path") {
         None | Some(Value::Null) => Ok(""),
         Some(Value::String(path)) => Ok(path.trim()),
-        Some(_) => Err(Error::bad(ScimType::InvalidPath, "path must be text")),
-    }
-}
-
-impl PatchVerb {
-    /// The operation's name, in any case: Entra ID capitalises it.
-    fn parse(raw: Option<&Value>) -> Result<PatchVerb, Error> {
-        match raw.and_then(Value::as_str) {
-            Some(op) if op.eq_ignore_ascii_case("add") => Ok(PatchVerb::Add),
-            Some(op) if op.eq_ignore_ascii_case("replace") => Ok(PatchVerb::Replace),
-            Some(op) if op.eq_ignore_ascii_case("remove") => Ok(PatchVerb::Remove),
-            Some(other) => {
-                Err(Error::invalid_syntax(format!("op is add, replace or remove, not {}", quoted(other))))
-            }
-            None => Err(Error::invalid_syntax("op is missing; it is add, replace or remove")),
-        }
+        Some(_) => Err(Error::invalid_path("path must be text")),
     }
 }

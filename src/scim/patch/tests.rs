@@ -1,17 +1,19 @@
 //! PATCH as identity providers and the RFC's own examples use it.
 
-use crate::scim::attr_path::PatchPath;
 use crate::scim::error::ScimType;
+use crate::scim::filter::Filter;
 use crate::scim::patch::*;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::resource::MemberRef;
 use crate::scim::urn::{BACKUP_USER, ENTERPRISE_USER, USER};
-use crate::scim::{group, user};
+use crate::scim::{GroupInput, UserInput};
 use ResourceType::{Group, User};
 use serde_json::json;
 
 fn ana(extra: Value) -> Resource {
     let mut body = json!({"userName": "ana"});
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    user::create(&body, &DecidingAttributes::default()).unwrap().resource
+    UserInput::parse(&body).unwrap().create(&DecidingAttributes::default()).unwrap().resource
 }
 
 fn patched(before: &Resource, operations: &Value) -> Result<Value, Error> {
@@ -324,7 +326,7 @@ fn members_of(operations: Value) -> Result<Vec<MemberChange>, Error> {
 
 fn ops() -> Resource {
     let group = json!({"displayName": "Ops", "externalId": "x"});
-    group::create(&group, &DecidingAttributes::default()).unwrap().edited.resource
+    GroupInput::parse(&group).unwrap().create(&DecidingAttributes::default()).unwrap().edited.resource
 }
 
 #[track_caller]
@@ -391,14 +393,14 @@ fn of_members(filter: &str) -> Filter {
 }
 
 #[test]
-fn an_element_without_an_id_is_a_member_who_is_nobody() {
-    let nobody = || refs(&[""]);
+fn an_element_without_an_id_is_a_member_with_an_empty_id() {
+    let unnamed = || refs(&[""]);
     for value in [json!([{"display": "x"}]), json!([{"value": 5}]), json!({}), json!([""]), json!([null, 5])]
     {
-        changes(json!({"op": "add", "path": "members", "value": value}), &[MemberChange::Add(nobody())]);
+        changes(json!({"op": "add", "path": "members", "value": value}), &[MemberChange::Add(unnamed())]);
         changes(
             json!({"op": "replace", "path": "members", "value": value}),
-            &[MemberChange::Replace(nobody())],
+            &[MemberChange::Replace(unnamed())],
         );
     }
 }

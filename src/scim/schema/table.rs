@@ -1,6 +1,7 @@
 //! The rows of the attribute table.
 
-use crate::scim::schema::{Attribute, Mutability, Returned, Schema, urn};
+use crate::scim::schema::attribute::{Attribute, Mutability, Returned, Schema};
+use crate::scim::urn;
 
 const TYPE_MAIL: &[&str] = &["work", "home", "other"];
 const TYPE_PHONE: &[&str] = &["work", "home", "mobile", "fax", "pager", "other"];

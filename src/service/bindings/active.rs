@@ -6,6 +6,7 @@ use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSourc
 use crate::id;
 use crate::scim::DecidingAttributes;
 use crate::service::health::{BindingsHealth, HealthStatus};
+use crate::service::provisioning::binding_rules::BindingRules;
 use crate::store::jobs::{self, JobKind};
 use crate::store::pins::SelectorKey;
 use crate::store::reconcile_queue::ReconcileRequest;
@@ -15,19 +16,6 @@ use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
-
-/// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
-/// nothing yet judges by the attribute table alone.
-#[derive(Debug, Clone, Default)]
-pub struct BindingRules {
-    /// Where a person's Entra object id is taken from.
-    pub sources: Vec<PrincipalSource>,
-    /// The attributes that access can depend on.
-    pub deciding: Arc<DecidingAttributes>,
-}
-
-/// Gives the rules of the moment. Reads nothing.
-pub type BindingRulesSource = Arc<dyn Fn() -> BindingRules + Send + Sync>;
 
 /// A snapshot that was read and understood.
 #[derive(Debug, Clone, PartialEq)]

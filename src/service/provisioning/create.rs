@@ -3,9 +3,9 @@
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
 use crate::scim::compare::{CaseMode, key};
-use crate::scim::{self, EditedResource, Projection, Resource};
-use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
-use crate::service::provisioning::{Provisioning, WriteAttempt, Written, taken};
+use crate::scim::{EditedResource, Projection, Resource, UserInput};
+use crate::service::provisioning::write_plan::{self, WriteKind, WriteOperation, WritePlan};
+use crate::service::provisioning::{Provisioning, WriteAttempt, WrittenResource, name_taken};
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::ETag;
@@ -16,20 +16,19 @@ use crate::store::jobs::{self, JobKind};
 use crate::store::reconcile_queue;
 use crate::store::resources::{self, ResourceId, StoredResource, User};
 use crate::store::users;
-use serde_json::Value;
 
 impl Provisioning {
     /// Creates a user, or replaces one who left under the same name and external id.
     pub async fn create_user(
         &self,
         caller: &ScimCaller,
-        body: &Value,
+        input: &UserInput,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
-        let edited = scim::user::create(body, &self.deciding())?;
-        let Written { stored, work } = self.store_user(caller, &edited).await?;
+        let edited = input.create(&self.deciding())?;
+        let WrittenResource { stored, follow_up } = self.store_user(caller, &edited).await?;
         self.log_dropped(caller, stored.id, &edited.dropped);
-        self.follow_up(work).await;
+        self.start_follow_up(follow_up).await;
         self.answer_new_user(stored, projection).await
     }
 
@@ -37,44 +36,47 @@ impl Provisioning {
         &self,
         caller: &ScimCaller,
         edited: &EditedResource,
-    ) -> Result<Written<UserId>, ServiceError> {
+    ) -> Result<WrittenResource<UserId>, ServiceError> {
         let resource = &edited.resource;
         let id = UserId::of(self.store.ids.random());
         let mut principal = self.principal(resource);
         let mut left_name = None;
-        let mut tries = self.tries();
+        let mut retry = self.conflict_retry();
         loop {
             let mut counter = self.counters.hold(id).await;
             counter.load::<UserId>(&self.store).await?;
             let operation = self.operation(caller);
             let new = new_user(&operation, id, resource, principal);
-            let plan = plan_create(&operation, &new, left_name.as_ref(), (counter.write(1), &edited.dropped));
+            let mut plan = plan_create(&operation, &new, left_name.as_ref());
+            plan.changes.extend(write_plan::dropped(&new, &edited.dropped));
+            plan.batch.append(counter.write(1));
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
-                    return Ok(Written { stored: new.committed(&plan.batch, &committed), work: plan.work });
+                    let stored = new.committed(&plan.batch, &committed);
+                    return Ok(WrittenResource { stored, follow_up: plan.follow_up });
                 }
-                WriteAttempt::Met(BatchPart::Name, _) => {
+                WriteAttempt::Conflict { part: BatchPart::Name, .. } => {
                     drop(counter);
                     match self.name_holder::<UserId>(resource.text(UserId::NAME).unwrap_or_default()).await? {
                         NameHolder::Free => left_name = None,
                         NameHolder::LeftBehind(etag) => left_name = Some(etag),
-                        NameHolder::Living(leaver, name) => {
-                            let replaced =
-                                self.replace_leaver(caller, (&leaver, &name), id, edited, principal);
+                        NameHolder::Living { resource: leaver, name_etag } => {
+                            let leaver = LeaverInTheWay { leaver, name_etag };
+                            let replaced = self.replace_leaver(caller, &leaver, id, edited, principal);
                             if let Some(written) = replaced.await? {
                                 return Ok(written);
                             }
                         }
                     }
                 }
-                WriteAttempt::Met(BatchPart::Pin, _) => {
+                WriteAttempt::Conflict { part: BatchPart::Pin, .. } => {
                     principal = None;
                     continue;
                 }
-                WriteAttempt::Met(_, _) => counter.forget(),
+                WriteAttempt::Conflict { .. } => counter.forget(),
             }
-            tries.again().await?;
+            retry.pause().await?;
         }
     }
 
@@ -82,14 +84,14 @@ impl Provisioning {
     async fn replace_leaver(
         &self,
         caller: &ScimCaller,
-        (leaver, name): (&User, &ETag),
+        LeaverInTheWay { leaver, name_etag }: &LeaverInTheWay,
         id: UserId,
         edited: &EditedResource,
         mut principal: Option<PrincipalId>,
-    ) -> Result<Option<Written<UserId>>, ServiceError> {
+    ) -> Result<Option<WrittenResource<UserId>>, ServiceError> {
         let resource = &edited.resource;
         if !may_replace(leaver, resource) {
-            return Err(taken::<UserId>());
+            return Err(name_taken::<UserId>());
         }
         let mut counters = self.counters.hold_two(leaver.id, id).await;
         for counter in &mut counters {
@@ -98,19 +100,19 @@ impl Provisioning {
         loop {
             let operation = self.operation(caller);
             let new = new_user(&operation, id, resource, principal);
-            let counted = moved(&counters, leaver.id, id);
-            let mut plan = plan_replacement(&operation, leaver, &new, name, counted);
+            let counted = count_replacement(&counters, leaver.id, id);
+            let mut plan = plan_replacement(&operation, leaver, &new, name_etag, counted);
             plan.changes.extend(write_plan::dropped(&new, &edited.dropped));
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     for counter in &mut counters {
-                        counter.committed(step(counter, leaver.id, id), &plan.batch, &committed);
+                        counter.committed(counter_step(counter, leaver.id, id), &plan.batch, &committed);
                     }
                     let stored = new.committed(&plan.batch, &committed);
-                    return Ok(Some(Written { stored, work: plan.work }));
+                    return Ok(Some(WrittenResource { stored, follow_up: plan.follow_up }));
                 }
-                WriteAttempt::Met(BatchPart::Pin, _) => principal = None,
-                WriteAttempt::Met(_, _) => {
+                WriteAttempt::Conflict { part: BatchPart::Pin, .. } => principal = None,
+                WriteAttempt::Conflict { .. } => {
                     counters.into_iter().for_each(Held::forget);
                     return Ok(None);
                 }
@@ -119,38 +121,48 @@ impl Provisioning {
     }
 }
 
+/// A user who left, and whose name a new user asks for.
+struct LeaverInTheWay {
+    leaver: User,
+    /// The version of the name's row.
+    name_etag: ETag,
+}
+
 /// Who has a unique name.
 pub(super) enum NameHolder<I> {
     Free,
     /// The row of the name is there, and its owner is gone or has another name: it may be taken over in this version.
     LeftBehind(ETag),
     /// A resource that has it, and the version of the name's row.
-    Living(StoredResource<I>, ETag),
+    Living {
+        resource: StoredResource<I>,
+        name_etag: ETag,
+    },
 }
 
 impl Provisioning {
-    /// Who has a name that an insert has met. The row of a name goes with its owner, except where the owner's header could not
+    /// Who has a name whose insert failed. The row of a name goes with its owner, except where the owner's header could not
     /// be read when it was deleted.
     pub(super) async fn name_holder<I: ResourceId>(&self, name: &str) -> Result<NameHolder<I>, StoreError> {
         let Some(owner) = self.store.owner::<I>(name).await? else { return Ok(NameHolder::Free) };
         let living = self.store.resource(owner.id).await?;
         let has_it = |living: &StoredResource<I>| living.name().map(I::name_key) == Some(I::name_key(name));
         Ok(match living.filter(has_it) {
-            Some(living) => NameHolder::Living(living, owner.etag),
+            Some(resource) => NameHolder::Living { resource, name_etag: owner.etag },
             None => NameHolder::LeftBehind(owner.etag),
         })
     }
 }
 
-/// Whether somebody who left comes back under the same name and external id.
+/// Whether the newcomer is the leaver, who comes back under the same name and external id.
 fn may_replace(leaver: &User, newcomer: &Resource) -> bool {
     !leaver.resource.active()
-        && same(&leaver.resource, newcomer, UserId::NAME, CaseMode::Folded)
-        && same(&leaver.resource, newcomer, "externalId", CaseMode::Exact)
+        && compares_equal(&leaver.resource, newcomer, UserId::NAME, CaseMode::Folded)
+        && compares_equal(&leaver.resource, newcomer, "externalId", CaseMode::Exact)
 }
 
 /// Whether both have the attribute, and it compares equal.
-fn same(one: &Resource, other: &Resource, attribute: &str, mode: CaseMode) -> bool {
+fn compares_equal(one: &Resource, other: &Resource, attribute: &str, mode: CaseMode) -> bool {
     let key = |resource: &Resource| {
         resource.text(attribute).map(|text| key(text, mode)).filter(|key| !key.is_empty())
     };
@@ -169,18 +181,11 @@ fn new_user(
 }
 
 /// A new user, and with `pinned` the right to act on that Entra object.
-fn plan_create(
-    operation: &WriteOperation,
-    new: &User,
-    left_name: Option<&ETag>,
-    (counted, dropped): (WriteBatch, &[String]),
-) -> WritePlan {
-    let mut plan = WritePlan::new(new.id, 201);
+fn plan_create(operation: &WriteOperation, new: &User, left_name: Option<&ETag>) -> WritePlan {
+    let mut plan = WritePlan::new(new.id, WriteKind::Create);
     plan.batch = resources::create(new, left_name);
     plan.changes.push(write_plan::created(new));
-    plan.changes.extend(write_plan::dropped(new, dropped));
-    own(&mut plan, operation, new);
-    plan.batch.append(counted);
+    add_own_rows(&mut plan, operation, new);
     plan
 }
 
@@ -189,25 +194,27 @@ fn plan_replacement(
     operation: &WriteOperation,
     leaver: &User,
     new: &User,
-    name: &ETag,
+    name_etag: &ETag,
     counted: WriteBatch,
 ) -> WritePlan {
-    let mark = operation.mark(true);
-    let mut plan = WritePlan::new(new.id, 201);
-    plan.batch = resources::create(new, Some(name));
+    let request = operation.reconcile_request(true);
+    let mut plan = WritePlan::new(new.id, WriteKind::Create);
+    plan.batch = resources::create(new, Some(name_etag));
     plan.batch.append(resources::remove(leaver, false));
     plan.changes = vec![write_plan::deleted(leaver), write_plan::created(new)];
-    own(&mut plan, operation, new);
+    add_own_rows(&mut plan, operation, new);
     plan.batch.append(counted);
-    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(leaver.id, &mark));
-    plan.batch
-        .push(BatchPart::Look, jobs::insert_job(JobKind::DeleteUser(leaver.id), &mark, leaver.revision + 1));
-    plan.work = FollowUp { leavers: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
+    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(leaver.id, &request));
+    plan.batch.push(
+        BatchPart::Look,
+        jobs::insert_job(JobKind::DeleteUser(leaver.id), &request, leaver.revision + 1),
+    );
+    plan.follow_up = FollowUp { leavers: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };
     plan
 }
 
-/// The rows that a new user has beside header and indexes.
-fn own(plan: &mut WritePlan, operation: &WriteOperation, new: &User) {
+/// Adds the rows that a new user has beside header and indexes.
+fn add_own_rows(plan: &mut WritePlan, operation: &WriteOperation, new: &User) {
     plan.batch.push(BatchPart::Names, users::names(new));
     if let Some(principal) = new.pinned {
         plan.batch.append(users::pin(new.id, principal, operation.op));
@@ -216,10 +223,10 @@ fn own(plan: &mut WritePlan, operation: &WriteOperation, new: &User) {
 }
 
 /// What a replacement counts: nothing, where both ids are counted by one row.
-fn moved(counters: &[Held], leaver: UserId, newcomer: UserId) -> WriteBatch {
+fn count_replacement(counters: &[Held], leaver: UserId, newcomer: UserId) -> WriteBatch {
     let mut batch = WriteBatch::default();
     for counter in counters {
-        match step(counter, leaver, newcomer) {
+        match counter_step(counter, leaver, newcomer) {
             0 => {}
             step => batch.append(counter.write(step)),
         }
@@ -227,7 +234,7 @@ fn moved(counters: &[Held], leaver: UserId, newcomer: UserId) -> WriteBatch {
     batch
 }
 
-fn step(counter: &Held, leaver: UserId, newcomer: UserId) -> i64 {
+fn counter_step(counter: &Held, leaver: UserId, newcomer: UserId) -> i64 {
     i64::from(counter.counts(newcomer)) - i64::from(counter.counts(leaver))
 }
 
@@ -235,7 +242,7 @@ fn step(counter: &Held, leaver: UserId, newcomer: UserId) -> i64 {
 mod tests {
     use super::*;
     use crate::scim::ResourceType;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
@@ -251,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn only_who_left_and_is_the_same_in_both_is_replaced() {
+    fn only_a_leaver_with_the_same_name_and_external_id_is_replaced() {
         let gone = json!({"userName": "Ana", "externalId": "e1", "active": false});
         check(gone.clone(), json!({"userName": "ana", "externalId": "e1"}), true);
         check(gone.clone(), json!({"userName": "ana", "externalId": "E1"}), false);
         check(gone.clone(), json!({"userName": "ana"}), false);
         check(gone, json!({"userName": "anna", "externalId": "e1"}), false);
-        let nobody = json!({"userName": "ana", "active": false});
-        check(nobody.clone(), nobody, false);
+        let unnamed = json!({"userName": "ana", "active": false});
+        check(unnamed.clone(), unnamed, false);
         let here = json!({"userName": "ana", "externalId": "e1", "active": true});
         check(here.clone(), here, false);
     }
@@ -281,7 +288,8 @@ mod tests {
         };
         counted.push(BatchPart::Counter, count);
         let new = new_user(&operation, id, &user, Some(principal));
-        let plan = plan_create(&operation, &new, None, (counted, &[]));
+        let mut plan = plan_create(&operation, &new, None);
+        plan.batch.append(counted);
         let parts: Vec<BatchPart> = (0..8).map_while(|index| plan.batch.part(index)).collect();
         let expected = [
             BatchPart::Name,

@@ -1,8 +1,8 @@
 //! Deletes of any size: the commit removes the header and writes a job; the job empties the memberships.
 
 use crate::service::provisioning::resource_kind::ResourceKind;
-use crate::service::provisioning::write_plan::{self, WriteOperation, WritePlan};
-use crate::service::provisioning::{Provisioning, WriteAttempt, not_found, parse_id};
+use crate::service::provisioning::write_plan::{self, WriteKind, WriteOperation, WritePlan};
+use crate::service::provisioning::{Provisioning, WriteAttempt, not_found};
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::{BatchPart, WriteBatch};
@@ -15,16 +15,20 @@ impl Provisioning {
     pub(super) async fn delete<I: ResourceKind>(
         &self,
         caller: &ScimCaller,
-        id: &str,
+        id: I,
     ) -> Result<(), ServiceError> {
-        let work = self.remove::<I>(caller, parse_id(id)?).await?;
-        self.follow_up(work).await;
+        let follow_up = self.commit_delete(caller, id).await?;
+        self.start_follow_up(follow_up).await;
         Ok(())
     }
 
-    async fn remove<I: ResourceKind>(&self, caller: &ScimCaller, id: I) -> Result<FollowUp, ServiceError> {
+    async fn commit_delete<I: ResourceKind>(
+        &self,
+        caller: &ScimCaller,
+        id: I,
+    ) -> Result<FollowUp, ServiceError> {
         let _turn = self.queue.lock(id.uuid()).await;
-        let mut tries = self.tries();
+        let mut retry = self.conflict_retry();
         loop {
             let mut counter = self.counters.hold(id).await;
             let counted = counter.load_for_delete::<I>(&self.store);
@@ -35,32 +39,33 @@ impl Provisioning {
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(-1, &plan.batch, &committed);
-                    return Ok(plan.work);
+                    return Ok(plan.follow_up);
                 }
-                WriteAttempt::Met(BatchPart::Counter, _) => counter.forget(),
-                WriteAttempt::Met(_, _) => drop(counter),
+                WriteAttempt::Conflict { part: BatchPart::Counter, .. } => counter.forget(),
+                WriteAttempt::Conflict { .. } => drop(counter),
             }
-            tries.again().await?;
+            retry.pause().await?;
         }
     }
 }
 
-/// The end of a resource. A user's `p:` and ledger stay: the reconcile settles them.
+/// Deletes a resource. A user's pin and ledger stay: the reconcile revokes by them.
 fn plan_delete<I: ResourceKind>(
     operation: &WriteOperation,
     before: &StoredResource<I>,
     counted: WriteBatch,
 ) -> WritePlan {
-    let mark = operation.mark(true);
-    let mut plan = WritePlan::new(before.id, 204);
+    let request = operation.reconcile_request(true);
+    let mut plan = WritePlan::new(before.id, WriteKind::Delete);
     plan.batch = resources::remove(before, true);
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
-        plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(person, &mark));
-        plan.work.leavers.push(person);
+        plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(person, &request));
+        plan.follow_up.leavers.push(person);
     }
-    plan.batch.push(BatchPart::Look, jobs::insert_job(before.id.emptying(), &mark, before.revision + 1));
-    plan.work.jobs.push(operation.op);
+    plan.batch
+        .push(BatchPart::Look, jobs::insert_job(before.id.emptying_job(), &request, before.revision + 1));
+    plan.follow_up.jobs.push(operation.op);
     plan.changes.push(write_plan::deleted(before));
     plan
 }

@@ -6,11 +6,12 @@
 
 use crate::id::{GroupId, UserId};
 use crate::scim::{self, AccessView, GroupRef, Meta, version};
+use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
+use crate::service::join_reads::join_reads;
 use crate::service::provisioning::conflict_retry::ConflictRetry;
-use crate::service::provisioning::join_reads;
-use crate::service::provisioning::resource_kind::ProjectionNeeds;
-use crate::service::{RenderedResource, ServiceError};
+use crate::service::provisioning::projection_needs::ProjectionNeeds;
+use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
 use crate::store::resources::{Group, ResourceId, StoredResource, User};
 use crate::store::{StateStore, StoreError};
@@ -70,7 +71,7 @@ impl GroupView {
         let mut found = MembershipView::default();
         let mut pending: Vec<(UserId, ETag, Option<User>)> =
             users.into_iter().map(|(id, etag)| (id, etag, None)).collect();
-        let mut tries = ConflictRetry::new(&self.store);
+        let mut retry = ConflictRetry::new(&self.store);
         loop {
             let lists =
                 join_reads(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
@@ -82,16 +83,16 @@ impl GroupView {
             let mut changed = Vec::new();
             for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
                 match again {
-                    Now::Same => drop(found.users.insert(id, (newer, groups))),
-                    Now::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
-                    Now::Gone => {}
+                    HeaderCheck::Same => drop(found.users.insert(id, (newer, groups))),
+                    HeaderCheck::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
+                    HeaderCheck::Gone => {}
                 }
             }
             if changed.is_empty() {
                 return Ok(found);
             }
             pending = changed;
-            tries.again().await?;
+            retry.pause().await?;
         }
     }
 
@@ -99,8 +100,7 @@ impl GroupView {
     async fn names(&self, groups: BTreeSet<GroupId>) -> Result<Vec<(GroupId, String)>, StoreError> {
         let name = |id: GroupId| async move {
             match self.store.resource(id).await {
-                Ok(group) => Ok(group.map(|group| (id, display(&group)))),
-                // What the group is called decides nothing about the user.
+                Ok(group) => Ok(group.map(|group| (id, display(&group)))), // What the group is called decides nothing about the user.
                 Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
                     tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
                     Ok(Some((id, String::new())))
@@ -112,11 +112,11 @@ impl GroupView {
     }
 
     /// Whether a header is still that version.
-    async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<Now<I>, StoreError> {
+    async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<HeaderCheck<I>, StoreError> {
         Ok(match self.store.header(id).await? {
-            Some(row) if row.etag == *etag => Now::Same,
-            Some(row) => Now::Newer(Box::new(StoredResource::read(&row)?)),
-            None => Now::Gone,
+            Some(row) if row.etag == *etag => HeaderCheck::Same,
+            Some(row) => HeaderCheck::Newer(Box::new(StoredResource::read(&row)?)),
+            None => HeaderCheck::Gone,
         })
     }
 
@@ -141,21 +141,22 @@ impl GroupView {
         mut etag: ETag,
         among: Option<&[UserId]>,
     ) -> Result<Option<MemberRows>, ServiceError> {
-        let (mut newer, mut tries) = (None, ConflictRetry::new(&self.store));
+        let mut newer = None;
+        let mut retry = ConflictRetry::new(&self.store);
         loop {
             let members = match among {
                 None => self.store.members(id, usize::MAX).await?,
                 Some(users) => self.members_named(id, users).await?,
             };
             match self.newer(id, &etag).await? {
-                Now::Same => return Ok(Some((newer, members))),
-                Now::Newer(group) => {
+                HeaderCheck::Same => return Ok(Some((newer, members))),
+                HeaderCheck::Newer(group) => {
                     etag = group.etag.clone();
                     newer = Some(*group);
                 }
-                Now::Gone => return Ok(None),
+                HeaderCheck::Gone => return Ok(None),
             }
-            tries.again().await?;
+            retry.pause().await?;
         }
     }
 
@@ -197,7 +198,7 @@ impl GroupView {
 }
 
 /// A header that was read again.
-enum Now<I> {
+enum HeaderCheck<I> {
     Same,
     Newer(Box<StoredResource<I>>),
     Gone,

@@ -5,47 +5,35 @@
 
 use crate::id::UserId;
 use crate::scim::{IndexLookup, ListQuery};
+use crate::service::ServiceError;
+use crate::service::join_reads::join_reads;
+use crate::service::provisioning::Provisioning;
 use crate::service::provisioning::group_view::GroupView;
+use crate::service::provisioning::list_limits::ListLimits;
+use crate::service::provisioning::listed_kind::ListedKind;
 use crate::service::provisioning::matches::{MatchedRow, MatchedRows};
+use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::read_gate::ReadGate;
-use crate::service::provisioning::render::{RenderContext, RenderManner, UnreadablePolicy};
-use crate::service::provisioning::resource_kind::{ListedKind, ProjectionNeeds, ResourceKind};
-use crate::service::provisioning::stream::{ResourceSink, StreamStop};
-use crate::service::provisioning::{Provisioning, join_reads};
-use crate::service::{ResourceListing, ServiceError};
+use crate::service::provisioning::render::{RenderOptions, ResourceRenderer, UnreadablePolicy};
+use crate::service::provisioning::resource_kind::ResourceKind;
+use crate::service::provisioning::stream::{ResourceListing, ResourceSink, StreamStop};
 use crate::store::TableRow;
 use crate::store::resources::{ResourceId, id_of};
-use crate::store::{ReadLimits, RowPages, StoreError};
+use crate::store::{RowPages, StoreError};
 use futures_util::try_join;
 use std::collections::BTreeSet;
 
 /// Candidates that are read without a turn: a lookup of one name never waits behind large lists.
 const NARROW_MAX: usize = 8;
-/// Headers that are read together by their ids, at first and at most.
-const HEADERS_AT_ONCE: (usize, usize) = (8, 32);
+
+/// Headers that are read together by their ids, at first and at least.
+const HEADERS_AT_ONCE_FIRST: usize = 8;
+
+/// Headers that are read together by their ids, at most.
+const HEADERS_AT_ONCE_MAX: usize = 32;
+
 /// Bytes of headers that are read together by their ids, about.
 const HEADERS_BYTES: usize = 1024 * 1024;
-
-/// What lists may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListLimits {
-    /// What a filter or an order reads at most to find its matches: headers, memberships, ledger and indexes all count.
-    pub filter_scan: ReadLimits,
-    /// Members that one page carries; it ends early, but never empty.
-    pub page_members_max: usize,
-    /// Lists that are read at a time.
-    pub lists_max: usize,
-}
-
-impl Default for ListLimits {
-    fn default() -> Self {
-        Self {
-            filter_scan: ReadLimits { rows_max: 20_000, bytes_max: 256 * 1024 * 1024 },
-            page_members_max: 10_000,
-            lists_max: 4,
-        }
-    }
-}
 
 impl Provisioning {
     /// One page of what matches the query.
@@ -72,7 +60,7 @@ struct Lister {
 }
 
 /// What one page has shown so far.
-struct OnPage {
+struct PageProgress {
     left: usize,
     shown: usize,
     members: usize,
@@ -89,7 +77,8 @@ impl Lister {
     /// A page in the order of the ids: totals and the place of the first come from the counters.
     async fn by_counter<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
         let store = &self.view.store;
-        let (offset, count) = (self.query.start_index.saturating_sub(1), self.query.count);
+        let offset = self.query.start_index.saturating_sub(1);
+        let count = self.query.count;
         if count == 0 {
             return sink.total(store.totals::<I>().await?.total()).await;
         }
@@ -117,7 +106,8 @@ impl Lister {
         mut skip: usize,
         sink: &ResourceSink,
     ) -> Result<(), StreamStop> {
-        let (mut rows, mut page) = (first, self.empty_page());
+        let mut rows = first;
+        let mut page = self.empty_page();
         while let Some(mut some) = rows {
             let skipped = skip.min(some.len());
             some.drain(..skipped);
@@ -130,22 +120,22 @@ impl Lister {
         Ok(())
     }
 
-    fn empty_page(&self) -> OnPage {
-        OnPage { left: self.query.count, shown: 0, members: 0 }
+    fn empty_page(&self) -> PageProgress {
+        PageProgress { left: self.query.count, shown: 0, members: 0 }
     }
 
     /// Sends these resources; false where the page has ended.
     async fn send<I: ListedKind>(
         &self,
         rows: Vec<TableRow>,
-        page: &mut OnPage,
+        page: &mut PageProgress,
         sink: &ResourceSink,
     ) -> Result<bool, StreamStop> {
         let needs = ProjectionNeeds::of::<I>(|attribute| self.query.projection.wants(attribute));
-        let manner =
-            RenderManner { view: &self.view, needs, among: None, unreadable: UnreadablePolicy::LeftOut };
-        let mut showing = RenderContext::<I>::new(manner, rows);
-        while let Some((_, shown)) = showing.next().await? {
+        let options =
+            RenderOptions { view: &self.view, needs, among: None, unreadable: UnreadablePolicy::LeaveOut };
+        let mut renderer = ResourceRenderer::<I>::new(options, rows);
+        while let Some((_, shown)) = renderer.next().await? {
             page.members += shown.members;
             if page.members > self.limits.page_members_max && page.shown > 0 {
                 return Ok(false);
@@ -168,14 +158,14 @@ impl Lister {
         let mut turn = None;
         match self.query.filter.as_ref().and_then(|filter| filter.lookup()) {
             Some(lookups) => {
-                let mut ids = looked_up::<I>(&metered, &lookups).await?;
+                let mut ids = find_ids::<I>(&metered, &lookups).await?;
                 if ids.len() > NARROW_MAX {
                     turn = Some(self.gate.enter().await?);
                 }
-                let mut size = HEADERS_AT_ONCE.0;
+                let mut size = HEADERS_AT_ONCE_FIRST;
                 while !ids.is_empty() {
-                    let rows = headers(&metered, &mut ids, &mut size).await?;
-                    self.add_matches(&metered, rows, UnreadablePolicy::Fails, &mut matches).await?;
+                    let rows = next_headers(&metered, &mut ids, &mut size).await?;
+                    self.add_matches(&metered, rows, UnreadablePolicy::Fail, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -183,7 +173,7 @@ impl Lister {
                 turn = Some(self.gate.enter().await?);
                 let mut pages = metered.store.headers_from::<I>("");
                 while let Some(rows) = pages.next().await? {
-                    self.add_matches(&metered, rows, UnreadablePolicy::LeftOut, &mut matches).await?;
+                    self.add_matches(&metered, rows, UnreadablePolicy::LeaveOut, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -208,14 +198,14 @@ impl Lister {
                 || sort.as_ref().is_some_and(|sort| sort.reads(attribute))
         };
         let among = self.deciding_members::<I>();
-        let manner = RenderManner {
+        let options = RenderOptions {
             view,
             needs: ProjectionNeeds::of::<I>(asked),
             among: among.as_deref(),
             unreadable,
         };
-        let mut showing = RenderContext::<I>::new(manner, rows);
-        while let Some((row, shown)) = showing.next().await? {
+        let mut renderer = ResourceRenderer::<I>::new(options, rows);
+        while let Some((row, shown)) = renderer.next().await? {
             if filter.as_ref().is_none_or(|filter| filter.matches(&shown.body))
                 && let Some(id) = id_of(&row)
             {
@@ -225,7 +215,7 @@ impl Lister {
         Ok(())
     }
 
-    /// The only members that the filter looks at.
+    /// The only members that the filter reads.
     fn deciding_members<I: ResourceKind>(&self) -> Option<Vec<UserId>> {
         let sorts = self.query.sort.as_ref().is_some_and(|sort| sort.reads(I::VIEW));
         let values = self.query.filter.as_ref().filter(|_| !sorts)?.deciding_members()?;
@@ -238,7 +228,8 @@ impl Lister {
         page: Vec<MatchedRow<I>>,
         sink: &ResourceSink,
     ) -> Result<(), StreamStop> {
-        let (mut on_page, mut size) = (self.empty_page(), HEADERS_AT_ONCE.0);
+        let mut on_page = self.empty_page();
+        let mut size = HEADERS_AT_ONCE_FIRST;
         let mut rest = page.into_iter().peekable();
         while rest.peek().is_some() {
             let kept = std::iter::from_fn(|| rest.next_if(|next| next.header.is_some())?.header);
@@ -246,7 +237,7 @@ impl Lister {
             if rows.is_empty() {
                 let again = std::iter::from_fn(|| rest.next_if(|next| next.header.is_none()));
                 let again: Vec<I> = again.take(size).map(|next| next.id).collect();
-                rows = by_ids(&self.view, again, &mut size).await?;
+                rows = read_headers(&self.view, again, &mut size).await?;
             }
             if !self.send::<I>(rows, &mut on_page, sink).await? {
                 return Ok(());
@@ -257,7 +248,7 @@ impl Lister {
 }
 
 /// The ids that an index lists, or several together.
-async fn looked_up<I: ResourceId>(
+async fn find_ids<I: ResourceId>(
     view: &GroupView,
     lookups: &[IndexLookup],
 ) -> Result<BTreeSet<I>, StoreError> {
@@ -266,17 +257,17 @@ async fn looked_up<I: ResourceId>(
 }
 
 /// The next headers of these ids.
-async fn headers<I: ResourceId>(
+async fn next_headers<I: ResourceId>(
     view: &GroupView,
     ids: &mut BTreeSet<I>,
     size: &mut usize,
 ) -> Result<Vec<TableRow>, StoreError> {
     let next: Vec<I> = std::iter::from_fn(|| ids.pop_first()).take(*size).collect();
-    by_ids(view, next, size).await
+    read_headers(view, next, size).await
 }
 
 /// The headers of these ids, as far as they exist. `size` becomes how many are to be read next: fewer where they are large.
-async fn by_ids<I: ResourceId>(
+async fn read_headers<I: ResourceId>(
     view: &GroupView,
     ids: Vec<I>,
     size: &mut usize,
@@ -285,6 +276,6 @@ async fn by_ids<I: ResourceId>(
     let rows: Vec<TableRow> = found.into_iter().flatten().collect();
     let bytes: usize = rows.iter().map(TableRow::bytes).sum();
     let each = (bytes / rows.len().max(1)).max(1);
-    *size = (HEADERS_BYTES / each).clamp(HEADERS_AT_ONCE.0, HEADERS_AT_ONCE.1);
+    *size = (HEADERS_BYTES / each).clamp(HEADERS_AT_ONCE_FIRST, HEADERS_AT_ONCE_MAX);
     Ok(rows)
 }

@@ -1,32 +1,39 @@
 //! Provisioning: what a SCIM client asks to be created, read, changed, deleted and listed.
 //!
 //! A write has three steps: read what it needs, decide with a pure function (`plan_…`), commit one transaction. A
-//! row that changed meanwhile means reading again. What follows from a commit is [`Effects`]' business, and what a
-//! person may do in Azure is decided elsewhere.
+//! row that changed meanwhile means reading again. What follows from a commit is the business of [`InlineReconciler`], and
+//! what a person may do in Azure is decided elsewhere.
 
+pub(in crate::service) mod binding_rules;
 mod conflict_retry;
 mod create;
 mod delete;
 mod group_view;
 mod groups;
 mod list;
+mod list_limits;
+mod listed_kind;
 mod matches;
 mod members;
+mod projection_needs;
 mod read;
 mod read_gate;
 mod render;
+mod rendered_resource;
 mod resource_kind;
-pub mod stream;
+mod stream;
 mod users;
 mod write_plan;
 
-pub use list::ListLimits;
+pub use binding_rules::{BindingRules, BindingRulesSource};
+pub use list_limits::ListLimits;
+pub use rendered_resource::RenderedResource;
+pub use stream::{ResourceListing, ResourceStream};
 
 use crate::id::PrincipalId;
-use crate::scim::{self, DecidingAttributes, EditedResource, Resource, ScimType};
-use crate::service::bindings::active::{ActiveBindings, BindingRulesSource};
+use crate::scim::{self, DecidingAttributes, EditedResource, Resource};
+use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
-use crate::service::join_reads::join_reads;
 use crate::service::keyed_mutex::KeyedMutex;
 use crate::service::reconcile::desired::principal_of;
 use crate::service::reconcile_queue::inline::{FollowUp, InlineReconciler};
@@ -68,47 +75,51 @@ pub struct Provisioning {
 }
 
 /// A resource as a request left it, and what is to be done about it.
-struct Written<I> {
+struct WrittenResource<I> {
     stored: StoredResource<I>,
-    work: FollowUp,
+    follow_up: FollowUp,
 }
 
-impl<I> Written<I> {
+impl<I> WrittenResource<I> {
     /// Nothing was to be done.
     fn unchanged(stored: StoredResource<I>) -> Self {
-        Self { stored, work: FollowUp::default() }
+        Self { stored, follow_up: FollowUp::default() }
     }
 }
 
-/// What a request that takes access away leaves as it was, because writing it turned out to be impossible.
+/// Attributes that a request wants changed and that stay as they were, because writing them turned out to be impossible:
+/// a request that takes access away is carried out without them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forgone {
+enum SkippedAttributes {
     Nothing,
-    /// The unique name: it is another's.
-    Name,
+    /// The unique name: another resource has it.
+    UniqueName,
     /// Every attribute but `active`: all of them do not fit.
-    Attributes,
+    AllButActive,
 }
 
-impl Forgone {
-    /// What to forgo after this attempt; none where nothing can be gained by it.
+impl SkippedAttributes {
+    /// What to skip after this attempt; none where nothing can be gained by it.
     fn after(self, attempt: &Result<WriteAttempt, ServiceError>) -> Option<Self> {
         match attempt {
-            Ok(WriteAttempt::Met(BatchPart::Name, FoundRow::There)) if self == Forgone::Nothing => {
-                Some(Forgone::Name)
+            Ok(WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There })
+                if self == SkippedAttributes::Nothing =>
+            {
+                Some(SkippedAttributes::UniqueName)
             }
-            Err(ServiceError::Scim(error)) if error.status == 413 && self != Forgone::Attributes => {
-                Some(Forgone::Attributes)
+            Err(error) if self != SkippedAttributes::AllButActive => {
+                let too_large = error.scim_error().is_some_and(scim::Error::is_payload_too_large);
+                too_large.then_some(SkippedAttributes::AllButActive)
             }
             _ => None,
         }
     }
 
-    fn take_from<I: ResourceId>(self, edited: &mut EditedResource, current: &Resource) {
+    fn keep_current<I: ResourceId>(self, edited: &mut EditedResource, current: &Resource) {
         match self {
-            Forgone::Nothing => {}
-            Forgone::Name => edited.keep_current(current, |name| name == I::NAME),
-            Forgone::Attributes => edited.keep_current(current, |name| name != "active"),
+            SkippedAttributes::Nothing => {}
+            SkippedAttributes::UniqueName => edited.keep_current(current, |name| name == I::NAME),
+            SkippedAttributes::AllButActive => edited.keep_current(current, |name| name != "active"),
         }
     }
 }
@@ -116,8 +127,11 @@ impl Forgone {
 /// What came of a commit.
 enum WriteAttempt {
     Done(CommittedWrites),
-    /// Nothing was written: the write that plays this part met a row that is so.
-    Met(BatchPart, FoundRow),
+    /// Nothing was written: the row of this part is not as the write requires.
+    Conflict {
+        part: BatchPart,
+        found: FoundRow,
+    },
 }
 
 impl Provisioning {
@@ -150,7 +164,7 @@ impl Provisioning {
         WriteOperation::new(caller.origin(self.store.ids.op()), self.store.clock.now())
     }
 
-    fn tries(&self) -> ConflictRetry<'_> {
+    fn conflict_retry(&self) -> ConflictRetry<'_> {
         ConflictRetry::new(&self.store)
     }
 
@@ -162,7 +176,7 @@ impl Provisioning {
         (self.rules)().deciding
     }
 
-    /// One line about what a request wanted and could not have: somebody maps what cannot be kept.
+    /// One line about attributes that a request names and that cannot be kept: the mapping of the client has to change.
     fn log_dropped<I: ResourceId>(&self, caller: &ScimCaller, id: I, dropped: &[String]) {
         if !dropped.is_empty() {
             tracing::info!(
@@ -192,29 +206,23 @@ impl Provisioning {
         match self.store.commit_batch(&operation.record(plan), &plan.batch, may_miss).await {
             Ok(committed) => Ok(WriteAttempt::Done(committed)),
             Err(StoreError::Conflict { index, found }) => {
-                Ok(WriteAttempt::Met(plan.batch.part(index).unwrap_or(BatchPart::Header), found))
+                let part = plan.batch.part(index).unwrap_or(BatchPart::Header);
+                Ok(WriteAttempt::Conflict { part, found })
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Sets off what a commit left to do; nothing, where nothing was committed.
-    async fn follow_up(&self, work: FollowUp) {
-        self.inline.start_and_wait(work).await;
+    /// Starts what follows from a commit.
+    async fn start_follow_up(&self, follow_up: FollowUp) {
+        self.inline.start_and_wait(follow_up).await;
     }
 }
 
-/// Reads the id of a path. What cannot be an id is nobody's.
-fn parse_id<I: ResourceId>(text: &str) -> Result<I, ServiceError> {
-    I::from_text(text).ok_or_else(not_found::<I>)
-}
-
 fn not_found<I: ResourceId>() -> ServiceError {
-    scim::Error::new(404, None, format!("there is no {} with this id", I::KIND.name())).into()
+    scim::Error::no_such_resource(I::KIND).into()
 }
 
-fn taken<I: ResourceId>() -> ServiceError {
-    let (kind, name) = (I::KIND.name(), I::NAME);
-    let detail = format!("a {kind} with this {name} exists; find it with the filter {name} eq \"…\"");
-    scim::Error::new(409, Some(ScimType::Uniqueness), detail).into()
+fn name_taken<I: ResourceId>() -> ServiceError {
+    scim::Error::uniqueness(I::KIND, I::NAME).into()
 }

@@ -2,7 +2,8 @@
 
 use crate::id::{GroupId, UserId};
 use crate::scim::Projection;
-use crate::service::provisioning::resource_kind::{ProjectionNeeds, ResourceKind};
+use crate::service::provisioning::projection_needs::ProjectionNeeds;
+use crate::service::provisioning::resource_kind::ResourceKind;
 use crate::service::provisioning::{Provisioning, not_found};
 use crate::service::{RenderedResource, ServiceError};
 use crate::store::resources::{Group, User};
@@ -21,8 +22,8 @@ impl Provisioning {
         self.answer_living_user(user, projection).await?.ok_or_else(not_found::<UserId>)
     }
 
-    /// The answer about a user who was changed just now. The change is committed: where he is deleted meanwhile he is
-    /// answered as he was left, in no group, and not as if nothing had happened.
+    /// The answer about a user who was changed just now. The change is committed: where the user is deleted meanwhile, the
+    /// answer shows what the change left, in no group, and not 404.
     pub(super) async fn answer_changed_user(
         &self,
         user: User,
@@ -32,7 +33,7 @@ impl Provisioning {
         Ok(living.unwrap_or_else(|| self.view.user(&user, Some(&[]), None)))
     }
 
-    /// None: he is gone.
+    /// None: the user is gone.
     async fn answer_living_user(
         &self,
         user: User,
@@ -82,7 +83,7 @@ impl Provisioning {
         }
     }
 
-    /// The answer to a PATCH of a group; none where it would carry too many members that nobody asked for.
+    /// The answer to a PATCH of a group; none where it would carry too many members, and no attributes were asked for.
     pub(super) async fn echo_group(
         &self,
         group: Group,

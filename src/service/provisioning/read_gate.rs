@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 /// How long a list waits for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// What a client is told to wait whose list had no turn.
+/// `Retry-After` of the answer to a list that had no turn.
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 /// The turns of lists.

@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 /// How long the reading of one page may go on, the caller's sending included.
 const READING_MAX: Duration = Duration::from_secs(230);
-/// What a caller is told to wait where the reading ended before its time.
+/// `Retry-After` of the answer where the reading ended before its time.
 const CUT_OFF_RETRY: Duration = Duration::from_secs(5);
 
 /// One page of resources.
@@ -22,9 +22,9 @@ pub struct ResourceListing {
 }
 
 /// The resources of a page, each as JSON text that shows what the query asked for.
-pub struct ResourceStream(Option<mpsc::Receiver<Piece>>);
+pub struct ResourceStream(Option<mpsc::Receiver<StreamPiece>>);
 
-enum Piece {
+enum StreamPiece {
     Total(usize),
     Resource(String),
     Failed(ServiceError),
@@ -32,12 +32,12 @@ enum Piece {
 }
 
 /// Where a page is read into.
-pub(super) struct ResourceSink(mpsc::Sender<Piece>);
+pub(super) struct ResourceSink(mpsc::Sender<StreamPiece>);
 
 /// Why reading ends early.
 pub(super) enum StreamStop {
     /// The caller has gone away.
-    Dropped,
+    CallerGone,
     Failed(ServiceError),
 }
 
@@ -50,20 +50,20 @@ impl<E: Into<ServiceError>> From<E> for StreamStop {
 impl ResourceSink {
     /// How many resources match; before the first of them.
     pub async fn total(&self, total: usize) -> Result<(), StreamStop> {
-        self.send(Piece::Total(total)).await
+        self.send(StreamPiece::Total(total)).await
     }
 
     pub async fn resource(&self, text: String) -> Result<(), StreamStop> {
-        self.send(Piece::Resource(text)).await
+        self.send(StreamPiece::Resource(text)).await
     }
 
-    async fn send(&self, piece: Piece) -> Result<(), StreamStop> {
-        self.0.send(piece).await.map_err(|_| StreamStop::Dropped)
+    async fn send(&self, piece: StreamPiece) -> Result<(), StreamStop> {
+        self.0.send(piece).await.map_err(|_| StreamStop::CallerGone)
     }
 
     /// An error once the caller has gone away.
     pub fn check(&self) -> Result<(), StreamStop> {
-        if self.0.is_closed() { Err(StreamStop::Dropped) } else { Ok(()) }
+        if self.0.is_closed() { Err(StreamStop::CallerGone) } else { Ok(()) }
     }
 }
 
@@ -79,17 +79,17 @@ impl ResourceListing {
         let reading = read(ResourceSink(sender));
         let task = async move {
             let last = match tokio::time::timeout(READING_MAX, reading).await {
-                Ok(Ok(())) => Piece::End,
-                Ok(Err(StreamStop::Failed(error))) => Piece::Failed(error),
-                Ok(Err(StreamStop::Dropped)) | Err(_) => return,
+                Ok(Ok(())) => StreamPiece::End,
+                Ok(Err(StreamStop::Failed(error))) => StreamPiece::Failed(error),
+                Ok(Err(StreamStop::CallerGone)) | Err(_) => return,
             };
             // A caller who has gone away needs no end.
             let _ = failures.send(last).await;
         };
         tokio::spawn(task.instrument(tracing::Span::current()));
         match receiver.recv().await {
-            Some(Piece::Total(total)) => Ok(Self { total, resources: ResourceStream(Some(receiver)) }),
-            Some(Piece::Failed(error)) => Err(error),
+            Some(StreamPiece::Total(total)) => Ok(Self { total, resources: ResourceStream(Some(receiver)) }),
+            Some(StreamPiece::Failed(error)) => Err(error),
             _ => Err(cut_off()),
         }
     }
@@ -100,10 +100,10 @@ impl ResourceStream {
     pub async fn next(&mut self) -> Result<Option<String>, ServiceError> {
         let Some(receiver) = &mut self.0 else { return Ok(None) };
         let outcome = match receiver.recv().await {
-            Some(Piece::Resource(text)) => return Ok(Some(text)),
-            Some(Piece::End) => Ok(None),
-            Some(Piece::Failed(error)) => Err(error),
-            Some(Piece::Total(_)) | None => Err(cut_off()),
+            Some(StreamPiece::Resource(text)) => return Ok(Some(text)),
+            Some(StreamPiece::End) => Ok(None),
+            Some(StreamPiece::Failed(error)) => Err(error),
+            Some(StreamPiece::Total(_)) | None => Err(cut_off()),
         };
         self.0 = None;
         outcome

@@ -2,26 +2,24 @@
 
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
-use crate::scim::{self, EditedResource, PatchRequest, Projection, Resource, ResourceType};
-use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteOperation, WritePlan};
+use crate::scim::{self, EditedResource, PatchRequest, Projection, Resource, UserInput};
+use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteKind, WriteOperation, WritePlan};
 use crate::service::provisioning::{
-    Forgone, Provisioning, WriteAttempt, Written, not_found, parse_id, taken,
+    Provisioning, SkippedAttributes, WriteAttempt, WrittenResource, name_taken, not_found,
 };
 use crate::service::reconcile::desired::stops_matching;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, User};
 use crate::store::{FoundRow, reconcile_queue, users};
-use serde_json::Value;
 
 impl Provisioning {
     /// One user.
     pub async fn get_user(
         &self,
-        id: &str,
+        id: UserId,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
-        let id = parse_id::<UserId>(id)?;
         let user = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
         self.answer_user(user, projection).await
     }
@@ -35,13 +33,12 @@ impl Provisioning {
     pub async fn replace_user(
         &self,
         caller: &ScimCaller,
-        id: &str,
-        body: &Value,
+        id: UserId,
+        input: &UserInput,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         let deciding = self.deciding();
-        let edit = |current: &Resource| scim::user::replace(body, current, &deciding);
-        let user = self.change_user(caller, id, edit).await?;
+        let user = self.change_user(caller, id, |current| input.replace(current, &deciding)).await?;
         self.answer_changed_user(user, projection).await
     }
 
@@ -49,29 +46,28 @@ impl Provisioning {
     pub async fn patch_user(
         &self,
         caller: &ScimCaller,
-        id: &str,
-        body: &Value,
+        id: UserId,
+        patch: &PatchRequest,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
-        let patch = PatchRequest::parse(ResourceType::User, body)?;
         let deciding = self.deciding();
         let user = self.change_user(caller, id, |current| patch.apply(current, &deciding)).await?;
         self.answer_changed_user(user, projection).await
     }
 
     /// Deletes a user. The memberships go with a job.
-    pub async fn delete_user(&self, caller: &ScimCaller, id: &str) -> Result<(), ServiceError> {
-        self.delete::<UserId>(caller, id).await
+    pub async fn delete_user(&self, caller: &ScimCaller, id: UserId) -> Result<(), ServiceError> {
+        self.delete(caller, id).await
     }
 
     async fn change_user(
         &self,
         caller: &ScimCaller,
-        id: &str,
+        id: UserId,
         edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<User, ServiceError> {
-        let Written { stored, work } = self.write_user(caller, parse_id(id)?, edit).await?;
-        self.follow_up(work).await;
+        let WrittenResource { stored, follow_up } = self.write_user(caller, id, edit).await?;
+        self.start_follow_up(follow_up).await;
         Ok(stored)
     }
 
@@ -80,40 +76,43 @@ impl Provisioning {
         caller: &ScimCaller,
         id: UserId,
         edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
-    ) -> Result<Written<UserId>, ServiceError> {
+    ) -> Result<WrittenResource<UserId>, ServiceError> {
         let _turn = self.queue.lock(id.uuid()).await;
-        let mut tries = self.tries();
+        let mut retry = self.conflict_retry();
         let mut may_pin = true;
-        let mut forgone = Forgone::Nothing;
+        let mut skipped = SkippedAttributes::Nothing;
         loop {
             let before = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
             let mut edited = edit(&before.resource)?;
-            forgone.take_from::<UserId>(&mut edited, &before.resource);
+            skipped.keep_current::<UserId>(&mut edited, &before.resource);
             let operation = self.operation(caller);
-            let principals = Principals {
+            let access = AccessChange {
                 before: self.principal(&before.resource),
                 after: self.principal(&edited.resource),
                 may_pin,
+                narrows: self.narrows(&before, &edited.resource),
             };
-            let narrowed = self.narrows(&before, &edited.resource);
-            let decided = plan_change(&operation, &before, (&edited, narrowed), &principals);
+            let decided = plan_change(&operation, &before, &edited, &access);
             let Some(DecidedWrite { after, plan }) = decided else {
                 self.log_dropped(caller, id, &edited.dropped);
-                return Ok(Written::unchanged(before));
+                return Ok(WrittenResource::unchanged(before));
             };
             let attempt = self.commit(&operation, &plan).await;
-            if let Some(more) = forgone.after(&attempt).filter(|_| edited.deactivates) {
-                forgone = more;
+            if let Some(more) = skipped.after(&attempt).filter(|_| edited.deactivates) {
+                skipped = more;
                 continue;
             }
             match attempt? {
                 WriteAttempt::Done(committed) => {
                     self.log_dropped(caller, id, &edited.dropped);
-                    return Ok(Written { stored: after.committed(&plan.batch, &committed), work: plan.work });
+                    let stored = after.committed(&plan.batch, &committed);
+                    return Ok(WrittenResource { stored, follow_up: plan.follow_up });
                 }
-                WriteAttempt::Met(BatchPart::Name, FoundRow::There) => return Err(taken::<UserId>()),
-                WriteAttempt::Met(BatchPart::Pin, _) => may_pin = false,
-                WriteAttempt::Met(_, _) => tries.again().await?,
+                WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
+                    return Err(name_taken::<UserId>());
+                }
+                WriteAttempt::Conflict { part: BatchPart::Pin, .. } => may_pin = false,
+                WriteAttempt::Conflict { .. } => retry.pause().await?,
             }
         }
     }
@@ -127,43 +126,46 @@ impl Provisioning {
     }
 }
 
-/// Which Entra object the person is, before and after a change.
-struct Principals {
+/// What a change of attributes means for the person's access: which Entra object it is, before and after, and which
+/// bindings match.
+struct AccessChange {
     before: Option<PrincipalId>,
     after: Option<PrincipalId>,
     /// False where it turned out that another record holds the object id.
     may_pin: bool,
+    /// A binding stops matching.
+    narrows: bool,
 }
 
-impl Principals {
+impl AccessChange {
     /// The object id that the record takes with this change. One that was pinned before stays, whatever comes.
     fn pin(&self, pinned: Option<PrincipalId>) -> Option<PrincipalId> {
         self.after.filter(|_| self.may_pin && pinned.is_none())
     }
 
-    /// Whether the person stops being somebody.
-    fn leaves(&self) -> bool {
-        self.before.is_some() && self.before != self.after
+    /// Whether access can end with it.
+    fn takes_away(&self) -> bool {
+        self.narrows || (self.before.is_some() && self.before != self.after)
     }
 }
 
-/// A change of attributes; `narrowed` where a binding stops matching. None: nothing changes.
+/// A change of attributes. None: nothing changes.
 fn plan_change(
     operation: &WriteOperation,
     before: &User,
-    (edited, narrowed): (&EditedResource, bool),
-    principals: &Principals,
+    edited: &EditedResource,
+    access: &AccessChange,
 ) -> Option<DecidedWrite<UserId>> {
     let resource = &edited.resource;
     let attributes = before.resource.changed_attributes(resource);
     if attributes.is_empty() {
         return None;
     }
-    let pin = principals.pin(before.pinned);
+    let pin = access.pin(before.pinned);
     let deactivated = before.resource.active() && !resource.active();
     let mut after = before.changed(resource.clone(), operation.time);
     after.pinned = before.pinned.or(pin);
-    let mut plan = WritePlan::new(after.id, 200);
+    let mut plan = WritePlan::new(after.id, WriteKind::Change);
     plan.batch = resources::change(before, &after);
     plan.changes.push(write_plan::changed(before, &after, attributes));
     plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
@@ -174,9 +176,10 @@ fn plan_change(
     if users::names_differ(&before.resource, &after.resource) {
         plan.batch.push(BatchPart::Names, users::names(&after));
     }
-    let mark = operation.mark(deactivated || narrowed || principals.leaves());
-    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(after.id, &mark));
-    let people = if mark.priority.takes_away() { &mut plan.work.leavers } else { &mut plan.work.people };
+    let request = operation.reconcile_request(deactivated || access.takes_away());
+    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(after.id, &request));
+    let people =
+        if request.priority.takes_away() { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
     people.push(after.id);
     Some(DecidedWrite { after, plan })
 }
@@ -187,8 +190,9 @@ mod tests {
     use crate::audit::{ChangeCause, ChangeOrigin};
     use crate::id::OpId;
     use crate::ports::tables::TableWrite;
+    use crate::scim::ResourceType;
     use crate::store::resources::StoredResource;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
@@ -196,7 +200,7 @@ mod tests {
         Resource::from_stored(ResourceType::User, attributes.as_object().unwrap().clone())
     }
 
-    fn decided(before: Value, after: Value, principals: &Principals) -> Option<DecidedWrite<UserId>> {
+    fn decided(before: Value, after: Value, access: &AccessChange) -> Option<DecidedWrite<UserId>> {
         let origin = ChangeOrigin {
             cause: ChangeCause::Request,
             actor: "test".to_owned(),
@@ -205,14 +209,14 @@ mod tests {
         let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH);
         let before =
             StoredResource::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
-        plan_change(&operation, &before, (&EditedResource::from(resource(after)), false), principals)
+        plan_change(&operation, &before, &EditedResource::from(resource(after)), access)
     }
 
     const fn principal(n: u128) -> Option<PrincipalId> {
         Some(PrincipalId::new(Uuid::from_u128(n)))
     }
 
-    /// Whether the mark of a change says that something was taken away.
+    /// Whether the reconcile request of a change says that something was taken away.
     fn takes(decided: &DecidedWrite<UserId>) -> bool {
         let writes = decided.plan.batch.writes();
         writes.iter().any(|write| match write {
@@ -226,14 +230,15 @@ mod tests {
     #[track_caller]
     fn check(after: Value, principals: (Option<PrincipalId>, Option<PrincipalId>), expected: bool) {
         let before = json!({"userName": "ana", "active": true});
-        let principals = Principals { before: principals.0, after: principals.1, may_pin: true };
-        let decided = decided(before, after, &principals).unwrap();
+        let access =
+            AccessChange { before: principals.0, after: principals.1, may_pin: true, narrows: false };
+        let decided = decided(before, after, &access).unwrap();
         assert_eq!(takes(&decided), expected);
         assert_eq!(decided.after.revision, 2);
     }
 
     #[test]
-    fn leaving_and_becoming_somebody_else_take_away() {
+    fn deactivating_and_becoming_another_principal_take_away() {
         check(json!({"userName": "ana", "active": true, "title": "x"}), (principal(1), principal(1)), false);
         check(json!({"userName": "ana", "active": false}), (principal(1), principal(1)), true);
         check(
@@ -247,16 +252,16 @@ mod tests {
 
     #[test]
     fn the_first_object_id_is_pinned_and_stays() {
-        let principals = |may_pin| Principals { before: None, after: principal(1), may_pin };
-        assert_eq!(principals(true).pin(None), principal(1));
-        assert_eq!(principals(false).pin(None), None);
-        assert_eq!(principals(true).pin(principal(2)), None);
+        let access = |may_pin| AccessChange { before: None, after: principal(1), may_pin, narrows: false };
+        assert_eq!(access(true).pin(None), principal(1));
+        assert_eq!(access(false).pin(None), None);
+        assert_eq!(access(true).pin(principal(2)), None);
     }
 
     #[test]
     fn the_same_attributes_are_no_change() {
         let same = json!({"userName": "ana"});
-        let principals = Principals { before: None, after: principal(1), may_pin: true };
-        assert!(decided(same.clone(), same, &principals).is_none());
+        let access = AccessChange { before: None, after: principal(1), may_pin: true, narrows: false };
+        assert!(decided(same.clone(), same, &access).is_none());
     }
 }

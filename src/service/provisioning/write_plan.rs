@@ -24,10 +24,10 @@ impl WriteOperation {
         Self { op: origin.op, time, origin }
     }
 
-    /// The mark of this change; `taking` where it takes something away.
-    pub fn mark(&self, taking: bool) -> ReconcileRequest {
+    /// The reconcile request of this change.
+    pub fn reconcile_request(&self, takes_away: bool) -> ReconcileRequest {
         let origin = self.origin.clone();
-        if taking { ReconcileRequest::taking_away(origin) } else { ReconcileRequest::gain(origin) }
+        if takes_away { ReconcileRequest::taking_away(origin) } else { ReconcileRequest::gain(origin) }
     }
 
     /// The audit record of a plan.
@@ -43,20 +43,39 @@ impl WriteOperation {
     }
 }
 
+/// What a request does with a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteKind {
+    Create,
+    Change,
+    Delete,
+}
+
+impl WriteKind {
+    /// The status of the answer, as the audit record keeps it.
+    const fn status(self) -> u16 {
+        match self {
+            WriteKind::Create => 201,
+            WriteKind::Change => 200,
+            WriteKind::Delete => 204,
+        }
+    }
+}
+
 /// What one transaction writes, what its record says, and what follows from it.
 #[derive(Debug, Clone)]
 pub struct WritePlan {
     pub batch: WriteBatch,
     pub changes: Vec<AuditEvent>,
     pub outcome: CommitOutcome,
-    pub work: FollowUp,
+    pub follow_up: FollowUp,
 }
 
 impl WritePlan {
     /// A plan that does nothing yet.
-    pub fn new(id: impl ResourceId, status: u16) -> Self {
-        let outcome = CommitOutcome { id: id.to_string(), status };
-        Self { batch: WriteBatch::default(), changes: Vec::new(), outcome, work: FollowUp::default() }
+    pub fn new(id: impl ResourceId, kind: WriteKind) -> Self {
+        let outcome = CommitOutcome { id: id.to_string(), status: kind.status() };
+        Self { batch: WriteBatch::default(), changes: Vec::new(), outcome, follow_up: FollowUp::default() }
     }
 }
 

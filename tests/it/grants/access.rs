@@ -2,6 +2,7 @@
 
 use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use crate::support::requests::group_input;
 use azure_backup_scim::audit::{self, AuditKind};
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -58,14 +59,17 @@ fn a_changed_person_costs_one_call_to_azure_an_open_and_a_close() {
     let node = world.start();
     let (ana, eve) = (node.provision("ana@contoso.example"), node.provision("eve@contoso.example"));
     let (day, night) = (node.group("operators"), node.group("night-shift"));
+
     // The very first reconcile makes the id of the installation.
     node.join(&day, &[&eve]);
     node.leave(&day, &[&eve]);
+
     // The commit, an open and a close each time; a pin of a selector goes with an open.
     assert_eq!(cost(&world, || node.join(&day, &[&ana])), (3, 1), "join");
     assert_eq!(cost(&world, || node.join(&day, &[&ana])), (0, 0), "join once more");
     assert_eq!(cost(&world, || node.set_active(&ana, false)), (3, 1), "deactivate");
     assert_eq!(cost(&world, || node.set_active(&ana, true)), (3, 1), "reactivate");
+
     // Another group gives the same: nothing is opened.
     assert_eq!(cost(&world, || node.join(&night, &[&ana])), (2, 0), "join another");
     assert_eq!(cost(&world, || node.leave(&night, &[&ana])), (2, 0), "leave another");
@@ -347,7 +351,10 @@ fn another_group_that_claims_a_pinned_selector_gives_nothing() {
     let body = json!({"displayName": "impostors", "externalId": "operators"});
     let projection = azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::Group);
     let caller = crate::support::harness::caller();
-    let impostors = node.run(node.service.provisioning.create_group(&caller, &body, &projection)).unwrap().id;
+    let impostors = node
+        .run(node.service.provisioning.create_group(&caller, &group_input(&body), &projection))
+        .unwrap()
+        .id;
     node.join(&impostors, &[&eve]);
     world.assert_holds_nothing(&eve);
     assert_eq!(node.grants(&eve), [("refused".to_owned(), "binding-ambiguous".to_owned())]);

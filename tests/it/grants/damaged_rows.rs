@@ -2,6 +2,7 @@
 
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, World, caller};
+use crate::support::requests::{user_id, user_input};
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
@@ -55,18 +56,24 @@ impl Damaged {
     }
 
     fn delete(&self, id: &str) -> Result<(), ServiceError> {
-        self.node.run(self.node.service.provisioning.delete_user(&caller(), id))
+        self.node.run(self.node.service.provisioning.delete_user(&caller(), user_id(id)))
     }
 
     fn try_create(&self, body: Value) -> Result<String, ServiceError> {
         let all = Projection::all(ResourceType::User);
-        let created = self.node.run(self.node.service.provisioning.create_user(&caller(), &body, &all));
+        let created =
+            self.node.run(self.node.service.provisioning.create_user(&caller(), &user_input(&body), &all));
         created.map(|created| created.id)
     }
 
     fn replace(&self, id: &str, body: Value) -> Result<Value, ServiceError> {
         let all = Projection::all(ResourceType::User);
-        let replaced = self.node.run(self.node.service.provisioning.replace_user(&caller(), id, &body, &all));
+        let replaced = self.node.run(self.node.service.provisioning.replace_user(
+            &caller(),
+            user_id(id),
+            &user_input(&body),
+            &all,
+        ));
         replaced.map(|replaced| replaced.body)
     }
 
@@ -177,7 +184,7 @@ fn a_user_whose_header_cannot_be_read_is_deleted_and_the_name_is_free() {
             state.write(TableWrite::Merge { key: format!("u:{id}"), properties, condition: EtagMatch::Any });
         }
         let all = Projection::all(ResourceType::User);
-        let read = state.node.run(state.node.service.provisioning.get_user(&id, &all));
+        let read = state.node.run(state.node.service.provisioning.get_user(user_id(&id), &all));
         assert!(matches!(read, Err(ServiceError::Bug { .. })), "{read:?}");
         state.delete(&id).unwrap();
         assert_eq!(state.keys("u:"), Vec::<String>::new());
@@ -256,7 +263,10 @@ fn a_commit_that_is_known_late_is_found_though_storage_is_busy_then() {
     let service = state.node.service.provisioning.clone();
     let created = state.node.spawn(async move {
         let all = Projection::all(ResourceType::User);
-        service.create_user(&caller(), &json!({"userName": "ana"}), &all).await.map(|created| created.id)
+        service
+            .create_user(&caller(), &user_input(&json!({"userName": "ana"})), &all)
+            .await
+            .map(|created| created.id)
     });
     state.node.run(async {
         second.reached().await;

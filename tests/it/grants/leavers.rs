@@ -3,6 +3,7 @@
 use crate::support::harness::{
     Node, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, binding, caller, members,
 };
+use crate::support::requests::{group_id, group_input, group_patch};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -137,7 +138,13 @@ fn a_mistake_in_who_is_added_keeps_nobody_in_who_is_removed_beside_it() {
     let nested = json!({"op": "add", "path": "members", "value": [{"value": other}, {"value": ben.id}]});
     let body = json!({"schemas": [PATCH_OP], "Operations": [members("remove", &[&ana]), nested]});
     let projection = Projection::all(ResourceType::Group);
-    node.run(node.service.provisioning.patch_group(&caller(), &operators, &body, &projection)).unwrap();
+    node.run(node.service.provisioning.patch_group(
+        &caller(),
+        group_id(&operators),
+        &group_patch(&body).unwrap(),
+        &projection,
+    ))
+    .unwrap();
     world.assert_holds_nothing(&ana);
     assert_eq!(node.members_of(&operators), [ben.id]);
     assert_eq!(node.audit_of("member-dropped").len(), 1, "the group is left out, recorded");
@@ -153,7 +160,13 @@ fn who_is_left_out_of_a_put_goes_though_it_names_a_group() {
     let members = json!([{"value": ben.id}, {"value": other}]);
     let body = json!({"displayName": "operators", "externalId": "operators", "members": members});
     let projection = Projection::all(ResourceType::Group);
-    node.run(node.service.provisioning.replace_group(&caller(), &operators, &body, &projection)).unwrap();
+    node.run(node.service.provisioning.replace_group(
+        &caller(),
+        group_id(&operators),
+        &group_input(&body),
+        &projection,
+    ))
+    .unwrap();
     world.assert_holds_nothing(&ana);
     world.assert_holds(&ben, Operator, VAULT_EAST);
 }
@@ -203,6 +216,7 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
         node.settle();
         world.azure().clear_calls();
         minutes(&world, &node, 60);
+
         // 30 s, doubling to 10 minutes: about ten probes an hour, whoever they are for, and a few side by side at first.
         assert!(calls(&world, CallMethod::Delete) <= 16, "{code}: {}", calls(&world, CallMethod::Delete));
         world.azure().clear_rules();
@@ -278,6 +292,7 @@ fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() 
     world.azure().set_limits(full).unwrap();
     let (node, _, people) = crowd(&world, 3);
     world.pass(60);
+
     // Whoever else makes assignments there takes every place that is freed.
     world.azure().add_rule(refuse(400, "RoleAssignmentLimitExceeded", CallMethod::Put)).unwrap();
     node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);

@@ -1,5 +1,4 @@
 //! Leavers go first, and nobody's trouble is everybody's: who is in haste, in which order ticks take people up, and that each
-
 //! stage of a tick gets on whatever the others meet.
 
 mod load;

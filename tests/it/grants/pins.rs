@@ -1,6 +1,7 @@
 //! A selector is pinned to one group: when exactly one living group matches it, and for as long as that group lives.
 
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, caller};
+use crate::support::requests::group_input;
 use crate::support::rows::{delete, later, nonsense, quiet, write};
 use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -20,7 +21,7 @@ fn operators() -> (World, Node) {
 fn group(node: &Node, name: &str, external_id: &str) -> String {
     let body = json!({"displayName": name, "externalId": external_id});
     let projection = Projection::all(ResourceType::Group);
-    node.run(node.service.provisioning.create_group(&caller(), &body, &projection)).unwrap().id
+    node.run(node.service.provisioning.create_group(&caller(), &group_input(&body), &projection)).unwrap().id
 }
 
 fn rename(node: &Node, group: &str, path: &str, value: &str) {

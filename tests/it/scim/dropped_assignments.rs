@@ -2,6 +2,7 @@
 //! Where access depends on an attribute, a mistake in it refuses the request; and no mistake empties a group.
 
 use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, binding, caller};
+use crate::support::requests::{group_id, group_input, group_patch, user_id, user_input, user_patch};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::{RenderedResource, ResourceListing, ServiceError};
@@ -52,24 +53,38 @@ impl Stage {
         let body = json!({"schemas": [PATCH_OP], "Operations": operations});
         let all = Projection::all(ResourceType::User);
         let provisioning = &self.node.service.provisioning;
-        self.node.run(provisioning.patch_user(&caller(), &person.id, &body, &all)).map(|user| user.body)
+        self.node
+            .run(provisioning.patch_user(&caller(), user_id(&person.id), &user_patch(&body)?, &all))
+            .map(|user| user.body)
     }
 
     fn put(&self, person: &Person, body: Value) -> Result<Value, ServiceError> {
         let all = Projection::all(ResourceType::User);
         let provisioning = &self.node.service.provisioning;
-        self.node.run(provisioning.replace_user(&caller(), &person.id, &body, &all)).map(|user| user.body)
+        self.node
+            .run(provisioning.replace_user(&caller(), user_id(&person.id), &user_input(&body), &all))
+            .map(|user| user.body)
     }
 
     fn patch_group(&self, operations: Value) -> Result<Option<RenderedResource>, ServiceError> {
         let body = json!({"schemas": [PATCH_OP], "Operations": operations});
         let all = Projection::all(ResourceType::Group);
-        self.node.run(self.node.service.provisioning.patch_group(&caller(), &self.group, &body, &all))
+        self.node.run(self.node.service.provisioning.patch_group(
+            &caller(),
+            group_id(&self.group),
+            &group_patch(&body)?,
+            &all,
+        ))
     }
 
     fn put_group(&self, body: Value) -> Result<RenderedResource, ServiceError> {
         let all = Projection::all(ResourceType::Group);
-        self.node.run(self.node.service.provisioning.replace_group(&caller(), &self.group, &body, &all))
+        self.node.run(self.node.service.provisioning.replace_group(
+            &caller(),
+            group_id(&self.group),
+            &group_input(&body),
+            &all,
+        ))
     }
 
     fn users(&self, filter: &str) -> Result<ResourceListing, ServiceError> {
@@ -93,7 +108,9 @@ impl Stage {
 #[track_caller]
 fn refused<T>(result: Result<T, ServiceError>) -> (u16, &'static str) {
     match result.map(|_| ()).expect_err("refused") {
-        ServiceError::Scim(error) => (error.status, error.scim_type.map_or("", |kind| kind.keyword())),
+        ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
+            (error.status, error.scim_type.map_or("", |kind| kind.keyword()))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -132,7 +149,8 @@ fn a_put_that_ends_somebody_is_carried_out_whatever_stands_beside_it() {
         ("cleo", json!({"active": false})),
         (
             "dora",
-            json!({"userName": "dora", "active": false, "addresses": [{"formatted": "1\n2"}], "emails": vec!["x"; 41]}),
+            json!({"userName": "dora", "active": false, "addresses": [{"formatted": "1\n2"}], "emails": vec!["x";
+41]}),
         ),
     ] {
         let person = stage.holder(name);
@@ -140,6 +158,7 @@ fn a_put_that_ends_somebody_is_carried_out_whatever_stands_beside_it() {
         assert_eq!((&answer["userName"], &answer["active"]), (&json!(name), &json!(false)));
         stage.world.assert_holds_nothing(&person);
     }
+
     // What does not name `active` brings nobody back.
     let person = stage.holder("eve");
     stage.put(&person, json!({"userName": "eve", "active": false, "shoeSize": 44})).unwrap();
@@ -180,27 +199,18 @@ fn what_a_condition_reads_is_strict_and_what_none_reads_is_not() {
     let stage = Stage::asking_for_a_department();
     let ana = stage.holder("ana");
     for value in [json!({"x": 1}), json!(5), json!("Sales\n"), json!(["Sales", "Finance"])] {
-        let operations = json!([
-            {"op": "replace", "path": "title", "value": "Boss"},
-            {"op": "replace", "path": format!("{ENTERPRISE}:department"), "value": value},
-        ]);
+        let operations = json!([{"op": "replace", "path": "title", "value": "Boss"}, {"op": "replace", "path": format!("{ENTERPRISE}:department"), "value": value},]);
         assert_eq!(refused(stage.patch(&ana, operations)), (400, "invalidValue"));
         let body = json!({"userName": "ana", "title": "Boss", "department": value});
         assert_eq!(refused(stage.put(&ana, body)), (400, "invalidValue"));
     }
-    let operations = json!([
-        {"op": "replace", "path": "title", "value": "Boss"},
-        {"op": "replace", "path": format!("{ENTERPRISE}:division"), "value": {"x": 1}},
-    ]);
+    let operations = json!([{"op": "replace", "path": "title", "value": "Boss"}, {"op": "replace", "path": format!("{ENTERPRISE}:division"), "value": {"x": 1}},]);
     assert_eq!(stage.patch(&ana, operations).unwrap()["title"], "Boss");
     assert_eq!(stage.last_dropped(), json!(["division"]));
 
     // Bindings that do not read it let it be dropped.
     stage.node.adopt(&[binding(1, "operators", Operator, VAULT_EAST)]);
-    let operations = json!([
-        {"op": "replace", "path": "title", "value": "Chief"},
-        {"op": "replace", "path": format!("{ENTERPRISE}:department"), "value": {"x": 1}},
-    ]);
+    let operations = json!([{"op": "replace", "path": "title", "value": "Chief"}, {"op": "replace", "path": format!("{ENTERPRISE}:department"), "value": {"x": 1}},]);
     assert_eq!(stage.patch(&ana, operations).unwrap()[ENTERPRISE]["department"], "Finance");
     assert_eq!(stage.last_dropped(), json!(["department"]));
 }
@@ -247,10 +257,7 @@ pub fn logged(work: impl FnOnce()) -> String {
 fn one_line_of_the_log_names_what_was_dropped_and_no_value() {
     let stage = Stage::new();
     let ana = stage.holder("ana");
-    let operations = json!([
-        {"op": "replace", "value": {"title": "Boss", "shoeSize": "secret"}},
-        {"op": "add", "path": "emails[value eq \"secret@contoso.example\"].colour", "value": "secret"},
-    ]);
+    let operations = json!([{"op": "replace", "value": {"title": "Boss", "shoeSize": "secret"}}, {"op": "add", "path": "emails[value eq \"secret@contoso.example\"].colour", "value": "secret"},]);
     let text = logged(|| drop(stage.patch(&ana, operations).unwrap()));
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("dropped")).collect();
     assert_eq!(lines.len(), 1, "{text}");
@@ -340,25 +347,13 @@ fn who_is_removed_is_gone_whatever_is_wrong_with_the_name_of_the_group() {
     let stage = Stage::new();
     let (ana, ben, cleo) = (stage.holder("ana"), stage.holder("ben"), stage.holder("cleo"));
     let other = stage.node.group("other");
-    stage
-        .patch_group(json!([
-            {"op": "replace", "path": "displayName", "value": ["x"]},
-            {"op": "remove", "path": "members", "value": [{"value": ana.id.to_uppercase()}]},
-        ]))
-        .unwrap();
+    stage .patch_group(json!([{"op": "replace", "path": "displayName", "value": ["x"]}, {"op": "remove", "path": "members", "value": [{"value": ana.id.to_uppercase()}]},])) .unwrap();
     stage.world.assert_holds_nothing(&ana);
     assert_eq!(stage.last_dropped(), json!(["displayName"]));
 
     // What no group has, and what nobody may write.
     let dora = stage.holder("dora");
-    stage
-        .patch_group(json!([
-            {"op": "add", "path": format!("{CUSTOM}:owner"), "value": "x"},
-            {"op": "replace", "value": {"id": "x", "colour": "red"}},
-            {"op": "remove", "path": "meta.created"},
-            {"op": "remove", "path": format!("members[value eq \"{}\"]", dora.id)},
-        ]))
-        .unwrap();
+    stage .patch_group(json!([{"op": "add", "path": format!("{CUSTOM}:owner"), "value": "x"}, {"op": "replace", "value": {"id": "x", "colour": "red"}}, {"op": "remove", "path": "meta.created"}, {"op": "remove", "path": format!("members[value eq \"{}\"]", dora.id)},])) .unwrap();
     stage.world.assert_holds_nothing(&dora);
     let beside = json!([
         "colour",
@@ -403,6 +398,7 @@ fn who_is_removed_is_gone_whatever_another_operation_on_the_members_says() {
         stage.patch_group(json!([mistake, removal])).unwrap_or_else(|error| panic!("{mistake}: {error}"));
         stage.world.assert_holds_nothing(&person);
         assert_eq!(stage.last_dropped(), json!(["members"]), "{mistake}");
+
         // Beside a member who is added it refuses the whole.
         let joins = json!({"op": "add", "path": "members", "value": [{"value": kim.id}]});
         assert_eq!(refused(stage.patch_group(json!([joins, mistake]))).0, 400, "{mistake}");

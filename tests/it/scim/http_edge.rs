@@ -1,7 +1,5 @@
 //! The HTTP edge over a real socket: who gets in, what is read, and what every answer looks like.
-
 //!
-
 //! Nothing here needs the service behind the edge to do anything.
 
 use azure_backup_scim::app::{self, ServiceDeps};
@@ -357,6 +355,33 @@ fn how_lists_are_paged_is_announced_only_where_that_is_asked_for() {
     assert!(!config(&Service::start()).contains("pagination"));
     let announcing = Service::start_with(|| HttpDeps { announce_cursors: true, ..edge() });
     assert!(config(&announcing).contains("\"pagination\":{"));
+}
+
+/// The order of the checks: the message, then the id, then what the body says.
+#[test]
+fn a_text_that_is_no_id_is_404_once_the_message_is_in_order() {
+    let service = Service::start();
+    let bearer = bearer();
+    let headers = [bearer.as_str(), "content-type: application/scim+json"];
+    for (kind, wrong_value) in [("User", r#"{"userName": 5}"#), ("Group", r#"{"members": "a"}"#)] {
+        for id in ["not-an-id", "7c1f0f3e-0f4a-4f53-9d8e-0a4f7e0b1c2d", "7c1f0f3e0f4a4f539d8e0a4f7e0b1c2d"] {
+            let path = format!("/scim/v2/{kind}s/{id}");
+            let send = |method, body: &str| service.send(method, &path, &headers, body.as_bytes());
+            for (method, body) in [
+                ("GET", ""),
+                ("DELETE", ""),
+                ("PUT", wrong_value),
+                ("PATCH", r#"{"Operations": []}"#),
+                ("PATCH", r#"{"Operations": [{"op": "add", "path": "noSuchAttribute", "value": 1}]}"#),
+            ] {
+                let detail = &send(method, body).assert_error(404)["detail"];
+                assert_eq!(*detail, format!("there is no {kind} with this id"), "{method} {path}");
+            }
+            send("PUT", "{").assert_error(400);
+            send("PUT", "[]").assert_error(400);
+            send("PATCH", r#"{"Operations": [{"op": "jump"}]}"#).assert_error(400);
+        }
+    }
 }
 
 #[test]

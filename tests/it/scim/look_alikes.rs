@@ -2,6 +2,7 @@
 //! value with it fulfils no condition.
 
 use crate::support::harness::{Node, Person, VAULT_EAST, World, binding, caller};
+use crate::support::requests::{group_input, user_input};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
@@ -26,12 +27,12 @@ const HIDDEN: [char; 12] = [
 fn create_user(node: &Node, name: &str) -> Result<String, ServiceError> {
     let all = Projection::all(ResourceType::User);
     let body = json!({"userName": name});
-    node.run(node.service.provisioning.create_user(&caller(), &body, &all)).map(|user| user.id)
+    node.run(node.service.provisioning.create_user(&caller(), &user_input(&body), &all)).map(|user| user.id)
 }
 
 fn create_group(node: &Node, body: Value) -> String {
     let all = Projection::all(ResourceType::Group);
-    node.run(node.service.provisioning.create_group(&caller(), &body, &all)).unwrap().id
+    node.run(node.service.provisioning.create_group(&caller(), &group_input(&body), &all)).unwrap().id
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A person is a direct member of a thousand groups at most. What lies beyond gives nothing, and keeps nobody in.
 
 use crate::support::harness::{Node, OWN, Person, VAULT_EAST, World, caller, members};
+use crate::support::requests::{group_id, group_input, group_patch, user_id, user_patch};
 use crate::support::rows::{later, quiet, write};
 use azure_backup_scim::ports::tables::TableWrite;
 use azure_backup_scim::rbac::BackupRole::Operator;
@@ -36,7 +37,13 @@ fn a_person_in_five_thousand_groups_is_revoked_when_inactive_without_reading_the
     let projection = Projection::parse(ResourceType::User, None, Some("groups")).unwrap();
     let operation = json!({"op": "replace", "path": "active", "value": "False"});
     let body = json!({"schemas": [crate::support::harness::PATCH_OP], "Operations": [operation]});
-    node.run(node.service.provisioning.patch_user(&caller(), &ana.id, &body, &projection)).unwrap();
+    node.run(node.service.provisioning.patch_user(
+        &caller(),
+        user_id(&ana.id),
+        &user_patch(&body).unwrap(),
+        &projection,
+    ))
+    .unwrap();
     world.assert_holds_nothing(&ana);
     let counts = world.faults.counts();
     assert!(counts.rows_read < 100, "{counts:?}");
@@ -78,10 +85,18 @@ fn one_more_than_a_thousand_groups_is_dropped_recorded_and_turns_health() {
     // Nor by a PUT, or with a new group; and a PUT that names nobody else takes away all the same.
     let projection = Projection::all(ResourceType::Group);
     let body = json!({"displayName": "beyond", "externalId": "beyond", "members": [{"value": ana.id}]});
-    node.run(node.service.provisioning.replace_group(&caller(), &beyond, &body, &projection)).unwrap();
+    node.run(node.service.provisioning.replace_group(
+        &caller(),
+        group_id(&beyond),
+        &group_input(&body),
+        &projection,
+    ))
+    .unwrap();
     assert!(node.members_of(&beyond).is_empty());
     let body = json!({"displayName": "new", "members": [{"value": ana.id}]});
-    let new = node.run(node.service.provisioning.create_group(&caller(), &body, &projection)).unwrap();
+    let new = node
+        .run(node.service.provisioning.create_group(&caller(), &group_input(&body), &projection))
+        .unwrap();
     assert!(new.body["members"].as_array().is_none_or(Vec::is_empty), "{:?}", new.body);
 
     // Where she is in already nothing changes; where she leaves there is room again.
@@ -109,7 +124,11 @@ fn taking_somebody_out_of_a_group_does_not_read_how_many_others_they_are_in() {
         crate::support::fault_injection::Side::Before,
     );
     let change = node.spawn(async move {
-        service.provisioning.patch_group(&caller(), &operators, &body, &projection).await.map(|_| ())
+        service
+            .provisioning
+            .patch_group(&caller(), group_id(&operators), &group_patch(&body).unwrap(), &projection)
+            .await
+            .map(|_| ())
     });
     node.run(point.reached());
     let counts = world.faults.counts();

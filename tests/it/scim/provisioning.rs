@@ -5,6 +5,7 @@ mod over_http;
 
 use crate::support::fault_injection::{Fault, Faults, Side, When};
 use crate::support::harness::{WholePage, whole_page};
+use crate::support::requests::{group_id, group_input, group_patch, user_id, user_input, user_patch};
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::app;
@@ -15,9 +16,9 @@ use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::bindings::active::ActiveBindings;
-use azure_backup_scim::service::bindings::active::BindingRules;
 use azure_backup_scim::service::health::HealthStatus;
 use azure_backup_scim::service::jobs::run_chunk;
+use azure_backup_scim::service::provisioning::BindingRules;
 use azure_backup_scim::service::provisioning::{ListLimits, Provisioning, ProvisioningDeps};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
@@ -75,29 +76,38 @@ impl Process {
     }
 
     async fn create_user(&self, body: Value) -> Result<RenderedResource, ServiceError> {
-        self.service.create_user(&caller(), &body, &Projection::all(ResourceType::User)).await
+        self.service.create_user(&caller(), &user_input(&body), &Projection::all(ResourceType::User)).await
     }
 
     async fn create_group(&self, body: Value) -> Result<RenderedResource, ServiceError> {
-        self.service.create_group(&caller(), &body, &Projection::all(ResourceType::Group)).await
+        self.service.create_group(&caller(), &group_input(&body), &Projection::all(ResourceType::Group)).await
     }
 
     async fn get_user(&self, id: &str) -> Result<RenderedResource, ServiceError> {
-        self.service.get_user(id, &Projection::all(ResourceType::User)).await
+        self.service.get_user(user_id(id), &Projection::all(ResourceType::User)).await
     }
 
     async fn get_group(&self, id: &str) -> Result<RenderedResource, ServiceError> {
-        self.service.get_group(id, &Projection::all(ResourceType::Group)).await
+        self.service.get_group(group_id(id), &Projection::all(ResourceType::Group)).await
     }
 
     async fn set_user(&self, id: &str, path: &str, value: Value) -> Result<RenderedResource, ServiceError> {
         let body = json!({"Operations": [{"op": "replace", "path": path, "value": value}]});
-        self.service.patch_user(&caller(), id, &body, &without(ResourceType::User, "groups")).await
+        self.service
+            .patch_user(&caller(), user_id(id), &user_patch(&body)?, &without(ResourceType::User, "groups"))
+            .await
     }
 
     async fn patch(&self, group: &str, operations: Value) -> Result<Option<RenderedResource>, ServiceError> {
         let body = json!({"Operations": operations});
-        self.service.patch_group(&caller(), group, &body, &Projection::all(ResourceType::Group)).await
+        self.service
+            .patch_group(
+                &caller(),
+                group_id(group),
+                &group_patch(&body)?,
+                &Projection::all(ResourceType::Group),
+            )
+            .await
     }
 
     async fn add(&self, group: &str, users: &[String]) -> Result<Option<RenderedResource>, ServiceError> {
@@ -107,7 +117,10 @@ impl Process {
     async fn add_quietly(&self, group: &str, users: &[String]) {
         let body = json!({"Operations": [{"op": "add", "path": "members", "value": refs(users)}]});
         let projection = without(ResourceType::Group, "members");
-        self.service.patch_group(&caller(), group, &body, &projection).await.unwrap();
+        self.service
+            .patch_group(&caller(), group_id(group), &group_patch(&body).unwrap(), &projection)
+            .await
+            .unwrap();
     }
 
     async fn remove(&self, group: &str, users: &[String]) -> Result<Option<RenderedResource>, ServiceError> {
@@ -207,7 +220,7 @@ fn two_processes() -> (Process, Process) {
 }
 
 fn caller() -> ScimCaller {
-    ScimCaller { token_label: "entra".to_owned(), trace_id: None }
+    ScimCaller { token_label: "entra".to_owned() }
 }
 
 fn without(kind: ResourceType, attribute: &str) -> Projection {
@@ -230,7 +243,9 @@ fn values(list: &Value) -> BTreeSet<String> {
 #[track_caller]
 fn refused<T>(result: Result<T, ServiceError>) -> (u16, Option<&'static str>, String) {
     match result.err().expect("refused") {
-        ServiceError::Scim(error) => (error.status, error.scim_type.map(|kind| kind.keyword()), error.detail),
+        ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
+            (error.status, error.scim_type.map(|kind| kind.keyword()), error.detail)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -254,6 +269,7 @@ async fn round_trips_of_users_are_as_designed() {
     let (cold, first) = p.depth(p.create_user(json!({"userName": "ana"}))).await;
     let id = first.unwrap().id;
     assert_eq!(cold, 2, "create, counter not known");
+
     // A user in each bucket of counters, so that all of them are remembered.
     let mut others = 0;
     while others < 1500 || p.keys("cu:").await.len() < 256 {
@@ -262,7 +278,7 @@ async fn round_trips_of_users_are_as_designed() {
     }
     assert_eq!(p.depth(p.user("warm")).await.0, 1, "create");
     let bare = without(ResourceType::User, "groups");
-    assert_eq!(p.depth(p.service.get_user(&id, &bare)).await.0, 1, "get without groups");
+    assert_eq!(p.depth(p.service.get_user(user_id(&id), &bare)).await.0, 1, "get without groups");
     assert_eq!(p.depth(p.set_user(&id, "title", json!("Boss"))).await.0, 2, "patch");
     assert_eq!(p.depth(p.set_user(&id, "title", json!("Boss"))).await.0, 1, "patch that changes nothing");
     for n in 0..70 {
@@ -285,7 +301,7 @@ async fn round_trips_of_users_are_as_designed() {
     let page = [("excludedAttributes", "groups"), ("count", "50"), ("startIndex", "1400")];
     let (trips, listing) = p.depth(p.users(&page)).await;
     assert_eq!((trips, listing.total, listing.resources.len()), (2, others + 2, 50), "any start index");
-    assert_eq!(p.depth(p.service.delete_user(&caller(), &id)).await.0, 2, "delete");
+    assert_eq!(p.depth(p.service.delete_user(&caller(), user_id(&id))).await.0, 2, "delete");
 }
 
 #[tokio::test]
@@ -300,7 +316,7 @@ async fn round_trips_of_groups_are_as_designed() {
     let (trips, group) = p.depth(p.group("ops")).await;
     assert_eq!(trips, 1, "create");
     let bare = without(ResourceType::Group, "members");
-    assert_eq!(p.depth(p.service.get_group(&group, &bare)).await.0, 1, "get without members");
+    assert_eq!(p.depth(p.service.get_group(group_id(&group), &bare)).await.0, 1, "get without members");
     assert_eq!(p.depth(p.add_quietly(&group, &ids[..1])).await.0, 2, "add one member");
     assert_eq!(p.depth(p.add_quietly(&group, &ids[..1])).await.0, 1, "add one who is in");
     assert_eq!(p.depth(p.add(&group, &ids[1..25])).await.0, 3, "add 24 members and answer with them");
@@ -308,11 +324,12 @@ async fn round_trips_of_groups_are_as_designed() {
     assert_eq!(p.depth(p.get_group(&group)).await.0, 3, "get with members");
     let put = json!({"displayName": "ops", "members": refs(&ids[5..])});
     let all = Projection::all(ResourceType::Group);
-    let (trips, answer) = p.depth(p.service.replace_group(&caller(), &group, &put, &all)).await;
+    let (trips, answer) =
+        p.depth(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all)).await;
     assert_eq!(trips, 3, "replace");
     assert_eq!(values(&answer.unwrap().body["members"]), ids[5..].iter().cloned().collect());
     assert_eq!(p.members(&group).await, ids[5..].iter().cloned().collect());
-    assert_eq!(p.depth(p.service.delete_group(&caller(), &group)).await.0, 2, "delete");
+    assert_eq!(p.depth(p.service.delete_group(&caller(), group_id(&group))).await.0, 2, "delete");
 }
 
 /// Members without records, which cost a test less than people do.
@@ -322,6 +339,7 @@ async fn fill(process: &Process, group: &str, number: usize) {
     for part in ids.chunks(50) {
         let rows = part.iter().flat_map(|_| {
             let user = UserId::new(uuid::Uuid::new_v4());
+
             // The third write touches the member's header.
             members::add(group, user, process.store.ids.op()).writes().into_iter().take(2)
         });
@@ -345,7 +363,9 @@ async fn one_member_costs_the_same_in_a_group_of_ten_and_of_ten_thousand() {
         assert_eq!(answer.unwrap().is_some(), number == 10, "a large group is not answered");
         let body = json!({"Operations": [{"op": "remove", "path": "members", "value": refs(&ids[..1])}]});
         let bare = without(ResourceType::Group, "members");
-        let (removal, removed) = p.depth(p.service.patch_group(&caller(), &group, &body, &bare)).await;
+        let (removal, removed) = p
+            .depth(p.service.patch_group(&caller(), group_id(&group), &group_patch(&body).unwrap(), &bare))
+            .await;
         removed.unwrap();
         assert_eq!((depth, again, removal), (2, 1, 2), "add, add again, remove");
         assert!(echoed <= 3, "{echoed}");
@@ -380,7 +400,14 @@ async fn two_processes_that_add_members_at_once_lose_none_and_tell_nobody() {
         let (service, group) = (if n % 2 == 0 { &one } else { &two }.service.clone(), group.clone());
         let body = json!({"Operations": [{"op": "add", "path": "members", "value": [{"value": id}]}]});
         tokio::spawn(async move {
-            service.patch_group(&caller(), &group, &body, &Projection::all(ResourceType::Group)).await
+            service
+                .patch_group(
+                    &caller(),
+                    group_id(&group),
+                    &group_patch(&body).unwrap(),
+                    &Projection::all(ResourceType::Group),
+                )
+                .await
         })
     });
     for added in join_all(adds).await {
@@ -403,7 +430,7 @@ async fn a_lost_answer_is_found_out_and_nothing_happens_twice() {
     p.faults.inject(When::transact(), Fault::AnswerLost);
     p.set_user(&ana, "title", json!("Boss")).await.unwrap();
     p.faults.inject(When::transact(), Fault::AnswerLost);
-    p.service.delete_user(&caller(), &ana).await.unwrap();
+    p.service.delete_user(&caller(), user_id(&ana)).await.unwrap();
     assert_eq!(p.records().await.len(), 5);
     assert_eq!(p.users(&[]).await.total, 0);
     assert_eq!(status(p.get_user(&ana).await), 404);
@@ -448,7 +475,7 @@ async fn a_job_survives_lost_answers_and_crashes() {
     for some in ids.chunks(24) {
         p.add_quietly(&group, some).await;
     }
-    p.service.delete_group(&caller(), &group).await.unwrap();
+    p.service.delete_group(&caller(), group_id(&group)).await.unwrap();
     p.faults.inject(When::transact(), Fault::AnswerLost);
     p.faults.inject(When::transact().nth(2), Fault::RequestLost);
     p.roll_everything().await;
@@ -471,7 +498,7 @@ async fn the_end_of_a_pinned_group_makes_its_heir_be_looked_at() {
         .transact_unjournaled(&[TableWrite::Insert { key, properties: selector.done() }, lead])
         .await
         .unwrap();
-    p.service.delete_group(&caller(), &gone).await.unwrap();
+    p.service.delete_group(&caller(), group_id(&gone)).await.unwrap();
     p.roll_everything().await;
     assert_eq!(p.keys("dg:").await, [format!("dg:{heir}")]);
 }
@@ -482,12 +509,13 @@ async fn a_member_who_is_deleted_meanwhile_is_dropped_or_removed() {
     let ids = people(&p, 3).await;
     let group = p.group("ops").await;
     p.add(&group, &ids[..2]).await.unwrap();
+
     // The job of this delete has not begun: the membership row is still there.
-    p.service.delete_user(&caller(), &ids[0]).await.unwrap();
+    p.service.delete_user(&caller(), user_id(&ids[0])).await.unwrap();
     p.add(&group, &ids[..1]).await.unwrap();
     let put = json!({"displayName": "ops", "members": refs(&ids[2..])});
     let all = Projection::all(ResourceType::Group);
-    p.service.replace_group(&caller(), &group, &put, &all).await.unwrap();
+    p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await.unwrap();
     p.roll_everything().await;
     assert_eq!(p.members(&group).await, ids[2..].iter().cloned().collect());
     assert_eq!((p.keys("u:").await.len(), p.keys("m:").await.len(), p.keys("ug:").await.len()), (2, 1, 1));
@@ -515,7 +543,14 @@ async fn a_change_between_read_and_commit_is_read_again() {
     let user = id.clone();
     let slow = tokio::spawn(async move {
         let body = json!({"Operations": [{"op": "replace", "path": "title", "value": "Boss"}]});
-        service.patch_user(&caller(), &user, &body, &Projection::all(ResourceType::User)).await
+        service
+            .patch_user(
+                &caller(),
+                user_id(&user),
+                &user_patch(&body).unwrap(),
+                &Projection::all(ResourceType::User),
+            )
+            .await
     });
     point.reached().await;
     two.set_user(&id, "nickName", json!("Annie")).await.unwrap();
@@ -532,7 +567,14 @@ async fn a_rename_to_the_same_name_by_two_is_no_clash() {
     let (service, user) = (one.service.clone(), id.clone());
     let slow = tokio::spawn(async move {
         let body = json!({"Operations": [{"op": "replace", "path": "userName", "value": "anna"}]});
-        service.patch_user(&caller(), &user, &body, &Projection::all(ResourceType::User)).await
+        service
+            .patch_user(
+                &caller(),
+                user_id(&user),
+                &user_patch(&body).unwrap(),
+                &Projection::all(ResourceType::User),
+            )
+            .await
     });
     point.reached().await;
     two.set_user(&id, "userName", json!("anna")).await.unwrap();
@@ -549,10 +591,17 @@ async fn a_change_that_was_committed_is_answered_though_the_user_is_deleted_mean
     let (service, user) = (one.service.clone(), id.clone());
     let slow = tokio::spawn(async move {
         let body = json!({"Operations": [{"op": "replace", "path": "title", "value": "Boss"}]});
-        service.patch_user(&caller(), &user, &body, &Projection::all(ResourceType::User)).await
+        service
+            .patch_user(
+                &caller(),
+                user_id(&user),
+                &user_patch(&body).unwrap(),
+                &Projection::all(ResourceType::User),
+            )
+            .await
     });
     point.reached().await;
-    two.service.delete_user(&caller(), &id).await.unwrap();
+    two.service.delete_user(&caller(), user_id(&id)).await.unwrap();
     point.release();
     let body = slow.await.unwrap().unwrap().body;
     assert_eq!((&body["title"], &body["groups"]), (&json!("Boss"), &json!([])));
@@ -569,7 +618,7 @@ async fn a_deleted_user_leaves_sixty_groups_when_the_job_is_done() {
         groups.push(group);
     }
     let before = p.get_group(&groups[0]).await.unwrap();
-    p.service.delete_user(&caller(), &ids[0]).await.unwrap();
+    p.service.delete_user(&caller(), user_id(&ids[0])).await.unwrap();
     assert_eq!(status(p.get_user(&ids[0]).await), 404);
     p.roll_everything().await;
     assert_eq!(p.keys(&format!("ug:{}:", ids[0])).await.len(), 0);
@@ -599,8 +648,8 @@ async fn a_deleted_group_of_two_hundred_leaves_no_row_and_marks_everyone() {
             .unwrap();
     }
     let before = one.get_user(&ids[0]).await.unwrap().version;
-    one.service.delete_user(&caller(), &ids[7]).await.unwrap();
-    one.service.delete_group(&caller(), &group).await.unwrap();
+    one.service.delete_user(&caller(), user_id(&ids[7])).await.unwrap();
+    one.service.delete_group(&caller(), group_id(&group)).await.unwrap();
     tokio::join!(one.roll_everything(), two.roll_everything());
     for prefix in ["m:", "ug:", "i:", "gn:", "g:"] {
         assert_eq!(one.keys(prefix).await, Vec::<String>::new(), "{prefix}");
@@ -616,13 +665,13 @@ async fn what_changes_nothing_writes_nothing() {
     let group = p.group("ops").await;
     let put = json!({"displayName": "ops", "members": refs(&ids[..2])});
     let all = Projection::all(ResourceType::Group);
-    p.service.replace_group(&caller(), &group, &put, &all).await.unwrap();
+    p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await.unwrap();
     p.set_user(&ids[0], "title", json!("Boss")).await.unwrap();
     let (before, version) = (p.everything().await, p.get_group(&group).await.unwrap().version);
     p.add(&group, &ids[..1]).await.unwrap();
     p.remove(&group, &ids[2..]).await.unwrap();
     p.remove(&group, &["nonsense".to_owned()]).await.unwrap();
-    p.service.replace_group(&caller(), &group, &put, &all).await.unwrap();
+    p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await.unwrap();
     p.set_user(&ids[0], "title", json!("Boss")).await.unwrap();
     p.patch(&group, json!([])).await.unwrap();
     assert_eq!(p.everything().await, before);
@@ -639,12 +688,18 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
     let all = Projection::all(ResourceType::Group);
     assert_eq!(status(p.add(&group, &ids[3..]).await), 413);
     let put = json!({"displayName": "other", "members": refs(&ids[3..])});
-    assert_eq!(status(p.service.replace_group(&caller(), &group, &put, &all).await), 413);
+    assert_eq!(
+        status(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await),
+        413
+    );
     assert_eq!(status(p.create_group(json!({"displayName": "new", "members": refs(&ids)})).await), 413);
     let nobody: Vec<String> = (0..1001).map(|n| format!("nobody{n}")).collect();
     assert_eq!(status(p.add(&group, &nobody).await), 413);
     let put = json!({"displayName": "ops", "members": refs(&nobody)});
-    assert_eq!(status(p.service.replace_group(&caller(), &group, &put, &all).await), 413);
+    assert_eq!(
+        status(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await),
+        413
+    );
     assert_eq!(status(p.set_user(&ids[0], "title", json!("x".repeat(1024 * 1024))).await), 413);
     assert_eq!(p.everything().await, before);
     p.add(&group, &ids[3..27]).await.unwrap();
@@ -675,10 +730,13 @@ async fn ids_that_name_nobody_are_dropped_and_recorded() {
     assert_eq!(refused(p.patch(&group, only_nobody).await).1, Some("invalidValue"));
     let put = json!({"displayName": "ops", "members": [{"value": "nonsense"}]});
     let all = Projection::all(ResourceType::Group);
-    assert_eq!(status(p.service.replace_group(&caller(), &group, &put, &all).await), 400);
+    assert_eq!(
+        status(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await),
+        400
+    );
     assert_eq!(p.members(&group).await.len(), 1);
     let put = json!({"displayName": "ops", "members": []});
-    p.service.replace_group(&caller(), &group, &put, &all).await.unwrap();
+    p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await.unwrap();
     assert_eq!(p.members(&group).await.len(), 0);
 }
 
@@ -693,7 +751,10 @@ async fn groups_are_no_members_yet() {
     assert_eq!(status(p.create_group(json!({"displayName": "n", "members": nested})).await), 400);
     let put = json!({"displayName": "ops", "members": nested});
     let all = Projection::all(ResourceType::Group);
-    assert_eq!(status(p.service.replace_group(&caller(), &group, &put, &all).await), 400);
+    assert_eq!(
+        status(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await),
+        400
+    );
     let typed = json!([{"op": "add", "path": "members", "value": [{"value": GUID, "type": "group"}]}]);
     assert_eq!(status(p.patch(&group, typed).await), 400);
 }
@@ -705,8 +766,7 @@ async fn the_record_names_what_changed() {
     assert_eq!(
         p.last_changes().await,
         [
-            json!({"kind": "resource-created", "type": "User", "id": id, "revisionBefore": 0, "revisionAfter": 1,
-                "attributes": ["active", "externalId", "userName"]}),
+            json!({"kind": "resource-created", "type": "User", "id": id, "revisionBefore": 0, "revisionAfter": 1, "attributes": ["active", "externalId", "userName"]}),
             json!({"kind": "setting-changed", "what": format!("pin of user {id}"), "before": "", "after": GUID}),
         ]
     );
@@ -714,8 +774,7 @@ async fn the_record_names_what_changed() {
     let record = p.records().await.pop().unwrap();
     assert_eq!((&record["cause"], &record["actor"]), (&json!("request"), &json!("entra")));
     assert_eq!(record["op"], record["origin"]);
-    let changed = json!({"kind": "resource-changed", "type": "User", "id": id, "revisionBefore": 1,
-        "revisionAfter": 2, "attributes": ["active"]});
+    let changed = json!({"kind": "resource-changed", "type": "User", "id": id, "revisionBefore": 1, "revisionAfter": 2, "attributes": ["active"]});
     assert_eq!(record["changes"], json!([changed]));
     let group = p.group("ops").await;
     p.add(&group, std::slice::from_ref(&id)).await.unwrap();
@@ -732,12 +791,13 @@ async fn a_principal_is_pinned_once_and_a_second_record_waits() {
     let second = p.create_user(json!({"userName": "ana2", "externalId": GUID})).await.unwrap().id;
     assert_eq!(p.keys("p:").await, [format!("p:{GUID}")]);
     assert_eq!(p.keys("l:").await, [format!("l:{first}:pin:{GUID}")]);
+
     // The id is taken in the transaction that learns it, and stays the first one.
     p.set_user(&second, "externalId", json!(OTHER_GUID)).await.unwrap();
     assert_eq!(p.keys("p:").await.len(), 2);
     p.set_user(&second, "externalId", json!("3b9d9c0e-7c7b-4f0e-8a53-1f7d8f4b2a11")).await.unwrap();
     assert_eq!(p.keys("p:").await.len(), 2);
-    p.service.delete_user(&caller(), &first).await.unwrap();
+    p.service.delete_user(&caller(), user_id(&first)).await.unwrap();
     assert_eq!((p.keys("p:").await.len(), p.keys("l:").await.len()), (2, 2));
 }
 
@@ -809,20 +869,22 @@ async fn lists_find_count_and_page() {
 #[test]
 fn every_use_case_can_run_on_any_thread() {
     fn any_thread(_: impl Future + Send) {}
-    let (p, caller, body) = (process().service, caller(), json!({}));
+    let (p, caller) = (process().service, caller());
+    let (user, group) = (user_id(GUID), group_id(GUID));
+    let patch = user_patch(&json!({"Operations": []})).unwrap();
     let (all, bare) = (Projection::all(ResourceType::User), Projection::all(ResourceType::Group));
-    any_thread(p.create_user(&caller, &body, &all));
-    any_thread(p.replace_user(&caller, "", &body, &all));
-    any_thread(p.patch_user(&caller, "", &body, &all));
-    any_thread(p.delete_user(&caller, ""));
+    any_thread(p.create_user(&caller, &user_input(&json!({})), &all));
+    any_thread(p.replace_user(&caller, user, &user_input(&json!({})), &all));
+    any_thread(p.patch_user(&caller, user, &patch, &all));
+    any_thread(p.delete_user(&caller, user));
     any_thread(p.list_users(&query_of(ResourceType::User, &[])));
-    any_thread(p.create_group(&caller, &body, &bare));
-    any_thread(p.replace_group(&caller, "", &body, &bare));
-    any_thread(p.patch_group(&caller, "", &body, &bare));
-    any_thread(p.delete_group(&caller, ""));
+    any_thread(p.create_group(&caller, &group_input(&json!({})), &bare));
+    any_thread(p.replace_group(&caller, group, &group_input(&json!({})), &bare));
+    any_thread(p.patch_group(&caller, group, &patch, &bare));
+    any_thread(p.delete_group(&caller, group));
     any_thread(p.list_groups(&query_of(ResourceType::Group, &[])));
-    any_thread(p.get_user("", &all));
-    any_thread(p.get_group("", &bare));
+    any_thread(p.get_user(user, &all));
+    any_thread(p.get_group(group, &bare));
 }
 
 #[tokio::test]
@@ -836,11 +898,22 @@ async fn a_large_group_answers_a_patch_with_nothing_unless_asked() {
     assert!(p.add(&group, &ids[100..]).await.unwrap().is_none());
     let body = json!({"Operations": [{"op": "replace", "path": "externalId", "value": "x"}]});
     let asked = Projection::parse(ResourceType::Group, Some("members"), None).unwrap();
-    let answer = p.service.patch_group(&caller(), &group, &body, &asked).await.unwrap().unwrap();
+    let answer = p
+        .service
+        .patch_group(&caller(), group_id(&group), &group_patch(&body).unwrap(), &asked)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(values(&answer.body["members"]).len(), 101);
     assert_eq!(p.keys("dg:").await, [format!("dg:{group}")]);
     let bare = without(ResourceType::Group, "members");
-    assert!(p.service.patch_group(&caller(), &group, &body, &bare).await.unwrap().is_some());
+    assert!(
+        p.service
+            .patch_group(&caller(), group_id(&group), &group_patch(&body).unwrap(), &bare)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -853,8 +926,8 @@ async fn names_are_unique_among_groups_and_can_be_changed_and_freed() {
     p.patch(&one, rename("OPS")).await.unwrap();
     p.patch(&one, rename("Third")).await.unwrap();
     p.patch(&two, rename("ops")).await.unwrap();
-    p.service.delete_group(&caller(), &two).await.unwrap();
+    p.service.delete_group(&caller(), group_id(&two)).await.unwrap();
     p.group("ops").await;
-    assert_eq!(status(p.get_group("nonsense").await), 404);
-    assert_eq!(status(p.service.delete_group(&caller(), &two).await), 404);
+    assert_eq!(status(p.get_group(OTHER_GUID).await), 404);
+    assert_eq!(status(p.service.delete_group(&caller(), group_id(&two)).await), 404);
 }

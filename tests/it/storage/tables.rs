@@ -1,21 +1,12 @@
 //! What every table must do, whoever keeps it: the cases use the trait alone and a partition of their own.
-
 //!
-
 //! [`every_case`] names them all, for the engine in memory and in a file, for Azurite with either signature and with an Entra token
-
 //! over TLS, and for a
-
 //! real account where the environment names one:
-
 //!
-
 //! - `TABLES_TEST_CONNECTION_STRING`: an account and its key, or
-
 //! - `TABLES_TEST_ENDPOINT` (`https://ACCOUNT.table.core.windows.net`) and `TABLES_TEST_TOKEN`, an Entra token for
-
 //!   `https://storage.azure.com`;
-
 //! - `TABLES_TEST_TABLE`: the table, made when missing; `scimtest` if not set. Rows are left there.
 
 use crate::storage::azurite;

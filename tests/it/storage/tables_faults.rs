@@ -14,6 +14,7 @@ use crate::support::chaos::{Call, Chaos, Trouble, When};
 use crate::support::harness::{
     Node, OWN, PATCH_OP, Person, VAULT_EAST, VAULT_WEST, World, caller, members, patch_group, whole_page,
 };
+use crate::support::requests::{group_id, group_input, user_id, user_input, user_patch};
 use azure_backup_scim::engine::with_clock::WithClock;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
@@ -159,7 +160,7 @@ impl Stage {
     fn ask(&self, act: Act, case: &Case) -> Result<(), u16> {
         self.node.run(perform(&self.node, act, case)).map_err(|error| match error {
             ServiceError::Busy { .. } => 503,
-            ServiceError::Scim(error) => error.status,
+            ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.status,
             ServiceError::Bug { source } => panic!("{case}: a bug of ours: {source}", case = case.number),
         })
     }
@@ -211,7 +212,7 @@ fn user(number: usize, person: usize, principal: Uuid) -> Value {
 async fn create_group(node: &Node, number: usize) -> Result<String, ServiceError> {
     let body = json!({"displayName": format!("g{number}.a"), "externalId": format!("e{number}")});
     let projection = Projection::all(ResourceType::Group);
-    Ok(node.service.provisioning.create_group(&caller(), &body, &projection).await?.id)
+    Ok(node.service.provisioning.create_group(&caller(), &group_input(&body), &projection).await?.id)
 }
 
 async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError> {
@@ -222,23 +223,32 @@ async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError>
     let people: Vec<&Person> = case.people.iter().collect();
     let patch_user = async |operation: Value| {
         let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
-        provisioning.patch_user(&caller(), &people[0].id, &body, &users).await.map(drop)
+        provisioning
+            .patch_user(&caller(), user_id(&people[0].id), &user_patch(&body).unwrap(), &users)
+            .await
+            .map(drop)
     };
     match act {
         Act::CreateUser => {
             let body = user(number, 0, Uuid::from_u128(number as u128));
-            provisioning.create_user(&caller(), &body, &users).await.map(drop)
+            provisioning.create_user(&caller(), &user_input(&body), &users).await.map(drop)
         }
         Act::CreateGroup => create_group(node, number).await.map(drop),
         Act::PatchUser => patch_user(json!({"op": "replace", "path": "title", "value": "Boss"})).await,
         Act::PutUser => {
             let mut body = user(number, 0, people[0].principal);
             body["title"] = json!("Boss");
-            provisioning.replace_user(&caller(), &people[0].id, &body, &users).await.map(drop)
+            provisioning
+                .replace_user(&caller(), user_id(&people[0].id), &user_input(&body), &users)
+                .await
+                .map(drop)
         }
         Act::PutGroup => {
             let body = json!({"displayName": format!("g{number}.b"), "externalId": format!("e{number}"), "members": [{"value": people[1].id}]});
-            provisioning.replace_group(&caller(), group, &body, &groups).await.map(drop)
+            provisioning
+                .replace_group(&caller(), group_id(group), &group_input(&body), &groups)
+                .await
+                .map(drop)
         }
         Act::Join => patch_group(&node.service, group, members("add", &people[..1])).await,
         Act::JoinMany => patch_group(&node.service, group, members("add", &people)).await,
@@ -250,8 +260,8 @@ async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError>
                 json!({"op": "replace", "path": "externalId", "value": format!("unbound{number}")});
             patch_group(&node.service, group, operation).await
         }
-        Act::DeleteUser => provisioning.delete_user(&caller(), &people[0].id).await,
-        Act::DeleteGroup => provisioning.delete_group(&caller(), group).await,
+        Act::DeleteUser => provisioning.delete_user(&caller(), user_id(&people[0].id)).await,
+        Act::DeleteGroup => provisioning.delete_group(&caller(), group_id(group)).await,
     }
 }
 
@@ -414,6 +424,7 @@ fn slow_storage_is_waited_for() {
     let stage = Stage::set();
     let case = stage.enter(Act::Join, 0);
     let slow = std::time::Duration::from_millis(300);
+
     // The body of a batch names the rows in its URLs.
     stage.chaos.order(When::writes().path("$batch").body("RowKey='g%3A"), Trouble::Delay(slow));
     assert_eq!(stage.ask(Act::Join, &case), Ok(()));

@@ -1,9 +1,9 @@
 //! A world for feature tests: one table engine, one simulated Azure, one clock, and as many services on them as a test
-
 //! starts. Killing a service kills neither its tables nor its Azure.
 
 use crate::support::clock::ManualClock;
 use crate::support::fault_injection::Faults;
+use crate::support::requests::{group_id, group_input, group_patch, user_id, user_input, user_patch};
 use async_trait::async_trait;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
@@ -309,14 +309,18 @@ impl Node {
 
     pub fn create_user(&self, body: Value) -> String {
         let projection = Projection::all(ResourceType::User);
-        self.run(self.service.provisioning.create_user(&caller(), &body, &projection)).unwrap().id
+        self.run(self.service.provisioning.create_user(&caller(), &user_input(&body), &projection))
+            .unwrap()
+            .id
     }
 
     /// A group whose externalId is its name.
     pub fn group(&self, name: &str) -> String {
         let body = json!({"displayName": name, "externalId": name});
         let projection = Projection::all(ResourceType::Group);
-        self.run(self.service.provisioning.create_group(&caller(), &body, &projection)).unwrap().id
+        self.run(self.service.provisioning.create_group(&caller(), &group_input(&body), &projection))
+            .unwrap()
+            .id
     }
 
     pub fn try_patch_group(&self, group: &str, operation: Value) -> Result<(), ServiceError> {
@@ -343,7 +347,13 @@ impl Node {
     pub fn patch_user(&self, id: &str, operation: Value) {
         let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
         let projection = Projection::all(ResourceType::User);
-        self.run(self.service.provisioning.patch_user(&caller(), id, &body, &projection)).unwrap();
+        self.run(self.service.provisioning.patch_user(
+            &caller(),
+            user_id(id),
+            &user_patch(&body).unwrap(),
+            &projection,
+        ))
+        .unwrap();
     }
 
     pub fn set_active(&self, person: &Person, active: bool) {
@@ -351,16 +361,16 @@ impl Node {
     }
 
     pub fn delete_user(&self, person: &Person) {
-        self.run(self.service.provisioning.delete_user(&caller(), &person.id)).unwrap();
+        self.run(self.service.provisioning.delete_user(&caller(), user_id(&person.id))).unwrap();
     }
 
     pub fn delete_group(&self, group: &str) {
-        self.run(self.service.provisioning.delete_group(&caller(), group)).unwrap();
+        self.run(self.service.provisioning.delete_group(&caller(), group_id(group))).unwrap();
     }
 
     pub fn members_of(&self, group: &str) -> Vec<String> {
         let projection = Projection::all(ResourceType::Group);
-        let body = self.run(self.service.provisioning.get_group(group, &projection)).unwrap().body;
+        let body = self.run(self.service.provisioning.get_group(group_id(group), &projection)).unwrap().body;
         let members = body["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
     }
@@ -532,7 +542,7 @@ pub async fn whole_page(listing: Result<ResourceListing, ServiceError>) -> Resul
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 pub fn caller() -> ScimCaller {
-    ScimCaller { token_label: "entra".to_owned(), trace_id: None }
+    ScimCaller { token_label: "entra".to_owned() }
 }
 
 pub fn members(op: &str, people: &[&Person]) -> Value {
@@ -543,5 +553,9 @@ pub fn members(op: &str, people: &[&Person]) -> Value {
 pub async fn patch_group(service: &BackupScim, group: &str, operation: Value) -> Result<(), ServiceError> {
     let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
     let projection = Projection::parse(ResourceType::Group, None, Some("members")).unwrap();
-    service.provisioning.patch_group(&caller(), group, &body, &projection).await.map(|_| ())
+    service
+        .provisioning
+        .patch_group(&caller(), group_id(group), &group_patch(&body)?, &projection)
+        .await
+        .map(|_| ())
 }

@@ -10,4 +10,5 @@ pub mod host_client;
 pub mod idp;
 pub mod keys;
 pub mod local_process;
+pub mod requests;
 pub mod rows;

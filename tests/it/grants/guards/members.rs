@@ -3,6 +3,7 @@
 use super::{Begun, Pair, Process};
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Person, caller, members, patch_group};
+use crate::support::requests::{group_id, group_input};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use serde_json::{Value, json};
 
@@ -46,7 +47,9 @@ fn a_group_is_never_answered_with_members_that_were_in_at_different_times() {
     let get = |process: &Process| {
         let (service, group) = (process.node.service.clone(), group.clone());
         let projection = Projection::all(ResourceType::Group);
-        process.begin(async move { service.provisioning.get_group(&group, &projection).await.unwrap() })
+        process.begin(
+            async move { service.provisioning.get_group(group_id(&group), &projection).await.unwrap() },
+        )
     };
     let answer = with_a_change_after_the_first_member(&pair, (&group, &people), get);
     assert_eq!(ids(&answer.body), [people[2].id.as_str()]);
@@ -78,7 +81,11 @@ fn a_put_that_seems_to_change_nothing_is_decided_on_members_of_one_time() {
         let (service, group) = (process.node.service.clone(), group.clone());
         let projection = Projection::all(ResourceType::Group);
         process.begin(async move {
-            service.provisioning.replace_group(&caller(), &group, &body, &projection).await.unwrap();
+            service
+                .provisioning
+                .replace_group(&caller(), group_id(&group), &group_input(&body), &projection)
+                .await
+                .unwrap();
         })
     });
     assert_eq!(pair.two.node.members_of(&group), wanted.map(|person| person.id.clone()));

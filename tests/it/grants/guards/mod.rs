@@ -1,5 +1,4 @@
 //! The rules that hold the promise where two meet: each test holds a call of one process, lets something else happen, and
-
 //! delivers. Without its rule each of them fails.
 
 mod clocks;

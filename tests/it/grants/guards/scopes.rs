@@ -1,5 +1,4 @@
 //! What concerns many people at once is done by one of them: probing a scope that refused, making room where a
-
 //! subscription is full.
 
 use super::{Pair, Process};

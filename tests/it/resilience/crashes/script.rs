@@ -3,6 +3,7 @@
 use crate::support::harness::{
     Node, OWN, PATCH_OP, Person, World, bindings_file, caller, members, patch_group,
 };
+use crate::support::requests::{group_id, group_input, user_id, user_input, user_patch};
 use azure_backup_scim::app::BackupScim;
 use azure_backup_scim::rbac::BackupRole;
 use azure_backup_scim::scim::{Projection, ResourceType};
@@ -69,21 +70,22 @@ impl Cast {
 }
 
 fn user(number: usize, principal: Uuid) -> Value {
-    json!({"userName": format!("p{number}"), "externalId": format!("x{number}"),
-        OWN: {"entraObjectId": principal.to_string()}})
+    json!({"userName": format!("p{number}"), "externalId": format!("x{number}"), OWN: {"entraObjectId": principal.to_string()}})
 }
 
 async fn create_group(service: &BackupScim, number: usize, external_id: &str) -> Result<String, Failure> {
     let body = json!({"displayName": format!("g{number}"), "externalId": external_id});
     let projection = Projection::all(ResourceType::Group);
-    let created = service.provisioning.create_group(&caller(), &body, &projection).await;
+    let created = service.provisioning.create_group(&caller(), &group_input(&body), &projection).await;
     created.map(|created| created.id).map_err(failure)
 }
 
 fn failure(error: ServiceError) -> Failure {
     match error {
         ServiceError::Busy { .. } => Failure::Busy,
-        ServiceError::Scim(error) => Failure::Refused(error.status),
+        ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
+            Failure::Refused(error.status)
+        }
         ServiceError::Bug { source } => panic!("a bug of ours: {source}"),
     }
 }
@@ -109,10 +111,10 @@ impl Action {
             Action::Leave(group, who) => change_members(service, cast, group, "remove", &who).await,
             Action::Active(who, active) => set_active(service, &cast.people[who].id, active).await,
             Action::DeleteUser(who) => {
-                nothing(service.provisioning.delete_user(&caller(), &cast.people[who].id).await)
+                nothing(service.provisioning.delete_user(&caller(), user_id(&cast.people[who].id)).await)
             }
             Action::DeleteGroup(group) => {
-                nothing(service.provisioning.delete_group(&caller(), &cast.groups[group]).await)
+                nothing(service.provisioning.delete_group(&caller(), group_id(&cast.groups[group])).await)
             }
             Action::Rename(group, external_id) => {
                 let operation = json!({"op": "replace", "path": "externalId", "value": external_id});
@@ -121,7 +123,8 @@ impl Action {
             Action::Post(who) => {
                 let (body, projection) =
                     (user(who, cast.people[who].principal), Projection::all(ResourceType::User));
-                let created = service.provisioning.create_user(&caller(), &body, &projection).await;
+                let created =
+                    service.provisioning.create_user(&caller(), &user_input(&body), &projection).await;
                 created.map(|created| Some(created.id)).map_err(failure)
             }
             Action::PostGroup(group) => {
@@ -168,5 +171,11 @@ async fn set_active(service: &BackupScim, id: &str, active: bool) -> Result<Opti
     let operation = json!({"op": "replace", "path": "active", "value": active});
     let body = json!({"schemas": [PATCH_OP], "Operations": [operation]});
     let projection = Projection::all(ResourceType::User);
-    nothing(service.provisioning.patch_user(&caller(), id, &body, &projection).await.map(|_| ()))
+    nothing(
+        service
+            .provisioning
+            .patch_user(&caller(), user_id(id), &user_patch(&body).unwrap(), &projection)
+            .await
+            .map(|_| ()),
+    )
 }

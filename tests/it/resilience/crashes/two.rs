@@ -1,7 +1,5 @@
 //! Two services side by side: clients of both ask for memberships, both tick all the while, one of them sweeps, one is
-
 //! killed at any call and comes back with an older package or a newer one, transactions of the tables arrive late. What
-
 //! was answered is so at the end, and Azure holds exactly that.
 
 use super::invariants::{calm, problems};
@@ -9,6 +7,7 @@ use super::random::Dice;
 use super::script::{Action, Bindings, Cast, Failure};
 use crate::support::fault_injection::{Faults, Point, Side, When};
 use crate::support::harness::{Node, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
+use crate::support::requests::user_id;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::bindings::active::Activation;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -318,7 +317,8 @@ impl Pair {
         for (said, person) in self.said.iter().zip(&self.cast.people) {
             let projection =
                 azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::User);
-            let user = node.run(node.service.provisioning.get_user(&person.id, &projection)).unwrap().body;
+            let user =
+                node.run(node.service.provisioning.get_user(user_id(&person.id), &projection)).unwrap().body;
             if user["active"] != said.active {
                 problems.push(format!("{} should be active: {}", person.id, said.active));
             }

@@ -1,6 +1,7 @@
 //! What lists may cost, and what they show of rows that cannot be read.
 
 use super::*;
+use crate::support::requests::user_id;
 use azure_backup_scim::rbac::ledger::{AssignmentState, LedgerEntry};
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, Scope};
 use azure_backup_scim::store::{ReadLimits, ledger};
@@ -213,7 +214,7 @@ async fn a_user_who_cannot_be_read_hurts_no_list_but_is_not_said_to_be_none() {
         );
     }
     assert!(matches!(p.get_user(&ids[4]).await, Err(ServiceError::Bug { .. })));
-    p.service.delete_user(&caller(), &ids[4]).await.unwrap();
+    p.service.delete_user(&caller(), user_id(&ids[4])).await.unwrap();
     assert_eq!(of(users_of(&p, &[]).await.unwrap()), left);
 }
 
@@ -252,7 +253,7 @@ async fn lists_take_turns_and_nothing_else_waits_for_them() {
     assert_eq!(by_name.total, 1);
     assert_eq!(users_of(&p, &[("count", "0")]).await.unwrap().total, 20);
     p.set_user(&ids[0], "active", json!(false)).await.unwrap();
-    p.service.delete_user(&caller(), &ids[1]).await.unwrap();
+    p.service.delete_user(&caller(), user_id(&ids[1])).await.unwrap();
     // Who goes away gives the turn back.
     drop(unread);
     assert_eq!(users_of(&p, &[]).await.unwrap().resources.len(), 19);

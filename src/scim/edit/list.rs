@@ -1,16 +1,15 @@
 //! What an operation does to the elements of a multi-valued attribute (RFC 7644 section 3.5.2).
 
-use crate::scim::error::{Error, ScimType};
+use crate::scim::edit::patch_op::PatchOp;
+use crate::scim::error::Error;
 use crate::scim::filter::Filter;
-use crate::scim::patch::PatchVerb;
-use crate::scim::patch::engine::PatchOp;
+use crate::scim::json_object::JsonObject;
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::schema::Attribute;
 use crate::scim::value;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 const PRIMARY: &str = "primary";
-
-type Object = Map<String, Value>;
 
 /// Which elements of an attribute, and which part of them.
 pub(super) struct ElementSelection<'a> {
@@ -21,7 +20,7 @@ pub(super) struct ElementSelection<'a> {
 }
 
 impl ElementSelection<'_> {
-    fn takes(&self, element: &Value) -> bool {
+    fn selects(&self, element: &Value) -> bool {
         self.filter.is_none_or(|filter| filter.matches(element))
     }
 }
@@ -32,7 +31,7 @@ pub(super) fn add(
     attribute: &Attribute,
     operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
-    add_all(list, attribute, value::list(attribute, operation.value, operation.rigour)?)
+    add_all(list, attribute, value::list(attribute, operation.value, operation.strictness)?)
 }
 
 fn add_all(list: &mut Vec<Value>, attribute: &Attribute, mut added: Vec<Value>) -> Result<(), Error> {
@@ -78,7 +77,7 @@ pub(super) fn remove(
         list.clear();
         return Ok(());
     }
-    let listed = value::list(attribute, operation.value, operation.rigour)?;
+    let listed = value::list(attribute, operation.value, operation.strictness)?;
     list.retain(|element| !listed.iter().any(|listed| has_all(element, listed)));
     Ok(())
 }
@@ -89,12 +88,12 @@ pub(super) fn change(
     selection: &ElementSelection<'_>,
     operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
-    let PatchOp { verb, value: raw, rigour, .. } = *operation;
+    let PatchOp { verb, value: raw, strictness, .. } = *operation;
     let parts = match (verb, selection.sub) {
         (PatchVerb::Remove, _) => None,
-        (_, Some(sub)) => value::single(sub, raw, rigour)?.map(|value| one_part(sub, value)),
+        (_, Some(sub)) => value::single(sub, raw, strictness)?.map(|value| one_part(sub, value)),
         (_, None) if value::is_unassigned(raw) => None,
-        (_, None) => value::complex(selection.of, value::only(raw), rigour)?,
+        (_, None) => value::complex(selection.of, value::only(raw), strictness)?,
     };
     match parts {
         Some(parts) => write(list, selection, operation, parts)?,
@@ -104,14 +103,14 @@ pub(super) fn change(
     Ok(())
 }
 
-fn one_part(sub: &Attribute, value: Value) -> Object {
-    Object::from_iter([(sub.name.to_owned(), value)])
+fn one_part(sub: &Attribute, value: Value) -> JsonObject {
+    JsonObject::from_iter([(sub.name.to_owned(), value)])
 }
 
 /// Removes the selected elements, or the named part of them. An element that has lost its value goes, too: Entra ID
 /// clears an address by clearing its value, and a type alone means nothing.
 fn clear(list: &mut Vec<Value>, selection: &ElementSelection<'_>) {
-    list.retain_mut(|element| match (selection.takes(element), selection.sub, element.as_object_mut()) {
+    list.retain_mut(|element| match (selection.selects(element), selection.sub, element.as_object_mut()) {
         (false, ..) => true,
         (true, Some(sub), Some(parts)) => {
             parts.remove(sub.name);
@@ -126,14 +125,14 @@ fn write(
     list: &mut Vec<Value>,
     selection: &ElementSelection<'_>,
     operation: &PatchOp<'_>,
-    parts: Object,
+    parts: JsonObject,
 ) -> Result<(), Error> {
-    let selected: Vec<bool> = list.iter().map(|element| selection.takes(element)).collect();
+    let selected: Vec<bool> = list.iter().map(|element| selection.selects(element)).collect();
     let hits = selected.iter().filter(|hit| **hit).count();
     let promotes = parts.get(PRIMARY) == Some(&Value::Bool(true));
     if hits == 0 {
         let created = created(selection, parts)?;
-        return add_all(list, selection.of, value::list(selection.of, &created, operation.rigour)?);
+        return add_all(list, selection.of, value::list(selection.of, &created, operation.strictness)?);
     }
     if promotes && hits > 1 {
         return Err(two_primaries(selection.of));
@@ -160,22 +159,22 @@ fn keep_selected_parts(element: &mut Value, selection: &ElementSelection<'_>) {
 
 /// The element that a filter of nothing but equalities describes, with the given parts (scenario
 /// entra-add-work-email-when-absent). Any other filter that matches nothing is 400 `noTarget`.
-fn created(selection: &ElementSelection<'_>, parts: Object) -> Result<Value, Error> {
+fn created(selection: &ElementSelection<'_>, parts: JsonObject) -> Result<Value, Error> {
     let Some(mut element) = required_parts(selection) else {
-        return Err(Error::bad(
-            ScimType::NoTarget,
-            format!("no element of {} matches the filter in the path", selection.of.name),
-        ));
+        return Err(Error::no_target(format!(
+            "no element of {} matches the filter in the path",
+            selection.of.name
+        )));
     };
     element.extend(parts);
     Ok(Value::Object(element))
 }
 
 /// What every selected element has, by the filter; none where the filter does not say it as equalities.
-fn required_parts(selection: &ElementSelection<'_>) -> Option<Object> {
-    let Some(filter) = selection.filter else { return Some(Object::new()) };
+fn required_parts(selection: &ElementSelection<'_>) -> Option<JsonObject> {
+    let Some(filter) = selection.filter else { return Some(JsonObject::new()) };
     let pairs = filter.equalities()?;
-    let parts: Object = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let parts: JsonObject = pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     (parts.len() == pairs.len()).then_some(parts)
 }
 
@@ -191,7 +190,7 @@ fn add_one(list: &mut Vec<Value>, added: Value) {
     }
 }
 
-fn extend(element: &mut Value, parts: &Object) {
+fn extend(element: &mut Value, parts: &JsonObject) {
     if let Some(element) = element.as_object_mut() {
         element.extend(parts.clone());
     }
@@ -212,7 +211,7 @@ fn is_primary(element: &Value) -> bool {
 /// At most one element is primary: another one was chosen (RFC 7644 section 3.5.2).
 fn demote(element: &mut Value) {
     if is_primary(element) {
-        extend(element, &Object::from_iter([(PRIMARY.to_owned(), Value::Bool(false))]));
+        extend(element, &JsonObject::from_iter([(PRIMARY.to_owned(), Value::Bool(false))]));
     }
 }
 

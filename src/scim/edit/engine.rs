@@ -1,28 +1,20 @@
 //! Applies one operation to the stored attributes (RFC 7644 sections 3.5.2.1 to 3.5.2.3). It knows no dialects.
 //!
-//! Every function judges before it changes anything, so that an operation that fails leaves no trace.
+//! Every function checks before it changes anything, so that an operation that fails leaves no trace.
 
-use crate::scim::attr_path::{AttrPath, PatchPath};
+use crate::scim::attr_path::AttrPath;
+use crate::scim::edit::list::{self, ElementSelection};
+use crate::scim::edit::patch_op::PatchOp;
 use crate::scim::error::{Error, ScimType};
-use crate::scim::patch::PatchVerb;
-use crate::scim::patch::list::{self, ElementSelection};
+use crate::scim::json_object::JsonObject;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::resource::ACTIVE;
 use crate::scim::schema::{Attribute, AttributeType, Schema};
 use crate::scim::value::{self, ValueStrictness};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-type Object = Map<String, Value>;
-
-/// One change of a stored attribute.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::scim) struct PatchOp<'a> {
-    pub verb: PatchVerb,
-    pub path: &'a PatchPath,
-    pub value: &'a Value,
-    pub rigour: ValueStrictness,
-}
-
-pub(in crate::scim) fn apply(attributes: &mut Object, operation: &PatchOp<'_>) -> Result<(), Error> {
+pub(super) fn apply(attributes: &mut JsonObject, operation: &PatchOp<'_>) -> Result<(), Error> {
     match operation.path {
         PatchPath::Schema(schema) => whole_schema(attributes, *schema, operation),
         PatchPath::Attribute(path) => {
@@ -37,7 +29,7 @@ pub(in crate::scim) fn apply(attributes: &mut Object, operation: &PatchOp<'_>) -
 
 /// A whole extension can only be taken away; what it holds is written attribute by attribute.
 fn whole_schema(
-    attributes: &mut Object,
+    attributes: &mut JsonObject,
     schema: Option<&Schema>,
     operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
@@ -52,9 +44,9 @@ fn whole_schema(
 
 /// Works on the object that holds an attribute: the resource, or the object of an extension, which goes when it is empty.
 fn in_holder(
-    attributes: &mut Object,
+    attributes: &mut JsonObject,
     extension: Option<&Schema>,
-    work: impl FnOnce(&mut Object) -> Result<(), Error>,
+    work: impl FnOnce(&mut JsonObject) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Some(schema) = extension else { return work(attributes) };
     let mut holder = take_object(attributes, schema.urn);
@@ -63,7 +55,7 @@ fn in_holder(
     done
 }
 
-fn attribute(holder: &mut Object, path: AttrPath, operation: &PatchOp<'_>) -> Result<(), Error> {
+fn attribute(holder: &mut JsonObject, path: AttrPath, operation: &PatchOp<'_>) -> Result<(), Error> {
     let of = path.attribute;
     match (path.sub, of.multi_valued, operation.verb) {
         (None, true, PatchVerb::Add) => in_list(holder, of, |list| list::add(list, of, operation)),
@@ -80,8 +72,8 @@ fn attribute(holder: &mut Object, path: AttrPath, operation: &PatchOp<'_>) -> Re
     }
 }
 
-fn set(holder: &mut Object, attribute: &Attribute, operation: &PatchOp<'_>) -> Result<(), Error> {
-    match value::single(attribute, operation.value, operation.rigour)? {
+fn set(holder: &mut JsonObject, attribute: &Attribute, operation: &PatchOp<'_>) -> Result<(), Error> {
+    match value::single(attribute, operation.value, operation.strictness)? {
         Some(value) => put(holder, attribute.name, value),
         None => return unassign(holder, attribute, ScimType::InvalidValue),
     }
@@ -89,9 +81,12 @@ fn set(holder: &mut Object, attribute: &Attribute, operation: &PatchOp<'_>) -> R
 }
 
 /// Takes the value away. A user without `active` would be a leaver who keeps access, so that becomes false.
-fn unassign(holder: &mut Object, attribute: &Attribute, refusal: ScimType) -> Result<(), Error> {
+fn unassign(holder: &mut JsonObject, attribute: &Attribute, refusal: ScimType) -> Result<(), Error> {
     if attribute.required {
-        return Err(Error::bad(refusal, format!("{} is required and cannot be removed", attribute.name)));
+        return Err(Error::bad_request(
+            refusal,
+            format!("{} is required and cannot be removed", attribute.name),
+        ));
     }
     holder.remove(attribute.name);
     if attribute.name == ACTIVE {
@@ -101,17 +96,17 @@ fn unassign(holder: &mut Object, attribute: &Attribute, refusal: ScimType) -> Re
 }
 
 /// Sets the parts of a complex value that are named and leaves the others; a bare text replaces the whole.
-fn merge(holder: &mut Object, attribute: &Attribute, operation: &PatchOp<'_>) -> Result<(), Error> {
-    if value::is_none(attribute, operation.value, operation.rigour) {
+fn merge(holder: &mut JsonObject, attribute: &Attribute, operation: &PatchOp<'_>) -> Result<(), Error> {
+    if value::is_none(attribute, operation.value, operation.strictness) {
         return unassign(holder, attribute, ScimType::InvalidValue);
     }
-    let raw = match operation.rigour {
+    let raw = match operation.strictness {
         ValueStrictness::Tolerant => value::only(operation.value),
         ValueStrictness::Strict => operation.value,
     };
-    let parts = value::parts(attribute, raw, operation.rigour)?;
+    let parts = value::parts(attribute, raw, operation.strictness)?;
     let before = take_object(holder, attribute.name);
-    let mut object = if raw.is_object() { before } else { Object::new() };
+    let mut object = if raw.is_object() { before } else { JsonObject::new() };
     for (sub, value) in parts {
         assign(&mut object, sub, value);
     }
@@ -120,14 +115,14 @@ fn merge(holder: &mut Object, attribute: &Attribute, operation: &PatchOp<'_>) ->
 }
 
 fn set_part(
-    holder: &mut Object,
+    holder: &mut JsonObject,
     attribute: &Attribute,
     sub: &Attribute,
     operation: &PatchOp<'_>,
 ) -> Result<(), Error> {
     let value = match operation.verb {
         PatchVerb::Remove => None,
-        PatchVerb::Add | PatchVerb::Replace => value::single(sub, operation.value, operation.rigour)?,
+        PatchVerb::Add | PatchVerb::Replace => value::single(sub, operation.value, operation.strictness)?,
     };
     let mut object = take_object(holder, attribute.name);
     assign(&mut object, sub, value);
@@ -136,7 +131,7 @@ fn set_part(
 }
 
 /// Sets or removes a part.
-fn assign(object: &mut Object, sub: &Attribute, value: Option<Value>) {
+fn assign(object: &mut JsonObject, sub: &Attribute, value: Option<Value>) {
     match value {
         Some(value) => put(object, sub.name, value),
         None => drop(object.remove(sub.name)),
@@ -145,7 +140,7 @@ fn assign(object: &mut Object, sub: &Attribute, value: Option<Value>) {
 
 /// Works on the elements of a list, which goes when it is empty.
 fn in_list(
-    holder: &mut Object,
+    holder: &mut JsonObject,
     attribute: &Attribute,
     work: impl FnOnce(&mut Vec<Value>) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -160,19 +155,19 @@ fn in_list(
     done
 }
 
-fn take_object(holder: &mut Object, name: &str) -> Object {
+fn take_object(holder: &mut JsonObject, name: &str) -> JsonObject {
     match holder.remove(name) {
         Some(Value::Object(object)) => object,
-        _ => Object::new(),
+        _ => JsonObject::new(),
     }
 }
 
-fn put_object(holder: &mut Object, name: &str, object: Object) {
+fn put_object(holder: &mut JsonObject, name: &str, object: JsonObject) {
     if !object.is_empty() {
         put(holder, name, Value::Object(object));
     }
 }
 
-fn put(holder: &mut Object, name: &str, value: Value) {
+fn put(holder: &mut JsonObject, name: &str, value: Value) {
     holder.insert(name.to_owned(), value);
 }

@@ -1,19 +1,23 @@
 //! What a request makes of a resource: assignment by assignment, what can be carried out is, what cannot is dropped, and a
 //! mistake in an attribute that access can depend on refuses the whole.
 
+mod engine;
+mod list;
+mod patch_op;
+
 use crate::scim::assignment::{AssignmentTarget, AttributeAssignment, DROPPED_MAX};
-use crate::scim::attr_path::{AttrPath, PatchPath};
+use crate::scim::attr_path::AttrPath;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::error::Error;
-use crate::scim::patch::{PatchVerb, engine};
+use crate::scim::json_object::JsonObject;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::resource::{ACTIVE, Resource};
 use crate::scim::schema::{Attribute, AttributeType, ResourceType};
 use crate::scim::value::{self, ValueStrictness};
-use engine::PatchOp;
-use serde_json::{Map, Value};
+use patch_op::PatchOp;
+use serde_json::Value;
 use std::collections::BTreeSet;
-
-type Object = Map<String, Value>;
 
 /// A resource as a request leaves it.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +72,7 @@ pub(super) struct ResourceEditor<'a> {
     stored: Option<&'a Resource>,
     /// Begins with nothing: what is not named is gone.
     anew: bool,
-    attributes: Object,
+    attributes: JsonObject,
     dropped: BTreeSet<String>,
     /// Attributes that a dropped assignment was about.
     missed: Vec<AttrPath>,
@@ -94,7 +98,7 @@ impl<'a> ResourceEditor<'a> {
             deciding,
             stored,
             anew: true,
-            attributes: Object::new(),
+            attributes: JsonObject::new(),
             dropped: BTreeSet::new(),
             missed: Vec::new(),
             written: 0,
@@ -177,12 +181,13 @@ impl<'a> ResourceEditor<'a> {
         value: &Value,
         decides: bool,
     ) -> Result<(), Error> {
-        let rigour = if decides { ValueStrictness::Strict } else { ValueStrictness::Tolerant };
-        if self.anew && path.attribute().is_some_and(|path| value::is_none(path.attribute, value, rigour)) {
+        let strictness = if decides { ValueStrictness::Strict } else { ValueStrictness::Tolerant };
+        if self.anew && path.attribute().is_some_and(|path| value::is_none(path.attribute, value, strictness))
+        {
             return Ok(());
         }
-        let operation = PatchOp { verb, path, value, rigour };
-        let tolerant = PatchOp { rigour: ValueStrictness::Tolerant, ..operation };
+        let operation = PatchOp { verb, path, value, strictness };
+        let tolerant = PatchOp { strictness: ValueStrictness::Tolerant, ..operation };
         match engine::apply(&mut self.attributes, &operation) {
             Err(_) if decides && self.changes_nothing(&tolerant) => {
                 engine::apply(&mut self.attributes, &tolerant)?
@@ -194,12 +199,12 @@ impl<'a> ResourceEditor<'a> {
         Ok(())
     }
 
-    /// A value that is stored already is never judged: it changes nothing.
+    /// A value that is stored already is accepted as it is: it changes nothing.
     fn changes_nothing(&self, operation: &PatchOp<'_>) -> bool {
         let (Some(stored), Some(path)) = (self.stored, operation.path.attribute()) else { return false };
         let is_plain = !path.attribute.multi_valued && path.attribute.kind != AttributeType::Complex;
         if is_plain && operation.verb != PatchVerb::Remove {
-            let read = value::single(path.attribute, operation.value, operation.rigour);
+            let read = value::single(path.attribute, operation.value, operation.strictness);
             return read
                 .is_ok_and(|read| read.is_some() && read.as_ref() == slot(stored.attributes(), &path));
         }
@@ -285,26 +290,26 @@ fn is_activity(path: &AttrPath) -> bool {
 }
 
 /// The value of an attribute, whatever sub-attribute the path names.
-fn slot<'a>(attributes: &'a Object, path: &AttrPath) -> Option<&'a Value> {
+fn slot<'a>(attributes: &'a JsonObject, path: &AttrPath) -> Option<&'a Value> {
     match path.extension {
         None => attributes.get(path.attribute.name),
         Some(schema) => attributes.get(schema.urn)?.get(path.attribute.name),
     }
 }
 
-fn slot_mut<'a>(attributes: &'a mut Object, path: &AttrPath) -> Option<&'a mut Value> {
+fn slot_mut<'a>(attributes: &'a mut JsonObject, path: &AttrPath) -> Option<&'a mut Value> {
     match path.extension {
         None => attributes.get_mut(path.attribute.name),
         Some(schema) => attributes.get_mut(schema.urn)?.get_mut(path.attribute.name),
     }
 }
 
-fn put(attributes: &mut Object, path: &AttrPath, value: Value) {
+fn put(attributes: &mut JsonObject, path: &AttrPath, value: Value) {
     let name = path.attribute.name.to_owned();
     let holder = match path.extension {
         None => Some(attributes),
         Some(schema) => {
-            attributes.entry(schema.urn).or_insert_with(|| Value::Object(Object::new())).as_object_mut()
+            attributes.entry(schema.urn).or_insert_with(|| Value::Object(JsonObject::new())).as_object_mut()
         }
     };
     if let Some(holder) = holder {
@@ -313,8 +318,8 @@ fn put(attributes: &mut Object, path: &AttrPath, value: Value) {
 }
 
 /// An object that has that attribute, if there is one, and nothing else.
-fn alone(attributes: &Object, path: &AttrPath) -> Object {
-    let mut alone = Object::new();
+fn alone(attributes: &JsonObject, path: &AttrPath) -> JsonObject {
+    let mut alone = JsonObject::new();
     if let Some(value) = slot(attributes, path) {
         put(&mut alone, path, value.clone());
     }
