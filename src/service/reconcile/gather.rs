@@ -422,4 +422,4 @@ pub(super) fn document(row: &TableRow, kind: ResourceType) -> Result<Resource, S
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

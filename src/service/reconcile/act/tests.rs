@@ -4,6 +4,7 @@ use crate::id::{InstanceId, PrincipalId};
 use crate::rbac::ledger::RetryState;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode};
 use crate::service::reconcile::act::*;
+use crate::service::reconcile::gather::tests::{gathered, living, unreadable};
 use std::collections::BTreeSet;
 use time::macros::datetime;
 use uuid::Uuid;
@@ -128,4 +129,37 @@ fn only_an_error_that_azure_answered_with_is_relied_on() {
     let refused = AssignmentError::Refused { code: "ScopeLocked".to_owned(), status: 409, correlation: None };
     assert!(matches!(sent(refused), CallOutcome::Refused(code) if code == "ScopeLocked"));
     assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), CallOutcome::Unknown));
+}
+
+#[test]
+fn a_revocation_says_what_took_the_role_away() {
+    let why = |gathered: &GatheredState| reasons(gathered, &step(StepKind::Revoke, None));
+    let (own, other) = (PrincipalId::new(Uuid::from_u128(7)), PrincipalId::new(Uuid::from_u128(8)));
+    assert_eq!(why(&gathered()), ["the user was deleted"]);
+    assert_eq!(why(&unreadable()), ["no group of the user gives it any more"]);
+    assert_eq!(why(&living(false, Some(own), own)), ["the user is inactive"]);
+    assert_eq!(why(&living(true, Some(other), own)), ["the Entra object id changed"]);
+    for pinned in [None, Some(own)] {
+        assert_eq!(why(&living(true, pinned, own)), ["no group of the user gives it any more"]);
+    }
+}
+
+#[test]
+fn a_grant_says_which_groups_give_it() {
+    let group = crate::id::GroupId::new(Uuid::from_u128(3));
+    let reason = crate::rbac::plan::GrantReason { binding: binding("new"), group };
+    let step = Step { reasons: BTreeSet::from([reason]), ..step(StepKind::Grant, None) };
+    assert_eq!(reasons(&gathered(), &step), [format!("member of group {group} of binding new")]);
+}
+
+#[test]
+fn the_record_of_an_open_says_what_is_wanted_and_which_open_it_ends() {
+    let record = |attempt, entry| super::opened(&gathered(), &step(attempt, entry));
+    let unsettled = LedgerEntry { unsettled_until: Some(at(60)), ..earlier(AssignmentState::Present) };
+    for (attempt, wanted) in [(StepKind::Grant, true), (StepKind::Revoke, false)] {
+        assert_eq!((record(attempt, None).wanted, record(attempt, None).held_before), (wanted, !wanted));
+        assert_eq!(record(attempt, None).follows, None);
+        assert_eq!(record(attempt, Some(earlier(AssignmentState::Present))).follows, None);
+        assert_eq!(record(attempt, Some(unsettled.clone())).follows, Some(op(1)));
+    }
 }
