@@ -114,6 +114,8 @@ fn a_hint_says_what_is_in_the_way_of_the_oldest_wish() {
     // What puts it off now is said before what failed then.
     assert_eq!(reason(&[locked()], &[put_off(1, ReasonCode::Throttled)]), ReasonCode::Throttled);
     assert_eq!(reason(&[locked()], &[put_off(2, ReasonCode::Throttled)]), ReasonCode::ScopeLocked);
+    // What puts off a revocation whose row cannot be read is said as well.
+    assert_eq!(reason(&[], &[put_off(1, ReasonCode::Throttled)]), ReasonCode::Throttled);
     // A grant that failed is not in the way of a revocation.
     let granted = failed(unwanted(1, -20), StepKind::Grant, ReasonCode::AzureRefused);
     assert_eq!(reason(&[granted], &[]), ReasonCode::NoReasonLeft);

@@ -171,3 +171,26 @@ fn a_round_keeps_its_request_ends_it_or_exchanges_it_for_a_later_look() {
     assert_eq!(at(3600, false).as_deref(), Some("130100Z"));
     assert_eq!(at(3600, true).as_deref(), Some("130000Z"));
 }
+
+#[test]
+fn the_hint_of_a_leaver_says_that_a_row_cannot_be_read_where_nothing_else_is_in_the_way() {
+    let hinted = |rows_unreadable: usize, after: &[LedgerEntry]| {
+        let mut gathered = bereft(gathered());
+        gathered.ledger.rows_unreadable = rows_unreadable;
+        let (plan, mut writes) = (Plan::default(), Vec::new());
+        let look = gathered.request.etag.clone();
+        requeue_writes(&gathered, &plan, after, again(10, true), look, NOON, &mut writes);
+        let with = |reason| {
+            let hint = WaitingRevocation { reason, ..waiting(after, &[], NOON) };
+            let mark = gathered.request.request.waiting(true);
+            reconcile_queue::enqueue_at(at(10), gathered.user, &mark, &hint)
+        };
+        let reasons = [None, Some(ReasonCode::RowUnreadable), Some(ReasonCode::NoReasonLeft)];
+        reasons.into_iter().find(|reason| writes[1..] == with(*reason)).unwrap()
+    };
+    assert_eq!(hinted(0, &[]), None);
+    for rows_unreadable in [1, 2] {
+        assert_eq!(hinted(rows_unreadable, &[]), Some(ReasonCode::RowUnreadable));
+        assert_eq!(hinted(rows_unreadable, &[entry(Some(-60))]), Some(ReasonCode::NoReasonLeft));
+    }
+}
