@@ -143,6 +143,11 @@ mod tests {
             let text = serde_json::to_value(code).unwrap();
             assert_eq!(text, code.as_str());
             assert_eq!(serde_json::from_value::<ReasonCode>(text).unwrap(), *code);
+            assert_eq!(ReasonCode::parse(code.as_str()), Some(*code));
+            assert_eq!(code.to_string(), code.as_str());
+        }
+        for text in ["", "Throttled", "throttled ", "a-code-of-a-later-release"] {
+            assert_eq!(ReasonCode::parse(text), None, "{text:?}");
         }
     }
 

@@ -99,7 +99,7 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
             let entry = LedgerEntry { bindings: wanted.bindings(), ..entry.clone() };
             settled_row(&entry, held, asked.filter(|_| entry.unsettled_until.is_some()), actual.now)
         }
-        (None, AssignmentState::HeldByOther(_)) if due => {
+        (None, AssignmentState::HeldByOther(_)) => {
             settled_row(entry, AssignmentState::Gone, asked, actual.now)
         }
         _ => unchanged(entry, held, asked.filter(|_| due), actual, limits),
@@ -108,9 +108,7 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
 
 fn may_revoke_blindly(entry: &LedgerEntry, wanted: Option<&DesiredGrant>, desired: &Desired) -> bool {
     let may_be_held = entry.state == AssignmentState::Present
-        || entry.unwanted_since.is_some()
-            && entry.unsettled_until.is_some()
-            && entry.state == AssignmentState::Gone;
+        || entry.unwanted_since.is_some() && entry.state == AssignmentState::Gone;
     wanted.is_none() && !desired.frozen && may_be_held
 }
 
@@ -120,9 +118,8 @@ fn observed(entry: &LedgerEntry, holds: bool) -> AssignmentState {
         (AssignmentState::HeldByOther(other), true) if entry.unsettled_until.is_none() => {
             AssignmentState::HeldByOther(other)
         }
-        (_, true) if entry.unsettled_until.is_some() => AssignmentState::Present,
-        (AssignmentState::Present, true) => AssignmentState::Present,
-        _ => AssignmentState::Gone,
+        (_, true) => AssignmentState::Present,
+        (_, false) => AssignmentState::Gone,
     }
 }
 
@@ -136,7 +133,7 @@ fn unchanged(
 ) -> Verdict {
     if let AssignmentState::HeldByOther(_) = held {
         let again = entry.retry.as_ref().is_none_or(|tried| tried.not_before <= actual.now);
-        if !again || entry.unsettled_until.is_some() && asked.is_none() {
+        if !again {
             return Verdict::Quiet;
         }
         let not_before = actual.now + limits.foreign_look;
@@ -147,7 +144,7 @@ fn unchanged(
             reason: ReasonCode::ForeignAssignment,
             cause: None,
         };
-        let entry = LedgerEntry { retry: Some(tried), unsettled_until: None, ..entry.clone() };
+        let entry = LedgerEntry { retry: Some(tried), ..entry.clone() };
         return Verdict::Settle(SettledRow { entry: entry.becoming(held, actual.now), observed: None });
     }
     match asked {

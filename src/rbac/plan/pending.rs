@@ -126,11 +126,9 @@ pub fn requeue_at(
         let own = entry.unsettled_until.map(|at| (at, leaving));
         let tried = entry.retry.as_ref();
         let tried = tried.map(|tried| (tried.not_before, tried.kind == StepKind::Revoke && leaving));
-        // What was put off beyond a row's own time counts instead of it: else nobody would ever wait for longer.
-        let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
-        let counts =
-            |(at, _): &(OffsetDateTime, bool)| put_off.is_none_or(|put_off| put_off.not_before < *at);
-        causes.extend(own.into_iter().chain(tried).filter(counts));
+        // What was put off counts instead of the row's own times: a throttle lasts longer than a row's own pause.
+        let put_off = deferred.iter().any(|deferred| deferred.assignment == entry.assignment);
+        causes.extend(own.into_iter().chain(tried).filter(|_| !put_off));
     }
     causes
         .extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == StepKind::Revoke)));

@@ -1,5 +1,9 @@
 //! The rules of a plan, each over a person made up of a few lines.
 
+mod evidence;
+mod full_subscription;
+mod pending;
+
 use super::*;
 use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
 use crate::rbac::ledger::PendingStep;
@@ -219,6 +223,19 @@ fn a_round_has_sixteen_steps_and_the_next_one_the_rest() {
 }
 
 #[test]
+fn what_fits_a_round_exactly_leaves_nothing_for_the_next_one() {
+    let desired = wants((0..16).map(|number| wanted(number, &["b"])));
+    let due = |number| {
+        let entry = unsettled(entry(number, AssignmentState::Gone, &["b"]), -1);
+        fact(entry, Evidence::Azure { holds: false, due: true })
+    };
+    for rows in [0, 32] {
+        let plan = plan_of(&desired, &holds((100..100 + rows).map(due)));
+        assert_eq!((plan.steps.len(), plan.settled.len(), plan.has_more), (16, rows as usize, false));
+    }
+}
+
+#[test]
 fn a_close_writes_forty_eight_rows_steps_included() {
     let due = |number| {
         let entry = unsettled(entry(number, AssignmentState::Gone, &["b"]), -1);
@@ -399,7 +416,7 @@ fn what_this_installation_cannot_have_made_is_left_alone() {
     };
     let plan = plan_of(&wants([]), &holds([settled(row)]));
     assert!(plan.steps.is_empty() && plan.settled.is_empty());
-    assert_eq!(plan.deferred[0].reason, ReasonCode::NotOurs);
+    assert_eq!((plan.deferred[0].reason, plan.deferred[0].not_before), (ReasonCode::NotOurs, later(3600)));
 }
 
 #[test]

@@ -379,4 +379,4 @@ fn same_triple(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -135,3 +135,6 @@ fn tell_stopped(step: &Step) {
         "the subscription is full and the place that was freed is lost: no further binding moves there until a grant succeeds"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,3 +157,6 @@ pub(super) fn rounded_up(at: OffsetDateTime, step: Duration) -> OffsetDateTime {
     let rounded = seconds.div_euclid(step) * step + if seconds.rem_euclid(step) == 0 { 0 } else { step };
     OffsetDateTime::from_unix_timestamp(rounded).unwrap_or(at)
 }
+
+#[cfg(test)]
+mod tests;

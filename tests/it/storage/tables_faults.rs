@@ -1,11 +1,7 @@
 //! Every answer of the table service lost once, over real HTTP: the service on Azurite, behind a proxy that loses the
-
 //! request, loses the answer, says 500 after it was done, says 503, or something else altogether. The identity
-
 //! provider's answer is right, and so is what is left when everything has settled.
-
 //!
-
 //! The engine's own crash and fault tests go through every history; here it is each kind of transaction, and the client.
 
 use crate::resilience::crashes::invariants::{calm, problems};

@@ -5,6 +5,7 @@ use crate::rbac::BindingName;
 use crate::rbac::plan::DeferredStep;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::reconcile::close::*;
+use crate::service::reconcile::gather::tests::{gathered, ledger, living, unreadable};
 use crate::service::reconcile::requeue::{rounded_up, waiting};
 use crate::store::reconcile_queue::leaver_hints::WaitingRevocation;
 use time::macros::datetime;
@@ -114,6 +115,8 @@ fn a_hint_says_what_is_in_the_way_of_the_oldest_wish() {
     // What puts it off now is said before what failed then.
     assert_eq!(reason(&[locked()], &[put_off(1, ReasonCode::Throttled)]), ReasonCode::Throttled);
     assert_eq!(reason(&[locked()], &[put_off(2, ReasonCode::Throttled)]), ReasonCode::ScopeLocked);
+    // What puts off a revocation whose row cannot be read is said as well.
+    assert_eq!(reason(&[], &[put_off(1, ReasonCode::Throttled)]), ReasonCode::Throttled);
     // A grant that failed is not in the way of a revocation.
     let granted = failed(unwanted(1, -20), StepKind::Grant, ReasonCode::AzureRefused);
     assert_eq!(reason(&[granted], &[]), ReasonCode::NoReasonLeft);
@@ -197,4 +200,107 @@ fn other_reasons_for_the_same_assignment_are_recorded() {
         after: vec![binding("a"), binding("b")],
     };
     assert_eq!(reasons_change(Some(&of(&["a"])), &of(&["a", "b"])), Some(expected));
+}
+
+#[test]
+fn a_row_that_is_closed_without_a_call_is_recorded_where_it_was_held() {
+    let gone = || entry(1, AssignmentState::Gone);
+    let unsettled = || LedgerEntry { unsettled_until: Some(at(60)), ..gone() };
+    let held = || entry(1, AssignmentState::Present);
+    let recorded = |before: Option<LedgerEntry>, after| released_change(before.as_ref(), &after).is_some();
+    assert!(recorded(Some(held()), gone()));
+    assert!(recorded(Some(unsettled()), gone()));
+    assert!(!recorded(Some(held()), held()));
+    assert!(!recorded(Some(held()), unsettled()));
+    assert!(!recorded(Some(gone()), gone()));
+    assert!(!recorded(None, gone()));
+}
+
+/// Binding, kind and reason of what is recorded of the waits before and after a round.
+fn recorded(before: &[PendingStep], after: &[PendingStep]) -> Vec<(String, StepKind, Option<ReasonCode>)> {
+    let mut gathered = gathered();
+    gathered.ledger.waits = before.to_vec();
+    let parts = |change| match change {
+        AuditEvent::WaitChanged { person, binding, operation, reason } if person == gathered.user => {
+            (binding.to_string(), operation, reason)
+        }
+        other => panic!("{other:?}"),
+    };
+    wait_changes(&gathered, after).into_iter().map(parts).collect()
+}
+
+#[test]
+fn a_wait_is_recorded_where_it_begins_changes_its_reason_or_ends() {
+    let throttled = || wait("a", ReasonCode::Throttled);
+    let unanswered = || wait("a", ReasonCode::NoAnswer);
+    let revocation = || PendingStep { wanted: false, ..throttled() };
+    let began = |reason| vec![("a".to_owned(), StepKind::Grant, Some(reason))];
+    let ended = || vec![("a".to_owned(), StepKind::Grant, None)];
+    assert_eq!(recorded(&[], &[]), []);
+    assert_eq!(recorded(&[], &[throttled()]), began(ReasonCode::Throttled));
+    assert_eq!(recorded(&[throttled()], &[throttled()]), []);
+    assert_eq!(
+        recorded(&[throttled()], &[PendingStep { attempts: 2, not_before: at(90), ..throttled() }]),
+        []
+    );
+    assert_eq!(recorded(&[throttled()], &[unanswered()]), began(ReasonCode::NoAnswer));
+    assert_eq!(recorded(&[throttled()], &[]), ended());
+    // A revocation of the same binding is another wait.
+    let turned = recorded(&[throttled()], &[revocation()]);
+    let revoke = ("a".to_owned(), StepKind::Revoke, Some(ReasonCode::Throttled));
+    assert_eq!(turned, [vec![revoke], ended()].concat());
+    // So is one at another scope, and one of another binding.
+    let elsewhere = || PendingStep { scope: scope(2), ..throttled() };
+    assert_eq!(recorded(&[elsewhere()], &[throttled()]), [began(ReasonCode::Throttled), ended()].concat());
+    let other = recorded(&[wait("b", ReasonCode::Throttled)], &[throttled()]);
+    assert_eq!(other, [began(ReasonCode::Throttled), vec![("b".to_owned(), StepKind::Grant, None)]].concat());
+}
+
+/// A principal that the ledger's rows name, and one that none of them does.
+const OWN: PrincipalId = PrincipalId::new(Uuid::nil());
+const OTHER: PrincipalId = PrincipalId::new(Uuid::from_u128(9));
+
+fn freed(mut gathered: GatheredState, after: &[LedgerEntry]) -> Vec<PrincipalId> {
+    let pin = |principal| PrincipalPin { principal, etag: ETag("1".to_owned()) };
+    gathered.ledger.pins = vec![pin(OWN), pin(OTHER)];
+    principals_to_free(&gathered, after).into_iter().map(|pin| pin.principal).collect()
+}
+
+#[test]
+fn a_principal_is_freed_where_the_record_is_gone_or_names_another() {
+    assert_eq!(freed(gathered(), &[]), [OWN, OTHER]);
+    assert_eq!(freed(living(true, Some(OWN), OWN), &[]), [OTHER]);
+    assert_eq!(freed(living(true, Some(OTHER), OTHER), &[]), [OWN]);
+    let mut frozen = living(true, Some(OWN), OWN);
+    frozen.desired.frozen = true;
+    assert_eq!(freed(frozen, &[]), []);
+    let mut gone_and_frozen = gathered();
+    gone_and_frozen.desired.frozen = true;
+    assert_eq!(freed(gone_and_frozen, &[]), [OWN, OTHER]);
+}
+
+#[test]
+fn a_principal_is_kept_while_a_row_of_it_may_be_held_or_cannot_be_read() {
+    let unsettled = LedgerEntry { unsettled_until: Some(at(60)), ..entry(1, AssignmentState::Gone) };
+    for busy in [entry(1, AssignmentState::Present), unsettled] {
+        assert_eq!(freed(gathered(), &[entry(2, AssignmentState::Gone), busy]), [OTHER]);
+    }
+    assert_eq!(freed(gathered(), &[entry(2, AssignmentState::Gone)]), [OWN, OTHER]);
+    assert_eq!(freed(unreadable(), &[]), []);
+    let mut rows_unreadable = gathered();
+    rows_unreadable.ledger.rows_unreadable = 1;
+    assert_eq!(freed(rows_unreadable, &[]), []);
+}
+
+#[test]
+fn what_a_round_wrote_stands_in_for_what_it_read() {
+    let mut gathered = gathered();
+    gathered.ledger = ledger([entry(1, AssignmentState::Present), entry(2, AssignmentState::Present)]);
+    let rewrite = |entry| Rewrite { entry, etag: None, attempt: None, settles: true, change: None };
+    let written = [rewrite(entry(2, AssignmentState::Gone)), rewrite(entry(3, AssignmentState::Gone))];
+    let mut states: Vec<_> =
+        entries_after(&gathered, &written).into_iter().map(|entry| (entry.scope, entry.state)).collect();
+    states.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [(1, AssignmentState::Present), (2, AssignmentState::Gone), (3, AssignmentState::Gone)];
+    assert_eq!(states, expected.map(|(number, state)| (scope(number), state)));
 }

@@ -1,10 +1,14 @@
 //! Which rows are believed, what Azure is asked of the others, and when again.
 
+use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::{InstanceId, OpId};
 use crate::ports::tables::{ETag, RowProperties};
 use crate::rbac::ledger::{RetryState, StepKind};
 use crate::rbac::{BackupRole, BindingName};
+use crate::scim::{Resource, ResourceType};
 use crate::service::reconcile::gather::*;
+use crate::store::reconcile_queue::ReconcileRequest;
+use serde_json::json;
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -49,13 +53,62 @@ fn tried(entry: LedgerEntry, not_before: i64) -> LedgerEntry {
     LedgerEntry { retry: Some(tried), ..entry }
 }
 
-fn ledger(entries: impl IntoIterator<Item = LedgerEntry>) -> UserLedger {
+pub fn ledger(entries: impl IntoIterator<Item = LedgerEntry>) -> UserLedger {
     let stored = |entry: LedgerEntry| StoredEntry {
         entry,
         etag: ETag("1".to_owned()),
         kept: RowProperties::default(),
     };
     UserLedger { entries: entries.into_iter().map(stored).collect(), ..UserLedger::default() }
+}
+
+/// A round for a person whose record is gone and who never held anything: what a test is about, it sets.
+pub fn gathered() -> GatheredState {
+    let user = UserId::new(Uuid::from_u128(11));
+    let origin = ChangeOrigin {
+        cause: ChangeCause::Request,
+        actor: "entra".to_owned(),
+        op: OpId::new(Uuid::from_u128(12)),
+    };
+    let actual = Actual {
+        now: NOON,
+        observed: Vec::new(),
+        throttled: BTreeMap::new(),
+        blocks: BTreeMap::new(),
+        room: BTreeMap::new(),
+        requested_by: origin.op,
+        requested_at: NOON,
+        instance: InstanceId::new(Uuid::nil()),
+    };
+    GatheredState {
+        user,
+        request: QueuedRequest { user, request: ReconcileRequest::gain(origin), etag: ETag("1".to_owned()) },
+        time: TableTime { date: NOON, at: Duration::ZERO },
+        pointer: ActiveVersionRow::Absent,
+        header: HeaderState::Gone,
+        principal: None,
+        desired: Desired::default(),
+        selector_pins: Vec::new(),
+        missing_leads: Vec::new(),
+        ledger: UserLedger::default(),
+        actual,
+        blocks: ScopeBlocks::new(),
+        claims: RoomClaims::default(),
+        to_pin: BTreeSet::new(),
+    }
+}
+
+/// The same person with a record that names a principal.
+pub fn living(active: bool, pinned: Option<PrincipalId>, principal: PrincipalId) -> GatheredState {
+    let serde_json::Value::Object(attributes) = json!({"active": active}) else { unreachable!() };
+    let resource = Resource::from_stored(ResourceType::User, attributes);
+    let person = PersonHeader { resource, pinned, etag: ETag("1".to_owned()) };
+    GatheredState { header: HeaderState::Readable(person), principal: Some(principal), ..gathered() }
+}
+
+/// The same person with a record whose header cannot be read.
+pub fn unreadable() -> GatheredState {
+    GatheredState { header: HeaderState::Unreadable, ..gathered() }
 }
 
 /// By what name Azure is asked of that one entry, and whether its answer settles the row.

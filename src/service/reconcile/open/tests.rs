@@ -7,6 +7,7 @@ use crate::rbac::ledger::RetryState;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode};
 use crate::service::reconcile::act::{created, failed};
 use crate::service::reconcile::calls::CallOutcome;
+use crate::service::reconcile::gather::tests::{gathered, living, unreadable};
 use crate::service::reconcile::open::*;
 use std::collections::BTreeSet;
 use time::macros::datetime;
@@ -139,4 +140,41 @@ fn only_an_error_that_azure_answered_with_is_relied_on() {
         matches!(sent(rejected), CallOutcome::Rejected { reason: RejectionReason::ScopeLocked, code } if code == "ScopeLocked")
     );
     assert!(matches!(sent(AssignmentError::Unknown { detail: "reset".to_owned() }), CallOutcome::Unknown));
+}
+
+#[test]
+fn a_revocation_says_what_took_the_role_away() {
+    let why = |gathered: &GatheredState| reasons(gathered, &step(StepKind::Revoke, None));
+    let (own, other) = (PrincipalId::new(Uuid::from_u128(7)), PrincipalId::new(Uuid::from_u128(8)));
+    assert_eq!(why(&gathered()), ["the user was deleted"]);
+    assert_eq!(why(&unreadable()), ["no group of the user gives it any more"]);
+    assert_eq!(why(&living(false, Some(own), own)), ["the user is inactive"]);
+    assert_eq!(why(&living(true, Some(other), own)), ["the Entra object id changed"]);
+    for pinned in [None, Some(own)] {
+        assert_eq!(why(&living(true, pinned, own)), ["no group of the user gives it any more"]);
+    }
+}
+
+#[test]
+fn a_grant_says_which_groups_give_it() {
+    let group = crate::id::GroupId::new(Uuid::from_u128(3));
+    let reason = crate::rbac::plan::GrantReason { binding: binding("new"), group };
+    let step = Step { reasons: BTreeSet::from([reason]), ..step(StepKind::Grant, None) };
+    assert_eq!(reasons(&gathered(), &step), [format!("member of group {group} of binding new")]);
+}
+
+#[test]
+fn the_record_of_an_open_says_what_is_wanted_and_which_open_it_ends() {
+    let record = |kind, entry| match super::opened(&gathered(), &step(kind, entry)) {
+        AuditEvent::EffectOpened { wanted, held_before, follows, .. } => (wanted, held_before, follows),
+        other => panic!("{other:?}"),
+    };
+    let settled = || Some(earlier(AssignmentState::Present));
+    let unsettled =
+        || Some(LedgerEntry { unsettled_until: Some(at(60)), ..earlier(AssignmentState::Present) });
+    for (kind, wanted) in [(StepKind::Grant, true), (StepKind::Revoke, false)] {
+        assert_eq!(record(kind, None), (wanted, !wanted, None));
+        assert_eq!(record(kind, settled()), (wanted, !wanted, None));
+        assert_eq!(record(kind, unsettled()), (wanted, !wanted, Some(op(1))));
+    }
 }

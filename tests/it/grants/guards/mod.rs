@@ -6,6 +6,7 @@ mod close;
 mod members;
 mod open;
 mod pages;
+mod principals;
 mod promotion;
 mod scopes;
 mod sweep;
