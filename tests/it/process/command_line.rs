@@ -36,7 +36,7 @@ fn a_mistake_of_usage_ends_with_2_and_says_what_it_was() {
     let nowhere = folder.path().join("no such folder").join("stamp");
     let under_a_file = file.join("state");
     std::fs::write(folder.path().join("token"), "short").unwrap();
-    check(&["audit", "--control-url", "foo"], "no control address");
+    check(&["audit", "--control-url", "foo"], "is not a control address");
     check(&["audit", "--tables", &format!("@{}", text(&nowhere))], "cannot read");
     check(&["audit", "--kind", "member-addd"], "member-added");
     check(&["local", "--state", text(&under_a_file)], "cannot use the state folder");

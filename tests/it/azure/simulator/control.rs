@@ -237,8 +237,9 @@ const STATE_FILE: &str = "TEST_AZURE_STATE_FILE";
 async fn what_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("azure.json");
+    let test_name = |name: &str| format!("{}::{name}", module_path!().trim_start_matches("it::"));
     let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "simulator::control::an_azure_to_be_killed", "--ignored", "--nocapture"])
+        .args(["--exact", &test_name("an_azure_to_be_killed"), "--ignored", "--nocapture"])
         .env(STATE_FILE, &file)
         .stdout(std::process::Stdio::piped())
         .spawn()

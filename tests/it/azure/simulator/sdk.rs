@@ -38,8 +38,9 @@ fn the_managed_identity_and_the_secret_client_read_two_versions() {
         FaultRule::new(FaultAction::Throttle { retry_after_seconds: Some(1) }).service(AzureService::Vault);
     world.azure.add_rule(throttle.about("nothing").times(1)).unwrap();
 
+    let test_name = |name: &str| format!("{}::{name}", module_path!().trim_start_matches("it::"));
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "simulator::sdk::in_the_app", "--ignored", "--nocapture"])
+        .args(["--exact", &test_name("in_the_app"), "--ignored", "--nocapture"])
         .env("IDENTITY_ENDPOINT", world.simulator.identity_endpoint())
         .env("IDENTITY_HEADER", world.simulator.identity_header())
         .env(VAULT_ORIGIN, world.simulator.vault_url())
