@@ -2,6 +2,7 @@
 
 use super::{codes, document, files, read};
 use crate::support::local_process::LocalProcess;
+use azure_backup_scim::audit::{self, SETTING_CHANGED};
 use azure_backup_scim::bindings::{BINDINGS_MAX, Bindings, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
 use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
 use azure_backup_scim::rbac::{BackupRole, ReasonCode};
@@ -70,13 +71,14 @@ fn every_reason_code_has_an_entry_and_every_entry_a_code() {
 
 #[test]
 fn the_kinds_of_audit_records_are_documented() {
-    let help = help(&["audit"]);
-    let (_, kinds) =
-        help.lines().find(|line| line.contains("--kind")).unwrap().split_once("values: ").unwrap();
-    let kinds = owned(kinds.trim_end_matches(']').split(", "));
-    assert!(kinds.len() > 10, "{kinds:?}");
+    let kinds = || audit::kinds().map(|kind| kind.name).chain([SETTING_CHANGED]);
     let documented = document("docs/operate.md").section("Audit").first_names();
-    assert_same(documented.into_iter().filter(|name| !name.starts_with("--")), kinds);
+    assert_same(documented.into_iter().filter(|name| !name.starts_with("--")), owned(kinds()));
+
+    let help = help(&["audit"]);
+    let (_, taken) =
+        help.lines().find(|line| line.contains("--kind")).unwrap().split_once("values: ").unwrap();
+    assert_same(owned(taken.trim_end_matches(']').split(", ")), owned(kinds()));
 }
 
 #[test]
@@ -84,19 +86,29 @@ fn the_members_of_the_health_check_are_documented() {
     let state = tempfile::tempdir().unwrap();
     let local = LocalProcess::start(state.path(), &[]);
     let address = local.ready.base_url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-    let mut socket = TcpStream::connect(&address).unwrap();
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let health: serde_json::Value = serde_json::from_str(body).unwrap();
-    let members = health.as_object().unwrap().keys().filter(|name| *name != "status").cloned();
+    let open = health(&address, "");
+    let authorized = health(&address, &format!("Authorization: Bearer {}\r\n", local.ready.token));
+    assert!(!open.contains_key("details"), "details need a token");
+    let members = authorized.keys().filter(|name| *name != "status").cloned();
 
     let table = document("docs/operate.md").section("Health").first_names();
     let documented =
         table.into_iter().filter(|name| !["ok", "degraded", "unavailable"].contains(&name.as_str()));
     assert_same(documented, members.chain(owned(SERVE_ONLY)).chain(owned(SOMETIMES)));
+    for name in authorized["details"].as_object().unwrap().keys().filter(|name| *name != "version") {
+        assert!(open.contains_key(name), "details explain a count: {name}");
+    }
+}
+
+/// The health check, asked with these header lines.
+fn health(address: &str, headers: &str) -> serde_json::Map<String, serde_json::Value> {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
 }
 
 #[test]
