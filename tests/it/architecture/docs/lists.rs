@@ -1,6 +1,6 @@
 //! What documents list, beside what the program has: reason codes, audit records, health, commands, roles, endpoints.
 
-use super::{codes, document, files, read};
+use super::{codes, document, files, read, root};
 use crate::support::local_process::LocalProcess;
 use azure_backup_scim::audit::{self, SETTING_CHANGED};
 use azure_backup_scim::bindings::{BINDINGS_MAX, Bindings, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
@@ -245,4 +245,45 @@ fn the_example_of_a_bindings_file_is_in_order() {
     let (example, _) = example.split_once("```").unwrap();
     let bindings = Bindings::parse(example.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(bindings.bindings.len(), 1);
+}
+
+#[test]
+fn the_map_names_every_module_and_every_room() {
+    let map = document("ARCHITECTURE.md").section("The code");
+    let named: Vec<String> = map.first_names();
+    let missing = |folder: &str, before: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = names.map(|name| name.trim_end_matches(".rs").to_owned());
+        let is_named = |name: &String| {
+            [format!("{before}{name}/"), format!("{before}{name}.rs")].iter().any(|path| named.contains(path))
+        };
+        names.filter(|name| name != "mod" && name != "lib" && !is_named(name)).collect::<Vec<_>>()
+    };
+    assert_eq!(missing("src", "src/"), [""; 0]);
+    assert_eq!(missing("src/service", ""), [""; 0]);
+
+    let stages: Vec<Vec<String>> = map.rows().into_iter().filter(|row| row.len() == 3).collect();
+    assert!(stages.len() > 8);
+    for row in &stages {
+        for place in codes(&row[0]) {
+            let place = format!("src/service/{place}");
+            assert!(root().join(&place).exists(), "there is no {place}");
+            for name in codes(&row[2]).iter().filter(|_| place.ends_with('/')) {
+                let file = format!("{place}{name}.rs");
+                assert!(root().join(&file).is_file(), "there is no {file}");
+            }
+        }
+    }
+
+    let table = read("tests/it/main.rs");
+    let rooms = table.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    let declared = table.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    assert_same(owned(rooms), owned(declared));
+}
+
+#[test]
+fn the_words_fit_a_screen() {
+    let words = document("ARCHITECTURE.md").section("The words").rows();
+    assert!((10..=20).contains(&words.len()), "{} words", words.len());
 }
