@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     bindings: Option<PathBuf>,
     /// Keep the rows in a table service instead: a connection string such as UseDevelopmentStorage=true (Azurite), or
-    /// @FILE with one in it, where its key is a secret. The table is `scim`. Azure stays simulated, its clock too.
+    /// @FILE with one in it, where its key is a secret. The table is `scimlocal`. Azure stays simulated, its clock too.
     #[arg(long, value_name = "CONNECTION_STRING")]
     tables: Option<String>,
     /// Print one line of JSON when ready: base_url, token, arm_url, control_url, vault_url, identity_endpoint,

@@ -1,7 +1,8 @@
 //! What documents list, beside what the program has: reason codes, audit records, health, commands, roles, endpoints.
 
-use super::{codes, document, files, read};
+use super::{codes, document, files, read, root};
 use crate::support::local_process::LocalProcess;
+use azure_backup_scim::audit::{self, SETTING_CHANGED};
 use azure_backup_scim::bindings::{BINDINGS_MAX, Bindings, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
 use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
 use azure_backup_scim::rbac::{BackupRole, ReasonCode};
@@ -70,13 +71,14 @@ fn every_reason_code_has_an_entry_and_every_entry_a_code() {
 
 #[test]
 fn the_kinds_of_audit_records_are_documented() {
-    let help = help(&["audit"]);
-    let (_, kinds) =
-        help.lines().find(|line| line.contains("--kind")).unwrap().split_once("values: ").unwrap();
-    let kinds = owned(kinds.trim_end_matches(']').split(", "));
-    assert!(kinds.len() > 10, "{kinds:?}");
+    let kinds = || audit::kinds().map(|kind| kind.name).chain([SETTING_CHANGED]);
     let documented = document("docs/operate.md").section("Audit").first_names();
-    assert_same(documented.into_iter().filter(|name| !name.starts_with("--")), kinds);
+    assert_same(documented.into_iter().filter(|name| !name.starts_with("--")), owned(kinds()));
+
+    let help = help(&["audit"]);
+    let (_, taken) =
+        help.lines().find(|line| line.contains("--kind")).unwrap().split_once("values: ").unwrap();
+    assert_same(owned(taken.trim_end_matches(']').split(", ")), owned(kinds()));
 }
 
 #[test]
@@ -84,19 +86,29 @@ fn the_members_of_the_health_check_are_documented() {
     let state = tempfile::tempdir().unwrap();
     let local = LocalProcess::start(state.path(), &[]);
     let address = local.ready.base_url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-    let mut socket = TcpStream::connect(&address).unwrap();
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let health: serde_json::Value = serde_json::from_str(body).unwrap();
-    let members = health.as_object().unwrap().keys().filter(|name| *name != "status").cloned();
+    let open = health(&address, "");
+    let authorized = health(&address, &format!("Authorization: Bearer {}\r\n", local.ready.token));
+    assert!(!open.contains_key("details"), "details need a token");
+    let members = authorized.keys().filter(|name| *name != "status").cloned();
 
     let table = document("docs/operate.md").section("Health").first_names();
     let documented =
         table.into_iter().filter(|name| !["ok", "degraded", "unavailable"].contains(&name.as_str()));
     assert_same(documented, members.chain(owned(SERVE_ONLY)).chain(owned(SOMETIMES)));
+    for name in authorized["details"].as_object().unwrap().keys().filter(|name| *name != "version") {
+        assert!(open.contains_key(name), "details explain a count: {name}");
+    }
+}
+
+/// The health check, asked with these header lines.
+fn health(address: &str, headers: &str) -> serde_json::Map<String, serde_json::Value> {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
 }
 
 #[test]
@@ -233,4 +245,45 @@ fn the_example_of_a_bindings_file_is_in_order() {
     let (example, _) = example.split_once("```").unwrap();
     let bindings = Bindings::parse(example.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(bindings.bindings.len(), 1);
+}
+
+#[test]
+fn the_map_names_every_module_and_every_room() {
+    let map = document("ARCHITECTURE.md").section("The code");
+    let named: Vec<String> = map.first_names();
+    let missing = |folder: &str, before: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = names.map(|name| name.trim_end_matches(".rs").to_owned());
+        let is_named = |name: &String| {
+            [format!("{before}{name}/"), format!("{before}{name}.rs")].iter().any(|path| named.contains(path))
+        };
+        names.filter(|name| name != "mod" && name != "lib" && !is_named(name)).collect::<Vec<_>>()
+    };
+    assert_eq!(missing("src", "src/"), [""; 0]);
+    assert_eq!(missing("src/service", ""), [""; 0]);
+
+    let stages: Vec<Vec<String>> = map.rows().into_iter().filter(|row| row.len() == 3).collect();
+    assert!(stages.len() > 8);
+    for row in &stages {
+        for place in codes(&row[0]) {
+            let place = format!("src/service/{place}");
+            assert!(root().join(&place).exists(), "there is no {place}");
+            for name in codes(&row[2]).iter().filter(|_| place.ends_with('/')) {
+                let file = format!("{place}{name}.rs");
+                assert!(root().join(&file).is_file(), "there is no {file}");
+            }
+        }
+    }
+
+    let table = read("tests/it/main.rs");
+    let rooms = table.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    let declared = table.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    assert_same(owned(rooms), owned(declared));
+}
+
+#[test]
+fn the_words_fit_a_screen() {
+    let words = document("ARCHITECTURE.md").section("The words").rows();
+    assert!((10..=20).contains(&words.len()), "{} words", words.len());
 }
