@@ -1,6 +1,7 @@
 //! The tables: the contract of every implementation, Azurite, the file of `local`.
 
 pub(crate) mod azurite;
+pub(crate) mod earlier_release;
 pub(crate) mod table_file;
 pub(crate) mod tables;
 pub(crate) mod tables_client;
