@@ -66,7 +66,7 @@ pub struct ServiceDeps {
     pub tenant: String,
     /// Public, ends in `/scim/v2`.
     pub base_url: String,
-    pub effects: EffectLimits,
+    pub effect_limits: EffectLimits,
     pub inline: InlineLimits,
     pub tick: TickLimits,
 }
@@ -77,7 +77,7 @@ pub struct BackupScim {
     pub provisioning: Arc<Provisioning>,
     pub active_bindings: Arc<ActiveBindings>,
     pub tick: Arc<ReconcileTick>,
-    /// How this process stands, for the health check.
+    /// The health of this process.
     pub health: Arc<HealthStatus>,
     pub store: StateStore,
     base_url: String,
@@ -124,7 +124,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         parts.assignments.clone(),
         active_bindings.clone(),
         health.clone(),
-        parts.effects,
+        parts.effect_limits,
     );
     let inline = InlineReconciler::new(
         store.clone(),
@@ -242,10 +242,10 @@ fn table_of(
     Ok(tables(account, &tables_config.table, clock.clone(), ids.clone())?)
 }
 
-/// Makes the table, trying until it is there: where the account's key is held, as with Azurite, nobody else has made it.
+/// Makes the table, trying until it is there: with an account's key, as with Azurite, no deployment has made it.
 async fn make_table(tables: Arc<AzureTables>) {
     while let Err(error) = tables.create_table().await {
-        tracing::warn!(error = %ErrorChain(&error), "the table cannot be made yet");
+        tracing::warn!(error = %ErrorChain(&error), "creating the table failed and is retried");
         tokio::time::sleep(MAKE_TABLE_PAUSE).await;
     }
 }
@@ -267,12 +267,12 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     while tokio::spawn(task()).await.is_err() {
-        tracing::error!(what, "a task panicked and is started again");
+        tracing::error!(what, "a task panicked and is restarted");
         tokio::time::sleep(PANIC_PAUSE).await;
     }
 }
 
-/// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
+/// What the health check shows of the service itself: its ticks and its calls to Azure. It names no person.
 pub fn health_report(service: &BackupScim) -> Map<String, Value> {
     let snapshot = service.health.snapshot();
     let mut members = snapshot.to_json();

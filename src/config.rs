@@ -22,12 +22,12 @@ const BEARER_TOKEN_SECRET: &str = "scim-bearer-token";
 const ARM_ENDPOINT: &str = "https://management.azure.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
-/// A revocation that takes longer than a day is nobody's normal.
+/// The setting may not exceed a day: such a revocation is never normal.
 const OVERDUE_MINUTES_MAX: u64 = 1440;
 /// Characters of a tenant.
 const TENANT_CHARS_MAX: usize = 36;
 
-/// Everything that `serve` is told from outside.
+/// The settings of `serve`.
 #[derive(Debug)]
 pub struct Config {
     /// The port that the Functions host calls; without it this process is not under a host.
@@ -45,11 +45,11 @@ pub struct Config {
     pub arm: Endpoint,
     pub credential: Credential,
     pub bindings_file: PathBuf,
-    /// A revocation that is wished for longer is overdue, and degrades the health check.
+    /// A revocation that waits for longer is overdue, and degrades the health check.
     pub revocation_overdue: Duration,
 }
 
-/// What a command of an operator is told from outside: where the state is, and under whose rights it is read.
+/// The settings of an operator's command: where the state is, and with which identity it is read.
 #[derive(Debug)]
 pub struct OperatorConfig {
     pub tenant: String,
@@ -133,10 +133,12 @@ impl Config {
 }
 
 impl OperatorConfig {
-    /// Reads the settings that say where the state is; the others are not looked at.
+    /// Reads the settings that say where the state is and ignores the others.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut reader = Reader { variables, mistakes: Vec::new() };
-        let (tenant, tables, credential) = (reader.tenant(), reader.tables(), reader.credential());
+        let tenant = reader.tenant();
+        let tables = reader.tables();
+        let credential = reader.credential();
         let config = tenant.zip(tables).zip(credential);
         reader.done(config.map(|((tenant, tables), credential)| Self { tenant, tables, credential }))
     }
@@ -317,7 +319,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A fixed token is for the simulated Azure, and is shown to nobody else.
+    /// A fixed token is for the simulated Azure, and is sent to no other service.
     fn check_static_token(&mut self, config: &Config) {
         let Credential::Static(_) = config.credential else { return };
         let tables = match &config.tables.account {

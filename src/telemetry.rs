@@ -57,7 +57,7 @@ pub fn install(filter: &str, output: LogOutput, clock: Arc<dyn Clock>) -> Result
     Ok(())
 }
 
-/// A bare level is meant for our own code. The web framework reports what is no HTTP as an error; anybody could fill a log so.
+/// A bare level is meant for our own code. The web framework logs input that is not HTTP as an error, so any caller could fill the log.
 fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     let bare = !text.contains(['=', ',']);
     let directives =
@@ -121,7 +121,7 @@ where
         }
         event.record(&mut fields);
         let line = self.line(event.metadata(), fields.0);
-        // Nobody is left to be told that a log line could not be written.
+        // A log line that cannot be written cannot be reported either.
         let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
     }
 }

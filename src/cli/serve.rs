@@ -29,7 +29,8 @@ const TICK_DEADLINE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS is the business of whatever stands in front.
+    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS is the business of whatever stands in
+    /// front.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 }
@@ -122,7 +123,7 @@ impl Ready {
             ids,
             tenant: config.tenant.clone(),
             base_url: config.base_url(address),
-            effects: EffectLimits::default(),
+            effect_limits: EffectLimits::default(),
             inline: InlineLimits::default(),
             tick: TickLimits { deadline: TICK_DEADLINE, overdue_after: config.revocation_overdue },
         })
@@ -151,8 +152,9 @@ impl Ready {
         }));
         tokio::spawn(async move {
             table_is_made.await;
-            app::supervise("storing the packaged bindings", move || {
-                let (packaged, package) = (packaged.clone(), package.clone());
+            app::supervise("storing the bundled bindings", move || {
+                let packaged = packaged.clone();
+                let package = package.clone();
                 async move { packaged.activate_until_answered(&package).await }
             })
             .await;
@@ -178,11 +180,14 @@ fn read_package(file: &Path) -> BundledFile {
     }
 }
 
-/// What the health check tells anybody who asks: words and times, no names of anything.
+/// What the health check shows without authentication: words and times, no names.
 fn health(ready: &Ready) -> HealthProbe {
-    let (service, tokens, packaged) = (ready.service.clone(), ready.tokens.clone(), ready.packaged.clone());
+    let service = ready.service.clone();
+    let tokens = ready.tokens.clone();
+    let packaged = ready.packaged.clone();
     Arc::new(move || {
-        let (token, package) = (tokens.health(), packaged.state());
+        let token = tokens.health();
+        let package = packaged.state();
         let mut members = app::health_report(&service);
         if package.is_finding() {
             members.insert("status".to_owned(), DEGRADED.into());

@@ -158,7 +158,7 @@ pub enum TableError {
     /// A timeout, a reset, a 5xx: the service may or may not have done it.
     #[error("the table service gave no answer that can be relied on: {detail}")]
     Unknown { detail: String },
-    /// 401, 403, a table that is not there: the service will not have us, until somebody gives us the right or makes the
+    /// 401, 403, a table that is not there: the service refuses us until an operator grants access or makes the
     /// table. Nothing was written.
     #[error("the table service turns us away: {code}")]
     Refused { code: String },

@@ -93,7 +93,7 @@ impl Held {
     /// How many headers there are. Every create and every delete among them writes the counter under the version that was
     /// read before this, so the number is right wherever it is written.
     async fn recount<I: ResourceId>(&self, store: &StateStore) -> Result<i64, StoreError> {
-        tracing::error!(row = self.key, "a counter cannot be right; it is counted anew");
+        tracing::error!(row = self.key, "a counter is wrong and is recounted");
         let number = store.counted::<I>(keys::last_part(&self.key)).await?;
         Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -152,7 +152,7 @@ impl ResourceTotals {
         self.0.iter().map(|(_, number)| number).sum()
     }
 
-    /// Where the resource number `offset` stands, counted from 0. None: there are no more than that.
+    /// The position of resource number `offset`, counted from 0. None: there are no more than that.
     pub fn place(&self, offset: usize) -> Option<PagePlace> {
         let mut skip = offset;
         for (bucket, number) in &self.0 {
@@ -169,7 +169,8 @@ impl StateStore {
     /// The headers of one bucket, counted.
     async fn counted<I: ResourceId>(&self, bucket: &str) -> Result<usize, StoreError> {
         let (from, to) = headers_of_bucket::<I>(bucket);
-        let (mut number, mut pages) = (0, self.pages(from, to));
+        let mut number = 0;
+        let mut pages = self.pages(from, to);
         while let Some(rows) = pages.next().await? {
             number += rows.len();
         }
@@ -184,7 +185,7 @@ impl StateStore {
             let number = match RowReader::new(&row).and_then(|reader| reader.int("n")) {
                 Ok(number) => usize::try_from(number).unwrap_or(0),
                 Err(error) => {
-                    tracing::error!(row = row.key, error = %error, "a counter cannot be read; its part is counted");
+                    tracing::error!(row = row.key, error = %error, "a counter cannot be read: its resources are counted");
                     self.counted::<I>(bucket).await?
                 }
             };

@@ -117,8 +117,10 @@ pub type Group = StoredResource<GroupId>;
 impl<I: ResourceId> StoredResource<I> {
     /// A resource that does not exist yet.
     pub fn new(id: I, resource: Resource, now: OffsetDateTime) -> Self {
-        let (etag, kept) = (ETag(String::new()), RowProperties::new());
-        let (created, modified) = (now, now);
+        let etag = ETag(String::new());
+        let kept = RowProperties::new();
+        let created = now;
+        let modified = now;
         Self { id, resource, revision: 1, touch: None, created, modified, pinned: None, etag, kept }
     }
 
@@ -127,7 +129,7 @@ impl<I: ResourceId> StoredResource<I> {
         Self { resource, revision: self.revision + 1, modified: now, ..self.clone() }
     }
 
-    /// The same, as it stands after `committed`. Where the answer was lost the version is unknown and matches nothing.
+    /// The same, as it is after `committed`. Where the answer was lost the version is unknown and matches nothing.
     pub fn committed(self, batch: &WriteBatch, committed: &CommittedWrites) -> Self {
         let etag = batch.position(&self.id.header_key()).and_then(|index| committed.etag(index));
         Self { etag: etag.unwrap_or(ETag(String::new())), ..self }
@@ -234,7 +236,8 @@ fn delete(key: String) -> TableWrite {
 pub fn create<I: ResourceId>(new: &StoredResource<I>, heir_of: Option<&ETag>) -> WriteBatch {
     let mut batch = WriteBatch::default();
     if let Some(text) = new.name() {
-        let (key, properties) = (I::name_key(text), new.name_properties(text));
+        let key = I::name_key(text);
+        let properties = new.name_properties(text);
         let write = match heir_of {
             None => TableWrite::Insert { key, properties },
             Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
@@ -250,7 +253,7 @@ pub fn create<I: ResourceId>(new: &StoredResource<I>, heir_of: Option<&ETag>) ->
 }
 
 /// Changes attributes. The header comes first: only where it is still the one that was read, a name that is taken
-/// is taken by somebody else.
+/// is taken by another resource.
 pub fn change<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
     let mut batch = WriteBatch::default();
     let condition = EtagMatch::Exact(before.etag.clone());
@@ -259,7 +262,8 @@ pub fn change<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<
     if before.name() != after.name() {
         batch.append(rename(before, after));
     }
-    let (old, new) = (before.index_keys(), after.index_keys());
+    let old = before.index_keys();
+    let new = after.index_keys();
     for key in old.difference(&new) {
         batch.push(BatchPart::Index, delete(key.clone()));
     }
@@ -295,7 +299,7 @@ pub fn advance<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource
     batch
 }
 
-/// Deletes the header and its indexes. The name goes too, unless somebody takes it over.
+/// Deletes the header and its indexes. The name goes too, unless another resource takes it over.
 pub fn remove<I: ResourceId>(before: &StoredResource<I>, name_too: bool) -> WriteBatch {
     let mut batch = WriteBatch::default();
     let condition = EtagMatch::Exact(before.etag.clone());

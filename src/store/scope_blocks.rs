@@ -1,5 +1,5 @@
-//! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. Nothing is decided by these rows
-//! but when to try again.
+//! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. Nothing is decided by these
+//! rows but when to try again.
 
 use crate::id::PrincipalId;
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
@@ -93,14 +93,13 @@ fn read(row: &TableRow) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
     let principal_type = [PrincipalType::User, PrincipalType::ServicePrincipal];
     let principal_type = principal_type.into_iter().find(|known| known.as_str() == kind);
     let kind = reader.text("attempt")?;
-    let attempt = StepKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let kind = StepKind::ALL.into_iter().find(|known| known.as_str() == kind);
     let reason = ReasonCode::parse(reader.text("reason")?);
-    let (Some(role), Some(principal_type), Some(attempt), Some(reason)) =
-        (role, principal_type, attempt, reason)
+    let (Some(role), Some(principal_type), Some(kind), Some(reason)) = (role, principal_type, kind, reason)
     else {
         return Ok(None);
     };
-    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, kind: attempt };
+    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, kind };
     let attempts = u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX);
     let block = ScopeBlock { reason, attempts, not_before: reader.time("not_before")? };
     Ok(Some((key, StoredBlock { block, etag: row.etag.clone() })))

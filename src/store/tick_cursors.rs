@@ -14,13 +14,13 @@ pub struct TickCursors {
     pub rebindings: QueuePosition,
     /// Among those who only gain.
     pub gains: QueuePosition,
-    /// Among the looks that are due.
+    /// Among the requests of later that are due.
     pub due: QueuePosition,
     pub jobs: QueuePosition,
     pub groups: QueuePosition,
-    /// Among the marks of now, in the search for such as have no hint.
+    /// Among the requests of now, in the search for those without a hint.
     pub requests: QueuePosition,
-    /// Among the marks of later, in the same search.
+    /// Among the requests of later, in the same search.
     pub requests_later: QueuePosition,
 }
 
@@ -63,7 +63,7 @@ impl StateStore {
         let TableAnswer { value, date } = self.read(&keys::setting("tick")).await?;
         let read = value.as_ref().map(TickCursors::read).transpose();
         let mut value = read.unwrap_or_else(|error| {
-            tracing::error!(error = %error, "where the last tick stopped cannot be read: it begins anew");
+            tracing::error!(error = %error, "the positions of the tick cannot be read: it starts over");
             None
         });
         if let Some(cursors) = &mut value {

@@ -1,4 +1,4 @@
-//! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
+//! The active bindings. Every process plans with the snapshot that the pointer row names; a process's own file is only
 //! there to be stored.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// What the bindings in force make of the attributes of people, as far as this process knows them. A process that knows
+/// What the active bindings make of the attributes of people, as far as this process knows them. A process that knows
 /// nothing yet judges by the attribute table alone.
 #[derive(Debug, Clone, Default)]
 pub struct BindingRules {
@@ -72,7 +72,7 @@ pub fn selector_key(selector: &Selector) -> SelectorKey {
 /// What the pointer names.
 #[derive(Debug, Clone)]
 pub enum ActiveSnapshot {
-    /// Nothing was ever stored: nobody is granted anything.
+    /// Nothing was ever stored: nothing is granted.
     Absent,
     Known(Arc<BindingsSnapshot>),
     /// The row is missing or this program does not understand it.
@@ -83,13 +83,13 @@ impl ActiveSnapshot {
     /// Where a person's Entra object id is taken from.
     pub fn principal_from(&self) -> &[PrincipalSource] {
         match self {
-            ActiveSnapshot::Known(in_force) => &in_force.bindings.principal_from,
+            ActiveSnapshot::Known(snapshot) => &snapshot.bindings.principal_from,
             ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => &[],
         }
     }
 }
 
-/// How far ahead of the table service's clock a stamp may be: the clock of whoever packages is not the service's.
+/// How far ahead of the table service's clock a stamp may be: the machine that packages has another clock.
 const STAMP_AHEAD_MAX: Duration = Duration::from_secs(600);
 /// Attempts at storing a file while other processes store theirs.
 const TRIES_MAX: u32 = 10;
@@ -97,13 +97,13 @@ const TRIES_MAX: u32 = 10;
 /// What became of a packaged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// It is newer than what was in force, and in force now.
+    /// It is newer than the active one, and active now.
     Stored,
-    /// It was in force already.
+    /// It was active already.
     InForce,
-    /// A newer one is in force: nothing changed. Rolling a program back does not roll the bindings back.
+    /// A newer one is active: nothing changed. Rolling a program back does not roll the bindings back.
     Older,
-    /// The stamp in force is the same and the bytes are not: somebody changed the file without stamping it. Nothing changed.
+    /// The active stamp is the same and the bytes are not: the file was changed without a new stamp. Nothing changed.
     SameStampOtherBytes,
     /// The stamp is too far ahead of the table service's clock: nothing changed.
     Future,
@@ -133,7 +133,7 @@ impl ActiveBindings {
         Self { store, health, cache: Mutex::new(None) }
     }
 
-    /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
+    /// What the active bindings make of attributes, as far as this process knows; nothing while it knows nothing.
     pub fn binding_rules(&self) -> BindingRules {
         let rules = |known: Arc<BindingsSnapshot>| BindingRules {
             sources: known.bindings.principal_from.clone(),
@@ -175,7 +175,7 @@ impl ActiveBindings {
             return Ok(ActiveSnapshot::Known(known));
         }
         let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
-            tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
+            tracing::error!(bindings.stamp = pointer.stamp, "the active bindings cannot be read");
             return Ok(ActiveSnapshot::Unreadable);
         };
         let known = Arc::new(BindingsSnapshot::new(&pointer.stamp, &pointer.hash, bindings));
@@ -191,7 +191,7 @@ impl ActiveBindings {
         Ok(Bindings::parse(&bytes).ok())
     }
 
-    /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
+    /// Stores a file whose bytes differ from the active ones, stamped with the service's time. Returns whether it did.
     pub async fn activate(&self, bytes: &[u8]) -> Result<bool, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
         let hash = hash_of(bytes);
@@ -202,7 +202,7 @@ impl ActiveBindings {
         Ok(self.store_if_newer(bytes, &hash, unstamped).await? == Activation::Stored)
     }
 
-    /// Stores a packaged file if its stamp is newer than the one in force. Whoever starts may call this: everybody goes on
+    /// Stores a bundled file if its stamp is newer than the active one. Every process may call this at its start: all go on
     /// under the newest stamp that was ever stored.
     pub async fn activate_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
@@ -215,7 +215,7 @@ impl ActiveBindings {
         Ok(adoption)
     }
 
-    /// Decides over the pointer as it is, and stores under its version; somebody else's change means deciding again.
+    /// Decides over the pointer as it is, and stores under its version; after a concurrent change it decides again.
     async fn store_if_newer(
         &self,
         bytes: &[u8],
@@ -243,7 +243,7 @@ impl ActiveBindings {
         Ok(Activation::Stored)
     }
 
-    /// One transaction: the bytes, the pointer under its version, and the job that makes everybody concerned be looked at.
+    /// One transaction: the bytes, the pointer under its version, and the job that enqueues the people concerned.
     async fn store_snapshot(
         &self,
         bytes: &[u8],
@@ -303,7 +303,7 @@ enum Decision {
     Leave(Activation),
 }
 
-/// What a packaged file is beside the one in force. What is in force already is never of the future.
+/// Compares a bundled file with the active one. The active one is never of the future.
 fn decide_activation(
     (stamp, at, hash): (&str, OffsetDateTime, &str),
     pointer: Option<&ActiveVersion>,
@@ -321,18 +321,18 @@ fn decide_activation(
 
 fn log_activation(adoption: Activation, stamp: &str) {
     match adoption {
-        Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
+        Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are active"),
         Activation::InForce => {}
         Activation::Older => {
-            tracing::info!(bindings.stamp = stamp, "newer bindings than the packaged ones are in force")
+            tracing::info!(bindings.stamp = stamp, "newer bindings than the bundled ones are active")
         }
         Activation::SameStampOtherBytes => tracing::error!(
             bindings.stamp = stamp,
-            "the packaged bindings differ from those in force and have the same stamp; stamp the file again"
+            "the bundled bindings differ from the active ones and have the same stamp; stamp the file again"
         ),
         Activation::Future => tracing::error!(
             bindings.stamp = stamp,
-            "the packaged bindings are stamped with a time that has not come; stamp the file again"
+            "the bundled bindings are stamped with a time in the future; stamp the file again"
         ),
     }
 }

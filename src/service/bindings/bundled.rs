@@ -53,7 +53,7 @@ impl BundleState {
         }
     }
 
-    /// Whether somebody has to look into it.
+    /// Whether it needs a person's attention.
     pub const fn is_finding(self) -> bool {
         !matches!(
             self,
@@ -87,7 +87,7 @@ impl BundledBindings {
             match self.attempt(package).await {
                 Ok(state) => return self.record_state(state),
                 Err(error) if !helps_to_wait(&error) => {
-                    tracing::error!(error = %ErrorChain(&error), "the packaged bindings change nothing");
+                    tracing::error!(error = %ErrorChain(&error), "the bundled bindings were not stored");
                     return self.record_state(BundleState::Broken);
                 }
                 Err(error) => {
@@ -96,7 +96,7 @@ impl BundledBindings {
                     tracing::warn!(
                         error = %ErrorChain(&error),
                         wait_ms = wait.as_millis() as u64,
-                        "the bindings wait for the tables"
+                        "storing the bundled bindings failed and is retried"
                     );
                     tokio::time::sleep(wait).await;
                 }
@@ -121,9 +121,12 @@ impl BundledBindings {
     fn record_state(&self, state: BundleState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         if matches!(state, BundleState::Unstamped | BundleState::Missing) {
-            tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");
+            tracing::error!(bindings = state.as_str(), "the bundled bindings were not stored");
         } else if !state.is_finding() {
-            tracing::info!(bindings = state.as_str(), "the packaged bindings were looked at");
+            tracing::info!(
+                bindings = state.as_str(),
+                "the bundled bindings were compared with the active ones"
+            );
         }
     }
 }

@@ -343,7 +343,7 @@ impl Provisioning {
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
     fn note_full(&self, members: &MemberChanges) {
-        members.full.iter().for_each(|user| self.health.in_too_many_groups(*user));
+        members.full.iter().for_each(|user| self.health.group_limit_reached(*user));
     }
 
     async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {

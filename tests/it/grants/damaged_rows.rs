@@ -214,7 +214,8 @@ fn half_a_membership(lost: &str) -> (Damaged, String, [Person; 2]) {
 
 #[test]
 fn half_a_membership_is_removed() {
-    let (of_group, of_user) = ("m:{g}:{u}", "ug:{u}:{g}");
+    let of_group = "m:{g}:{u}";
+    let of_user = "ug:{u}:{g}";
     let (state, group, people) = half_a_membership(of_user);
     state.node.delete_group(&group);
     state.node.settle();

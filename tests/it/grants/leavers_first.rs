@@ -16,7 +16,7 @@ use azure_backup_scim::simulator::{
     self, ArmLimits, CallMethod, FaultAction, FaultRule, Simulator, SimulatorHandle, StartClock,
 };
 use azure_backup_scim::store::codec::RowReader;
-use load::{Slow, marks_of_strangers};
+use load::{Slow, requests_of_strangers};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn takes_away(row: &TableRow) -> bool {
 // Who is in haste.
 
 #[test]
-fn a_rename_that_no_binding_sees_puts_nobody_first() {
+fn a_rename_that_no_binding_sees_gives_no_person_priority() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("unbound");
@@ -159,11 +159,12 @@ fn who_stops_matching_a_where_leaves_and_who_starts_does_not() {
 // In which order.
 
 #[test]
-fn who_left_while_a_grant_was_under_way_is_gone_within_two_ticks_whoever_joins() {
+fn a_person_who_left_during_a_grant_is_revoked_within_two_ticks_however_many_join() {
     let world = operators().bind("readers", BackupRole::Reader, VAULT_WEST);
     let node = world.start();
     node.settle();
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     let people = crowd(&node, "p", 600);
     world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
@@ -219,7 +220,7 @@ fn go_on(node: &Node, clock: &ManualClock, running: &mut Option<JoinHandle<()>>)
             ended = &mut tick => {
             ended.unwrap();
             false }
-            () = clock.somebody_sleeps() => true, }
+            () = clock.sleeper_waits() => true, }
         };
         tokio::time::timeout(Duration::from_secs(60), ended).await.expect("a tick ends or waits")
     });
@@ -233,7 +234,8 @@ const LEAVE_AT: usize = 6;
 fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
-    let (group, unbound) = (node.group("operators"), node.group("unbound"));
+    let group = node.group("operators");
+    let unbound = node.group("unbound");
     let people = crowd(&node, "p", 400);
     let leavers = crowd(&node, "leaver", 3);
     join_all(&node, &group, &people);
@@ -246,7 +248,8 @@ fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     // What the requests of the token begin at once competes with the ticks.
     let front = Front::of(world.start_with(InlineLimits { wait: Duration::ZERO, ..InlineLimits::default() }));
     let mut storm = Storm { group, is_in: vec![true; 400], people, next: 0 };
-    let (mut running, mut gone_after) = (None, None);
+    let mut running = None;
+    let mut gone_after = None;
     for second in 0..160 {
         storm.blow(&front, 120);
         if second == LEAVE_AT {
@@ -306,7 +309,8 @@ fn a_leaver_who_is_throttled_is_taken_up_again_by_the_same_tick() {
 fn what_is_taken_while_the_hint_goes_is_found_by_the_next_tick() {
     let world = operators().bind("readers", BackupRole::Reader, VAULT_WEST);
     let node = world.start_with(TICKS_ONLY);
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     node.join(&operators, &[&ana]);
     node.join(&readers, &[&ana]);
@@ -326,7 +330,7 @@ fn what_is_taken_while_the_hint_goes_is_found_by_the_next_tick() {
 }
 
 #[test]
-fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
+fn requests_that_an_earlier_release_wrote_without_hints_are_found() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -355,7 +359,7 @@ fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
 }
 
 #[test]
-fn a_hint_that_cannot_be_read_keeps_nobody_in() {
+fn a_hint_that_cannot_be_read_does_not_block_the_revocation() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -382,7 +386,7 @@ fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
     node.join(&group, &[&ana]);
     node.settle();
     load::ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", ana.id))[0], ledger);
-    marks_of_strangers(&world, marks);
+    requests_of_strangers(&world, marks);
     node.leave(&group, &[&ana]);
     world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     world.faults.reset();
@@ -395,7 +399,7 @@ fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
 }
 
 #[test]
-fn a_tick_reads_no_more_before_the_first_leaver_however_many_are_marked() {
+fn a_tick_reads_no_more_before_the_first_leaver_however_many_are_enqueued() {
     let few = rows_before_the_first_call(1000, 1000);
     assert_eq!(rows_before_the_first_call(5000, 10_000), few);
     assert!(few < 50, "{few} rows");
@@ -419,12 +423,14 @@ fn size_of_a_large_installation() -> (usize, usize) {
 }
 
 #[test]
-fn a_subscription_that_hangs_and_one_that_throttles_hold_up_nobody_elsewhere() {
+fn a_subscription_that_hangs_and_one_that_throttles_block_no_other() {
     let (_simulator, world) = subscriptions(3, engine);
     let node = world.start_ticking(TICKS_ONLY, Duration::from_secs(9));
     let groups: Vec<String> = (1..=3).map(|n| node.group(&format!("g{n}"))).collect();
-    let (hangs, throttled) = (crowd(&node, "h", 20), crowd(&node, "t", 20));
-    let (eve, joe) = (node.provision("eve"), node.provision("joe"));
+    let hangs = crowd(&node, "h", 20);
+    let throttled = crowd(&node, "t", 20);
+    let eve = node.provision("eve");
+    let joe = node.provision("joe");
     join_all(&node, &groups[1], &hangs);
     join_all(&node, &groups[2], &throttled);
     node.join(&groups[0], &[&eve]);
@@ -464,9 +470,12 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
     });
     let slow = slow.unwrap();
     let node = world.start_with(TICKS_ONLY);
-    let (first, second) = (node.group("g1"), node.group("g2"));
-    let (large, renamed) = (node.group("large"), node.group("renamed"));
-    let (leavers, members) = (crowd(&node, "l", 300), crowd(&node, "m", 1200));
+    let first = node.group("g1");
+    let second = node.group("g2");
+    let large = node.group("large");
+    let renamed = node.group("renamed");
+    let leavers = crowd(&node, "l", 300);
+    let members = crowd(&node, "m", 1200);
     join_all(&node, &first, &leavers);
     join_all(&node, &large, &members);
     join_all(&node, &renamed, &members);
@@ -479,7 +488,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
     node.delete_group(&large);
     let rename = json!({"op": "replace", "path": "externalId", "value": "g9"});
     node.try_patch_group(&renamed, rename).unwrap();
-    load::looks_that_are_due(&world, 16_000);
+    load::requests_that_are_due(&world, 16_000);
 
     slow.pages_of_the_ledger(4);
     slow.each_page_of_the_ledger_takes(Duration::from_secs(1));
@@ -571,7 +580,8 @@ fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_en
     let (world, slow, node, people) = long_ledger(24, 4, Duration::from_secs(60));
     let found = || node.audit_of("difference-found").len();
     let finished = node.service.health.snapshot().sweep_finished;
-    let (mut before, mut ticks) = (found(), 0);
+    let mut before = found();
+    let mut ticks = 0;
     while before < people.len() {
         tick(&node);
         let now = found();

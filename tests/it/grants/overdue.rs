@@ -458,7 +458,7 @@ fn who_is_overdue_stays_so_whatever_else_is_taken_away() {
 
 /// The request's own look is still under way when the tick comes.
 #[test]
-fn a_look_of_a_request_beside_a_tick_does_not_begin_the_wish_anew() {
+fn a_reconcile_beside_a_tick_does_not_restart_the_wait() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
     world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     let node = world.start();

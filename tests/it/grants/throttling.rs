@@ -103,7 +103,7 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
 }
 
 #[test]
-fn whoever_keeps_a_role_because_azure_throttles_shows_why() {
+fn a_person_who_keeps_a_role_because_azure_throttles_shows_why() {
     let world = operators();
     let node = world.start();
     let group = node.group("operators");
@@ -275,7 +275,8 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     let nodes = [world.start(), world.start()];
     let group = nodes[0].group("operators");
     nodes[0].settle();
-    let (ana, ben) = (nodes[0].provision("ana@contoso.example"), nodes[0].provision("ben@contoso.example"));
+    let ana = nodes[0].provision("ana@contoso.example");
+    let ben = nodes[0].provision("ben@contoso.example");
     world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(2)).unwrap();
     nodes[0].join(&group, &[&ana]);
     world.pass(165);
@@ -382,7 +383,7 @@ fn the_status_says_until_when_azure_wants_us_to_wait() {
 }
 
 /// Everybody moves by other bindings while ana, who was deactivated before, is still to be revoked.
-fn everybody_moves_after_ana_left(world: &World, node: &Node, group: &str, people: &[Person]) {
+fn all_people_move_after_ana_left(world: &World, node: &Node, group: &str, people: &[Person]) {
     world.pass(60);
     node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
     let store = &node.service.store;
@@ -426,7 +427,7 @@ fn a_change_of_the_bindings_does_not_put_a_leaver_into_the_line_of_those_who_mov
     let world = operators();
     let (node, group, people) = a_crowd_that_holds(&world);
     node.set_active(&people[0], false);
-    everybody_moves_after_ana_left(&world, &node, &group, &people);
+    all_people_move_after_ana_left(&world, &node, &group, &people);
 }
 
 #[test]
@@ -437,7 +438,7 @@ fn a_leaver_who_waits_for_azure_comes_before_those_who_move_when_she_is_woken() 
     world.azure().add_rule(throttle(20, CallMethod::Delete)).unwrap();
     node.run(node.service.tick.run()).unwrap();
     world.assert_holds(&people[0], Operator, VAULT_EAST);
-    everybody_moves_after_ana_left(&world, &node, &group, &people);
+    all_people_move_after_ana_left(&world, &node, &group, &people);
 }
 
 /// `number` people join in requests of 24 that come side by side.
@@ -483,7 +484,8 @@ fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_wai
     assert_eq!(world.azure().assignments().len(), people.len());
     people.iter().step_by(100).for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 
-    let (counts, calls) = (world.faults.counts(), world.azure().calls().len());
+    let counts = world.faults.counts();
+    let calls = world.azure().calls().len();
     println!("{ticks} ticks, {calls} calls to azure, {counts:?}");
     // Two hundred are in a full bucket: fifteen ticks at the least, and each may run into the end of one.
     assert!(ticks <= 20, "{ticks} ticks");

@@ -96,7 +96,8 @@ async fn expected(idp: &Idp) -> (BTreeSet<Grant>, BTreeSet<Grant>) {
     let users = listed(idp, "/Users", &mut problems).await;
     let groups = listed(idp, "/Groups", &mut problems).await;
     assert!(problems.is_empty(), "{problems:?}");
-    let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
+    let mut must = BTreeSet::new();
+    let mut may = BTreeSet::new();
     for binding in bindings["bindings"].as_array().unwrap() {
         let claimants: Vec<_> =
             groups.iter().filter(|group| group["externalId"] == binding["group"]["externalId"]).collect();
@@ -129,7 +130,8 @@ async fn expected(idp: &Idp) -> (BTreeSet<Grant>, BTreeSet<Grant>) {
 
 #[test]
 fn local_loses_no_acknowledged_change_under_mixed_load_and_kills() {
-    let (seed, seconds) = (number_of("SOAK_SEED", 1), number_of("KILL_SECONDS", SECONDS));
+    let seed = number_of("SOAK_SEED", 1);
+    let seconds = number_of("KILL_SECONDS", SECONDS);
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::new().unwrap();
     let mut soak = Soak::start(folder.path());

@@ -92,7 +92,8 @@ fn secured() -> &'static Secured {
 fn start_secured() -> Result<Secured, String> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let certificate = folder.path().join("cert.pem");
+    let key = folder.path().join("key.pem");
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let [certificate, key] = [certificate, key].map(|path| path.to_str().unwrap().to_owned());

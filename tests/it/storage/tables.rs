@@ -534,7 +534,8 @@ async fn a_binary_has_at_most_64_ki_bytes(table: Table) {
 }
 
 async fn a_key_has_at_most_512_characters(table: Table) {
-    let (longest, too_long) = ("k".repeat(KEY_CHARS_MAX), "k".repeat(KEY_CHARS_MAX + 1));
+    let longest = "k".repeat(KEY_CHARS_MAX);
+    let too_long = "k".repeat(KEY_CHARS_MAX + 1);
     table.write(insert(&longest, number(1))).await.unwrap();
     assert!(table.row(&longest).await.is_some());
     assert_refused(table.write(insert(&too_long, number(1))).await);
@@ -681,7 +682,9 @@ async fn a_page_of_large_rows_ends_early(table: Table) {
     for key in &keys {
         table.write(insert(key, (0..6).map(large).collect())).await.unwrap();
     }
-    let (mut read, mut pages, mut rest) = (Vec::new(), 0, range("", "z"));
+    let mut read = Vec::new();
+    let mut pages = 0;
+    let mut rest = range("", "z");
     loop {
         let page = table.page(&rest).await.unwrap();
         let bytes: usize = page.rows.iter().map(TableRow::bytes).sum();

@@ -216,7 +216,8 @@ async fn create_group(node: &Node, number: usize) -> Result<String, ServiceError
 
 async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError> {
     let provisioning = &node.service.provisioning;
-    let (users, groups) = (Projection::all(ResourceType::User), Projection::all(ResourceType::Group));
+    let users = Projection::all(ResourceType::User);
+    let groups = Projection::all(ResourceType::Group);
     let number = case.number;
     let group = case.group.as_deref().unwrap_or_default();
     let people: Vec<&Person> = case.people.iter().collect();
@@ -274,7 +275,8 @@ fn survives(act: Act) {
     let clean = stage.enter(act, 0);
     assert_eq!(stage.ask(act, &clean), Ok(()));
     stage.tick();
-    let (reads, writes) = (stage.chaos.count(is_read), stage.chaos.count(|call| !is_read(call)));
+    let reads = stage.chaos.count(is_read);
+    let writes = stage.chaos.count(|call| !is_read(call));
     assert!(writes > 0, "{act:?} writes nothing");
 
     let mut orders = Vec::new();

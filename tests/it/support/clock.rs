@@ -27,8 +27,10 @@ impl ManualClock {
     }
 
     pub fn starting(start: OffsetDateTime) -> Self {
-        let (passed, asleep) = (watch::Sender::new(Duration::ZERO), watch::Sender::new(None));
-        let (set_by, moves) = (Arc::default(), Arc::default());
+        let passed = watch::Sender::new(Duration::ZERO);
+        let asleep = watch::Sender::new(None);
+        let set_by = Arc::default();
+        let moves = Arc::default();
         Self { start, passed: Arc::new(passed), set_by, asleep: Arc::new(asleep), moves }
     }
 
@@ -43,7 +45,7 @@ impl ManualClock {
     }
 
     /// Waits until somebody sleeps whose time has not come.
-    pub async fn somebody_sleeps(&self) {
+    pub async fn sleeper_waits(&self) {
         let now = self.monotonic();
         let mut asleep = self.asleep.subscribe();
         asleep.wait_for(|until| until.is_some_and(|until| until > now)).await.unwrap();

@@ -179,7 +179,7 @@ impl World {
             clock,
             tenant: "default".to_owned(),
             base_url: "https://scim.example/scim/v2".to_owned(),
-            effects: EffectLimits::default(),
+            effect_limits: EffectLimits::default(),
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
@@ -336,7 +336,8 @@ impl Node {
 
     /// The change is committed, and its answer is not waited for.
     pub fn begin(&self, group: &str, operation: Value) {
-        let (service, group) = (self.service.clone(), group.to_owned());
+        let service = self.service.clone();
+        let group = group.to_owned();
         self.runtime.as_ref().unwrap().spawn(async move { patch_group(&service, &group, operation).await });
     }
 

@@ -149,7 +149,8 @@ pub fn ask(host: &Host, method: &str, target: &str) -> Ask {
 
 impl Ask {
     fn new(url: String, method: &str, target: &str) -> Self {
-        let (method, target) = (method.parse().unwrap(), target.to_owned());
+        let method = method.parse().unwrap();
+        let target = target.to_owned();
         Self { url, method, target, headers: Vec::new(), body: Sent::Whole(Bytes::new()) }
     }
 

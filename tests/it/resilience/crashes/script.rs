@@ -103,7 +103,8 @@ impl Action {
         cast: Cast,
         bindings: Vec<Value>,
     ) -> Result<Option<String>, Failure> {
-        let (service, cast) = (&service, &cast);
+        let service = &service;
+        let cast = &cast;
         match self {
             Action::Join(group, who) => change_members(service, cast, group, "add", &who).await,
             Action::Leave(group, who) => change_members(service, cast, group, "remove", &who).await,
@@ -119,8 +120,8 @@ impl Action {
                 nothing(patch_group(service, &cast.groups[group], operation).await)
             }
             Action::Post(who) => {
-                let (body, projection) =
-                    (user(who, cast.people[who].principal), Projection::all(ResourceType::User));
+                let body = user(who, cast.people[who].principal);
+                let projection = Projection::all(ResourceType::User);
                 let created = service.provisioning.create_user(&caller(), &body, &projection).await;
                 created.map(|created| Some(created.id)).map_err(failure)
             }

@@ -307,7 +307,8 @@ impl Pair {
         for (number, group) in self.cast.groups.iter().enumerate() {
             let members: BTreeSet<String> = node.members_of(group).into_iter().collect();
             for (said, person) in self.said.iter().zip(&self.cast.people) {
-                let (wanted, is) = (said.groups.contains(&number), members.contains(&person.id));
+                let wanted = said.groups.contains(&number);
+                let is = members.contains(&person.id);
                 let audited = folded.get(&(group.clone(), person.id.clone())).copied().unwrap_or(false);
                 if wanted != is || wanted != audited {
                     problems

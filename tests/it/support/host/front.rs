@@ -171,8 +171,8 @@ fn read(
 
 /// A new trace, not sampled.
 pub fn new_traceparent() -> String {
-    let (trace, span) =
-        (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
+    let trace = uuid::Uuid::new_v4().simple().to_string();
+    let span = uuid::Uuid::new_v4().simple().to_string();
     format!("00-{trace}-{}-00", span.get(..16).unwrap_or_default())
 }
 

@@ -258,7 +258,8 @@ impl Reader<'_> {
     }
 
     fn check(&self, binding: &Value) -> Result<(), Finding> {
-        let (function, kind) = (self.function.clone(), kind(binding).to_owned());
+        let function = self.function.clone();
+        let kind = kind(binding).to_owned();
         if !BUILT_IN.contains(&kind.as_str()) {
             return Err(Finding::BindingType { function, kind });
         }

@@ -135,7 +135,8 @@ impl HostOptions {
 }
 
 fn span(limit: Duration) -> String {
-    let (seconds, millis) = (limit.as_secs(), limit.subsec_millis());
+    let seconds = limit.as_secs();
+    let millis = limit.subsec_millis();
     format!(
         "{}.{:02}:{:02}:{:02}.{millis:03}",
         seconds / 86_400,
@@ -258,9 +259,13 @@ impl Host {
 
     /// Sends an envelope of the caller's making, once the one before has ended.
     pub fn fire_envelope(&self, function: &str, envelope: &Value) -> Invocation {
-        let (shared, function, envelope) = (self.shared.clone(), function.to_owned(), envelope.clone());
+        let shared = self.shared.clone();
+        let function = function.to_owned();
+        let envelope = envelope.clone();
         self.run(async move {
-            let Some(turn) = shared.timers.get(&function) else { return Invocation::of_nobody(&function) };
+            let Some(turn) = shared.timers.get(&function) else {
+                return Invocation::without_caller(&function);
+            };
             let _turn = turn.lock().await;
             envelope::send(&shared, &function, &envelope).await
         })
@@ -338,7 +343,7 @@ impl Shared {
 }
 
 impl Invocation {
-    fn of_nobody(function: &str) -> Self {
+    fn without_caller(function: &str) -> Self {
         let outcome = Outcome::Failed(format!("{function} is no timer"));
         Self { id: String::new(), status: None, duration: Duration::ZERO, outcome }
     }

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_stands_before_the_route() {
+    fn the_prefix_precedes_the_route() {
         assert_eq!(Template::parse("api", "/x/{*rest}").unwrap().text(), "api/x/{*rest}");
         assert!(Template::parse("api", "x").unwrap().matches("/api/x"));
     }
