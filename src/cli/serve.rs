@@ -29,8 +29,8 @@ const TICK_DEADLINE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS is the business of whatever stands in
-    /// front.
+    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS ends at the
+    /// proxy in front.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 }

@@ -177,7 +177,7 @@ pub trait TableOps: Send + Sync {
     async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError>;
     /// One page of a range in key order. A page is read at one moment; two pages are not.
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError>;
-    /// All writes or none, in one partition, at most one write a row. Answers the new ETags in the order of the
+    /// All writes or none, in one partition, at most one write a row. Returns the new ETags in the order of the
     /// writes (`None` for a delete). The first write that cannot be done names the error.
     async fn transact(
         &self,

@@ -332,15 +332,6 @@ impl StateStore {
         self.get(&id.header_key()).await?.as_ref().map(StoredResource::read).transpose()
     }
 
-    /// The header of that id, where it can be read.
-    pub async fn readable_resource<I: ResourceId>(
-        &self,
-        id: I,
-    ) -> Result<Option<StoredResource<I>>, StoreError> {
-        let Some(row) = self.get(&id.header_key()).await? else { return Ok(None) };
-        Ok(self.readable(&row, StoredResource::read(&row)))
-    }
-
     /// The header of that id as far as it can be read, for a delete.
     pub async fn resource_to_delete<I: ResourceId>(
         &self,

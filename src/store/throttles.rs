@@ -79,7 +79,7 @@ impl StoredThrottles {
         of(StepKind::Revoke).chain(of(StepKind::Grant)).collect()
     }
 
-    /// Takes a row of the settings, if it is one of these. A kind that this release does not know is not its business, and one
+    /// Takes a row of the settings, if it is one of these. A kind that this release does not know is ignored, and one
     /// that cannot be read holds nothing up: Azure asks to wait again.
     pub(super) fn read_row(&mut self, row: &TableRow) {
         let name = row.key.strip_prefix("s:throttle:").and_then(|rest| rest.split_once(':'));

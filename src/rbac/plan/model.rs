@@ -59,7 +59,7 @@ pub enum Evidence {
     Azure { holds: bool, due: bool },
     /// Azure could not be asked.
     Unasked { reason: ReasonCode, not_before: OffsetDateTime },
-    /// The principal is another record's: whatever Azure holds is that record's business.
+    /// The principal is another record's: that record decides about whatever Azure holds.
     NotOurs,
     /// Whose the principal is cannot be read: nothing is sent, and nothing closed.
     Undecided { not_before: OffsetDateTime },

@@ -209,10 +209,10 @@ impl ActiveBindings {
         let at = parse_exact_stamp(stamp).ok_or(ActivateError::Stamp)?;
         let hash = hash_of(bytes);
         let stamped =
-            |pointer: Option<&ActiveVersion>, now| decide_activation((stamp, at, &hash), pointer, now);
-        let adoption = self.store_if_newer(bytes, &hash, stamped).await?;
-        log_activation(adoption, stamp);
-        Ok(adoption)
+            |pointer: Option<&ActiveVersion>, now| decide_activation(stamp, at, &hash, pointer, now);
+        let activation = self.store_if_newer(bytes, &hash, stamped).await?;
+        log_activation(activation, stamp);
+        Ok(activation)
     }
 
     /// Decides over the pointer as it is, and stores under its version; after a concurrent change it decides again.
@@ -227,9 +227,9 @@ impl ActiveBindings {
             let TableAnswer { value: row, date } = self.store.pointer_now().await?;
             let below = self.store.pointer_to_replace(&row).await?;
             let stamp = match decide(below.as_ref(), date) {
-                Decision::Leave(adoption) => {
+                Decision::Leave(activation) => {
                     self.read(&row).await?;
-                    return Ok(adoption);
+                    return Ok(activation);
                 }
                 Decision::Store(stamp) => stamp,
             };
@@ -305,7 +305,9 @@ enum Decision {
 
 /// Compares a bundled file with the active one. The active one is never of the future.
 fn decide_activation(
-    (stamp, at, hash): (&str, OffsetDateTime, &str),
+    stamp: &str,
+    at: OffsetDateTime,
+    hash: &str,
     pointer: Option<&ActiveVersion>,
     now: OffsetDateTime,
 ) -> Decision {
@@ -319,8 +321,8 @@ fn decide_activation(
     }
 }
 
-fn log_activation(adoption: Activation, stamp: &str) {
-    match adoption {
+fn log_activation(activation: Activation, stamp: &str) {
+    match activation {
         Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are active"),
         Activation::InForce => {}
         Activation::Older => {

@@ -114,7 +114,7 @@ impl Part {
         }
     }
 
-    /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
+    /// What is gone in a scope that is neither bound nor named by a live row is no longer checked in Azure.
     fn is_relevant(&self, entry: &LedgerEntry) -> bool {
         let scope = &entry.scope;
         !entry.is_settled_and_gone() || self.bound.contains(scope) || self.answers.contains_key(scope)

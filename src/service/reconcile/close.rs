@@ -134,9 +134,8 @@ impl Reconciler {
                 .iter()
                 .find(|stored| stored.entry.assignment == settle.entry.assignment);
             let open = settle.entry.op;
-            let (person, LedgerEntry { principal, assignment, .. }) = (gathered.user, &settle.entry);
-            let principal = *principal;
-            let assignment = *assignment;
+            let person = gathered.user;
+            let LedgerEntry { principal, assignment, .. } = settle.entry;
             let observed = |held| AuditEvent::EffectObserved { person, principal, assignment, open, held };
             let change = settle.observed.map(observed);
             let before = stored.map(|stored| &stored.entry);

@@ -111,13 +111,13 @@ impl InlineReconciler {
             return None;
         }
         self.under_way(lane).fetch_add(weight, Ordering::Relaxed);
-        let effects = Arc::clone(self);
+        let reconciler = Arc::clone(self);
         let running = tokio::spawn(async move {
-            let _under_way = UnderWay { effects: &effects, lane, weight };
-            effects.run(work).await;
+            let _under_way = UnderWay { reconciler: &reconciler, lane, weight };
+            reconciler.run(work).await;
         });
-        let operation = if lane == EffectLane::Revoke { CallKind::Revoke } else { CallKind::Grant };
-        (before < BACKLOG && !self.health.is_throttled(operation)).then_some(running)
+        let kind = if lane == EffectLane::Revoke { CallKind::Revoke } else { CallKind::Grant };
+        (before < BACKLOG && !self.health.is_throttled(kind)).then_some(running)
     }
 
     async fn run(&self, work: FollowUp) {
@@ -179,13 +179,13 @@ impl InlineReconciler {
 
 /// Work that counts as under way until this is dropped, also by a panic.
 struct UnderWay<'a> {
-    effects: &'a InlineReconciler,
+    reconciler: &'a InlineReconciler,
     lane: EffectLane,
     weight: usize,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.effects.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
+        self.reconciler.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
     }
 }

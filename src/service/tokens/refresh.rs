@@ -135,7 +135,7 @@ impl TokenRefresher {
         }
     }
 
-    /// One list, and one read for each version whose value is not held yet. With the last trouble that a value gave.
+    /// One list, and one read for each version whose value is not held yet. Returns the last failure of a value, too.
     ///
     /// What the list takes away is given to `hold` at once: the values of new versions may be slow to read.
     async fn load(

@@ -33,7 +33,7 @@ impl IdSource for Paused {
     }
 }
 
-/// A vault in memory, with trouble to order.
+/// A vault in memory, with failures on demand.
 #[derive(Default)]
 struct Vault {
     versions: Mutex<Vec<(SecretVersion, String)>>,

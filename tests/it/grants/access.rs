@@ -439,10 +439,11 @@ fn story() -> (World, Node) {
     let node = world.start();
     let ana = node.provision("ana@contoso.example");
     let ben = node.provision("ben@contoso.example");
-    let nobody = Person { id: node.create_user(json!({"userName": "nobody"})), principal: Uuid::new_v4() };
+    let without_id =
+        Person { id: node.create_user(json!({"userName": "nobody"})), principal: Uuid::new_v4() };
     let ghost = Person { id: Uuid::new_v4().to_string(), principal: Uuid::new_v4() };
     let group = node.group("operators");
-    node.join(&group, &[&ana, &nobody, &ghost]);
+    node.join(&group, &[&ana, &without_id, &ghost]);
     node.leave(&group, &[&ana]);
     node.patch_user(&ben.id, json!({"op": "replace", "value": {"active": "False", "shoeSize": 44}}));
     node.set_active(&ben, true);

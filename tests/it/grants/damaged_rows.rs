@@ -1,4 +1,4 @@
-//! Rows that are missing, half there, someone else's or unreadable, and the requests that must go through all the same.
+//! Rows that are missing, incomplete, another record's or unreadable, and the requests that must go through all the same.
 
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, World, caller};
@@ -76,7 +76,7 @@ impl Damaged {
         self.node.run(self.node.service.provisioning.list_users(&query)).unwrap().total
     }
 
-    /// Everybody, by the counters.
+    /// All users, by the counters.
     fn total(&self) -> usize {
         let query = ListQuery::from_pairs(ResourceType::User, &[]).unwrap();
         self.node.run(self.node.service.provisioning.list_users(&query)).unwrap().total

@@ -49,7 +49,7 @@ fn leaves_while_a_grant_is_under_way(world: &World, node: &Node, leave: impl Fn(
     ana
 }
 
-/// The clock stands still: nothing that waits for a time can do it.
+/// The clock does not move: nothing that waits for a time becomes due.
 fn until_revoked(world: &World, node: &Node, person: &Person) {
     let azure = world.azure();
     let principal = person.principal;
@@ -62,8 +62,8 @@ fn who_leaves_while_the_grant_is_under_way_is_revoked_once_it_is_answered() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start();
     let ana = leaves_while_a_grant_is_under_way(&world, &node, |group, ana| node.leave(group, &[ana]));
-    let marked = node.run(node.service.store.rows("w:", 10)).unwrap();
-    assert!(marked.iter().all(|row| row.properties.contains_key("taken_away")), "{marked:?}");
+    let requeued = node.run(node.service.store.rows("w:", 10)).unwrap();
+    assert!(requeued.iter().all(|row| row.properties.contains_key("taken_away")), "{requeued:?}");
     until_revoked(&world, &node, &ana);
 }
 
@@ -210,7 +210,7 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
         node.settle();
         world.azure().clear_calls();
         minutes(&world, &node, 60);
-        // 30 s, doubling to 10 minutes: about ten probes an hour, whoever they are for, and a few side by side at first.
+        // 30 s, doubling to 10 minutes: about ten probes an hour over all people, and a few concurrent ones at first.
         assert!(calls(&world, CallMethod::Delete) <= 16, "{code}: {}", calls(&world, CallMethod::Delete));
         world.azure().clear_rules();
         minutes(&world, &node, 12);
@@ -287,7 +287,7 @@ fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() 
     world.azure().set_limits(full).unwrap();
     let (node, _, people) = crowd(&world, 3);
     world.pass(60);
-    // Whoever else makes assignments there takes every place that is freed.
+    // Others who create assignments there take every place that is freed.
     world.azure().add_rule(refuse(400, "RoleAssignmentLimitExceeded", CallMethod::Put)).unwrap();
     node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
     minutes(&world, &node, 120);

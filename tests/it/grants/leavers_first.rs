@@ -1,4 +1,5 @@
-//! Leavers go first, and nobody's trouble is everybody's: who is in haste, in which order ticks take people up, and that each
+//! Leavers go first, and one person's trouble blocks no other: who has priority, in which order ticks take people up, and
+//! that each stage of a tick makes progress whatever the others meet.
 
 //! stage of a tick gets on whatever the others meet.
 
@@ -86,7 +87,7 @@ fn takes_away(row: &TableRow) -> bool {
     row.properties.contains_key("taken_away")
 }
 
-// Who is in haste.
+// Who has priority.
 
 #[test]
 fn a_rename_that_no_binding_sees_gives_no_person_priority() {
@@ -343,7 +344,7 @@ fn requests_that_an_earlier_release_wrote_without_hints_are_found() {
     tick(&node);
     world.azure().clear_rules();
     leave_all(&node, &group, &people[2..]);
-    // One of them is marked twice: for later, and since a moment ago for now.
+    // One of them has two requests: one of later, and since a moment ago one of now.
     join_all(&node, &group, &people[..1]);
     leave_all(&node, &group, &people[..1]);
     assert!(rows(&node, "w:").iter().filter(|row| takes_away(row)).count() == 2);
@@ -375,10 +376,10 @@ fn a_hint_that_cannot_be_read_does_not_block_the_revocation() {
     assert!(rows(&node, "dl:").is_empty());
 }
 
-// Nobody's trouble is everybody's.
+// One person's trouble blocks no other.
 
-/// Rows that a tick reads before it calls Azure for a leaver, with so many ledger rows and marks of others.
-fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
+/// Rows that a tick reads before it calls Azure for a leaver, with so many ledger rows and requests of others.
+fn rows_before_the_first_call(ledger: usize, requests: usize) -> usize {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -386,7 +387,7 @@ fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
     node.join(&group, &[&ana]);
     node.settle();
     load::ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", ana.id))[0], ledger);
-    requests_of_strangers(&world, marks);
+    requests_of_strangers(&world, requests);
     node.leave(&group, &[&ana]);
     world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     world.faults.reset();
@@ -409,9 +410,9 @@ fn a_tick_reads_no_more_before_the_first_leaver_however_many_are_enqueued() {
 #[test]
 #[ignore = "takes minutes"]
 fn a_tick_of_a_large_installation_reads_no_more_before_the_first_leaver() {
-    let (ledger, marks) = size_of_a_large_installation();
-    let read = rows_before_the_first_call(ledger, marks);
-    println!("{read} rows before the first leaver's call, with {ledger} ledger rows and {marks} marks");
+    let (ledger, requests) = size_of_a_large_installation();
+    let read = rows_before_the_first_call(ledger, requests);
+    println!("{read} rows before the first leaver's call, with {ledger} ledger rows and {requests} requests");
     assert!(read < 50, "{read} rows");
 }
 
@@ -507,7 +508,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
 
 const DONE: &str = "done";
 
-/// Where each stage stands.
+/// The position of each stage.
 fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
     let number = |prefix: &str| rows(node, prefix).len().to_string();
     let place = |key: &str, name: &str| {
@@ -522,11 +523,11 @@ fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
     let done = || DONE.to_owned();
     vec![
         ("leavers", world.azure().assignments().len().to_string()),
-        ("looks that are due", number("w:")),
+        ("requests that are due", number("w:")),
         ("the large delete", job.unwrap_or_else(done)),
         ("the walk", walk.unwrap_or_else(done)),
         ("the sweep", place("s:sweep", "after")),
-        ("everybody", place("s:tick", "gaining_after")),
+        ("gains", place("s:tick", "gaining_after")),
     ]
 }
 
@@ -601,6 +602,6 @@ fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_en
 #[test]
 #[ignore = "takes minutes"]
 fn a_large_installation_revokes_a_leaver_as_fast_as_a_small_one() {
-    let (ledger, marks) = size_of_a_large_installation();
-    load::large_installation(ledger, marks);
+    let (ledger, requests) = size_of_a_large_installation();
+    load::large_installation(ledger, requests);
 }

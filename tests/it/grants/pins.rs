@@ -110,7 +110,7 @@ fn a_pinned_group_that_lost_the_value_gives_nothing_new_and_takes_nothing_from_i
     let heir = group(&node, "heir", "operators");
     node.join(&heir, &[dora]);
     assert_refused(&node, dora, "binding-ambiguous");
-    // An assignment that somebody deletes is made again.
+    // An assignment that is deleted in Azure is created again.
     world.assert_holds(ana, Operator, VAULT_EAST);
     let held =
         world.azure().assignments().into_iter().find(|held| held.principal_id == ana.principal).unwrap();
@@ -199,7 +199,7 @@ fn the_pins_of_a_former_release_count_also_where_the_group_has_lost_the_value() 
     forget_leads(&world, &node);
     rename(&node, &pinned, "externalId", "other");
     world.assert_holds(&ana, Operator, VAULT_EAST);
-    // Whoever holds through it has led back to it meanwhile.
+    // Its holders have led back to it meanwhile.
     node.join(&pinned, &[&cleo]);
     assert_refused(&node, &cleo, "binding-stale");
     node.leave(&pinned, &[&ben]);
@@ -279,7 +279,8 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty(), "the job is done");
     assert_eq!(node.service.health.snapshot().quarantined, 0);
 
-    // The same where no group of that value is pinned: its members are looked at in some more ticks, and nobody gets anything.
+    // The same where no group of that value is pinned: its members are reconciled in some more ticks, and no one is granted
+    // anything.
     node.adopt(&[binding(1, "readers", Reader, VAULT_WEST), binding(2, "sharing", Operator, VAULT_EAST)]);
     (0..3).for_each(|_| node.settle());
     world.assert_holds(&ana, Reader, VAULT_WEST);

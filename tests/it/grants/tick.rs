@@ -31,8 +31,8 @@ fn calls(world: &World, method: CallMethod) -> Vec<RecordedCall> {
     world.azure().calls().into_iter().filter(|call| call.method == method).collect()
 }
 
-/// People who are still to be looked at.
-fn marks(node: &Node) -> usize {
+/// People with a request of now.
+fn requests(node: &Node) -> usize {
     node.run(node.service.store.rows("d:", 1000)).unwrap().len()
 }
 
@@ -73,7 +73,7 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
     assert_eq!(first.len(), 8, "the first eight, and then it was over");
     node.kill();
 
-    // Everybody who was reached is marked again: without a place, the next tick would begin with them.
+    // All who were reached are enqueued again: without a position, the next tick would begin with them.
     let node = world.start_with(TICKS_ONLY);
     let (reached, rest): (Vec<_>, Vec<_>) =
         people.iter().partition(|person| first.contains(&Some(person.principal)));
@@ -84,7 +84,7 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
     tick_that_runs_out_of_time(&world, &node, CallMethod::Put, 8);
     let second: BTreeSet<_> = calls(&world, CallMethod::Put).iter().map(|call| call.principal).collect();
     assert!(second.iter().all(|one| rest.iter().any(|person| Some(person.principal) == *one)), "{second:?}");
-    assert_eq!(marks(&node), 16, "those who were reached before were not looked at before the others");
+    assert_eq!(requests(&node), 16, "those who were reached before did not come before the others");
     node.settle();
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }
@@ -95,10 +95,10 @@ fn revocations_too_go_on_where_the_last_tick_stopped() {
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let people = crowd(&node, 24);
-    let everybody: Vec<_> = people.iter().collect();
-    node.join(&group, &everybody);
+    let all: Vec<_> = people.iter().collect();
+    node.join(&group, &all);
     node.settle();
-    node.leave(&group, &everybody);
+    node.leave(&group, &all);
     world.azure().clear_calls();
     tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 8);
     let first: BTreeSet<_> = calls(&world, CallMethod::Delete).iter().map(|call| call.name).collect();
@@ -109,7 +109,7 @@ fn revocations_too_go_on_where_the_last_tick_stopped() {
     world.azure().clear_calls();
     tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 8);
     assert_eq!(calls(&world, CallMethod::Delete).iter().filter(|call| first.contains(&call.name)).count(), 0);
-    assert_eq!(marks(&node), 16, "those who were reached before were not looked at before the others");
+    assert_eq!(requests(&node), 16, "those who were reached before did not come before the others");
     node.settle();
     assert!(world.azure().assignments().is_empty());
 }
@@ -144,7 +144,7 @@ fn a_request_or_a_job_that_keeps_failing_is_quarantined_and_the_rest_goes_on() {
     people[1..].iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().len() == 1, "the other job is done");
     let standing = node.service.health.snapshot();
-    // A mark that cannot be read still says who must be looked at, and so it is done with.
+    // A request that cannot be read still names the person, and so it is completed.
     assert_eq!(standing.quarantined, 2);
     assert!(standing.rows_unreadable >= 1, "{standing:?}");
     assert_eq!(standing.to_json()["setAside"], 2);
@@ -332,9 +332,10 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     node.join(&heir, &[&eve]);
     node.settle();
     world.assert_holds_nothing(&eve);
-    // One row names nobody.
-    let nobody = TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
-    node.run(world.faults.transact("default", &[nobody])).unwrap();
+    // One row names no user.
+    let no_user =
+        TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
+    node.run(world.faults.transact("default", &[no_user])).unwrap();
 
     node.delete_group(&group);
     node.settle();
@@ -552,8 +553,9 @@ fn every_group_in_a_deleted_groups_place_is_enqueued_though_an_element_of_its_jo
         node.try_patch_group(&heir, renamed).unwrap();
     }
     node.settle();
-    let nobody = TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
-    node.run(world.faults.transact("default", &[nobody])).unwrap();
+    let no_user =
+        TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
+    node.run(world.faults.transact("default", &[no_user])).unwrap();
     node.delete_group(&group);
     let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
     let job = OpId::parse(crate::support::keys::last_part(&job.key)).unwrap();

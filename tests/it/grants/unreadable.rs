@@ -1,4 +1,5 @@
-//! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is wrong.
+//! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is
+//! wrong.
 
 use crate::support::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
 use crate::support::rows::{
@@ -145,11 +146,11 @@ fn what_is_held_through_a_group_whose_header_cannot_be_read_stays_while_the_memb
     node.join(&readers, &[&ben]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     assert!(!world.holds(&ana, Reader, VAULT_WEST));
-    // Nobody gets anything anew through it.
+    // It gives no new grant.
     world.assert_holds(&ben, Reader, VAULT_WEST);
     assert!(!world.holds(&ben, Operator, VAULT_EAST));
     assert_waits(&node, &ben, "waiting", "row-unreadable");
-    // An assignment that somebody deletes is made again, and whose membership row goes loses the role.
+    // An assignment that is deleted in Azure is created again, and a person whose membership row is removed loses the role.
     let held =
         world.azure().assignments().into_iter().find(|held| held.principal_id == ana.principal).unwrap();
     world.azure().delete_assignment(held.name).unwrap();
@@ -258,7 +259,7 @@ fn a_membership_key_that_names_no_user_is_skipped() {
     let rows =
         [format!("m:{operators}:nobody"), format!("ug:{}:nowhere", ana.id), "gx:zz:nothing".to_owned()];
     write(&world, &node, &rows.map(|key| nonsense(&key)));
-    // Of everybody who is in, read one by one.
+    // Of all members, read one by one.
     assert_eq!(node.members_of(&operators).len(), 2);
     node.try_patch_group(
         &operators,
@@ -308,7 +309,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
     assert_eq!(asked, 1);
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
 
-    // Azure holds it although its row says something unknown: whoever leaves loses it.
+    // Azure holds it although its row says something unknown: a person who leaves loses it.
     let row = with_text(ledger_row(&node, &ana.id), "state", "suspended");
     restore(&world, &node, row);
     node.leave(&operators, &[&ana]);

@@ -174,11 +174,11 @@ fn crash(history: &History, clean: &Clean, when: When, side: Side, case: &str) {
             _ => return stage.restart().end(case, &history.acts[at..], clean),
         }
     }
-    // Fewer calls than in the clean run, or the crash fell on what nobody waited for.
+    // Fewer calls than in the clean run, or the crash fell on work that no request waited for.
     stage.restart().end(case, &[], clean);
 }
 
-/// That call is lost, or its answer. A transaction that is lost is nobody's business but ours.
+/// That call is lost, or its answer. A transaction that is lost is retried by us alone.
 fn lose(history: &History, clean: &Clean, when: When, fault: Fault, may_be_busy: bool, case: &str) {
     let mut stage = Stage::set(history);
     stage.world.faults.inject(when, fault);

@@ -89,7 +89,7 @@ impl Operator<'_> {
 }
 
 /// What should be held, by what SCIM answers: the active members of each bound group, unless another group claims its
-/// `externalId`: then a pin decides, and only whoever is in none of them is sure to hold nothing.
+/// `externalId`: then a pin decides, and only a person in none of them is sure to hold nothing.
 async fn expected(idp: &Idp) -> (BTreeSet<Grant>, BTreeSet<Grant>) {
     let bindings: Value = serde_json::from_str(include_str!("../../../src/local/bindings.json")).unwrap();
     let mut problems = Vec::new();

@@ -94,7 +94,7 @@ impl Flex {
         matches!(self.timer.fire_timer("Reconcile", false, None).outcome, Fired::Succeeded { .. })
     }
 
-    /// Roles that somebody holds in the simulated Azure.
+    /// Roles that people hold in the simulated Azure.
     fn held(&self, principal: Uuid) -> usize {
         let held = self.cloud.azure.handle().assignments();
         held.iter().filter(|held| held.principal_id == principal).count()
@@ -181,7 +181,7 @@ pub fn wait_until(moment: Instant) {
     }
 }
 
-/// What nobody has to wait for a time to come to do.
+/// Work that waits for no time.
 fn due(node: &Node) -> Vec<String> {
     let now = node.run(node.service.store.cursors()).unwrap().date;
     let keys = |prefix| invariants::rows(node, prefix).into_iter().map(|row| row.key);
@@ -237,7 +237,7 @@ pub async fn judge(base_urls: &[String; 2], token: &str, history: &mut History) 
     let unknown_groups = history.requests.iter().filter(unknown).count();
     let (known, unseen): (Vec<_>, Vec<_>) = unseen.into_iter().partition(|id| history.groups.contains(id));
     if unseen.len() > unknown_groups {
-        problems.push(format!("nobody created one of the groups {unseen:?}"));
+        problems.push(format!("no request created one of the groups {unseen:?}"));
     }
     let model = Model::new(history);
     problems.extend(model.unexplained_users());
@@ -260,7 +260,7 @@ pub async fn judge(base_urls: &[String; 2], token: &str, history: &mut History) 
     }
     let members: usize = groups.iter().map(|group| group["members"].as_array().map_or(0, Vec::len)).sum();
     let counted = format!(
-        "{} users and {} groups ({} of them made by nobody knows whom), {members} memberships",
+        "{} users and {} groups ({} of them made by an unknown request), {members} memberships",
         users.len(),
         groups.len(),
         groups.len() - known.len()

@@ -1,8 +1,9 @@
-//! What every table must do, whoever keeps it: the cases use the trait alone and a partition of their own.
+//! What every table must do, in every implementation: the cases use the trait alone and a partition of their own.
 
 //!
 
-//! [`every_case`] names them all, for the engine in memory and in a file, for Azurite with either signature and with an Entra token
+//! [`every_case`] names them all, for the engine in memory and in a file, for Azurite with either signature and with an Entra
+//! token
 
 //! over TLS, and for a
 
@@ -659,7 +660,7 @@ async fn a_thousand_rows_and_more_take_more_than_a_page(table: Table) {
 const WRITERS: usize = 4;
 const WRITES_EACH: usize = 25;
 
-/// Adds one to the counter and inserts a row for it, together, trying until nobody was in between.
+/// Adds one to the counter and inserts a row for it, together, and retries until no other write came between.
 async fn count_up(table: &Table, log_key: &str) {
     loop {
         let counter = table.row("counter").await.unwrap();

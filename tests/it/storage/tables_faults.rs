@@ -256,7 +256,7 @@ async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError>
     }
 }
 
-/// What happens to the `n`th write. Nobody but us needs to know of any but the last.
+/// What happens to the `n`th write. The caller learns only of the last.
 fn troubles(n: usize) -> Vec<Trouble> {
     let mut troubles =
         vec![Trouble::LoseRequest, Trouble::LoseAnswer, Trouble::FailAfter { code: "OperationTimedOut" }];

@@ -1,4 +1,4 @@
-//! A clock that stands still until the test moves it.
+//! A clock that moves only when the test moves it.
 
 use azure_backup_scim::ports::clock::Clock;
 use futures_util::future::BoxFuture;
@@ -16,7 +16,7 @@ pub struct ManualClock {
     passed: Arc<watch::Sender<Duration>>,
     /// What the wall clock was set by, beside the time that passed.
     set_by: Arc<Mutex<time::Duration>>,
-    /// Until when somebody sleeps, where the test moves the clock meanwhile.
+    /// Until when a task sleeps, where the test moves the clock meanwhile.
     asleep: Arc<watch::Sender<Option<Duration>>>,
     moves: Arc<AtomicBool>,
 }
@@ -44,7 +44,7 @@ impl ManualClock {
         self.moves.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until somebody sleeps whose time has not come.
+    /// Waits until a task sleeps whose time has not come.
     pub async fn sleeper_waits(&self) {
         let now = self.monotonic();
         let mut asleep = self.asleep.subscribe();

@@ -141,7 +141,7 @@ fn a_pin_that_cannot_be_read_keeps_the_possible_holders() {
 }
 
 /// A binding of the group with externalId `ops`.
-fn in_force() -> BindingsSnapshot {
+fn snapshot() -> BindingsSnapshot {
     let binding =
         json!({"name": "b1", "group": {"externalId": "ops"}, "role": "Backup Operator", "scope": VAULT});
     let file = json!({"version": 1, "bindings": [binding]}).to_string();
@@ -150,8 +150,8 @@ fn in_force() -> BindingsSnapshot {
 
 /// What one person holds, as the ledger has it.
 fn entry(holding: AssignmentState, retry: Option<StepKind>) -> LedgerEntry {
-    let in_force = in_force();
-    let (_, binding) = in_force.by_selector_key().next().unwrap();
+    let snapshot = snapshot();
+    let (_, binding) = snapshot.by_selector_key().next().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
     let retry = retry.map(|kind| RetryState {
         kind,
@@ -201,13 +201,13 @@ fn keeps(
     header: HeaderState<&Resource>,
     claim: PrincipalClaim,
 ) -> (bool, Vec<ReasonCode>) {
-    let in_force = in_force();
-    let (key, _) = in_force.by_selector_key().next().unwrap();
+    let snapshot = snapshot();
+    let (key, _) = snapshot.by_selector_key().next().unwrap();
     let mut selectors = facts(&[1], &[]).pinned(1);
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());
     let facts = AccessFacts { user, header, claim, selectors: &selectors, ledger, instance: instance() };
-    let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(in_force)));
+    let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(snapshot)));
     let reasons = decided.desired.blocked.iter().map(|blocked| blocked.reason).collect();
     (!decided.desired.grants.is_empty(), reasons)
 }

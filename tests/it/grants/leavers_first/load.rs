@@ -1,4 +1,4 @@
-//! Tables that take time on the clock of the test, and rows of people whom nobody knows, by the thousand.
+//! Tables that take time on the clock of the test, and rows of unknown people, by the thousand.
 
 use super::{TICKS_ONLY, at, crowd, engine, join_all, leave_all, rows, subscriptions, vault};
 use crate::support::clock::ManualClock;
@@ -107,17 +107,17 @@ pub fn spoil(world: &World, rows: &[TableRow]) {
     write(world, &rows.iter().enumerate().map(spoilt).collect::<Vec<_>>());
 }
 
-/// The mark of a change that only gives.
-fn mark() -> RowProperties {
+/// The request of a change that only gives.
+fn request() -> RowProperties {
     let op = Uuid::new_v4().to_string();
     RowFields::row().text("cause", "request").text("actor", "entra").text("op", op).done()
 }
 
 fn insert(key: String) -> TableWrite {
-    TableWrite::Insert { key, properties: mark() }
+    TableWrite::Insert { key, properties: request() }
 }
 
-/// Half of them must be looked at now and half of them later.
+/// Half of them have a request of now, and half of them one of later.
 pub fn requests_of_strangers(world: &World, number: usize) {
     let key = |n: usize| match n % 2 {
         0 => format!("d:{}", Uuid::new_v4()),
@@ -147,9 +147,9 @@ pub fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
     }
 }
 
-/// One hanging and one throttled subscription with a crowd of leavers each, and a leaver elsewhere. Each call to the tables takes
-/// 5 ms.
-pub fn large_installation(ledger: usize, marks: usize) {
+/// One hanging and one throttled subscription with a crowd of leavers each, and a leaver elsewhere. Each call to the tables
+/// takes 5 ms.
+pub fn large_installation(ledger: usize, requests: usize) {
     let mut slow = None;
     let (_simulator, world) = subscriptions(3, |clock| {
         let tables = Arc::new(Slow::around(engine(clock.clone()), clock));
@@ -167,7 +167,7 @@ pub fn large_installation(ledger: usize, marks: usize) {
     node.join(&groups[0], &[&eve]);
     node.settle();
     ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", eve.id))[0], ledger);
-    requests_of_strangers(&world, marks);
+    requests_of_strangers(&world, requests);
     world.pass(3 * 3600);
     world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Delete)).unwrap();
     let wait = FaultAction::Throttle { retry_after_seconds: Some(600) };

@@ -24,7 +24,7 @@ pub enum Action {
     DeleteGroup(usize),
     /// The group gets another externalId.
     Rename(usize, &'static str),
-    /// A POST with the name and the externalId of somebody who was here before.
+    /// A POST with the name and the externalId of a user who existed before.
     Post(usize),
     PostGroup(usize),
     Bind(Bindings),
@@ -89,7 +89,7 @@ fn failure(error: ServiceError) -> Failure {
 }
 
 impl Action {
-    /// What must be so before the request is sent: a new file lies there for whoever starts.
+    /// What must be so before the request is sent: a new file is there for the next process.
     pub fn prepare(&self, world: &mut World) {
         if let Action::Bind(bindings) = self {
             world.rebind(bindings);

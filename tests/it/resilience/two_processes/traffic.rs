@@ -1,4 +1,4 @@
-//! Clients that ask for conflicting things, each time of either process, and write down what came of it.
+//! Clients that ask for conflicting things, each time of either process, and record the outcomes.
 
 use super::history::{Birth, History, Key, Outcome, Request, Seen, Write, yes_or_no};
 use crate::resilience::crashes::random::Dice;
@@ -46,7 +46,7 @@ struct Known {
     users: BTreeMap<String, String>,
     /// externalId by id.
     groups: BTreeMap<String, &'static str>,
-    /// Ids that are nobody's any more.
+    /// Ids that no longer belong to a resource.
     gone: Vec<String>,
     history: History,
 }
@@ -149,7 +149,7 @@ impl Traffic {
         let answers = tokio::join!(self.send(first, one), self.send(1 - first, other));
         let created = [answers.0, answers.1].iter().filter(|o| **o == Outcome::Acknowledged).count();
         let unknown = [answers.0, answers.1].contains(&Outcome::Unknown);
-        // Two may be created where somebody takes the first away meanwhile: the history is asked about that in the end.
+        // Two may be created where another client deletes the first meanwhile: the history is asked about that in the end.
         assert!(created > 0 || unknown, "{name} twice at once: {answers:?}");
     }
 
@@ -311,7 +311,7 @@ impl Traffic {
         Ask::new("list", Method::GET, format!("{path}?startIndex={start}&count=10"))
     }
 
-    /// Sends it and writes down what came of it.
+    /// Sends it and records the outcome.
     async fn send(&self, process: usize, ask: Ask) -> Outcome {
         let began = self.now();
         let calm = self.disturbed[process].load(Ordering::SeqCst);

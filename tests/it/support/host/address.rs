@@ -39,7 +39,7 @@ pub fn decode(raw: &str) -> Result<String, BadPath> {
     Ok(without_dot_segments(&decoded))
 }
 
-/// The bytes that the escapes at the start stand for, up to an encoded slash, and how many characters they take.
+/// The bytes that the escapes at the start encode, up to an encoded slash, and how many characters they take.
 fn leading_escapes(text: &str) -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
     let mut length = 0;

@@ -94,7 +94,7 @@ pub enum Finding {
 }
 
 impl Layout {
-    /// Looks through `app_root` as the host does.
+    /// Reads `app_root` as the host does.
     pub fn discover(app_root: &Path, host: &HostJson) -> Result<Self, SettingsError> {
         let mut layout = Self { functions: Vec::new(), findings: host_findings(host) };
         let mut folders: Vec<PathBuf> =

@@ -2,7 +2,7 @@
 //! real program, and is the only way to it, so that a wrong route, prefix, transport or envelope fails a test.
 //!
 //! It does what the real host's sources do as far as a custom handler can tell. It leaves out queues, scaling, keys that
-//! anybody manages, and the envelope for HTTP functions (of which the app has none; the lint says so). What it cannot
+//! an operator manages, and the envelope for HTTP functions (of which the app has none; the lint says so). What it cannot
 //! know: how .NET normalises addresses in the last corner, what the front end does to a path, how long a cold start takes.
 
 mod address;
@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Stands for the host's own address in the value of a setting, for a handler that has to be told its public address.
+/// Placeholder for the host's own address in the value of a setting, for a handler that needs its public address.
 pub const HOST_URL: &str = "{host-url}";
 /// How long the end of the handler is waited for.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -360,7 +360,7 @@ fn listen(port: u16) -> Result<TcpListener, HostError> {
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     loop {
-        // A connection that was gone before it was taken is nobody's loss.
+        // A connection that was gone before it was taken loses nothing.
         let Ok((stream, peer)) = listener.accept().await else { continue };
         let shared = shared.clone();
         tokio::spawn(async move {
