@@ -73,7 +73,7 @@ pub enum TablesAccount {
     ConnectionString(SecretString),
 }
 
-/// One setting that is not in order.
+/// One invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigMistake {
     pub variable: &'static str,
@@ -81,7 +81,7 @@ pub struct ConfigMistake {
     pub what: String,
 }
 
-/// Every setting that is not in order.
+/// Every invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub mistakes: Vec<ConfigMistake>,
@@ -96,7 +96,7 @@ impl std::fmt::Display for ConfigError {
     }
 }
 
-/// The environment of this process. A variable that is not Unicode is as good as none.
+/// The environment of this process. A variable that is not Unicode is ignored.
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -301,7 +301,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Chosen in words; where nothing is said, what fits the place: an app in Azure has an identity endpoint.
+    /// Named by a word. The default depends on the environment: an app in Azure has an identity endpoint.
     fn credential(&mut self) -> Option<Credential> {
         const VARIABLE: &str = "AZURE_CREDENTIAL";
         let client_id = self.get("AZURE_CLIENT_ID").map(str::to_owned);

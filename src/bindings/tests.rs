@@ -241,7 +241,7 @@ fn the_sources_of_the_principal_are_known_and_unique() {
         file
     };
     check(&from(json!([])), "/principal/from", "at least one");
-    check(&from(json!(["externalId", "externalId"])), "/principal/from/1", "here already");
+    check(&from(json!(["externalId", "externalId"])), "/principal/from/1", "listed already");
     check(&from(json!(["mail"])), "/principal/from/0", "one of entraObjectId, externalId");
     check(&from(json!("externalId")), "/principal/from", "a list");
 }

@@ -1,6 +1,6 @@
-//! From a JSON document to [`Bindings`], writing down every mistake on the way.
+//! From a JSON document to [`Bindings`], recording every mistake.
 //!
-//! A function that gives `None` has written down why; the walk goes on with the next part.
+//! A function that returns `None` has recorded why. The walk continues with the next part.
 
 use super::fields::{JsonFields, text};
 use super::json;
@@ -25,7 +25,7 @@ pub(super) const GROUP_KEYS: &[&str] = &["externalId", "id", "displayName", "all
 const SELECTOR_KEYS: [&str; 3] = ["externalId", "id", "displayName"];
 const SCOPE_EXAMPLE: &str = "\"/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.RecoveryServices/vaults/{vault}\" or \
      \"/subscriptions/{id}/resourceGroups/{group}\"";
-/// What is computed from memberships and grants; a `where` over it would go round in a circle.
+/// What is computed from memberships and grants; a `where` over it would be circular.
 const COMPUTED: [&str; 3] = ["groups", "grants", "grantState"];
 
 /// A part of the file and its place.

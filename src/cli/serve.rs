@@ -1,4 +1,5 @@
-//! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever is away.
+//! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever
+//! dependency is down.
 
 use crate::app::{
     self, BackupScim, ConnectError, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, UNAVAILABLE,
@@ -29,8 +30,7 @@ const TICK_DEADLINE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS ends at the
-    /// proxy in front.
+    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS ends at the proxy in front.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 }
@@ -88,8 +88,8 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     }
 }
 
-/// Under a host a process that ends is started again, and after three times the whole app stops: so this one stays, says
-/// what is wrong, and refuses everything.
+/// The host restarts a process that ends, and stops the whole app after three times. So this process stays, logs what is
+/// wrong, and rejects every request.
 async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<(), ServeError> {
     tracing::error!(error = %ErrorChain(error), "nothing can be served before the settings are in order");
     app::serve_not_configured(listener).map_err(ServeError::Server)?.await.map_err(ServeError::Server)
@@ -99,7 +99,7 @@ async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<
 struct Ready {
     service: BackupScim,
     tokens: Arc<BearerTokens>,
-    packaged: Arc<BundledBindings>,
+    bundled: Arc<BundledBindings>,
     package: BundledFile,
     table_is_made: BoxFuture<'static, ()>,
     handler_port: Option<u16>,
@@ -128,10 +128,10 @@ impl Ready {
             tick: TickLimits { deadline: TICK_DEADLINE, overdue_after: config.revocation_overdue },
         })
         .announcing_cursors(config.announce_cursors);
-        let packaged = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
+        let bundled = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
         Ok(Self {
             tokens: Arc::new(tokens),
-            packaged: Arc::new(packaged),
+            bundled: Arc::new(bundled),
             package: read_package(&config.bindings_file),
             table_is_made: ends.table_is_made,
             handler_port: config.handler_port,
@@ -145,7 +145,7 @@ impl Ready {
         let server = app::serve(listener, &self.service, self.tokens.clone(), health, timer)
             .map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
-        let Self { service, tokens, packaged, package, table_is_made, handler_port } = self;
+        let Self { service, tokens, bundled, package, table_is_made, handler_port } = self;
         tokio::spawn(app::supervise("loading bearer tokens", move || {
             let tokens = tokens.clone();
             async move { tokens.keep_fresh().await }
@@ -153,9 +153,9 @@ impl Ready {
         tokio::spawn(async move {
             table_is_made.await;
             app::supervise("storing the bundled bindings", move || {
-                let packaged = packaged.clone();
+                let bundled = bundled.clone();
                 let package = package.clone();
-                async move { packaged.activate_until_answered(&package).await }
+                async move { bundled.activate_until_answered(&package).await }
             })
             .await;
         });
@@ -184,10 +184,10 @@ fn read_package(file: &Path) -> BundledFile {
 fn health(ready: &Ready) -> HealthProbe {
     let service = ready.service.clone();
     let tokens = ready.tokens.clone();
-    let packaged = ready.packaged.clone();
+    let bundled = ready.bundled.clone();
     Arc::new(move || {
         let token = tokens.health();
-        let package = packaged.state();
+        let package = bundled.state();
         let mut members = app::health_report(&service);
         if package.is_finding() {
             members.insert("status".to_owned(), DEGRADED.into());

@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// The property that holds the attributes, and the beginning of the names of its parts.
 const DOCUMENT: &str = "doc";
 
-/// The id of a user or of a group, and the keys of the rows that hang on it.
+/// The id of a user or of a group, and the keys of the rows that follow from it.
 pub trait ResourceId: Copy + Ord + Debug + Display + Send + Sync + 'static {
     /// Which of the two it is.
     const KIND: ResourceType;
@@ -158,7 +158,7 @@ impl<I: ResourceId> StoredResource<I> {
         })
     }
 
-    /// Reads as much of a header as can be read, for a delete: what hangs on the rest stays behind and lists nothing.
+    /// Reads as much of a header as can be read, for a delete: rows that follow from the rest are left behind and list nothing.
     pub fn read_for_delete(row: &TableRow) -> Result<Self, StoreError> {
         let read = Self::read(row);
         let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
@@ -290,7 +290,7 @@ fn rename<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) 
     batch
 }
 
-/// Moves revision and time on, under the ETag that was read; the document is not sent.
+/// Advances revision and time under the ETag that was read. The document is not sent.
 pub fn advance<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
     let properties = RowFields::some().int("rev", after.revision).time("modified", after.modified).done();
     let condition = EtagMatch::Exact(before.etag.clone());

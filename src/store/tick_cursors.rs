@@ -1,4 +1,4 @@
-//! How far the stages of the last tick came: stored, because no process is the only one.
+//! The positions of the stages of the last tick: stored, because no process is the only one.
 
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
@@ -25,7 +25,7 @@ pub struct TickCursors {
 }
 
 impl TickCursors {
-    /// A place among other rows is one of an earlier release, and means the beginning.
+    /// A position among other rows was written by an earlier release, and means the beginning.
     fn forget_other_ranges(&mut self) {
         for place in [&mut self.leavers, &mut self.rebindings] {
             if !place.as_str().starts_with(keys::HINTS) {
@@ -72,7 +72,7 @@ impl StateStore {
         Ok(TableAnswer { value: value.unwrap_or_default(), date })
     }
 
-    /// The last word counts: a wrong place costs an order, never a person.
+    /// The last write wins: a wrong position changes the order and omits no person.
     pub async fn leave_cursors(&self, cursors: &TickCursors) -> Result<(), StoreError> {
         let mut cursors = cursors.clone();
         let places = cursors.places();

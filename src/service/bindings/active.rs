@@ -94,7 +94,7 @@ const STAMP_AHEAD_MAX: Duration = Duration::from_secs(600);
 /// Attempts at storing a file while other processes store theirs.
 const TRIES_MAX: u32 = 10;
 
-/// What became of a packaged file.
+/// The outcome of storing a bundled file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// It is newer than the active one, and active now.

@@ -1,4 +1,4 @@
-//! A few people are reconciled side by side, each with a bounded wait.
+//! Reconciles a few people concurrently, each with a bounded wait.
 
 use crate::id::UserId;
 use crate::service::deferred::log_deferred;
@@ -12,7 +12,7 @@ use std::pin::pin;
 use tokio::task::JoinHandle;
 
 impl ReconcileTick {
-    /// Reconciles people side by side. Returns the outcome of each; the default of one that failed or takes too long.
+    /// Reconciles people concurrently. Returns the outcome of each; the default of one that failed or takes too long.
     pub(super) async fn reconcile_batch(
         &self,
         people: &[(UserId, &RowIdentity)],

@@ -16,7 +16,7 @@ use std::time::Duration;
 const WINDOW_ROWS: usize = 5000;
 
 impl ReconcileTick {
-    /// People whom other bindings concern, from where the last tick stopped, and round again to there.
+    /// Reconciles people whom other bindings concern, from the position of the last tick, and round again to there.
     pub(super) async fn rebindings(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         if !round.has_rebindings {
             return Ok(());
