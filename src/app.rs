@@ -1,4 +1,4 @@
-//! Builds the adapters and the services and hands each of them its ports. The only place that does.
+//! Builds the adapters and the services and gives each its ports. No other file does.
 
 use crate::adapters::RestError;
 use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
@@ -56,7 +56,7 @@ const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
 /// Before a task that panicked is started again.
 const PANIC_PAUSE: Duration = Duration::from_secs(10);
 
-/// The real ends of the ports, and the settings.
+/// The adapters behind the ports, and the settings.
 pub struct ServiceDeps {
     pub tables: Arc<dyn TableOps>,
     pub assignments: Arc<dyn RoleAssignments>,
@@ -66,7 +66,7 @@ pub struct ServiceDeps {
     pub tenant: String,
     /// Public, ends in `/scim/v2`.
     pub base_url: String,
-    pub effects: EffectLimits,
+    pub effect_limits: EffectLimits,
     pub inline: InlineLimits,
     pub tick: TickLimits,
 }
@@ -77,7 +77,7 @@ pub struct BackupScim {
     pub provisioning: Arc<Provisioning>,
     pub active_bindings: Arc<ActiveBindings>,
     pub tick: Arc<ReconcileTick>,
-    /// How this process stands, for the health check.
+    /// The health of this process.
     pub health: Arc<HealthStatus>,
     pub store: StateStore,
     base_url: String,
@@ -113,7 +113,7 @@ impl BackupScim {
     }
 }
 
-/// Puts a service together. Nothing is read yet.
+/// Builds a service. It reads nothing yet.
 pub fn build(parts: ServiceDeps) -> BackupScim {
     let base_url = parts.base_url.clone();
     let store = StateStore::new(parts.tables, parts.tenant, parts.clock, parts.ids);
@@ -124,7 +124,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         parts.assignments.clone(),
         active_bindings.clone(),
         health.clone(),
-        parts.effects,
+        parts.effect_limits,
     );
     let inline = InlineReconciler::new(
         store.clone(),
@@ -154,16 +154,16 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
     BackupScim { provisioning, active_bindings, tick, health, store, base_url, announce_cursors: false }
 }
 
-/// The ends in Azure that settings name.
+/// The Azure clients that the settings describe.
 pub struct AzureClients {
     pub tables: Arc<dyn TableOps>,
     pub assignments: Arc<dyn RoleAssignments>,
     pub secrets: Arc<dyn SecretSource>,
-    /// Ends when the table is there to be used. In Azure the deployment has made it.
+    /// Completes when the table exists. In Azure the deployment has created it.
     pub table_is_made: BoxFuture<'static, ()>,
 }
 
-/// Why the ends cannot be built. Nothing was asked yet: these are mistakes of settings or of this machine.
+/// Why the clients cannot be built. No call was made yet: these are mistakes of settings or of this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot use the credential that the settings choose")]
@@ -178,12 +178,12 @@ pub enum ConnectError {
     Tables(#[from] TablesClientError),
 }
 
-/// Lets this process speak TLS. Every command that builds a client calls it first; one that is there already serves as well.
+/// Installs the TLS provider of this process. Every command that builds a client calls it first; calling it twice is harmless.
 pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Builds the clients of everything remote. Asks nothing yet.
+/// Builds the clients of all remote services. Makes no call yet.
 pub fn connect(
     config: &Config,
     clock: &Arc<dyn Clock>,
@@ -242,10 +242,10 @@ fn table_of(
     Ok(tables(account, &tables_config.table, clock.clone(), ids.clone())?)
 }
 
-/// Makes the table, trying until it is there: where the account's key is held, as with Azurite, nobody else has made it.
+/// Makes the table, trying until it is there: with an account's key, as with Azurite, no deployment has made it.
 async fn make_table(tables: Arc<AzureTables>) {
     while let Err(error) = tables.create_table().await {
-        tracing::warn!(error = %ErrorChain(&error), "the table cannot be made yet");
+        tracing::warn!(error = %ErrorChain(&error), "creating the table failed and is retried");
         tokio::time::sleep(MAKE_TABLE_PAUSE).await;
     }
 }
@@ -261,18 +261,18 @@ pub fn arm(
     Ok(Arc::new(ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)?))
 }
 
-/// Runs a task, and runs it again when it panicked: what goes on in the background must not end for good by one bad moment.
+/// Runs a task and restarts it after a panic, so that one panic does not end a background task for good.
 pub async fn supervise<F>(what: &'static str, task: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     while tokio::spawn(task()).await.is_err() {
-        tracing::error!(what, "a task panicked and is started again");
+        tracing::error!(what, "a task panicked and is restarted");
         tokio::time::sleep(PANIC_PAUSE).await;
     }
 }
 
-/// What the health check tells of a service itself: how its ticks and its calls to Azure went. Names nobody.
+/// What the health check shows of the service itself: its ticks and its calls to Azure. It names no person.
 pub fn health_report(service: &BackupScim) -> Map<String, Value> {
     let snapshot = service.health.snapshot();
     let mut members = snapshot.to_json();

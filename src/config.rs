@@ -22,12 +22,12 @@ const BEARER_TOKEN_SECRET: &str = "scim-bearer-token";
 const ARM_ENDPOINT: &str = "https://management.azure.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
-/// A revocation that takes longer than a day is nobody's normal.
+/// The setting may not exceed a day: such a revocation is never normal.
 const OVERDUE_MINUTES_MAX: u64 = 1440;
 /// Characters of a tenant.
 const TENANT_CHARS_MAX: usize = 36;
 
-/// Everything that `serve` is told from outside.
+/// The settings of `serve`.
 #[derive(Debug)]
 pub struct Config {
     /// The port that the Functions host calls; without it this process is not under a host.
@@ -45,11 +45,11 @@ pub struct Config {
     pub arm: Endpoint,
     pub credential: Credential,
     pub bindings_file: PathBuf,
-    /// A revocation that is wished for longer is overdue, and degrades the health check.
+    /// A revocation that waits for longer is overdue, and degrades the health check.
     pub revocation_overdue: Duration,
 }
 
-/// What a command of an operator is told from outside: where the state is, and under whose rights it is read.
+/// The settings of an operator's command: where the state is, and with which identity it is read.
 #[derive(Debug)]
 pub struct OperatorConfig {
     pub tenant: String,
@@ -73,7 +73,7 @@ pub enum TablesAccount {
     ConnectionString(SecretString),
 }
 
-/// One setting that is not in order.
+/// One invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigMistake {
     pub variable: &'static str,
@@ -81,7 +81,7 @@ pub struct ConfigMistake {
     pub what: String,
 }
 
-/// Every setting that is not in order.
+/// Every invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub mistakes: Vec<ConfigMistake>,
@@ -96,7 +96,7 @@ impl std::fmt::Display for ConfigError {
     }
 }
 
-/// The environment of this process. A variable that is not Unicode is as good as none.
+/// The environment of this process. A variable that is not Unicode is ignored.
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -133,10 +133,12 @@ impl Config {
 }
 
 impl OperatorConfig {
-    /// Reads the settings that say where the state is; the others are not looked at.
+    /// Reads the settings that say where the state is and ignores the others.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut reader = Reader { variables, mistakes: Vec::new() };
-        let (tenant, tables, credential) = (reader.tenant(), reader.tables(), reader.credential());
+        let tenant = reader.tenant();
+        let tables = reader.tables();
+        let credential = reader.credential();
         let config = tenant.zip(tables).zip(credential);
         reader.done(config.map(|((tenant, tables), credential)| Self { tenant, tables, credential }))
     }
@@ -299,7 +301,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Chosen in words; where nothing is said, what fits the place: an app in Azure has an identity endpoint.
+    /// Named by a word. The default depends on the environment: an app in Azure has an identity endpoint.
     fn credential(&mut self) -> Option<Credential> {
         const VARIABLE: &str = "AZURE_CREDENTIAL";
         let client_id = self.get("AZURE_CLIENT_ID").map(str::to_owned);
@@ -317,7 +319,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A fixed token is for the simulated Azure, and is shown to nobody else.
+    /// A fixed token is for the simulated Azure, and is sent to no other service.
     fn check_static_token(&mut self, config: &Config) {
         let Credential::Static(_) = config.credential else { return };
         let tables = match &config.tables.account {

@@ -1,4 +1,4 @@
-//! An error with everything beneath it, for whoever logs or prints it at the end; and text of others, made safe for a terminal.
+//! An error with everything beneath it, for the place that logs or prints it; and foreign text, made safe for a terminal.
 
 use std::error::Error;
 use std::fmt;

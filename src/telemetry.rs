@@ -1,8 +1,8 @@
 //! Logs: one JSON object per line, in the shape that the Functions host passes on unharmed.
 //!
 //! Information goes to stdout, warnings and errors to stderr (the host reads the level from the stream), or everything
-//! to stderr where stdout carries something else. The fields of the spans around an event stand beside its own. Other
-//! people's crates are heard from warnings on, because their lower levels print URLs and headers.
+//! to stderr where stdout carries something else. The fields of the spans around an event are written beside its own.
+//! Other crates log from the level warning on, because their lower levels print URLs and headers.
 
 use crate::ports::clock::Clock;
 use serde_json::{Map, Value};
@@ -30,7 +30,7 @@ pub enum LogOutput {
     Stderr,
 }
 
-/// Why there will be no logs.
+/// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("the log filter {text:?} cannot be read; examples: info, debug, azure_backup_scim=debug,warn")]
@@ -57,7 +57,8 @@ pub fn install(filter: &str, output: LogOutput, clock: Arc<dyn Clock>) -> Result
     Ok(())
 }
 
-/// A bare level is meant for our own code. The web framework reports what is no HTTP as an error; anybody could fill a log so.
+/// A bare level is meant for our own code. The web framework logs input that is not HTTP as an error, so any caller could fill
+/// the log.
 fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     let bare = !text.contains(['=', ',']);
     let directives =
@@ -121,7 +122,7 @@ where
         }
         event.record(&mut fields);
         let line = self.line(event.metadata(), fields.0);
-        // Nobody is left to be told that a log line could not be written.
+        // A log line that cannot be written cannot be reported either.
         let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
     }
 }

@@ -28,12 +28,12 @@ impl<'a> JsonFields<'a> {
         Some(Self { object, place })
     }
 
-    /// Where the object stands.
+    /// The place of the object.
     pub(super) fn place(&self) -> &JsonPointer {
         &self.place
     }
 
-    /// Where the member `key` stands.
+    /// The place of the member `key`.
     pub(super) fn at(&self, key: &str) -> JsonPointer {
         self.place.key(key)
     }

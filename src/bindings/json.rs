@@ -1,4 +1,4 @@
-//! JSON read strictly: a key that stands twice in one object is a mistake, and every one of them is reported.
+//! JSON read strictly: a key that appears twice in one object is a mistake, and each is reported.
 //!
 //! `serde_json::Value` would silently keep the last of two equal keys.
 
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             let place = root.key(&key);
             let value = input.next_value_seed(self.at(place.clone()))?;
             if object.insert(key, value).is_some() {
-                self.mistakes.add(&place, "stands twice in the same object: keep one of them");
+                self.mistakes.add(&place, "appears twice in the same object: keep one of them");
             }
         }
         Ok(object.into())

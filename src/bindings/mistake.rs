@@ -67,7 +67,7 @@ impl BindingsMistakes {
         self.0.push(BindingsMistake { place: place.to_string(), text: text.into() });
     }
 
-    /// Keeps what went right, and writes down what did not.
+    /// Returns the value, or records the mistake.
     pub(super) fn keep<T>(&mut self, place: &JsonPointer, result: Result<T, String>) -> Option<T> {
         result.map_err(|text| self.add(place, text)).ok()
     }

@@ -15,7 +15,7 @@ pub const SELECTOR_CHARS_MAX: usize = 256;
 /// A checked file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bindings {
-    /// Where the Entra object id of a person is looked for, in this order.
+    /// The attributes that may hold the Entra object id of a person, in this order.
     pub principal_from: Vec<PrincipalSource>,
     /// Scopes that were bound once: they give nothing and are still swept.
     pub retired: Vec<Scope>,
@@ -36,7 +36,7 @@ impl PrincipalSource {
     /// Every source.
     pub const ALL: [PrincipalSource; 2] = [PrincipalSource::EntraObjectId, PrincipalSource::ExternalId];
 
-    /// The name of the attribute, as it stands in the file.
+    /// The name of the attribute, as written in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             PrincipalSource::EntraObjectId => "entraObjectId",
@@ -66,7 +66,7 @@ pub struct ConfiguredBinding {
 pub enum Selector {
     ExternalId(String),
     Id(GroupId),
-    /// Only with `allowDisplayName`: whoever may rename a group could claim it.
+    /// Only with `allowDisplayName`: with the right to rename a group one could claim it.
     DisplayName(String),
 }
 

@@ -77,7 +77,7 @@ enum PrincipalSource {
 #[expect(dead_code, reason = "only its schema is used")]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Binding {
-    /// Unique in the file. It stands in plans, audit records and `grants[].binding`.
+    /// Unique in the file. Shown in plans, audit records and `grants[].binding`.
     #[schemars(regex(pattern = "^[a-z0-9-]{1,64}$"))]
     name: String,
     group: Group,
@@ -113,7 +113,7 @@ enum Group {
     },
     #[schemars(rename_all = "camelCase")]
     DisplayName {
-        /// The group's `displayName`, compared without case. Whoever may name groups can claim it.
+        /// The group's `displayName`, compared without case. Anyone who may name groups can claim it.
         #[schemars(length(min = 1, max = 256))]
         display_name: String,
         /// Says that the file's author knows that.

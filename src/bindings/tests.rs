@@ -141,15 +141,15 @@ fn a_file_that_is_not_json_says_where() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_refused_wherever_it_stands() {
+fn a_duplicate_key_is_rejected_at_any_depth() {
     let text = format!(
         r#"{{ "version": 1, "bindings": [ {{ "name": "a", "name": "a", "role": "Backup Reader", "scope": {VAULT:?},
             "group": {{ "id/x~": 1, "externalId": "a", "id/x~": 2 }} }} ] }}"#
     );
     let found = mistakes(text.as_bytes());
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found[0].starts_with("/bindings/0/name: stands twice"), "{found:?}");
-    assert!(found[1].starts_with("/bindings/0/group/id~1x~0: stands twice"), "{found:?}");
+    assert!(found[0].starts_with("/bindings/0/name: appears twice"), "{found:?}");
+    assert!(found[1].starts_with("/bindings/0/group/id~1x~0: appears twice"), "{found:?}");
 }
 
 #[test]
@@ -241,13 +241,13 @@ fn the_sources_of_the_principal_are_known_and_unique() {
         file
     };
     check(&from(json!([])), "/principal/from", "at least one");
-    check(&from(json!(["externalId", "externalId"])), "/principal/from/1", "here already");
+    check(&from(json!(["externalId", "externalId"])), "/principal/from/1", "listed already");
     check(&from(json!(["mail"])), "/principal/from/0", "one of entraObjectId, externalId");
     check(&from(json!("externalId")), "/principal/from", "a list");
 }
 
 #[test]
-fn a_retired_scope_stands_once_and_is_not_bound() {
+fn a_retired_scope_is_listed_once_and_is_not_bound() {
     let retired = |value: Value| {
         let mut file = file();
         file["retired"] = value;

@@ -1,6 +1,6 @@
-//! From a JSON document to [`Bindings`], writing down every mistake on the way.
+//! From a JSON document to [`Bindings`], recording every mistake.
 //!
-//! A function that gives `None` has written down why; the walk goes on with the next part.
+//! A function that returns `None` has recorded why. The walk continues with the next part.
 
 use super::fields::{JsonFields, text};
 use super::json;
@@ -25,10 +25,10 @@ pub(super) const GROUP_KEYS: &[&str] = &["externalId", "id", "displayName", "all
 const SELECTOR_KEYS: [&str; 3] = ["externalId", "id", "displayName"];
 const SCOPE_EXAMPLE: &str = "\"/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.RecoveryServices/vaults/{vault}\" or \
      \"/subscriptions/{id}/resourceGroups/{group}\"";
-/// What is computed from memberships and grants; a `where` over it would go round in a circle.
+/// What is computed from memberships and grants; a `where` over it would be circular.
 const COMPUTED: [&str; 3] = ["groups", "grants", "grantState"];
 
-/// A part of the file and where it stands.
+/// A part of the file and its place.
 struct Placed<T> {
     place: JsonPointer,
     value: T,
@@ -102,7 +102,7 @@ fn principal(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option
     for (place, value) in list {
         let source = mistakes.keep(&place, source(value));
         if source.is_some_and(|source| sources.contains(&source)) {
-            mistakes.add(&place, "stands here already: take it out");
+            mistakes.add(&place, "is listed already: remove it");
         }
         sources.extend(source);
     }
@@ -218,7 +218,7 @@ fn selector_value(key: &str, text: &str, display_name_allowed: bool) -> Result<S
         }),
         _ if display_name_allowed => Ok(Selector::DisplayName(text.to_owned())),
         _ => Err(
-            "whoever may name groups could claim this binding: use externalId or id, or accept that with \
+            "anyone who may name groups could claim this binding: use externalId or id, or accept that with \
              \"allowDisplayName\": true beside it"
                 .to_owned(),
         ),
@@ -272,7 +272,7 @@ fn kind(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Bind
     mistakes.keep(&fields.at("kind"), kind)
 }
 
-/// Looks at the names as written, so that two equal ones are found even where another part of a binding is wrong.
+/// Compares the names as written, so that two equal ones are found even where another part of a binding is wrong.
 fn unique_names(list: &[(JsonPointer, &Value)], mistakes: &mut BindingsMistakes) {
     let mut seen: BTreeMap<&str, JsonPointer> = BTreeMap::new();
     for (place, value) in list {
@@ -305,7 +305,7 @@ fn unique_grants(bindings: &[Placed<ConfiguredBinding>], mistakes: &mut Bindings
     }
 }
 
-/// Looks at the scopes as written, like [`unique_names`].
+/// Compares the scopes as written, like [`unique_names`].
 fn retired_and_bound(retired: &[Placed<Scope>], fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) {
     let list = fields.get("bindings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut bound = BTreeMap::new();

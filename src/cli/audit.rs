@@ -149,7 +149,7 @@ async fn list(arguments: &Arguments) -> Result<(), AuditError> {
     }
 }
 
-/// An empty output would look like a failure.
+/// An empty output would be taken for a failure.
 #[expect(clippy::print_stderr, reason = "not part of the result")]
 fn report_if_none(found: bool, arguments: &Arguments) -> Result<(), AuditError> {
     if !found && !arguments.json {

@@ -27,7 +27,7 @@ enum Command {
         settings: bool,
     },
     /// Stamp a bindings file with the time of its packaging, in UTC: of all that were ever started, the one with the newest
-    /// stamp is in force. Whoever packages an old file again stamps it anew.
+    /// stamp is active. To return to an old file, package it again with a new stamp.
     Stamp {
         #[arg(long, default_value = "bindings.json", value_name = "FILE")]
         file: PathBuf,

@@ -1,4 +1,5 @@
-//! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever is away.
+//! `serve`: what the Functions host starts. It listens before anything else, and stays up whatever
+//! dependency is down.
 
 use crate::app::{
     self, BackupScim, ConnectError, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, UNAVAILABLE,
@@ -29,7 +30,7 @@ const TICK_DEADLINE: Duration = Duration::from_secs(45);
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS is the business of whatever stands in front.
+    /// Where to listen when no Functions host has chosen a port. Loopback only: TLS ends at the proxy in front.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 }
@@ -87,8 +88,8 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     }
 }
 
-/// Under a host a process that ends is started again, and after three times the whole app stops: so this one stays, says
-/// what is wrong, and refuses everything.
+/// The host restarts a process that ends, and stops the whole app after three times. So this process stays, logs what is
+/// wrong, and rejects every request.
 async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<(), ServeError> {
     tracing::error!(error = %ErrorChain(error), "nothing can be served before the settings are in order");
     app::serve_not_configured(listener).map_err(ServeError::Server)?.await.map_err(ServeError::Server)
@@ -98,7 +99,7 @@ async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<
 struct Ready {
     service: BackupScim,
     tokens: Arc<BearerTokens>,
-    packaged: Arc<BundledBindings>,
+    bundled: Arc<BundledBindings>,
     package: BundledFile,
     table_is_made: BoxFuture<'static, ()>,
     handler_port: Option<u16>,
@@ -122,15 +123,15 @@ impl Ready {
             ids,
             tenant: config.tenant.clone(),
             base_url: config.base_url(address),
-            effects: EffectLimits::default(),
+            effect_limits: EffectLimits::default(),
             inline: InlineLimits::default(),
             tick: TickLimits { deadline: TICK_DEADLINE, overdue_after: config.revocation_overdue },
         })
         .announcing_cursors(config.announce_cursors);
-        let packaged = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
+        let bundled = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
         Ok(Self {
             tokens: Arc::new(tokens),
-            packaged: Arc::new(packaged),
+            bundled: Arc::new(bundled),
             package: read_package(&config.bindings_file),
             table_is_made: ends.table_is_made,
             handler_port: config.handler_port,
@@ -144,16 +145,17 @@ impl Ready {
         let server = app::serve(listener, &self.service, self.tokens.clone(), health, timer)
             .map_err(ServeError::Server)?;
         tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
-        let Self { service, tokens, packaged, package, table_is_made, handler_port } = self;
+        let Self { service, tokens, bundled, package, table_is_made, handler_port } = self;
         tokio::spawn(app::supervise("loading bearer tokens", move || {
             let tokens = tokens.clone();
             async move { tokens.keep_fresh().await }
         }));
         tokio::spawn(async move {
             table_is_made.await;
-            app::supervise("storing the packaged bindings", move || {
-                let (packaged, package) = (packaged.clone(), package.clone());
-                async move { packaged.activate_until_answered(&package).await }
+            app::supervise("storing the bundled bindings", move || {
+                let bundled = bundled.clone();
+                let package = package.clone();
+                async move { bundled.activate_until_answered(&package).await }
             })
             .await;
         });
@@ -178,11 +180,14 @@ fn read_package(file: &Path) -> BundledFile {
     }
 }
 
-/// What the health check tells anybody who asks: words and times, no names of anything.
+/// What the health check shows without authentication: words and times, no names.
 fn health(ready: &Ready) -> HealthProbe {
-    let (service, tokens, packaged) = (ready.service.clone(), ready.tokens.clone(), ready.packaged.clone());
+    let service = ready.service.clone();
+    let tokens = ready.tokens.clone();
+    let bundled = ready.bundled.clone();
     Arc::new(move || {
-        let (token, package) = (tokens.health(), packaged.state());
+        let token = tokens.health();
+        let package = bundled.state();
         let mut members = app::health_report(&service);
         if package.is_finding() {
             members.insert("status".to_owned(), DEGRADED.into());

@@ -49,7 +49,7 @@ fn an_app_in_azure_needs_two_addresses() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_and_no_value_with_it() {
+fn every_mistake_is_reported_at_once_and_no_value_with_it() {
     let settings = [
         ("AZURE_CREDENTIAL", "any"),
         ("ARM_ENDPOINT", "http://management.azure.com"),

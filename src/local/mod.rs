@@ -187,7 +187,7 @@ async fn start(
         clock,
         tenant: "default".to_owned(),
         base_url: base_url.clone(),
-        effects: EffectLimits::default(),
+        effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: OVERDUE_AFTER },
     });

@@ -10,7 +10,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> OffsetDateTime;
     /// Time since some fixed moment. Never goes back, and may stand still while a machine is paused.
     fn monotonic(&self) -> Duration;
-    /// Waits for so long. A clock that stands still may return at once: the caller asks it again for the time.
+    /// Waits for so long. A clock that does not move may return at once: the caller asks it again for the time.
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
         Box::pin(tokio::time::sleep(duration))
     }

@@ -24,7 +24,7 @@ pub struct ArmAnswer<T> {
     pub correlation: Option<String>,
 }
 
-/// Why a call did not succeed. The first group was answered by ARM and was **not executed**; nobody knows about the second.
+/// Why a call did not succeed. The first group was answered by ARM and was **not executed**; the fate of the second is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AssignmentError {
     /// 429: not executed; not before `retry_after`.
@@ -63,7 +63,7 @@ pub enum RejectionReason {
     Other,
 }
 
-/// One assignment of a backup role as a listing shows it, whoever made it.
+/// One assignment of a backup role as a listing shows it, ours or foreign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedAssignment {
     pub name: AssignmentName,
@@ -79,7 +79,7 @@ pub struct ListedAssignment {
 /// [`AssignmentError::Unknown`]. Nothing is retried here.
 #[async_trait]
 pub trait RoleAssignments: Send + Sync {
-    /// Every backup-role assignment at exactly `scope`, whoever made it; inherited ones and other roles are not in the answer.
+    /// Every backup-role assignment at exactly `scope`, ours and foreign; inherited ones and other roles are not in the answer.
     async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError>;
     /// The assignment of that name, if there is one. The only read that is trusted right after a write.
     async fn get(

@@ -17,7 +17,7 @@ pub struct SecretVersion {
     pub label: Option<String>,
 }
 
-/// Why a vault did not tell.
+/// Why a read of the vault failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// There is no such secret, or it was deleted.

@@ -158,7 +158,7 @@ pub enum TableError {
     /// A timeout, a reset, a 5xx: the service may or may not have done it.
     #[error("the table service gave no answer that can be relied on: {detail}")]
     Unknown { detail: String },
-    /// 401, 403, a table that is not there: the service will not have us, until somebody gives us the right or makes the
+    /// 401, 403, a table that is not there: the service refuses us until an operator grants access or makes the
     /// table. Nothing was written.
     #[error("the table service turns us away: {code}")]
     Refused { code: String },
@@ -177,7 +177,7 @@ pub trait TableOps: Send + Sync {
     async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError>;
     /// One page of a range in key order. A page is read at one moment; two pages are not.
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError>;
-    /// All writes or none, in one partition, at most one write a row. Answers the new ETags in the order of the
+    /// All writes or none, in one partition, at most one write a row. Returns the new ETags in the order of the
     /// writes (`None` for a delete). The first write that cannot be done names the error.
     async fn transact(
         &self,

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 /// The first pause after a failed step, doubled with every further failure up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_secs(30);
-/// The longest pause between two tries of a grant.
+/// The longest pause between two attempts at a grant.
 pub const RETRY_MAX: Duration = Duration::from_secs(3600);
-/// The longest pause between two tries of a revocation.
+/// The longest pause between two attempts at a revocation.
 pub const REVOKE_RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// What Azure holds, as far as the ledger knows. While the entry is unsettled: what the last open wants to become true.
@@ -20,7 +20,7 @@ pub enum AssignmentState {
     Present,
     /// Our assignment is not there.
     Gone,
-    /// Ours is not there; somebody else's assignment gives the same.
+    /// Ours is not there; a foreign assignment gives the same.
     HeldByOther(AssignmentName),
 }
 
@@ -57,7 +57,7 @@ pub struct RetryState {
     pub attempts: u32,
     pub not_before: OffsetDateTime,
     pub reason: ReasonCode,
-    /// The change that the try was made for. A later change of what decided tries again at once.
+    /// The change that the attempt was made for. A later change of what decided retries at once.
     pub cause: Option<OpId>,
 }
 
@@ -106,16 +106,15 @@ impl LedgerEntry {
     /// Notes a step that failed: the pause grows with every failure of the same kind.
     pub fn failed(
         mut self,
-        attempt: StepKind,
+        kind: StepKind,
         reason: ReasonCode,
         now: OffsetDateTime,
         cause: Option<OpId>,
     ) -> Self {
-        let before =
-            self.retry.as_ref().filter(|tried| tried.kind == attempt).map_or(0, |tried| tried.attempts);
+        let before = self.retry.as_ref().filter(|retry| retry.kind == kind).map_or(0, |retry| retry.attempts);
         let attempts = before.saturating_add(1);
-        let not_before = now + attempt.pause(attempts);
-        self.retry = Some(RetryState { kind: attempt, attempts, not_before, reason, cause });
+        let not_before = now + kind.pause(attempts);
+        self.retry = Some(RetryState { kind, attempts, not_before, reason, cause });
         self
     }
 }
@@ -125,7 +124,7 @@ pub fn pause(attempts: u32) -> Duration {
     Backoff::new(RETRY_FIRST, RETRY_MAX).pause(attempts)
 }
 
-/// Something that is wanted and cannot be had now.
+/// A grant or a revocation that cannot be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingStep {
     pub binding: BindingName,
@@ -134,14 +133,14 @@ pub struct PendingStep {
     /// A grant that waits; else a revocation.
     pub wanted: bool,
     pub reason: ReasonCode,
-    /// When the wish began; a new reason does not move it.
+    /// Since when it is pending; a new reason does not move it.
     pub since: OffsetDateTime,
     pub attempts: u32,
     pub not_before: OffsetDateTime,
 }
 
 impl PendingStep {
-    /// The same wish, whatever stands in its way.
+    /// The key of a pending grant or revocation, without its reason.
     pub fn is_for(&self, binding: &BindingName, role: BackupRole, scope: &Scope) -> bool {
         &self.binding == binding && self.role == role && &self.scope == scope
     }
@@ -157,8 +156,7 @@ mod tests {
 
     #[test]
     fn a_pause_doubles_and_a_revocation_is_retried_within_ten_minutes() {
-        let seconds =
-            |attempt: StepKind| [1, 2, 3, 5, 6, 20].map(|attempts| attempt.pause(attempts).as_secs());
+        let seconds = |kind: StepKind| [1, 2, 3, 5, 6, 20].map(|attempts| kind.pause(attempts).as_secs());
         assert_eq!(seconds(StepKind::Revoke), [30, 60, 120, 480, 600, 600]);
         assert_eq!(seconds(StepKind::Grant), [30, 60, 120, 480, 960, 3600]);
     }
@@ -194,11 +192,11 @@ mod tests {
 
     #[test]
     fn a_failure_counts_those_of_its_kind_and_a_holding_keeps_its_since() {
-        let failed = |entry: LedgerEntry, attempt| entry.failed(attempt, ReasonCode::NoAnswer, NOW, None);
+        let failed = |entry: LedgerEntry, kind| entry.failed(kind, ReasonCode::NoAnswer, NOW, None);
         let twice =
             failed(failed(entry(AssignmentState::Present, false), StepKind::Revoke), StepKind::Revoke);
-        let tried = twice.retry.clone().unwrap();
-        assert_eq!((tried.attempts, tried.not_before - NOW), (2, time::Duration::seconds(60)));
+        let retry = twice.retry.clone().unwrap();
+        assert_eq!((retry.attempts, retry.not_before - NOW), (2, time::Duration::seconds(60)));
         assert_eq!(failed(twice, StepKind::Grant).retry.unwrap().attempts, 1);
         let later = NOW + time::Duration::HOUR;
         let same = entry(AssignmentState::Present, false).becoming(AssignmentState::Present, later);

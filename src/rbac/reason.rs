@@ -3,29 +3,29 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How a grant stands, best first.
+/// The state of a grant, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrantState {
     /// Azure holds it, and we made it.
     Held,
-    /// Somebody else's assignment gives the same.
+    /// A foreign assignment gives the same.
     HeldByOther,
     /// On its way in.
     Granting,
     /// On its way out.
     Revoking,
-    /// Something must happen first; looked at again by itself.
+    /// Something must happen first. Checked again automatically.
     Waiting,
-    /// A rule says no; looked at again by itself.
+    /// A rule forbids it. Checked again automatically.
     Refused,
-    /// Azure said no or gave no answer; tried again by itself.
+    /// Azure refused or gave no answer. Retried automatically.
     Failed,
 }
 
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident => $code:literal, $state:ident;)*) => {
-        /// Why a grant stands as it does. Stable text.
+        /// Why a grant is in its state. Stable text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum ReasonCode {
             $($(#[$doc])* #[serde(rename = $code)] $name,)*
@@ -65,7 +65,7 @@ reason_codes! {
     PrincipalReleasing => "principal-releasing", Waiting;
     /// Azure asked us to wait.
     Throttled => "throttled", Waiting;
-    /// The bindings in force cannot be read; only people who are gone or inactive are revoked.
+    /// The active bindings cannot be read; only people who are gone or inactive are revoked.
     BindingsUnreadable => "bindings-unreadable", Waiting;
     /// A row that decides about it cannot be read; what is held stays, nothing new is given.
     RowUnreadable => "row-unreadable", Waiting;
@@ -73,7 +73,7 @@ reason_codes! {
     IdentityChanged => "identity-changed", Refused;
     /// Another group is pinned to this binding's selector, or several groups match it and none is pinned.
     BindingAmbiguous => "binding-ambiguous", Refused;
-    /// The group that is pinned to this binding's selector no longer carries its value; whoever holds the role keeps it.
+    /// The group that is pinned to this binding's selector no longer carries its value; people who hold the role keep it.
     BindingStale => "binding-stale", Refused;
     /// The ledger names an assignment that this installation cannot have made; it is left alone.
     NotOurs => "not-ours", Refused;
@@ -83,7 +83,7 @@ reason_codes! {
     PrincipalType => "principal-type", Failed;
     /// A management lock forbids the change.
     ScopeLocked => "scope-locked", Failed;
-    /// This service has no right to do it, or its condition says no.
+    /// This service lacks the permission, or its condition forbids it.
     NotAuthorized => "not-authorized", Failed;
     /// An Azure policy forbids the change.
     PolicyDenied => "policy-denied", Failed;
@@ -91,9 +91,9 @@ reason_codes! {
     AssignmentLimit => "assignment-limit", Failed;
     /// The scope does not exist.
     ScopeNotFound => "scope-not-found", Failed;
-    /// Azure refused for another reason; its code stands in the audit record.
+    /// Azure refused for another reason; its code is in the audit record.
     AzureRefused => "azure-refused", Failed;
-    /// Azure gave no answer that can be relied on.
+    /// Azure gave no reliable answer.
     NoAnswer => "no-answer", Failed;
     /// A reason that a later release gave and this one does not know.
     Other => "other", Failed;
@@ -105,7 +105,7 @@ impl ReasonCode {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
 
-    /// The failure is the scope's: it meets every step of that kind there, whoever it is for.
+    /// Whether the failure is the scope's: it meets every step of that kind there, for every person.
     pub const fn is_of_the_scope(self) -> bool {
         matches!(self, ReasonCode::ScopeLocked | ReasonCode::NotAuthorized | ReasonCode::PolicyDenied)
     }

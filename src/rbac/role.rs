@@ -27,7 +27,7 @@ impl BackupRole {
         }
     }
 
-    /// Azure's name of the role, as it stands in `bindings.json`.
+    /// Azure's name of the role, as written in `bindings.json`.
     pub const fn name(self) -> &'static str {
         match self {
             BackupRole::Contributor => "Backup Contributor",

@@ -3,7 +3,7 @@
 use crate::error_chain::ErrorChain;
 use crate::store::StoreError;
 
-/// One line for a failure that ends here; the marks stay, so it is tried again.
+/// Logs a failure that ends here. The requests stay, so the work is retried.
 pub(super) fn log_deferred(what: &str, error: &StoreError) {
-    tracing::warn!(error = %ErrorChain(error), "{what} is left to the next tick");
+    tracing::warn!(error = %ErrorChain(error), "{what} failed and is retried by the next tick");
 }

@@ -1,5 +1,5 @@
-//! How this process stands, for the health check: what ticks and effects last met. It decides only when something is tried:
-//! whether an answer waits for its effects, and whether a throttled queue is left to the tick. Reading it asks nothing remote.
+//! The health of this process and of its work: what ticks and reconciles last met. It decides only when something is tried:
+//! whether an answer waits for its reconcile, and whether a throttled queue is left to the tick. Reading it makes no call.
 
 use crate::id::UserId;
 use crate::ports::clock::Clock;
@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// So many ticks that ended early in a row are no hiccup.
+/// So many ticks in a row that ended early degrade the health.
 const TICKS_FAILED: u32 = 3;
-/// Whoever waits is looked at hourly: what was not met for so long is no more.
+/// People who wait are reconciled hourly: a finding that was not met for so long is over.
 const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
-/// The identity provider is told nothing of a membership that was dropped, so this stays for a day.
+/// The identity provider does not learn of a membership that was dropped, so the finding stays for a day.
 const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Keys or names of one kind that are shown beside their number.
@@ -29,10 +29,10 @@ const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 /// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
 const LATELY: Duration = Duration::from_secs(90);
 
-/// What is known of the bindings in force.
+/// What this process knows of the active bindings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BindingsHealth {
-    /// Nobody has looked yet.
+    /// They have not been read yet.
     #[default]
     Unknown,
     /// Nothing was ever stored.
@@ -40,14 +40,14 @@ pub enum BindingsHealth {
     InForce {
         stamp: String,
     },
-    /// This program does not understand what is in force: only people who are gone or inactive are revoked.
+    /// This program does not understand the active bindings: only people who are gone or inactive are revoked.
     Unreadable {
-        /// `None`: not even the row that says which they are can be read.
+        /// `None`: the row that names them cannot be read either.
         stamp: Option<String>,
     },
 }
 
-/// A moment's view of [`Status`].
+/// The health at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthSnapshot {
     /// When this process last finished a tick.
@@ -58,7 +58,7 @@ pub struct HealthSnapshot {
     pub sweep_finished: Option<OffsetDateTime>,
     /// Until when Azure asked to wait, by kind of call, over all subscriptions; only where that lies ahead.
     pub throttled: BTreeMap<&'static str, OffsetDateTime>,
-    /// Marks and jobs that keep failing and are set aside.
+    /// Requests and jobs that keep failing and are quarantined.
     pub quarantined: usize,
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
@@ -82,7 +82,7 @@ pub struct HealthSnapshot {
 }
 
 impl HealthSnapshot {
-    /// Whether somebody has to look into it.
+    /// Whether it needs a person's attention.
     pub fn is_finding(&self) -> bool {
         self.quarantined > 0
             || self.ticks_failed >= TICKS_FAILED
@@ -139,21 +139,21 @@ impl HealthSnapshot {
 struct Known {
     not_before: OffsetDateTime,
     over_at: Duration,
-    /// The time that stands in the table, where every process reads it; `None` until it was written or read.
+    /// The stored time, which every process reads; `None` until it was written or read.
     stored: Option<OffsetDateTime>,
 }
 
 #[derive(Default)]
 struct Held {
-    standing: HealthSnapshot,
-    /// The keys of the first rows that are set aside.
-    set_aside: Vec<String>,
+    snapshot: HealthSnapshot,
+    /// The keys of the first quarantined rows.
+    quarantined: Vec<String>,
     /// When it was first seen that no count was ever written.
     never_counted: Option<OffsetDateTime>,
     throttled: BTreeMap<(String, CallKind), Known>,
 }
 
-/// How this process stands. Shared; cheap to read.
+/// The health of this process. Shared, and cheap to read.
 pub struct HealthStatus {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
@@ -178,42 +178,42 @@ impl HealthStatus {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it stands now.
+    /// The health now.
     pub fn snapshot(&self) -> HealthSnapshot {
         let now = self.clock.monotonic();
         let held = self.held();
-        let mut standing = HealthSnapshot {
+        let mut snapshot = HealthSnapshot {
             rows_unreadable: self.unreadable.as_ref().map_or(0, |rows| rows.count()),
             group_limit_reached: self.group_limit.count(),
             bindings_troubled: self.troubled.count(),
-            ..held.standing.clone()
+            ..held.snapshot.clone()
         };
-        for ((_, operation), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
-            let until = standing.throttled.entry(operation.as_str()).or_insert(known.not_before);
+        for ((_, kind), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
+            let until = snapshot.throttled.entry(kind.as_str()).or_insert(known.not_before);
             *until = known.not_before.max(*until);
         }
-        standing
+        snapshot
     }
 
     /// Whether Azure asked to wait with this kind of call anywhere, as far as this process knows.
-    pub fn is_throttled(&self, operation: CallKind) -> bool {
+    pub fn is_throttled(&self, kind: CallKind) -> bool {
         let now = self.clock.monotonic();
-        self.held().throttled.iter().any(|((_, kind), known)| *kind == operation && known.over_at > now)
+        self.held().throttled.iter().any(|((_, of), known)| *of == kind && known.over_at > now)
     }
 
     /// Until when Azure asked to wait with this kind of call in a subscription, as far as this process knows.
-    pub(super) fn throttled_until(&self, subscription: &str, operation: CallKind) -> Option<OffsetDateTime> {
+    pub(super) fn throttled_until(&self, subscription: &str, kind: CallKind) -> Option<OffsetDateTime> {
         let now = self.clock.monotonic();
         let held = self.held();
-        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        let known = held.throttled.get(&(subscription.to_owned(), kind));
         known.filter(|known| known.over_at > now).map(|known| known.not_before)
     }
 
     /// Whether Azure asks to wait, or did so a short while ago: a queue may not be over yet.
-    pub(super) fn was_throttled_lately(&self, subscription: &str, operation: CallKind) -> bool {
+    pub(super) fn was_throttled_lately(&self, subscription: &str, kind: CallKind) -> bool {
         let now = self.clock.monotonic();
         let held = self.held();
-        let known = held.throttled.get(&(subscription.to_owned(), operation));
+        let known = held.throttled.get(&(subscription.to_owned(), kind));
         known.is_some_and(|known| known.over_at + LATELY > now)
     }
 
@@ -221,13 +221,13 @@ impl HealthStatus {
     pub(super) fn throttled(
         &self,
         subscription: &str,
-        operation: CallKind,
+        kind: CallKind,
         not_before: OffsetDateTime,
         now: OffsetDateTime,
     ) {
         let over_at = self.clock.monotonic() + Duration::try_from(not_before - now).unwrap_or_default();
         let mut held = self.held();
-        let known = held.throttled.entry((subscription.to_owned(), operation));
+        let known = held.throttled.entry((subscription.to_owned(), kind));
         let known = known.or_insert(Known { not_before, over_at, stored: None });
         if known.not_before < not_before {
             (known.not_before, known.over_at) = (not_before, over_at);
@@ -235,39 +235,29 @@ impl HealthStatus {
     }
 
     /// Whether every process may not know yet: the time in the table is earlier, by a second or more.
-    pub(super) fn is_news(
-        &self,
-        subscription: &str,
-        operation: CallKind,
-        not_before: OffsetDateTime,
-    ) -> bool {
+    pub(super) fn is_news(&self, subscription: &str, kind: CallKind, not_before: OffsetDateTime) -> bool {
         let held = self.held();
-        let stored = held.throttled.get(&(subscription.to_owned(), operation)).and_then(|known| known.stored);
+        let stored = held.throttled.get(&(subscription.to_owned(), kind)).and_then(|known| known.stored);
         stored.is_none_or(|stored| stored + Duration::from_secs(1) <= not_before)
     }
 
-    /// That time stands in the table.
-    pub(super) fn throttle_stored(
-        &self,
-        subscription: &str,
-        operation: CallKind,
-        not_before: OffsetDateTime,
-    ) {
-        if let Some(known) = self.held().throttled.get_mut(&(subscription.to_owned(), operation)) {
+    /// That time is stored.
+    pub(super) fn throttle_stored(&self, subscription: &str, kind: CallKind, not_before: OffsetDateTime) {
+        if let Some(known) = self.held().throttled.get_mut(&(subscription.to_owned(), kind)) {
             known.stored = known.stored.max(Some(not_before));
         }
     }
 
     /// What other processes noted, read at `now`.
     pub(super) fn read_throttles(&self, throttles: &StoredThrottles, now: OffsetDateTime) {
-        for (subscription, operation, until) in throttles.each(now - LATELY) {
-            self.throttled(subscription, operation, until, now);
-            self.throttle_stored(subscription, operation, until);
+        for (subscription, kind, until) in throttles.each(now - LATELY) {
+            self.throttled(subscription, kind, until, now);
+            self.throttle_stored(subscription, kind, until);
         }
     }
 
     /// A person is in more groups than may be, or was to be.
-    pub(super) fn in_too_many_groups(&self, user: UserId) {
+    pub(super) fn group_limit_reached(&self, user: UserId) {
         if self.group_limit.record(&user.to_string()) {
             let groups_max = DIRECT_GROUPS_MAX;
             tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups; further groups give nothing");
@@ -275,7 +265,7 @@ impl HealthStatus {
     }
 
     /// A binding gives nothing new.
-    pub(super) fn binding_is_troubled(&self, binding: &BindingName, reason: ReasonCode) {
+    pub(super) fn binding_finding(&self, binding: &BindingName, reason: ReasonCode) {
         if self.troubled.record(binding.as_str()) {
             tracing::error!(binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
         }
@@ -283,44 +273,44 @@ impl HealthStatus {
 
     pub(super) fn tick_failed(&self) {
         let mut held = self.held();
-        held.standing.ticks_failed = held.standing.ticks_failed.saturating_add(1);
+        held.snapshot.ticks_failed = held.snapshot.ticks_failed.saturating_add(1);
     }
 
     pub(super) fn tick_finished(&self) {
         let mut held = self.held();
-        held.standing.ticks_failed = 0;
-        held.standing.tick_finished = Some(self.clock.now());
+        held.snapshot.ticks_failed = 0;
+        held.snapshot.tick_finished = Some(self.clock.now());
     }
 
     pub(super) fn sweep_finished(&self) {
-        self.held().standing.sweep_finished = Some(self.clock.now());
+        self.held().snapshot.sweep_finished = Some(self.clock.now());
     }
 
     /// No process has ever counted anything: after a while that means that none ticks.
     pub(super) fn never_counted(&self, now: OffsetDateTime) {
         let mut held = self.held();
         let since = *held.never_counted.get_or_insert(now);
-        held.standing.is_without_ticks = since + NO_TICK_AFTER < now;
+        held.snapshot.is_without_ticks = since + NO_TICK_AFTER < now;
     }
 
     pub(super) fn swept(&self, counts: SweepCounts) {
-        self.held().standing.swept = counts;
+        self.held().snapshot.swept = counts;
     }
 
     /// What a tick of some process counted, read at `now` by the table service's clock.
     pub(super) fn overdue(&self, stored: &StoredOverdue, now: OffsetDateTime) {
         let mut held = self.held();
-        held.standing.overdue.clone_from(&stored.count);
-        held.standing.oldest_request = stored.oldest_request;
-        held.standing.counted = Some(stored.counted);
-        held.standing.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
+        held.snapshot.overdue.clone_from(&stored.count);
+        held.snapshot.oldest_request = stored.oldest_request;
+        held.snapshot.counted = Some(stored.counted);
+        held.snapshot.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }
 
     /// So many, and the keys of the first of them.
-    pub(super) fn set_aside<'a>(&self, number: usize, keys: impl Iterator<Item = &'a String>) {
+    pub(super) fn quarantined<'a>(&self, number: usize, keys: impl Iterator<Item = &'a String>) {
         let mut held = self.held();
-        held.standing.quarantined = number;
-        held.set_aside = keys.take(DETAILS_MAX).cloned().collect();
+        held.snapshot.quarantined = number;
+        held.quarantined = keys.take(DETAILS_MAX).cloned().collect();
     }
 
     /// What the counts are of, as far as it is kept: keys and names, for a caller who may see them.
@@ -329,22 +319,22 @@ impl HealthStatus {
         let held = self.held();
         let members = [
             ("version", json!(env!("CARGO_PKG_VERSION"))),
-            ("revocationsOverdue", json!(held.standing.overdue.first)),
-            ("setAside", json!(held.set_aside)),
+            ("revocationsOverdue", json!(held.snapshot.overdue.first)),
+            ("setAside", json!(held.quarantined)),
             ("rowsUnreadable", json!(self.unreadable.as_deref().map(first).unwrap_or_default())),
             ("groupLimitReached", json!(first(&self.group_limit))),
             ("bindingsTroubled", json!(first(&self.troubled))),
-            ("bindingsWithoutGroup", json!(held.standing.swept.bindings_without_group.names())),
+            ("bindingsWithoutGroup", json!(held.snapshot.swept.bindings_without_group.names())),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     pub(super) fn scopes_refused(&self, number: usize) {
-        self.held().standing.scopes_refused = number;
+        self.held().snapshot.scopes_refused = number;
     }
 
     pub(super) fn bindings(&self, stand: BindingsHealth) {
-        self.held().standing.bindings = stand;
+        self.held().snapshot.bindings = stand;
     }
 }
 
@@ -369,16 +359,16 @@ mod tests {
 
     #[test]
     fn the_latest_time_that_azure_named_counts_and_is_news_until_it_is_stored() {
-        let status = HealthStatus::new(Arc::new(Still));
+        let health = HealthStatus::new(Arc::new(Still));
         let at = |seconds| NOW + Duration::from_secs(seconds);
-        status.throttled("s", CallKind::Revoke, at(60), NOW);
-        status.throttled("s", CallKind::Revoke, at(5), NOW);
-        assert_eq!(status.snapshot().throttled.get("revoke"), Some(&at(60)));
-        assert!(status.is_news("s", CallKind::Revoke, at(60)));
-        status.throttle_stored("s", CallKind::Revoke, at(60));
-        assert!(!status.is_news("s", CallKind::Revoke, at(5)));
-        assert!(!status.is_news("s", CallKind::Revoke, at(60)));
-        assert!(status.is_news("s", CallKind::Revoke, at(61)));
-        assert!(status.is_news("s", CallKind::Grant, at(5)));
+        health.throttled("s", CallKind::Revoke, at(60), NOW);
+        health.throttled("s", CallKind::Revoke, at(5), NOW);
+        assert_eq!(health.snapshot().throttled.get("revoke"), Some(&at(60)));
+        assert!(health.is_news("s", CallKind::Revoke, at(60)));
+        health.throttle_stored("s", CallKind::Revoke, at(60));
+        assert!(!health.is_news("s", CallKind::Revoke, at(5)));
+        assert!(!health.is_news("s", CallKind::Revoke, at(60)));
+        assert!(health.is_news("s", CallKind::Revoke, at(61)));
+        assert!(health.is_news("s", CallKind::Grant, at(5)));
     }
 }

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 /// Point reads that are under way together for one piece of work.
 const READS_AT_ONCE: usize = 128;
 
-/// What each read gave, in their order.
+/// The results of the reads, in order.
 pub(super) async fn join_reads<T, E, F>(reads: impl IntoIterator<Item = F>) -> Result<Vec<T>, E>
 where
     F: Future<Output = Result<T, E>>,

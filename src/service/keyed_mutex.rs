@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-/// The resources that somebody writes or waits to write.
+/// The resources with a writer, or one that waits.
 #[derive(Default)]
 pub struct KeyedMutex(Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>);
 
 impl KeyedMutex {
     /// Waits for the turn at `id`, which lasts until the answer is dropped.
     pub async fn lock(self: &Arc<Self>, id: Uuid) -> KeyedMutexGuard {
-        // Made before the wait: whoever gives up waiting leaves no entry behind either.
+        // Made before the wait: a caller that gives up waiting leaves no entry behind either.
         let mut turn =
             KeyedMutexGuard { queue: Arc::clone(self), id, lock: Some(self.lock_of(id)), guard: None };
         if let Some(lock) = &turn.lock {
@@ -65,7 +65,7 @@ mod tests {
         let queue = Arc::new(KeyedMutex::default());
         let id = Uuid::nil();
         let first = queue.lock(id).await;
-        assert!(queue.lock(id).now_or_never().is_none(), "somebody is in");
+        assert!(queue.lock(id).now_or_never().is_none(), "the lock is held");
         assert!(queue.lock(Uuid::max()).now_or_never().is_some(), "others do not wait");
         drop(first);
         drop(queue.lock(id).await);

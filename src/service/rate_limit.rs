@@ -1,4 +1,4 @@
-//! One rate limiter: a burst, and a rate at which it fills again. It belongs to this process; nothing rests on it.
+//! One rate limiter: a burst, and a rate at which it fills again. It belongs to this process, and no correctness depends on it.
 
 use std::time::Duration;
 

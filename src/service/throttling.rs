@@ -1,4 +1,4 @@
-//! What becomes of a 429: a row that every process respects, and a note for this one.
+//! A 429 from ARM: a row that every process respects, and a note in this process.
 
 use crate::rbac::Scope;
 use crate::service::health::HealthStatus;
@@ -7,22 +7,23 @@ use crate::store::{StateStore, StoreError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Azure asked to wait `wait` from `now` on, by the table service's clock. Once it is written, whoever hears the same of Azure
-/// does not write it again.
+/// Azure asked to wait `wait` from `now` on, by the table service's clock. Once it is written, a process that hears the same of
+/// Azure does not write it again.
 pub(super) async fn store_throttle(
     store: &StateStore,
-    status: &HealthStatus,
+    health: &HealthStatus,
     scope: &Scope,
-    operation: CallKind,
-    (now, wait): (OffsetDateTime, Duration),
+    kind: CallKind,
+    now: OffsetDateTime,
+    wait: Duration,
 ) -> Result<(), StoreError> {
-    let (subscription, not_before) = (scope.subscription(), now + wait);
-    status.throttled(subscription, operation, not_before, now);
-    if status.is_news(subscription, operation, not_before) {
-        let (operation_name, wait) = (operation.as_str(), wait.as_secs());
-        tracing::warn!(operation = operation_name, wait_s = wait, "ARM throttled the request (429)");
-        store.transact_unjournaled(&[throttles::store_wait(subscription, operation, not_before)]).await?;
-        status.throttle_stored(subscription, operation, not_before);
+    let subscription = scope.subscription();
+    let not_before = now + wait;
+    health.throttled(subscription, kind, not_before, now);
+    if health.is_news(subscription, kind, not_before) {
+        tracing::warn!(operation = kind.as_str(), wait_s = wait.as_secs(), "ARM throttled the request (429)");
+        store.transact_unjournaled(&[throttles::store_wait(subscription, kind, not_before)]).await?;
+        health.throttle_stored(subscription, kind, not_before);
     }
     Ok(())
 }

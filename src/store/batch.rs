@@ -21,13 +21,13 @@ pub enum BatchPart {
     Membership,
     /// The touch of the header of that member.
     Touch(UserId),
-    /// A mark or a job: somebody must look, or go on.
-    Look,
+    /// A reconcile request or a job.
+    Request,
     /// Names and addresses for audit output.
     Names,
 }
 
-/// Writes in the order they are sent. The first one that cannot be done is the one that is told.
+/// Writes in the order they are sent. The first one that fails is reported.
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch(Vec<(BatchPart, TableWrite)>);
 

@@ -1,7 +1,7 @@
 //! Counters of users and groups, one row for each first byte of an id: totals and any start index without a scan.
 //!
 //! A process remembers what it last wrote, so that a create reads nothing. A memory that is out of date costs a
-//! conflict and a reading; it never costs a wrong count, because every write carries the ETag it rests on.
+//! conflict and one more read. It never costs a wrong count, because every write carries the ETag of what was read.
 
 use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
@@ -25,12 +25,12 @@ struct Count {
 
 type Slot = Arc<tokio::sync::Mutex<Option<Count>>>;
 
-/// What this process remembers of the counters. At most one change of a counter is under way at a time.
+/// The counters that this process remembers. At most one change of a counter is under way at a time.
 #[derive(Default)]
 pub struct ResourceCounters(Mutex<HashMap<String, Slot>>);
 
 impl ResourceCounters {
-    /// Waits for the turn at the counter of `id`.
+    /// Locks the counter of `id`.
     pub async fn hold(&self, id: impl ResourceId) -> Held {
         let key = id.counter_key();
         let slot =
@@ -38,7 +38,7 @@ impl ResourceCounters {
         Held { key, slot: slot.lock_owned().await }
     }
 
-    /// Waits for the turn at the counters of two ids, which may be one; always in the same order.
+    /// Locks the counters of two ids, which may share one; always in the same order.
     pub async fn hold_two<I: ResourceId>(&self, one: I, other: I) -> Vec<Held> {
         let (first, second) =
             if one.counter_key() <= other.counter_key() { (one, other) } else { (other, one) };
@@ -50,7 +50,7 @@ impl ResourceCounters {
     }
 }
 
-/// A counter whose turn this is.
+/// A locked counter.
 pub struct Held {
     key: String,
     slot: OwnedMutexGuard<Option<Count>>,
@@ -62,7 +62,7 @@ impl Held {
         self.key == id.counter_key()
     }
 
-    /// Reads the counter, unless it is remembered. One that cannot be read is counted anew.
+    /// Reads the counter, unless it is remembered. One that cannot be read is recounted.
     pub async fn load<I: ResourceId>(&mut self, store: &StateStore) -> Result<(), StoreError> {
         if self.slot.is_some() {
             return Ok(());
@@ -79,7 +79,7 @@ impl Held {
         Ok(())
     }
 
-    /// The same for a delete: what is deleted was counted, so a counter that is not there is counted anew too.
+    /// The same for a delete: what is deleted was counted, so a missing counter is recounted too.
     pub async fn load_for_delete<I: ResourceId>(&mut self, store: &StateStore) -> Result<(), StoreError> {
         self.load::<I>(store).await?;
         if self.slot.as_ref().is_some_and(|count| count.number == 0) {
@@ -93,12 +93,12 @@ impl Held {
     /// How many headers there are. Every create and every delete among them writes the counter under the version that was
     /// read before this, so the number is right wherever it is written.
     async fn recount<I: ResourceId>(&self, store: &StateStore) -> Result<i64, StoreError> {
-        tracing::error!(row = self.key, "a counter cannot be right; it is counted anew");
+        tracing::error!(row = self.key, "a counter is wrong and is recounted");
         let number = store.counted::<I>(keys::last_part(&self.key)).await?;
         Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
-    /// Counts `step` more, on what was loaded.
+    /// Adds `step` to the loaded count.
     pub fn write(&self, step: i64) -> WriteBatch {
         let count = self.slot.clone().unwrap_or_default();
         let properties = RowFields::row().int("n", count.number + step).done();
@@ -121,7 +121,7 @@ impl Held {
         };
     }
 
-    /// Forgets what may be out of date, and ends the turn.
+    /// Forgets what may be out of date, and unlocks.
     pub fn forget(mut self) {
         *self.slot = None;
     }
@@ -152,7 +152,7 @@ impl ResourceTotals {
         self.0.iter().map(|(_, number)| number).sum()
     }
 
-    /// Where the resource number `offset` stands, counted from 0. None: there are no more than that.
+    /// The position of resource number `offset`, counted from 0. None: there are no more than that.
     pub fn place(&self, offset: usize) -> Option<PagePlace> {
         let mut skip = offset;
         for (bucket, number) in &self.0 {
@@ -169,7 +169,8 @@ impl StateStore {
     /// The headers of one bucket, counted.
     async fn counted<I: ResourceId>(&self, bucket: &str) -> Result<usize, StoreError> {
         let (from, to) = headers_of_bucket::<I>(bucket);
-        let (mut number, mut pages) = (0, self.pages(from, to));
+        let mut number = 0;
+        let mut pages = self.pages(from, to);
         while let Some(rows) = pages.next().await? {
             number += rows.len();
         }
@@ -184,7 +185,7 @@ impl StateStore {
             let number = match RowReader::new(&row).and_then(|reader| reader.int("n")) {
                 Ok(number) => usize::try_from(number).unwrap_or(0),
                 Err(error) => {
-                    tracing::error!(row = row.key, error = %error, "a counter cannot be read; its part is counted");
+                    tracing::error!(row = row.key, error = %error, "a counter cannot be read: its resources are counted");
                     self.counted::<I>(bucket).await?
                 }
             };

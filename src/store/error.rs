@@ -3,7 +3,7 @@
 use crate::ports::tables::TableError;
 use std::time::Duration;
 
-/// What a caller is told to wait when storage gives no wait of its own.
+/// How long a caller waits if storage names no wait of its own.
 pub(super) const AWAY_RETRY: Duration = Duration::from_secs(5);
 
 /// Why state could not be read or written.

@@ -5,8 +5,8 @@ use crate::store::resources::{Group, NameOwner, ResourceId};
 use crate::store::{StateStore, StoreError, keys};
 use std::collections::BTreeSet;
 
-/// Groups that are looked at for one selector. So many that share its value are a mistake or an attack, and the binding is
-/// ambiguous whoever is among them.
+/// Groups that are read for one selector. So many that share its value are a mistake or an attack, and the binding is
+/// ambiguous.
 const SHARING_MAX: usize = 1000;
 /// Index rows that are read at once: two tell whether a value is shared.
 const TWO: usize = 2;
@@ -23,7 +23,7 @@ impl StateStore {
                     tracing::error!(
                         index = prefix,
                         rows_max = SHARING_MAX,
-                        "more groups than are looked at share a value that a binding selects"
+                        "too many groups share a value that a binding selects; only some were read"
                     );
                 }
                 Ok(self.ids_of(rows.get(..SHARING_MAX).unwrap_or(&rows)))
@@ -37,7 +37,8 @@ impl StateStore {
     /// candidate: a group that is gone or that does not match after all does not count, nor does a row that is missing.
     pub async fn is_only_match(
         &self,
-        (attribute, value): (&str, &str),
+        attribute: &str,
+        value: &str,
         claimant: GroupId,
         matches: impl Fn(Group) -> bool,
     ) -> Result<bool, StoreError> {
@@ -58,10 +59,11 @@ impl StateStore {
         matches: impl Fn(Group) -> bool,
     ) -> Result<bool, StoreError> {
         let (from, to) = keys::range_of(prefix);
-        let (mut pages, mut looked_at) = (self.pages(from, to), 0);
+        let mut pages = self.pages(from, to);
+        let mut groups_read = 0;
         while let Some(rows) = pages.at_most(TWO).await? {
-            looked_at += rows.len();
-            if looked_at > SHARING_MAX {
+            groups_read += rows.len();
+            if groups_read > SHARING_MAX {
                 return Ok(false);
             }
             let others: BTreeSet<GroupId> = self.ids_of(&rows).into_iter().collect();
@@ -87,7 +89,7 @@ impl StateStore {
         Ok(true)
     }
 
-    /// A name row that cannot be read names nobody, and nobody else can take the name while it stands.
+    /// A name row that cannot be read names no group, and no other group can take the name while the row exists.
     async fn owner_of_name(&self, name: &str) -> Result<Option<NameOwner<GroupId>>, StoreError> {
         match self.owner::<GroupId>(name).await {
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {

@@ -1,4 +1,4 @@
-//! Job rows: changes larger than one transaction, rolled forward by whoever is there.
+//! Job rows: changes larger than one transaction, run chunk by chunk by any process.
 
 use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
@@ -13,7 +13,7 @@ pub enum JobKind {
     DeleteUser(UserId),
     /// Empties a deleted group.
     DeleteGroup(GroupId),
-    /// Marks the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
+    /// Enqueues the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
     Snapshot { before: String, after: String },
 }
 
@@ -57,7 +57,7 @@ pub struct StoredJob {
     pub revision: i64,
     /// Chunks that are done.
     pub chunks: i64,
-    /// The last element that was set aside; the job goes on after it. Empty: none.
+    /// The last element that was skipped; the job goes on after it. Empty: none.
     pub after: String,
     pub etag: ETag,
 }
@@ -83,7 +83,7 @@ impl StoredJob {
         StoreError::Corrupt { row: keys::job(self.id), property: "elements".to_owned() }
     }
 
-    /// One chunk further, if nobody else went on meanwhile.
+    /// Advances by one chunk, unless another process did meanwhile.
     pub fn advance(&self) -> TableWrite {
         let properties = RowFields::some().int("chunks", self.chunks + 1).done();
         TableWrite::Merge {
@@ -93,7 +93,7 @@ impl StoredJob {
         }
     }
 
-    /// The job goes on after that element, or from the beginning; if nobody else went on meanwhile.
+    /// Moves to the elements after that one, or to the beginning, unless another process advanced the job meanwhile.
     pub fn go_on_after(&self, element: &str) -> TableWrite {
         let properties = RowFields::some().int("chunks", self.chunks + 1).text("after", element).done();
         TableWrite::Merge {
@@ -123,7 +123,7 @@ pub fn insert_job(kind: JobKind, request: &ReconcileRequest, revision: i64) -> T
 }
 
 impl StoredJob {
-    /// Where its elements stand: one row each. `None`: it has none.
+    /// Where its elements are: one row each. `None`: it has none.
     pub fn elements_prefix(&self) -> Option<String> {
         match &self.kind {
             JobKind::DeleteUser(user) => Some(keys::groups_prefix(*user)),
@@ -141,7 +141,8 @@ pub struct JobTurn {
 }
 
 impl StateStore {
-    /// Jobs under way, from a position on, at most so many. One that cannot be read has no priority, and its next chunk says why.
+    /// Jobs under way, from a position on, at most so many. One that cannot be read has no priority, and its next chunk says
+    /// why.
     pub async fn jobs(
         &self,
         after: &QueuePosition,
@@ -156,7 +157,7 @@ impl StateStore {
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
     }
 
-    /// The first elements of a job that are left, after those that were set aside: the last part of each key.
+    /// The first elements of a job that are left, after the skipped ones: the last part of each key.
     pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<String>, StoreError> {
         let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };
         let (from, to) = keys::range_of(&prefix);

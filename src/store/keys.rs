@@ -1,4 +1,4 @@
-//! Row keys. Nobody else knows them. Keys are ids or hashes, never client text.
+//! Row keys. Only `store` knows them. Keys are ids or hashes, never client text.
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId, format_stamp, parse_stamp};
 use crate::rbac::AssignmentName;
@@ -105,15 +105,15 @@ pub fn ledger_pin(user: UserId, principal: PrincipalId) -> String {
 pub fn ledger_waits(user: UserId) -> String {
     format!("l:{user}:waits")
 }
-/// Look at this person now.
+/// Reconcile this person now.
 pub fn request(user: UserId) -> String {
     format!("d:{user}")
 }
-/// Look at this person, not before `at`.
+/// Reconcile this person, not before `at`.
 pub fn request_at(at: OffsetDateTime, user: UserId) -> String {
     format!("w:{}:{user}", format_stamp(at))
 }
-/// The time before which that row makes nobody look.
+/// The time before which that row is not due.
 pub fn request_time(key: &str) -> Option<OffsetDateTime> {
     key.split(':').nth(1).and_then(parse_stamp)
 }
@@ -121,15 +121,14 @@ pub fn request_time(key: &str) -> Option<OffsetDateTime> {
 pub fn hint(user: UserId) -> String {
     format!("{HINTS}{user}")
 }
-/// Look at everyone in this group.
+/// Reconcile the members of this group.
 pub fn group_request(group: GroupId) -> String {
     format!("dg:{group}")
 }
-/// Steps that a scope refuses, whoever they are for.
+/// Steps that a scope refuses, for every person.
 pub fn scope_block(step: &BlockKey) -> String {
-    let BlockKey { scope, role, principal_type, kind: attempt } = step;
-    let text =
-        format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), attempt.as_str());
+    let BlockKey { scope, role, principal_type, kind } = step;
+    let text = format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), kind.as_str());
     format!("sb:{}", hash(&text))
 }
 /// A journal row: commit proof and audit record.

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// The properties of a ledger row, those of the list of bindings aside. What else stands in one is a later release's.
+/// The properties of a ledger row, those of the list of bindings aside. Any other property is a later release's.
 const KNOWN: [&str; 20] = [
     "v",
     "principal",
@@ -252,17 +252,17 @@ fn entry_properties(entry: &LedgerEntry) -> RowProperties {
     if let Some(until) = entry.unsettled_until {
         fields = fields.time("unsettled_until", until);
     }
-    if let Some(wished) = entry.unwanted_since {
-        fields = fields.time("wished", wished);
+    if let Some(unwanted_since) = entry.unwanted_since {
+        fields = fields.time("wished", unwanted_since);
     }
-    if let Some(tried) = &entry.retry {
+    if let Some(retry) = &entry.retry {
         fields = fields
-            .text("tried", tried.kind.as_str())
-            .text_if("tried_for", tried.cause.map(|cause| cause.to_string()))
-            .int("attempts", i64::from(tried.attempts))
-            .time("not_before", tried.not_before)
-            .text("reason", known_before(tried.reason).as_str())
-            .text_if("reason_code", exact(tried.reason));
+            .text("tried", retry.kind.as_str())
+            .text_if("tried_for", retry.cause.map(|cause| cause.to_string()))
+            .int("attempts", i64::from(retry.attempts))
+            .time("not_before", retry.not_before)
+            .text("reason", known_before(retry.reason).as_str())
+            .text_if("reason_code", exact(retry.reason));
     }
     fields.done()
 }
@@ -332,13 +332,13 @@ fn read_names(row: &TableRow, reader: &RowReader<'_>) -> Result<Vec<BindingName>
 }
 
 fn read_tried(reader: &RowReader<'_>) -> Result<Option<RetryState>, StoreError> {
-    let attempt = match reader.text_opt("tried")? {
+    let kind = match reader.text_opt("tried")? {
         None => return Ok(None),
         Some("grant") => StepKind::Grant,
         Some(_) => StepKind::Revoke,
     };
     Ok(Some(RetryState {
-        kind: attempt,
+        kind,
         attempts: u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX),
         not_before: reader.time("not_before")?,
         reason: reason_of(reader.text_opt("reason_code")?.map_or_else(|| reader.text("reason"), Ok)?),
@@ -351,7 +351,7 @@ fn reason_of(text: &str) -> ReasonCode {
     ReasonCode::parse(text).unwrap_or(ReasonCode::Other)
 }
 
-/// What stands in `reason`: the release before this one refuses a row with a code that it does not know.
+/// The value of `reason`: the release before this one refuses a row with a code that it does not know.
 const fn known_before(code: ReasonCode) -> ReasonCode {
     match code {
         ReasonCode::BindingStale => ReasonCode::BindingAmbiguous,

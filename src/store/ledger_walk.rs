@@ -8,7 +8,7 @@ use crate::store::ledger::{StoredEntry, read_entry, read_waits};
 use crate::store::{RowPages, StateStore, StoreError, keys};
 use serde_json::{Value, json};
 
-/// A row of somebody's ledger, as a walk over all ledgers meets it.
+/// A row of a person's ledger, as a walk over all ledgers meets it.
 #[derive(Debug, Clone)]
 pub struct LedgerRow {
     /// Behind this row.
@@ -95,7 +95,7 @@ impl StateStore {
         LedgerPages { store: self, pages: (from < end).then(|| self.pages(from, end)) }
     }
 
-    /// The ledger of everybody, for people: who holds what by our own books. A row that cannot be read is not among it.
+    /// The ledger of all people: who holds what by our own records. A row that cannot be read is left out.
     pub async fn ledger_of_all(&self) -> Result<Vec<Value>, StoreError> {
         let (from, to) = keys::range_of(keys::LEDGER);
         let rows = self.rows_between(from, to, ALL_ROWS_MAX).await?;

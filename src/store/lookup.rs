@@ -1,4 +1,4 @@
-//! Which resources an index lists. What an index gives is a candidate: whoever asks evaluates the whole filter on it.
+//! Which resources an index lists. What an index gives is a candidate: the caller evaluates the whole filter on it.
 
 use crate::id::{GroupId, UserId};
 use crate::scim::IndexLookup;

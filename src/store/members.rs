@@ -8,7 +8,7 @@ use crate::store::resources::{self, ResourceId};
 use crate::store::{StateStore, StoreError, keys};
 use futures_util::try_join;
 
-/// Groups that a person may be a direct member of; what lies beyond, in the order of the ids, gives nothing.
+/// Groups that a person may be a direct member of; those beyond, in the order of the ids, give nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
 
 fn properties(op: OpId) -> RowProperties {

@@ -1,31 +1,31 @@
 //! Domain values to rows and transactions. The only code that knows row keys.
 
-pub mod batch;
+pub(crate) mod batch;
 pub mod codec;
-pub mod counters;
+pub(crate) mod counters;
 mod error;
 pub mod groups;
 pub mod jobs;
-pub mod journal;
+pub(crate) mod journal;
 mod keys;
 pub mod ledger;
-pub mod ledger_walk;
-pub mod lookup;
+pub(crate) mod ledger_walk;
+pub(crate) mod lookup;
 pub mod members;
 pub mod overdue;
 pub mod pins;
 mod read_meter;
-pub mod recent_findings;
+pub(crate) mod recent_findings;
 pub mod reconcile_queue;
 mod removals;
 pub mod resources;
 pub mod room_claims;
-pub mod scope_blocks;
+pub(crate) mod scope_blocks;
 pub mod settings;
 mod state_store;
-pub mod sweep_schedule;
-pub mod throttles;
-pub mod tick_cursors;
+pub(crate) mod sweep_schedule;
+pub(crate) mod throttles;
+pub(crate) mod tick_cursors;
 pub mod users;
 
 pub use crate::ports::tables::{ETag, PAGE_ROWS_MAX, TableAnswer, TableRow, TableWrite};

@@ -1,5 +1,5 @@
-//! `s:overdue`: the revocations that have not happened for too long, as the last tick of any process counted them. It is also the
-//! sign of life of the ticks.
+//! `s:overdue`: the revocations that have not happened for too long, as the last tick of any process counted them. It is also
+//! the sign of life of the ticks.
 
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
@@ -26,7 +26,7 @@ pub struct StoredOverdue {
     pub count: OverdueCount,
     pub counted: OffsetDateTime,
     pub logged: Option<OffsetDateTime>,
-    /// When the oldest change was made whose mark was still there after that tick, as far as it read them.
+    /// When the oldest change was made whose request was still there after that tick, as far as it read them.
     pub oldest_request: Option<OffsetDateTime>,
 }
 
@@ -66,7 +66,7 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
     })
 }
 
-/// The row, whoever wrote it before.
+/// Writes the row over any earlier one.
 pub fn write(stored: &StoredOverdue) -> TableWrite {
     let StoredOverdue { count, counted, logged, oldest_request } = stored;
     let people = i64::try_from(count.people).unwrap_or(i64::MAX);

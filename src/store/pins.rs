@@ -1,4 +1,5 @@
-//! Which group a binding's selector is pinned to. `b:` decides; `bg:` leads from a group to the selectors that are pinned to it.
+//! Which group a binding's selector is pinned to. `b:` decides; `bg:` leads from a group to the selectors that are pinned to
+//! it.
 //!
 //! A `bg:` row is a hint and decides nothing: it counts only where the `b:` row that it names says the same group. So one that
 //! a former release did not write, or that was left behind when a pin moved, does no harm.
@@ -32,7 +33,7 @@ pub struct SelectorPin {
     pub etag: ETag,
 }
 
-/// What stands in a `b:` row.
+/// What a `b:` row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinRow {
     Pinned(SelectorPin),

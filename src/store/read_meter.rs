@@ -1,4 +1,4 @@
-//! How much one request may read. Every row counts, whatever it is read for.
+//! How much one request may read. Every row counts, whatever it is for.
 
 use crate::store::StoreError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ impl ReadMeter {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to `wanted` rows, at least one. Where none is left it waits for what the reads under way return.
+    /// Up to `wanted` rows, at least one. If none is left, it waits for what the reads under way return.
     async fn reserve(&self, wanted: usize) -> Result<usize, StoreError> {
         loop {
             let returned = self.returned.notified();

@@ -1,4 +1,5 @@
-//! What is wrong and lasts: rows that cannot be read, for instance. Each is counted while it is met, and logged once, then hourly.
+//! What is wrong and lasts: rows that cannot be read, for instance. Each is counted while it is met, and logged once, then
+//! hourly.
 //!
 //! Only this process's memory, for the health check and the log: nothing is decided by it.
 
@@ -34,7 +35,7 @@ impl RecentFindings {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a finding. Answers whether it is to be logged: it is new, or was logged an hour ago.
+    /// Records a finding. Returns whether to log it: it is new, or was logged an hour ago.
     pub fn record(&self, key: &str) -> bool {
         let now = self.clock.monotonic();
         let mut seen = self.seen();

@@ -2,7 +2,7 @@
 //!
 //! A change is decided by the header that it carries in its condition. The name, index and membership rows that go with it
 //! are expected to be there, and so they are not read. Where one of them is missing after all, or belongs to another record,
-//! the transaction is sent again without it: a row that is damaged must never keep a person in.
+//! the transaction is sent again without it: a damaged row must never block a revocation.
 
 use crate::audit::AuditRecord;
 use crate::id::{GroupId, UserId};
@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 pub enum MayMiss {
     /// Names and indexes: they follow from the header whose version the batch carries, so no other request has removed them.
     Indexes,
-    /// Memberships too: what was read again after it was missing, and is still missing, is damaged.
+    /// Memberships too: a row that is still missing after a second read is damaged.
     Everything,
 }
 

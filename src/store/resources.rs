@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// The property that holds the attributes, and the beginning of the names of its parts.
 const DOCUMENT: &str = "doc";
 
-/// The id of a user or of a group, and the keys of the rows that hang on it.
+/// The id of a user or of a group, and the keys of the rows that follow from it.
 pub trait ResourceId: Copy + Ord + Debug + Display + Send + Sync + 'static {
     /// Which of the two it is.
     const KIND: ResourceType;
@@ -117,8 +117,10 @@ pub type Group = StoredResource<GroupId>;
 impl<I: ResourceId> StoredResource<I> {
     /// A resource that does not exist yet.
     pub fn new(id: I, resource: Resource, now: OffsetDateTime) -> Self {
-        let (etag, kept) = (ETag(String::new()), RowProperties::new());
-        let (created, modified) = (now, now);
+        let etag = ETag(String::new());
+        let kept = RowProperties::new();
+        let created = now;
+        let modified = now;
         Self { id, resource, revision: 1, touch: None, created, modified, pinned: None, etag, kept }
     }
 
@@ -127,7 +129,7 @@ impl<I: ResourceId> StoredResource<I> {
         Self { resource, revision: self.revision + 1, modified: now, ..self.clone() }
     }
 
-    /// The same, as it stands after `committed`. Where the answer was lost the version is unknown and matches nothing.
+    /// The same, as it is after `committed`. Where the answer was lost the version is unknown and matches nothing.
     pub fn committed(self, batch: &WriteBatch, committed: &CommittedWrites) -> Self {
         let etag = batch.position(&self.id.header_key()).and_then(|index| committed.etag(index));
         Self { etag: etag.unwrap_or(ETag(String::new())), ..self }
@@ -156,7 +158,7 @@ impl<I: ResourceId> StoredResource<I> {
         })
     }
 
-    /// Reads as much of a header as can be read, for a delete: what hangs on the rest stays behind and lists nothing.
+    /// Reads as much of a header as can be read, for a delete: rows that follow from the rest are left behind and list nothing.
     pub fn read_for_delete(row: &TableRow) -> Result<Self, StoreError> {
         let read = Self::read(row);
         let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
@@ -234,7 +236,8 @@ fn delete(key: String) -> TableWrite {
 pub fn create<I: ResourceId>(new: &StoredResource<I>, heir_of: Option<&ETag>) -> WriteBatch {
     let mut batch = WriteBatch::default();
     if let Some(text) = new.name() {
-        let (key, properties) = (I::name_key(text), new.name_properties(text));
+        let key = I::name_key(text);
+        let properties = new.name_properties(text);
         let write = match heir_of {
             None => TableWrite::Insert { key, properties },
             Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
@@ -250,7 +253,7 @@ pub fn create<I: ResourceId>(new: &StoredResource<I>, heir_of: Option<&ETag>) ->
 }
 
 /// Changes attributes. The header comes first: only where it is still the one that was read, a name that is taken
-/// is taken by somebody else.
+/// is taken by another resource.
 pub fn change<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
     let mut batch = WriteBatch::default();
     let condition = EtagMatch::Exact(before.etag.clone());
@@ -259,7 +262,8 @@ pub fn change<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<
     if before.name() != after.name() {
         batch.append(rename(before, after));
     }
-    let (old, new) = (before.index_keys(), after.index_keys());
+    let old = before.index_keys();
+    let new = after.index_keys();
     for key in old.difference(&new) {
         batch.push(BatchPart::Index, delete(key.clone()));
     }
@@ -286,7 +290,7 @@ fn rename<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) 
     batch
 }
 
-/// Moves revision and time on, under the ETag that was read; the document is not sent.
+/// Advances revision and time under the ETag that was read. The document is not sent.
 pub fn advance<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
     let properties = RowFields::some().int("rev", after.revision).time("modified", after.modified).done();
     let condition = EtagMatch::Exact(before.etag.clone());
@@ -295,7 +299,7 @@ pub fn advance<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource
     batch
 }
 
-/// Deletes the header and its indexes. The name goes too, unless somebody takes it over.
+/// Deletes the header and its indexes. The name goes too, unless another resource takes it over.
 pub fn remove<I: ResourceId>(before: &StoredResource<I>, name_too: bool) -> WriteBatch {
     let mut batch = WriteBatch::default();
     let condition = EtagMatch::Exact(before.etag.clone());
@@ -326,15 +330,6 @@ impl StateStore {
     /// The header of that id.
     pub async fn resource<I: ResourceId>(&self, id: I) -> Result<Option<StoredResource<I>>, StoreError> {
         self.get(&id.header_key()).await?.as_ref().map(StoredResource::read).transpose()
-    }
-
-    /// The header of that id, where it can be read.
-    pub async fn readable_resource<I: ResourceId>(
-        &self,
-        id: I,
-    ) -> Result<Option<StoredResource<I>>, StoreError> {
-        let Some(row) = self.get(&id.header_key()).await? else { return Ok(None) };
-        Ok(self.readable(&row, StoredResource::read(&row)))
     }
 
     /// The header of that id as far as it can be read, for a delete.

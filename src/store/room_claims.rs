@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// A claim that is older belongs to a person who was not looked at since: the next one may take it.
+/// A claim that is older belongs to a person who was not reconciled since: the next one may take it.
 const CLAIM_LASTS: Duration = Duration::from_secs(900);
 
 /// One claim, as its row says it.
@@ -37,7 +37,7 @@ impl RoomClaims {
         self.0.iter().filter_map(|(subscription, claim)| Some((subscription.clone(), seen(claim)?))).collect()
     }
 
-    /// The claim on that subscription, whoever has it.
+    /// The claim on that subscription, of any person.
     pub fn of(&self, subscription: &str) -> Option<&StoredClaim> {
         self.0.get(subscription)
     }
@@ -48,9 +48,9 @@ impl RoomClaims {
         let Some(subscription) = row.key.strip_prefix("s:room:") else { return };
         let claim = read(row).unwrap_or_else(|error| {
             tracing::error!(error = %error, "a claim on a full subscription cannot be read");
-            let nobody = UserId::new(uuid::Uuid::nil());
+            let no_user = UserId::new(uuid::Uuid::nil());
             let until = OffsetDateTime::UNIX_EPOCH;
-            StoredClaim { user: nobody, until, stopped: false, etag: row.etag.clone() }
+            StoredClaim { user: no_user, until, stopped: false, etag: row.etag.clone() }
         });
         self.0.insert(subscription.to_owned(), claim);
     }
@@ -66,27 +66,28 @@ fn read(row: &TableRow) -> Result<StoredClaim, StoreError> {
     })
 }
 
-/// This person makes room there, unless somebody else began meanwhile.
+/// This person makes room there, unless another one began meanwhile.
 pub fn claim(
     subscription: &str,
     user: UserId,
     now: OffsetDateTime,
     read: Option<&StoredClaim>,
 ) -> TableWrite {
-    let (key, properties) = (key(subscription), properties(user, now).done());
+    let key = key(subscription);
+    let properties = properties(user, now).done();
     match read {
         Some(read) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(read.etag.clone()) },
         None => TableWrite::Insert { key, properties },
     }
 }
 
-/// The freed place was lost to somebody else: no further binding moves in that subscription.
+/// The freed place was lost to another assignment: no further binding moves in that subscription.
 pub fn stop(subscription: &str, user: UserId, now: OffsetDateTime) -> TableWrite {
     let properties = properties(user, now).flag("stopped", true).done();
     TableWrite::InsertOrReplace { key: key(subscription), properties }
 }
 
-/// Nobody makes room there any more.
+/// Ends the claim: no person makes room there.
 pub fn release(subscription: &str) -> TableWrite {
     TableWrite::Delete { key: key(subscription), condition: EtagMatch::Any }
 }

@@ -1,5 +1,5 @@
-//! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. Nothing is decided by these rows
-//! but when to try again.
+//! Scopes where Azure refuses a kind of step, for every process: a lock, a missing right, a policy. These rows decide only
+//! when to retry.
 
 use crate::id::PrincipalId;
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
@@ -11,10 +11,10 @@ use crate::store::{StateStore, StoreError, keys};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Rows that are read. What lies beyond is not heeded: those steps are tried at their own pace.
+/// Rows that are read. Those beyond are ignored: their steps are retried at their own pace.
 const BLOCKS_MAX: usize = 2000;
 
-/// Whatever waits for a block is tried again long before.
+/// Steps that wait for a block are retried long before.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A block and the version of its row.
@@ -28,7 +28,7 @@ pub struct StoredBlock {
 pub type ScopeBlocks = BTreeMap<BlockKey, StoredBlock>;
 
 impl StateStore {
-    /// The scopes that refuse steps now. A row that cannot be read is not heeded.
+    /// The scopes that refuse steps now. A row that cannot be read is ignored.
     pub async fn scope_blocks(&self) -> Result<ScopeBlocks, StoreError> {
         let (from, to) = keys::range_of("sb:");
         let rows = self.rows_between(from, to, BLOCKS_MAX).await?;
@@ -93,14 +93,13 @@ fn read(row: &TableRow) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
     let principal_type = [PrincipalType::User, PrincipalType::ServicePrincipal];
     let principal_type = principal_type.into_iter().find(|known| known.as_str() == kind);
     let kind = reader.text("attempt")?;
-    let attempt = StepKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let kind = StepKind::ALL.into_iter().find(|known| known.as_str() == kind);
     let reason = ReasonCode::parse(reader.text("reason")?);
-    let (Some(role), Some(principal_type), Some(attempt), Some(reason)) =
-        (role, principal_type, attempt, reason)
+    let (Some(role), Some(principal_type), Some(kind), Some(reason)) = (role, principal_type, kind, reason)
     else {
         return Ok(None);
     };
-    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, kind: attempt };
+    let key = BlockKey { scope: reader.text("scope")?.to_owned(), role, principal_type, kind };
     let attempts = u32::try_from(reader.int("attempts")?).unwrap_or(u32::MAX);
     let block = ScopeBlock { reason, attempts, not_before: reader.time("not_before")? };
     Ok(Some((key, StoredBlock { block, etag: row.etag.clone() })))

@@ -1,4 +1,4 @@
-//! Rows of the whole installation: the snapshot in force, throttles, cadences, the instance id.
+//! Rows of the whole installation: the active snapshot, throttles, schedules, the instance id.
 
 use crate::id::InstanceId;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
@@ -8,7 +8,7 @@ use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
 use time::OffsetDateTime;
 
-/// The snapshot of the bindings that everybody plans with.
+/// The snapshot of the bindings that every process plans with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveVersion {
     pub stamp: String,
@@ -16,7 +16,7 @@ pub struct ActiveVersion {
     pub etag: ETag,
 }
 
-/// What stands in the row `s:bindings`.
+/// What the row `s:bindings` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ActiveVersionRow {
     /// Nothing was ever stored.
@@ -40,14 +40,14 @@ impl ActiveVersionRow {
         self.pointer().map(|pointer| pointer.stamp.as_str())
     }
 
-    /// Whether the same snapshot is in force by both.
+    /// Whether both name the same snapshot.
     pub fn is_same(&self, other: &ActiveVersionRow) -> bool {
         let unreadable = |row: &ActiveVersionRow| *row == ActiveVersionRow::Unreadable;
         self.stamp() == other.stamp() && unreadable(self) == unreadable(other)
     }
 }
 
-/// What stands under `s:`.
+/// The rows under `s:`.
 #[derive(Debug, Clone, Default)]
 pub struct TenantSettings {
     pub pointer: ActiveVersionRow,
@@ -84,12 +84,12 @@ impl StateStore {
         self.readable(row, read_pointer(row)).map_or(ActiveVersionRow::Unreadable, ActiveVersionRow::Names)
     }
 
-    /// The snapshot in force.
+    /// The active snapshot.
     pub async fn pointer(&self) -> Result<ActiveVersionRow, StoreError> {
         Ok(self.pointer_now().await?.value)
     }
 
-    /// The snapshot in force, with the service's clock.
+    /// The active snapshot, with the service's clock.
     pub async fn pointer_now(&self) -> Result<TableAnswer<ActiveVersionRow>, StoreError> {
         let TableAnswer { value, date } = self.read(&keys::setting("bindings")).await?;
         Ok(TableAnswer { value: value.map_or(ActiveVersionRow::Absent, |row| self.pointer_row(&row)), date })
@@ -183,8 +183,8 @@ pub fn content_hash(bytes: &[u8]) -> String {
 
 /// The pointer moves to a snapshot, over the version that was read.
 pub fn point(stamp: &str, hash: &str, read: Option<&ETag>) -> TableWrite {
-    let (key, properties) =
-        (keys::setting("bindings"), RowFields::row().text("stamp", stamp).text("hash", hash).done());
+    let key = keys::setting("bindings");
+    let properties = RowFields::row().text("stamp", stamp).text("hash", hash).done();
     match read {
         Some(etag) => TableWrite::Replace { key, properties, condition: EtagMatch::Exact(etag.clone()) },
         None => TableWrite::Insert { key, properties },

@@ -25,7 +25,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 const EMPTY_PAGES_MAX: usize = 100;
 /// Rows that are asked for after a page that ended early, at least.
 const PAGE_ROWS_MIN: usize = 4;
-/// A row that cannot be read and was not met for so long was mended, or is gone: whoever waits is looked at hourly.
+/// A row that cannot be read and was not met for so long was mended, or is gone: people who wait are reconciled hourly.
 const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 3600);
 
 /// A transaction that was committed.
@@ -187,7 +187,7 @@ impl StateStore {
         Ok(answer.value.map(|_| CommittedWrites { etags: Vec::new(), date }))
     }
 
-    /// Commits writes that only move the looking: their conditions make them safe to repeat, so they carry no proof.
+    /// Commits writes that only move requests: their conditions make them safe to repeat, so they carry no proof.
     pub async fn transact_unjournaled(&self, writes: &[TableWrite]) -> Result<CommittedWrites, StoreError> {
         let answer =
             self.tables.transact(&self.tenant, writes).await.map_err(|error| write_error(error, 0))?;

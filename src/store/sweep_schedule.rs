@@ -25,7 +25,7 @@ const NAMES_MAX: usize = 100;
 pub struct SweepRun {
     /// When it began.
     began: OffsetDateTime,
-    /// When somebody last took it up.
+    /// When a process last took it up.
     taken: OffsetDateTime,
     state: SweepState,
     /// The last row of the ledger that was compared, as its key; empty before the first.
@@ -201,9 +201,9 @@ impl SweepCounts {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SweepState {
-    /// Somebody is at it, or died at it, or pauses because Azure gave no answer.
+    /// A process works on it, or died, or pauses because Azure gave no answer.
     Running,
-    /// Somebody's time was over: anybody may go on.
+    /// A process ran out of time: any process may resume it.
     Parked,
     Finished,
 }
@@ -213,7 +213,7 @@ enum SweepState {
 pub enum SweepLeft {
     /// It saw everything that Azure would show.
     Finished,
-    /// Its time was over: whoever comes next goes on after that row.
+    /// It ran out of time: the next process resumes after that row.
     Parked { after: LedgerPosition },
     /// Azure gave no answer for some scopes, the first of them of the row after that one: they are asked for again in a while.
     Missed { after: LedgerPosition },
@@ -240,7 +240,8 @@ impl SweepRun {
         let after = LedgerPosition::from_stored(reader.text_opt("after")?.unwrap_or_default());
         let began = reader.time("began")?;
         let taken = reader.time_opt("taken")?.unwrap_or(began);
-        let (seen, refused) = (SweptScopes::read(&reader)?, count(&reader, "refused")?);
+        let seen = SweptScopes::read(&reader)?;
+        let refused = count(&reader, "refused")?;
         let counts = SweepCounts::read(&reader)?;
         Ok(Self { began, taken, state, after, seen, refused, counts, etag: Some(row.etag.clone()) })
     }
@@ -276,14 +277,17 @@ impl SweepRun {
     fn begin(now: OffsetDateTime, last: Option<Self>) -> Self {
         let (refused, counts, etag) =
             last.map_or_else(Default::default, |last| (last.refused, last.counts, last.etag));
-        let (state, after) = (SweepState::Running, LedgerPosition::default());
+        let state = SweepState::Running;
+        let after = LedgerPosition::default();
         Self { began: now, taken: now, state, after, seen: SweptScopes::default(), refused, counts, etag }
     }
 
-    /// What nobody can read says nothing of when it began: the next sweep is late.
+    /// A row that cannot be read does not say when the sweep began: the next one is late.
     fn unreadable(row: &TableRow) -> Self {
-        let (began, seen) = (OffsetDateTime::UNIX_EPOCH, SweptScopes::default());
-        let (state, after) = (SweepState::Finished, LedgerPosition::default());
+        let began = OffsetDateTime::UNIX_EPOCH;
+        let seen = SweptScopes::default();
+        let state = SweepState::Finished;
+        let after = LedgerPosition::default();
         let counts = SweepCounts::default();
         Self { began, taken: began, state, after, seen, refused: 0, counts, etag: Some(row.etag.clone()) }
     }
@@ -294,7 +298,7 @@ impl SweepRun {
 }
 
 impl StateStore {
-    /// What is to be swept now. A row that cannot be understood is no reason to sweep no more.
+    /// What is to be swept now. A row that cannot be read does not stop the sweeps.
     pub async fn due_sweep(&self) -> Result<SweepDue, StoreError> {
         let TableAnswer { value, date } = self.read(&keys::setting("sweep")).await?;
         let last = match value.as_ref().map(|row| (row, SweepRun::read(row))) {
@@ -303,7 +307,7 @@ impl StateStore {
             // A later release is at it, and sweeps.
             Some((_, Err(StoreError::TooNew { .. }))) => return Ok(SweepDue::default()),
             Some((row, Err(error))) => {
-                tracing::error!(error = %error, "where the last sweep stopped cannot be read: it begins anew");
+                tracing::error!(error = %error, "the position of the sweep cannot be read: it starts over");
                 Some(SweepRun::unreadable(row))
             }
         };
@@ -322,8 +326,8 @@ impl StateStore {
         }
     }
 
-    /// How the sweep was left, and what it has seen by now. If somebody else has taken it up meanwhile, it is theirs. Answers
-    /// how many scopes were refused.
+    /// How the sweep was left, and what it has seen by now. If another process has taken it up meanwhile, nothing is written.
+    /// Returns how many scopes were refused.
     pub async fn leave_sweep(
         &self,
         run: SweepRun,
@@ -372,9 +376,11 @@ mod tests {
 
     #[track_caller]
     fn check(state: SweepState, began_ago: u64, taken_ago: u64, expected: Option<&str>) {
-        let (began, taken) = (NOW - Duration::from_secs(began_ago), NOW - Duration::from_secs(taken_ago));
+        let began = NOW - Duration::from_secs(began_ago);
+        let taken = NOW - Duration::from_secs(taken_ago);
         let after = LedgerPosition::from_stored(if state == SweepState::Finished { "" } else { "l:x" });
-        let (seen, counts) = (SweptScopes::default(), SweepCounts::default());
+        let seen = SweptScopes::default();
+        let counts = SweepCounts::default();
         let run = SweepRun { began, taken, state, after, seen, refused: 0, counts, etag: None };
         assert_eq!(
             SweepRun::due(Some(run), NOW).map(|run| run.after),

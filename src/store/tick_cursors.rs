@@ -1,4 +1,4 @@
-//! How far the stages of the last tick came: stored, because no process is the only one.
+//! The positions of the stages of the last tick: stored, because no process is the only one.
 
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
@@ -14,18 +14,18 @@ pub struct TickCursors {
     pub rebindings: QueuePosition,
     /// Among those who only gain.
     pub gains: QueuePosition,
-    /// Among the looks that are due.
+    /// Among the requests of later that are due.
     pub due: QueuePosition,
     pub jobs: QueuePosition,
     pub groups: QueuePosition,
-    /// Among the marks of now, in the search for such as have no hint.
+    /// Among the requests of now, in the search for those without a hint.
     pub requests: QueuePosition,
-    /// Among the marks of later, in the same search.
+    /// Among the requests of later, in the same search.
     pub requests_later: QueuePosition,
 }
 
 impl TickCursors {
-    /// A place among other rows is one of an earlier release, and means the beginning.
+    /// A position among other rows was written by an earlier release, and means the beginning.
     fn forget_other_ranges(&mut self) {
         for place in [&mut self.leavers, &mut self.rebindings] {
             if !place.as_str().starts_with(keys::HINTS) {
@@ -63,7 +63,7 @@ impl StateStore {
         let TableAnswer { value, date } = self.read(&keys::setting("tick")).await?;
         let read = value.as_ref().map(TickCursors::read).transpose();
         let mut value = read.unwrap_or_else(|error| {
-            tracing::error!(error = %error, "where the last tick stopped cannot be read: it begins anew");
+            tracing::error!(error = %error, "the positions of the tick cannot be read: it starts over");
             None
         });
         if let Some(cursors) = &mut value {
@@ -72,7 +72,7 @@ impl StateStore {
         Ok(TableAnswer { value: value.unwrap_or_default(), date })
     }
 
-    /// The last word counts: a wrong place costs an order, never a person.
+    /// The last write wins: a wrong position changes the order and omits no person.
     pub async fn leave_cursors(&self, cursors: &TickCursors) -> Result<(), StoreError> {
         let mut cursors = cursors.clone();
         let places = cursors.places();

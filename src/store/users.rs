@@ -94,7 +94,7 @@ pub fn remember_principal(user: UserId, principal: PrincipalId, version: &ETag) 
     TableWrite::Merge { key: keys::user(user), properties, condition: EtagMatch::Exact(version.clone()) }
 }
 
-/// The record takes the Entra object id, if nobody holds it.
+/// The record takes the Entra object id, if no record holds it.
 pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> WriteBatch {
     let mut batch = WriteBatch::default();
     for write in ledger::pin(user, principal, op) {

@@ -1,7 +1,7 @@
-//! What the service refuses before it looks at any row. Each rule is named in the error: a limit of size in
+//! What the service refuses before it reads any row. Each rule is named in the error: a limit of size in
 //! [`TableError::TooLarge`], every other one in [`TableError::Invalid`].
 //!
-//! One set for everybody: the engine refuses by it, and the client of the real service checks by it before anything is
+//! One set of rules: the engine refuses by it, and the client of the real service checks by it before anything is
 //! sent, because the emulator takes more than the service does. Sizes of entities are counted as the service documents them; the size of
 //! a transaction is that of an HTTP body, so it is estimated on the careful side.
 
@@ -29,7 +29,8 @@ pub fn check_transaction(partition: &str, writes: &[TableWrite]) -> Result<(), T
     if writes.is_empty() || writes.len() > TRANSACTION_OPS_MAX {
         return invalid(format!("a transaction has 1 to {TRANSACTION_OPS_MAX} writes, not {}", writes.len()));
     }
-    let (mut keys, mut bytes) = (BTreeSet::new(), 0);
+    let mut keys = BTreeSet::new();
+    let mut bytes = 0;
     for (index, write) in writes.iter().enumerate() {
         check_key("RowKey", write.key())?;
         if !keys.insert(write.key()) {

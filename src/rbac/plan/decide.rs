@@ -23,7 +23,7 @@ pub fn plan(desired: &Desired, actual: &Actual, limits: &PlanLimits) -> Plan {
     let known: BTreeSet<AssignmentName> = actual.observed.iter().map(|fact| fact.entry.assignment).collect();
     for fact in &actual.observed {
         let verdict = judge_entry(fact, &inputs);
-        plan.settled.extend(wish_to_note(fact, &verdict, &inputs));
+        plan.settled.extend(missing_unwanted_since(fact, &verdict, &inputs));
         plan.apply_verdict(verdict, &mut steps, &inputs);
     }
     for (name, wanted) in desired.grants.iter().filter(|(name, _)| !known.contains(name)) {
@@ -46,7 +46,7 @@ impl Plan {
             Verdict::Quiet => {}
             Verdict::Step(step) => steps.push(step),
             Verdict::Settle(mut settle) => {
-                settle.entry.unwanted_since = wish(&settle.entry, inputs.desired, inputs.actual);
+                settle.entry.unwanted_since = unwanted_since(&settle.entry, inputs.desired, inputs.actual);
                 self.settled.push(settle);
             }
             Verdict::Defer(deferred) => self.deferred.push(deferred),
@@ -54,17 +54,17 @@ impl Plan {
     }
 }
 
-/// Revocations first, never tried before tried, then the one tried longest ago.
+/// Revocations first, steps that were never tried before others, then the one tried longest ago.
 fn order(step: &Step) -> (StepKind, bool, Option<OffsetDateTime>) {
-    let tried = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
-    (step.attempt, tried.is_some(), tried.map(|tried| tried.not_before))
+    let retry = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
+    (step.kind, retry.is_some(), retry.map(|retry| retry.not_before))
 }
 
 fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     let Inputs { desired, actual, limits, .. } = *inputs;
     let entry = &fact.entry;
     let wanted = desired.grants.get(&entry.assignment);
-    let attempt = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
+    let kind = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
     let (held, due) = match &fact.evidence {
         Evidence::NotOurs if entry.is_settled_and_gone() && entry.state == AssignmentState::Gone => {
             return Verdict::Quiet;
@@ -74,14 +74,15 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
             return Verdict::Quiet;
         }
         Evidence::Undecided { not_before } => {
-            return defer(entry.assignment, attempt, ReasonCode::RowUnreadable, *not_before);
+            return defer(entry.assignment, kind, ReasonCode::RowUnreadable, *not_before);
         }
+
         // Deleting by our own name is safe whatever Azure holds: a revocation does not wait for an answer.
         Evidence::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
             return send(revoke(entry, false), inputs);
         }
         Evidence::Unasked { reason, not_before } => {
-            return defer(entry.assignment, attempt, *reason, *not_before);
+            return defer(entry.assignment, kind, *reason, *not_before);
         }
         Evidence::Ledger => (entry.state, true),
         Evidence::Azure { holds, due } => (observed(entry, *holds), *due),
@@ -132,19 +133,19 @@ fn unchanged(
     limits: &PlanLimits,
 ) -> Verdict {
     if let AssignmentState::HeldByOther(_) = held {
-        let again = entry.retry.as_ref().is_none_or(|tried| tried.not_before <= actual.now);
+        let again = entry.retry.as_ref().is_none_or(|retry| retry.not_before <= actual.now);
         if !again {
             return Verdict::Quiet;
         }
         let not_before = actual.now + limits.foreign_look;
-        let tried = RetryState {
+        let retry = RetryState {
             kind: StepKind::Grant,
             attempts: 1,
             not_before,
             reason: ReasonCode::ForeignAssignment,
             cause: None,
         };
-        let entry = LedgerEntry { retry: Some(tried), ..entry.clone() };
+        let entry = LedgerEntry { retry: Some(retry), ..entry.clone() };
         return Verdict::Settle(SettledRow { entry: entry.becoming(held, actual.now), observed: None });
     }
     match asked {
@@ -166,22 +167,26 @@ fn settled_row(
     Verdict::Settle(SettledRow { entry, observed })
 }
 
-/// The wish of an entry that no step and no settlement of this round writes, where its row does not say it. The row's ETag is then
-/// spent: a call that is still under way for it cannot settle it past this look.
-fn wish_to_note(fact: &ObservedEntry, verdict: &Verdict, inputs: &Inputs<'_>) -> Option<SettledRow> {
+/// Since when an entry is unwanted, if its row does not say it and neither a step nor a settlement of this round writes it. The
+/// write changes the row's ETag: a call that is still under way cannot settle the row past this reconcile.
+fn missing_unwanted_since(
+    fact: &ObservedEntry,
+    verdict: &Verdict,
+    inputs: &Inputs<'_>,
+) -> Option<SettledRow> {
     let entry = &fact.entry;
     let left_alone = matches!(verdict, Verdict::Defer(DeferredStep { reason: ReasonCode::NotOurs, .. }));
     let written = matches!(verdict, Verdict::Step(_) | Verdict::Settle(_));
-    if left_alone || written { None } else { note_wish(entry, inputs.desired, inputs.actual) }
+    if left_alone || written { None } else { note_unwanted_since(entry, inputs.desired, inputs.actual) }
 }
 
 fn defer(
     assignment: AssignmentName,
-    attempt: StepKind,
+    kind: StepKind,
     reason: ReasonCode,
     not_before: OffsetDateTime,
 ) -> Verdict {
-    Verdict::Defer(DeferredStep { assignment, attempt, reason, not_before })
+    Verdict::Defer(DeferredStep { assignment, kind, reason, not_before })
 }
 
 fn grant(
@@ -191,7 +196,7 @@ fn grant(
     settles: bool,
 ) -> Step {
     Step {
-        attempt: StepKind::Grant,
+        kind: StepKind::Grant,
         assignment,
         principal: wanted.principal,
         principal_type: wanted.principal_type,
@@ -208,7 +213,7 @@ fn grant(
 
 fn revoke(entry: &LedgerEntry, settles: bool) -> Step {
     Step {
-        attempt: StepKind::Revoke,
+        kind: StepKind::Revoke,
         assignment: entry.assignment,
         principal: entry.principal,
         principal_type: PrincipalType::User,
@@ -223,37 +228,37 @@ fn revoke(entry: &LedgerEntry, settles: bool) -> Step {
     }
 }
 
-/// Ownership before any delete: the ledger row, and the name made again from what the row says.
+/// Checks ownership before any delete: the ledger row, and the name recomputed from it.
 fn is_ours(step: &Step, instance: InstanceId) -> bool {
     AssignmentName::derive(&step.scope, step.role, step.principal, instance) == step.assignment
 }
 
-/// A step is sent unless it is not ours to take, Azure throttles its kind there, or one of its kind failed a short while ago.
+/// Sends a step unless the assignment is not ours, Azure throttles its kind there, or one of its kind failed a short while ago.
 fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
     let actual = inputs.actual;
     if !is_ours(&step, actual.instance) {
-        return defer(step.assignment, step.attempt, ReasonCode::NotOurs, actual.now + RETRY_MAX);
+        return defer(step.assignment, step.kind, ReasonCode::NotOurs, actual.now + RETRY_MAX);
     }
-    let throttle = actual.throttled.get(&(step.scope.subscription().to_owned(), step.attempt));
+    let throttle = actual.throttled.get(&(step.scope.subscription().to_owned(), step.kind));
     if let Some(not_before) = throttle.filter(|at| **at > actual.now) {
-        return defer(step.assignment, step.attempt, ReasonCode::Throttled, *not_before);
+        return defer(step.assignment, step.kind, ReasonCode::Throttled, *not_before);
     }
     if let Some(block) = actual.blocks.get(&step.block_key()).filter(|block| block.not_before > actual.now) {
-        return defer(step.assignment, step.attempt, block.reason, block.not_before);
+        return defer(step.assignment, step.kind, block.reason, block.not_before);
     }
     let made_room = moves::has_made_room(&step, inputs);
-    match step.entry.as_ref().and_then(|entry| pausing(entry, step.attempt, actual)) {
-        Some(tried) if !made_room => defer(step.assignment, step.attempt, tried.reason, tried.not_before),
+    match step.entry.as_ref().and_then(|entry| pausing(entry, step.kind, actual)) {
+        Some(retry) if !made_room => defer(step.assignment, step.kind, retry.reason, retry.not_before),
         _ => Verdict::Step(Step { made_room, ..step }),
     }
 }
 
-/// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure asked
-/// for it; where the scope refused, the scope's own block decides.
-fn pausing<'a>(entry: &'a LedgerEntry, attempt: StepKind, actual: &Actual) -> Option<&'a RetryState> {
-    let tried = entry.retry.as_ref().filter(|tried| tried.kind == attempt)?;
-    let asked_to_wait = tried.reason == ReasonCode::Throttled;
-    let decided_anew = !asked_to_wait && tried.cause.is_some_and(|cause| cause != actual.requested_by);
-    let pauses = tried.not_before > actual.now && !decided_anew && !tried.reason.is_of_the_scope();
-    pauses.then_some(tried)
+/// The failure that a step like this one still has to wait for. A later change of what decided ends the wait, unless Azure
+/// asked for it; where the scope refused, the scope's own block decides.
+fn pausing<'a>(entry: &'a LedgerEntry, kind: StepKind, actual: &Actual) -> Option<&'a RetryState> {
+    let retry = entry.retry.as_ref().filter(|retry| retry.kind == kind)?;
+    let asked_to_wait = retry.reason == ReasonCode::Throttled;
+    let decided_anew = !asked_to_wait && retry.cause.is_some_and(|cause| cause != actual.requested_by);
+    let pauses = retry.not_before > actual.now && !decided_anew && !retry.reason.is_of_the_scope();
+    pauses.then_some(retry)
 }

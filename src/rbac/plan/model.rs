@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Why somebody should hold a grant.
+/// Why a person should hold a grant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GrantReason {
     pub binding: BindingName,
@@ -32,7 +32,7 @@ impl DesiredGrant {
     }
 }
 
-/// A grant that a binding would give, if something did not stand in its way.
+/// A grant that a binding would give if nothing blocked it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedGrant {
     pub binding: BindingName,
@@ -50,7 +50,7 @@ pub struct Desired {
     pub frozen: bool,
 }
 
-/// Where the belief about a ledger entry comes from.
+/// The evidence for a ledger entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// The entry is settled: what it says.
@@ -59,13 +59,13 @@ pub enum Evidence {
     Azure { holds: bool, due: bool },
     /// Azure could not be asked.
     Unasked { reason: ReasonCode, not_before: OffsetDateTime },
-    /// The principal is another record's: whatever Azure holds is that record's business.
+    /// The principal is another record's: that record decides about whatever Azure holds.
     NotOurs,
     /// Whose the principal is cannot be read: nothing is sent, and nothing closed.
     Undecided { not_before: OffsetDateTime },
 }
 
-/// One ledger entry and what is believed of it.
+/// One ledger entry and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedEntry {
     pub entry: LedgerEntry,
@@ -83,7 +83,7 @@ pub struct BlockKey {
     pub kind: StepKind,
 }
 
-/// A scope where Azure refuses a kind of step, whoever it is for. One step probes it, the others wait for that one.
+/// A scope where Azure refuses a kind of step for every person. One step probes it, the others wait for that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScopeBlock {
     pub reason: ReasonCode,
@@ -98,7 +98,7 @@ pub enum RoomClaim {
     Ours,
     /// Another person, at the latest until then.
     Taken { until: OffsetDateTime },
-    /// The freed place went to somebody else: no further binding moves there.
+    /// The freed place was lost to another assignment: no further binding moves there.
     Stopped,
 }
 
@@ -110,9 +110,9 @@ pub struct Actual {
     /// Subscription and kind of step → not before.
     pub throttled: BTreeMap<(String, StepKind), OffsetDateTime>,
     pub blocks: BTreeMap<BlockKey, ScopeBlock>,
-    /// Subscription → who makes room there, where anybody does.
+    /// Subscription → who makes room there.
     pub room: BTreeMap<String, RoomClaim>,
-    /// The change that made somebody look, and when it was made.
+    /// The change that enqueued the person, and when it was made.
     pub requested_by: OpId,
     pub requested_at: OffsetDateTime,
     /// This installation: an assignment is ours only if its name can be made from it.
@@ -126,7 +126,7 @@ pub struct PlanLimits {
     pub steps_max: usize,
     /// Ledger rows of one close, those of the steps included.
     pub close_rows_max: usize,
-    /// How long until a foreign assignment is looked at again.
+    /// How long until a foreign assignment is checked again.
     pub foreign_look: Duration,
 }
 
@@ -139,7 +139,7 @@ impl Default for PlanLimits {
 /// One call to Azure, with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    pub attempt: StepKind,
+    pub kind: StepKind,
     pub assignment: AssignmentName,
     pub principal: PrincipalId,
     pub principal_type: PrincipalType,
@@ -160,13 +160,9 @@ pub struct Step {
 impl Step {
     /// What a refusal of the scope means for steps like this one.
     pub fn block_key(&self) -> BlockKey {
-        let (role, attempt) = (self.role, self.attempt);
-        BlockKey {
-            scope: self.scope.folded().to_string(),
-            role,
-            principal_type: self.principal_type,
-            kind: attempt,
-        }
+        let role = self.role;
+        let kind = self.kind;
+        BlockKey { scope: self.scope.folded().to_string(), role, principal_type: self.principal_type, kind }
     }
 }
 
@@ -174,7 +170,7 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeferredStep {
     pub assignment: AssignmentName,
-    pub attempt: StepKind,
+    pub kind: StepKind,
     pub reason: ReasonCode,
     pub not_before: OffsetDateTime,
 }
@@ -194,7 +190,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     pub settled: Vec<SettledRow>,
     pub deferred: Vec<DeferredStep>,
-    /// More is to be done at once than this round may: look again without a pause.
+    /// More is to be done at once than this round may: the next round follows without a pause.
     pub has_more: bool,
     /// The subscription where a revocation of this round makes room for a grant, if one does: the open claims it.
     pub makes_room: Option<String>,
@@ -209,7 +205,11 @@ pub(super) struct Inputs<'a> {
 }
 
 /// Since when an entry is unwanted and not known to be gone.
-pub(super) fn wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<OffsetDateTime> {
+pub(super) fn unwanted_since(
+    entry: &LedgerEntry,
+    desired: &Desired,
+    actual: &Actual,
+) -> Option<OffsetDateTime> {
     if desired.frozen {
         return entry.unwanted_since;
     }
@@ -218,11 +218,12 @@ pub(super) fn wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> O
     (!wanted && !gone).then(|| entry.unwanted_since.unwrap_or(actual.requested_at))
 }
 
-pub(super) fn note_wish(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> Option<SettledRow> {
-    let wished = wish(entry, desired, actual);
-    let news = wished != entry.unwanted_since;
-    news.then(|| SettledRow {
-        entry: LedgerEntry { unwanted_since: wished, ..entry.clone() },
-        observed: None,
-    })
+pub(super) fn note_unwanted_since(
+    entry: &LedgerEntry,
+    desired: &Desired,
+    actual: &Actual,
+) -> Option<SettledRow> {
+    let unwanted_since = unwanted_since(entry, desired, actual);
+    let news = unwanted_since != entry.unwanted_since;
+    news.then(|| SettledRow { entry: LedgerEntry { unwanted_since, ..entry.clone() }, observed: None })
 }

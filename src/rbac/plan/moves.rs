@@ -1,19 +1,19 @@
-//! Bindings that moved to another role or scope. The new grant comes first; what the binding gave before goes when the new one is
-//! there. Where the subscription is full that order would hold the old role for ever: there one person at a time is revoked and
-//! then granted, and if the freed place is lost to somebody else, the moving stops.
+//! Bindings that moved to another role or scope. The new grant comes first; what the binding gave before goes when the new one
+//! is there. Where the subscription is full that order would hold the old role for ever: there one person at a time is revoked
+//! and then granted, and if the freed place is lost to another assignment, the moving stops.
 
 use crate::rbac::ledger::{AssignmentState, StepKind};
 use crate::rbac::plan::model::{
-    Actual, DeferredStep, Desired, DesiredGrant, Inputs, Plan, RoomClaim, Step, note_wish,
+    Actual, DeferredStep, Desired, DesiredGrant, Inputs, Plan, RoomClaim, Step, note_unwanted_since,
 };
 use crate::rbac::{BindingName, ReasonCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How soon a person looks again while another one makes room.
+/// How soon a person is reconciled again while another one makes room.
 const TAKEN_LOOK: Duration = Duration::from_secs(30);
 
-/// What bindings still give that is not wanted any more: subscription and binding.
+/// What bindings still give that is no longer wanted: subscription and binding.
 pub(super) fn still_given(desired: &Desired, actual: &Actual) -> BTreeSet<(String, BindingName)> {
     let old = actual.observed.iter().map(|fact| &fact.entry).filter(|entry| {
         let held = entry.state == AssignmentState::Present || entry.unsettled_until.is_some();
@@ -28,12 +28,12 @@ pub(super) fn still_given(desired: &Desired, actual: &Actual) -> BTreeSet<(Strin
 
 /// A grant that was refused for want of room may be sent: this person made room, and gave up what the binding gave before.
 pub(super) fn has_made_room(step: &Step, inputs: &Inputs<'_>) -> bool {
-    let tried = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
-    let refused = tried.is_some_and(|tried| tried.reason == ReasonCode::AssignmentLimit);
+    let retry = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
+    let refused = retry.is_some_and(|retry| retry.reason == ReasonCode::AssignmentLimit);
     let subscription = step.scope.subscription();
     let gives =
         |binding: &BindingName| inputs.still_given.contains(&(subscription.to_owned(), binding.clone()));
-    step.attempt == StepKind::Grant
+    step.kind == StepKind::Grant
         && refused
         && inputs.actual.room.get(subscription) == Some(&RoomClaim::Ours)
         && !step.bindings.iter().any(gives)
@@ -41,14 +41,14 @@ pub(super) fn has_made_room(step: &Step, inputs: &Inputs<'_>) -> bool {
 
 /// Takes the revocations out of `steps` that wait for a grant of the same binding.
 pub(super) fn hold(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, plan: &mut Plan) {
-    let grants: Vec<Step> = steps.iter().filter(|step| step.attempt == StepKind::Grant).cloned().collect();
+    let grants: Vec<Step> = steps.iter().filter(|step| step.kind == StepKind::Grant).cloned().collect();
     let waiting = waiting_grants(desired, plan);
     let mut kept = Vec::with_capacity(steps.len());
     for step in steps.drain(..) {
         let granting = |grant: &Step| grant.bindings.iter().any(|binding| step.bindings.contains(binding));
         let grant = step.bindings.iter().find_map(|binding| waiting.get(binding));
         match grant {
-            _ if step.attempt == StepKind::Grant => kept.push(step),
+            _ if step.kind == StepKind::Grant => kept.push(step),
             _ if grants.iter().any(granting) => plan.has_more = true,
             Some((grant, subscription)) => {
                 let full =
@@ -70,7 +70,7 @@ pub(super) fn hold(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, pl
 /// Binding → the grant of it that has to wait, and where.
 fn waiting_grants(desired: &Desired, plan: &Plan) -> BTreeMap<BindingName, (DeferredStep, String)> {
     let mut waiting = BTreeMap::new();
-    for deferred in plan.deferred.iter().filter(|deferred| deferred.attempt == StepKind::Grant) {
+    for deferred in plan.deferred.iter().filter(|deferred| deferred.kind == StepKind::Grant) {
         let Some(wanted) = desired.grants.get(&deferred.assignment) else { continue };
         let subscription = wanted.scope.subscription().to_owned();
         let bindings = DesiredGrant::bindings(wanted).into_iter();
@@ -81,8 +81,8 @@ fn waiting_grants(desired: &Desired, plan: &Plan) -> BTreeMap<BindingName, (Defe
 
 /// The revocation waits as long as the grant, for the same reason.
 fn defer_revocation(step: &Step, grant: DeferredStep, desired: &Desired, actual: &Actual, plan: &mut Plan) {
-    plan.settled.extend(step.entry.as_ref().and_then(|entry| note_wish(entry, desired, actual)));
-    plan.deferred.push(DeferredStep { assignment: step.assignment, attempt: step.attempt, ..grant });
+    plan.settled.extend(step.entry.as_ref().and_then(|entry| note_unwanted_since(entry, desired, actual)));
+    plan.deferred.push(DeferredStep { assignment: step.assignment, kind: step.kind, ..grant });
 }
 
 /// The revocation that frees a place, if it is this person's turn: one of a round.

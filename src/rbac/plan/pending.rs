@@ -1,11 +1,11 @@
-//! What a round leaves waiting, and when to look again.
+//! What a round leaves waiting, and when to reconcile again.
 
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind, pause};
 use crate::rbac::plan::model::{BlockedGrant, DeferredStep, Desired};
 use crate::rbac::{BackupRole, BindingName, Scope};
 use time::OffsetDateTime;
 
-/// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what stands on
+/// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what is on
 /// both keeps its `since`, whatever the reason is now, and its pause grows once it is over.
 pub fn pending_steps(
     desired: &Desired,
@@ -24,16 +24,17 @@ pub fn pending_steps(
             after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.retry.as_ref());
         let deferred = deferred.iter().find(|deferred| deferred.assignment == *name);
         let (reason, attempts, not_before) = match (failed, deferred) {
-            (Some(tried), deferred) if tried.kind == StepKind::Grant => {
-                let put_off = deferred.map_or(tried.not_before, |deferred| deferred.not_before);
-                (tried.reason, tried.attempts, tried.not_before.max(put_off))
+            (Some(retry), deferred) if retry.kind == StepKind::Grant => {
+                let put_off = deferred.map_or(retry.not_before, |deferred| deferred.not_before);
+                (retry.reason, retry.attempts, retry.not_before.max(put_off))
             }
             (_, Some(deferred)) => (deferred.reason, 1, deferred.not_before),
             _ => continue,
         };
         for binding in wanted.bindings() {
             let since = since(before, &binding, wanted.role, &wanted.scope, now);
-            let (role, scope) = (wanted.role, wanted.scope.clone());
+            let role = wanted.role;
+            let scope = wanted.scope.clone();
             pending.push(PendingStep {
                 binding,
                 role,
@@ -49,7 +50,7 @@ pub fn pending_steps(
     pending
 }
 
-/// What is still held because its revocation was put off before it was tried. (One that was tried says so on its own row.)
+/// What is still held because its revocation was deferred before it was tried. (One that was tried says so on its own row.)
 fn late_revocations(
     after: &[LedgerEntry],
     deferred: &[DeferredStep],
@@ -60,10 +61,12 @@ fn late_revocations(
     {
         let put_off = deferred
             .iter()
-            .find(|deferred| deferred.attempt == StepKind::Revoke && deferred.assignment == entry.assignment);
+            .find(|deferred| deferred.kind == StepKind::Revoke && deferred.assignment == entry.assignment);
         let Some(DeferredStep { reason, not_before, .. }) = put_off.cloned() else { continue };
         for binding in entry.bindings.clone() {
-            let (role, scope, since) = (entry.role, entry.scope.clone(), entry.unwanted_since.unwrap_or(now));
+            let role = entry.role;
+            let scope = entry.scope.clone();
+            let since = entry.unwanted_since.unwrap_or(now);
             pending.push(PendingStep {
                 binding,
                 role,
@@ -105,7 +108,7 @@ fn since(
     same.map_or(now, |wait| wait.since)
 }
 
-/// When a person must be looked at again, and whether a revocation is among the causes.
+/// When a person must be reconciled again, and whether a revocation is among the causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requeue {
     pub at: OffsetDateTime,
@@ -124,14 +127,13 @@ pub fn requeue_at(
     for entry in after {
         let leaving = !desired.grants.contains_key(&entry.assignment);
         let own = entry.unsettled_until.map(|at| (at, leaving));
-        let tried = entry.retry.as_ref();
-        let tried = tried.map(|tried| (tried.not_before, tried.kind == StepKind::Revoke && leaving));
+        let retry = entry.retry.as_ref();
+        let retry = retry.map(|retry| (retry.not_before, retry.kind == StepKind::Revoke && leaving));
         // What was put off counts instead of the row's own times: a throttle lasts longer than a row's own pause.
         let put_off = deferred.iter().any(|deferred| deferred.assignment == entry.assignment);
-        causes.extend(own.into_iter().chain(tried).filter(|_| !put_off));
+        causes.extend(own.into_iter().chain(retry).filter(|_| !put_off));
     }
-    causes
-        .extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.attempt == StepKind::Revoke)));
+    causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.kind == StepKind::Revoke)));
     causes.extend(pending.iter().map(|wait| (wait.not_before, false)));
     let at = causes.iter().map(|(at, _)| *at).min()?;
     Some(Requeue { at, takes_away: causes.iter().any(|(_, takes_away)| *takes_away) })

@@ -87,10 +87,10 @@ fn unsettled(entry: LedgerEntry, seconds: i64) -> LedgerEntry {
     LedgerEntry { unsettled_until: Some(later(seconds)), ..entry }
 }
 
-fn tried(entry: LedgerEntry, attempt: StepKind, seconds: i64) -> LedgerEntry {
+fn retry(entry: LedgerEntry, kind: StepKind, seconds: i64) -> LedgerEntry {
     let (not_before, reason) = (later(seconds), ReasonCode::AzureRefused);
-    let tried = RetryState { kind: attempt, attempts: 1, not_before, reason, cause: Some(cause()) };
-    LedgerEntry { retry: Some(tried), ..entry }
+    let retry = RetryState { kind, attempts: 1, not_before, reason, cause: Some(cause()) };
+    LedgerEntry { retry: Some(retry), ..entry }
 }
 
 fn fact(entry: LedgerEntry, belief: Evidence) -> ObservedEntry {
@@ -120,7 +120,7 @@ fn plan_of(desired: &Desired, actual: &Actual) -> Plan {
 
 /// Kind and number of each step, in their order.
 fn steps(plan: &Plan) -> Vec<(StepKind, u128)> {
-    plan.steps.iter().map(|step| (step.attempt, number(step.assignment))).collect()
+    plan.steps.iter().map(|step| (step.kind, number(step.assignment))).collect()
 }
 
 fn number(name: AssignmentName) -> u128 {
@@ -128,7 +128,7 @@ fn number(name: AssignmentName) -> u128 {
 }
 
 fn deferred(plan: &Plan) -> Vec<(StepKind, u128, ReasonCode, OffsetDateTime)> {
-    let parts = |d: &DeferredStep| (d.attempt, number(d.assignment), d.reason, d.not_before);
+    let parts = |d: &DeferredStep| (d.kind, number(d.assignment), d.reason, d.not_before);
     plan.deferred.iter().map(parts).collect()
 }
 
@@ -138,7 +138,7 @@ fn applied(actual: &Actual, plan: &Plan) -> Actual {
         actual.observed.iter().map(|fact| (fact.entry.assignment, fact.entry.clone())).collect();
     for step in &plan.steps {
         let holding =
-            if step.attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
+            if step.kind == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
         let before = step.entry.clone().unwrap_or_else(|| entry(number(step.assignment), holding, &[]));
         let after =
             LedgerEntry { unsettled_until: None, retry: None, bindings: step.bindings.clone(), ..before };
@@ -192,7 +192,7 @@ fn revocations_come_first() {
     let plan = plan_of(&desired, &actual);
     let (revoke, grant) = (StepKind::Revoke, StepKind::Grant);
     assert_eq!(steps(&plan), [(revoke, 6), (revoke, 7), (grant, 4), (grant, 1)]);
-    assert!(plan.steps.iter().all(|step| step.held_before == (step.attempt == revoke)));
+    assert!(plan.steps.iter().all(|step| step.held_before == (step.kind == revoke)));
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn what_was_never_tried_comes_first_and_then_what_was_tried_longest_ago() {
     let gone = |number| entry(number, AssignmentState::Gone, &["b"]);
     let desired = wants([1, 2, 3].map(|number| wanted(number, &["b"])));
     let actual = holds([
-        settled(tried(gone(1), StepKind::Grant, -10)),
-        settled(tried(gone(2), StepKind::Grant, -20)),
+        settled(retry(gone(1), StepKind::Grant, -10)),
+        settled(retry(gone(2), StepKind::Grant, -20)),
         settled(gone(3)),
     ]);
     let grant = StepKind::Grant;
@@ -261,7 +261,7 @@ fn what_was_never_tried_comes_first_and_then_what_was_tried_longest_ago() {
 
 #[test]
 fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
-    let failed = |attempt, seconds| tried(entry(1, AssignmentState::Present, &["b"]), attempt, seconds);
+    let failed = |kind, seconds| retry(entry(1, AssignmentState::Present, &["b"]), kind, seconds);
     let plan_with = |entry| plan_of(&wants([]), &holds([settled(entry)]));
     let waiting = plan_with(failed(StepKind::Revoke, 10));
     assert_eq!(deferred(&waiting), [(StepKind::Revoke, 1, ReasonCode::AzureRefused, later(10))]);
@@ -274,9 +274,9 @@ fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
 #[test]
 fn a_throttle_defers_steps_of_its_kind_in_its_subscription() {
     let desired = wants([wanted(1, &["b"])]);
-    let throttled = |subscription: &str, attempt, seconds| {
+    let throttled = |subscription: &str, kind, seconds| {
         let mut actual = holds([settled(entry(2, AssignmentState::Present, &["c"]))]);
-        actual.throttled.insert((subscription.to_owned(), attempt), later(seconds));
+        actual.throttled.insert((subscription.to_owned(), kind), later(seconds));
         plan_of(&desired, &actual)
     };
     let grants = throttled(SUBSCRIPTION, StepKind::Grant, 40);
@@ -320,7 +320,7 @@ fn a_foreign_assignment_is_never_revoked() {
     let other = AssignmentState::HeldByOther(name(99));
     let azure = |holds, due| Evidence::Azure { holds, due };
     for belief in [Evidence::Ledger, azure(true, true), azure(false, true)] {
-        let row = tried(entry(1, other, &["b"]), StepKind::Grant, 0);
+        let row = retry(entry(1, other, &["b"]), StepKind::Grant, 0);
         let plan = plan_of(&wants([]), &holds([fact(row, belief.clone())]));
         assert!(plan.steps.is_empty(), "{belief:?}");
         let holding: Vec<_> = plan.settled.iter().map(|settle| settle.entry.state).collect();
@@ -331,7 +331,7 @@ fn a_foreign_assignment_is_never_revoked() {
 #[test]
 fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
     let desired = wants([wanted(1, &["b"])]);
-    let other = tried(entry(1, AssignmentState::HeldByOther(name(99)), &["b"]), StepKind::Grant, 0);
+    let other = retry(entry(1, AssignmentState::HeldByOther(name(99)), &["b"]), StepKind::Grant, 0);
     let seen = |holds_it| {
         let belief = Evidence::Azure { holds: holds_it, due: true };
         plan_of(&desired, &holds([fact(other.clone(), belief)]))
@@ -369,18 +369,12 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
         let row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
         let early = fact(row.clone(), Evidence::Azure { holds: azure_holds, due: false });
         let plan = plan_of(&desired, &holds([early]));
-        assert_eq!(
-            plan.steps.first().map(|step| (step.attempt, step.settles)),
-            step.map(|kind| (kind, false))
-        );
+        assert_eq!(plan.steps.first().map(|step| (step.kind, step.settles)), step.map(|kind| (kind, false)));
         assert!(plan.settled.iter().all(|settle| settle.entry.unsettled_until == row.unsettled_until));
 
         let due = fact(row, Evidence::Azure { holds: azure_holds, due: true });
         let plan = plan_of(&desired, &holds([due]));
-        assert_eq!(
-            plan.steps.first().map(|step| (step.attempt, step.settles)),
-            step.map(|kind| (kind, true))
-        );
+        assert_eq!(plan.steps.first().map(|step| (step.kind, step.settles)), step.map(|kind| (kind, true)));
         let observed: Vec<_> = plan.settled.iter().map(|settle| settle.observed).collect();
         assert_eq!(observed, if step.is_some() { vec![] } else { vec![Some(azure_holds)] });
     }
@@ -474,13 +468,13 @@ fn another_reason_begins_another_pause_and_not_another_wish() {
 fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none() {
     let desired = wants([wanted(1, &["b"]), wanted(2, &["c", "d"]), wanted(3, &["e"])]);
     let after = [
-        tried(entry(1, AssignmentState::Gone, &["b"]), StepKind::Grant, 30),
+        retry(entry(1, AssignmentState::Gone, &["b"]), StepKind::Grant, 30),
         entry(3, AssignmentState::Present, &["e"]),
-        tried(entry(4, AssignmentState::Present, &["f"]), StepKind::Revoke, 30),
+        retry(entry(4, AssignmentState::Present, &["f"]), StepKind::Revoke, 30),
     ];
     let throttled = DeferredStep {
         assignment: name(2),
-        attempt: StepKind::Grant,
+        kind: StepKind::Grant,
         reason: ReasonCode::Throttled,
         not_before: later(40),
     };
@@ -500,10 +494,10 @@ fn what_is_wanted_and_failed_or_was_deferred_is_a_wait_and_what_is_held_is_none(
 #[test]
 fn the_next_look_is_the_earliest() {
     let unsettled = unsettled(entry(1, AssignmentState::Present, &["b"]), 150);
-    let failed = tried(entry(2, AssignmentState::Gone, &["b"]), StepKind::Grant, 60);
+    let failed = retry(entry(2, AssignmentState::Gone, &["b"]), StepKind::Grant, 60);
     let deferred = DeferredStep {
         assignment: name(3),
-        attempt: StepKind::Grant,
+        kind: StepKind::Grant,
         reason: ReasonCode::Throttled,
         not_before: later(90),
     };
@@ -531,9 +525,9 @@ fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
     let taken_away = |after: &[LedgerEntry], deferred: &[DeferredStep]| {
         requeue_at(&desired, after, deferred, &[]).is_some_and(|again| again.takes_away)
     };
-    let deferred = |attempt| DeferredStep {
+    let deferred = |kind| DeferredStep {
         assignment: name(3),
-        attempt,
+        kind,
         reason: ReasonCode::Throttled,
         not_before: later(90),
     };
@@ -542,17 +536,17 @@ fn the_next_look_is_for_something_taken_away_only_with_a_revocation() {
     for holding in [AssignmentState::Gone, AssignmentState::Present] {
         assert!(taken_away(&[unsettled(entry(2, holding, &["b"]), 150)], &[]));
     }
-    assert!(taken_away(&[tried(entry(2, AssignmentState::Present, &["b"]), StepKind::Revoke, 30)], &[]));
-    assert!(!taken_away(&[tried(present(), StepKind::Revoke, 30)], &[]), "wanted again");
+    assert!(taken_away(&[retry(entry(2, AssignmentState::Present, &["b"]), StepKind::Revoke, 30)], &[]));
+    assert!(!taken_away(&[retry(present(), StepKind::Revoke, 30)], &[]), "wanted again");
     assert!(taken_away(&[], &[deferred(StepKind::Revoke)]));
-    assert!(!taken_away(&[unsettled(present(), 150), tried(present(), StepKind::Grant, 30)], &[]));
+    assert!(!taken_away(&[unsettled(present(), 150), retry(present(), StepKind::Grant, 30)], &[]));
     assert!(!taken_away(&[], &[deferred(StepKind::Grant)]));
 }
 
-fn failing(number: u128, holding: AssignmentState, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
+fn failing(number: u128, holding: AssignmentState, kind: StepKind, reason: ReasonCode) -> LedgerEntry {
     let (not_before, cause) = (later(600), Some(cause()));
-    let tried = RetryState { kind: attempt, attempts: 3, not_before, reason, cause };
-    LedgerEntry { retry: Some(tried), ..entry(number, holding, &["b"]) }
+    let retry = RetryState { kind, attempts: 3, not_before, reason, cause };
+    LedgerEntry { retry: Some(retry), ..entry(number, holding, &["b"]) }
 }
 
 #[test]

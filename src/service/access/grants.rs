@@ -1,4 +1,4 @@
-//! `grants[]` and `grantState`: how what is desired or held for a person stands, with the reason.
+//! `grants[]` and `grantState`: the state of what is desired or held for a person, with the reason.
 
 use crate::audit::rfc3339;
 use crate::id::UserId;
@@ -11,8 +11,8 @@ use futures_util::try_join;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-/// What the ledger says of a person, one element for each binding, role and scope. For each row that cannot be read and may hold
-/// a leaver there is one without these three.
+/// What the ledger says of a person, one element for each binding, role and scope. For each row that cannot be read and may
+/// hold a leaver there is one without these three.
 pub async fn access_of(store: &StateStore, user: UserId) -> Result<AccessView, StoreError> {
     let (ledger, hint) = try_join!(store.ledger(user), store.hint(user))?;
     let hint = hint.filter(|hint| !hint.is_over);
@@ -51,7 +51,7 @@ pub struct GrantView {
     /// The belief is knowledge: no call is under way that may change it.
     pub settled: bool,
     pub reason: ReasonCode,
-    /// When the wish began.
+    /// Since when it is unwanted.
     pub since: OffsetDateTime,
 }
 
@@ -95,28 +95,30 @@ pub fn grants_of(ledger: &UserLedger) -> Vec<GrantView> {
 
 /// What the last round found: a row that is not wanted says since when. Rows of before it did say so by their last step.
 fn is_wanted(entry: &LedgerEntry) -> bool {
-    let revoking = entry.retry.as_ref().is_some_and(|tried| tried.kind == StepKind::Revoke);
+    let revoking = entry.retry.as_ref().is_some_and(|retry| retry.kind == StepKind::Revoke);
     let leaving = entry.state == AssignmentState::Gone && entry.unsettled_until.is_some();
     entry.unwanted_since.is_none() && !revoking && !leaving
 }
 
 /// `None`: nothing is held, and whether something is wanted is not this row's to say.
 fn of_entry(binding: &BindingName, entry: &LedgerEntry, wait: Option<&PendingStep>) -> Option<GrantView> {
-    let (wanted, settled) = (is_wanted(entry), entry.unsettled_until.is_none());
+    let wanted = is_wanted(entry);
+    let settled = entry.unsettled_until.is_none();
     let holds = entry.state != AssignmentState::Gone || !settled;
     if !holds {
         return None;
     }
     let own = if wanted { StepKind::Grant } else { StepKind::Revoke };
-    let tried = entry.retry.as_ref().filter(|tried| tried.kind == own).map(|tried| tried.reason);
+    let retry = entry.retry.as_ref().filter(|retry| retry.kind == own).map(|retry| retry.reason);
     let undisturbed = match (wanted, entry.state) {
         (_, AssignmentState::HeldByOther(_)) => ReasonCode::ForeignAssignment,
         (false, _) => ReasonCode::NoReasonLeft,
         (true, _) if settled => ReasonCode::Member,
         (true, _) => ReasonCode::InFlight,
     };
-    let reason = wait.map(|wait| wait.reason).or(tried).unwrap_or(undisturbed);
-    let (role, scope) = (entry.role, entry.scope.clone());
+    let reason = wait.map(|wait| wait.reason).or(retry).unwrap_or(undisturbed);
+    let role = entry.role;
+    let scope = entry.scope.clone();
     let since = entry.unwanted_since.or(wait.map(|wait| wait.since)).unwrap_or(entry.since);
     Some(GrantView { binding: binding.clone(), role, scope, wanted, holds, settled, reason, since })
 }
@@ -139,7 +141,7 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
 
-    fn entry(holding: AssignmentState, settled: bool, wished: bool) -> LedgerEntry {
+    fn entry(holding: AssignmentState, settled: bool, unwanted_since: bool) -> LedgerEntry {
         LedgerEntry {
             assignment: AssignmentName::new(Uuid::from_u128(1)),
             principal: PrincipalId::new(Uuid::from_u128(2)),
@@ -151,15 +153,15 @@ mod tests {
             bindings: vec![BindingName::parse("b").unwrap()],
             correlation: None,
             retry: None,
-            unwanted_since: wished.then_some(NOW),
+            unwanted_since: unwanted_since.then_some(NOW),
             since: NOW,
             written: NOW,
         }
     }
 
-    fn tried(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
-        let tried = RetryState { kind: attempt, attempts: 1, not_before: NOW, reason, cause: None };
-        LedgerEntry { retry: Some(tried), ..entry }
+    fn retry(entry: LedgerEntry, kind: StepKind, reason: ReasonCode) -> LedgerEntry {
+        let retry = RetryState { kind, attempts: 1, not_before: NOW, reason, cause: None };
+        LedgerEntry { retry: Some(retry), ..entry }
     }
 
     /// wanted, holds, settled, reason of the one grant.
@@ -182,9 +184,9 @@ mod tests {
         check(entry(Gone, true, false), vec![], None);
         check(entry(Present, true, true), vec![], Some((false, true, true, ReasonCode::NoReasonLeft)));
         check(entry(Gone, false, true), vec![], Some((false, true, false, ReasonCode::NoReasonLeft)));
-        let locked = |entry| tried(entry, StepKind::Revoke, ReasonCode::ScopeLocked);
+        let locked = |entry| retry(entry, StepKind::Revoke, ReasonCode::ScopeLocked);
         check(locked(entry(Present, true, true)), vec![], Some((false, true, true, ReasonCode::ScopeLocked)));
-        let silent = tried(entry(Gone, false, true), StepKind::Revoke, ReasonCode::NoAnswer);
+        let silent = retry(entry(Gone, false, true), StepKind::Revoke, ReasonCode::NoAnswer);
         check(silent, vec![], Some((false, true, false, ReasonCode::NoAnswer)));
         // A row of before rows said since when they are unwanted.
         check(

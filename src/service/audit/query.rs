@@ -91,7 +91,9 @@ pub fn lines(record: &Value) -> Vec<String> {
         return vec![escape_control(&line)];
     }
     let changes = record.get("changes").and_then(Value::as_array);
-    let (time, actor, cause) = (text(record, "time"), text(record, "actor"), text(record, "cause"));
+    let time = text(record, "time");
+    let actor = text(record, "actor");
+    let cause = text(record, "cause");
     let line = |change| {
         let change = RecordedChange::read(change).describe();
         escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}"))
@@ -176,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_setting_answers_to_what_was_recorded_and_to_the_name_it_is_stored_under() {
-        let (user, object) = ("6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "0a3a5f0e-97a2-4c8e-8a36-3b6b6a7b8c9d");
+        let user = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff";
+        let object = "0a3a5f0e-97a2-4c8e-8a36-3b6b6a7b8c9d";
         let setting = |what: &str, before: &str, after: &str| json!({"kind": "setting-changed", "what": what, "before": before, "after": after});
         let pinned = setting(&format!("pin of user {user}"), "", object);
         let released = setting(&format!("pin of user {user}"), object, "");

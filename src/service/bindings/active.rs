@@ -1,4 +1,4 @@
-//! The bindings in force. Everybody plans with the snapshot that the pointer row names; a process's own file is only
+//! The active bindings. Every process plans with the snapshot that the pointer row names; a process's own file is only
 //! there to be stored.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
@@ -60,7 +60,7 @@ pub fn selector_key(selector: &Selector) -> SelectorKey {
 /// What the pointer names.
 #[derive(Debug, Clone)]
 pub enum ActiveSnapshot {
-    /// Nothing was ever stored: nobody is granted anything.
+    /// Nothing was ever stored: nothing is granted.
     Absent,
     Known(Arc<BindingsSnapshot>),
     /// The row is missing or this program does not understand it.
@@ -71,27 +71,27 @@ impl ActiveSnapshot {
     /// Where a person's Entra object id is taken from.
     pub fn principal_from(&self) -> &[PrincipalSource] {
         match self {
-            ActiveSnapshot::Known(in_force) => &in_force.bindings.principal_from,
+            ActiveSnapshot::Known(snapshot) => &snapshot.bindings.principal_from,
             ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => &[],
         }
     }
 }
 
-/// How far ahead of the table service's clock a stamp may be: the clock of whoever packages is not the service's.
+/// How far ahead of the table service's clock a stamp may be: the machine that packages has another clock.
 const STAMP_AHEAD_MAX: Duration = Duration::from_secs(600);
 /// Attempts at storing a file while other processes store theirs.
 const TRIES_MAX: u32 = 10;
 
-/// What became of a packaged file.
+/// The outcome of storing a bundled file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// It is newer than what was in force, and in force now.
+    /// It is newer than the active one, and active now.
     Stored,
-    /// It was in force already.
+    /// It was active already.
     InForce,
-    /// A newer one is in force: nothing changed. Rolling a program back does not roll the bindings back.
+    /// A newer one is active: nothing changed. Rolling a program back does not roll the bindings back.
     Older,
-    /// The stamp in force is the same and the bytes are not: somebody changed the file without stamping it. Nothing changed.
+    /// The active stamp is the same and the bytes are not: the file was changed without a new stamp. Nothing changed.
     SameStampOtherBytes,
     /// The stamp is too far ahead of the table service's clock: nothing changed.
     Future,
@@ -121,7 +121,7 @@ impl ActiveBindings {
         Self { store, health, cache: Mutex::new(None) }
     }
 
-    /// What the bindings in force make of attributes, as far as this process knows; nothing while it knows nothing.
+    /// What the active bindings make of attributes, as far as this process knows; nothing while it knows nothing.
     pub fn binding_rules(&self) -> BindingRules {
         let rules = |known: Arc<BindingsSnapshot>| BindingRules {
             sources: known.bindings.principal_from.clone(),
@@ -163,7 +163,7 @@ impl ActiveBindings {
             return Ok(ActiveSnapshot::Known(known));
         }
         let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
-            tracing::error!(bindings.stamp = pointer.stamp, "the bindings in force cannot be read");
+            tracing::error!(bindings.stamp = pointer.stamp, "the active bindings cannot be read");
             return Ok(ActiveSnapshot::Unreadable);
         };
         let known = Arc::new(BindingsSnapshot::new(&pointer.stamp, &pointer.hash, bindings));
@@ -179,7 +179,7 @@ impl ActiveBindings {
         Ok(Bindings::parse(&bytes).ok())
     }
 
-    /// Stores a file whose bytes differ from those in force, stamped with the service's time. Answers whether it did.
+    /// Stores a file whose bytes differ from the active ones, stamped with the service's time. Returns whether it did.
     pub async fn activate(&self, bytes: &[u8]) -> Result<bool, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
         let hash = hash_of(bytes);
@@ -190,20 +190,20 @@ impl ActiveBindings {
         Ok(self.store_if_newer(bytes, &hash, unstamped).await? == Activation::Stored)
     }
 
-    /// Stores a packaged file if its stamp is newer than the one in force. Whoever starts may call this: everybody goes on
+    /// Stores a bundled file if its stamp is newer than the active one. Every process may call this at its start: all go on
     /// under the newest stamp that was ever stored.
     pub async fn activate_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
         Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
         let at = parse_exact_stamp(stamp).ok_or(ActivateError::Stamp)?;
         let hash = hash_of(bytes);
         let stamped =
-            |pointer: Option<&ActiveVersion>, now| decide_activation((stamp, at, &hash), pointer, now);
-        let adoption = self.store_if_newer(bytes, &hash, stamped).await?;
-        log_activation(adoption, stamp);
-        Ok(adoption)
+            |pointer: Option<&ActiveVersion>, now| decide_activation(stamp, at, &hash, pointer, now);
+        let activation = self.store_if_newer(bytes, &hash, stamped).await?;
+        log_activation(activation, stamp);
+        Ok(activation)
     }
 
-    /// Decides over the pointer as it is, and stores under its version; somebody else's change means deciding again.
+    /// Decides over the pointer as it is, and stores under its version; after a concurrent change it decides again.
     async fn store_if_newer(
         &self,
         bytes: &[u8],
@@ -215,9 +215,9 @@ impl ActiveBindings {
             let TableAnswer { value: row, date } = self.store.pointer_now().await?;
             let below = self.store.pointer_to_replace(&row).await?;
             let stamp = match decide(below.as_ref(), date) {
-                Decision::Leave(adoption) => {
+                Decision::Leave(activation) => {
                     self.read(&row).await?;
-                    return Ok(adoption);
+                    return Ok(activation);
                 }
                 Decision::Store(stamp) => stamp,
             };
@@ -231,7 +231,7 @@ impl ActiveBindings {
         Ok(Activation::Stored)
     }
 
-    /// One transaction: the bytes, the pointer under its version, and the job that makes everybody concerned be looked at.
+    /// One transaction: the bytes, the pointer under its version, and the job that enqueues the people concerned.
     async fn store_snapshot(
         &self,
         bytes: &[u8],
@@ -291,9 +291,11 @@ enum Decision {
     Leave(Activation),
 }
 
-/// What a packaged file is beside the one in force. What is in force already is never of the future.
+/// Compares a bundled file with the active one. The active one is never of the future.
 fn decide_activation(
-    (stamp, at, hash): (&str, OffsetDateTime, &str),
+    stamp: &str,
+    at: OffsetDateTime,
+    hash: &str,
     pointer: Option<&ActiveVersion>,
     now: OffsetDateTime,
 ) -> Decision {
@@ -307,20 +309,20 @@ fn decide_activation(
     }
 }
 
-fn log_activation(adoption: Activation, stamp: &str) {
-    match adoption {
-        Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are in force"),
+fn log_activation(activation: Activation, stamp: &str) {
+    match activation {
+        Activation::Stored => tracing::info!(bindings.stamp = stamp, "new bindings are active"),
         Activation::InForce => {}
         Activation::Older => {
-            tracing::info!(bindings.stamp = stamp, "newer bindings than the packaged ones are in force")
+            tracing::info!(bindings.stamp = stamp, "newer bindings than the bundled ones are active")
         }
         Activation::SameStampOtherBytes => tracing::error!(
             bindings.stamp = stamp,
-            "the packaged bindings differ from those in force and have the same stamp; stamp the file again"
+            "the bundled bindings differ from the active ones and have the same stamp; stamp the file again"
         ),
         Activation::Future => tracing::error!(
             bindings.stamp = stamp,
-            "the packaged bindings are stamped with a time that has not come; stamp the file again"
+            "the bundled bindings are stamped with a time in the future; stamp the file again"
         ),
     }
 }

@@ -12,8 +12,8 @@ use crate::store::sweep_schedule::GrouplessBindings;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The groups of the selectors that differ: the one that is pinned, while it lives; else those that match now. However many share
-/// the value of a selector, the others are not held up by it.
+/// The groups of the selectors that differ: the one that is pinned, while it lives; else those that match now. However many
+/// share the value of a selector, the others are not held up by it.
 pub async fn groups_of_selectors(
     store: &StateStore,
     differing: &ChangedSelectors,
@@ -40,15 +40,15 @@ async fn groups_of_selector(
 }
 
 /// The groups that match now what was pinned to a group that is gone. What was pinned to it say its `bg:` rows, and, where a
-/// former release left none, the pins of the bindings in force.
+/// former release left none, the pins of the active bindings.
 pub async fn groups_matching_pins_of(
     store: &StateStore,
     active_bindings: &ActiveBindings,
     gone: GroupId,
 ) -> Result<BTreeSet<GroupId>, StoreError> {
     let mut keys = store.selectors_of(gone).await?;
-    if let ActiveSnapshot::Known(in_force) = active_bindings.read(&store.pointer().await?).await? {
-        keys.extend(in_force.by_selector_key().map(|(key, _)| key.clone()));
+    if let ActiveSnapshot::Known(snapshot) = active_bindings.read(&store.pointer().await?).await? {
+        keys.extend(snapshot.by_selector_key().map(|(key, _)| key.clone()));
     }
     let reads = keys.iter().map(|key| async move {
         match pin_of(store, key).await? {
@@ -61,13 +61,13 @@ pub async fn groups_matching_pins_of(
     Ok(heirs)
 }
 
-/// The bindings whose selector matches no living group: neither the one that it is pinned to nor another that carries the value.
-/// A pin that cannot be read is another finding.
+/// The bindings whose selector matches no living group: neither the one that it is pinned to nor another that carries the
+/// value. A pin that cannot be read is another finding.
 pub async fn without_group(
     store: &StateStore,
-    in_force: &BindingsSnapshot,
+    snapshot: &BindingsSnapshot,
 ) -> Result<GrouplessBindings, StoreError> {
-    let reads = in_force.by_selector_key().map(|(key, binding)| async move {
+    let reads = snapshot.by_selector_key().map(|(key, binding)| async move {
         Ok::<_, StoreError>((&binding.name, has_group(store, key, &binding.selector).await?))
     });
     let mut groupless = GrouplessBindings::default();

@@ -1,4 +1,4 @@
-//! The bindings that came with this program: they are stored once the tables answer, if their stamp is the newest.
+//! The bindings that came with this program: they are stored when the tables answer, if their stamp is the newest.
 //!
 //! Without a stamp nothing is stored: a program that was built and started by hand must not change who holds what.
 
@@ -25,7 +25,7 @@ pub enum BundledFile {
     Missing,
 }
 
-/// What became of a package.
+/// The state of a bundled file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BundleState {
     /// The tables have not answered yet.
@@ -53,7 +53,7 @@ impl BundleState {
         }
     }
 
-    /// Whether somebody has to look into it.
+    /// Whether it needs a person's attention.
     pub const fn is_finding(self) -> bool {
         !matches!(
             self,
@@ -75,7 +75,7 @@ impl BundledBindings {
         Self { store, active_bindings, state: Mutex::new(BundleState::Pending) }
     }
 
-    /// What became of it so far.
+    /// Its state so far.
     pub fn state(&self) -> BundleState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +87,7 @@ impl BundledBindings {
             match self.attempt(package).await {
                 Ok(state) => return self.record_state(state),
                 Err(error) if !helps_to_wait(&error) => {
-                    tracing::error!(error = %ErrorChain(&error), "the packaged bindings change nothing");
+                    tracing::error!(error = %ErrorChain(&error), "the bundled bindings were not stored");
                     return self.record_state(BundleState::Broken);
                 }
                 Err(error) => {
@@ -96,7 +96,7 @@ impl BundledBindings {
                     tracing::warn!(
                         error = %ErrorChain(&error),
                         wait_ms = wait.as_millis() as u64,
-                        "the bindings wait for the tables"
+                        "storing the bundled bindings failed and is retried"
                     );
                     tokio::time::sleep(wait).await;
                 }
@@ -117,18 +117,21 @@ impl BundledBindings {
         Ok(state)
     }
 
-    /// What is wrong with a file was told where it was compared, or where it failed.
+    /// A mistake in a file was logged where it was compared, or where it failed.
     fn record_state(&self, state: BundleState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         if matches!(state, BundleState::Unstamped | BundleState::Missing) {
-            tracing::error!(bindings = state.as_str(), "the packaged bindings change nothing");
+            tracing::error!(bindings = state.as_str(), "the bundled bindings were not stored");
         } else if !state.is_finding() {
-            tracing::info!(bindings = state.as_str(), "the packaged bindings were looked at");
+            tracing::info!(
+                bindings = state.as_str(),
+                "the bundled bindings were compared with the active ones"
+            );
         }
     }
 }
 
-/// Tables that are away come back, and who came in between is done soon; nothing else mends itself.
+/// Whether waiting helps: tables that are away come back, and a conflict passes. Other errors stay.
 const fn helps_to_wait(error: &ActivateError) -> bool {
     matches!(error, ActivateError::Store(StoreError::Away { .. } | StoreError::Conflict { .. }))
 }

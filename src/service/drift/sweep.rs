@@ -1,4 +1,5 @@
-//! The sweep: compares what Azure lists with what the ledger says, and acts on nothing. A difference makes somebody look.
+//! The sweep: compares what Azure lists with what the ledger says, and acts on nothing. A difference enqueues
+//! the person.
 //!
 //! It goes through the ledger row by row, lists each scope when it meets the first row of it, and stops anywhere: the place is
 //! a row. So each part of a sweep gets on, however long the ledger is. The bound scopes of which no row speaks come last. What
@@ -34,7 +35,7 @@ const LIST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 /// Lists without an answer in a row, after which the other scopes of that subscription are not asked for in this part.
 const SILENT_MAX: usize = 2;
 
-/// Differences of which nobody holds the principal that one part deals with; the next sweep finds the rest.
+/// Differences without a holder of the principal that one part handles; the next sweep finds the rest.
 const ORPHANS_MAX: usize = 1000;
 
 /// What a sweep found.
@@ -43,8 +44,8 @@ pub struct SweepFindings {
     /// Scopes that were listed.
     pub scopes: usize,
     pub differences: usize,
-    /// The scopes that Azure answered for by now, in this part and before. One that it refuses to list is a finding, which asking
-    /// again does not mend.
+    /// The scopes that Azure answered for by now, in this part and before. One that it refuses to list is a finding, which
+    /// asking again does not mend.
     pub seen: SweptScopes,
     /// Where it stopped because its time was over, as the row before.
     pub parked_after: Option<LedgerPosition>,
@@ -94,7 +95,7 @@ struct Part {
     bound: BTreeSet<Scope>,
     /// Lists without an answer, one after the other, by subscription.
     silent: BTreeMap<String, usize>,
-    /// Differences of which nobody holds the principal: the row that was written last, and whether Azure holds it.
+    /// Differences without a holder of the principal: the row that was written last, and whether Azure holds it.
     orphans: BTreeMap<AssignmentName, (OwnedEntry, bool)>,
     /// Something was compared or asked for: the time may end it now.
     got_on: bool,
@@ -113,7 +114,7 @@ impl Part {
         }
     }
 
-    /// What is gone in a scope that is neither bound nor named by a live row is not Azure's business any more.
+    /// What is gone in a scope that is neither bound nor named by a live row is no longer checked in Azure.
     fn is_relevant(&self, entry: &LedgerEntry) -> bool {
         let scope = &entry.scope;
         !entry.is_settled_and_gone() || self.bound.contains(scope) || self.answers.contains_key(scope)
@@ -129,13 +130,13 @@ impl DriftSweep<'_> {
         seen: SweptScopes,
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
-        let in_force = self.in_force().await?;
+        let snapshot = self.active_snapshot().await?;
         let mut part = Part {
             now: self.store.table_time().await?,
             until,
             throttles: self.store.settings().await?.throttles,
             answers: BTreeMap::new(),
-            bound: in_force.iter().flat_map(|in_force| in_force.bindings.scopes()).collect(),
+            bound: snapshot.iter().flat_map(|snapshot| snapshot.bindings.scopes()).collect(),
             silent: BTreeMap::new(),
             orphans: BTreeMap::new(),
             got_on: false,
@@ -143,15 +144,15 @@ impl DriftSweep<'_> {
         };
         if self.ledger(after, &mut part).await? {
             self.bound_scopes(&mut part).await?;
-            if let (Some(in_force), None) = (&in_force, &part.found.parked_after) {
-                part.found.seen.bindings_without_group = without_group(self.store, in_force).await?;
+            if let (Some(snapshot), None) = (&snapshot, &part.found.parked_after) {
+                part.found.seen.bindings_without_group = without_group(self.store, snapshot).await?;
             }
         }
         self.orphans(&mut part).await?;
         Ok(part.found)
     }
 
-    /// Answers whether it came to the end of the ledger.
+    /// Returns whether it came to the end of the ledger.
     async fn ledger(&self, after: &LedgerPosition, part: &mut Part) -> Result<bool, StoreError> {
         let mut done = after.clone();
         let mut pages = self.store.ledger_pages(after);
@@ -176,14 +177,15 @@ impl DriftSweep<'_> {
         part.got_on && self.store.clock.monotonic() >= part.until
     }
 
-    /// One row, and the one of whoever holds the principal: only where each of them says something else than Azure, they differ.
+    /// Compares a row, and the one of the principal's holder: it is a difference only if both disagree with Azure.
     async fn compare(
         &self,
         row: OwnedEntry,
         done: &LedgerPosition,
         part: &mut Part,
     ) -> Result<(), StoreError> {
-        let (scope, name) = (row.stored.entry.scope.clone(), row.stored.entry.assignment);
+        let scope = row.stored.entry.scope.clone();
+        let name = row.stored.entry.assignment;
         let held_in_azure = match self.answer(&scope, part).await? {
             Answer::Names(names) => names.contains(&name),
             Answer::Refused => return Ok(()),
@@ -212,8 +214,8 @@ impl DriftSweep<'_> {
         };
         if differs(&rows, held_in_azure, part.now) {
             part.got_on = true;
-            let marked = requeue_holder(self.store, name, (holder, &rows), held_in_azure, part.now).await?;
-            part.found.differences += usize::from(marked);
+            let enqueued = requeue_holder(self.store, name, holder, &rows, held_in_azure, part.now).await?;
+            part.found.differences += usize::from(enqueued);
         }
         Ok(())
     }
@@ -221,7 +223,8 @@ impl DriftSweep<'_> {
     /// The record that holds the principal, and its row beside this one.
     async fn with_holder(&self, row: OwnedEntry) -> Result<(Option<UserId>, Vec<OwnedEntry>), StoreError> {
         let holder = self.store.holder(row.stored.entry.principal).await?.record();
-        let (user, name) = (row.user, row.stored.entry.assignment);
+        let user = row.user;
+        let name = row.stored.entry.assignment;
         let mut rows = vec![row];
         if let Some(holder) = holder.filter(|holder| *holder != user)
             && let Some(stored) = self.store.ledger_entry(holder, name).await?.value
@@ -231,12 +234,13 @@ impl DriftSweep<'_> {
         Ok((holder, rows))
     }
 
-    /// Where nobody holds the principal, the record whose row was written last is to look.
+    /// If no record holds the principal, the record whose row was written last is enqueued.
     async fn orphans(&self, part: &mut Part) -> Result<(), StoreError> {
         for (name, (row, held_in_azure)) in std::mem::take(&mut part.orphans) {
-            let (user, rows) = (row.user, [row]);
-            let marked = requeue_holder(self.store, name, (user, &rows), held_in_azure, part.now).await?;
-            part.found.differences += usize::from(marked);
+            let user = row.user;
+            let rows = [row];
+            let enqueued = requeue_holder(self.store, name, user, &rows, held_in_azure, part.now).await?;
+            part.found.differences += usize::from(enqueued);
         }
         Ok(())
     }
@@ -259,10 +263,10 @@ impl DriftSweep<'_> {
         Ok(())
     }
 
-    async fn in_force(&self) -> Result<Option<Arc<BindingsSnapshot>>, StoreError> {
+    async fn active_snapshot(&self) -> Result<Option<Arc<BindingsSnapshot>>, StoreError> {
         let pointer = self.store.pointer().await?;
         Ok(match self.active_bindings.read(&pointer).await? {
-            ActiveSnapshot::Known(in_force) => Some(in_force),
+            ActiveSnapshot::Known(snapshot) => Some(snapshot),
             ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => None,
         })
     }
@@ -298,15 +302,16 @@ impl DriftSweep<'_> {
             Ok(listed) => return Ok(Answer::Names(listed.into_iter().map(|listed| listed.name).collect())),
             Err(error) => error,
         };
-        tracing::warn!(scope = %scope, error = %error, "a scope could not be swept");
+        tracing::warn!(scope = %scope, error = %error, "listing the role assignments of a scope failed");
         match error {
             AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. } => {
                 Ok(Answer::Names(BTreeSet::new()))
             }
             AssignmentError::Rejected { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
-                let (status, wait) = (self.health, (part.now, retry_after));
-                throttling::store_throttle(self.store, status, scope, CallKind::Ask, wait).await?;
+                let kind = CallKind::Ask;
+                throttling::store_throttle(self.store, self.health, scope, kind, part.now, retry_after)
+                    .await?;
                 part.throttles.stop(scope.subscription(), part.now + retry_after);
                 Ok(Answer::None)
             }
@@ -322,11 +327,12 @@ fn differs(rows: &[OwnedEntry], held_in_azure: bool, now: OffsetDateTime) -> boo
     settled && old && ledger_held != held_in_azure
 }
 
-/// Unsettles the row of the record that holds the principal, its time passed, and marks the person.
+/// Unsettles the row of the record that holds the principal, its time passed, and enqueues the person.
 async fn requeue_holder(
     store: &StateStore,
     name: AssignmentName,
-    (holder, rows): (UserId, &[OwnedEntry]),
+    holder: UserId,
+    rows: &[OwnedEntry],
     held_in_azure: bool,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
@@ -345,12 +351,13 @@ async fn requeue_holder(
         ..template.clone()
     };
     let ledger_held = rows.iter().any(|row| row.stored.entry.state == AssignmentState::Present);
-    let mark = if held_in_azure {
+    let request = if held_in_azure {
         ReconcileRequest::taking_away(origin.clone())
     } else {
         ReconcileRequest::gain(origin.clone())
     };
-    let (principal, assignment) = (entry.principal, name);
+    let principal = entry.principal;
+    let assignment = name;
     let difference = AuditEvent::DifferenceFound {
         person: holder,
         principal,
@@ -362,7 +369,7 @@ async fn requeue_holder(
     let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
     let own = own.map(|row| (&row.stored.etag, Some(&row.stored.kept)));
     let mut writes = vec![write(holder, &entry, own)];
-    writes.extend(reconcile_queue::enqueue_now(holder, &mark));
+    writes.extend(reconcile_queue::enqueue_now(holder, &request));
     match store.commit(&record, writes).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict { .. }) => Ok(false),

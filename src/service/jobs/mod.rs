@@ -1,6 +1,6 @@
-//! Rolling a job: one chunk at a time, by whoever is there.
+//! Running a job: one chunk at a time, by any process.
 //!
-//! A chunk is computed from the rows as they are now, and goes on only if nobody else went on meanwhile. So a job may
+//! A chunk is computed from the rows as they are now, and advances only if no other process did meanwhile. So a job may
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Memberships that one chunk removes: five rows each, beside the journal row and the job.
 const CHUNK_MEMBERSHIPS: usize = 19;
 /// `dg:` rows that one transaction writes.
-const CHUNK_LOOKS: usize = 90;
+const CHUNK_REQUESTS: usize = 90;
 /// Attempts at one chunk, where others work on the same rows.
 const TRIES_MAX: u32 = 10;
 /// The longest pause between two attempts.
@@ -29,9 +29,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What one chunk did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkResult {
-    /// People who were marked.
+    /// People who were enqueued.
     pub people: Vec<UserId>,
-    /// Groups that were marked: their walks begin.
+    /// Groups that were enqueued: their fan-outs begin.
     pub groups: Vec<GroupId>,
     /// The job is gone: by this chunk, or before it.
     pub done: bool,
@@ -53,7 +53,7 @@ struct Left {
 }
 
 /// Rolls a job one chunk forward. Rows that change meanwhile are read again. Where a chunk cannot be done together its
-/// elements are done one by one, and one that cannot be done alone either is set aside: the rest goes on. What keeps
+/// elements are done one by one, and one that cannot be done alone either is skipped: the rest goes on. What keeps
 /// changing is an error, and the job can be rolled later.
 pub async fn run_chunk(
     store: &StateStore,
@@ -126,23 +126,24 @@ async fn run_once(
     }
 }
 
-/// The first element that is left keeps failing: the job goes on without it. Its person is looked at all the same: a
+/// The first element that is left keeps failing: the job goes on without it. Its person is enqueued all the same: a
 /// role must not outlive the group because a row of it is broken.
 async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
     if let Some(element) = store.elements(job, 1).await?.first() {
-        tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is set aside");
+        tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is skipped");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
-        let mark = ReconcileRequest::taking_away(job.request.origin.clone());
-        let looks = person.map(|person| reconcile_queue::enqueue_now(person, &mark)).into_iter().flatten();
-        let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(looks).collect();
+        let request = ReconcileRequest::taking_away(job.request.origin.clone());
+        let enqueues =
+            person.map(|person| reconcile_queue::enqueue_now(person, &request)).into_iter().flatten();
+        let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(enqueues).collect();
         store.transact_unjournaled(&writes).await?;
         return Ok(ChunkResult { people: person.into_iter().collect(), ..ChunkResult::default() });
     }
     Ok(ChunkResult::default())
 }
 
-/// Everything is done but what was set aside. Whoever comes after the deleted group is looked at all the same, and the
-/// job stays: an error says so, and the next attempt begins with what failed.
+/// Everything is done but the skipped elements. The groups that may take the deleted group's place are enqueued all the same,
+/// and the job stays: an error says so, and the next attempt begins with what failed.
 async fn requeue_failed(
     store: &StateStore,
     active_bindings: &ActiveBindings,
@@ -158,13 +159,13 @@ async fn requeue_failed(
     Err(job.failed_elements())
 }
 
-/// The ids that the first elements name; none where the very first names nobody.
+/// The ids that the first elements name; none where the very first names no person.
 fn parse_ids<I: ResourceId>(elements: &[String]) -> Vec<I> {
     elements.iter().map_while(|element| I::from_text(element)).collect()
 }
 
-/// Whoever a binding concerns that differs between two snapshots must be looked at. While the new one cannot be read the job
-/// stays; where a newer one is in force, whose own job marks everything, there is nothing left to do.
+/// Enqueues the groups of the bindings that differ between two snapshots. While the new one cannot be read, the job stays.
+/// If a newer one is active, its own job enqueues everything, and nothing is left to do.
 async fn enqueue_changed_groups(
     store: &StateStore,
     active_bindings: &ActiveBindings,
@@ -230,15 +231,15 @@ async fn empty_group(
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
-    let mark = ReconcileRequest::taking_away(record.origin.clone());
+    let request = ReconcileRequest::taking_away(record.origin.clone());
     for user in &users {
-        batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(*user, &mark));
+        batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(*user, &request));
     }
     effort.commit(store, &record, &batch).await?;
     Ok(ChunkResult { people: users, ..ChunkResult::default() })
 }
 
-/// The last step of a group's delete: whoever matches now what the group was pinned to must be looked at.
+/// The last step of a group's delete: enqueues the groups that now match what the group was pinned to.
 async fn finish_group_delete(
     store: &StateStore,
     active_bindings: &ActiveBindings,
@@ -262,17 +263,17 @@ async fn enqueue_groups_and_end(
     Ok(ChunkResult { groups: groups.into_iter().collect(), ..ChunkResult::ended() })
 }
 
-/// Marks groups, as many as there are, and takes that step of the job with the last of them.
+/// Enqueues groups, as many as there are, and advances the job with the last of them.
 async fn enqueue_groups_with(
     step: TableWrite,
     store: &StateStore,
     job: &StoredJob,
     groups: &BTreeSet<GroupId>,
 ) -> Result<(), StoreError> {
-    let looks: Vec<TableWrite> =
+    let enqueues: Vec<TableWrite> =
         groups.iter().map(|group| reconcile_queue::enqueue_group(*group, &job.request)).collect();
     // Marking once more does no harm, so all but the last part may come before the step.
-    let mut parts: Vec<&[TableWrite]> = looks.chunks(CHUNK_LOOKS).collect();
+    let mut parts: Vec<&[TableWrite]> = enqueues.chunks(CHUNK_REQUESTS).collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
         store.transact_unjournaled(part).await?;
@@ -291,7 +292,7 @@ fn plan_chunk(
 ) -> (AuditRecord, WriteBatch) {
     let op = store.ids.op();
     let mut batch = WriteBatch::default();
-    batch.push(BatchPart::Look, job.advance());
+    batch.push(BatchPart::Request, job.advance());
     let mut changes = Vec::new();
     for each in left {
         batch.append(members::remove(each.group, each.user));
@@ -299,7 +300,9 @@ fn plan_chunk(
             let (part, write) = touch(each, op);
             batch.push(part, write);
         }
-        let (group, member, revision) = (each.group, SubjectId::new(each.user), job.revision);
+        let group = each.group;
+        let member = SubjectId::new(each.user);
+        let revision = job.revision;
         changes.push(AuditEvent::MemberRemoved { group, member, revision });
     }
     let origin: ChangeOrigin = job.request.origin.clone();

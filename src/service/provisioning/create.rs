@@ -204,9 +204,9 @@ fn plan_replacement(
     plan.changes = vec![write_plan::deleted(leaver), write_plan::created(new)];
     add_own_rows(&mut plan, operation, new);
     plan.batch.append(counted);
-    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(leaver.id, &request));
+    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(leaver.id, &request));
     plan.batch.push(
-        BatchPart::Look,
+        BatchPart::Request,
         jobs::insert_job(JobKind::DeleteUser(leaver.id), &request, leaver.revision + 1),
     );
     plan.follow_up = FollowUp { leavers: vec![leaver.id], jobs: vec![operation.op], ..FollowUp::default() };

@@ -60,11 +60,11 @@ fn plan_delete<I: ResourceKind>(
     plan.batch = resources::remove(before, true);
     plan.batch.append(counted);
     if let Some(person) = before.id.person() {
-        plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(person, &request));
+        plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(person, &request));
         plan.follow_up.leavers.push(person);
     }
     plan.batch
-        .push(BatchPart::Look, jobs::insert_job(before.id.emptying_job(), &request, before.revision + 1));
+        .push(BatchPart::Request, jobs::insert_job(before.id.emptying_job(), &request, before.revision + 1));
     plan.follow_up.jobs.push(operation.op);
     plan.changes.push(write_plan::deleted(before));
     plan

@@ -258,7 +258,6 @@ impl Provisioning {
                 WriteAttempt::Conflict { part: BatchPart::Touch(_), .. } => {
                     gone.extend(self.gone_among(&members.removed).await?)
                 }
-
                 // Another request has removed it, which the next read shows; or half of it is missing.
                 WriteAttempt::Conflict { part: BatchPart::Membership, found: FoundRow::Gone } => {
                     may_miss = MayMiss::Everything
@@ -357,7 +356,7 @@ impl Provisioning {
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
     fn note_full(&self, members: &MemberChanges) {
-        members.full.iter().for_each(|user| self.health.in_too_many_groups(*user));
+        members.full.iter().for_each(|user| self.health.group_limit_reached(*user));
     }
 
     async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
@@ -417,11 +416,10 @@ fn plan_change(
         plan.changes.push(write_plan::changed(before, &after, attributes));
     }
     plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
-
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
     if selects_otherwise(before, &after) {
         let request = operation.reconcile_request(false);
-        plan.batch.push(BatchPart::Look, reconcile_queue::enqueue_group(after.id, &request));
+        plan.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(after.id, &request));
         plan.follow_up.groups.push(after.id);
     }
     plan_members(&mut plan, operation, &after, members, known);

@@ -264,7 +264,7 @@ pub(super) fn plan_members(
 
 fn enqueue_reconcile(plan: &mut WritePlan, operation: &WriteOperation, user: UserId, takes_away: bool) {
     let request = operation.reconcile_request(takes_away);
-    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(user, &request));
+    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, &request));
     let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
     people.push(user);
 }

@@ -177,7 +177,7 @@ fn plan_change(
         plan.batch.push(BatchPart::Names, users::names(&after));
     }
     let request = operation.reconcile_request(deactivated || access.takes_away());
-    plan.batch.extend(BatchPart::Look, reconcile_queue::enqueue_now(after.id, &request));
+    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(after.id, &request));
     let people =
         if request.priority.takes_away() { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
     people.push(after.id);

@@ -24,14 +24,14 @@ impl Reconciler {
         started: SendDeadline,
     ) -> Vec<CompletedCall> {
         let (revocations, grants): (Vec<_>, Vec<_>) =
-            opened.into_iter().partition(|opened| opened.step.attempt == StepKind::Revoke);
+            opened.into_iter().partition(|opened| opened.step.kind == StepKind::Revoke);
         let calls = revocations.into_iter().chain(grants).map(|opened| self.send(gathered, opened, started));
         let acted = join_all(calls).await;
         let now = gathered.time.now(self.store.clock.monotonic());
         for call in &acted {
             if let CallOutcome::Throttled(wait) = call.outcome {
                 let step = &call.opened.step;
-                self.note_throttle(&step.scope, step.attempt.into(), (now, wait)).await;
+                self.note_throttle(&step.scope, step.kind.into(), now, wait).await;
             }
         }
         acted
@@ -48,14 +48,14 @@ impl Reconciler {
         };
         let step = &opened.step;
         let label = gathered.request.request.origin.actor.as_str();
-        let answer = match step.attempt {
+        let answer = match step.kind {
             StepKind::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
             }
             StepKind::Grant => self.assignments.create(&wanted(step), left).await.map(created),
         };
-        let (sent, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
-        CompletedCall { opened, outcome: sent, correlation }
+        let (outcome, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
+        CompletedCall { opened, outcome, correlation }
     }
 
     /// What is left of the worker's time: by the clock that says less.
@@ -65,16 +65,16 @@ impl Reconciler {
         self.limits.send.checked_sub(monotonic.max(wall)).filter(|left| !left.is_zero())
     }
 
-    /// A throttle is everybody's: all processes wait for it. Where it cannot be noted, the next call learns of it again.
+    /// Stores a throttle, so that all processes wait for it. If that fails, the next call learns of it again.
     pub(super) async fn note_throttle(
         &self,
         scope: &Scope,
-        operation: CallKind,
-        (now, wait): (OffsetDateTime, Duration),
+        kind: CallKind,
+        now: OffsetDateTime,
+        wait: Duration,
     ) {
-        let (store, status) = (&self.store, &self.health);
-        let told = throttling::store_throttle(store, status, scope, operation, (now, wait)).await;
-        if let Err(error) = told {
+        let stored = throttling::store_throttle(&self.store, &self.health, scope, kind, now, wait).await;
+        if let Err(error) = stored {
             log_deferred("a throttle", &error);
         }
     }
@@ -95,11 +95,11 @@ fn wanted(step: &Step) -> RoleAssignment {
 }
 
 pub(super) fn created(answer: ArmAnswer<CreateOutcome>) -> (CallOutcome, Option<String>) {
-    let sent = match answer.value {
+    let outcome = match answer.value {
         CreateOutcome::Created | CreateOutcome::AlreadyOurs => CallOutcome::Created,
         CreateOutcome::HeldBy(other) => CallOutcome::HeldBy(other),
     };
-    (sent, answer.correlation)
+    (outcome, answer.correlation)
 }
 
 fn deleted(answer: ArmAnswer<()>) -> (CallOutcome, Option<String>) {
@@ -107,8 +107,8 @@ fn deleted(answer: ArmAnswer<()>) -> (CallOutcome, Option<String>) {
 }
 
 pub(super) fn failed(step: &Step, label: &str, error: AssignmentError) -> (CallOutcome, Option<String>) {
-    let operation = step.attempt.as_str();
-    let what = if step.attempt == StepKind::Revoke { "revocation failed" } else { "grant failed" };
+    let operation = step.kind.as_str();
+    let what = if step.kind == StepKind::Revoke { "revocation failed" } else { "grant failed" };
     match error {
         AssignmentError::Throttled { retry_after, correlation } => {
             (CallOutcome::Throttled(retry_after), correlation)
@@ -122,7 +122,7 @@ pub(super) fn failed(step: &Step, label: &str, error: AssignmentError) -> (CallO
         AssignmentError::Unknown { detail } => {
             tracing::warn!(
                 assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, detail,
-                "{what}: ARM gave no answer that can be relied on"
+                "{what}: ARM gave no reliable answer"
             );
             (CallOutcome::Unknown, None)
         }

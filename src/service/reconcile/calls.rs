@@ -1,4 +1,4 @@
-//! The calls of one round: what was opened, what was sent, and what came of it.
+//! The calls of one round: what was opened, what was sent, and the outcomes.
 
 use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::AssignmentName;
@@ -8,7 +8,7 @@ use crate::store::ETag;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// A step that was opened: its row as it stands now.
+/// A step that was opened: its row as it is now.
 pub struct OpenedStep {
     pub step: Step,
     pub entry: LedgerEntry,
@@ -19,7 +19,7 @@ pub struct OpenedStep {
 pub enum OpenResult {
     /// Everything is written; `d:` has this version now.
     Open { request: ETag, opened: Vec<OpenedStep> },
-    /// Somebody changed something, or the answer was lost: gather again.
+    /// Another process changed something, or the answer was lost: gather again.
     Again,
 }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Tries at writing a row that somebody else keeps changing.
+/// Attempts at writing a row that another process keeps changing.
 const MARK_TRIES: u32 = 10;
 /// When it is tried again after those.
 const MARK_RETRY: Duration = Duration::from_secs(30);
@@ -34,20 +34,20 @@ struct Rewrite {
     entry: LedgerEntry,
     etag: Option<ETag>,
     /// What this worker sent for it, if it did.
-    attempt: Option<StepKind>,
+    kind: Option<StepKind>,
     /// The answer settles it.
     settles: bool,
     change: Option<AuditEvent>,
 }
 
 impl Reconciler {
-    /// `look` is the version of `d:` that the open (or the gather) got.
+    /// `request_etag` is the version of `d:` that the open (or the gather) got.
     pub(super) async fn close(
         &self,
         gathered: &GatheredState,
         plan: &Plan,
         acted: Vec<CompletedCall>,
-        look: ETag,
+        request_etag: ETag,
         opened: bool,
     ) -> Result<RoundResult, StoreError> {
         let now = gathered.time.now(self.store.clock.monotonic());
@@ -64,7 +64,7 @@ impl Reconciler {
         let again = plan::requeue_at(&gathered.desired, &after, &plan.deferred, &waits);
         let again = while_unreadable(gathered, while_frozen(gathered, again, now), now);
         let again = while_principals_are_left(again, freed.len(), now);
-        let closed = requeue_writes(gathered, plan, &after, again, look, now, &mut writes);
+        let closed = requeue_writes(gathered, plan, &after, again, request_etag, now, &mut writes);
         writes.extend(
             rewrites
                 .iter()
@@ -82,11 +82,12 @@ impl Reconciler {
         if closed != RoundResult::Continue {
             for pin in freed.into_iter().take(FREED_MAX) {
                 writes.extend(self.store.unpin(gathered.user, pin).await?);
-                let (person, principal) = (gathered.user, pin.principal);
+                let person = gathered.user;
+                let principal = pin.principal;
                 changes.push(AuditEvent::PrincipalReleased { person, principal });
             }
         }
-        let told = changes.clone();
+        let logged = changes.clone();
         match self.write(gathered, op, changes, writes).await {
             Err(StoreError::Conflict { .. }) => {
                 self.close_row_by_row(gathered, rewrites).await?;
@@ -94,7 +95,7 @@ impl Reconciler {
             }
             Err(error) => Err(error),
             Ok(()) => {
-                told.iter().for_each(|change| log_event(gathered, change));
+                logged.iter().for_each(|change| log_event(gathered, change));
                 Ok(closed)
             }
         }
@@ -133,8 +134,8 @@ impl Reconciler {
                 .iter()
                 .find(|stored| stored.entry.assignment == settle.entry.assignment);
             let open = settle.entry.op;
-            let (person, LedgerEntry { principal, assignment, .. }) = (gathered.user, &settle.entry);
-            let (principal, assignment) = (*principal, *assignment);
+            let person = gathered.user;
+            let LedgerEntry { principal, assignment, .. } = settle.entry;
             let observed = |held| AuditEvent::EffectObserved { person, principal, assignment, open, held };
             let change = settle.observed.map(observed);
             let before = stored.map(|stored| &stored.entry);
@@ -143,22 +144,16 @@ impl Reconciler {
                 .or_else(|| reasons_change(before, &settle.entry))
                 .or_else(|| released_change(before, &settle.entry));
             let etag = stored.map(|stored| stored.etag.clone());
-            rewrites.push(Rewrite {
-                entry: settle.entry.clone(),
-                etag,
-                attempt: None,
-                settles: true,
-                change,
-            });
+            rewrites.push(Rewrite { entry: settle.entry.clone(), etag, kind: None, settles: true, change });
         }
         rewrites
     }
 
     /// What an answer makes of the row that the open wrote.
     fn rewrite_after(&self, call: CompletedCall, gathered: &GatheredState, now: OffsetDateTime) -> Rewrite {
-        let CompletedCall { opened, outcome: sent, correlation } = call;
-        let (attempt, settles) =
-            (opened.step.attempt, opened.step.settles && !matches!(sent, CallOutcome::Unknown));
+        let CompletedCall { opened, outcome, correlation } = call;
+        let kind = opened.step.kind;
+        let settles = opened.step.settles && !matches!(outcome, CallOutcome::Unknown);
         let cause = Some(gathered.actual.requested_by);
         let before = if opened.step.held_before { AssignmentState::Present } else { AssignmentState::Gone };
         let open = opened.entry.op;
@@ -166,65 +161,65 @@ impl Reconciler {
             correlation: correlation.clone().or(opened.entry.correlation.clone()),
             ..opened.entry
         };
-        entry = match &sent {
+        entry = match &outcome {
             CallOutcome::Created | CallOutcome::Deleted => {
-                LedgerEntry { retry: None, ..entry }.becoming(entry_goal(attempt), now)
+                LedgerEntry { retry: None, ..entry }.becoming(entry_goal(kind), now)
             }
             CallOutcome::HeldBy(other) => {
                 let not_before = now + self.limits.plan.foreign_look;
-                let tried = RetryState {
-                    kind: attempt,
+                let retry = RetryState {
+                    kind,
                     attempts: 1,
                     not_before,
                     reason: ReasonCode::ForeignAssignment,
                     cause,
                 };
-                LedgerEntry { retry: Some(tried), ..entry }
+                LedgerEntry { retry: Some(retry), ..entry }
                     .becoming(AssignmentState::HeldByOther(*other), now)
             }
             CallOutcome::Throttled(wait) => {
-                let attempts = entry.retry.as_ref().map_or(1, |tried| tried.attempts);
-                let tried = RetryState {
-                    kind: attempt,
+                let attempts = entry.retry.as_ref().map_or(1, |retry| retry.attempts);
+                let retry = RetryState {
+                    kind,
                     attempts,
                     not_before: now + *wait,
                     reason: ReasonCode::Throttled,
                     cause,
                 };
-                LedgerEntry { retry: Some(tried), ..entry }.becoming(before, now)
+                LedgerEntry { retry: Some(retry), ..entry }.becoming(before, now)
             }
             CallOutcome::Rejected { reason: RejectionReason::ScopeNotFound, .. }
-                if attempt == StepKind::Revoke =>
+                if kind == StepKind::Revoke =>
             {
                 LedgerEntry { retry: None, ..entry }.becoming(AssignmentState::Gone, now)
             }
             CallOutcome::Rejected { reason, .. } => {
-                entry.becoming(before, now).failed(attempt, reason_of(*reason), now, cause)
+                entry.becoming(before, now).failed(kind, reason_of(*reason), now, cause)
             }
-            CallOutcome::Unknown => entry.failed(attempt, ReasonCode::NoAnswer, now, cause),
+            CallOutcome::Unknown => entry.failed(kind, ReasonCode::NoAnswer, now, cause),
         };
         if settles {
             entry.unsettled_until = None;
-        } else if !matches!(sent, CallOutcome::Unknown) {
+        } else if !matches!(outcome, CallOutcome::Unknown) {
             // Earlier calls may still land: what is wanted stays, and Azure is asked after the row's time.
-            entry.state = entry_goal(attempt);
+            entry.state = entry_goal(kind);
         }
         if entry.is_settled_and_gone() {
             entry.unwanted_since = None;
         }
-        let code = code_of(&sent);
+        let code = code_of(&outcome);
         let answered = AuditEvent::EffectAnswered {
             person: gathered.user,
             principal: entry.principal,
             assignment: entry.assignment,
-            operation: attempt,
+            operation: kind,
             open,
             executed: code.is_none(),
             code,
             correlation,
         };
-        let change = (!matches!(sent, CallOutcome::Unknown)).then_some(answered);
-        Rewrite { entry, etag: Some(opened.etag), attempt: Some(attempt), settles, change }
+        let change = (!matches!(outcome, CallOutcome::Unknown)).then_some(answered);
+        Rewrite { entry, etag: Some(opened.etag), kind: Some(kind), settles, change }
     }
 
     /// The close met a change. Where only `d:` changed, a row is settled under its own version and `d:` is left alone; a
@@ -234,7 +229,7 @@ impl Reconciler {
         gathered: &GatheredState,
         rewrites: Vec<Rewrite>,
     ) -> Result<(), StoreError> {
-        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.attempt.is_some()) {
+        for rewrite in rewrites.into_iter().filter(|rewrite| rewrite.kind.is_some()) {
             let op = self.store.ids.op();
             if rewrite.settles {
                 let written = gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref());
@@ -252,15 +247,15 @@ impl Reconciler {
         Ok(())
     }
 
-    /// A grant was answered after `d:` was gone: who looked meanwhile may have found nothing yet in Azure, so somebody looks
-    /// again now, as at a leaver.
+    /// A grant was answered after `d:` was gone: a reconcile meanwhile may have found nothing yet in Azure, so the person is
+    /// reconciled again now, as at a leaver.
     async fn request_after_grant(
         &self,
         gathered: &GatheredState,
         rewrite: &Rewrite,
     ) -> Result<Vec<TableWrite>, StoreError> {
         let granted =
-            rewrite.attempt == Some(StepKind::Grant) && rewrite.entry.state == AssignmentState::Present;
+            rewrite.kind == Some(StepKind::Grant) && rewrite.entry.state == AssignmentState::Present;
         if !granted || self.store.has_request(gathered.user).await? {
             return Ok(Vec::new());
         }
@@ -280,7 +275,7 @@ impl Reconciler {
             let Some(StoredEntry { mut entry, etag, kept }) = value else { return Ok(()) };
             entry.unsettled_until = entry.unsettled_until.or(Some(date));
             entry.written = date;
-            let granted = rewrite.attempt == Some(StepKind::Grant);
+            let granted = rewrite.kind == Some(StepKind::Grant);
             let mut writes = vec![ledger::write(gathered.user, &entry, Some((&etag, Some(&kept))))];
             writes.extend(self.touch_or_enqueue(gathered, granted).await?);
             let op = self.store.ids.op();
@@ -293,8 +288,8 @@ impl Reconciler {
         Err(StoreError::Away { retry_after: MARK_RETRY, source: None })
     }
 
-    /// A mark that is there is only touched, its cause stays; where it is gone, this reconcile's own is written again. After a
-    /// grant it takes away: what was sent may be unwanted by now.
+    /// A request that is there is only touched, and its cause stays. If it is gone, this reconcile's own is written again.
+    /// After a grant it takes away: what was sent may be unwanted by now.
     async fn touch_or_enqueue(
         &self,
         gathered: &GatheredState,
@@ -303,14 +298,15 @@ impl Reconciler {
         let there = self.store.has_request(gathered.user).await?;
         let touch = self.store.ids.op().to_string();
         let own = &gathered.request.request;
-        let mark = if granted { &ReconcileRequest::leaver(own.origin.clone()) } else { own };
-        Ok(reconcile_queue::enqueue_again(gathered.user, mark, there, &touch))
+        let request = if granted { &ReconcileRequest::leaver(own.origin.clone()) } else { own };
+        Ok(reconcile_queue::enqueue_again(gathered.user, request, there, &touch))
     }
 }
 
 /// One log line for each thing that came of a round.
 fn log_event(gathered: &GatheredState, change: &AuditEvent) {
-    let (user, label) = (gathered.user, gathered.request.request.origin.actor.as_str());
+    let user = gathered.user;
+    let label = gathered.request.request.origin.actor.as_str();
     match change {
         AuditEvent::EffectAnswered { assignment, operation, executed, code, .. } => {
             tracing::info!(
@@ -319,7 +315,7 @@ fn log_event(gathered: &GatheredState, change: &AuditEvent) {
             );
         }
         AuditEvent::EffectObserved { assignment, held, .. } => {
-            tracing::info!(user.id = %user, assignment.name = %assignment, held, "ARM was asked what it holds");
+            tracing::info!(user.id = %user, assignment.name = %assignment, held, "ARM was asked for the role assignment by name");
         }
         AuditEvent::WaitChanged { binding, operation, reason, .. } => {
             let reason = reason.map_or("ended", ReasonCode::as_str);
@@ -342,8 +338,8 @@ fn code_of(outcome: &CallOutcome) -> Option<String> {
     }
 }
 
-fn entry_goal(attempt: StepKind) -> AssignmentState {
-    if attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone }
+fn entry_goal(kind: StepKind) -> AssignmentState {
+    if kind == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone }
 }
 
 fn entries_after(gathered: &GatheredState, rewrites: &[Rewrite]) -> Vec<LedgerEntry> {
@@ -364,7 +360,9 @@ fn foreign_change(before: Option<&LedgerEntry>, after: &LedgerEntry) -> Option<A
         AssignmentState::HeldByOther(other) => Some(other),
         _ => None,
     };
-    let (assignment, before, after) = (after.assignment, before.and_then(holder), holder(after));
+    let assignment = after.assignment;
+    let before = before.and_then(holder);
+    let after = holder(after);
     (before != after).then_some(AuditEvent::ForeignAssignmentChanged { assignment, before, after })
 }
 

@@ -14,7 +14,7 @@ use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
 use crate::store::users::HeaderState;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How a record stands to the Entra object it names.
+/// The claim of a record on the Entra object it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalClaim {
     /// The record holds it and may act on it.
@@ -86,8 +86,8 @@ fn principal_type(resource: &Resource) -> PrincipalType {
     if bot { PrincipalType::ServicePrincipal } else { PrincipalType::User }
 }
 
-/// Does the group carry the value that the selector names? What a key leaves out counts here, so that a name that only looks
-/// the same claims nothing.
+/// Whether the group carries the value that the selector names. What a key leaves out counts here, so that a name that only
+/// looks the same claims nothing.
 pub fn selects(selector: &Selector, group: &GroupFacts) -> bool {
     match selector {
         Selector::Id(id) => *id == group.id,
@@ -102,7 +102,8 @@ pub fn stops_matching(bindings: &Bindings, user: UserId, before: &Resource, afte
     if conditions.peek().is_none() {
         return false;
     }
-    let (before, after) = (rendered(user, before), rendered(user, after));
+    let before = rendered(user, before);
+    let after = rendered(user, after);
     conditions.any(|filter| filter.matches_as_written(&before) && !filter.matches_as_written(&after))
 }
 
@@ -116,7 +117,7 @@ enum Claim {
     None,
     /// The person is in the group that the selector is, or will be, pinned to.
     Member(GroupId, Option<NewPin>),
-    /// Whoever holds a role through that group keeps it, and nobody gets it anew.
+    /// People who hold a role through that group keep it. No other person gets it.
     Keeps(GroupId, ReasonCode),
     Refused(ReasonCode),
 }
@@ -127,7 +128,7 @@ pub struct DesiredAccess {
     pub desired: Desired,
     /// Pins that must be made for it.
     pub pins: Vec<NewPin>,
-    /// Bindings that give nothing new, and why: somebody has to look into it.
+    /// Bindings that give nothing new, and why. They need a person's attention.
     pub findings: BTreeSet<(BindingName, ReasonCode)>,
 }
 
@@ -138,8 +139,8 @@ pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAcce
         (HeaderState::Gone, _) | (_, ActiveSnapshot::Absent) => {}
         (HeaderState::Readable(resource), _) if !resource.active() => {}
         (_, ActiveSnapshot::Unreadable) => decided.desired.frozen = true,
-        (header, ActiveSnapshot::Known(in_force)) => {
-            for (key, binding) in applying(in_force, facts.user, header) {
+        (header, ActiveSnapshot::Known(snapshot)) => {
+            for (key, binding) in applying(snapshot, facts.user, header) {
                 decided.add(key, binding, facts);
             }
             decided.leave_out_unreadable(facts.ledger);
@@ -151,16 +152,16 @@ pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAcce
 /// The bindings whose condition the person meets, each with the key of its selector's pin. Of a person who cannot be read
 /// it is not known: nothing new is given to them.
 fn applying<'a>(
-    in_force: &'a BindingsSnapshot,
+    snapshot: &'a BindingsSnapshot,
     user: UserId,
     header: HeaderState<&Resource>,
 ) -> Vec<(&'a SelectorKey, &'a ConfiguredBinding)> {
-    let HeaderState::Readable(resource) = header else { return in_force.by_selector_key().collect() };
+    let HeaderState::Readable(resource) = header else { return snapshot.by_selector_key().collect() };
     let rendered = rendered(user, resource);
     let applies = |binding: &ConfiguredBinding| {
         binding.condition.as_ref().is_none_or(|filter| filter.matches_as_written(&rendered))
     };
-    in_force.by_selector_key().filter(|(_, binding)| applies(binding)).collect()
+    snapshot.by_selector_key().filter(|(_, binding)| applies(binding)).collect()
 }
 
 fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
@@ -185,10 +186,10 @@ impl DesiredAccess {
             (Claim::None, _) => {}
             (Claim::Refused(reason), _) => self.add_blocked(binding, reason),
             (Claim::Member(group, _), HeaderState::Unreadable) => {
-                self.keep_held(binding, (group, ReasonCode::RowUnreadable), None, facts);
+                self.keep_held(binding, group, ReasonCode::RowUnreadable, None, facts);
             }
             (Claim::Keeps(group, reason), HeaderState::Unreadable) => {
-                self.keep_held(binding, (group, reason), None, facts);
+                self.keep_held(binding, group, reason, None, facts);
             }
             (claim, _) => match facts.claim {
                 PrincipalClaim::Blocked(reason) => self.add_blocked(binding, reason),
@@ -205,22 +206,23 @@ impl DesiredAccess {
         facts: &AccessFacts<'_>,
     ) {
         match claim {
-            Claim::Keeps(group, reason) => self.keep_held(binding, (group, reason), Some(principal), facts),
+            Claim::Keeps(group, reason) => self.keep_held(binding, group, reason, Some(principal), facts),
             Claim::Member(group, pin) => {
                 // Two spellings of a value, and two bindings of one selector, are one pin.
                 self.pins.extend(pin.filter(|pin| !self.pins.iter().any(|other| other.key == pin.key)));
                 let name = AssignmentName::derive(&binding.scope, binding.role, principal, facts.instance);
-                self.add_grant(binding, (name, principal), group, facts);
+                self.add_grant(binding, name, principal, group, facts);
             }
             Claim::None | Claim::Refused(_) => {}
         }
     }
 
-    /// What the person holds through this binding stays, also where somebody deletes the assignment; nothing else is given.
+    /// What the person holds through this binding stays, even if the assignment is deleted in Azure. Nothing else is given.
     fn keep_held(
         &mut self,
         binding: &ConfiguredBinding,
-        (group, reason): (GroupId, ReasonCode),
+        group: GroupId,
+        reason: ReasonCode,
         principal: Option<PrincipalId>,
         facts: &AccessFacts<'_>,
     ) {
@@ -231,14 +233,15 @@ impl DesiredAccess {
             self.add_blocked(binding, reason);
         }
         for entry in held {
-            self.add_grant(binding, (entry.assignment, entry.principal), group, facts);
+            self.add_grant(binding, entry.assignment, entry.principal, group, facts);
         }
     }
 
     fn add_grant(
         &mut self,
         binding: &ConfiguredBinding,
-        (name, principal): (AssignmentName, PrincipalId),
+        name: AssignmentName,
+        principal: PrincipalId,
         group: GroupId,
         facts: &AccessFacts<'_>,
     ) {
@@ -257,7 +260,9 @@ impl DesiredAccess {
     }
 
     fn add_blocked(&mut self, binding: &ConfiguredBinding, reason: ReasonCode) {
-        let (binding, role, scope) = (binding.name.clone(), binding.role, binding.scope.clone());
+        let scope = binding.scope.clone();
+        let role = binding.role;
+        let binding = binding.name.clone();
         self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
     }
 
@@ -266,7 +271,9 @@ impl DesiredAccess {
         for name in &ledger.unreadable {
             let Some(wanted) = self.desired.grants.remove(name) else { continue };
             for binding in wanted.bindings() {
-                let (role, scope, reason) = (wanted.role, wanted.scope.clone(), ReasonCode::RowUnreadable);
+                let role = wanted.role;
+                let scope = wanted.scope.clone();
+                let reason = ReasonCode::RowUnreadable;
                 self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
             }
         }
@@ -276,7 +283,7 @@ impl DesiredAccess {
 /// Whether the person holds what this binding gives, and because of it. A grant that was sent and failed counts: it was given
 /// while that could be decided.
 fn is_held_through(entry: &LedgerEntry, binding: &ConfiguredBinding) -> bool {
-    let granting = entry.retry.as_ref().is_some_and(|tried| tried.kind == StepKind::Grant);
+    let granting = entry.retry.as_ref().is_some_and(|retry| retry.kind == StepKind::Grant);
     entry.role == binding.role
         && entry.scope == binding.scope
         && entry.bindings.contains(&binding.name)
@@ -299,7 +306,7 @@ fn claim(key: &SelectorKey, selector: &Selector, facts: &SelectorFacts) -> Claim
     }
     let Some(claimant) = claimants.first() else { return Claim::None };
     let may_pin = pin.is_none_or(|pin| {
-        // Whoever may name groups must not take over a binding by a display name: that takes an order.
+        // The right to name groups must not suffice to take over a binding by a display name: that takes an order.
         facts.gone.contains(&pin.group) && !matches!(selector, Selector::DisplayName(_))
     });
     if may_pin && facts.only.get(key) == Some(claimant) {
@@ -326,7 +333,8 @@ fn claim_of_member(
 
 fn new_pin(selector: &Selector, key: &SelectorKey, group: GroupId, pinned: Option<&SelectorPin>) -> NewPin {
     let before = pinned.map(|pin| (pin.group, pin.etag.clone()));
-    let (attribute, value) = (selector.attribute(), selector.value());
+    let attribute = selector.attribute();
+    let value = selector.value();
     NewPin { key: key.clone(), attribute, value, group, before }
 }
 

@@ -92,7 +92,7 @@ struct Read {
 }
 
 impl Reconciler {
-    /// `None`: nobody asked to look at this person, or somebody else has looked already.
+    /// `None`: there is no request for this person, or another process has completed it.
     pub(super) async fn gather(&self, user: UserId) -> Result<Option<GatheredState>, StoreError> {
         let answer = self.store.request_of(user).await?;
         // Taken after the answer: this time lags behind the service's and never runs ahead of it.
@@ -122,7 +122,7 @@ impl Reconciler {
             HeaderState::Readable(person) => person.resource.active(),
         };
         let (selectors, missing_leads) = match &snapshot {
-            ActiveSnapshot::Known(in_force) if may_hold => self.selectors(user, in_force, &ledger).await?,
+            ActiveSnapshot::Known(snapshot) if may_hold => self.selectors(user, snapshot, &ledger).await?,
             _ => Default::default(),
         };
         Ok(Read { settings, header, selectors, missing_leads, ledger, blocks, snapshot })
@@ -153,15 +153,15 @@ impl Reconciler {
         let DesiredAccess { desired, pins: selector_pins, findings: troubled } =
             desired::decide(&facts, &read.snapshot);
         for (binding, reason) in &troubled {
-            self.health.binding_is_troubled(binding, *reason);
+            self.health.binding_finding(binding, *reason);
         }
         let now = time.now(self.store.clock.monotonic());
         self.health.read_throttles(&read.settings.throttles, now);
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
-        let facts = self.observe_ledger(&read.ledger, &holders, (now, throttles), &mut to_pin).await;
+        let observed = self.observe_ledger(&read.ledger, &holders, now, throttles, &mut to_pin).await;
         let actual = Actual {
             now,
-            observed: facts,
+            observed,
             throttled: throttles.steps(now),
             blocks: read.blocks.iter().map(|(key, stored)| (key.clone(), stored.block)).collect(),
             room: read.settings.claims.as_seen_by(user, now),
@@ -254,7 +254,8 @@ impl Reconciler {
         &self,
         ledger: &UserLedger,
         holders: &BTreeMap<PrincipalId, PrincipalHolder>,
-        (now, throttles): (OffsetDateTime, &StoredThrottles),
+        now: OffsetDateTime,
+        throttles: &StoredThrottles,
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Vec<ObservedEntry> {
         let asked = questions(ledger, now);
@@ -270,25 +271,27 @@ impl Reconciler {
                 to_pin.insert(entry.principal);
             }
             let question = asked.get(&entry.assignment);
-            asking.push(self.observe_entry(entry, holder, (question, &silent), (now, throttles)));
+            asking.push(self.observe_entry(entry, holder, question, &silent, now, throttles));
         }
-        let beliefs: Vec<Evidence> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
+        let evidence: Vec<Evidence> = stream::iter(asking).buffered(ASKS_AT_ONCE).collect().await;
         ledger
             .entries
             .iter()
-            .zip(beliefs)
-            .map(|(stored, belief)| ObservedEntry { entry: stored.entry.clone(), evidence: belief })
+            .zip(evidence)
+            .map(|(stored, evidence)| ObservedEntry { entry: stored.entry.clone(), evidence })
             .collect()
     }
 
-    /// Azure is asked by name where the ledger is not believed, unless it asked us not to ask. `holder`: who holds the principal,
-    /// where it is not this record.
+    /// Asks Azure by name about an unsettled entry, unless Azure asked us to wait. `holder`: who holds the
+    /// principal, where it is not this record.
     async fn observe_entry(
         &self,
         entry: &LedgerEntry,
         holder: Option<PrincipalHolder>,
-        (question, silent): (Option<&Question>, &Mutex<BTreeSet<String>>),
-        (now, throttles): (OffsetDateTime, &StoredThrottles),
+        question: Option<&Question>,
+        silent: &Mutex<BTreeSet<String>>,
+        now: OffsetDateTime,
+        throttles: &StoredThrottles,
     ) -> Evidence {
         let (name, due) = match question {
             _ if matches!(holder, Some(PrincipalHolder::Record(_))) => return Evidence::NotOurs,
@@ -316,7 +319,7 @@ impl Reconciler {
                 Evidence::Azure { holds: same, due }
             }
             Err(AssignmentError::Throttled { retry_after, .. }) => {
-                self.note_throttle(&entry.scope, CallKind::Ask, (now, retry_after)).await;
+                self.note_throttle(&entry.scope, CallKind::Ask, now, retry_after).await;
                 Evidence::Unasked { reason: ReasonCode::Throttled, not_before: now + retry_after }
             }
             Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => {
@@ -345,7 +348,7 @@ enum Question {
 /// The entries that the ledger is not believed of.
 fn questions(ledger: &UserLedger, now: OffsetDateTime) -> BTreeMap<AssignmentName, Question> {
     let question = |entry: &LedgerEntry| {
-        let foreign_due = entry.retry.as_ref().is_none_or(|tried| tried.not_before <= now);
+        let foreign_due = entry.retry.as_ref().is_none_or(|retry| retry.not_before <= now);
         match (entry.unsettled_until, entry.state) {
             (Some(until), _) => Some((until > now, entry.assignment, entry.assignment)),
             (None, AssignmentState::HeldByOther(other)) if foreign_due => {
@@ -364,7 +367,7 @@ fn questions(ledger: &UserLedger, now: OffsetDateTime) -> BTreeMap<AssignmentNam
 
 /// The pause after a question without an answer is as long as the answer has been missed by then, so it doubles.
 fn ask_again(entry: &LedgerEntry, now: OffsetDateTime) -> Duration {
-    let due = entry.unsettled_until.or(entry.retry.as_ref().map(|tried| tried.not_before));
+    let due = entry.unsettled_until.or(entry.retry.as_ref().map(|retry| retry.not_before));
     let since = due.filter(|due| *due <= now).unwrap_or(entry.written);
     Duration::try_from(now - since).unwrap_or_default().clamp(ASK_AGAIN, REVOKE_RETRY_MAX)
 }

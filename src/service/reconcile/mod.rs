@@ -3,7 +3,7 @@
 mod act;
 mod calls;
 mod close;
-pub mod desired;
+pub(crate) mod desired;
 mod gather;
 mod obstacles;
 mod open;

@@ -1,5 +1,5 @@
-//! What one person's step learns for everybody: a scope that refuses, and who makes room in a full subscription. The rows only say
-//! when to try again, so what cannot be written is learned again by the next step.
+//! Obstacles that one person's step finds for all: a scope that refuses, and who makes room in a full subscription. The rows
+//! only say when to try again, so what cannot be written is learned again by the next step.
 
 use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::ReasonCode;
@@ -19,8 +19,8 @@ use time::OffsetDateTime;
 /// How long the others wait for a probe. Its answer says more; a probe that dies holds them up no longer.
 const PROBE_LASTS: Duration = Duration::from_secs(30);
 
-/// What goes with an open: this person probes the scopes whose block is over, and makes room where the plan says so. If somebody
-/// else began meanwhile, the open meets a change and everything is read again.
+/// What goes with an open: this person probes the scopes whose block is over, and makes room where the plan says so. If another
+/// process began meanwhile, the open meets a change and everything is read again.
 pub(super) fn claims(gathered: &GatheredState, plan: &Plan, now: OffsetDateTime) -> Vec<TableWrite> {
     let mut probes = BTreeMap::new();
     for step in &plan.steps {
@@ -49,7 +49,7 @@ impl Reconciler {
         writes.extend(room_writes(gathered, plan, acted, now));
         for write in writes {
             match self.store.transact_unjournaled(&[write]).await {
-                // Somebody else noted the same.
+                // Another process noted the same.
                 Ok(_) | Err(StoreError::Conflict { .. }) => {}
                 Err(error) => log_deferred("what a scope refuses", &error),
             }
@@ -66,7 +66,7 @@ fn block_writes(gathered: &GatheredState, acted: &[CompletedCall], now: OffsetDa
             CallOutcome::Rejected { reason, .. } if reason_of(*reason).is_of_the_scope() => {
                 refused.insert(key, reason_of(*reason));
             }
-            // A throttle may come before the right is looked at, and no answer says nothing.
+            // A throttle may come before Azure checks the permission, and no answer says nothing.
             CallOutcome::Throttled(_) | CallOutcome::Unknown => {}
             _ => taken.push(key),
         }
@@ -92,8 +92,7 @@ fn room_writes(
     let mut writes = Vec::new();
     for (subscription, claim) in &gathered.actual.room {
         let granted = |call: &&CompletedCall| {
-            call.opened.step.attempt == StepKind::Grant
-                && call.opened.step.scope.subscription() == subscription
+            call.opened.step.kind == StepKind::Grant && call.opened.step.scope.subscription() == subscription
         };
         let grants: Vec<&CompletedCall> = acted.iter().filter(granted).collect();
         let lost = |call: &&&CompletedCall| {
@@ -119,8 +118,8 @@ fn room_writes(
 
 /// Whether a grant of this person still waits for room there, or a revocation makes it.
 fn still_needs(gathered: &GatheredState, plan: &Plan, subscription: &str) -> bool {
-    let limited = |tried: &crate::rbac::ledger::RetryState| {
-        tried.kind == StepKind::Grant && tried.reason == ReasonCode::AssignmentLimit
+    let limited = |retry: &crate::rbac::ledger::RetryState| {
+        retry.kind == StepKind::Grant && retry.reason == ReasonCode::AssignmentLimit
     };
     let entries = gathered.ledger.entries.iter().map(|stored| &stored.entry);
     let waits = entries.filter(|entry| entry.scope.subscription() == subscription).any(|entry| {

@@ -28,7 +28,7 @@ impl Reconciler {
         let entries: Vec<LedgerEntry> = plan
             .steps
             .iter()
-            .map(|step| about_to_become(step, op, (now, gathered.actual.requested_at), until))
+            .map(|step| about_to_become(step, op, now, gathered.actual.requested_at, until))
             .collect();
         for entry in &entries {
             writes.push(gathered.ledger.write(gathered.user, entry, etag_of(gathered, entry).as_ref()));
@@ -41,12 +41,12 @@ impl Reconciler {
             Err(StoreError::Conflict { .. }) => return Ok(OpenResult::Again),
             Err(error) => return Err(error),
         };
-        let Some(look) = committed.etag(0) else { return Ok(OpenResult::Again) };
+        let Some(request_etag) = committed.etag(0) else { return Ok(OpenResult::Again) };
         let rows = plan.steps.iter().cloned().zip(entries).enumerate();
         let opened = rows.filter_map(|(at, (step, entry))| {
             Some(OpenedStep { step, entry, etag: committed.etag(at + 1)? })
         });
-        Ok(OpenResult::Open { request: look, opened: opened.collect() })
+        Ok(OpenResult::Open { request: request_etag, opened: opened.collect() })
     }
 
     /// The journal row of a step of this reconcile.
@@ -72,11 +72,11 @@ impl Reconciler {
 fn about_to_become(
     step: &Step,
     op: OpId,
-    (now, caused_at): (OffsetDateTime, OffsetDateTime),
+    now: OffsetDateTime,
+    caused_at: OffsetDateTime,
     until: OffsetDateTime,
 ) -> LedgerEntry {
-    let holding =
-        if step.attempt == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
+    let holding = if step.kind == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
     let entry = step.entry.clone().unwrap_or_else(|| LedgerEntry {
         assignment: step.assignment,
         principal: step.principal,
@@ -92,12 +92,12 @@ fn about_to_become(
         since: now,
         written: now,
     });
-    let wished = (step.attempt == StepKind::Revoke).then(|| entry.unwanted_since.unwrap_or(caused_at));
+    let unwanted_since = (step.kind == StepKind::Revoke).then(|| entry.unwanted_since.unwrap_or(caused_at));
     LedgerEntry {
         op,
         bindings: step.bindings.clone(),
         unsettled_until: Some(until),
-        unwanted_since: wished,
+        unwanted_since,
         ..entry.becoming(holding, now)
     }
 }
@@ -118,7 +118,7 @@ fn opened(gathered: &GatheredState, step: &Step) -> AuditEvent {
         assignment: step.assignment,
         reasons: reasons(gathered, step),
         held_before: step.held_before,
-        wanted: step.attempt == StepKind::Grant,
+        wanted: step.kind == StepKind::Grant,
         follows: unsettled.map(|entry| entry.op),
     }
 }
@@ -128,7 +128,7 @@ fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
     let member = |reason: &crate::rbac::plan::GrantReason| {
         format!("member of group {} of binding {}", reason.group, reason.binding)
     };
-    if step.attempt == StepKind::Grant {
+    if step.kind == StepKind::Grant {
         return step.reasons.iter().map(member).collect();
     }
     let why = match &gathered.header {
@@ -148,7 +148,8 @@ pub fn pin_writes(selector_pins: &[NewPin], op: OpId, changes: &mut Vec<AuditEve
     let mut writes = Vec::new();
     for pin in selector_pins {
         let group_before = pin.before.as_ref().map(|(group, _)| *group);
-        let (attribute, group) = (pin.attribute, pin.group);
+        let attribute = pin.attribute;
+        let group = pin.group;
         changes.push(AuditEvent::SelectorPinned { attribute, group_before, group });
         let read = pin.before.as_ref().map(|(_, etag)| etag);
         writes.extend(pins::pin_selector(pin.key.clone(), pin.attribute, &pin.value, pin.group, op, read));

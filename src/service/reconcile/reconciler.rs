@@ -1,4 +1,4 @@
-//! What the reconcile of one person works with, and what comes of it.
+//! The reconcile of one person: what it needs, and its outcome.
 
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::plan::PlanLimits;
@@ -10,7 +10,7 @@ use crate::store::StateStore;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The times and sizes of effects.
+/// The times and sizes of a reconcile.
 #[derive(Debug, Clone, Copy)]
 pub struct EffectLimits {
     /// How long a worker may send, counted from before its open.
@@ -26,26 +26,26 @@ impl Default for EffectLimits {
     }
 }
 
-/// What came of a look at a person.
+/// The outcome of the reconcile of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReconcileOutcome {
-    /// Azure asked to wait, and so does what is left: looking at more like this one is for nothing now.
+    /// Azure asked to wait, and what is left waits for it. Reconciling more of the same kind is useless now.
     pub throttled: bool,
     /// Revocations that were sent.
     pub revoked: usize,
     pub request: RequestState,
 }
 
-/// What a look left of the person's marks.
+/// The person's request after a reconcile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RequestState {
-    /// Nothing: it was dealt with.
+    /// It is done.
     Completed,
-    /// No mark was there: somebody else dealt with it, or left a look later.
+    /// There was no request of now: another process finished it, or requeued it.
     Absent,
-    /// A look later.
+    /// It is requeued for later.
     Requeued,
-    /// The mark: there is more to do, or somebody else is at it.
+    /// It is still there: there is more to do, or another process works on it.
     #[default]
     Pending,
 }

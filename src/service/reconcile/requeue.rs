@@ -1,4 +1,4 @@
-//! When a person is looked at again after a round: what becomes of `d:`, and what the hint of a leaver keeps.
+//! When a person is reconciled again after a round: the fate of the request, and what the hint of a leaver keeps.
 
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, REVOKE_RETRY_MAX, StepKind};
@@ -12,12 +12,12 @@ use time::OffsetDateTime;
 
 /// Principals that one close frees: with everything else that it may write, they fit one transaction.
 pub(super) const FREED_MAX: usize = 3;
-/// `w:` times are rounded up to this, so that looks merge.
+/// `w:` times are rounded up to this, so that requests merge.
 const LATER_STEP: Duration = Duration::from_secs(30);
-/// Those of leavers are not: they are looked at when their time has come, and a second is what the key can say.
+/// Those of leavers are not: they are reconciled when they are due, and the key has a resolution of one second.
 const LEAVER_STEP: Duration = Duration::from_secs(1);
-/// How soon somebody is looked at again while the bindings cannot be read.
-const FROZEN_LOOK: Duration = Duration::from_secs(60);
+/// How soon a person is reconciled again while the bindings cannot be read.
+const FROZEN_RETRY: Duration = Duration::from_secs(60);
 
 /// What a round left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,22 +30,22 @@ pub enum RoundResult {
     Continue,
 }
 
-/// What becomes of `d:`. Steps left over keep it; what has to wait exchanges it for `w:`.
+/// Completes or requeues `d:`. Steps left over keep it. If something has to wait, `w:` replaces it.
 pub(super) fn requeue_writes(
     gathered: &GatheredState,
     plan: &Plan,
     after: &[LedgerEntry],
     again: Option<Requeue>,
-    look: ETag,
+    request_etag: ETag,
     now: OffsetDateTime,
     writes: &mut Vec<TableWrite>,
 ) -> RoundResult {
     if plan.has_more {
         return RoundResult::Continue;
     }
-    writes.push(reconcile_queue::complete(gathered.user, look));
+    writes.push(reconcile_queue::complete(gathered.user, request_etag));
     let Some(again) = again else { return RoundResult::Settled };
-    let mark = gathered.request.request.waiting(again.takes_away);
+    let request = gathered.request.request.waiting(again.takes_away);
     let at = match again.takes_away {
         true => rounded_up(again.at.max(now), LEAVER_STEP),
         false => rounded_up(again.at.max(now) + spread_by_user(gathered, again.at - now), LATER_STEP),
@@ -57,11 +57,11 @@ pub(super) fn requeue_writes(
     if gathered.desired.frozen {
         waiting.reason.get_or_insert(ReasonCode::BindingsUnreadable);
     }
-    writes.extend(reconcile_queue::enqueue_at(at, gathered.user, &mark, &waiting));
+    writes.extend(reconcile_queue::enqueue_at(at, gathered.user, &request, &waiting));
     RoundResult::Requeued
 }
 
-/// While the bindings cannot be read, nobody is done: whatever the mark asked for is looked at again.
+/// While the bindings cannot be read, no request is done: each is requeued.
 pub(super) fn while_frozen(
     gathered: &GatheredState,
     again: Option<Requeue>,
@@ -70,15 +70,16 @@ pub(super) fn while_frozen(
     if !gathered.desired.frozen {
         return again;
     }
-    tracing::warn!(user.id = %gathered.user, reason = ReasonCode::BindingsUnreadable.as_str(), "a person waits");
-    let at = again.map_or(now + FROZEN_LOOK, |again| again.at.min(now + FROZEN_LOOK));
+    let reason = ReasonCode::BindingsUnreadable.as_str();
+    tracing::warn!(user.id = %gathered.user, reason, "reconcile deferred: the bindings cannot be read");
+    let at = again.map_or(now + FROZEN_RETRY, |again| again.at.min(now + FROZEN_RETRY));
     let takes_away =
         again.is_some_and(|again| again.takes_away) || gathered.request.request.priority.takes_away();
     Some(Requeue { at, takes_away })
 }
 
-/// While the person's header or a row of theirs cannot be read, nobody is done either: whoever mends it marks nobody. From whom
-/// something was taken may hold it by such a row.
+/// While the person's header or a row of theirs cannot be read, the request is not done either: mending the row by hand
+/// enqueues no one. A person from whom something was taken may hold it by such a row.
 pub(super) fn while_unreadable(
     gathered: &GatheredState,
     again: Option<Requeue>,
@@ -95,36 +96,38 @@ pub(super) fn while_unreadable(
     Some(Requeue { at, takes_away })
 }
 
-/// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. One that Azure's throttle
-/// stopped was not.
+/// What the hint of a leaver keeps: since when, where the revocations wait, and whether one was tried. A throttled one counts
+/// as not tried.
 pub(super) fn waiting(
     after: &[LedgerEntry],
     deferred: &[DeferredStep],
     now: OffsetDateTime,
 ) -> WaitingRevocation {
     let was_tried =
-        |entry: &LedgerEntry| match entry.retry.as_ref().filter(|tried| tried.kind == StepKind::Revoke) {
-            Some(tried) => tried.reason != ReasonCode::Throttled,
+        |entry: &LedgerEntry| match entry.retry.as_ref().filter(|retry| retry.kind == StepKind::Revoke) {
+            Some(retry) => retry.reason != ReasonCode::Throttled,
             None => entry.unsettled_until.is_some() && entry.state == AssignmentState::Gone,
         };
-    let put_off = deferred.iter().find(|deferred| deferred.attempt == StepKind::Revoke);
-    let mut waiting =
-        WaitingRevocation { reason: put_off.map(|deferred| deferred.reason), ..WaitingRevocation::default() };
+    let deferral = deferred.iter().find(|deferred| deferred.kind == StepKind::Revoke);
+    let mut waiting = WaitingRevocation {
+        reason: deferral.map(|deferred| deferred.reason),
+        ..WaitingRevocation::default()
+    };
     for entry in after.iter().filter(|entry| entry.unwanted_since.is_some()) {
-        if waiting.unwanted_since.is_none_or(|wished| entry.unwanted_since.is_some_and(|own| own < wished)) {
-            let failed = entry.retry.as_ref().filter(|tried| tried.kind == StepKind::Revoke);
-            let put_off = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
-            let reason = put_off.map(|deferred| deferred.reason).or(failed.map(|tried| tried.reason));
+        if waiting.unwanted_since.is_none_or(|since| entry.unwanted_since.is_some_and(|own| own < since)) {
+            let failed = entry.retry.as_ref().filter(|retry| retry.kind == StepKind::Revoke);
+            let deferral = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+            let reason = deferral.map(|deferred| deferred.reason).or(failed.map(|retry| retry.reason));
             waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
             waiting.unwanted_since = entry.unwanted_since;
         }
         waiting.subscriptions.insert(entry.scope.subscription().to_owned());
-        waiting.tried = waiting.tried.or(was_tried(entry).then_some(now));
+        waiting.tried_at = waiting.tried_at.or(was_tried(entry).then_some(now));
     }
     waiting
 }
 
-/// Whether a revocation that waited is not wished any more, though nothing was taken away since: nobody else ends the hint.
+/// Whether a revocation that waited is no longer needed, though nothing was taken away since. Nothing else removes the hint.
 pub(super) fn is_wanted_again(gathered: &GatheredState, after: &[LedgerEntry]) -> bool {
     let before = gathered.ledger.entries.iter().any(|stored| stored.entry.unwanted_since.is_some());
     before
@@ -145,7 +148,7 @@ pub(super) fn while_principals_are_left(
     Some(Requeue { at: again.map_or(now, |again| again.at.min(now)), takes_away })
 }
 
-/// Hourly looks are spread by the person's id, so that they do not fall together.
+/// Spreads hourly reconciles by the person's id, so that they do not coincide.
 fn spread_by_user(gathered: &GatheredState, wait: time::Duration) -> Duration {
     let first_byte = u64::from(gathered.user.uuid().as_bytes().first().copied().unwrap_or_default());
     if wait >= time::Duration::minutes(30) { Duration::from_secs(first_byte) } else { Duration::ZERO }

@@ -18,7 +18,7 @@ use crate::store::{StoreError, TableWrite, ledger, pins, reconcile_queue};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a look waits for another look at the same person in this process.
+/// How long a reconcile waits for another one of the same person in this process.
 const TURN_WAIT: Duration = Duration::from_millis(250);
 /// Rounds of one call; what is left then stays in `d:`.
 const ROUNDS_MAX: u32 = 64;
@@ -32,41 +32,41 @@ const PRINCIPALS_MAX: usize = 40;
 const LEADS_MAX: usize = 90;
 
 impl Reconciler {
-    /// Looks at a person whose turn it is in a tick, as [`reconcile`](Self::reconcile) does. What is heard of Azure is noted, and
-    /// nothing is sent where it gives no answer.
+    /// Reconciles a person in a tick, as [`reconcile`](Self::reconcile) does. Notes which subscriptions give no answer, and
+    /// sends nothing to them.
     pub async fn reconcile_in_tick(
         &self,
         user: UserId,
-        silence: Arc<SilentSubscriptions>,
+        silent: Arc<SilentSubscriptions>,
     ) -> Result<ReconcileOutcome, StoreError> {
         let inner = self.assignments.clone();
-        let assignments = Arc::new(WatchedAssignments { inner, silence: silence.clone(), user });
-        let turn = Self { assignments, trigger: ReconcileTrigger::Turn(silence), ..self.clone() };
+        let assignments = Arc::new(WatchedAssignments { inner, silent: silent.clone(), user });
+        let turn = Self { assignments, trigger: ReconcileTrigger::Turn(silent), ..self.clone() };
         turn.reconcile(user).await
     }
 
-    /// Looks at a person until nothing is left to do at once.
+    /// Reconciles a person until nothing is left to do at once.
     pub async fn reconcile(&self, user: UserId) -> Result<ReconcileOutcome, StoreError> {
         // Correct without the turn: a revocation does not wait for a call that hangs.
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
-        let mut looked = ReconcileOutcome::default();
+        let mut outcome = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
             let Some(gathered) = self.gather(user).await? else {
-                looked.request = RequestState::Absent;
+                outcome.request = RequestState::Absent;
                 break;
             };
-            if !self.round(&gathered, &mut looked).await? {
+            if !self.round(&gathered, &mut outcome).await? {
                 break;
             }
         }
-        Ok(looked)
+        Ok(outcome)
     }
 
-    /// One round. Answers whether there is more to do at once.
+    /// Runs one round. Returns whether there is more to do at once.
     async fn round(
         &self,
         gathered: &GatheredState,
-        looked: &mut ReconcileOutcome,
+        outcome: &mut ReconcileOutcome,
     ) -> Result<bool, StoreError> {
         self.add_missing_leads(gathered).await;
         if !gathered.to_pin.is_empty() {
@@ -88,12 +88,15 @@ impl Reconciler {
         }
         let started = SendDeadline { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
-            let look = gathered.request.etag.clone();
-            looked.throttled = throttled;
+            let request_etag = gathered.request.etag.clone();
+            outcome.throttled = throttled;
             self.note_obstacles(gathered, &plan, &[]).await;
-            return Ok(record_round(looked, self.close(gathered, &plan, Vec::new(), look, false).await?));
+            return Ok(record_round(
+                outcome,
+                self.close(gathered, &plan, Vec::new(), request_etag, false).await?,
+            ));
         }
-        let OpenResult::Open { request: look, opened } = self.open(gathered, &plan).await? else {
+        let OpenResult::Open { request: request_etag, opened } = self.open(gathered, &plan).await? else {
             return Ok(true);
         };
         if !self.store.pointer().await?.is_same(&gathered.pointer) {
@@ -101,9 +104,9 @@ impl Reconciler {
         }
         let acted = self.act(gathered, opened, started).await;
         self.note_obstacles(gathered, &plan, &acted).await;
-        looked.throttled = acted.iter().all(|call| matches!(call.outcome, CallOutcome::Throttled(_)));
-        looked.revoked += acted.iter().filter(|call| call.opened.step.attempt == StepKind::Revoke).count();
-        Ok(record_round(looked, self.close(gathered, &plan, acted, look, true).await?))
+        outcome.throttled = acted.iter().all(|call| matches!(call.outcome, CallOutcome::Throttled(_)));
+        outcome.revoked += acted.iter().filter(|call| call.opened.step.kind == StepKind::Revoke).count();
+        Ok(record_round(outcome, self.close(gathered, &plan, acted, request_etag, true).await?))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.
@@ -116,7 +119,7 @@ impl Reconciler {
         self.commit_or_gather_again(gathered, op, changes, writes).await
     }
 
-    /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure is no matter.
+    /// Leads from groups to their pins where a former release left none. They decide nothing, so a failure does not matter.
     async fn add_missing_leads(&self, gathered: &GatheredState) {
         let leads =
             gathered.missing_leads.iter().map(|lead| pins::lead_from_group(lead.group, &lead.selector));

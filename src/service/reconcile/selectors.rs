@@ -40,12 +40,12 @@ impl Reconciler {
     pub(super) async fn selectors(
         &self,
         user: UserId,
-        in_force: &BindingsSnapshot,
+        snapshot: &BindingsSnapshot,
         ledger: &UserLedger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
         let groups = self.groups(user).await?;
         let mut by_key = Selectors::new();
-        for (key, binding) in in_force.by_selector_key() {
+        for (key, binding) in snapshot.by_selector_key() {
             by_key.entry(key).or_default().push(&binding.selector);
         }
         let mut facts = SelectorFacts {
@@ -56,7 +56,7 @@ impl Reconciler {
         };
         let led: BTreeMap<&SelectorKey, GroupId> =
             groups.iter().flat_map(|group| group.leads.iter().map(|key| (key, group.id))).collect();
-        let held = held_through(ledger, in_force);
+        let held = held_through(ledger, snapshot);
         let concerned = by_key.keys().copied().filter(|key| {
             facts.claimants.contains_key(*key) || led.contains_key(*key) || held.contains(*key)
         });
@@ -74,11 +74,11 @@ impl Reconciler {
         Ok((facts, missing))
     }
 
-    /// The groups of a person whose headers are there. What lies beyond the limit gives nothing, and is told.
+    /// The groups of a person whose headers are there. Groups beyond the limit give nothing, and health says so.
     async fn groups(&self, user: UserId) -> Result<Vec<ReadGroup>, StoreError> {
         let mut ids = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
         if ids.len() > DIRECT_GROUPS_MAX {
-            self.health.in_too_many_groups(user);
+            self.health.group_limit_reached(user);
             ids.truncate(DIRECT_GROUPS_MAX);
         }
         let reads = ids.into_iter().map(|id| self.group(id));
@@ -134,12 +134,12 @@ impl Reconciler {
         let value = selector.value();
         let matches =
             |group: Group| is_meant(selectors, &GroupFacts { id: group.id, resource: group.resource });
-        let only = self.store.is_only_match((selector.attribute(), &value), claimant, matches).await?;
+        let only = self.store.is_only_match(selector.attribute(), &value, claimant, matches).await?;
         Ok(only.then_some((key, claimant)))
     }
 }
 
-/// The selectors of the bindings in force by the row keys of their pins: the spellings of one value have one.
+/// The selectors of the active bindings by the row keys of their pins: the spellings of one value share a key.
 type Selectors<'a> = BTreeMap<&'a SelectorKey, Vec<&'a Selector>>;
 
 fn is_meant(selectors: &[&Selector], group: &GroupFacts) -> bool {
@@ -172,11 +172,11 @@ fn keys_of(group: &GroupFacts) -> Vec<SelectorKey> {
 }
 
 /// The row keys of the selectors of bindings that the person holds something through.
-fn held_through<'a>(ledger: &UserLedger, in_force: &'a BindingsSnapshot) -> BTreeSet<&'a SelectorKey> {
+fn held_through<'a>(ledger: &UserLedger, snapshot: &'a BindingsSnapshot) -> BTreeSet<&'a SelectorKey> {
     let entries = ledger.entries.iter().map(|stored| &stored.entry);
     let held = entries.filter(|entry| entry.state != AssignmentState::Gone || entry.retry.is_some());
     let names: BTreeSet<&BindingName> = held.flat_map(|entry| &entry.bindings).collect();
-    in_force
+    snapshot
         .by_selector_key()
         .filter(|(_, binding)| names.contains(&binding.name))
         .map(|(key, _)| key)

@@ -24,7 +24,7 @@ impl Heard {
         if silent.len() >= IN_A_ROW && self.stopped.insert(subscription.to_owned()) {
             tracing::warn!(
                 subscription,
-                "a subscription gives no answer and is left alone until the next tick"
+                "ARM gives no answer for a subscription: it is skipped until the next tick"
             );
         }
     }
@@ -42,7 +42,7 @@ impl SilentSubscriptions {
     /// A call begins.
     pub fn begin<'a>(&'a self, user: UserId, subscription: &'a str) -> WatchedCall<'a> {
         *self.heard().under_way.entry((user, subscription.to_owned())).or_default() += 1;
-        WatchedCall { silence: self, user, subscription }
+        WatchedCall { silent: self, user, subscription }
     }
 
     /// Whatever this person waits for takes too long: it counts as unanswered already.
@@ -68,15 +68,15 @@ impl SilentSubscriptions {
 
 /// A call under way, until it has ended or was given up.
 pub struct WatchedCall<'a> {
-    silence: &'a SilentSubscriptions,
+    silent: &'a SilentSubscriptions,
     user: UserId,
     subscription: &'a str,
 }
 
 impl WatchedCall<'_> {
-    /// What came of it.
+    /// Notes whether the call was answered.
     pub fn end(self, answered: bool) {
-        let mut heard = self.silence.heard();
+        let mut heard = self.silent.heard();
         if answered {
             heard.silent.remove(self.subscription);
         } else {
@@ -88,7 +88,7 @@ impl WatchedCall<'_> {
 impl Drop for WatchedCall<'_> {
     fn drop(&mut self) {
         let key = (self.user, self.subscription.to_owned());
-        let mut heard = self.silence.heard();
+        let mut heard = self.silent.heard();
         if let Some(number) = heard.under_way.get_mut(&key) {
             *number -= 1;
         }
@@ -108,12 +108,12 @@ mod tests {
     /// Who called, and whether an answer came.
     #[track_caller]
     fn check(calls: &[(u128, bool)], expected: bool) {
-        let silence = SilentSubscriptions::default();
+        let silent = SilentSubscriptions::default();
         for (who, answered) in calls {
-            silence.begin(user(*who), "s").end(*answered);
+            silent.begin(user(*who), "s").end(*answered);
         }
-        assert_eq!(silence.is_stopped("s"), expected, "{calls:?}");
-        assert!(silence.heard().under_way.is_empty() && !silence.is_stopped("other"));
+        assert_eq!(silent.is_stopped("s"), expected, "{calls:?}");
+        assert!(silent.heard().under_way.is_empty() && !silent.is_stopped("other"));
     }
 
     #[test]
@@ -127,12 +127,12 @@ mod tests {
 
     #[test]
     fn who_takes_too_long_counts_before_the_end() {
-        let silence = SilentSubscriptions::default();
-        let calls: Vec<WatchedCall<'_>> = (0..3).map(|n| silence.begin(user(n), "s")).collect();
-        (0..3).for_each(|n| silence.give_up_on(user(n)));
-        silence.give_up_on(user(9));
-        assert!(silence.is_stopped("s"));
+        let silent = SilentSubscriptions::default();
+        let calls: Vec<WatchedCall<'_>> = (0..3).map(|n| silent.begin(user(n), "s")).collect();
+        (0..3).for_each(|n| silent.give_up_on(user(n)));
+        silent.give_up_on(user(9));
+        assert!(silent.is_stopped("s"));
         drop(calls);
-        assert!(silence.heard().under_way.is_empty());
+        assert!(silent.heard().under_way.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! On which occasion a person is looked at: at once after a change, or by a tick, and what that means for the calls to Azure.
+//! Why a person is reconciled: at once after a change, or by a tick, and what that means for the calls to Azure.
 
 use crate::id::UserId;
 use crate::ports::role_assignments::{
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// How long a person waits at the least for a subscription that gives no answer: the next tick comes later.
+/// How long a person waits at least for a subscription that gives no answer. The next tick comes later.
 const SILENT_PAUSE: Duration = Duration::from_secs(30);
 
-/// Why somebody is looked at now.
+/// Why a person is reconciled now.
 #[derive(Clone, Default)]
 pub enum ReconcileTrigger {
     /// Something changed a moment ago.
@@ -29,22 +29,22 @@ pub enum ReconcileTrigger {
 }
 
 impl ReconcileTrigger {
-    /// What is heeded beside what Azure asked for: nothing is sent to a subscription that gives no answer.
+    /// The stored throttles, and the subscriptions that give no answer: nothing is sent to either.
     pub fn with_silent_stopped(&self, throttles: &StoredThrottles, now: OffsetDateTime) -> StoredThrottles {
         let mut all = throttles.clone();
-        if let Self::Turn(silence) = self {
-            silence.stopped().iter().for_each(|subscription| all.stop(subscription, now + SILENT_PAUSE));
+        if let Self::Turn(silent) = self {
+            silent.stopped().iter().for_each(|subscription| all.stop(subscription, now + SILENT_PAUSE));
         }
         all
     }
 
     /// Whether revocations of this plan are left to a tick: where Azure throttled a short while ago, many may wait, and the
-    /// tick takes them by the time of the wish. The last change must not be the first to be served.
-    pub fn leave_throttled_to_tick(&self, plan: &mut Plan, status: &HealthStatus) -> bool {
+    /// tick takes them in the order in which they became unwanted. The last change must not be served first.
+    pub fn leave_throttled_to_tick(&self, plan: &mut Plan, health: &HealthStatus) -> bool {
         let Self::Change = self else { return false };
         let held = |step: &Step| {
-            step.attempt == StepKind::Revoke
-                && status.was_throttled_lately(step.scope.subscription(), CallKind::Revoke)
+            step.kind == StepKind::Revoke
+                && health.was_throttled_lately(step.scope.subscription(), CallKind::Revoke)
         };
         let before = plan.steps.len();
         plan.steps.retain(|step| !held(step));
@@ -53,14 +53,14 @@ impl ReconcileTrigger {
         any
     }
 
-    /// Who waits for a subscription that gives no answer is told so.
+    /// A step that waits for a subscription that gives no answer says so.
     pub fn name_silent_reason<'a>(
         &self,
         plan: &mut Plan,
         scope_of: impl Fn(AssignmentName) -> Option<&'a Scope>,
     ) {
-        let Self::Turn(silence) = self else { return };
-        let stopped = silence.stopped();
+        let Self::Turn(silent) = self else { return };
+        let stopped = silent.stopped();
         for deferred in &mut plan.deferred {
             let scope = scope_of(deferred.assignment);
             if deferred.reason == ReasonCode::Throttled
@@ -75,7 +75,7 @@ impl ReconcileTrigger {
 /// Azure's role assignments as one person's turn meets them: every call, and whether it was answered, is noted.
 pub struct WatchedAssignments {
     pub inner: Arc<dyn RoleAssignments>,
-    pub silence: Arc<SilentSubscriptions>,
+    pub silent: Arc<SilentSubscriptions>,
     pub user: UserId,
 }
 
@@ -85,7 +85,7 @@ impl WatchedAssignments {
         scope: &Scope,
         call: impl Future<Output = Result<T, AssignmentError>> + Send,
     ) -> Result<T, AssignmentError> {
-        let under_way = self.silence.begin(self.user, scope.subscription());
+        let under_way = self.silent.begin(self.user, scope.subscription());
         let answer = call.await;
         under_way.end(!matches!(answer, Err(AssignmentError::Unknown { .. })));
         answer

@@ -55,12 +55,12 @@ impl BacklogTurn {
 type Turns = VecDeque<(RowIdentity, BacklogTurn)>;
 
 impl ReconcileTick {
-    /// Chunks of jobs, until then; at least one. Returns whether there was any.
+    /// Runs chunks of jobs, until then and at least one. Returns whether there was any.
     pub(super) async fn run_jobs(&self, round: &mut TickRound, until: Duration) -> Result<bool, StoreError> {
         self.run_backlog(BacklogKind::Jobs, round, until).await
     }
 
-    /// Pages of groups that have a request, until then; at least one. Returns whether there was any.
+    /// Runs pages of groups that have a request, until then and at least one. Returns whether there was any.
     pub(super) async fn fan_out_groups(
         &self,
         round: &mut TickRound,

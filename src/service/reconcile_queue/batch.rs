@@ -1,4 +1,4 @@
-//! A few people are reconciled side by side, each with a bounded wait.
+//! Reconciles a few people concurrently, each with a bounded wait.
 
 use crate::id::UserId;
 use crate::service::deferred::log_deferred;
@@ -12,7 +12,7 @@ use std::pin::pin;
 use tokio::task::JoinHandle;
 
 impl ReconcileTick {
-    /// Reconciles people side by side. Returns the outcome of each; the default of one that failed or takes too long.
+    /// Reconciles people concurrently. Returns the outcome of each; the default of one that failed or takes too long.
     pub(super) async fn reconcile_batch(
         &self,
         people: &[(UserId, &RowIdentity)],
@@ -42,8 +42,8 @@ impl ReconcileTick {
                     tracing::error!(user.id = %user, error = %panicked, "a reconcile panicked")
                 }
                 None => {
-                    tracing::warn!(user.id = %user, "a reconcile takes long and goes on beside the others");
-                    round.silence.give_up_on(*user);
+                    tracing::warn!(user.id = %user, "a slow reconcile goes on in the background");
+                    round.silent.give_up_on(*user);
                 }
             }
             all.push(ReconcileOutcome::default());
@@ -56,8 +56,9 @@ impl ReconcileTick {
         user: UserId,
         round: &TickRound,
     ) -> JoinHandle<Result<ReconcileOutcome, StoreError>> {
-        let (reconciler, silence) = (self.reconciler.clone(), round.silence.clone());
-        tokio::spawn(async move { reconciler.reconcile_in_tick(user, silence).await })
+        let reconciler = self.reconciler.clone();
+        let silent = round.silent.clone();
+        tokio::spawn(async move { reconciler.reconcile_in_tick(user, silent).await })
     }
 
     /// Whether no subscription of the bindings takes this kind of call now, as far as this process knows them.
@@ -66,8 +67,7 @@ impl ReconcileTick {
         let mut scopes = known.bindings.scopes().into_iter();
         scopes.all(|scope| {
             let subscription = scope.subscription();
-            round.silence.is_stopped(subscription)
-                || self.health.throttled_until(subscription, kind).is_some()
+            round.silent.is_stopped(subscription) || self.health.throttled_until(subscription, kind).is_some()
         })
     }
 }

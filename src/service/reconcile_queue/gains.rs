@@ -1,7 +1,7 @@
 //! People who only gain, from where the last tick stopped, and round again to there.
 
 use crate::id::UserId;
-use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
+use crate::service::reconcile_queue::inline::CONCURRENT_RECONCILES;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::StoreError;
@@ -9,11 +9,11 @@ use crate::store::reconcile_queue::{Priority, QueueItem, QueuePosition, QueuedRe
 use crate::store::throttles::CallKind;
 
 /// After so many throttled people in a row, where every subscription is throttled, the others are left to the next tick.
-const FOR_NOTHING_MAX: usize = 3 * LOOKS_AT_ONCE;
+const FOR_NOTHING_MAX: usize = 3 * CONCURRENT_RECONCILES;
 
 impl ReconcileTick {
-    /// Everyone who is no leaver. People whom other bindings concern take at most half of the time, and what those who gain
-    /// leave of the other half.
+    /// Reconciles the people who are no leavers. People whom other bindings concern take at most half of the time, and what
+    /// those who gain leave of the other half.
     pub(super) async fn others(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let half = round.part_of_the_rest(2, self.store().clock.monotonic());
         self.rebindings(round, half).await?;
@@ -47,7 +47,7 @@ impl ReconcileTick {
             let last = items.last().map(|item| item.row.position());
             let gains: Vec<(RowIdentity, UserId)> =
                 items.into_iter().filter_map(|item| self.readable_gain(item)).collect();
-            for part in gains.chunks(LOOKS_AT_ONCE) {
+            for part in gains.chunks(CONCURRENT_RECONCILES) {
                 let waits = for_nothing >= FOR_NOTHING_MAX && self.is_all_throttled(CallKind::Grant, round);
                 if self.is_over(round) || waits {
                     return Ok(false);
@@ -75,7 +75,7 @@ impl ReconcileTick {
         (queued.request.priority == Priority::Gain).then_some((row, queued.user))
     }
 
-    /// `worked`: people who were reconciled or enqueued meanwhile. Whoever left since comes before anything else goes on.
+    /// `worked`: people who were reconciled or enqueued meanwhile. People who left since then come first.
     pub(super) async fn leavers_between(
         &self,
         round: &mut TickRound,

@@ -1,4 +1,4 @@
-//! What follows a commit: the affected people are reconciled at once, and the answer waits a little for it.
+//! After a commit: the affected people are reconciled at once, and the answer waits a short time for it.
 
 use crate::id::{GroupId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
@@ -16,20 +16,20 @@ use tokio::task::JoinHandle;
 
 /// With more than this under way, an answer does not wait.
 const BACKLOG: usize = 32;
-/// People who are looked at side by side, of one piece of work.
-pub(super) const LOOKS_AT_ONCE: usize = 8;
+/// People of one piece of work who are reconciled concurrently.
+pub(super) const CONCURRENT_RECONCILES: usize = 8;
 
 /// Chunks of a job, or pages of a group, that are done at once after a commit.
 const STEPS_MAX: usize = 50;
 
-/// Who must be looked at after a commit, and which jobs and walks go on.
+/// Whom to reconcile after a commit, and which jobs and fan-outs to run.
 #[derive(Debug, Clone, Default)]
 pub struct FollowUp {
-    /// From whom something was taken.
+    /// People from whom something was taken.
     pub leavers: Vec<UserId>,
-    /// Who only gains, or changes.
+    /// People who only gain, or change.
     pub people: Vec<UserId>,
-    /// Whose members must be looked at.
+    /// Groups whose members must be reconciled.
     pub groups: Vec<GroupId>,
     pub jobs: Vec<OpId>,
 }
@@ -37,10 +37,10 @@ pub struct FollowUp {
 /// What is done at once, in the process that committed.
 #[derive(Debug, Clone, Copy)]
 pub struct InlineLimits {
-    /// How long an answer waits for its effects.
+    /// How long an answer waits for the reconcile.
     pub wait: Duration,
-    /// People, jobs and walks that may be under way together; what comes on top, or everything where this is 0, is left to
-    /// the tick. Revocations have as many places of their own, so that no crowd of joiners takes them.
+    /// People, jobs and fan-outs that may be under way at once. The rest is left to the tick, and with 0 everything is.
+    /// Revocations have as many places of their own, so that no crowd of joiners takes them.
     pub people_max: usize,
 }
 
@@ -50,14 +50,14 @@ impl Default for InlineLimits {
     }
 }
 
-/// Revocations and grants do not stand in one line.
+/// Revocations and grants have separate lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EffectLane {
     Revoke,
     Grant,
 }
 
-/// Starts the effects of committed changes.
+/// Starts the reconciles that committed changes need.
 pub struct InlineReconciler {
     store: StateStore,
     reconciler: Reconciler,
@@ -76,7 +76,8 @@ impl InlineReconciler {
         health: Arc<HealthStatus>,
         limits: InlineLimits,
     ) -> Arc<Self> {
-        let (leaving, gaining) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let leaving = AtomicUsize::new(0);
+        let gaining = AtomicUsize::new(0);
         Arc::new(Self { store, reconciler, active_bindings, health, limits, leaving, gaining })
     }
 
@@ -88,7 +89,8 @@ impl InlineReconciler {
     }
 
     /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
-    /// Azure asked to wait. Never fails: what is left over stands in `d:` and is picked up by the tick.
+    /// Azure asked to wait. Never fails: what is left over keeps its request, and the tick picks
+    /// it up.
     pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
         let FollowUp { leavers: leaving, people, groups, jobs } = work;
         let leaving = self
@@ -101,7 +103,7 @@ impl InlineReconciler {
         }
     }
 
-    /// Begins what there is a place for. The answer may wait for it, unless there is reason to think that it takes long.
+    /// Starts the work that has a place. Returns what the answer may wait for, unless that is expected to take long.
     fn start(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
         let weight = work.leavers.len() + work.people.len() + work.groups.len() + work.jobs.len();
         let before = self.under_way(lane).load(Ordering::Relaxed);
@@ -109,13 +111,13 @@ impl InlineReconciler {
             return None;
         }
         self.under_way(lane).fetch_add(weight, Ordering::Relaxed);
-        let effects = Arc::clone(self);
+        let reconciler = Arc::clone(self);
         let running = tokio::spawn(async move {
-            let _under_way = UnderWay { effects: &effects, lane, weight };
-            effects.run(work).await;
+            let _under_way = UnderWay { reconciler: &reconciler, lane, weight };
+            reconciler.run(work).await;
         });
-        let operation = if lane == EffectLane::Revoke { CallKind::Revoke } else { CallKind::Grant };
-        (before < BACKLOG && !self.health.is_throttled(operation)).then_some(running)
+        let kind = if lane == EffectLane::Revoke { CallKind::Revoke } else { CallKind::Grant };
+        (before < BACKLOG && !self.health.is_throttled(kind)).then_some(running)
     }
 
     async fn run(&self, work: FollowUp) {
@@ -128,26 +130,26 @@ impl InlineReconciler {
         }
         for group in work.groups {
             if let Err(error) = self.fan_out(group).await {
-                log_deferred("a walk", &error);
+                log_deferred("a group fan-out", &error);
             }
         }
     }
 
-    /// Reconciles people side by side; a failure of one does not hold up the others. What came of each, in their order.
+    /// Reconciles people concurrently. A failure of one does not hold up the others. Returns the outcomes in their order.
     pub(super) async fn reconcile_all(&self, people: &[UserId]) -> Vec<Result<ReconcileOutcome, StoreError>> {
         let mut all = Vec::with_capacity(people.len());
-        for part in people.chunks(LOOKS_AT_ONCE) {
-            let looked = join_all(part.iter().map(|user| self.reconciler.reconcile(*user))).await;
-            looked
+        for part in people.chunks(CONCURRENT_RECONCILES) {
+            let outcomes = join_all(part.iter().map(|user| self.reconciler.reconcile(*user))).await;
+            outcomes
                 .iter()
-                .filter_map(|looked| looked.as_ref().err())
+                .filter_map(|outcome| outcome.as_ref().err())
                 .for_each(|error| log_deferred("a reconcile", error));
-            all.extend(looked);
+            all.extend(outcomes);
         }
         all
     }
 
-    /// Rolls a job, and looks at whom it marked. What is left of a large one is the tick's.
+    /// Runs a job and reconciles the people it enqueued. The tick finishes a large one.
     async fn run_job(&self, job: OpId) -> Result<(), StoreError> {
         for _ in 0..STEPS_MAX {
             let rolled = jobs::run_chunk(&self.store, &self.active_bindings, job).await?;
@@ -162,7 +164,7 @@ impl InlineReconciler {
         Ok(())
     }
 
-    /// Walks through a group that is marked, and looks at everybody in it. What is left of a large one is the tick's.
+    /// Fans out a group's request and reconciles its members. The tick finishes a large one.
     async fn fan_out(&self, group: GroupId) -> Result<(), StoreError> {
         for _ in 0..STEPS_MAX {
             let page = self.store.fan_out_page(group).await?;
@@ -177,13 +179,13 @@ impl InlineReconciler {
 
 /// Work that counts as under way until this is dropped, also by a panic.
 struct UnderWay<'a> {
-    effects: &'a InlineReconciler,
+    reconciler: &'a InlineReconciler,
     lane: EffectLane,
     weight: usize,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.effects.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
+        self.reconciler.under_way(self.lane).fetch_sub(self.weight, Ordering::Relaxed);
     }
 }

@@ -1,11 +1,12 @@
-//! Leavers first: whoever has a hint, in the order that the hints give, without reading anybody else.
+//! Leavers first: the people who have a hint, in the order that the hints give. No other person is read.
 //!
 //! A hint says where a revocation waits, so people who wait for a subscription that Azure throttles, or that gives no answer,
-//! cost nothing until that is over. A hint goes when its person was looked at and nothing was taken away meanwhile.
+//! cost nothing until that is over. A hint is removed when its
+//! person was reconciled and nothing was taken away meanwhile.
 
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::{ReconcileOutcome, RequestState};
-use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
+use crate::service::reconcile_queue::inline::CONCURRENT_RECONCILES;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::StoreError;
@@ -19,7 +20,7 @@ use time::OffsetDateTime;
 
 /// Hints that are read and put in order together.
 const WINDOW_ROWS: usize = 5000;
-/// The shortest pause before leavers who wait are looked for again.
+/// The shortest pause before the next search for leavers who wait.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// A hint, and which row it is.
@@ -29,7 +30,7 @@ pub(super) struct HintedLeaver {
     pub hint: LeaverHint,
 }
 
-/// When somebody with a hint can be looked at.
+/// When a person with a hint can be reconciled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
     Now,
@@ -52,7 +53,8 @@ impl ReconcileTick {
         ended
     }
 
-    /// Everyone from whom something was taken, until `until`; at least a few. Windows that were not reached come next.
+    /// Reconciles the people from whom something was taken, until `until`, and at least a few. The next call starts with the
+    /// windows that were not reached.
     async fn leavers(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         (round.next_leaver, round.has_rebindings) = (None, false);
         let start = round.cursors.leavers.clone();
@@ -89,7 +91,7 @@ impl ReconcileTick {
         items.into_iter().filter_map(readable).map(|(row, hint)| HintedLeaver { row, hint })
     }
 
-    /// Answers whether everybody in it who could be looked at was reached.
+    /// Returns whether every person in it who could be reconciled was reached.
     async fn leavers_of_window(
         &self,
         items: Vec<QueueItem<LeaverHint>>,
@@ -120,7 +122,7 @@ impl ReconcileTick {
         Ok(in_time)
     }
 
-    /// The next few who can be looked at now.
+    /// The next few who can be reconciled now.
     fn ready(
         &self,
         queue: &mut VecDeque<HintedLeaver>,
@@ -128,7 +130,7 @@ impl ReconcileTick {
         round: &mut TickRound,
     ) -> Vec<HintedLeaver> {
         let mut part = Vec::new();
-        while part.len() < LOOKS_AT_ONCE
+        while part.len() < CONCURRENT_RECONCILES
             && !self.is_over(round)
             && let Some(hinted) = queue.pop_front()
         {
@@ -150,7 +152,7 @@ impl ReconcileTick {
     fn is_ready(&self, hint: &LeaverHint, round: &TickRound) -> Ready {
         let status = &self.health;
         let blocked = |subscription: &String| match status.throttled_until(subscription, CallKind::Revoke) {
-            _ if round.silence.is_stopped(subscription) => Ready::NotNow,
+            _ if round.silent.is_stopped(subscription) => Ready::NotNow,
             Some(until) => Ready::At(until),
             None => Ready::Now,
         };
@@ -161,7 +163,7 @@ impl ReconcileTick {
         ready(hint.due, hint.subscriptions.iter().map(blocked), now)
     }
 
-    /// The turn of a few: what was later becomes now, and each is looked at.
+    /// Takes a few: promotes their requests and reconciles each of them.
     async fn reconcile_leavers(
         &self,
         part: &[HintedLeaver],
@@ -170,11 +172,11 @@ impl ReconcileTick {
     ) -> Result<(), StoreError> {
         let taken = self.promote_and_reconcile(part, round).await?;
         let now = round.time(self.store().clock.monotonic());
-        for (hint, looked) in taken {
-            match looked.request {
+        for (hint, outcome) in taken {
+            match outcome.request {
                 RequestState::Completed => ended.completed.push(hint),
                 RequestState::Absent => ended.absent.push(hint),
-                RequestState::Pending if looked.revoked > 0 && !looked.throttled => {
+                RequestState::Pending if outcome.revoked > 0 && !outcome.throttled => {
                     ended.restarted.push(hint)
                 }
                 RequestState::Requeued => round.leaver_waits_until(now),
@@ -184,7 +186,7 @@ impl ReconcileTick {
         Ok(())
     }
 
-    /// The same without what becomes of the hints, which come with the version that they have now.
+    /// The same, but leaves the hints as they are and returns them with their present version.
     async fn promote_and_reconcile(
         &self,
         part: &[HintedLeaver],
@@ -203,14 +205,14 @@ impl ReconcileTick {
             }
         }
         let people: Vec<_> = part.iter().map(|hinted| (hinted.hint.user, &hinted.row)).collect();
-        let looked = self.reconcile_batch(&people, round).await;
+        let outcome = self.reconcile_batch(&people, round).await;
         for (hint, hinted) in hints.iter().zip(part) {
             round.try_once(hint.user, hinted.hint.etag.clone());
         }
-        Ok(hints.into_iter().zip(looked).collect())
+        Ok(hints.into_iter().zip(outcome).collect())
     }
 
-    /// Those who move have their turn. What came of each.
+    /// Reconciles the people whom a rebinding moves. Returns their outcomes.
     pub(super) async fn reconcile_rebound(
         &self,
         part: &[HintedLeaver],
@@ -227,19 +229,19 @@ impl ReconcileTick {
             restarted: Vec::new(),
         };
         self.update_hints(ended, &[]).await;
-        Ok(taken.into_iter().map(|(_, looked)| looked).collect())
+        Ok(taken.into_iter().map(|(_, outcome)| outcome).collect())
     }
 
-    /// Brings the hints up to date. What fails is done by the next tick: a hint too many costs a look, no more.
+    /// Updates the hints. If that fails, the next tick does it: a hint too many costs one reconcile.
     async fn update_hints(&self, ended: EndedHints, waiting: &[LeaverHint]) {
-        for done in [self.store().end_hints(ended).await, self.store().keep_wishes(waiting).await] {
+        for done in [self.store().end_hints(ended).await, self.store().pin_unwanted_since(waiting).await] {
             if let Err(error) = done {
                 log_deferred("a hint", &error);
             }
         }
     }
 
-    /// Leavers whose time comes while this tick lasts are looked at then: nobody waits for the next one.
+    /// Reconciles leavers whose time comes while this tick lasts. They do not wait for the next tick.
     pub(super) async fn retry_waiting_leavers(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let clock = &self.store().clock;
         while let Some(next) = round.next_leaver {
@@ -250,7 +252,7 @@ impl ReconcileTick {
             }
             clock.sleep(pause).await;
             if clock.monotonic() < now + pause {
-                // A clock that stands still brings nobody's time.
+                // A clock that does not move never makes a leaver due.
                 break;
             }
             if let Err(error) = self.leavers(round, round.until).await {
@@ -262,8 +264,7 @@ impl ReconcileTick {
     }
 }
 
-/// When a look that is due then can be done, where its revocations wait in places that are free or not: one that is free is
-/// enough.
+/// When a reconcile that is due at `due` can run. Its revocations wait in subscriptions, and one that is free is enough.
 fn ready(due: Option<OffsetDateTime>, places: impl Iterator<Item = Ready>, now: OffsetDateTime) -> Ready {
     let first = |one: Ready, other: Ready| match (one, other) {
         (Ready::Now, _) | (_, Ready::Now) => Ready::Now,
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaver_is_ready_when_the_look_is_due_and_one_place_is_free() {
+    fn a_leaver_is_ready_when_the_request_is_due_and_one_place_is_free() {
         check(None, &[], Ready::Now);
         check(Some(-1), &[], Ready::Now);
         check(Some(2), &[], Ready::At(at(2)));

@@ -7,7 +7,7 @@ pub mod inline;
 mod leavers;
 pub mod overdue;
 mod promote_due;
-pub mod quarantine;
+pub(crate) mod quarantine;
 mod rebindings;
 pub mod tick;
 mod tick_round;

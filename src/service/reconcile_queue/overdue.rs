@@ -1,5 +1,5 @@
-//! A revocation that does not happen is never quiet: each tick counts the leavers who may still hold something for too long, and
-//! every process shows the count.
+//! Overdue revocations: each tick counts the leavers who may have held something for too long, and every process shows the
+//! count.
 
 use crate::rbac::ReasonCode;
 use crate::service::deferred::log_deferred;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// A revocation that is wished for so long is overdue, where no setting says otherwise.
+/// A revocation that waits for so long is overdue. The default of the setting.
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Hints that one tick counts. With more, the count says at least so many.
 const HINTS_MAX: usize = 50_000;
@@ -24,17 +24,17 @@ const REQUESTS_MAX: usize = 1000;
 const LOG_EVERY: Duration = Duration::from_secs(3600);
 /// A count that says nothing new is written again after this, so that every process sees that ticks run.
 const ALIVE_EVERY: Duration = Duration::from_secs(300);
-/// What stands for the reason where a hint cannot be read.
+/// The reason that is shown where a hint cannot be read.
 const UNREADABLE: &str = "unreadable";
 /// How often a process without ticks of its own reads the count.
 const WATCH_EVERY: Duration = Duration::from_secs(30);
 
 impl OverdueCount {
-    /// Counts one more leaver, if it is for too long. A hint that cannot be read hides nobody.
+    /// Counts a leaver who waits for too long. One whose hint cannot be read counts too.
     fn count_if_overdue(&mut self, item: &QueueItem<LeaverHint>, now: OffsetDateTime, after: Duration) {
-        let (wished, reason) = match &item.read {
+        let (unwanted_since, reason) = match &item.read {
             Ok(hint) if hint.is_over => return,
-            // Since when is not known yet: the next look says it.
+            // Since when is not known yet: the next reconcile writes it.
             Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
             Ok(hint) => (Some(hint.unwanted_since), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
@@ -42,28 +42,30 @@ impl OverdueCount {
                 (None, UNREADABLE)
             }
         };
-        if wished.is_some_and(|wished| wished + after > now) {
+        if unwanted_since.is_some_and(|unwanted_since| unwanted_since + after > now) {
             return;
         }
         self.people += 1;
         if self.first.len() < FIRST_MAX {
             self.first.push(item.row.id().to_owned());
         }
-        self.oldest = [self.oldest, wished].into_iter().flatten().min();
+        self.oldest = [self.oldest, unwanted_since].into_iter().flatten().min();
         *self.by_reason.entry(reason.to_owned()).or_default() += 1;
     }
 }
 
-/// Counts over the hints, and writes what is new. `stopped_at`: how far the tick came among the requests of now, so those that wait longest come next.
+/// Counts over the hints, and writes what is new. `stopped_at`: how far the tick came among the requests of now, so those that
+/// wait longest come next.
 pub(super) async fn count_overdue(
     store: &StateStore,
-    status: &HealthStatus,
+    health: &HealthStatus,
     after: Duration,
     stopped_at: &QueuePosition,
 ) -> Result<(), StoreError> {
     let TableAnswer { value: before, date: now } = store.overdue().await?;
     let mut pages = store.all_leaver_hints();
-    let (mut count, mut read) = (OverdueCount::default(), 0);
+    let mut count = OverdueCount::default();
+    let mut read = 0;
     while read < HINTS_MAX
         && let Some(items) = pages.next().await?
     {
@@ -78,11 +80,11 @@ pub(super) async fn count_overdue(
     if !before.is_some_and(|before| alive(&before) && same(&before)) {
         store.transact_unjournaled(&[overdue::write(&stored)]).await?;
     }
-    status.overdue(&stored, now);
+    health.overdue(&stored, now);
     Ok(())
 }
 
-/// An error line when something becomes overdue, and again every hour. Answers when the last one was written.
+/// An error line when something becomes overdue, and again every hour. Returns when the last one was written.
 fn log_line(
     count: &OverdueCount,
     before: Option<&StoredOverdue>,
@@ -105,22 +107,22 @@ fn log_line(
     Some(now)
 }
 
-async fn read_counts(store: &StateStore, status: &HealthStatus) -> Result<(), StoreError> {
+async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), StoreError> {
     let TableAnswer { value, date } = store.overdue().await?;
     match value {
-        Some(stored) => status.overdue(&stored, date),
-        None => status.never_counted(date),
+        Some(stored) => health.overdue(&stored, date),
+        None => health.never_counted(date),
     }
     let sweep = store.due_sweep().await?;
-    status.scopes_refused(sweep.scopes_refused);
-    status.swept(sweep.counts);
+    health.scopes_refused(sweep.scopes_refused);
+    health.swept(sweep.counts);
     Ok(())
 }
 
 /// Shows in this process what the ticks of any process counted.
-pub async fn watch_counts(store: StateStore, status: Arc<HealthStatus>) {
+pub async fn watch_counts(store: StateStore, health: Arc<HealthStatus>) {
     loop {
-        if let Err(error) = read_counts(&store, &status).await {
+        if let Err(error) = read_counts(&store, &health).await {
             log_deferred("reading what the ticks found", &error);
         }
         tokio::time::sleep(WATCH_EVERY).await;

@@ -1,6 +1,6 @@
-//! Marks and jobs that keep failing: set aside for a growing while, listed, so that the rest goes on.
+//! Requests and jobs that keep failing: quarantined for a growing time and listed, so that the rest goes on.
 //!
-//! Only this process's memory: nothing rests on it. A process that has just started tries them once more.
+//! Kept in the memory of this process, and nothing depends on it. A process that has just started retries them.
 
 use crate::error_chain::ErrorChain;
 use crate::ports::clock::Clock;
@@ -16,13 +16,13 @@ use std::time::Duration;
 const ROWS_MAX: usize = 10_000;
 
 struct Failed {
-    /// The change that wrote the row: another one is something new, and is tried at once.
+    /// The change that wrote the row: a row that another change wrote is tried at once.
     change: String,
     attempts: u32,
     until: Duration,
 }
 
-/// What is set aside, by row key.
+/// The quarantined rows, by key.
 pub struct Quarantine {
     clock: Arc<dyn Clock>,
     health: Arc<HealthStatus>,
@@ -44,7 +44,7 @@ impl Quarantine {
         self.rows().get(row.key()).is_some_and(|failed| failed.until > now && failed.change == row.change())
     }
 
-    /// A row failed. Storage that is away is nobody's fault and sets nothing aside.
+    /// Records that a row failed. Storage that is away quarantines nothing.
     pub fn record_failure(&self, row: &RowIdentity, error: &StoreError) {
         if matches!(error, StoreError::Away { .. }) {
             return;
@@ -54,36 +54,36 @@ impl Quarantine {
         let kind = row.kind();
         let attempts = rows.get(row.key()).map_or(0, |failed| failed.attempts).saturating_add(1);
         if rows.len() >= ROWS_MAX && attempts == 1 {
-            tracing::error!(row = kind, error = %ErrorChain(error), "a row keeps failing, and too many are set aside already");
+            tracing::error!(row = kind, error = %ErrorChain(error), "a row keeps failing: too many are quarantined already");
             return;
         }
         let longest = if row.is_leaver_hint() { REVOKE_RETRY_MAX } else { RETRY_MAX };
         let pause = pause(attempts).min(longest);
         let failed = Failed { change: row.change().to_owned(), attempts, until: now + pause };
         rows.insert(row.key().to_owned(), failed);
-        self.health.set_aside(rows.len(), rows.keys());
+        self.health.quarantined(rows.len(), rows.keys());
         tracing::error!(
             row = kind,
             attempts,
             pause_s = pause.as_secs(),
             error = %ErrorChain(error),
-            "a row keeps failing and is set aside"
+            "a row keeps failing and is quarantined"
         );
     }
 
-    /// Forgets what has not failed again for long: it is gone, or somebody else dealt with it.
+    /// Forgets rows that have not failed again for long: they are gone, or another process finished them.
     pub fn forget_stale(&self) {
         let now = self.clock.monotonic();
         let mut rows = self.rows();
         rows.retain(|_, failed| failed.until + RETRY_MAX > now);
-        self.health.set_aside(rows.len(), rows.keys());
+        self.health.quarantined(rows.len(), rows.keys());
     }
 
-    /// A row was dealt with, or is gone.
+    /// Releases a row that was finished, or is gone.
     pub fn release(&self, row: &RowIdentity) {
         let mut rows = self.rows();
         if rows.remove(row.key()).is_some() {
-            self.health.set_aside(rows.len(), rows.keys());
+            self.health.quarantined(rows.len(), rows.keys());
         }
     }
 }

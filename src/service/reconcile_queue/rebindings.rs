@@ -1,7 +1,7 @@
 //! People whom other bindings concern, by their hints, with a limited share of the revocations.
 
 use crate::service::rate_limit::RateLimiter;
-use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
+use crate::service::reconcile_queue::inline::CONCURRENT_RECONCILES;
 use crate::service::reconcile_queue::leavers::HintedLeaver;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const WINDOW_ROWS: usize = 5000;
 
 impl ReconcileTick {
-    /// People whom other bindings concern, from where the last tick stopped, and round again to there.
+    /// Reconciles people whom other bindings concern, from the position of the last tick, and round again to there.
     pub(super) async fn rebindings(&self, round: &mut TickRound, until: Duration) -> Result<(), StoreError> {
         if !round.has_rebindings {
             return Ok(());
@@ -54,7 +54,7 @@ impl ReconcileTick {
             hint.priority == Priority::Rebinding && due && !round.was_tried(hint.user, &hint.etag)
         });
         let rebound: Vec<HintedLeaver> = rebound.collect();
-        for part in rebound.chunks(LOOKS_AT_ONCE) {
+        for part in rebound.chunks(CONCURRENT_RECONCILES) {
             if self.is_past(until) || self.rebinding_limit().is_used_up(self.store().clock.monotonic()) {
                 return Ok(false);
             }

@@ -1,5 +1,5 @@
-//! The tick: picks up whatever is left, revocations first and again and again in between, and stops at its own deadline.
-//! Each stage has a share of the time and does something in every tick. Where it stopped is stored, and the next tick goes on
+//! The tick: works the queue off and stops at its own deadline. Revocations come first, and again between the other stages.
+//! Each stage has a share of the time and makes progress in every tick. Its position is stored, and the next tick resumes
 //! there. Safe to run twice and in several processes.
 
 use crate::ports::role_assignments::RoleAssignments;
@@ -20,7 +20,7 @@ use crate::store::{StateStore, StoreError, TableAnswer};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A look that takes more than this part of a tick is slow.
+/// A reconcile that takes more than this part of a tick is slow.
 const SLOW_PART: u32 = 9;
 
 /// Revocations that other bindings cause: half of what Azure allows at once, and half of what it allows each second after that,
@@ -36,7 +36,7 @@ pub struct TickLimits {
     pub overdue_after: Duration,
 }
 
-/// Carries on what requests began.
+/// Finishes what requests began.
 pub struct ReconcileTick {
     pub(super) store: StateStore,
     pub(super) reconciler: Reconciler,
@@ -47,9 +47,9 @@ pub struct ReconcileTick {
     pub(super) rebinding_limit: Mutex<RateLimiter>,
     /// How long one tick goes on.
     pub(super) deadline: Duration,
-    /// A revocation that is wished for longer is overdue.
+    /// A revocation that waits for longer is overdue.
     pub(super) overdue_after: Duration,
-    /// A look that takes longer goes on by itself and gives its place to others.
+    /// A reconcile that takes longer goes on by itself and gives its place to others.
     pub(super) slow_after: Duration,
 }
 
@@ -109,7 +109,7 @@ impl ReconcileTick {
     }
 
     /// The stages, each with its share of the time that is left. One that fails ends the tick only where storage is away: the
-    /// others go on, and the failure is told at the end.
+    /// others run, and the failure is returned at the end.
     async fn all_stages(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let mut failed = Ok(());
         keep_first(&mut failed, self.leavers_in_turn(round).await)?;
@@ -140,7 +140,7 @@ impl ReconcileTick {
         self.health.swept(sweep.counts);
         let mut due = sweep.run;
         if sweep.late {
-            // A backlog must not put the sweep off for ever: it goes first, with half of the time.
+            // A backlog must not defer the sweep for ever: it goes first, with half of the time.
             if self.sweep_one(due, self.part(round, 2)).await? > 0 {
                 self.leavers_in_turn(round).await?;
             }
@@ -187,7 +187,7 @@ impl ReconcileTick {
         }
     }
 
-    /// What came of a row. An error ends here: the rest goes on.
+    /// Unwraps the result for a row. An error quarantines the row, and the rest goes on.
     pub(super) fn record_result(&self, what: &str, row: &RowIdentity, ended: Result<(), StoreError>) {
         match ended {
             Ok(()) => self.quarantine.release(row),
@@ -198,7 +198,7 @@ impl ReconcileTick {
         }
     }
 
-    /// The sweep runs at its cadence, which is stored: whichever process comes first takes it. Answers the differences.
+    /// Runs the sweep if it is due. Its schedule is stored, and the first process takes it. Returns the differences.
     async fn sweep_one(&self, due: Option<SweepRun>, until: Duration) -> Result<usize, StoreError> {
         let Some(due) = due.filter(|_| !self.is_past(until)) else { return Ok(0) };
         let Some(run) = self.store().take_sweep(due).await? else { return Ok(0) };
@@ -219,7 +219,8 @@ impl ReconcileTick {
         seen: SweptScopes,
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
-        let (store, active_bindings) = (self.store(), self.active_bindings.as_ref());
+        let store = self.store();
+        let active_bindings = self.active_bindings.as_ref();
         let sweep = DriftSweep {
             store,
             active_bindings,
@@ -227,9 +228,10 @@ impl ReconcileTick {
             assignments: self.assignments.as_ref(),
         };
         let found = sweep.run(&after, seen, until).await?;
-        let (scopes, differences, whole) =
-            (found.scopes, found.differences, found.outcome() == SweepLeft::Finished);
-        tracing::info!(scopes, differences, whole, "azure was compared with the ledger");
+        let scopes = found.scopes;
+        let differences = found.differences;
+        let whole = found.outcome() == SweepLeft::Finished;
+        tracing::info!(scopes, differences, whole, "sweep ended: Azure compared with the ledger");
         if whole {
             // Only tidying: where it fails, the sweep is done all the same.
             if let Err(error) = store.forget_old_scope_blocks().await {
@@ -241,7 +243,7 @@ impl ReconcileTick {
     }
 }
 
-/// Remembers the first failure, and answers what there is otherwise. Storage that is away ends everything.
+/// Remembers the first failure and returns the value otherwise. Storage that is away ends the tick.
 fn keep_first<T>(
     failed: &mut Result<(), StoreError>,
     ended: Result<T, StoreError>,

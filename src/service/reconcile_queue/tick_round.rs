@@ -1,8 +1,8 @@
-//! One tick under way: its time, its places, and what it has tried.
+//! One tick under way: its time, its positions, and what it has tried.
 
 use crate::id::UserId;
 use crate::service::reconcile::SilentSubscriptions;
-use crate::service::reconcile_queue::inline::LOOKS_AT_ONCE;
+use crate::service::reconcile_queue::inline::CONCURRENT_RECONCILES;
 use crate::store::tick_cursors::TickCursors;
 use crate::store::{ETag, PAGE_ROWS_MAX};
 use std::collections::BTreeMap;
@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// People who are looked at for each page that a search for leavers reads.
-const PEOPLE_A_PAGE: usize = 2 * LOOKS_AT_ONCE;
+/// People who are reconciled for each page that a search for leavers reads.
+const PEOPLE_A_PAGE: usize = 2 * CONCURRENT_RECONCILES;
 
 /// One tick under way.
 pub(super) struct TickRound {
     /// When it ends, on the monotonic clock.
     pub until: Duration,
     pub cursors: TickCursors,
-    /// What was heard of Azure in this tick.
-    pub silence: Arc<SilentSubscriptions>,
-    /// The first time, on the table service's clock, at which a leaver who waits can be looked at.
+    /// The subscriptions that gave no answer in this tick.
+    pub silent: Arc<SilentSubscriptions>,
+    /// The first time, on the table service's clock, at which a leaver who waits can be reconciled.
     pub next_leaver: Option<OffsetDateTime>,
     /// Whether the last search met people whom other bindings concern.
     pub has_rebindings: bool,
@@ -30,8 +30,8 @@ pub(super) struct TickRound {
     /// The table service's clock, and when it said so.
     date: (OffsetDateTime, Duration),
     /// The hints whose people had their turn: the same version has no second one.
-    tried: BTreeMap<UserId, ETag>,
-    /// People who were looked at or marked since the last search for leavers, and how many make the next one worth it.
+    attempted: BTreeMap<UserId, ETag>,
+    /// People who were reconciled or enqueued since the last search for leavers, and how many make the next one worth it.
     since: usize,
     search_after: usize,
 }
@@ -42,13 +42,13 @@ impl TickRound {
         Self {
             until: now + deadline,
             cursors,
-            silence: Arc::default(),
+            silent: Arc::default(),
             next_leaver: None,
             has_rebindings: false,
             began: now,
             leavers_had: Duration::ZERO,
             date: (date, now),
-            tried: BTreeMap::new(),
+            attempted: BTreeMap::new(),
             since: 0,
             search_after: PEOPLE_A_PAGE,
         }
@@ -60,7 +60,7 @@ impl TickRound {
     }
 
     /// Until when leavers may go on now: they have half of a tick, and then as much as everything else has. So the other stages
-    /// have a quarter, whoever leaves.
+    /// have a quarter, however many leave.
     pub fn leavers_until(&self, now: Duration) -> Duration {
         let others = now.saturating_sub(self.began).saturating_sub(self.leavers_had);
         let may_have = self.until.saturating_sub(self.began) / 2 + others;
@@ -83,11 +83,11 @@ impl TickRound {
     }
 
     pub fn was_tried(&self, user: UserId, hint: &ETag) -> bool {
-        self.tried.get(&user) == Some(hint)
+        self.attempted.get(&user) == Some(hint)
     }
 
     pub fn try_once(&mut self, user: UserId, hint: ETag) {
-        self.tried.insert(user, hint);
+        self.attempted.insert(user, hint);
     }
 
     /// A search for leavers read so many rows. The next one waits until its cost is small beside the work.
@@ -96,13 +96,13 @@ impl TickRound {
         self.search_after = PEOPLE_A_PAGE * rows.div_ceil(PAGE_ROWS_MAX).max(1);
     }
 
-    /// So many people were looked at or marked. Answers whether leavers are to be searched for again.
+    /// Counts people who were reconciled or enqueued. Returns whether to search for leavers again.
     pub fn worked(&mut self, people: usize) -> bool {
         self.since += people;
         self.since >= self.search_after
     }
 
-    /// A leaver can be looked at from then on.
+    /// Notes that a leaver can be reconciled from then on.
     pub fn leaver_waits_until(&mut self, at: OffsetDateTime) {
         self.next_leaver = Some(self.next_leaver.map_or(at, |next| next.min(at)));
     }

@@ -1,7 +1,7 @@
 //! Who may call. Bearer tokens are versions of a secret in a vault; only their hashes are held here.
 //!
 //! Our own trouble is never a 401: an identity provider that hears 401 stops provisioning, revocations included. So a token is
-//! unknown only where a load that began after it arrived did not contain it; while there is no such load, nobody can tell.
+//! unknown only where a load that began after it arrived did not contain it; while there is no such load, it is undecided.
 
 mod refresh;
 mod set;
@@ -35,11 +35,11 @@ pub enum TokenVerdict {
     Known { label: String },
     /// It is none of ours, as far as the vault knows.
     Unknown,
-    /// Nobody can tell now.
+    /// It cannot be decided now.
     Unavailable { retry_after: Duration },
 }
 
-/// How the tokens are, for whoever is on call.
+/// The health of the tokens, for the operator on call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenHealth {
     pub state: TokenState,

@@ -1,5 +1,5 @@
-//! How the set is kept fresh: one task loads, at its own pace or when somebody shows an unknown token, and tells all who
-//! wait. Whoever guesses tokens cannot drive the vault: what is asked for comes out of a bucket.
+//! How the set is kept fresh: one task loads, at its own pace or when an unknown token is shown, and wakes all who
+//! wait. Guessing tokens cannot flood the vault: loads on demand are rate-limited.
 
 use crate::backoff::Backoff;
 use crate::ports::clock::Clock;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// From the beginning of one load to that of the next that nobody asked for. A token that was disabled is promised to stop
+/// From the beginning of one scheduled load to that of the next. A token that was disabled is promised to stop
 /// within five minutes: that leaves room for the spread, for a list that takes ten seconds, and for two that fail.
 const EVERY: Duration = Duration::from_secs(240);
 /// The longest pause after failures, and the longest Retry-After of a vault that is heeded.
@@ -86,7 +86,7 @@ impl TokenRefresher {
             let now = self.clock.monotonic();
             let on_time = now >= pace.due;
             if !on_time && self.wanted.load(Ordering::SeqCst) <= self.begun() {
-                // Whichever comes first; the loop looks again.
+                // Whichever comes first; the loop checks again.
                 let _ = tokio::time::timeout(pace.due - now, self.asked.notified()).await;
                 continue;
             }
@@ -96,7 +96,7 @@ impl TokenRefresher {
                 continue;
             }
             let loaded = match self.load(&held(), &hold).await {
-                // What could be read counts already; what could not may be the token that somebody shows.
+                // What could be read counts already. What could not be read may be the token that a caller shows.
                 Ok((set, Some(error))) => {
                     hold(set);
                     Err(error)
@@ -104,14 +104,15 @@ impl TokenRefresher {
                 Ok((set, None)) => Ok(set),
                 Err(error) => Err(error),
             };
-            let (begun, now) = (now, self.clock.monotonic());
+            let begun = now;
+            let now = self.clock.monotonic();
             let failed = match loaded {
                 Ok(set) if set.is_usable(self.clock.now()) => {
                     hold(set);
                     pace = Pace { due: begun + self.spread(EVERY), failures: 0 };
                     None
                 }
-                // The vault has told all it knows, and nobody can call: somebody is about to put a token there.
+                // The vault answered, and no token is valid: an operator is about to put one there.
                 Ok(set) => {
                     hold(set);
                     tracing::warn!("the vault holds no bearer token that is valid now");
@@ -134,7 +135,7 @@ impl TokenRefresher {
         }
     }
 
-    /// One list, and one read for each version whose value is not held yet. With the last trouble that a value gave.
+    /// One list, and one read for each version whose value is not held yet. Returns the last failure of a value, too.
     ///
     /// What the list takes away is given to `hold` at once: the values of new versions may be slow to read.
     async fn load(
@@ -148,7 +149,8 @@ impl TokenRefresher {
         if kept.0.len() < held.0.len() {
             hold(kept);
         }
-        let (mut set, mut trouble) = (TokenSet::default(), None);
+        let mut set = TokenSet::default();
+        let mut trouble = None;
         for version in chosen {
             if is_mislabelled(version) {
                 let version = &version.id;
@@ -193,12 +195,12 @@ fn asked_wait(error: &SecretError) -> Duration {
     }
 }
 
-/// How long nobody may ask for a load: what a busy vault said, else what the bucket says.
+/// How long no load may be asked for: what a busy vault said, else what the rate limit says.
 fn wait_of(busy_until: Duration, now: Duration, bucket: &mut RateLimiter) -> Option<Duration> {
     busy_until.checked_sub(now).filter(|wait| !wait.is_zero()).or_else(|| bucket.take_one(now))
 }
 
-/// When the next load is due that nobody has to ask for.
+/// When the next scheduled load is due.
 struct Pace {
     due: Duration,
     /// Of loads that were due, in a row.
@@ -206,7 +208,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// A load failed, and `again` is early enough for the next. What somebody asked for never puts off what is due: else
+    /// A load failed, and `again` is early enough for the next. A load on demand never defers a scheduled one: else
     /// callers who try again would keep the service from being well again.
     fn failed(&mut self, on_time: bool, again: Duration) {
         if on_time {

@@ -49,7 +49,8 @@ pub(super) struct TokenEntry {
 impl TokenEntry {
     /// Checks and hashes the value of a version. Line ends around it are what a file brought along.
     pub(super) fn new(version: &SecretVersion, value: &SecretString) -> Result<Self, TokenError> {
-        let (token, label) = (value.expose_secret().trim(), label(version));
+        let token = value.expose_secret().trim();
+        let label = label(version);
         if token.len() < TOKEN_CHARS_MIN {
             return Err(TokenError::TooShort { label });
         }
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_could_mislead_counts_as_none_and_is_told() {
+    fn a_label_that_could_mislead_counts_as_none_and_is_logged() {
         let seen = |text| (label(&version("v", 1, text)), is_mislabelled(&version("v", 1, text)));
         assert_eq!(seen(Some("entra-prod")), ("entra-prod".to_owned(), false));
         assert_eq!(seen(None), ("unlabelled".to_owned(), false));

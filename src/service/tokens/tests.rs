@@ -33,7 +33,7 @@ impl IdSource for Paused {
     }
 }
 
-/// A vault in memory, with trouble to order.
+/// A vault in memory, with failures on demand.
 #[derive(Default)]
 struct Vault {
     versions: Mutex<Vec<(SecretVersion, String)>>,
@@ -145,7 +145,7 @@ async fn the_first_requests_wait_for_one_shared_load() {
     let good = token('a');
     let checks = futures_util::future::join_all((0..50).map(|_| tokens.check(&good))).await;
     assert!(checks.iter().all(|verdict| *verdict == known("entra")));
-    // One at the start; the requests asked for one that began after they came, which nobody waited for.
+    // One at the start; the requests asked for one that began after they came, which no request waited for.
     assert!(vault.loads() <= 2, "{}", vault.loads());
 }
 
@@ -281,7 +281,7 @@ async fn guessing_does_not_drive_the_vault() {
     });
     assert!(waits.clone().count() > 180);
     assert!(waits.clone().all(|wait| wait <= Duration::from_secs(10)), "{:?}", waits.max());
-    // Whoever has a token is not disturbed.
+    // A caller with a valid token is not affected.
     assert_eq!(tokens.check(&token('a')).await, known("entra"));
 }
 
@@ -312,7 +312,7 @@ async fn a_vault_without_a_usable_token_is_our_trouble() {
     assert_eq!(tokens.health().state, TokenState::Empty);
     vault.add(&token('a'), "entra");
     pass(5).await;
-    assert_eq!(tokens.health().state, TokenState::Usable, "nobody has to ask");
+    assert_eq!(tokens.health().state, TokenState::Usable, "no request has to ask");
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,7 +324,7 @@ async fn callers_who_try_again_do_not_put_off_the_next_load() {
     }
     vault.fail(None);
     pass(5).await;
-    assert_eq!(tokens.health().state, TokenState::Usable, "nobody has to ask");
+    assert_eq!(tokens.health().state, TokenState::Usable, "no request has to ask");
 }
 
 #[tokio::test(start_paused = true)]
@@ -380,7 +380,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_label_that_is_not_used_is_told_with_its_version_once_a_load() {
+async fn a_label_that_is_not_used_is_logged_with_its_version_once_a_load() {
     let log = Log::default();
     let sink = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone()).finish();

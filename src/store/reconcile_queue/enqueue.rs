@@ -83,7 +83,7 @@ pub fn enqueue_again(user: UserId, request: &ReconcileRequest, there: bool, touc
     with_hint(promote(user, request, there, touch), request, || leaver_hints::hint_now(user, request))
 }
 
-/// A request of later becomes one of now. Its hint is the caller's business.
+/// A request of later becomes one of now. The caller writes its hint.
 pub(super) fn promote(user: UserId, request: &ReconcileRequest, there: bool, touch: &str) -> TableWrite {
     let key = keys::request(user);
     if there {
@@ -102,7 +102,7 @@ fn with_hint(
     if request.priority.takes_away() { vec![write, hint()] } else { vec![write] }
 }
 
-/// A change enqueues everyone in a group; a fan-out that is under way begins again.
+/// A change enqueues the members of a group; a fan-out that is under way begins again.
 pub fn enqueue_group(group: GroupId, request: &ReconcileRequest) -> TableWrite {
     let properties = request.fields().text("cursor", "").int("depth", 0).done();
     TableWrite::InsertOrMerge { key: keys::group_request(group), properties }

@@ -1,5 +1,5 @@
-//! The hint `dl:{user}`: something was taken from this person and may still be held. It is written with every request that takes
-//! away, so leavers are found without reading every request, and it says in which order they come.
+//! The hint `dl:{user}`: something was taken from this person and may still be held. It is written with every request that
+//! takes away, so leavers are found without reading every request, and it says in which order they come.
 //!
 //! A hint without a request costs one reconcile for nothing; a request without a hint would cost a leaver their priority. So a
 //! hint is only deleted under the version that was read before the requests were, and every request that takes away gives it a
@@ -25,19 +25,19 @@ pub struct LeaverHint {
     pub user: UserId,
     /// A leaver's, or of a person whom other bindings concern.
     pub priority: Priority,
-    /// Since when it is wished, as far as it is known.
+    /// Since when it is unwanted, as far as it is known.
     pub unwanted_since: OffsetDateTime,
     /// The time above stays, whatever else is taken from this person.
     pub is_pinned: bool,
     /// When a revocation was last tried that did not work. One that was only throttled does not count.
-    pub tried: Option<OffsetDateTime>,
-    /// When the look later is due; `None`: the look is due now.
+    pub tried_at: Option<OffsetDateTime>,
+    /// When the request of later is due; `None`: the request is due now.
     pub due: Option<OffsetDateTime>,
     /// The person came back: nothing has to be waited for.
     pub is_over: bool,
     /// The subscriptions in which the revocations wait; none where that is not known.
     pub subscriptions: BTreeSet<String>,
-    /// What was in the way when this person was last looked at.
+    /// Why the revocation waited at the last reconcile.
     pub reason: Option<ReasonCode>,
     pub etag: ETag,
 }
@@ -56,7 +56,7 @@ impl LeaverHint {
             priority: if reader.flag("left")? { Priority::Leaver } else { Priority::Rebinding },
             unwanted_since: pinned.or(changed).unwrap_or(OffsetDateTime::UNIX_EPOCH),
             is_pinned: pinned.is_some(),
-            tried: reader.time_opt("tried")?,
+            tried_at: reader.time_opt("tried")?,
             due,
             is_over: reader.flag("over")?,
             subscriptions: subscriptions.split_whitespace().map(str::to_owned).collect(),
@@ -65,10 +65,10 @@ impl LeaverHint {
         })
     }
 
-    /// Never tried before tried, then who was tried longest ago, then who has waited longest. Trying moves somebody back and
-    /// being throttled does not, so whoever was not reached comes first the next time.
+    /// The order of leavers: never tried first, then tried longest ago, then waiting longest. An attempt moves a person back
+    /// and a throttle does not, so a person who was not reached comes first the next time.
     pub fn order(&self) -> (Option<OffsetDateTime>, OffsetDateTime, UserId) {
-        (self.tried, self.unwanted_since, self.user)
+        (self.tried_at, self.unwanted_since, self.user)
     }
 
     /// The hint goes, if nothing was taken from this person since it was read.
@@ -77,13 +77,13 @@ impl LeaverHint {
     }
 
     /// What is taken later does not move this person back.
-    fn keep_wish(&self) -> TableWrite {
+    fn keep_unwanted_since(&self) -> TableWrite {
         let properties = RowFields::row().time("wished", self.unwanted_since).done();
         TableWrite::InsertOrMerge { key: keys::hint(self.user), properties }
     }
 
-    /// Everything that was wished when this was read is done: what was taken since counts from its own time.
-    fn restart_wish(&self) -> TableWrite {
+    /// Every revocation that waited when this was read is done: what was taken since counts from its own time.
+    fn reset_unwanted_since(&self) -> TableWrite {
         let properties = RowFields::some().text("wished", "").text("tried", "").done();
         let condition = EtagMatch::Exact(self.etag.clone());
         TableWrite::Merge { key: keys::hint(self.user), properties, condition }
@@ -103,15 +103,15 @@ impl StateStore {
 pub struct WaitingRevocation {
     /// Since when it is unwanted, where that is known; else the hint keeps what it says.
     pub unwanted_since: Option<OffsetDateTime>,
-    /// When it was tried without success, if this look tried it.
-    pub tried: Option<OffsetDateTime>,
+    /// When it was tried without success, if this reconcile tried it.
+    pub tried_at: Option<OffsetDateTime>,
     /// Where it waits.
     pub subscriptions: BTreeSet<String>,
     /// What is in the way of the one that has waited longest.
     pub reason: Option<ReasonCode>,
 }
 
-/// A change took something away: a look is due now, wherever it will have to wait.
+/// A change took something away: a reconcile is due now, wherever it will have to wait.
 pub fn hint_now(user: UserId, request: &ReconcileRequest) -> TableWrite {
     let op = request.origin.op;
     let fields = hint_of(request).text("op", op.to_string()).text("due", "").text("subscriptions", "");
@@ -134,7 +134,7 @@ pub fn hint_at(
     let reason = waiting.reason.map(|reason| reason.as_str().to_owned());
     let fields = hint_of(request).text("due", id::format_stamp(at)).text("subscriptions", names);
     let mut fields = fields.text_if("reason", reason);
-    for (name, time) in [("wished", waiting.unwanted_since), ("tried", waiting.tried)] {
+    for (name, time) in [("wished", waiting.unwanted_since), ("tried", waiting.tried_at)] {
         fields = match time {
             Some(time) => fields.time(name, time),
             None => fields,
@@ -143,12 +143,12 @@ pub fn hint_at(
     TableWrite::InsertOrMerge { key: keys::hint(user), properties: fields.done() }
 }
 
-/// A look that was later is due now: order and places stay.
+/// A request of later is due now: its order and subscriptions stay.
 pub fn hint_due(user: UserId, request: &ReconcileRequest) -> TableWrite {
     TableWrite::InsertOrMerge { key: keys::hint(user), properties: hint_of(request).text("due", "").done() }
 }
 
-/// Nothing is wished any more of somebody who came back: the next tick sees to it that the look later and the hint go.
+/// No revocation waits for a person who came back: the next tick removes the request of later and the hint.
 pub fn hint_over(user: UserId) -> TableWrite {
     TableWrite::InsertOrMerge {
         key: keys::hint(user),
@@ -220,7 +220,7 @@ impl StateStore {
         }
         self.end_one_by_one(&ended.absent).await?;
         for hint in restarted {
-            self.restart_wish(&hint).await?;
+            self.reset_unwanted_since(&hint).await?;
         }
         Ok(())
     }
@@ -240,23 +240,24 @@ impl StateStore {
 
     /// What was unwanted before is revoked, so what is unwanted now counts from its own time. It only decides an order: a hint
     /// that changes once more, or that cannot be read, is left as it is.
-    async fn restart_wish(&self, hint: &LeaverHint) -> Result<(), StoreError> {
+    async fn reset_unwanted_since(&self, hint: &LeaverHint) -> Result<(), StoreError> {
         let Some(hint) = self.leaver_hint(hint.user).await? else { return Ok(()) };
-        if !hint.is_pinned && hint.tried.is_none() {
+        if !hint.is_pinned && hint.tried_at.is_none() {
             return Ok(());
         }
-        match self.transact_unjournaled(&[hint.restart_wish()]).await {
+        match self.transact_unjournaled(&[hint.reset_unwanted_since()]).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// People who still wait keep the time since which they do, whatever else is taken from them meanwhile.
-    pub async fn keep_wishes(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
+    pub async fn pin_unwanted_since(&self, waiting: &[LeaverHint]) -> Result<(), StoreError> {
         // A time that is not known yet is not made one that counts.
         let unpinned =
             |hint: &&LeaverHint| !hint.is_pinned && hint.unwanted_since > OffsetDateTime::UNIX_EPOCH;
-        let pins: Vec<TableWrite> = waiting.iter().filter(unpinned).map(LeaverHint::keep_wish).collect();
+        let pins: Vec<TableWrite> =
+            waiting.iter().filter(unpinned).map(LeaverHint::keep_unwanted_since).collect();
         for part in pins.chunks(TRANSACTION_OPS_MAX) {
             self.transact_unjournaled(part).await?;
         }
@@ -310,14 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_counts_from_its_change_and_one_that_is_pinned_stays() {
-        let (early, late) = (
-            hint_now(user(1), &request_of(NOON)),
-            hint_now(user(1), &request_of(NOON + time::Duration::HOUR)),
-        );
+    fn a_wait_counts_from_its_change_and_one_that_is_pinned_stays() {
+        let early = hint_now(user(1), &request_of(NOON));
+        let late = hint_now(user(1), &request_of(NOON + time::Duration::HOUR));
         assert_eq!(hint([early.clone()]).unwanted_since, NOON);
         assert_eq!(hint([early.clone(), late.clone()]).unwanted_since, NOON + time::Duration::HOUR);
-        let pin = hint([early.clone()]).keep_wish();
+        let pin = hint([early.clone()]).keep_unwanted_since();
         let pinned = hint([early, pin, late]);
         assert_eq!(
             (pinned.unwanted_since, pinned.is_pinned, pinned.priority),
@@ -326,28 +325,28 @@ mod tests {
     }
 
     #[test]
-    fn a_look_later_says_where_it_waits_and_a_new_change_forgets_that() {
+    fn a_request_of_later_says_where_it_waits_and_a_new_change_forgets_that() {
         let subscriptions = BTreeSet::from(["s1".to_owned(), "s2".to_owned()]);
         let waiting = WaitingRevocation {
             unwanted_since: None,
-            tried: Some(NOON),
+            tried_at: Some(NOON),
             subscriptions: subscriptions.clone(),
             reason: None,
         };
-        let (now, later) =
-            (hint_now(user(1), &request_of(NOON)), hint_at(NOON, user(1), &request_of(NOON), &waiting));
+        let now = hint_now(user(1), &request_of(NOON));
+        let later = hint_at(NOON, user(1), &request_of(NOON), &waiting);
         let waits = hint([now.clone(), later.clone()]);
-        assert_eq!((waits.due, waits.tried, waits.subscriptions), (Some(NOON), Some(NOON), subscriptions));
+        assert_eq!((waits.due, waits.tried_at, waits.subscriptions), (Some(NOON), Some(NOON), subscriptions));
         let again = hint([now.clone(), later, now]);
-        assert_eq!((again.due, again.tried, again.subscriptions), (None, Some(NOON), BTreeSet::new()));
+        assert_eq!((again.due, again.tried_at, again.subscriptions), (None, Some(NOON), BTreeSet::new()));
     }
 
     #[test]
-    fn never_tried_comes_first_then_tried_longest_ago_then_the_earliest_wish() {
+    fn never_tried_comes_first_then_tried_longest_ago_then_waiting_longest() {
         let of = |n: u128, tried: Option<i64>, wished: i64| {
             let at = |minutes| NOON + time::Duration::minutes(minutes);
             let mut hint = hint([hint_now(user(n), &request_of(at(wished)))]);
-            (hint.user, hint.tried) = (user(n), tried.map(at));
+            (hint.user, hint.tried_at) = (user(n), tried.map(at));
             hint
         };
         let mut all = [of(1, Some(5), 0), of(2, None, 9), of(3, Some(1), 3), of(4, None, 2)];

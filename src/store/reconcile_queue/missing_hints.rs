@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const ROWS_MAX: usize = 5 * PAGE_ROWS_MAX;
 /// Hints that are read beside them.
 const HINTS_MAX: usize = 2 * ROWS_MAX;
-/// Hints that are read side by side.
+/// Hints that are read concurrently.
 const READS_AT_ONCE: usize = 16;
 /// Hints of one transaction.
 const WRITES_MAX: usize = 90;

@@ -1,8 +1,8 @@
-//! The reconcile queue: `d:` requests of now, `w:` requests of later, `dg:` requests of a whole group. A request carries no data to
-//! act on.
+//! The reconcile queue: `d:` requests of now, `w:` requests of later, `dg:` requests of a whole group. A request carries no
+//! data to act on.
 //!
 //! A request that takes something away is written together with the hint `dl:` ([`leaver_hints`]), so that leavers are found
-//! without reading everybody. Every function here that writes such a request writes both.
+//! without reading every request. Every function here that writes such a request writes both.
 
 mod enqueue;
 mod group_fan_out;

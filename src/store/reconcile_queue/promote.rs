@@ -14,7 +14,8 @@ use time::OffsetDateTime;
 impl DueRequest {
     /// The request becomes one of now: a new one, or over the one that is `there`.
     fn writes(&self, there: bool) -> Vec<TableWrite> {
-        let (user, request) = (self.queued.user, &self.queued.request);
+        let user = self.queued.user;
+        let request = &self.queued.request;
         let key = self.row.key().to_owned();
         let deletion =
             TableWrite::Delete { key: key.clone(), condition: EtagMatch::Exact(self.queued.etag.clone()) };

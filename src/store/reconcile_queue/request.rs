@@ -8,7 +8,7 @@ use crate::store::reconcile_queue::queue_item::RowIdentity;
 use crate::store::{StoreError, keys};
 use uuid::Uuid;
 
-/// Whose turn comes first.
+/// Which request comes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// Nothing was taken away, or it is not known yet.
@@ -86,7 +86,7 @@ impl ReconcileRequest {
         self.priority.raise(fields)
     }
 
-    /// What stands for the request of a row that cannot be read: it may be a leaver's.
+    /// The request that replaces one that cannot be read: it may be a leaver's.
     fn unknown() -> Self {
         let origin = ChangeOrigin {
             cause: ChangeCause::Sweep,

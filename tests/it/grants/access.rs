@@ -57,8 +57,10 @@ fn cost(world: &World, work: impl FnOnce()) -> (usize, usize) {
 fn a_changed_person_costs_one_call_to_azure_an_open_and_a_close() {
     let world = operators().bind("night-shift", Operator, VAULT_EAST);
     let node = world.start();
-    let (ana, eve) = (node.provision("ana@contoso.example"), node.provision("eve@contoso.example"));
-    let (day, night) = (node.group("operators"), node.group("night-shift"));
+    let ana = node.provision("ana@contoso.example");
+    let eve = node.provision("eve@contoso.example");
+    let day = node.group("operators");
+    let night = node.group("night-shift");
 
     // The very first reconcile makes the id of the installation.
     node.join(&day, &[&eve]);
@@ -94,7 +96,8 @@ fn a_role_that_two_groups_give_goes_with_the_last_of_them() {
     let world = operators().bind("night-shift", Operator, VAULT_EAST);
     let node = world.start();
     let ana = node.provision("ana@contoso.example");
-    let (day, night) = (node.group("operators"), node.group("night-shift"));
+    let day = node.group("operators");
+    let night = node.group("night-shift");
     node.join(&day, &[&ana]);
     let before = world.azure().assignments();
     node.join(&night, &[&ana]);
@@ -221,7 +224,7 @@ fn a_revocation_delivered_after_its_caller_died_and_the_person_came_back_is_made
 }
 
 #[test]
-fn a_grant_that_somebody_deleted_by_hand_comes_back_with_the_sweep() {
+fn a_grant_that_was_deleted_by_hand_comes_back_with_the_sweep() {
     let (world, node, ana, _) = member();
     node.settle();
     world.azure().delete_assignment(world.azure().assignments()[0].name).unwrap();
@@ -258,7 +261,7 @@ fn when_the_foreign_assignment_goes_our_own_takes_its_place() {
 }
 
 #[test]
-fn somebody_without_an_object_id_waits_visibly_and_is_granted_when_it_arrives() {
+fn a_person_without_an_object_id_waits_visibly_and_is_granted_when_it_arrives() {
     let world = operators();
     let node = world.start();
     let id = node.create_user(json!({"userName": "ana@contoso.example"}));
@@ -345,7 +348,8 @@ fn an_answer_that_was_lost_is_found_out_by_asking() {
 fn another_group_that_claims_a_pinned_selector_gives_nothing() {
     let world = operators();
     let node = world.start();
-    let (ana, eve) = (node.provision("ana@contoso.example"), node.provision("eve@contoso.example"));
+    let ana = node.provision("ana@contoso.example");
+    let eve = node.provision("eve@contoso.example");
     let group = node.group("operators");
     node.join(&group, &[&ana]);
     let body = json!({"displayName": "impostors", "externalId": "operators"});
@@ -368,7 +372,7 @@ fn another_group_that_claims_a_pinned_selector_gives_nothing() {
 }
 
 #[test]
-fn new_bindings_move_everybody_and_the_new_role_comes_before_the_old_goes() {
+fn new_bindings_move_all_people_and_the_new_role_comes_before_the_old_goes() {
     let (world, node, ana, _) = member();
     world.pass(60);
     node.adopt(&[json!({"name": "b1", "group": {"externalId": "operators"}, "role": "Backup Reader", "scope": VAULT_WEST})]);
@@ -392,7 +396,8 @@ fn sixty_adds(world: &World, nodes: &[Node]) {
     let group = node.group("operators");
     let people: Vec<Person> = (0..60).map(|n| node.provision(&format!("p{n}@contoso.example"))).collect();
     let adds = people.iter().enumerate().map(|(n, person)| {
-        let (service, group) = (nodes[n % nodes.len()].service.clone(), group.clone());
+        let service = nodes[n % nodes.len()].service.clone();
+        let group = group.clone();
         async move { patch_group(&service, &group, members("add", &[person])).await }
     });
     for answer in node.run(join_all(adds)) {
@@ -406,13 +411,13 @@ fn sixty_adds(world: &World, nodes: &[Node]) {
 }
 
 #[test]
-fn sixty_adds_at_once_through_one_service_lose_nobody() {
+fn sixty_adds_at_once_through_one_service_lose_no_member() {
     let world = operators();
     sixty_adds(&world, &[world.start()]);
 }
 
 #[test]
-fn sixty_adds_at_once_through_two_services_lose_nobody() {
+fn sixty_adds_at_once_through_two_services_lose_no_member() {
     let world = operators();
     sixty_adds(&world, &[world.start(), world.start()]);
 }
@@ -439,11 +444,13 @@ if retry_after.as_secs() == 7)
 fn story() -> (World, Node) {
     let world = operators();
     let node = world.start();
-    let (ana, ben) = (node.provision("ana@contoso.example"), node.provision("ben@contoso.example"));
-    let nobody = Person { id: node.create_user(json!({"userName": "nobody"})), principal: Uuid::new_v4() };
+    let ana = node.provision("ana@contoso.example");
+    let ben = node.provision("ben@contoso.example");
+    let without_id =
+        Person { id: node.create_user(json!({"userName": "nobody"})), principal: Uuid::new_v4() };
     let ghost = Person { id: Uuid::new_v4().to_string(), principal: Uuid::new_v4() };
     let group = node.group("operators");
-    node.join(&group, &[&ana, &nobody, &ghost]);
+    node.join(&group, &[&ana, &without_id, &ghost]);
     node.leave(&group, &[&ana]);
     node.patch_user(&ben.id, json!({"op": "replace", "value": {"active": "False", "shoeSize": 44}}));
     node.set_active(&ben, true);
@@ -557,7 +564,8 @@ fn a_revocation_does_not_wait_for_a_grant_that_hangs() {
     let world = operators().bind("readers", Reader, VAULT_WEST);
     let node = world.start();
     let ana = node.provision("ana@contoso.example");
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     node.join(&operators, &[&ana]);
     world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
     node.begin(&readers, members("add", &[&ana]));
@@ -572,7 +580,9 @@ fn a_revocation_does_not_wait_for_a_grant_that_hangs() {
 fn what_happens_while_the_bindings_cannot_be_read_is_made_good_when_they_can() {
     let world = operators();
     let node = world.start();
-    let (ana, ben, cleo) = (node.provision("ana"), node.provision("ben"), node.provision("cleo"));
+    let ana = node.provision("ana");
+    let ben = node.provision("ben");
+    let cleo = node.provision("cleo");
     let group = node.group("operators");
     node.join(&group, &[&ana, &ben]);
     let snapshot = node.run(node.service.store.rows("c:", 10)).unwrap().remove(0);

@@ -1,4 +1,4 @@
-//! Rows that are missing, half there, someone else's or unreadable, and the requests that must go through all the same.
+//! Rows that are missing, incomplete, another record's or unreadable, and the requests that must go through all the same.
 
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, World, caller};
@@ -83,7 +83,7 @@ impl Damaged {
         self.node.run(self.node.service.provisioning.list_users(&query)).unwrap().total
     }
 
-    /// Everybody, by the counters.
+    /// All users, by the counters.
     fn total(&self) -> usize {
         let query = ListQuery::from_pairs(ResourceType::User, &[]).unwrap();
         self.node.run(self.node.service.provisioning.list_users(&query)).unwrap().total
@@ -221,7 +221,8 @@ fn half_a_membership(lost: &str) -> (Damaged, String, [Person; 2]) {
 
 #[test]
 fn half_a_membership_is_removed() {
-    let (of_group, of_user) = ("m:{g}:{u}", "ug:{u}:{g}");
+    let of_group = "m:{g}:{u}";
+    let of_user = "ug:{u}:{g}";
     let (state, group, people) = half_a_membership(of_user);
     state.node.delete_group(&group);
     state.node.settle();

@@ -112,7 +112,8 @@ fn who_shows_a_token_sees_the_keys_and_names_behind_the_counts() {
         quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let front = Front::of(world.start_with(TICKS_ONLY));
     let node = &front.node;
-    let (ana, operators) = (node.provision("ana"), node.group("operators"));
+    let ana = node.provision("ana");
+    let operators = node.group("operators");
     node.join(&operators, &[&ana]);
     front.tick();
     let row = ledger_row(node, &ana.id);

@@ -50,9 +50,10 @@ fn leaves_while_a_grant_is_under_way(world: &World, node: &Node, leave: impl Fn(
     ana
 }
 
-/// The clock stands still: nothing that waits for a time can do it.
+/// The clock does not move: nothing that waits for a time becomes due.
 fn until_revoked(world: &World, node: &Node, person: &Person) {
-    let (azure, principal) = (world.azure(), person.principal);
+    let azure = world.azure();
+    let principal = person.principal;
     let gone = azure.until(|azure| azure.assignments().iter().all(|held| held.principal_id != principal));
     node.run(async { tokio::time::timeout(Duration::from_secs(20), gone).await.expect("still held") });
 }
@@ -62,8 +63,8 @@ fn who_leaves_while_the_grant_is_under_way_is_revoked_once_it_is_answered() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start();
     let ana = leaves_while_a_grant_is_under_way(&world, &node, |group, ana| node.leave(group, &[ana]));
-    let marked = node.run(node.service.store.rows("w:", 10)).unwrap();
-    assert!(marked.iter().all(|row| row.properties.contains_key("taken_away")), "{marked:?}");
+    let requeued = node.run(node.service.store.rows("w:", 10)).unwrap();
+    assert!(requeued.iter().all(|row| row.properties.contains_key("taken_away")), "{requeued:?}");
     until_revoked(&world, &node, &ana);
 }
 
@@ -80,7 +81,8 @@ fn a_grant_does_not_wait_for_a_revocation_that_hangs() {
     let world =
         quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 });
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     node.join(&operators, &[&ana]);
     node.settle();
@@ -111,7 +113,7 @@ fn a_grant_does_not_wait_for_a_revocation_that_hangs() {
 }
 
 #[test]
-fn who_comes_back_while_the_revocation_is_unanswered_is_looked_at_without_a_failure() {
+fn a_person_who_returns_during_an_unanswered_revocation_is_reconciled_without_a_failure() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let (node, group, people) = crowd(&world, 1);
     world.azure().add_rule(FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Delete)).unwrap();
@@ -128,11 +130,13 @@ fn who_comes_back_while_the_revocation_is_unanswered_is_looked_at_without_a_fail
 }
 
 #[test]
-fn a_mistake_in_who_is_added_keeps_nobody_in_who_is_removed_beside_it() {
+fn a_mistake_in_an_added_member_does_not_block_a_removal_in_the_same_request() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start();
-    let (operators, other) = (node.group("operators"), node.group("other"));
-    let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+    let operators = node.group("operators");
+    let other = node.group("other");
+    let ana = node.provision("ana");
+    let ben = node.provision("ben");
     node.join(&operators, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     let nested = json!({"op": "add", "path": "members", "value": [{"value": other}, {"value": ben.id}]});
@@ -154,8 +158,10 @@ fn a_mistake_in_who_is_added_keeps_nobody_in_who_is_removed_beside_it() {
 fn who_is_left_out_of_a_put_goes_though_it_names_a_group() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start();
-    let (operators, other) = (node.group("operators"), node.group("other"));
-    let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+    let operators = node.group("operators");
+    let other = node.group("other");
+    let ana = node.provision("ana");
+    let ben = node.provision("ben");
     node.join(&operators, &[&ana, &ben]);
     let members = json!([{"value": ben.id}, {"value": other}]);
     let body = json!({"displayName": "operators", "externalId": "operators", "members": members});
@@ -177,7 +183,8 @@ fn a_member_who_is_replaced_by_nothing_is_removed() {
         let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
         let node = world.start();
         let operators = node.group("operators");
-        let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+        let ana = node.provision("ana");
+        let ben = node.provision("ben");
         node.join(&operators, &[&ana, &ben]);
         let path = format!("members[value eq \"{}\"]", ana.id);
         node.try_patch_group(&operators, json!({"op": "replace", "path": path, "value": nothing})).unwrap();
@@ -216,8 +223,7 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
         node.settle();
         world.azure().clear_calls();
         minutes(&world, &node, 60);
-
-        // 30 s, doubling to 10 minutes: about ten probes an hour, whoever they are for, and a few side by side at first.
+        // 30 s, doubling to 10 minutes: about ten probes an hour over all people, and a few concurrent ones at first.
         assert!(calls(&world, CallMethod::Delete) <= 16, "{code}: {}", calls(&world, CallMethod::Delete));
         world.azure().clear_rules();
         minutes(&world, &node, 12);
@@ -229,8 +235,10 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
 fn a_right_that_is_missing_for_one_role_holds_up_no_other() {
     let world = World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_EAST);
     let node = quiet_node(&world);
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
-    let (ana, ben) = (node.provision("ana"), node.provision("ben"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
+    let ana = node.provision("ana");
+    let ben = node.provision("ben");
     world.azure().add_rule(refuse(403, "AuthorizationFailed", CallMethod::Put).times(1)).unwrap();
     node.join(&operators, &[&ana]);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
@@ -246,7 +254,7 @@ fn quiet_node(world: &World) -> Node {
 }
 
 #[test]
-fn a_throttled_leaver_is_looked_at_when_retry_after_is_over() {
+fn a_throttled_leaver_is_reconciled_when_retry_after_is_over() {
     for seconds in [1, 5, 47] {
         let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
         let (node, group, people) = crowd(&world, 1);
@@ -292,8 +300,7 @@ fn where_the_freed_place_is_lost_no_further_binding_moves_until_there_is_room() 
     world.azure().set_limits(full).unwrap();
     let (node, _, people) = crowd(&world, 3);
     world.pass(60);
-
-    // Whoever else makes assignments there takes every place that is freed.
+    // Others who create assignments there take every place that is freed.
     world.azure().add_rule(refuse(400, "RoleAssignmentLimitExceeded", CallMethod::Put)).unwrap();
     node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
     minutes(&world, &node, 120);

@@ -1,5 +1,5 @@
-//! Leavers go first, and nobody's trouble is everybody's: who is in haste, in which order ticks take people up, and that each
-//! stage of a tick gets on whatever the others meet.
+//! Leavers go first, and one person's trouble blocks no other: who has priority, in which order ticks take people up, and
+//! that each stage of a tick makes progress whatever the others meet.
 
 mod load;
 
@@ -15,7 +15,7 @@ use azure_backup_scim::simulator::{
     self, ArmLimits, CallMethod, FaultAction, FaultRule, Simulator, SimulatorHandle, StartClock,
 };
 use azure_backup_scim::store::codec::RowReader;
-use load::{Slow, marks_of_strangers};
+use load::{Slow, requests_of_strangers};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,10 +85,10 @@ fn takes_away(row: &TableRow) -> bool {
     row.properties.contains_key("taken_away")
 }
 
-// Who is in haste.
+// Who has priority.
 
 #[test]
-fn a_rename_that_no_binding_sees_puts_nobody_first() {
+fn a_rename_that_no_binding_sees_gives_no_person_priority() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("unbound");
@@ -158,11 +158,12 @@ fn who_stops_matching_a_where_leaves_and_who_starts_does_not() {
 // In which order.
 
 #[test]
-fn who_left_while_a_grant_was_under_way_is_gone_within_two_ticks_whoever_joins() {
+fn a_person_who_left_during_a_grant_is_revoked_within_two_ticks_however_many_join() {
     let world = operators().bind("readers", BackupRole::Reader, VAULT_WEST);
     let node = world.start();
     node.settle();
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     let people = crowd(&node, "p", 600);
     world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Put).times(1)).unwrap();
@@ -218,7 +219,7 @@ fn go_on(node: &Node, clock: &ManualClock, running: &mut Option<JoinHandle<()>>)
             ended = &mut tick => {
             ended.unwrap();
             false }
-            () = clock.somebody_sleeps() => true, }
+            () = clock.sleeper_waits() => true, }
         };
         tokio::time::timeout(Duration::from_secs(60), ended).await.expect("a tick ends or waits")
     });
@@ -232,7 +233,8 @@ const LEAVE_AT: usize = 6;
 fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
-    let (group, unbound) = (node.group("operators"), node.group("unbound"));
+    let group = node.group("operators");
+    let unbound = node.group("unbound");
     let people = crowd(&node, "p", 400);
     let leavers = crowd(&node, "leaver", 3);
     join_all(&node, &group, &people);
@@ -245,7 +247,8 @@ fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
     // What the requests of the token begin at once competes with the ticks.
     let front = Front::of(world.start_with(InlineLimits { wait: Duration::ZERO, ..InlineLimits::default() }));
     let mut storm = Storm { group, is_in: vec![true; 400], people, next: 0 };
-    let (mut running, mut gone_after) = (None, None);
+    let mut running = None;
+    let mut gone_after = None;
     for second in 0..160 {
         storm.blow(&front, 120);
         if second == LEAVE_AT {
@@ -305,7 +308,8 @@ fn a_leaver_who_is_throttled_is_taken_up_again_by_the_same_tick() {
 fn what_is_taken_while_the_hint_goes_is_found_by_the_next_tick() {
     let world = operators().bind("readers", BackupRole::Reader, VAULT_WEST);
     let node = world.start_with(TICKS_ONLY);
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     node.join(&operators, &[&ana]);
     node.join(&readers, &[&ana]);
@@ -325,7 +329,7 @@ fn what_is_taken_while_the_hint_goes_is_found_by_the_next_tick() {
 }
 
 #[test]
-fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
+fn requests_that_an_earlier_release_wrote_without_hints_are_found() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -338,7 +342,7 @@ fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
     tick(&node);
     world.azure().clear_rules();
     leave_all(&node, &group, &people[2..]);
-    // One of them is marked twice: for later, and since a moment ago for now.
+    // One of them has two requests: one of later, and since a moment ago one of now.
     join_all(&node, &group, &people[..1]);
     leave_all(&node, &group, &people[..1]);
     assert!(rows(&node, "w:").iter().filter(|row| takes_away(row)).count() == 2);
@@ -354,7 +358,7 @@ fn marks_that_an_earlier_release_wrote_without_hints_are_found() {
 }
 
 #[test]
-fn a_hint_that_cannot_be_read_keeps_nobody_in() {
+fn a_hint_that_cannot_be_read_does_not_block_the_revocation() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -370,10 +374,10 @@ fn a_hint_that_cannot_be_read_keeps_nobody_in() {
     assert!(rows(&node, "dl:").is_empty());
 }
 
-// Nobody's trouble is everybody's.
+// One person's trouble blocks no other.
 
-/// Rows that a tick reads before it calls Azure for a leaver, with so many ledger rows and marks of others.
-fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
+/// Rows that a tick reads before it calls Azure for a leaver, with so many ledger rows and requests of others.
+fn rows_before_the_first_call(ledger: usize, requests: usize) -> usize {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -381,7 +385,7 @@ fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
     node.join(&group, &[&ana]);
     node.settle();
     load::ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", ana.id))[0], ledger);
-    marks_of_strangers(&world, marks);
+    requests_of_strangers(&world, requests);
     node.leave(&group, &[&ana]);
     world.azure().add_rule(FaultRule::new(FaultAction::Hold).method(CallMethod::Delete).times(1)).unwrap();
     world.faults.reset();
@@ -394,7 +398,7 @@ fn rows_before_the_first_call(ledger: usize, marks: usize) -> usize {
 }
 
 #[test]
-fn a_tick_reads_no_more_before_the_first_leaver_however_many_are_marked() {
+fn a_tick_reads_no_more_before_the_first_leaver_however_many_are_enqueued() {
     let few = rows_before_the_first_call(1000, 1000);
     assert_eq!(rows_before_the_first_call(5000, 10_000), few);
     assert!(few < 50, "{few} rows");
@@ -404,9 +408,9 @@ fn a_tick_reads_no_more_before_the_first_leaver_however_many_are_marked() {
 #[test]
 #[ignore = "takes minutes"]
 fn a_tick_of_a_large_installation_reads_no_more_before_the_first_leaver() {
-    let (ledger, marks) = size_of_a_large_installation();
-    let read = rows_before_the_first_call(ledger, marks);
-    println!("{read} rows before the first leaver's call, with {ledger} ledger rows and {marks} marks");
+    let (ledger, requests) = size_of_a_large_installation();
+    let read = rows_before_the_first_call(ledger, requests);
+    println!("{read} rows before the first leaver's call, with {ledger} ledger rows and {requests} requests");
     assert!(read < 50, "{read} rows");
 }
 
@@ -418,12 +422,14 @@ fn size_of_a_large_installation() -> (usize, usize) {
 }
 
 #[test]
-fn a_subscription_that_hangs_and_one_that_throttles_hold_up_nobody_elsewhere() {
+fn a_subscription_that_hangs_and_one_that_throttles_block_no_other() {
     let (_simulator, world) = subscriptions(3, engine);
     let node = world.start_ticking(TICKS_ONLY, Duration::from_secs(9));
     let groups: Vec<String> = (1..=3).map(|n| node.group(&format!("g{n}"))).collect();
-    let (hangs, throttled) = (crowd(&node, "h", 20), crowd(&node, "t", 20));
-    let (eve, joe) = (node.provision("eve"), node.provision("joe"));
+    let hangs = crowd(&node, "h", 20);
+    let throttled = crowd(&node, "t", 20);
+    let eve = node.provision("eve");
+    let joe = node.provision("joe");
     join_all(&node, &groups[1], &hangs);
     join_all(&node, &groups[2], &throttled);
     node.join(&groups[0], &[&eve]);
@@ -463,9 +469,12 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
     });
     let slow = slow.unwrap();
     let node = world.start_with(TICKS_ONLY);
-    let (first, second) = (node.group("g1"), node.group("g2"));
-    let (large, renamed) = (node.group("large"), node.group("renamed"));
-    let (leavers, members) = (crowd(&node, "l", 300), crowd(&node, "m", 1200));
+    let first = node.group("g1");
+    let second = node.group("g2");
+    let large = node.group("large");
+    let renamed = node.group("renamed");
+    let leavers = crowd(&node, "l", 300);
+    let members = crowd(&node, "m", 1200);
     join_all(&node, &first, &leavers);
     join_all(&node, &large, &members);
     join_all(&node, &renamed, &members);
@@ -478,7 +487,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
     node.delete_group(&large);
     let rename = json!({"op": "replace", "path": "externalId", "value": "g9"});
     node.try_patch_group(&renamed, rename).unwrap();
-    load::looks_that_are_due(&world, 16_000);
+    load::requests_that_are_due(&world, 16_000);
 
     slow.pages_of_the_ledger(4);
     slow.each_page_of_the_ledger_takes(Duration::from_secs(1));
@@ -497,7 +506,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
 
 const DONE: &str = "done";
 
-/// Where each stage stands.
+/// The position of each stage.
 fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
     let number = |prefix: &str| rows(node, prefix).len().to_string();
     let place = |key: &str, name: &str| {
@@ -512,11 +521,11 @@ fn progress(world: &World, node: &Node) -> Vec<(&'static str, String)> {
     let done = || DONE.to_owned();
     vec![
         ("leavers", world.azure().assignments().len().to_string()),
-        ("looks that are due", number("w:")),
+        ("requests that are due", number("w:")),
         ("the large delete", job.unwrap_or_else(done)),
         ("the walk", walk.unwrap_or_else(done)),
         ("the sweep", place("s:sweep", "after")),
-        ("everybody", place("s:tick", "gaining_after")),
+        ("gains", place("s:tick", "gaining_after")),
     ]
 }
 
@@ -570,7 +579,8 @@ fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_en
     let (world, slow, node, people) = long_ledger(24, 4, Duration::from_secs(60));
     let found = || node.audit_of("difference-found").len();
     let finished = node.service.health.snapshot().sweep_finished;
-    let (mut before, mut ticks) = (found(), 0);
+    let mut before = found();
+    let mut ticks = 0;
     while before < people.len() {
         tick(&node);
         let now = found();
@@ -590,6 +600,6 @@ fn a_sweep_over_a_ledger_of_many_pages_gets_on_in_every_tick_and_comes_to_the_en
 #[test]
 #[ignore = "takes minutes"]
 fn a_large_installation_revokes_a_leaver_as_fast_as_a_small_one() {
-    let (ledger, marks) = size_of_a_large_installation();
-    load::large_installation(ledger, marks);
+    let (ledger, requests) = size_of_a_large_installation();
+    load::large_installation(ledger, requests);
 }

@@ -36,7 +36,8 @@ impl Front {
         let service = node.service.clone();
         let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
         let tokens = Arc::new(BearerTokens::fixed(tokens, service.store.clock.clone()));
-        let (probed, timer) = (service.clone(), TimerTrigger::of_host(service.tick.clone()));
+        let probed = service.clone();
+        let timer = TimerTrigger::of_host(service.tick.clone());
         let health = Arc::new(move || app::health_report(&probed));
         node.spawn(async move { app::serve(listener, &service, tokens, health, timer).unwrap().await });
         Self { node, http: http_edge::Service(address) }
@@ -82,7 +83,8 @@ impl Front {
 fn operators() -> (World, Front, Person, String) {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let front = Front::of(world.start_with(TICKS_ONLY));
-    let (ana, operators) = (front.node.provision("ana"), front.node.group("operators"));
+    let ana = front.node.provision("ana");
+    let operators = front.node.group("operators");
     front.node.join(&operators, &[&ana]);
     front.tick();
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -132,8 +134,11 @@ fn a_change_of_bindings_revokes_beside_a_thousand_groups_that_requests_made_of_o
     let world = quiet(World::new().bind("shared", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let front = Front::of(world.start_with(TICKS_ONLY));
     let node = &front.node;
-    let (ana, eve, joe) = (node.provision("ana"), node.provision("eve"), node.provision("joe"));
-    let (shared, readers) = (node.group("shared"), node.group("readers"));
+    let ana = node.provision("ana");
+    let eve = node.provision("eve");
+    let joe = node.provision("joe");
+    let shared = node.group("shared");
+    let readers = node.group("readers");
     front.change_members("add", &readers, &[&ana, &joe]);
     front.change_members("add", &shared, &[&eve]);
     front.tick();

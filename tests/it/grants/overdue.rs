@@ -1,5 +1,5 @@
-//! A revocation that does not happen is never quiet: what `grants[]`, the health check and the audit say of a leaver behind each
-//! obstacle, after 1, 20 and 120 minutes, with the record there and deleted.
+//! A revocation that does not happen is never quiet: what `grants[]`, the health check and the audit say of a leaver behind
+//! each obstacle, after 1, 20 and 120 minutes, with the record there and deleted.
 
 use crate::scim::dropped_assignments::logged;
 use crate::support::harness::{Node, Person, VAULT_EAST, World};
@@ -29,7 +29,7 @@ enum Obstacle {
     LedgerRow,
     /// The row that says whose the Entra object id is cannot be read, and the record's own side of it is lost.
     Pins,
-    /// The row that says which bindings are in force cannot be read.
+    /// The row that says which bindings are active cannot be read.
     Pointer,
 }
 
@@ -195,7 +195,7 @@ fn assert_shown(node: &Node, obstacle: Obstacle, ana: &Person) {
     let wanted = obstacle == Obstacle::Pointer;
     assert_eq!((&grant["wanted"], &grant["holds"]), (&json!(wanted), &json!(true)), "{obstacle:?}: {grant}");
     assert_eq!(grant["reason"], obstacle.reason(), "{obstacle:?}: {grant}");
-    assert_eq!(grant["since"], "2026-03-01T10:00:00Z", "{obstacle:?}: the wish keeps its time");
+    assert_eq!(grant["since"], "2026-03-01T10:00:00Z", "{obstacle:?}: it keeps its time");
     let settled = obstacle.reason() != "no-answer" && obstacle != Obstacle::LedgerRow;
     assert_eq!(grant["settled"], json!(settled), "{obstacle:?}: {grant}");
 }
@@ -233,7 +233,7 @@ fn a_leaver_who_cannot_be_revoked_shows_why_and_turns_health_after_a_quarter_of_
                 (&json!("degraded"), &json!(unreadable))
             );
             assert_eq!(health["revocationsOverdue"]["oldest"], "2026-03-01T10:00:00Z");
-            assert!(!health.to_string().contains(&ana.id), "health names nobody");
+            assert!(!health.to_string().contains(&ana.id), "health names no person");
         }
         let told = |kind: &str| node.audit_of(kind).iter().any(|change| change["person"] == ana.id.as_str());
         let member = |change: &Value| change["member"] == ana.id.as_str();
@@ -271,7 +271,7 @@ fn a_leaver_whose_record_was_deleted_is_counted_all_the_same() {
     }
 }
 
-/// What looks like an obstacle and is none.
+/// What seems to be an obstacle and is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoObstacle {
     /// The vault of the binding was deleted in Azure, and everything in it with it.
@@ -283,7 +283,7 @@ enum NoObstacle {
 }
 
 impl NoObstacle {
-    fn begin(self, world: &World, node: &Node, (group, ana): (&str, &Person)) {
+    fn begin(self, world: &World, node: &Node, group: &str, ana: &Person) {
         let rows = match self {
             Self::VaultDeleted => {
                 return world.azure().remove_scope(&Scope::parse(VAULT_EAST).unwrap()).unwrap();
@@ -300,7 +300,7 @@ fn a_deleted_vault_counts_as_gone_and_rows_that_decide_nothing_keep_no_leaver_in
     for obstacle in [NoObstacle::VaultDeleted, NoObstacle::Membership, NoObstacle::OwnPin] {
         for deleted in [false, true] {
             let (world, node, group, ana) = operators();
-            obstacle.begin(&world, &node, (&group, &ana));
+            obstacle.begin(&world, &node, &group, &ana);
             if deleted {
                 node.delete_user(&ana)
             } else {
@@ -456,9 +456,9 @@ fn who_is_overdue_stays_so_whatever_else_is_taken_away() {
     }
 }
 
-/// The request's own look is still under way when the tick comes.
+/// The request's own reconcile is still under way when the tick comes.
 #[test]
-fn a_look_of_a_request_beside_a_tick_does_not_begin_the_wish_anew() {
+fn a_reconcile_beside_a_tick_does_not_restart_the_wait() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);
     world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     let node = world.start();

@@ -46,7 +46,8 @@ fn two_spellings_of_a_display_name_are_one_pin() {
         by_name("b2", "ops", "Backup Reader", VAULT_EAST),
         binding(3, "other", Reader, VAULT_WEST),
     ]);
-    let (ops, other) = (node.group("OPS"), node.group("other"));
+    let ops = node.group("OPS");
+    let other = node.group("other");
     let ana = node.provision("ana");
     node.join(&other, &[&ana]);
     node.join(&ops, &[&ana]);
@@ -60,8 +61,10 @@ fn two_spellings_of_a_display_name_are_one_pin() {
 #[test]
 fn a_younger_group_whose_member_comes_first_does_not_take_the_binding_from_an_older_empty_one() {
     let (world, node) = operators();
-    let (older, younger) = (node.group("operators"), group(&node, "impostors", "operators"));
-    let (ana, eve) = (node.provision("ana"), node.provision("eve"));
+    let older = node.group("operators");
+    let younger = group(&node, "impostors", "operators");
+    let ana = node.provision("ana");
+    let eve = node.provision("eve");
     node.join(&younger, &[&eve]);
     node.join(&older, &[&ana]);
     assert_refused(&node, &eve, "binding-ambiguous");
@@ -108,7 +111,7 @@ fn a_pinned_group_that_lost_the_value_gives_nothing_new_and_takes_nothing_from_i
     let heir = group(&node, "heir", "operators");
     node.join(&heir, &[dora]);
     assert_refused(&node, dora, "binding-ambiguous");
-    // An assignment that somebody deletes is made again.
+    // An assignment that is deleted in Azure is created again.
     world.assert_holds(ana, Operator, VAULT_EAST);
     let held =
         world.azure().assignments().into_iter().find(|held| held.principal_id == ana.principal).unwrap();
@@ -133,7 +136,8 @@ fn a_display_name_whose_group_is_gone_is_not_pinned_anew_by_itself() {
     let world = quiet(World::new());
     let node = world.start();
     node.adopt(&[by_name("b1", "Ops", "Backup Operator", VAULT_EAST)]);
-    let (ana, eve) = (node.provision("ana"), node.provision("eve"));
+    let ana = node.provision("ana");
+    let eve = node.provision("eve");
     let ops = node.group("ops");
     node.join(&ops, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
@@ -153,7 +157,8 @@ fn an_index_row_that_a_deleted_group_left_behind_claims_nothing() {
         properties: RowFields::row().done(),
     };
     write(&world, &node, &(0..5).map(index).collect::<Vec<_>>());
-    let (ana, operators) = (node.provision("ana"), node.group("operators"));
+    let ana = node.provision("ana");
+    let operators = node.group("operators");
     node.join(&operators, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
@@ -164,7 +169,9 @@ fn an_index_row_of_a_group_that_does_not_carry_the_value_claims_nothing() {
     let other = node.group("other");
     let index = format!("{}{other}", crate::support::keys::group_external_prefix("operators"));
     write(&world, &node, &[TableWrite::Insert { key: index.clone(), properties: RowFields::row().done() }]);
-    let (ana, ben, operators) = (node.provision("ana"), node.provision("ben"), node.group("operators"));
+    let ana = node.provision("ana");
+    let ben = node.provision("ben");
+    let operators = node.group("operators");
     node.join(&operators, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     // One whose header cannot be read may carry it.
@@ -186,12 +193,14 @@ fn forget_leads(world: &World, node: &Node) {
 fn the_pins_of_a_former_release_count_also_where_the_group_has_lost_the_value() {
     let (world, node) = operators();
     let pinned = node.group("operators");
-    let (ana, ben, cleo) = (node.provision("ana"), node.provision("ben"), node.provision("cleo"));
+    let ana = node.provision("ana");
+    let ben = node.provision("ben");
+    let cleo = node.provision("cleo");
     node.join(&pinned, &[&ana, &ben]);
     forget_leads(&world, &node);
     rename(&node, &pinned, "externalId", "other");
     world.assert_holds(&ana, Operator, VAULT_EAST);
-    // Whoever holds through it has led back to it meanwhile.
+    // Its holders have led back to it meanwhile.
     node.join(&pinned, &[&cleo]);
     assert_refused(&node, &cleo, "binding-stale");
     node.leave(&pinned, &[&ben]);
@@ -211,7 +220,8 @@ fn the_pins_of_a_former_release_count_also_where_the_group_has_lost_the_value() 
 #[test]
 fn who_reads_the_pins_of_a_person_reads_none_of_other_groups() {
     let (world, node) = operators();
-    let (ana, operators) = (node.provision("ana"), node.group("operators"));
+    let ana = node.provision("ana");
+    let operators = node.group("operators");
     node.join(&operators, &[&ana]);
     let pin = |n: u32| TableWrite::Insert {
         key: format!("b:{n:064}"),
@@ -244,7 +254,9 @@ fn who_reads_the_pins_of_a_person_reads_none_of_other_groups() {
 fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_value() {
     let world = quiet(World::new().bind("shared", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start_with(InlineLimits { people_max: 0, ..InlineLimits::default() });
-    let (ana, eve, readers) = (node.provision("ana"), node.provision("eve"), node.group("readers"));
+    let ana = node.provision("ana");
+    let eve = node.provision("eve");
+    let readers = node.group("readers");
     node.join(&readers, &[&ana]);
     node.settle();
     world.assert_holds(&ana, Reader, VAULT_WEST);
@@ -268,7 +280,8 @@ fn a_change_of_bindings_works_beside_a_thousand_groups_that_share_one_bound_valu
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty(), "the job is done");
     assert_eq!(node.service.health.snapshot().quarantined, 0);
 
-    // The same where no group of that value is pinned: its members are looked at in some more ticks, and nobody gets anything.
+    // The same where no group of that value is pinned: its members are reconciled in some more ticks, and no one is granted
+    // anything.
     node.adopt(&[binding(1, "readers", Reader, VAULT_WEST), binding(2, "sharing", Operator, VAULT_EAST)]);
     (0..3).for_each(|_| node.settle());
     world.assert_holds(&ana, Reader, VAULT_WEST);

@@ -1,4 +1,4 @@
-//! What Azure's throttling does: nothing is lost, nobody's request waits for it, and revocations do not stand behind grants.
+//! What Azure's throttling does: nothing is lost, no request waits for it, and revocations do not wait behind grants.
 
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, members, patch_group};
@@ -40,7 +40,7 @@ fn executed(world: &World) -> Vec<CallMethod> {
     world.azure().calls().iter().filter(|call| changes(call)).map(|call| call.method).collect()
 }
 
-/// Nobody calls again before the time that Azure asked for, but those who were under way when it did.
+/// No call is made before the time that Azure asked for, except those that were under way.
 fn assert_waited(world: &World, method: CallMethod, seconds: i64, under_way: usize) {
     let calls = calls(world, method);
     let Some(first) = calls.iter().find(|call| call.status == Some(429)) else { return };
@@ -78,14 +78,14 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
     // What the last requests began ends before Azure is free again.
     let begun = Instant::now();
     while !nodes[0].run(nodes[0].service.store.rows("d:", 100)).unwrap().is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "somebody is still marked");
+        assert!(begun.elapsed() < Duration::from_secs(20), "a request is left");
         nodes.iter().for_each(Node::settle);
     }
     assert!(executed(&world).is_empty());
     assert_waited(&world, CallMethod::Put, 60, 16);
     assert_waited(&world, CallMethod::Delete, 60, 16);
 
-    // Whoever is between a look and its call goes no further: what comes now is of the ticks that follow.
+    // A reconcile that has not sent its call goes no further: what comes now is sent by the ticks that follow.
     nodes.iter().for_each(|node| node.until_quiet(0));
     nodes.into_iter().for_each(Node::kill);
     world.azure().clear_rules();
@@ -103,7 +103,7 @@ fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_fi
 }
 
 #[test]
-fn whoever_keeps_a_role_because_azure_throttles_shows_why() {
+fn a_person_who_keeps_a_role_because_azure_throttles_shows_why() {
     let world = operators();
     let node = world.start();
     let group = node.group("operators");
@@ -173,18 +173,18 @@ fn a_wait_that_could_not_be_written_is_written_the_next_time_azure_asks_for_it()
     node.join(&group, &[&people[0]]);
     assert!(stored().is_empty());
     // From here on no answer waits for its effects.
-    let looked = || {
+    let wait_for_empty_queue = || {
         let begun = Instant::now();
         while !node.run(node.service.store.rows("d:", 10)).unwrap().is_empty() {
-            assert!(begun.elapsed() < NEVER, "somebody is still marked");
+            assert!(begun.elapsed() < NEVER, "a request is left");
             node.settle();
         }
     };
     node.join(&group, &[&people[1]]);
-    looked();
+    wait_for_empty_queue();
     assert_eq!(stored().len(), 1);
     node.join(&group, &[&people[2]]);
-    looked();
+    wait_for_empty_queue();
     assert_eq!(calls(&world, CallMethod::Put).len(), 2, "the third one waits");
 }
 
@@ -275,11 +275,12 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     let nodes = [world.start(), world.start()];
     let group = nodes[0].group("operators");
     nodes[0].settle();
-    let (ana, ben) = (nodes[0].provision("ana@contoso.example"), nodes[0].provision("ben@contoso.example"));
+    let ana = nodes[0].provision("ana@contoso.example");
+    let ben = nodes[0].provision("ben@contoso.example");
     world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(2)).unwrap();
     nodes[0].join(&group, &[&ana]);
     world.pass(165);
-    // His time comes after hers, so his look is not put off with hers.
+    // His time comes after hers, so his request is not deferred with hers.
     nodes[1].join(&group, &[&ben]);
     world.azure().add_rule(throttle(600, CallMethod::Get).times(1)).unwrap();
     world.pass(15);
@@ -369,7 +370,7 @@ fn the_status_says_until_when_azure_wants_us_to_wait() {
     let people = crowd(&nodes[0], 2);
     world.azure().add_rule(throttle(60, CallMethod::Put)).unwrap();
     nodes[0].join(&group, &[&people[0]]);
-    // The other process learns of it as soon as it looks at somebody.
+    // The other process learns of it as soon as it reconciles a person.
     nodes[1].join(&group, &[&people[1]]);
     assert_eq!(calls(&world, CallMethod::Put).len(), 1);
     for node in &nodes {
@@ -381,8 +382,8 @@ fn the_status_says_until_when_azure_wants_us_to_wait() {
     assert!(nodes[0].service.health.snapshot().throttled.is_empty());
 }
 
-/// Everybody moves by other bindings while ana, who was deactivated before, is still to be revoked.
-fn everybody_moves_after_ana_left(world: &World, node: &Node, group: &str, people: &[Person]) {
+/// All people move by other bindings while ana, who was deactivated before, is still to be revoked.
+fn all_people_move_after_ana_left(world: &World, node: &Node, group: &str, people: &[Person]) {
     world.pass(60);
     node.adopt(&[binding(1, "operators", Reader, VAULT_EAST)]);
     let store = &node.service.store;
@@ -426,7 +427,7 @@ fn a_change_of_the_bindings_does_not_put_a_leaver_into_the_line_of_those_who_mov
     let world = operators();
     let (node, group, people) = a_crowd_that_holds(&world);
     node.set_active(&people[0], false);
-    everybody_moves_after_ana_left(&world, &node, &group, &people);
+    all_people_move_after_ana_left(&world, &node, &group, &people);
 }
 
 #[test]
@@ -437,7 +438,7 @@ fn a_leaver_who_waits_for_azure_comes_before_those_who_move_when_she_is_woken() 
     world.azure().add_rule(throttle(20, CallMethod::Delete)).unwrap();
     node.run(node.service.tick.run()).unwrap();
     world.assert_holds(&people[0], Operator, VAULT_EAST);
-    everybody_moves_after_ana_left(&world, &node, &group, &people);
+    all_people_move_after_ana_left(&world, &node, &group, &people);
 }
 
 /// `number` people join in requests of 24 that come side by side.
@@ -483,7 +484,8 @@ fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_wai
     assert_eq!(world.azure().assignments().len(), people.len());
     people.iter().step_by(100).for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 
-    let (counts, calls) = (world.faults.counts(), world.azure().calls().len());
+    let counts = world.faults.counts();
+    let calls = world.azure().calls().len();
     println!("{ticks} ticks, {calls} calls to azure, {counts:?}");
     // Two hundred are in a full bucket: fifteen ticks at the least, and each may run into the end of one.
     assert!(ticks <= 20, "{ticks} ticks");

@@ -31,8 +31,8 @@ fn calls(world: &World, method: CallMethod) -> Vec<RecordedCall> {
     world.azure().calls().into_iter().filter(|call| call.method == method).collect()
 }
 
-/// People who are still to be looked at.
-fn marks(node: &Node) -> usize {
+/// People with a request of now.
+fn requests(node: &Node) -> usize {
     node.run(node.service.store.rows("d:", 1000)).unwrap().len()
 }
 
@@ -73,7 +73,7 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
     assert_eq!(first.len(), 8, "the first eight, and then it was over");
     node.kill();
 
-    // Everybody who was reached is marked again: without a place, the next tick would begin with them.
+    // All who were reached are enqueued again: without a position, the next tick would begin with them.
     let node = world.start_with(TICKS_ONLY);
     let (reached, rest): (Vec<_>, Vec<_>) =
         people.iter().partition(|person| first.contains(&Some(person.principal)));
@@ -84,7 +84,7 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
     tick_that_runs_out_of_time(&world, &node, CallMethod::Put, 8);
     let second: BTreeSet<_> = calls(&world, CallMethod::Put).iter().map(|call| call.principal).collect();
     assert!(second.iter().all(|one| rest.iter().any(|person| Some(person.principal) == *one)), "{second:?}");
-    assert_eq!(marks(&node), 16, "those who were reached before were not looked at before the others");
+    assert_eq!(requests(&node), 16, "those who were reached before did not come before the others");
     node.settle();
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }
@@ -95,10 +95,10 @@ fn revocations_too_go_on_where_the_last_tick_stopped() {
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let people = crowd(&node, 24);
-    let everybody: Vec<_> = people.iter().collect();
-    node.join(&group, &everybody);
+    let all: Vec<_> = people.iter().collect();
+    node.join(&group, &all);
     node.settle();
-    node.leave(&group, &everybody);
+    node.leave(&group, &all);
     world.azure().clear_calls();
     tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 8);
     let first: BTreeSet<_> = calls(&world, CallMethod::Delete).iter().map(|call| call.name).collect();
@@ -109,13 +109,13 @@ fn revocations_too_go_on_where_the_last_tick_stopped() {
     world.azure().clear_calls();
     tick_that_runs_out_of_time(&world, &node, CallMethod::Delete, 8);
     assert_eq!(calls(&world, CallMethod::Delete).iter().filter(|call| first.contains(&call.name)).count(), 0);
-    assert_eq!(marks(&node), 16, "those who were reached before were not looked at before the others");
+    assert_eq!(requests(&node), 16, "those who were reached before did not come before the others");
     node.settle();
     assert!(world.azure().assignments().is_empty());
 }
 
 #[test]
-fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
+fn a_request_or_a_job_that_keeps_failing_is_quarantined_and_the_rest_goes_on() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -144,7 +144,7 @@ fn a_mark_or_a_job_that_keeps_failing_is_set_aside_and_the_rest_goes_on() {
     people[1..].iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().len() == 1, "the other job is done");
     let standing = node.service.health.snapshot();
-    // A mark that cannot be read still says who must be looked at, and so it is done with.
+    // A request that cannot be read still names the person, and so it is completed.
     assert_eq!(standing.quarantined, 2);
     assert!(standing.rows_unreadable >= 1, "{standing:?}");
     assert_eq!(standing.to_json()["setAside"], 2);
@@ -173,10 +173,11 @@ fn renaming_a_group_into_a_binding_begins_its_walk_at_once() {
 }
 
 #[test]
-fn the_heir_of_a_deleted_group_is_looked_at_at_once() {
+fn the_group_that_takes_a_deleted_groups_place_is_enqueued_at_once() {
     let world = operators();
     let node = world.start();
-    let (ana, eve) = (node.provision("ana"), node.provision("eve"));
+    let ana = node.provision("ana");
+    let eve = node.provision("eve");
     let group = node.group("operators");
     node.join(&group, &[&ana]);
     let heir = node.group("heir");
@@ -256,7 +257,7 @@ fn two_processes_sweep_once_an_hour_between_them() {
 }
 
 #[test]
-fn the_status_says_what_is_in_force_and_when_a_tick_and_a_sweep_were_last_finished() {
+fn health_shows_the_active_bindings_and_when_a_tick_and_a_sweep_last_finished() {
     let world = operators();
     let node = world.start();
     let standing = node.service.health.snapshot();
@@ -282,7 +283,7 @@ fn a_tick_over_nothing_reads_little_and_writes_nothing() {
 }
 
 #[test]
-fn looks_that_fall_due_together_are_woken_together_and_a_revocation_among_them_comes_first() {
+fn requests_that_fall_due_together_are_promoted_together_and_a_revocation_comes_first() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -331,9 +332,10 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
     node.join(&heir, &[&eve]);
     node.settle();
     world.assert_holds_nothing(&eve);
-    // One row names nobody.
-    let nobody = TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
-    node.run(world.faults.transact("default", &[nobody])).unwrap();
+    // One row names no user.
+    let no_user =
+        TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
+    node.run(world.faults.transact("default", &[no_user])).unwrap();
 
     node.delete_group(&group);
     node.settle();
@@ -361,8 +363,10 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
 fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
     let world = operators().bind("readers", Reader, VAULT_WEST);
     let node = world.start_with(TICKS_ONLY);
-    let (large, small) = (node.group("operators"), node.group("readers"));
-    let (many, few) = (crowd(&node, 96), (0..30).map(|n| node.provision(&format!("few{n}"))));
+    let large = node.group("operators");
+    let small = node.group("readers");
+    let many = crowd(&node, 96);
+    let few = (0..30).map(|n| node.provision(&format!("few{n}")));
     let few: Vec<Person> = few.collect();
     for (group, people) in [(&large, &many), (&small, &few)] {
         people.chunks(24).for_each(|part| node.join(group, &part.iter().collect::<Vec<_>>()));
@@ -381,11 +385,12 @@ fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
 }
 
 #[test]
-fn a_person_whose_look_keeps_failing_after_its_open_is_left_alone_for_a_while() {
+fn a_person_whose_reconcile_keeps_failing_after_its_open_is_quarantined() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
-    let (ana, ben) = (node.provision("ana@contoso.example"), node.provision("ben@contoso.example"));
+    let ana = node.provision("ana@contoso.example");
+    let ben = node.provision("ben@contoso.example");
     // The first reconcile of all makes the id of the installation.
     node.join(&group, &[&ben]);
     node.settle();
@@ -422,7 +427,8 @@ fn joiners_have_their_share_of_a_tick_that_moves_a_crowd() {
     let mut world = operators();
     world.rebind(&[("operators", Operator, VAULT_EAST), ("readers", Reader, VAULT_WEST)]);
     let node = world.start_with(TICKS_ONLY);
-    let (group, readers) = (node.group("operators"), node.group("readers"));
+    let group = node.group("operators");
+    let readers = node.group("readers");
     let people = crowd(&node, 24);
     node.join(&group, &people.iter().collect::<Vec<_>>());
     let ana = node.provision("ana@contoso.example");
@@ -534,7 +540,7 @@ fn a_failure_is_remembered_by_a_tick_whose_time_is_over_before_it_comes_there() 
 }
 
 #[test]
-fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
+fn every_group_in_a_deleted_groups_place_is_enqueued_though_an_element_of_its_job_fails() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
@@ -547,8 +553,9 @@ fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
         node.try_patch_group(&heir, renamed).unwrap();
     }
     node.settle();
-    let nobody = TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
-    node.run(world.faults.transact("default", &[nobody])).unwrap();
+    let no_user =
+        TableWrite::Insert { key: format!("m:{group}:nobody"), properties: RowFields::row().done() };
+    node.run(world.faults.transact("default", &[no_user])).unwrap();
     node.delete_group(&group);
     let job = node.run(node.service.store.rows("i:", 10)).unwrap().remove(0);
     let job = OpId::parse(crate::support::keys::last_part(&job.key)).unwrap();
@@ -558,7 +565,7 @@ fn every_heir_of_a_group_is_looked_at_though_an_element_of_its_job_fails() {
 }
 
 #[test]
-fn a_row_of_everybody_that_cannot_be_read_or_believed_holds_up_nobody() {
+fn a_shared_row_that_cannot_be_read_or_believed_blocks_no_person() {
     let world = operators();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");

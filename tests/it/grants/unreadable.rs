@@ -1,4 +1,5 @@
-//! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is wrong.
+//! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is
+//! wrong.
 
 use crate::support::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
 use crate::support::rows::{
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 fn operator() -> (World, Node, Person, String) {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start();
-    let (ana, operators) = (node.provision("ana"), node.group("operators"));
+    let ana = node.provision("ana");
+    let operators = node.group("operators");
     node.join(&operators, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     (world, node, ana, operators)
@@ -26,7 +28,8 @@ fn operator_and_reader() -> (World, Node, Person, [String; 2]) {
     let world =
         quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start();
-    let (ana, groups) = (node.provision("ana"), ["operators", "readers"].map(|name| node.group(name)));
+    let ana = node.provision("ana");
+    let groups = ["operators", "readers"].map(|name| node.group(name));
     groups.iter().for_each(|group| node.join(group, &[&ana]));
     world.assert_holds(&ana, Operator, VAULT_EAST);
     world.assert_holds(&ana, Reader, VAULT_WEST);
@@ -34,7 +37,7 @@ fn operator_and_reader() -> (World, Node, Person, [String; 2]) {
 }
 
 #[track_caller]
-fn assert_told(node: &Node, rows: usize) {
+fn assert_rows_reported(node: &Node, rows: usize) {
     let standing = node.service.health.snapshot();
     assert_eq!((standing.rows_unreadable, standing.quarantined), (rows, 0), "{standing:?}");
     assert!(standing.is_finding());
@@ -52,7 +55,8 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
     let world =
         quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start();
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     node.join(&readers, &[&ana]);
     write(&world, &node, &[nonsense(&crate::support::keys::selector("externalId", "operators"))]);
@@ -60,7 +64,7 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
     node.leave(&readers, &[&ana]);
     world.assert_holds_nothing(&ana);
     assert_waits(&node, &ana, "waiting", "row-unreadable");
-    assert_told(&node, 1);
+    assert_rows_reported(&node, 1);
     assert_eq!(node.service.health.snapshot().bindings_troubled, 1);
 
     delete(&world, &node, &crate::support::keys::selector("externalId", "operators"));
@@ -72,7 +76,8 @@ fn a_pin_that_cannot_be_read_holds_up_its_own_binding_only() {
 fn what_is_held_through_a_pin_that_cannot_be_read_stays_with_the_members_and_goes_with_the_leavers() {
     for broken in [nonsense, of_a_later_release] {
         let (world, node, ana, operators) = operator();
-        let (ben, cleo) = (node.provision("ben"), node.provision("cleo"));
+        let ben = node.provision("ben");
+        let cleo = node.provision("cleo");
         node.join(&operators, &[&ben]);
         write(&world, &node, &[broken(&crate::support::keys::selector("externalId", "operators"))]);
         node.patch_user(&ana.id, json!({"op": "add", "path": "title", "value": "x"}));
@@ -102,7 +107,7 @@ fn while_the_pointer_cannot_be_read_who_is_inactive_or_gone_loses_the_role_and_a
         world.assert_holds_nothing(ben);
         world.assert_holds(cleo, Operator, VAULT_EAST);
         world.assert_holds_nothing(dora);
-        assert_told(&node, 1);
+        assert_rows_reported(&node, 1);
         assert_eq!(node.service.health.snapshot().to_json()["bindings"]["state"], "unreadable");
 
         restore(&world, &node, pointer);
@@ -121,7 +126,7 @@ fn the_header_of_a_group_that_no_binding_selects_decides_nothing() {
     write(&world, &node, &[nonsense(&format!("g:{other}"))]);
     node.leave(&operators, &[&ana]);
     world.assert_holds_nothing(&ana);
-    assert_told(&node, 1);
+    assert_rows_reported(&node, 1);
     // Nor does it fail the answer about a person who is in it.
     node.set_active(&ana, false);
 }
@@ -129,7 +134,8 @@ fn the_header_of_a_group_that_no_binding_selects_decides_nothing() {
 #[test]
 fn what_is_held_through_a_group_whose_header_cannot_be_read_stays_while_the_membership_does() {
     let (world, node, ana, [operators, readers]) = operator_and_reader();
-    let (ben, cleo) = (node.provision("ben"), node.provision("cleo"));
+    let ben = node.provision("ben");
+    let cleo = node.provision("cleo");
     node.join(&readers, &[&cleo]);
     let header = node.run(node.service.store.get(&format!("g:{operators}"))).unwrap().unwrap();
     let membership = [format!("m:{operators}:{}", ben.id), format!("ug:{}:{operators}", ben.id)];
@@ -140,11 +146,11 @@ fn what_is_held_through_a_group_whose_header_cannot_be_read_stays_while_the_memb
     node.join(&readers, &[&ben]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     assert!(!world.holds(&ana, Reader, VAULT_WEST));
-    // Nobody gets anything anew through it.
+    // It gives no new grant.
     world.assert_holds(&ben, Reader, VAULT_WEST);
     assert!(!world.holds(&ben, Operator, VAULT_EAST));
     assert_waits(&node, &ben, "waiting", "row-unreadable");
-    // An assignment that somebody deletes is made again, and whose membership row goes loses the role.
+    // An assignment that is deleted in Azure is created again, and a person whose membership row is removed loses the role.
     let held =
         world.azure().assignments().into_iter().find(|held| held.principal_id == ana.principal).unwrap();
     world.azure().delete_assignment(held.name).unwrap();
@@ -160,7 +166,8 @@ fn a_wait_with_the_reason_of_a_later_release_is_another_one() {
     let world =
         quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start();
-    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let operators = node.group("operators");
+    let readers = node.group("readers");
     let ana = node.provision("ana");
     node.join(&operators, &[&ana]);
     refuse(&world, CallMethod::Put);
@@ -244,14 +251,15 @@ fn a_snapshot_that_cannot_be_read_is_stepped_over_by_the_next_one() {
 }
 
 #[test]
-fn a_membership_key_that_names_nobody_is_passed_over() {
+fn a_membership_key_that_names_no_user_is_skipped() {
     let (world, node, ana, operators) = operator();
-    let (ben, cleo) = (node.provision("ben"), node.provision("cleo"));
+    let ben = node.provision("ben");
+    let cleo = node.provision("cleo");
     node.join(&operators, &[&ben]);
     let rows =
         [format!("m:{operators}:nobody"), format!("ug:{}:nowhere", ana.id), "gx:zz:nothing".to_owned()];
     write(&world, &node, &rows.map(|key| nonsense(&key)));
-    // Of everybody who is in, read one by one.
+    // Of all members, read one by one.
     assert_eq!(node.members_of(&operators).len(), 2);
     node.try_patch_group(
         &operators,
@@ -262,7 +270,7 @@ fn a_membership_key_that_names_nobody_is_passed_over() {
     world.assert_holds_nothing(&ben);
     world.assert_holds(&cleo, Operator, VAULT_EAST);
     node.set_active(&ana, false);
-    assert_told(&node, 2);
+    assert_rows_reported(&node, 2);
 }
 
 #[test]
@@ -278,7 +286,7 @@ fn whose_header_cannot_be_read_keeps_what_their_groups_give_and_gets_nothing_new
     node.join(&operators, &[&ana]);
     assert!(!world.holds(&ana, Operator, VAULT_EAST));
     assert_waits(&node, &ana, "waiting", "row-unreadable");
-    assert_told(&node, 1);
+    assert_rows_reported(&node, 1);
 
     restore(&world, &node, header);
     later(&world, &node);
@@ -301,7 +309,7 @@ fn a_ledger_row_with_a_state_of_a_later_release_is_unsettled_and_azure_is_asked_
     assert_eq!(asked, 1);
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
 
-    // Azure holds it although its row says something unknown: whoever leaves loses it.
+    // Azure holds it although its row says something unknown: a person who leaves loses it.
     let row = with_text(ledger_row(&node, &ana.id), "state", "suspended");
     restore(&world, &node, row);
     node.leave(&operators, &[&ana]);
@@ -360,7 +368,7 @@ fn a_ledger_row_that_cannot_be_read_is_left_alone_and_holds_up_nothing_else() {
         node.leave(&operators, &[&ana]);
         assert!(!world.holds(&ana, Operator, VAULT_EAST));
         world.assert_holds(&ana, Reader, VAULT_WEST);
-        assert_told(&node, 2);
+        assert_rows_reported(&node, 2);
         node.leave(&readers, &[&ana]);
         world.assert_holds(&ana, Reader, VAULT_WEST);
 
@@ -391,7 +399,7 @@ fn an_object_id_is_not_freed_while_a_row_of_its_record_cannot_be_read() {
 }
 
 #[test]
-fn who_is_inactive_when_their_header_can_be_read_again_loses_the_role_without_being_marked() {
+fn an_inactive_person_whose_header_is_readable_again_loses_the_role_without_a_request() {
     let (world, node, ana, _) = operator();
     let header = node.run(node.service.store.get(&format!("u:{}", ana.id))).unwrap().unwrap();
     write(&world, &node, &[nonsense(&header.key)]);
@@ -437,7 +445,7 @@ fn an_object_id_whose_owner_cannot_be_read_gives_nothing_new_and_what_is_known_i
     delete(&world, &node, &pin.key);
     node.leave(&operators, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
-    assert_told(&node, 1);
+    assert_rows_reported(&node, 1);
 
     restore(&world, &node, pin);
     later(&world, &node);
@@ -459,7 +467,7 @@ fn every_row_of_the_settings_that_cannot_be_read_leaves_ticks_and_revocations_al
 }
 
 #[test]
-fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_looked_at() {
+fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_reconciled() {
     let (world, node, ana, operators) = operator();
     let row = ledger_row(&node, &ana.id);
     let gone = with_text(row, "state", "gone").properties;
@@ -473,7 +481,7 @@ fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_looked_at() {
 }
 
 #[test]
-fn a_mark_that_cannot_be_read_still_says_who_must_be_looked_at() {
+fn a_request_that_cannot_be_read_still_names_the_person() {
     for broken in [nonsense, of_a_later_release] {
         let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
         let node = world.start_with(InlineLimits { people_max: 0, ..InlineLimits::default() });

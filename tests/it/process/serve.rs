@@ -36,7 +36,9 @@ async fn a_member_gets_the_role_and_loses_it_through_real_services() {
     let cloud = Cloud::start();
     let serve = cloud.serve();
     let idp = Idp::new(&serve.base_url, TOKEN);
-    until("the bindings are stored", || serve.line("the packaged bindings were looked at"));
+    until("the bindings are stored", || {
+        serve.line("the bundled bindings were compared with the active ones")
+    });
     let (user, group) = (idp.create_user("ana", principal(1)).await, idp.create_group(OPERATORS).await);
 
     assert_eq!(idp.member("add", &group, &user).await.status, 200);
@@ -163,7 +165,9 @@ async fn an_older_package_that_starts_again_goes_on_under_the_newer_bindings() {
     let settings = cloud.settings(&cloud.addresses());
     let older = cloud.serve();
     let idp = Idp::new(&older.base_url, TOKEN);
-    until("the older package is stored", || older.line("the packaged bindings were looked at"));
+    until("the older package is stored", || {
+        older.line("the bundled bindings were compared with the active ones")
+    });
     let (user, group) = (idp.create_user("ana", principal(1)).await, idp.create_group(OPERATORS).await);
     assert_eq!(idp.member("add", &group, &user).await.status, 200);
     until("the role is there", || (held(&cloud, principal(1)) == 1).then_some(()));
@@ -187,8 +191,9 @@ async fn an_older_package_that_starts_again_goes_on_under_the_newer_bindings() {
     let mut older = older;
     older.kill();
     let older = cloud.serve_with(&settings);
-    let looked =
-        until("the older package was looked at", || older.line("the packaged bindings were looked at"));
+    let looked = until("the older package was looked at", || {
+        older.line("the bundled bindings were compared with the active ones")
+    });
     assert_eq!(looked["bindings"], "older than those in force");
     for (name, number, serve) in [("ben", 2, &older), ("cleo", 3, &newer)] {
         let idp = Idp::new(&serve.base_url, TOKEN);
@@ -207,7 +212,7 @@ async fn without_a_stamp_nothing_is_stored_and_health_says_so() {
     let cloud = Cloud::start();
     std::fs::remove_file(cloud.package_path().join("bindings.stamp")).unwrap();
     let serve = cloud.serve();
-    until("the bindings were looked at", || serve.line("the packaged bindings change nothing"));
+    until("the bindings were looked at", || serve.line("the bundled bindings were not stored"));
     let (status, health) = health(serve.origin()).await;
     assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
     assert_eq!(health["packagedBindings"], "not stamped");

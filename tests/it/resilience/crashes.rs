@@ -72,7 +72,8 @@ impl Stage {
 
     fn begin(&mut self, action: &Action, point: Option<&Point>) -> Ended {
         action.prepare(&mut self.world);
-        let (service, cast) = (self.node.service.clone(), self.cast.clone());
+        let service = self.node.service.clone();
+        let cast = self.cast.clone();
         let bindings = self.world.bindings().to_vec();
         let mut running = self.node.spawn(action.clone().perform(service, cast, bindings));
         let azure = self.world.azure();
@@ -157,7 +158,8 @@ fn clean(history: &History) -> Clean {
     for action in &history.acts {
         stage.act(action, None).unwrap();
     }
-    let (counts, arm_calls) = (stage.world.faults.counts(), stage.world.azure().calls().len());
+    let counts = stage.world.faults.counts();
+    let arm_calls = stage.world.azure().calls().len();
     stage.check("nothing happened");
     Clean { counts, arm_calls, summary: summary(&stage.node) }
 }
@@ -172,11 +174,11 @@ fn crash(history: &History, clean: &Clean, when: When, side: Side, case: &str) {
             _ => return stage.restart().end(case, &history.acts[at..], clean),
         }
     }
-    // Fewer calls than in the clean run, or the crash fell on what nobody waited for.
+    // Fewer calls than in the clean run, or the crash fell on work that no request waited for.
     stage.restart().end(case, &[], clean);
 }
 
-/// That call is lost, or its answer. A transaction that is lost is nobody's business but ours.
+/// That call is lost, or its answer. A transaction that is lost is retried by us alone.
 fn lose(history: &History, clean: &Clean, when: When, fault: Fault, may_be_busy: bool, case: &str) {
     let mut stage = Stage::set(history);
     stage.world.faults.inject(when, fault);
@@ -306,13 +308,14 @@ fn joins() -> History {
 }
 
 fn leaves() -> History {
-    let (setup, acts) = (vec![Action::Join(0, vec![0])], vec![Action::Leave(0, vec![0])]);
+    let setup = vec![Action::Join(0, vec![0])];
+    let acts = vec![Action::Leave(0, vec![0])];
     History { bindings: EAST, people: 1, groups: &["a"], setup, acts, strides: (1, 1) }
 }
 
 fn goes_and_comes() -> History {
-    let (setup, acts) =
-        (vec![Action::Join(0, vec![0])], vec![Action::Active(0, false), Action::Active(0, true)]);
+    let setup = vec![Action::Join(0, vec![0])];
+    let acts = vec![Action::Active(0, false), Action::Active(0, true)];
     History { bindings: EAST, people: 1, groups: &["a"], setup, acts, strides: (1, 1) }
 }
 

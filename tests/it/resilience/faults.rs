@@ -24,7 +24,8 @@ async fn is_there(faults: &Faults, key: &str) -> bool {
 
 /// The number of rows of each page.
 async fn page_lengths(faults: &Faults) -> Vec<usize> {
-    let (mut lengths, mut whole) = (Vec::new(), range("a", "z"));
+    let mut lengths = Vec::new();
+    let mut whole = range("a", "z");
     loop {
         let page = faults.page("p", &whole).await.unwrap().value;
         lengths.push(page.rows.len());

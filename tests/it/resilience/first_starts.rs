@@ -16,7 +16,8 @@ const KILLED_WITHIN: Duration = Duration::from_millis(120);
 #[test]
 fn after_any_first_start_that_was_killed_the_folder_starts() {
     let starts = number_of("FIRST_STARTS", STARTS);
-    let (mut begun, mut ready) = (0, 0);
+    let mut begun = 0;
+    let mut ready = 0;
     for number in 0..starts {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");

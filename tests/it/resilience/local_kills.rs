@@ -89,14 +89,15 @@ impl Operator<'_> {
 }
 
 /// What should be held, by what SCIM answers: the active members of each bound group, unless another group claims its
-/// `externalId`: then a pin decides, and only whoever is in none of them is sure to hold nothing.
+/// `externalId`: then a pin decides, and only a person in none of them is sure to hold nothing.
 async fn expected(idp: &Idp) -> (BTreeSet<Grant>, BTreeSet<Grant>) {
     let bindings: Value = serde_json::from_str(include_str!("../../../src/local/bindings.json")).unwrap();
     let mut problems = Vec::new();
     let users = listed(idp, "/Users", &mut problems).await;
     let groups = listed(idp, "/Groups", &mut problems).await;
     assert!(problems.is_empty(), "{problems:?}");
-    let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
+    let mut must = BTreeSet::new();
+    let mut may = BTreeSet::new();
     for binding in bindings["bindings"].as_array().unwrap() {
         let claimants: Vec<_> =
             groups.iter().filter(|group| group["externalId"] == binding["group"]["externalId"]).collect();
@@ -129,7 +130,8 @@ async fn expected(idp: &Idp) -> (BTreeSet<Grant>, BTreeSet<Grant>) {
 
 #[test]
 fn local_loses_no_acknowledged_change_under_mixed_load_and_kills() {
-    let (seed, seconds) = (number_of("SOAK_SEED", 1), number_of("KILL_SECONDS", SECONDS));
+    let seed = number_of("SOAK_SEED", 1);
+    let seconds = number_of("KILL_SECONDS", SECONDS);
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::new().unwrap();
     let mut soak = Soak::start(folder.path());

@@ -66,14 +66,17 @@ impl Flex {
         let mut settings = cloud.settings(&cloud.addresses());
         settings.insert("PUBLIC_BASE_URL".to_owned(), "https://scim.example".to_owned());
         let start = || cloud.host_with(Transport::Proxy, &settings);
-        let (http, timer) = ([start(), start()], start());
+        let http = [start(), start()];
+        let timer = start();
         for host in http.iter().chain([&timer]) {
             assert!(matches!(host.settled(), State::Ready { .. }), "{:?}", host.lines());
         }
         let flex = Self { cloud, http, timer };
         until("the bindings are stored", || {
             let said = flex.timer.lines();
-            said.iter().any(|line| line.text.contains("the packaged bindings were looked at")).then_some(())
+            said.iter()
+                .any(|line| line.text.contains("the bundled bindings were compared with the active ones"))
+                .then_some(())
         });
         flex
     }
@@ -91,7 +94,7 @@ impl Flex {
         matches!(self.timer.fire_timer("Reconcile", false, None).outcome, Fired::Succeeded { .. })
     }
 
-    /// Roles that somebody holds in the simulated Azure.
+    /// Roles that people hold in the simulated Azure.
     fn held(&self, principal: Uuid) -> usize {
         let held = self.cloud.azure.handle().assignments();
         held.iter().filter(|held| held.principal_id == principal).count()
@@ -113,7 +116,8 @@ impl Flex {
         let traffic = Traffic::new([&first, &second], TOKEN);
         let clients: Vec<_> =
             (0..CLIENTS).map(|client| runtime.spawn(traffic.clone().client(seed * 1000 + client))).collect();
-        let (beside, going) = (Beside::default(), AtomicBool::new(true));
+        let beside = Beside::default();
+        let going = AtomicBool::new(true);
         std::thread::scope(|scope| {
             scope.spawn(|| self.keep_ticking(&going, &beside));
             let duration = Duration::from_secs(seconds);
@@ -147,7 +151,8 @@ impl Flex {
         beside: &Beside,
     ) -> Result<(), State> {
         let every = (duration / 5).min(KILL_EVERY_MAX);
-        let (begun, mut turn) = (Instant::now(), dice.roll(3));
+        let begun = Instant::now();
+        let mut turn = dice.roll(3);
         while begun.elapsed() + every < duration {
             wait_until(Instant::now() + every);
             turn += 1;
@@ -176,7 +181,7 @@ pub fn wait_until(moment: Instant) {
     }
 }
 
-/// What nobody has to wait for a time to come to do.
+/// Work that waits for no time.
 fn due(node: &Node) -> Vec<String> {
     let now = node.run(node.service.store.cursors()).unwrap().date;
     let keys = |prefix| invariants::rows(node, prefix).into_iter().map(|row| row.key);
@@ -195,7 +200,8 @@ pub async fn listed(idp: &Idp, path: &str, problems: &mut Vec<String>) -> Vec<Va
         let page = idp.get(&format!("{path}?startIndex={start}&count={PAGE}")).await;
         assert_eq!(page.status, 200, "{page:?}");
         let resources = page.body["Resources"].as_array().cloned().unwrap_or_default();
-        let (total, last) = (page.body["totalResults"].as_u64().unwrap(), resources.is_empty());
+        let total = page.body["totalResults"].as_u64().unwrap();
+        let last = resources.is_empty();
         all.extend(resources);
         if last {
             if total != all.len() as u64 {
@@ -231,7 +237,7 @@ pub async fn judge(base_urls: &[String; 2], token: &str, history: &mut History) 
     let unknown_groups = history.requests.iter().filter(unknown).count();
     let (known, unseen): (Vec<_>, Vec<_>) = unseen.into_iter().partition(|id| history.groups.contains(id));
     if unseen.len() > unknown_groups {
-        problems.push(format!("nobody created one of the groups {unseen:?}"));
+        problems.push(format!("no request created one of the groups {unseen:?}"));
     }
     let model = Model::new(history);
     problems.extend(model.unexplained_users());
@@ -239,7 +245,8 @@ pub async fn judge(base_urls: &[String; 2], token: &str, history: &mut History) 
     problems.extend(model.impossible_answers());
     let by_id =
         |list: &[Value]| list.iter().map(|it| (text(it, "id"), it.clone())).collect::<BTreeMap<_, _>>();
-    let (users_by_id, groups_by_id) = (by_id(&users), by_id(&groups));
+    let users_by_id = by_id(&users);
+    let groups_by_id = by_id(&groups);
     for id in history.users.keys() {
         let seen =
             users_by_id.get(id).map_or_else(|| gone(history::Key::User(id.clone())), traffic::facts_of_user);
@@ -253,7 +260,7 @@ pub async fn judge(base_urls: &[String; 2], token: &str, history: &mut History) 
     }
     let members: usize = groups.iter().map(|group| group["members"].as_array().map_or(0, Vec::len)).sum();
     let counted = format!(
-        "{} users and {} groups ({} of them made by nobody knows whom), {members} memberships",
+        "{} users and {} groups ({} of them made by an unknown request), {members} memberships",
         users.len(),
         groups.len(),
         groups.len() - known.len()
@@ -299,7 +306,8 @@ pub fn number_of(variable: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() {
-    let (seed, seconds) = (number_of("SOAK_SEED", 1), number_of("SOAK_SECONDS", SECONDS));
+    let seed = number_of("SOAK_SEED", 1);
+    let seconds = number_of("SOAK_SECONDS", SECONDS);
     let flex = Flex::start();
     let runtime = Runtime::new().unwrap();
     let (mut history, beside) = flex.soak(&runtime, seed, seconds);

@@ -63,7 +63,7 @@ fn service() -> app::BackupScim {
         ids: Arc::new(Fixed),
         tenant: "default".to_owned(),
         base_url: "https://scim.example/scim/v2".to_owned(),
-        effects: EffectLimits::default(),
+        effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
     };

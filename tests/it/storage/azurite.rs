@@ -32,7 +32,7 @@ pub const KEY: &str =
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 pub const ORDINARY_ACCOUNT: &str = "scimtests";
 
-/// Accounts that are handed out to whoever needs one alone.
+/// Accounts for tests that need one alone.
 const OWN_ACCOUNTS: usize = 64;
 
 /// The running emulator. The child's standard input stays open until this process is gone.
@@ -46,7 +46,7 @@ pub fn connection_string() -> String {
     connection_string_of(DEVELOPMENT_ACCOUNT, &origin())
 }
 
-/// An account that nobody else in this process is given, for programs that name their table themselves.
+/// An account that no other test of this process gets, for programs that name their table themselves.
 pub fn own_connection_string() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -92,7 +92,8 @@ fn secured() -> &'static Secured {
 fn start_secured() -> Result<Secured, String> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let certificate = folder.path().join("cert.pem");
+    let key = folder.path().join("key.pem");
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let [certificate, key] = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
@@ -208,7 +209,7 @@ fn port(output: impl Read + Send + 'static) -> mpsc::Receiver<u16> {
     receiver
 }
 
-/// The folder with Azurite in it. Whoever installs it does so beside, and the first one that is ready moves it there.
+/// The folder with Azurite in it. A process installs it beside, and the first one that is ready moves it there.
 fn installed() -> Result<PathBuf, String> {
     let version = version()?;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");

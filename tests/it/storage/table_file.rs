@@ -151,7 +151,8 @@ async fn a_transaction_that_fails_leaves_nothing_and_the_others_of_its_group_com
     // All are waiting before the first is answered, so they share a few flushes.
     let results = join_all((0..64).map(|n| {
         let second = if n % 2 == 0 { format!("second:{n:02}") } else { "taken".to_owned() };
-        let (table, first) = (table.clone(), format!("first:{n:02}"));
+        let table = table.clone();
+        let first = format!("first:{n:02}");
         async move { table.transact(&[insert(&first, number(n)), insert(&second, number(n))]).await }
     }))
     .await;

@@ -1,8 +1,7 @@
-//! What every table must do, whoever keeps it: the cases use the trait alone and a partition of their own.
+//! What every table must do, in every implementation: the cases use the trait alone and a partition of their own.
 //!
-//! [`every_case`] names them all, for the engine in memory and in a file, for Azurite with either signature and with an Entra token
-//! over TLS, and for a
-//! real account where the environment names one:
+//! [`every_case`] names them all, for the engine in memory and in a file, for Azurite with either signature and with an Entra
+//! token over TLS, and for a real account where the environment names one:
 //!
 //! - `TABLES_TEST_CONNECTION_STRING`: an account and its key, or
 //! - `TABLES_TEST_ENDPOINT` (`https://ACCOUNT.table.core.windows.net`) and `TABLES_TEST_TOKEN`, an Entra token for
@@ -525,7 +524,8 @@ async fn a_binary_has_at_most_64_ki_bytes(table: Table) {
 }
 
 async fn a_key_has_at_most_512_characters(table: Table) {
-    let (longest, too_long) = ("k".repeat(KEY_CHARS_MAX), "k".repeat(KEY_CHARS_MAX + 1));
+    let longest = "k".repeat(KEY_CHARS_MAX);
+    let too_long = "k".repeat(KEY_CHARS_MAX + 1);
     table.write(insert(&longest, number(1))).await.unwrap();
     assert!(table.row(&longest).await.is_some());
     assert_refused(table.write(insert(&too_long, number(1))).await);
@@ -649,7 +649,7 @@ async fn a_thousand_rows_and_more_take_more_than_a_page(table: Table) {
 const WRITERS: usize = 4;
 const WRITES_EACH: usize = 25;
 
-/// Adds one to the counter and inserts a row for it, together, trying until nobody was in between.
+/// Adds one to the counter and inserts a row for it, together, and retries until no other write came between.
 async fn count_up(table: &Table, log_key: &str) {
     loop {
         let counter = table.row("counter").await.unwrap();
@@ -672,7 +672,9 @@ async fn a_page_of_large_rows_ends_early(table: Table) {
     for key in &keys {
         table.write(insert(key, (0..6).map(large).collect())).await.unwrap();
     }
-    let (mut read, mut pages, mut rest) = (Vec::new(), 0, range("", "z"));
+    let mut read = Vec::new();
+    let mut pages = 0;
+    let mut rest = range("", "z");
     loop {
         let page = table.page(&rest).await.unwrap();
         let bytes: usize = page.rows.iter().map(TableRow::bytes).sum();

@@ -28,7 +28,8 @@ async fn is_there(tables: &AzureTables, key: &str) -> bool {
 }
 
 async fn keys(tables: &AzureTables) -> Vec<String> {
-    let (mut keys, mut whole) = (Vec::new(), range("a", "z"));
+    let mut keys = Vec::new();
+    let mut whole = range("a", "z");
     loop {
         let page = tables.page("p", &whole).await.unwrap().value;
         keys.extend(page.rows.into_iter().map(|row| row.key));

@@ -213,7 +213,8 @@ async fn create_group(node: &Node, number: usize) -> Result<String, ServiceError
 
 async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError> {
     let provisioning = &node.service.provisioning;
-    let (users, groups) = (Projection::all(ResourceType::User), Projection::all(ResourceType::Group));
+    let users = Projection::all(ResourceType::User);
+    let groups = Projection::all(ResourceType::Group);
     let number = case.number;
     let group = case.group.as_deref().unwrap_or_default();
     let people: Vec<&Person> = case.people.iter().collect();
@@ -261,7 +262,7 @@ async fn perform(node: &Node, act: Act, case: &Case) -> Result<(), ServiceError>
     }
 }
 
-/// What happens to the `n`th write. Nobody but us needs to know of any but the last.
+/// What happens to the `n`th write. The caller learns only of the last.
 fn troubles(n: usize) -> Vec<Trouble> {
     let mut troubles =
         vec![Trouble::LoseRequest, Trouble::LoseAnswer, Trouble::FailAfter { code: "OperationTimedOut" }];
@@ -280,7 +281,8 @@ fn survives(act: Act) {
     let clean = stage.enter(act, 0);
     assert_eq!(stage.ask(act, &clean), Ok(()));
     stage.tick();
-    let (reads, writes) = (stage.chaos.count(is_read), stage.chaos.count(|call| !is_read(call)));
+    let reads = stage.chaos.count(is_read);
+    let writes = stage.chaos.count(|call| !is_read(call));
     assert!(writes > 0, "{act:?} writes nothing");
 
     let mut orders = Vec::new();
@@ -420,7 +422,6 @@ fn slow_storage_is_waited_for() {
     let stage = Stage::set();
     let case = stage.enter(Act::Join, 0);
     let slow = std::time::Duration::from_millis(300);
-
     // The body of a batch names the rows in its URLs.
     stage.chaos.order(When::writes().path("$batch").body("RowKey='g%3A"), Trouble::Delay(slow));
     assert_eq!(stage.ask(Act::Join, &case), Ok(()));

@@ -33,9 +33,9 @@ pub enum Trouble {
     LoseRequest,
     /// The origin does it, and the connection is closed.
     LoseAnswer,
-    /// The origin does it, and the caller is told 500 with this code.
+    /// The origin does it, and the caller gets 500 with this code.
     FailAfter { code: &'static str },
-    /// The origin hears nothing, and the caller is told 503.
+    /// The origin hears nothing, and the caller gets 503.
     Busy { retry_after: u64 },
     /// The origin hears it late.
     Delay(Duration),
@@ -289,7 +289,7 @@ impl State {
         drop(self.calmed.wait_while(self.inner(), silent));
     }
 
-    /// Writes the call down. What happens to it; `None`: nobody is there.
+    /// Writes the call down. Returns what happens to it; `None`: the origin is gone.
     fn note(&self, request: &Message) -> Option<Vec<Trouble>> {
         let mut inner = self.inner();
         let call = request.call();

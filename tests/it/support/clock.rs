@@ -1,4 +1,4 @@
-//! A clock that stands still until the test moves it.
+//! A clock that moves only when the test moves it.
 
 use azure_backup_scim::ports::clock::Clock;
 use futures_util::future::BoxFuture;
@@ -16,7 +16,7 @@ pub struct ManualClock {
     passed: Arc<watch::Sender<Duration>>,
     /// What the wall clock was set by, beside the time that passed.
     set_by: Arc<Mutex<time::Duration>>,
-    /// Until when somebody sleeps, where the test moves the clock meanwhile.
+    /// Until when a task sleeps, where the test moves the clock meanwhile.
     asleep: Arc<watch::Sender<Option<Duration>>>,
     moves: Arc<AtomicBool>,
 }
@@ -27,8 +27,10 @@ impl ManualClock {
     }
 
     pub fn starting(start: OffsetDateTime) -> Self {
-        let (passed, asleep) = (watch::Sender::new(Duration::ZERO), watch::Sender::new(None));
-        let (set_by, moves) = (Arc::default(), Arc::default());
+        let passed = watch::Sender::new(Duration::ZERO);
+        let asleep = watch::Sender::new(None);
+        let set_by = Arc::default();
+        let moves = Arc::default();
         Self { start, passed: Arc::new(passed), set_by, asleep: Arc::new(asleep), moves }
     }
 
@@ -42,8 +44,8 @@ impl ManualClock {
         self.moves.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until somebody sleeps whose time has not come.
-    pub async fn somebody_sleeps(&self) {
+    /// Waits until a task sleeps whose time has not come.
+    pub async fn sleeper_waits(&self) {
         let now = self.monotonic();
         let mut asleep = self.asleep.subscribe();
         asleep.wait_for(|until| until.is_some_and(|until| until > now)).await.unwrap();

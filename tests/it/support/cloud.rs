@@ -223,12 +223,12 @@ fn collect(output: impl Read + Send + 'static, lines: Arc<Mutex<Vec<Value>>>) {
     });
 }
 
-/// Looks until there is something to see.
+/// Polls until there is a value.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(seen) = look() {
+        if let Some(seen) = poll() {
             return seen;
         }
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");

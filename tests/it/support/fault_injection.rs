@@ -55,7 +55,7 @@ pub enum Fault {
     RequestLost,
     /// Carried out; the caller cannot know.
     AnswerLost,
-    /// Not carried out, and the caller is told.
+    /// Not carried out, and the caller gets an error.
     Throttled { retry_after: Duration },
     /// A page has at most so many rows, with a continuation if there are more.
     ShortPage { rows_max: usize },
@@ -167,7 +167,7 @@ impl Point {
     }
 }
 
-/// Nobody closes the semaphores here, so there is always a permit in the end.
+/// The semaphores are never closed, so there is always a permit in the end.
 async fn acquire(semaphore: &Semaphore) {
     if let Ok(permit) = semaphore.acquire().await {
         permit.forget();
@@ -374,7 +374,7 @@ impl Late {
     async fn transact(self, writes: Vec<TableWrite>) {
         self.point.arrive();
         self.point.wait().await;
-        // Nobody is there to be told.
+        // The receiver is gone.
         let _ = self.inner.transact(&self.partition, &writes).await;
         self.point.arrive();
     }

@@ -179,7 +179,7 @@ impl World {
             clock,
             tenant: "default".to_owned(),
             base_url: "https://scim.example/scim/v2".to_owned(),
-            effects: EffectLimits::default(),
+            effect_limits: EffectLimits::default(),
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
@@ -199,7 +199,7 @@ impl World {
         self.arm_url.clone()
     }
 
-    /// Everybody's clock moves.
+    /// Moves the clock of every process.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
         self.azure().advance(seconds).unwrap();
@@ -230,7 +230,7 @@ impl World {
         assert!(held.is_empty(), "should hold nothing: {held:#?}");
     }
 
-    /// An assignment that somebody made by hand.
+    /// An assignment that was made by hand.
     pub fn hand_made(&self, person: &Person, role: BackupRole, scope: &str) -> Uuid {
         let made = HandMade::new(simulator::Scope::parse(scope).unwrap(), role.name(), person.principal);
         self.azure().make_assignment(&made).unwrap().name
@@ -291,7 +291,7 @@ impl Node {
         self.run(self.service.active_bindings.activate(bindings_file(bindings).as_bytes())).unwrap();
     }
 
-    /// Ticks until whatever is due has been looked at.
+    /// Ticks until all that is due has been reconciled.
     pub fn settle(&self) {
         for _ in 0..3 {
             self.run(self.service.tick.run()).unwrap();
@@ -340,7 +340,8 @@ impl Node {
 
     /// The change is committed, and its answer is not waited for.
     pub fn begin(&self, group: &str, operation: Value) {
-        let (service, group) = (self.service.clone(), group.to_owned());
+        let service = self.service.clone();
+        let group = group.to_owned();
         self.runtime.as_ref().unwrap().spawn(async move { patch_group(&service, &group, operation).await });
     }
 
@@ -420,7 +421,7 @@ impl ParseUser for String {
     }
 }
 
-/// A binding as it stands in a file.
+/// A binding as written in a file.
 pub fn binding(number: usize, group: &str, role: BackupRole, scope: &str) -> Value {
     let name = format!("b{number}");
     json!({"name": name, "group": {"externalId": group}, "role": role.name(), "scope": scope})

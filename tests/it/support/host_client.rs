@@ -1,4 +1,4 @@
-//! What the tests of the stand-in host share: the recording handler behind it, and a client that sends what it is told.
+//! What the tests of the stand-in host share: the recording handler behind it, and a client that sends given requests.
 
 use crate::support::host::{Host, HostOptions, Level, State};
 use bytes::Bytes;
@@ -36,7 +36,7 @@ pub fn ready(options: HostOptions) -> Host {
     host
 }
 
-/// Looks until it is so.
+/// Polls until it is so.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
@@ -97,7 +97,7 @@ impl Got {
 }
 
 /// Every request that reached the handler so far, answered or not. Also those whose line is still on its way: the handler
-/// is asked something behind the host's back, and what stands before that in its output is all there is.
+/// is asked something behind the host's back, and its output before that is complete.
 pub fn received(host: &Host) -> Vec<Got> {
     let started = told(host).into_iter().rfind(|value| value["environment"].is_object());
     let port =
@@ -113,7 +113,7 @@ pub fn received(host: &Host) -> Vec<Got> {
     seen(host)
 }
 
-/// The requests whose lines have come, to be looked at again.
+/// The requests whose lines have come, without the probes.
 pub fn seen(host: &Host) -> Vec<Got> {
     let requests = told(host).into_iter().filter(|value| value["method"].is_string()).map(Got);
     requests.filter(|got| !got.target().starts_with(MARK)).collect()
@@ -149,7 +149,8 @@ pub fn ask(host: &Host, method: &str, target: &str) -> Ask {
 
 impl Ask {
     fn new(url: String, method: &str, target: &str) -> Self {
-        let (method, target) = (method.parse().unwrap(), target.to_owned());
+        let method = method.parse().unwrap();
+        let target = target.to_owned();
         Self { url, method, target, headers: Vec::new(), body: Sent::Whole(Bytes::new()) }
     }
 

@@ -11,7 +11,7 @@ pub fn quiet(world: World) -> World {
     world
 }
 
-/// A row that nobody can read.
+/// A row that cannot be read.
 pub fn nonsense(key: &str) -> TableWrite {
     TableWrite::InsertOrReplace {
         key: key.to_owned(),

@@ -49,7 +49,7 @@ fn a_row_of_another_records_principal_is_closed_unless_it_is_gone_already() {
     for row in [
         entry(1, foreign(), &["b"]),
         unsettled(entry(1, GONE, &["b"]), 100),
-        tried(entry(1, HELD, &["b"]), StepKind::Revoke, 600),
+        retry(entry(1, HELD, &["b"]), StepKind::Revoke, 600),
     ] {
         let plan = plan_for(row, false, Evidence::NotOurs);
         check_settled(&plan, &[(GONE, None)]);
@@ -95,14 +95,14 @@ fn what_azure_holds_by_our_name_is_ours_whatever_an_unsettled_row_says() {
 
 #[test]
 fn a_foreign_assignment_that_is_gone_and_not_wanted_ends_no_open() {
-    let row = tried(entry(1, foreign(), &["b"]), StepKind::Grant, 0);
+    let row = retry(entry(1, foreign(), &["b"]), StepKind::Grant, 0);
     let plan = plan_for(row, false, Evidence::Azure { holds: false, due: true });
     check_settled(&plan, &[(GONE, None)]);
 }
 
 #[test]
 fn a_foreign_assignment_is_written_again_only_when_its_time_has_come() {
-    let row = |seconds| tried(entry(1, foreign(), &["b"]), StepKind::Grant, seconds);
+    let row = |seconds| retry(entry(1, foreign(), &["b"]), StepKind::Grant, seconds);
     for (seconds, rows) in [(10, 0), (0, 1), (-10, 1)] {
         let plan = plan_for(row(seconds), true, Evidence::Ledger);
         assert_eq!((plan.settled.len(), plan.steps.len()), (rows, 0), "{seconds}");
@@ -131,7 +131,7 @@ fn a_row_whose_bindings_changed_is_written_with_the_new_ones() {
 
 #[test]
 fn a_settled_row_forgets_the_step_that_failed() {
-    let failed = tried(entry(1, HELD, &["b"]), StepKind::Revoke, 600);
+    let failed = retry(entry(1, HELD, &["b"]), StepKind::Revoke, 600);
     let plan = plan_for(failed, true, Evidence::Ledger);
     check_settled(&plan, &[(HELD, None)]);
     assert_eq!(plan.settled[0].entry.retry, None);

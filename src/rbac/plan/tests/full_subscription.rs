@@ -68,7 +68,7 @@ fn no_room_is_made_in_a_round_that_grants_there() {
     other.0 = AssignmentName::derive(&scope, other.1.role, other.1.principal, instance());
     other.1.scope = scope;
     let plan = plan_with(other);
-    let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.attempt).collect();
+    let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).collect();
     assert_eq!(kinds, [StepKind::Revoke, StepKind::Grant]);
     assert_eq!(plan.makes_room.as_deref(), Some(SUBSCRIPTION));
 }

@@ -5,9 +5,9 @@ use super::*;
 const HELD: AssignmentState = AssignmentState::Present;
 const GONE: AssignmentState = AssignmentState::Gone;
 
-fn put_off(number: u128, attempt: StepKind, seconds: i64) -> DeferredStep {
+fn put_off(number: u128, kind: StepKind, seconds: i64) -> DeferredStep {
     let (reason, not_before) = (ReasonCode::Throttled, later(seconds));
-    DeferredStep { assignment: name(number), attempt, reason, not_before }
+    DeferredStep { assignment: name(number), kind, reason, not_before }
 }
 
 /// Binding, `wanted`, since and not before of what is pending, in seconds.
@@ -49,7 +49,7 @@ fn a_revocation_that_was_put_off_before_it_was_tried_is_pending() {
     let held = || entry(1, HELD, &["b", "c"]);
     check(held(), revoke(1), &[("b", 0), ("c", 0)]);
     check(LedgerEntry { unwanted_since: Some(later(-90)), ..held() }, revoke(1), &[("b", -90), ("c", -90)]);
-    check(tried(held(), StepKind::Revoke, 30), revoke(1), &[]);
+    check(retry(held(), StepKind::Revoke, 30), revoke(1), &[]);
     check(entry(1, GONE, &["b"]), revoke(1), &[]);
     check(held(), revoke(2), &[]);
     check(held(), put_off(1, StepKind::Grant, 40), &[]);
@@ -58,7 +58,7 @@ fn a_revocation_that_was_put_off_before_it_was_tried_is_pending() {
 #[test]
 fn a_revocation_that_failed_is_no_failed_grant_once_the_role_is_wanted_again() {
     let desired = wants([wanted(1, &["b"])]);
-    let row = tried(entry(1, HELD, &["b"]), StepKind::Revoke, 30);
+    let row = retry(entry(1, HELD, &["b"]), StepKind::Revoke, 30);
     assert_eq!(pending(&desired, std::slice::from_ref(&row), &[], &[]), []);
     // What puts off a grant is told by itself.
     let grant = put_off(1, StepKind::Grant, 40);
@@ -68,7 +68,7 @@ fn a_revocation_that_failed_is_no_failed_grant_once_the_role_is_wanted_again() {
 #[test]
 fn a_failed_grant_waits_for_the_later_of_its_own_time_and_what_puts_it_off() {
     let desired = wants([wanted(1, &["b"])]);
-    let row = tried(entry(1, GONE, &["b"]), StepKind::Grant, 30);
+    let row = retry(entry(1, GONE, &["b"]), StepKind::Grant, 30);
     for (deferred, not_before) in [(20, 30), (40, 40)] {
         let deferred = put_off(1, StepKind::Grant, deferred);
         let found = pending(&desired, std::slice::from_ref(&row), &[deferred], &[]);
@@ -94,7 +94,7 @@ fn what_was_put_off_counts_instead_of_the_times_of_its_row() {
         ((again.at - NOW).whole_seconds(), again.takes_away)
     };
     let unsettled = || unsettled(entry(1, HELD, &["b"]), 150);
-    let failed = || tried(entry(1, HELD, &["b"]), StepKind::Revoke, 60);
+    let failed = || retry(entry(1, HELD, &["b"]), StepKind::Revoke, 60);
     for row in [unsettled(), failed()] {
         assert_eq!(again(std::slice::from_ref(&row), &[put_off(1, StepKind::Revoke, 300)]), (300, true));
         assert_eq!(again(&[row], &[put_off(1, StepKind::Revoke, 20)]), (20, true));

@@ -24,7 +24,8 @@ fn scope(number: u128) -> Scope {
 }
 
 fn name(number: u128) -> AssignmentName {
-    let (principal, instance) = (PrincipalId::new(Uuid::nil()), InstanceId::new(Uuid::nil()));
+    let principal = PrincipalId::new(Uuid::nil());
+    let instance = InstanceId::new(Uuid::nil());
     AssignmentName::derive(&scope(number), BackupRole::Operator, principal, instance)
 }
 
@@ -55,13 +56,13 @@ fn unwanted(number: u128, since: i64) -> LedgerEntry {
     LedgerEntry { unwanted_since: Some(at(since)), ..entry(number, AssignmentState::Present) }
 }
 
-fn failed(entry: LedgerEntry, attempt: StepKind, reason: ReasonCode) -> LedgerEntry {
-    let tried = RetryState { kind: attempt, attempts: 1, not_before: at(30), reason, cause: None };
-    LedgerEntry { retry: Some(tried), ..entry }
+fn failed(entry: LedgerEntry, kind: StepKind, reason: ReasonCode) -> LedgerEntry {
+    let retry = RetryState { kind, attempts: 1, not_before: at(30), reason, cause: None };
+    LedgerEntry { retry: Some(retry), ..entry }
 }
 
 fn put_off(number: u128, reason: ReasonCode) -> DeferredStep {
-    DeferredStep { assignment: name(number), attempt: StepKind::Revoke, reason, not_before: at(60) }
+    DeferredStep { assignment: name(number), kind: StepKind::Revoke, reason, not_before: at(60) }
 }
 
 #[track_caller]
@@ -71,7 +72,7 @@ fn check_rounded(seconds: i64, nanoseconds: i64, step: u64, expected: i64) {
 }
 
 #[test]
-fn a_look_later_is_never_earlier_than_its_time() {
+fn a_requeue_is_never_earlier_than_its_time() {
     check_rounded(0, 0, 30, 0);
     check_rounded(0, 1, 30, 30);
     check_rounded(1, 0, 30, 30);
@@ -98,7 +99,7 @@ fn a_hint_says_since_when_and_where_a_revocation_waits() {
     let two = [unwanted(1, -10), unwanted(2, -20), entry(3, AssignmentState::Present)];
     let expected = WaitingRevocation {
         unwanted_since: Some(at(-20)),
-        tried: None,
+        tried_at: None,
         subscriptions: places(&[1, 2]),
         reason: Some(ReasonCode::NoReasonLeft),
     };
@@ -106,7 +107,7 @@ fn a_hint_says_since_when_and_where_a_revocation_waits() {
 }
 
 #[test]
-fn a_hint_says_what_is_in_the_way_of_the_oldest_wish() {
+fn a_hint_says_what_blocks_the_oldest_revocation() {
     let reason =
         |after: &[LedgerEntry], deferred: &[DeferredStep]| waiting(after, deferred, NOON).reason.unwrap();
     let locked = || failed(unwanted(1, -20), StepKind::Revoke, ReasonCode::ScopeLocked);
@@ -124,14 +125,14 @@ fn a_hint_says_what_is_in_the_way_of_the_oldest_wish() {
 
 #[test]
 fn a_revocation_was_tried_where_it_failed_or_may_still_land_and_not_where_azure_throttled_it() {
-    let tried = |after: LedgerEntry| waiting(&[after], &[], NOON).tried;
+    let tried_at = |after: LedgerEntry| waiting(&[after], &[], NOON).tried_at;
     let unsettled = |entry: LedgerEntry| LedgerEntry { unsettled_until: Some(at(150)), ..entry };
-    assert_eq!(tried(unwanted(1, -10)), None);
-    assert_eq!(tried(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::NoAnswer)), Some(NOON));
-    assert_eq!(tried(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::Throttled)), None);
-    assert_eq!(tried(failed(unwanted(1, -10), StepKind::Grant, ReasonCode::NoAnswer)), None);
+    assert_eq!(tried_at(unwanted(1, -10)), None);
+    assert_eq!(tried_at(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::NoAnswer)), Some(NOON));
+    assert_eq!(tried_at(failed(unwanted(1, -10), StepKind::Revoke, ReasonCode::Throttled)), None);
+    assert_eq!(tried_at(failed(unwanted(1, -10), StepKind::Grant, ReasonCode::NoAnswer)), None);
     assert_eq!(
-        tried(unsettled(LedgerEntry { state: AssignmentState::Gone, ..unwanted(1, -10) })),
+        tried_at(unsettled(LedgerEntry { state: AssignmentState::Gone, ..unwanted(1, -10) })),
         Some(NOON)
     );
     let throttled = failed(
@@ -139,9 +140,9 @@ fn a_revocation_was_tried_where_it_failed_or_may_still_land_and_not_where_azure_
         StepKind::Revoke,
         ReasonCode::Throttled,
     );
-    assert_eq!(tried(unsettled(throttled)), None, "also where the row was unsettled before");
+    assert_eq!(tried_at(unsettled(throttled)), None, "also where the row was unsettled before");
     // The grant is what is under way.
-    assert_eq!(tried(unsettled(unwanted(1, -10))), None);
+    assert_eq!(tried_at(unsettled(unwanted(1, -10))), None);
 }
 
 fn wait(name: &str, reason: ReasonCode) -> PendingStep {
@@ -296,7 +297,7 @@ fn a_principal_is_kept_while_a_row_of_it_may_be_held_or_cannot_be_read() {
 fn what_a_round_wrote_stands_in_for_what_it_read() {
     let mut gathered = gathered();
     gathered.ledger = ledger([entry(1, AssignmentState::Present), entry(2, AssignmentState::Present)]);
-    let rewrite = |entry| Rewrite { entry, etag: None, attempt: None, settles: true, change: None };
+    let rewrite = |entry| Rewrite { entry, etag: None, kind: None, settles: true, change: None };
     let written = [rewrite(entry(2, AssignmentState::Gone)), rewrite(entry(3, AssignmentState::Gone))];
     let mut states: Vec<_> =
         entries_after(&gathered, &written).into_iter().map(|entry| (entry.scope, entry.state)).collect();

@@ -44,7 +44,8 @@ fn facts(member_of: &[u128], carrying: &[u128]) -> SelectorFacts {
 
 impl SelectorFacts {
     fn pinned(mut self, to: u128) -> Self {
-        let (attribute, value) = ("externalId".to_owned(), "ops".to_owned());
+        let attribute = "externalId".to_owned();
+        let value = "ops".to_owned();
         let pin = SelectorPin { attribute, value, group: group(to), etag: ETag("1".to_owned()) };
         self.pins.insert(key(), PinRow::Pinned(pin));
         self
@@ -84,7 +85,8 @@ fn check(selector: &Selector, facts: &SelectorFacts, expected: &Claim) {
 /// What a pin that must be made says; `before`: the group that was pinned.
 fn pinning(selector: &Selector, to: u128, before: Option<u128>) -> Claim {
     let before = before.map(|number| (group(number), ETag("1".to_owned())));
-    let (attribute, value) = (selector.attribute(), selector.value());
+    let attribute = selector.attribute();
+    let value = selector.value();
     let pin = NewPin { key: key(), attribute, value, group: group(to), before };
     Claim::Member(group(to), Some(pin))
 }
@@ -131,7 +133,7 @@ fn a_pinned_group_that_lost_the_value_or_cannot_be_read_keeps_whom_it_has() {
 }
 
 #[test]
-fn a_pin_that_cannot_be_read_keeps_whoever_may_be_meant() {
+fn a_pin_that_cannot_be_read_keeps_the_possible_holders() {
     let keeps = |number| Claim::Keeps(group(number), ReasonCode::RowUnreadable);
     check(&external(), &facts(&[1], &[1]).pin_unreadable(), &keeps(1));
     check(&external(), &facts(&[1, 2], &[1]).pin_unreadable().led_by(2), &keeps(2));
@@ -139,7 +141,7 @@ fn a_pin_that_cannot_be_read_keeps_whoever_may_be_meant() {
 }
 
 /// A binding of the group with externalId `ops`.
-fn in_force() -> BindingsSnapshot {
+fn snapshot() -> BindingsSnapshot {
     let binding =
         json!({"name": "b1", "group": {"externalId": "ops"}, "role": "Backup Operator", "scope": VAULT});
     let file = json!({"version": 1, "bindings": [binding]}).to_string();
@@ -147,12 +149,12 @@ fn in_force() -> BindingsSnapshot {
 }
 
 /// What one person holds, as the ledger has it.
-fn entry(holding: AssignmentState, tried: Option<StepKind>) -> LedgerEntry {
-    let in_force = in_force();
-    let (_, binding) = in_force.by_selector_key().next().unwrap();
+fn entry(holding: AssignmentState, retry: Option<StepKind>) -> LedgerEntry {
+    let snapshot = snapshot();
+    let (_, binding) = snapshot.by_selector_key().next().unwrap();
     let now = OffsetDateTime::UNIX_EPOCH;
-    let tried = tried.map(|attempt| RetryState {
-        kind: attempt,
+    let retry = retry.map(|kind| RetryState {
+        kind,
         attempts: 1,
         not_before: now,
         reason: ReasonCode::Throttled,
@@ -168,7 +170,7 @@ fn entry(holding: AssignmentState, tried: Option<StepKind>) -> LedgerEntry {
         op: OpId::new(Uuid::nil()),
         bindings: vec![binding.name.clone()],
         correlation: None,
-        retry: tried,
+        retry,
         unwanted_since: None,
         since: now,
         written: now,
@@ -199,27 +201,27 @@ fn keeps(
     header: HeaderState<&Resource>,
     claim: PrincipalClaim,
 ) -> (bool, Vec<ReasonCode>) {
-    let in_force = in_force();
-    let (key, _) = in_force.by_selector_key().next().unwrap();
+    let snapshot = snapshot();
+    let (key, _) = snapshot.by_selector_key().next().unwrap();
     let mut selectors = facts(&[1], &[]).pinned(1);
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());
     let facts = AccessFacts { user, header, claim, selectors: &selectors, ledger, instance: instance() };
-    let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(in_force)));
+    let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(snapshot)));
     let reasons = decided.desired.blocked.iter().map(|blocked| blocked.reason).collect();
     (!decided.desired.grants.is_empty(), reasons)
 }
 
 #[test]
-fn who_holds_through_a_stale_binding_keeps_it_and_nobody_else_gets_it() {
+fn a_stale_binding_keeps_its_holders_and_gives_no_new_grant() {
     let ours = PrincipalClaim::Ours(principal());
     let resource = resource(true);
     let header = HeaderState::Readable(&resource);
     let stale = vec![ReasonCode::BindingStale];
-    let held = |holding, tried| keeps(&ledger(vec![entry(holding, tried)]), header, ours);
+    let held = |holding, retry| keeps(&ledger(vec![entry(holding, retry)]), header, ours);
     assert_eq!(held(AssignmentState::Present, None), (true, vec![]));
     assert_eq!(held(AssignmentState::Present, Some(StepKind::Revoke)), (true, vec![]));
-    // Somebody deleted it, and making it again failed.
+    // It was deleted in Azure, and making it again failed.
     assert_eq!(held(AssignmentState::Gone, Some(StepKind::Grant)), (true, vec![]));
     assert_eq!(held(AssignmentState::Gone, None), (false, stale.clone()));
     assert_eq!(held(AssignmentState::Gone, Some(StepKind::Revoke)), (false, stale.clone()));

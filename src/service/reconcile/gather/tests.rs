@@ -25,7 +25,8 @@ fn scope(number: usize) -> Scope {
 }
 
 fn name(number: usize) -> AssignmentName {
-    let (principal, instance) = (PrincipalId::new(Uuid::nil()), InstanceId::new(Uuid::nil()));
+    let principal = PrincipalId::new(Uuid::nil());
+    let instance = InstanceId::new(Uuid::nil());
     AssignmentName::derive(&scope(number), BackupRole::Operator, principal, instance)
 }
 
@@ -47,10 +48,11 @@ fn entry(number: usize, holding: AssignmentState, until: Option<i64>) -> LedgerE
     }
 }
 
-fn tried(entry: LedgerEntry, not_before: i64) -> LedgerEntry {
-    let (attempt, reason) = (StepKind::Grant, ReasonCode::ForeignAssignment);
-    let tried = RetryState { kind: attempt, attempts: 1, not_before: at(not_before), reason, cause: None };
-    LedgerEntry { retry: Some(tried), ..entry }
+fn retry(entry: LedgerEntry, not_before: i64) -> LedgerEntry {
+    let kind = StepKind::Grant;
+    let reason = ReasonCode::ForeignAssignment;
+    let retry = RetryState { kind, attempts: 1, not_before: at(not_before), reason, cause: None };
+    LedgerEntry { retry: Some(retry), ..entry }
 }
 
 pub fn ledger(entries: impl IntoIterator<Item = LedgerEntry>) -> UserLedger {
@@ -135,8 +137,8 @@ fn azure_is_asked_of_what_is_unsettled_and_an_answer_settles_only_after_its_time
 fn a_foreign_assignment_is_asked_for_by_its_own_name_when_its_time_has_come() {
     let foreign = entry(1, AssignmentState::HeldByOther(name(2)), None);
     assert_eq!(question(foreign.clone()), Some((name(2), true)));
-    assert_eq!(question(tried(foreign.clone(), 1)), None);
-    assert_eq!(question(tried(foreign, 0)), Some((name(2), true)));
+    assert_eq!(question(retry(foreign.clone(), 1)), None);
+    assert_eq!(question(retry(foreign, 0)), Some((name(2), true)));
 }
 
 #[test]
@@ -159,8 +161,8 @@ fn a_question_without_an_answer_is_asked_again_after_as_long_as_it_was_missed() 
     // Before its time nothing is missed: it counts from when the row was written.
     assert_eq!(pause(entry(1, AssignmentState::Gone, Some(100))), 50);
     assert_eq!(pause(entry(1, AssignmentState::Gone, None)), 50);
-    assert_eq!(pause(tried(entry(1, AssignmentState::HeldByOther(name(2)), None), -200)), 200);
-    assert_eq!(pause(tried(entry(1, AssignmentState::Gone, Some(-100)), -200)), 100);
+    assert_eq!(pause(retry(entry(1, AssignmentState::HeldByOther(name(2)), None), -200)), 200);
+    assert_eq!(pause(retry(entry(1, AssignmentState::Gone, Some(-100)), -200)), 100);
 }
 
 #[test]
@@ -174,7 +176,8 @@ fn the_clock_of_the_tables_goes_on_with_ours_and_never_back() {
 #[test]
 fn an_assignment_of_that_name_counts_only_with_its_scope_principal_and_role() {
     let entry = entry(1, AssignmentState::Present, None);
-    let (own, other) = (PrincipalId::new(Uuid::nil()), PrincipalId::new(Uuid::from_u128(9)));
+    let own = PrincipalId::new(Uuid::nil());
+    let other = PrincipalId::new(Uuid::from_u128(9));
     assert!(same_triple(&entry, &scope(1), own, BackupRole::Operator));
     assert!(!same_triple(&entry, &scope(2), own, BackupRole::Operator));
     assert!(!same_triple(&entry, &scope(1), other, BackupRole::Operator));

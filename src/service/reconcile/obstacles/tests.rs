@@ -49,10 +49,10 @@ fn row(number: u128) -> (LedgerEntry, DesiredGrant) {
     (entry, DesiredGrant { principal, principal_type, role, scope, reasons: BTreeSet::new() })
 }
 
-fn call(attempt: StepKind, number: u128, made_room: bool, outcome: CallOutcome) -> CompletedCall {
+fn call(kind: StepKind, number: u128, made_room: bool, outcome: CallOutcome) -> CompletedCall {
     let (entry, wanted) = row(number);
     let step = Step {
-        attempt,
+        kind,
         assignment: entry.assignment,
         principal: wanted.principal,
         principal_type: wanted.principal_type,

@@ -27,13 +27,13 @@ fn binding(text: &str) -> BindingName {
     BindingName::parse(text).unwrap()
 }
 
-fn step(attempt: StepKind, entry: Option<LedgerEntry>) -> Step {
+fn step(kind: StepKind, entry: Option<LedgerEntry>) -> Step {
     let vault = "resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
     let scope = Scope::parse(&format!("/subscriptions/{}/{vault}", Uuid::from_u128(1))).unwrap();
     let principal = PrincipalId::new(Uuid::from_u128(7));
     let instance = InstanceId::new(Uuid::nil());
     Step {
-        attempt,
+        kind,
         assignment: AssignmentName::derive(&scope, BackupRole::Operator, principal, instance),
         principal,
         principal_type: PrincipalType::User,
@@ -41,7 +41,7 @@ fn step(attempt: StepKind, entry: Option<LedgerEntry>) -> Step {
         scope,
         bindings: vec![binding("new")],
         reasons: BTreeSet::new(),
-        held_before: attempt == StepKind::Revoke,
+        held_before: kind == StepKind::Revoke,
         entry,
         settles: true,
         made_room: false,
@@ -49,12 +49,12 @@ fn step(attempt: StepKind, entry: Option<LedgerEntry>) -> Step {
 }
 
 fn opened(step: &Step) -> LedgerEntry {
-    about_to_become(step, op(2), (NOON, at(-5)), at(150))
+    about_to_become(step, op(2), NOON, at(-5), at(150))
 }
 
 /// A row that an earlier open wrote and its close settled.
 fn earlier(holding: AssignmentState) -> LedgerEntry {
-    let tried = RetryState {
+    let retry = RetryState {
         kind: StepKind::Grant,
         attempts: 3,
         not_before: at(-60),
@@ -67,7 +67,7 @@ fn earlier(holding: AssignmentState) -> LedgerEntry {
         bindings: vec![binding("old")],
         unsettled_until: None,
         correlation: Some("earlier".to_owned()),
-        retry: Some(tried),
+        retry: Some(retry),
         since: at(-600),
         written: at(-300),
         ..opened(&step(StepKind::Grant, None))
@@ -87,9 +87,9 @@ fn a_first_grant_opens_a_row_that_says_what_will_be_and_is_unsettled() {
 }
 
 #[test]
-fn a_revocation_opens_the_row_as_gone_and_keeps_since_when_it_is_wished() {
-    let revoked = |wished| {
-        let held = LedgerEntry { unwanted_since: wished, ..earlier(AssignmentState::Present) };
+fn a_revocation_opens_the_row_as_gone_and_keeps_since_when_it_is_unwanted() {
+    let revoked = |unwanted_since| {
+        let held = LedgerEntry { unwanted_since, ..earlier(AssignmentState::Present) };
         opened(&step(StepKind::Revoke, Some(held)))
     };
     let entry = revoked(None);
@@ -99,7 +99,7 @@ fn a_revocation_opens_the_row_as_gone_and_keeps_since_when_it_is_wished() {
 }
 
 #[test]
-fn a_grant_ends_the_wish_to_take_it_away() {
+fn a_grant_clears_since_when_it_was_unwanted() {
     let unwanted = LedgerEntry { unwanted_since: Some(at(-900)), ..earlier(AssignmentState::Gone) };
     assert_eq!(opened(&step(StepKind::Grant, Some(unwanted))).unwanted_since, None);
 }
@@ -108,7 +108,7 @@ fn a_grant_ends_the_wish_to_take_it_away() {
 fn what_an_earlier_step_left_is_carried_along_and_since_moves_only_with_the_holding() {
     let entry = opened(&step(StepKind::Grant, Some(earlier(AssignmentState::Gone))));
     assert_eq!((entry.since, entry.written), (NOON, NOON));
-    assert_eq!(entry.retry.map(|tried| tried.attempts), Some(3));
+    assert_eq!(entry.retry.map(|retry| retry.attempts), Some(3));
     assert_eq!(entry.correlation.as_deref(), Some("earlier"));
     let again = opened(&step(StepKind::Grant, Some(earlier(AssignmentState::Present))));
     assert_eq!((again.since, again.written), (at(-600), NOON));

@@ -1,4 +1,4 @@
-//! Tables that take time on the clock of the test, and rows of people whom nobody knows, by the thousand.
+//! Tables that take time on the clock of the test, and rows of unknown people, by the thousand.
 
 use super::{TICKS_ONLY, at, crowd, engine, join_all, leave_all, rows, subscriptions, vault};
 use crate::support::clock::ManualClock;
@@ -64,7 +64,8 @@ impl TableOps for Slow {
     }
 
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
-        let (pace, mut range) = (self.pace(), range.clone());
+        let pace = self.pace();
+        let mut range = range.clone();
         self.clock.advance(pace.call);
         if range.to == "l;" {
             self.clock.advance(pace.ledger_page);
@@ -106,18 +107,18 @@ pub fn spoil(world: &World, rows: &[TableRow]) {
     write(world, &rows.iter().enumerate().map(spoilt).collect::<Vec<_>>());
 }
 
-/// The mark of a change that only gives.
-fn mark() -> RowProperties {
+/// The request of a change that only gives.
+fn request() -> RowProperties {
     let op = Uuid::new_v4().to_string();
     RowFields::row().text("cause", "request").text("actor", "entra").text("op", op).done()
 }
 
 fn insert(key: String) -> TableWrite {
-    TableWrite::Insert { key, properties: mark() }
+    TableWrite::Insert { key, properties: request() }
 }
 
-/// Half of them must be looked at now and half of them later.
-pub fn marks_of_strangers(world: &World, number: usize) {
+/// Half of them have a request of now, and half of them one of later.
+pub fn requests_of_strangers(world: &World, number: usize) {
     let key = |n: usize| match n % 2 {
         0 => format!("d:{}", Uuid::new_v4()),
         _ => format!("w:20991231T235959Z:{}", Uuid::new_v4()),
@@ -125,7 +126,7 @@ pub fn marks_of_strangers(world: &World, number: usize) {
     write(world, &(0..number).map(|n| insert(key(n))).collect::<Vec<_>>());
 }
 
-pub fn looks_that_are_due(world: &World, number: usize) {
+pub fn requests_that_are_due(world: &World, number: usize) {
     let key = |n: usize| format!("w:20260301T09{:02}00Z:{}", n % 60, Uuid::new_v4());
     write(world, &(0..number).map(|n| insert(key(n))).collect::<Vec<_>>());
 }
@@ -146,9 +147,9 @@ pub fn ledger_of_strangers(world: &World, like: &TableRow, number: usize) {
     }
 }
 
-/// One hanging and one throttled subscription with a crowd of leavers each, and a leaver elsewhere. Each call to the tables takes
-/// 5 ms.
-pub fn large_installation(ledger: usize, marks: usize) {
+/// One hanging and one throttled subscription with a crowd of leavers each, and a leaver elsewhere. Each call to the tables
+/// takes 5 ms.
+pub fn large_installation(ledger: usize, requests: usize) {
     let mut slow = None;
     let (_simulator, world) = subscriptions(3, |clock| {
         let tables = Arc::new(Slow::around(engine(clock.clone()), clock));
@@ -158,14 +159,15 @@ pub fn large_installation(ledger: usize, marks: usize) {
     let slow = slow.unwrap();
     let node = world.start_with(TICKS_ONLY);
     let groups: Vec<String> = (1..=3).map(|n| node.group(&format!("g{n}"))).collect();
-    let (hangs, throttled) = (crowd(&node, "h", 100), crowd(&node, "t", 100));
+    let hangs = crowd(&node, "h", 100);
+    let throttled = crowd(&node, "t", 100);
     let eve = node.provision("eve");
     join_all(&node, &groups[1], &hangs);
     join_all(&node, &groups[2], &throttled);
     node.join(&groups[0], &[&eve]);
     node.settle();
     ledger_of_strangers(&world, &rows(&node, &format!("l:{}:", eve.id))[0], ledger);
-    marks_of_strangers(&world, marks);
+    requests_of_strangers(&world, requests);
     world.pass(3 * 3600);
     world.azure().add_rule(at(&vault(2), FaultAction::Hold, CallMethod::Delete)).unwrap();
     let wait = FaultAction::Throttle { retry_after_seconds: Some(600) };

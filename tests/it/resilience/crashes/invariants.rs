@@ -24,7 +24,7 @@ struct Scim {
 #[derive(Default)]
 struct Wanted {
     given: BTreeSet<Grant>,
-    /// Whoever held it before may still hold it.
+    /// Those who held it before may still hold it.
     kept: BTreeSet<Grant>,
 }
 
@@ -93,7 +93,7 @@ impl Scim {
         Self { users: by_id(users.resources), groups: by_id(groups.resources) }
     }
 
-    /// The group that a binding of this externalId means, and whether everybody in it gets the role: the pinned one while it
+    /// The group that a binding of this externalId means, and whether all its members get the role: the pinned one while it
     /// lives, else the only one that carries the value. One that lost the value gives nothing new.
     fn bound(&self, external_id: &str, pins: &BTreeMap<String, String>) -> Option<(&Value, bool)> {
         if let Some(pinned) = pins.get(external_id).and_then(|pinned| self.groups.get(pinned)) {
@@ -144,7 +144,7 @@ fn keys(node: &Node, prefix: &str) -> Vec<Vec<String>> {
     rows(node, prefix).into_iter().map(parts).collect()
 }
 
-/// Roles that are held or missing while nobody will look at the person at a later time. They are none from the moment on
+/// Roles that are held or missing while no request for the person is left. They are none from the moment on
 /// when nothing is due, long before everything is settled.
 pub fn unexplained_roles(world: &World, bindings: &[Value], node: &Node) -> Vec<String> {
     let scim = Scim::read(node);
@@ -187,7 +187,7 @@ fn azure_and_ledger(world: &World, bindings: &[Value], node: &Node, scim: &Scim)
     let wanted = wanted(node, bindings, scim);
     let assignments = world.azure().assignments();
     let held: BTreeSet<Grant> = assignments.iter().map(grant).collect();
-    // Whoever was refused while several groups matched is looked at again after a while.
+    // People who were refused while several groups matched are reconciled again after a while.
     let waiting = people_who_wait_for_one_group(node, scim);
     let missing: Vec<_> =
         wanted.given.difference(&held).filter(|(principal, _, _)| !waiting.contains(principal)).collect();
@@ -225,7 +225,7 @@ fn people_who_wait_for_one_group(node: &Node, scim: &Scim) -> BTreeSet<Uuid> {
     people.collect()
 }
 
-/// Nothing is left to do; a look later only where something waits.
+/// Nothing is left to do; a request of later exists only where something waits.
 fn left_over(node: &Node) -> Vec<String> {
     let mut problems = Vec::new();
     for prefix in ["d:", "dl:", "i:", "dg:"] {
@@ -237,7 +237,7 @@ fn left_over(node: &Node) -> Vec<String> {
     let waiting: BTreeSet<String> =
         keys(node, "l:").into_iter().filter(|key| key[1] == "waits").map(|key| key[0].clone()).collect();
     for key in keys(node, "w:").iter().filter(|key| !waiting.contains(&key[1])) {
-        problems.push(format!("a look later for nothing: {key:?}"));
+        problems.push(format!("a request of later for nothing: {key:?}"));
     }
     problems
 }
@@ -263,7 +263,7 @@ fn memberships(node: &Node, scim: &Scim) -> Vec<String> {
     }
     for key in by_group {
         if !scim.groups.contains_key(&key[0]) || !scim.users.contains_key(&key[1]) {
-            problems.push(format!("a membership of nobody: {key:?}"));
+            problems.push(format!("a membership of an unknown user: {key:?}"));
         }
     }
     problems

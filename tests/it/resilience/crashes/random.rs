@@ -98,7 +98,8 @@ impl Chaos {
     }
 
     fn action(&mut self) -> Action {
-        let (who, group) = (self.dice.roll(PEOPLE), self.dice.roll(GROUPS));
+        let who = self.dice.roll(PEOPLE);
+        let group = self.dice.roll(GROUPS);
         match self.dice.roll(100) {
             0..30 => Action::Join(group, vec![who]),
             30..34 => Action::Join(group, vec![0, 1, 2, 3]),
@@ -211,7 +212,8 @@ impl Chaos {
 
     /// Until everything that runs has ended, a call is held, or the crash point is reached.
     fn wait(&mut self, process: usize, running: &mut Running, point: Option<&Point>) -> Ended {
-        let (azure, orphans) = (self.world.azure(), self.orphans);
+        let azure = self.world.azure();
+        let orphans = self.orphans;
         let mut answers = Vec::new();
         let all = async {
             while let Some(ended) = running.next().await {

@@ -25,7 +25,7 @@ pub enum Action {
     DeleteGroup(usize),
     /// The group gets another externalId.
     Rename(usize, &'static str),
-    /// A POST with the name and the externalId of somebody who was here before.
+    /// A POST with the name and the externalId of a user who existed before.
     Post(usize),
     PostGroup(usize),
     Bind(Bindings),
@@ -91,7 +91,7 @@ fn failure(error: ServiceError) -> Failure {
 }
 
 impl Action {
-    /// What must be so before the request is sent: a new file lies there for whoever starts.
+    /// What must be so before the request is sent: a new file is there for the next process.
     pub fn prepare(&self, world: &mut World) {
         if let Action::Bind(bindings) = self {
             world.rebind(bindings);
@@ -105,7 +105,8 @@ impl Action {
         cast: Cast,
         bindings: Vec<Value>,
     ) -> Result<Option<String>, Failure> {
-        let (service, cast) = (&service, &cast);
+        let service = &service;
+        let cast = &cast;
         match self {
             Action::Join(group, who) => change_members(service, cast, group, "add", &who).await,
             Action::Leave(group, who) => change_members(service, cast, group, "remove", &who).await,
@@ -121,8 +122,8 @@ impl Action {
                 nothing(patch_group(service, &cast.groups[group], operation).await)
             }
             Action::Post(who) => {
-                let (body, projection) =
-                    (user(who, cast.people[who].principal), Projection::all(ResourceType::User));
+                let body = user(who, cast.people[who].principal);
+                let projection = Projection::all(ResourceType::User);
                 let created =
                     service.provisioning.create_user(&caller(), &user_input(&body), &projection).await;
                 created.map(|created| Some(created.id)).map_err(failure)

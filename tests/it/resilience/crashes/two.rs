@@ -54,7 +54,7 @@ struct Pair {
     processes: Vec<Process>,
     cast: Cast,
     said: Vec<Said>,
-    /// The newest package that anybody has started with.
+    /// The newest package that any process has started with.
     newest: usize,
     log: Vec<String>,
 }
@@ -99,8 +99,8 @@ impl Pair {
         Process { node, faults: world.faults.clone(), late: Vec::new() }
     }
 
-    /// The next wish of a person's client.
-    fn wish(&mut self, who: usize) -> Action {
+    /// The next action of a person's client.
+    fn next_action(&mut self, who: usize) -> Action {
         let group = self.dice.roll(GROUPS);
         match self.dice.roll(10) {
             0..5 => Action::Join(group, vec![who]),
@@ -129,7 +129,7 @@ impl Pair {
         self.dice.chance(60).then(|| faults.crash(When::any().nth(nth), Side::Before))
     }
 
-    /// Everybody's client asks at once, while both services tick, and one of them sweeps.
+    /// All clients ask at once, while both services tick, and one of them sweeps.
     fn round(&mut self) {
         let doomed = self.dice.roll(2);
         let mut crash = self.trouble(doomed);
@@ -141,17 +141,17 @@ impl Pair {
         for _ in 0..WAVES {
             let mut asked: Vec<(usize, Action, JoinHandle<Answer>)> = Vec::new();
             for who in 0..PEOPLE {
-                let wish = self.wish(who);
+                let action = self.next_action(who);
                 let process = self.dice.roll(2);
-                asked.push((who, wish.clone(), self.ask(process, wish)));
+                asked.push((who, action.clone(), self.ask(process, action)));
             }
             let over = || asked.iter().all(|(_, _, answer)| answer.is_finished());
             if self.died_before(over, doomed, crash.as_ref()) {
                 crash = None;
                 self.replace(doomed);
             }
-            for (who, wish, answer) in asked {
-                self.insist(who, wish, answer, doomed, &mut crash);
+            for (who, action, answer) in asked {
+                self.insist(who, action, answer, doomed, &mut crash);
             }
         }
         if self.died_before(|| background.iter().all(JoinHandle::is_finished), doomed, crash.as_ref()) {
@@ -169,7 +169,7 @@ impl Pair {
         node.spawn(action.perform(node.service.clone(), self.cast.clone(), Vec::new()))
     }
 
-    /// Waits until that is so, or the doomed process has met its crash. Answers whether it has.
+    /// Waits until that is so, or the doomed process has met its crash. Returns whether it has.
     fn died_before(&self, over: impl Fn() -> bool, doomed: usize, crash: Option<&Point>) -> bool {
         let over = async {
             while !over() {
@@ -216,11 +216,11 @@ impl Pair {
         }
     }
 
-    /// A client that was not answered asks again, through either service, until it is told.
+    /// A client that was not answered asks again, through either service, until it is answered.
     fn insist(
         &mut self,
         who: usize,
-        wish: Action,
+        action: Action,
         first: JoinHandle<Answer>,
         doomed: usize,
         crash: &mut Option<Point>,
@@ -229,17 +229,17 @@ impl Pair {
             Some(Ok(answer)) => answer, // It died with its process.
             None => Err(Failure::Busy),
             Some(Err(error)) if error.is_cancelled() => Err(Failure::Busy),
-            Some(Err(error)) => panic!("{wish:?}: {error}"),
+            Some(Err(error)) => panic!("{action:?}: {error}"),
         };
-        self.log.push(format!("{who}: {wish:?}: {answer:?}"));
+        self.log.push(format!("{who}: {action:?}: {answer:?}"));
         for _ in 0..20 {
             match answer {
-                Ok(_) => return self.told(who, &wish),
+                Ok(_) => return self.acknowledged(who, &action),
                 Err(Failure::Busy) => {}
-                Err(failure) => panic!("{wish:?} was refused: {failure:?}, {:#?}", self.log),
+                Err(failure) => panic!("{action:?} was refused: {failure:?}, {:#?}", self.log),
             }
             let process = self.dice.roll(2);
-            let asked = self.ask(process, wish.clone());
+            let asked = self.ask(process, action.clone());
             if self.died_before(|| asked.is_finished(), doomed, crash.as_ref()) {
                 *crash = None;
                 self.replace(doomed);
@@ -248,12 +248,12 @@ impl Pair {
                 .now_or_never()
                 .map_or(Err(Failure::Busy), |answer| answer.unwrap_or(Err(Failure::Busy)));
         }
-        panic!("{wish:?} is never carried out: {:#?}", self.log);
+        panic!("{action:?} is never carried out: {:#?}", self.log);
     }
 
-    fn told(&mut self, who: usize, wish: &Action) {
+    fn acknowledged(&mut self, who: usize, action: &Action) {
         let said = &mut self.said[who];
-        match wish {
+        match action {
             Action::Join(group, _) => drop(said.groups.insert(*group)),
             Action::Leave(group, _) => drop(said.groups.remove(group)),
             Action::Active(_, active) => said.active = *active,
@@ -306,7 +306,8 @@ impl Pair {
         for (number, group) in self.cast.groups.iter().enumerate() {
             let members: BTreeSet<String> = node.members_of(group).into_iter().collect();
             for (said, person) in self.said.iter().zip(&self.cast.people) {
-                let (wanted, is) = (said.groups.contains(&number), members.contains(&person.id));
+                let wanted = said.groups.contains(&number);
+                let is = members.contains(&person.id);
                 let audited = folded.get(&(group.clone(), person.id.clone())).copied().unwrap_or(false);
                 if wanted != is || wanted != audited {
                     problems

@@ -24,7 +24,7 @@ pub enum Key {
 #[derive(Debug, Clone)]
 pub enum Write {
     Set(Key, String),
-    /// These and nobody else are in that group.
+    /// Exactly these are in that group.
     Members(String, BTreeSet<String>),
 }
 
@@ -34,9 +34,9 @@ pub enum Seen {
     Fact(Key, String),
     Members(String, BTreeSet<String>),
     Groups(String, BTreeSet<String>),
-    /// Nobody has this userName.
+    /// No user has this userName.
     NobodyIs(String),
-    /// Somebody has this userName.
+    /// A user has this userName.
     SomebodyIs(String),
 }
 
@@ -59,7 +59,7 @@ pub struct Birth {
     pub note: String,
 }
 
-/// One request and what came of it. Times are nanoseconds since the beginning.
+/// One request and its outcome. Times are nanoseconds since the beginning.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub kind: &'static str,
@@ -81,7 +81,7 @@ pub struct History {
 }
 
 impl History {
-    /// userNames that two users had at once: both were created at the same time, and nobody had taken the first away, or
+    /// userNames that two users had at once: both were created at the same time, and no client had deleted the first, or
     /// deactivated him (his like then takes his place), before the second was there.
     pub fn twice_at_once(&self) -> Vec<&str> {
         let births: Vec<(&Request, &Birth)> = self
@@ -128,7 +128,7 @@ pub const AT_THE_END: (u64, u64) = (u64::MAX, u64::MAX);
 #[derive(Debug, Clone)]
 struct Span {
     began: u64,
-    /// When it had certainly happened; never for one of which nobody knows.
+    /// When it had certainly happened; never for one whose outcome is unknown.
     ended: u64,
     acknowledged: bool,
     value: String,
@@ -226,7 +226,8 @@ impl<'a> Model<'a> {
     }
 
     /// Whether a read between `began` and `ended` may find that value.
-    pub fn allows(&self, key: &Key, (began, ended): (u64, u64), value: &str) -> bool {
+    pub fn allows(&self, key: &Key, at: (u64, u64), value: &str) -> bool {
+        let (began, ended) = at;
         let spans = self.spans(key);
         let overwritten = |write: &Span| {
             spans.iter().any(|later| later.acknowledged && later.began > write.ended && later.ended < began)
@@ -289,7 +290,7 @@ impl<'a> Model<'a> {
                     birth.is_some() && request.outcome == Outcome::Unknown && request.began <= at.1
                 });
                 if !unseen && !self.ids_of(name).any(living) {
-                    problems.push(format!("{what} at {at:?}: somebody is {name:?}, but nobody can be"));
+                    problems.push(format!("{what} at {at:?}: a user is {name:?}, but none can be"));
                 }
             }
         }
@@ -300,7 +301,7 @@ impl<'a> Model<'a> {
         users.filter(move |(_, (_, user_name))| user_name == name).map(|(id, _)| id)
     }
 
-    /// Memberships of who is being deleted go a little later, and are nobody's by then.
+    /// Memberships of who is being deleted go a little later, and belong to no one by then.
     fn may_live(&self, user: &str, at: (u64, u64)) -> bool {
         self.nothing_ends(&Key::User(user.to_owned()), at)
     }
@@ -309,8 +310,9 @@ impl<'a> Model<'a> {
         self.nothing_ends(&Key::Group(group.to_owned()), at)
     }
 
-    fn nothing_ends(&self, key: &Key, (_, ended): (u64, u64)) -> bool {
+    fn nothing_ends(&self, key: &Key, at: (u64, u64)) -> bool {
         let spans = self.facts.get(key).map(Vec::as_slice).unwrap_or_default();
+        let (_, ended) = at;
         !spans.iter().any(|span| span.value == "no" && span.began <= ended)
     }
 
@@ -338,7 +340,7 @@ impl<'a> Model<'a> {
     /// Users that were there and that no request explains.
     pub fn unexplained_users(&self) -> Vec<String> {
         let users = self.history.users.iter().filter(|(id, _)| !self.births.contains_key(id.as_str()));
-        users.map(|user| format!("nobody created {user:?}")).collect()
+        users.map(|user| format!("no request created {user:?}")).collect()
     }
 }
 

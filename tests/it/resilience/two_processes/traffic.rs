@@ -1,4 +1,4 @@
-//! Clients that ask for conflicting things, each time of either process, and write down what came of it.
+//! Clients that ask for conflicting things, each time of either process, and record the outcomes.
 
 use super::history::{Birth, History, Key, Outcome, Request, Seen, Write, yes_or_no};
 use crate::resilience::crashes::random::Dice;
@@ -46,7 +46,7 @@ struct Known {
     users: BTreeMap<String, String>,
     /// externalId by id.
     groups: BTreeMap<String, &'static str>,
-    /// Ids that are nobody's any more.
+    /// Ids that no longer belong to a resource.
     gone: Vec<String>,
     history: History,
 }
@@ -149,7 +149,7 @@ impl Traffic {
         let answers = tokio::join!(self.send(first, one), self.send(1 - first, other));
         let created = [answers.0, answers.1].iter().filter(|o| **o == Outcome::Acknowledged).count();
         let unknown = [answers.0, answers.1].contains(&Outcome::Unknown);
-        // Two may be created where somebody takes the first away meanwhile: the history is asked about that in the end.
+        // Two may be created where another client deletes the first meanwhile: the history is asked about that in the end.
         assert!(created > 0 || unknown, "{name} twice at once: {answers:?}");
     }
 
@@ -206,7 +206,8 @@ impl Traffic {
 
     fn create_user(&self, name: &str) -> Ask {
         let number = self.number();
-        let (mark, note) = (format!("mark {number}"), format!("note {number}"));
+        let mark = format!("mark {number}");
+        let note = format!("note {number}");
         let mut ask = Ask::new("create user", Method::POST, "/Users".to_owned()).body(json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", OWN],
             "userName": name, "externalId": principal(name).to_string(), "active": true,
@@ -272,14 +273,16 @@ impl Traffic {
     }
 
     fn set_active(&self, dice: &mut Dice) -> Ask {
-        let (user, active) = (self.user(dice), dice.chance(60));
+        let user = self.user(dice);
+        let active = dice.chance(60);
         Ask::new("set active", Method::PATCH, format!("/Users/{user}"))
             .patch(json!({ "op": "replace", "path": "active", "value": active }))
             .writes(Key::Active(user), yes_or_no(active))
     }
 
     fn set_note(&self, dice: &mut Dice) -> Ask {
-        let (user, note) = (self.user(dice), format!("note {}", self.number()));
+        let user = self.user(dice);
+        let note = format!("note {}", self.number());
         Ask::new("set note", Method::PATCH, format!("/Users/{user}"))
             .patch(json!({ "op": "replace", "path": "displayName", "value": note }))
             .writes(Key::Note(user), &note)
@@ -308,11 +311,13 @@ impl Traffic {
         Ask::new("list", Method::GET, format!("{path}?startIndex={start}&count=10"))
     }
 
-    /// Sends it and writes down what came of it.
+    /// Sends it and records the outcome.
     async fn send(&self, process: usize, ask: Ask) -> Outcome {
-        let (began, calm) = (self.now(), self.disturbed[process].load(Ordering::SeqCst));
+        let began = self.now();
+        let calm = self.disturbed[process].load(Ordering::SeqCst);
         let answer = self.processes[process].send(ask.method.clone(), &ask.path, ask.body.as_ref()).await;
-        let (ended, disturbed) = (self.now(), self.disturbed[process].load(Ordering::SeqCst));
+        let ended = self.now();
+        let disturbed = self.disturbed[process].load(Ordering::SeqCst);
         let was_killed = calm % 2 == 1 || calm != disturbed;
         let outcome = match &answer {
             Ok(answer) if answer.status < 300 => Outcome::Acknowledged,
@@ -412,7 +417,8 @@ fn found(known: &mut Known, request: &mut Request, path: &str, body: &Value) {
 
 /// A user as an answer shows him.
 fn see_user(known: &mut Known, seen: &mut Vec<Seen>, user: &Value) {
-    let (id, name) = (text(user, "id"), text(user, "userName"));
+    let id = text(user, "id");
+    let name = text(user, "userName");
     known.history.users.insert(id.clone(), (text(user, "nickName"), name.clone()));
     if !known.gone.contains(&id) {
         known.users.insert(id, name);

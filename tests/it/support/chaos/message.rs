@@ -11,7 +11,7 @@ pub struct Message {
     /// Each with its end; those that say how long the body is are made anew.
     headers: String,
     body: Vec<u8>,
-    /// The answer to a HEAD, a 204 or a 304: nothing follows the head, and no length is told.
+    /// The answer to a HEAD, a 204 or a 304: nothing follows the head, and no length is given.
     bare: bool,
 }
 

@@ -39,7 +39,7 @@ pub fn decode(raw: &str) -> Result<String, BadPath> {
     Ok(without_dot_segments(&decoded))
 }
 
-/// The bytes that the escapes at the start stand for, up to an encoded slash, and how many characters they take.
+/// The bytes that the escapes at the start encode, up to an encoded slash, and how many characters they take.
 fn leading_escapes(text: &str) -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
     let mut length = 0;
@@ -115,7 +115,8 @@ pub fn forwarded_query(raw: &str) -> String {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (unescape(name), unescape(value));
+        let name = unescape(name);
+        let value = unescape(value);
         match pairs.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(&name)) {
             Some((_, values)) => {
                 values.push(',');
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments_are_gone_before_anybody_looks() {
+    fn dot_segments_are_gone_before_routing() {
         check("/scim/v2/../../Reconcile", "/Reconcile", "/Reconcile");
         check("/a/%2e%2E/b/.", "/b/", "/b/");
         assert_eq!(decode("/../.."), Ok("/".to_owned()));

@@ -148,7 +148,7 @@ impl HttpBody for Upload {
     }
 }
 
-/// The handler's body on its way to the client. The call is recorded just before its last byte leaves, so whoever has
+/// The handler's body on its way to the client. The call is recorded just before its last byte leaves, so a client that has
 /// read the answer finds the call recorded.
 pub struct Download<K> {
     incoming: Incoming,

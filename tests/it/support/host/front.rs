@@ -23,7 +23,7 @@ const HEADERS_MAX: usize = 100;
 const HOLD_TIMES: u32 = 4;
 const HOME_PAGE: &str = "<!DOCTYPE html><html><head><title>Your Functions app is up and running</title></head><body></body></html>";
 
-/// Azure's front end, which stands before the host and which clients talk to.
+/// Azure's front end, in front of the host, which clients talk to.
 #[derive(Debug, Clone)]
 pub struct FrontEnd {
     /// Who the client seems to be: `address:port`.
@@ -137,7 +137,7 @@ fn home_page(shared: &Shared) -> Response<Body> {
     page
 }
 
-/// Only the host's own keys are looked at; `Authorization` is nobody's business here.
+/// Checks only the host's own keys and ignores `Authorization`.
 fn is_allowed(shared: &Shared, http: &HttpTrigger, headers: &HeaderMap, query: Option<&str>) -> bool {
     let sent = headers.get("x-functions-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
     let sent = sent.or_else(|| address::query_value(query.unwrap_or_default(), "code"));
@@ -171,8 +171,8 @@ fn read(
 
 /// A new trace, not sampled.
 pub fn new_traceparent() -> String {
-    let (trace, span) =
-        (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
+    let trace = uuid::Uuid::new_v4().simple().to_string();
+    let span = uuid::Uuid::new_v4().simple().to_string();
     format!("00-{trace}-{}-00", span.get(..16).unwrap_or_default())
 }
 

@@ -94,7 +94,7 @@ pub enum Finding {
 }
 
 impl Layout {
-    /// Looks through `app_root` as the host does.
+    /// Reads `app_root` as the host does.
     pub fn discover(app_root: &Path, host: &HostJson) -> Result<Self, SettingsError> {
         let mut layout = Self { functions: Vec::new(), findings: host_findings(host) };
         let mut folders: Vec<PathBuf> =
@@ -258,7 +258,8 @@ impl Reader<'_> {
     }
 
     fn check(&self, binding: &Value) -> Result<(), Finding> {
-        let (function, kind) = (self.function.clone(), kind(binding).to_owned());
+        let function = self.function.clone();
+        let kind = kind(binding).to_owned();
         if !BUILT_IN.contains(&kind.as_str()) {
             return Err(Finding::BindingType { function, kind });
         }

@@ -2,7 +2,7 @@
 //! real program, and is the only way to it, so that a wrong route, prefix, transport or envelope fails a test.
 //!
 //! It does what the real host's sources do as far as a custom handler can tell. It leaves out queues, scaling, keys that
-//! anybody manages, and the envelope for HTTP functions (of which the app has none; the lint says so). What it cannot
+//! an operator manages, and the envelope for HTTP functions (of which the app has none; the lint says so). What it cannot
 //! know: how .NET normalises addresses in the last corner, what the front end does to a path, how long a cold start takes.
 
 mod address;
@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Stands for the host's own address in the value of a setting, for a handler that has to be told its public address.
+/// Placeholder for the host's own address in the value of a setting, for a handler that needs its public address.
 pub const HOST_URL: &str = "{host-url}";
 /// How long the end of the handler is waited for.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -135,7 +135,8 @@ impl HostOptions {
 }
 
 fn span(limit: Duration) -> String {
-    let (seconds, millis) = (limit.as_secs(), limit.subsec_millis());
+    let seconds = limit.as_secs();
+    let millis = limit.subsec_millis();
     format!(
         "{}.{:02}:{:02}:{:02}.{millis:03}",
         seconds / 86_400,
@@ -258,9 +259,13 @@ impl Host {
 
     /// Sends an envelope of the caller's making, once the one before has ended.
     pub fn fire_envelope(&self, function: &str, envelope: &Value) -> Invocation {
-        let (shared, function, envelope) = (self.shared.clone(), function.to_owned(), envelope.clone());
+        let shared = self.shared.clone();
+        let function = function.to_owned();
+        let envelope = envelope.clone();
         self.run(async move {
-            let Some(turn) = shared.timers.get(&function) else { return Invocation::of_nobody(&function) };
+            let Some(turn) = shared.timers.get(&function) else {
+                return Invocation::without_caller(&function);
+            };
             let _turn = turn.lock().await;
             envelope::send(&shared, &function, &envelope).await
         })
@@ -338,7 +343,7 @@ impl Shared {
 }
 
 impl Invocation {
-    fn of_nobody(function: &str) -> Self {
+    fn without_caller(function: &str) -> Self {
         let outcome = Outcome::Failed(format!("{function} is no timer"));
         Self { id: String::new(), status: None, duration: Duration::ZERO, outcome }
     }
@@ -355,7 +360,7 @@ fn listen(port: u16) -> Result<TcpListener, HostError> {
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     loop {
-        // A connection that was gone before it was taken is nobody's loss.
+        // A connection that was gone before it was taken loses nothing.
         let Ok((stream, peer)) = listener.accept().await else { continue };
         let shared = shared.clone();
         tokio::spawn(async move {

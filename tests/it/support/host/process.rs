@@ -20,7 +20,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(25);
 const FAILURES_MAX: usize = 3;
 /// The exit code that asks for a restart which does not count.
 const EXIT_RESTART: i32 = 200;
-/// How long the last lines of a handler that has ended are waited for; whoever it started may hold its pipes open.
+/// How long the last lines of a handler that has ended are waited for; its children may hold its pipes open.
 const LINES_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many commands can wait. Each is carried out at once.
 const COMMANDS_MAX: usize = 16;
@@ -74,7 +74,7 @@ pub struct Process {
     pub port: u16,
     state: watch::Receiver<State>,
     orders: mpsc::Sender<Order>,
-    /// Bound, never listening: nobody else gets the port between two starts of the handler.
+    /// Bound, never listening: no other process gets the port between two starts of the handler.
     _reserved: TcpSocket,
 }
 
@@ -117,7 +117,7 @@ impl Start {
     }
 }
 
-/// The host looks under the app's folder first, then on the PATH.
+/// The host searches the app's folder first, then on the PATH.
 fn find_program(
     app_root: &Path,
     name: &str,
@@ -205,7 +205,7 @@ impl Process {
     }
 }
 
-/// A port of the loopback that nobody else is given as long as the socket lives. The handler can still listen on it, and
+/// A port of the loopback that no other process is given as long as the socket lives. The handler can still listen on it, and
 /// a connection to it is refused until then.
 fn reserve(port: u16) -> Result<(TcpSocket, u16), ProcessError> {
     let reserve = || {
@@ -283,7 +283,7 @@ impl Keeper {
             Err(error) => return End::NotStarted(error),
         };
         let (end, gone) = self.watch(&mut child, started, orders).await;
-        // Whoever looks after the end finds all that was written before it.
+        // A reader after the end finds all that was written before it.
         let _ = tokio::time::timeout(LINES_TIMEOUT, futures_util::future::join_all(readers)).await;
         if !matches!(end, End::Stop) {
             self.tell.send_replace(State::Starting);
@@ -292,7 +292,7 @@ impl Keeper {
         end
     }
 
-    /// Until the child has ended. With it, whoever waits for that.
+    /// Until the child has ended. Wakes those who wait for that.
     async fn watch(
         &self,
         child: &mut Child,

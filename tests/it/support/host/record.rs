@@ -21,7 +21,7 @@ pub struct Call {
     pub duration: Duration,
     pub request_bytes: u64,
     pub response_bytes: u64,
-    /// No failure on the way. A 500 that the handler answered is a success; alerts must look at the status.
+    /// No failure on the way. A 500 that the handler answered is a success; alerts must use the status.
     pub success: bool,
 }
 
@@ -37,7 +37,7 @@ pub enum Level {
 pub struct Line {
     pub level: Level,
     pub text: String,
-    /// Began with the prefix that sends a line to the host's own logs; nobody would see it in Application Insights.
+    /// Began with the prefix that sends a line to the host's own logs; it does not appear in Application Insights.
     pub diverted: bool,
 }
 

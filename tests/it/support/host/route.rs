@@ -82,7 +82,7 @@ impl Template {
         self.segments.iter().enumerate().all(matched)
     }
 
-    /// Paths that nobody but this template is meant to match: the shortest, and a longer one where there is a catch-all.
+    /// Paths that only this template is meant to match: the shortest, and a longer one where there is a catch-all.
     pub fn samples(&self) -> Vec<String> {
         let words: Vec<String> = self.segments.iter().filter_map(Segment::sample).collect();
         let shortest = format!("/{}", words.join("/"));
@@ -134,7 +134,7 @@ impl Constraint {
             ("guid", None) => Ok(Self::Guid),
             ("alpha", None) => Ok(Self::Alpha),
             ("minlength", Some(least)) => least.parse().map(Self::MinLength).map_err(|_| unknown()),
-            // Doubled braces stand for single ones; the host's expressions are caseless.
+            // Doubled braces mean single ones; the host's expressions are caseless.
             ("regex", Some(pattern)) => {
                 let pattern = format!("(?i){}", pattern.replace("{{", "{").replace("}}", "}"));
                 Regex::new(&pattern).map(Self::Matches).map_err(|_| unknown())
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_stands_before_the_route() {
+    fn the_prefix_precedes_the_route() {
         assert_eq!(Template::parse("api", "/x/{*rest}").unwrap().text(), "api/x/{*rest}");
         assert!(Template::parse("api", "x").unwrap().matches("/api/x"));
     }

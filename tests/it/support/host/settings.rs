@@ -1,7 +1,7 @@
 //! `host.json` as the host reads it: text values under caseless keys, which app settings may override.
 //!
 //! The host's configuration is .NET's: the file is flattened to `a:b:0`, and a setting `AzureFunctionsJobHost__a__b__0`
-//! stands above it. So an array is overridden element by element, and one that the file has and the settings do not stays.
+//! overrides it. So an array is overridden element by element, and one that the file has and the settings do not stays.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub enum SettingsError {
     NoExecutable,
     #[error("host.json: {key} is {value:?}, which is not {wanted}")]
     Value { key: &'static str, value: String, wanted: &'static str },
-    #[error("customHandler.http.routes makes functions of its own and cannot stand beside a function.json")]
+    #[error("customHandler.http.routes makes functions of its own and cannot be used beside a function.json")]
     RoutesAndFunctions,
 }
 
