@@ -96,7 +96,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     app::install_tls();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(AuditError::Runtime).and_then(|runtime| runtime.block_on(list(arguments))) {
-        Ok(()) => ExitCode::SUCCESS, // The reader closed the pipe, as `head` does.
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader closed the pipe, as `head` does.
         Err(AuditError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);

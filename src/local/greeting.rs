@@ -23,7 +23,11 @@ pub(super) fn print(options: &LocalOptions, running: &RunningLocal) {
 fn line(running: &RunningLocal) -> Value {
     let azure = &running.simulator;
     json!({
-"base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(), "control_url": azure.control_url(), "vault_url": azure.vault_url(), "identity_endpoint": azure.identity_endpoint(), "identity_header": azure.identity_header(), "pid": std::process::id(), })
+        "base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(),
+        "control_url": azure.control_url(), "vault_url": azure.vault_url(),
+        "identity_endpoint": azure.identity_endpoint(), "identity_header": azure.identity_header(),
+        "pid": std::process::id(),
+    })
 }
 
 fn page(options: &LocalOptions, running: &RunningLocal) -> String {
@@ -93,8 +97,12 @@ mod tests {
 
     fn told(principal: &str, group: Value) -> String {
         let file = json!({
-"version": 1, "principal": {"from": [principal]}, "retired": [], "bindings": [{
-"name": "one", "group": group, "role": "Backup Reader", "kind": "active", "scope": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup", }], });
+            "version": 1, "principal": {"from": [principal]}, "retired": [],
+            "bindings": [{
+                "name": "one", "group": group, "role": "Backup Reader", "kind": "active",
+                "scope": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup",
+            }],
+        });
         commands(&Bindings::parse(file.to_string().as_bytes()).unwrap()).join("\n")
     }
 

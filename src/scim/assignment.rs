@@ -41,6 +41,11 @@ pub(super) enum AssignmentTarget {
 }
 
 impl AttributeAssignment {
+    /// The operation does not say what it is about.
+    pub fn is_unnamed(&self) -> bool {
+        self.name == NO_NAME
+    }
+
     /// The error, with the place of this assignment in the request.
     pub fn placed(&self, error: Error) -> Error {
         match self.operation {

@@ -86,9 +86,13 @@ pub fn made(body: &[u8], wanted: &RoleAssignment) -> Result<(), String> {
 pub fn body(wanted: &RoleAssignment) -> Value {
     let role = wanted.role.definition_id();
     let subscription = wanted.scope.subscription();
-    json!({
-"properties": {
-"roleDefinitionId": format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"), "principalId": wanted.principal.to_string(), "principalType": wanted.principal_type.as_str(), "description": wanted.description, }})
+    json!({ "properties": {
+        "roleDefinitionId":
+            format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"),
+        "principalId": wanted.principal.to_string(),
+        "principalType": wanted.principal_type.as_str(),
+        "description": wanted.description,
+    }})
 }
 
 /// ARM's own error code: `error.code` of a JSON body.

@@ -47,9 +47,7 @@ impl TableAddress {
 
     /// What makes this table.
     pub fn creation(&self) -> String {
-        serde_json::json!({
-"TableName": self.table })
-        .to_string()
+        serde_json::json!({ "TableName": self.table }).to_string()
     }
 
     /// Where transactions go.
@@ -108,7 +106,8 @@ fn encode(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => encoded.push(char::from(byte)),
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => encoded.push(char::from(byte)), // Writing to a string does not fail.
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => encoded.push(char::from(byte)),
+            // Writing to a string does not fail.
             _ => drop(write!(encoded, "%{byte:02X}")),
         }
     }

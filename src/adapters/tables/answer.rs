@@ -67,7 +67,8 @@ impl<'a> TableFailure<'a> {
         let (code, message) = self.code_and_message();
         let index = || index(&message, writes);
         match (self.status, code.as_deref()) {
-            (429, _) | (503, Some("ServerBusy")) => self.throttled(), // Only the service itself sends a Retry-After, and only when it did nothing.
+            (429, _) | (503, Some("ServerBusy")) => self.throttled(),
+            // Only the service itself sends a Retry-After, and only when it did nothing.
             (503, _) if self.retry_after.is_some() => self.throttled(),
             (408 | 500.., _) => self.unknown(code),
             (_, Some("EntityAlreadyExists")) => at(index(), |index| TableError::Exists { index }),
@@ -83,7 +84,8 @@ impl<'a> TableFailure<'a> {
             (400..500, Some(code)) if MALFORMED.contains(&code) => {
                 TableError::Invalid { rule: code.to_owned() }
             }
-            (400..500, Some(code)) => TableError::Refused { code: code.to_owned() }, // In front of the service, or the service in a form that we do not know: it was not let in.
+            (400..500, Some(code)) => TableError::Refused { code: code.to_owned() },
+            // In front of the service, or the service in a form that we do not know: it was not let in.
             (401 | 403, None) => TableError::Refused { code: format!("status {}", self.status) },
             _ => self.unknown(code),
         }
@@ -269,9 +271,7 @@ mod tests {
         ] {
             let wait = Duration::from_secs(seconds);
             assert!(
-                matches!(error, TableError::Throttled {
-retry_after }
-if retry_after == wait),
+                matches!(error, TableError::Throttled { retry_after } if retry_after == wait),
                 "{error:?}"
             );
         }

@@ -74,7 +74,8 @@ fn property(value: &Json, kind: Option<&str>) -> Option<PropertyValue> {
         (Json::String(text), None | Some("Edm.String")) => Some(PropertyValue::Text(text.clone())),
         (Json::String(text), Some("Edm.Int64")) => text.parse().ok().map(PropertyValue::Int),
         (Json::String(text), Some("Edm.Binary")) => base64::decode(text).ok().map(PropertyValue::Binary),
-        (Json::Bool(flag), None | Some("Edm.Boolean")) => Some(PropertyValue::Bool(*flag)), // Edm.Int32: never written by us, but a number is a number.
+        (Json::Bool(flag), None | Some("Edm.Boolean")) => Some(PropertyValue::Bool(*flag)),
+        // Edm.Int32: never written by us, but a number is a number.
         (Json::Number(number), None | Some("Edm.Int32")) => number.as_i64().map(PropertyValue::Int),
         _ => None,
     }
@@ -107,7 +108,9 @@ mod tests {
         assert!(!check(json!({"RowKey": "k", "N": 1})), "no etag");
         assert!(!check(json!({"odata.etag": etag})), "no key");
         let foreign = json!({
-"RowKey": "k", "odata.etag": etag, "A": 1.5, "B": "1", "B@odata.type": "Edm.Guid", "C": "x", "C@odata.type": "Edm.Int64", "Ours": true, });
+            "RowKey": "k", "odata.etag": etag, "A": 1.5, "B": "1", "B@odata.type": "Edm.Guid",
+            "C": "x", "C@odata.type": "Edm.Int64", "Ours": true,
+        });
         let read = row(&foreign, None).unwrap().properties;
         assert_eq!(read, RowProperties::from([("Ours".to_owned(), PropertyValue::Bool(true))]));
         assert!(!check(json!("<html>")));

@@ -116,7 +116,9 @@ impl<'a> ResourceEditor<'a> {
                 Ok(())
             }
             AssignmentTarget::Nowhere { of, error } => {
-                let decides = of.is_some_and(|path| self.deciding.holds(self.kind, &path));
+                // An operation that does not say what it is about may be about anything that decides.
+                let decides =
+                    assignment.is_unnamed() || of.is_some_and(|path| self.deciding.holds(self.kind, &path));
                 self.drop(assignment, *of, decides, error.clone())
             }
             AssignmentTarget::Write(path, value) => {

@@ -14,6 +14,7 @@ use crate::scim::assignment::AttributeAssignment;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::{EditedResource, ResourceEditor};
 use crate::scim::error::Error;
+use crate::scim::patch_verb::PatchVerb;
 use crate::scim::resource::Resource;
 use crate::scim::schema::ResourceType;
 use serde_json::Value;
@@ -38,6 +39,10 @@ impl PatchRequest {
             if members::is_about(kind, &assignment) {
                 match members::change(assignment.verb, &assignment.target) {
                     Ok(change) => patch.members.extend(change),
+                    // A removal that would remove no one is never a silent success.
+                    Err(error) if assignment.verb == PatchVerb::Remove => {
+                        return Err(assignment.placed(error));
+                    }
                     Err(error) => drop(patch.members_mistake.get_or_insert(assignment.placed(error))),
                 }
                 patch.about_members += 1;

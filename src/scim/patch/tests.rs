@@ -486,7 +486,6 @@ fn a_mistake_about_members_is_dropped_beside_a_removal_and_refused_beside_anythi
     let title = json!({"op": "replace", "path": "displayName", "value": "New"});
     for mistake in [
         json!({"op": "add", "path": "members", "value": ""}),
-        json!({"op": "remove", "path": "members[display eq \"x\"]"}),
         json!({"op": "replace", "path": "members.value", "value": "b"}),
         json!({"op": "replace", "value": {"members": 5}}),
     ] {
@@ -499,10 +498,16 @@ fn a_mistake_about_members_is_dropped_beside_a_removal_and_refused_beside_anythi
         }
         assert_eq!(members_of(json!([title, mistake])).unwrap_err().status, 400, "{mistake}");
     }
+    // A removal that would remove no one is never a silent success.
+    let mistaken = json!({"op": "remove", "path": "members[display eq \"x\"]"});
+    for operations in [json!([mistaken, removal]), json!([removal, mistaken])] {
+        assert_eq!(members_of(operations).unwrap_err().scim_type, Some(ScimType::InvalidFilter));
+    }
 }
 
 #[test]
-fn an_operation_that_does_not_say_what_it_is_about_is_dropped_beside_another() {
+fn an_operation_that_does_not_say_what_it_is_about_is_dropped_beside_a_deactivation_only() {
+    let title = json!({"op": "replace", "path": "title", "value": "New"});
     let off = json!({"op": "replace", "path": "active", "value": false});
     for (misshapen, scim_type) in [
         (json!({"op": "replace", "value": "x"}), ScimType::InvalidValue),
@@ -517,10 +522,10 @@ fn an_operation_that_does_not_say_what_it_is_about_is_dropped_beside_another() {
             assert!(edited.deactivates, "{misshapen}");
             assert_eq!(edited.dropped, ["unnamed"]);
         }
-        let patch = PatchRequest::parse(User, &json!({"Operations": [misshapen]})).unwrap();
-        assert_eq!(
-            patch.apply(&ana(json!({})), &DecidingAttributes::default()).unwrap_err().scim_type,
-            Some(scim_type)
-        );
+        for operations in [json!([misshapen]), json!([misshapen, title]), json!([title, misshapen])] {
+            let patch = PatchRequest::parse(User, &json!({"Operations": operations})).unwrap();
+            let refused = patch.apply(&ana(json!({})), &DecidingAttributes::default()).unwrap_err();
+            assert_eq!(refused.scim_type, Some(scim_type), "{operations}");
+        }
     }
 }

@@ -29,12 +29,17 @@ pub async fn access_of(store: &StateStore, user: UserId) -> Result<AccessView, S
 
 /// One element for each row that cannot be read and whose assignment no wait names. `since`: when something was taken.
 fn may_be_held(ledger: &UserLedger, since: OffsetDateTime) -> Vec<Value> {
+    // A hint that knows no time leaves it out.
+    let since = (since > OffsetDateTime::UNIX_EPOCH).then(|| rfc3339(since));
     let reason = ReasonCode::RowUnreadable;
     let named = ledger.waits.iter().filter(|wait| wait.wanted && wait.reason == reason).count();
-    let one = json!({
+    let mut one = json!({
         "wanted": false, "holds": true, "settled": false,
-        "state": reason.state(), "reason": reason.as_str(), "since": rfc3339(since),
+        "state": reason.state(), "reason": reason.as_str(),
     });
+    if let (Some(since), Value::Object(members)) = (since, &mut one) {
+        members.insert("since".to_owned(), since.into());
+    }
     vec![one; ledger.rows_unreadable.saturating_sub(named)]
 }
 

@@ -9,6 +9,7 @@ use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{GroupFacts, selects};
 use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
 use crate::store::sweep_schedule::GrouplessBindings;
+use crate::store::users::HeaderState;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,12 +68,17 @@ pub async fn without_group(
     store: &StateStore,
     snapshot: &BindingsSnapshot,
 ) -> Result<GrouplessBindings, StoreError> {
-    let reads = snapshot.by_selector_key().map(|(key, binding)| async move {
-        Ok::<_, StoreError>((&binding.name, has_group(store, key, &binding.selector).await?))
+    let selectors: BTreeMap<&SelectorKey, &Selector> =
+        snapshot.by_selector_key().map(|(key, binding)| (key, &binding.selector)).collect();
+    let reads = selectors.into_iter().map(|(key, selector)| async move {
+        Ok::<_, StoreError>((key, has_group(store, key, selector).await?))
     });
+    let with_group: BTreeMap<&SelectorKey, bool> = join_reads(reads).await?.into_iter().collect();
     let mut groupless = GrouplessBindings::default();
-    for (name, _) in join_reads(reads).await?.into_iter().filter(|(_, has_group)| !has_group) {
-        groupless.add(name);
+    for (key, binding) in snapshot.by_selector_key() {
+        if with_group.get(key) == Some(&false) {
+            groupless.add(&binding.name);
+        }
     }
     Ok(groupless)
 }
@@ -84,9 +90,13 @@ async fn has_group(store: &StateStore, key: &SelectorKey, selector: &Selector) -
         _ => {}
     }
     for id in store.groups_that_match(selector.attribute(), &selector.value()).await? {
-        let group = store.resource::<GroupId>(id).await?;
-        let group = group.map(|group| GroupFacts { id, resource: group.resource });
-        if group.is_some_and(|group| selects(selector, &group)) {
+        let has_group = match store.group_attributes(id).await? {
+            HeaderState::Gone => false,
+            // What cannot be read is a finding of its own.
+            HeaderState::Unreadable => true,
+            HeaderState::Readable(resource) => selects(selector, &GroupFacts { id, resource }),
+        };
+        if has_group {
             return Ok(true);
         }
     }

@@ -144,11 +144,15 @@ impl DriftSweep<'_> {
         };
         if self.ledger(after, &mut part).await? {
             self.bound_scopes(&mut part).await?;
-            if let (Some(snapshot), None) = (&snapshot, &part.found.parked_after) {
-                part.found.seen.bindings_without_group = without_group(self.store, snapshot).await?;
-            }
         }
         self.orphans(&mut part).await?;
+        if let (Some(snapshot), None) = (&snapshot, &part.found.parked_after) {
+            // It decides nothing: a failure leaves the count of the sweep before.
+            match without_group(self.store, snapshot).await {
+                Ok(groupless) => part.found.seen.bindings_without_group = groupless,
+                Err(error) => log_deferred("counting bindings without a group", &error),
+            }
+        }
         Ok(part.found)
     }
 

@@ -100,7 +100,8 @@ impl GroupView {
     async fn names(&self, groups: BTreeSet<GroupId>) -> Result<Vec<(GroupId, String)>, StoreError> {
         let name = |id: GroupId| async move {
             match self.store.resource(id).await {
-                Ok(group) => Ok(group.map(|group| (id, display(&group)))), // What the group is called decides nothing about the user.
+                Ok(group) => Ok(group.map(|group| (id, display(&group)))),
+                // What the group is called decides nothing about the user.
                 Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
                     tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
                     Ok(Some((id, String::new())))

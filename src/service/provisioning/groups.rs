@@ -85,7 +85,7 @@ struct GroupDecision {
 }
 
 impl GroupSnapshot<'_> {
-    /// A mistake in the name or the external id does not stop a removal in the same request.
+    /// A mistake in the name, the external id or another operation on the members does not stop a removal in the same request.
     fn decide_change(
         &self,
         operation: &WriteOperation,

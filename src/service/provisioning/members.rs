@@ -346,7 +346,9 @@ mod tests {
     fn a_filter_removes_whom_it_matches() {
         let patch = |path: &str| {
             let body = json!({
-"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [{"op": "remove", "path": path}], });
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                "Operations": [{"op": "remove", "path": path}],
+            });
             PatchRequest::parse(ResourceType::Group, &body).unwrap()
         };
         check(patch("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);

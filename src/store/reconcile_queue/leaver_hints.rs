@@ -241,7 +241,7 @@ impl StateStore {
     /// What was unwanted before is revoked, so what is unwanted now counts from its own time. It only decides an order: a hint
     /// that changes once more, or that cannot be read, is left as it is.
     async fn reset_unwanted_since(&self, hint: &LeaverHint) -> Result<(), StoreError> {
-        let Some(hint) = self.leaver_hint(hint.user).await? else { return Ok(()) };
+        let Some(hint) = self.hint(hint.user).await? else { return Ok(()) };
         if !hint.is_pinned && hint.tried_at.is_none() {
             return Ok(());
         }
@@ -262,11 +262,6 @@ impl StateStore {
             self.transact_unjournaled(part).await?;
         }
         Ok(())
-    }
-
-    /// The hint of a person, where it is there and can be read.
-    async fn leaver_hint(&self, user: UserId) -> Result<Option<LeaverHint>, StoreError> {
-        Ok(self.get(&keys::hint(user)).await?.and_then(|row| LeaverHint::read(&row).ok()))
     }
 }
 

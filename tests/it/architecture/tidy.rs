@@ -297,6 +297,10 @@ fn row_keys_are_known_to_store_only() {
             "use crate::ports::tables; fn f() { tables::TableWrite::Delete { key } }",
             "1: only store names ports::tables::TableWrite",
         ),
+        (
+            "use crate::store::TableWrite; fn f() { TableWrite::Delete { key } }",
+            "1: only store names store::TableWrite::Delete",
+        ),
         ("fn f() { crate::ports::tables::EtagMatch::Any }", "1: only store names ports::tables::EtagMatch"),
         ("use crate::ports::tables::KeyRange as Keys;", "1: only store names ports::tables::KeyRange"),
         ("use crate::ports::tables::*;", "1: only store names ports::tables::*"),

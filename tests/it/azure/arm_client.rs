@@ -169,8 +169,14 @@ fn other_name() -> AssignmentName {
 /// An assignment as ARM prints it.
 fn item(name: AssignmentName, scope: &str, role: &str, principal: PrincipalId) -> Value {
     json!({
-"id": format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"), "type": "Microsoft.Authorization/roleAssignments", "name": name.to_string(), "properties": {
-"roleDefinitionId": role, "principalId": principal.to_string(), "principalType": "User", "scope": scope, "createdOn": "2026-11-25T10:00:00.1234567Z", "condition": null, }, })
+        "id": format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"),
+        "type": "Microsoft.Authorization/roleAssignments",
+        "name": name.to_string(),
+        "properties": {
+            "roleDefinitionId": role, "principalId": principal.to_string(), "principalType": "User",
+            "scope": scope, "createdOn": "2026-11-25T10:00:00.1234567Z", "condition": null,
+        },
+    })
 }
 
 fn qualified(role: BackupRole) -> String {

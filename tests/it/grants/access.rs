@@ -428,11 +428,7 @@ fn storage_that_is_busy_is_said_with_its_wait_and_nothing_changes() {
     let busy = Fault::Throttled { retry_after: Duration::from_secs(7) };
     world.faults.inject(When::transact().always(), busy);
     let answer = node.try_patch_group(&group, members("add", &[&ana]));
-    let said = |error: &ServiceError| {
-        matches!(error, ServiceError::Busy {
-retry_after, .. }
-if retry_after.as_secs() == 7)
-    };
+    let said = |error: &ServiceError| matches!(error, ServiceError::Busy { retry_after, .. } if retry_after.as_secs() == 7);
     assert!(answer.as_ref().is_err_and(said), "{answer:?}");
     world.faults.clear();
     assert!(node.members_of(&group).is_empty());

@@ -149,8 +149,7 @@ fn a_put_that_ends_somebody_is_carried_out_whatever_stands_beside_it() {
         ("cleo", json!({"active": false})),
         (
             "dora",
-            json!({"userName": "dora", "active": false, "addresses": [{"formatted": "1\n2"}], "emails": vec!["x";
-41]}),
+            json!({"userName": "dora", "active": false, "addresses": [{"formatted": "1\n2"}], "emails": vec!["x"; 41]}),
         ),
     ] {
         let person = stage.holder(name);

@@ -26,21 +26,64 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 macro_rules! suite {
-($implementation:ident, $start:path: $($case:ident)*) => {
-mod $implementation {
-$(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $case() {
-if let Some(opened) = $start().await {
-super::$case(opened.table()).await;
-}
-})* }
-};
+    ($implementation:ident, $start:path: $($case:ident)*) => {
+        mod $implementation {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    if let Some(opened) = $start().await {
+                        super::$case(opened.table()).await;
+                    }
+                }
+            )*
+        }
+    };
 }
 
 macro_rules! every_case {
-($implementation:ident, $start:path) => {
-suite! {
-$implementation, $start: a_row_reads_back_with_every_type a_row_that_is_not_there_is_none keys_and_names_are_compared_exactly an_insert_demands_that_the_row_is_not_there a_replace_leaves_only_what_it_brings a_merge_keeps_what_it_does_not_name an_insert_or_replace_does_either an_insert_or_merge_does_either a_condition_any_demands_a_row a_condition_exact_demands_the_version every_write_changes_the_version a_transaction_answers_versions_in_the_order_of_its_writes a_version_is_not_used_again_after_delete_and_insert a_transaction_that_meets_a_row_leaves_nothing a_transaction_that_misses_a_row_leaves_nothing a_transaction_that_meets_another_version_leaves_nothing the_first_write_that_fails_is_named a_transaction_has_one_to_a_hundred_writes a_transaction_writes_a_row_once a_transaction_has_at_most_four_mebibytes a_text_has_at_most_32_ki_units a_binary_has_at_most_64_ki_bytes a_key_has_at_most_512_characters a_key_has_no_forbidden_characters rows_come_in_order_of_utf16_code_units a_range_has_its_lower_bound_and_not_its_upper a_range_that_is_empty_has_no_rows a_range_stays_in_its_partition a_page_has_one_to_a_thousand_rows pages_make_up_the_range pages_go_on_where_they_ended_while_rows_change a_thousand_rows_and_more_take_more_than_a_page a_page_of_large_rows_ends_early writers_on_one_row_lose_nothing one_of_many_inserts_wins a_page_shows_no_half_of_a_transaction a_row_has_at_most_a_mebibyte a_row_has_at_most_252_properties a_property_name_is_an_identifier }
-};
+    ($implementation:ident, $start:path) => {
+        suite! { $implementation, $start:
+            a_row_reads_back_with_every_type
+            a_row_that_is_not_there_is_none
+            keys_and_names_are_compared_exactly
+            an_insert_demands_that_the_row_is_not_there
+            a_replace_leaves_only_what_it_brings
+            a_merge_keeps_what_it_does_not_name
+            an_insert_or_replace_does_either
+            an_insert_or_merge_does_either
+            a_condition_any_demands_a_row
+            a_condition_exact_demands_the_version
+            every_write_changes_the_version
+            a_transaction_answers_versions_in_the_order_of_its_writes
+            a_version_is_not_used_again_after_delete_and_insert
+            a_transaction_that_meets_a_row_leaves_nothing
+            a_transaction_that_misses_a_row_leaves_nothing
+            a_transaction_that_meets_another_version_leaves_nothing
+            the_first_write_that_fails_is_named
+            a_transaction_has_one_to_a_hundred_writes
+            a_transaction_writes_a_row_once
+            a_transaction_has_at_most_four_mebibytes
+            a_text_has_at_most_32_ki_units
+            a_binary_has_at_most_64_ki_bytes
+            a_key_has_at_most_512_characters
+            a_key_has_no_forbidden_characters
+            rows_come_in_order_of_utf16_code_units
+            a_range_has_its_lower_bound_and_not_its_upper
+            a_range_that_is_empty_has_no_rows
+            a_range_stays_in_its_partition
+            a_page_has_one_to_a_thousand_rows
+            pages_make_up_the_range
+            pages_go_on_where_they_ended_while_rows_change
+            a_thousand_rows_and_more_take_more_than_a_page
+            a_page_of_large_rows_ends_early
+            writers_on_one_row_lose_nothing
+            one_of_many_inserts_wins
+            a_page_shows_no_half_of_a_transaction
+            a_row_has_at_most_a_mebibyte
+            a_row_has_at_most_252_properties
+            a_property_name_is_an_identifier
+        }
+    };
 }
 
 every_case!(memory, super::on_memory);

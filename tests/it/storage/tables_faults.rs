@@ -318,10 +318,14 @@ fn survives(act: Act) {
 }
 
 macro_rules! acts {
-($($name:ident: $act:ident,)*) => {
-$(#[test] fn $name() {
-survives(Act::$act);
-})* };
+    ($($name:ident: $act:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                survives(Act::$act);
+            }
+        )*
+    };
 }
 
 acts! {

@@ -35,6 +35,7 @@ fn keyed(segments: &[String]) -> Option<String> {
     match segments[..] {
         ["store", "keys", ..] => Some("store::keys".to_owned()),
         ["ports", "tables", name, ..] if KEYED.contains(&name) => Some(format!("ports::tables::{name}")),
+        ["store", "TableWrite", variant] => Some(format!("store::TableWrite::{variant}")),
         ["ports", "tables", "*"] => Some("ports::tables::*".to_owned()),
         _ => None,
     }

@@ -226,7 +226,8 @@ impl Pair {
         crash: &mut Option<Point>,
     ) {
         let mut answer = match first.now_or_never() {
-            Some(Ok(answer)) => answer, // It died with its process.
+            Some(Ok(answer)) => answer,
+            // It died with its process.
             None => Err(Failure::Busy),
             Some(Err(error)) if error.is_cancelled() => Err(Failure::Busy),
             Some(Err(error)) => panic!("{action:?}: {error}"),
