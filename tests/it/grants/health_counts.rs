@@ -3,7 +3,7 @@
 use crate::grants::over_http::Front;
 use crate::scim::http_edge::bearer;
 use crate::support::harness::{Node, OWN, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World};
-use crate::support::rows::{later, ledger_row, nonsense, quiet, write};
+use crate::support::rows::{later, ledger_row, nonsense, of_a_later_release, quiet, write};
 use azure_backup_scim::app;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -136,4 +136,23 @@ fn who_shows_a_token_sees_the_keys_and_names_behind_the_counts() {
         "bindingsWithoutGroup": ["b2"],
     });
     assert_eq!(details, expected);
+}
+
+/// A group that no pin leads to is read by its header, which may be damaged or of a later release.
+#[test]
+fn a_group_whose_header_cannot_be_read_ends_no_sweep() {
+    for damage in [nonsense, of_a_later_release] {
+        let world =
+            quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
+        let node = world.start_with(TICKS_ONLY);
+        let operators = node.group("operators");
+        write(&world, &node, &[damage(&format!("g:{operators}"))]);
+
+        node.settle();
+
+        let shown = health(&node);
+        assert!(shown["lastSweep"].is_string(), "{shown}");
+        assert_eq!(shown["bindingsWithoutGroup"], 1, "only the one of readers: {shown}");
+        assert_eq!(shown["rowsUnreadable"], 1, "{shown}");
+    }
 }
