@@ -12,7 +12,7 @@ const ATTEMPTS_MAX: u32 = 30;
 const ELAPSED_MAX: Duration = Duration::from_secs(20);
 
 /// The pause after a conflict, at most.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(250));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
 
 /// `Retry-After` of the answer after too many conflicts.
 const BUSY_RETRY: Duration = Duration::from_secs(2);
