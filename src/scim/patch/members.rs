@@ -16,6 +16,17 @@ use std::collections::HashSet;
 /// The attribute.
 pub(super) const NAME: &str = "members";
 
+/// The error of a `remove` on a group that does not say what it removes: it may be members, so it is never dropped.
+pub(super) fn removal_of_unknown(kind: ResourceType, assignment: &AttributeAssignment) -> Option<Error> {
+    let removes = kind == ResourceType::Group && assignment.verb == PatchVerb::Remove;
+    match &assignment.target {
+        AssignmentTarget::Nowhere { error, .. } if removes && assignment.is_unnamed() => {
+            Some(assignment.placed(error.clone()))
+        }
+        _ => None,
+    }
+}
+
 /// Members are not part of the stored attributes; the store keeps each one by itself.
 pub(in crate::scim) fn is_about(kind: ResourceType, assignment: &AttributeAssignment) -> bool {
     let of = match &assignment.target {

@@ -46,6 +46,8 @@ impl PatchRequest {
                     Err(error) => drop(patch.members_mistake.get_or_insert(assignment.placed(error))),
                 }
                 patch.about_members += 1;
+            } else if let Some(error) = members::removal_of_unknown(kind, &assignment) {
+                return Err(error);
             } else {
                 patch.assignments.push(assignment);
             }

@@ -499,9 +499,14 @@ fn a_mistake_about_members_is_dropped_beside_a_removal_and_refused_beside_anythi
         assert_eq!(members_of(json!([title, mistake])).unwrap_err().status, 400, "{mistake}");
     }
     // A removal that would remove no one is never a silent success.
-    let mistaken = json!({"op": "remove", "path": "members[display eq \"x\"]"});
-    for operations in [json!([mistaken, removal]), json!([removal, mistaken])] {
-        assert_eq!(members_of(operations).unwrap_err().scim_type, Some(ScimType::InvalidFilter));
+    for (mistaken, scim_type) in [
+        (json!({"op": "remove", "path": "members[display eq \"x\"]"}), ScimType::InvalidFilter),
+        (json!({"op": "remove", "value": {"members": [{"value": "b"}]}}), ScimType::NoTarget),
+        (json!({"op": "remove", "path": ["members"]}), ScimType::InvalidPath),
+    ] {
+        for operations in [json!([mistaken, removal]), json!([removal, mistaken])] {
+            assert_eq!(members_of(operations).unwrap_err().scim_type, Some(scim_type), "{mistaken}");
+        }
     }
 }
 
