@@ -147,7 +147,7 @@ impl DriftSweep<'_> {
         }
         self.orphans(&mut part).await?;
         if let (Some(snapshot), None) = (&snapshot, &part.found.parked_after) {
-            // It decides nothing: a failure leaves the count of the sweep before.
+            // It decides nothing: where it fails, this sweep goes without the count.
             match without_group(self.store, snapshot).await {
                 Ok(groupless) => part.found.seen.bindings_without_group = groupless,
                 Err(error) => log_deferred("counting bindings without a group", &error),
