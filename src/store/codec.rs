@@ -137,7 +137,7 @@ impl<'a> RowReader<'a> {
         self.time_opt(name)?.ok_or_else(|| self.corrupt(name))
     }
 
-    /// What [`Fields::bytes`] wrote.
+    /// What [`RowFields::bytes`] wrote.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let mut all = Vec::new();
         for part in 0..self.int(name)? {

@@ -1,6 +1,6 @@
 //! Why state could not be read or written, and what the answers of the table service mean for it.
 
-use crate::ports::tables::TableError;
+use crate::ports::tables::{TableError, TableRow};
 use std::time::Duration;
 
 /// How long a caller waits if storage names no wait of its own.
@@ -37,6 +37,13 @@ pub enum StoreError {
     /// A row that a later release wrote.
     #[error("row {row} has format {version}, which this release does not know")]
     TooNew { row: String, version: i64 },
+}
+
+impl StoreError {
+    /// A row whose key does not name what it should.
+    pub(super) fn corrupt_key(row: &TableRow) -> Self {
+        Self::Corrupt { row: row.key.clone(), property: "key".to_owned() }
+    }
 }
 
 /// What a conditional write met.

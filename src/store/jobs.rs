@@ -66,9 +66,8 @@ impl StoredJob {
     /// Reads an `i:` row.
     pub fn read(row: &TableRow) -> Result<Self, StoreError> {
         let reader = RowReader::new(row)?;
-        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         Ok(Self {
-            id: OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
+            id: OpId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))?,
             kind: JobKind::read(&reader)?,
             request: ReconcileRequest::read(&reader)?,
             revision: reader.int("revision")?,
@@ -150,8 +149,7 @@ impl StateStore {
     ) -> Result<QueuePage<JobTurn>, StoreError> {
         let (rows, next) = self.queue_rows("i:", after, rows_max).await?;
         let turn = |row: &TableRow| {
-            let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-            let job = OpId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
+            let job = OpId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))?;
             Ok(JobTurn { job, priority: ReconcileRequest::priority_of(row) })
         };
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })

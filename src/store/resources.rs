@@ -360,8 +360,7 @@ impl StateStore {
     /// The ids at the end of the keys of these rows. A key that ends in none says nothing.
     pub fn ids_of<I: ResourceId>(&self, rows: &[TableRow]) -> Vec<I> {
         let id = |row: &TableRow| {
-            let corrupt = || StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-            I::from_text(keys::last_part(&row.key)).ok_or_else(corrupt)
+            I::from_text(keys::last_part(&row.key)).ok_or_else(|| StoreError::corrupt_key(row))
         };
         rows.iter().filter_map(|row| self.readable(row, id(row))).collect()
     }

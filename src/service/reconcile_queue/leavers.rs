@@ -19,7 +19,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Hints that are read and put in order together.
-const WINDOW_ROWS: usize = 5000;
+pub(super) const WINDOW_ROWS: usize = 5000;
 /// The shortest pause before the next search for leavers who wait.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 

@@ -2,7 +2,7 @@
 
 use crate::service::rate_limit::RateLimiter;
 use crate::service::reconcile_queue::inline::CONCURRENT_RECONCILES;
-use crate::service::reconcile_queue::leavers::HintedLeaver;
+use crate::service::reconcile_queue::leavers::{HintedLeaver, WINDOW_ROWS};
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::StoreError;
@@ -11,9 +11,6 @@ use crate::store::reconcile_queue::{Priority, QueueItem, QueuePosition};
 use crate::store::throttles::CallKind;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Hints that are read together.
-const WINDOW_ROWS: usize = 5000;
 
 impl ReconcileTick {
     /// Reconciles people whom other bindings concern, from the position of the last tick, and round again to there.

@@ -93,7 +93,7 @@ impl BearerTokens {
         tokens
     }
 
-    /// The versions of secret `name`. Nothing is loaded before [`Tokens::keep_fresh`] runs.
+    /// The versions of secret `name`. Nothing is loaded before [`BearerTokens::keep_fresh`] runs.
     pub fn from_vault(
         secrets: Arc<dyn SecretSource>,
         name: String,

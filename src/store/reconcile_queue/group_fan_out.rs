@@ -80,6 +80,5 @@ fn advance(row: &TableRow, last: Option<&TableRow>) -> TableWrite {
 }
 
 fn group_of(row: &TableRow) -> Result<GroupId, StoreError> {
-    let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-    GroupId::parse(keys::last_part(&row.key)).map_err(corrupt)
+    GroupId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))
 }

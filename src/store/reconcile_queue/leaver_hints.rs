@@ -46,13 +46,12 @@ impl LeaverHint {
     /// Reads a `dl:` row. A hint without any time has waited longest.
     pub(in crate::store) fn read(row: &TableRow) -> Result<Self, StoreError> {
         let reader = RowReader::new(row)?;
-        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
         let pinned = reader.time_opt("wished")?;
         let changed = reader.time_opt("changed")?;
         let due = reader.parsed_opt("due", |text| id::parse_stamp(text).ok_or(()))?;
         let subscriptions = reader.text_opt("subscriptions")?.unwrap_or_default();
         Ok(Self {
-            user: UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?,
+            user: UserId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))?,
             priority: if reader.flag("left")? { Priority::Leaver } else { Priority::Rebinding },
             unwanted_since: pinned.or(changed).unwrap_or(OffsetDateTime::UNIX_EPOCH),
             is_pinned: pinned.is_some(),

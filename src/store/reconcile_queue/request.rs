@@ -126,8 +126,7 @@ impl QueuedRequest {
     /// Reads a `d:` or `w:` row. Its key says who must be reconciled, and that suffices: a request that cannot be read keeps no
     /// person out.
     pub(in crate::store) fn read(row: &TableRow) -> Result<Self, StoreError> {
-        let corrupt = |_| StoreError::Corrupt { row: row.key.clone(), property: "key".to_owned() };
-        let user = UserId::parse(keys::last_part(&row.key)).map_err(corrupt)?;
+        let user = UserId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))?;
         let request = Self::request(row).unwrap_or_else(|_| ReconcileRequest::unknown());
         Ok(Self { user, request, etag: row.etag.clone() })
     }
