@@ -53,6 +53,8 @@ reason_codes! {
     Member => "member", Held;
     /// A foreign assignment gives the same role at the same scope.
     ForeignAssignment => "foreign-assignment", HeldByOther;
+    /// No reason is left, and an operator rejected the revocation: the person keeps the role.
+    KeptByOrder => "kept-by-order", Held;
     /// A call was sent, or is about to be; its end is not known yet.
     InFlight => "in-flight", Granting;
     /// The last reason went; the revocation is not confirmed yet.
@@ -65,10 +67,20 @@ reason_codes! {
     PrincipalReleasing => "principal-releasing", Waiting;
     /// Azure asked us to wait.
     Throttled => "throttled", Waiting;
+    /// An operator paused the service: grants wait, and revocations of people who are still active.
+    Paused => "paused", Waiting;
+    /// Too much was taken away, or given, at once: an operator must release or reject the batch.
+    HeldByBreaker => "held-by-breaker", Waiting;
+    /// A bundled file of bindings would give it, and waits for an operator's `apply`.
+    BindingsPending => "bindings-pending", Waiting;
     /// The active bindings cannot be read; only people who are gone or inactive are revoked.
     BindingsUnreadable => "bindings-unreadable", Waiting;
     /// A row that decides about it cannot be read; what is held stays, nothing new is given.
     RowUnreadable => "row-unreadable", Waiting;
+    /// An operator revoked the person: no binding gives anything until the brake is lifted.
+    Braked => "braked", Refused;
+    /// The binding gives its role to as many people as it may.
+    MaxPrincipals => "max-principals", Refused;
     /// The Entra object id differs from the one first pinned.
     IdentityChanged => "identity-changed", Refused;
     /// Another group is pinned to this binding's selector, or several groups match it and none is pinned.
@@ -103,6 +115,11 @@ impl ReasonCode {
     /// Reads the stable text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
+    /// Whether a rule of this service keeps the step back until an operator or a limit lets it go.
+    pub const fn is_hold(self) -> bool {
+        matches!(self, ReasonCode::Paused | ReasonCode::HeldByBreaker)
     }
 
     /// Whether the failure is the scope's: it meets every step of that kind there, for every person.

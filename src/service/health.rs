@@ -4,6 +4,7 @@
 use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
+use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
 use crate::store::recent_findings::RecentFindings;
@@ -47,6 +48,19 @@ pub enum BindingsHealth {
     },
 }
 
+/// An operator's pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PausedSince {
+    /// `None`: its row cannot be read.
+    pub since: Option<OffsetDateTime>,
+}
+
+impl PausedSince {
+    fn to_json(&self) -> Value {
+        json!({ "since": self.since.map(crate::audit::rfc3339) })
+    }
+}
+
 /// The health at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthSnapshot {
@@ -66,6 +80,10 @@ pub struct HealthSnapshot {
     pub swept: SweepCounts,
     /// Revocations that have not happened for too long, by the last tick of any process.
     pub overdue: OverdueCount,
+    /// Since when an operator's pause lasts.
+    pub paused: Option<PausedSince>,
+    /// Entra objects that operators revoked.
+    pub brakes: usize,
     /// When any process last counted them.
     pub counted: Option<OffsetDateTime>,
     /// When the oldest change was made that the last tick of any process left for the next one.
@@ -88,6 +106,7 @@ impl HealthSnapshot {
             || self.ticks_failed >= TICKS_FAILED
             || self.scopes_refused > 0
             || self.overdue.people > 0
+            || self.paused.is_some()
             || self.is_without_ticks
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
@@ -98,6 +117,11 @@ impl HealthSnapshot {
     fn overdue_json(&self) -> Value {
         let oldest = self.overdue.oldest.map(crate::audit::rfc3339);
         json!({ "people": self.overdue.people, "oldest": oldest, "reasons": self.overdue.by_reason })
+    }
+
+    fn held_back_json(&self) -> Value {
+        let oldest = self.overdue.held_back_oldest.map(crate::audit::rfc3339);
+        json!({ "people": self.overdue.held_back, "oldest": oldest })
     }
 
     /// As members of the health answer. No subscription, no person, no group.
@@ -119,6 +143,9 @@ impl HealthSnapshot {
             ("setAside", json!(self.quarantined)),
             ("scopesRefused", json!(self.scopes_refused)),
             ("revocationsOverdue", self.overdue_json()),
+            ("revocationsHeldBack", self.held_back_json()),
+            ("paused", self.paused.as_ref().map_or(Value::Null, PausedSince::to_json)),
+            ("brakes", json!(self.brakes)),
             ("lastTick", json!(time(&self.counted))),
             ("oldestRequest", json!(time(&self.oldest_request))),
             ("grantsPending", json!(self.swept.by_reason)),
@@ -269,6 +296,14 @@ impl HealthStatus {
         if self.troubled.record(binding.as_str()) {
             tracing::error!(binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
         }
+    }
+
+    /// What operators set, as it was last read.
+    pub(super) fn levers(&self, levers: &Levers) {
+        let since = |lever: &SetLever| PausedSince { since: lever.set_by.as_ref().map(|order| order.since) };
+        let mut held = self.held();
+        held.snapshot.paused = levers.pause.as_ref().map(since);
+        held.snapshot.brakes = levers.brakes.len();
     }
 
     pub(super) fn tick_failed(&self) {

@@ -10,6 +10,7 @@ pub(crate) mod journal;
 mod keys;
 pub mod ledger;
 pub(crate) mod ledger_walk;
+pub mod levers;
 pub(crate) mod lookup;
 pub mod members;
 pub mod overdue;

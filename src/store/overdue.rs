@@ -18,6 +18,10 @@ pub struct OverdueCount {
     pub by_reason: BTreeMap<String, usize>,
     /// The first of these people.
     pub first: Vec<String>,
+    /// People whose revocation an operator or a breaker holds back. They are not overdue.
+    pub held_back: usize,
+    /// Since when the first of those waits.
+    pub held_back_oldest: Option<OffsetDateTime>,
 }
 
 /// The count, when it was made, and when it was last an error line.
@@ -59,6 +63,8 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            held_back: usize::try_from(reader.int_opt("held_back")?.unwrap_or_default()).unwrap_or_default(),
+            held_back_oldest: reader.time_opt("held_back_oldest")?,
         },
         counted: reader.time("counted")?,
         logged: reader.time_opt("logged")?,
@@ -69,13 +75,20 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
 /// Writes the row over any earlier one.
 pub fn write(stored: &StoredOverdue) -> TableWrite {
     let StoredOverdue { count, counted, logged, oldest_request } = stored;
-    let people = i64::try_from(count.people).unwrap_or(i64::MAX);
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut fields = RowFields::row()
-        .int("people", people)
+        .int("people", number(count.people))
+        .int("held_back", number(count.held_back))
         .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
         .text("first", count.first.join(" "))
         .time("counted", *counted);
-    for (name, time) in [("oldest", count.oldest), ("logged", *logged), ("oldest_request", *oldest_request)] {
+    let times = [
+        ("oldest", count.oldest),
+        ("held_back_oldest", count.held_back_oldest),
+        ("logged", *logged),
+        ("oldest_request", *oldest_request),
+    ];
+    for (name, time) in times {
         fields = match time {
             Some(time) => fields.time(name, time),
             None => fields,

@@ -1,8 +1,9 @@
-//! Rows of the whole installation: the active snapshot, throttles, schedules, the instance id.
+//! Rows of the whole installation: the active snapshot, throttles, schedules, levers, the instance id.
 
 use crate::id::InstanceId;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
+use crate::store::levers::Levers;
 use crate::store::room_claims::RoomClaims;
 use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
@@ -55,6 +56,7 @@ pub struct TenantSettings {
     pub instance: Option<InstanceId>,
     pub throttles: StoredThrottles,
     pub claims: RoomClaims,
+    pub levers: Levers,
 }
 
 impl StateStore {
@@ -74,6 +76,7 @@ impl StateStore {
             "bindings" => settings.pointer = self.pointer_row(row),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
             _ => {
+                settings.levers.read_row(row);
                 settings.throttles.read_row(row);
                 settings.claims.read_row(row);
             }

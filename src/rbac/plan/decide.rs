@@ -78,7 +78,7 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
         }
 
         // Deleting by our own name is safe whatever Azure holds: a revocation does not wait for an answer.
-        Evidence::Unasked { .. } if may_revoke_blindly(entry, wanted, desired) => {
+        Evidence::Unasked { .. } if may_revoke_blindly(entry, wanted, inputs) => {
             return send(revoke(entry, false), inputs);
         }
         Evidence::Unasked { reason, not_before } => {
@@ -89,8 +89,14 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     };
     let asked = matches!(fact.evidence, Evidence::Azure { .. }).then_some(held == AssignmentState::Present);
     match (wanted, held) {
-        (None, AssignmentState::Present) if desired.frozen => {
+        (None, AssignmentState::Present) if desired.freezes(entry) => {
             unchanged(entry, held, asked.filter(|_| due), actual, limits)
+        }
+        (None, AssignmentState::Present) if is_kept(entry, desired, actual) => {
+            match unchanged(entry, held, asked.filter(|_| due), actual, limits) {
+                Verdict::Quiet => kept(entry, actual.now),
+                settled => settled,
+            }
         }
         (Some(wanted), AssignmentState::Gone) => {
             send(grant(entry.assignment, wanted, Some(entry), due), inputs)
@@ -107,10 +113,16 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     }
 }
 
-fn may_revoke_blindly(entry: &LedgerEntry, wanted: Option<&DesiredGrant>, desired: &Desired) -> bool {
+/// An operator rejected the revocation: it waits for the reason to return.
+fn kept(entry: &LedgerEntry, now: OffsetDateTime) -> Verdict {
+    defer(entry.assignment, StepKind::Revoke, ReasonCode::KeptByOrder, now + RETRY_MAX)
+}
+
+fn may_revoke_blindly(entry: &LedgerEntry, wanted: Option<&DesiredGrant>, inputs: &Inputs<'_>) -> bool {
+    let Inputs { desired, actual, .. } = *inputs;
     let may_be_held = entry.state == AssignmentState::Present
         || entry.unwanted_since.is_some() && entry.state == AssignmentState::Gone;
-    wanted.is_none() && !desired.frozen && may_be_held
+    wanted.is_none() && !desired.freezes(entry) && !is_kept(entry, desired, actual) && may_be_held
 }
 
 /// What Azure's answer to a question by name means for an entry.
@@ -238,6 +250,9 @@ fn send(step: Step, inputs: &Inputs<'_>) -> Verdict {
     let actual = inputs.actual;
     if !is_ours(&step, actual.instance) {
         return defer(step.assignment, step.kind, ReasonCode::NotOurs, actual.now + RETRY_MAX);
+    }
+    if let Some(held) = actual.holds.defer(&step, inputs.desired, actual.now) {
+        return Verdict::Defer(held);
     }
     let throttle = actual.throttled.get(&(step.scope.subscription().to_owned(), step.kind));
     if let Some(not_before) = throttle.filter(|at| **at > actual.now) {

@@ -7,7 +7,7 @@ mod pending;
 
 pub use decide::plan;
 pub use model::{
-    Actual, BlockKey, BlockedGrant, DeferredStep, Desired, DesiredGrant, Evidence, GrantReason,
+    Actual, BlockKey, BlockedGrant, DeferredStep, Desired, DesiredGrant, Evidence, GrantReason, Holds,
     ObservedEntry, Plan, PlanLimits, RoomClaim, ScopeBlock, SettledRow, Step,
 };
 pub use pending::{Requeue, pending_steps, requeue_at};

@@ -1,7 +1,7 @@
 //! What a plan is made from, and what it is made of.
 
 use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,6 +48,48 @@ pub struct Desired {
     pub blocked: Vec<BlockedGrant>,
     /// The bindings cannot be read: what is held stays, nothing new is given.
     pub frozen: bool,
+    /// The person is gone, inactive or braked, or may not act on an Entra object: no hold keeps their revocations back.
+    pub leaving: bool,
+    /// Entra objects that an operator revoked: whatever the bindings say, nothing of theirs stays.
+    pub braked: BTreeSet<PrincipalId>,
+}
+
+impl Desired {
+    /// Whether an entry stays as it is because the bindings cannot be read. A brake needs no bindings.
+    pub(super) fn freezes(&self, entry: &LedgerEntry) -> bool {
+        self.frozen && !self.braked.contains(&entry.principal)
+    }
+
+    /// Whether an operator or a breaker may keep a revocation back.
+    pub fn may_be_held_back(&self, principal: PrincipalId) -> bool {
+        !self.leaving && !self.braked.contains(&principal)
+    }
+}
+
+/// What an operator and the breakers keep back of one person's steps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holds {
+    /// An operator paused the service.
+    pub paused: bool,
+    /// Assignments whose next step is held, and why.
+    pub held: BTreeMap<AssignmentName, ReasonCode>,
+}
+
+impl Holds {
+    /// Whether an operator rejected the revocation of an assignment: it stays without a reason.
+    pub(super) fn keeps(&self, assignment: AssignmentName) -> bool {
+        self.held.get(&assignment) == Some(&ReasonCode::KeptByOrder)
+    }
+
+    /// Why a step may not be sent, if it may not.
+    fn reason_against(&self, step: &Step, desired: &Desired) -> Option<ReasonCode> {
+        if step.kind == StepKind::Revoke && !desired.may_be_held_back(step.principal) {
+            return None;
+        }
+        let held =
+            self.held.get(&step.assignment).copied().filter(|reason| *reason != ReasonCode::KeptByOrder);
+        held.or(self.paused.then_some(ReasonCode::Paused))
+    }
 }
 
 /// The evidence for a ledger entry.
@@ -115,6 +157,7 @@ pub struct Actual {
     /// The change that enqueued the person, and when it was made.
     pub requested_by: OpId,
     pub requested_at: OffsetDateTime,
+    pub holds: Holds,
     /// This installation: an assignment is ours only if its name can be made from it.
     pub instance: InstanceId,
 }
@@ -166,6 +209,15 @@ impl Step {
     }
 }
 
+impl Holds {
+    /// The step as it has to wait, if it is held: a wake-up ends that, and the hourly reconcile.
+    pub(super) fn defer(&self, step: &Step, desired: &Desired, now: OffsetDateTime) -> Option<DeferredStep> {
+        let reason = self.reason_against(step, desired)?;
+        let not_before = now + RETRY_MAX;
+        Some(DeferredStep { assignment: step.assignment, kind: step.kind, reason, not_before })
+    }
+}
+
 /// A step that is due but may not be sent yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeferredStep {
@@ -173,6 +225,13 @@ pub struct DeferredStep {
     pub kind: StepKind,
     pub reason: ReasonCode,
     pub not_before: OffsetDateTime,
+}
+
+impl DeferredStep {
+    /// Whether the person loses something as soon as it is sent. What an order keeps is no loss.
+    pub fn takes_away(&self) -> bool {
+        self.kind == StepKind::Revoke && self.reason != ReasonCode::KeptByOrder
+    }
 }
 
 /// An entry that the close writes without any call.
@@ -210,12 +269,17 @@ pub(super) fn unwanted_since(
     desired: &Desired,
     actual: &Actual,
 ) -> Option<OffsetDateTime> {
-    if desired.frozen {
+    if desired.freezes(entry) {
         return entry.unwanted_since;
     }
     let gone = entry.unsettled_until.is_none() && entry.state != AssignmentState::Present;
-    let wanted = desired.grants.contains_key(&entry.assignment);
+    let wanted = desired.grants.contains_key(&entry.assignment) || is_kept(entry, desired, actual);
     (!wanted && !gone).then(|| entry.unwanted_since.unwrap_or(actual.requested_at))
+}
+
+/// Whether an entry without a reason stays by an operator's order.
+pub(super) fn is_kept(entry: &LedgerEntry, desired: &Desired, actual: &Actual) -> bool {
+    actual.holds.keeps(entry.assignment) && desired.may_be_held_back(entry.principal)
 }
 
 pub(super) fn note_unwanted_since(

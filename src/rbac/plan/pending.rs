@@ -2,7 +2,7 @@
 
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind, pause};
 use crate::rbac::plan::model::{BlockedGrant, DeferredStep, Desired};
-use crate::rbac::{BackupRole, BindingName, Scope};
+use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use time::OffsetDateTime;
 
 /// The list of what cannot be had, or taken, for now, after a round. `before` is the list of the round before: what is on
@@ -18,7 +18,7 @@ pub fn pending_steps(
     for blocked in &desired.blocked {
         pending.push(refusal(blocked, before, now));
     }
-    pending.extend(late_revocations(after, deferred, now));
+    pending.extend(late_revocations(after, deferred, before, now));
     for (name, wanted) in &desired.grants {
         let failed =
             after.iter().find(|entry| entry.assignment == *name).and_then(|entry| entry.retry.as_ref());
@@ -51,9 +51,11 @@ pub fn pending_steps(
 }
 
 /// What is still held because its revocation was deferred before it was tried. (One that was tried says so on its own row.)
+/// What an operator's order keeps counts as wanted.
 fn late_revocations(
     after: &[LedgerEntry],
     deferred: &[DeferredStep],
+    before: &[PendingStep],
     now: OffsetDateTime,
 ) -> Vec<PendingStep> {
     let mut pending = Vec::new();
@@ -63,15 +65,18 @@ fn late_revocations(
             .iter()
             .find(|deferred| deferred.kind == StepKind::Revoke && deferred.assignment == entry.assignment);
         let Some(DeferredStep { reason, not_before, .. }) = put_off.cloned() else { continue };
+        let kept = reason == ReasonCode::KeptByOrder;
         for binding in entry.bindings.clone() {
             let role = entry.role;
             let scope = entry.scope.clone();
-            let since = entry.unwanted_since.unwrap_or(now);
+            let earlier =
+                before.iter().find(|wait| wait.is_for(&binding, role, &scope) && wait.wanted == kept);
+            let since = entry.unwanted_since.or(earlier.map(|wait| wait.since)).unwrap_or(now);
             pending.push(PendingStep {
                 binding,
                 role,
                 scope,
-                wanted: false,
+                wanted: kept,
                 reason,
                 since,
                 attempts: 1,
@@ -133,7 +138,7 @@ pub fn requeue_at(
         let put_off = deferred.iter().any(|deferred| deferred.assignment == entry.assignment);
         causes.extend(own.into_iter().chain(retry).filter(|_| !put_off));
     }
-    causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.kind == StepKind::Revoke)));
+    causes.extend(deferred.iter().map(|deferred| (deferred.not_before, deferred.takes_away())));
     causes.extend(pending.iter().map(|wait| (wait.not_before, false)));
     let at = causes.iter().map(|(at, _)| *at).min()?;
     Some(Requeue { at, takes_away: causes.iter().any(|(_, takes_away)| *takes_away) })

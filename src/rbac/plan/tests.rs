@@ -2,6 +2,7 @@
 
 mod evidence;
 mod full_subscription;
+mod holds;
 mod pending;
 
 use super::*;
@@ -10,6 +11,7 @@ use crate::rbac::ledger::PendingStep;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RetryState, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;
@@ -101,7 +103,7 @@ fn settled(entry: LedgerEntry) -> ObservedEntry {
     fact(entry, Evidence::Ledger)
 }
 
-fn holds(facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
+fn holding(facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
     Actual {
         now: NOW,
         observed: facts.into_iter().collect(),
@@ -110,6 +112,7 @@ fn holds(facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
         room: BTreeMap::new(),
         requested_by: cause(),
         requested_at: NOW,
+        holds: Holds::default(),
         instance: instance(),
     }
 }
@@ -160,7 +163,7 @@ fn mixed() -> (Desired, Actual) {
         wanted(5, &["late"]),
     ]);
     let azure = |holds| Evidence::Azure { holds, due: true };
-    let actual = holds([
+    let actual = holding([
         settled(entry(2, AssignmentState::Present, &["kept"])),
         settled(entry(3, AssignmentState::Present, &["kept"])),
         settled(entry(4, AssignmentState::Gone, &["back"])),
@@ -215,7 +218,7 @@ fn the_order_of_facts_does_not_matter() {
 #[test]
 fn a_round_has_sixteen_steps_and_the_next_one_the_rest() {
     let desired = wants((0..20).map(|number| wanted(number, &["b"])));
-    let nothing = holds([]);
+    let nothing = holding([]);
     let first = plan_of(&desired, &nothing);
     assert_eq!((first.steps.len(), first.has_more), (16, true));
     let second = plan_of(&desired, &applied(&nothing, &first));
@@ -230,7 +233,7 @@ fn what_fits_a_round_exactly_leaves_nothing_for_the_next_one() {
         fact(entry, Evidence::Azure { holds: false, due: true })
     };
     for rows in [0, 32] {
-        let plan = plan_of(&desired, &holds((100..100 + rows).map(due)));
+        let plan = plan_of(&desired, &holding((100..100 + rows).map(due)));
         assert_eq!((plan.steps.len(), plan.settled.len(), plan.has_more), (16, rows as usize, false));
     }
 }
@@ -242,7 +245,7 @@ fn a_close_writes_forty_eight_rows_steps_included() {
         fact(entry, Evidence::Azure { holds: false, due: true })
     };
     let desired = wants((100..110).map(|number| wanted(number, &["b"])));
-    let plan = plan_of(&desired, &holds((0..60).map(due)));
+    let plan = plan_of(&desired, &holding((0..60).map(due)));
     assert_eq!((plan.steps.len(), plan.settled.len(), plan.has_more), (10, 38, true));
 }
 
@@ -250,7 +253,7 @@ fn a_close_writes_forty_eight_rows_steps_included() {
 fn what_was_never_tried_comes_first_and_then_what_was_tried_longest_ago() {
     let gone = |number| entry(number, AssignmentState::Gone, &["b"]);
     let desired = wants([1, 2, 3].map(|number| wanted(number, &["b"])));
-    let actual = holds([
+    let actual = holding([
         settled(retry(gone(1), StepKind::Grant, -10)),
         settled(retry(gone(2), StepKind::Grant, -20)),
         settled(gone(3)),
@@ -262,7 +265,7 @@ fn what_was_never_tried_comes_first_and_then_what_was_tried_longest_ago() {
 #[test]
 fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
     let failed = |kind, seconds| retry(entry(1, AssignmentState::Present, &["b"]), kind, seconds);
-    let plan_with = |entry| plan_of(&wants([]), &holds([settled(entry)]));
+    let plan_with = |entry| plan_of(&wants([]), &holding([settled(entry)]));
     let waiting = plan_with(failed(StepKind::Revoke, 10));
     assert_eq!(deferred(&waiting), [(StepKind::Revoke, 1, ReasonCode::AzureRefused, later(10))]);
     assert!(waiting.steps.is_empty() && !waiting.has_more);
@@ -275,7 +278,7 @@ fn a_step_that_failed_waits_for_its_time_and_one_of_the_other_kind_does_not() {
 fn a_throttle_defers_steps_of_its_kind_in_its_subscription() {
     let desired = wants([wanted(1, &["b"])]);
     let throttled = |subscription: &str, kind, seconds| {
-        let mut actual = holds([settled(entry(2, AssignmentState::Present, &["c"]))]);
+        let mut actual = holding([settled(entry(2, AssignmentState::Present, &["c"]))]);
         actual.throttled.insert((subscription.to_owned(), kind), later(seconds));
         plan_of(&desired, &actual)
     };
@@ -292,7 +295,7 @@ fn a_throttle_defers_steps_of_its_kind_in_its_subscription() {
 #[test]
 fn a_binding_that_moves_grants_first() {
     let desired = wants([wanted(2, &["b"])]);
-    let before = holds([settled(entry(1, AssignmentState::Present, &["b"]))]);
+    let before = holding([settled(entry(1, AssignmentState::Present, &["b"]))]);
     let first = plan_of(&desired, &before);
     assert_eq!((steps(&first), first.has_more), (vec![(StepKind::Grant, 2)], true));
     let second = plan_of(&desired, &applied(&before, &first));
@@ -302,7 +305,7 @@ fn a_binding_that_moves_grants_first() {
 #[test]
 fn a_binding_whose_new_grant_waits_keeps_the_old_one() {
     let desired = wants([wanted(2, &["b"])]);
-    let mut actual = holds([settled(entry(1, AssignmentState::Present, &["b"]))]);
+    let mut actual = holding([settled(entry(1, AssignmentState::Present, &["b"]))]);
     actual.throttled.insert((SUBSCRIPTION.to_owned(), StepKind::Grant), later(40));
     let plan = plan_of(&desired, &actual);
     assert!(plan.steps.is_empty() && !plan.has_more);
@@ -321,7 +324,7 @@ fn a_foreign_assignment_is_never_revoked() {
     let azure = |holds, due| Evidence::Azure { holds, due };
     for belief in [Evidence::Ledger, azure(true, true), azure(false, true)] {
         let row = retry(entry(1, other, &["b"]), StepKind::Grant, 0);
-        let plan = plan_of(&wants([]), &holds([fact(row, belief.clone())]));
+        let plan = plan_of(&wants([]), &holding([fact(row, belief.clone())]));
         assert!(plan.steps.is_empty(), "{belief:?}");
         let holding: Vec<_> = plan.settled.iter().map(|settle| settle.entry.state).collect();
         assert_eq!(holding, [AssignmentState::Gone], "{belief:?}");
@@ -334,7 +337,7 @@ fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
     let other = retry(entry(1, AssignmentState::HeldByOther(name(99)), &["b"]), StepKind::Grant, 0);
     let seen = |holds_it| {
         let belief = Evidence::Azure { holds: holds_it, due: true };
-        plan_of(&desired, &holds([fact(other.clone(), belief)]))
+        plan_of(&desired, &holding([fact(other.clone(), belief)]))
     };
     assert_eq!(steps(&seen(false)), [(StepKind::Grant, 1)]);
     let still = seen(true);
@@ -347,13 +350,13 @@ fn a_foreign_assignment_that_is_gone_makes_room_for_ours() {
 fn what_is_another_records_is_gone_without_a_step() {
     let unsettled_row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
     for row in [entry(1, AssignmentState::Present, &["b"]), unsettled_row] {
-        let plan = plan_of(&wants([]), &holds([fact(row, Evidence::NotOurs)]));
+        let plan = plan_of(&wants([]), &holding([fact(row, Evidence::NotOurs)]));
         let settle = plan.settled.first().unwrap();
         assert!(plan.steps.is_empty() && settle.entry.is_settled_and_gone());
         assert_eq!(settle.observed, None);
     }
     let gone = fact(entry(1, AssignmentState::Gone, &["b"]), Evidence::NotOurs);
-    assert_eq!(plan_of(&wants([]), &holds([gone])), Plan::default());
+    assert_eq!(plan_of(&wants([]), &holding([gone])), Plan::default());
 }
 
 /// (wanted, Azure holds it) of a row whose time has not come → the step, which does not settle it.
@@ -368,12 +371,12 @@ fn an_unsettled_row_is_acted_on_and_stays_unsettled_until_its_time() {
         let desired = wants(is_wanted.then(|| wanted(1, &["b"])));
         let row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
         let early = fact(row.clone(), Evidence::Azure { holds: azure_holds, due: false });
-        let plan = plan_of(&desired, &holds([early]));
+        let plan = plan_of(&desired, &holding([early]));
         assert_eq!(plan.steps.first().map(|step| (step.kind, step.settles)), step.map(|kind| (kind, false)));
         assert!(plan.settled.iter().all(|settle| settle.entry.unsettled_until == row.unsettled_until));
 
         let due = fact(row, Evidence::Azure { holds: azure_holds, due: true });
-        let plan = plan_of(&desired, &holds([due]));
+        let plan = plan_of(&desired, &holding([due]));
         assert_eq!(plan.steps.first().map(|step| (step.kind, step.settles)), step.map(|kind| (kind, true)));
         let observed: Vec<_> = plan.settled.iter().map(|settle| settle.observed).collect();
         assert_eq!(observed, if step.is_some() { vec![] } else { vec![Some(azure_holds)] });
@@ -386,11 +389,11 @@ fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
         let belief = Evidence::Unasked { reason: ReasonCode::NoAnswer, not_before: later(30) };
         fact(unsettled(entry(1, AssignmentState::Present, &["b"]), -1), belief)
     };
-    let plan = plan_of(&wants([wanted(1, &["b"])]), &holds([row()]));
+    let plan = plan_of(&wants([wanted(1, &["b"])]), &holding([row()]));
     assert!(plan.steps.is_empty() && plan.settled.is_empty());
     assert_eq!(deferred(&plan), [(StepKind::Grant, 1, ReasonCode::NoAnswer, later(30))]);
 
-    let plan = plan_of(&wants([]), &holds([row()]));
+    let plan = plan_of(&wants([]), &holding([row()]));
     assert_eq!(steps(&plan), [(StepKind::Revoke, 1)]);
     assert!(!plan.steps[0].settles);
 
@@ -398,7 +401,7 @@ fn where_azure_cannot_be_asked_a_grant_waits_and_a_revocation_does_not() {
     let unanswered =
         LedgerEntry { unwanted_since: Some(NOW), ..unsettled(entry(1, AssignmentState::Gone, &["b"]), 100) };
     let belief = Evidence::Unasked { reason: ReasonCode::Throttled, not_before: later(3600) };
-    let plan = plan_of(&wants([]), &holds([fact(unanswered, belief)]));
+    let plan = plan_of(&wants([]), &holding([fact(unanswered, belief)]));
     assert_eq!(steps(&plan), [(StepKind::Revoke, 1)]);
 }
 
@@ -408,7 +411,7 @@ fn what_this_installation_cannot_have_made_is_left_alone() {
         assignment: AssignmentName::new(Uuid::from_u128(5)),
         ..entry(1, AssignmentState::Present, &["b"])
     };
-    let plan = plan_of(&wants([]), &holds([settled(row)]));
+    let plan = plan_of(&wants([]), &holding([settled(row)]));
     assert!(plan.steps.is_empty() && plan.settled.is_empty());
     assert_eq!((plan.deferred[0].reason, plan.deferred[0].not_before), (ReasonCode::NotOurs, later(3600)));
 }
@@ -420,9 +423,9 @@ fn frozen_keeps_what_is_held() {
         settled(entry(1, AssignmentState::Present, &["b"])),
         settled(entry(2, AssignmentState::Gone, &["b"])),
     ];
-    assert_eq!(plan_of(&desired, &holds(rows)), Plan::default());
+    assert_eq!(plan_of(&desired, &holding(rows)), Plan::default());
     let due = unsettled(entry(1, AssignmentState::Present, &["b"]), -1);
-    let plan = plan_of(&desired, &holds([fact(due, Evidence::Azure { holds: true, due: true })]));
+    let plan = plan_of(&desired, &holding([fact(due, Evidence::Azure { holds: true, due: true })]));
     let settle = plan.settled.first().unwrap();
     assert!(plan.steps.is_empty());
     assert_eq!((settle.entry.state, settle.observed), (AssignmentState::Present, Some(true)));
@@ -552,7 +555,7 @@ fn failing(number: u128, holding: AssignmentState, kind: StepKind, reason: Reaso
 #[test]
 fn a_later_change_of_what_decided_ends_the_pause_of_a_failed_step() {
     let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::AzureRefused);
-    let mut actual = holds([settled(row)]);
+    let mut actual = holding([settled(row)]);
     assert!(plan_of(&wants([]), &actual).steps.is_empty());
     actual.requested_by = OpId::new(Uuid::from_u128(6));
     assert_eq!(steps(&plan_of(&wants([]), &actual)), [(StepKind::Revoke, 1)]);
@@ -561,7 +564,7 @@ fn a_later_change_of_what_decided_ends_the_pause_of_a_failed_step() {
 #[test]
 fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
     let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::ScopeLocked);
-    let mut actual = holds([settled(row)]);
+    let mut actual = holding([settled(row)]);
     let probing = plan_of(&wants([]), &actual);
     assert_eq!(steps(&probing), [(StepKind::Revoke, 1)]);
     let block =
@@ -572,7 +575,7 @@ fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
     }
     // A grant there, and a revocation of another role, are no business of that block.
     let other = wants([wanted(1, &["b"])]);
-    let mut actual = holds([settled(entry(1, AssignmentState::Gone, &["b"]))]);
+    let mut actual = holding([settled(entry(1, AssignmentState::Gone, &["b"]))]);
     actual.blocks.insert(probing.steps[0].block_key(), block(40));
     assert_eq!(steps(&plan_of(&other, &actual)), [(StepKind::Grant, 1)]);
 }
@@ -580,11 +583,11 @@ fn where_the_scope_refuses_its_block_decides_and_not_the_row() {
 #[test]
 fn an_unwanted_row_that_is_not_revoked_now_says_since_when() {
     let row = failing(1, AssignmentState::Present, StepKind::Revoke, ReasonCode::AzureRefused);
-    let plan = plan_of(&wants([]), &holds([settled(row)]));
+    let plan = plan_of(&wants([]), &holding([settled(row)]));
     assert_eq!((plan.settled.len(), plan.settled[0].entry.unwanted_since), (1, Some(NOW)));
     let noted = plan.settled[0].entry.clone();
     let again = |desired: &Desired, seconds| {
-        let actual = Actual { now: later(seconds), ..holds([settled(noted.clone())]) };
+        let actual = Actual { now: later(seconds), ..holding([settled(noted.clone())]) };
         plan_of(desired, &actual).settled
     };
     assert!(again(&wants([]), 60).is_empty(), "the wish keeps its time");
@@ -596,16 +599,16 @@ fn an_unwanted_row_that_is_not_revoked_now_says_since_when() {
 fn an_unsettled_row_that_is_not_wanted_is_written_once_so_that_no_call_settles_it_past_this_look() {
     let row = unsettled(entry(1, AssignmentState::Present, &["b"]), 100);
     let absent = Evidence::Azure { holds: false, due: false };
-    let plan = plan_of(&wants([]), &holds([fact(row.clone(), absent.clone())]));
+    let plan = plan_of(&wants([]), &holding([fact(row.clone(), absent.clone())]));
     let noted = plan.settled.first().unwrap();
     assert_eq!((noted.entry.unwanted_since, noted.entry.unsettled_until), (Some(NOW), row.unsettled_until));
-    assert_eq!(plan_of(&wants([]), &holds([fact(noted.entry.clone(), absent)])), Plan::default());
+    assert_eq!(plan_of(&wants([]), &holding([fact(noted.entry.clone(), absent)])), Plan::default());
 }
 
 /// The old role of a binding that moved, and the new one that a full subscription refuses.
 fn full(room: Option<RoomClaim>, old: AssignmentState) -> (Desired, Actual) {
     let refused = failing(2, AssignmentState::Gone, StepKind::Grant, ReasonCode::AssignmentLimit);
-    let mut actual = holds([settled(entry(1, old, &["b"])), settled(refused)]);
+    let mut actual = holding([settled(entry(1, old, &["b"])), settled(refused)]);
     actual.room.extend(room.map(|claim| (SUBSCRIPTION.to_owned(), claim)));
     (wants([wanted(2, &["b"])]), actual)
 }

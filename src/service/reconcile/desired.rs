@@ -55,6 +55,8 @@ pub struct AccessFacts<'a> {
     pub claim: PrincipalClaim,
     pub selectors: &'a SelectorFacts,
     pub ledger: &'a UserLedger,
+    /// Entra objects that an operator revoked.
+    pub braked: &'a BTreeSet<PrincipalId>,
     pub instance: InstanceId,
 }
 
@@ -135,6 +137,8 @@ pub struct DesiredAccess {
 /// Union over the person's groups and the bindings, each grant with its reasons.
 pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAccess {
     let mut decided = DesiredAccess::default();
+    decided.desired.braked.clone_from(facts.braked);
+    decided.desired.leaving = is_leaving(facts);
     match (facts.header, snapshot) {
         (HeaderState::Gone, _) | (_, ActiveSnapshot::Absent) => {}
         (HeaderState::Readable(resource), _) if !resource.active() => {}
@@ -144,9 +148,22 @@ pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAcce
                 decided.add(key, binding, facts);
             }
             decided.leave_out_unreadable(facts.ledger);
+            decided.leave_out_braked();
         }
     }
     decided
+}
+
+/// Whether what the person loses is taken from this person, and not by a membership, a group or a binding. Of a person who
+/// cannot be read it is not known.
+fn is_leaving(facts: &AccessFacts<'_>) -> bool {
+    match facts.header {
+        HeaderState::Gone => true,
+        HeaderState::Unreadable => false,
+        HeaderState::Readable(resource) => {
+            !resource.active() || matches!(facts.claim, PrincipalClaim::Blocked(_))
+        }
+    }
 }
 
 /// The bindings whose condition the person meets, each with the key of its selector's pin. Of a person who cannot be read
@@ -268,14 +285,26 @@ impl DesiredAccess {
 
     /// An assignment whose ledger row is there and cannot be read is left as it is.
     fn leave_out_unreadable(&mut self, ledger: &UserLedger) {
-        for name in &ledger.unreadable {
-            let Some(wanted) = self.desired.grants.remove(name) else { continue };
-            for binding in wanted.bindings() {
-                let role = wanted.role;
-                let scope = wanted.scope.clone();
-                let reason = ReasonCode::RowUnreadable;
-                self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
-            }
+        ledger.unreadable.iter().for_each(|name| self.block_grant(name, ReasonCode::RowUnreadable));
+    }
+
+    /// A brake ends also what a person keeps who cannot be read.
+    fn leave_out_braked(&mut self) {
+        let Desired { grants, braked, .. } = &self.desired;
+        let of_braked = |(name, wanted): (&AssignmentName, &DesiredGrant)| {
+            braked.contains(&wanted.principal).then_some(*name)
+        };
+        let names: Vec<AssignmentName> = grants.iter().filter_map(of_braked).collect();
+        names.iter().for_each(|name| self.block_grant(name, ReasonCode::Braked));
+    }
+
+    /// A grant is not wanted after all.
+    fn block_grant(&mut self, name: &AssignmentName, reason: ReasonCode) {
+        let Some(wanted) = self.desired.grants.remove(name) else { return };
+        for binding in wanted.bindings() {
+            let role = wanted.role;
+            let scope = wanted.scope.clone();
+            self.desired.blocked.push(BlockedGrant { binding, role, scope, reason });
         }
     }
 }

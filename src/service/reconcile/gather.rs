@@ -4,7 +4,7 @@ use crate::bindings::PrincipalSource;
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, REVOKE_RETRY_MAX};
-use crate::rbac::plan::{Actual, Desired, Evidence, ObservedEntry};
+use crate::rbac::plan::{Actual, Desired, Evidence, Holds, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
@@ -148,6 +148,7 @@ impl Reconciler {
             claim,
             selectors: &read.selectors,
             ledger: &read.ledger,
+            braked: &read.settings.levers.brakes.keys().copied().collect(),
             instance,
         };
         let DesiredAccess { desired, pins: selector_pins, findings: troubled } =
@@ -157,6 +158,7 @@ impl Reconciler {
         }
         let now = time.now(self.store.clock.monotonic());
         self.health.read_throttles(&read.settings.throttles, now);
+        self.health.levers(&read.settings.levers);
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
         let observed = self.observe_ledger(&read.ledger, &holders, now, throttles, &mut to_pin).await;
         let actual = Actual {
@@ -167,6 +169,7 @@ impl Reconciler {
             room: read.settings.claims.as_seen_by(user, now),
             requested_by: request.request.origin.op,
             requested_at: request.request.origin.op.time().map_or(now, |at| at.min(now)),
+            holds: Holds { paused: read.settings.levers.pause.is_some(), held: BTreeMap::new() },
             instance,
         };
         Ok(GatheredState {
@@ -217,6 +220,9 @@ impl Reconciler {
         let (Some(person), Some(principal)) = (read.header.as_ref().readable(), principal) else {
             return Ok(PrincipalClaim::Blocked(ReasonCode::PendingPrincipal));
         };
+        if read.settings.levers.brakes.contains_key(&principal) {
+            return Ok(PrincipalClaim::Blocked(ReasonCode::Braked));
+        }
         if person.pinned.is_some_and(|pinned| pinned != principal) {
             return Ok(PrincipalClaim::Blocked(ReasonCode::IdentityChanged));
         }

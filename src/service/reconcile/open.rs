@@ -131,6 +131,9 @@ fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
     if step.kind == StepKind::Grant {
         return step.reasons.iter().map(member).collect();
     }
+    if gathered.desired.braked.contains(&step.principal) {
+        return vec!["an operator revoked the person".to_owned()];
+    }
     let why = match &gathered.header {
         HeaderState::Unreadable => "no group of the user gives it any more",
         HeaderState::Gone => "the user was deleted",

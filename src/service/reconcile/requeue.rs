@@ -108,23 +108,33 @@ pub(super) fn waiting(
             Some(retry) => retry.reason != ReasonCode::Throttled,
             None => entry.unsettled_until.is_some() && entry.state == AssignmentState::Gone,
         };
-    let deferral = deferred.iter().find(|deferred| deferred.kind == StepKind::Revoke);
+    let deferral = deferred.iter().find(|deferred| deferred.takes_away());
     let mut waiting = WaitingRevocation {
         reason: deferral.map(|deferred| deferred.reason),
         ..WaitingRevocation::default()
     };
+    // What is held back is no obstacle: where anything else waits, that is what is in the way.
+    let mut obstacle = None;
     for entry in after.iter().filter(|entry| entry.unwanted_since.is_some()) {
-        if waiting.unwanted_since.is_none_or(|since| entry.unwanted_since.is_some_and(|own| own < since)) {
-            let failed = entry.retry.as_ref().filter(|retry| retry.kind == StepKind::Revoke);
-            let deferral = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
-            let reason = deferral.map(|deferred| deferred.reason).or(failed.map(|retry| retry.reason));
-            waiting.reason = Some(reason.unwrap_or(ReasonCode::NoReasonLeft));
-            waiting.unwanted_since = entry.unwanted_since;
+        let reason = reason_of_waiting(entry, deferred);
+        let rank = (reason.is_hold(), entry.unwanted_since);
+        if obstacle.is_none_or(|before| rank < before) {
+            obstacle = Some(rank);
+            waiting.reason = Some(reason);
         }
+        waiting.unwanted_since = [waiting.unwanted_since, entry.unwanted_since].into_iter().flatten().min();
         waiting.subscriptions.insert(entry.scope.subscription().to_owned());
         waiting.tried_at = waiting.tried_at.or(was_tried(entry).then_some(now));
     }
     waiting
+}
+
+/// Why an unwanted entry is still there.
+fn reason_of_waiting(entry: &LedgerEntry, deferred: &[DeferredStep]) -> ReasonCode {
+    let failed = entry.retry.as_ref().filter(|retry| retry.kind == StepKind::Revoke);
+    let deferral = deferred.iter().find(|deferred| deferred.assignment == entry.assignment);
+    let reason = deferral.map(|deferred| deferred.reason).or(failed.map(|retry| retry.reason));
+    reason.unwrap_or(ReasonCode::NoReasonLeft)
 }
 
 /// Whether a revocation that waited is no longer needed, though nothing was taken away since. Nothing else removes the hint.

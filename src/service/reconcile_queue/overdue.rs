@@ -30,12 +30,18 @@ const UNREADABLE: &str = "unreadable";
 const WATCH_EVERY: Duration = Duration::from_secs(30);
 
 impl OverdueCount {
-    /// Counts a leaver who waits for too long. One whose hint cannot be read counts too.
+    /// Counts a leaver who waits for too long, or is held back. One whose hint cannot be read counts too.
     fn count_if_overdue(&mut self, item: &QueueItem<LeaverHint>, now: OffsetDateTime, after: Duration) {
         let (unwanted_since, reason) = match &item.read {
             Ok(hint) if hint.is_over => return,
             // Since when is not known yet: the next reconcile writes it.
             Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
+            Ok(hint) if hint.reason.is_some_and(ReasonCode::is_hold) => {
+                self.held_back += 1;
+                let oldest = [self.held_back_oldest, Some(hint.unwanted_since)];
+                self.held_back_oldest = oldest.into_iter().flatten().min();
+                return;
+            }
             Ok(hint) => (Some(hint.unwanted_since), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
                 tracing::error!(error = %error, "a hint of a leaver cannot be read");
@@ -116,6 +122,7 @@ async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), St
     let sweep = store.due_sweep().await?;
     health.scopes_refused(sweep.scopes_refused);
     health.swept(sweep.counts);
+    health.levers(&store.levers().await?);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ fn unwanted(entry: LedgerEntry) -> LedgerEntry {
 
 /// The plan for one row, which is wanted through `b` or not at all.
 fn plan_for(row: LedgerEntry, is_wanted: bool, evidence: Evidence) -> Plan {
-    plan_of(&wants(is_wanted.then(|| wanted(1, &["b"]))), &holds([fact(row, evidence)]))
+    plan_of(&wants(is_wanted.then(|| wanted(1, &["b"]))), &holding([fact(row, evidence)]))
 }
 
 /// What becomes of a row that no step is sent for: state, `settled`, and what was observed.
@@ -76,7 +76,7 @@ fn without_an_answer_only_what_may_be_held_and_is_not_wanted_is_revoked() {
     for row in [open(HELD), unwanted(open(GONE))] {
         check(row.clone(), true, false);
         let frozen = Desired { frozen: true, ..wants([]) };
-        let plan = plan_of(&frozen, &holds([fact(row, unasked())]));
+        let plan = plan_of(&frozen, &holding([fact(row, unasked())]));
         assert!(plan.steps.is_empty(), "frozen");
     }
 }
@@ -116,16 +116,16 @@ fn a_row_whose_bindings_changed_is_written_with_the_new_ones() {
         plan.settled.iter().map(|row| row.entry.bindings.clone()).collect()
     };
     let both = || vec![vec![binding("b"), binding("c")]];
-    let plan = plan_of(&desired, &holds([settled(entry(1, HELD, &["b"]))]));
+    let plan = plan_of(&desired, &holding([settled(entry(1, HELD, &["b"]))]));
     check_settled(&plan, &[(HELD, None)]);
     assert_eq!(bindings(&plan), both());
 
     let row = || unsettled(entry(1, HELD, &["b"]), 0);
-    let due = plan_of(&desired, &holds([fact(row(), Evidence::Azure { holds: true, due: true })]));
+    let due = plan_of(&desired, &holding([fact(row(), Evidence::Azure { holds: true, due: true })]));
     check_settled(&due, &[(HELD, Some(true))]);
     assert_eq!(bindings(&due), both());
     // Before its time no answer settles the row, so its bindings wait too.
-    let early = plan_of(&desired, &holds([fact(row(), Evidence::Azure { holds: true, due: false })]));
+    let early = plan_of(&desired, &holding([fact(row(), Evidence::Azure { holds: true, due: false })]));
     assert_eq!(early, Plan::default());
 }
 

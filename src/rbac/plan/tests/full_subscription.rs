@@ -15,7 +15,7 @@ fn held(number: u128, binding: &str) -> ObservedEntry {
 }
 
 fn with_room(claim: RoomClaim, facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
-    Actual { room: BTreeMap::from([(SUBSCRIPTION.to_owned(), claim)]), ..holds(facts) }
+    Actual { room: BTreeMap::from([(SUBSCRIPTION.to_owned(), claim)]), ..holding(facts) }
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn only_the_person_who_made_room_sends_the_grant_before_its_pause_is_over() {
     for claim in [RoomClaim::Taken { until: later(900) }, RoomClaim::Stopped] {
         assert!(plan_of(&desired, &with_room(claim, [refused()])).steps.is_empty(), "{claim:?}");
     }
-    assert!(plan_of(&desired, &holds([refused()])).steps.is_empty());
+    assert!(plan_of(&desired, &holding([refused()])).steps.is_empty());
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn no_room_is_made_in_a_round_that_grants_there() {
     let (mut other, mut scope) = (wanted(3, &["c"]), scope(3));
     let plan_with = |other: (AssignmentName, DesiredGrant)| {
         let desired = wants([wanted(2, &["b"]), other]);
-        plan_of(&desired, &holds([held(1, "b"), settled(refused(2, "b"))]))
+        plan_of(&desired, &holding([held(1, "b"), settled(refused(2, "b"))]))
     };
     // The grant would take the place that the revocation frees.
     let plan = plan_with(other.clone());
@@ -77,7 +77,7 @@ fn no_room_is_made_in_a_round_that_grants_there() {
 fn one_place_is_made_in_a_round_and_the_next_one_follows_at_once() {
     let desired = wants([wanted(3, &["b"]), wanted(4, &["c"])]);
     let rows = || [held(1, "b"), held(2, "c"), settled(refused(3, "b")), settled(refused(4, "c"))];
-    for actual in [holds(rows()), with_room(RoomClaim::Ours, rows())] {
+    for actual in [holding(rows()), with_room(RoomClaim::Ours, rows())] {
         let plan = plan_of(&desired, &actual);
         assert_eq!((steps(&plan), plan.has_more), (vec![(StepKind::Revoke, 1)], true));
     }

@@ -206,7 +206,15 @@ fn keeps(
     let mut selectors = facts(&[1], &[]).pinned(1);
     selectors.pins = selectors.pins.into_values().map(|pin| (key.to_owned(), pin)).collect();
     let user = UserId::new(Uuid::nil());
-    let facts = AccessFacts { user, header, claim, selectors: &selectors, ledger, instance: instance() };
+    let facts = AccessFacts {
+        user,
+        header,
+        claim,
+        selectors: &selectors,
+        ledger,
+        braked: &BTreeSet::new(),
+        instance: instance(),
+    };
     let decided = decide(&facts, &ActiveSnapshot::Known(Arc::new(snapshot)));
     let reasons = decided.desired.blocked.iter().map(|blocked| blocked.reason).collect();
     (!decided.desired.grants.is_empty(), reasons)

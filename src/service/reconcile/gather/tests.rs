@@ -80,6 +80,7 @@ pub fn gathered() -> GatheredState {
         room: BTreeMap::new(),
         requested_by: origin.op,
         requested_at: NOON,
+        holds: Holds::default(),
         instance: InstanceId::new(Uuid::nil()),
     };
     GatheredState {
