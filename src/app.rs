@@ -16,6 +16,7 @@ use crate::ports::secrets::SecretSource;
 use crate::ports::tables::TableOps;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
+use crate::service::orders::Orders;
 use crate::service::provisioning::Provisioning;
 use crate::service::provisioning::ProvisioningDeps;
 use crate::service::reconcile::{EffectLimits, Reconciler};
@@ -25,6 +26,7 @@ use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::store::StateStore;
+use crate::store::orders::OrderTable;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -40,9 +42,16 @@ pub use crate::adapters::ids::RandomIds;
 pub use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
 };
-#[cfg(feature = "local")]
-pub use crate::http::inspect;
 pub use crate::http::{DEGRADED, HealthProbe, UNAVAILABLE};
+#[cfg(feature = "local")]
+pub use crate::http::{inspect, table_json};
+
+/// The partition of the state of `local`.
+#[cfg(feature = "local")]
+pub const LOCAL_TENANT: &str = "default";
+/// The partition of its orders, in the same table: no tenant can have that name.
+#[cfg(feature = "local")]
+pub const LOCAL_ORDERS: &str = "~orders";
 
 /// Worker threads of the HTTP server.
 const HTTP_WORKERS: usize = 2;
@@ -59,6 +68,8 @@ const PANIC_PAUSE: Duration = Duration::from_secs(10);
 /// The adapters behind the ports, and the settings.
 pub struct ServiceDeps {
     pub tables: Arc<dyn TableOps>,
+    /// Where operators place their orders.
+    pub orders: OrderTable,
     pub assignments: Arc<dyn RoleAssignments>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
@@ -143,12 +154,20 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         health: health.clone(),
         inline,
     }));
+    let orders = Orders::new(
+        parts.orders,
+        store.clone(),
+        active_bindings.clone(),
+        parts.assignments.clone(),
+        health.clone(),
+    );
     let tick = Arc::new(ReconcileTick::new(
         store.clone(),
         reconciler,
         active_bindings.clone(),
         health.clone(),
         parts.assignments,
+        orders,
         parts.tick,
     ));
     BackupScim { provisioning, active_bindings, tick, health, store, base_url, announce_cursors: false }
@@ -157,9 +176,10 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
 /// The Azure clients that the settings describe.
 pub struct AzureClients {
     pub tables: Arc<dyn TableOps>,
+    pub orders: OrderTable,
     pub assignments: Arc<dyn RoleAssignments>,
     pub secrets: Arc<dyn SecretSource>,
-    /// Completes when the table exists. In Azure the deployment has created it.
+    /// Completes when the tables exist. In Azure the deployment has created them.
     pub table_is_made: BoxFuture<'static, ()>,
 }
 
@@ -190,14 +210,24 @@ pub fn connect(
     ids: &Arc<dyn IdSource>,
 ) -> Result<AzureClients, ConnectError> {
     let credential = config.credential.clone().build()?;
-    let tables = Arc::new(table_of(&config.tables, credential.clone(), clock, ids)?);
-    let made: BoxFuture<'static, ()> = match config.tables.account {
+    let tables_config = &config.tables;
+    let tables = Arc::new(table_of(tables_config, &tables_config.table, credential.clone(), clock, ids)?);
+    let orders =
+        Arc::new(table_of(tables_config, &tables_config.orders_table, credential.clone(), clock, ids)?);
+    let made: BoxFuture<'static, ()> = match tables_config.account {
         config::TablesAccount::Entra(_) => Box::pin(std::future::ready(())),
-        config::TablesAccount::ConnectionString(_) => Box::pin(make_table(tables.clone())),
+        config::TablesAccount::ConnectionString(_) => {
+            let (tables, orders) = (tables.clone(), orders.clone());
+            Box::pin(async move {
+                make_table(tables).await;
+                make_table(orders).await;
+            })
+        }
     };
     Ok(AzureClients {
         assignments: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
         secrets: Arc::new(KeyVault::new(&config.vault, credential)?),
+        orders: OrderTable::new(orders, config.tenant.clone()),
         tables,
         table_is_made: made,
     })
@@ -217,16 +247,41 @@ fn arm_with(
     Ok(Arc::new(ArmRoleAssignments::at(endpoint.origin(), credential, options)?))
 }
 
-/// The state of an installation, for a command that reads it.
-pub fn operator_store(config: &OperatorConfig) -> Result<StateStore, ConnectError> {
+/// What a command of an operator uses: the state, which it only reads, and the table of orders.
+#[derive(Clone)]
+pub struct OperatorAccess {
+    pub store: StateStore,
+    pub orders: OrderTable,
+}
+
+/// The state and the orders of an installation, for a command of an operator.
+pub fn operator_access(config: &OperatorConfig) -> Result<OperatorAccess, ConnectError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids: Arc<dyn IdSource> = Arc::new(RandomIds::new(clock.clone()));
-    let tables = table_of(&config.tables, config.credential.clone().build()?, &clock, &ids)?;
-    Ok(StateStore::new(Arc::new(tables), config.tenant.clone(), clock, ids))
+    let credential = config.credential.clone().build()?;
+    let tables_config = &config.tables;
+    let tables = table_of(tables_config, &tables_config.table, credential.clone(), &clock, &ids)?;
+    let orders = table_of(tables_config, &tables_config.orders_table, credential, &clock, &ids)?;
+    Ok(OperatorAccess {
+        store: StateStore::new(Arc::new(tables), config.tenant.clone(), clock, ids),
+        orders: OrderTable::new(Arc::new(orders), config.tenant.clone()),
+    })
+}
+
+/// The same for a `local` that runs: `tables` reads its rows and places its orders.
+#[cfg(feature = "local")]
+pub fn local_access(tables: Arc<dyn TableOps>) -> OperatorAccess {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let ids: Arc<dyn IdSource> = Arc::new(RandomIds::new(clock.clone()));
+    OperatorAccess {
+        store: StateStore::new(tables.clone(), LOCAL_TENANT.to_owned(), clock, ids),
+        orders: OrderTable::new(tables, LOCAL_ORDERS.to_owned()),
+    }
 }
 
 fn table_of(
     tables_config: &config::TablesConfig,
+    table: &str,
     credential: BuiltCredential,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn IdSource>,
@@ -239,7 +294,7 @@ fn table_of(
             TablesAccount::Key(ConnectionString::parse(text.expose_secret())?)
         }
     };
-    Ok(tables(account, &tables_config.table, clock.clone(), ids.clone())?)
+    Ok(tables(account, table, clock.clone(), ids.clone())?)
 }
 
 /// Makes the table, trying until it is there: with an account's key, as with Azurite, no deployment has made it.

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// The name of the table, where none is set.
 const TABLE: &str = "scim";
+/// The table of operators\' orders.
+const ORDERS_TABLE: &str = "orders";
 /// The tenant, where none is set.
 const TENANT: &str = "default";
 /// The secret that holds the bearer token, where none is named.
@@ -62,6 +64,8 @@ pub struct OperatorConfig {
 pub struct TablesConfig {
     pub account: TablesAccount,
     pub table: String,
+    /// The table of operators' orders.
+    pub orders_table: String,
 }
 
 /// How the account of the table is reached.
@@ -101,6 +105,12 @@ pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// The name of the login on this machine, where the environment says it. It proves nothing.
+pub fn login_name() -> Option<String> {
+    let variables = environment();
+    ["USER", "USERNAME"].iter().find_map(|name| variables.get(*name).cloned())
 }
 
 /// The port that the Functions host has chosen for its custom handler, if this process runs under one.
@@ -265,12 +275,24 @@ impl Reader<'_> {
                 .endpoint("TABLES_ENDPOINT", None, "https://ACCOUNT.table.core.windows.net")
                 .map(TablesAccount::Entra),
         };
-        let table = self.get("TABLES_TABLE").unwrap_or(TABLE).to_owned();
-        if !is_table_name(&table) {
-            return self
-                .mistake("TABLES_TABLE", "must be 3 to 63 letters and digits, a letter first, as scim");
+        let table = self.table_name("TABLES_TABLE", TABLE);
+        let orders_table = self.table_name("ORDERS_TABLE", ORDERS_TABLE);
+        if table.is_some()
+            && table.as_ref().map(|name| name.to_ascii_lowercase())
+                == orders_table.as_ref().map(|name| name.to_ascii_lowercase())
+        {
+            return self.mistake("ORDERS_TABLE", "must name another table than TABLES_TABLE, as orders");
         }
-        Some(TablesConfig { account: account?, table })
+        Some(TablesConfig { account: account?, table: table?, orders_table: orders_table? })
+    }
+
+    fn table_name(&mut self, variable: &'static str, default: &str) -> Option<String> {
+        let name = self.get(variable).unwrap_or(default).to_owned();
+        if !is_table_name(&name) {
+            let what = format!("must be 3 to 63 letters and digits, a letter first, as {default}");
+            return self.mistake(variable, what);
+        }
+        Some(name)
     }
 
     fn endpoint(&mut self, variable: &'static str, default: Option<&str>, example: &str) -> Option<Endpoint> {

@@ -14,6 +14,7 @@ pub mod http;
 pub mod id;
 #[cfg(feature = "local")]
 mod local;
+pub mod orders;
 pub mod ports;
 pub mod rbac;
 pub mod scim;

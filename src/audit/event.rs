@@ -252,6 +252,40 @@ audit_kinds! {
         principal: PrincipalId = "principal",
     } => setting("pin of user {person}", "", "{principal}");
 
+    /// An operator's order was carried out. The record's own op is the order.
+    OrderCarriedOut = "order-carried-out" {
+        verb: String = "verb",
+        target: String = "target",
+        because: String = "because",
+        detail: String = "detail",
+    } => sentence(format!("{verb}{}: {detail}; because {because}", spaced(target)));
+
+    /// An operator's order was refused, and changed nothing.
+    OrderRefused = "order-refused" {
+        verb: String = "verb",
+        target: String = "target",
+        because: String = "because",
+        refusal: String = "refusal",
+    } => sentence(format!("{verb}{}: {refusal}", spaced(target)));
+
+    /// An operator accepted the Entra object id that a user has now.
+    IdentityAccepted = "identity-accepted" {
+        person: UserId = "person",
+        before: Option<PrincipalId> = "before",
+        after: PrincipalId = "after",
+    } => setting("accepted object id of user {person}", "{before}", "{after}");
+
+    /// An operator braked an Entra object, or lifted the brake.
+    BrakeChanged = "brake-changed" {
+        principal: PrincipalId = "principal",
+        braked: bool = "braked",
+    } => sentence(format!("{principal}: {}", if braked { "braked" } else { "brake lifted" }));
+
+    /// An operator paused the service, or ended the pause.
+    PauseChanged = "pause-changed" {
+        paused: bool = "paused",
+    } => sentence(if paused { "paused" } else { "resumed" }.to_owned());
+
     /// The Entra object id is free for another record.
     PrincipalReleased = "principal-released" {
         person: UserId = "person",
@@ -271,6 +305,10 @@ impl AuditEvent {
     pub fn to_json(&self) -> Value {
         self.kind().to_stored(self.fields())
     }
+}
+
+fn spaced(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" {text}") }
 }
 
 fn held(held: bool) -> &'static str {

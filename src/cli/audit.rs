@@ -234,7 +234,7 @@ impl Source {
             config::point_at(&mut variables, &in_file(tables).map_err(AuditError::File)?);
         }
         let config = OperatorConfig::parse(&variables).map_err(AuditError::Config)?;
-        app::operator_store(&config).map(Self::Tables).map_err(AuditError::Connect)
+        app::operator_access(&config).map(|access| Self::Tables(access.store)).map_err(AuditError::Connect)
     }
 
     async fn page(&self, after: Option<&str>) -> Result<Vec<Value>, AuditError> {

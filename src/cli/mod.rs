@@ -5,6 +5,9 @@ mod config;
 mod exit;
 #[cfg(feature = "local")]
 mod local;
+mod operator;
+mod order;
+mod orders;
 mod serve;
 
 use crate::app::SystemClock;
@@ -37,6 +40,26 @@ enum Command {
     Local(local::Arguments),
     /// List audit records: who was given what, when and why, and by whom.
     Audit(audit::Arguments),
+    /// List what operators ordered, and what became of it.
+    Orders(orders::Arguments),
+    /// Stop grants, and what memberships, groups and bindings take away. People who leave still lose their roles.
+    Pause(order::PauseArguments),
+    /// End a pause.
+    Resume(order::PauseArguments),
+    /// Take every role of a person now, whatever the bindings say, until `lift`.
+    Revoke(order::PersonArguments),
+    /// Let a person who was revoked have roles again.
+    Lift(order::PersonArguments),
+    /// Reconcile a person, or everyone whose steps wait at a scope, without the pauses of earlier failures.
+    Retry(order::RetryArguments),
+    /// Let a binding mean another group that carries its value.
+    Repin(order::RepinArguments),
+    /// Accept the Entra object id that a user has now.
+    AcceptIdentity(order::PersonArguments),
+    /// Close what the ledger has at a scope that Azure says is gone.
+    Forget(order::ScopeArguments),
+    /// Let the plan with this hash happen.
+    Apply(order::ApplyArguments),
     /// Check or stamp bindings.json, or print its JSON Schema.
     Config(config::Arguments),
 }
@@ -65,6 +88,16 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "local")]
         Command::Local(arguments) => local::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Orders(arguments) => orders::run(&arguments),
+        Command::Pause(arguments) => order::pause(&arguments),
+        Command::Resume(arguments) => order::resume(&arguments),
+        Command::Revoke(arguments) => order::revoke(&arguments),
+        Command::Lift(arguments) => order::lift(&arguments),
+        Command::Retry(arguments) => order::retry(&arguments),
+        Command::Repin(arguments) => order::repin(&arguments),
+        Command::AcceptIdentity(arguments) => order::accept_identity(&arguments),
+        Command::Forget(arguments) => order::forget(&arguments),
+        Command::Apply(arguments) => order::apply(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
 }

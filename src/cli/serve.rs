@@ -118,6 +118,7 @@ impl Ready {
         );
         let service = app::build(ServiceDeps {
             tables: ends.tables,
+            orders: ends.orders,
             assignments: ends.assignments,
             clock,
             ids,

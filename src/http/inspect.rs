@@ -1,11 +1,13 @@
-//! What `local` adds to the control API of its simulated Azure: the audit, the ledger, and ticks at will. Never part of the
-//! service itself.
+//! What `local` adds to the control API of its simulated Azure: the audit, the ledger, ticks at will, and what an operator's
+//! commands need: rows to read and orders to place. Never part of the service itself.
 
+use crate::http::table_json::{PageAsked, PageJson, RowAsked, RowJson};
+use crate::ports::tables::{TableError, TableOps, TableWrite};
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::store::{StateStore, StoreError};
-use actix_web::web::{self, Data, Query, ServiceConfig};
+use actix_web::web::{self, Data, Json, Query, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +16,10 @@ const RECORDS_MAX: usize = 1000;
 
 /// What is looked into.
 pub struct InspectedResponse {
+    /// The table that everything is in.
+    pub tables: Arc<dyn TableOps>,
+    /// The partition of the orders.
+    pub orders: &'static str,
     pub store: StateStore,
     pub tick: Arc<ReconcileTick>,
 }
@@ -21,14 +27,47 @@ pub struct InspectedResponse {
 /// The same, once the service is there.
 pub type ResponseSlot = Arc<OnceLock<InspectedResponse>>;
 
-/// `GET audit?after=OP&count=N`, `GET ledger`, `POST tick`, `POST sweep`.
+/// `GET audit?after=OP&count=N`, `GET ledger`, `POST tick`, `POST sweep`, `POST rows/get`, `POST rows/page`, `POST orders`.
 pub fn configure(config: &mut ServiceConfig, slot: ResponseSlot) {
     config
         .app_data(Data::new(slot))
         .route("/audit", web::get().to(audit))
         .route("/ledger", web::get().to(ledger))
         .route("/tick", web::post().to(tick))
-        .route("/sweep", web::post().to(sweep));
+        .route("/sweep", web::post().to(sweep))
+        .route("/rows/get", web::post().to(row))
+        .route("/rows/page", web::post().to(rows))
+        .route("/orders", web::post().to(place_order));
+}
+
+async fn row(slot: Data<ResponseSlot>, asked: Json<RowAsked>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    table_answer(service.tables.get(&asked.partition, &asked.key).await.map(PageJson::of_row))
+}
+
+async fn rows(slot: Data<ResponseSlot>, asked: Json<PageAsked>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    let asked = asked.into_inner();
+    let partition = asked.partition.clone();
+    table_answer(service.tables.page(&partition, &asked.range()).await.map(PageJson::of_page))
+}
+
+async fn place_order(slot: Data<ResponseSlot>, order: Json<RowJson>) -> impl Responder {
+    let Some(service) = slot.get() else { return starting() };
+    let order = order.into_inner();
+    let key = order.key.clone();
+    let insert = TableWrite::Insert { key, properties: order.into_properties() };
+    table_answer(service.tables.transact(service.orders, &[insert]).await.map(|_| json!({"placed": true})))
+}
+
+fn table_answer(result: Result<impl Serialize, TableError>) -> HttpResponse {
+    match result {
+        Ok(body) => HttpResponse::Ok().json(body),
+        Err(error @ TableError::Exists { .. }) => {
+            HttpResponse::Conflict().json(json!({"error": error.to_string()}))
+        }
+        Err(error) => HttpResponse::ServiceUnavailable().json(json!({"error": error.to_string()})),
+    }
 }
 
 #[derive(Deserialize)]

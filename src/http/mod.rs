@@ -21,6 +21,8 @@ mod routes;
 mod serving;
 mod streaming;
 mod strict_json;
+#[cfg(feature = "local")]
+pub mod table_json;
 mod trace;
 mod users;
 

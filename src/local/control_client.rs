@@ -1,6 +1,8 @@
 //! A client of the control API of a running `local`, for commands that look into it.
 
 use reqwest::{Client, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -35,6 +37,22 @@ impl ControlClient {
         let client =
             Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(ControlClientError::NoAnswer)?;
         Ok(Self { client, url: parsed })
+    }
+
+    /// Posts a question as JSON. Returns the status and the body of the answer.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &impl Serialize,
+    ) -> Result<T, ControlClientError> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("/control/{path}"));
+        let answer =
+            self.client.post(url).json(question).send().await.map_err(ControlClientError::NoAnswer)?;
+        if !answer.status().is_success() {
+            return Err(ControlClientError::Answer { status: answer.status().as_u16() });
+        }
+        answer.json().await.map_err(ControlClientError::NoAnswer)
     }
 
     /// Audit records after the op `after`, at most `count`.

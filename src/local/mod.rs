@@ -2,6 +2,7 @@
 //! process.
 
 mod control_client;
+mod control_tables;
 mod demo;
 mod greeting;
 mod options;
@@ -22,7 +23,9 @@ use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
+use crate::store::orders::OrderTable;
 pub use control_client::{ControlClient, ControlClientError};
+pub use control_tables::ControlTables;
 pub use demo::DemoError;
 use demo::DriftCount;
 pub use options::LocalOptions;
@@ -178,20 +181,27 @@ async fn start(
             (Arc::new(engine.clone()), Some(engine))
         }
     };
+    let operator_tables = tables.clone();
     let origin = options.public_origin.clone().unwrap_or_else(|| format!("http://{address}"));
     let base_url = format!("{origin}/scim/v2");
     let service = app::build(ServiceDeps {
+        orders: OrderTable::new(tables.clone(), app::LOCAL_ORDERS.to_owned()),
         tables,
         assignments: arm,
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
-        tenant: "default".to_owned(),
+        tenant: app::LOCAL_TENANT.to_owned(),
         base_url: base_url.clone(),
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: OVERDUE_AFTER },
     });
     // The slot is new, so it is empty.
-    let _ = slot.set(inspect::InspectedResponse { store: service.store.clone(), tick: service.tick.clone() });
+    let _ = slot.set(inspect::InspectedResponse {
+        tables: operator_tables,
+        orders: app::LOCAL_ORDERS,
+        store: service.store.clone(),
+        tick: service.tick.clone(),
+    });
     Ok(RunningLocal { service, simulator, engine, base_url, token: state.token_text(), bindings })
 }

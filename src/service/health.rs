@@ -84,6 +84,8 @@ pub struct HealthSnapshot {
     pub paused: Option<PausedSince>,
     /// Entra objects that operators revoked.
     pub brakes: usize,
+    /// The table of orders could not be read by the last tick of this process.
+    pub orders_unreadable: bool,
     /// When any process last counted them.
     pub counted: Option<OffsetDateTime>,
     /// When the oldest change was made that the last tick of any process left for the next one.
@@ -107,6 +109,7 @@ impl HealthSnapshot {
             || self.scopes_refused > 0
             || self.overdue.people > 0
             || self.paused.is_some()
+            || self.orders_unreadable
             || self.is_without_ticks
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
@@ -146,6 +149,7 @@ impl HealthSnapshot {
             ("revocationsHeldBack", self.held_back_json()),
             ("paused", self.paused.as_ref().map_or(Value::Null, PausedSince::to_json)),
             ("brakes", json!(self.brakes)),
+            ("ordersUnreadable", json!(self.orders_unreadable)),
             ("lastTick", json!(time(&self.counted))),
             ("oldestRequest", json!(time(&self.oldest_request))),
             ("grantsPending", json!(self.swept.by_reason)),
@@ -304,6 +308,11 @@ impl HealthStatus {
         let mut held = self.held();
         held.snapshot.paused = levers.pause.as_ref().map(since);
         held.snapshot.brakes = levers.brakes.len();
+    }
+
+    /// Whether the table of orders cannot be read.
+    pub(super) fn orders_unreadable(&self, unreadable: bool) {
+        self.held().snapshot.orders_unreadable = unreadable;
     }
 
     pub(super) fn tick_failed(&self) {

@@ -11,6 +11,7 @@ pub mod health;
 pub mod jobs;
 mod join_reads;
 pub(crate) mod keyed_mutex;
+pub mod orders;
 pub mod provisioning;
 mod rate_limit;
 pub mod reconcile;

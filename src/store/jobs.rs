@@ -1,7 +1,8 @@
 //! Job rows: changes larger than one transaction, run chunk by chunk by any process.
 
-use crate::id::{GroupId, OpId, UserId};
+use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::rbac::Scope;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
 use crate::store::{StateStore, StoreError, keys};
@@ -15,6 +16,14 @@ pub enum JobKind {
     DeleteGroup(GroupId),
     /// Enqueues the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
     Snapshot { before: String, after: String },
+    /// Everyone who waits is reconciled now: a pause is over.
+    WakeWaiting,
+    /// The record that holds an Entra object, read after the change that this job completes.
+    PrincipalHolder(PrincipalId),
+    /// Everyone who has something in the ledger at a scope, or waits for it.
+    PeopleOfScope(Scope),
+    /// The same, and Azure is asked for each assignment: the scope is gone.
+    ForgetScope(Scope),
 }
 
 impl JobKind {
@@ -23,6 +32,10 @@ impl JobKind {
             JobKind::DeleteUser(_) => "delete-user",
             JobKind::DeleteGroup(_) => "delete-group",
             JobKind::Snapshot { .. } => "snapshot",
+            JobKind::WakeWaiting => "wake-waiting",
+            JobKind::PrincipalHolder(_) => "principal-holder",
+            JobKind::PeopleOfScope(_) => "people-of-scope",
+            JobKind::ForgetScope(_) => "forget-scope",
         }
     }
 
@@ -30,7 +43,9 @@ impl JobKind {
         match self {
             JobKind::DeleteUser(user) => user.to_string(),
             JobKind::DeleteGroup(group) => group.to_string(),
-            JobKind::Snapshot { .. } => String::new(),
+            JobKind::Snapshot { .. } | JobKind::WakeWaiting => String::new(),
+            JobKind::PrincipalHolder(principal) => principal.to_string(),
+            JobKind::PeopleOfScope(scope) | JobKind::ForgetScope(scope) => scope.as_str().to_owned(),
         }
     }
 
@@ -42,6 +57,10 @@ impl JobKind {
                 before: reader.text("before")?.to_owned(),
                 after: reader.text("after")?.to_owned(),
             }),
+            "wake-waiting" => Ok(JobKind::WakeWaiting),
+            "principal-holder" => Ok(JobKind::PrincipalHolder(reader.parsed("target", PrincipalId::parse)?)),
+            "people-of-scope" => Ok(JobKind::PeopleOfScope(reader.parsed("target", Scope::parse)?)),
+            "forget-scope" => Ok(JobKind::ForgetScope(reader.parsed("target", Scope::parse)?)),
             _ => reader.parsed("kind", |_| Err(())),
         }
     }
@@ -127,7 +146,11 @@ impl StoredJob {
         match &self.kind {
             JobKind::DeleteUser(user) => Some(keys::groups_prefix(*user)),
             JobKind::DeleteGroup(group) => Some(keys::members_prefix(*group)),
-            JobKind::Snapshot { .. } => None,
+            JobKind::Snapshot { .. }
+            | JobKind::WakeWaiting
+            | JobKind::PrincipalHolder(_)
+            | JobKind::PeopleOfScope(_)
+            | JobKind::ForgetScope(_) => None,
         }
     }
 }

@@ -135,6 +135,10 @@ pub fn scope_block(step: &BlockKey) -> String {
 pub fn journal(op: OpId) -> String {
     format!("j:{op}")
 }
+/// What became of an order.
+pub fn order(op: OpId) -> String {
+    format!("o:{op}")
+}
 /// A change larger than one transaction.
 pub fn job(op: OpId) -> String {
     format!("i:{op}")

@@ -3,7 +3,7 @@
 use crate::id::UserId;
 use crate::ports::tables::TableRow;
 use crate::rbac::ledger::AssignmentState;
-use crate::rbac::{AssignmentName, BindingName, ReasonCode};
+use crate::rbac::{AssignmentName, BindingName, ReasonCode, Scope};
 use crate::store::ledger::{StoredEntry, read_entry, read_waits};
 use crate::store::{RowPages, StateStore, StoreError, keys};
 use serde_json::{Value, json};
@@ -13,10 +13,25 @@ use serde_json::{Value, json};
 pub struct LedgerRow {
     /// Behind this row.
     pub position: LedgerPosition,
+    /// Whose ledger it is in, where the key can be read.
+    pub user: Option<UserId>,
     /// The reasons of the grants that wait, where the row is a list of them.
     pub pending: Vec<ReasonCode>,
+    /// The scopes that grants and revocations wait for, where the row is a list of them.
+    scopes: Vec<Scope>,
     /// The entry, where the row is one and can be read.
     pub owned: Option<OwnedEntry>,
+}
+
+impl LedgerRow {
+    /// Whether it is about an assignment at that scope that is not settled and gone, or about a step that waits there.
+    pub fn is_at(&self, scope: &Scope) -> bool {
+        let entry = self.owned.as_ref().map(|owned| &owned.stored.entry);
+        let busy = entry.is_some_and(|entry| {
+            &entry.scope == scope && (!entry.is_settled_and_gone() || entry.retry.is_some())
+        });
+        busy || self.scopes.contains(scope)
+    }
 }
 
 /// An entry, and whose it is.
@@ -54,6 +69,16 @@ impl LedgerPosition {
     pub(in crate::store) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Behind the row of that key; the beginning where it is empty.
+    pub fn after_key(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+
+    /// The key that [`after_key`](Self::after_key) takes.
+    pub fn as_key(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Rows of all ledgers, page by page.
@@ -68,7 +93,9 @@ impl LedgerPages<'_> {
         let Some(pages) = &mut self.pages else { return Ok(None) };
         let read = |row: &TableRow| LedgerRow {
             position: LedgerPosition(row.key.clone()),
+            user: row.key.split(':').nth(1).and_then(|id| UserId::parse(id).ok()),
             pending: pending_reasons(row),
+            scopes: waiting_scopes(row),
             owned: OwnedEntry::read(row).and_then(|owned| self.store.readable(row, owned)),
         };
         Ok(pages.next().await?.map(|rows| rows.iter().map(read).collect()))
@@ -82,6 +109,14 @@ pub fn pending_reasons(row: &TableRow) -> Vec<ReasonCode> {
     }
     let (waits, _) = read_waits(row);
     waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
+}
+
+fn waiting_scopes(row: &TableRow) -> Vec<Scope> {
+    if !row.key.ends_with(":waits") {
+        return Vec::new();
+    }
+    let (waits, _) = read_waits(row);
+    waits.into_iter().map(|wait| wait.scope).collect()
 }
 
 /// Rows of a listing of the whole ledger.

@@ -13,6 +13,7 @@ pub(crate) mod ledger_walk;
 pub mod levers;
 pub(crate) mod lookup;
 pub mod members;
+pub mod orders;
 pub mod overdue;
 pub mod pins;
 mod read_meter;

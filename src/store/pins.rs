@@ -58,6 +58,11 @@ impl StateStore {
         Ok(Some(pin.map_or(PinRow::Unreadable, PinRow::Pinned)))
     }
 
+    /// The version of a selector's pin, also where it cannot be read.
+    pub async fn selector_pin_version(&self, key: &SelectorKey) -> Result<Option<ETag>, StoreError> {
+        Ok(self.get(&key.0).await?.map(|row| row.etag))
+    }
+
     /// The selectors that are pinned to a group, as far as its `bg:` rows say.
     pub async fn selectors_of(&self, group: GroupId) -> Result<BTreeSet<SelectorKey>, StoreError> {
         let (from, to) = keys::range_of(&keys::selectors_prefix(group));

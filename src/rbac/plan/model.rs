@@ -1,7 +1,7 @@
 //! What a plan is made from, and what it is made of.
 
 use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, StepKind};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -210,10 +210,10 @@ impl Step {
 }
 
 impl Holds {
-    /// The step as it has to wait, if it is held: a wake-up ends that, and the hourly reconcile.
+    /// The step as it has to wait, if it is held. A wake-up ends that, or the next reconcile after the longest pause of its kind.
     pub(super) fn defer(&self, step: &Step, desired: &Desired, now: OffsetDateTime) -> Option<DeferredStep> {
         let reason = self.reason_against(step, desired)?;
-        let not_before = now + RETRY_MAX;
+        let not_before = now + step.kind.pause(u32::MAX);
         Some(DeferredStep { assignment: step.assignment, kind: step.kind, reason, not_before })
     }
 }

@@ -11,7 +11,6 @@ use crate::rbac::ledger::PendingStep;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RetryState, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;

@@ -1,3 +1,4 @@
 //! Who holds what, and why.
 
 pub mod grants;
+pub mod people;

@@ -3,6 +3,8 @@
 //! A chunk is computed from the rows as they are now, and advances only if no other process did meanwhile. So a job may
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
+mod wake_ups;
+
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
 use crate::id::{GroupId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
@@ -110,8 +112,15 @@ async fn run_once(
     job: &StoredJob,
     effort: Effort,
 ) -> Result<ChunkResult, StoreError> {
-    if let JobKind::Snapshot { before, after } = &job.kind {
-        return enqueue_changed_groups(store, active_bindings, job, before, after).await;
+    match &job.kind {
+        JobKind::Snapshot { before, after } => {
+            return enqueue_changed_groups(store, active_bindings, job, before, after).await;
+        }
+        JobKind::WakeWaiting => return wake_ups::wake_waiting(store, job).await,
+        JobKind::PrincipalHolder(principal) => return wake_ups::wake_holder(store, job, *principal).await,
+        JobKind::PeopleOfScope(scope) => return wake_ups::wake_people_of_scope(store, job, scope).await,
+        JobKind::ForgetScope(scope) => return wake_ups::forget_scope(store, job, scope).await,
+        JobKind::DeleteUser(_) | JobKind::DeleteGroup(_) => {}
     }
     let elements = store.elements(job, effort.size).await?;
     if elements.is_empty() && !job.after.is_empty() {
@@ -122,7 +131,7 @@ async fn run_once(
         JobKind::DeleteGroup(group) => {
             empty_group(store, active_bindings, job, *group, &elements, effort).await
         }
-        JobKind::Snapshot { .. } => Ok(ChunkResult::ended()),
+        _ => Ok(ChunkResult::ended()),
     }
 }
 

@@ -36,7 +36,7 @@ impl OverdueCount {
             Ok(hint) if hint.is_over => return,
             // Since when is not known yet: the next reconcile writes it.
             Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
-            Ok(hint) if hint.reason.is_some_and(ReasonCode::is_hold) => {
+            Ok(hint) if hint.is_held_back() => {
                 self.held_back += 1;
                 let oldest = [self.held_back_oldest, Some(hint.unwanted_since)];
                 self.held_back_oldest = oldest.into_iter().flatten().min();

@@ -7,6 +7,7 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::drift::sweep::{DriftSweep, SweepFindings};
 use crate::service::health::HealthStatus;
+use crate::service::orders::Orders;
 use crate::service::rate_limit::RateLimiter;
 use crate::service::reconcile::Reconciler;
 use crate::service::reconcile_queue::overdue;
@@ -43,6 +44,7 @@ pub struct ReconcileTick {
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) health: Arc<HealthStatus>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
+    pub(super) orders: Orders,
     pub(super) quarantine: Quarantine,
     pub(super) rebinding_limit: Mutex<RateLimiter>,
     /// How long one tick goes on.
@@ -60,6 +62,7 @@ impl ReconcileTick {
         active_bindings: Arc<ActiveBindings>,
         health: Arc<HealthStatus>,
         assignments: Arc<dyn RoleAssignments>,
+        orders: Orders,
         limits: TickLimits,
     ) -> Self {
         let quarantine = Quarantine::new(store.clock.clone(), health.clone());
@@ -69,6 +72,7 @@ impl ReconcileTick {
             active_bindings,
             health,
             assignments,
+            orders,
             quarantine,
             rebinding_limit: Mutex::new(REBINDING_LIMIT),
             deadline: limits.deadline,
@@ -112,6 +116,7 @@ impl ReconcileTick {
     /// others run, and the failure is returned at the end.
     async fn all_stages(&self, round: &mut TickRound) -> Result<(), StoreError> {
         let mut failed = Ok(());
+        keep_first(&mut failed, self.orders.carry_out_placed(self.part(round, 4)).await)?;
         keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         if keep_first(&mut failed, self.promote_due(round, self.part(round, 4)).await)? == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;

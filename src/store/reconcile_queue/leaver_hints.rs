@@ -64,10 +64,15 @@ impl LeaverHint {
         })
     }
 
-    /// The order of leavers: never tried first, then tried longest ago, then waiting longest. An attempt moves a person back
-    /// and a throttle does not, so a person who was not reached comes first the next time.
-    pub fn order(&self) -> (Option<OffsetDateTime>, OffsetDateTime, UserId) {
-        (self.tried_at, self.unwanted_since, self.user)
+    /// The order of leavers: whoever is held back last; never tried first, then tried longest ago, then waiting longest. An
+    /// attempt moves a person back and a throttle does not, so a person who was not reached comes first the next time.
+    pub fn order(&self) -> (bool, Option<OffsetDateTime>, OffsetDateTime, UserId) {
+        (self.is_held_back(), self.tried_at, self.unwanted_since, self.user)
+    }
+
+    /// At the last reconcile an operator or a breaker held everything back that was taken away.
+    pub fn is_held_back(&self) -> bool {
+        self.reason.is_some_and(ReasonCode::is_hold)
     }
 
     /// The hint goes, if nothing was taken from this person since it was read.
@@ -113,7 +118,9 @@ pub struct WaitingRevocation {
 /// A change took something away: a reconcile is due now, wherever it will have to wait.
 pub fn hint_now(user: UserId, request: &ReconcileRequest) -> TableWrite {
     let op = request.origin.op;
+    // What was in the way before need not be in the way of what is taken now.
     let fields = hint_of(request).text("op", op.to_string()).text("due", "").text("subscriptions", "");
+    let fields = fields.text("reason", "");
     let fields = match op.time() {
         Some(at) => fields.time("changed", at),
         None => fields,

@@ -70,7 +70,7 @@ pub struct QueuePosition(String);
 
 impl QueuePosition {
     /// Behind the row with that key; empty means the beginning.
-    pub(in crate::store) fn behind(key: impl Into<String>) -> Self {
+    pub fn behind(key: impl Into<String>) -> Self {
         Self(key.into())
     }
 

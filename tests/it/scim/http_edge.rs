@@ -12,6 +12,7 @@ use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
+use azure_backup_scim::store::orders::OrderTable;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -57,6 +58,7 @@ fn service() -> app::BackupScim {
     let key = format!("u:{BROKEN}");
     futures_util::future::FutureExt::now_or_never(engine.insert("default", &key, Default::default()));
     let parts = ServiceDeps {
+        orders: OrderTable::new(Arc::new(engine.clone()), "orders".to_owned()),
         tables: Arc::new(engine),
         assignments: app::arm("http://127.0.0.1:9", "unused".to_owned().into(), Arc::new(Fixed)).unwrap(),
         clock: Arc::new(Fixed),

@@ -22,6 +22,7 @@ use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Simulator, SimulatorHandle, StartClock};
+use azure_backup_scim::store::orders::OrderTable;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use secrecy::SecretString;
@@ -38,6 +39,9 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+
+/// The partition of the orders of a world.
+pub const ORDERS: &str = "orders";
 
 /// How long a tick goes on.
 pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
@@ -173,6 +177,7 @@ impl World {
         };
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let service = app::build(ServiceDeps {
+            orders: OrderTable::new(tables.clone(), ORDERS.to_owned()),
             tables,
             assignments: arm.clone(),
             ids: Arc::new(RandomIds::new(clock.clone())),

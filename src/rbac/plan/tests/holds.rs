@@ -17,13 +17,12 @@ fn present(number: u128) -> ObservedEntry {
 }
 
 #[test]
-fn a_pause_keeps_grants_and_revocations_back_for_an_hour_at_a_time() {
+fn a_pause_keeps_grants_and_revocations_back() {
     let desired = wants([wanted(2, &["b"])]);
     let plan = plan_of(&desired, &paused([present(1)]));
     assert_eq!(steps(&plan), []);
-    let hour = NOW + Duration::from_secs(3600);
-    let both =
-        [(StepKind::Revoke, 1, ReasonCode::Paused, hour), (StepKind::Grant, 2, ReasonCode::Paused, hour)];
+    let revocation = (StepKind::Revoke, 1, ReasonCode::Paused, later(600));
+    let both = [revocation, (StepKind::Grant, 2, ReasonCode::Paused, later(3600))];
     assert_eq!(deferred(&plan), both);
     // Since when it is unwanted is written all the same.
     assert!(plan.settled.iter().all(|row| row.entry.unwanted_since == Some(NOW)));

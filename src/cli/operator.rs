@@ -1,0 +1,133 @@
+//! What the commands of an operator share: where the state is, and whom a text means.
+
+use crate::app::{self, ConnectError, OperatorAccess};
+use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
+use crate::config::{self, ConfigError, OperatorConfig};
+use crate::error_chain::escape_control;
+#[cfg(feature = "local")]
+use crate::local::{ControlClientError, ControlTables};
+use crate::service::access::people::{self, FoundPerson};
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::health::HealthStatus;
+use crate::store::{StateStore, StoreError};
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Where the state is.
+#[derive(Debug, clap::Args)]
+pub(super) struct OperatorArguments {
+    /// The account of the tables: https://ACCOUNT.table.core.windows.net, used with the login of Azure CLI or azd, or a
+    /// connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it, TABLES_ENDPOINT or
+    /// TABLES_CONNECTION_STRING.
+    #[arg(long, value_name = "ENDPOINT")]
+    tables: Option<String>,
+    /// The control address of a running `local`, as `local` prints it.
+    #[cfg(feature = "local")]
+    #[arg(long, value_name = "URL", conflicts_with = "tables")]
+    control_url: Option<String>,
+}
+
+/// Why a command of an operator failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OperatorError {
+    #[error("cannot find out where the tables are")]
+    File(#[source] ArgumentFileError),
+    #[error("cannot find out where the tables are")]
+    Config(#[source] ConfigError),
+    #[error("cannot reach the tables")]
+    Connect(#[source] ConnectError),
+    #[cfg(feature = "local")]
+    #[error("cannot reach the running local")]
+    Control(#[source] ControlClientError),
+    #[error("cannot read the state")]
+    Store(#[from] StoreError),
+    #[error("cannot place the order (it needs the data role on the table of orders)")]
+    Place(#[source] StoreError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+}
+
+/// Runs a command to its exit code.
+pub(super) fn run_command<F>(command: F) -> ExitCode
+where
+    F: Future<Output = Result<ExitCode, OperatorError>>,
+{
+    app::install_tls();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(OperatorError::Runtime).and_then(|runtime| runtime.block_on(command)) {
+        Ok(code) => code,
+        // The reader closed the pipe, as `head` does.
+        Err(OperatorError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &OperatorError) -> u8 {
+    match error {
+        #[cfg(feature = "local")]
+        OperatorError::Control(ControlClientError::Address { .. }) => EXIT_USAGE,
+        OperatorError::File(_)
+        | OperatorError::Config(_)
+        | OperatorError::Connect(_)
+        | OperatorError::Usage(_) => EXIT_USAGE,
+        _ => EXIT_DEPENDENCY,
+    }
+}
+
+impl OperatorArguments {
+    /// The state and the orders. Makes no call yet.
+    pub(super) fn access(&self) -> Result<OperatorAccess, OperatorError> {
+        #[cfg(feature = "local")]
+        if let Some(url) = &self.control_url {
+            return ControlTables::access(url).map_err(OperatorError::Control);
+        }
+        let mut variables = config::environment();
+        if let Some(tables) = &self.tables {
+            config::point_at(&mut variables, &in_file(tables).map_err(OperatorError::File)?);
+        }
+        let config = OperatorConfig::parse(&variables).map_err(OperatorError::Config)?;
+        app::operator_access(&config).map_err(OperatorError::Connect)
+    }
+}
+
+/// The active bindings, as a command reads them.
+pub(super) fn active_bindings(store: &StateStore) -> ActiveBindings {
+    let health = Arc::new(HealthStatus::new(store.clock.clone()));
+    ActiveBindings::new(store.clone(), health)
+}
+
+/// The one person whom a text means. Several, or none, is a mistake that lists them.
+pub(super) async fn one_person(store: &StateStore, text: &str) -> Result<FoundPerson, OperatorError> {
+    let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
+    let mut people = people::find_people(store, snapshot.principal_from(), text).await?;
+    let shown = escape_control(text);
+    match (people.len(), people.pop()) {
+        (1, Some(person)) => Ok(person),
+        (_, None) => {
+            let what = "no userName, mail address, object id or SCIM id";
+            Err(OperatorError::Usage(format!("{shown:?} is {what} of this installation")))
+        }
+        (_, Some(last)) => {
+            let lines: Vec<String> = people.iter().chain([&last]).map(candidate).collect();
+            let lines = lines.join("\n  ");
+            Err(OperatorError::Usage(format!("{shown:?} can mean several; name one by its id:\n  {lines}")))
+        }
+    }
+}
+
+fn candidate(person: &FoundPerson) -> String {
+    let user = person.user.map_or_else(|| "no user".to_owned(), |user| user.to_string());
+    let name = escape_control(person.user_name.as_deref().unwrap_or("(deleted)"));
+    let active = if person.active { "active" } else { "not active" };
+    let principals: Vec<String> = person.principals.iter().map(ToString::to_string).collect();
+    format!("{user}  {name}  {active}  object id {}", principals.join(", "))
+}

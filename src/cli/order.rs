@@ -1,0 +1,265 @@
+//! The commands that place an order. The next tick of the service carries it out, and the command waits for the outcome.
+
+use crate::app::OperatorAccess;
+use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::operator::{OperatorArguments, OperatorError, one_person, run_command};
+use crate::config;
+use crate::error_chain::escape_control;
+use crate::id::{GroupId, PrincipalId, UserId};
+use crate::orders::{self, Order, OrderVerb};
+use crate::rbac::{BindingName, Scope};
+use crate::service::access::people::FoundPerson;
+use crate::store::orders::OrderOutcome;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a command waits for the outcome: a tick a minute, and one that is cut off.
+const WAIT: Duration = Duration::from_secs(180);
+/// How often it asks.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// What every order says.
+#[derive(Debug, clap::Args)]
+pub(super) struct PlaceArguments {
+    /// Why. It is kept in the audit.
+    #[arg(long, value_name = "TEXT")]
+    because: String,
+    /// Who orders. [default: the name of the login on this machine]
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+    /// Do not wait until the order is carried out.
+    #[arg(long)]
+    no_wait: bool,
+    /// One line of JSON per order.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PauseArguments {
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PersonArguments {
+    /// A userName, a mail address, an Entra object id or a SCIM id.
+    #[arg(value_name = "PERSON")]
+    person: String,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RetryArguments {
+    /// A person, as a userName, a mail address, an Entra object id or a SCIM id; or a scope.
+    #[arg(value_name = "PERSON|SCOPE")]
+    target: String,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ScopeArguments {
+    /// A vault, resource group or subscription, as Azure prints its id.
+    #[arg(value_name = "SCOPE")]
+    scope: String,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RepinArguments {
+    /// The name of a binding.
+    #[arg(value_name = "BINDING")]
+    binding: String,
+    /// The SCIM id of a group that carries the value of the binding.
+    #[arg(value_name = "GROUP")]
+    group: String,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ApplyArguments {
+    /// The hash that `plan --pending` prints.
+    #[arg(value_name = "HASH")]
+    hash: String,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+pub fn pause(arguments: &PauseArguments) -> ExitCode {
+    place(&arguments.place, async |_| Ok(vec![OrderVerb::Pause]))
+}
+
+pub fn resume(arguments: &PauseArguments) -> ExitCode {
+    place(&arguments.place, async |_| Ok(vec![OrderVerb::Resume]))
+}
+
+pub fn revoke(arguments: &PersonArguments) -> ExitCode {
+    place(&arguments.place, async |access| {
+        let principals = principals_of(access, &arguments.person).await?;
+        Ok(principals.into_iter().map(|principal| OrderVerb::Revoke { principal }).collect())
+    })
+}
+
+pub fn lift(arguments: &PersonArguments) -> ExitCode {
+    place(&arguments.place, async |access| {
+        let principals = principals_of(access, &arguments.person).await?;
+        let braked = access.store.levers().await?.brakes;
+        let verbs: Vec<OrderVerb> = principals
+            .into_iter()
+            .filter(|principal| braked.contains_key(principal))
+            .map(|principal| OrderVerb::Lift { principal })
+            .collect();
+        if verbs.is_empty() {
+            return Err(OperatorError::Usage("no object id of this person is braked".to_owned()));
+        }
+        Ok(verbs)
+    })
+}
+
+pub fn accept_identity(arguments: &PersonArguments) -> ExitCode {
+    place(&arguments.place, async |access| {
+        let (user, person) = user_of(access, &arguments.person).await?;
+        let Some(principal) = person.present else {
+            return Err(OperatorError::Usage("the user has no Entra object id now".to_owned()));
+        };
+        Ok(vec![OrderVerb::AcceptIdentity { user, principal }])
+    })
+}
+
+pub fn retry(arguments: &RetryArguments) -> ExitCode {
+    place(&arguments.place, async |access| {
+        if let Ok(scope) = Scope::parse(&arguments.target) {
+            return Ok(vec![OrderVerb::RetryScope { scope }]);
+        }
+        let (user, _) = user_of(access, &arguments.target).await?;
+        Ok(vec![OrderVerb::RetryPerson { user }])
+    })
+}
+
+pub fn forget(arguments: &ScopeArguments) -> ExitCode {
+    place(&arguments.place, async |_| {
+        let scope =
+            Scope::parse(&arguments.scope).map_err(|error| OperatorError::Usage(error.to_string()))?;
+        Ok(vec![OrderVerb::Forget { scope }])
+    })
+}
+
+pub fn repin(arguments: &RepinArguments) -> ExitCode {
+    place(&arguments.place, async |_| {
+        let group =
+            GroupId::parse(&arguments.group).map_err(|error| OperatorError::Usage(error.to_string()))?;
+        let binding = BindingName::parse(&arguments.binding)
+            .ok_or_else(|| OperatorError::Usage("BINDING is not the name of a binding".to_owned()))?;
+        Ok(vec![OrderVerb::Repin { binding, group }])
+    })
+}
+
+pub fn apply(arguments: &ApplyArguments) -> ExitCode {
+    place(&arguments.place, async |_| {
+        let hash = orders::parse_hash(&arguments.hash)
+            .ok_or_else(|| OperatorError::Usage("HASH has 64 hex digits, as `plan` prints it".to_owned()))?;
+        Ok(vec![OrderVerb::Apply { hash }])
+    })
+}
+
+/// The object ids that an operator means: the one that is named, or every one of the person.
+async fn principals_of(access: &OperatorAccess, text: &str) -> Result<Vec<PrincipalId>, OperatorError> {
+    let person = one_person(&access.store, text).await?;
+    if let Some(named) = PrincipalId::parse(text).ok().filter(|named| person.principals.contains(named)) {
+        return Ok(vec![named]);
+    }
+    if person.principals.is_empty() {
+        let what = "the person has no Entra object id, so Azure can hold nothing for them";
+        return Err(OperatorError::Usage(what.to_owned()));
+    }
+    Ok(person.principals.into_iter().collect())
+}
+
+async fn user_of(access: &OperatorAccess, text: &str) -> Result<(UserId, FoundPerson), OperatorError> {
+    let person = one_person(&access.store, text).await?;
+    match person.user {
+        Some(user) => Ok((user, person)),
+        None => Err(OperatorError::Usage("no user has this object id".to_owned())),
+    }
+}
+
+/// Places the orders that `verbs` finds, and waits for their outcomes. Exit code 1 where one was refused or is still open.
+pub(super) fn place(
+    arguments: &PlaceArguments,
+    verbs: impl AsyncFnOnce(&OperatorAccess) -> Result<Vec<OrderVerb>, OperatorError>,
+) -> ExitCode {
+    run_command(async {
+        let access = arguments.operator.access()?;
+        let who = arguments.who.clone().or_else(config::login_name).unwrap_or_default();
+        let mut placed = Vec::new();
+        for verb in verbs(&access).await? {
+            let order = Order::new(access.store.ids.op(), &who, &arguments.because, verb)
+                .map_err(|error| OperatorError::Usage(error.to_string()))?;
+            access.orders.place(&order).await.map_err(OperatorError::Place)?;
+            placed.push(order);
+        }
+        let mut is_fine = true;
+        for order in &placed {
+            let outcome = match arguments.no_wait {
+                true => None,
+                false => wait_for(&access, order).await?,
+            };
+            is_fine &= arguments.no_wait || outcome.as_ref().is_some_and(|outcome| !outcome.is_refused);
+            print(order, outcome.as_ref(), arguments.json)?;
+        }
+        Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
+    })
+}
+
+/// The outcome of an order; `None` where no tick carried it out in time.
+async fn wait_for(access: &OperatorAccess, order: &Order) -> Result<Option<OrderOutcome>, OperatorError> {
+    let clock = &access.store.clock;
+    let until = clock.monotonic() + WAIT;
+    loop {
+        if let Some(outcome) = access.store.order_outcome(order.id).await? {
+            return Ok(Some(outcome));
+        }
+        if clock.monotonic() >= until {
+            return Ok(None);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+fn print(order: &Order, outcome: Option<&OrderOutcome>, json: bool) -> Result<(), OperatorError> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", to_json(order, outcome))?;
+        return Ok(());
+    }
+    let target = escape_control(&order.verb.target());
+    let space = if target.is_empty() { "" } else { " " };
+    let verb = order.verb.as_str();
+    let state = match outcome {
+        None => "placed; the next tick carries it out, and `orders` shows the outcome".to_owned(),
+        Some(outcome) if outcome.is_refused => format!("refused: {}", escape_control(&outcome.detail)),
+        Some(outcome) => format!("done: {}", escape_control(&outcome.detail)),
+    };
+    writeln!(out, "order {}  {verb}{space}{target}\n  {state}", order.id)?;
+    Ok(())
+}
+
+fn to_json(order: &Order, outcome: Option<&OrderOutcome>) -> Value {
+    let state = match outcome {
+        None => "placed",
+        Some(outcome) if outcome.is_refused => "refused",
+        Some(_) => "done",
+    };
+    json!({
+        "order": order.id.to_string(), "verb": order.verb.as_str(), "target": order.verb.target(),
+        "state": state, "detail": outcome.map(|outcome| outcome.detail.as_str()),
+    })
+}

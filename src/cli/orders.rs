@@ -1,0 +1,129 @@
+//! `orders`: what operators ordered, and what became of it.
+
+use crate::audit::rfc3339;
+use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
+use crate::error_chain::escape_control;
+use crate::store::orders::{OrderOutcome, PlacedOrder};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Outcomes that are listed.
+const OUTCOMES_MAX: usize = 10_000;
+/// Orders that are not carried out yet and are listed.
+const PLACED_MAX: usize = 1000;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only the newest so many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    last: usize,
+    /// One line of JSON per order.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
+}
+
+/// One line of the list.
+struct Line {
+    order: String,
+    state: &'static str,
+    verb: String,
+    target: String,
+    who: String,
+    because: String,
+    at: Option<String>,
+    detail: String,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    run_command(async {
+        let access = arguments.operator.access()?;
+        let outcomes = access.store.order_outcomes(None, OUTCOMES_MAX).await?;
+        let placed = access.orders.placed(PLACED_MAX).await?;
+        let first = outcomes.len().saturating_sub(arguments.last);
+        let mut lines: Vec<Line> = outcomes.into_iter().skip(first).map(of_outcome).collect();
+        let is_open = |placed: &&PlacedOrder| {
+            placed.id.is_none_or(|id| lines.iter().all(|line| line.order != id.to_string()))
+        };
+        let open: Vec<Line> = placed.iter().filter(is_open).map(of_placed).collect();
+        lines.extend(open);
+        print(&lines, arguments.json)?;
+        let is_refused = lines.iter().any(|line| line.state == "refused");
+        Ok(if is_refused { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
+    })
+}
+
+fn of_outcome(outcome: OrderOutcome) -> Line {
+    Line {
+        order: outcome.order.to_string(),
+        state: if outcome.is_refused { "refused" } else { "done" },
+        verb: outcome.verb,
+        target: outcome.target,
+        who: outcome.who,
+        because: outcome.because,
+        at: Some(rfc3339(outcome.at)),
+        detail: outcome.detail,
+    }
+}
+
+fn of_placed(placed: &PlacedOrder) -> Line {
+    let order = placed.id.map(|id| id.to_string()).unwrap_or_default();
+    match &placed.order {
+        Ok(placed) => Line {
+            order,
+            state: "placed",
+            verb: placed.verb.as_str().to_owned(),
+            target: placed.verb.target(),
+            who: placed.who.clone(),
+            because: placed.because.clone(),
+            at: None,
+            detail: "the next tick carries it out".to_owned(),
+        },
+        Err(error) => Line {
+            order,
+            state: "placed",
+            verb: "unknown".to_owned(),
+            target: String::new(),
+            who: String::new(),
+            because: String::new(),
+            at: None,
+            detail: error.to_string(),
+        },
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "not part of the result")]
+fn print(lines: &[Line], json: bool) -> Result<(), OperatorError> {
+    if lines.is_empty() && !json {
+        eprintln!("no orders");
+    }
+    let mut out = io::stdout().lock();
+    for line in lines {
+        match json {
+            true => writeln!(out, "{}", line.to_json())?,
+            false => writeln!(out, "{}", line.to_text())?,
+        }
+    }
+    Ok(())
+}
+
+impl Line {
+    fn to_json(&self) -> Value {
+        json!({
+            "order": self.order, "state": self.state, "verb": self.verb, "target": self.target,
+            "who": self.who, "because": self.because, "at": self.at, "detail": self.detail,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let Self { order, state, verb, .. } = self;
+        let [target, who, because, detail] =
+            [&self.target, &self.who, &self.because, &self.detail].map(|text| escape_control(text));
+        let at = self.at.as_deref().unwrap_or("not yet");
+        let space = if target.is_empty() { "" } else { " " };
+        format!("{order}  {at}  {state:<7}  {verb}{space}{target}\n  {who}: {because}\n  {detail}")
+    }
+}
