@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::TableEngine;
-use azure_backup_scim::id::UserId;
+use azure_backup_scim::id::{OpId, UserId};
+use azure_backup_scim::orders::{Order, OrderVerb};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::role_assignments::{
     ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
@@ -22,7 +23,7 @@ use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Simulator, SimulatorHandle, StartClock};
-use azure_backup_scim::store::orders::OrderTable;
+use azure_backup_scim::store::orders::{OrderOutcome, OrderTable};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use secrecy::SecretString;
@@ -176,8 +177,9 @@ impl World {
             None => app::arm(&self.arm_url, SecretString::from("simulated"), clock.clone()).unwrap(),
         };
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
+        let orders = OrderTable::new(tables.clone(), ORDERS.to_owned());
         let service = app::build(ServiceDeps {
-            orders: OrderTable::new(tables.clone(), ORDERS.to_owned()),
+            orders: orders.clone(),
             tables,
             assignments: arm.clone(),
             ids: Arc::new(RandomIds::new(clock.clone())),
@@ -188,7 +190,7 @@ impl World {
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
-        Node { runtime: Some(runtime), service, arm }
+        Node { runtime: Some(runtime), service, orders, arm }
     }
 
     pub fn azure(&self) -> SimulatorHandle {
@@ -263,6 +265,8 @@ impl Drop for World {
 pub struct Node {
     runtime: Option<Runtime>,
     pub service: BackupScim,
+    /// Where operators place their orders.
+    pub orders: OrderTable,
     arm: Arc<Watched>,
 }
 
@@ -294,6 +298,32 @@ impl Node {
 
     pub fn adopt(&self, bindings: &[Value]) {
         self.run(self.service.active_bindings.activate(bindings_file(bindings).as_bytes())).unwrap();
+    }
+
+    /// An operator places an order.
+    pub fn place(&self, verb: OrderVerb) -> OpId {
+        let id = self.service.store.ids.op();
+        let order = Order::new(id, "olga", "a test says so", verb).unwrap();
+        self.run(self.orders.place(&order)).unwrap();
+        id
+    }
+
+    /// An operator places an order, and ticks carry it out: what became of it.
+    pub fn order(&self, verb: OrderVerb) -> OrderOutcome {
+        let id = self.place(verb);
+        self.settle();
+        self.outcome(id).expect("ticks carry an order out")
+    }
+
+    pub fn outcome(&self, order: OpId) -> Option<OrderOutcome> {
+        self.run(self.service.store.order_outcome(order)).unwrap()
+    }
+
+    /// The same, of an order that is not refused.
+    #[track_caller]
+    pub fn carry_out(&self, verb: OrderVerb) {
+        let outcome = self.order(verb);
+        assert!(!outcome.is_refused, "{outcome:?}");
     }
 
     /// Ticks until all that is due has been reconciled.
