@@ -38,13 +38,17 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 
 pub use crate::adapters::clock::SystemClock;
+#[cfg(feature = "local")]
+pub use crate::adapters::control_client::{ControlClient, ControlClientError};
+#[cfg(feature = "local")]
+use crate::adapters::control_tables::ControlTables;
 pub use crate::adapters::ids::RandomIds;
 pub use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
 };
-pub use crate::http::{DEGRADED, HealthProbe, UNAVAILABLE};
 #[cfg(feature = "local")]
-pub use crate::http::{inspect, table_json};
+pub use crate::http::inspect;
+pub use crate::http::{DEGRADED, HealthProbe, UNAVAILABLE};
 
 /// The partition of the state of `local`.
 #[cfg(feature = "local")]
@@ -268,15 +272,17 @@ pub fn operator_access(config: &OperatorConfig) -> Result<OperatorAccess, Connec
     })
 }
 
-/// The same for a `local` that runs: `tables` reads its rows and places its orders.
+/// The same for the `local` that runs at that control address.
 #[cfg(feature = "local")]
-pub fn local_access(tables: Arc<dyn TableOps>) -> OperatorAccess {
+pub fn local_access(control_url: &str) -> Result<OperatorAccess, ControlClientError> {
+    let tables: Arc<dyn TableOps> =
+        Arc::new(ControlTables::new(ControlClient::new(control_url)?, LOCAL_ORDERS));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ids: Arc<dyn IdSource> = Arc::new(RandomIds::new(clock.clone()));
-    OperatorAccess {
+    Ok(OperatorAccess {
         store: StateStore::new(tables.clone(), LOCAL_TENANT.to_owned(), clock, ids),
         orders: OrderTable::new(tables, LOCAL_ORDERS.to_owned()),
-    }
+    })
 }
 
 fn table_of(

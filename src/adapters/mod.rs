@@ -2,6 +2,10 @@
 
 pub mod arm;
 pub mod clock;
+#[cfg(feature = "local")]
+pub mod control_client;
+#[cfg(feature = "local")]
+pub(crate) mod control_tables;
 pub mod credential;
 pub(crate) mod endpoint;
 mod guarded;

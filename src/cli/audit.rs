@@ -1,12 +1,12 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
 use crate::app::{self, ConnectError, SystemClock};
+#[cfg(feature = "local")]
+use crate::app::{ControlClient, ControlClientError};
 use crate::audit::{self, ChangeCause, SETTING_CHANGED};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::id::{OpId, PrincipalId};
-#[cfg(feature = "local")]
-use crate::local::{ControlClient, ControlClientError};
 use crate::ports::clock::Clock;
 use crate::service::audit::query::{self, AuditFilter};
 use crate::store::{StateStore, StoreError};

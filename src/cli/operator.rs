@@ -1,11 +1,11 @@
 //! What the commands of an operator share: where the state is, and whom a text means.
 
+#[cfg(feature = "local")]
+use crate::app::ControlClientError;
 use crate::app::{self, ConnectError, OperatorAccess};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::error_chain::escape_control;
-#[cfg(feature = "local")]
-use crate::local::{ControlClientError, ControlTables};
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
@@ -88,7 +88,7 @@ impl OperatorArguments {
     pub(super) fn access(&self) -> Result<OperatorAccess, OperatorError> {
         #[cfg(feature = "local")]
         if let Some(url) = &self.control_url {
-            return ControlTables::access(url).map_err(OperatorError::Control);
+            return app::local_access(url).map_err(OperatorError::Control);
         }
         let mut variables = config::environment();
         if let Some(tables) = &self.tables {

@@ -1,9 +1,10 @@
 //! What `local` adds to the control API of its simulated Azure: the audit, the ledger, ticks at will, and what an operator's
 //! commands need: rows to read and orders to place. Never part of the service itself.
 
-use crate::http::table_json::{PageAsked, PageJson, RowAsked, RowJson};
-use crate::ports::tables::{TableError, TableOps, TableWrite};
+use crate::ports::tables::json::{PageAsked, PageJson, RowAsked, RowJson};
+use crate::ports::tables::{TableError, TableOps};
 use crate::service::reconcile_queue::tick::ReconcileTick;
+use crate::store::orders::OrderTable;
 use crate::store::{StateStore, StoreError};
 use actix_web::web::{self, Data, Json, Query, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
@@ -18,8 +19,7 @@ const RECORDS_MAX: usize = 1000;
 pub struct InspectedResponse {
     /// The table that everything is in.
     pub tables: Arc<dyn TableOps>,
-    /// The partition of the orders.
-    pub orders: &'static str,
+    pub orders: OrderTable,
     pub store: StateStore,
     pub tick: Arc<ReconcileTick>,
 }
@@ -56,8 +56,8 @@ async fn place_order(slot: Data<ResponseSlot>, order: Json<RowJson>) -> impl Res
     let Some(service) = slot.get() else { return starting() };
     let order = order.into_inner();
     let key = order.key.clone();
-    let insert = TableWrite::Insert { key, properties: order.into_properties() };
-    table_answer(service.tables.transact(service.orders, &[insert]).await.map(|_| json!({"placed": true})))
+    let placed = service.orders.insert(key, order.into_properties()).await;
+    table_answer(placed.map(|()| json!({"placed": true})))
 }
 
 fn table_answer(result: Result<impl Serialize, TableError>) -> HttpResponse {

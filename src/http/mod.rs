@@ -21,8 +21,6 @@ mod routes;
 mod serving;
 mod streaming;
 mod strict_json;
-#[cfg(feature = "local")]
-pub mod table_json;
 mod trace;
 mod users;
 

@@ -1,8 +1,6 @@
 //! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
 //! process.
 
-mod control_client;
-mod control_tables;
 mod demo;
 mod greeting;
 mod options;
@@ -24,8 +22,6 @@ use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
 use crate::store::orders::OrderTable;
-pub use control_client::{ControlClient, ControlClientError};
-pub use control_tables::ControlTables;
 pub use demo::DemoError;
 use demo::DriftCount;
 pub use options::LocalOptions;
@@ -198,8 +194,8 @@ async fn start(
     });
     // The slot is new, so it is empty.
     let _ = slot.set(inspect::InspectedResponse {
-        tables: operator_tables,
-        orders: app::LOCAL_ORDERS,
+        tables: operator_tables.clone(),
+        orders: OrderTable::new(operator_tables, app::LOCAL_ORDERS.to_owned()),
         store: service.store.clone(),
         tick: service.tick.clone(),
     });

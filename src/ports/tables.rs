@@ -4,6 +4,8 @@
 //! single-row forms are transactions of one. A value of a row changes its [`ETag`], and an ETag is never used
 //! twice, not even by a row that was deleted and inserted again.
 
+#[cfg(feature = "local")]
+pub mod json;
 pub mod rules;
 
 use async_trait::async_trait;

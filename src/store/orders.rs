@@ -3,7 +3,9 @@
 
 use crate::id::OpId;
 use crate::orders::{Order, OrderError, OrderVerb};
-use crate::ports::tables::{EtagMatch, KeyRange, PAGE_ROWS_MAX, TableError, TableOps, TableRow, TableWrite};
+use crate::ports::tables::{
+    EtagMatch, KeyRange, PAGE_ROWS_MAX, RowProperties, TableError, TableOps, TableRow, TableWrite,
+};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::error::{read_error, write_error};
 use crate::store::{StateStore, StoreError, keys};
@@ -44,11 +46,16 @@ impl OrderTable {
             .text("who", order.who.as_str())
             .text("because", order.because.as_str())
             .done();
-        let placed = self.tables.transact(&self.partition, &[TableWrite::Insert { key, properties }]).await;
-        match placed {
-            Ok(_) | Err(TableError::Exists { .. }) => Ok(()),
+        match self.insert(key, properties).await {
+            Ok(()) | Err(TableError::Exists { .. }) => Ok(()),
             Err(error) => Err(write_error(error, 0)),
         }
+    }
+
+    /// Inserts a row as it is.
+    pub async fn insert(&self, key: String, properties: RowProperties) -> Result<(), TableError> {
+        let insert = TableWrite::Insert { key, properties };
+        self.tables.transact(&self.partition, &[insert]).await.map(drop)
     }
 
     /// The oldest orders that were placed and are not carried out, at most so many.

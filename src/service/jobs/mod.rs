@@ -3,12 +3,14 @@
 //! A chunk is computed from the rows as they are now, and advances only if no other process did meanwhile. So a job may
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
+mod chunk;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
 use crate::id::{GroupId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
+pub use crate::service::jobs::chunk::ChunkResult;
 use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{JobKind, StoredJob};
@@ -27,23 +29,6 @@ const CHUNK_REQUESTS: usize = 90;
 const TRIES_MAX: u32 = 10;
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-
-/// What one chunk did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ChunkResult {
-    /// People who were enqueued.
-    pub people: Vec<UserId>,
-    /// Groups that were enqueued: their fan-outs begin.
-    pub groups: Vec<GroupId>,
-    /// The job is gone: by this chunk, or before it.
-    pub done: bool,
-}
-
-impl ChunkResult {
-    fn ended() -> Self {
-        Self { done: true, ..Self::default() }
-    }
-}
 
 /// A membership that a deleted user or group left behind.
 #[derive(Debug, Clone, Copy)]

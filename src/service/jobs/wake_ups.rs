@@ -3,7 +3,7 @@
 use crate::id::{PrincipalId, UserId};
 use crate::rbac::Scope;
 use crate::rbac::ledger::LedgerEntry;
-use crate::service::jobs::ChunkResult;
+use crate::service::jobs::chunk::ChunkResult;
 use crate::store::jobs::StoredJob;
 use crate::store::ledger::{self, PrincipalHolder, StoredEntry};
 use crate::store::ledger_walk::{LedgerPosition, LedgerRow};

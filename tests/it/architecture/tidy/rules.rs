@@ -9,17 +9,17 @@ use super::tokens::{Token, is, production, tokens};
 pub const FILE_LINES_MAX: usize = 500;
 
 const DOMAIN: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac"];
-const PORTS: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "order"];
-const STORE: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "order", "ports"];
+const PORTS: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "orders"];
+const STORE: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "orders", "ports"];
 const SERVICE: &[&str] =
-    &["id", "backoff", "error_chain", "scim", "rbac", "audit", "order", "ports", "store", "bindings"];
+    &["id", "backoff", "error_chain", "scim", "rbac", "audit", "orders", "ports", "store", "bindings"];
 const ABOVE_SERVICE: &[&str] = &[
     "id",
     "error_chain",
     "scim",
     "rbac",
     "audit",
-    "order",
+    "orders",
     "ports",
     "store",
     "bindings",
@@ -38,7 +38,7 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("rbac", &[&["id", "backoff"]]),
     ("audit", &[DOMAIN]),
     ("bindings", &[DOMAIN]),
-    ("order", &[DOMAIN]),
+    ("orders", &[DOMAIN]),
     ("ports", &[PORTS]),
     ("store", &[STORE]),
     ("service", &[SERVICE]),

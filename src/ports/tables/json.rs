@@ -1,8 +1,6 @@
 //! Rows as JSON, for the commands of an operator that look into a running `local`.
 
-use crate::ports::tables::{
-    ETag, KeyRange, PageContinuation, PropertyValue, RowPage, RowProperties, TableAnswer, TableRow,
-};
+use super::{ETag, KeyRange, PageContinuation, PropertyValue, RowPage, RowProperties, TableAnswer, TableRow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;

@@ -1,0 +1,20 @@
+//! What a chunk of a job did.
+
+use crate::id::{GroupId, UserId};
+
+/// What one chunk did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChunkResult {
+    /// People who were enqueued.
+    pub people: Vec<UserId>,
+    /// Groups that were enqueued: their fan-outs begin.
+    pub groups: Vec<GroupId>,
+    /// The job is gone: by this chunk, or before it.
+    pub done: bool,
+}
+
+impl ChunkResult {
+    pub(super) fn ended() -> Self {
+        Self { done: true, ..Self::default() }
+    }
+}
