@@ -82,6 +82,8 @@ pub enum OrderError {
     Unreadable { detail: String },
     #[error("the reason is missing: say why")]
     NoReason,
+    #[error("the name of the operator is missing: say who orders")]
+    NoOperator,
     #[error("the {field} has more than {chars_max} characters")]
     TooLong { field: &'static str, chars_max: usize },
     #[error("the {field} has control characters")]
@@ -178,6 +180,9 @@ impl Order {
     /// Checks what the operator says.
     pub fn new(id: OpId, who: &str, because: &str, verb: OrderVerb) -> Result<Self, OrderError> {
         let who = checked("name of the operator", who, WHO_CHARS_MAX)?;
+        if who.is_empty() {
+            return Err(OrderError::NoOperator);
+        }
         let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
         if because.is_empty() {
             return Err(OrderError::NoReason);
@@ -251,6 +256,7 @@ mod tests {
         let order = |because: &str| Order::new(OpId::new(id(9)), "ana", because, OrderVerb::Pause);
         assert_eq!(order("  incident 7 ").unwrap().because, "incident 7");
         assert_eq!(order(" "), Err(OrderError::NoReason));
+        assert_eq!(Order::new(OpId::new(id(9)), " ", "x", OrderVerb::Pause), Err(OrderError::NoOperator));
         assert!(matches!(order("a\u{1b}[2J"), Err(OrderError::Control { .. })));
         assert!(matches!(order(&"a".repeat(1001)), Err(OrderError::TooLong { .. })));
         assert!(order(&"é".repeat(1000)).is_ok());

@@ -64,7 +64,7 @@ impl LeaverHint {
         })
     }
 
-    /// The order of leavers: whoever is held back last; never tried first, then tried longest ago, then waiting longest. An
+    /// The order of leavers: those held back come last; else never tried first, then tried longest ago, then waiting longest. An
     /// attempt moves a person back and a throttle does not, so a person who was not reached comes first the next time.
     pub fn order(&self) -> (bool, Option<OffsetDateTime>, OffsetDateTime, UserId) {
         (self.is_held_back(), self.tried_at, self.unwanted_since, self.user)

@@ -310,8 +310,11 @@ fn an_order_is_carried_out_once_also_where_another_one_undid_it_since() {
 fn a_row_that_is_no_order_is_refused_or_removed_and_the_others_go_on() {
     let (world, node) = operators();
     let place = |key: &str, verb: &str, because: &str| {
-        let row =
-            RowFields::row().text("verb", verb).text("target", "").text("who", "").text("because", because);
+        let row = RowFields::row()
+            .text("verb", verb)
+            .text("target", "")
+            .text("who", "olga")
+            .text("because", because);
         let insert = TableWrite::Insert { key: key.to_owned(), properties: row.done() };
         node.run(world.faults.transact(ORDERS, &[insert])).unwrap();
     };

@@ -4,4 +4,5 @@ pub(crate) mod crashes;
 pub(crate) mod faults;
 pub(crate) mod first_starts;
 pub(crate) mod local_kills;
+pub(crate) mod order_crashes;
 pub(crate) mod two_processes;
