@@ -36,6 +36,11 @@ pub struct Levers {
 }
 
 impl Levers {
+    /// Whether the same levers are set.
+    pub fn is_same(&self, other: &Levers) -> bool {
+        self.pause.is_some() == other.pause.is_some() && self.brakes.keys().eq(other.brakes.keys())
+    }
+
     pub(super) fn read_row(&mut self, row: &TableRow) {
         let name = row.key.strip_prefix("s:").unwrap_or_default();
         let lever = || SetLever { set_by: read(row), etag: row.etag.clone() };

@@ -16,6 +16,7 @@ use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::selectors::MissingLead;
 use crate::store::StoreError;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
+use crate::store::levers::Levers;
 use crate::store::reconcile_queue::QueuedRequest;
 use crate::store::room_claims::RoomClaims;
 use crate::store::scope_blocks::ScopeBlocks;
@@ -56,6 +57,7 @@ pub struct GatheredState {
     pub request: QueuedRequest,
     pub time: TableTime,
     pub pointer: ActiveVersionRow,
+    pub levers: Levers,
     pub header: HeaderState<PersonHeader>,
     /// The Entra object id that the record names now.
     pub principal: Option<PrincipalId>,
@@ -177,6 +179,7 @@ impl Reconciler {
             request,
             time,
             pointer: read.settings.pointer,
+            levers: read.settings.levers,
             header: read.header,
             principal,
             desired,

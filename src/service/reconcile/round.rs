@@ -99,7 +99,7 @@ impl Reconciler {
         let OpenResult::Open { request: request_etag, opened } = self.open(gathered, &plan).await? else {
             return Ok(true);
         };
-        if !self.store.pointer().await?.is_same(&gathered.pointer) {
+        if self.is_outdated(gathered).await? {
             return Ok(true);
         }
         let acted = self.act(gathered, opened, started).await;
@@ -107,6 +107,12 @@ impl Reconciler {
         outcome.throttled = acted.iter().all(|call| matches!(call.outcome, CallOutcome::Throttled(_)));
         outcome.revoked += acted.iter().filter(|call| call.opened.step.kind == StepKind::Revoke).count();
         Ok(record_round(outcome, self.close(gathered, &plan, acted, request_etag, true).await?))
+    }
+
+    /// Whether other bindings became active since the plan was made, or an operator set a lever.
+    async fn is_outdated(&self, gathered: &GatheredState) -> Result<bool, StoreError> {
+        let now = self.store.settings().await?;
+        Ok(!now.pointer.is_same(&gathered.pointer) || !now.levers.is_same(&gathered.levers))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.

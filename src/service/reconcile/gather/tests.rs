@@ -88,6 +88,7 @@ pub fn gathered() -> GatheredState {
         request: QueuedRequest { user, request: ReconcileRequest::gain(origin), etag: ETag("1".to_owned()) },
         time: TableTime { date: NOON, at: Duration::ZERO },
         pointer: ActiveVersionRow::Absent,
+        levers: Levers::default(),
         header: HeaderState::Gone,
         principal: None,
         desired: Desired::default(),
