@@ -271,9 +271,9 @@ audit_kinds! {
     /// An operator accepted the Entra object id that a user has now.
     IdentityAccepted = "identity-accepted" {
         person: UserId = "person",
-        before: Option<PrincipalId> = "before",
-        after: PrincipalId = "after",
-    } => setting("accepted object id of user {person}", "{before}", "{after}");
+        principal_before: Option<PrincipalId> = "principalBefore",
+        principal: PrincipalId = "principal",
+    } => setting("accepted object id of user {person}", "{principal_before}", "{principal}");
 
     /// An operator braked an Entra object, or lifted the brake.
     BrakeChanged = "brake-changed" {

@@ -50,7 +50,7 @@ fn bindings(names: &[&str]) -> Vec<BindingName> {
 
 /// A change of every kind, and more than one where the kind has more than one wording.
 fn changes() -> Vec<AuditEvent> {
-    [resources(), members(), effects(), waits(), settings()].concat()
+    [resources(), members(), effects(), waits(), settings(), orders()].concat()
 }
 
 fn resources() -> Vec<AuditEvent> {
@@ -177,6 +177,34 @@ fn settings() -> Vec<AuditEvent> {
     ]
 }
 
+fn orders() -> Vec<AuditEvent> {
+    let carried_out = |verb: &str, target: &str, detail: &str| AuditEvent::OrderCarriedOut {
+        verb: verb.to_owned(),
+        target: target.to_owned(),
+        because: "incident 7".to_owned(),
+        detail: detail.to_owned(),
+    };
+    vec![
+        carried_out("pause", "", "paused"),
+        carried_out("forget", "/subscriptions/s", "closed"),
+        AuditEvent::OrderRefused {
+            verb: "resume".to_owned(),
+            target: String::new(),
+            because: "incident 7".to_owned(),
+            refusal: "the service is not paused".to_owned(),
+        },
+        AuditEvent::PauseChanged { paused: true },
+        AuditEvent::PauseChanged { paused: false },
+        AuditEvent::BrakeChanged { principal: principal(), braked: true },
+        AuditEvent::BrakeChanged { principal: principal(), braked: false },
+        AuditEvent::IdentityAccepted {
+            person: user(),
+            principal_before: Some(PrincipalId::new(Uuid::from_u128(0x34))),
+            principal: principal(),
+        },
+    ]
+}
+
 #[test]
 fn every_kind_is_stored_and_printed_as_before() {
     let written = pairs(WRITTEN);
@@ -276,6 +304,9 @@ fn the_fields_that_name_people_and_groups_are_these() {
             .map(|field| field.name)
             .collect::<BTreeSet<_>>()
     };
-    assert_eq!(fields(Subject::Person), BTreeSet::from(["id", "member", "person", "principal"]));
+    assert_eq!(
+        fields(Subject::Person),
+        BTreeSet::from(["id", "member", "person", "principal", "principalBefore"])
+    );
     assert_eq!(fields(Subject::Group), BTreeSet::from(["group", "groupBefore", "id", "member"]));
 }

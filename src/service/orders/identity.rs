@@ -28,10 +28,10 @@ impl Orders {
         }
         let mut writes = vec![users::remember_principal(user, principal, &person.etag)];
         writes.extend(reconcile_queue::enqueue_now(user, &request_of(order)));
-        let before = person.pinned;
+        let principal_before = person.pinned;
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
-            changes: vec![AuditEvent::IdentityAccepted { person: user, before, after: principal }],
+            changes: vec![AuditEvent::IdentityAccepted { person: user, principal_before, principal }],
             detail: "accepted; the user is reconciled".to_owned(),
         }))
     }

@@ -7,5 +7,6 @@ pub(crate) mod host_lifecycle;
 pub(crate) mod host_transport;
 pub(crate) mod local_command;
 pub(crate) mod local_state;
+pub(crate) mod operator_commands;
 pub(crate) mod packages;
 pub(crate) mod serve;

@@ -1,0 +1,121 @@
+//! The commands of an operator as processes, against a `local` that runs.
+
+use crate::support::idp::{Idp, member};
+use crate::support::local_process::LocalProcess;
+use serde_json::{Value, json};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const FINDINGS: i32 = 1;
+const USAGE: i32 = 2;
+const DEPENDENCY: i32 = 3;
+
+struct Desk {
+    local: LocalProcess,
+    idp: Idp,
+    _state: TempDir,
+}
+
+impl Desk {
+    fn open() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let local = LocalProcess::start(state.path(), &[]);
+        let idp = Idp::new(&local.ready.base_url, &local.ready.token);
+        Self { local, idp, _state: state }
+    }
+
+    /// A command of the operator Olga.
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"))
+            .args(arguments)
+            .args(["--control-url", &self.local.ready.control_url])
+            .env_clear()
+            .env("USER", "olga")
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn ends_with(&self, arguments: &[&str], code: i32, said: &str) {
+        let output = self.run(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(said), "{arguments:?}: {text}");
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[actix_web::test]
+async fn an_operator_revokes_a_person_by_name_and_lifts_that_again() {
+    let desk = Desk::open();
+    let principal = Uuid::new_v4();
+    let ana = desk.idp.create_user("ana@contoso.example", principal).await;
+    let group = desk.idp.create_group("vault-operators").await;
+    desk.idp.patch(&format!("/Groups/{group}"), member("add", &ana)).await;
+    let grants = async || {
+        let body = desk.idp.get(&format!("/Users/{ana}?attributes=grants")).await.body;
+        body["urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User"]["grants"][0]["reason"].clone()
+    };
+    assert_eq!(grants().await, "member");
+
+    let revoked = desk.json(&["revoke", "ANA@contoso.example", "--because", "incident 7", "--json"]);
+    assert_eq!(
+        (&revoked[0]["state"], &revoked[0]["target"]),
+        (&json!("done"), &json!(principal.to_string()))
+    );
+    assert_eq!(grants().await, "braked");
+    desk.ends_with(&["revoke", &ana, "--because", "again"], FINDINGS, "braked already");
+    desk.ends_with(&["lift", &principal.to_string(), "--because", "cleared"], 0, "lifted");
+    assert_eq!(grants().await, "member");
+
+    let orders = desk.json(&["orders", "--json"]);
+    let told: Vec<_> = orders.iter().map(|order| (order["verb"].clone(), order["state"].clone())).collect();
+    let expected = [("revoke", "done"), ("revoke", "refused"), ("lift", "done")];
+    assert_eq!(told, expected.map(|(verb, state)| (json!(verb), json!(state))));
+    assert!(orders.iter().all(|order| order["who"] == "olga"), "{orders:?}");
+}
+
+#[actix_web::test]
+async fn whom_an_operator_means_must_be_one_person() {
+    let desk = Desk::open();
+    for name in ["ana", "ana-2"] {
+        let body = json!({"userName": name, "emails": [{"value": "ana@contoso.example"}], "externalId": Uuid::new_v4()});
+        assert_eq!(desk.idp.post("/Users", body).await.status, 201);
+    }
+    let body = json!({"userName": "nobody-in-entra"});
+    assert_eq!(desk.idp.post("/Users", body).await.status, 201);
+    let revoke = |person| ["revoke", person, "--because", "x"];
+    desk.ends_with(&revoke("ana@contoso.example"), USAGE, "ana-2");
+    desk.ends_with(&revoke("zoe"), USAGE, "no userName, mail address, object id or SCIM id");
+    desk.ends_with(&revoke("nobody-in-entra"), USAGE, "no Entra object id");
+    desk.ends_with(&["lift", "ana-2", "--because", "x"], USAGE, "is braked");
+    assert!(desk.json(&["orders", "--json"]).is_empty());
+}
+
+#[actix_web::test]
+async fn a_mistake_in_an_order_is_told_at_once_and_orders_nothing() {
+    let desk = Desk::open();
+    desk.ends_with(&["pause", "--because", "  "], USAGE, "the reason is missing");
+    desk.ends_with(&["pause"], USAGE, "--because");
+    desk.ends_with(&["forget", "vaults/east", "--because", "x"], USAGE, "scope");
+    desk.ends_with(&["repin", "east", "not-an-id", "--because", "x"], USAGE, "group id");
+    desk.ends_with(&["apply", "abc", "--because", "x"], USAGE, "64 hex digits");
+    desk.ends_with(&["resume", "--because", "x"], FINDINGS, "not paused");
+    assert_eq!(desk.json(&["orders", "--json"]).len(), 1);
+}
+
+#[actix_web::test]
+async fn a_local_that_does_not_run_is_a_dependency_that_failed() {
+    let mut desk = Desk::open();
+    desk.local.kill();
+    desk.ends_with(&["orders"], DEPENDENCY, "cannot read the state");
+    desk.ends_with(&["pause", "--because", "x"], DEPENDENCY, "cannot place the order");
+}
