@@ -4,6 +4,8 @@ use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
 use crate::support::requests::group_input;
 use azure_backup_scim::audit::{self, AuditKind};
+use azure_backup_scim::id::PrincipalId;
+use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::ServiceError;
@@ -473,11 +475,15 @@ fn story() -> (World, Node) {
     world.pass(3700);
     node.settle();
     node.delete_user(&ana);
+    node.carry_out(OrderVerb::Pause);
+    node.carry_out(OrderVerb::Resume);
+    assert!(node.order(OrderVerb::Resume).is_refused);
+    node.carry_out(OrderVerb::Revoke { principal: PrincipalId::new(cleo.principal) });
     (world, node)
 }
 
 /// The fields of each kind of record that may not be empty.
-const RECORD_FIELDS: [(&str, &[&str]); 13] = [
+const RECORD_FIELDS: [(&str, &[&str]); 17] = [
     ("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-changed", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-deleted", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
@@ -503,6 +509,10 @@ const RECORD_FIELDS: [(&str, &[&str]); 13] = [
     ("effect-observed", &["person", "assignment", "open", "held"]),
     ("difference-found", &["person", "assignment", "ledgerHeld", "azureHeld"]),
     ("wait-changed", &["person", "binding", "reason"]),
+    ("order-carried-out", &["verb", "because", "detail"]),
+    ("order-refused", &["verb", "because", "refusal"]),
+    ("pause-changed", &["paused"]),
+    ("brake-changed", &["principal", "braked"]),
     ("setting-changed", &["what"]),
 ];
 

@@ -58,7 +58,8 @@ fn nothing_is_sent_after_the_worker_s_time_though_the_wall_clock_was_set_back() 
 fn a_machine_that_was_suspended_between_the_last_reading_and_the_call_sends_nothing() {
     let pair = with_a_clock_of_its_own();
     let (_, ana) = pair.joined();
-    let pointer = pair.one.faults.hold(When::get().key("s:bindings"), Side::After);
+    // The second reading of the settings is the one before the call.
+    let pointer = pair.one.faults.hold(When::page().key("s:").nth(2), Side::After);
     let look = pair.one.begin_look(&ana);
     pair.one.reached(&pointer);
     pair.world.clock.set_wall(1.hours());
