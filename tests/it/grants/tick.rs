@@ -395,14 +395,15 @@ fn a_person_whose_reconcile_keeps_failing_after_its_open_is_quarantined() {
     node.join(&group, &[&ben]);
     node.settle();
     node.join(&group, &[&ana]);
-    // The pointer is read again between the open and the call: it moved, and then the id of the installation cannot be read.
+    // The settings are read for the orders, for the plan, and again between the open and the call: the pointer moved, and then
+    // the id of the installation cannot be read.
     let rows =
         ["s:bindings", "s:instance"].map(|key| node.run(node.service.store.get(key)).unwrap().unwrap());
     let broken = |row: &TableRow| TableWrite::InsertOrReplace {
         key: row.key.clone(),
         properties: RowFields::row().text("stamp", "other").text("hash", "other").done(),
     };
-    let point = world.faults.hold(When::get().key("s:bindings"), Side::Before);
+    let point = world.faults.hold(When::page().key("s:").nth(3), Side::Before);
     let service = node.service.clone();
     let tick = node.spawn(async move { service.tick.run().await.unwrap() });
     node.run(point.reached());
