@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The name of the table, where none is set.
 const TABLE: &str = "scim";
-/// The table of operators\' orders.
+/// The table of operators' orders, where none is set.
 const ORDERS_TABLE: &str = "orders";
 /// The tenant, where none is set.
 const TENANT: &str = "default";

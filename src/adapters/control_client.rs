@@ -39,7 +39,7 @@ impl ControlClient {
         Ok(Self { client, url: parsed })
     }
 
-    /// Posts a question as JSON. Returns the status and the body of the answer.
+    /// Posts a question as JSON. Returns the body of the answer, which is JSON too.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

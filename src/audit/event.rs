@@ -252,21 +252,23 @@ audit_kinds! {
         principal: PrincipalId = "principal",
     } => setting("pin of user {person}", "", "{principal}");
 
-    /// An operator's order was carried out. The record's own op is the order.
+    /// An operator's order was carried out.
     OrderCarriedOut = "order-carried-out" {
+        order: OpId = "order",
         verb: String = "verb",
         target: String = "target",
         because: String = "because",
         detail: String = "detail",
-    } => sentence(format!("{verb}{}: {detail}; because {because}", spaced(target)));
+    } => sentence(format!("{order} {verb}{}: {detail}; because {because}", spaced(target)));
 
     /// An operator's order was refused, and changed nothing.
     OrderRefused = "order-refused" {
+        order: OpId = "order",
         verb: String = "verb",
         target: String = "target",
         because: String = "because",
         refusal: String = "refusal",
-    } => sentence(format!("{verb}{}: {refusal}", spaced(target)));
+    } => sentence(format!("{order} {verb}{}: {refusal}", spaced(target)));
 
     /// An operator accepted the Entra object id that a user has now.
     IdentityAccepted = "identity-accepted" {

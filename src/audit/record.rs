@@ -48,6 +48,13 @@ pub struct ChangeOrigin {
     pub op: OpId,
 }
 
+impl ChangeOrigin {
+    /// The actor as logs show it. An operator's name is free text, and stays out of the log: the order's id leads to it.
+    pub fn label(&self) -> &str {
+        if self.cause == ChangeCause::Order { "operator" } else { &self.actor }
+    }
+}
+
 /// The outcome of a SCIM write, kept so that a repeated send can be answered. Never a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitOutcome {

@@ -179,6 +179,7 @@ fn settings() -> Vec<AuditEvent> {
 
 fn orders() -> Vec<AuditEvent> {
     let carried_out = |verb: &str, target: &str, detail: &str| AuditEvent::OrderCarriedOut {
+        order: open(),
         verb: verb.to_owned(),
         target: target.to_owned(),
         because: "incident 7".to_owned(),
@@ -188,6 +189,7 @@ fn orders() -> Vec<AuditEvent> {
         carried_out("pause", "", "paused"),
         carried_out("forget", "/subscriptions/s", "closed"),
         AuditEvent::OrderRefused {
+            order: open(),
             verb: "resume".to_owned(),
             target: String::new(),
             because: "incident 7".to_owned(),

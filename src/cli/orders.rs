@@ -1,15 +1,16 @@
 //! `orders`: what operators ordered, and what became of it.
 
 use crate::audit::rfc3339;
+use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::error_chain::escape_control;
+use crate::store::StateStore;
+use crate::store::levers::Levers;
 use crate::store::orders::{OrderOutcome, PlacedOrder};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Outcomes that are listed.
-const OUTCOMES_MAX: usize = 10_000;
 /// Orders that are not carried out yet and are listed.
 const PLACED_MAX: usize = 1000;
 
@@ -18,6 +19,9 @@ pub struct Arguments {
     /// Only the newest so many.
     #[arg(long, value_name = "N", default_value_t = 50)]
     last: usize,
+    /// Only the pause and the brakes that are in force.
+    #[arg(long, conflicts_with = "last")]
+    in_force: bool,
     /// One line of JSON per order.
     #[arg(long)]
     json: bool,
@@ -25,9 +29,27 @@ pub struct Arguments {
     operator: OperatorArguments,
 }
 
+/// The orders of the levers that are set. Exit code 1 where one is.
+async fn in_force(store: &StateStore, json: bool) -> Result<ExitCode, OperatorError> {
+    let Levers { pause, brakes } = store.levers().await?;
+    let set = pause.iter().map(|lever| ("pause", String::new(), lever));
+    let braked = brakes.iter().map(|(principal, lever)| ("revoke", principal.to_string(), lever));
+    let mut lines = Vec::new();
+    for (verb, target, lever) in set.chain(braked) {
+        let outcome = match &lever.set_by {
+            Some(set_by) => store.order_outcome(set_by.order).await?,
+            None => None,
+        };
+        lines.push(outcome.map(of_outcome).unwrap_or_else(|| Line::without_outcome(verb, target)));
+    }
+    print(&lines, json)?;
+    Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
+}
+
 /// One line of the list.
 struct Line {
     order: String,
+    op: Option<String>,
     state: &'static str,
     verb: String,
     target: String,
@@ -40,10 +62,12 @@ struct Line {
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
         let access = arguments.operator.access()?;
-        let outcomes = access.store.order_outcomes(None, OUTCOMES_MAX).await?;
+        if arguments.in_force {
+            return in_force(&access.store, arguments.json).await;
+        }
+        let outcomes = access.store.order_outcomes(arguments.last).await?;
         let placed = access.orders.placed(PLACED_MAX).await?;
-        let first = outcomes.len().saturating_sub(arguments.last);
-        let mut lines: Vec<Line> = outcomes.into_iter().skip(first).map(of_outcome).collect();
+        let mut lines: Vec<Line> = outcomes.into_iter().map(of_outcome).collect();
         let is_open = |placed: &&PlacedOrder| {
             placed.id.is_none_or(|id| lines.iter().all(|line| line.order != id.to_string()))
         };
@@ -57,6 +81,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn of_outcome(outcome: OrderOutcome) -> Line {
     Line {
         order: outcome.order.to_string(),
+        op: Some(outcome.op.to_string()),
         state: if outcome.is_refused { "refused" } else { "done" },
         verb: outcome.verb,
         target: outcome.target,
@@ -72,6 +97,7 @@ fn of_placed(placed: &PlacedOrder) -> Line {
     match &placed.order {
         Ok(placed) => Line {
             order,
+            op: None,
             state: "placed",
             verb: placed.verb.as_str().to_owned(),
             target: placed.verb.target(),
@@ -80,16 +106,10 @@ fn of_placed(placed: &PlacedOrder) -> Line {
             at: None,
             detail: "the next tick carries it out".to_owned(),
         },
-        Err(error) => Line {
-            order,
-            state: "placed",
-            verb: "unknown".to_owned(),
-            target: String::new(),
-            who: String::new(),
-            because: String::new(),
-            at: None,
-            detail: error.to_string(),
-        },
+        Err(error) => {
+            let line = Line::without_outcome("unknown", String::new());
+            Line { order, state: "placed", detail: error.to_string(), ..line }
+        }
     }
 }
 
@@ -109,9 +129,24 @@ fn print(lines: &[Line], json: bool) -> Result<(), OperatorError> {
 }
 
 impl Line {
+    /// Of an order whose row cannot be read.
+    fn without_outcome(verb: &str, target: String) -> Self {
+        Self {
+            order: String::new(),
+            op: None,
+            state: "done",
+            verb: verb.to_owned(),
+            target,
+            who: String::new(),
+            because: String::new(),
+            at: None,
+            detail: "its row cannot be read".to_owned(),
+        }
+    }
+
     fn to_json(&self) -> Value {
         json!({
-            "order": self.order, "state": self.state, "verb": self.verb, "target": self.target,
+            "order": self.order, "op": self.op, "state": self.state, "verb": self.verb, "target": self.target,
             "who": self.who, "because": self.because, "at": self.at, "detail": self.detail,
         })
     }

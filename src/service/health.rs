@@ -310,6 +310,11 @@ impl HealthStatus {
         held.snapshot.brakes = levers.brakes.len();
     }
 
+    /// Whether an operator's pause lasts, as far as this process knows.
+    pub(super) fn is_paused(&self) -> bool {
+        self.held().snapshot.paused.is_some()
+    }
+
     /// Whether the table of orders cannot be read.
     pub(super) fn orders_unreadable(&self, unreadable: bool) {
         self.held().snapshot.orders_unreadable = unreadable;

@@ -1,8 +1,8 @@
 //! The ledgers of all people, page by page.
 
-use crate::id::UserId;
+use crate::id::{PrincipalId, UserId};
 use crate::ports::tables::TableRow;
-use crate::rbac::ledger::AssignmentState;
+use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, BindingName, ReasonCode, Scope};
 use crate::store::ledger::{StoredEntry, read_entry, read_waits};
 use crate::store::{RowPages, StateStore, StoreError, keys};
@@ -15,6 +15,8 @@ pub struct LedgerRow {
     pub position: LedgerPosition,
     /// Whose ledger it is in, where the key can be read.
     pub user: Option<UserId>,
+    /// The Entra object that the record holds, where the row says so.
+    pinned: Option<PrincipalId>,
     /// The reasons of the grants that wait, where the row is a list of them.
     pub pending: Vec<ReasonCode>,
     /// The scopes that grants and revocations wait for, where the row is a list of them.
@@ -24,13 +26,27 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// Whether it is about an assignment at that scope that is not settled and gone, or about a step that waits there.
-    pub fn is_at(&self, scope: &Scope) -> bool {
-        let entry = self.owned.as_ref().map(|owned| &owned.stored.entry);
-        let busy = entry.is_some_and(|entry| {
-            &entry.scope == scope && (!entry.is_settled_and_gone() || entry.retry.is_some())
-        });
-        busy || self.scopes.contains(scope)
+    fn entry_at(&self, scope: &Scope) -> Option<&LedgerEntry> {
+        self.owned.as_ref().map(|owned| &owned.stored.entry).filter(|entry| &entry.scope == scope)
+    }
+
+    /// Whether it is about a step at that scope that failed, waits or is under way.
+    pub fn is_busy_at(&self, scope: &Scope) -> bool {
+        let is_busy = |entry: &LedgerEntry| {
+            entry.retry.is_some() || entry.unsettled_until.is_some() || entry.unwanted_since.is_some()
+        };
+        self.entry_at(scope).is_some_and(is_busy) || self.scopes.contains(scope)
+    }
+
+    /// Whether it is about an assignment at that scope that is not known to be gone.
+    pub fn holds_at(&self, scope: &Scope) -> bool {
+        self.entry_at(scope).is_some_and(|entry| !entry.is_settled_and_gone())
+    }
+
+    /// Whether it is about that Entra object: one of its assignments, or the pin of a record that holds it.
+    pub fn names_principal(&self, principal: PrincipalId) -> bool {
+        let is_of = self.owned.as_ref().is_some_and(|owned| owned.stored.entry.principal == principal);
+        is_of || self.pinned == Some(principal)
     }
 }
 
@@ -94,6 +110,7 @@ impl LedgerPages<'_> {
         let read = |row: &TableRow| LedgerRow {
             position: LedgerPosition(row.key.clone()),
             user: row.key.split(':').nth(1).and_then(|id| UserId::parse(id).ok()),
+            pinned: pinned_principal(row),
             pending: pending_reasons(row),
             scopes: waiting_scopes(row),
             owned: OwnedEntry::read(row).and_then(|owned| self.store.readable(row, owned)),
@@ -109,6 +126,11 @@ pub fn pending_reasons(row: &TableRow) -> Vec<ReasonCode> {
     }
     let (waits, _) = read_waits(row);
     waits.iter().filter(|wait| wait.wanted).map(|wait| wait.reason).collect()
+}
+
+fn pinned_principal(row: &TableRow) -> Option<PrincipalId> {
+    let (_, principal) = row.key.split_once(":pin:")?;
+    PrincipalId::parse(principal).ok()
 }
 
 fn waiting_scopes(row: &TableRow) -> Vec<Scope> {

@@ -11,12 +11,13 @@ use time::OffsetDateTime;
 const PAUSE: &str = "pause";
 const BRAKE: &str = "brake:";
 
-/// The order that set a lever.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Brakes that may be set: every reconcile reads them.
+pub const BRAKES_MAX: usize = 1000;
+
+/// The order that set a lever. Its outcome says who ordered it, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeverOrder {
     pub order: OpId,
-    pub who: String,
-    pub because: String,
     pub since: OffsetDateTime,
 }
 
@@ -36,14 +37,16 @@ pub struct Levers {
 }
 
 impl Levers {
-    /// Whether the same levers are set.
-    pub fn is_same(&self, other: &Levers) -> bool {
-        self.pause.is_some() == other.pause.is_some() && self.brakes.keys().eq(other.brakes.keys())
+    /// Whether nothing was set or lifted that concerns these Entra objects.
+    pub fn is_same_for(&self, other: &Levers, mut principals: impl Iterator<Item = PrincipalId>) -> bool {
+        let is_braked = |levers: &Levers, principal| levers.brakes.contains_key(&principal);
+        self.pause.is_some() == other.pause.is_some()
+            && principals.all(|principal| is_braked(self, principal) == is_braked(other, principal))
     }
 
-    pub(super) fn read_row(&mut self, row: &TableRow) {
+    pub(super) fn read_row(&mut self, store: &StateStore, row: &TableRow) {
         let name = row.key.strip_prefix("s:").unwrap_or_default();
-        let lever = || SetLever { set_by: read(row), etag: row.etag.clone() };
+        let lever = || SetLever { set_by: store.readable(row, read(row)), etag: row.etag.clone() };
         if name == PAUSE {
             self.pause = Some(lever());
         }
@@ -53,28 +56,14 @@ impl Levers {
     }
 }
 
-fn read(row: &TableRow) -> Option<LeverOrder> {
-    let read = || -> Result<LeverOrder, StoreError> {
-        let reader = RowReader::new(row)?;
-        Ok(LeverOrder {
-            order: reader.parsed("order", OpId::parse)?,
-            who: reader.text("who")?.to_owned(),
-            because: reader.text("because")?.to_owned(),
-            since: reader.time("since")?,
-        })
-    };
-    read()
-        .inspect_err(|error| tracing::error!(error = %error, "a lever is set, and its row cannot be read"))
-        .ok()
+fn read(row: &TableRow) -> Result<LeverOrder, StoreError> {
+    let reader = RowReader::new(row)?;
+    Ok(LeverOrder { order: reader.parsed("order", OpId::parse)?, since: reader.time("since")? })
 }
 
 fn insert(name: &str, order: &LeverOrder) -> TableWrite {
-    let properties = RowFields::row()
-        .text("order", order.order.to_string())
-        .text("who", order.who.as_str())
-        .text("because", order.because.as_str())
-        .time("since", order.since)
-        .done();
+    let properties =
+        RowFields::row().text("order", order.order.to_string()).time("since", order.since).done();
     TableWrite::Insert { key: keys::setting(name), properties }
 }
 

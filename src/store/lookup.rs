@@ -6,8 +6,17 @@ use crate::store::resources::ResourceId;
 use crate::store::{StateStore, StoreError, keys};
 
 impl StateStore {
-    /// The ids that an index lists, in no order. An id is taken at its word.
+    /// The ids that an index lists, in no order. An id is taken at its word. The meter says when there are too many.
     pub async fn find<I: ResourceId>(&self, lookup: &IndexLookup) -> Result<Vec<I>, StoreError> {
+        self.find_first(lookup, usize::MAX).await
+    }
+
+    /// The first ids that an index lists.
+    pub async fn find_first<I: ResourceId>(
+        &self,
+        lookup: &IndexLookup,
+        rows_max: usize,
+    ) -> Result<Vec<I>, StoreError> {
         let prefix = match lookup {
             IndexLookup::Id(text) => return Ok(I::from_text(text).into_iter().collect()),
             IndexLookup::UserName(text) | IndexLookup::DisplayName(text) => {
@@ -18,10 +27,8 @@ impl StateStore {
             IndexLookup::Member(text) => UserId::parse(text).ok().map(keys::groups_prefix),
             IndexLookup::GroupOf(text) => GroupId::parse(text).ok().map(keys::members_prefix),
         };
-        match prefix {
-            // The meter says when there are too many.
-            Some(prefix) => self.listed(&prefix, usize::MAX).await,
-            None => Ok(Vec::new()),
-        }
+        let Some(prefix) = prefix else { return Ok(Vec::new()) };
+        let (from, to) = keys::range_of(&prefix);
+        Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
     }
 }

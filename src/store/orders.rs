@@ -9,6 +9,7 @@ use crate::ports::tables::{
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::error::{read_error, write_error};
 use crate::store::{StateStore, StoreError, keys};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -29,6 +30,13 @@ pub struct PlacedOrder {
     /// `None`: the key is no id of an order.
     pub id: Option<OpId>,
     pub order: Result<Order, OrderError>,
+}
+
+impl PlacedOrder {
+    /// Whether carrying it out waits for an answer of Azure.
+    pub const fn asks_azure(&self) -> bool {
+        matches!(&self.order, Ok(Order { verb: OrderVerb::Forget { .. }, .. }))
+    }
 }
 
 impl OrderTable {
@@ -110,6 +118,8 @@ fn read_placed(row: &TableRow, id: Option<OpId>) -> Result<Result<Order, OrderEr
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderOutcome {
     pub order: OpId,
+    /// The operation that carried it out: what it set off names it.
+    pub op: OpId,
     pub verb: String,
     pub target: String,
     pub who: String,
@@ -124,6 +134,7 @@ impl OrderOutcome {
     /// The row, in the transaction that carries the order out.
     pub fn insert(&self) -> TableWrite {
         let properties = RowFields::row()
+            .text("op", self.op.to_string())
             .text("verb", self.verb.as_str())
             .text("target", self.target.as_str())
             .text("who", self.who.as_str())
@@ -140,6 +151,7 @@ impl OrderOutcome {
         let text = |name| Ok::<_, StoreError>(reader.text_opt(name)?.unwrap_or_default().to_owned());
         Ok(Self {
             order: OpId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))?,
+            op: reader.parsed("op", OpId::parse)?,
             verb: text("verb")?,
             target: text("target")?,
             who: text("who")?,
@@ -163,16 +175,15 @@ impl StateStore {
         OrderOutcome::read(&row).map(Some)
     }
 
-    /// The outcomes of orders that were placed at `since` or later, at most `rows_max`, oldest first. One that cannot be read
-    /// is logged and left out.
-    pub async fn order_outcomes(
-        &self,
-        since: Option<&str>,
-        rows_max: usize,
-    ) -> Result<Vec<OrderOutcome>, StoreError> {
-        let (start, to) = keys::range_of("o:");
-        let from = since.map_or(start, |since| format!("o:{since}"));
-        let rows = self.rows_between(from, to, rows_max).await?;
-        Ok(rows.iter().filter_map(|row| self.readable(row, OrderOutcome::read(row))).collect())
+    /// The outcomes of the newest orders, at most `last`, oldest first. One that cannot be read is logged and left out.
+    pub async fn order_outcomes(&self, last: usize) -> Result<Vec<OrderOutcome>, StoreError> {
+        let (from, to) = keys::range_of("o:");
+        let mut newest = VecDeque::new();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            newest.extend(rows.iter().filter_map(|row| self.readable(row, OrderOutcome::read(row))));
+            newest.drain(..newest.len().saturating_sub(last));
+        }
+        Ok(newest.into())
     }
 }

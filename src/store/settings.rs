@@ -60,7 +60,8 @@ pub struct TenantSettings {
 }
 
 impl StateStore {
-    /// Everything under `s:`. There are as many rows as there are subscriptions that ever throttled: no number is too many.
+    /// Everything under `s:`. There are as many rows as there are subscriptions that ever throttled, and brakes: no number is too
+    /// many.
     pub async fn settings(&self) -> Result<TenantSettings, StoreError> {
         let mut settings = TenantSettings::default();
         let (from, to) = keys::range_of("s:");
@@ -76,7 +77,7 @@ impl StateStore {
             "bindings" => settings.pointer = self.pointer_row(row),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
             _ => {
-                settings.levers.read_row(row);
+                settings.levers.read_row(self, row);
                 settings.throttles.read_row(row);
                 settings.claims.read_row(row);
             }

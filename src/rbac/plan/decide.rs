@@ -64,7 +64,8 @@ fn judge_entry(fact: &ObservedEntry, inputs: &Inputs<'_>) -> Verdict {
     let Inputs { desired, actual, limits, .. } = *inputs;
     let entry = &fact.entry;
     let wanted = desired.grants.get(&entry.assignment);
-    let kind = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
+    let stays = wanted.is_some() || is_kept(entry, desired, actual);
+    let kind = if stays { StepKind::Grant } else { StepKind::Revoke };
     let (held, due) = match &fact.evidence {
         Evidence::NotOurs if entry.is_settled_and_gone() && entry.state == AssignmentState::Gone => {
             return Verdict::Quiet;

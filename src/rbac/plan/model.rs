@@ -1,7 +1,7 @@
 //! What a plan is made from, and what it is made of.
 
 use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,7 +48,8 @@ pub struct Desired {
     pub blocked: Vec<BlockedGrant>,
     /// The bindings cannot be read: what is held stays, nothing new is given.
     pub frozen: bool,
-    /// The person is gone, inactive or braked, or may not act on an Entra object: no hold keeps their revocations back.
+    /// The person is gone, inactive, braked, or has another object id than the one first pinned: no hold keeps their revocations
+    /// back.
     pub leaving: bool,
     /// Entra objects that an operator revoked: whatever the bindings say, nothing of theirs stays.
     pub braked: BTreeSet<PrincipalId>,
@@ -73,12 +74,34 @@ pub struct Holds {
     pub paused: bool,
     /// Assignments whose next step is held, and why.
     pub held: BTreeMap<AssignmentName, ReasonCode>,
+    /// What waited after the round before: a hold that goes on keeps its time.
+    pub pending: Vec<PendingStep>,
 }
 
 impl Holds {
     /// Whether an operator rejected the revocation of an assignment: it stays without a reason.
     pub(super) fn keeps(&self, assignment: AssignmentName) -> bool {
         self.held.get(&assignment) == Some(&ReasonCode::KeptByOrder)
+    }
+
+    /// The step as it has to wait, if it is held. A wake-up ends that, or the next reconcile after the longest pause of its kind.
+    pub(super) fn defer(&self, step: &Step, desired: &Desired, now: OffsetDateTime) -> Option<DeferredStep> {
+        let reason = self.reason_against(step, desired)?;
+        let not_before = self.earlier(step, reason, now).unwrap_or(now + step.kind.pause(u32::MAX));
+        Some(DeferredStep { assignment: step.assignment, kind: step.kind, reason, not_before })
+    }
+
+    /// The time until which the same step waits already: a reconcile meanwhile does not move it.
+    fn earlier(&self, step: &Step, reason: ReasonCode, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let wanted = step.kind == StepKind::Grant;
+        let same = |wait: &&PendingStep| {
+            let is_for = |binding: &BindingName| wait.is_for(binding, step.role, &step.scope);
+            wait.reason == reason
+                && wait.wanted == wanted
+                && wait.not_before > now
+                && step.bindings.iter().any(is_for)
+        };
+        self.pending.iter().find(same).map(|wait| wait.not_before)
     }
 
     /// Why a step may not be sent, if it may not.
@@ -206,15 +229,6 @@ impl Step {
         let role = self.role;
         let kind = self.kind;
         BlockKey { scope: self.scope.folded().to_string(), role, principal_type: self.principal_type, kind }
-    }
-}
-
-impl Holds {
-    /// The step as it has to wait, if it is held. A wake-up ends that, or the next reconcile after the longest pause of its kind.
-    pub(super) fn defer(&self, step: &Step, desired: &Desired, now: OffsetDateTime) -> Option<DeferredStep> {
-        let reason = self.reason_against(step, desired)?;
-        let not_before = now + step.kind.pause(u32::MAX);
-        Some(DeferredStep { assignment: step.assignment, kind: step.kind, reason, not_before })
     }
 }
 

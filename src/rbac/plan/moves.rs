@@ -49,6 +49,8 @@ pub(super) fn hold(desired: &Desired, actual: &Actual, steps: &mut Vec<Step>, pl
         let grant = step.bindings.iter().find_map(|binding| waiting.get(binding));
         match grant {
             _ if step.kind == StepKind::Grant => kept.push(step),
+            // What a braked Entra object holds waits for nothing.
+            _ if desired.braked.contains(&step.principal) => kept.push(step),
             _ if grants.iter().any(granting) => plan.has_more = true,
             Some((grant, subscription)) => {
                 let full =

@@ -1,94 +1,125 @@
-//! Finding the person whom an operator means: by userName, mail address, Entra object id or SCIM id.
+//! Finding the person whom an operator means: by SCIM id, Entra object id, userName or mail address.
 
 use crate::bindings::PrincipalSource;
 use crate::id::{PrincipalId, UserId};
+use crate::scim::compare::{self, CaseMode};
 use crate::scim::{IndexLookup, Resource};
 use crate::service::reconcile::desired;
 use crate::store::users::HeaderState;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeSet;
 
-/// Candidates that are read. An operator who means one of more has to say it by id.
+/// Candidates that are read of each index. An operator who means one of more has to say it by id.
 const CANDIDATES_MAX: usize = 20;
 
 /// A person who may be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPerson {
-    /// `None`: no record has this object id.
+    /// `None`: no one record has this object id.
     pub user: Option<UserId>,
     /// `None`: the record is gone or cannot be read.
     pub user_name: Option<String>,
     pub active: bool,
-    /// The object ids of this person: the one that the record names now, those that it holds, and the one first pinned.
+    /// The object ids that are meant: the one that was named, or every one of the person.
     pub principals: BTreeSet<PrincipalId>,
     /// The object id that the record names now.
     pub present: Option<PrincipalId>,
 }
 
-/// Whom a text can mean. Empty: no person.
+/// Whom a text can mean. Empty: no person. The SCIM id of a record means that record; any other UUID means exactly that object id,
+/// whichever records carry it.
 pub async fn find_people(
     store: &StateStore,
     sources: &[PrincipalSource],
     text: &str,
 ) -> Result<Vec<FoundPerson>, StoreError> {
+    if let Ok(user) = UserId::parse(text)
+        && let Some(person) = read_person(store, sources, user).await?
+    {
+        return Ok(vec![person.found]);
+    }
+    if let Ok(principal) = PrincipalId::parse(text) {
+        return Ok(vec![object_id(store, sources, principal).await?]);
+    }
     let mut users: BTreeSet<UserId> = BTreeSet::new();
-    if let Ok(user) = UserId::parse(text) {
-        let is_known = store.exists(user).await? || !store.ledger(user).await?.entries.is_empty();
-        users.extend(is_known.then_some(user));
-    }
-    let principal = PrincipalId::parse(text).ok();
-    if let Some(principal) = principal {
-        users.extend(store.holder(principal).await?.record());
-    }
-    let text = text.to_owned();
     for lookup in [IndexLookup::UserName, IndexLookup::ExternalId, IndexLookup::Email] {
-        users.extend(store.find::<UserId>(&lookup(text.clone())).await?.into_iter().take(CANDIDATES_MAX));
+        users.extend(store.find_first::<UserId>(&lookup(text.to_owned()), CANDIDATES_MAX).await?);
     }
     let mut people = Vec::new();
-    for user in users.into_iter().take(CANDIDATES_MAX) {
+    for user in users {
         let person = read_person(store, sources, user).await?;
-        people.extend(person.filter(|person| carries(person, &text, principal)));
-    }
-    if let (Some(principal), true) = (principal, people.is_empty()) {
-        people.push(FoundPerson {
-            user: None,
-            user_name: None,
-            active: false,
-            principals: BTreeSet::from([principal]),
-            present: Some(principal),
-        });
+        people.extend(person.filter(|person| person.is_called(text)).map(|person| person.found));
     }
     Ok(people)
 }
 
-/// What an index gives is only a candidate: the row of a name may be left over.
-fn carries(person: &FoundPerson, text: &str, principal: Option<PrincipalId>) -> bool {
-    let by_id = person.user.is_some_and(|user| UserId::parse(text) == Ok(user));
-    let by_principal = principal.is_some_and(|principal| person.principals.contains(&principal));
-    by_id || by_principal || person.user_name.is_some()
+/// Exactly this object id. `user`: where one record alone holds or names it.
+async fn object_id(
+    store: &StateStore,
+    sources: &[PrincipalSource],
+    principal: PrincipalId,
+) -> Result<FoundPerson, StoreError> {
+    let mut users: BTreeSet<UserId> = store.holder(principal).await?.record().into_iter().collect();
+    let named = IndexLookup::ExternalId(principal.to_string());
+    users.extend(store.find_first::<UserId>(&named, CANDIDATES_MAX).await?);
+    let mut people = Vec::new();
+    for user in users {
+        let person = read_person(store, sources, user).await?.map(|person| person.found);
+        people.extend(person.filter(|person| person.principals.contains(&principal)));
+    }
+    let only = people.pop().filter(|_| people.is_empty());
+    let found = only.unwrap_or_else(|| FoundPerson {
+        user: None,
+        user_name: None,
+        active: false,
+        principals: BTreeSet::new(),
+        present: None,
+    });
+    Ok(FoundPerson { principals: BTreeSet::from([principal]), ..found })
 }
 
+/// A record that was read.
+struct ReadPerson {
+    found: FoundPerson,
+    resource: Option<Resource>,
+}
+
+impl ReadPerson {
+    /// What an index gives is only a candidate: a row of it may be left over.
+    fn is_called(&self, text: &str) -> bool {
+        let Some(resource) = &self.resource else { return true };
+        let folded = compare::key(text, CaseMode::Folded);
+        let mut names = resource.emails().into_iter().chain(resource.text("userName"));
+        let exact = compare::key(text, CaseMode::Exact);
+        names.any(|name| compare::key(name, CaseMode::Folded) == folded)
+            || resource.text("externalId").is_some_and(|own| compare::key(own, CaseMode::Exact) == exact)
+    }
+}
+
+/// `None`: there is no such record, and none that left anything.
 async fn read_person(
     store: &StateStore,
     sources: &[PrincipalSource],
     user: UserId,
-) -> Result<Option<FoundPerson>, StoreError> {
-    let held = store.ledger(user).await?.pins.into_iter().map(|pin| pin.principal);
-    let mut principals: BTreeSet<PrincipalId> = held.collect();
+) -> Result<Option<ReadPerson>, StoreError> {
+    let ledger = store.ledger(user).await?;
+    let mut principals: BTreeSet<PrincipalId> = ledger.pins.iter().map(|pin| pin.principal).collect();
     let header = store.person(user).await?;
     let HeaderState::Readable(person) = header else {
-        let known = !principals.is_empty() || matches!(header, HeaderState::Unreadable);
-        let gone =
+        let is_known = matches!(header, HeaderState::Unreadable) || !ledger.entries.is_empty();
+        principals.extend(ledger.entries.iter().map(|stored| stored.entry.principal));
+        let found =
             FoundPerson { user: Some(user), user_name: None, active: false, principals, present: None };
-        return Ok(known.then_some(gone));
+        return Ok(is_known.then_some(ReadPerson { found, resource: None }));
     };
     let present = desired::principal_of(&person.resource, sources);
     principals.extend(person.pinned.into_iter().chain(present));
-    Ok(Some(FoundPerson {
+    let found = FoundPerson {
         user: Some(user),
         user_name: person.resource.text("userName").map(str::to_owned),
-        active: Resource::active(&person.resource),
+        active: person.resource.active(),
         principals,
         present,
-    }))
+    };
+    Ok(Some(ReadPerson { found, resource: Some(person.resource) }))
 }

@@ -6,7 +6,7 @@ use crate::rbac::ledger::LedgerEntry;
 use crate::service::jobs::chunk::ChunkResult;
 use crate::store::jobs::StoredJob;
 use crate::store::ledger::{self, PrincipalHolder, StoredEntry};
-use crate::store::ledger_walk::{LedgerPosition, LedgerRow};
+use crate::store::ledger_walk::{LedgerPosition, LedgerRow, OwnedEntry};
 use crate::store::reconcile_queue::{self, DueRequest, QueuePosition};
 use crate::store::{StateStore, StoreError, TableWrite};
 use std::collections::BTreeSet;
@@ -15,8 +15,12 @@ use time::macros::datetime;
 
 /// Requests of later that one step promotes: three rows each.
 const WAKE_ROWS: usize = 30;
+/// Steps of one wake-up, for 60,000 requests: what is requeued meanwhile must not keep it going.
+const WAKE_STEPS_MAX: i64 = 2000;
 /// People that one transaction enqueues: two rows each.
 const PEOPLE_A_TRANSACTION: usize = 40;
+/// Ledger rows that one transaction unsettles, beside two rows for each person.
+const UNSETTLED_A_TRANSACTION: usize = 30;
 /// Later than every request.
 const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
 
@@ -27,6 +31,10 @@ pub(super) async fn wake_waiting(store: &StateStore, job: &StoredJob) -> Result<
         after => QueuePosition::behind(after),
     };
     let page = store.due_requests(&after, LAST, WAKE_ROWS).await?;
+    if job.chunks >= WAKE_STEPS_MAX {
+        tracing::warn!(job.id = %job.id, "a wake-up ends with its bound; who still waits is reconciled within the hour");
+        return end(store, job).await;
+    }
     let Some(last) = page.items.last().map(|item| item.row.key().to_owned()) else {
         return end(store, job).await;
     };
@@ -37,7 +45,7 @@ pub(super) async fn wake_waiting(store: &StateStore, job: &StoredJob) -> Result<
     Ok(ChunkResult { people, ..ChunkResult::default() })
 }
 
-/// Enqueues the record that holds an Entra object now.
+/// Enqueues the record that holds an Entra object now. Where that cannot be read, everyone whose ledger names the object.
 pub(super) async fn wake_holder(
     store: &StateStore,
     job: &StoredJob,
@@ -46,7 +54,9 @@ pub(super) async fn wake_holder(
     let people = match store.holder(principal).await? {
         PrincipalHolder::Record(user) => vec![user],
         PrincipalHolder::Free => Vec::new(),
-        PrincipalHolder::Unreadable => return Err(job.failed_elements()),
+        PrincipalHolder::Unreadable => {
+            return wake_people(store, job, |row| row.names_principal(principal)).await;
+        }
     };
     let mut writes = vec![job.end()];
     writes.extend(people.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &job.request)));
@@ -54,63 +64,70 @@ pub(super) async fn wake_holder(
     Ok(ChunkResult { people, ..ChunkResult::ended() })
 }
 
-/// Enqueues the people of one page of the ledger who have something at the scope.
+/// Enqueues the people of one page of the ledger whose steps at the scope failed, wait or are under way.
 pub(super) async fn wake_people_of_scope(
     store: &StateStore,
     job: &StoredJob,
     scope: &Scope,
 ) -> Result<ChunkResult, StoreError> {
-    let mut pages = store.ledger_pages(&LedgerPosition::after_key(&job.after));
-    let Some(rows) = pages.next().await? else { return end(store, job).await };
-    let people = people_at(&rows, scope);
+    // Other bindings may take away what is held and settled.
+    let all = job.request.priority.takes_away();
+    wake_people(store, job, |row| row.is_busy_at(scope) || all && row.holds_at(scope)).await
+}
+
+async fn wake_people(
+    store: &StateStore,
+    job: &StoredJob,
+    concerns: impl Fn(&LedgerRow) -> bool,
+) -> Result<ChunkResult, StoreError> {
+    let Some(rows) = next_rows(store, job).await? else { return end(store, job).await };
+    let people: BTreeSet<UserId> =
+        rows.iter().filter(|row| concerns(row)).filter_map(|row| row.user).collect();
+    let people: Vec<UserId> = people.into_iter().collect();
     for part in people.chunks(PEOPLE_A_TRANSACTION) {
         let writes: Vec<TableWrite> =
             part.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &job.request)).collect();
         store.transact_unjournaled(&writes).await?;
     }
-    go_on(store, job, &rows, people).await
+    if let Some(last) = rows.last() {
+        store.transact_unjournaled(&[job.go_on_after(last.position.as_key())]).await?;
+    }
+    Ok(ChunkResult { people, ..ChunkResult::default() })
 }
 
-/// Unsettles the rows of one page that are at the scope: the reconcile of each person asks Azure by name, and closes them.
+/// Unsettles the next rows that are at the scope: the reconcile of each person asks Azure by name, and closes them.
 pub(super) async fn forget_scope(
     store: &StateStore,
     job: &StoredJob,
     scope: &Scope,
 ) -> Result<ChunkResult, StoreError> {
     let now = store.table_time().await?;
-    let mut pages = store.ledger_pages(&LedgerPosition::after_key(&job.after));
-    let Some(rows) = pages.next().await? else { return end(store, job).await };
-    let people = people_at(&rows, scope);
-    for owned in rows.iter().filter(|row| row.is_at(scope)).filter_map(|row| row.owned.as_ref()) {
-        let StoredEntry { entry, etag, kept } = &owned.stored;
-        let entry = LedgerEntry { unsettled_until: Some(now), written: now, ..entry.clone() };
-        let mut writes = vec![ledger::write(owned.user, &entry, Some((etag, Some(kept))))];
-        writes.extend(reconcile_queue::enqueue_now(owned.user, &job.request));
-        match store.transact_unjournaled(&writes).await {
-            // A row that changes meanwhile is being reconciled, and Azure answers there too.
-            Ok(_) | Err(StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
+    let Some(rows) = next_rows(store, job).await? else { return end(store, job).await };
+    let mut writes = Vec::new();
+    let mut people = BTreeSet::new();
+    let mut last = None;
+    for row in &rows {
+        if writes.len() >= UNSETTLED_A_TRANSACTION {
+            break;
         }
+        last = Some(row.position.as_key());
+        let Some(OwnedEntry { user, stored }) = row.owned.as_ref().filter(|_| row.holds_at(scope)) else {
+            continue;
+        };
+        let StoredEntry { entry, etag, kept } = stored;
+        let entry = LedgerEntry { unsettled_until: Some(now), written: now, ..entry.clone() };
+        writes.push(ledger::write(*user, &entry, Some((etag, Some(kept)))));
+        people.insert(*user);
     }
-    go_on(store, job, &rows, people).await
+    writes.extend(people.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &job.request)));
+    writes.extend(last.map(|last| job.go_on_after(last)));
+    store.transact_unjournaled(&writes).await?;
+    Ok(ChunkResult { people: people.into_iter().collect(), ..ChunkResult::default() })
 }
 
-fn people_at(rows: &[LedgerRow], scope: &Scope) -> Vec<UserId> {
-    let people: BTreeSet<UserId> =
-        rows.iter().filter(|row| row.is_at(scope)).filter_map(|row| row.user).collect();
-    people.into_iter().collect()
-}
-
-async fn go_on(
-    store: &StateStore,
-    job: &StoredJob,
-    rows: &[LedgerRow],
-    people: Vec<UserId>,
-) -> Result<ChunkResult, StoreError> {
-    if let Some(last) = rows.last() {
-        store.transact_unjournaled(&[job.go_on_after(last.position.as_key())]).await?;
-    }
-    Ok(ChunkResult { people, ..ChunkResult::default() })
+/// The rows of the ledger behind the job's position.
+async fn next_rows(store: &StateStore, job: &StoredJob) -> Result<Option<Vec<LedgerRow>>, StoreError> {
+    store.ledger_pages(&LedgerPosition::after_key(&job.after)).next().await
 }
 
 async fn end(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {

@@ -2,17 +2,23 @@
 
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
-use crate::orders::Order;
-use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders, request_of};
+use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::service::reconcile::desired;
+use crate::store::reconcile_queue::{self, Priority};
 use crate::store::users::{self, HeaderState};
-use crate::store::{StoreError, reconcile_queue};
+use crate::store::{StoreError, scope_blocks};
+use futures_util::try_join;
+use std::collections::BTreeSet;
+
+/// Refusals of scopes that one order ends.
+const BLOCKS_MAX: usize = 40;
 
 impl Orders {
     /// The user's present object id becomes the one that is expected, if it is the one that the operator saw.
     pub(super) async fn accept_identity(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         user: UserId,
         principal: PrincipalId,
     ) -> Result<OrderDecision, StoreError> {
@@ -20,6 +26,9 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::NoSuchUser));
         };
         let snapshot = self.active_bindings.read(&self.store.pointer().await?).await?;
+        if matches!(snapshot, ActiveSnapshot::Unreadable) {
+            return Ok(OrderDecision::Refuse(OrderRefusal::BindingsUnreadable));
+        }
         if desired::principal_of(&person.resource, snapshot.principal_from()) != Some(principal) {
             return Ok(OrderDecision::Refuse(OrderRefusal::OtherIdentity));
         }
@@ -27,25 +36,33 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::AcceptedAlready));
         }
         let mut writes = vec![users::remember_principal(user, principal, &person.etag)];
-        writes.extend(reconcile_queue::enqueue_now(user, &request_of(order)));
+        writes.extend(reconcile_queue::enqueue_now(user, &order.request(Priority::Gain)));
         let principal_before = person.pinned;
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
             changes: vec![AuditEvent::IdentityAccepted { person: user, principal_before, principal }],
-            detail: "accepted; the user is reconciled".to_owned(),
+            detail: "accepted; the user is enqueued".to_owned(),
         }))
     }
 
-    /// A change of what decided ends the pauses of earlier failures.
+    /// A change of what decided ends the pauses of earlier failures, and what the scopes of the user's failed steps refuse is
+    /// probed again.
     pub(super) async fn retry_person(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         user: UserId,
     ) -> Result<OrderDecision, StoreError> {
-        Ok(OrderDecision::CarryOut(OrderEffect {
-            writes: reconcile_queue::enqueue_now(user, &request_of(order)),
-            changes: Vec::new(),
-            detail: "the user is reconciled".to_owned(),
-        }))
+        let (exists, ledger) = try_join!(self.store.exists(user), self.store.ledger(user))?;
+        if !exists && ledger.entries.is_empty() {
+            return Ok(OrderDecision::Refuse(OrderRefusal::NoSuchUser));
+        }
+        let failed = ledger.entries.iter().filter(|stored| stored.entry.retry.is_some());
+        let scopes: BTreeSet<&str> = failed.map(|stored| stored.entry.scope.folded()).collect();
+        let blocks = self.store.scope_blocks().await?;
+        let theirs = blocks.keys().filter(|key| scopes.contains(key.scope.as_str())).take(BLOCKS_MAX);
+        let mut writes: Vec<_> = theirs.map(scope_blocks::lift).collect();
+        writes.extend(reconcile_queue::enqueue_now(user, &order.request(Priority::Leaver)));
+        let detail = "the user is enqueued".to_owned();
+        Ok(OrderDecision::CarryOut(OrderEffect { writes, changes: Vec::new(), detail }))
     }
 }

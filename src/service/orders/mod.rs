@@ -1,5 +1,5 @@
-//! Carrying out orders: each once, in one transaction whose operation has the order's id. Its journal row is the proof that it
-//! happened, and `o:{order}` says what became of it.
+//! Carrying out orders: each once, in one transaction that inserts `o:{order}`, which says what became of it. That row is there
+//! or not: whoever carries the same order out again meets it.
 
 mod identity;
 mod pause;
@@ -17,7 +17,7 @@ use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
-use crate::store::reconcile_queue::ReconcileRequest;
+use crate::store::reconcile_queue::{Priority, ReconcileRequest};
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +56,8 @@ pub enum OrderRefusal {
     Braked,
     #[error("the object id is not braked")]
     NotBraked,
-    #[error("the record that holds the object id cannot be read")]
-    HolderUnreadable,
+    #[error("there are {max} brakes already; lift those that are not needed")]
+    TooManyBrakes { max: usize },
     #[error("no binding of the active bindings has that name")]
     NoSuchBinding,
     #[error("the binding names its group by id; change the binding instead")]
@@ -86,7 +86,7 @@ pub struct Orders {
     pub(super) store: StateStore,
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
-    health: Arc<HealthStatus>,
+    pub(super) health: Arc<HealthStatus>,
 }
 
 impl Orders {
@@ -100,20 +100,28 @@ impl Orders {
         Self { table, store, active_bindings, assignments, health }
     }
 
-    /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Where their
-    /// table cannot be read, health says so, and everything else goes on.
-    pub async fn carry_out_placed(&self, until: Duration) -> Result<(), StoreError> {
+    /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
+    /// ask Azure are returned: leavers do not wait for its answer. Whatever is wrong with their table, health says so, and
+    /// everything else goes on.
+    pub async fn carry_out_placed(&self, until: Duration) -> Result<Vec<PlacedOrder>, StoreError> {
         let placed = match self.table.placed(ORDERS_MAX).await {
             Ok(placed) => placed,
             Err(error) => {
-                self.health.orders_unreadable(true);
-                log_deferred("reading the orders", &error);
-                return Ok(());
+                self.table_failed("reading the orders", &error);
+                return Ok(Vec::new());
             }
         };
         self.health.orders_unreadable(false);
+        let (ask_azure, at_once): (Vec<_>, Vec<_>) = placed.into_iter().partition(PlacedOrder::asks_azure);
+        let ended = self.carry_out_all(&at_once, until).await;
+        self.health.levers(&self.store.levers().await?);
+        ended.map(|()| ask_azure)
+    }
+
+    /// Carries out these orders, until then and at least one. One that fails is retried by the next tick, and the others go on.
+    pub async fn carry_out_all(&self, placed: &[PlacedOrder], until: Duration) -> Result<(), StoreError> {
         let mut failed = Ok(());
-        for order in &placed {
+        for order in placed {
             match self.carry_out(order).await {
                 Err(error @ StoreError::Away { .. }) => return Err(error),
                 Err(error) => {
@@ -126,7 +134,6 @@ impl Orders {
                 break;
             }
         }
-        self.health.levers(&self.store.levers().await?);
         failed
     }
 
@@ -138,7 +145,16 @@ impl Orders {
                 tracing::error!(error = %ErrorChain(error), "a row among the orders is none, and is removed");
             }
         }
-        self.table.remove(placed).await
+        // The outcome is stored: a row that stays is met again, and changes nothing.
+        if let Err(error) = self.table.remove(placed).await {
+            self.table_failed("removing an order that was carried out", &error);
+        }
+        Ok(())
+    }
+
+    fn table_failed(&self, what: &str, error: &StoreError) {
+        self.health.orders_unreadable(true);
+        log_deferred(what, error);
     }
 
     async fn carry_out_once(&self, order: &Order) -> Result<(), StoreError> {
@@ -147,6 +163,7 @@ impl Orders {
                 return Ok(());
             }
             let now = self.store.table_time().await?;
+            let order = &CarriedOrder { order, op: self.store.ids.op() };
             let (outcome, effect) = match self.decide(order, now).await? {
                 OrderDecision::CarryOut(effect) => {
                     (outcome_of(order, now, false, effect.detail.clone()), effect)
@@ -171,6 +188,7 @@ impl Orders {
         }
         let outcome = OrderOutcome {
             order,
+            op: self.store.ids.op(),
             verb: "unknown".to_owned(),
             target: String::new(),
             who: String::new(),
@@ -189,9 +207,9 @@ impl Orders {
         let OrderEffect { writes, mut changes, .. } = effect;
         changes.push(order_event(outcome));
         let record = AuditRecord {
-            op: outcome.order,
+            op: outcome.op,
             time: self.store.clock.now(),
-            origin: origin_of(outcome.order, &outcome.who),
+            origin: origin_of(outcome.op, &outcome.who),
             stamp: None,
             outcome: None,
             changes,
@@ -204,8 +222,12 @@ impl Orders {
     }
 
     /// Decides over the state as it is. Each write of an effect has its condition, so a change meanwhile decides again.
-    async fn decide(&self, order: &Order, now: OffsetDateTime) -> Result<OrderDecision, StoreError> {
-        match &order.verb {
+    async fn decide(
+        &self,
+        order: &CarriedOrder<'_>,
+        now: OffsetDateTime,
+    ) -> Result<OrderDecision, StoreError> {
+        match &order.order.verb {
             OrderVerb::Pause => self.pause(order, now).await,
             OrderVerb::Resume => self.resume(order).await,
             OrderVerb::Revoke { principal } => self.revoke(order, *principal, now).await,
@@ -216,7 +238,7 @@ impl Orders {
             }
             OrderVerb::RetryPerson { user } => self.retry_person(order, *user).await,
             OrderVerb::RetryScope { scope } => self.retry_scope(order, scope).await,
-            OrderVerb::Forget { scope } => self.forget(order, scope).await,
+            OrderVerb::Forget { scope } => self.forget(order, scope, now).await,
             OrderVerb::Apply { .. } | OrderVerb::ReleaseBatch { .. } | OrderVerb::RejectBatch { .. } => {
                 Ok(OrderDecision::Refuse(OrderRefusal::Unsupported))
             }
@@ -224,24 +246,38 @@ impl Orders {
     }
 }
 
-/// What an order sets off names the order and the operator.
-fn origin_of(order: OpId, who: &str) -> ChangeOrigin {
-    ChangeOrigin { cause: ChangeCause::Order, actor: who.to_owned(), op: order }
+/// An order, and the operation that carries it out. An id of the operator's making is no operation: journal rows list by the
+/// service's time.
+pub struct CarriedOrder<'a> {
+    pub order: &'a Order,
+    pub op: OpId,
 }
 
-/// The request of a person whom an order concerns.
-pub(super) fn request_of(order: &Order) -> ReconcileRequest {
-    ReconcileRequest::leaver(origin_of(order.id, &order.who))
+impl CarriedOrder<'_> {
+    /// The request of a person whom the order concerns.
+    pub(super) fn request(&self, priority: Priority) -> ReconcileRequest {
+        ReconcileRequest { priority, origin: origin_of(self.op, &self.order.who) }
+    }
+
+    /// A job that completes the order.
+    pub(super) fn job(&self, kind: JobKind, priority: Priority) -> TableWrite {
+        jobs::insert_job(kind, &self.request(priority), 0)
+    }
 }
 
-/// A job that completes an order. It has the order's id.
-pub(super) fn job_of(order: &Order, kind: JobKind) -> TableWrite {
-    jobs::insert_job(kind, &request_of(order), 0)
+fn origin_of(op: OpId, who: &str) -> ChangeOrigin {
+    ChangeOrigin { cause: ChangeCause::Order, actor: who.to_owned(), op }
 }
 
-fn outcome_of(order: &Order, at: OffsetDateTime, is_refused: bool, detail: String) -> OrderOutcome {
+fn outcome_of(
+    CarriedOrder { order, op }: &CarriedOrder<'_>,
+    at: OffsetDateTime,
+    is_refused: bool,
+    detail: String,
+) -> OrderOutcome {
     OrderOutcome {
         order: order.id,
+        op: *op,
         verb: order.verb.as_str().to_owned(),
         target: order.verb.target(),
         who: order.who.clone(),
@@ -253,10 +289,10 @@ fn outcome_of(order: &Order, at: OffsetDateTime, is_refused: bool, detail: Strin
 }
 
 fn order_event(outcome: &OrderOutcome) -> AuditEvent {
-    let OrderOutcome { verb, target, because, detail, .. } = outcome.clone();
+    let OrderOutcome { order, verb, target, because, detail, .. } = outcome.clone();
     match outcome.is_refused {
-        true => AuditEvent::OrderRefused { verb, target, because, refusal: detail },
-        false => AuditEvent::OrderCarriedOut { verb, target, because, detail },
+        true => AuditEvent::OrderRefused { order, verb, target, because, refusal: detail },
+        false => AuditEvent::OrderCarriedOut { order, verb, target, because, detail },
     }
 }
 

@@ -1,17 +1,17 @@
 //! `pause` and `resume`.
 
 use crate::audit::AuditEvent;
-use crate::orders::Order;
-use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders, job_of};
+use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
 use crate::store::jobs::JobKind;
 use crate::store::levers::{self, LeverOrder};
+use crate::store::reconcile_queue::Priority;
 use time::OffsetDateTime;
 
 impl Orders {
     pub(super) async fn pause(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         now: OffsetDateTime,
     ) -> Result<OrderDecision, StoreError> {
         if self.store.levers().await?.pause.is_some() {
@@ -25,12 +25,12 @@ impl Orders {
     }
 
     /// Everyone who waits is reconciled now.
-    pub(super) async fn resume(&self, order: &Order) -> Result<OrderDecision, StoreError> {
+    pub(super) async fn resume(&self, order: &CarriedOrder<'_>) -> Result<OrderDecision, StoreError> {
         let Some(pause) = self.store.levers().await?.pause else {
             return Ok(OrderDecision::Refuse(OrderRefusal::NotPaused));
         };
         Ok(OrderDecision::CarryOut(OrderEffect {
-            writes: vec![levers::resume(&pause), job_of(order, JobKind::WakeWaiting)],
+            writes: vec![levers::resume(&pause), order.job(JobKind::WakeWaiting, Priority::Gain)],
             changes: vec![AuditEvent::PauseChanged { paused: false }],
             detail: "resumed: everyone who waits is reconciled".to_owned(),
         }))
@@ -38,6 +38,6 @@ impl Orders {
 }
 
 /// What the row of a lever says.
-pub(super) fn lever_of(order: &Order, since: OffsetDateTime) -> LeverOrder {
-    LeverOrder { order: order.id, who: order.who.clone(), because: order.because.clone(), since }
+pub(super) fn lever_of(order: &CarriedOrder<'_>, since: OffsetDateTime) -> LeverOrder {
+    LeverOrder { order: order.order.id, since }
 }

@@ -3,20 +3,22 @@
 use crate::audit::AuditEvent;
 use crate::bindings::Selector;
 use crate::id::GroupId;
-use crate::orders::Order;
 use crate::rbac::BindingName;
 use crate::service::bindings::active::ActiveSnapshot;
-use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders, request_of};
+use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::service::reconcile::desired::{GroupFacts, selects};
+use crate::store::StoreError;
+use crate::store::jobs::JobKind;
 use crate::store::pins::{self, PinRow};
+use crate::store::reconcile_queue::{self, Priority};
 use crate::store::users::HeaderState;
-use crate::store::{StoreError, reconcile_queue};
 
 impl Orders {
-    /// The selector of a binding means another group from now on: the members of both groups are reconciled.
+    /// The selector of a binding means another group from now on, for every binding that has it: the members of both groups are
+    /// reconciled.
     pub(super) async fn repin(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         binding: &BindingName,
         group: GroupId,
     ) -> Result<OrderDecision, StoreError> {
@@ -46,13 +48,21 @@ impl Orders {
         let value = selector.value();
         let attribute = selector.attribute();
         let mut writes =
-            pins::pin_selector(key.clone(), attribute, &value, group, order.id, read.as_ref()).to_vec();
+            pins::pin_selector(key.clone(), attribute, &value, group, order.op, read.as_ref()).to_vec();
         let groups = group_before.into_iter().chain([group]);
-        writes.extend(groups.map(|group| reconcile_queue::enqueue_group(group, &request_of(order))));
+        let request = order.request(Priority::Rebinding);
+        writes.extend(groups.map(|group| reconcile_queue::enqueue_group(group, &request)));
+        if matches!(pin, Some(PinRow::Unreadable)) {
+            // Whose members held the role is not known.
+            let everyone = JobKind::PeopleOfScope(configured.scope.clone());
+            writes.push(order.job(everyone, Priority::Rebinding));
+        }
+        let bindings = snapshot.by_selector_key().filter(|(other, _)| *other == key);
+        let names: Vec<&str> = bindings.map(|(_, binding)| binding.name.as_str()).collect();
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
             changes: vec![AuditEvent::SelectorPinned { attribute, group_before, group }],
-            detail: "pinned; the members of both groups are reconciled".to_owned(),
+            detail: format!("pinned for {}; the members of both groups are enqueued", names.join(", ")),
         }))
     }
 

@@ -5,15 +5,16 @@
 
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
-use crate::orders::Order;
 use crate::scim::IndexLookup;
 use crate::service::orders::pause::lever_of;
-use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders, job_of, request_of};
+use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::jobs::JobKind;
 use crate::store::ledger::PrincipalHolder;
-use crate::store::levers;
+use crate::store::levers::{self, BRAKES_MAX};
+use crate::store::reconcile_queue::Priority;
 use crate::store::{StoreError, TableWrite, reconcile_queue};
 use std::collections::BTreeSet;
+use std::fmt;
 use time::OffsetDateTime;
 
 /// Records of one object id that an order enqueues at once. The others are reconciled within an hour.
@@ -22,25 +23,29 @@ const RECORDS_MAX: usize = 20;
 impl Orders {
     pub(super) async fn revoke(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         principal: PrincipalId,
         now: OffsetDateTime,
     ) -> Result<OrderDecision, StoreError> {
-        if self.store.levers().await?.brakes.contains_key(&principal) {
+        let brakes = self.store.levers().await?.brakes;
+        if brakes.contains_key(&principal) {
             return Ok(OrderDecision::Refuse(OrderRefusal::Braked));
         }
+        if brakes.len() >= BRAKES_MAX {
+            return Ok(OrderDecision::Refuse(OrderRefusal::TooManyBrakes { max: BRAKES_MAX }));
+        }
         let mut writes = vec![levers::brake(principal, &lever_of(order, now))];
-        let records = self.enqueue_records(order, principal, &mut writes).await?;
+        let records = self.enqueue_records(order, Priority::Leaver, principal, &mut writes).await?;
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
             changes: vec![AuditEvent::BrakeChanged { principal, braked: true }],
-            detail: format!("braked; {}", in_words(records)),
+            detail: format!("braked; {records}"),
         }))
     }
 
     pub(super) async fn lift(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         principal: PrincipalId,
     ) -> Result<OrderDecision, StoreError> {
         let levers = self.store.levers().await?;
@@ -48,39 +53,47 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::NotBraked));
         };
         let mut writes = vec![levers::lift(principal, brake)];
-        let records = self.enqueue_records(order, principal, &mut writes).await?;
+        let records = self.enqueue_records(order, Priority::Gain, principal, &mut writes).await?;
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
             changes: vec![AuditEvent::BrakeChanged { principal, braked: false }],
-            detail: format!("lifted; {}", in_words(records)),
+            detail: format!("lifted; {records}"),
         }))
     }
 
     /// The record that holds the object id, those that name it, and a job that reads the holder again afterwards.
     async fn enqueue_records(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
+        priority: Priority,
         principal: PrincipalId,
         writes: &mut Vec<TableWrite>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<EnqueuedRecords, StoreError> {
         let holder = self.store.holder(principal).await?;
         let mut users: BTreeSet<UserId> = holder.record().into_iter().collect();
         let by_external_id = IndexLookup::ExternalId(principal.to_string());
-        users.extend(self.store.find::<UserId>(&by_external_id).await?.into_iter().take(RECORDS_MAX));
-        let request = request_of(order);
+        users.extend(self.store.find_first::<UserId>(&by_external_id, RECORDS_MAX).await?);
+        let request = order.request(priority);
         writes.extend(users.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &request)));
-        writes.push(job_of(order, JobKind::PrincipalHolder(principal)));
-        if holder == PrincipalHolder::Unreadable {
-            tracing::error!(principal.id = %principal, "the record that holds an object id cannot be read");
-        }
-        Ok(users.len())
+        writes.push(order.job(JobKind::PrincipalHolder(principal), priority));
+        Ok(EnqueuedRecords { number: users.len(), is_searched: holder == PrincipalHolder::Unreadable })
     }
 }
 
-fn in_words(records: usize) -> String {
-    match records {
-        0 => "no user has this object id now".to_owned(),
-        1 => "one user is reconciled".to_owned(),
-        more => format!("{more} users are reconciled"),
+/// The records that an order enqueued.
+struct EnqueuedRecords {
+    number: usize,
+    /// The row that says who holds the object id cannot be read: a job searches the ledgers for it.
+    is_searched: bool,
+}
+
+impl fmt::Display for EnqueuedRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            _ if self.is_searched => f.write_str("every user who may hold this object id is enqueued"),
+            0 => f.write_str("no user has this object id now"),
+            1 => f.write_str("one user is enqueued"),
+            more => write!(f, "{more} users are enqueued"),
+        }
     }
 }

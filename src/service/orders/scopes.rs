@@ -1,12 +1,18 @@
 //! `retry SCOPE` and `forget SCOPE`.
 
-use crate::orders::Order;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::Scope;
-use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders, job_of};
+use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
+use crate::service::throttling::store_throttle;
 use crate::store::jobs::JobKind;
+use crate::store::reconcile_queue::Priority;
+use crate::store::throttles::CallKind;
 use crate::store::{StoreError, scope_blocks};
 use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Refusals of a scope that one order ends: by role, type of principal and kind of step there are fewer.
+const BLOCKS_MAX: usize = 40;
 
 /// How long Azure is given to answer whether the scope is there.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,35 +21,48 @@ impl Orders {
     /// Ends what the scope refuses, and reconciles everyone who waits there.
     pub(super) async fn retry_scope(
         &self,
-        order: &Order,
+        order: &CarriedOrder<'_>,
         scope: &Scope,
     ) -> Result<OrderDecision, StoreError> {
         let blocks = self.store.scope_blocks().await?;
         let here = blocks.keys().filter(|key| key.scope == scope.folded());
-        let mut writes: Vec<_> = here.map(scope_blocks::lift).collect();
-        writes.push(job_of(order, JobKind::PeopleOfScope(scope.clone())));
+        let mut writes: Vec<_> = here.take(BLOCKS_MAX).map(scope_blocks::lift).collect();
+        writes.push(order.job(JobKind::PeopleOfScope(scope.clone()), Priority::Gain));
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
             changes: Vec::new(),
-            detail: "everyone who has or waits for something at the scope is reconciled".to_owned(),
+            detail: "everyone whose steps failed or wait at the scope is enqueued".to_owned(),
         }))
     }
 
     /// Closes what the ledger has at a scope that Azure says is gone.
-    pub(super) async fn forget(&self, order: &Order, scope: &Scope) -> Result<OrderDecision, StoreError> {
+    pub(super) async fn forget(
+        &self,
+        order: &CarriedOrder<'_>,
+        scope: &Scope,
+        now: OffsetDateTime,
+    ) -> Result<OrderDecision, StoreError> {
+        let throttles = self.store.settings().await?.throttles;
+        if throttles.until(scope, CallKind::Ask, now).is_some() {
+            let answer = "it asked to wait; order again later".to_owned();
+            return Ok(OrderDecision::Refuse(OrderRefusal::ScopeNotGone { answer }));
+        }
         let answer = match self.assignments.list(scope, ASK_TIMEOUT).await {
             Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => None,
             Err(AssignmentError::Rejected { code, .. }) => Some(code),
-            Err(AssignmentError::Throttled { .. } | AssignmentError::Unknown { .. }) => {
-                Some("no answer".to_owned())
+            Err(AssignmentError::Throttled { retry_after, .. }) => {
+                let kind = CallKind::Ask;
+                store_throttle(&self.store, &self.health, scope, kind, now, retry_after).await?;
+                Some("it asked to wait; order again later".to_owned())
             }
+            Err(AssignmentError::Unknown { .. }) => Some("it gave no answer".to_owned()),
             Ok(_) => Some("the scope exists".to_owned()),
         };
         if let Some(answer) = answer {
             return Ok(OrderDecision::Refuse(OrderRefusal::ScopeNotGone { answer }));
         }
         Ok(OrderDecision::CarryOut(OrderEffect {
-            writes: vec![job_of(order, JobKind::ForgetScope(scope.clone()))],
+            writes: vec![order.job(JobKind::ForgetScope(scope.clone()), Priority::Gain)],
             changes: Vec::new(),
             detail: "azure says that the scope is gone; what the ledger has there is closed".to_owned(),
         }))

@@ -47,7 +47,7 @@ impl Reconciler {
             return CompletedCall { opened, outcome: CallOutcome::Unknown, correlation: None };
         };
         let step = &opened.step;
-        let label = gathered.request.request.origin.actor.as_str();
+        let label = gathered.request.request.origin.label();
         let answer = match step.kind {
             StepKind::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)

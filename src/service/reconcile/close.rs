@@ -306,7 +306,7 @@ impl Reconciler {
 /// One log line for each thing that came of a round.
 fn log_event(gathered: &GatheredState, change: &AuditEvent) {
     let user = gathered.user;
-    let label = gathered.request.request.origin.actor.as_str();
+    let label = gathered.request.request.origin.label();
     match change {
         AuditEvent::EffectAnswered { assignment, operation, executed, code, .. } => {
             tracing::info!(

@@ -154,14 +154,16 @@ pub fn decide(facts: &AccessFacts<'_>, snapshot: &ActiveSnapshot) -> DesiredAcce
     decided
 }
 
-/// Whether what the person loses is taken from this person, and not by a membership, a group or a binding. Of a person who
-/// cannot be read it is not known.
+/// Whether the person is gone, inactive, braked or now another one, so that no hold keeps their revocations back. A person whose
+/// object id is not known is none of that: the bindings say where it is read. Of a person who cannot be read it is not known.
 fn is_leaving(facts: &AccessFacts<'_>) -> bool {
     match facts.header {
         HeaderState::Gone => true,
         HeaderState::Unreadable => false,
         HeaderState::Readable(resource) => {
-            !resource.active() || matches!(facts.claim, PrincipalClaim::Blocked(_))
+            let other_person = PrincipalClaim::Blocked(ReasonCode::IdentityChanged);
+            let braked = PrincipalClaim::Blocked(ReasonCode::Braked);
+            !resource.active() || facts.claim == other_person || facts.claim == braked
         }
     }
 }

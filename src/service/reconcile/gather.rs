@@ -171,7 +171,11 @@ impl Reconciler {
             room: read.settings.claims.as_seen_by(user, now),
             requested_by: request.request.origin.op,
             requested_at: request.request.origin.op.time().map_or(now, |at| at.min(now)),
-            holds: Holds { paused: read.settings.levers.pause.is_some(), held: BTreeMap::new() },
+            holds: Holds {
+                paused: read.settings.levers.pause.is_some(),
+                held: BTreeMap::new(),
+                pending: read.ledger.waits.clone(),
+            },
             instance,
         };
         Ok(GatheredState {

@@ -109,10 +109,12 @@ impl Reconciler {
         Ok(record_round(outcome, self.close(gathered, &plan, acted, request_etag, true).await?))
     }
 
-    /// Whether other bindings became active since the plan was made, or an operator set a lever.
+    /// Whether other bindings became active since the plan was made, or an operator set a lever that concerns this person.
     async fn is_outdated(&self, gathered: &GatheredState) -> Result<bool, StoreError> {
         let now = self.store.settings().await?;
-        Ok(!now.pointer.is_same(&gathered.pointer) || !now.levers.is_same(&gathered.levers))
+        let held = gathered.ledger.entries.iter().map(|stored| stored.entry.principal);
+        let principals = held.chain(gathered.principal);
+        Ok(!now.pointer.is_same(&gathered.pointer) || !now.levers.is_same_for(&gathered.levers, principals))
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.

@@ -101,7 +101,9 @@ impl ReconcileTick {
         let (mut leavers, rebindings): (Vec<_>, Vec<_>) =
             self.readable_hints(items).partition(|hinted| hinted.hint.priority == Priority::Leaver);
         round.has_rebindings |= !rebindings.is_empty();
-        leavers.sort_by_key(|hinted| hinted.hint.order());
+        // Those who are held back come last: for them there is nothing to do.
+        let is_paused = self.health.is_paused();
+        leavers.sort_by_key(|hinted| (hinted.hint.is_held_back(is_paused), hinted.hint.order()));
         let mut queue = VecDeque::from(leavers);
         let mut waiting = Vec::new();
         let mut ended = EndedHints::default();

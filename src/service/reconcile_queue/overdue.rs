@@ -31,12 +31,18 @@ const WATCH_EVERY: Duration = Duration::from_secs(30);
 
 impl OverdueCount {
     /// Counts a leaver who waits for too long, or is held back. One whose hint cannot be read counts too.
-    fn count_if_overdue(&mut self, item: &QueueItem<LeaverHint>, now: OffsetDateTime, after: Duration) {
+    fn count_if_overdue(
+        &mut self,
+        item: &QueueItem<LeaverHint>,
+        now: OffsetDateTime,
+        after: Duration,
+        is_paused: bool,
+    ) {
         let (unwanted_since, reason) = match &item.read {
             Ok(hint) if hint.is_over => return,
             // Since when is not known yet: the next reconcile writes it.
             Ok(hint) if hint.unwanted_since == OffsetDateTime::UNIX_EPOCH => return,
-            Ok(hint) if hint.is_held_back() => {
+            Ok(hint) if hint.is_held_back(is_paused) => {
                 self.held_back += 1;
                 let oldest = [self.held_back_oldest, Some(hint.unwanted_since)];
                 self.held_back_oldest = oldest.into_iter().flatten().min();
@@ -72,11 +78,12 @@ pub(super) async fn count_overdue(
     let mut pages = store.all_leaver_hints();
     let mut count = OverdueCount::default();
     let mut read = 0;
+    let is_paused = health.is_paused();
     while read < HINTS_MAX
         && let Some(items) = pages.next().await?
     {
         read += items.len();
-        items.iter().for_each(|item| count.count_if_overdue(item, now, after));
+        items.iter().for_each(|item| count.count_if_overdue(item, now, after, is_paused));
     }
     let logged = log_line(&count, before.as_ref(), now);
     let oldest_request = store.oldest_request(stopped_at, REQUESTS_MAX).await?;

@@ -64,15 +64,15 @@ impl LeaverHint {
         })
     }
 
-    /// The order of leavers: those held back come last; else never tried first, then tried longest ago, then waiting longest. An
-    /// attempt moves a person back and a throttle does not, so a person who was not reached comes first the next time.
-    pub fn order(&self) -> (bool, Option<OffsetDateTime>, OffsetDateTime, UserId) {
-        (self.is_held_back(), self.tried_at, self.unwanted_since, self.user)
+    /// The order of leavers: never tried first, then tried longest ago, then waiting longest. An attempt moves a person back
+    /// and a throttle does not, so a person who was not reached comes first the next time.
+    pub fn order(&self) -> (Option<OffsetDateTime>, OffsetDateTime, UserId) {
+        (self.tried_at, self.unwanted_since, self.user)
     }
 
-    /// At the last reconcile an operator or a breaker held everything back that was taken away.
-    pub fn is_held_back(&self) -> bool {
-        self.reason.is_some_and(ReasonCode::is_hold)
+    /// Whether everything that was taken away was held back at the last reconcile, and still is.
+    pub fn is_held_back(&self, is_paused: bool) -> bool {
+        self.reason.is_some_and(|reason| reason.is_hold() && (is_paused || reason != ReasonCode::Paused))
     }
 
     /// The hint goes, if nothing was taken from this person since it was read.

@@ -1,11 +1,11 @@
 //! What operators order: pause and resume, the brake, and what gets a record or a scope out of a dead end.
 
-use crate::support::fault_injection::{Fault, When};
+use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{
     Node, ORDERS, OWN, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, caller,
 };
 use crate::support::requests::{group_input, user_id};
-use crate::support::rows::{nonsense, quiet, write};
+use crate::support::rows::{delete, nonsense, quiet, write};
 use azure_backup_scim::id::{GroupId, PrincipalId, UserId};
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::tables::{TableOps, TableWrite};
@@ -13,12 +13,14 @@ use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::{BindingName, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::simulator::{self, LockLevel};
+use azure_backup_scim::simulator::{self, CallMethod, FaultAction, FaultRule};
 use azure_backup_scim::store::codec::RowFields;
 use serde_json::json;
+use std::time::Duration;
 use uuid::Uuid;
 
 const HOUR: u64 = 3600;
+const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 
 fn operators() -> (World, Node) {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
@@ -248,29 +250,41 @@ fn a_repin_gives_the_role_to_the_members_of_the_other_group_alone() {
 
 #[test]
 fn a_retry_ends_the_pauses_of_a_person_and_of_a_scope() {
-    for by_scope in [false, true] {
+    let by_person = |ana: &Person| OrderVerb::RetryPerson { user: user(ana) };
+    let by_scope = |_: &Person| OrderVerb::RetryScope { scope: Scope::parse(VAULT_EAST).unwrap() };
+    let retries: [&dyn Fn(&Person) -> OrderVerb; 2] = [&by_person, &by_scope];
+    for (retry, code) in
+        retries.iter().flat_map(|retry| [(retry, "ScopeLocked"), (retry, "PrincipalNotFound")])
+    {
         let (world, node) = operators();
         let group = node.group("operators");
         let ana = node.provision("ana");
-        let vault = simulator::Scope::parse(VAULT_EAST).unwrap();
-        let lock = world.azure().add_lock(&vault, LockLevel::ReadOnly).unwrap();
+        let status = if code == "ScopeLocked" { 409 } else { 400 };
+        let code = code.to_owned();
+        let refusal =
+            FaultAction::Fail { status, code, message: None, retry_after_seconds: None, executed: false };
+        world.azure().add_rule(FaultRule::new(refusal).method(CallMethod::Put)).unwrap();
         node.join(&group, &[&ana]);
         for _ in 0..8 {
             world.pass(2 * HOUR);
             node.settle();
         }
-        world.azure().remove_lock(lock).unwrap();
+        world.azure().clear_rules();
         node.settle();
         world.assert_holds_nothing(&ana);
-        let scope = Scope::parse(VAULT_EAST).unwrap();
-        if by_scope {
-            node.carry_out(OrderVerb::RetryScope { scope });
-        } else {
-            node.carry_out(OrderVerb::RetryScope { scope });
-            node.carry_out(OrderVerb::RetryPerson { user: user(&ana) });
-        }
+        node.carry_out(retry(&ana));
         world.assert_holds(&ana, Operator, VAULT_EAST);
     }
+}
+
+#[test]
+fn a_retry_of_nobody_is_refused() {
+    let (_world, node) = operators();
+    let outcome = node.order(OrderVerb::RetryPerson { user: UserId::new(Uuid::new_v4()) });
+    assert_eq!(
+        (outcome.is_refused, outcome.detail.as_str()),
+        (true, "the user does not exist, or cannot be read")
+    );
 }
 
 #[test]
@@ -345,4 +359,128 @@ fn orders_that_cannot_be_read_turn_health_and_nothing_else() {
     assert!(node.service.health.snapshot().is_finding());
     node.run(node.service.tick.run()).unwrap();
     assert!(!node.service.health.snapshot().orders_unreadable);
+}
+
+#[test]
+fn an_order_whose_row_cannot_be_removed_ends_no_tick_and_is_not_repeated() {
+    let (world, node) = operators();
+    let group = node.group("operators");
+    let ana = node.provision("ana");
+    node.join(&group, &[&ana]);
+    let order = node.place(OrderVerb::Pause);
+    // The service may read orders, and not delete them.
+    world.faults.inject(When::transact().key(&order.to_string()).always(), Fault::RequestLost);
+    node.run(node.service.tick.run()).unwrap();
+    assert!(is_paused(&node) && node.service.health.snapshot().orders_unreadable);
+    node.set_active(&ana, false);
+    node.run(node.service.tick.run()).unwrap();
+    world.assert_holds_nothing(&ana);
+    assert_eq!(node.audit_of("order-carried-out").len(), 1);
+}
+
+/// A grant is opened, and before it is sent another process sets a lever.
+fn set_before_the_call(
+    verb: impl Fn(&Person) -> OrderVerb,
+    joins: impl Fn(&Node, &Person),
+) -> (World, Node, Person) {
+    let mut world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start_with(TICKS_ONLY);
+    let ana = node.provision("ana");
+    joins(&node, &ana);
+    world.azure().clear_calls();
+    // The settings are read for the orders, for the plan, and before the call.
+    let point = world.faults.hold(When::page().key("s:").nth(3), Side::Before);
+    let tick = node.service.tick.clone();
+    let running = node.spawn(async move { tick.run().await });
+    node.run(point.reached());
+    world.revive();
+    let other = world.start_without_bindings(InlineLimits::default(), TICK_DEADLINE);
+    other.carry_out(verb(&ana));
+    point.release();
+    node.run(running).unwrap().unwrap();
+    node.kill();
+    (world, other, ana)
+}
+
+fn join_operators(node: &Node, ana: &Person) {
+    let group = node.group("operators");
+    node.join(&group, &[ana]);
+}
+
+#[test]
+fn a_brake_or_a_pause_that_is_set_while_a_grant_is_open_keeps_it_from_being_sent() {
+    for verb in [|ana: &Person| revoke(ana), |_: &Person| OrderVerb::Pause] {
+        let (world, _node, _) = set_before_the_call(verb, join_operators);
+        let sent = world.azure().calls().into_iter().filter(|call| call.method == CallMethod::Put).count();
+        assert_eq!(sent, 0);
+    }
+}
+
+#[test]
+fn a_brake_meets_a_record_that_takes_the_object_id_while_the_brake_is_committed() {
+    let mut world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    let ana = node.provision("ana");
+    node.join(&group, &[&ana]);
+    // The object id is free: the reconcile takes it in a transaction of its own.
+    let held = format!("l:{}:pin:{}", ana.id, ana.principal);
+    for key in [format!("p:{}", ana.principal), held] {
+        delete(&world, &node, &key);
+    }
+    let order = node.place(revoke(&ana));
+    // The order has read that nobody holds it, and is about to be committed.
+    let point = world.faults.hold(When::transact().key(&format!("o:{order}")), Side::Before);
+    let tick = node.service.tick.clone();
+    let running = node.spawn(async move { tick.run().await });
+    node.run(point.reached());
+    world.revive();
+    let other = world.start();
+    // The other process takes the object id and grants meanwhile.
+    other.leave(&group, &[&ana]);
+    other.join(&group, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    point.release();
+    node.run(running).unwrap().unwrap();
+    other.settle();
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn under_a_pause_a_change_of_where_the_object_id_is_read_takes_nothing() {
+    let (world, node) = operators();
+    let group = node.group("operators");
+    let principal = Uuid::new_v4();
+    let body = json!({"userName": "ana", "externalId": principal.to_string()});
+    let ana = Person { id: node.create_user(body), principal };
+    node.join(&group, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    node.carry_out(OrderVerb::Pause);
+    let file = json!({"version": 1, "principal": {"from": ["entraObjectId"]}, "bindings": world.bindings()});
+    node.run(node.service.active_bindings.activate(file.to_string().as_bytes())).unwrap();
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    node.carry_out(OrderVerb::Resume);
+    world.assert_holds_nothing(&ana);
+}
+
+#[test]
+fn a_wake_up_ends_though_everyone_waits_again() {
+    let (world, node) = operators();
+    let group = node.group("operators");
+    node.carry_out(OrderVerb::Pause);
+    let people: Vec<Person> = (0..70).map(|n| node.provision(&format!("p{n}"))).collect();
+    for part in people.chunks(20) {
+        node.join(&group, &part.iter().collect::<Vec<_>>());
+    }
+    node.settle();
+    // Ended and begun again in one tick: the wake-up meets a pause.
+    node.place(OrderVerb::Resume);
+    node.place(OrderVerb::Pause);
+    world.pass(1);
+    node.settle();
+    assert!(is_paused(&node));
+    assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty());
+    node.carry_out(OrderVerb::Resume);
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }

@@ -131,7 +131,7 @@ fn check(case: &Case, stage: &Stage, order: OpId, what: &str) {
     let recorded = stage.node.audit().into_iter().filter(|change| {
         change["kind"] == "order-carried-out"
             && change["verb"] == verb
-            && change["record"]["op"] == order.to_string()
+            && change["order"] == order.to_string()
     });
     assert_eq!(recorded.count(), 1, "{what}");
     assert!(

@@ -9,7 +9,7 @@ fn paused(facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
 
 fn held(reason: ReasonCode, facts: impl IntoIterator<Item = ObservedEntry>) -> Actual {
     let held = BTreeMap::from([(name(1), reason)]);
-    Actual { holds: Holds { paused: false, held }, ..super::holding(facts) }
+    Actual { holds: Holds { held, ..Holds::default() }, ..super::holding(facts) }
 }
 
 fn present(number: u128) -> ObservedEntry {
