@@ -420,6 +420,7 @@ fn a_brake_or_a_pause_that_is_set_while_a_grant_is_open_keeps_it_from_being_sent
 fn a_brake_meets_a_record_that_takes_the_object_id_while_the_brake_is_committed() {
     let mut world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start_with(TICKS_ONLY);
+    node.settle();
     let group = node.group("operators");
     let ana = node.provision("ana");
     node.join(&group, &[&ana]);
