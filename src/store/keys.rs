@@ -28,6 +28,15 @@ fn exact(text: &str) -> String {
 /// What the keys of all ledgers begin with.
 pub const LEDGER: &str = "l:";
 
+/// What the keys of all memberships begin with, seen from the users.
+pub const MEMBERSHIPS: &str = "ug:";
+
+/// What the keys of all principals begin with.
+pub const PRINCIPALS: &str = "p:";
+
+/// What the keys of all rows begin with that lead from a group to a selector.
+pub const LEADS: &str = "bg:";
+
 /// What the keys of all hints begin with.
 pub const HINTS: &str = "dl:";
 

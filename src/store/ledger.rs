@@ -131,7 +131,7 @@ impl StateStore {
         Ok(ledger)
     }
 
-    fn take_ledger_row(&self, row: &TableRow, prefix: &str, ledger: &mut UserLedger) {
+    pub(super) fn take_ledger_row(&self, row: &TableRow, prefix: &str, ledger: &mut UserLedger) {
         let rest = row.key.strip_prefix(prefix).unwrap_or_default();
         if rest == "waits" {
             let (waits, damage) = read_waits(row);
@@ -163,8 +163,13 @@ impl StateStore {
         let Some(row) = self.get(&keys::principal(principal)).await? else {
             return Ok(PrincipalHolder::Free);
         };
-        let user = RowReader::new(&row).and_then(|reader| reader.parsed("user", UserId::parse));
-        Ok(self.readable(&row, user).map_or(PrincipalHolder::Unreadable, PrincipalHolder::Record))
+        Ok(self.holder_in(&row))
+    }
+
+    /// Whom a `p:` row names.
+    pub(super) fn holder_in(&self, row: &TableRow) -> PrincipalHolder {
+        let user = RowReader::new(row).and_then(|reader| reader.parsed("user", UserId::parse));
+        self.readable(row, user).map_or(PrincipalHolder::Unreadable, PrincipalHolder::Record)
     }
 
     /// The writes that free a principal of a record. Where `p:` is missing, cannot be read, or is another record's, only the

@@ -26,6 +26,7 @@ pub(crate) mod scope_blocks;
 pub mod settings;
 mod state_store;
 pub(crate) mod sweep_schedule;
+pub mod tenant_walk;
 pub(crate) mod throttles;
 pub(crate) mod tick_cursors;
 pub mod users;

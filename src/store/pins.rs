@@ -8,7 +8,7 @@ use crate::id::{GroupId, OpId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pins of one group that are read: three attributes, and what they were before.
 const PINS_OF_GROUP_MAX: usize = 1000;
@@ -68,6 +68,46 @@ impl StateStore {
         let (from, to) = keys::range_of(&keys::selectors_prefix(group));
         let rows = self.rows_between(from, to, PINS_OF_GROUP_MAX).await?;
         Ok(rows.iter().map(|row| SelectorKey(format!("b:{}", keys::last_part(&row.key)))).collect())
+    }
+
+    /// The pins of these selectors, read as one range.
+    pub async fn pins_of(
+        &self,
+        wanted: &BTreeSet<&SelectorKey>,
+    ) -> Result<BTreeMap<SelectorKey, PinRow>, StoreError> {
+        let (from, to) = keys::range_of("b:");
+        let mut pins = BTreeMap::new();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
+                let key = SelectorKey(row.key.clone());
+                if wanted.contains(&key) {
+                    let pin = self.readable(row, read_pin(row));
+                    pins.insert(key, pin.map_or(PinRow::Unreadable, PinRow::Pinned));
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    /// The groups whose `bg:` rows lead to one of these selectors, read as one range.
+    pub async fn leads_to(
+        &self,
+        wanted: &BTreeSet<&SelectorKey>,
+    ) -> Result<BTreeMap<GroupId, BTreeSet<SelectorKey>>, StoreError> {
+        let (from, to) = keys::range_of(keys::LEADS);
+        let mut leads: BTreeMap<GroupId, BTreeSet<SelectorKey>> = BTreeMap::new();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
+                let group = row.key.split(':').nth(1).and_then(|id| GroupId::parse(id).ok());
+                let key = SelectorKey(format!("b:{}", keys::last_part(&row.key)));
+                if let Some(group) = group.filter(|_| wanted.contains(&key)) {
+                    leads.entry(group).or_default().insert(key);
+                }
+            }
+        }
+        Ok(leads)
     }
 
     /// Every group that any selector was ever pinned to.

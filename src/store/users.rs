@@ -56,19 +56,12 @@ pub struct PersonHeader {
 impl StateStore {
     /// The header of a person.
     pub async fn person(&self, user: UserId) -> Result<HeaderState<PersonHeader>, StoreError> {
-        self.header_state(user, |row| {
-            Ok(PersonHeader {
-                resource: document(row, ResourceType::User)?,
-                pinned: RowReader::new(row)?.parsed_opt("pinned", PrincipalId::parse)?,
-                etag: row.etag.clone(),
-            })
-        })
-        .await
+        self.header_state(user, read_person).await
     }
 
     /// The attributes of a group.
     pub async fn group_attributes(&self, group: GroupId) -> Result<HeaderState<Resource>, StoreError> {
-        self.header_state(group, |row| document(row, ResourceType::Group)).await
+        self.header_state(group, read_group).await
     }
 
     async fn header_state<T>(
@@ -79,6 +72,20 @@ impl StateStore {
         let Some(row) = self.get(&id.header_key()).await? else { return Ok(HeaderState::Gone) };
         Ok(self.readable(&row, read(&row)).map_or(HeaderState::Unreadable, HeaderState::Readable))
     }
+}
+
+/// Reads the header of a user, as far as access is concerned.
+pub(super) fn read_person(row: &TableRow) -> Result<PersonHeader, StoreError> {
+    Ok(PersonHeader {
+        resource: document(row, ResourceType::User)?,
+        pinned: RowReader::new(row)?.parsed_opt("pinned", PrincipalId::parse)?,
+        etag: row.etag.clone(),
+    })
+}
+
+/// Reads the attributes in the header of a group.
+pub(super) fn read_group(row: &TableRow) -> Result<Resource, StoreError> {
+    document(row, ResourceType::Group)
 }
 
 fn document(row: &TableRow, kind: ResourceType) -> Result<Resource, StoreError> {

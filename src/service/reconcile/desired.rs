@@ -9,9 +9,9 @@ use crate::scim::compare::{self, CaseMode};
 use crate::scim::{self, Resource};
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
 use crate::store::ETag;
-use crate::store::ledger::UserLedger;
+use crate::store::ledger::{PrincipalHolder, UserLedger};
 use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
-use crate::store::users::HeaderState;
+use crate::store::users::{HeaderState, PersonHeader};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The claim of a record on the Entra object it names.
@@ -21,6 +21,16 @@ pub enum PrincipalClaim {
     Ours(PrincipalId),
     /// It may not, and why.
     Blocked(ReasonCode),
+}
+
+/// What decides the claim of a record on the Entra object it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimFinding {
+    Decided(PrincipalClaim),
+    /// No record holds it: this one must, before it acts.
+    Free(PrincipalId),
+    /// Another record holds it.
+    HeldBy(PrincipalId, UserId),
 }
 
 /// A group that a person is in.
@@ -79,6 +89,40 @@ pub fn principal_of(resource: &Resource, sources: &[PrincipalSource]) -> Option<
         };
         PrincipalId::parse(text?).ok()
     })
+}
+
+/// May the record act on the Entra object that it names? `braked`: an operator revoked that object.
+pub fn find_claim(
+    user: UserId,
+    header: HeaderState<&PersonHeader>,
+    principal: Option<PrincipalId>,
+    braked: bool,
+    holder_of: impl FnOnce(PrincipalId) -> PrincipalHolder,
+) -> ClaimFinding {
+    let blocked = |reason| ClaimFinding::Decided(PrincipalClaim::Blocked(reason));
+    let (Some(person), Some(principal)) = (header.readable(), principal) else {
+        return blocked(ReasonCode::PendingPrincipal);
+    };
+    if braked {
+        return blocked(ReasonCode::Braked);
+    }
+    if person.pinned.is_some_and(|pinned| pinned != principal) {
+        return blocked(ReasonCode::IdentityChanged);
+    }
+    match holder_of(principal) {
+        PrincipalHolder::Record(holder) if holder == user => {
+            ClaimFinding::Decided(PrincipalClaim::Ours(principal))
+        }
+        PrincipalHolder::Record(holder) => ClaimFinding::HeldBy(principal, holder),
+        PrincipalHolder::Unreadable => blocked(ReasonCode::RowUnreadable),
+        PrincipalHolder::Free => ClaimFinding::Free(principal),
+    }
+}
+
+/// Why a record waits for an Entra object that another record holds. `still_named`: the other record is of that object now, or
+/// cannot be read and may still be.
+pub const fn reason_of_wait(still_named: bool) -> ReasonCode {
+    if still_named { ReasonCode::PrincipalConflict } else { ReasonCode::PrincipalReleasing }
 }
 
 /// What Entra calls this kind of person: bots are service principals.

@@ -9,7 +9,7 @@ use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{
-    self, AccessFacts, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
+    self, AccessFacts, ClaimFinding, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
@@ -224,22 +224,14 @@ impl Reconciler {
         holders: &BTreeMap<PrincipalId, PrincipalHolder>,
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Result<PrincipalClaim, StoreError> {
-        let (Some(person), Some(principal)) = (read.header.as_ref().readable(), principal) else {
-            return Ok(PrincipalClaim::Blocked(ReasonCode::PendingPrincipal));
-        };
-        if read.settings.levers.brakes.contains_key(&principal) {
-            return Ok(PrincipalClaim::Blocked(ReasonCode::Braked));
-        }
-        if person.pinned.is_some_and(|pinned| pinned != principal) {
-            return Ok(PrincipalClaim::Blocked(ReasonCode::IdentityChanged));
-        }
-        match holders.get(&principal).copied().unwrap_or(PrincipalHolder::Free) {
-            PrincipalHolder::Record(holder) if holder == user => Ok(PrincipalClaim::Ours(principal)),
-            PrincipalHolder::Record(holder) => Ok(PrincipalClaim::Blocked(
+        let braked = principal.is_some_and(|principal| read.settings.levers.brakes.contains_key(&principal));
+        let holder_of = |principal| holders.get(&principal).copied().unwrap_or(PrincipalHolder::Free);
+        match desired::find_claim(user, read.header.as_ref(), principal, braked, holder_of) {
+            ClaimFinding::Decided(claim) => Ok(claim),
+            ClaimFinding::HeldBy(principal, holder) => Ok(PrincipalClaim::Blocked(
                 self.held_by(holder, principal, read.snapshot.principal_from()).await?,
             )),
-            PrincipalHolder::Unreadable => Ok(PrincipalClaim::Blocked(ReasonCode::RowUnreadable)),
-            PrincipalHolder::Free => {
+            ClaimFinding::Free(principal) => {
                 to_pin.insert(principal);
                 Ok(PrincipalClaim::Blocked(ReasonCode::PrincipalReleasing))
             }
@@ -260,7 +252,7 @@ impl Reconciler {
                 desired::principal_of(&other.resource, sources) == Some(principal)
             }
         };
-        Ok(if same { ReasonCode::PrincipalConflict } else { ReasonCode::PrincipalReleasing })
+        Ok(desired::reason_of_wait(same))
     }
 
     async fn observe_ledger(
@@ -278,9 +270,7 @@ impl Reconciler {
             let ours = ledger.holds(entry.principal);
             let holder = holders.get(&entry.principal).copied().unwrap_or(PrincipalHolder::Free);
             let holder = if ours { None } else { Some(holder) };
-            if holder == Some(PrincipalHolder::Free)
-                && !(entry.is_settled_and_gone() && entry.state == AssignmentState::Gone)
-            {
+            if holder == Some(PrincipalHolder::Free) && needs_principal(entry) {
                 to_pin.insert(entry.principal);
             }
             let question = asked.get(&entry.assignment);
@@ -306,11 +296,10 @@ impl Reconciler {
         now: OffsetDateTime,
         throttles: &StoredThrottles,
     ) -> Evidence {
+        if let Some(evidence) = evidence_of_holder(holder, now + ask_again(entry, now)) {
+            return evidence;
+        }
         let (name, due) = match question {
-            _ if matches!(holder, Some(PrincipalHolder::Record(_))) => return Evidence::NotOurs,
-            _ if holder == Some(PrincipalHolder::Unreadable) => {
-                return Evidence::Undecided { not_before: now + ask_again(entry, now) };
-            }
             Some(Question::Ask { name, due }) => (*name, *due),
             Some(Question::NextRound) => {
                 return Evidence::Unasked { reason: ReasonCode::InFlight, not_before: now };
@@ -347,6 +336,23 @@ impl Reconciler {
                 Evidence::Unasked { reason: ReasonCode::NoAnswer, not_before: again }
             }
         }
+    }
+}
+
+/// Whether a record must hold the principal of an entry before the entry is acted on or closed.
+pub(in crate::service) fn needs_principal(entry: &LedgerEntry) -> bool {
+    !(entry.is_settled_and_gone() && entry.state == AssignmentState::Gone)
+}
+
+/// The evidence that follows from who holds the principal of an entry, where it is not this record.
+pub(in crate::service) const fn evidence_of_holder(
+    holder: Option<PrincipalHolder>,
+    not_before: OffsetDateTime,
+) -> Option<Evidence> {
+    match holder {
+        Some(PrincipalHolder::Record(_)) => Some(Evidence::NotOurs),
+        Some(PrincipalHolder::Unreadable) => Some(Evidence::Undecided { not_before }),
+        Some(PrincipalHolder::Free) | None => None,
     }
 }
 

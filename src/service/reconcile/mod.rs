@@ -4,14 +4,14 @@ mod act;
 mod calls;
 mod close;
 pub(crate) mod desired;
-mod gather;
+pub(in crate::service) mod gather;
 mod obstacles;
 mod open;
 mod reconciler;
 mod refusal;
 mod requeue;
 mod round;
-mod selectors;
+pub(in crate::service) mod selectors;
 mod silent_subscriptions;
 mod trigger;
 

@@ -10,12 +10,12 @@ use crate::service::bindings::active::BindingsSnapshot;
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{self, GroupFacts, SelectorFacts};
 use crate::service::reconcile::reconciler::Reconciler;
-use crate::store::StoreError;
 use crate::store::ledger::UserLedger;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::pins::{PinRow, SelectorKey};
 use crate::store::resources::Group;
 use crate::store::users::HeaderState;
+use crate::store::{StateStore, StoreError};
 use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,10 +44,7 @@ impl Reconciler {
         ledger: &UserLedger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
         let groups = self.groups(user).await?;
-        let mut by_key = Selectors::new();
-        for (key, binding) in snapshot.by_selector_key() {
-            by_key.entry(key).or_default().push(&binding.selector);
-        }
+        let by_key = selectors_by_key(snapshot);
         let mut facts = SelectorFacts {
             member_of: groups.iter().map(|group| group.id).collect(),
             unreadable: groups.iter().filter(|group| group.facts.is_none()).map(|group| group.id).collect(),
@@ -117,30 +114,39 @@ impl Reconciler {
         let mut reads = Vec::new();
         for (key, groups) in facts.claimants.iter().filter(|(key, _)| free(key)) {
             if let ([claimant], Some(selectors)) = (groups.as_slice(), by_key.get(key)) {
-                reads.push(self.is_only(key.clone(), selectors, *claimant));
+                reads.push(is_only(&self.store, key.clone(), selectors, *claimant));
             }
         }
         facts.only = join_reads(reads).await?.into_iter().flatten().collect();
         Ok(())
     }
+}
 
-    async fn is_only(
-        &self,
-        key: SelectorKey,
-        selectors: &[&Selector],
-        claimant: GroupId,
-    ) -> Result<Option<(SelectorKey, GroupId)>, StoreError> {
-        let Some(selector) = selectors.first() else { return Ok(None) };
-        let value = selector.value();
-        let matches =
-            |group: Group| is_meant(selectors, &GroupFacts { id: group.id, resource: group.resource });
-        let only = self.store.is_only_match(selector.attribute(), &value, claimant, matches).await?;
-        Ok(only.then_some((key, claimant)))
-    }
+/// The claimant of a selector with its key, if no other living group carries the value.
+pub(in crate::service) async fn is_only(
+    store: &StateStore,
+    key: SelectorKey,
+    selectors: &[&Selector],
+    claimant: GroupId,
+) -> Result<Option<(SelectorKey, GroupId)>, StoreError> {
+    let Some(selector) = selectors.first() else { return Ok(None) };
+    let value = selector.value();
+    let matches = |group: Group| is_meant(selectors, &GroupFacts { id: group.id, resource: group.resource });
+    let only = store.is_only_match(selector.attribute(), &value, claimant, matches).await?;
+    Ok(only.then_some((key, claimant)))
 }
 
 /// The selectors of the active bindings by the row keys of their pins: the spellings of one value share a key.
-type Selectors<'a> = BTreeMap<&'a SelectorKey, Vec<&'a Selector>>;
+pub(in crate::service) type Selectors<'a> = BTreeMap<&'a SelectorKey, Vec<&'a Selector>>;
+
+/// The selectors of a snapshot, by the row keys of their pins.
+pub(in crate::service) fn selectors_by_key(snapshot: &BindingsSnapshot) -> Selectors<'_> {
+    let mut by_key = Selectors::new();
+    for (key, binding) in snapshot.by_selector_key() {
+        by_key.entry(key).or_default().push(&binding.selector);
+    }
+    by_key
+}
 
 fn is_meant(selectors: &[&Selector], group: &GroupFacts) -> bool {
     selectors.iter().any(|selector| desired::selects(selector, group))
@@ -151,13 +157,20 @@ fn is_meant(selectors: &[&Selector], group: &GroupFacts) -> bool {
 fn claimants(groups: &[ReadGroup], by_key: &Selectors<'_>) -> BTreeMap<SelectorKey, Vec<GroupId>> {
     let mut claimants: BTreeMap<SelectorKey, Vec<GroupId>> = BTreeMap::new();
     for facts in groups.iter().filter_map(|group| group.facts.as_ref()) {
-        for key in keys_of(facts) {
-            if by_key.get(&key).is_some_and(|selectors| is_meant(selectors, facts)) {
-                claimants.entry(key).or_default().push(facts.id);
-            }
+        for key in selectors_of(facts, by_key) {
+            claimants.entry(key).or_default().push(facts.id);
         }
     }
     claimants
+}
+
+/// The row keys of the selectors that mean a group.
+pub(in crate::service) fn selectors_of<'a>(
+    group: &'a GroupFacts,
+    by_key: &'a Selectors<'_>,
+) -> impl Iterator<Item = SelectorKey> + use<'a> {
+    let means = |key: &SelectorKey| by_key.get(key).is_some_and(|selectors| is_meant(selectors, group));
+    keys_of(group).into_iter().filter(move |key| means(key))
 }
 
 /// The row keys of the selectors that could mean a group.
@@ -172,7 +185,10 @@ fn keys_of(group: &GroupFacts) -> Vec<SelectorKey> {
 }
 
 /// The row keys of the selectors of bindings that the person holds something through.
-fn held_through<'a>(ledger: &UserLedger, snapshot: &'a BindingsSnapshot) -> BTreeSet<&'a SelectorKey> {
+pub(in crate::service) fn held_through<'a>(
+    ledger: &UserLedger,
+    snapshot: &'a BindingsSnapshot,
+) -> BTreeSet<&'a SelectorKey> {
     let entries = ledger.entries.iter().map(|stored| &stored.entry);
     let held = entries.filter(|entry| entry.state != AssignmentState::Gone || entry.retry.is_some());
     let names: BTreeSet<&BindingName> = held.flat_map(|entry| &entry.bindings).collect();

@@ -1,0 +1,181 @@
+//! Everything that decides access in a tenant, read by ranges: people with their memberships and ledgers in the order of their
+//! ids, groups, pins, and who holds which principal. The reads grow with the rows, page by page, never with a read per person.
+
+use crate::id::{GroupId, PrincipalId, UserId};
+use crate::ports::tables::TableRow;
+use crate::scim::Resource;
+use crate::store::ledger::{PrincipalHolder, UserLedger};
+use crate::store::members::DIRECT_GROUPS_MAX;
+use crate::store::resources::ResourceId;
+use crate::store::users::{self, HeaderState, PersonHeader};
+use crate::store::{RowPages, StateStore, StoreError, keys};
+use futures_util::try_join;
+use std::collections::VecDeque;
+use std::iter;
+
+/// Everything that the rows say of one person.
+#[derive(Debug)]
+pub struct PersonRecord {
+    pub user: UserId,
+    pub header: HeaderState<PersonHeader>,
+    /// The groups of the membership rows, whether the groups exist or not; those beyond the limit are left out.
+    pub groups: Vec<GroupId>,
+    pub ledger: UserLedger,
+}
+
+/// The rows of one range, a page at a time.
+struct RowQueue<'a> {
+    pages: Option<RowPages<'a>>,
+    rows: VecDeque<TableRow>,
+}
+
+impl<'a> RowQueue<'a> {
+    fn of(store: &'a StateStore, prefix: &str) -> Self {
+        let (from, to) = keys::range_of(prefix);
+        Self { pages: Some(store.pages(from, to)), rows: VecDeque::new() }
+    }
+
+    /// Reads the next page where no row is left of the last one.
+    async fn fill(&mut self) -> Result<(), StoreError> {
+        if !self.rows.is_empty() {
+            return Ok(());
+        }
+        let Some(pages) = &mut self.pages else { return Ok(()) };
+        match pages.next().await? {
+            Some(rows) => self.rows = rows.into(),
+            None => self.pages = None,
+        }
+        Ok(())
+    }
+
+    /// The user whom the next row is about.
+    fn user(&self) -> Option<UserId> {
+        self.rows.front().and_then(user_of)
+    }
+
+    /// The next row, if it is about that user.
+    async fn next_of(&mut self, user: UserId) -> Result<Option<TableRow>, StoreError> {
+        self.fill().await?;
+        Ok(if self.user() == Some(user) { self.rows.pop_front() } else { None })
+    }
+}
+
+/// The user in a key: behind its first colon.
+fn user_of(row: &TableRow) -> Option<UserId> {
+    UserId::parse(row.key.split(':').nth(1)?).ok()
+}
+
+/// The people of a tenant in the order of their ids: those with a header, a membership row or a ledger row.
+pub struct PeopleWalk<'a> {
+    store: &'a StateStore,
+    headers: RowQueue<'a>,
+    memberships: RowQueue<'a>,
+    ledgers: RowQueue<'a>,
+}
+
+impl PeopleWalk<'_> {
+    /// The next person; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<PersonRecord>, StoreError> {
+        let Some(user) = self.next_user().await? else { return Ok(None) };
+        let header = self.headers.next_of(user).await?;
+        let header = header.map_or(HeaderState::Gone, |row| {
+            let read = self.store.readable(&row, users::read_person(&row));
+            read.map_or(HeaderState::Unreadable, HeaderState::Readable)
+        });
+        let mut groups = Vec::new();
+        while let Some(row) = self.memberships.next_of(user).await? {
+            groups.extend(self.store.ids_of::<GroupId>(&[row]));
+        }
+        groups.truncate(DIRECT_GROUPS_MAX);
+        let mut ledger = UserLedger::default();
+        let prefix = keys::ledger_prefix(user);
+        while let Some(row) = self.ledgers.next_of(user).await? {
+            self.store.take_ledger_row(&row, &prefix, &mut ledger);
+        }
+        Ok(Some(PersonRecord { user, header, groups, ledger }))
+    }
+
+    /// The smallest id that a row is about. A row whose key names no user says nothing.
+    async fn next_user(&mut self) -> Result<Option<UserId>, StoreError> {
+        loop {
+            try_join!(self.headers.fill(), self.memberships.fill(), self.ledgers.fill())?;
+            let mut dropped = false;
+            for queue in [&mut self.headers, &mut self.memberships, &mut self.ledgers] {
+                while let Some(row) = queue.rows.front().filter(|row| user_of(row).is_none()) {
+                    self.store.cannot_read(&row.key, &StoreError::corrupt_key(row));
+                    queue.rows.pop_front();
+                    dropped = true;
+                }
+            }
+            if !dropped {
+                let next = [&self.headers, &self.memberships, &self.ledgers];
+                return Ok(next.into_iter().filter_map(RowQueue::user).min());
+            }
+        }
+    }
+}
+
+/// The groups of a tenant, page by page.
+pub struct GroupWalk<'a> {
+    store: &'a StateStore,
+    pages: RowPages<'a>,
+}
+
+impl GroupWalk<'_> {
+    /// The next groups, each with its attributes where they can be read; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<(GroupId, Option<Resource>)>>, StoreError> {
+        let Some(rows) = self.pages.next().await? else { return Ok(None) };
+        let read = |row: &TableRow| {
+            let id = *self.store.ids_of::<GroupId>(std::slice::from_ref(row)).first()?;
+            Some((id, self.store.readable(row, users::read_group(row))))
+        };
+        Ok(Some(rows.iter().filter_map(read).collect()))
+    }
+}
+
+/// Who holds which principal, in the order of the principals.
+#[derive(Debug, Clone, Default)]
+pub struct PrincipalHolders(Vec<(PrincipalId, PrincipalHolder)>);
+
+impl PrincipalHolders {
+    /// Who holds that one.
+    pub fn of(&self, principal: PrincipalId) -> PrincipalHolder {
+        let found = self.0.binary_search_by_key(&principal, |(held, _)| *held).ok();
+        found.and_then(|at| self.0.get(at)).map_or(PrincipalHolder::Free, |(_, holder)| *holder)
+    }
+}
+
+impl StateStore {
+    /// The people of this tenant, from the first on.
+    pub fn people(&self) -> PeopleWalk<'_> {
+        PeopleWalk {
+            store: self,
+            headers: RowQueue::of(self, UserId::HEADERS),
+            memberships: RowQueue::of(self, keys::MEMBERSHIPS),
+            ledgers: RowQueue::of(self, keys::LEDGER),
+        }
+    }
+
+    /// The groups of this tenant, from the first on.
+    pub fn groups(&self) -> GroupWalk<'_> {
+        GroupWalk { store: self, pages: self.headers_from::<GroupId>("") }
+    }
+
+    /// Who holds which principal.
+    pub async fn holders(&self) -> Result<PrincipalHolders, StoreError> {
+        let mut queue = RowQueue::of(self, keys::PRINCIPALS);
+        let mut holders = Vec::new();
+        loop {
+            queue.fill().await?;
+            if queue.rows.is_empty() {
+                return Ok(PrincipalHolders(holders));
+            }
+            for row in iter::from_fn(|| queue.rows.pop_front()) {
+                let principal = PrincipalId::parse(keys::last_part(&row.key));
+                let principal = principal.map_err(|_| StoreError::corrupt_key(&row));
+                let principal = self.readable(&row, principal);
+                holders.extend(principal.map(|principal| (principal, self.holder_in(&row))));
+            }
+        }
+    }
+}
