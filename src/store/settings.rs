@@ -149,6 +149,11 @@ impl StateStore {
         Ok(self.readable(&row, RowReader::new(&row).and_then(|reader| reader.bytes("b"))))
     }
 
+    /// The id of this installation, if it was made.
+    pub async fn known_instance(&self) -> Result<Option<InstanceId>, StoreError> {
+        self.get(&keys::setting("instance")).await?.as_ref().map(read_instance).transpose()
+    }
+
     /// The id of this installation: made at the first start, read afterwards.
     pub async fn instance(&self) -> Result<InstanceId, StoreError> {
         let key = keys::setting("instance");

@@ -140,8 +140,18 @@ pub struct PrincipalHolders(Vec<(PrincipalId, PrincipalHolder)>);
 impl PrincipalHolders {
     /// Who holds that one.
     pub fn of(&self, principal: PrincipalId) -> PrincipalHolder {
-        let found = self.0.binary_search_by_key(&principal, |(held, _)| *held).ok();
-        found.and_then(|at| self.0.get(at)).map_or(PrincipalHolder::Free, |(_, holder)| *holder)
+        let found = self.place(principal).and_then(|place| self.0.get(place));
+        found.map_or(PrincipalHolder::Free, |(_, holder)| *holder)
+    }
+
+    /// The place of a principal among those that are held.
+    pub fn place(&self, principal: PrincipalId) -> Option<usize> {
+        self.0.binary_search_by_key(&principal, |(held, _)| *held).ok()
+    }
+
+    /// Principals that are held.
+    pub fn number(&self) -> usize {
+        self.0.len()
     }
 }
 

@@ -30,7 +30,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// How long Azure is given to answer a question by name.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(in crate::service) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions of one round, and of those that are under way together.
 const ASKS_MAX: usize = 48;
 const ASKS_AT_ONCE: usize = 8;

@@ -10,6 +10,7 @@ pub(crate) mod orders;
 pub(crate) mod over_http;
 pub(crate) mod overdue;
 pub(crate) mod pins;
+pub(crate) mod plan;
 pub(crate) mod throttling;
 pub(crate) mod tick;
 pub(crate) mod unreadable;

@@ -1,0 +1,98 @@
+//! What reconciles would do for everybody of a tenant, with the active bindings or with a file that is not active yet. It reads
+//! by ranges and writes nothing; what decides are the functions that reconciles decide with.
+//!
+//! Pauses, throttles and failures of earlier attempts are left out: a plan says what is to be done, not when. Rows are read one
+//! range after the other, so a change that is made meanwhile may be in the plan or not.
+
+mod person;
+mod selectors;
+mod tenant_plan;
+mod view;
+
+use crate::id::InstanceId;
+use crate::ports::role_assignments::RoleAssignments;
+use crate::rbac::AssignmentName;
+use crate::rbac::plan::PlanLimits;
+use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::reconcile::gather::ASK_TIMEOUT;
+use crate::store::tenant_walk::PersonRecord;
+use crate::store::{StateStore, StoreError};
+use futures_util::{StreamExt, stream};
+use person::PersonPreview;
+use std::collections::BTreeMap;
+pub use tenant_plan::{
+    BindingTotals, BindingsChange, PersonPlan, PersonState, PlannedStep, PlannedWait, TenantPlan,
+};
+use uuid::Uuid;
+pub use view::PreviewOf;
+use view::{SharedFacts, View};
+
+/// Questions to Azure that are under way together.
+const ASKS_AT_ONCE: usize = 8;
+
+/// Previews several snapshots in one walk over the tenant. `ask`: where Azure may be asked by name about what the ledger does not
+/// know; without it that is `in-flight`. `progress` is given the number of people so far.
+pub async fn preview(
+    store: &StateStore,
+    of: &[PreviewOf],
+    ask: Option<&dyn RoleAssignments>,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<TenantPlan>, StoreError> {
+    let settings = store.settings().await?;
+    let instance = match settings.instance {
+        Some(instance) => Some(instance),
+        None => store.known_instance().await?,
+    };
+    let facts = SharedFacts {
+        holders: store.holders().await?,
+        braked: settings.levers.brakes.keys().copied().collect(),
+        paused: settings.levers.pause.is_some(),
+        // Nothing was ever granted where there is none.
+        instance: instance.unwrap_or(InstanceId::new(Uuid::nil())),
+        limits: PlanLimits { steps_max: usize::MAX, close_rows_max: usize::MAX, ..PlanLimits::default() },
+    };
+    let snapshots: Vec<&ActiveSnapshot> = of.iter().map(|of| &of.snapshot).collect();
+    let selectors = selectors::read(store, &snapshots).await?;
+    let mut views: Vec<View<'_>> =
+        of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
+    let mut people = store.people();
+    let mut people_read = 0;
+    while let Some(record) = people.next().await? {
+        let answers = answers(&record, ask).await;
+        views.iter_mut().for_each(|view| add(view, &record, &answers, &facts));
+        people_read += 1;
+        progress(people_read);
+    }
+    Ok(views.into_iter().map(|view| view.finish(&facts)).collect())
+}
+
+/// Adds what would be done for one person.
+fn add(
+    view: &mut View<'_>,
+    record: &PersonRecord,
+    answers: &BTreeMap<AssignmentName, bool>,
+    facts: &SharedFacts,
+) {
+    view.plan.people_read += 1;
+    let entries = record.ledger.entries.iter().map(|stored| &stored.entry);
+    view.plan.granted_before.extend(entries.flat_map(|entry| entry.bindings.clone()));
+    let plan = PersonPreview { record, view, facts }.plan(answers);
+    if !plan.is_empty() {
+        view.plan.people.push(plan);
+    }
+}
+
+/// What Azure holds of the entries that the ledger does not know about, by name. What is not answered is left out.
+async fn answers(record: &PersonRecord, ask: Option<&dyn RoleAssignments>) -> BTreeMap<AssignmentName, bool> {
+    let Some(assignments) = ask else { return BTreeMap::new() };
+    let entries = record.ledger.entries.iter().map(|stored| &stored.entry);
+    let unsettled = entries.filter(|entry| entry.unsettled_until.is_some());
+    let asked = unsettled.map(|entry| async move {
+        let found = assignments.get(&entry.scope, &entry.assignment, ASK_TIMEOUT).await.ok()?;
+        let same = found.is_some_and(|found| {
+            found.scope == entry.scope && found.principal == entry.principal && found.role == entry.role
+        });
+        Some((entry.assignment, same))
+    });
+    stream::iter(asked).buffered(ASKS_AT_ONCE).filter_map(|answer| async move { answer }).collect().await
+}

@@ -1,0 +1,161 @@
+//! What is known of the selectors of a snapshot: read once for everybody, where a reconcile reads it for one person.
+
+use crate::id::GroupId;
+use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
+use crate::service::join_reads::join_reads;
+use crate::service::reconcile::desired::{GroupFacts, SelectorFacts};
+use crate::service::reconcile::selectors::{
+    Selectors, held_through, is_only, selectors_by_key, selectors_of,
+};
+use crate::store::ledger::UserLedger;
+use crate::store::pins::{PinRow, SelectorKey};
+use crate::store::{StateStore, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Two groups that carry a value tell that it is shared.
+const CLAIMANTS_MAX: usize = 2;
+
+/// A living group that some selector of a snapshot has to do with.
+#[derive(Debug, Default)]
+struct BoundGroup {
+    is_unreadable: bool,
+    claims: BTreeSet<SelectorKey>,
+    leads: BTreeSet<SelectorKey>,
+}
+
+/// What is known of the selectors of one snapshot.
+#[derive(Debug, Default)]
+pub(super) struct SelectorView {
+    groups: BTreeMap<GroupId, BoundGroup>,
+    pins: BTreeMap<SelectorKey, PinRow>,
+    /// Pinned groups that are gone.
+    gone: BTreeSet<GroupId>,
+    only: BTreeMap<SelectorKey, GroupId>,
+}
+
+/// Reads the pins and the groups, for all these snapshots at once.
+pub(super) async fn read(
+    store: &StateStore,
+    snapshots: &[&ActiveSnapshot],
+) -> Result<Vec<SelectorView>, StoreError> {
+    let known = |snapshot: &&ActiveSnapshot| match snapshot {
+        ActiveSnapshot::Known(snapshot) => Some(snapshot.clone()),
+        ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => None,
+    };
+    let known: Vec<_> = snapshots.iter().map(known).collect();
+    let by_key: Vec<Selectors<'_>> =
+        known.iter().map(|snapshot| snapshot.as_deref().map(selectors_by_key).unwrap_or_default()).collect();
+    let wanted: BTreeSet<&SelectorKey> =
+        by_key.iter().flat_map(|selectors| selectors.keys().copied()).collect();
+    let pins = store.pins_of(&wanted).await?;
+    let leads = store.leads_to(&wanted).await?;
+    let mut building: Vec<Building<'_>> =
+        by_key.iter().map(|selectors| Building::new(selectors, &pins, &leads)).collect();
+    let mut groups = store.groups();
+    while let Some(page) = groups.next().await? {
+        for (id, resource) in page {
+            let facts = resource.map(|resource| GroupFacts { id, resource });
+            building.iter_mut().for_each(|view| view.add(id, facts.as_ref()));
+        }
+    }
+    let finished = building.into_iter().map(|view| view.finish(store));
+    join_reads(finished).await
+}
+
+/// A view while the groups are read.
+struct Building<'a> {
+    by_key: &'a Selectors<'a>,
+    leads: &'a BTreeMap<GroupId, BTreeSet<SelectorKey>>,
+    pinned: BTreeSet<GroupId>,
+    claimants: BTreeMap<SelectorKey, Vec<GroupId>>,
+    view: SelectorView,
+}
+
+impl<'a> Building<'a> {
+    fn new(
+        by_key: &'a Selectors<'a>,
+        pins: &BTreeMap<SelectorKey, PinRow>,
+        leads: &'a BTreeMap<GroupId, BTreeSet<SelectorKey>>,
+    ) -> Self {
+        let own = pins.iter().filter(|(key, _)| by_key.contains_key(*key));
+        let pins: BTreeMap<_, _> = own.map(|(key, pin)| (key.clone(), pin.clone())).collect();
+        let pinned: BTreeSet<GroupId> =
+            pins.values().filter_map(PinRow::pinned).map(|pin| pin.group).collect();
+        let view = SelectorView { pins, gone: pinned.clone(), ..SelectorView::default() };
+        Self { by_key, leads, pinned, claimants: BTreeMap::new(), view }
+    }
+
+    /// A living group. `facts`: where its header can be read.
+    fn add(&mut self, id: GroupId, facts: Option<&GroupFacts>) {
+        self.view.gone.remove(&id);
+        let claims: BTreeSet<SelectorKey> =
+            facts.map(|facts| selectors_of(facts, self.by_key).collect()).unwrap_or_default();
+        for key in &claims {
+            let claimants = self.claimants.entry(key.clone()).or_default();
+            if claimants.len() < CLAIMANTS_MAX {
+                claimants.push(id);
+            }
+        }
+        let leads = self.leads.get(&id).into_iter().flatten();
+        let leads: BTreeSet<SelectorKey> =
+            leads.filter(|key| self.by_key.contains_key(*key)).cloned().collect();
+        if !claims.is_empty() || !leads.is_empty() || self.pinned.contains(&id) {
+            self.view.groups.insert(id, BoundGroup { is_unreadable: facts.is_none(), claims, leads });
+        }
+    }
+
+    async fn finish(mut self, store: &StateStore) -> Result<SelectorView, StoreError> {
+        let free = |key: &SelectorKey| match self.view.pins.get(key) {
+            None => true,
+            Some(PinRow::Pinned(pin)) => self.view.gone.contains(&pin.group),
+            Some(PinRow::Unreadable) => false,
+        };
+        let mut reads = Vec::new();
+        for (key, claimants) in self.claimants.iter().filter(|(key, _)| free(key)) {
+            if let ([claimant], Some(selectors)) = (claimants.as_slice(), self.by_key.get(key)) {
+                reads.push(is_only(store, key.clone(), selectors, *claimant));
+            }
+        }
+        self.view.only = join_reads(reads).await?.into_iter().flatten().collect();
+        Ok(self.view)
+    }
+}
+
+impl SelectorView {
+    /// Whether none of these groups has to do with a selector.
+    pub(super) fn concerns_none(&self, groups: &[GroupId]) -> bool {
+        !groups.iter().any(|group| self.groups.contains_key(group))
+    }
+
+    /// What a reconcile of a person in these groups would know.
+    pub(super) fn facts(
+        &self,
+        groups: &[GroupId],
+        ledger: &UserLedger,
+        snapshot: &BindingsSnapshot,
+    ) -> SelectorFacts {
+        let mut facts = SelectorFacts::default();
+        let mut led: BTreeMap<&SelectorKey, GroupId> = BTreeMap::new();
+        for (id, group) in groups.iter().filter_map(|id| Some((*id, self.groups.get(id)?))) {
+            facts.member_of.insert(id);
+            facts.unreadable.extend(group.is_unreadable.then_some(id));
+            led.extend(group.leads.iter().map(|key| (key, id)));
+            for key in &group.claims {
+                facts.claimants.entry(key.clone()).or_default().push(id);
+            }
+        }
+        let concerned: BTreeSet<&SelectorKey> =
+            facts.claimants.keys().chain(led.keys().copied()).chain(held_through(ledger, snapshot)).collect();
+        for key in concerned {
+            let Some(pin) = self.pins.get(key) else { continue };
+            facts.pins.insert(key.clone(), pin.clone());
+            match pin {
+                PinRow::Unreadable => facts.leads.extend(led.get(key).map(|group| (key.clone(), *group))),
+                PinRow::Pinned(pin) => facts.gone.extend(self.gone.get(&pin.group)),
+            }
+        }
+        let only = |key: &SelectorKey| Some((key.clone(), *self.only.get(key)?));
+        facts.only = facts.claimants.keys().filter_map(only).collect();
+        facts
+    }
+}

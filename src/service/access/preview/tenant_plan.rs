@@ -1,0 +1,203 @@
+//! What a preview found: person by person, in totals, and as a hash that tells whether the plan moved.
+
+use crate::id::{PrincipalId, UserId};
+use crate::rbac::ledger::StepKind;
+use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
+use crate::store::settings::content_hash;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the header of a person says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersonState {
+    Active,
+    Inactive,
+    Deleted,
+    Unreadable,
+}
+
+impl PersonState {
+    /// The word for people and programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PersonState::Active => "active",
+            PersonState::Inactive => "inactive",
+            PersonState::Deleted => "deleted",
+            PersonState::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// One grant or revocation that would be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    pub kind: StepKind,
+    pub principal: PrincipalId,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub bindings: Vec<BindingName>,
+    /// Why Azure did not carry it out the last time, where it was tried.
+    pub failing: Option<ReasonCode>,
+}
+
+/// An assignment that stays, for other bindings than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingsChange {
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub before: Vec<BindingName>,
+    pub after: Vec<BindingName>,
+}
+
+/// A grant or a revocation that would not be sent, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedWait {
+    pub kind: StepKind,
+    pub role: BackupRole,
+    pub scope: Scope,
+    pub bindings: Vec<BindingName>,
+    pub reason: ReasonCode,
+}
+
+/// What would be done for one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonPlan {
+    pub person: UserId,
+    pub state: PersonState,
+    /// The userName, where the header has one that can be read.
+    pub name: Option<String>,
+    pub steps: Vec<PlannedStep>,
+    pub kept: Vec<BindingsChange>,
+    pub waits: Vec<PlannedWait>,
+    /// The Entra object that another record holds.
+    pub(super) waits_for: Option<PrincipalId>,
+}
+
+impl PersonPlan {
+    pub(super) fn new(person: UserId, state: PersonState, name: Option<String>) -> Self {
+        let (steps, kept, waits) = Default::default();
+        Self { person, state, name, steps, kept, waits, waits_for: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.kept.is_empty() && self.waits.is_empty()
+    }
+
+    /// The order in which the rounds came says nothing.
+    pub(super) fn sort(&mut self) {
+        self.steps.sort_by(|one, other| {
+            (one.kind, one.role, &one.scope, one.principal).cmp(&(
+                other.kind,
+                other.role,
+                &other.scope,
+                other.principal,
+            ))
+        });
+        self.waits.sort_by(|one, other| {
+            (one.kind, one.role, &one.scope, &one.bindings).cmp(&(
+                other.kind,
+                other.role,
+                &other.scope,
+                &other.bindings,
+            ))
+        });
+    }
+
+    /// The other record is still of the Entra object.
+    pub(super) fn wait_in_conflict(&mut self) {
+        for wait in self.waits.iter_mut().filter(|wait| wait.reason == ReasonCode::PrincipalReleasing) {
+            wait.reason = ReasonCode::PrincipalConflict;
+        }
+    }
+
+    /// The steps of one kind.
+    pub fn steps_of(&self, kind: StepKind) -> impl Iterator<Item = &PlannedStep> {
+        self.steps.iter().filter(move |step| step.kind == kind)
+    }
+
+    /// One line for each step: verb, person, role and scope.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        self.steps.iter().map(|step| {
+            let verb = step.kind.as_str();
+            format!("{verb} {} {} {}", self.person, step.role.name(), step.scope.folded())
+        })
+    }
+}
+
+/// What would happen through one binding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BindingTotals {
+    /// People who would be given its role.
+    pub grants: usize,
+    /// People from whom it would be taken.
+    pub revocations: usize,
+    /// Assignments that would stay for other bindings than before, this one among either.
+    pub kept: usize,
+    /// Grants and revocations that would not be sent.
+    pub waits: usize,
+}
+
+/// What would be done for everybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TenantPlan {
+    /// Those for whom anything would be done or waits, in the order of their ids.
+    pub people: Vec<PersonPlan>,
+    pub people_read: usize,
+    /// Bindings that any ledger row names.
+    pub granted_before: BTreeSet<BindingName>,
+}
+
+impl TenantPlan {
+    /// Whether nothing would be sent.
+    pub fn changes_nothing(&self) -> bool {
+        self.people.iter().all(|person| person.steps.is_empty())
+    }
+
+    /// The userName of a person in the plan, where it is known.
+    pub fn name_of(&self, person: &str) -> Option<&str> {
+        let named = self.people.iter().find(|plan| plan.person.to_string() == person)?;
+        named.name.as_deref()
+    }
+
+    /// Steps of that kind.
+    pub fn number_of(&self, kind: StepKind) -> usize {
+        self.people.iter().map(|person| person.steps_of(kind).count()).sum()
+    }
+
+    /// Lower-case hex SHA-256 over the sorted lines of all steps.
+    pub fn hash(&self) -> String {
+        content_hash(self.lines().join("\n").as_bytes())
+    }
+
+    /// One line for each step, sorted.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.people.iter().flat_map(PersonPlan::lines).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// The totals of each binding that anything would happen through.
+    pub fn by_binding(&self) -> BTreeMap<BindingName, BindingTotals> {
+        let mut totals: BTreeMap<BindingName, BindingTotals> = BTreeMap::new();
+        for person in &self.people {
+            for step in [StepKind::Grant, StepKind::Revoke] {
+                let bindings: BTreeSet<&BindingName> =
+                    person.steps_of(step).flat_map(|step| &step.bindings).collect();
+                for binding in bindings {
+                    let totals = totals.entry(binding.clone()).or_default();
+                    match step {
+                        StepKind::Grant => totals.grants += 1,
+                        StepKind::Revoke => totals.revocations += 1,
+                    }
+                }
+            }
+            for change in &person.kept {
+                let bindings: BTreeSet<&BindingName> = change.before.iter().chain(&change.after).collect();
+                bindings.into_iter().for_each(|binding| totals.entry(binding.clone()).or_default().kept += 1);
+            }
+            for binding in person.waits.iter().flat_map(|wait| &wait.bindings) {
+                totals.entry(binding.clone()).or_default().waits += 1;
+            }
+        }
+        totals
+    }
+}

@@ -1,0 +1,125 @@
+//! What a plan says beside what then happens.
+
+mod random;
+
+use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
+use crate::support::rows::{later, quiet};
+use azure_backup_scim::bindings::Bindings;
+use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::rbac::ReasonCode;
+use azure_backup_scim::service::access::preview::{PreviewOf, TenantPlan, preview};
+use azure_backup_scim::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the service would do if this file were active.
+pub fn plan_of(node: &Node, file: &str) -> TenantPlan {
+    let bindings = Bindings::parse(file.as_bytes()).unwrap();
+    let snapshot = BindingsSnapshot::new("20260301T100000Z", "hash", bindings);
+    plan_under(node, ActiveSnapshot::Known(Arc::new(snapshot)))
+}
+
+/// What the service would do now.
+pub fn plan_now(node: &Node) -> TenantPlan {
+    let active = &node.service.active_bindings;
+    let snapshot = node.run(async { active.read(&node.service.store.pointer().await?).await }).unwrap();
+    plan_under(node, snapshot)
+}
+
+fn plan_under(node: &Node, snapshot: ActiveSnapshot) -> TenantPlan {
+    let of = [PreviewOf { snapshot, under_pause: true }];
+    let mut plans = node.run(preview(&node.service.store, &of, None, &|_| {})).unwrap();
+    plans.remove(0)
+}
+
+/// Verb, role and the last part of the scope of each of a person's steps.
+fn steps_of(plan: &TenantPlan, person: &Person) -> Vec<String> {
+    let of_person = plan.people.iter().find(|plan| plan.person.to_string() == person.id);
+    let text = |step: &azure_backup_scim::service::access::preview::PlannedStep| {
+        format!("{} {} {}", step.kind.as_str(), step.role, step.scope.short_name())
+    };
+    of_person.map(|plan| plan.steps.iter().map(text).collect()).unwrap_or_default()
+}
+
+fn reasons_of(plan: &TenantPlan, person: &Person) -> Vec<ReasonCode> {
+    let of_person = plan.people.iter().find(|plan| plan.person.to_string() == person.id);
+    of_person.map(|plan| plan.waits.iter().map(|wait| wait.reason).collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_plan_names_each_grant_revocation_and_change_of_bindings() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
+    let node = world.start();
+    let (operators, readers) = (node.group("operators"), node.group("readers"));
+    let [ana, bob, eve] = ["ana", "bob", "eve"].map(|name| node.provision(name));
+    node.join(&operators, &[&ana, &bob]);
+    node.join(&readers, &[&eve]);
+    assert!(plan_now(&node).people.is_empty());
+
+    let moved = bindings_file(&[
+        json!({"name": "same", "group": {"externalId": "operators"}, "role": "Backup Operator", "scope": VAULT_EAST}),
+        binding(2, "readers", Reader, VAULT_EAST),
+    ]);
+    let plan = plan_of(&node, &moved);
+    assert_eq!(steps_of(&plan, &eve), ["revoke Backup Reader west", "grant Backup Reader east"]);
+    assert!(steps_of(&plan, &ana).is_empty());
+    let kept = &plan.people.iter().find(|plan| plan.person.to_string() == ana.id).unwrap().kept[0];
+    assert_eq!((kept.before[0].as_str(), kept.after[0].as_str()), ("b1", "same"));
+    let totals = plan.by_binding();
+    let of = |name: &str| totals.iter().find(|(binding, _)| binding.as_str() == name).unwrap().1;
+    assert_eq!((of("b2").grants, of("b2").revocations, of("same").kept), (1, 1, 2));
+    assert_eq!(plan.name_of(&eve.id), Some("eve"));
+}
+
+#[test]
+fn a_plan_says_what_cannot_be_had_and_why() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let operators = node.group("operators");
+    let ana = node.provision("ana");
+    let nameless = Person { id: node.create_user(json!({"userName": "nameless"})), principal: ana.principal };
+    let double = node.provision_as("double", ana.principal);
+    node.join(&operators, &[&ana, &nameless, &double]);
+    later(&world, &node);
+    let plan = plan_now(&node);
+    assert!(plan.changes_nothing());
+    assert_eq!(reasons_of(&plan, &nameless), [ReasonCode::PendingPrincipal]);
+    assert_eq!(reasons_of(&plan, &double), [ReasonCode::PrincipalConflict]);
+}
+
+#[test]
+fn a_pause_after_a_failure_and_a_throttle_do_not_move_a_plan() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let operators = node.group("operators");
+    let ana = node.provision("ana");
+    let scope = azure_backup_scim::simulator::Scope::parse(VAULT_EAST).unwrap();
+    world.azure().add_lock(&scope, azure_backup_scim::simulator::LockLevel::ReadOnly).unwrap();
+    node.join(&operators, &[&ana]);
+    let first = plan_now(&node);
+    assert_eq!(steps_of(&first, &ana), ["grant Backup Operator east"]);
+    later(&world, &node);
+    let second = plan_now(&node);
+    assert_eq!(first.hash(), second.hash());
+    let step = &second.people[0].steps[0];
+    assert_eq!(step.failing, Some(ReasonCode::ScopeLocked));
+}
+
+#[test]
+fn the_hash_is_of_the_sorted_lines() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let plan = plan_now(&node);
+    assert_eq!(plan.hash(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    let operators = node.group("operators");
+    let ana = node.provision("ana");
+    node.join(&operators, &[&ana]);
+    let plan = plan_of(&node, &bindings_file(&[binding(1, "others", Operator, VAULT_EAST)]));
+    let scope = VAULT_EAST.to_ascii_lowercase();
+    assert_eq!(plan.lines(), [format!("revoke {} Backup Operator {scope}", ana.id)]);
+}
+
+/// A value for tests of files.
+pub fn file(from: &[&str], bindings: &[Value]) -> String {
+    json!({"version": 1, "principal": {"from": from}, "bindings": bindings}).to_string()
+}
