@@ -239,6 +239,12 @@ audit_kinds! {
         after: String = "after",
     } => setting("bindings", "{before}", "{after}");
 
+    /// A bundled file of bindings waits for an operator, or no longer does: the stamps of the file before, and of this one.
+    BindingsPending = "bindings-pending" {
+        before: Option<String> = "before",
+        after: Option<String> = "after",
+    } => setting("pending bindings", "{before}", "{after}");
+
     /// An assignment that this service did not make gives what `assignment` would give: which one before, and which now.
     ForeignAssignmentChanged = "foreign-assignment-changed" {
         assignment: AssignmentName = "assignment",

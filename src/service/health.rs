@@ -7,6 +7,7 @@ use crate::rbac::{BindingName, ReasonCode};
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
+use crate::store::pending_bindings::PendingBindings;
 use crate::store::recent_findings::RecentFindings;
 use crate::store::sweep_schedule::SweepCounts;
 use crate::store::throttles::{CallKind, StoredThrottles};
@@ -86,6 +87,8 @@ pub struct HealthSnapshot {
     pub brakes: usize,
     /// The table of orders could not be read by the last tick of this process.
     pub orders_unreadable: bool,
+    /// A bundled file that waits for an operator.
+    pub bindings_pending: Option<PendingBindings>,
     /// When any process last counted them.
     pub counted: Option<OffsetDateTime>,
     /// When the oldest change was made that the last tick of any process left for the next one.
@@ -110,6 +113,7 @@ impl HealthSnapshot {
             || self.overdue.people > 0
             || self.paused.is_some()
             || self.orders_unreadable
+            || self.bindings_pending.is_some()
             || self.is_without_ticks
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
@@ -160,9 +164,15 @@ impl HealthSnapshot {
             ("groupLimitReached", json!(self.group_limit_reached)),
             ("bindingsTroubled", json!(self.bindings_troubled)),
             ("bindings", json!({ "state": state, "stamp": stamp })),
+            ("bindingsPending", self.bindings_pending.as_ref().map_or(Value::Null, pending_json)),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+fn pending_json(pending: &PendingBindings) -> Value {
+    let PendingBindings { stamp, plan, revocations, grants, .. } = pending;
+    json!({ "stamp": stamp, "plan": plan, "revocations": revocations, "grants": grants })
 }
 
 /// A throttle on two clocks: the table service's, and ours that never jumps.
@@ -318,6 +328,11 @@ impl HealthStatus {
     /// Whether the table of orders cannot be read.
     pub(super) fn orders_unreadable(&self, unreadable: bool) {
         self.held().snapshot.orders_unreadable = unreadable;
+    }
+
+    /// The bundled file that waits, as it was last read.
+    pub(super) fn bindings_pending(&self, waiting: Option<&PendingBindings>) {
+        self.held().snapshot.bindings_pending = waiting.cloned();
     }
 
     pub(super) fn tick_failed(&self) {

@@ -15,6 +15,7 @@ pub(crate) mod lookup;
 pub mod members;
 pub mod orders;
 pub mod overdue;
+pub mod pending_bindings;
 pub mod pins;
 mod read_meter;
 pub(crate) mod recent_findings;

@@ -4,6 +4,7 @@ use crate::id::InstanceId;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::levers::Levers;
+use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 use crate::store::room_claims::RoomClaims;
 use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
@@ -57,6 +58,14 @@ pub struct TenantSettings {
     pub throttles: StoredThrottles,
     pub claims: RoomClaims,
     pub levers: Levers,
+    pub pending: Option<PendingRow>,
+}
+
+impl TenantSettings {
+    /// The bundled file that waits for an operator.
+    pub fn waiting(&self) -> Option<&PendingBindings> {
+        self.pending.as_ref()?.waiting(&self.pointer)
+    }
 }
 
 impl StateStore {
@@ -75,6 +84,7 @@ impl StateStore {
     fn take_setting(&self, row: &TableRow, settings: &mut TenantSettings) {
         match row.key.strip_prefix("s:").unwrap_or_default() {
             "bindings" => settings.pointer = self.pointer_row(row),
+            pending_bindings::NAME => settings.pending = Some(self.pending_in(row)),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
             _ => {
                 settings.levers.read_row(self, row);

@@ -12,12 +12,14 @@ mod view;
 use crate::id::InstanceId;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::AssignmentName;
+use crate::rbac::ledger::LedgerEntry;
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::gather::ASK_TIMEOUT;
+use crate::store::ledger::StoredEntry;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::{StateStore, StoreError};
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
 use person::PersonPreview;
 use std::collections::BTreeMap;
 pub use tenant_plan::{
@@ -74,8 +76,11 @@ fn add(
     facts: &SharedFacts,
 ) {
     view.plan.people_read += 1;
-    let entries = record.ledger.entries.iter().map(|stored| &stored.entry);
-    view.plan.granted_before.extend(entries.flat_map(|entry| entry.bindings.clone()));
+    for name in record.ledger.entries.iter().flat_map(|stored| &stored.entry.bindings) {
+        if !view.plan.granted_before.contains(name) {
+            view.plan.granted_before.insert(name.clone());
+        }
+    }
     let plan = PersonPreview { record, view, facts }.plan(answers);
     if !plan.is_empty() {
         view.plan.people.push(plan);
@@ -85,14 +90,22 @@ fn add(
 /// What Azure holds of the entries that the ledger does not know about, by name. What is not answered is left out.
 async fn answers(record: &PersonRecord, ask: Option<&dyn RoleAssignments>) -> BTreeMap<AssignmentName, bool> {
     let Some(assignments) = ask else { return BTreeMap::new() };
-    let entries = record.ledger.entries.iter().map(|stored| &stored.entry);
-    let unsettled = entries.filter(|entry| entry.unsettled_until.is_some());
-    let asked = unsettled.map(|entry| async move {
-        let found = assignments.get(&entry.scope, &entry.assignment, ASK_TIMEOUT).await.ok()?;
-        let same = found.is_some_and(|found| {
-            found.scope == entry.scope && found.principal == entry.principal && found.role == entry.role
-        });
-        Some((entry.assignment, same))
+    let mut unsettled: Vec<&LedgerEntry> = Vec::new();
+    for StoredEntry { entry, .. } in &record.ledger.entries {
+        unsettled.extend(entry.unsettled_until.map(|_| entry));
+    }
+    let mut answers = BTreeMap::new();
+    for together in unsettled.chunks(ASKS_AT_ONCE) {
+        let asked = together.iter().map(|entry| answer(entry, assignments));
+        answers.extend(join_all(asked).await.into_iter().flatten());
+    }
+    answers
+}
+
+async fn answer(entry: &LedgerEntry, assignments: &dyn RoleAssignments) -> Option<(AssignmentName, bool)> {
+    let found = assignments.get(&entry.scope, &entry.assignment, ASK_TIMEOUT).await.ok()?;
+    let same = found.is_some_and(|found| {
+        found.scope == entry.scope && found.principal == entry.principal && found.role == entry.role
     });
-    stream::iter(asked).buffered(ASKS_AT_ONCE).filter_map(|answer| async move { answer }).collect().await
+    Some((entry.assignment, same))
 }

@@ -8,10 +8,11 @@ use crate::scim::DecidingAttributes;
 use crate::service::health::{BindingsHealth, HealthStatus};
 use crate::service::provisioning::binding_rules::BindingRules;
 use crate::store::jobs::{self, JobKind};
+use crate::store::pending_bindings::{self, PendingRow};
 use crate::store::pins::SelectorKey;
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::settings::{self, ActiveVersion, ActiveVersionRow};
-use crate::store::{StateStore, StoreError, TableAnswer};
+use crate::store::{StateStore, StoreError, TableAnswer, TableWrite};
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,6 +109,26 @@ pub enum ActivateError {
     Store(#[from] StoreError),
 }
 
+/// A bundled file that is in order, with its stamp.
+#[derive(Debug, Clone)]
+pub struct StampedFile<'a> {
+    pub bytes: &'a [u8],
+    pub stamp: &'a str,
+    /// Of the bytes.
+    pub hash: String,
+    pub bindings: Bindings,
+    at: OffsetDateTime,
+}
+
+impl<'a> StampedFile<'a> {
+    /// Checks the file and its stamp.
+    pub fn parse(bytes: &'a [u8], stamp: &'a str) -> Result<Self, ActivateError> {
+        let bindings = Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
+        let at = parse_exact_stamp(stamp).ok_or(ActivateError::Stamp)?;
+        Ok(Self { bytes, stamp, hash: hash_of(bytes), bindings, at })
+    }
+}
+
 /// The snapshots of one installation, the last one that was read kept at hand.
 pub struct ActiveBindings {
     store: StateStore,
@@ -133,6 +154,16 @@ impl ActiveBindings {
     /// The snapshot that this process read last: good enough for an order of work, never for a decision.
     pub(in crate::service) fn last_read(&self) -> Option<Arc<BindingsSnapshot>> {
         self.cached()
+    }
+
+    /// The rows behind it.
+    pub(in crate::service) const fn store(&self) -> &StateStore {
+        &self.store
+    }
+
+    /// The health that it tells what it reads.
+    pub(in crate::service) fn health(&self) -> &HealthStatus {
+        &self.health
     }
 
     fn cached(&self) -> Option<Arc<BindingsSnapshot>> {
@@ -193,14 +224,47 @@ impl ActiveBindings {
     /// Stores a bundled file if its stamp is newer than the active one. Every process may call this at its start: all go on
     /// under the newest stamp that was ever stored.
     pub async fn activate_stamped(&self, bytes: &[u8], stamp: &str) -> Result<Activation, ActivateError> {
-        Bindings::parse(bytes).map_err(ActivateError::Bindings)?;
-        let at = parse_exact_stamp(stamp).ok_or(ActivateError::Stamp)?;
-        let hash = hash_of(bytes);
-        let stamped =
-            |pointer: Option<&ActiveVersion>, now| decide_activation(stamp, at, &hash, pointer, now);
-        let activation = self.store_if_newer(bytes, &hash, stamped).await?;
+        let file = StampedFile::parse(bytes, stamp)?;
+        let stamped = |pointer: Option<&ActiveVersion>, now| decide_activation(&file, pointer, now);
+        let activation = self.store_if_newer(bytes, &file.hash, stamped).await?;
         log_activation(activation, stamp);
         Ok(activation)
+    }
+
+    /// Why a bundled file is not activated, if it is not newer than the active one.
+    pub(in crate::service) async fn leaves(
+        &self,
+        file: &StampedFile<'_>,
+        pointer: &ActiveVersionRow,
+        now: OffsetDateTime,
+    ) -> Result<Option<Activation>, StoreError> {
+        let below = self.store.pointer_to_replace(pointer).await?;
+        Ok(match decide_activation(file, below.as_ref(), now) {
+            Decision::Leave(activation) => {
+                log_activation(activation, file.stamp);
+                Some(activation)
+            }
+            Decision::Store(_) => None,
+        })
+    }
+
+    /// Activates a bundled file over the pointer that its plan was made under. A file that waits is withdrawn.
+    pub(in crate::service) async fn activate_over(
+        &self,
+        file: &StampedFile<'_>,
+        pointer: &ActiveVersionRow,
+        waiting: Option<&PendingRow>,
+    ) -> Result<(), StoreError> {
+        let below = self.store.pointer_to_replace(pointer).await?;
+        let bytes = Some(file.bytes);
+        let activated =
+            Activated { stamp: file.stamp, hash: &file.hash, bytes, below: below.as_ref(), waiting };
+        let op = self.store.ids.op();
+        let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
+        self.commit_activation(&activated, &origin).await?;
+        log_activation(Activation::Stored, file.stamp);
+        self.read(&self.store.pointer().await?).await?;
+        Ok(())
     }
 
     /// Decides over the pointer as it is, and stores under its version; after a concurrent change it decides again.
@@ -221,7 +285,17 @@ impl ActiveBindings {
                 }
                 Decision::Store(stamp) => stamp,
             };
-            match self.store_snapshot(bytes, hash, below.as_ref(), stamp).await {
+            let waiting = self.store.pending_row().await?;
+            let activated = Activated {
+                stamp: &stamp,
+                hash,
+                bytes: Some(bytes),
+                below: below.as_ref(),
+                waiting: waiting.as_ref(),
+            };
+            let op = self.store.ids.op();
+            let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
+            match self.commit_activation(&activated, &origin).await {
                 Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
                 Err(error) => return Err(error),
@@ -231,39 +305,20 @@ impl ActiveBindings {
         Ok(Activation::Stored)
     }
 
-    /// One transaction: the bytes, the pointer under its version, and the job that enqueues the people concerned.
-    async fn store_snapshot(
+    async fn commit_activation(
         &self,
-        bytes: &[u8],
-        hash: &str,
-        before: Option<&ActiveVersion>,
-        stamp: String,
+        activated: &Activated<'_>,
+        origin: &ChangeOrigin,
     ) -> Result<(), StoreError> {
-        let op = self.store.ids.op();
-        let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
-        let earlier = before.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
-        let change = AuditEvent::BindingsActivated {
-            before: before.map(|pointer| pointer.stamp.clone()),
-            after: stamp.clone(),
-        };
         let record = AuditRecord {
-            op,
+            op: origin.op,
             time: self.store.clock.now(),
             origin: origin.clone(),
-            stamp: Some(stamp.clone()),
+            stamp: Some(activated.stamp.to_owned()),
             outcome: None,
-            changes: vec![change],
+            changes: activated.changes(),
         };
-        let writes = vec![
-            settings::store_snapshot(&stamp, hash, bytes),
-            settings::point(&stamp, hash, before.map(|pointer| &pointer.etag)),
-            jobs::insert_job(
-                JobKind::Snapshot { before: earlier, after: stamp.clone() },
-                &ReconcileRequest::taking_away(origin),
-                0,
-            ),
-        ];
-        self.store.commit(&record, writes).await?;
+        self.store.commit(&record, activated.writes(origin)).await?;
         Ok(())
     }
 
@@ -285,6 +340,43 @@ impl ActiveBindings {
     }
 }
 
+/// A snapshot that becomes the active one.
+pub(in crate::service) struct Activated<'a> {
+    pub stamp: &'a str,
+    pub hash: &'a str,
+    /// `None`: they are stored.
+    pub bytes: Option<&'a [u8]>,
+    /// What it replaces.
+    pub below: Option<&'a ActiveVersion>,
+    /// The row of a file that waits: it waits no longer.
+    pub waiting: Option<&'a PendingRow>,
+}
+
+impl Activated<'_> {
+    /// What the audit says.
+    pub fn changes(&self) -> Vec<AuditEvent> {
+        let before = self.below.map(|pointer| pointer.stamp.clone());
+        let activated = AuditEvent::BindingsActivated { before, after: self.stamp.to_owned() };
+        let waiting = self.waiting.and_then(|row| row.pending.as_ref());
+        let ended = waiting
+            .map(|waiting| AuditEvent::BindingsPending { before: Some(waiting.stamp.clone()), after: None });
+        std::iter::once(activated).chain(ended).collect()
+    }
+
+    /// One transaction: the bytes, the pointer under its version, and the job that enqueues the people concerned.
+    pub fn writes(&self, origin: &ChangeOrigin) -> Vec<TableWrite> {
+        let before = self.below.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
+        let job = JobKind::Snapshot { before, after: self.stamp.to_owned() };
+        let mut writes = vec![
+            settings::point(self.stamp, self.hash, self.below.map(|pointer| &pointer.etag)),
+            jobs::insert_job(job, &ReconcileRequest::taking_away(origin.clone()), 0),
+        ];
+        writes.extend(self.bytes.map(|bytes| settings::store_snapshot(self.stamp, self.hash, bytes)));
+        writes.extend(self.waiting.map(pending_bindings::remove));
+        writes
+    }
+}
+
 /// What is to be done with a file.
 enum Decision {
     Store(String),
@@ -293,19 +385,18 @@ enum Decision {
 
 /// Compares a bundled file with the active one. The active one is never of the future.
 fn decide_activation(
-    stamp: &str,
-    at: OffsetDateTime,
-    hash: &str,
+    file: &StampedFile<'_>,
     pointer: Option<&ActiveVersion>,
     now: OffsetDateTime,
 ) -> Decision {
-    let order = pointer.map(|pointer| (stamp.cmp(pointer.stamp.as_str()), pointer.hash == hash));
+    let StampedFile { stamp, at, hash, .. } = file;
+    let order = pointer.map(|pointer| ((*stamp).cmp(pointer.stamp.as_str()), pointer.hash == *hash));
     match order {
         Some((Ordering::Equal, true)) => Decision::Leave(Activation::InForce),
         Some((Ordering::Equal, false)) => Decision::Leave(Activation::SameStampOtherBytes),
         Some((Ordering::Less, _)) => Decision::Leave(Activation::Older),
-        _ if at > now + STAMP_AHEAD_MAX => Decision::Leave(Activation::Future),
-        _ => Decision::Store(stamp.to_owned()),
+        _ if *at > now + STAMP_AHEAD_MAX => Decision::Leave(Activation::Future),
+        _ => Decision::Store((*stamp).to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
 use crate::service::bindings::active::{ActivateError, Activation, ActiveBindings};
+use crate::service::bindings::pending::{self, BundleOutcome};
 use crate::store::{StateStore, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub enum BundleState {
     /// The tables have not answered yet.
     Pending,
     Done(Activation),
+    /// Its plan waits for an operator's `apply`.
+    Waits,
     Unstamped,
     Missing,
     /// The file, its stamp, or what is stored is not in order; nothing was changed.
@@ -47,6 +50,7 @@ impl BundleState {
             BundleState::Done(Activation::Older) => "older than those in force",
             BundleState::Done(Activation::SameStampOtherBytes) => "changed without a new stamp",
             BundleState::Done(Activation::Future) => "stamped too far in the future",
+            BundleState::Waits => "waiting for apply",
             BundleState::Unstamped => "not stamped",
             BundleState::Missing => "missing",
             BundleState::Broken => "not in order",
@@ -109,7 +113,10 @@ impl BundledBindings {
             BundledFile::Missing => BundleState::Missing,
             BundledFile::Unstamped => BundleState::Unstamped,
             BundledFile::Stamped { bindings, stamp } => {
-                BundleState::Done(self.active_bindings.activate_stamped(bindings, stamp).await?)
+                match pending::activate_or_hold(&self.active_bindings, bindings, stamp).await? {
+                    BundleOutcome::Compared(activation) => BundleState::Done(activation),
+                    BundleOutcome::Waits => BundleState::Waits,
+                }
             }
         };
         // From here on this process knows where a person's object id is taken from.

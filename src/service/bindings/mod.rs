@@ -3,3 +3,4 @@
 pub mod active;
 pub mod affected_groups;
 pub mod bundled;
+pub mod pending;

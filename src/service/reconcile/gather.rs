@@ -161,6 +161,7 @@ impl Reconciler {
         let now = time.now(self.store.clock.monotonic());
         self.health.read_throttles(&read.settings.throttles, now);
         self.health.levers(&read.settings.levers);
+        self.health.bindings_pending(read.settings.waiting());
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
         let observed = self.observe_ledger(&read.ledger, &holders, now, throttles, &mut to_pin).await;
         let actual = Actual {

@@ -129,7 +129,9 @@ async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), St
     let sweep = store.due_sweep().await?;
     health.scopes_refused(sweep.scopes_refused);
     health.swept(sweep.counts);
-    health.levers(&store.levers().await?);
+    let settings = store.settings().await?;
+    health.levers(&settings.levers);
+    health.bindings_pending(settings.waiting());
     Ok(())
 }
 

@@ -48,7 +48,8 @@ fn reasons_of(plan: &TenantPlan, person: &Person) -> Vec<ReasonCode> {
 
 #[test]
 fn a_plan_names_each_grant_revocation_and_change_of_bindings() {
-    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
+    let world =
+        quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST));
     let node = world.start();
     let (operators, readers) = (node.group("operators"), node.group("readers"));
     let [ana, bob, eve] = ["ana", "bob", "eve"].map(|name| node.provision(name));

@@ -32,8 +32,7 @@ impl Tenant {
     fn new(seed: u64) -> Self {
         let world = quiet(World::new());
         let node = world.start();
-        let mut tenant =
-            Self { world, node, dice: Dice::new(seed), people: Vec::new(), groups: Vec::new() };
+        let mut tenant = Self { world, node, dice: Dice::new(seed), people: Vec::new(), groups: Vec::new() };
         let first = tenant.file();
         tenant.adopt(&first);
         for number in 0..NAMES.len() {
@@ -60,8 +59,7 @@ impl Tenant {
         let body = crate::support::requests::group_input(&serde_json::from_str(&body).unwrap());
         let projection = Projection::all(ResourceType::Group);
         let caller = crate::support::harness::caller();
-        let created =
-            self.node.run(self.node.service.provisioning.create_group(&caller, &body, &projection));
+        let created = self.node.run(self.node.service.provisioning.create_group(&caller, &body, &projection));
         self.groups.push(created.unwrap().id);
     }
 
@@ -75,7 +73,9 @@ impl Tenant {
             body[OWN] = json!({"entraObjectId": principal.to_string()});
         }
         if self.dice.chance(40) {
-            body["externalId"] = json!(Uuid::new_v4().to_string());
+            // An id that another record was known by, now and then.
+            let other = self.people.first().filter(|_| self.dice.chance(20)).map(|other| other.principal);
+            body["externalId"] = json!(other.unwrap_or_else(Uuid::new_v4).to_string());
         }
         let id = self.node.create_user(body);
         self.people.push(Person { id, principal });
@@ -111,7 +111,9 @@ impl Tenant {
         let mut bindings = Vec::new();
         for number in 0..number {
             let binding = self.binding(number);
-            let same = |other: &Value| ["group", "role", "scope", "where"].iter().all(|key| other[key] == binding[key]);
+            let same = |other: &Value| {
+                ["group", "role", "scope", "where"].iter().all(|key| other[key] == binding[key])
+            };
             if !bindings.iter().any(same) {
                 bindings.push(binding);
             }

@@ -1,0 +1,226 @@
+//! A bundled file whose plan revokes anybody, or gives a role to more people than a breaker lets pass, waits for an operator.
+//! The active one stays active until then.
+
+use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
+use crate::bindings::Bindings;
+use crate::id::{PrincipalId, UserId};
+use crate::rbac::ledger::StepKind;
+use crate::rbac::{BackupRole, BindingName};
+use crate::service::access::preview::{PlannedStep, PreviewOf, TenantPlan, preview};
+use crate::service::bindings::active::{
+    ActivateError, Activation, ActiveBindings, ActiveSnapshot, BindingsSnapshot, StampedFile,
+};
+use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
+use crate::store::settings::{self, ActiveVersionRow};
+use crate::store::{StateStore, StoreError, TableAnswer};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// New people to whom a binding gives its role without an order.
+pub const NEW_PEOPLE_MAX: usize = 50;
+/// The same of a binding that never gave its role to anybody.
+pub const FIRST_PEOPLE_MAX: usize = 500;
+/// A plan that takes longer is not waited for: the file waits for an operator.
+const PREVIEW_MAX: Duration = Duration::from_secs(300);
+/// Attempts while other processes store their files.
+const TRIES_MAX: u32 = 10;
+
+/// The outcome for a bundled file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleOutcome {
+    Compared(Activation),
+    /// It is stored and waits for an operator.
+    Waits,
+}
+
+/// Why a file must wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitCause {
+    /// Revocations that would not happen without the file.
+    pub revocations: usize,
+    /// Bindings that would give their role to more new people than they may: how many, and how many they may.
+    pub too_many: BTreeMap<BindingName, TooMany>,
+}
+
+/// New people of a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany {
+    pub people: usize,
+    pub people_max: usize,
+}
+
+/// The plans of a file and of the bindings that are active.
+#[derive(Debug, Clone)]
+pub struct FilePlan {
+    pub plan: TenantPlan,
+    /// `None`: the file may be activated at once.
+    pub wait: Option<WaitCause>,
+}
+
+/// Plans a file that is not active.
+pub async fn plan_of_file(
+    store: &StateStore,
+    active: ActiveSnapshot,
+    file: Bindings,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<FilePlan, StoreError> {
+    let is_first = matches!(active, ActiveSnapshot::Absent);
+    let file = ActiveSnapshot::Known(Arc::new(BindingsSnapshot::new("", "", file)));
+    let of = [active, file].map(|snapshot| PreviewOf { snapshot, under_pause: false });
+    let plans = preview(store, &of, None, progress).await?;
+    let mut plans = plans.into_iter();
+    let now = plans.next().unwrap_or_default();
+    let plan = plans.next().unwrap_or_default();
+    let wait = if is_first { None } else { wait_cause(&now, &plan) };
+    Ok(FilePlan { plan, wait })
+}
+
+/// Why the plan of a file must wait, if it must. What happens without the file too is no reason.
+fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
+    let before: BTreeSet<StepKey<'_>> = steps(now).map(|(key, _)| key).collect();
+    let mut cause = WaitCause::default();
+    let mut new_people: BTreeMap<&BindingName, BTreeSet<_>> = BTreeMap::new();
+    for (key, step) in steps(file).filter(|(key, _)| !before.contains(key)) {
+        match step.kind {
+            StepKind::Revoke => cause.revocations += 1,
+            StepKind::Grant => {
+                for name in &step.bindings {
+                    new_people.entry(name).or_default().insert(key.0);
+                }
+            }
+        }
+    }
+    for (name, people) in new_people {
+        let first = !file.granted_before.contains(name);
+        let people_max = if first { FIRST_PEOPLE_MAX } else { NEW_PEOPLE_MAX };
+        let people = people.len();
+        if people > people_max {
+            cause.too_many.insert(name.clone(), TooMany { people, people_max });
+        }
+    }
+    (cause.revocations > 0 || !cause.too_many.is_empty()).then_some(cause)
+}
+
+/// A step without the bindings that it is for.
+type StepKey<'a> = (UserId, StepKind, PrincipalId, BackupRole, &'a str);
+
+fn steps(plan: &TenantPlan) -> impl Iterator<Item = (StepKey<'_>, &PlannedStep)> {
+    plan.people.iter().flat_map(|person| {
+        let user = person.person;
+        let key = move |step: &PlannedStep| (user, step.kind, step.principal, step.role);
+        person.steps.iter().map(move |step| {
+            let (user, kind, principal, role) = key(step);
+            ((user, kind, principal, role, step.scope.folded()), step)
+        })
+    })
+}
+
+/// Compares a bundled file with the active one, and with one that waits; stores it where it is the newest.
+pub async fn activate_or_hold(
+    active_bindings: &ActiveBindings,
+    bytes: &[u8],
+    stamp: &str,
+) -> Result<BundleOutcome, ActivateError> {
+    let file = StampedFile::parse(bytes, stamp)?;
+    let mut tries = 1;
+    loop {
+        match attempt(active_bindings, &file).await {
+            Err(ActivateError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn attempt(
+    active_bindings: &ActiveBindings,
+    file: &StampedFile<'_>,
+) -> Result<BundleOutcome, ActivateError> {
+    let store = active_bindings.store();
+    let TableAnswer { value: pointer, date: now } = store.pointer_now().await?;
+    // From here on this process knows where a person's object id is taken from, however long the plan takes.
+    let active = active_bindings.read(&pointer).await?;
+    if let Some(activation) = active_bindings.leaves(file, &pointer, now).await? {
+        return Ok(BundleOutcome::Compared(activation));
+    }
+    let row = store.pending_row().await?;
+    if let Some(outcome) = row.as_ref().and_then(|row| beside_waiting(file, row, &pointer)) {
+        return Ok(outcome);
+    }
+    let planned =
+        tokio::time::timeout(PREVIEW_MAX, plan_of_file(store, active, file.bindings.clone(), &|_| {}));
+    let planned = planned.await.ok().transpose()?;
+    if let Some(FilePlan { wait: None, .. }) = planned {
+        active_bindings.activate_over(file, &pointer, row.as_ref()).await?;
+        active_bindings.health().bindings_pending(None);
+        return Ok(BundleOutcome::Compared(Activation::Stored));
+    }
+    let plan = planned.as_ref().map(|planned| &planned.plan);
+    let pending = hold(store, file, plan, row.as_ref(), now).await?;
+    active_bindings.health().bindings_pending(Some(&pending));
+    Ok(BundleOutcome::Waits)
+}
+
+/// The outcome where another file waits that is as new, or newer.
+fn beside_waiting(
+    file: &StampedFile<'_>,
+    row: &PendingRow,
+    pointer: &ActiveVersionRow,
+) -> Option<BundleOutcome> {
+    let waiting = row.waiting(pointer)?;
+    match (file.stamp.cmp(waiting.stamp.as_str()), waiting.hash == file.hash) {
+        (Ordering::Greater, _) => None,
+        (Ordering::Equal, true) => Some(BundleOutcome::Waits),
+        (Ordering::Equal, false) => Some(BundleOutcome::Compared(Activation::SameStampOtherBytes)),
+        (Ordering::Less, _) => Some(BundleOutcome::Compared(Activation::Older)),
+    }
+}
+
+/// One transaction: the bytes, and the row that says that they wait.
+async fn hold(
+    store: &StateStore,
+    file: &StampedFile<'_>,
+    plan: Option<&TenantPlan>,
+    before: Option<&PendingRow>,
+    now: OffsetDateTime,
+) -> Result<PendingBindings, StoreError> {
+    let number = |kind| plan.map_or(0, |plan| plan.number_of(kind));
+    let pending = PendingBindings {
+        stamp: file.stamp.to_owned(),
+        hash: file.hash.clone(),
+        plan: plan.map(TenantPlan::hash),
+        revocations: number(StepKind::Revoke),
+        grants: number(StepKind::Grant),
+        since: now,
+    };
+    let op = store.ids.op();
+    let stamp_before = before.and_then(|row| row.pending.as_ref()).map(|pending| pending.stamp.clone());
+    let change = AuditEvent::BindingsPending { before: stamp_before, after: Some(pending.stamp.clone()) };
+    let record = AuditRecord {
+        op,
+        time: store.clock.now(),
+        origin: ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op },
+        stamp: None,
+        outcome: None,
+        changes: vec![change],
+    };
+    let writes = vec![
+        settings::store_snapshot(file.stamp, &file.hash, file.bytes),
+        pending_bindings::write(&pending, before),
+    ];
+    store.commit(&record, writes).await?;
+    log_waiting(&pending);
+    Ok(pending)
+}
+
+fn log_waiting(pending: &PendingBindings) {
+    tracing::error!(
+        bindings.stamp = pending.stamp,
+        plan = pending.plan.as_deref().unwrap_or("none"),
+        revocations = pending.revocations,
+        grants = pending.grants,
+        "the bundled bindings wait for an operator: check them with plan --pending, then apply the hash of the plan"
+    );
+}
