@@ -32,6 +32,9 @@ pub struct Arguments {
     /// identity_header, pid.
     #[arg(long, conflicts_with = "demo")]
     json: bool,
+    /// Make a changed bindings file active without asking, whatever it takes away or gives.
+    #[arg(long)]
+    yes: bool,
     /// Play a short day of an identity provider, then stop: exit code 1 if Azure does not hold what it should.
     #[arg(long)]
     demo: bool,
@@ -39,7 +42,7 @@ pub struct Arguments {
 
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { listen, state, bindings, json, demo, tables } = arguments;
+    let Arguments { listen, state, bindings, json, demo, tables, yes } = arguments;
     let variables = config::environment();
     let (handler_port, public_origin) = match under_a_host(&variables) {
         Ok(host) => host,
@@ -56,7 +59,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
-    let options = LocalOptions { listen, handler_port, public_origin, state, bindings, json, demo, tables };
+    let options =
+        LocalOptions { listen, handler_port, public_origin, state, bindings, json, demo, yes, tables };
     app::install_tls();
     match local::block_on(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +91,7 @@ fn code(error: &LocalError) -> u8 {
         | LocalError::Listen { .. }
         | LocalError::TableGone { .. }
         | LocalError::BindingsFile { .. }
+        | LocalError::NotAgreed { .. }
         | LocalError::Bindings(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,
     }

@@ -8,6 +8,7 @@ mod local;
 mod operator;
 mod order;
 mod orders;
+mod plan;
 mod serve;
 
 use crate::app::SystemClock;
@@ -40,6 +41,8 @@ enum Command {
     Local(local::Arguments),
     /// List audit records: who was given what, when and why, and by whom.
     Audit(audit::Arguments),
+    /// Show what the service would do: now, or with a file of bindings that is not active yet.
+    Plan(plan::Arguments),
     /// List what operators ordered, and what became of it.
     Orders(orders::Arguments),
     /// Stop grants, and what memberships, groups and bindings take away. People who leave still lose their roles.
@@ -88,6 +91,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "local")]
         Command::Local(arguments) => local::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Pause(arguments) => order::pause(&arguments),
         Command::Resume(arguments) => order::resume(&arguments),

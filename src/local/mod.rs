@@ -1,6 +1,7 @@
 //! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
 //! process.
 
+mod changed_bindings;
 mod demo;
 mod greeting;
 mod options;
@@ -57,7 +58,12 @@ pub enum LocalError {
     #[error("the bindings file is not in order; nothing was changed")]
     Bindings(#[source] BindingsError),
     #[error("cannot store the bindings")]
-    Adopt(#[source] ActivateError),
+    Adopt(#[from] ActivateError),
+    #[error(
+        "the bindings file changed, and {cause}; nothing was changed ({summary}). With --yes it becomes active; with the \
+         file of before, `plan --bindings FILE` names each person"
+    )]
+    NotAgreed { cause: String, summary: String },
     #[error("cannot use the state folder (--state chooses another)")]
     State(#[from] StateFolderError),
     #[error("cannot open the embedded store (--state chooses another folder)")]
@@ -96,6 +102,7 @@ async fn run(options: LocalOptions) -> Result<(), LocalError> {
     let listener = app::listen(address).map_err(|source| LocalError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| LocalError::Listen { address, source })?;
     let running = start(&options, &state, bindings, address).await?;
+    changed_bindings::confirm(&running.service, &file, &running.bindings, options.yes).await?;
     running.service.active_bindings.activate(&file).await.map_err(LocalError::Adopt)?;
     let tokens = Arc::new(BearerTokens::fixed(state.tokens(), running.service.store.clock.clone()));
     let health = health(&running);

@@ -15,6 +15,8 @@ pub struct LocalOptions {
     pub bindings: Option<PathBuf>,
     pub json: bool,
     pub demo: bool,
+    /// A changed file becomes active without a question.
+    pub yes: bool,
     /// A connection string: the rows are kept there.
     pub tables: Option<String>,
 }

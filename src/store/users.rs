@@ -64,6 +64,13 @@ impl StateStore {
         self.header_state(group, read_group).await
     }
 
+    /// The userName in the row that outlives a user.
+    pub async fn kept_user_name(&self, user: UserId) -> Result<Option<String>, StoreError> {
+        let Some(row) = self.get(&keys::names(user)).await? else { return Ok(None) };
+        let names = self.readable(&row, RowReader::new(&row).and_then(|reader| reader.json("names")));
+        Ok(names.and_then(|names| names.get("userName")?.as_str().map(str::to_owned)))
+    }
+
     async fn header_state<T>(
         &self,
         id: impl ResourceId,

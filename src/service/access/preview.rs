@@ -68,6 +68,19 @@ pub async fn preview(
     Ok(views.into_iter().map(|view| view.finish(&facts)).collect())
 }
 
+/// The userNames of deleted people who are in a plan, of so many of them: they outlive the user until they are erased.
+pub async fn name_deleted(
+    store: &StateStore,
+    plan: &mut TenantPlan,
+    people_max: usize,
+) -> Result<(), StoreError> {
+    let deleted = plan.people.iter_mut().filter(|person| person.state == PersonState::Deleted);
+    for person in deleted.take(people_max) {
+        person.name = store.kept_user_name(person.person).await?;
+    }
+    Ok(())
+}
+
 /// Adds what would be done for one person.
 fn add(
     view: &mut View<'_>,

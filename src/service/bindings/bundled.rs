@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The pauses between attempts, with jitter.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
+/// How often a file that waits is compared again: an order activates it, or another file.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
 /// A file of bindings and its stamp, as they were found beside the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BundledFile {
@@ -57,11 +60,12 @@ impl BundleState {
         }
     }
 
-    /// Whether it needs a person's attention.
+    /// Whether it needs a person's attention. That a file waits is a finding of its own, which every process has.
     pub const fn is_finding(self) -> bool {
         !matches!(
             self,
             BundleState::Pending
+                | BundleState::Waits
                 | BundleState::Done(Activation::Stored | Activation::InForce | Activation::Older)
         )
     }
@@ -84,12 +88,20 @@ impl BundledBindings {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries until the tables have answered once.
+    /// Compares the file once, as things are now.
+    pub async fn activate_once(&self, package: &BundledFile) -> Result<BundleState, ActivateError> {
+        let state = self.attempt(package).await?;
+        self.record_state(state);
+        Ok(state)
+    }
+
+    /// Tries until the tables have answered once, and for as long as the file waits for an operator.
     pub async fn activate_until_answered(&self, package: &BundledFile) {
         let mut failures = 0;
         loop {
-            match self.attempt(package).await {
-                Ok(state) => return self.record_state(state),
+            match self.activate_once(package).await {
+                Ok(BundleState::Waits) => tokio::time::sleep(COMPARE_EVERY).await,
+                Ok(_) => return,
                 Err(error) if !helps_to_wait(&error) => {
                     tracing::error!(error = %ErrorChain(&error), "the bundled bindings were not stored");
                     return self.record_state(BundleState::Broken);
@@ -126,7 +138,11 @@ impl BundledBindings {
 
     /// A mistake in a file was logged where it was compared, or where it failed.
     fn record_state(&self, state: BundleState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        let before =
+            std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
+        if before == state {
+            return;
+        }
         if matches!(state, BundleState::Unstamped | BundleState::Missing) {
             tracing::error!(bindings = state.as_str(), "the bundled bindings were not stored");
         } else if !state.is_finding() {

@@ -8,13 +8,14 @@ use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName};
 use crate::service::access::preview::{PlannedStep, PreviewOf, TenantPlan, preview};
 use crate::service::bindings::active::{
-    ActivateError, Activation, ActiveBindings, ActiveSnapshot, BindingsSnapshot, StampedFile,
+    ActivateError, Activation, ActiveBindings, ActiveSnapshot, BindingsSnapshot, StampedFile, hash_of,
 };
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 use crate::store::settings::{self, ActiveVersionRow};
 use crate::store::{StateStore, StoreError, TableAnswer};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -24,7 +25,7 @@ pub const NEW_PEOPLE_MAX: usize = 50;
 /// The same of a binding that never gave its role to anybody.
 pub const FIRST_PEOPLE_MAX: usize = 500;
 /// A plan that takes longer is not waited for: the file waits for an operator.
-const PREVIEW_MAX: Duration = Duration::from_secs(300);
+pub const PREVIEW_MAX: Duration = Duration::from_secs(300);
 /// Attempts while other processes store their files.
 const TRIES_MAX: u32 = 10;
 
@@ -45,6 +46,21 @@ pub struct WaitCause {
     pub too_many: BTreeMap<BindingName, TooMany>,
 }
 
+impl fmt::Display for WaitCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted =
+            |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+        let mut causes = Vec::new();
+        if self.revocations > 0 {
+            causes.push(format!("it causes {}", counted(self.revocations, "revocation")));
+        }
+        for (name, TooMany { people, people_max }) in &self.too_many {
+            causes.push(format!("{name} gives its role to {people} new people, more than {people_max}"));
+        }
+        f.write_str(&causes.join("; "))
+    }
+}
+
 /// New people of a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany {
@@ -58,6 +74,27 @@ pub struct FilePlan {
     pub plan: TenantPlan,
     /// `None`: the file may be activated at once.
     pub wait: Option<WaitCause>,
+}
+
+/// The file that waits.
+#[derive(Debug, Clone)]
+pub struct WaitingFile {
+    pub row: PendingRow,
+    pub pending: PendingBindings,
+    /// `None`: they cannot be read.
+    pub bindings: Option<Bindings>,
+}
+
+/// The file that waits, if one does.
+pub async fn waiting_file(
+    store: &StateStore,
+    pointer: &ActiveVersionRow,
+) -> Result<Option<WaitingFile>, StoreError> {
+    let Some(row) = store.pending_row().await? else { return Ok(None) };
+    let Some(pending) = row.waiting(pointer).cloned() else { return Ok(None) };
+    let bytes = store.snapshot(&pending.stamp).await?.filter(|bytes| hash_of(bytes) == pending.hash);
+    let bindings = bytes.and_then(|bytes| Bindings::parse(&bytes).ok());
+    Ok(Some(WaitingFile { row, pending, bindings }))
 }
 
 /// Plans a file that is not active.
@@ -186,13 +223,13 @@ async fn hold(
     before: Option<&PendingRow>,
     now: OffsetDateTime,
 ) -> Result<PendingBindings, StoreError> {
-    let number = |kind| plan.map_or(0, |plan| plan.number_of(kind));
+    let (revocations, grants) = plan.map(TenantPlan::revocations_and_grants).unwrap_or_default();
     let pending = PendingBindings {
         stamp: file.stamp.to_owned(),
         hash: file.hash.clone(),
         plan: plan.map(TenantPlan::hash),
-        revocations: number(StepKind::Revoke),
-        grants: number(StepKind::Grant),
+        revocations,
+        grants,
         since: now,
     };
     let op = store.ids.op();

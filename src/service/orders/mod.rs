@@ -1,6 +1,7 @@
 //! Carrying out orders: each once, in one transaction that inserts `o:{order}`, which says what became of it. That row is there
 //! or not: whoever carries the same order out again meets it.
 
+mod apply;
 mod identity;
 mod pause;
 mod pins;
@@ -76,6 +77,14 @@ pub enum OrderRefusal {
     AcceptedAlready,
     #[error("azure does not say that the scope is gone: {answer}")]
     ScopeNotGone { answer: String },
+    #[error("no bundled file waits")]
+    NothingWaits,
+    #[error("the file that waits cannot be read")]
+    WaitingUnreadable,
+    #[error("the plan could not be made in time")]
+    NoPlan,
+    #[error("the plan moved: its hash is {hash} now; look at it again with `plan --pending`")]
+    PlanMoved { hash: String },
     #[error("there is no such order in this release")]
     Unsupported,
 }
@@ -114,7 +123,9 @@ impl Orders {
         self.health.orders_unreadable(false);
         let (ask_azure, at_once): (Vec<_>, Vec<_>) = placed.into_iter().partition(PlacedOrder::asks_azure);
         let ended = self.carry_out_all(&at_once, until).await;
-        self.health.levers(&self.store.levers().await?);
+        let settings = self.store.settings().await?;
+        self.health.levers(&settings.levers);
+        self.health.bindings_pending(settings.waiting());
         ended.map(|()| ask_azure)
     }
 
@@ -239,7 +250,8 @@ impl Orders {
             OrderVerb::RetryPerson { user } => self.retry_person(order, *user).await,
             OrderVerb::RetryScope { scope } => self.retry_scope(order, scope).await,
             OrderVerb::Forget { scope } => self.forget(order, scope, now).await,
-            OrderVerb::Apply { .. } | OrderVerb::ReleaseBatch { .. } | OrderVerb::RejectBatch { .. } => {
+            OrderVerb::Apply { hash } => self.apply(order, hash).await,
+            OrderVerb::ReleaseBatch { .. } | OrderVerb::RejectBatch { .. } => {
                 Ok(OrderDecision::Refuse(OrderRefusal::Unsupported))
             }
         }

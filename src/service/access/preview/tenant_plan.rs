@@ -159,8 +159,13 @@ impl TenantPlan {
     }
 
     /// Steps of that kind.
-    pub fn number_of(&self, kind: StepKind) -> usize {
+    fn number_of(&self, kind: StepKind) -> usize {
         self.people.iter().map(|person| person.steps_of(kind).count()).sum()
+    }
+
+    /// How many steps take something away, and how many give something.
+    pub fn revocations_and_grants(&self) -> (usize, usize) {
+        (self.number_of(StepKind::Revoke), self.number_of(StepKind::Grant))
     }
 
     /// Lower-case hex SHA-256 over the sorted lines of all steps.

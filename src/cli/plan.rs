@@ -1,0 +1,176 @@
+//! `plan`: what the service would do now, or with a file of bindings that is not active yet. Reads with the operator's own
+//! rights, and changes nothing.
+
+mod text;
+
+use crate::bindings::{self, Bindings, BindingsError};
+use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
+use crate::service::access::preview::{self, PreviewOf, TenantPlan};
+use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::bindings::pending::{self, FilePlan, WaitCause, WaitingFile};
+use crate::store::StateStore;
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use text::PlanText;
+
+/// People between two updates of the progress.
+const PROGRESS_EVERY: usize = 500;
+/// Deleted people whose names are looked up for the output, unless everybody is listed.
+const NAMES_MAX: usize = 200;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Plan with this file, as if it were active.
+    #[arg(long, value_name = "FILE", conflicts_with = "pending")]
+    bindings: Option<PathBuf>,
+    /// Plan with the bundled file that waits for `apply`.
+    #[arg(long)]
+    pending: bool,
+    /// List every person; without it, a list of more than 20 is cut short.
+    #[arg(long)]
+    all: bool,
+    /// One object of JSON, with every person.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
+}
+
+/// Which bindings a plan is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PlannedWith {
+    Active { stamp: Option<String> },
+    File { path: PathBuf },
+    Pending { stamp: String },
+}
+
+/// A plan, and what the output says beside it.
+pub(super) struct MadePlan {
+    pub with: PlannedWith,
+    pub plan: TenantPlan,
+    /// Why the file must wait, where one is planned and must.
+    pub wait: Option<WaitCause>,
+    /// The stamp of another file, which waits.
+    pub waiting: Option<String>,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    run_command(async {
+        let access = arguments.operator.access()?;
+        let mut made = make(arguments, &access.store).await?;
+        let names_max = if arguments.all || arguments.json { usize::MAX } else { NAMES_MAX };
+        preview::name_deleted(&access.store, &mut made.plan, names_max).await?;
+        print(&made, arguments)?;
+        let changes_nothing = made.plan.changes_nothing();
+        Ok(if changes_nothing { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
+    })
+}
+
+async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, OperatorError> {
+    // A mistake in the file is told before anything is read.
+    let file = arguments.bindings.as_deref().map(read_file).transpose()?;
+    let pointer = store.pointer().await?;
+    let active = active_bindings(store).read(&pointer).await?;
+    let waiting = pending::waiting_file(store, &pointer).await?;
+    let progress = Progress::begin();
+    let (with, planned) = match (file, arguments.pending) {
+        (Some((path, file)), _) => {
+            let planned = pending::plan_of_file(store, active, file, &|read| progress.show(read)).await?;
+            (PlannedWith::File { path }, planned)
+        }
+        (None, true) => {
+            let (stamp, file) = waiting_bindings(waiting.as_ref())?;
+            let planned = pending::plan_of_file(store, active, file, &|read| progress.show(read)).await?;
+            (PlannedWith::Pending { stamp }, planned)
+        }
+        (None, false) => {
+            let stamp = pointer.stamp().map(str::to_owned);
+            let plan = plan_now(store, active, &progress).await?;
+            (PlannedWith::Active { stamp }, FilePlan { plan, wait: None })
+        }
+    };
+    progress.end();
+    let other = waiting.map(|waiting| waiting.pending.stamp);
+    let waiting = other.filter(|_| !matches!(with, PlannedWith::Pending { .. }));
+    Ok(MadePlan { with, plan: planned.plan, wait: planned.wait, waiting })
+}
+
+async fn plan_now(
+    store: &StateStore,
+    snapshot: ActiveSnapshot,
+    progress: &Progress,
+) -> Result<TenantPlan, OperatorError> {
+    let of = [PreviewOf { snapshot, under_pause: true }];
+    let plans = preview::preview(store, &of, None, &|read| progress.show(read)).await?;
+    Ok(plans.into_iter().next().unwrap_or_default())
+}
+
+fn read_file(path: &Path) -> Result<(PathBuf, Bindings), OperatorError> {
+    let shown = path.display();
+    let bytes = bindings::read(path)
+        .map_err(|error| OperatorError::Usage(format!("cannot read {shown}: {error}")))?;
+    let parsed = Bindings::parse(&bytes)
+        .map_err(|error: BindingsError| OperatorError::Usage(format!("{shown} is not in order: {error}")))?;
+    Ok((path.to_path_buf(), parsed))
+}
+
+fn waiting_bindings(waiting: Option<&WaitingFile>) -> Result<(String, Bindings), OperatorError> {
+    let usage = |what: &str| OperatorError::Usage(what.to_owned());
+    let waiting = waiting.ok_or_else(|| usage("no bundled file waits for apply"))?;
+    let bindings = waiting.bindings.clone().ok_or_else(|| usage("the file that waits cannot be read"))?;
+    Ok((waiting.pending.stamp.clone(), bindings))
+}
+
+fn print(made: &MadePlan, arguments: &Arguments) -> Result<(), OperatorError> {
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", to_json(made))?;
+        return Ok(());
+    }
+    write!(out, "{}", PlanText::new(made, arguments.all))?;
+    Ok(())
+}
+
+fn to_json(made: &MadePlan) -> Value {
+    let MadePlan { with, plan, wait, waiting } = made;
+    let (with, stamp) = match with {
+        PlannedWith::Active { stamp } => ("active", stamp.clone()),
+        PlannedWith::File { .. } => ("file", None),
+        PlannedWith::Pending { stamp } => ("pending", Some(stamp.clone())),
+    };
+    let (revocations, grants) = plan.revocations_and_grants();
+    json!({
+        "bindings": with, "stamp": stamp, "hash": plan.hash(), "peopleRead": plan.people_read,
+        "revocations": revocations, "grants": grants, "waits": wait.is_some(), "pending": waiting,
+        "people": plan.people.iter().map(text::person_json).collect::<Vec<_>>(),
+        "byBinding": text::totals_json(plan),
+    })
+}
+
+/// The number of people so far, where a person watches.
+struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Self { shown: io::stderr().is_terminal() }
+    }
+
+    #[expect(clippy::print_stderr, reason = "not part of the result")]
+    fn show(&self, people: usize) {
+        if self.shown && people.is_multiple_of(PROGRESS_EVERY) {
+            eprint!("\rreading people: {people}");
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "not part of the result")]
+    fn end(&self) {
+        if self.shown {
+            eprint!("\r\u{1b}[K");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! How a plan is printed: by binding and by what happens, people by their userNames, and the totals.
+
+use super::{MadePlan, PlannedWith};
+use crate::error_chain::escape_control;
+use crate::rbac::ledger::StepKind;
+use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
+use crate::service::access::preview::{PersonPlan, PersonState, TenantPlan};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// People of one list, unless everybody is listed.
+const LISTED_MAX: usize = 20;
+
+/// What happens to a list of people, in the order in which it is printed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Heading {
+    Revokes { role: BackupRole, scope: Scope },
+    Grants { role: BackupRole, scope: Scope },
+    Keeps { role: BackupRole, scope: Scope, before: Vec<BindingName>, after: Vec<BindingName> },
+    Waits { kind: StepKind, role: BackupRole, scope: Scope, reason: ReasonCode },
+}
+
+/// The text of a plan.
+pub(super) struct PlanText<'a> {
+    made: &'a MadePlan,
+    all: bool,
+    /// Last parts of scopes that name more than one.
+    shared: BTreeSet<String>,
+}
+
+impl<'a> PlanText<'a> {
+    pub(super) fn new(made: &'a MadePlan, all: bool) -> Self {
+        let mut scopes: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for scope in scopes_of(&made.plan) {
+            scopes.entry(scope.short_name().to_ascii_lowercase()).or_default().insert(scope.folded());
+        }
+        let shared = scopes.into_iter().filter(|(_, scopes)| scopes.len() > 1).map(|(name, _)| name);
+        Self { made, all, shared: shared.collect() }
+    }
+
+    fn scope<'s>(&self, scope: &'s Scope) -> &'s str {
+        let name = scope.short_name();
+        if self.shared.contains(&name.to_ascii_lowercase()) { scope.as_str() } else { name }
+    }
+
+    fn heading(&self, heading: &Heading, people: usize) -> String {
+        let people = counted(people, "person", "people");
+        match heading {
+            Heading::Revokes { role, scope } => {
+                format!("revokes {role} @ {} from {people}", self.scope(scope))
+            }
+            Heading::Grants { role, scope } => {
+                format!("grants {role} @ {} to {people}", self.scope(scope))
+            }
+            Heading::Keeps { role, scope, before, after } => {
+                let (before, after) = (names(before), names(after));
+                format!("keeps {role} @ {} for {people}: {before} -> {after}", self.scope(scope))
+            }
+            Heading::Waits { kind, role, scope, reason } => {
+                let (verb, of) = match kind {
+                    StepKind::Grant => ("does not grant", "to"),
+                    StepKind::Revoke => ("does not revoke", "from"),
+                };
+                format!("{verb} {role} @ {} {of} {people}: {reason}", self.scope(scope))
+            }
+        }
+    }
+
+    fn people(&self, f: &mut fmt::Formatter<'_>, people: &[String]) -> fmt::Result {
+        let listed = if self.all || people.len() <= LISTED_MAX { people.len() } else { LISTED_MAX };
+        for person in people.iter().take(listed) {
+            writeln!(f, "    {person}")?;
+        }
+        match people.len() - listed {
+            0 => Ok(()),
+            more => writeln!(f, "    and {more} more (--all lists them)"),
+        }
+    }
+
+    fn first_line(&self) -> String {
+        match &self.made.with {
+            PlannedWith::Active { stamp: Some(stamp) } => format!("Plan with the active bindings, {stamp}"),
+            PlannedWith::Active { stamp: None } => "Plan: no bindings are active".to_owned(),
+            PlannedWith::File { path } => {
+                format!("Plan with {}", escape_control(&path.display().to_string()))
+            }
+            PlannedWith::Pending { stamp } => format!("Plan with the bundled bindings that wait, {stamp}"),
+        }
+    }
+
+    /// What the operator may do next.
+    fn last_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MadePlan { with, plan, wait, waiting } = self.made;
+        let hash = plan.hash();
+        match (with, wait) {
+            (PlannedWith::Pending { .. }, _) => {
+                writeln!(f, "\nTo let it happen:\n\n  azure-backup-scim apply {hash} --because TEXT")?;
+            }
+            (PlannedWith::File { .. }, Some(cause)) => {
+                writeln!(f, "\nOnce it is packaged, this file waits for an operator ({cause}):")?;
+                writeln!(f, "\n  azure-backup-scim apply {hash} --because TEXT")?;
+            }
+            (PlannedWith::File { .. }, None) => {
+                writeln!(f, "\nOnce it is packaged, this file becomes active without an order.")?;
+            }
+            (PlannedWith::Active { .. }, _) => {}
+        }
+        match waiting {
+            Some(stamp) => {
+                writeln!(f, "\nThe bundled bindings {stamp} wait for an operator: see `plan --pending`.")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for PlanText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = &self.made.plan;
+        writeln!(f, "{}", self.first_line())?;
+        for (binding, headings) in grouped(plan) {
+            writeln!(f, "\n{binding}")?;
+            for (heading, people) in headings {
+                writeln!(f, "  {}", self.heading(&heading, people.len()))?;
+                self.people(f, &people)?;
+            }
+        }
+        totals(f, plan)?;
+        self.last_lines(f)
+    }
+}
+
+/// People by binding and by what happens to them.
+fn grouped(plan: &TenantPlan) -> BTreeMap<BindingName, BTreeMap<Heading, Vec<String>>> {
+    let mut grouped: BTreeMap<BindingName, BTreeMap<Heading, Vec<String>>> = BTreeMap::new();
+    let mut add = |bindings: &[BindingName], heading: Heading, person: String| {
+        for binding in bindings {
+            let people = grouped.entry(binding.clone()).or_default().entry(heading.clone()).or_default();
+            people.push(person.clone());
+        }
+    };
+    for person in &plan.people {
+        for step in &person.steps {
+            let (role, scope) = (step.role, step.scope.clone());
+            let heading = match step.kind {
+                StepKind::Grant => Heading::Grants { role, scope },
+                StepKind::Revoke => Heading::Revokes { role, scope },
+            };
+            add(&step.bindings, heading, shown(person, step.failing));
+        }
+        for kept in &person.kept {
+            let (role, scope) = (kept.role, kept.scope.clone());
+            let (before, after) = (kept.before.clone(), kept.after.clone());
+            let heading = Heading::Keeps { role, scope, before, after };
+            add(&kept.after, heading, shown(person, None));
+        }
+        for wait in &person.waits {
+            let (kind, role, reason, scope) = (wait.kind, wait.role, wait.reason, wait.scope.clone());
+            add(&wait.bindings, Heading::Waits { kind, role, scope, reason }, shown(person, None));
+        }
+    }
+    grouped
+}
+
+/// A person in a list. Names were written by others.
+fn shown(person: &PersonPlan, failing: Option<ReasonCode>) -> String {
+    let name = person.name.as_deref().map(escape_control);
+    let name = name.unwrap_or_else(|| person.person.to_string());
+    let state = (person.state != PersonState::Active).then(|| person.state.as_str().to_owned());
+    let failing = failing.map(|reason| format!("failed before: {reason}"));
+    let notes: Vec<String> = state.into_iter().chain(failing).collect();
+    if notes.is_empty() { name } else { format!("{name} ({})", notes.join(", ")) }
+}
+
+fn totals(f: &mut fmt::Formatter<'_>, plan: &TenantPlan) -> fmt::Result {
+    let by_binding = plan.by_binding();
+    let width = by_binding.keys().map(|name| name.as_str().len()).max().unwrap_or(0).max("binding".len());
+    if !by_binding.is_empty() {
+        writeln!(f, "\n{:width$}  grants  revocations  kept  not done", "binding")?;
+    }
+    for (name, of) in by_binding {
+        let name = name.as_str();
+        writeln!(
+            f,
+            "{name:width$}  {:>6}  {:>11}  {:>4}  {:>8}",
+            of.grants, of.revocations, of.kept, of.waits
+        )?;
+    }
+    let (revocations, grants) = plan.revocations_and_grants();
+    let read = counted(plan.people_read, "person", "people");
+    let grants = counted(grants, "grant", "grants");
+    let revocations = counted(revocations, "revocation", "revocations");
+    writeln!(f, "\n{read} read: {grants}, {revocations}")?;
+    writeln!(f, "plan {}", plan.hash())
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn names(names: &[BindingName]) -> String {
+    names.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn scopes_of(plan: &TenantPlan) -> impl Iterator<Item = &Scope> {
+    plan.people.iter().flat_map(|person| {
+        let steps = person.steps.iter().map(|step| &step.scope);
+        let kept = person.kept.iter().map(|kept| &kept.scope);
+        steps.chain(kept).chain(person.waits.iter().map(|wait| &wait.scope))
+    })
+}
+
+/// A person, for a program.
+pub(super) fn person_json(person: &PersonPlan) -> Value {
+    let list = |names: &[BindingName]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let steps = person.steps.iter().map(|step| {
+        json!({
+            "verb": step.kind.as_str(), "role": step.role.name(), "scope": step.scope.as_str(),
+            "principal": step.principal.to_string(), "bindings": list(&step.bindings),
+            "failedBefore": step.failing,
+        })
+    });
+    let kept = person.kept.iter().map(|kept| {
+        json!({
+            "role": kept.role.name(), "scope": kept.scope.as_str(),
+            "before": list(&kept.before), "after": list(&kept.after),
+        })
+    });
+    let waits = person.waits.iter().map(|wait| {
+        json!({
+            "verb": wait.kind.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
+            "bindings": list(&wait.bindings), "reason": wait.reason,
+        })
+    });
+    json!({
+        "person": person.person.to_string(), "userName": person.name, "state": person.state.as_str(),
+        "steps": steps.collect::<Vec<_>>(), "kept": kept.collect::<Vec<_>>(), "notDone": waits.collect::<Vec<_>>(),
+    })
+}
+
+/// The totals of each binding, for a program.
+pub(super) fn totals_json(plan: &TenantPlan) -> Map<String, Value> {
+    let of = |totals: &crate::service::access::preview::BindingTotals| {
+        json!({
+            "grants": totals.grants, "revocations": totals.revocations, "kept": totals.kept,
+            "notDone": totals.waits,
+        })
+    };
+    plan.by_binding().iter().map(|(name, totals)| (name.as_str().to_owned(), of(totals))).collect()
+}

@@ -1,0 +1,55 @@
+//! Asks before a changed file takes roles away, or gives one to very many people.
+
+use super::LocalError;
+use crate::app::BackupScim;
+use crate::bindings::Bindings;
+use crate::service::bindings::active::{ActivateError, hash_of};
+use crate::service::bindings::pending::{FilePlan, plan_of_file};
+use crate::store::StoreError;
+use std::io::{self, BufRead, IsTerminal};
+
+/// Returns where the file may become active: it is the first, it is the active one, its plan is harmless, or a person agreed.
+pub(super) async fn confirm(
+    service: &BackupScim,
+    file: &[u8],
+    bindings: &Bindings,
+    yes: bool,
+) -> Result<(), LocalError> {
+    let Some((cause, summary)) = question(service, file, bindings).await.map_err(ActivateError::Store)?
+    else {
+        return Ok(());
+    };
+    if yes || is_agreed(&cause, &summary) {
+        return Ok(());
+    }
+    Err(LocalError::NotAgreed { cause, summary })
+}
+
+/// Why a person must agree, and what would happen.
+async fn question(
+    service: &BackupScim,
+    file: &[u8],
+    bindings: &Bindings,
+) -> Result<Option<(String, String)>, StoreError> {
+    let pointer = service.store.pointer().await?;
+    if pointer.pointer().is_none_or(|pointer| pointer.hash == hash_of(file)) {
+        return Ok(None);
+    }
+    let active = service.active_bindings.read(&pointer).await?;
+    let FilePlan { plan, wait } = plan_of_file(&service.store, active, bindings.clone(), &|_| {}).await?;
+    let (revocations, grants) = plan.revocations_and_grants();
+    let summary = format!("revocations {revocations}, grants {grants}, plan {}", plan.hash());
+    Ok(wait.map(|cause| (cause.to_string(), summary)))
+}
+
+/// Asks a person, where one is at the terminal.
+#[expect(clippy::print_stderr, reason = "a question to a person")]
+fn is_agreed(cause: &str, summary: &str) -> bool {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return false;
+    }
+    eprint!("The bindings file changed: {cause}.\n  {summary}\nMake it active? [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}

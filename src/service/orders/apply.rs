@@ -1,0 +1,50 @@
+//! `apply HASH`: a bundled file that waits becomes active, if its plan is still the one that the operator saw.
+
+use crate::audit::{ChangeCause, ChangeOrigin};
+use crate::orders::Order;
+use crate::service::bindings::active::Activated;
+use crate::service::bindings::pending::{PREVIEW_MAX, WaitingFile, plan_of_file, waiting_file};
+use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders};
+use crate::store::StoreError;
+
+impl Orders {
+    /// The plan is made anew. The marks of what follows name bindings as their cause, and the operator: this plan was judged.
+    pub(super) async fn apply(&self, order: &Order, hash: &str) -> Result<OrderDecision, StoreError> {
+        let pointer = self.store.pointer().await?;
+        let Some(WaitingFile { row, pending, bindings }) = waiting_file(&self.store, &pointer).await? else {
+            return Ok(OrderDecision::Refuse(OrderRefusal::NothingWaits));
+        };
+        let Some(bindings) = bindings else {
+            return Ok(OrderDecision::Refuse(OrderRefusal::WaitingUnreadable));
+        };
+        let active = self.active_bindings.read(&pointer).await?;
+        let planning = plan_of_file(&self.store, active, bindings, &|_| {});
+        let Ok(planned) = tokio::time::timeout(PREVIEW_MAX, planning).await else {
+            return Ok(OrderDecision::Refuse(OrderRefusal::NoPlan));
+        };
+        let plan = planned?.plan;
+        let now = plan.hash();
+        if now != hash {
+            return Ok(OrderDecision::Refuse(OrderRefusal::PlanMoved { hash: now }));
+        }
+        let below = self.store.pointer_to_replace(&pointer).await?;
+        let activated = Activated {
+            stamp: &pending.stamp,
+            hash: &pending.hash,
+            bytes: None,
+            below: below.as_ref(),
+            waiting: Some(&row),
+        };
+        let cause = ChangeCause::Snapshot;
+        let origin = ChangeOrigin { cause, actor: order.who.clone(), op: order.id };
+        let (revocations, grants) = plan.revocations_and_grants();
+        Ok(OrderDecision::CarryOut(OrderEffect {
+            writes: activated.writes(&origin),
+            changes: activated.changes(),
+            detail: format!(
+                "bindings {} are active: {revocations} revocations, {grants} grants follow",
+                pending.stamp
+            ),
+        }))
+    }
+}
