@@ -1,0 +1,221 @@
+//! A bundled file whose plan revokes anybody, or gives a role to too many, waits until an operator applies its plan.
+
+use super::{file, plan_now, plan_of};
+use crate::support::fault_injection::{Fault, When};
+use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members};
+use crate::support::rows::quiet;
+use azure_backup_scim::bindings::Bindings;
+use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::bindings::active::Activation;
+use azure_backup_scim::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
+use azure_backup_scim::service::bindings::pending::{NEW_PEOPLE_MAX, plan_of_file};
+use serde_json::{Value, json};
+
+/// The world begins on the first of March at ten.
+const YESTERDAY: &str = "20260228T120000Z";
+const AT_EIGHT: &str = "20260301T080000Z";
+const AT_NINE: &str = "20260301T090000Z";
+
+fn binding(name: &str, group: &str, role: &str, scope: &str) -> Value {
+    json!({"name": name, "group": {"externalId": group}, "role": role, "scope": scope})
+}
+
+fn operators_east() -> Value {
+    binding("operators", "operators", "Backup Operator", VAULT_EAST)
+}
+
+fn file_of(bindings: &[Value]) -> String {
+    file(&["entraObjectId", "externalId"], bindings)
+}
+
+/// A process starts with this package.
+pub fn package(node: &Node, file: &str, stamp: &str) -> BundleState {
+    node.run(bundled(node).activate_once(&stamped(file, stamp))).unwrap()
+}
+
+fn bundled(node: &Node) -> BundledBindings {
+    BundledBindings::new(node.service.store.clone(), node.service.active_bindings.clone())
+}
+
+fn stamped(file: &str, stamp: &str) -> BundledFile {
+    BundledFile::Stamped { bindings: file.as_bytes().to_vec(), stamp: stamp.to_owned() }
+}
+
+fn active_stamp(node: &Node) -> Option<String> {
+    node.run(node.service.store.pointer()).unwrap().stamp().map(str::to_owned)
+}
+
+/// Stamp, plan, revocations and grants of the file that waits, by the health of a process.
+fn waiting(node: &Node) -> Option<(String, Option<String>, usize, usize)> {
+    let waiting = node.service.health.snapshot().bindings_pending?;
+    Some((waiting.stamp, waiting.plan, waiting.revocations, waiting.grants))
+}
+
+/// Two operators, under the package of yesterday.
+fn two_operators() -> (World, Node, [Person; 2], String) {
+    let world = quiet(World::new());
+    let node = world.start();
+    let first = package(&node, &file_of(&[operators_east()]), YESTERDAY);
+    assert_eq!(first, BundleState::Done(Activation::Stored));
+    let group = node.group("operators");
+    let people = ["ana", "ben"].map(|name| node.provision(name));
+    node.join(&group, &[&people[0], &people[1]]);
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+    (world, node, people, group)
+}
+
+fn moved_west() -> String {
+    file_of(&[binding("operators", "operators", "Backup Operator", VAULT_WEST)])
+}
+
+fn hash_of(node: &Node, file: &str) -> String {
+    plan_of(node, file).hash()
+}
+
+#[test]
+fn a_file_that_revokes_waits_in_every_process_and_changes_nothing() {
+    let (world, old, people, _) = two_operators();
+    let node = world.start();
+    let hash = hash_of(&node, &moved_west());
+    assert_eq!(package(&node, &moved_west(), AT_EIGHT), BundleState::Waits);
+    let expected = Some((AT_EIGHT.to_owned(), Some(hash), 2, 2));
+    assert_eq!(waiting(&node), expected);
+    old.settle();
+    assert_eq!(waiting(&old), expected);
+    assert!(old.service.health.snapshot().is_finding());
+    assert_eq!(active_stamp(&old).as_deref(), Some(YESTERDAY));
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+    assert!(plan_now(&old).changes_nothing());
+    assert_eq!(node.audit_of("setting-changed").last().unwrap()["what"], "pending bindings");
+    // Another start of the same package adds nothing.
+    world.faults.reset();
+    assert_eq!(package(&world.start(), &moved_west(), AT_EIGHT), BundleState::Waits);
+    assert_eq!(world.faults.counts().transactions, 0);
+}
+
+#[test]
+fn an_applied_file_is_active_and_its_plan_happens() {
+    let (world, node, people, _) = two_operators();
+    package(&node, &moved_west(), AT_EIGHT);
+    let hash = hash_of(&node, &moved_west());
+    node.carry_out(OrderVerb::Apply { hash: hash.clone() });
+    assert_eq!(active_stamp(&node).as_deref(), Some(AT_EIGHT));
+    assert_eq!(waiting(&node), None);
+    for person in &people {
+        world.assert_holds(person, Operator, VAULT_WEST);
+        assert!(!world.holds(person, Operator, VAULT_EAST));
+    }
+    assert_eq!(package(&node, &moved_west(), AT_EIGHT), BundleState::Done(Activation::InForce));
+    assert!(node.order(OrderVerb::Apply { hash }).detail.contains("no bundled file waits"));
+}
+
+#[test]
+fn a_plan_that_moved_is_refused_and_names_its_new_hash() {
+    let (world, node, people, group) = two_operators();
+    package(&node, &moved_west(), AT_EIGHT);
+    let seen = hash_of(&node, &moved_west());
+    node.leave(&group, &[&people[1]]);
+    let outcome = node.order(OrderVerb::Apply { hash: seen });
+    let now = hash_of(&node, &moved_west());
+    assert!(outcome.is_refused && outcome.detail.contains(&now), "{outcome:?}");
+    assert_eq!(active_stamp(&node).as_deref(), Some(YESTERDAY));
+    world.assert_holds(&people[0], Operator, VAULT_EAST);
+    node.carry_out(OrderVerb::Apply { hash: now });
+    world.assert_holds(&people[0], Operator, VAULT_WEST);
+    world.assert_holds_nothing(&people[1]);
+}
+
+#[test]
+fn a_file_that_only_adds_a_few_is_active_at_once() {
+    let (world, node, people, _) = two_operators();
+    let more = file_of(&[operators_east(), binding("readers", "operators", "Backup Reader", VAULT_WEST)]);
+    assert_eq!(package(&node, &more, AT_EIGHT), BundleState::Done(Activation::Stored));
+    node.settle();
+    people.iter().for_each(|person| world.assert_holds(person, Reader, VAULT_WEST));
+}
+
+#[test]
+fn what_happens_without_the_file_too_is_no_reason_to_wait() {
+    let (world, node, people, _) = two_operators();
+    // A revocation that Azure does not carry out yet.
+    let scope = azure_backup_scim::simulator::Scope::parse(VAULT_EAST).unwrap();
+    world.azure().add_lock(&scope, azure_backup_scim::simulator::LockLevel::ReadOnly).unwrap();
+    node.set_active(&people[0], false);
+    let more = file_of(&[operators_east(), binding("readers", "operators", "Backup Reader", VAULT_WEST)]);
+    assert_eq!(package(&node, &more, AT_EIGHT), BundleState::Done(Activation::Stored));
+}
+
+#[test]
+fn a_newer_package_takes_the_place_and_the_active_file_packaged_again_withdraws() {
+    let (_world, node, _, _) = two_operators();
+    package(&node, &moved_west(), AT_EIGHT);
+    let other = file_of(&[binding("others", "others", "Backup Operator", VAULT_EAST)]);
+    assert_eq!(package(&node, &other, AT_NINE), BundleState::Waits);
+    assert_eq!(waiting(&node).unwrap().0, AT_NINE);
+    // The process of eight starts again.
+    assert_eq!(package(&node, &moved_west(), AT_EIGHT), BundleState::Done(Activation::Older));
+    assert_eq!(package(&node, &moved_west(), AT_NINE), BundleState::Done(Activation::SameStampOtherBytes));
+    // And the one of yesterday.
+    let first = file_of(&[operators_east()]);
+    assert_eq!(package(&node, &first, YESTERDAY), BundleState::Done(Activation::InForce));
+    assert_eq!(waiting(&node).unwrap().0, AT_NINE);
+    assert_eq!(package(&node, &first, "20260301T100000Z"), BundleState::Done(Activation::Stored));
+    assert_eq!(waiting(&node), None);
+    assert!(node.run(node.service.store.pending_row()).unwrap().is_none());
+}
+
+#[test]
+fn a_role_for_more_than_a_few_new_people_waits_unless_the_binding_is_new() {
+    let (_world, node, _, group) = two_operators();
+    let many: Vec<Person> = (0..=NEW_PEOPLE_MAX).map(|number| node.provision(&format!("p{number}"))).collect();
+    let others = node.group("others");
+    for part in many.chunks(20) {
+        node.try_patch_group(&others, members("add", &part.iter().collect::<Vec<_>>())).unwrap();
+    }
+    let new = file_of(&[operators_east(), binding("new", "others", "Backup Reader", VAULT_WEST)]);
+    let known = file_of(&[
+        operators_east(),
+        binding("others", "operators", "Backup Reader", VAULT_WEST),
+        json!({"name": "operators-too", "group": {"externalId": "others"}, "role": "Backup Operator", "scope": VAULT_EAST}),
+    ]);
+    assert!(wait(&node, &new).is_none());
+    assert!(wait(&node, &known).is_none());
+    // The same people through a binding that gave its role before.
+    node.try_patch_group(&group, json!({"op": "replace", "path": "externalId", "value": "former"})).unwrap();
+    let taken = file_of(&[json!({
+        "name": "operators", "group": {"id": others}, "role": "Backup Operator", "scope": VAULT_EAST
+    }), json!({"name": "former", "group": {"id": group}, "role": "Backup Operator", "scope": VAULT_EAST})]);
+    let cause = wait(&node, &taken).unwrap();
+    assert!(cause.contains("operators gives its role to 51 new people, more than 50"), "{cause}");
+    assert_eq!(package(&node, &taken, AT_EIGHT), BundleState::Waits);
+}
+
+fn wait(node: &Node, file: &str) -> Option<String> {
+    let bindings = Bindings::parse(file.as_bytes()).unwrap();
+    let planned = node.run(async {
+        let store = &node.service.store;
+        let active = node.service.active_bindings.read(&store.pointer().await?).await?;
+        plan_of_file(store, active, bindings, &|_| {}).await
+    });
+    planned.unwrap().wait.map(|cause| cause.to_string())
+}
+
+#[test]
+fn a_plan_that_cannot_be_made_leaves_everything_as_it_is() {
+    let (world, node, _, _) = two_operators();
+    let bundled = bundled(&node);
+    world.faults.inject(When::page().key("u:").always(), Fault::RequestLost);
+    assert!(node.run(bundled.activate_once(&stamped(&moved_west(), AT_EIGHT))).is_err());
+    assert_eq!(bundled.state(), BundleState::Pending);
+    assert_eq!(active_stamp(&node).as_deref(), Some(YESTERDAY));
+    assert_eq!(waiting(&node), None);
+}
+
+#[test]
+fn a_pause_does_not_make_a_file_look_harmless() {
+    let (_world, node, _, _) = two_operators();
+    node.carry_out(OrderVerb::Pause);
+    assert_eq!(package(&node, &moved_west(), AT_EIGHT), BundleState::Waits);
+    assert_eq!(waiting(&node).unwrap().2, 2);
+}
