@@ -168,7 +168,8 @@ fn a_newer_package_takes_the_place_and_the_active_file_packaged_again_withdraws(
 #[test]
 fn a_role_for_more_than_a_few_new_people_waits_unless_the_binding_is_new() {
     let (_world, node, _, group) = two_operators();
-    let many: Vec<Person> = (0..=NEW_PEOPLE_MAX).map(|number| node.provision(&format!("p{number}"))).collect();
+    let many: Vec<Person> =
+        (0..=NEW_PEOPLE_MAX).map(|number| node.provision(&format!("p{number}"))).collect();
     let others = node.group("others");
     for part in many.chunks(20) {
         node.try_patch_group(&others, members("add", &part.iter().collect::<Vec<_>>())).unwrap();
@@ -183,9 +184,12 @@ fn a_role_for_more_than_a_few_new_people_waits_unless_the_binding_is_new() {
     assert!(wait(&node, &known).is_none());
     // The same people through a binding that gave its role before.
     node.try_patch_group(&group, json!({"op": "replace", "path": "externalId", "value": "former"})).unwrap();
-    let taken = file_of(&[json!({
-        "name": "operators", "group": {"id": others}, "role": "Backup Operator", "scope": VAULT_EAST
-    }), json!({"name": "former", "group": {"id": group}, "role": "Backup Operator", "scope": VAULT_EAST})]);
+    let taken = file_of(&[
+        json!({
+            "name": "operators", "group": {"id": others}, "role": "Backup Operator", "scope": VAULT_EAST
+        }),
+        json!({"name": "former", "group": {"id": group}, "role": "Backup Operator", "scope": VAULT_EAST}),
+    ]);
     let cause = wait(&node, &taken).unwrap();
     assert!(cause.contains("operators gives its role to 51 new people, more than 50"), "{cause}");
     assert_eq!(package(&node, &taken, AT_EIGHT), BundleState::Waits);
