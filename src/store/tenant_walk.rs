@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::iter;
 
 /// Everything that the rows say of one person.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PersonRecord {
     pub user: UserId,
     pub header: HeaderState<PersonHeader>,

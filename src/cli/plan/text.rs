@@ -108,7 +108,11 @@ impl<'a> PlanText<'a> {
         }
         match waiting {
             Some(stamp) => {
-                writeln!(f, "\nThe bundled bindings {stamp} wait for an operator: see `plan --pending`.")
+                let reason = ReasonCode::BindingsPending;
+                writeln!(
+                    f,
+                    "\nThe bundled bindings {stamp} wait for an operator ({reason}): see `plan --pending`."
+                )
             }
             None => Ok(()),
         }
@@ -160,6 +164,7 @@ fn grouped(plan: &TenantPlan) -> BTreeMap<BindingName, BTreeMap<Heading, Vec<Str
             add(&wait.bindings, Heading::Waits { kind, role, scope, reason }, shown(person, None));
         }
     }
+    grouped.values_mut().flat_map(BTreeMap::values_mut).for_each(|people| people.sort_unstable());
     grouped
 }
 

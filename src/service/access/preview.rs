@@ -31,6 +31,8 @@ use view::{SharedFacts, View};
 
 /// Questions to Azure that are under way together.
 const ASKS_AT_ONCE: usize = 8;
+/// People who wait for the principal of another record and are planned once more. The others are shown as waiting.
+const WAITING_MAX: usize = 1000;
 
 /// Previews several snapshots in one walk over the tenant. `ask`: where Azure may be asked by name about what the ledger does not
 /// know; without it that is `in-flight`. `progress` is given the number of people so far.
@@ -65,7 +67,7 @@ pub async fn preview(
         people_read += 1;
         progress(people_read);
     }
-    Ok(views.into_iter().map(|view| view.finish(&facts)).collect())
+    Ok(views.into_iter().map(|view| finish(view, &facts)).collect())
 }
 
 /// The userNames of deleted people who are in a plan, of so many of them: they outlive the user until they are erased.
@@ -95,9 +97,22 @@ fn add(
         }
     }
     let plan = PersonPreview { record, view, facts }.plan(answers);
+    if plan.waits_for.is_some() && view.waiting.len() < WAITING_MAX {
+        view.waiting.push(record.clone());
+    }
     if !plan.is_empty() {
         view.plan.people.push(plan);
     }
+}
+
+/// Once everybody was read: who waits for the principal of another record gets it, or does not.
+fn finish(mut view: View<'_>, facts: &SharedFacts) -> TenantPlan {
+    view.name_conflicts(facts);
+    for record in view.heirs(facts) {
+        let plan = PersonPreview { record: &record, view: &mut view, facts }.plan(&BTreeMap::new());
+        view.replace(plan);
+    }
+    view.plan
 }
 
 /// What Azure holds of the entries that the ledger does not know about, by name. What is not answered is left out.

@@ -69,7 +69,7 @@ pub struct PersonPlan {
     pub kept: Vec<BindingsChange>,
     pub waits: Vec<PlannedWait>,
     /// The Entra object that another record holds.
-    pub(super) waits_for: Option<PrincipalId>,
+    pub waits_for: Option<PrincipalId>,
 }
 
 impl PersonPlan {
@@ -130,7 +130,7 @@ pub struct BindingTotals {
     pub grants: usize,
     /// People from whom it would be taken.
     pub revocations: usize,
-    /// Assignments that would stay for other bindings than before, this one among either.
+    /// Assignments that would stay for other bindings than before, this one among them.
     pub kept: usize,
     /// Grants and revocations that would not be sent.
     pub waits: usize,
@@ -195,9 +195,8 @@ impl TenantPlan {
                     }
                 }
             }
-            for change in &person.kept {
-                let bindings: BTreeSet<&BindingName> = change.before.iter().chain(&change.after).collect();
-                bindings.into_iter().for_each(|binding| totals.entry(binding.clone()).or_default().kept += 1);
+            for binding in person.kept.iter().flat_map(|change| &change.after) {
+                totals.entry(binding.clone()).or_default().kept += 1;
             }
             for binding in person.waits.iter().flat_map(|wait| &wait.bindings) {
                 totals.entry(binding.clone()).or_default().waits += 1;

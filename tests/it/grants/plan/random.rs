@@ -4,6 +4,7 @@ use super::{file, plan_now, plan_of};
 use crate::resilience::crashes::random::Dice;
 use crate::support::harness::{Node, OWN, Person, VAULT_EAST, VAULT_WEST, World, members};
 use crate::support::rows::{later, quiet};
+use azure_backup_scim::rbac::ReasonCode;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::access::preview::TenantPlan;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -177,6 +178,20 @@ fn planned(plan: &TenantPlan) -> BTreeSet<(&'static str, Uuid, Uuid, String)> {
         .collect()
 }
 
+/// What several records wait for, because another one gives it up: the first of them gets it, and no plan knows which one.
+fn races(plan: &TenantPlan) -> BTreeSet<(&'static str, Uuid, Uuid, String)> {
+    let mut races = BTreeSet::new();
+    for person in &plan.people {
+        let releasing = person.waits.iter().filter(|wait| wait.reason == ReasonCode::PrincipalReleasing);
+        for wait in releasing {
+            let principal = person.waits_for.unwrap().uuid();
+            let scope = wait.scope.folded().to_owned();
+            races.insert((wait.kind.as_str(), principal, wait.role.definition_id(), scope));
+        }
+    }
+    races
+}
+
 /// Returns how many steps there were.
 fn check(seed: u64) -> usize {
     // Half of the tenants have changes that were not reconciled yet when the plan is made.
@@ -202,7 +217,12 @@ fn check(seed: u64) -> usize {
         let granted = after.difference(&before).map(|held| ("grant", held.0, held.1, held.2.clone()));
         let revoked = before.difference(&after).map(|held| ("revoke", held.0, held.1, held.2.clone()));
         let happened: BTreeSet<_> = granted.chain(revoked).collect();
-        assert_eq!(planned(&plan), happened, "seed {seed}, file {file}\n{plan:#?}");
+        let planned = planned(&plan);
+        let races = races(&plan);
+        let more: BTreeSet<_> = happened.difference(&planned).filter(|step| !races.contains(*step)).collect();
+        let less: BTreeSet<_> = planned.difference(&happened).collect();
+        let differs = !more.is_empty() || !less.is_empty();
+        assert!(!differs, "seed {seed}, file {file}\n{plan:#?}\nmore {more:#?}\nless {less:#?}");
         steps += happened.len();
     }
     steps
