@@ -1,6 +1,6 @@
 //! What a plan says beside what then happens.
 
-mod pending;
+pub(crate) mod pending;
 mod random;
 
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};

@@ -1,16 +1,21 @@
 //! Orders at every crash point: the tick that carries one out dies at its table calls, or hangs there while another process
 //! ticks. Whatever happened, the order is carried out once and whole, and the audit says so once.
 
+use crate::grants::plan::pending::package;
+use crate::grants::plan::plan_of;
 use crate::resilience::crashes::invariants::calm;
 use crate::support::fault_injection::{Faults, Side, When};
-use crate::support::harness::{Node, OWN, Person, VAULT_EAST, World};
+use crate::support::harness::{Node, OWN, Person, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
 use crate::support::rows::quiet;
 use azure_backup_scim::id::{OpId, PrincipalId};
 use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::rbac::Scope;
+use azure_backup_scim::service::bindings::bundled::BundleState;
 use azure_backup_scim::simulator;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A world in which an order is placed.
@@ -23,8 +28,10 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
-        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let mut world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
         let node = world.start();
+        // The services that start later bring no file of their own.
+        world.rebind(&[]);
         let group = node.group("operators");
         let people: Vec<Person> = ["ana", "ben", "cem"].map(|name| node.provision(name)).into();
         node.join(&group, &people.iter().collect::<Vec<_>>());
@@ -36,6 +43,16 @@ impl Stage {
     fn holders(&self) -> Vec<usize> {
         let holds = |at: &usize| self.world.holds(&self.people[*at], Operator, VAULT_EAST);
         (0..self.people.len()).filter(holds).collect()
+    }
+
+    /// The bindings of another file, which takes the role of everybody and gives another one.
+    fn moved(&self) -> Vec<Value> {
+        vec![binding(1, "operators", Operator, VAULT_WEST)]
+    }
+
+    /// A stamp of now, which is newer than the one in force.
+    fn newest_stamp(&self) -> String {
+        azure_backup_scim::id::format_stamp(self.world.clock.now() + Duration::from_secs(60))
     }
 
     fn principal(&self, at: usize) -> PrincipalId {
@@ -105,6 +122,21 @@ fn cases() -> Vec<Case> {
             check: |stage| {
                 let person = Person { id: stage.people[2].id.clone(), principal: NEW_IDENTITY };
                 stage.world.assert_holds(&person, Operator, VAULT_EAST);
+            },
+        },
+        Case {
+            name: "apply",
+            prepare: |stage| {
+                let state = package(&stage.node, &bindings_file(&stage.moved()), &stage.newest_stamp());
+                assert_eq!(state, BundleState::Waits);
+            },
+            verb: |stage| OrderVerb::Apply {
+                hash: plan_of(&stage.node, &bindings_file(&stage.moved())).hash(),
+            },
+            check: |stage| {
+                let west = |person: &Person| stage.world.holds(person, Operator, VAULT_WEST);
+                assert!(stage.people.iter().all(west) && stage.holders().is_empty());
+                assert!(stage.node.run(stage.node.service.store.pending_row()).unwrap().is_none());
             },
         },
         Case {

@@ -1,7 +1,7 @@
 //! A bundled file whose plan revokes anybody, or gives a role to too many, waits until an operator applies its plan.
 
 use super::{file, plan_now, plan_of};
-use crate::support::fault_injection::{Fault, When};
+use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members};
 use crate::support::rows::quiet;
 use azure_backup_scim::bindings::Bindings;
@@ -87,7 +87,7 @@ fn a_file_that_revokes_waits_in_every_process_and_changes_nothing() {
     assert_eq!(active_stamp(&old).as_deref(), Some(YESTERDAY));
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
     assert!(plan_now(&old).changes_nothing());
-    assert_eq!(node.audit_of("setting-changed").last().unwrap()["what"], "pending bindings");
+    assert!(node.audit_of("setting-changed").iter().any(|change| change["what"] == "pending bindings"));
     // Another start of the same package adds nothing.
     world.faults.reset();
     assert_eq!(package(&world.start(), &moved_west(), AT_EIGHT), BundleState::Waits);
@@ -222,4 +222,71 @@ fn a_pause_does_not_make_a_file_look_harmless() {
     node.carry_out(OrderVerb::Pause);
     assert_eq!(package(&node, &moved_west(), AT_EIGHT), BundleState::Waits);
     assert_eq!(waiting(&node).unwrap().2, 2);
+}
+
+#[test]
+fn a_plan_that_takes_too_long_waits_for_an_operator() {
+    let (world, node, people, _) = two_operators();
+    let harmless = file_of(&[operators_east(), binding("more", "more", "Backup Reader", VAULT_WEST)]);
+    let held = world.faults.hold(When::page().key("u:"), Side::Before);
+    let bundled = bundled(&node);
+    // Its clock moves as soon as nothing else can happen.
+    let paused =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let state = paused.block_on(bundled.activate_once(&stamped(&harmless, AT_EIGHT))).unwrap();
+    assert_eq!(state, BundleState::Waits);
+    held.release();
+    assert_eq!(waiting(&node), Some((AT_EIGHT.to_owned(), None, 0, 0)));
+    node.carry_out(OrderVerb::Apply { hash: hash_of(&node, &harmless) });
+    assert_eq!(active_stamp(&node).as_deref(), Some(AT_EIGHT));
+    people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+}
+
+#[test]
+fn a_file_is_held_whole_or_not_at_all_wherever_its_process_dies() {
+    for side in [Side::Before, Side::After] {
+        let (mut world, node, people, _) = two_operators();
+        world.faults.reset();
+        let point = world.faults.crash(When::transact(), side);
+        let (service, west) = (node.service.clone(), moved_west());
+        let dying = node.spawn(async move {
+            let bundled = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
+            bundled.activate_once(&stamped(&west, AT_EIGHT)).await.map(drop)
+        });
+        node.run(async {
+            tokio::select! {
+                () = point.reached() => {}
+                ended = dying => panic!("{ended:?}"),
+            }
+        });
+        node.kill();
+        world.revive();
+        let node = world.start();
+        assert_eq!(package(&node, &moved_west(), AT_EIGHT), BundleState::Waits, "{side:?}");
+        node.settle();
+        assert_eq!(waiting(&node).unwrap().0, AT_EIGHT);
+        assert_eq!(node.audit().iter().filter(|change| change["what"] == "pending bindings").count(), 1);
+        people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+        node.carry_out(OrderVerb::Apply { hash: hash_of(&node, &moved_west()) });
+        people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_WEST));
+    }
+}
+
+#[test]
+fn two_processes_that_start_with_the_same_package_hold_it_once() {
+    let (world, node, _, _) = two_operators();
+    let other = world.start();
+    let held = world.faults.hold(When::transact(), Side::Before);
+    let (service, west) = (node.service.clone(), moved_west());
+    let first = node.spawn(async move {
+        let bundled = BundledBindings::new(service.store.clone(), service.active_bindings.clone());
+        bundled.activate_once(&stamped(&west, AT_EIGHT)).await.unwrap()
+    });
+    node.run(held.reached());
+    assert_eq!(package(&other, &moved_west(), AT_EIGHT), BundleState::Waits);
+    held.release();
+    assert_eq!(node.run(first).unwrap(), BundleState::Waits);
+    assert_eq!(node.audit().iter().filter(|change| change["what"] == "pending bindings").count(), 1);
+    let stored = node.run(node.service.store.rows("c:", 10)).unwrap();
+    assert_eq!(stored.len(), 2);
 }
