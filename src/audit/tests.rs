@@ -174,6 +174,8 @@ fn settings() -> Vec<AuditEvent> {
             after: bindings(&["east", "west"]),
         },
         AuditEvent::AssignmentHandedOver { assignment: assignment(0x44) },
+        AuditEvent::BindingsPending { before: None, after: Some("20261126T120000Z".to_owned()) },
+        AuditEvent::BindingsPending { before: Some("20261126T120000Z".to_owned()), after: None },
     ]
 }
 

@@ -3,7 +3,7 @@
 use crate::app;
 use crate::cli::exit::{EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::config;
-use crate::local::{self, DemoError, LocalError, LocalOptions, TableServiceError};
+use crate::local::{self, ChangedBindingsError, DemoError, LocalError, LocalOptions, TableServiceError};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -91,7 +91,7 @@ fn code(error: &LocalError) -> u8 {
         | LocalError::Listen { .. }
         | LocalError::TableGone { .. }
         | LocalError::BindingsFile { .. }
-        | LocalError::NotAgreed { .. }
+        | LocalError::Changed(ChangedBindingsError::NotAgreed { .. })
         | LocalError::Bindings(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,
     }

@@ -1,6 +1,7 @@
 //! `plan`: what the service would do now, or with a file of bindings that is not active yet. Reads with the operator's own
 //! rights, and changes nothing.
 
+mod made_plan;
 mod text;
 
 use crate::bindings::{self, Bindings, BindingsError};
@@ -8,8 +9,9 @@ use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::service::access::preview::{self, PreviewOf, TenantPlan};
 use crate::service::bindings::active::ActiveSnapshot;
-use crate::service::bindings::pending::{self, FilePlan, WaitCause, WaitingFile};
+use crate::service::bindings::pending::{self, FilePlan, WaitingFile};
 use crate::store::StateStore;
+use made_plan::{MadePlan, PlannedWith};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -37,24 +39,6 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     operator: OperatorArguments,
-}
-
-/// Which bindings a plan is made with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PlannedWith {
-    Active { stamp: Option<String> },
-    File { path: PathBuf },
-    Pending { stamp: String },
-}
-
-/// A plan, and what the output says beside it.
-pub(super) struct MadePlan {
-    pub with: PlannedWith,
-    pub plan: TenantPlan,
-    /// Why the file must wait, where one is planned and must.
-    pub wait: Option<WaitCause>,
-    /// The stamp of another file, which waits.
-    pub waiting: Option<String>,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {

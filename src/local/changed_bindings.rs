@@ -1,12 +1,23 @@
 //! Asks before a changed file takes roles away, or gives one to very many people.
 
-use super::LocalError;
 use crate::app::BackupScim;
 use crate::bindings::Bindings;
-use crate::service::bindings::active::{ActivateError, hash_of};
+use crate::service::bindings::active::hash_of;
 use crate::service::bindings::pending::{FilePlan, plan_of_file};
 use crate::store::StoreError;
 use std::io::{self, BufRead, IsTerminal};
+
+/// Why a changed file does not become active.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangedBindingsError {
+    #[error(
+        "the bindings file changed, and {cause}; nothing was changed ({summary}). With --yes it becomes active; while the \
+         file of before is active, `plan --bindings FILE` names each person"
+    )]
+    NotAgreed { cause: String, summary: String },
+    #[error("cannot plan the changed bindings file")]
+    Store(#[from] StoreError),
+}
 
 /// Returns where the file may become active: it is the first, it is the active one, its plan is harmless, or a person agreed.
 pub(super) async fn confirm(
@@ -14,15 +25,14 @@ pub(super) async fn confirm(
     file: &[u8],
     bindings: &Bindings,
     yes: bool,
-) -> Result<(), LocalError> {
-    let Some((cause, summary)) = question(service, file, bindings).await.map_err(ActivateError::Store)?
-    else {
+) -> Result<(), ChangedBindingsError> {
+    let Some((cause, summary)) = question(service, file, bindings).await? else {
         return Ok(());
     };
     if yes || is_agreed(&cause, &summary) {
         return Ok(());
     }
-    Err(LocalError::NotAgreed { cause, summary })
+    Err(ChangedBindingsError::NotAgreed { cause, summary })
 }
 
 /// Why a person must agree, and what would happen.

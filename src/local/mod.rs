@@ -23,6 +23,7 @@ use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
 use crate::store::orders::OrderTable;
+pub use changed_bindings::ChangedBindingsError;
 pub use demo::DemoError;
 use demo::DriftCount;
 pub use options::LocalOptions;
@@ -58,12 +59,9 @@ pub enum LocalError {
     #[error("the bindings file is not in order; nothing was changed")]
     Bindings(#[source] BindingsError),
     #[error("cannot store the bindings")]
-    Adopt(#[from] ActivateError),
-    #[error(
-        "the bindings file changed, and {cause}; nothing was changed ({summary}). With --yes it becomes active; with the \
-         file of before, `plan --bindings FILE` names each person"
-    )]
-    NotAgreed { cause: String, summary: String },
+    Adopt(#[source] ActivateError),
+    #[error(transparent)]
+    Changed(#[from] ChangedBindingsError),
     #[error("cannot use the state folder (--state chooses another)")]
     State(#[from] StateFolderError),
     #[error("cannot open the embedded store (--state chooses another folder)")]

@@ -3,7 +3,6 @@
 
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::settings::ActiveVersionRow;
 use crate::store::{StateStore, StoreError, keys};
 use time::OffsetDateTime;
 
@@ -32,9 +31,9 @@ pub struct PendingRow {
 }
 
 impl PendingRow {
-    /// The file that waits: newer than the active one.
-    pub fn waiting(&self, pointer: &ActiveVersionRow) -> Option<&PendingBindings> {
-        let active = pointer.stamp().unwrap_or_default();
+    /// The file that waits: newer than the active one, which has that stamp.
+    pub fn waiting(&self, active: Option<&str>) -> Option<&PendingBindings> {
+        let active = active.unwrap_or_default();
         self.pending.as_ref().filter(|pending| pending.stamp.as_str() > active)
     }
 }

@@ -64,7 +64,7 @@ pub struct TenantSettings {
 impl TenantSettings {
     /// The bundled file that waits for an operator.
     pub fn waiting(&self) -> Option<&PendingBindings> {
-        self.pending.as_ref()?.waiting(&self.pointer)
+        self.pending.as_ref()?.waiting(self.pointer.stamp())
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a plan is printed: by binding and by what happens, people by their userNames, and the totals.
 
-use super::{MadePlan, PlannedWith};
+use super::made_plan::{MadePlan, PlannedWith};
 use crate::error_chain::escape_control;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};

@@ -91,7 +91,7 @@ pub async fn waiting_file(
     pointer: &ActiveVersionRow,
 ) -> Result<Option<WaitingFile>, StoreError> {
     let Some(row) = store.pending_row().await? else { return Ok(None) };
-    let Some(pending) = row.waiting(pointer).cloned() else { return Ok(None) };
+    let Some(pending) = row.waiting(pointer.stamp()).cloned() else { return Ok(None) };
     let bytes = store.snapshot(&pending.stamp).await?.filter(|bytes| hash_of(bytes) == pending.hash);
     let bindings = bytes.and_then(|bytes| Bindings::parse(&bytes).ok());
     Ok(Some(WaitingFile { row, pending, bindings }))
@@ -206,7 +206,7 @@ fn beside_waiting(
     row: &PendingRow,
     pointer: &ActiveVersionRow,
 ) -> Option<BundleOutcome> {
-    let waiting = row.waiting(pointer)?;
+    let waiting = row.waiting(pointer.stamp())?;
     match (file.stamp.cmp(waiting.stamp.as_str()), waiting.hash == file.hash) {
         (Ordering::Greater, _) => None,
         (Ordering::Equal, true) => Some(BundleOutcome::Waits),
