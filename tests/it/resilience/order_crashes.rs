@@ -70,8 +70,26 @@ struct Case {
 
 const NEW_IDENTITY: Uuid = Uuid::from_u128(77);
 
+/// A file that takes the role of everyone, and gives another one.
+fn apply() -> Case {
+    Case {
+        name: "apply",
+        prepare: |stage| {
+            let state = package(&stage.node, &bindings_file(&stage.moved()), &stage.newest_stamp());
+            assert_eq!(state, BundleState::Waits);
+        },
+        verb: |stage| OrderVerb::Apply { hash: plan_of(&stage.node, &bindings_file(&stage.moved())).hash() },
+        check: |stage| {
+            let west = |person: &Person| stage.world.holds(person, Operator, VAULT_WEST);
+            assert!(stage.people.iter().all(west) && stage.holders().is_empty());
+            assert!(stage.node.run(stage.node.service.store.pending_row()).unwrap().is_none());
+        },
+    }
+}
+
 fn cases() -> Vec<Case> {
     vec![
+        apply(),
         Case {
             name: "pause",
             prepare: |_| {},
@@ -122,21 +140,6 @@ fn cases() -> Vec<Case> {
             check: |stage| {
                 let person = Person { id: stage.people[2].id.clone(), principal: NEW_IDENTITY };
                 stage.world.assert_holds(&person, Operator, VAULT_EAST);
-            },
-        },
-        Case {
-            name: "apply",
-            prepare: |stage| {
-                let state = package(&stage.node, &bindings_file(&stage.moved()), &stage.newest_stamp());
-                assert_eq!(state, BundleState::Waits);
-            },
-            verb: |stage| OrderVerb::Apply {
-                hash: plan_of(&stage.node, &bindings_file(&stage.moved())).hash(),
-            },
-            check: |stage| {
-                let west = |person: &Person| stage.world.holds(person, Operator, VAULT_WEST);
-                assert!(stage.people.iter().all(west) && stage.holders().is_empty());
-                assert!(stage.node.run(stage.node.service.store.pending_row()).unwrap().is_none());
             },
         },
         Case {
