@@ -33,9 +33,9 @@ pub struct PlacedOrder {
 }
 
 impl PlacedOrder {
-    /// Whether carrying it out waits for an answer of Azure.
-    pub const fn asks_azure(&self) -> bool {
-        matches!(&self.order, Ok(Order { verb: OrderVerb::Forget { .. }, .. }))
+    /// Whether carrying it out takes long: it waits for an answer of Azure, or reads the whole tenant.
+    pub const fn takes_long(&self) -> bool {
+        matches!(&self.order, Ok(Order { verb: OrderVerb::Forget { .. } | OrderVerb::Apply { .. }, .. }))
     }
 }
 

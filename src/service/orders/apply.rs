@@ -1,15 +1,18 @@
 //! `apply HASH`: a bundled file that waits becomes active, if its plan is still the one that the operator saw.
 
 use crate::audit::{ChangeCause, ChangeOrigin};
-use crate::orders::Order;
 use crate::service::bindings::active::Activated;
 use crate::service::bindings::pending::{PREVIEW_MAX, WaitingFile, plan_of_file, waiting_file};
-use crate::service::orders::{OrderDecision, OrderEffect, OrderRefusal, Orders};
+use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
 
 impl Orders {
     /// The plan is made anew. The marks of what follows name bindings as their cause, and the operator: this plan was judged.
-    pub(super) async fn apply(&self, order: &Order, hash: &str) -> Result<OrderDecision, StoreError> {
+    pub(super) async fn apply(
+        &self,
+        order: &CarriedOrder<'_>,
+        hash: &str,
+    ) -> Result<OrderDecision, StoreError> {
         let pointer = self.store.pointer().await?;
         let Some(WaitingFile { row, pending, bindings }) = waiting_file(&self.store, &pointer).await? else {
             return Ok(OrderDecision::Refuse(OrderRefusal::NothingWaits));
@@ -36,7 +39,7 @@ impl Orders {
             waiting: Some(&row),
         };
         let cause = ChangeCause::Snapshot;
-        let origin = ChangeOrigin { cause, actor: order.who.clone(), op: order.id };
+        let origin = ChangeOrigin { cause, actor: order.order.who.clone(), op: order.op };
         let (revocations, grants) = plan.revocations_and_grants();
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes: activated.writes(&origin),

@@ -110,7 +110,7 @@ impl Orders {
     }
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
-    /// ask Azure are returned: leavers do not wait for its answer. Whatever is wrong with their table, health says so, and
+    /// take long are returned: leavers do not wait for them. Whatever is wrong with their table, health says so, and
     /// everything else goes on.
     pub async fn carry_out_placed(&self, until: Duration) -> Result<Vec<PlacedOrder>, StoreError> {
         let placed = match self.table.placed(ORDERS_MAX).await {
@@ -121,12 +121,12 @@ impl Orders {
             }
         };
         self.health.orders_unreadable(false);
-        let (ask_azure, at_once): (Vec<_>, Vec<_>) = placed.into_iter().partition(PlacedOrder::asks_azure);
+        let (take_long, at_once): (Vec<_>, Vec<_>) = placed.into_iter().partition(PlacedOrder::takes_long);
         let ended = self.carry_out_all(&at_once, until).await;
         let settings = self.store.settings().await?;
         self.health.levers(&settings.levers);
         self.health.bindings_pending(settings.waiting());
-        ended.map(|()| ask_azure)
+        ended.map(|()| take_long)
     }
 
     /// Carries out these orders, until then and at least one. One that fails is retried by the next tick, and the others go on.

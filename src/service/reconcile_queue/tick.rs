@@ -124,8 +124,8 @@ impl ReconcileTick {
         if keep_first(&mut failed, self.add_missing_hints(round).await)? == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
-        let ask_azure = orders_left.unwrap_or_default();
-        keep_first(&mut failed, self.orders.carry_out_all(&ask_azure, self.part(round, 4)).await)?;
+        let take_long = orders_left.unwrap_or_default();
+        keep_first(&mut failed, self.orders.carry_out_all(&take_long, self.part(round, 4)).await)?;
         let rolled = keep_first(&mut failed, self.run_jobs(round, self.part(round, 3)).await)?;
         let walked = keep_first(&mut failed, self.fan_out_groups(round, self.part(round, 3)).await)?;
         if rolled == Some(true) || walked == Some(true) {

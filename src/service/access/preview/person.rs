@@ -177,7 +177,11 @@ impl PersonPreview<'_, '_> {
             room: BTreeMap::new(),
             requested_by: OpId::new(Uuid::nil()),
             requested_at: WHEN_PAUSES_ARE_OVER,
-            holds: Holds { paused: self.facts.paused && self.view.of.under_pause, held: BTreeMap::new() },
+            holds: Holds {
+                paused: self.facts.paused && self.view.of.under_pause,
+                held: BTreeMap::new(),
+                pending: Vec::new(),
+            },
             instance: self.facts.instance,
         }
     }
