@@ -254,3 +254,71 @@ pub(super) fn totals_json(plan: &TenantPlan) -> Map<String, Value> {
     };
     plan.by_binding().iter().map(|(name, totals)| (name.as_str().to_owned(), of(totals))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{PrincipalId, UserId};
+    use crate::service::access::preview::PlannedStep;
+    use uuid::Uuid;
+
+    const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups";
+
+    fn vault(group: &str) -> Scope {
+        Scope::parse(&format!("{GROUP}/{group}/providers/Microsoft.RecoveryServices/vaults/east")).unwrap()
+    }
+
+    fn person(number: u128, name: Option<&str>, scope: Scope, state: PersonState) -> PersonPlan {
+        let step = PlannedStep {
+            kind: StepKind::Revoke,
+            principal: PrincipalId::new(Uuid::from_u128(number)),
+            role: BackupRole::Operator,
+            scope,
+            bindings: vec![BindingName::parse("operators").unwrap()],
+            failing: None,
+        };
+        PersonPlan {
+            person: UserId::new(Uuid::from_u128(number)),
+            state,
+            name: name.map(str::to_owned),
+            steps: vec![step],
+            kept: Vec::new(),
+            waits: Vec::new(),
+            waits_for: None,
+        }
+    }
+
+    fn text(people: Vec<PersonPlan>, all: bool) -> String {
+        let plan = TenantPlan { people_read: people.len(), people, ..TenantPlan::default() };
+        let made = MadePlan { with: PlannedWith::Active { stamp: None }, plan, wait: None, waiting: None };
+        PlanText::new(&made, all).to_string()
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_be_obeyed_is_printed_as_it_is() {
+        let hostile = "ana\u{1b}[2J\u{202e}\n  grants everything";
+        let text = text(vec![person(1, Some(hostile), vault("rg"), PersonState::Inactive)], false);
+        assert!(text.contains("    ana\\u{1b}[2J\\u{202e}\\u{a}  grants everything (inactive)\n"), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
+    }
+
+    #[test]
+    fn a_long_list_is_cut_short_unless_everyone_is_asked_for() {
+        let people =
+            || (0..25).map(|number| person(number, None, vault("rg"), PersonState::Active)).collect();
+        let short = text(people(), false);
+        assert!(short.contains("revokes Backup Operator @ east from 25 people"), "{short}");
+        assert!(short.contains("    and 5 more (--all lists them)"), "{short}");
+        let all = text(people(), true);
+        assert!(!all.contains("more (") && all.contains(&Uuid::from_u128(24).to_string()), "{all}");
+    }
+
+    #[test]
+    fn vaults_of_one_name_are_told_apart() {
+        let one = || person(1, Some("ana"), vault("rg-a"), PersonState::Active);
+        let other = person(2, Some("ben"), vault("rg-b"), PersonState::Active);
+        assert!(text(vec![one()], false).contains("@ east from"));
+        let text = text(vec![one(), other], false);
+        assert!(text.contains("resourceGroups/rg-a/") && text.contains("resourceGroups/rg-b/"), "{text}");
+    }
+}

@@ -5,11 +5,17 @@ mod random;
 
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
 use crate::support::rows::{later, quiet};
+use azure_backup_scim::app;
 use azure_backup_scim::bindings::Bindings;
+use azure_backup_scim::id::PrincipalId;
+use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::ReasonCode;
 use azure_backup_scim::service::access::preview::{PreviewOf, TenantPlan, preview};
 use azure_backup_scim::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
+use azure_backup_scim::simulator::{CallMethod, FaultAction as Trouble, FaultRule};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -119,6 +125,64 @@ fn the_hash_is_of_the_sorted_lines() {
     let plan = plan_of(&node, &bindings_file(&[binding(1, "others", Operator, VAULT_EAST)]));
     let scope = VAULT_EAST.to_ascii_lowercase();
     assert_eq!(plan.lines(), [format!("revoke {} Backup Operator {scope}", ana.id)]);
+}
+
+#[test]
+fn a_brake_and_a_pause_show_as_what_they_are() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let operators = node.group("operators");
+    let [ana, ben, cem] = ["ana", "ben", "cem"].map(|name| node.provision(name));
+    node.join(&operators, &[&ana, &ben]);
+    node.carry_out(OrderVerb::Revoke { principal: PrincipalId::new(ana.principal) });
+    assert_eq!(reasons_of(&plan_now(&node), &ana), [ReasonCode::Braked]);
+
+    node.carry_out(OrderVerb::Pause);
+    node.join(&operators, &[&cem]);
+    node.leave(&operators, &[&ben]);
+    let plan = plan_now(&node);
+    assert!(plan.changes_nothing());
+    assert_eq!(reasons_of(&plan, &ben), [ReasonCode::Paused]);
+    assert_eq!(reasons_of(&plan, &cem), [ReasonCode::Paused]);
+    node.set_active(&ben, false);
+    world.assert_holds_nothing(&ben);
+}
+
+#[test]
+fn what_azure_is_asked_about_is_in_the_plan_only_if_it_may_be_asked() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let operators = node.group("operators");
+    let ana = node.provision("ana");
+    world.azure().add_rule(FaultRule::new(Trouble::LoseAnswer).method(CallMethod::Put)).unwrap();
+    node.join(&operators, &[&ana]);
+    assert_eq!(reasons_of(&plan_now(&node), &ana), [ReasonCode::InFlight]);
+    let active = &node.service.active_bindings;
+    let snapshot = node.run(async { active.read(&node.service.store.pointer().await?).await }).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let arm = app::arm(&world.arm_url(), SecretString::from("simulated"), clock).unwrap();
+    let of = [PreviewOf { snapshot, under_pause: true }];
+    let plans = node.run(preview(&node.service.store, &of, Some(arm.as_ref()), &|_| {})).unwrap();
+    assert!(plans[0].people.is_empty(), "{:#?}", plans[0].people);
+}
+
+#[test]
+fn a_plan_reads_pages_and_no_row_per_person() {
+    const PEOPLE: usize = 120;
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start();
+    let operators = node.group("operators");
+    let people: Vec<Person> = (0..PEOPLE).map(|number| node.provision(&format!("p{number}"))).collect();
+    for part in people.chunks(20) {
+        node.join(&operators, &part.iter().collect::<Vec<_>>());
+    }
+    node.settle();
+    world.faults.reset();
+    let file = bindings_file(&[binding(1, "operators", Reader, VAULT_WEST)]);
+    let plan = plan_of(&node, &file);
+    assert_eq!(plan.revocations_and_grants(), (PEOPLE, PEOPLE));
+    let counts = world.faults.counts();
+    assert!(counts.requests < 20, "{counts:?}");
 }
 
 /// A value for tests of files.
