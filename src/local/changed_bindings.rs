@@ -5,6 +5,7 @@ use crate::bindings::Bindings;
 use crate::service::bindings::active::hash_of;
 use crate::service::bindings::pending::{FilePlan, plan_of_file};
 use crate::store::StoreError;
+use crate::store::settings::ActiveVersionRow;
 use std::io::{self, BufRead, IsTerminal};
 
 /// Why a changed file does not become active.
@@ -42,8 +43,10 @@ async fn question(
     bindings: &Bindings,
 ) -> Result<Option<(String, String)>, StoreError> {
     let pointer = service.store.pointer().await?;
-    if pointer.pointer().is_none_or(|pointer| pointer.hash == hash_of(file)) {
-        return Ok(None);
+    match &pointer {
+        ActiveVersionRow::Absent => return Ok(None),
+        ActiveVersionRow::Names(pointer) if pointer.hash == hash_of(file) => return Ok(None),
+        ActiveVersionRow::Names(_) | ActiveVersionRow::Unreadable => {}
     }
     let active = service.active_bindings.read(&pointer).await?;
     let FilePlan { plan, wait } = plan_of_file(&service.store, active, bindings.clone(), &|_| {}).await?;

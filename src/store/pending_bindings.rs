@@ -15,8 +15,8 @@ pub struct PendingBindings {
     pub stamp: String,
     /// Of the file.
     pub hash: String,
-    /// The hash of its plan; `None`: the plan could not be made in time.
-    pub plan: Option<String>,
+    /// The hash of its plan.
+    pub plan: String,
     pub revocations: usize,
     pub grants: usize,
     pub since: OffsetDateTime,
@@ -56,7 +56,7 @@ fn read(row: &TableRow) -> Result<PendingBindings, StoreError> {
     Ok(PendingBindings {
         stamp: reader.text("stamp")?.to_owned(),
         hash: reader.text("hash")?.to_owned(),
-        plan: reader.text_opt("plan")?.map(str::to_owned),
+        plan: reader.text("plan")?.to_owned(),
         revocations: number("revocations")?,
         grants: number("grants")?,
         since: reader.time("since")?,
@@ -69,7 +69,7 @@ pub fn write(pending: &PendingBindings, before: Option<&PendingRow>) -> TableWri
     let properties = RowFields::row()
         .text("stamp", pending.stamp.as_str())
         .text("hash", pending.hash.as_str())
-        .text_if("plan", pending.plan.clone())
+        .text("plan", pending.plan.as_str())
         .int("revocations", number(pending.revocations))
         .int("grants", number(pending.grants))
         .time("since", pending.since)

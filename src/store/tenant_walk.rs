@@ -78,10 +78,14 @@ impl PeopleWalk<'_> {
     pub async fn next(&mut self) -> Result<Option<PersonRecord>, StoreError> {
         let Some(user) = self.next_user().await? else { return Ok(None) };
         let header = self.headers.next_of(user).await?;
-        let header = header.map_or(HeaderState::Gone, |row| {
-            let read = self.store.readable(&row, users::read_person(&row));
-            read.map_or(HeaderState::Unreadable, HeaderState::Readable)
-        });
+        let header = match header {
+            Some(row) => {
+                let read = self.store.readable(&row, users::read_person(&row));
+                read.map_or(HeaderState::Unreadable, HeaderState::Readable)
+            }
+            // The page of headers may be older than those of the other rows.
+            None => self.store.person(user).await?,
+        };
         let mut groups = Vec::new();
         while let Some(row) = self.memberships.next_of(user).await? {
             groups.extend(self.store.ids_of::<GroupId>(&[row]));

@@ -365,7 +365,12 @@ impl Activated<'_> {
 
     /// One transaction: the bytes, the pointer under its version, and the job that enqueues the people concerned.
     pub fn writes(&self, origin: &ChangeOrigin) -> Vec<TableWrite> {
-        let before = self.below.map(|pointer| pointer.stamp.clone()).unwrap_or_default();
+        let job_before = |below: &ActiveVersion| match below.hash.is_empty() {
+            // Which snapshot was active cannot be read: whatever was ever pinned may have been in it.
+            true => UNKNOWN_STAMP.to_owned(),
+            false => below.stamp.clone(),
+        };
+        let before = self.below.map(job_before).unwrap_or_default();
         let job = JobKind::Snapshot { before, after: self.stamp.to_owned() };
         let mut writes = vec![
             settings::point(self.stamp, self.hash, self.below.map(|pointer| &pointer.etag)),
@@ -376,6 +381,9 @@ impl Activated<'_> {
         writes
     }
 }
+
+/// Names no snapshot.
+const UNKNOWN_STAMP: &str = "unknown";
 
 /// What is to be done with a file.
 enum Decision {

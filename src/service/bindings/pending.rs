@@ -1,31 +1,28 @@
-//! A bundled file whose plan revokes anybody, or gives a role to more people than a breaker lets pass, waits for an operator.
+//! A bundled file whose plan takes a role from anyone, or gives a role to more people than a breaker lets pass, waits for an operator.
 //! The active one stays active until then.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::Bindings;
 use crate::id::{PrincipalId, UserId};
 use crate::rbac::ledger::StepKind;
-use crate::rbac::{BackupRole, BindingName};
-use crate::service::access::preview::{PlannedStep, PreviewOf, TenantPlan, preview};
+use crate::rbac::{BackupRole, BindingName, ReasonCode};
+use crate::service::access::preview::{PlannedStep, PlannedWait, PreviewOf, TenantPlan, preview};
 use crate::service::bindings::active::{
     ActivateError, Activation, ActiveBindings, ActiveSnapshot, BindingsSnapshot, StampedFile, hash_of,
 };
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 use crate::store::settings::{self, ActiveVersionRow};
-use crate::store::{StateStore, StoreError, TableAnswer};
+use crate::store::{FoundRow, StateStore, StoreError, TableAnswer};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 use time::OffsetDateTime;
 
 /// New people to whom a binding gives its role without an order.
 pub const NEW_PEOPLE_MAX: usize = 50;
 /// The same of a binding that never gave its role to anybody.
 pub const FIRST_PEOPLE_MAX: usize = 500;
-/// A plan that takes longer is not waited for: the file waits for an operator.
-pub const PREVIEW_MAX: Duration = Duration::from_secs(300);
 /// Attempts while other processes store their files.
 const TRIES_MAX: u32 = 10;
 
@@ -40,7 +37,7 @@ pub enum BundleOutcome {
 /// Why a file must wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WaitCause {
-    /// Revocations that would not happen without the file.
+    /// Revocations that would not happen without the file, those included that have to wait.
     pub revocations: usize,
     /// Bindings that would give their role to more new people than they may: how many, and how many they may.
     pub too_many: BTreeMap<BindingName, TooMany>,
@@ -104,13 +101,16 @@ pub async fn plan_of_file(
     file: Bindings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<FilePlan, StoreError> {
-    let is_first = matches!(active, ActiveSnapshot::Absent);
+    let is_absent = matches!(active, ActiveSnapshot::Absent);
     let file = ActiveSnapshot::Known(Arc::new(BindingsSnapshot::new("", "", file)));
-    let of = [active, file].map(|snapshot| PreviewOf { snapshot, under_pause: false });
+    // What a pause keeps back does not happen without the file, and it may never happen.
+    let of =
+        [PreviewOf { snapshot: active, under_pause: true }, PreviewOf { snapshot: file, under_pause: false }];
     let plans = preview(store, &of, None, progress).await?;
     let mut plans = plans.into_iter();
     let now = plans.next().unwrap_or_default();
     let plan = plans.next().unwrap_or_default();
+    let is_first = is_absent && plan.granted_before.is_empty();
     let wait = if is_first { None } else { wait_cause(&now, &plan) };
     Ok(FilePlan { plan, wait })
 }
@@ -130,6 +130,7 @@ fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
             }
         }
     }
+    cause.revocations += waiting_revocations(file).difference(&waiting_revocations(now)).count();
     for (name, people) in new_people {
         let first = !file.granted_before.contains(name);
         let people_max = if first { FIRST_PEOPLE_MAX } else { NEW_PEOPLE_MAX };
@@ -139,6 +140,18 @@ fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
         }
     }
     (cause.revocations > 0 || !cause.too_many.is_empty()).then_some(cause)
+}
+
+/// Revocations that are due and have to wait, as for a grant of the same binding. They will happen.
+fn waiting_revocations(plan: &TenantPlan) -> BTreeSet<(UserId, BackupRole, &str)> {
+    let is_due =
+        |wait: &&PlannedWait| wait.kind == StepKind::Revoke && wait.reason != ReasonCode::KeptByOrder;
+    let mut waiting = BTreeSet::new();
+    for person in &plan.people {
+        let due = person.waits.iter().filter(is_due);
+        waiting.extend(due.map(|wait| (person.person, wait.role, wait.scope.folded())));
+    }
+    waiting
 }
 
 /// A step without the bindings that it is for.
@@ -186,16 +199,17 @@ async fn attempt(
     if let Some(outcome) = row.as_ref().and_then(|row| beside_waiting(file, row, &pointer)) {
         return Ok(outcome);
     }
-    let planned =
-        tokio::time::timeout(PREVIEW_MAX, plan_of_file(store, active, file.bindings.clone(), &|_| {}));
-    let planned = planned.await.ok().transpose()?;
-    if let Some(FilePlan { wait: None, .. }) = planned {
+    let FilePlan { plan, wait } = plan_of_file(store, active, file.bindings.clone(), &|_| {}).await?;
+    if wait.is_none() {
         active_bindings.activate_over(file, &pointer, row.as_ref()).await?;
         active_bindings.health().bindings_pending(None);
         return Ok(BundleOutcome::Compared(Activation::Stored));
     }
-    let plan = planned.as_ref().map(|planned| &planned.plan);
-    let pending = hold(store, file, plan, row.as_ref(), now).await?;
+    // The plan took its time: another process may have activated a newer file meanwhile.
+    if !store.pointer().await?.is_same(&pointer) {
+        return Err(StoreError::Conflict { index: 0, found: FoundRow::Changed }.into());
+    }
+    let pending = hold(store, file, &plan, row.as_ref(), now).await?;
     active_bindings.health().bindings_pending(Some(&pending));
     Ok(BundleOutcome::Waits)
 }
@@ -219,15 +233,15 @@ fn beside_waiting(
 async fn hold(
     store: &StateStore,
     file: &StampedFile<'_>,
-    plan: Option<&TenantPlan>,
+    plan: &TenantPlan,
     before: Option<&PendingRow>,
     now: OffsetDateTime,
 ) -> Result<PendingBindings, StoreError> {
-    let (revocations, grants) = plan.map(TenantPlan::revocations_and_grants).unwrap_or_default();
+    let (revocations, grants) = plan.revocations_and_grants();
     let pending = PendingBindings {
         stamp: file.stamp.to_owned(),
         hash: file.hash.clone(),
-        plan: plan.map(TenantPlan::hash),
+        plan: plan.hash(),
         revocations,
         grants,
         since: now,
@@ -243,19 +257,25 @@ async fn hold(
         outcome: None,
         changes: vec![change],
     };
-    let writes = vec![
-        settings::store_snapshot(file.stamp, &file.hash, file.bytes),
-        pending_bindings::write(&pending, before),
-    ];
+    let mut writes = vec![pending_bindings::write(&pending, before)];
+    if !is_stored(store, file).await? {
+        writes.push(settings::store_snapshot(file.stamp, &file.hash, file.bytes));
+    }
     store.commit(&record, writes).await?;
     log_waiting(&pending);
     Ok(pending)
 }
 
+/// Whether exactly this file is stored under its stamp, by an attempt whose other rows cannot be read any more.
+async fn is_stored(store: &StateStore, file: &StampedFile<'_>) -> Result<bool, StoreError> {
+    let stored = store.snapshot(file.stamp).await?;
+    Ok(stored.is_some_and(|bytes| hash_of(&bytes) == file.hash))
+}
+
 fn log_waiting(pending: &PendingBindings) {
     tracing::error!(
         bindings.stamp = pending.stamp,
-        plan = pending.plan.as_deref().unwrap_or("none"),
+        plan = pending.plan,
         revocations = pending.revocations,
         grants = pending.grants,
         "the bundled bindings wait for an operator: check them with plan --pending, then apply the hash of the plan"

@@ -2,7 +2,8 @@
 
 use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::service::bindings::active::Activated;
-use crate::service::bindings::pending::{PREVIEW_MAX, WaitingFile, plan_of_file, waiting_file};
+use crate::service::bindings::pending::{FilePlan, WaitingFile, plan_of_file, waiting_file};
+use crate::service::orders::file_planner::PlannedOver;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
 
@@ -21,11 +22,15 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::WaitingUnreadable));
         };
         let active = self.active_bindings.read(&pointer).await?;
-        let planning = plan_of_file(&self.store, active, bindings, &|_| {});
-        let Ok(planned) = tokio::time::timeout(PREVIEW_MAX, planning).await else {
-            return Ok(OrderDecision::Refuse(OrderRefusal::NoPlan));
+        let over = PlannedOver {
+            pointer: pointer.pointer().map(|pointer| pointer.etag.clone()),
+            waiting: row.etag.clone(),
         };
-        let plan = planned?.plan;
+        let store = self.store.clone();
+        let planning = async move { plan_of_file(&store, active, bindings, &|_| {}).await };
+        let Some(FilePlan { plan, .. }) = self.file_planner.plan(over, planning).await? else {
+            return Ok(OrderDecision::NotYet);
+        };
         let now = plan.hash();
         if now != hash {
             return Ok(OrderDecision::Refuse(OrderRefusal::PlanMoved { hash: now }));

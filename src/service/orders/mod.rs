@@ -2,6 +2,7 @@
 //! or not: whoever carries the same order out again meets it.
 
 mod apply;
+mod file_planner;
 mod identity;
 mod pause;
 mod pins;
@@ -20,6 +21,7 @@ use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
+use file_planner::FilePlanner;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -33,6 +35,8 @@ const TRIES_MAX: u32 = 10;
 pub enum OrderDecision {
     CarryOut(OrderEffect),
     Refuse(OrderRefusal),
+    /// What it depends on is not known yet: it stays placed.
+    NotYet,
 }
 
 /// What an order changes, in the transaction that carries it out.
@@ -81,8 +85,6 @@ pub enum OrderRefusal {
     NothingWaits,
     #[error("the file that waits cannot be read")]
     WaitingUnreadable,
-    #[error("the plan could not be made in time")]
-    NoPlan,
     #[error("the plan moved: its hash is {hash} now; look at it again with `plan --pending`")]
     PlanMoved { hash: String },
     #[error("there is no such order in this release")]
@@ -96,6 +98,7 @@ pub struct Orders {
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
     pub(super) health: Arc<HealthStatus>,
+    file_planner: FilePlanner,
 }
 
 impl Orders {
@@ -106,7 +109,7 @@ impl Orders {
         assignments: Arc<dyn RoleAssignments>,
         health: Arc<HealthStatus>,
     ) -> Self {
-        Self { table, store, active_bindings, assignments, health }
+        Self { table, store, active_bindings, assignments, health, file_planner: FilePlanner::default() }
     }
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
@@ -150,7 +153,11 @@ impl Orders {
 
     async fn carry_out(&self, placed: &PlacedOrder) -> Result<(), StoreError> {
         match (&placed.order, placed.id) {
-            (Ok(order), _) => self.carry_out_once(order).await?,
+            (Ok(order), _) => {
+                if !self.carry_out_once(order).await? {
+                    return Ok(());
+                }
+            }
             (Err(error), Some(_)) => self.refuse_unreadable(placed, error).await?,
             (Err(error), None) => {
                 tracing::error!(error = %ErrorChain(error), "a row among the orders is none, and is removed");
@@ -168,10 +175,11 @@ impl Orders {
         log_deferred(what, error);
     }
 
-    async fn carry_out_once(&self, order: &Order) -> Result<(), StoreError> {
+    /// Returns whether it is done: not where it has to wait.
+    async fn carry_out_once(&self, order: &Order) -> Result<bool, StoreError> {
         for _ in 0..TRIES_MAX {
             if self.store.is_order_done(order.id).await? {
-                return Ok(());
+                return Ok(true);
             }
             let now = self.store.table_time().await?;
             let order = &CarriedOrder { order, op: self.store.ids.op() };
@@ -182,10 +190,11 @@ impl Orders {
                 OrderDecision::Refuse(refusal) => {
                     (outcome_of(order, now, true, refusal.to_string()), OrderEffect::default())
                 }
+                OrderDecision::NotYet => return Ok(false),
             };
             match self.commit(&outcome, effect).await {
                 Err(StoreError::Conflict { .. }) => {}
-                committed => return committed,
+                committed => return committed.map(|()| true),
             }
         }
         Err(StoreError::Conflict { index: 0, found: FoundRow::Changed })

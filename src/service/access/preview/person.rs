@@ -105,6 +105,9 @@ impl PersonPreview<'_, '_> {
     }
 
     fn holder_of(&self, principal: PrincipalId) -> PrincipalHolder {
+        if self.record.ledger.holds(principal) {
+            return PrincipalHolder::Record(self.record.user);
+        }
         let taken = self.view.taken.get(&principal).copied().map(PrincipalHolder::Record);
         taken.unwrap_or_else(|| self.facts.holders.of(principal))
     }

@@ -3,13 +3,14 @@
 use super::{file, plan_now, plan_of};
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members};
-use crate::support::rows::quiet;
+use crate::support::rows::{nonsense, quiet, write};
 use azure_backup_scim::bindings::Bindings;
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::bindings::active::Activation;
 use azure_backup_scim::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
 use azure_backup_scim::service::bindings::pending::{NEW_PEOPLE_MAX, plan_of_file};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use serde_json::{Value, json};
 
 /// The world begins on the first of March at ten.
@@ -49,7 +50,7 @@ fn active_stamp(node: &Node) -> Option<String> {
 /// Stamp, plan, revocations and grants of the file that waits, by the health of a process.
 fn waiting(node: &Node) -> Option<(String, Option<String>, usize, usize)> {
     let waiting = node.service.health.snapshot().bindings_pending?;
-    Some((waiting.stamp, waiting.plan, waiting.revocations, waiting.grants))
+    Some((waiting.stamp, Some(waiting.plan), waiting.revocations, waiting.grants))
 }
 
 /// Two operators, under the package of yesterday.
@@ -225,21 +226,60 @@ fn a_pause_does_not_make_a_file_look_harmless() {
 }
 
 #[test]
-fn a_plan_that_takes_too_long_waits_for_an_operator() {
+fn an_order_whose_plan_takes_longer_than_a_tick_keeps_no_leaver_waiting_and_is_carried_out_later() {
     let (world, node, people, _) = two_operators();
-    let harmless = file_of(&[operators_east(), binding("more", "more", "Backup Reader", VAULT_WEST)]);
+    let west = moved_west();
+    assert_eq!(package(&node, &west, AT_EIGHT), BundleState::Waits);
+    let order = node.place(OrderVerb::Apply { hash: hash_of(&node, &west) });
     let held = world.faults.hold(When::page().key("u:"), Side::Before);
-    let bundled = bundled(&node);
-    // Its clock moves as soon as nothing else can happen.
-    let paused =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let state = paused.block_on(bundled.activate_once(&stamped(&harmless, AT_EIGHT))).unwrap();
-    assert_eq!(state, BundleState::Waits);
+    node.set_active(&people[0], false);
+    node.run(node.service.tick.run()).unwrap();
+    world.assert_holds_nothing(&people[0]);
+    assert!(node.outcome(order).is_none());
     held.release();
-    assert_eq!(waiting(&node), Some((AT_EIGHT.to_owned(), None, 0, 0)));
-    node.carry_out(OrderVerb::Apply { hash: hash_of(&node, &harmless) });
+    node.settle();
+    // The plan moved meanwhile: a person left.
+    assert!(node.outcome(order).unwrap().is_refused);
+    node.carry_out(OrderVerb::Apply { hash: hash_of(&node, &west) });
     assert_eq!(active_stamp(&node).as_deref(), Some(AT_EIGHT));
+}
+
+#[test]
+fn a_revocation_that_waits_for_azure_makes_a_file_wait_too() {
+    let (world, node, people, _) = two_operators();
+    // A row is unsettled: whether the person holds the role in the west is not known yet.
+    let both = file_of(&[operators_east(), binding("west", "operators", "Backup Operator", VAULT_WEST)]);
+    world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(9)).unwrap();
+    assert_eq!(package(&node, &both, AT_EIGHT), BundleState::Done(Activation::Stored));
+    node.run(node.service.tick.run()).unwrap();
+    assert_eq!(package(&node, &moved_west(), AT_NINE), BundleState::Waits);
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+}
+
+#[test]
+fn what_a_pause_keeps_back_does_not_count_as_happening_anyway() {
+    let (_world, node, people, _) = two_operators();
+    node.carry_out(OrderVerb::Pause);
+    people.iter().for_each(|person| node.leave(&operators_group(&node), &[person]));
+    node.settle();
+    let none = file_of(&[binding("more", "more", "Backup Reader", VAULT_WEST)]);
+    assert_eq!(package(&node, &none, AT_EIGHT), BundleState::Waits);
+}
+
+fn operators_group(node: &Node) -> String {
+    let row = node.run(node.service.store.rows("g:", 10)).unwrap().remove(0);
+    row.key.trim_start_matches("g:").to_owned()
+}
+
+#[test]
+fn an_activation_over_an_unreadable_pointer_enqueues_everyone_who_was_ever_bound() {
+    let (world, node, people, _) = two_operators();
+    write(&world, &node, &[nonsense("s:bindings")]);
+    let none = file_of(&[binding("more", "more", "Backup Reader", VAULT_WEST)]);
+    assert_eq!(package(&node, &none, AT_EIGHT), BundleState::Waits);
+    node.carry_out(OrderVerb::Apply { hash: hash_of(&node, &none) });
+    node.settle();
+    people.iter().for_each(|person| world.assert_holds_nothing(person));
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! The plan of a file that waits, made beside the ticks: a plan of a large tenant takes longer than a tick, and leavers do not wait
+//! for it.
+
+use crate::service::bindings::pending::FilePlan;
+use crate::store::{ETag, StoreError};
+use std::future::Future;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+/// How long an order waits for its plan. What takes longer goes on, and the next tick asks for it again.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// What a plan is of: the pointer and the row of the file that waits, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PlannedOver {
+    pub pointer: Option<ETag>,
+    pub waiting: ETag,
+}
+
+/// A plan that is being made.
+struct Planning {
+    over: PlannedOver,
+    task: JoinHandle<Result<FilePlan, StoreError>>,
+}
+
+impl Drop for Planning {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Makes one plan at a time.
+#[derive(Default)]
+pub(super) struct FilePlanner(Mutex<Option<Planning>>);
+
+impl FilePlanner {
+    /// The plan, once. `None`: it is still being made.
+    pub async fn plan(
+        &self,
+        over: PlannedOver,
+        make: impl Future<Output = Result<FilePlan, StoreError>> + Send + 'static,
+    ) -> Result<Option<FilePlan>, StoreError> {
+        let mut current = self.0.lock().await;
+        if current.as_ref().is_none_or(|planning| planning.over != over) {
+            *current = Some(Planning { over, task: tokio::spawn(make) });
+        }
+        let Some(planning) = current.as_mut() else { return Ok(None) };
+        let Ok(joined) = tokio::time::timeout(WAIT, &mut planning.task).await else { return Ok(None) };
+        *current = None;
+        // One that panicked is begun again by the next tick.
+        joined.ok().transpose()
+    }
+}
