@@ -272,7 +272,24 @@ pub fn operator_access(config: &OperatorConfig) -> Result<OperatorAccess, Connec
     })
 }
 
-/// The same for the `local` that runs at that control address.
+/// Role assignments, as the operator may read them. Makes no call yet.
+pub fn operator_assignments(
+    config: &OperatorConfig,
+    arm: &Endpoint,
+) -> Result<Arc<dyn RoleAssignments>, ConnectError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    arm_with(arm, config.credential.clone().build()?, clock).map_err(ConnectError::Arm)
+}
+
+/// The simulated Azure of the `local` that runs at that control address.
+#[cfg(feature = "local")]
+pub fn local_assignments(control_url: &str) -> Result<Arc<dyn RoleAssignments>, ConnectError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let origin = control_url.trim_end_matches('/').trim_end_matches("/control");
+    arm(origin, SecretString::from("simulated"), clock)
+}
+
+/// The state and the orders of the `local` that runs at that control address.
 #[cfg(feature = "local")]
 pub fn local_access(control_url: &str) -> Result<OperatorAccess, ControlClientError> {
     let tables: Arc<dyn TableOps> =

@@ -127,6 +127,13 @@ pub fn public_origin(variables: &BTreeMap<String, String>) -> Result<Option<Stri
     reader.done(origin)
 }
 
+/// Azure Resource Manager, for a command that asks it.
+pub fn arm_endpoint(variables: &BTreeMap<String, String>) -> Result<Endpoint, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let arm = reader.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
+    reader.done(arm)
+}
+
 impl Config {
     /// Reads settings by name, as environment variables have them. An empty one counts as left out.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {

@@ -6,10 +6,12 @@ use crate::app::{self, ConnectError, OperatorAccess};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::error_chain::escape_control;
+use crate::ports::role_assignments::RoleAssignments;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
 use crate::store::{StateStore, StoreError};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;
@@ -90,12 +92,28 @@ impl OperatorArguments {
         if let Some(url) = &self.control_url {
             return app::local_access(url).map_err(OperatorError::Control);
         }
+        let config = OperatorConfig::parse(&self.variables()?).map_err(OperatorError::Config)?;
+        app::operator_access(&config).map_err(OperatorError::Connect)
+    }
+
+    /// Azure's role assignments. Makes no call yet.
+    pub(super) fn assignments(&self) -> Result<Arc<dyn RoleAssignments>, OperatorError> {
+        #[cfg(feature = "local")]
+        if let Some(url) = &self.control_url {
+            return app::local_assignments(url).map_err(OperatorError::Connect);
+        }
+        let variables = self.variables()?;
+        let config = OperatorConfig::parse(&variables).map_err(OperatorError::Config)?;
+        let arm = config::arm_endpoint(&variables).map_err(OperatorError::Config)?;
+        app::operator_assignments(&config, &arm).map_err(OperatorError::Connect)
+    }
+
+    fn variables(&self) -> Result<BTreeMap<String, String>, OperatorError> {
         let mut variables = config::environment();
         if let Some(tables) = &self.tables {
             config::point_at(&mut variables, &in_file(tables).map_err(OperatorError::File)?);
         }
-        let config = OperatorConfig::parse(&variables).map_err(OperatorError::Config)?;
-        app::operator_access(&config).map_err(OperatorError::Connect)
+        Ok(variables)
     }
 }
 

@@ -7,6 +7,7 @@ mod text;
 use crate::bindings::{self, Bindings, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
+use crate::ports::role_assignments::RoleAssignments;
 use crate::service::access::preview::{self, PreviewOf, TenantPlan};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::bindings::pending::{self, FilePlan, WaitingFile};
@@ -31,6 +32,9 @@ pub struct Arguments {
     /// Plan with the bundled file that waits for `apply`.
     #[arg(long)]
     pending: bool,
+    /// Ask Azure by name about what a call may still change: it needs the right to read role assignments there.
+    #[arg(long)]
+    ask_azure: bool,
     /// List every person; without it, a list of more than 20 is cut short.
     #[arg(long)]
     all: bool,
@@ -59,20 +63,24 @@ async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, Ope
     let pointer = store.pointer().await?;
     let active = active_bindings(store).read(&pointer).await?;
     let waiting = pending::waiting_file(store, &pointer).await?;
+    let assignments = if arguments.ask_azure { Some(arguments.operator.assignments()?) } else { None };
+    let ask = assignments.as_deref();
     let progress = Progress::begin();
     let (with, planned) = match (file, arguments.pending) {
         (Some((path, file)), _) => {
-            let planned = pending::plan_of_file(store, active, file, &|read| progress.show(read)).await?;
+            let planned =
+                pending::plan_of_file(store, active, file, ask, &|read| progress.show(read)).await?;
             (PlannedWith::File { path }, planned)
         }
         (None, true) => {
             let (stamp, file) = waiting_bindings(waiting.as_ref())?;
-            let planned = pending::plan_of_file(store, active, file, &|read| progress.show(read)).await?;
+            let planned =
+                pending::plan_of_file(store, active, file, ask, &|read| progress.show(read)).await?;
             (PlannedWith::Pending { stamp }, planned)
         }
         (None, false) => {
             let stamp = pointer.stamp().map(str::to_owned);
-            let plan = plan_now(store, active, &progress).await?;
+            let plan = plan_now(store, active, ask, &progress).await?;
             (PlannedWith::Active { stamp }, FilePlan { plan, wait: None })
         }
     };
@@ -85,10 +93,11 @@ async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, Ope
 async fn plan_now(
     store: &StateStore,
     snapshot: ActiveSnapshot,
+    ask: Option<&dyn RoleAssignments>,
     progress: &Progress,
 ) -> Result<TenantPlan, OperatorError> {
     let of = [PreviewOf { snapshot, under_pause: true }];
-    let plans = preview::preview(store, &of, None, &|read| progress.show(read)).await?;
+    let plans = preview::preview(store, &of, ask, &|read| progress.show(read)).await?;
     Ok(plans.into_iter().next().unwrap_or_default())
 }
 

@@ -49,7 +49,8 @@ async fn question(
         ActiveVersionRow::Names(_) | ActiveVersionRow::Unreadable => {}
     }
     let active = service.active_bindings.read(&pointer).await?;
-    let FilePlan { plan, wait } = plan_of_file(&service.store, active, bindings.clone(), &|_| {}).await?;
+    let FilePlan { plan, wait } =
+        plan_of_file(&service.store, active, bindings.clone(), None, &|_| {}).await?;
     let (revocations, grants) = plan.revocations_and_grants();
     let summary = format!("revocations {revocations}, grants {grants}, plan {}", plan.hash());
     Ok(wait.map(|cause| (cause.to_string(), summary)))

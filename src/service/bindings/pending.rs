@@ -4,6 +4,7 @@
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::Bindings;
 use crate::id::{PrincipalId, UserId};
+use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode};
 use crate::service::access::preview::{PlannedStep, PlannedWait, PreviewOf, TenantPlan, preview};
@@ -94,11 +95,12 @@ pub async fn waiting_file(
     Ok(Some(WaitingFile { row, pending, bindings }))
 }
 
-/// Plans a file that is not active.
+/// Plans a file that is not active. `ask`: where Azure may be asked.
 pub async fn plan_of_file(
     store: &StateStore,
     active: ActiveSnapshot,
     file: Bindings,
+    ask: Option<&dyn RoleAssignments>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<FilePlan, StoreError> {
     let is_absent = matches!(active, ActiveSnapshot::Absent);
@@ -106,7 +108,7 @@ pub async fn plan_of_file(
     // What a pause keeps back does not happen without the file, and it may never happen.
     let of =
         [PreviewOf { snapshot: active, under_pause: true }, PreviewOf { snapshot: file, under_pause: false }];
-    let plans = preview(store, &of, None, progress).await?;
+    let plans = preview(store, &of, ask, progress).await?;
     let mut plans = plans.into_iter();
     let now = plans.next().unwrap_or_default();
     let plan = plans.next().unwrap_or_default();
@@ -199,7 +201,7 @@ async fn attempt(
     if let Some(outcome) = row.as_ref().and_then(|row| beside_waiting(file, row, &pointer)) {
         return Ok(outcome);
     }
-    let FilePlan { plan, wait } = plan_of_file(store, active, file.bindings.clone(), &|_| {}).await?;
+    let FilePlan { plan, wait } = plan_of_file(store, active, file.bindings.clone(), None, &|_| {}).await?;
     if wait.is_none() {
         active_bindings.activate_over(file, &pointer, row.as_ref()).await?;
         active_bindings.health().bindings_pending(None);

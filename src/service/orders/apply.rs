@@ -27,7 +27,7 @@ impl Orders {
             waiting: row.etag.clone(),
         };
         let store = self.store.clone();
-        let planning = async move { plan_of_file(&store, active, bindings, &|_| {}).await };
+        let planning = async move { plan_of_file(&store, active, bindings, None, &|_| {}).await };
         let Some(FilePlan { plan, .. }) = self.file_planner.plan(over, planning).await? else {
             return Ok(OrderDecision::NotYet);
         };

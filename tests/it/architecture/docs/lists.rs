@@ -147,7 +147,10 @@ fn the_commands_and_their_flags_are_documented() {
     assert_same(document("docs/local.md").section("Flags of local").first_names(), flags(&["local"]));
     for (command, known) in [
         (&["serve"][..], &["--listen"][..]),
-        (&["plan"], &["--bindings", "--pending", "--all", "--json", "--tables", "--control-url"]),
+        (
+            &["plan"],
+            &["--bindings", "--pending", "--ask-azure", "--all", "--json", "--tables", "--control-url"],
+        ),
         (&["config", "check"], &["--settings"]),
         (&["config", "stamp"], &["--file", "--out"]),
         (&["config", "schema"], &[]),

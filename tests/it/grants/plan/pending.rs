@@ -201,7 +201,7 @@ fn wait(node: &Node, file: &str) -> Option<String> {
     let planned = node.run(async {
         let store = &node.service.store;
         let active = node.service.active_bindings.read(&store.pointer().await?).await?;
-        plan_of_file(store, active, bindings, &|_| {}).await
+        plan_of_file(store, active, bindings, None, &|_| {}).await
     });
     planned.unwrap().wait.map(|cause| cause.to_string())
 }
