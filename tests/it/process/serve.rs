@@ -24,6 +24,17 @@ fn held(cloud: &Cloud, principal: Uuid) -> usize {
     cloud.azure.handle().assignments().iter().filter(|held| held.principal_id == principal).count()
 }
 
+/// What the log says of a package that takes a role away.
+const WAITS: &str = "the bundled bindings wait for an operator: check them with plan --pending, then apply the hash of the plan";
+
+/// What a command of the operator prints.
+fn operator(settings: &BTreeMap<String, String>, arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM).args(arguments).env_clear().envs(settings).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
 /// What the health check says.
 async fn health(origin: &str) -> (u16, Value) {
     let idp = Idp::new(origin, TOKEN);
@@ -182,6 +193,21 @@ async fn an_older_package_that_starts_again_goes_on_under_the_newer_bindings() {
         let stamp = std::fs::read_to_string(newer.path().join("bindings.stamp")).unwrap();
         (stamp > first).then_some(newer)
     });
+    // What takes a role away waits for an operator.
+    let mut waiting = cloud.serve_in(newer.path(), &settings);
+    until("the newer package waits", || waiting.line(WAITS));
+    let plan = operator(&settings, &["plan", "--pending", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!((&plan["revocations"], &plan["grants"]), (&1.into(), &1.into()));
+    let (status, health) = health(waiting.origin()).await;
+    assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
+    assert_eq!(health["packagedBindings"], "waiting for apply");
+    assert_eq!(health["bindingsPending"]["plan"], plan["hash"]);
+    assert_eq!(role(&cloud), before);
+    let hash = plan["hash"].as_str().unwrap();
+    operator(&settings, &["apply", hash, "--because", "a test says so", "--who", "olga", "--no-wait"]);
+    // A process ticks as soon as it starts.
+    waiting.kill();
     let newer = cloud.serve_in(newer.path(), &settings);
     until("the newer bindings move the role", || {
         let held = cloud.azure.handle().assignments();
