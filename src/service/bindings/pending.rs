@@ -7,7 +7,7 @@ use crate::id::{PrincipalId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode};
-use crate::service::access::preview::{PlannedStep, PlannedWait, PreviewOf, TenantPlan, preview};
+use crate::service::access::preview::{PlannedStep, PreviewOf, TenantPlan, preview};
 use crate::service::bindings::active::{
     ActivateError, Activation, ActiveBindings, ActiveSnapshot, BindingsSnapshot, StampedFile, hash_of,
 };
@@ -132,7 +132,7 @@ fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
             }
         }
     }
-    cause.revocations += waiting_revocations(file).difference(&waiting_revocations(now)).count();
+    cause.revocations += revoked_later(file).difference(&revoked_later(now)).count();
     for (name, people) in new_people {
         let first = !file.granted_before.contains(name);
         let people_max = if first { FIRST_PEOPLE_MAX } else { NEW_PEOPLE_MAX };
@@ -144,16 +144,12 @@ fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
     (cause.revocations > 0 || !cause.too_many.is_empty()).then_some(cause)
 }
 
-/// Revocations that are due and have to wait, as for a grant of the same binding. They will happen.
-fn waiting_revocations(plan: &TenantPlan) -> BTreeSet<(UserId, BackupRole, &str)> {
-    let is_due =
-        |wait: &&PlannedWait| wait.kind == StepKind::Revoke && wait.reason != ReasonCode::KeptByOrder;
-    let mut waiting = BTreeSet::new();
-    for person in &plan.people {
-        let due = person.waits.iter().filter(is_due);
-        waiting.extend(due.map(|wait| (person.person, wait.role, wait.scope.folded())));
-    }
-    waiting
+/// Revocations that are due and are not sent yet, as where a call may still land. What an order keeps is none.
+fn revoked_later(plan: &TenantPlan) -> BTreeSet<(UserId, BackupRole, &str)> {
+    let waits = plan.people.iter().flat_map(|person| person.waits.iter().map(|wait| (person.person, wait)));
+    let due =
+        waits.filter(|(_, wait)| wait.kind == StepKind::Revoke && wait.reason != ReasonCode::KeptByOrder);
+    due.map(|(user, wait)| (user, wait.role, wait.scope.folded())).collect()
 }
 
 /// A step without the bindings that it is for.
@@ -282,4 +278,90 @@ fn log_waiting(pending: &PendingBindings) {
         grants = pending.grants,
         "the bundled bindings wait for an operator: check them with plan --pending, then apply the hash of the plan"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rbac::Scope;
+    use crate::service::access::preview::{PersonPlan, PersonState, PlannedWait};
+    use uuid::Uuid;
+
+    fn binding() -> BindingName {
+        BindingName::parse("operators").unwrap()
+    }
+
+    fn scope() -> Scope {
+        Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup").unwrap()
+    }
+
+    fn person(number: u128, steps: Vec<PlannedStep>, waits: Vec<PlannedWait>) -> PersonPlan {
+        PersonPlan {
+            person: UserId::new(Uuid::from_u128(number)),
+            state: PersonState::Active,
+            name: None,
+            steps,
+            kept: Vec::new(),
+            waits,
+            waits_for: None,
+        }
+    }
+
+    fn step(number: u128, kind: StepKind) -> PlannedStep {
+        PlannedStep {
+            kind,
+            principal: PrincipalId::new(Uuid::from_u128(number)),
+            role: BackupRole::Operator,
+            scope: scope(),
+            bindings: vec![binding()],
+            failing: None,
+        }
+    }
+
+    fn wait(kind: StepKind, reason: ReasonCode) -> PlannedWait {
+        PlannedWait { kind, role: BackupRole::Operator, scope: scope(), bindings: vec![binding()], reason }
+    }
+
+    fn plan(people: Vec<PersonPlan>) -> TenantPlan {
+        TenantPlan { people, ..TenantPlan::default() }
+    }
+
+    fn grants(people: u128) -> TenantPlan {
+        plan(
+            (0..people)
+                .map(|number| person(number, vec![step(number, StepKind::Grant)], Vec::new()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_revocation_waits_unless_it_happens_without_the_file() {
+        let revokes = || plan(vec![person(1, vec![step(1, StepKind::Revoke)], Vec::new())]);
+        assert_eq!(wait_cause(&plan(Vec::new()), &revokes()).unwrap().revocations, 1);
+        assert_eq!(wait_cause(&revokes(), &revokes()), None);
+    }
+
+    #[test]
+    fn a_revocation_that_is_due_and_not_sent_yet_counts() {
+        let later = |reason| plan(vec![person(1, Vec::new(), vec![wait(StepKind::Revoke, reason)])]);
+        let nothing = plan(Vec::new());
+        let in_flight = later(ReasonCode::InFlight);
+        assert_eq!(wait_cause(&nothing, &in_flight).unwrap().revocations, 1);
+        assert_eq!(wait_cause(&in_flight, &in_flight), None);
+        assert_eq!(wait_cause(&nothing, &later(ReasonCode::KeptByOrder)), None);
+        let grant = plan(vec![person(1, Vec::new(), vec![wait(StepKind::Grant, ReasonCode::InFlight)])]);
+        assert_eq!(wait_cause(&nothing, &grant), None);
+    }
+
+    #[test]
+    fn a_binding_that_is_new_may_give_its_role_to_more_people() {
+        let nothing = plan(Vec::new());
+        assert_eq!(wait_cause(&nothing, &grants(500)), None);
+        let too_many = wait_cause(&nothing, &grants(501)).unwrap().too_many;
+        assert_eq!(too_many[&binding()], TooMany { people: 501, people_max: 500 });
+        let known = |people| TenantPlan { granted_before: [binding()].into(), ..grants(people) };
+        assert_eq!(wait_cause(&nothing, &known(50)), None);
+        let cause = wait_cause(&nothing, &known(51)).unwrap();
+        assert_eq!(cause.to_string(), "operators gives its role to 51 new people, more than 50");
+    }
 }
