@@ -37,6 +37,8 @@ DECLARATIONS = {
 SECRET = re.compile(r"secret|passw|token|credential|connection|(^|_)key$|accountKey|sas", re.IGNORECASE)
 # Names that look like it and are not: ids of principals, and addresses.
 NOT_SECRET = {"tokenAdminPrincipalId", "tokenAdminPrincipalType"}
+# The only versions with what is set here; no stable one has it.
+PREVIEWS = {"Microsoft.Insights/diagnosticSettings@2021-05-01-preview"}
 # Functions that would put a key into the deployment's history.
 KEYS = re.compile(r"\blist(Keys|AccountSas|ServiceSas|Secrets|Credentials)?\s*\(|\.list[A-Z]\w*\(")
 
@@ -162,10 +164,15 @@ def check_files(bicep):
 
 def check_resource(bicep, name, node):
     kind = literal(node.named_children[1])
-    if not re.fullmatch(r"Microsoft\.\w+(/\w+)+@\d{4}-\d\d-\d\d", kind or ""):
+    if kind not in PREVIEWS and not re.fullmatch(r"Microsoft\.\w+(/\w+)+@\d{4}-\d\d-\d\d", kind or ""):
         bicep.find(node, f"{name}: {kind} is not a type with a pinned, stable version")
         return
     given = properties(body(node))
+    if kind.startswith("Microsoft.Authorization/roleDefinitions@"):
+        if not text(given.get("name", node)).startswith("guid("):
+            bicep.find(node, f"{name}: the name of a role definition comes from guid()")
+        if "*" in text(node):
+            bicep.find(node, f"{name}: a role of ours names each action")
     if kind.startswith("Microsoft.Authorization/roleAssignments@"):
         if not text(given.get("name", node)).startswith("guid("):
             bicep.find(node, f"{name}: the name of a role assignment comes from guid()")
@@ -270,6 +277,18 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empt
     principalType: 'ServicePrincipal'
   }
 }
+resource role 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(group.id)
+  properties: {
+    permissions: [
+      {
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/read'
+        ]
+      }
+    ]
+  }
+}
 output id string = group.id
 """
 MAIN = """param wanted string
@@ -321,6 +340,8 @@ PLANTED = [
     ("infra/app/one.bicep", "@2023-05-01", "@2023-05-01-preview", "stable version"),
     ("infra/app/one.bicep", "guid(group.id, name)", "'fixed'", "comes from guid()"),
     ("infra/app/one.bicep", "    principalType: 'ServicePrincipal'\n", "", "principalType"),
+    ("infra/app/one.bicep", "guid(group.id)", "'fixed'", "role definition comes from guid()"),
+    ("infra/app/one.bicep", "tables/entities/read", "*", "names each action"),
     ("infra/app/one.bicep", "output id string = group.id", "output id string = loadTextContent('no.txt')", "no file"),
     ("infra/app/one.bicep", "output id string = group.id", "output accessToken string = group.id", "secret"),
     ("infra/app/one.bicep", "param name string", "param name string\nparam password string = 'x'", "secret"),

@@ -89,6 +89,17 @@ param auditReaderPrincipalId string = ''
 ])
 param auditReaderPrincipalType string = 'Group'
 
+@description('Who may give orders with the command line, and read the state for it: an object id, best that of a group. Empty: nobody gets that right here.')
+param operatorPrincipalId string = ''
+
+@description('What kind of principal that is.')
+@allowed([
+  'User'
+  'Group'
+  'ServicePrincipal'
+])
+param operatorPrincipalType string = 'Group'
+
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -132,6 +143,9 @@ module stateStorage 'app/state-storage.bicep' = {
     servicePrincipalId: identity.outputs.principalId
     readerPrincipalId: auditReaderPrincipalId
     readerPrincipalType: auditReaderPrincipalType
+    operatorPrincipalId: operatorPrincipalId
+    operatorPrincipalType: operatorPrincipalType
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -190,7 +204,7 @@ output AZURE_RESOURCE_GROUP string = group.name
 output SCIM_BASE_URL string = '${empty(publicBaseUrl) ? 'https://${functionApp.outputs.hostName}' : publicBaseUrl}/scim/v2'
 output FUNCTION_APP_NAME string = functionApp.outputs.name
 output KEY_VAULT_NAME string = keyVault.outputs.name
-@description('For the audit command on an operator\'s machine.')
+@description('For the commands on the machine of an auditor or an operator.')
 output TABLES_ENDPOINT string = stateStorage.outputs.tablesEndpoint
 output SERVICE_CLIENT_ID string = identity.outputs.clientId
 @description('For delegation.bicep.')

@@ -49,3 +49,4 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output applicationInsightsName string = insights.name
+output workspaceId string = workspace.id

@@ -1,5 +1,5 @@
-// The service's state: one table. Apart from the host's storage, so that whoever may deploy code cannot write state.
-// There is no shared key: the storage account's own log names every caller.
+// The service's state in one table, the operators' orders in another. Apart from the host's storage, so that whoever may
+// deploy code cannot write state. There is no shared key: the storage account's own log names every caller.
 param name string
 param location string
 param tags object
@@ -15,7 +15,7 @@ param redundancy string
 @description('The principal id of the service\'s identity.')
 param servicePrincipalId string
 
-@description('Who may read the table, or empty.')
+@description('Who may read the state, or empty.')
 param readerPrincipalId string
 
 @allowed([
@@ -25,10 +25,38 @@ param readerPrincipalId string
 ])
 param readerPrincipalType string
 
+@description('Who may give orders, and read the state for it, or empty.')
+param operatorPrincipalId string
+
+@allowed([
+  'User'
+  'Group'
+  'ServicePrincipal'
+])
+param operatorPrincipalType string
+
+@description('The Log Analytics workspace that keeps who wrote and deleted rows.')
+param workspaceId string
+
 // Storage Table Data Contributor.
 var contributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3')
 // Storage Table Data Reader.
 var reader = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '76199698-9eea-4c19-bc75-cec21354c6b6')
+
+var resourceGroupId = resourceGroup().id
+
+// A principal that is both auditor and operator reads by one assignment: a second one of the same three is refused.
+var readers = union(empty(readerPrincipalId) ? [] : [
+  {
+    id: readerPrincipalId
+    type: readerPrincipalType
+  }
+], empty(operatorPrincipalId) || toLower(operatorPrincipalId) == toLower(readerPrincipalId) ? [] : [
+  {
+    id: operatorPrincipalId
+    type: operatorPrincipalType
+  }
+])
 
 resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: name
@@ -59,6 +87,11 @@ resource scim 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01
   name: 'scim'
 }
 
+resource orders 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+  parent: tables
+  name: 'orders'
+}
+
 // At the table, not at the account: the service can neither make tables nor touch other ones.
 resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(scim.id, servicePrincipalId, contributor)
@@ -70,13 +103,77 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource readerAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(readerPrincipalId)) {
-  name: guid(scim.id, readerPrincipalId, reader)
+resource readerAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for one in readers: {
+  name: guid(scim.id, one.id, reader)
   scope: scim
   properties: {
     roleDefinitionId: reader
-    principalId: readerPrincipalId
-    principalType: readerPrincipalType
+    principalId: one.id
+    principalType: one.type
+  }
+}]
+
+// No built-in role reads and deletes and cannot write. With Storage Table Data Contributor the service could give orders
+// to itself. The name is unique in the directory, so it carries that of the account.
+resource orderConsumer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroupId, 'order-consumer')
+  properties: {
+    roleName: 'Azure Backup SCIM order consumer (${name})'
+    description: 'Reads the orders of operators and deletes those that it has carried out. Cannot write one.'
+    type: 'CustomRole'
+    assignableScopes: [
+      resourceGroupId
+    ]
+    permissions: [
+      {
+        actions: []
+        notActions: []
+        dataActions: [
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/read'
+          'Microsoft.Storage/storageAccounts/tableServices/tables/entities/delete'
+        ]
+        notDataActions: []
+      }
+    ]
+  }
+}
+
+resource orderAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(orders.id, servicePrincipalId, orderConsumer.name)
+  scope: orders
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', orderConsumer.name)
+    principalId: servicePrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource operatorAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorPrincipalId)) {
+  name: guid(orders.id, operatorPrincipalId, contributor)
+  scope: orders
+  properties: {
+    roleDefinitionId: contributor
+    principalId: operatorPrincipalId
+    principalType: operatorPrincipalType
+  }
+}
+
+// Who an order says it is from is a claim. This log has the caller of each write and delete, with the time.
+resource callers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'callers'
+  scope: tables
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'StorageWrite'
+        enabled: true
+      }
+      {
+        category: 'StorageDelete'
+        enabled: true
+      }
+    ]
   }
 }
 

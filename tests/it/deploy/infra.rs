@@ -3,6 +3,7 @@
 mod bicep;
 mod package;
 mod scripts;
+mod tables;
 
 use azure_backup_scim::bindings::Bindings;
 use azure_backup_scim::rbac::{BackupRole, PrincipalType, Scope};

@@ -18,6 +18,7 @@ pub struct Template {
 /// A resource (with its type) or a module (with its path).
 #[derive(Debug)]
 pub struct Declaration {
+    pub name: String,
     pub kind: String,
     pub body: Expression,
 }
@@ -203,11 +204,11 @@ impl Parser {
     }
 
     fn declaration(&mut self) -> Declaration {
-        self.word();
+        let name = self.word();
         let Expression::Literal(Value::String(kind)) = self.primary() else { panic!("a type or a path") };
         self.accept_word("existing");
         self.expect("=");
-        Declaration { kind, body: self.body() }
+        Declaration { name, kind, body: self.body() }
     }
 
     fn body(&mut self) -> Expression {
@@ -375,10 +376,13 @@ pub struct Evaluation<'a> {
 type Locals = Vec<(String, Value)>;
 
 impl Evaluation<'_> {
-    /// The value of a variable or a parameter.
+    /// The value of a variable or a parameter. A resource is known by the name that it has in the template.
     pub fn value(&self, name: &str) -> Value {
         if let Some(value) = self.parameters.get(name) {
             return value.clone();
+        }
+        if self.template.resources.iter().any(|resource| resource.name == name) {
+            return json!({ "id": name, "name": name });
         }
         let variable = self.template.variables.get(name).unwrap_or_else(|| panic!("nothing is named {name}"));
         self.evaluate(variable, &Vec::new())
@@ -386,15 +390,26 @@ impl Evaluation<'_> {
 
     /// What is deployed: for each module its path, where it goes, and its parameters.
     pub fn modules(&self) -> Vec<(String, Value, Value)> {
-        let each = self.template.modules.iter().map(|module| {
-            let bodies = match self.evaluate(&module.body, &Vec::new()) {
-                Value::Array(list) => list,
-                one => vec![one],
-            };
-            let deployed = bodies.into_iter().filter(|body| !body.is_null());
+        let each = self.template.modules.iter().flat_map(|module| {
+            let deployed = self.deployed(module).into_iter();
             deployed.map(|body| (module.kind.clone(), body["scope"].clone(), body["params"].clone()))
         });
-        each.flatten().collect()
+        each.collect()
+    }
+
+    /// The bodies of the deployed resources of a type, whatever its version.
+    pub fn resources(&self, kind: &str) -> Vec<Value> {
+        let of_kind = self.template.resources.iter().filter(|one| one.kind.split('@').next() == Some(kind));
+        of_kind.flat_map(|resource| self.deployed(resource)).collect()
+    }
+
+    /// One for each turn of a loop, none where the condition is false.
+    fn deployed(&self, declaration: &Declaration) -> Vec<Value> {
+        let bodies = match self.evaluate(&declaration.body, &Vec::new()) {
+            Value::Array(list) => list,
+            one => vec![one],
+        };
+        bodies.into_iter().filter(|body| !body.is_null()).collect()
     }
 
     pub fn evaluate(&self, expression: &Expression, locals: &Locals) -> Value {
@@ -489,6 +504,7 @@ fn binary(left: &Value, sign: &str, right: impl Fn() -> Value) -> Value {
         "??" if left.is_null() => right(),
         "??" => left.clone(),
         "==" => json!(*left == right()),
+        "||" => json!(*left == json!(true) || right() == json!(true)),
         "-" => json!(left.as_i64().unwrap() - right().as_i64().unwrap()),
         other => panic!("operator {other}"),
     }
@@ -524,7 +540,10 @@ fn function(name: &str, arguments: &[Value]) -> Value {
             Value::Array(list) => json!(list.len()),
             text => json!(string(text).chars().count()),
         },
-        "empty" => json!(elements(arguments[0].clone()).is_empty()),
+        "empty" => json!(match &arguments[0] {
+            Value::Array(list) => list.is_empty(),
+            text => string(text).is_empty(),
+        }),
         "contains" => json!(elements(arguments[0].clone()).contains(&arguments[1])),
         // Every element once, in the order of its first place.
         "union" => {
@@ -541,7 +560,9 @@ fn function(name: &str, arguments: &[Value]) -> Value {
             let entries = arguments[0].as_object().unwrap().iter();
             json!(entries.map(|(key, value)| json!({ "key": key, "value": value })).collect::<Vec<_>>())
         }
-        "subscription" | "resourceGroup" | "uniqueString" => {
+        "resourceGroup" if arguments.is_empty() => json!({ "id": "resourceGroup().id" }),
+        "subscriptionResourceId" => json!(text(1)),
+        "subscription" | "resourceGroup" | "uniqueString" | "guid" => {
             json!(format!("{name}({})", arguments.iter().map(string).collect::<Vec<_>>().join(", ")))
         }
         other => panic!("function {other}"),

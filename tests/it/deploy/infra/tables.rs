@@ -1,0 +1,119 @@
+//! Who may do what with the rows of the two tables: read out of `infra/app/state-storage.bicep`.
+
+use super::bicep::Evaluation;
+use super::{template, text};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Storage Table Data Contributor.
+const CONTRIBUTOR: &str = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3";
+/// Storage Table Data Reader.
+const READER: &str = "76199698-9eea-4c19-bc75-cec21354c6b6";
+/// The role of our own, by its name in the template.
+const CONSUMER: &str = "orderConsumer";
+const SERVICE: &str = "00000000-0000-0000-0000-000000000001";
+const AUDITORS: &str = "00000000-0000-0000-0000-0000000000aa";
+const OPERATORS: &str = "00000000-0000-0000-0000-0000000000bb";
+
+/// Asks the template, deployed for these principals. An empty text is none.
+fn deployed<T>(auditors: &str, operators: &str, ask: impl FnOnce(&Evaluation<'_>) -> T) -> T {
+    let template = template("app/state-storage.bicep");
+    let parameters = [
+        ("name", "ststate"),
+        ("location", "westeurope"),
+        ("redundancy", "Standard_ZRS"),
+        ("servicePrincipalId", SERVICE),
+        ("readerPrincipalId", auditors),
+        ("readerPrincipalType", "Group"),
+        ("operatorPrincipalId", operators),
+        ("operatorPrincipalType", "User"),
+        ("workspaceId", "log"),
+    ];
+    let parameters = parameters.into_iter().map(|(name, value)| (name, json!(value))).collect();
+    ask(&Evaluation { template: &template, files: BTreeMap::new(), parameters })
+}
+
+/// Table, role and principal of every assignment.
+fn assigned(auditors: &str, operators: &str) -> BTreeSet<(String, String, String)> {
+    let assignments = deployed(auditors, operators, |evaluation| {
+        evaluation.resources("Microsoft.Authorization/roleAssignments")
+    });
+    let names: BTreeSet<String> = assignments.iter().map(|one| text(&one["name"])).collect();
+    assert_eq!(names.len(), assignments.len(), "Azure refuses one assignment twice: {names:?}");
+    let each = assignments.iter().map(|one| {
+        let properties = &one["properties"];
+        (text(&one["scope"]["name"]), text(&properties["roleDefinitionId"]), text(&properties["principalId"]))
+    });
+    each.collect()
+}
+
+fn set(expected: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
+    let each = expected.iter().map(|(table, role, who)| ((*table).into(), (*role).into(), (*who).into()));
+    each.collect()
+}
+
+#[test]
+fn operators_write_orders_and_the_service_cannot() {
+    let expected = [
+        ("scim", CONTRIBUTOR, SERVICE),
+        ("scim", READER, AUDITORS),
+        ("scim", READER, OPERATORS),
+        ("orders", CONSUMER, SERVICE),
+        ("orders", CONTRIBUTOR, OPERATORS),
+    ];
+    assert_eq!(assigned(AUDITORS, OPERATORS), set(&expected));
+}
+
+#[test]
+fn without_an_operator_no_one_can_give_an_order() {
+    let expected =
+        [("scim", CONTRIBUTOR, SERVICE), ("scim", READER, AUDITORS), ("orders", CONSUMER, SERVICE)];
+    assert_eq!(assigned(AUDITORS, ""), set(&expected));
+    let expected = [("scim", CONTRIBUTOR, SERVICE), ("orders", CONSUMER, SERVICE)];
+    assert_eq!(assigned("", ""), set(&expected));
+}
+
+#[test]
+fn a_group_of_auditors_that_also_operates_reads_by_one_assignment() {
+    for auditors in [OPERATORS.to_owned(), OPERATORS.to_uppercase()] {
+        let expected = [
+            ("scim", CONTRIBUTOR, SERVICE),
+            ("scim", READER, auditors.as_str()),
+            ("orders", CONSUMER, SERVICE),
+            ("orders", CONTRIBUTOR, OPERATORS),
+        ];
+        assert_eq!(assigned(&auditors, OPERATORS), set(&expected));
+    }
+}
+
+/// Without `add`, `write` and `update`: what carries an order out can never have written it.
+#[test]
+fn the_role_of_the_service_on_orders_reads_and_deletes_and_nothing_else() {
+    let roles = deployed(AUDITORS, OPERATORS, |evaluation| {
+        evaluation.resources("Microsoft.Authorization/roleDefinitions")
+    });
+    let [role] = roles.as_slice() else { panic!("one role, not {roles:?}") };
+    let entities = "Microsoft.Storage/storageAccounts/tableServices/tables/entities";
+    let permissions = json!([{
+        "actions": [],
+        "notActions": [],
+        "dataActions": [format!("{entities}/read"), format!("{entities}/delete")],
+        "notDataActions": [],
+    }]);
+    assert_eq!(role["properties"]["permissions"], permissions);
+    assert_eq!(role["properties"]["assignableScopes"], json!(["resourceGroup().id"]));
+    assert!(text(&role["properties"]["roleName"]).contains("ststate"), "unique in the directory");
+}
+
+/// The `who` of an order is a claim. Azure's own log is what proves it.
+#[test]
+fn the_callers_that_write_or_delete_rows_are_logged() {
+    let settings =
+        deployed("", "", |evaluation| evaluation.resources("Microsoft.Insights/diagnosticSettings"));
+    let [setting] = settings.as_slice() else { panic!("one setting, not {settings:?}") };
+    assert_eq!(text(&setting["scope"]["name"]), "tables", "of both tables");
+    let logs = setting["properties"]["logs"].as_array().unwrap();
+    let enabled: Vec<&Value> =
+        logs.iter().filter(|log| log["enabled"] == json!(true)).map(|log| &log["category"]).collect();
+    assert_eq!(enabled, [&json!("StorageWrite"), &json!("StorageDelete")]);
+}
