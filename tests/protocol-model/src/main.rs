@@ -1,4 +1,5 @@
-mod effects; mod fw; mod walk; mod writes;
+mod effects; mod fw; mod orders; mod walk; mod writes;
+use effects::{Levers, Wakes};
 use fw::*;
 fn main() {
     let a: Vec<String> = std::env::args().collect();
@@ -7,6 +8,10 @@ fn main() {
     let cap: usize = a.get(3).and_then(|x| x.parse().ok()).unwrap_or(6_000_000);
     let mut surprises = 0;
     let e = effects::Cfg::default;
+    let l = Levers::default;
+    let lv = |levers: Levers, cfg: effects::Cfg| effects::Cfg { levers: Some(levers), ..cfg };
+    let two = |ops: u8, crashes: u8, timeouts: u8| effects::Cfg { records: 2, ops, crashes, timeouts, ..e() };
+    let one = |ops: u8, crashes: u8, timeouts: u8| effects::Cfg { ops, crashes, timeouts, ..e() };
     let cases: Vec<(&str, effects::Cfg, bool)> = vec![
         ("E0 the protocol, one person", e(), false),
         ("E0d deep: 4 changes, 2 crashes, 2 timeouts", effects::Cfg { ops: 4, crashes: 2, timeouts: 2, ..e() }, false),
@@ -42,6 +47,36 @@ fn main() {
         ("E16 a grant that is answered after d: is gone settles its row and marks nobody", effects::Cfg { late_grant: false, ..e() }, true),
         ("E17 w: beside an unsettled row takes away only where the row says gone", effects::Cfg { wish_decides: false, ..e() }, true),
         ("E15 a close never settles the row alone", effects::Cfg { row_alone: false, ..e() }, false),
+        ("B0 brake and lift, two records of one principal", lv(Levers { brake: 2, ..l() }, two(2, 1, 0)), false),
+        ("B0f one SCIM change, a crash, a timeout", lv(Levers { brake: 2, ..l() }, two(1, 1, 1)), false),
+        ("B0s a late call, the sweep unsettles the row", lv(Levers { brake: 2, ..l() }, effects::Cfg { late: 1, sweep: 2, ..two(1, 0, 0) }), false),
+        ("B0e the settings are read before the rest", lv(Levers { brake: 2, early: true, ..l() }, two(1, 1, 0)), false),
+        ("B0m the order's transaction marks nobody, its job does", lv(Levers { brake: 2, order_marks: false, ..l() }, two(1, 1, 0)), false),
+        ("B1 the job takes the holder that was read before the commit", lv(Levers { brake: 1, job_reads: false, ..l() }, two(1, 0, 0)), true),
+        ("B2 no job", lv(Levers { brake: 1, job_marks: false, ..l() }, two(1, 0, 0)), true),
+        ("B3 nobody is marked", lv(Levers { brake: 1, order_marks: false, job_marks: false, ..l() }, two(1, 0, 0)), true),
+        ("B4 who pins a free p: goes on with the brake that it read before", lv(Levers { brake: 1, claim_again: false, ..l() }, two(1, 0, 0)), true),
+        ("B5 the settings are read before d:", lv(Levers { brake: 1, after_d: false, ..l() }, two(1, 0, 0)), true),
+        ("P0 pause and resume", lv(Levers { pause: true, ..l() }, one(1, 0, 0)), false),
+                ("P0f no SCIM change, a crash, a timeout", lv(Levers { pause: true, ..l() }, one(0, 1, 1)), false),
+        ("P0w the job wakes nobody, a close that is held back leaves w:", lv(Levers { pause: true, wakes: Wakes::Nobody, deferred_w: true, ..l() }, one(1, 0, 0)), false),
+        ("P1 resume wakes nobody", lv(Levers { pause: true, wakes: Wakes::Nobody, ..l() }, one(1, 0, 0)), true),
+        ("P2 resume wakes who waits, not who is being looked at", lv(Levers { pause: true, wakes: Wakes::Waiting, ..l() }, one(1, 0, 0)), true),
+        ("P3 pause keeps a leaver's role", lv(Levers { pause: true, leavers_go: false, ..l() }, one(1, 0, 0)), true),
+        ("H0 hold, release, reject: one worker, three SCIM changes, a crash, a timeout", lv(Levers { hold: true, workers: 1, ..l() }, one(3, 1, 1)), false),
+        ("H0e the settings are read before the rest", lv(Levers { hold: true, workers: 1, early: true, ..l() }, one(3, 1, 1)), false),
+        ("H0s the job wakes only who is in the batch", lv(Levers { hold: true, workers: 1, wakes: Wakes::Waiting, ..l() }, one(3, 1, 1)), false),
+        ("H0u the close writes the hold, the job wakes who is being looked at, too", lv(Levers { hold: true, workers: 1, hold_first: false, ..l() }, one(3, 1, 1)), false),
+        ("H0t two workers, one SCIM change", lv(Levers { hold: true, ..l() }, one(1, 0, 0)), false),
+        ("H0c two workers, a timeout: the close writes the hold and leaves w:, the job wakes nobody", lv(Levers { hold: true, hold_first: false, deferred_w: true, wakes: Wakes::Nobody, ..l() }, one(1, 0, 1)), false),
+        ("H1 the close writes the hold, the job wakes only who is in the batch", lv(Levers { hold: true, hold_first: false, wakes: Wakes::Waiting, ..l() }, one(2, 0, 0)), true),
+        ("H2 release wakes nobody", lv(Levers { hold: true, wakes: Wakes::Nobody, ..l() }, one(2, 0, 0)), true),
+        ("H3 a deactivated person is held", lv(Levers { hold: true, leavers_go: false, ..l() }, one(2, 0, 0)), true),
+        ("H4 the mark alone holds", lv(Levers { hold: true, hold_row: false, ..l() }, one(2, 0, 0)), true),
+        ("H5 a hold does not end when the assignment is wanted again", lv(Levers { hold: true, workers: 1, hold_ends: false, ..l() }, one(3, 0, 0)), true),
+        ("H6 a later removal replaces the operation of the mark", lv(Levers { hold: true, workers: 1, took_stays: false, ..l() }, one(3, 0, 0)), true),
+        ("H7 what may still land is not held", lv(Levers { hold: true, hold_unsettled: false, ..l() }, one(2, 0, 0)), true),
+        ("H8 w: carries the operation, too", lv(Levers { hold: true, workers: 1, took_w: true, ..l() }, one(3, 1, 1)), true),
     ];
     for (n, c, bad) in cases { if n.starts_with(&only) { let r = bfs(&c, cap, secs, if bad && matches!(c.sweep, 0 | 2) && c.ask && c.adopts { 0 } else { 97 }); surprises += report(n, &r, bad, !only.is_empty()) as usize; } }
 
@@ -81,5 +116,16 @@ fn main() {
         ("D5 cycle, depth unbounded", walk::Cfg { cycle: true, depth: 255, ops: 1, ..d() }, true),
     ];
     for (n, c, bad) in cases { if n.starts_with(&only) { let r = bfs(&c, cap, secs, if bad && !n.starts_with("D5") { 0 } else { 97 }); surprises += report(n, &r, bad, !only.is_empty()) as usize; } }
+
+    let o = orders::Cfg::default;
+    let cases: Vec<(&str, orders::Cfg, bool)> = vec![
+        ("O0 pause, resume, pause: one transaction of j:, effect and o:, then the row is deleted", o(), false),
+        ("O0r the same, sent again without reading j:", orders::Cfg { doubt_reads: false, ..o() }, false),
+        ("O1 without j: as the proof", orders::Cfg { proof: false, ..o() }, true),
+        ("O1i the same, what holds already is not done again: pause, resume, pause replayed", orders::Cfg { proof: false, idempotent: true, ..o() }, true),
+        ("O2 the row is deleted first", orders::Cfg { delete_first: true, ..o() }, true),
+        ("O3 the outcome is a transaction of its own", orders::Cfg { effect_first: true, ..o() }, true),
+    ];
+    for (n, c, bad) in cases { if n.starts_with(&only) { let r = bfs(&c, cap, secs, if bad { 0 } else { 7 }); surprises += report(n, &r, bad, !only.is_empty()) as usize; } }
     if surprises > 0 { println!("{surprises} surprises"); std::process::exit(1) }
 }
