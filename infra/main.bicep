@@ -187,6 +187,7 @@ module functionApp 'app/function-app.bicep' = {
     packageContainer: hostStorage.outputs.packageContainer
     tablesEndpoint: stateStorage.outputs.tablesEndpoint
     tableName: stateStorage.outputs.tableName
+    ordersTableName: stateStorage.outputs.ordersTableName
     vaultUrl: keyVault.outputs.url
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     scimTenant: scimTenant

@@ -14,6 +14,7 @@ param packageContainer string
 
 param tablesEndpoint string
 param tableName string
+param ordersTableName string
 param vaultUrl string
 param applicationInsightsName string
 param scimTenant string
@@ -107,6 +108,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     AZURE_CREDENTIAL: 'managed-identity'
     TABLES_ENDPOINT: tablesEndpoint
     TABLES_TABLE: tableName
+    ORDERS_TABLE: ordersTableName
     KEY_VAULT_URL: vaultUrl
     BEARER_TOKEN_SECRET: 'scim-bearer-token'
     SCIM_TENANT: scimTenant

@@ -179,3 +179,4 @@ resource callers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 
 output tablesEndpoint string = 'https://${account.name}.table.${environment().suffixes.storage}'
 output tableName string = scim.name
+output ordersTableName string = orders.name

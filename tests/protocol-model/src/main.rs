@@ -77,6 +77,8 @@ fn main() {
         ("H6 a later removal replaces the operation of the mark", lv(Levers { hold: true, workers: 1, took_stays: false, ..l() }, one(3, 0, 0)), true),
         ("H7 what may still land is not held", lv(Levers { hold: true, hold_unsettled: false, ..l() }, one(2, 0, 0)), true),
         ("H8 w: carries the operation, too", lv(Levers { hold: true, workers: 1, took_w: true, ..l() }, one(3, 1, 1)), true),
+        ("H8b w: carries the operation beside what is not wanted of a person who is active", lv(Levers { hold: true, workers: 1, took_w: true, took_wish: true, ..l() }, one(3, 1, 1)), false),
+        ("H7b the same, what may still land is not held", lv(Levers { hold: true, hold_unsettled: false, took_w: true, took_wish: true, ..l() }, one(2, 0, 0)), true),
     ];
     for (n, c, bad) in cases { if n.starts_with(&only) { let r = bfs(&c, cap, secs, if bad && matches!(c.sweep, 0 | 2) && c.ask && c.adopts { 0 } else { 97 }); surprises += report(n, &r, bad, !only.is_empty()) as usize; } }
 

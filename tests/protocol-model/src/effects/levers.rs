@@ -27,9 +27,10 @@ pub struct Levers {
     pub hold_ends: bool,      // the close that finds the assignment wanted again or gone, or the person inactive, removes it
     pub took_stays: bool,     // a later mark keeps the larger operation that took something away
     pub took_w: bool,         // w: carries it, too
+    pub took_wish: bool,      // but only beside what is not wanted of a person who is active
 }
 impl Default for Levers {
-    fn default() -> Self { Levers { brake: 0, pause: false, workers: 2, hold: false, after_d: true, early: false, claim_again: true, order_marks: true, job_marks: true, job_reads: true, wakes: Wakes::UnderWayAndWaiting, deferred_w: false, leavers_go: true, hold_row: true, hold_first: true, hold_unsettled: true, hold_ends: true, took_stays: true, took_w: false } }
+    fn default() -> Self { Levers { brake: 0, pause: false, workers: 2, hold: false, after_d: true, early: false, claim_again: true, order_marks: true, job_marks: true, job_reads: true, wakes: Wakes::UnderWayAndWaiting, deferred_w: false, leavers_go: true, hold_row: true, hold_first: true, hold_unsettled: true, hold_ends: true, took_stays: true, took_w: false, took_wish: false } }
 }
 /// Of a worker: what it has read, and what it decided to hold back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -141,7 +142,7 @@ impl Cfg {
         let gone = settles && !k.actual && !k.foreign;
         if k.want || gone || s.lv.inactive && l.leavers_go { if l.hold_ends { s.lv.hold = false } s.lv.mass = false }
         if k.lv.deferred && l.deferred_w { s.w[x] = true; s.wt[x] |= !k.want }
-        if s.w[x] || !settles && self.look_again { s.lv.wtook = s.lv.took && l.took_w }
+        if s.w[x] || !settles && self.look_again { s.lv.wtook = s.lv.took && l.took_w && !(l.took_wish && (k.want || s.lv.inactive)) }
     }
     /// SCIM changes of the one person, the orders that can be given, and who carries them out.
     pub fn orders(&self, s0: &S, f: &mut dyn FnMut(Cl, Lbl, S)) {
