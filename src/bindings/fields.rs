@@ -75,6 +75,21 @@ impl<'a> JsonFields<'a> {
         }
     }
 
+    /// The whole number `key`, from 1 to `most`. The outer `None` is a mistake, the inner one its absence.
+    pub(super) fn number(
+        &self,
+        key: &str,
+        most: u32,
+        mistakes: &mut BindingsMistakes,
+    ) -> Option<Option<u32>> {
+        let Some(value) = self.get(key) else { return Some(None) };
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let fits = number.filter(|number| (1..=most).contains(number));
+        let found = if value.is_number() { value.to_string() } else { kind_of(value).to_owned() };
+        let fits = fits.ok_or_else(|| format!("is {found}: write a whole number from 1 to {most}"));
+        mistakes.keep(&self.at(key), fits).map(Some)
+    }
+
     /// The elements of the list `key` with their places; absent is empty.
     pub(super) fn list(
         &self,

@@ -1,6 +1,7 @@
 //! What a checked file says.
 
 use crate::id::GroupId;
+use crate::rbac::breaker::GrantLimits;
 use crate::rbac::{BackupRole, BindingKind, BindingName, Scope};
 use crate::scim::{self, compare};
 use std::collections::BTreeSet;
@@ -59,6 +60,18 @@ pub struct ConfiguredBinding {
     pub role: BackupRole,
     pub scope: Scope,
     pub kind: BindingKind,
+    /// `maxPrincipals` and `newGrantsMax`: how many people it gives the role, in all and in an hour.
+    pub limits: GrantLimits,
+}
+
+impl ConfiguredBinding {
+    /// Whether nothing changes for anyone where `earlier` becomes this one. The limits bound new grants only: people who hold the
+    /// role keep it under lower ones, and only more room lets someone in who waits for it.
+    pub fn changes_nothing_after(&self, earlier: &ConfiguredBinding) -> bool {
+        let has_more_room = self.limits.max_principals > earlier.limits.max_principals;
+        let same_access = Self { limits: earlier.limits, ..self.clone() } == *earlier;
+        same_access && !has_more_room
+    }
 }
 
 /// How a binding names its SCIM group.

@@ -90,6 +90,13 @@ struct Binding {
     kind: Option<Kind>,
     /// A whole subscription is accepted as scope only where this is true.
     allow_broad_scope: Option<bool>,
+    /// The most people who may hold the role through this binding. Others wait until there is room. Default: 500.
+    #[schemars(range(min = 1, max = 4000))]
+    max_principals: Option<u32>,
+    /// The most people whom this binding may give the role within an hour; at most `maxPrincipals`. More are held until an
+    /// operator releases them. It does not count in the 24 hours after the binding's first grant. Default: 50.
+    #[schemars(range(min = 1, max = 4000))]
+    new_grants_max: Option<u32>,
 }
 
 /// The SCIM group: exactly one of `externalId`, `id` and `displayName`.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rbac::breaker::{GrantLimits, MAX_PRINCIPALS_MAX};
 use crate::rbac::{BackupRole, BindingKind};
 use serde_json::{Value, json};
 
@@ -105,7 +106,6 @@ fn every_mistake_of_a_file_is_reported_at_once() {
         "/principal/from",
         "/retired/0",
         "/retired/1",
-        "/bindings/0/maxPrincipals",
         "/bindings/0/roles",
         "/bindings/0/name",
         "/bindings/0/group",
@@ -114,6 +114,7 @@ fn every_mistake_of_a_file_is_reported_at_once() {
         "/bindings/0/allowBroadScope",
         "/bindings/0/scope",
         "/bindings/0/kind",
+        "/bindings/0/maxPrincipals",
         "/bindings/1",
     ];
     assert_eq!(places, expected);
@@ -228,9 +229,55 @@ fn kinds_that_come_later_say_so() {
     check(&with("kind", json!("Active")), "/bindings/0/kind", "write \"active\"");
 }
 
+/// The limits of the only binding of a file.
+fn limits(file: &Value) -> (u32, u32) {
+    let GrantLimits { max_principals, new_grants_max } = parse(file).unwrap().bindings[0].limits;
+    (max_principals, new_grants_max)
+}
+
 #[test]
-fn max_principals_is_refused_until_it_is_enforced() {
-    check(&with("maxPrincipals", json!(5)), "/bindings/0/maxPrincipals", "not known here");
+fn the_limits_of_a_binding_have_defaults_that_fit_each_other() {
+    assert_eq!(limits(&file()), (500, 50));
+    assert_eq!(limits(&with("maxPrincipals", json!(2500))), (2500, 50));
+    assert_eq!(limits(&with("maxPrincipals", json!(20))), (20, 20));
+    assert_eq!(limits(&with("newGrantsMax", json!(500))), (500, 500));
+    let mut both = with("maxPrincipals", json!(MAX_PRINCIPALS_MAX));
+    both["bindings"][0]["newGrantsMax"] = json!(MAX_PRINCIPALS_MAX);
+    assert_eq!(limits(&both), (MAX_PRINCIPALS_MAX, MAX_PRINCIPALS_MAX));
+}
+
+#[test]
+fn a_limit_that_is_no_number_in_its_range_is_a_mistake() {
+    let place = "/bindings/0/maxPrincipals";
+    check(&with("maxPrincipals", json!(0)), place, "is 0: write a whole number from 1 to 4000");
+    check(&with("maxPrincipals", json!(4001)), place, "is 4001");
+    check(&with("maxPrincipals", json!(-1)), place, "is -1");
+    check(&with("maxPrincipals", json!(2.5)), place, "is 2.5");
+    check(&with("maxPrincipals", json!("500")), place, "is a text");
+    check(&with("maxPrincipals", Value::Null), place, "is null");
+    check(&with("newGrantsMax", json!(0)), "/bindings/0/newGrantsMax", "from 1 to 500");
+    check(&with("newGrantsMax", json!(501)), "/bindings/0/newGrantsMax", "from 1 to 500");
+    let mut both = with("maxPrincipals", json!(20));
+    both["bindings"][0]["newGrantsMax"] = json!(21);
+    check(&both, "/bindings/0/newGrantsMax", "from 1 to 20");
+}
+
+#[test]
+fn only_more_room_makes_a_change_of_the_limits_concern_anyone() {
+    let limited = |max: u32, new: u32| {
+        let mut file = with("maxPrincipals", json!(max));
+        file["bindings"][0]["newGrantsMax"] = json!(new);
+        parse(&file).unwrap().bindings.remove(0)
+    };
+    let changes_nothing = |earlier: (u32, u32), later: (u32, u32)| {
+        limited(later.0, later.1).changes_nothing_after(&limited(earlier.0, earlier.1))
+    };
+    assert!(changes_nothing((500, 50), (500, 50)));
+    assert!(changes_nothing((500, 50), (400, 50)));
+    assert!(changes_nothing((500, 50), (500, 100)));
+    assert!(!changes_nothing((500, 50), (600, 50)));
+    let other_role = parse(&with("role", json!("Backup Reader"))).unwrap().bindings.remove(0);
+    assert!(!other_role.changes_nothing_after(&parse(&file()).unwrap().bindings[0]));
 }
 
 #[test]
@@ -330,6 +377,9 @@ fn the_schema_states_the_limits_and_the_roles_of_the_code() {
     let schema = Bindings::json_schema();
     let at = |pointer: &str| schema.pointer(pointer).cloned().unwrap();
     assert_eq!(at("/properties/bindings/maxItems"), json!(BINDINGS_MAX));
+    for limit in ["maxPrincipals", "newGrantsMax"] {
+        assert_eq!(at(&format!("/$defs/Binding/properties/{limit}/maximum")), json!(MAX_PRINCIPALS_MAX));
+    }
     assert_eq!(at("/$defs/Role/enum"), json!(BackupRole::ALL.map(BackupRole::name)));
     assert_eq!(at("/$defs/PrincipalSource/enum"), json!(PrincipalSource::ALL.map(PrincipalSource::as_str)));
     assert!(!schema.to_string().contains("\"null\""), "what is left out is not null");

@@ -10,6 +10,7 @@ use super::model::{
     BINDINGS_MAX, Bindings, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX, Selector,
 };
 use crate::id::GroupId;
+use crate::rbac::breaker::{GrantLimits, MAX_PRINCIPALS_MAX};
 use crate::rbac::scope::ScopeKind;
 use crate::rbac::{BackupRole, BindingKind, BindingName, Scope};
 use crate::scim::{Filter, ResourceType};
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 pub(super) const FILE_KEYS: &[&str] = &["$schema", "version", "principal", "retired", "bindings"];
 pub(super) const PRINCIPAL_KEYS: &[&str] = &["from"];
 pub(super) const BINDING_KEYS: &[&str] =
-    &["name", "group", "where", "role", "scope", "kind", "allowBroadScope"];
+    &["name", "group", "where", "role", "scope", "kind", "allowBroadScope", "maxPrincipals", "newGrantsMax"];
 pub(super) const GROUP_KEYS: &[&str] = &["externalId", "id", "displayName", "allowDisplayName"];
 
 const SELECTOR_KEYS: [&str; 3] = ["externalId", "id", "displayName"];
@@ -169,6 +170,7 @@ fn binding(
     let role = role(&fields, mistakes);
     let scope = bound_scope(&fields, mistakes);
     let kind = kind(&fields, mistakes);
+    let limits = limits(&fields, mistakes);
     let value = ConfiguredBinding {
         name: name?,
         selector: selector?,
@@ -176,6 +178,7 @@ fn binding(
         role: role?,
         scope: scope?,
         kind: kind?,
+        limits: limits?,
     };
     Some(Placed { place: fields.place().clone(), value })
 }
@@ -270,6 +273,20 @@ fn kind(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Bind
         _ => Err(format!("{value} is not a kind: write \"active\"")),
     };
     mistakes.keep(&fields.at("kind"), kind)
+}
+
+/// How many people the binding gives the role. A smaller `maxPrincipals` lowers the default of `newGrantsMax`.
+fn limits(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<GrantLimits> {
+    let default = GrantLimits::default();
+    let max_principals = fields.number("maxPrincipals", MAX_PRINCIPALS_MAX, mistakes);
+    let most = max_principals.flatten().unwrap_or(default.max_principals);
+    let known_most = if max_principals.is_some() { most } else { MAX_PRINCIPALS_MAX };
+    let new_grants_max = fields.number("newGrantsMax", known_most, mistakes)?;
+    max_principals?;
+    Some(GrantLimits {
+        max_principals: most,
+        new_grants_max: new_grants_max.unwrap_or(default.new_grants_max.min(most)),
+    })
 }
 
 /// Compares the names as written, so that two equal ones are found even where another part of a binding is wrong.

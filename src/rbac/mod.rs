@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod binding;
+pub mod breaker;
 pub mod ledger;
 pub mod plan;
 pub mod reason;

@@ -333,8 +333,9 @@ impl ActiveBindings {
         let everything_pinned = old.is_none() && !before.is_empty();
         let all = old.as_ref().is_none_or(|old| old.principal_from != new.principal_from);
         let old = old.map(|known| known.bindings).unwrap_or_default();
-        let gone = old.iter().filter(|binding| all || !new.bindings.contains(binding));
-        let come = new.bindings.iter().filter(|binding| all || !old.contains(binding));
+        let stays = |old: &ConfiguredBinding, new: &ConfiguredBinding| new.changes_nothing_after(old);
+        let gone = old.iter().filter(|old| all || !new.bindings.iter().any(|new| stays(old, new)));
+        let come = new.bindings.iter().filter(|new| all || !old.iter().any(|old| stays(old, new)));
         let selectors = gone.chain(come).map(|binding| binding.selector.clone()).collect();
         Ok(Some(ChangedSelectors { selectors, everything_pinned }))
     }
