@@ -294,6 +294,29 @@ audit_kinds! {
         paused: bool = "paused",
     } => sentence(if paused { "paused" } else { "resumed" }.to_owned());
 
+    /// A breaker tripped: what crossed a limit is held in a batch.
+    BreakerTripped = "breaker-tripped" {
+        batch: OpId = "batch",
+        /// `revocations` or `grants`.
+        holds: &'static str = "holds",
+        bindings: Vec<BindingName> = "bindings",
+    } => sentence(format!("batch {batch} holds {holds}{}", bindings.after(" of ")));
+
+    /// A breaker holds a step of a person.
+    StepHeld = "step-held" {
+        person: UserId = "person",
+        assignment: AssignmentName = "assignment",
+        operation: StepKind = "operation",
+        batch: OpId = "batch",
+    } => sentence(format!("{operation} {assignment} of {person} is held in batch {batch}"));
+
+    /// An operator decided about a batch of a breaker.
+    BatchDecided = "batch-decided" {
+        batch: OpId = "batch",
+        /// `released` or `rejected`.
+        decision: &'static str = "decision",
+    } => sentence(format!("batch {batch}: {decision}"));
+
     /// The Entra object id is free for another record.
     PrincipalReleased = "principal-released" {
         person: UserId = "person",

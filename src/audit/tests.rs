@@ -50,7 +50,7 @@ fn bindings(names: &[&str]) -> Vec<BindingName> {
 
 /// A change of every kind, and more than one where the kind has more than one wording.
 fn changes() -> Vec<AuditEvent> {
-    [resources(), members(), effects(), waits(), settings(), orders()].concat()
+    [resources(), members(), effects(), waits(), settings(), orders(), breakers()].concat()
 }
 
 fn resources() -> Vec<AuditEvent> {
@@ -206,6 +206,24 @@ fn orders() -> Vec<AuditEvent> {
             principal_before: Some(PrincipalId::new(Uuid::from_u128(0x34))),
             principal: principal(),
         },
+    ]
+}
+
+fn breakers() -> Vec<AuditEvent> {
+    let batch = OpId::new(Uuid::from_u128(0x66));
+    let tripped =
+        |holds, names: &[&str]| AuditEvent::BreakerTripped { batch, holds, bindings: bindings(names) };
+    vec![
+        tripped("revocations", &["east", "west"]),
+        tripped("grants", &["east"]),
+        AuditEvent::StepHeld {
+            person: user(),
+            assignment: assignment(0x44),
+            operation: StepKind::Revoke,
+            batch,
+        },
+        AuditEvent::BatchDecided { batch, decision: "released" },
+        AuditEvent::BatchDecided { batch, decision: "rejected" },
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod audit;
+mod breaker;
 mod config;
 mod exit;
 #[cfg(feature = "local")]
@@ -45,6 +46,8 @@ enum Command {
     Plan(plan::Arguments),
     /// List what operators ordered, and what became of it.
     Orders(orders::Arguments),
+    /// List what the breakers hold, show a batch, release or reject it.
+    Breaker(breaker::Arguments),
     /// Stop grants, and what memberships, groups and bindings take away. People who leave still lose their roles.
     Pause(order::PauseArguments),
     /// End a pause.
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
+        Command::Breaker(arguments) => breaker::run(&arguments),
         Command::Pause(arguments) => order::pause(&arguments),
         Command::Resume(arguments) => order::resume(&arguments),
         Command::Revoke(arguments) => order::revoke(&arguments),

@@ -81,6 +81,8 @@ pub struct LedgerEntry {
     /// Since when the assignment is unwanted and not known to be gone. Set when it is first unwanted, cleared when it is
     /// wanted again or gone.
     pub unwanted_since: Option<OffsetDateTime>,
+    /// The batch of a breaker that holds the next step: a revocation of what is present, a grant of what is gone.
+    pub hold: Option<OpId>,
     /// Since when `holding` is as it is.
     pub since: OffsetDateTime,
     /// When this row was last written, on the table service's clock.
@@ -91,6 +93,12 @@ impl LedgerEntry {
     /// The ledger knows that Azure does not hold it.
     pub fn is_settled_and_gone(&self) -> bool {
         self.unsettled_until.is_none() && !matches!(self.state, AssignmentState::Present)
+    }
+
+    /// The batch that still holds the next step, where the assignment is `wanted` or not. A hold ends when what it was about has
+    /// changed: the assignment is wanted again, or gone, or no longer wanted.
+    pub fn hold_after(&self, wanted: bool) -> Option<OpId> {
+        self.hold.filter(|_| wanted == self.is_settled_and_gone())
     }
 
     /// The same entry with another holding; `since` moves only where it differs.
@@ -174,6 +182,7 @@ mod tests {
             correlation: None,
             retry: None,
             unwanted_since: None,
+            hold: None,
             since: NOW,
             written: NOW,
         }

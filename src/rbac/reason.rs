@@ -79,6 +79,8 @@ reason_codes! {
     RowUnreadable => "row-unreadable", Waiting;
     /// An operator revoked the person: no binding gives anything until the brake is lifted.
     Braked => "braked", Refused;
+    /// A breaker held the grant, and an operator rejected it.
+    RejectedByOrder => "rejected-by-order", Refused;
     /// The binding gives its role to as many people as it may.
     MaxPrincipals => "max-principals", Refused;
     /// The Entra object id differs from the one first pinned.

@@ -4,6 +4,7 @@
 use crate::id::UserId;
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
+use crate::store::batches::Batches;
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{OverdueCount, StoredOverdue};
@@ -85,6 +86,10 @@ pub struct HealthSnapshot {
     pub paused: Option<PausedSince>,
     /// Entra objects that operators revoked.
     pub brakes: usize,
+    /// Batches of the breakers that wait for an operator.
+    pub batches_held: usize,
+    /// When the first of them was opened.
+    pub oldest_batch: Option<OffsetDateTime>,
     /// The table of orders could not be read by the last tick of this process.
     pub orders_unreadable: bool,
     /// A bundled file that waits for an operator.
@@ -112,6 +117,7 @@ impl HealthSnapshot {
             || self.scopes_refused > 0
             || self.overdue.people > 0
             || self.paused.is_some()
+            || self.batches_held > 0
             || self.orders_unreadable
             || self.bindings_pending.is_some()
             || self.is_without_ticks
@@ -129,6 +135,11 @@ impl HealthSnapshot {
     fn held_back_json(&self) -> Value {
         let oldest = self.overdue.held_back_oldest.map(crate::audit::rfc3339);
         json!({ "people": self.overdue.held_back, "oldest": oldest })
+    }
+
+    fn breakers_json(&self) -> Value {
+        let oldest = self.oldest_batch.map(crate::audit::rfc3339);
+        json!({ "batches": self.batches_held, "people": self.overdue.in_batches, "oldest": oldest })
     }
 
     /// As members of the health answer. No subscription, no person, no group.
@@ -153,6 +164,7 @@ impl HealthSnapshot {
             ("revocationsHeldBack", self.held_back_json()),
             ("paused", self.paused.as_ref().map_or(Value::Null, PausedSince::to_json)),
             ("brakes", json!(self.brakes)),
+            ("breakers", self.breakers_json()),
             ("ordersUnreadable", json!(self.orders_unreadable)),
             ("lastTick", json!(time(&self.counted))),
             ("oldestRequest", json!(time(&self.oldest_request))),
@@ -323,6 +335,25 @@ impl HealthStatus {
     /// Whether an operator's pause lasts, as far as this process knows.
     pub(super) fn is_paused(&self) -> bool {
         self.held().snapshot.paused.is_some()
+    }
+
+    /// The batches of the breakers, as they were last read.
+    pub(super) fn batches(&self, batches: &Batches) {
+        let opened = batches.waiting().filter_map(|id| Some(batches.get(id)?.opened));
+        let mut held = self.held();
+        held.snapshot.batches_held = batches.waiting().count();
+        held.snapshot.oldest_batch = opened.min();
+    }
+
+    /// A binding gives its role to as many people as it may, and so many more wait.
+    pub(super) fn binding_full(&self, binding: &BindingName, people: usize, waiting: usize) {
+        if self.troubled.record(&format!("{binding} {}", ReasonCode::MaxPrincipals)) {
+            let next = format!("\"maxPrincipals\": {}", people + waiting);
+            tracing::error!(
+                binding = %binding, people, waiting, next, reason = ReasonCode::MaxPrincipals.as_str(),
+                "a binding is full; others wait for room"
+            );
+        }
     }
 
     /// Whether the table of orders cannot be read.

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod audit;
 pub mod bindings;
+pub mod breakers;
 mod caller;
 mod deferred;
 pub(crate) mod drift;

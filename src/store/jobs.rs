@@ -24,6 +24,8 @@ pub enum JobKind {
     PeopleOfScope(Scope),
     /// The same, and Azure is asked for each assignment: the scope is gone.
     ForgetScope(Scope),
+    /// Everyone in a batch of a breaker that was decided.
+    PeopleOfBatch(OpId),
 }
 
 impl JobKind {
@@ -36,6 +38,7 @@ impl JobKind {
             JobKind::PrincipalHolder(_) => "principal-holder",
             JobKind::PeopleOfScope(_) => "people-of-scope",
             JobKind::ForgetScope(_) => "forget-scope",
+            JobKind::PeopleOfBatch(_) => "people-of-batch",
         }
     }
 
@@ -46,6 +49,7 @@ impl JobKind {
             JobKind::Snapshot { .. } | JobKind::WakeWaiting => String::new(),
             JobKind::PrincipalHolder(principal) => principal.to_string(),
             JobKind::PeopleOfScope(scope) | JobKind::ForgetScope(scope) => scope.as_str().to_owned(),
+            JobKind::PeopleOfBatch(batch) => batch.to_string(),
         }
     }
 
@@ -61,6 +65,7 @@ impl JobKind {
             "principal-holder" => Ok(JobKind::PrincipalHolder(reader.parsed("target", PrincipalId::parse)?)),
             "people-of-scope" => Ok(JobKind::PeopleOfScope(reader.parsed("target", Scope::parse)?)),
             "forget-scope" => Ok(JobKind::ForgetScope(reader.parsed("target", Scope::parse)?)),
+            "people-of-batch" => Ok(JobKind::PeopleOfBatch(reader.parsed("target", OpId::parse)?)),
             _ => reader.parsed("kind", |_| Err(())),
         }
     }
@@ -78,6 +83,8 @@ pub struct StoredJob {
     pub chunks: i64,
     /// The last element that was skipped; the job goes on after it. Empty: none.
     pub after: String,
+    /// How many people a deleted group had, once they are counted.
+    pub people: Option<usize>,
     pub etag: ETag,
 }
 
@@ -92,6 +99,7 @@ impl StoredJob {
             revision: reader.int("revision")?,
             chunks: reader.int("chunks")?,
             after: reader.text_opt("after")?.unwrap_or_default().to_owned(),
+            people: reader.int_opt("people")?.map(|people| usize::try_from(people).unwrap_or_default()),
             etag: row.etag.clone(),
         })
     }
@@ -117,6 +125,16 @@ impl StoredJob {
         TableWrite::Merge {
             key: keys::job(self.id),
             properties,
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
+    }
+
+    /// The people of a deleted group are counted.
+    pub fn note_people(&self, people: usize) -> TableWrite {
+        let people = i64::try_from(people).unwrap_or(i64::MAX);
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties: RowFields::some().int("people", people).done(),
             condition: EtagMatch::Exact(self.etag.clone()),
         }
     }
@@ -150,7 +168,8 @@ impl StoredJob {
             | JobKind::WakeWaiting
             | JobKind::PrincipalHolder(_)
             | JobKind::PeopleOfScope(_)
-            | JobKind::ForgetScope(_) => None,
+            | JobKind::ForgetScope(_)
+            | JobKind::PeopleOfBatch(_) => None,
         }
     }
 }

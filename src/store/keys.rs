@@ -1,8 +1,8 @@
 //! Row keys. Only `store` knows them. Keys are ids or hashes, never client text.
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId, format_stamp, parse_stamp};
-use crate::rbac::AssignmentName;
 use crate::rbac::plan::BlockKey;
+use crate::rbac::{AssignmentName, BindingName};
 use crate::scim::compare::{self, CaseMode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
@@ -39,6 +39,12 @@ pub const LEADS: &str = "bg:";
 
 /// What the keys of all hints begin with.
 pub const HINTS: &str = "dl:";
+
+/// What the keys of all tallies begin with. They are no settings: every reconcile reads those.
+pub const TALLIES: &str = "t:";
+
+/// What the name of a batch begins with, among the settings.
+pub const BATCH: &str = "batch:";
 
 /// The keys that begin with `prefix`, as `from` and `to` of a range. `prefix` ends in `:`.
 pub fn range_of(prefix: &str) -> (String, String) {
@@ -113,6 +119,26 @@ pub fn ledger_pin(user: UserId, principal: PrincipalId) -> String {
 /// What is wanted and cannot be had now.
 pub fn ledger_waits(user: UserId) -> String {
     format!("l:{user}:waits")
+}
+/// What the breakers count of a binding.
+pub fn tally(binding: &BindingName) -> String {
+    format!("{TALLIES}{}", hash(binding.as_str()))
+}
+/// What they count of all bindings.
+pub fn tally_of_all() -> String {
+    format!("{TALLIES}all")
+}
+/// A batch that a breaker holds.
+pub fn batch(id: OpId) -> String {
+    setting(&format!("{BATCH}{id}"))
+}
+/// The people of a batch; a row for each begins with this.
+pub fn batch_people_prefix(batch: OpId) -> String {
+    format!("h:{batch}:")
+}
+/// One person of a batch.
+pub fn batch_person(batch: OpId, user: UserId) -> String {
+    format!("h:{batch}:{user}")
 }
 /// Reconcile this person now.
 pub fn request(user: UserId) -> String {

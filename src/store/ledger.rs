@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 /// The properties of a ledger row, those of the list of bindings aside. Any other property is a later release's.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "v",
     "principal",
     "role",
@@ -35,6 +35,7 @@ const KNOWN: [&str; 20] = [
     "reason",
     "reason_code",
     "list",
+    "hold",
 ];
 /// How long after its last write a call may still land for a row that does not say it in a form that we understand.
 const MAY_LAND: Duration = Duration::from_secs(600);
@@ -252,6 +253,7 @@ fn entry_properties(entry: &LedgerEntry) -> RowProperties {
         .text("op", entry.op.to_string())
         .bytes("bindings", Value::from(bindings).to_string().as_bytes())
         .text_if("correlation", entry.correlation.clone())
+        .text_if("hold", entry.hold.map(|batch| batch.to_string()))
         .time("since", entry.since)
         .time("written", entry.written);
     if let Some(until) = entry.unsettled_until {
@@ -297,6 +299,7 @@ fn read_entry_and_damage(row: &TableRow) -> Result<(LedgerEntry, Option<StoreErr
         correlation: damage.or(reader.text_opt("correlation"), None).map(str::to_owned),
         retry: damage.or(read_tried(&reader), None),
         unwanted_since: damage.or(reader.time_opt("wished"), None),
+        hold: damage.or(reader.parsed_opt("hold", OpId::parse), None),
         since: damage.or(reader.time("since"), written),
         written,
     };
@@ -362,6 +365,10 @@ const fn known_before(code: ReasonCode) -> ReasonCode {
         ReasonCode::BindingStale => ReasonCode::BindingAmbiguous,
         ReasonCode::RowUnreadable => ReasonCode::BindingsUnreadable,
         ReasonCode::Other | ReasonCode::PolicyDenied => ReasonCode::AzureRefused,
+        ReasonCode::KeptByOrder => ReasonCode::Member,
+        ReasonCode::Paused | ReasonCode::HeldByBreaker | ReasonCode::BindingsPending => ReasonCode::Throttled,
+        ReasonCode::Braked | ReasonCode::RejectedByOrder => ReasonCode::IdentityChanged,
+        ReasonCode::MaxPrincipals => ReasonCode::AssignmentLimit,
         code => code,
     }
 }

@@ -51,6 +51,17 @@ impl StateStore {
         self.under(&keys::members_prefix(group), rows_max).await
     }
 
+    /// How many members a group has.
+    pub async fn count_members(&self, group: GroupId) -> Result<usize, StoreError> {
+        let (from, to) = keys::range_of(&keys::members_prefix(group));
+        let mut pages = self.pages(from, to);
+        let mut members = 0;
+        while let Some(rows) = pages.next().await? {
+            members += rows.len();
+        }
+        Ok(members)
+    }
+
     /// The first `rows_max` groups of a user, in the order of their ids.
     pub async fn groups_of(&self, user: UserId, rows_max: usize) -> Result<Vec<GroupId>, StoreError> {
         self.under(&keys::groups_prefix(user), rows_max).await

@@ -1,10 +1,12 @@
 //! Domain values to rows and transactions. The only code that knows row keys.
 
 pub(crate) mod batch;
+pub mod batches;
 pub mod codec;
 pub(crate) mod counters;
 mod error;
 pub mod groups;
+pub mod holds;
 pub mod jobs;
 pub(crate) mod journal;
 mod keys;
@@ -27,6 +29,7 @@ pub(crate) mod scope_blocks;
 pub mod settings;
 mod state_store;
 pub(crate) mod sweep_schedule;
+pub mod tally;
 pub mod tenant_walk;
 pub(crate) mod throttles;
 pub(crate) mod tick_cursors;

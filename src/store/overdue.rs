@@ -22,6 +22,8 @@ pub struct OverdueCount {
     pub held_back: usize,
     /// Since when the first of those waits.
     pub held_back_oldest: Option<OffsetDateTime>,
+    /// People of the batches that wait for an operator.
+    pub in_batches: usize,
 }
 
 /// The count, when it was made, and when it was last an error line.
@@ -65,6 +67,8 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
                 .collect(),
             held_back: usize::try_from(reader.int_opt("held_back")?.unwrap_or_default()).unwrap_or_default(),
             held_back_oldest: reader.time_opt("held_back_oldest")?,
+            in_batches: usize::try_from(reader.int_opt("in_batches")?.unwrap_or_default())
+                .unwrap_or_default(),
         },
         counted: reader.time("counted")?,
         logged: reader.time_opt("logged")?,
@@ -79,6 +83,7 @@ pub fn write(stored: &StoredOverdue) -> TableWrite {
     let mut fields = RowFields::row()
         .int("people", number(count.people))
         .int("held_back", number(count.held_back))
+        .int("in_batches", number(count.in_batches))
         .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
         .text("first", count.first.join(" "))
         .time("counted", *counted);

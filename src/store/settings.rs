@@ -2,6 +2,7 @@
 
 use crate::id::InstanceId;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
+use crate::store::batches::Batches;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::levers::Levers;
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
@@ -58,6 +59,7 @@ pub struct TenantSettings {
     pub throttles: StoredThrottles,
     pub claims: RoomClaims,
     pub levers: Levers,
+    pub batches: Batches,
     pub pending: Option<PendingRow>,
 }
 
@@ -87,6 +89,7 @@ impl StateStore {
             pending_bindings::NAME => settings.pending = Some(self.pending_in(row)),
             "instance" => settings.instance = self.readable(row, read_instance(row)),
             _ => {
+                settings.batches.read_row(self, row);
                 settings.levers.read_row(self, row);
                 settings.throttles.read_row(row);
                 settings.claims.read_row(row);

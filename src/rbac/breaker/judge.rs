@@ -1,31 +1,12 @@
 //! Whether a step of one person may be sent now.
 
-use super::ops::{OpVerdict, meet, remember, verdict_of};
+use super::ops::{OpVerdict, TakenBy, meet, remember, verdict_of};
 use super::tally::{BindingTally, HolderId, OpenBatch, TenantTally};
-use super::{BatchKind, GrantLimits, WINDOW};
+use super::{BatchKind, GrantLimits, RevocationLimits, WINDOW};
 use crate::id::OpId;
 use crate::rbac::BindingName;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
-
-/// The operation that took something from a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TakenBy {
-    /// `None`: it took from this person alone.
-    pub op: Option<OpId>,
-    /// From how many people it takes something.
-    pub size: usize,
-}
-
-impl TakenBy {
-    /// An operation that takes something from so many people.
-    pub fn operation(op: OpId, size: usize) -> Self {
-        Self { op: (size > 1).then_some(op), size: size.max(1) }
-    }
-
-    /// A change that concerns this person alone.
-    pub const ONE_PERSON: Self = Self { op: None, size: 1 };
-}
 
 /// A binding that would give the role, and what it may give.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +42,7 @@ pub struct Trip {
 /// The tallies that a judgement needs, and what it makes of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tallies {
+    pub limits: RevocationLimits,
     pub bindings: BTreeMap<BindingName, BindingTally>,
     pub all: TenantTally,
     /// What tripped since these were read.
@@ -89,10 +71,10 @@ impl Tallies {
         }
         let batch = self.trip(BatchKind::Revocations, bindings, now, fresh);
         for tally in among(&mut self.bindings, &crossed) {
-            remember(&mut tally.ops, taken.op, 0, OpVerdict::Held(batch), now);
+            remember(&mut tally.ops, taken, OpVerdict::Held(batch), now);
         }
         if crosses_in_all {
-            remember(&mut self.all.ops, taken.op, 0, OpVerdict::Held(batch), now);
+            remember(&mut self.all.ops, taken, OpVerdict::Held(batch), now);
         }
         self.keep(holder, bindings);
         Ruling::Held { batch }
@@ -152,7 +134,7 @@ impl Tallies {
     }
 
     /// The batch in which the revocations of that operation are held, if they are.
-    fn batch_of(&self, bindings: &[BindingName], op: Option<OpId>) -> Option<OpId> {
+    fn batch_of(&self, bindings: &[BindingName], op: OpId) -> Option<OpId> {
         let of = |name| self.bindings.get(name).and_then(|tally| verdict_of(&tally.ops, op));
         let verdicts = bindings.iter().filter_map(of).chain(verdict_of(&self.all.ops, op));
         let held = |verdict| match verdict {
@@ -172,20 +154,20 @@ impl Tallies {
     ) -> Vec<BindingName> {
         let trips = |name: &&BindingName| {
             let Some(tally) = self.bindings.get(*name) else { return false };
-            verdict_of(&tally.ops, taken.op).is_none() && tally.trips(holder, taken.size, now)
+            verdict_of(&tally.ops, taken.op).is_none() && tally.trips(holder, taken.size, &self.limits, now)
         };
         bindings.iter().filter(trips).cloned().collect()
     }
 
     fn crosses_in_all(&self, taken: TakenBy, now: OffsetDateTime) -> bool {
-        verdict_of(&self.all.ops, taken.op).is_none() && self.all.trips(taken.size, now)
+        verdict_of(&self.all.ops, taken.op).is_none() && self.all.trips(taken.size, &self.limits, now)
     }
 
     fn pass(&mut self, holder: HolderId, bindings: &[BindingName], taken: TakenBy, now: OffsetDateTime) {
         for tally in among(&mut self.bindings, bindings) {
             if verdict_of(&tally.ops, taken.op).is_none() {
                 tally.window.revoke(taken.size, tally.holders.len(), now);
-                remember(&mut tally.ops, taken.op, taken.size, OpVerdict::Passed, now);
+                remember(&mut tally.ops, taken, OpVerdict::Passed, now);
             }
             if tally.holders.remove(&holder) {
                 meet(&mut tally.ops, taken.op);
@@ -193,7 +175,7 @@ impl Tallies {
         }
         if verdict_of(&self.all.ops, taken.op).is_none() {
             self.all.window.revoke(taken.size, self.all.people, now);
-            remember(&mut self.all.ops, taken.op, taken.size, OpVerdict::Passed, now);
+            remember(&mut self.all.ops, taken, OpVerdict::Passed, now);
         }
     }
 

@@ -8,8 +8,8 @@ mod ops;
 mod tally;
 mod window;
 
-pub use judge::{Admission, Ruling, TakenBy, Tallies, Trip};
-pub use ops::{JudgedOp, OpVerdict};
+pub use judge::{Admission, Ruling, Tallies, Trip};
+pub use ops::{JudgedOp, OpVerdict, TakenBy};
 pub use tally::{BindingTally, HolderId, OpenBatch, TenantTally};
 pub use window::{MinuteCount, Window};
 
@@ -19,14 +19,31 @@ use std::time::Duration;
 pub const MAX_PRINCIPALS_MAX: u32 = 4000;
 /// The time over which the breakers count.
 pub const WINDOW: Duration = Duration::from_secs(3600);
-/// So many people may lose a role within the window, however few hold it.
-pub const REVOCATIONS_FLOOR: usize = 5;
-/// Of those who held it at the window's start, at most so many of a hundred.
-pub const REVOCATIONS_PERCENT: usize = 20;
-/// A binding that so many people hold is not emptied unasked.
-pub const EMPTIED_FROM: usize = 3;
 /// So long after its first grant a binding fills up without tripping.
 pub const FIRST_SYNC: Duration = Duration::from_secs(24 * 3600);
+
+/// How much may be taken away unasked. No setting changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevocationLimits {
+    /// So many people may lose a role within the window, however few hold it.
+    pub floor: usize,
+    /// Of those who held it at the window's start, at most so many of a hundred.
+    pub percent: usize,
+    /// A binding that so many people hold is not emptied.
+    pub emptied_from: usize,
+}
+
+impl RevocationLimits {
+    pub(super) fn of(&self, people: usize) -> usize {
+        self.floor.max(people.saturating_mul(self.percent) / 100)
+    }
+}
+
+impl Default for RevocationLimits {
+    fn default() -> Self {
+        Self { floor: 5, percent: 20, emptied_from: 3 }
+    }
+}
 
 /// How many people a binding gives the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,36 @@
 //! The operations that were judged: each once, for all its people.
 
-use super::window::minute_of;
-use crate::id::OpId;
+use super::window::{first_minute, minute_of};
+use crate::id::{OpId, UserId};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// An operation is remembered for so long; one that is judged again is counted again.
 const REMEMBERED_MINUTES: i64 = 24 * 60;
 /// Operations that one tally remembers; the oldest go first.
 const OPS_MAX: usize = 500;
+/// Those of one person among them: a person who is held is judged once more only where the hold was not written.
+const OPS_OF_ONE_MAX: usize = 100;
+
+/// The operation that took something from a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenBy {
+    pub op: OpId,
+    /// From how many people it takes something.
+    pub size: usize,
+}
+
+impl TakenBy {
+    /// An operation that takes something from so many people.
+    pub fn operation(op: OpId, size: usize) -> Self {
+        Self { op, size: size.max(1) }
+    }
+
+    /// A change that concerns one person alone, as an operation of its own: others may have been enqueued with it.
+    pub fn one_person(op: OpId, user: UserId) -> Self {
+        Self { op: OpId::new(Uuid::new_v5(&op.uuid(), user.uuid().as_bytes())), size: 1 }
+    }
+}
 
 /// What became of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,40 +46,50 @@ pub struct JudgedOp {
     pub op: OpId,
     /// The minute in which it was judged, since the epoch.
     pub minute: i64,
-    /// Its people who were not met yet, at most.
+    /// Its people.
+    pub size: usize,
+    /// Those who were not met yet, at most.
     pub left: usize,
     pub verdict: OpVerdict,
 }
 
-/// The operations of a tally, oldest first.
-pub(super) fn verdict_of(ops: &[JudgedOp], op: Option<OpId>) -> Option<OpVerdict> {
-    ops.iter().rev().find(|judged| Some(judged.op) == op).map(|judged| judged.verdict)
+/// What was said of an operation.
+pub(super) fn verdict_of(ops: &[JudgedOp], op: OpId) -> Option<OpVerdict> {
+    ops.iter().rev().find(|judged| judged.op == op).map(|judged| judged.verdict)
 }
 
-/// Remembers an operation, if it has an id: one of a single person has none.
-pub(super) fn remember(
-    ops: &mut Vec<JudgedOp>,
-    op: Option<OpId>,
-    left: usize,
-    verdict: OpVerdict,
-    now: OffsetDateTime,
-) {
-    let Some(op) = op else { return };
+/// Remembers an operation. That one person passed needs no memory.
+pub(super) fn remember(ops: &mut Vec<JudgedOp>, taken: TakenBy, verdict: OpVerdict, now: OffsetDateTime) {
+    let TakenBy { op, size } = taken;
+    if size == 1 && verdict == OpVerdict::Passed {
+        return;
+    }
     let minute = minute_of(now);
     ops.retain(|judged| judged.op != op && judged.minute > minute - REMEMBERED_MINUTES);
-    ops.push(JudgedOp { op, minute, left, verdict });
-    let surplus = ops.len().saturating_sub(OPS_MAX);
-    ops.drain(..surplus);
+    ops.push(JudgedOp { op, minute, size, left: size, verdict });
+    forget_oldest(ops, OPS_OF_ONE_MAX, |judged| judged.size == 1);
+    forget_oldest(ops, OPS_MAX, |_| true);
+}
+
+fn forget_oldest(ops: &mut Vec<JudgedOp>, most: usize, of: impl Fn(&JudgedOp) -> bool) {
+    let mut surplus = ops.iter().filter(|judged| of(judged)).count().saturating_sub(most);
+    ops.retain(|judged| {
+        let goes = surplus > 0 && of(judged);
+        surplus -= usize::from(goes);
+        !goes
+    });
 }
 
 /// One more of its people was met.
-pub(super) fn meet(ops: &mut [JudgedOp], op: Option<OpId>) {
-    for judged in ops.iter_mut().filter(|judged| Some(judged.op) == op) {
+pub(super) fn meet(ops: &mut [JudgedOp], op: OpId) {
+    for judged in ops.iter_mut().filter(|judged| judged.op == op) {
         judged.left = judged.left.saturating_sub(1);
     }
 }
 
-/// People whom operations that passed still take from.
-pub(super) fn people_left(ops: &[JudgedOp]) -> usize {
-    ops.iter().filter(|judged| judged.verdict == OpVerdict::Passed).map(|judged| judged.left).sum()
+/// People whom operations that passed in the window still take from. Later they were met, or had nothing to lose.
+pub(super) fn people_left(ops: &[JudgedOp], now: OffsetDateTime) -> usize {
+    let counts =
+        |judged: &&JudgedOp| judged.verdict == OpVerdict::Passed && judged.minute >= first_minute(now);
+    ops.iter().filter(counts).map(|judged| judged.left).sum()
 }

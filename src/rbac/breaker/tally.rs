@@ -2,7 +2,7 @@
 
 use super::ops::{JudgedOp, people_left};
 use super::window::Window;
-use super::{BatchKind, EMPTIED_FROM, FIRST_SYNC, GrantLimits, REVOCATIONS_FLOOR, REVOCATIONS_PERCENT};
+use super::{BatchKind, FIRST_SYNC, GrantLimits, RevocationLimits};
 use crate::id::{OpId, UserId};
 use crate::rbac::BindingName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,17 +61,19 @@ impl BindingTally {
         self.holders.contains(&holder) || self.kept.contains(&holder)
     }
 
-    /// How many people may lose the role in the window that ends now.
-    pub fn revocations_max(&self, now: OffsetDateTime) -> usize {
-        limit(self.window.people_at_start(self.holders.len(), now))
-    }
-
     /// Whether an operation of that size must wait for an operator.
-    pub(super) fn trips(&self, holder: HolderId, size: usize, now: OffsetDateTime) -> bool {
-        let too_many = self.window.revoked(now).saturating_add(size) > self.revocations_max(now);
-        let people = self.window.people_at_start(self.holders.len(), now).max(self.holders.len());
-        let rest = self.holders.len().saturating_sub(people_left(&self.ops));
-        too_many || people >= EMPTIED_FROM && self.holders.contains(&holder) && rest <= size
+    pub(super) fn trips(
+        &self,
+        holder: HolderId,
+        size: usize,
+        limits: &RevocationLimits,
+        now: OffsetDateTime,
+    ) -> bool {
+        let people = self.window.people_at_start(self.holders.len(), now);
+        let too_many = self.window.revoked(now).saturating_add(size) > limits.of(people);
+        let rest = self.holders.len().saturating_sub(people_left(&self.ops, now));
+        let is_team = people.max(self.holders.len()) >= limits.emptied_from;
+        too_many || is_team && self.holders.contains(&holder) && rest <= size
     }
 
     /// Whether one more new person of this hour must wait for an operator.
@@ -125,16 +127,8 @@ pub struct TenantTally {
 }
 
 impl TenantTally {
-    /// How many people may lose something in the window that ends now.
-    pub fn revocations_max(&self, now: OffsetDateTime) -> usize {
-        limit(self.window.people_at_start(self.people, now))
+    pub(super) fn trips(&self, size: usize, limits: &RevocationLimits, now: OffsetDateTime) -> bool {
+        let people = self.window.people_at_start(self.people, now);
+        self.window.revoked(now).saturating_add(size) > limits.of(people)
     }
-
-    pub(super) fn trips(&self, size: usize, now: OffsetDateTime) -> bool {
-        self.window.revoked(now).saturating_add(size) > self.revocations_max(now)
-    }
-}
-
-fn limit(people: usize) -> usize {
-    REVOCATIONS_FLOOR.max(people.saturating_mul(REVOCATIONS_PERCENT) / 100)
 }

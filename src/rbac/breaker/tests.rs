@@ -24,6 +24,9 @@ fn binding(name: &str) -> BindingName {
     BindingName::parse(name).unwrap()
 }
 
+/// Stands for an operation of one person.
+const ONE: TakenBy = TakenBy { op: OpId::new(Uuid::nil()), size: 1 };
+
 /// A binding that so many people have held for a month.
 fn held_by(people: u128) -> BindingTally {
     let holders = (0..people).map(person).collect();
@@ -33,7 +36,7 @@ fn held_by(people: u128) -> BindingTally {
 /// One binding among so many people in all.
 fn tallies(tally: BindingTally, all: usize) -> Tallies {
     let all = TenantTally { people: all, ..TenantTally::default() };
-    Tallies { bindings: BTreeMap::from([(binding("b"), tally)]), all, trips: Vec::new() }
+    Tallies { bindings: BTreeMap::from([(binding("b"), tally)]), all, ..Tallies::default() }
 }
 
 /// A tenant of one binding.
@@ -42,8 +45,10 @@ fn of(people: u128) -> Tallies {
 }
 
 impl Tallies {
-    /// Takes the binding from one person.
+    /// Takes the binding from one person; `ONE`: by an operation of its own.
     fn take(&mut self, who: u128, taken: TakenBy, minute: i64) -> Ruling {
+        let user = UserId::new(Uuid::from_u128(who));
+        let taken = if taken == ONE { TakenBy::one_person(op(7000 + minute as u128), user) } else { taken };
         self.judge_revocation(person(who), &[binding("b")], taken, at(minute), op(9000 + minute as u128))
     }
 
@@ -94,14 +99,22 @@ fn an_operation_passes_whole_up_to_the_limit_and_is_held_whole_beyond_it() {
 #[test]
 fn a_binding_is_not_emptied_by_one_person_after_the_other_within_an_hour() {
     let mut tallies = of(3);
-    assert_eq!(tallies.take(0, TakenBy::ONE_PERSON, 0), Ruling::Passes);
-    assert_eq!(tallies.take(1, TakenBy::ONE_PERSON, 10), Ruling::Passes);
-    assert!(matches!(tallies.take(2, TakenBy::ONE_PERSON, 59), Ruling::Held { .. }));
+    assert_eq!(tallies.take(0, ONE, 0), Ruling::Passes);
+    assert_eq!(tallies.take(1, ONE, 10), Ruling::Passes);
+    assert!(matches!(tallies.take(2, ONE, 59), Ruling::Held { .. }));
 
     let mut tallies = of(3);
     for (who, minute) in [(0, 0), (1, 70), (2, 140)] {
-        assert_eq!(tallies.take(who, TakenBy::ONE_PERSON, minute), Ruling::Passes, "{who}");
+        assert_eq!(tallies.take(who, ONE, minute), Ruling::Passes, "{who}");
     }
+}
+
+#[test]
+fn people_of_an_operation_who_had_nothing_to_lose_do_not_count_the_next_day() {
+    let mut tallies = of(6);
+    assert_eq!(tallies.take(0, TakenBy::operation(op(1), 5), 0), Ruling::Passes);
+    assert!(matches!(tallies.take(1, ONE, 30), Ruling::Held { .. }), "six within the hour");
+    assert_eq!(tallies.take(2, ONE, 90), Ruling::Passes);
 }
 
 #[test]
@@ -115,11 +128,11 @@ fn the_operations_of_an_hour_count_together_and_a_single_leaver_of_the_next_day_
     let held = tallies.take(20, pass(3), 45);
     let Ruling::Held { batch } = held else { panic!("{held:?}") };
     // Whoever else crosses the limit within the window joins the batch.
-    assert_eq!(tallies.take(50, TakenBy::ONE_PERSON, 50), Ruling::Held { batch });
+    assert_eq!(tallies.take(50, ONE, 50), Ruling::Held { batch });
     assert_eq!(tallies.trips.iter().filter(|trip| trip.is_new).count(), 1);
 
     // The others of a held operation are held, however late they come; a new one is judged afresh.
-    assert_eq!(tallies.take(60, TakenBy::ONE_PERSON, 24 * 60 - 60), Ruling::Passes);
+    assert_eq!(tallies.take(60, ONE, 24 * 60 - 60), Ruling::Passes);
     assert_eq!(tallies.take(21, pass(3), 24 * 60), Ruling::Held { batch });
 }
 
@@ -159,11 +172,21 @@ fn a_person_who_is_judged_twice_counts_once() {
 }
 
 #[test]
+fn a_person_who_is_held_alone_is_held_again_where_the_hold_was_not_written() {
+    let mut tallies = of(3);
+    tallies.take(0, TakenBy::operation(op(1), 2), 0);
+    tallies.take(1, TakenBy::operation(op(1), 2), 0);
+    let held = tallies.take(2, ONE, 1);
+    assert!(matches!(held, Ruling::Held { .. }));
+    assert_eq!(tallies.take(2, ONE, 1), held);
+}
+
+#[test]
 fn small_operations_on_many_bindings_count_in_all() {
     let names: Vec<BindingName> = (0..10).map(|n| binding(&format!("b{n}"))).collect();
     let bindings = names.iter().map(|name| (name.clone(), held_by(4))).collect();
     let all = TenantTally { people: 40, ..TenantTally::default() };
-    let mut tallies = Tallies { bindings, all, trips: Vec::new() };
+    let mut tallies = Tallies { bindings, all, ..Tallies::default() };
     let mut passed = 0;
     for (n, name) in names.iter().enumerate() {
         let taken = TakenBy::operation(op(n as u128), 2);
@@ -181,7 +204,7 @@ fn an_operation_on_two_bindings_is_held_where_it_crosses_a_limit() {
     let large = binding("large");
     let bindings = BTreeMap::from([(small.clone(), held_by(4)), (large.clone(), held_by(100))]);
     let all = TenantTally { people: 100, ..TenantTally::default() };
-    let mut tallies = Tallies { bindings, all, trips: Vec::new() };
+    let mut tallies = Tallies { bindings, all, ..Tallies::default() };
     let taken = TakenBy::operation(op(1), 6);
     let mut take = |who, name: &BindingName| {
         tallies.judge_revocation(person(who), std::slice::from_ref(name), taken, at(0), op(9000))

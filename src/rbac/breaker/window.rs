@@ -28,11 +28,6 @@ impl Window {
         self.0.iter().map(|(minute, count)| (*minute, *count))
     }
 
-    /// The same, read.
-    pub fn of(minutes: impl IntoIterator<Item = (i64, MinuteCount)>) -> Self {
-        Self(minutes.into_iter().collect())
-    }
-
     /// New people of the window.
     pub fn granted(&self, now: OffsetDateTime) -> usize {
         self.since(now).map(|count| count.granted).sum()
@@ -69,11 +64,18 @@ impl Window {
     }
 }
 
+impl FromIterator<(i64, MinuteCount)> for Window {
+    fn from_iter<I: IntoIterator<Item = (i64, MinuteCount)>>(minutes: I) -> Self {
+        Self(minutes.into_iter().collect())
+    }
+}
+
 /// The minute of a time, since the epoch.
 pub(super) fn minute_of(now: OffsetDateTime) -> i64 {
     now.unix_timestamp().div_euclid(60)
 }
 
-fn first_minute(now: OffsetDateTime) -> i64 {
+/// The first minute of the window that ends now.
+pub(super) fn first_minute(now: OffsetDateTime) -> i64 {
     minute_of(now) - MINUTES
 }

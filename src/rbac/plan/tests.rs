@@ -79,6 +79,7 @@ fn entry(number: u128, holding: AssignmentState, bindings: &[&str]) -> LedgerEnt
         correlation: None,
         retry: None,
         unwanted_since: None,
+        hold: None,
         since: later(-600),
         written: later(-600),
     }

@@ -159,6 +159,7 @@ mod tests {
             correlation: None,
             retry: None,
             unwanted_since: unwanted_since.then_some(NOW),
+            hold: None,
             since: NOW,
             written: NOW,
         }

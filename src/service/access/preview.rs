@@ -51,6 +51,7 @@ pub async fn preview(
         holders: store.holders().await?,
         braked: settings.levers.brakes.keys().copied().collect(),
         paused: settings.levers.pause.is_some(),
+        batches: settings.batches,
         // Nothing was ever granted where there is none.
         instance: instance.unwrap_or(InstanceId::new(Uuid::nil())),
         limits: PlanLimits { steps_max: usize::MAX, close_rows_max: usize::MAX, ..PlanLimits::default() },

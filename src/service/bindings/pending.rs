@@ -5,6 +5,7 @@ use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::Bindings;
 use crate::id::{PrincipalId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
+use crate::rbac::breaker::GrantLimits;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode};
 use crate::service::access::preview::{PlannedStep, PreviewOf, TenantPlan, preview};
@@ -20,10 +21,6 @@ use std::fmt;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// New people to whom a binding gives its role without an order.
-pub const NEW_PEOPLE_MAX: usize = 50;
-/// The same of a binding that never gave its role to anybody.
-pub const FIRST_PEOPLE_MAX: usize = 500;
 /// Attempts while other processes store their files.
 const TRIES_MAX: u32 = 10;
 
@@ -104,6 +101,8 @@ pub async fn plan_of_file(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<FilePlan, StoreError> {
     let is_absent = matches!(active, ActiveSnapshot::Absent);
+    let limits: BTreeMap<BindingName, GrantLimits> =
+        file.bindings.iter().map(|binding| (binding.name.clone(), binding.limits)).collect();
     let file = ActiveSnapshot::Known(Arc::new(BindingsSnapshot::new("", "", file)));
     // What a pause keeps back does not happen without the file, and it may never happen.
     let of =
@@ -113,12 +112,16 @@ pub async fn plan_of_file(
     let now = plans.next().unwrap_or_default();
     let plan = plans.next().unwrap_or_default();
     let is_first = is_absent && plan.granted_before.is_empty();
-    let wait = if is_first { None } else { wait_cause(&now, &plan) };
+    let wait = if is_first { None } else { wait_cause(&now, &plan, &limits) };
     Ok(FilePlan { plan, wait })
 }
 
 /// Why the plan of a file must wait, if it must. What happens without the file too is no reason.
-fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
+fn wait_cause(
+    now: &TenantPlan,
+    file: &TenantPlan,
+    limits: &BTreeMap<BindingName, GrantLimits>,
+) -> Option<WaitCause> {
     let before: BTreeSet<StepKey<'_>> = steps(now).map(|(key, _)| key).collect();
     let mut cause = WaitCause::default();
     let mut new_people: BTreeMap<&BindingName, BTreeSet<_>> = BTreeMap::new();
@@ -135,7 +138,8 @@ fn wait_cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
     cause.revocations += revoked_later(file).difference(&revoked_later(now)).count();
     for (name, people) in new_people {
         let first = !file.granted_before.contains(name);
-        let people_max = if first { FIRST_PEOPLE_MAX } else { NEW_PEOPLE_MAX };
+        let limits = limits.get(name).copied().unwrap_or_default();
+        let people_max = if first { limits.max_principals } else { limits.new_grants_max } as usize;
         let people = people.len();
         if people > people_max {
             cause.too_many.insert(name.clone(), TooMany { people, people_max });
@@ -322,6 +326,10 @@ mod tests {
         PlannedWait { kind, role: BackupRole::Operator, scope: scope(), bindings: vec![binding()], reason }
     }
 
+    fn cause(now: &TenantPlan, file: &TenantPlan) -> Option<WaitCause> {
+        wait_cause(now, file, &BTreeMap::new())
+    }
+
     fn plan(people: Vec<PersonPlan>) -> TenantPlan {
         TenantPlan { people, ..TenantPlan::default() }
     }
@@ -337,8 +345,8 @@ mod tests {
     #[test]
     fn a_revocation_waits_unless_it_happens_without_the_file() {
         let revokes = || plan(vec![person(1, vec![step(1, StepKind::Revoke)], Vec::new())]);
-        assert_eq!(wait_cause(&plan(Vec::new()), &revokes()).unwrap().revocations, 1);
-        assert_eq!(wait_cause(&revokes(), &revokes()), None);
+        assert_eq!(cause(&plan(Vec::new()), &revokes()).unwrap().revocations, 1);
+        assert_eq!(cause(&revokes(), &revokes()), None);
     }
 
     #[test]
@@ -346,22 +354,22 @@ mod tests {
         let later = |reason| plan(vec![person(1, Vec::new(), vec![wait(StepKind::Revoke, reason)])]);
         let nothing = plan(Vec::new());
         let in_flight = later(ReasonCode::InFlight);
-        assert_eq!(wait_cause(&nothing, &in_flight).unwrap().revocations, 1);
-        assert_eq!(wait_cause(&in_flight, &in_flight), None);
-        assert_eq!(wait_cause(&nothing, &later(ReasonCode::KeptByOrder)), None);
+        assert_eq!(cause(&nothing, &in_flight).unwrap().revocations, 1);
+        assert_eq!(cause(&in_flight, &in_flight), None);
+        assert_eq!(cause(&nothing, &later(ReasonCode::KeptByOrder)), None);
         let grant = plan(vec![person(1, Vec::new(), vec![wait(StepKind::Grant, ReasonCode::InFlight)])]);
-        assert_eq!(wait_cause(&nothing, &grant), None);
+        assert_eq!(cause(&nothing, &grant), None);
     }
 
     #[test]
     fn a_binding_that_is_new_may_give_its_role_to_more_people() {
         let nothing = plan(Vec::new());
-        assert_eq!(wait_cause(&nothing, &grants(500)), None);
-        let too_many = wait_cause(&nothing, &grants(501)).unwrap().too_many;
+        assert_eq!(cause(&nothing, &grants(500)), None);
+        let too_many = cause(&nothing, &grants(501)).unwrap().too_many;
         assert_eq!(too_many[&binding()], TooMany { people: 501, people_max: 500 });
         let known = |people| TenantPlan { granted_before: [binding()].into(), ..grants(people) };
-        assert_eq!(wait_cause(&nothing, &known(50)), None);
-        let cause = wait_cause(&nothing, &known(51)).unwrap();
-        assert_eq!(cause.to_string(), "operators gives its role to 51 new people, more than 50");
+        assert_eq!(cause(&nothing, &known(50)), None);
+        let waits = cause(&nothing, &known(51)).unwrap();
+        assert_eq!(waits.to_string(), "operators gives its role to 51 new people, more than 50");
     }
 }

@@ -352,6 +352,7 @@ async fn requeue_holder(
         unsettled_until: Some(now),
         written: now,
         retry: None,
+        hold: template.hold.filter(|_| own.is_some()),
         ..template.clone()
     };
     let ledger_held = rows.iter().any(|row| row.stored.entry.state == AssignmentState::Present);

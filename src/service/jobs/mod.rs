@@ -105,6 +105,7 @@ async fn run_once(
         JobKind::PrincipalHolder(principal) => return wake_ups::wake_holder(store, job, *principal).await,
         JobKind::PeopleOfScope(scope) => return wake_ups::wake_people_of_scope(store, job, scope).await,
         JobKind::ForgetScope(scope) => return wake_ups::forget_scope(store, job, scope).await,
+        JobKind::PeopleOfBatch(batch) => return wake_ups::wake_people_of_batch(store, job, *batch).await,
         JobKind::DeleteUser(_) | JobKind::DeleteGroup(_) => {}
     }
     let elements = store.elements(job, effort.size).await?;
@@ -113,6 +114,9 @@ async fn run_once(
     }
     match &job.kind {
         JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
+        JobKind::DeleteGroup(group) if job.people.is_none() && elements.len() >= effort.size => {
+            count_people(store, job, *group).await
+        }
         JobKind::DeleteGroup(group) => {
             empty_group(store, active_bindings, job, *group, &elements, effort).await
         }
@@ -126,7 +130,7 @@ async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<Chunk
     if let Some(element) = store.elements(job, 1).await?.first() {
         tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is skipped");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
-        let request = ReconcileRequest::taking_away(job.request.origin.clone());
+        let request = removal_of(job, 1);
         let enqueues =
             person.map(|person| reconcile_queue::enqueue_now(person, &request)).into_iter().flatten();
         let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(enqueues).collect();
@@ -179,6 +183,23 @@ async fn enqueue_changed_groups(
     }
 }
 
+/// Before anyone leaves a deleted group of more people than one chunk, the job notes how many there are: the breakers judge a
+/// delete by its size.
+async fn count_people(
+    store: &StateStore,
+    job: &StoredJob,
+    group: GroupId,
+) -> Result<ChunkResult, StoreError> {
+    let people = store.count_members(group).await?;
+    store.transact_unjournaled(&[job.note_people(people)]).await?;
+    Ok(ChunkResult::default())
+}
+
+/// The request of a person who leaves a deleted group; `people` where the job did not count them.
+fn removal_of(job: &StoredJob, people: usize) -> ReconcileRequest {
+    ReconcileRequest::taking_away(job.request.origin.clone()).of_operation(job.people.unwrap_or(people))
+}
+
 async fn empty_user(
     store: &StateStore,
     job: &StoredJob,
@@ -225,7 +246,7 @@ async fn empty_group(
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
-    let request = ReconcileRequest::taking_away(record.origin.clone());
+    let request = removal_of(job, users.len());
     for user in &users {
         batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(*user, &request));
     }

@@ -1,6 +1,6 @@
 //! Jobs of orders: they only make people be reconciled. Each step may be repeated.
 
-use crate::id::{PrincipalId, UserId};
+use crate::id::{OpId, PrincipalId, UserId};
 use crate::rbac::Scope;
 use crate::rbac::ledger::LedgerEntry;
 use crate::service::jobs::chunk::ChunkResult;
@@ -92,6 +92,20 @@ async fn wake_people(
     if let Some(last) = rows.last() {
         store.transact_unjournaled(&[job.go_on_after(last.position.as_key())]).await?;
     }
+    Ok(ChunkResult { people, ..ChunkResult::default() })
+}
+
+/// Enqueues the people of a batch, from the job's position on. Who joins the batch meanwhile reads the decision.
+pub(super) async fn wake_people_of_batch(
+    store: &StateStore,
+    job: &StoredJob,
+    batch: OpId,
+) -> Result<ChunkResult, StoreError> {
+    let people = store.held_people_after(batch, &job.after, PEOPLE_A_TRANSACTION).await?;
+    let Some(last) = people.last() else { return end(store, job).await };
+    let mut writes = vec![job.go_on_after(&last.to_string())];
+    writes.extend(people.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &job.request)));
+    store.transact_unjournaled(&writes).await?;
     Ok(ChunkResult { people, ..ChunkResult::default() })
 }
 

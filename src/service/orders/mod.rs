@@ -2,6 +2,7 @@
 //! or not: whoever carries the same order out again meets it.
 
 mod apply;
+mod batches;
 mod file_planner;
 mod identity;
 mod pause;
@@ -17,6 +18,7 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
+use crate::store::batches::BatchState;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
@@ -87,6 +89,10 @@ pub enum OrderRefusal {
     WaitingUnreadable,
     #[error("the plan moved: its hash is {hash} now; look at it again with `plan --pending`")]
     PlanMoved { hash: String },
+    #[error("there is no such batch")]
+    NoSuchBatch,
+    #[error("the batch was {decision} already")]
+    DecidedAlready { decision: &'static str },
     #[error("there is no such order in this release")]
     Unsupported,
 }
@@ -128,6 +134,7 @@ impl Orders {
         let ended = self.carry_out_all(&at_once, until).await;
         let settings = self.store.settings().await?;
         self.health.levers(&settings.levers);
+        self.health.batches(&settings.batches);
         self.health.bindings_pending(settings.waiting());
         ended.map(|()| take_long)
     }
@@ -260,8 +267,11 @@ impl Orders {
             OrderVerb::RetryScope { scope } => self.retry_scope(order, scope).await,
             OrderVerb::Forget { scope } => self.forget(order, scope, now).await,
             OrderVerb::Apply { hash } => self.apply(order, hash).await,
-            OrderVerb::ReleaseBatch { .. } | OrderVerb::RejectBatch { .. } => {
-                Ok(OrderDecision::Refuse(OrderRefusal::Unsupported))
+            OrderVerb::ReleaseBatch { batch } => {
+                self.decide_batch(order, *batch, BatchState::Released, now).await
+            }
+            OrderVerb::RejectBatch { batch } => {
+                self.decide_batch(order, *batch, BatchState::Rejected, now).await
             }
         }
     }
@@ -277,7 +287,7 @@ pub struct CarriedOrder<'a> {
 impl CarriedOrder<'_> {
     /// The request of a person whom the order concerns.
     pub(super) fn request(&self, priority: Priority) -> ReconcileRequest {
-        ReconcileRequest { priority, origin: origin_of(self.op, &self.order.who) }
+        ReconcileRequest { priority, origin: origin_of(self.op, &self.order.who), taken: None }
     }
 
     /// A job that completes the order.

@@ -5,6 +5,7 @@ use crate::id::UserId;
 use crate::scim::{Error, Filter, MemberChange, MemberRef};
 use crate::service::provisioning::write_plan::{WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
+use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::Group;
 use crate::store::{members, reconcile_queue, resources};
 use serde_json::json;
@@ -246,15 +247,16 @@ pub(super) fn plan_members(
     let revision = header.revision;
     for user in &members.added {
         plan.batch.append(members::add(group, *user, operation.op));
-        enqueue_reconcile(plan, operation, *user, false);
+        enqueue_reconcile(plan, &operation.reconcile_request(false), *user, false);
         plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(user), revision });
     }
+    let removal = operation.reconcile_request(true).of_operation(members.removed.len());
     for user in &members.removed {
         plan.batch.append(members::remove(group, *user));
         if !known.gone.contains(user) {
             plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
         }
-        enqueue_reconcile(plan, operation, *user, true);
+        enqueue_reconcile(plan, &removal, *user, true);
         plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(user), revision });
     }
     for text in &members.dropped {
@@ -262,9 +264,8 @@ pub(super) fn plan_members(
     }
 }
 
-fn enqueue_reconcile(plan: &mut WritePlan, operation: &WriteOperation, user: UserId, takes_away: bool) {
-    let request = operation.reconcile_request(takes_away);
-    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, &request));
+fn enqueue_reconcile(plan: &mut WritePlan, request: &ReconcileRequest, user: UserId, takes_away: bool) {
+    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, request));
     let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
     people.push(user);
 }

@@ -3,24 +3,24 @@
 use crate::audit::AuditEvent;
 use crate::id::OpId;
 use crate::ports::role_assignments::RejectionReason;
-use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
+use crate::rbac::{AssignmentName, ReasonCode};
 use crate::service::reconcile::calls::{CallOutcome, CompletedCall};
 use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::open::pin_writes;
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::requeue::{
-    FREED_MAX, RoundResult, is_wanted_again, requeue_writes, while_frozen, while_principals_are_left,
-    while_unreadable,
+    FREED_MAX, RoundResult, is_released, is_wanted_again, requeue_writes, while_frozen,
+    while_principals_are_left, while_unreadable,
 };
 use crate::store::ledger::{PrincipalPin, StoredEntry};
 use crate::store::reconcile_queue::leaver_hints;
 use crate::store::reconcile_queue::{self, ReconcileRequest};
 use crate::store::users::HeaderState;
 use crate::store::{ETag, StoreError, TableAnswer, TableWrite, ledger};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -28,6 +28,9 @@ use time::OffsetDateTime;
 const MARK_TRIES: u32 = 10;
 /// When it is tried again after those.
 const MARK_RETRY: Duration = Duration::from_secs(30);
+
+/// Rows of the ledger that one close writes: the rest of what only tidies comes with the next one.
+const CLOSE_ROWS_MAX: usize = 48;
 
 /// A row as the close wants it, and the version it must meet.
 struct Rewrite {
@@ -51,7 +54,8 @@ impl Reconciler {
         opened: bool,
     ) -> Result<RoundResult, StoreError> {
         let now = gathered.time.now(self.store.clock.monotonic());
-        let rewrites = self.rewrites(gathered, plan, acted, now);
+        let mut rewrites = self.rewrites(gathered, plan, acted, now);
+        add_holds(gathered, &mut rewrites, now);
         let after = entries_after(gathered, &rewrites);
         let waits =
             plan::pending_steps(&gathered.desired, &after, &plan.deferred, &gathered.ledger.waits, now);
@@ -70,13 +74,16 @@ impl Reconciler {
                 .iter()
                 .map(|rewrite| gathered.ledger.write(gathered.user, &rewrite.entry, rewrite.etag.as_ref())),
         );
+        writes.extend(gathered.batch_writes(&after, now));
         if gathered.ledger.waits_are_damaged || comparable(&waits) != comparable(&gathered.ledger.waits) {
             writes.extend(ledger::write_waits(gathered.user, &waits, gathered.ledger.waits_etag.as_ref()));
         }
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
-        if closed != RoundResult::Continue && is_wanted_again(gathered, &after) {
+        if closed != RoundResult::Continue
+            && (is_wanted_again(gathered, &after) || is_released(gathered, &after))
+        {
             writes.extend(leaver_hints::hint_over_unless_written(gathered.user, &writes));
         }
         if closed != RoundResult::Continue {
@@ -90,7 +97,7 @@ impl Reconciler {
         let logged = changes.clone();
         match self.write(gathered, op, changes, writes).await {
             Err(StoreError::Conflict { .. }) => {
-                self.close_row_by_row(gathered, rewrites).await?;
+                self.close_row_by_row(gathered, with_earlier_holds(gathered, rewrites)).await?;
                 Ok(RoundResult::Continue)
             }
             Err(error) => Err(error),
@@ -340,6 +347,45 @@ fn code_of(outcome: &CallOutcome) -> Option<String> {
 
 fn entry_goal(kind: StepKind) -> AssignmentState {
     if kind == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone }
+}
+
+/// Holds that begin, and those that end. What begins was no step of this round, so no other rewrite is about it but one that says
+/// since when it is unwanted.
+fn add_holds(gathered: &GatheredState, rewrites: &mut Vec<Rewrite>, now: OffsetDateTime) {
+    let begins = gathered.held_entries(now);
+    rewrites.retain(|rewrite| begins.iter().all(|(entry, _)| entry.assignment != rewrite.entry.assignment));
+    for rewrite in rewrites.iter_mut() {
+        rewrite.entry.hold = gathered.hold_after(&rewrite.entry);
+    }
+    let rewrite = |entry: LedgerEntry, change| {
+        let stored =
+            gathered.ledger.entries.iter().find(|stored| stored.entry.assignment == entry.assignment);
+        let etag = stored.map(|stored| stored.etag.clone());
+        Rewrite { entry, etag, kind: None, settles: true, change }
+    };
+    rewrites.extend(begins.into_iter().map(|(entry, change)| rewrite(entry, Some(change))));
+    let written: BTreeSet<AssignmentName> = rewrites.iter().map(|rewrite| rewrite.entry.assignment).collect();
+    let others = gathered.ledger.entries.iter().map(|stored| &stored.entry);
+    let ended = others
+        .filter(|entry| !written.contains(&entry.assignment) && entry.hold != gathered.hold_after(entry));
+    let room = CLOSE_ROWS_MAX.saturating_sub(rewrites.len());
+    let ended: Vec<Rewrite> =
+        ended.take(room).map(|entry| rewrite(LedgerEntry { hold: None, ..entry.clone() }, None)).collect();
+    rewrites.extend(ended);
+}
+
+/// The rows as they were held before: a hold ends together with the person's row in its batch.
+fn with_earlier_holds(gathered: &GatheredState, rewrites: Vec<Rewrite>) -> Vec<Rewrite> {
+    let earlier = |entry: &LedgerEntry| {
+        let stored =
+            gathered.ledger.entries.iter().find(|stored| stored.entry.assignment == entry.assignment);
+        stored.and_then(|stored| stored.entry.hold)
+    };
+    let with_hold = |rewrite: Rewrite| {
+        let hold = earlier(&rewrite.entry);
+        Rewrite { entry: LedgerEntry { hold, ..rewrite.entry }, ..rewrite }
+    };
+    rewrites.into_iter().map(with_hold).collect()
 }
 
 fn entries_after(gathered: &GatheredState, rewrites: &[Rewrite]) -> Vec<LedgerEntry> {

@@ -1,7 +1,7 @@
 //! Gather: `d:` alone and first, then everything that decides, then Azure by name where the ledger is not believed.
 
 use crate::bindings::PrincipalSource;
-use crate::id::{InstanceId, PrincipalId, UserId};
+use crate::id::{InstanceId, OpId, PrincipalId, UserId};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, REVOKE_RETRY_MAX};
 use crate::rbac::plan::{Actual, Desired, Evidence, Holds, ObservedEntry};
@@ -11,13 +11,15 @@ use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{
     self, AccessFacts, ClaimFinding, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
+use crate::service::reconcile::holds::held_steps;
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::selectors::MissingLead;
 use crate::store::StoreError;
+use crate::store::batches::Batches;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
 use crate::store::levers::Levers;
-use crate::store::reconcile_queue::QueuedRequest;
+use crate::store::reconcile_queue::{QueuedRequest, ReconcileRequest};
 use crate::store::room_claims::RoomClaims;
 use crate::store::scope_blocks::ScopeBlocks;
 use crate::store::settings::{ActiveVersionRow, TenantSettings};
@@ -70,11 +72,31 @@ pub struct GatheredState {
     pub blocks: ScopeBlocks,
     /// Who makes room in full subscriptions.
     pub claims: RoomClaims,
+    pub snapshot: ActiveSnapshot,
+    /// The batches of the breakers.
+    pub batches: Batches,
+    /// Assignments whose step this round holds, each with its batch.
+    pub new_holds: BTreeMap<AssignmentName, OpId>,
     /// Principals that are free and that this record must hold before it acts.
     pub to_pin: BTreeSet<PrincipalId>,
 }
 
+/// What decides whether the breakers count a step.
+pub struct RoundFacts<'a> {
+    pub user: UserId,
+    pub request: &'a ReconcileRequest,
+    pub desired: &'a Desired,
+    pub snapshot: &'a ActiveSnapshot,
+    pub batches: &'a Batches,
+}
+
 impl GatheredState {
+    /// What the breakers have to know.
+    pub fn facts(&self) -> RoundFacts<'_> {
+        let Self { user, desired, snapshot, batches, .. } = self;
+        RoundFacts { user: *user, request: &self.request.request, desired, snapshot, batches }
+    }
+
     /// Where an assignment is, or would be.
     pub fn scope_of(&self, assignment: AssignmentName) -> Option<&Scope> {
         let held = self.ledger.entries.iter().find(|stored| stored.entry.assignment == assignment);
@@ -162,8 +184,10 @@ impl Reconciler {
         self.health.read_throttles(&read.settings.throttles, now);
         self.health.levers(&read.settings.levers);
         self.health.bindings_pending(read.settings.waiting());
+        self.health.batches(&read.settings.batches);
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
         let observed = self.observe_ledger(&read.ledger, &holders, now, throttles, &mut to_pin).await;
+        let held = held_steps(&read.ledger, &desired, &read.settings.batches);
         let actual = Actual {
             now,
             observed,
@@ -174,7 +198,7 @@ impl Reconciler {
             requested_at: request.request.origin.op.time().map_or(now, |at| at.min(now)),
             holds: Holds {
                 paused: read.settings.levers.pause.is_some(),
-                held: BTreeMap::new(),
+                held,
                 pending: read.ledger.waits.clone(),
             },
             instance,
@@ -194,6 +218,9 @@ impl Reconciler {
             actual,
             blocks: read.blocks,
             claims: read.settings.claims,
+            snapshot: read.snapshot,
+            batches: read.settings.batches,
+            new_holds: BTreeMap::new(),
             to_pin,
         })
     }

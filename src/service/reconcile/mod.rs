@@ -5,6 +5,8 @@ mod calls;
 mod close;
 pub(crate) mod desired;
 pub(in crate::service) mod gather;
+pub(crate) mod holds;
+mod new_holds;
 mod obstacles;
 mod open;
 mod reconciler;
@@ -15,5 +17,6 @@ pub(in crate::service) mod selectors;
 mod silent_subscriptions;
 mod trigger;
 
+pub use gather::RoundFacts;
 pub use reconciler::{EffectLimits, ReconcileOutcome, Reconciler, RequestState};
 pub use silent_subscriptions::SilentSubscriptions;

@@ -89,6 +89,7 @@ fn about_to_become(
         correlation: None,
         retry: None,
         unwanted_since: None,
+        hold: None,
         since: now,
         written: now,
     });

@@ -1,8 +1,10 @@
 //! The reconcile of one person: what it needs, and its outcome.
 
 use crate::ports::role_assignments::RoleAssignments;
+use crate::rbac::breaker::RevocationLimits;
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::breakers::Breakers;
 use crate::service::health::HealthStatus;
 use crate::service::keyed_mutex::KeyedMutex;
 use crate::service::reconcile::trigger::ReconcileTrigger;
@@ -18,11 +20,18 @@ pub struct EffectLimits {
     /// How long a call of a dead worker may stay in the network.
     pub network: Duration,
     pub plan: PlanLimits,
+    /// How much may be taken away without an operator.
+    pub revocations: RevocationLimits,
 }
 
 impl Default for EffectLimits {
     fn default() -> Self {
-        Self { send: Duration::from_secs(30), network: Duration::from_secs(120), plan: PlanLimits::default() }
+        Self {
+            send: Duration::from_secs(30),
+            network: Duration::from_secs(120),
+            plan: PlanLimits::default(),
+            revocations: RevocationLimits::default(),
+        }
     }
 }
 
@@ -59,6 +68,7 @@ pub struct Reconciler {
     pub(super) health: Arc<HealthStatus>,
     pub(super) limits: EffectLimits,
     pub(super) queue: Arc<KeyedMutex>,
+    pub(in crate::service) breakers: Arc<Breakers>,
     pub(super) trigger: ReconcileTrigger,
 }
 
@@ -70,6 +80,7 @@ impl Reconciler {
         health: Arc<HealthStatus>,
         limits: EffectLimits,
     ) -> Self {
+        let breakers = Arc::new(Breakers::new(store.clone(), health.clone(), limits.revocations));
         Self {
             store,
             assignments,
@@ -77,6 +88,7 @@ impl Reconciler {
             health,
             limits,
             queue: Arc::default(),
+            breakers,
             trigger: ReconcileTrigger::default(),
         }
     }

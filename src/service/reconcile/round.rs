@@ -4,7 +4,7 @@ use crate::audit::AuditEvent;
 use crate::id::{OpId, UserId};
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
-use crate::rbac::plan;
+use crate::rbac::plan::{self, Plan};
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, OpenResult, SendDeadline};
 use crate::service::reconcile::gather::GatheredState;
@@ -15,6 +15,7 @@ use crate::service::reconcile::silent_subscriptions::SilentSubscriptions;
 use crate::service::reconcile::trigger::{ReconcileTrigger, WatchedAssignments};
 use crate::store::users::{self, HeaderState};
 use crate::store::{StoreError, TableWrite, ledger, pins, reconcile_queue};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,15 @@ const PINS_ALONE_MAX: usize = 45;
 const PRINCIPALS_MAX: usize = 40;
 /// Rows that lead from groups to pins, in one transaction.
 const LEADS_MAX: usize = 90;
+
+/// What a round is going to do.
+struct PlannedRound {
+    plan: Plan,
+    /// Something waits because Azure asked to wait.
+    throttled: bool,
+    /// Revocations are left to a tick.
+    left_to_tick: bool,
+}
 
 impl Reconciler {
     /// Reconciles a person in a tick, as [`reconcile`](Self::reconcile) does. Notes which subscriptions give no answer, and
@@ -51,11 +61,11 @@ impl Reconciler {
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
         let mut outcome = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
-            let Some(gathered) = self.gather(user).await? else {
+            let Some(mut gathered) = self.gather(user).await? else {
                 outcome.request = RequestState::Absent;
                 break;
             };
-            if !self.round(&gathered, &mut outcome).await? {
+            if !self.round(&mut gathered, &mut outcome).await? {
                 break;
             }
         }
@@ -65,7 +75,7 @@ impl Reconciler {
     /// Runs one round. Returns whether there is more to do at once.
     async fn round(
         &self,
-        gathered: &GatheredState,
+        gathered: &mut GatheredState,
         outcome: &mut ReconcileOutcome,
     ) -> Result<bool, StoreError> {
         self.add_missing_leads(gathered).await;
@@ -77,15 +87,11 @@ impl Reconciler {
             self.pin_selectors(gathered).await?;
             return Ok(true);
         }
-        let mut plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
-        let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
-        self.trigger.name_silent_reason(&mut plan, |assignment| gathered.scope_of(assignment));
-        if self.trigger.leave_throttled_to_tick(&mut plan, &self.health)
-            && plan.steps.is_empty()
-            && plan.settled.is_empty()
-        {
+        let PlannedRound { plan, throttled, left_to_tick } = self.plan(gathered).await?;
+        if left_to_tick && plan.steps.is_empty() && plan.settled.is_empty() && gathered.new_holds.is_empty() {
             return Ok(false);
         }
+        let gathered = &*gathered;
         let started = SendDeadline { monotonic: self.store.clock.monotonic(), wall: self.store.clock.now() };
         if plan.steps.is_empty() {
             let request_etag = gathered.request.etag.clone();
@@ -115,6 +121,20 @@ impl Reconciler {
         let held = gathered.ledger.entries.iter().map(|stored| stored.entry.principal);
         let principals = held.chain(gathered.principal);
         Ok(!now.pointer.is_same(&gathered.pointer) || !now.levers.is_same_for(&gathered.levers, principals))
+    }
+
+    /// Plans, and takes the steps to the breakers: what they hold is no step, so the plan is made again without it.
+    async fn plan(&self, gathered: &mut GatheredState) -> Result<PlannedRound, StoreError> {
+        let mut passed = BTreeSet::new();
+        loop {
+            let mut plan = plan::plan(&gathered.desired, &gathered.actual, &self.limits.plan);
+            let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
+            self.trigger.name_silent_reason(&mut plan, |assignment| gathered.scope_of(assignment));
+            let left_to_tick = self.trigger.leave_throttled_to_tick(&mut plan, &self.health);
+            if self.pass_breakers(gathered, &plan, &mut passed).await? {
+                return Ok(PlannedRound { plan, throttled, left_to_tick });
+            }
+        }
     }
 
     /// Pins selectors in a transaction of their own, where they are too many to go with an open.

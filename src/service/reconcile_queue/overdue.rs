@@ -85,6 +85,7 @@ pub(super) async fn count_overdue(
         read += items.len();
         items.iter().for_each(|item| count.count_if_overdue(item, now, after, is_paused));
     }
+    count.in_batches = count_held(store, health).await?;
     let logged = log_line(&count, before.as_ref(), now);
     let oldest_request = store.oldest_request(stopped_at, REQUESTS_MAX).await?;
     let stored = StoredOverdue { count, counted: now, logged, oldest_request };
@@ -95,6 +96,23 @@ pub(super) async fn count_overdue(
     }
     health.overdue(&stored, now);
     Ok(())
+}
+
+/// The people of the batches that wait for an operator, where this tick met any.
+async fn count_held(store: &StateStore, health: &HealthStatus) -> Result<usize, StoreError> {
+    if health.snapshot().batches_held == 0 {
+        return Ok(0);
+    }
+    let batches = store.batches().await?;
+    health.batches(&batches);
+    let mut people = 0;
+    for batch in batches.waiting() {
+        let mut pages = store.held_people(batch);
+        while let Some(page) = pages.next().await? {
+            people += page.len();
+        }
+    }
+    Ok(people)
 }
 
 /// An error line when something becomes overdue, and again every hour. Returns when the last one was written.
@@ -132,6 +150,7 @@ async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), St
     let settings = store.settings().await?;
     health.levers(&settings.levers);
     health.bindings_pending(settings.waiting());
+    health.batches(&settings.batches);
     Ok(())
 }
 

@@ -93,11 +93,21 @@ impl ReconcileTick {
         if let Err(error) = counted.await {
             log_deferred("counting overdue revocations", &error);
         }
+        self.recount_if_stale().await;
         match ended {
             Ok(()) => self.health.tick_finished(),
             Err(_) => self.health.tick_failed(),
         }
         ended
+    }
+
+    /// It decides nothing now: where it fails, the hourly count does it.
+    async fn recount_if_stale(&self) {
+        if let Some(snapshot) = self.active_bindings.last_read()
+            && let Err(error) = self.reconciler.breakers.recount_if_stale(&snapshot.bindings).await
+        {
+            log_deferred("counting who holds what for the breakers", &error);
+        }
     }
 
     /// `stopped_at`: how far it came among the requests of now.
@@ -243,6 +253,11 @@ impl ReconcileTick {
             // Only tidying: where it fails, the sweep is done all the same.
             if let Err(error) = store.forget_old_scope_blocks().await {
                 log_deferred("forgetting old scope blocks", &error);
+            }
+            if let Some(snapshot) = self.active_bindings.last_read()
+                && let Err(error) = self.reconciler.breakers.recount(&snapshot.bindings).await
+            {
+                log_deferred("counting who holds what for the breakers", &error);
             }
             self.health.sweep_finished();
         }

@@ -3,6 +3,7 @@
 use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::{OpId, UserId};
 use crate::ports::tables::{ETag, TableRow};
+use crate::rbac::breaker::TakenBy;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::reconcile_queue::queue_item::RowIdentity;
 use crate::store::{StoreError, keys};
@@ -46,23 +47,31 @@ impl Priority {
 pub struct ReconcileRequest {
     pub priority: Priority,
     pub origin: ChangeOrigin,
+    /// The operation on several people that took something from this one, where there was one: no other change clears it.
+    pub taken: Option<TakenBy>,
 }
 
 impl ReconcileRequest {
     /// A request that takes nothing away.
     pub fn gain(origin: ChangeOrigin) -> Self {
-        Self { priority: Priority::Gain, origin }
+        Self { priority: Priority::Gain, origin, taken: None }
     }
 
     /// A request with a revocation among it: a leaver's, unless other bindings are the cause.
     pub fn taking_away(origin: ChangeOrigin) -> Self {
         let snapshot = origin.cause == ChangeCause::Snapshot;
-        Self { priority: if snapshot { Priority::Rebinding } else { Priority::Leaver }, origin }
+        Self { priority: if snapshot { Priority::Rebinding } else { Priority::Leaver }, origin, taken: None }
     }
 
     /// A request of a person who may hold what is no longer wanted, whatever caused it.
     pub fn leaver(origin: ChangeOrigin) -> Self {
-        Self { priority: Priority::Leaver, origin }
+        Self { priority: Priority::Leaver, origin, taken: None }
+    }
+
+    /// The same, of an operation that takes something from so many people.
+    pub fn of_operation(self, people: usize) -> Self {
+        let taken = (people > 1).then(|| TakenBy::operation(self.origin.op, people));
+        Self { taken, ..self }
     }
 
     /// What remains of this request while a person waits, with or without a revocation. One that other bindings are not the
@@ -74,7 +83,7 @@ impl ReconcileRequest {
             true if self.origin.cause != ChangeCause::Snapshot => Priority::Leaver,
             true => Priority::Rebinding,
         };
-        Self { priority, origin: self.origin.clone() }
+        Self { priority, origin: self.origin.clone(), taken: self.taken.filter(|_| takes_away) }
     }
 
     /// The properties of a request.
@@ -83,6 +92,12 @@ impl ReconcileRequest {
             .text("cause", self.origin.cause.as_str())
             .text("actor", self.origin.actor.clone())
             .text("op", self.origin.op.to_string());
+        let fields = match self.taken {
+            Some(TakenBy { op, size }) => {
+                fields.text("took_op", op.to_string()).int("took_size", size_of(size))
+            }
+            None => fields,
+        };
         self.priority.raise(fields)
     }
 
@@ -93,7 +108,7 @@ impl ReconcileRequest {
             actor: "unknown".to_owned(),
             op: OpId::new(Uuid::nil()),
         };
-        Self { priority: Priority::Leaver, origin }
+        Self { priority: Priority::Leaver, origin, taken: None }
     }
 
     /// Reads the request out of a `d:`, `w:`, `dg:` or `i:` row.
@@ -104,7 +119,7 @@ impl ReconcileRequest {
             op: reader.parsed("op", OpId::parse)?,
         };
         let priority = Priority::of_flags(reader.flag("taken_away")?, reader.flag("left")?);
-        Ok(Self { priority, origin })
+        Ok(Self { priority, origin, taken: read_taken(reader)? })
     }
 
     /// The priority of a row, where it can be read.
@@ -112,6 +127,16 @@ impl ReconcileRequest {
         let read = RowReader::new(row).and_then(|reader| Self::read(&reader));
         read.map_or(Priority::default(), |request| request.priority)
     }
+}
+
+fn size_of(people: usize) -> i64 {
+    i64::try_from(people).unwrap_or(i64::MAX)
+}
+
+fn read_taken(reader: &RowReader<'_>) -> Result<Option<TakenBy>, StoreError> {
+    let Some(op) = reader.parsed_opt("took_op", OpId::parse)? else { return Ok(None) };
+    let size = usize::try_from(reader.int_opt("took_size")?.unwrap_or_default()).unwrap_or_default();
+    Ok(Some(TakenBy::operation(op, size)))
 }
 
 /// A person's request, as its row has it.

@@ -214,7 +214,8 @@ fn where_a_scope_refuses_revocations_one_probes_and_all_go_once_it_allows_them()
         (403, "RequestDisallowedByPolicy"),
         (403, "DenyAssignmentAuthorizationFailed"),
     ] {
-        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let world =
+            quiet(World::new().bind("operators", Operator, VAULT_EAST)).without_limits_on_revocations();
         let (node, group, people) = crowd(&world, 32);
         world.azure().add_rule(refuse(status, code, CallMethod::Delete)).unwrap();
         for part in people.chunks(16) {

@@ -231,7 +231,7 @@ const LEAVE_AT: usize = 6;
 
 #[test]
 fn three_leavers_are_gone_in_time_though_a_token_flaps_four_hundred_holders() {
-    let world = operators();
+    let world = operators().without_limits_on_revocations();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let unbound = node.group("unbound");
@@ -335,6 +335,8 @@ fn requests_that_an_earlier_release_wrote_without_hints_are_found() {
     let group = node.group("operators");
     let people = crowd(&node, "p", 4);
     join_all(&node, &group, &people);
+    // With those who stay, four are no mass.
+    join_all(&node, &group, &crowd(&node, "stays", 3));
     node.settle();
     let throttled = FaultAction::Throttle { retry_after_seconds: Some(600) };
     world.azure().add_rule(FaultRule::new(throttled).method(CallMethod::Delete)).unwrap();
@@ -424,6 +426,7 @@ fn size_of_a_large_installation() -> (usize, usize) {
 #[test]
 fn a_subscription_that_hangs_and_one_that_throttles_block_no_other() {
     let (_simulator, world) = subscriptions(3, engine);
+    let world = world.without_limits_on_revocations();
     let node = world.start_ticking(TICKS_ONLY, Duration::from_secs(9));
     let groups: Vec<String> = (1..=3).map(|n| node.group(&format!("g{n}"))).collect();
     let hangs = crowd(&node, "h", 20);
@@ -468,6 +471,7 @@ fn every_stage_of_a_tick_gets_on_while_all_of_them_have_too_much_to_do() {
         tables
     });
     let slow = slow.unwrap();
+    let world = world.without_limits_on_revocations().with_max_principals(1500);
     let node = world.start_with(TICKS_ONLY);
     let first = node.group("g1");
     let second = node.group("g2");

@@ -1,6 +1,7 @@
 //! Who holds what, and when: membership, leavers, ticks, damage, and the rules that only one test guards.
 
 pub(crate) mod access;
+pub(crate) mod breakers;
 pub(crate) mod damaged_rows;
 pub(crate) mod guards;
 pub(crate) mod health_counts;

@@ -51,7 +51,7 @@ fn assert_waited(world: &World, method: CallMethod, seconds: i64, under_way: usi
 
 #[test]
 fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_first() {
-    let world = operators();
+    let world = operators().without_limits_on_revocations();
     let nodes = [world.start_with(InlineLimits::default()), world.start_with(InlineLimits::default())];
     let group = nodes[0].group("operators");
     let people = crowd(&nodes[0], 40);
@@ -453,7 +453,7 @@ fn burst(node: &Node, group: &str, people: &[Person]) {
 
 #[test]
 fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_waiting_grant() {
-    let world = operators();
+    let world = operators().with_max_principals(3001);
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let leaver = node.provision("leaver@contoso.example");
@@ -490,7 +490,8 @@ fn three_thousand_join_at_once_and_a_leaver_in_the_middle_comes_before_every_wai
     // Two hundred are in a full bucket: fifteen ticks at the least, and each may run into the end of one.
     assert!(ticks <= 20, "{ticks} ticks");
     assert!(calls <= people.len() + 1 + ticks * 16 + 5, "{calls} calls to azure");
-    assert!(counts.requests <= 14 * people.len(), "{counts:?}");
+    // One of them to count for the breakers, for several people at once.
+    assert!(counts.requests <= 15 * people.len(), "{counts:?}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_tick_goes_on_where_the_last_one_stopped() {
 
 #[test]
 fn revocations_too_go_on_where_the_last_tick_stopped() {
-    let world = operators();
+    let world = operators().without_limits_on_revocations();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let people = crowd(&node, 24);
@@ -284,7 +284,7 @@ fn a_tick_over_nothing_reads_little_and_writes_nothing() {
 
 #[test]
 fn requests_that_fall_due_together_are_promoted_together_and_a_revocation_comes_first() {
-    let world = operators();
+    let world = operators().without_limits_on_revocations();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let people = crowd(&node, 48);
@@ -317,7 +317,7 @@ fn requests_that_fall_due_together_are_promoted_together_and_a_revocation_comes_
 
 #[test]
 fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
-    let world = operators();
+    let world = operators().without_limits_on_revocations();
     let node = world.start_with(TICKS_ONLY);
     let group = node.group("operators");
     let people = crowd(&node, 30);
@@ -361,7 +361,7 @@ fn an_element_of_a_job_that_keeps_failing_is_set_aside_and_the_job_goes_on() {
 
 #[test]
 fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
-    let world = operators().bind("readers", Reader, VAULT_WEST);
+    let world = operators().bind("readers", Reader, VAULT_WEST).without_limits_on_revocations();
     let node = world.start_with(TICKS_ONLY);
     let large = node.group("operators");
     let small = node.group("readers");

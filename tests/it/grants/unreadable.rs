@@ -483,7 +483,8 @@ fn a_person_with_more_ledger_rows_than_any_round_writes_is_still_reconciled() {
 #[test]
 fn a_request_that_cannot_be_read_still_names_the_person() {
     for broken in [nonsense, of_a_later_release] {
-        let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+        let world =
+            quiet(World::new().bind("operators", Operator, VAULT_EAST)).without_limits_on_revocations();
         let node = world.start_with(InlineLimits { people_max: 0, ..InlineLimits::default() });
         let people = ["ana", "ben", "cleo"].map(|name| node.provision(name));
         let operators = node.group("operators");

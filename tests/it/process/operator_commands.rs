@@ -119,3 +119,38 @@ async fn a_local_that_does_not_run_is_a_dependency_that_failed() {
     desk.ends_with(&["orders"], DEPENDENCY, "cannot read the state");
     desk.ends_with(&["pause", "--because", "x"], DEPENDENCY, "cannot place the order");
 }
+
+#[actix_web::test]
+async fn an_operator_reads_what_a_breaker_holds_and_decides() {
+    let desk = Desk::open();
+    let group = desk.idp.create_group("vault-operators").await;
+    for name in ["ana", "ben", "cem"] {
+        let person = desk.idp.create_user(&format!("{name}@contoso.example"), Uuid::new_v4()).await;
+        desk.idp.patch(&format!("/Groups/{group}"), member("add", &person)).await;
+    }
+    desk.ends_with(&["breaker"], 0, "the breakers hold nothing");
+    desk.idp.delete(&format!("/Groups/{group}")).await;
+    let listed = || -> Vec<Value> {
+        let output = desk.run(&["breaker", "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let is_whole = |batches: &[Value]| batches.first().is_some_and(|batch| batch["people"] == 3);
+    let batches = (0..200).map(|_| listed()).find(|batches| is_whole(batches)).expect("three are held");
+    assert_eq!((&batches[0]["state"], &batches[0]["holds"]), (&json!("held"), &json!("revocations")));
+    let batch = batches[0]["batch"].as_str().unwrap().to_owned();
+    desk.ends_with(&["breaker"], FINDINGS, &format!("breaker release {batch} --because TEXT"));
+    desk.ends_with(&["breaker", "show", &batch], FINDINGS, "cem@contoso.example");
+    desk.ends_with(&["breaker", "show", "abc"], USAGE, "operation id");
+    desk.ends_with(
+        &["breaker", "release", &Uuid::new_v4().to_string(), "--because", "x"],
+        USAGE,
+        "there is no batch",
+    );
+
+    desk.ends_with(&["breaker", "reject", &batch, "--because", "a mistake"], 0, "rejected");
+    desk.ends_with(&["breaker"], 0, "the breakers hold nothing");
+    desk.ends_with(&["breaker", "--all"], 0, "rejected");
+    desk.ends_with(&["breaker", "release", &batch, "--because", "no mistake"], 0, "released");
+    desk.ends_with(&["breaker", "reject", &batch, "--because", "too late"], FINDINGS, "released already");
+}

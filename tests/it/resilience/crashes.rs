@@ -55,7 +55,7 @@ struct Stage {
 
 impl Stage {
     fn set(history: &History) -> Self {
-        let mut world = World::new();
+        let mut world = World::new().without_limits_on_revocations();
         world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         world.rebind(history.bindings);
         let node = world.start();

@@ -15,6 +15,7 @@ use azure_backup_scim::ports::role_assignments::{
     ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
 };
 use azure_backup_scim::ports::tables::TableOps;
+use azure_backup_scim::rbac::breaker::RevocationLimits;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile::EffectLimits;
@@ -59,6 +60,7 @@ pub struct World {
     azure: SimulatorHandle,
     arm_url: String,
     bindings: Vec<Value>,
+    effects: EffectLimits,
     /// What gives the services their tokens; without one they have a fixed token.
     identity: Option<Arc<Identity>>,
     /// Where this world has an Azure of its own.
@@ -109,6 +111,7 @@ impl World {
             azure: simulator.handle(),
             arm_url: simulator.arm_url(),
             bindings: Vec::new(),
+            effects: EffectLimits::default(),
             identity: None,
             _simulator: None,
         }
@@ -122,6 +125,19 @@ impl World {
     /// Binds the group with that externalId.
     pub fn bind(mut self, group: &str, role: BackupRole, scope: &str) -> Self {
         self.add_binding(group, role, scope);
+        self
+    }
+
+    /// Every binding so far gives its role to so many people.
+    pub fn with_max_principals(mut self, people: usize) -> Self {
+        self.bindings.iter_mut().for_each(|binding| binding["maxPrincipals"] = json!(people));
+        self
+    }
+
+    /// For load that is about something else: the services that start from now on take away as much as there is.
+    pub fn without_limits_on_revocations(mut self) -> Self {
+        let all = usize::MAX;
+        self.effects.revocations = RevocationLimits { floor: all, percent: 100, emptied_from: all };
         self
     }
 
@@ -186,7 +202,7 @@ impl World {
             clock,
             tenant: "default".to_owned(),
             base_url: "https://scim.example/scim/v2".to_owned(),
-            effect_limits: EffectLimits::default(),
+            effect_limits: self.effects,
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });

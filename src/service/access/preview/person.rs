@@ -10,6 +10,7 @@ use crate::rbac::{AssignmentName, ReasonCode};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::desired::{self, AccessFacts, ClaimFinding, PrincipalClaim, SelectorFacts};
 use crate::service::reconcile::gather::{evidence_of_holder, needs_principal};
+use crate::service::reconcile::holds::held_steps;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::users::HeaderState;
@@ -148,7 +149,8 @@ impl PersonPreview<'_, '_> {
             instance: self.facts.instance,
         };
         let desired = desired::decide(&facts, &self.view.of.snapshot).desired;
-        let actual = self.actual(ledger, answers);
+        let held = held_steps(ledger, &desired, &self.facts.batches);
+        let actual = self.actual(ledger, answers, held);
         let plan = plan::plan(&desired, &actual, &self.facts.limits);
         Round { desired, plan }
     }
@@ -166,7 +168,12 @@ impl PersonPreview<'_, '_> {
         matches!(self.state(), PersonState::Active | PersonState::Unreadable)
     }
 
-    fn actual(&mut self, ledger: &UserLedger, answers: &BTreeMap<AssignmentName, bool>) -> Actual {
+    fn actual(
+        &mut self,
+        ledger: &UserLedger,
+        answers: &BTreeMap<AssignmentName, bool>,
+        held: BTreeMap<AssignmentName, ReasonCode>,
+    ) -> Actual {
         let entries = ledger.entries.iter().map(|stored| &stored.entry);
         let observed = entries.map(|entry| ObservedEntry {
             entry: entry.clone(),
@@ -180,11 +187,7 @@ impl PersonPreview<'_, '_> {
             room: BTreeMap::new(),
             requested_by: OpId::new(Uuid::nil()),
             requested_at: WHEN_PAUSES_ARE_OVER,
-            holds: Holds {
-                paused: self.facts.paused && self.view.of.under_pause,
-                held: BTreeMap::new(),
-                pending: Vec::new(),
-            },
+            holds: Holds { paused: self.facts.paused && self.view.of.under_pause, held, pending: Vec::new() },
             instance: self.facts.instance,
         }
     }
@@ -241,6 +244,7 @@ fn carry_out(step: &Step, ledger: &mut UserLedger) {
         correlation: None,
         retry: None,
         unwanted_since: None,
+        hold: None,
         since: now,
         written: now,
     });

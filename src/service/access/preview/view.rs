@@ -5,6 +5,7 @@ use super::tenant_plan::{PersonPlan, TenantPlan};
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::store::batches::Batches;
 use crate::store::tenant_walk::{PersonRecord, PrincipalHolders};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,8 @@ pub(super) struct SharedFacts {
     pub holders: PrincipalHolders,
     pub braked: BTreeSet<PrincipalId>,
     pub paused: bool,
+    /// What the breakers hold.
+    pub batches: Batches,
     pub instance: InstanceId,
     pub limits: PlanLimits,
 }

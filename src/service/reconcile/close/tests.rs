@@ -47,6 +47,7 @@ fn entry(number: u128, holding: AssignmentState) -> LedgerEntry {
         correlation: None,
         retry: None,
         unwanted_since: None,
+        hold: None,
         since: at(-600),
         written: at(-600),
     }

@@ -172,6 +172,7 @@ fn entry(holding: AssignmentState, retry: Option<StepKind>) -> LedgerEntry {
         correlation: None,
         retry,
         unwanted_since: None,
+        hold: None,
         since: now,
         written: now,
     }

@@ -43,6 +43,7 @@ fn entry(number: usize, holding: AssignmentState, until: Option<i64>) -> LedgerE
         correlation: None,
         retry: None,
         unwanted_since: None,
+        hold: None,
         since: at(-600),
         written: at(-50),
     }
@@ -98,6 +99,9 @@ pub fn gathered() -> GatheredState {
         actual,
         blocks: ScopeBlocks::new(),
         claims: RoomClaims::default(),
+        snapshot: ActiveSnapshot::Absent,
+        batches: Batches::default(),
+        new_holds: BTreeMap::new(),
         to_pin: BTreeSet::new(),
     }
 }

@@ -42,6 +42,7 @@ fn row(number: u128) -> (LedgerEntry, DesiredGrant) {
         correlation: None,
         retry: None,
         unwanted_since: None,
+        hold: None,
         since: at(-600),
         written: at(-600),
     };

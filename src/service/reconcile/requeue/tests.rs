@@ -109,6 +109,7 @@ fn entry(unwanted_since: Option<i64>) -> LedgerEntry {
         correlation: None,
         retry: None,
         unwanted_since: unwanted_since.map(at),
+        hold: None,
         since: at(-600),
         written: at(-600),
     }

@@ -7,9 +7,10 @@ use crate::support::rows::{nonsense, quiet, write};
 use azure_backup_scim::bindings::Bindings;
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::rbac::breaker::GrantLimits;
 use azure_backup_scim::service::bindings::active::Activation;
 use azure_backup_scim::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
-use azure_backup_scim::service::bindings::pending::{NEW_PEOPLE_MAX, plan_of_file};
+use azure_backup_scim::service::bindings::pending::plan_of_file;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use serde_json::{Value, json};
 
@@ -169,8 +170,9 @@ fn a_newer_package_takes_the_place_and_the_active_file_packaged_again_withdraws(
 #[test]
 fn a_role_for_more_than_a_few_new_people_waits_unless_the_binding_is_new() {
     let (_world, node, _, group) = two_operators();
-    let many: Vec<Person> =
-        (0..=NEW_PEOPLE_MAX).map(|number| node.provision(&format!("p{number}"))).collect();
+    let many: Vec<Person> = (0..=GrantLimits::default().new_grants_max)
+        .map(|number| node.provision(&format!("p{number}")))
+        .collect();
     let others = node.group("others");
     for part in many.chunks(20) {
         node.try_patch_group(&others, members("add", &part.iter().collect::<Vec<_>>())).unwrap();

@@ -36,7 +36,7 @@ struct Tenant {
 
 impl Tenant {
     fn new(seed: u64, at_rest: bool) -> Self {
-        let world = quiet(World::new());
+        let world = quiet(World::new()).without_limits_on_revocations();
         let node = if at_rest { world.start() } else { world.start_with(NOTHING_INLINE) };
         let mut tenant = Self { world, node, dice: Dice::new(seed), people: Vec::new(), groups: Vec::new() };
         let first = tenant.file();

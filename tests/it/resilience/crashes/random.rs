@@ -80,7 +80,7 @@ enum Ended {
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let mut world = World::new();
+        let mut world = World::new().without_limits_on_revocations();
         world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         world.rebind(FILES[0]);
         let first = Process { node: world.start(), faults: world.faults.clone() };

@@ -74,7 +74,7 @@ fn file(package: usize) -> Vec<u8> {
 
 impl Pair {
     fn new(seed: u64) -> Self {
-        let mut world = World::new();
+        let mut world = World::new().without_limits_on_revocations();
         world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
         let mut dice = Dice::new(seed);
         let first = Self::process(&mut world, &mut dice, 0);

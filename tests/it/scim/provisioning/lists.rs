@@ -39,6 +39,7 @@ async fn held(p: &Process, people: &[String]) {
             correlation: None,
             retry: None,
             unwanted_since: None,
+            hold: None,
             since: p.store.clock.now(),
             written: p.store.clock.now(),
         };

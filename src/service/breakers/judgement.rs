@@ -1,0 +1,293 @@
+//! One judgement: the tallies are read, several rounds are judged over them, and what changed is written.
+
+use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin};
+use crate::id::OpId;
+use crate::rbac::BindingName;
+use crate::rbac::breaker::{
+    BatchKind, BindingTally, HolderId, OpenBatch, RevocationLimits, Ruling, Tallies, TenantTally, Trip,
+};
+use crate::service::breakers::questions::Question;
+use crate::service::breakers::{Breakers, JudgedRound, RETRY, Rulings, StepQuestion};
+use crate::service::join_reads::join_reads;
+use crate::store::batches::{self, BatchRow, BatchState, StoredBatch};
+use crate::store::tally::{self, StoredTally};
+use crate::store::{StoreError, TableWrite};
+use futures_util::try_join;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Attempts at one judgement while other processes judge; then it is tried again with the people's next reconcile.
+const TRIES_MAX: u32 = 20;
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// When a tally of a later release is read again.
+const TOO_NEW_RETRY: time::Duration = time::Duration::minutes(10);
+
+/// The tallies as they were read.
+pub(super) struct ReadTallies {
+    pub bindings: BTreeMap<BindingName, StoredTally<BindingTally>>,
+    pub all: StoredTally<TenantTally>,
+    /// Those of a later release: they must not be written over.
+    too_new: BTreeSet<BindingName>,
+}
+
+impl ReadTallies {
+    /// `None`: one of them is missing or damaged.
+    fn tallies(&self, limits: RevocationLimits) -> Option<Tallies> {
+        let whole = |(name, stored): (&BindingName, &StoredTally<BindingTally>)| {
+            Some((name.clone(), stored.tally.clone()?))
+        };
+        Some(Tallies {
+            limits,
+            bindings: self.bindings.iter().map(whole).collect::<Option<_>>()?,
+            all: self.all.tally.clone()?,
+            trips: Vec::new(),
+        })
+    }
+
+    /// The writes of what changed.
+    fn writes(&self, tallies: &Tallies) -> Vec<TableWrite> {
+        let changed = |(name, stored): (&BindingName, &StoredTally<BindingTally>)| {
+            let tally = tallies.bindings.get(name).filter(|tally| stored.tally.as_ref() != Some(tally))?;
+            Some(tally::write_binding(name, tally, stored.etag.as_ref()))
+        };
+        let all = (self.all.tally.as_ref() != Some(&tallies.all))
+            .then(|| tally::write_all(&tallies.all, self.all.etag.as_ref()));
+        self.bindings.iter().filter_map(changed).chain(all).collect()
+    }
+
+    fn counts(&self, step: &StepQuestion) -> bool {
+        step.bindings().all(|name| !self.too_new.contains(name))
+    }
+}
+
+/// What a judgement found.
+struct Judged {
+    rulings: Vec<Rulings>,
+    tallies: Tallies,
+    /// The change whose steps tripped first.
+    tripped_by: Option<ChangeOrigin>,
+}
+
+impl Breakers {
+    /// Judges rounds one after the other, and counts what passes of all of them in one transaction.
+    pub(super) async fn judge_together(&self, rounds: &[JudgedRound]) -> Result<Vec<Rulings>, StoreError> {
+        let Some(now) = rounds.iter().map(|round| round.now).max() else { return Ok(Vec::new()) };
+        let names: BTreeSet<BindingName> =
+            rounds.iter().flat_map(|round| &round.steps).flat_map(StepQuestion::bindings).cloned().collect();
+        for _ in 0..TRIES_MAX {
+            let read = match self.read(names.clone()).await {
+                Err(StoreError::TooNew { .. }) => return Ok(rounds.iter().map(all_unknown).collect()),
+                read => read?,
+            };
+            let Some(tallies) = read.tallies(self.limits) else {
+                self.rebuild(&read, now).await?;
+                continue;
+            };
+            match self.judge_once(rounds, &read, tallies, now).await {
+                Err(StoreError::Conflict { .. }) => {}
+                judged => return judged,
+            }
+            tokio::time::sleep(PAUSE_MAX.mul_f64(self.store.ids.jitter())).await;
+        }
+        Err(StoreError::Away { retry_after: RETRY, source: None })
+    }
+
+    /// An error where that of the whole tenant is of a later release.
+    pub(super) async fn read(&self, names: BTreeSet<BindingName>) -> Result<ReadTallies, StoreError> {
+        let tally = |name: BindingName| async move {
+            match self.store.tally(&name).await {
+                Err(StoreError::TooNew { .. }) => Ok((name, None)),
+                stored => Ok((name, Some(stored?))),
+            }
+        };
+        let bindings = join_reads(names.into_iter().map(tally));
+        let (bindings, all) = try_join!(bindings, self.store.tally_of_all())?;
+        let mut read = ReadTallies { bindings: BTreeMap::new(), all, too_new: BTreeSet::new() };
+        for (name, stored) in bindings {
+            match stored {
+                Some(stored) => drop(read.bindings.insert(name, stored)),
+                None => drop(read.too_new.insert(name)),
+            }
+        }
+        Ok(read)
+    }
+
+    async fn judge_once(
+        &self,
+        rounds: &[JudgedRound],
+        read: &ReadTallies,
+        mut tallies: Tallies,
+        now: OffsetDateTime,
+    ) -> Result<Vec<Rulings>, StoreError> {
+        self.close_decided(&mut tallies, now).await?;
+        let fresh = BTreeMap::from(BatchKind::ALL.map(|kind| (kind, self.store.ids.op())));
+        let mut judged = judge_rounds(rounds, read, tallies, &fresh);
+        let mut writes = read.writes(&judged.tallies);
+        writes.extend(self.heed_decisions(rounds, &mut judged).await?);
+        let mut changes = Vec::new();
+        for Trip { kind, batch, is_new } in last_of_each(&judged.tallies.trips) {
+            if is_new {
+                writes.push(batches::open(kind, &batch, now));
+                let bindings = batch.bindings.iter().cloned().collect();
+                changes.push(AuditEvent::BreakerTripped { batch: batch.id, holds: kind.as_str(), bindings });
+            } else if let Some(stored) = self.store.batch(batch.id).await? {
+                writes.push(batches::join(&batch, &stored));
+            }
+        }
+        self.write(judged.tripped_by.as_ref(), writes, changes.clone()).await?;
+        changes.iter().for_each(log_trip);
+        self.tell_full(rounds, &judged);
+        Ok(judged.rulings)
+    }
+
+    /// What is held in a batch that an operator released meanwhile passes. A batch whose row is gone gets one again: whatever is
+    /// held can be decided.
+    async fn heed_decisions(
+        &self,
+        rounds: &[JudgedRound],
+        judged: &mut Judged,
+    ) -> Result<Vec<TableWrite>, StoreError> {
+        let mut missing = BTreeMap::new();
+        for (round, rulings) in rounds.iter().zip(&mut judged.rulings) {
+            for step in &round.steps {
+                let Some(ruling) = rulings.get_mut(&step.assignment) else { continue };
+                let Ruling::Held { batch: id } = *ruling else { continue };
+                if missing.contains_key(&id) || judged.tallies.trips.iter().any(|trip| trip.batch.id == id) {
+                    continue;
+                }
+                match self.store.batch_row(id).await? {
+                    BatchRow::Known(batch) if batch.state == BatchState::Released => {
+                        *ruling = Ruling::Passes;
+                    }
+                    BatchRow::Known(_) | BatchRow::Unreadable => {}
+                    BatchRow::Absent => {
+                        let bindings = step.bindings().cloned().collect();
+                        let batch = OpenBatch { id, until: round.now, bindings };
+                        missing.insert(id, batches::open(step.batch_kind(), &batch, round.now));
+                    }
+                }
+            }
+        }
+        Ok(missing.into_values().collect())
+    }
+
+    /// A batch that an operator decided, or that cannot be read, takes in nothing more.
+    async fn close_decided(&self, tallies: &mut Tallies, now: OffsetDateTime) -> Result<(), StoreError> {
+        let open = tallies.all.open.iter().filter(|(_, open)| open.until > now);
+        let open: Vec<(BatchKind, OpId)> = open.map(|(kind, open)| (*kind, open.id)).collect();
+        for (kind, id) in open {
+            let holds = |batch: &StoredBatch| batch.state == BatchState::Held;
+            if !self.store.batch(id).await?.as_ref().is_some_and(holds) {
+                tallies.all.open.remove(&kind);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        tripped_by: Option<&ChangeOrigin>,
+        writes: Vec<TableWrite>,
+        changes: Vec<AuditEvent>,
+    ) -> Result<(), StoreError> {
+        let Some(origin) = tripped_by.filter(|_| !changes.is_empty()) else {
+            return match writes.is_empty() {
+                true => Ok(()),
+                false => self.store.transact_unjournaled(&writes).await.map(drop),
+            };
+        };
+        let record = AuditRecord {
+            op: self.store.ids.op(),
+            time: self.store.clock.now(),
+            origin: origin.clone(),
+            stamp: None,
+            outcome: None,
+            changes,
+        };
+        self.store.commit(&record, writes).await.map(drop)
+    }
+
+    /// A full binding says how many people it would have to take.
+    fn tell_full(&self, rounds: &[JudgedRound], judged: &Judged) {
+        for (round, rulings) in rounds.iter().zip(&judged.rulings) {
+            let full = |step: &&StepQuestion| rulings.get(&step.assignment) == Some(&Ruling::Full);
+            for name in round.steps.iter().filter(full).flat_map(StepQuestion::bindings) {
+                let Some(tally) = judged.tallies.bindings.get(name) else { continue };
+                self.note_stale();
+                self.health.binding_full(name, tally.people(), tally.turned_away.len());
+            }
+        }
+    }
+}
+
+/// Judges each step over the tallies. Nothing is counted over a row of a later release.
+fn judge_rounds(
+    rounds: &[JudgedRound],
+    read: &ReadTallies,
+    mut tallies: Tallies,
+    fresh: &BTreeMap<BatchKind, OpId>,
+) -> Judged {
+    let mut tripped_by = None;
+    let mut all = Vec::new();
+    for round in rounds {
+        let mut rulings = Rulings::new();
+        for step in &round.steps {
+            let ruling = match read.counts(step) {
+                true => judge_step(round, step, &mut tallies, fresh),
+                false => Ruling::Unknown { until: round.now + TOO_NEW_RETRY },
+            };
+            rulings.insert(step.assignment, ruling);
+        }
+        if tripped_by.is_none() && !tallies.trips.is_empty() {
+            tripped_by = Some(round.origin.clone());
+        }
+        all.push(rulings);
+    }
+    Judged { rulings: all, tallies, tripped_by }
+}
+
+fn judge_step(
+    round: &JudgedRound,
+    step: &StepQuestion,
+    tallies: &mut Tallies,
+    fresh: &BTreeMap<BatchKind, OpId>,
+) -> Ruling {
+    let holder = HolderId::from(round.user);
+    let fresh = fresh.get(&step.batch_kind()).copied().unwrap_or(round.origin.op);
+    match &step.question {
+        Question::Revocation { bindings, taken } => {
+            tallies.judge_revocation(holder, bindings, *taken, round.now, fresh)
+        }
+        Question::Grant { by } => tallies.judge_grant(holder, by, round.now, fresh),
+        Question::ReleasedGrant { by } => tallies.judge_released_grant(holder, by, round.now),
+    }
+}
+
+fn all_unknown(round: &JudgedRound) -> Rulings {
+    let until = round.now + TOO_NEW_RETRY;
+    round.steps.iter().map(|step| (step.assignment, Ruling::Unknown { until })).collect()
+}
+
+/// Several steps may trip: the last says everything about its batch, and the first whether it is new.
+fn last_of_each(trips: &[Trip]) -> Vec<Trip> {
+    let mut last: BTreeMap<OpId, Trip> = BTreeMap::new();
+    for trip in trips {
+        let is_new = trip.is_new || last.get(&trip.batch.id).is_some_and(|earlier| earlier.is_new);
+        last.insert(trip.batch.id, Trip { is_new, ..trip.clone() });
+    }
+    last.into_values().collect()
+}
+
+fn log_trip(change: &AuditEvent) {
+    let AuditEvent::BreakerTripped { batch, holds, bindings } = change else { return };
+    let bindings: Vec<&str> = bindings.iter().map(BindingName::as_str).collect();
+    let next = format!(
+        "breaker show {batch}; breaker release {batch} --because TEXT; breaker reject {batch} --because TEXT"
+    );
+    tracing::error!(
+        batch.id = %batch, holds, bindings = bindings.join(", "), next,
+        "a breaker tripped; what crossed the limit waits for an operator"
+    );
+}

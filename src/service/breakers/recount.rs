@@ -1,0 +1,168 @@
+//! Counting from the ledger: who holds what, for tallies that are missing or damaged, and hourly for all, because people who
+//! leave pass the breakers unseen.
+
+use crate::bindings::Bindings;
+use crate::rbac::BindingName;
+use crate::rbac::breaker::{BindingTally, HolderId, TenantTally, WINDOW};
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::service::breakers::Breakers;
+use crate::service::breakers::judgement::ReadTallies;
+use crate::store::batches::{self, BatchState, StoredBatch};
+use crate::store::ledger_walk::LedgerPosition;
+use crate::store::tally::{self, StoredTally};
+use crate::store::{StoreError, TableWrite};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// How often everyone is counted before the hour is over, where people may have left.
+const RECOUNT_AFTER: Duration = Duration::from_secs(600);
+
+/// A batch that was decided is kept for so long after its window.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(25 * 3600);
+/// Rows of people whose holds have ended that one count removes, and how many go in one transaction.
+const ENDED_ROWS_MAX: usize = 2000;
+const TRANSACTION_OPS_MAX: usize = 100;
+
+/// What the ledger says of one binding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct CountedBinding {
+    holders: BTreeSet<HolderId>,
+    kept: BTreeSet<HolderId>,
+    first_grant: Option<OffsetDateTime>,
+}
+
+/// What the ledger says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct CountedLedger {
+    bindings: BTreeMap<BindingName, CountedBinding>,
+    people: BTreeSet<HolderId>,
+}
+
+impl CountedLedger {
+    fn count(&mut self, holder: HolderId, entry: &LedgerEntry) {
+        let granting = entry.retry.as_ref().is_some_and(|retry| retry.kind == StepKind::Grant);
+        if entry.is_settled_and_gone() && entry.state == AssignmentState::Gone && !granting {
+            return;
+        }
+        self.people.insert(holder);
+        for name in &entry.bindings {
+            let counted = self.bindings.entry(name.clone()).or_default();
+            match entry.hold {
+                Some(_) => counted.kept.insert(holder),
+                None => counted.holders.insert(holder),
+            };
+            let first = counted.first_grant.unwrap_or(entry.since).min(entry.since);
+            counted.first_grant = Some(first);
+        }
+    }
+}
+
+impl Breakers {
+    /// Makes the tallies that are missing, and those that cannot be read. What was counted in the last hour is lost with a
+    /// damaged one: nothing new is given for that long, and what is taken away is counted from now.
+    pub(super) async fn rebuild(&self, read: &ReadTallies, now: OffsetDateTime) -> Result<(), StoreError> {
+        let ledger = self.count_ledger().await?;
+        for (name, stored) in read.bindings.iter().filter(|(_, stored)| stored.tally.is_none()) {
+            let counted = ledger.bindings.get(name).cloned().unwrap_or_default();
+            let CountedBinding { holders, kept, first_grant } = counted;
+            let no_grants_before = stored.is_damaged().then(|| now + WINDOW);
+            let tally =
+                BindingTally { holders, kept, first_grant, no_grants_before, ..BindingTally::default() };
+            self.transact(&[tally::write_binding(name, &tally, stored.etag.as_ref())]).await?;
+        }
+        if read.all.tally.is_none() {
+            let tally = TenantTally { people: ledger.people.len(), ..TenantTally::default() };
+            self.transact(&[tally::write_all(&tally, read.all.etag.as_ref())]).await?;
+        }
+        Ok(())
+    }
+
+    /// Another process that did the same first did it as well.
+    async fn transact(&self, writes: &[TableWrite]) -> Result<(), StoreError> {
+        match self.store.transact_unjournaled(writes).await {
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Someone may have left unseen.
+    pub fn note_stale(&self) {
+        self.is_stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts everyone, if people may have left and that was not done a short while ago.
+    pub async fn recount_if_stale(&self, bindings: &Bindings) -> Result<(), StoreError> {
+        let now = self.store.clock.monotonic();
+        let last = *self.recounted.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = last.is_some_and(|last| now.saturating_sub(last) < RECOUNT_AFTER);
+        if lately || !self.is_stale.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.recount(bindings).await
+    }
+
+    /// Counts everyone, and mends the tallies of the bindings that have one. Who came meanwhile stays counted.
+    pub async fn recount(&self, bindings: &Bindings) -> Result<(), StoreError> {
+        *self.recounted.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.store.clock.monotonic());
+        self.is_stale.store(false, Ordering::Relaxed);
+        let names: BTreeSet<BindingName> =
+            bindings.bindings.iter().map(|binding| binding.name.clone()).collect();
+        let before = self.read(names.clone()).await?;
+        if before.all.tally.is_none() {
+            return Ok(());
+        }
+        let ledger = self.count_ledger().await?;
+        let now = self.read(names).await?;
+        for (name, stored) in &now.bindings {
+            let earlier = before.bindings.get(name).and_then(|earlier| earlier.tally.as_ref());
+            let counted = ledger.bindings.get(name).cloned().unwrap_or_default();
+            if let (Some(earlier), StoredTally { tally: Some(tally), etag }) = (earlier, stored) {
+                let mut mended = tally.clone();
+                let first = [mended.first_grant, counted.first_grant].into_iter().flatten().min();
+                mended.recount(earlier, counted.holders, counted.kept);
+                mended.first_grant = first;
+                if mended != *tally {
+                    self.transact(&[tally::write_binding(name, &mended, etag.as_ref())]).await?;
+                }
+            }
+        }
+        if let StoredTally { tally: Some(all), etag } = &now.all
+            && all.people != ledger.people.len()
+        {
+            let mended = TenantTally { people: ledger.people.len(), ..all.clone() };
+            self.transact(&[tally::write_all(&mended, etag.as_ref())]).await?;
+        }
+        self.forget_decided(self.store.table_time().await?).await
+    }
+
+    /// Removes what is left of batches that were decided: the rows of people whose holds have ended, and then the batch. Its id is
+    /// remembered with its operations for a day.
+    async fn forget_decided(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let batches = self.store.batches().await?;
+        let over = |batch: &&StoredBatch| batch.until + FORGOTTEN_AFTER < now;
+        for batch in batches.each().filter(over) {
+            let ended = self.store.ended_holds(batch.id, ENDED_ROWS_MAX).await?;
+            for part in ended.chunks(TRANSACTION_OPS_MAX) {
+                self.transact(part).await?;
+            }
+            if batch.state != BatchState::Held && !self.store.has_held_people(batch.id).await? {
+                self.transact(&[batches::forget(batch)]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_ledger(&self) -> Result<CountedLedger, StoreError> {
+        let mut ledger = CountedLedger::default();
+        let mut pages = self.store.ledger_pages(&LedgerPosition::default());
+        while let Some(rows) = pages.next().await? {
+            for owned in rows.into_iter().filter_map(|row| row.owned) {
+                ledger.count(HolderId::from(owned.user), &owned.stored.entry);
+            }
+        }
+        Ok(ledger)
+    }
+}

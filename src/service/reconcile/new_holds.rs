@@ -1,0 +1,137 @@
+//! What a round takes to the breakers, and the rows of the holds that begin and end with its close.
+
+use crate::audit::AuditEvent;
+use crate::id::OpId;
+use crate::rbac::breaker::Ruling;
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::plan::{Plan, Step};
+use crate::rbac::{AssignmentName, ReasonCode};
+use crate::service::breakers::{JudgedRound, questions};
+use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::reconciler::Reconciler;
+use crate::store::holds::{self, HoldCause};
+use crate::store::{StoreError, TableWrite};
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+
+impl Reconciler {
+    /// Takes the steps of a plan to the breakers. What does not pass is held from now on: then the plan has to be made again.
+    pub(super) async fn pass_breakers(
+        &self,
+        gathered: &mut GatheredState,
+        plan: &Plan,
+        passed: &mut BTreeSet<AssignmentName>,
+    ) -> Result<bool, StoreError> {
+        let leaves =
+            |step: &Step| step.kind == StepKind::Revoke && !gathered.desired.may_be_held_back(step.principal);
+        if plan.steps.iter().any(leaves) {
+            self.breakers.note_stale();
+        }
+        let asked: Vec<Step> =
+            plan.steps.iter().filter(|step| !passed.contains(&step.assignment)).cloned().collect();
+        let steps = questions(&gathered.facts(), &asked);
+        if steps.is_empty() {
+            return Ok(true);
+        }
+        let round = JudgedRound {
+            user: gathered.user,
+            steps,
+            origin: gathered.request.request.origin.clone(),
+            now: gathered.time.now(self.store.clock.monotonic()),
+        };
+        let rulings = self.breakers.judge(round).await?;
+        passed.extend(asked.iter().map(|step| step.assignment));
+        let mut all_pass = true;
+        for (assignment, ruling) in rulings {
+            all_pass &= ruling == Ruling::Passes;
+            gathered.apply_ruling(assignment, ruling);
+        }
+        Ok(all_pass)
+    }
+}
+
+impl GatheredState {
+    fn apply_ruling(&mut self, assignment: AssignmentName, ruling: Ruling) {
+        let reason = match ruling {
+            Ruling::Passes => return,
+            Ruling::Held { batch } => {
+                self.new_holds.insert(assignment, batch);
+                ReasonCode::HeldByBreaker
+            }
+            Ruling::Full => ReasonCode::MaxPrincipals,
+            Ruling::Unknown { .. } => ReasonCode::RowUnreadable,
+        };
+        self.actual.holds.held.insert(assignment, reason);
+    }
+
+    /// The entries that a close writes because a hold begins, and how each is recorded.
+    pub(super) fn held_entries(&self, now: OffsetDateTime) -> Vec<(LedgerEntry, AuditEvent)> {
+        self.new_holds
+            .iter()
+            .filter_map(|(assignment, batch)| self.held_entry(*assignment, *batch, now))
+            .collect()
+    }
+
+    fn held_entry(
+        &self,
+        assignment: AssignmentName,
+        batch: OpId,
+        now: OffsetDateTime,
+    ) -> Option<(LedgerEntry, AuditEvent)> {
+        let stored = self.ledger.entries.iter().find(|stored| stored.entry.assignment == assignment);
+        let wanted = self.desired.grants.get(&assignment);
+        let mut entry = match (stored, wanted) {
+            (Some(stored), _) => stored.entry.clone(),
+            (None, Some(wanted)) => LedgerEntry {
+                assignment,
+                principal: wanted.principal,
+                role: wanted.role,
+                scope: wanted.scope.clone(),
+                state: AssignmentState::Gone,
+                unsettled_until: None,
+                op: self.request.request.origin.op,
+                bindings: wanted.bindings(),
+                correlation: None,
+                retry: None,
+                unwanted_since: None,
+                hold: None,
+                since: now,
+                written: now,
+            },
+            (None, None) => return None,
+        };
+        let operation = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };
+        entry.hold = Some(batch);
+        match wanted {
+            Some(wanted) => entry.bindings = wanted.bindings(),
+            None => entry.unwanted_since = entry.unwanted_since.or(Some(self.actual.requested_at)),
+        }
+        Some((entry, AuditEvent::StepHeld { person: self.user, assignment, operation, batch }))
+    }
+
+    /// The batch that still holds the next step of an entry. While the bindings cannot be read nothing ends.
+    pub(super) fn hold_after(&self, entry: &LedgerEntry) -> Option<OpId> {
+        if self.desired.frozen && !self.desired.leaving {
+            return entry.hold;
+        }
+        entry.hold_after(self.desired.grants.contains_key(&entry.assignment))
+    }
+
+    /// The person's rows in the batches whose holds begin or end with this close.
+    pub(super) fn batch_writes(&self, after: &[LedgerEntry], now: OffsetDateTime) -> Vec<TableWrite> {
+        let before = self.ledger.entries.iter().map(|stored| &stored.entry);
+        let held = |entry: &LedgerEntry| entry.hold.map(|batch| (entry.assignment, batch));
+        let before: BTreeSet<_> = before.filter_map(held).collect();
+        let now_held: BTreeSet<_> = after.iter().filter_map(held).collect();
+        let batches: BTreeSet<OpId> =
+            before.symmetric_difference(&now_held).map(|(_, batch)| *batch).collect();
+        let request = &self.request.request;
+        let op = request.taken.map_or(request.origin.op, |taken| taken.op);
+        let cause = HoldCause { op, actor: request.origin.actor.clone(), since: now };
+        let write = |batch: OpId| {
+            let begins = self.new_holds.values().any(|begun| *begun == batch);
+            holds::write(batch, self.user, after.iter(), begins.then_some(&cause))
+        };
+        batches.into_iter().map(write).collect()
+    }
+}
