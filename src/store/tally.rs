@@ -12,7 +12,7 @@ use crate::rbac::breaker::{
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// A tally and the version of its row.
@@ -40,6 +40,22 @@ impl StateStore {
     /// What is counted of all bindings.
     pub async fn tally_of_all(&self) -> Result<StoredTally<TenantTally>, StoreError> {
         self.tally_at(&keys::tally_of_all(), read_all).await
+    }
+
+    /// The tallies of all bindings that have one. What cannot be read is left out.
+    pub async fn tallies(&self) -> Result<BTreeMap<BindingName, (BindingTally, ETag)>, StoreError> {
+        let (from, to) = keys::range_of(keys::TALLIES);
+        let mut tallies = BTreeMap::new();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in rows.iter().filter(|row| row.key != keys::tally_of_all()) {
+                let name = RowReader::any(row).parsed("binding", |text| BindingName::parse(text).ok_or(()));
+                let read = name.and_then(|name| Ok((name, read_binding(row)?)));
+                let read = self.readable(row, read);
+                tallies.extend(read.map(|(name, tally)| (name, (tally, row.etag.clone()))));
+            }
+        }
+        Ok(tallies)
     }
 
     /// A row of a later release is an error: it must not be written over.

@@ -1,7 +1,6 @@
 //! Counting from the ledger: who holds what, for tallies that are missing or damaged, and hourly for all, because people who
 //! leave pass the breakers unseen.
 
-use crate::bindings::Bindings;
 use crate::rbac::BindingName;
 use crate::rbac::breaker::{BindingTally, HolderId, TenantTally, WINDOW};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
@@ -60,6 +59,15 @@ impl CountedLedger {
     }
 }
 
+/// A tally as the ledger has it. `earlier`: as it was when the ledger was read.
+fn mended(tally: &BindingTally, earlier: &BindingTally, counted: Option<&CountedBinding>) -> BindingTally {
+    let CountedBinding { holders, kept, first_grant } = counted.cloned().unwrap_or_default();
+    let mut mended = tally.clone();
+    mended.recount(earlier, holders, kept);
+    mended.first_grant = [tally.first_grant, first_grant].into_iter().flatten().min();
+    mended
+}
+
 impl Breakers {
     /// Makes the tallies that are missing, and those that cannot be read. What was counted in the last hour is lost with a
     /// damaged one: nothing new is given for that long, and what is taken away is counted from now.
@@ -94,48 +102,41 @@ impl Breakers {
     }
 
     /// Counts everyone, if people may have left and that was not done a short while ago.
-    pub async fn recount_if_stale(&self, bindings: &Bindings) -> Result<(), StoreError> {
+    pub async fn recount_if_stale(&self) -> Result<(), StoreError> {
         let now = self.store.clock.monotonic();
         let last = *self.recounted.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = last.is_some_and(|last| now.saturating_sub(last) < RECOUNT_AFTER);
         if lately || !self.is_stale.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.recount(bindings).await
+        self.recount().await
     }
 
-    /// Counts everyone, and mends the tallies of the bindings that have one. Who came meanwhile stays counted.
-    pub async fn recount(&self, bindings: &Bindings) -> Result<(), StoreError> {
+    /// Counts everyone, and mends the tallies that there are. Who came meanwhile stays counted.
+    pub async fn recount(&self) -> Result<(), StoreError> {
         *self.recounted.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.store.clock.monotonic());
         self.is_stale.store(false, Ordering::Relaxed);
-        let names: BTreeSet<BindingName> =
-            bindings.bindings.iter().map(|binding| binding.name.clone()).collect();
-        let before = self.read(names.clone()).await?;
-        if before.all.tally.is_none() {
-            return Ok(());
-        }
-        let ledger = self.count_ledger().await?;
-        let now = self.read(names).await?;
-        for (name, stored) in &now.bindings {
-            let earlier = before.bindings.get(name).and_then(|earlier| earlier.tally.as_ref());
-            let counted = ledger.bindings.get(name).cloned().unwrap_or_default();
-            if let (Some(earlier), StoredTally { tally: Some(tally), etag }) = (earlier, stored) {
-                let mut mended = tally.clone();
-                let first = [mended.first_grant, counted.first_grant].into_iter().flatten().min();
-                mended.recount(earlier, counted.holders, counted.kept);
-                mended.first_grant = first;
-                if mended != *tally {
-                    self.transact(&[tally::write_binding(name, &mended, etag.as_ref())]).await?;
+        let before = self.store.tallies().await?;
+        if !before.is_empty() {
+            let ledger = self.count_ledger().await?;
+            for (name, (tally, etag)) in self.store.tallies().await? {
+                let Some((earlier, _)) = before.get(&name) else { continue };
+                let mended = mended(&tally, earlier, ledger.bindings.get(&name));
+                if mended != tally {
+                    self.transact(&[tally::write_binding(&name, &mended, Some(&etag))]).await?;
                 }
             }
-        }
-        if let StoredTally { tally: Some(all), etag } = &now.all
-            && all.people != ledger.people.len()
-        {
-            let mended = TenantTally { people: ledger.people.len(), ..all.clone() };
-            self.transact(&[tally::write_all(&mended, etag.as_ref())]).await?;
+            self.recount_all(ledger.people.len()).await?;
         }
         self.forget_decided(self.store.table_time().await?).await
+    }
+
+    async fn recount_all(&self, people: usize) -> Result<(), StoreError> {
+        let StoredTally { tally: Some(all), etag } = self.store.tally_of_all().await? else { return Ok(()) };
+        if all.people != people {
+            self.transact(&[tally::write_all(&TenantTally { people, ..all }, etag.as_ref())]).await?;
+        }
+        Ok(())
     }
 
     /// Removes what is left of batches that were decided: the rows of people whose holds have ended, and then the batch. Its id is

@@ -4,6 +4,7 @@ use crate::id::{OpId, PrincipalId, UserId};
 use crate::rbac::Scope;
 use crate::rbac::ledger::LedgerEntry;
 use crate::service::jobs::chunk::ChunkResult;
+use crate::service::join_reads::join_reads;
 use crate::store::jobs::StoredJob;
 use crate::store::ledger::{self, PrincipalHolder, StoredEntry};
 use crate::store::ledger_walk::{LedgerPosition, LedgerRow, OwnedEntry};
@@ -19,6 +20,8 @@ const WAKE_ROWS: usize = 30;
 const WAKE_STEPS_MAX: i64 = 2000;
 /// People that one transaction enqueues: two rows each.
 const PEOPLE_A_TRANSACTION: usize = 40;
+/// People of a batch of one step: three rows each, where their requests of later are promoted.
+const HELD_A_STEP: usize = 30;
 /// Ledger rows that one transaction unsettles, beside two rows for each person.
 const UNSETTLED_A_TRANSACTION: usize = 30;
 /// Later than every request.
@@ -101,12 +104,23 @@ pub(super) async fn wake_people_of_batch(
     job: &StoredJob,
     batch: OpId,
 ) -> Result<ChunkResult, StoreError> {
-    let people = store.held_people_after(batch, &job.after, PEOPLE_A_TRANSACTION).await?;
+    let people = store.held_people_after(batch, &job.after, HELD_A_STEP).await?;
     let Some(last) = people.last() else { return end(store, job).await };
+    if job.request.priority.takes_away() {
+        // Left behind, the request of later would count as a revocation that still waits.
+        let waiting = join_reads(people.iter().map(|user| waiting_request(store, *user))).await?;
+        store.promote_requests(&waiting.into_iter().flatten().collect::<Vec<_>>()).await?;
+    }
     let mut writes = vec![job.go_on_after(&last.to_string())];
     writes.extend(people.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &job.request)));
     store.transact_unjournaled(&writes).await?;
     Ok(ChunkResult { people, ..ChunkResult::default() })
+}
+
+/// The request of later that the hint of a person names.
+async fn waiting_request(store: &StateStore, user: UserId) -> Result<Option<DueRequest>, StoreError> {
+    let Some(at) = store.hint(user).await?.and_then(|hint| hint.due) else { return Ok(None) };
+    Ok(store.request_at(at, user).await?.and_then(|item| item.read.ok()))
 }
 
 /// Unsettles the next rows that are at the scope: the reconcile of each person asks Azure by name, and closes them.

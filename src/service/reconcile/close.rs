@@ -12,8 +12,8 @@ use crate::service::reconcile::open::pin_writes;
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::requeue::{
-    FREED_MAX, RoundResult, is_released, is_wanted_again, requeue_writes, while_frozen,
-    while_principals_are_left, while_unreadable,
+    FREED_MAX, RoundResult, is_wanted_again, requeue_writes, while_frozen, while_principals_are_left,
+    while_unreadable,
 };
 use crate::store::ledger::{PrincipalPin, StoredEntry};
 use crate::store::reconcile_queue::leaver_hints;
@@ -81,9 +81,7 @@ impl Reconciler {
         if !opened {
             writes.extend(pin_writes(&gathered.selector_pins, op, &mut changes));
         }
-        if closed != RoundResult::Continue
-            && (is_wanted_again(gathered, &after) || is_released(gathered, &after))
-        {
+        if closed != RoundResult::Continue && is_wanted_again(gathered, &after) {
             writes.extend(leaver_hints::hint_over_unless_written(gathered.user, &writes));
         }
         if closed != RoundResult::Continue {

@@ -145,14 +145,6 @@ pub(super) fn is_wanted_again(gathered: &GatheredState, after: &[LedgerEntry]) -
         && after.iter().all(|entry| entry.unwanted_since.is_none())
 }
 
-/// Whether everything is done that a breaker held. The request of later that waited for it, an hour at most, is no longer needed.
-pub(super) fn is_released(gathered: &GatheredState, after: &[LedgerEntry]) -> bool {
-    let entries = &gathered.ledger.entries;
-    let was_held =
-        entries.iter().any(|stored| stored.entry.hold.is_some() && stored.entry.unwanted_since.is_some());
-    was_held && after.iter().all(|entry| entry.unwanted_since.is_none())
-}
-
 /// More principals than one close frees: the rest follows at once.
 pub(super) fn while_principals_are_left(
     again: Option<Requeue>,

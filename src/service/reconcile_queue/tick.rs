@@ -103,9 +103,7 @@ impl ReconcileTick {
 
     /// It decides nothing now: where it fails, the hourly count does it.
     async fn recount_if_stale(&self) {
-        if let Some(snapshot) = self.active_bindings.last_read()
-            && let Err(error) = self.reconciler.breakers.recount_if_stale(&snapshot.bindings).await
-        {
+        if let Err(error) = self.reconciler.breakers.recount_if_stale().await {
             log_deferred("counting who holds what for the breakers", &error);
         }
     }
@@ -254,9 +252,7 @@ impl ReconcileTick {
             if let Err(error) = store.forget_old_scope_blocks().await {
                 log_deferred("forgetting old scope blocks", &error);
             }
-            if let Some(snapshot) = self.active_bindings.last_read()
-                && let Err(error) = self.reconciler.breakers.recount(&snapshot.bindings).await
-            {
+            if let Err(error) = self.reconciler.breakers.recount().await {
                 log_deferred("counting who holds what for the breakers", &error);
             }
             self.health.sweep_finished();
