@@ -48,7 +48,16 @@ pub struct ChangeOrigin {
     pub op: OpId,
 }
 
+/// The actor of what no one ordered.
+pub const SERVICE: &str = "service";
+
 impl ChangeOrigin {
+    /// Whether it is a file of bindings that an operator agreed to, by an order or at the terminal of `local`. A file that is
+    /// active without that takes nothing away, and gives little.
+    pub fn is_agreed_file(&self) -> bool {
+        self.cause == ChangeCause::Snapshot && self.actor != SERVICE
+    }
+
     /// The actor as logs show it. An operator's name is free text, and stays out of the log: the order's id leads to it.
     pub fn label(&self) -> &str {
         if self.cause == ChangeCause::Order { "operator" } else { &self.actor }

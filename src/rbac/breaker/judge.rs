@@ -160,7 +160,11 @@ impl Tallies {
     }
 
     fn crosses_in_all(&self, taken: TakenBy, now: OffsetDateTime) -> bool {
-        verdict_of(&self.all.ops, taken.op).is_none() && self.all.trips(taken.size, &self.limits, now)
+        // The people of all bindings are counted by the hour: there are no fewer than any binding has.
+        let largest = self.bindings.values().map(|tally| tally.holders.len() + tally.kept.len()).max();
+        let people_min = largest.unwrap_or_default();
+        verdict_of(&self.all.ops, taken.op).is_none()
+            && self.all.trips(taken.size, people_min, &self.limits, now)
     }
 
     fn pass(&mut self, holder: HolderId, bindings: &[BindingName], taken: TakenBy, now: OffsetDateTime) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 const REMEMBERED_MINUTES: i64 = 24 * 60;
 /// Operations that one tally remembers; the oldest go first.
 const OPS_MAX: usize = 500;
-/// Those of one person among them: a person who is held is judged once more only where the hold was not written.
+/// Those of one person among them.
 const OPS_OF_ONE_MAX: usize = 100;
 
 /// The operation that took something from a person.
@@ -58,12 +58,9 @@ pub(super) fn verdict_of(ops: &[JudgedOp], op: OpId) -> Option<OpVerdict> {
     ops.iter().rev().find(|judged| judged.op == op).map(|judged| judged.verdict)
 }
 
-/// Remembers an operation. That one person passed needs no memory.
+/// Remembers an operation: its further steps, and a judgement that is repeated, are not counted again.
 pub(super) fn remember(ops: &mut Vec<JudgedOp>, taken: TakenBy, verdict: OpVerdict, now: OffsetDateTime) {
     let TakenBy { op, size } = taken;
-    if size == 1 && verdict == OpVerdict::Passed {
-        return;
-    }
     let minute = minute_of(now);
     ops.retain(|judged| judged.op != op && judged.minute > minute - REMEMBERED_MINUTES);
     ops.push(JudgedOp { op, minute, size, left: size, verdict });

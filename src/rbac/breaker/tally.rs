@@ -127,8 +127,14 @@ pub struct TenantTally {
 }
 
 impl TenantTally {
-    pub(super) fn trips(&self, size: usize, limits: &RevocationLimits, now: OffsetDateTime) -> bool {
-        let people = self.window.people_at_start(self.people, now);
+    pub(super) fn trips(
+        &self,
+        size: usize,
+        people_min: usize,
+        limits: &RevocationLimits,
+        now: OffsetDateTime,
+    ) -> bool {
+        let people = self.window.people_at_start(self.people, now).max(people_min);
         self.window.revoked(now).saturating_add(size) > limits.of(people)
     }
 }

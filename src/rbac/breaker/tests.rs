@@ -191,7 +191,8 @@ fn small_operations_on_many_bindings_count_in_all() {
     for (n, name) in names.iter().enumerate() {
         let taken = TakenBy::operation(op(n as u128), 2);
         for who in 0..2 {
-            let ruling = tallies.judge_revocation(person(who), &[name.clone()], taken, at(0), op(9000));
+            let ruling =
+                tallies.judge_revocation(person(who), std::slice::from_ref(name), taken, at(0), op(9000));
             passed += usize::from(ruling == Ruling::Passes);
         }
     }
@@ -369,4 +370,29 @@ fn nothing_passes_beyond_the_limits_in_any_hour() {
             history.check();
         }
     }
+}
+
+#[test]
+fn a_person_who_leaves_one_group_of_many_bindings_is_one_person_however_often_it_is_judged() {
+    let names: Vec<BindingName> = (0..6).map(|n| binding(&format!("b{n}"))).collect();
+    let bindings = names.iter().map(|name| (name.clone(), held_by(20))).collect();
+    let all = TenantTally { people: 20, ..TenantTally::default() };
+    let mut tallies = Tallies { bindings, all, ..Tallies::default() };
+    let user = UserId::new(Uuid::from_u128(3));
+    let taken = TakenBy::one_person(op(1), user);
+    for _ in 0..2 {
+        for name in &names {
+            let ruling = tallies.judge_revocation(person(3), std::slice::from_ref(name), taken, NOW, op(9));
+            assert_eq!(ruling, Ruling::Passes);
+        }
+    }
+    assert_eq!(tallies.all.window.revoked(NOW), 1);
+}
+
+#[test]
+fn all_bindings_have_no_fewer_people_than_any_of_them() {
+    // The people of all bindings were counted before the first grant.
+    let mut tallies = tallies(held_by(100), 0);
+    let taken = TakenBy::operation(op(1), 15);
+    assert_eq!(tallies.take(0, taken, 0), Ruling::Passes);
 }

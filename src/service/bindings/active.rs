@@ -80,6 +80,8 @@ impl ActiveSnapshot {
 
 /// How far ahead of the table service's clock a stamp may be: the machine that packages has another clock.
 const STAMP_AHEAD_MAX: Duration = Duration::from_secs(600);
+/// Who agreed to a file that is activated without a plan: `local` asked, or was told.
+const OPERATOR: &str = "operator";
 /// Attempts at storing a file while other processes store theirs.
 const TRIES_MAX: u32 = 10;
 
@@ -294,7 +296,7 @@ impl ActiveBindings {
                 waiting: waiting.as_ref(),
             };
             let op = self.store.ids.op();
-            let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
+            let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: OPERATOR.to_owned(), op };
             match self.commit_activation(&activated, &origin).await {
                 Ok(()) => break,
                 Err(StoreError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,

@@ -1,6 +1,5 @@
 //! Which steps of a round the breakers count.
 
-use crate::audit::ChangeCause;
 use crate::bindings::Bindings;
 use crate::rbac::breaker::{Admission, BatchKind, TakenBy};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
@@ -73,18 +72,17 @@ fn revocation(facts: &RoundFacts<'_>, bindings: &Bindings, step: &Step) -> Optio
         return None;
     }
     let request = facts.request;
-    if request.taken.is_none() && request.origin.cause == ChangeCause::Snapshot {
+    if request.taken.is_none() && request.origin.is_agreed_file() {
         return None;
     }
     // What no binding gives any more was taken by a change of the bindings, which has a judgement of its own.
-    let still_gives = |name: &&BindingName| {
-        let gives = |binding: &crate::bindings::ConfiguredBinding| {
-            &binding.name == *name && binding.role == entry.role && binding.scope == entry.scope
-        };
-        bindings.bindings.iter().any(gives)
-    };
-    let bindings: Vec<BindingName> =
-        entry.bindings.iter().filter(still_gives).take(BINDINGS_OF_STEP_MAX).cloned().collect();
+    let giving = bindings.bindings.iter().filter(|b| b.role == entry.role && b.scope == entry.scope);
+    let giving: Vec<&BindingName> = giving.map(|binding| &binding.name).collect();
+    let own: Vec<&BindingName> =
+        giving.iter().filter(|name| entry.bindings.contains(name)).copied().collect();
+    // A binding that was only renamed gives it under its new name.
+    let bindings = if own.is_empty() { giving } else { own };
+    let bindings: Vec<BindingName> = bindings.into_iter().take(BINDINGS_OF_STEP_MAX).cloned().collect();
     let taken = request.taken.unwrap_or_else(|| TakenBy::one_person(request.origin.op, facts.user));
     (!bindings.is_empty()).then_some(Question::Revocation { bindings, taken })
 }
@@ -99,9 +97,13 @@ fn grant(facts: &RoundFacts<'_>, bindings: &Bindings, step: &Step) -> Option<Que
     };
     let by: Vec<Admission> = step.bindings.iter().filter_map(admission).take(BINDINGS_OF_STEP_MAX).collect();
     let released = step.entry.as_ref().is_some_and(|entry| is_released(facts, entry));
-    // What a change of the bindings gives was judged with their plan.
-    let judged = released || facts.request.origin.cause == ChangeCause::Snapshot;
-    (!by.is_empty()).then(|| if judged { Question::ReleasedGrant { by } } else { Question::Grant { by } })
+    // What a file gives that an operator agreed to was judged with its plan.
+    let judged = released || facts.request.origin.is_agreed_file();
+    match (by.is_empty(), judged) {
+        (true, _) => None,
+        (false, true) => Some(Question::ReleasedGrant { by }),
+        (false, false) => Some(Question::Grant { by }),
+    }
 }
 
 /// The revocation passed already: it was opened.

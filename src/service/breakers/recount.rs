@@ -6,7 +6,7 @@ use crate::rbac::breaker::{BindingTally, HolderId, TenantTally, WINDOW};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::service::breakers::Breakers;
 use crate::service::breakers::judgement::ReadTallies;
-use crate::store::batches::{self, BatchState, StoredBatch};
+use crate::store::batches::{self, StoredBatch};
 use crate::store::ledger_walk::LedgerPosition;
 use crate::store::tally::{self, StoredTally};
 use crate::store::{StoreError, TableWrite};
@@ -128,7 +128,7 @@ impl Breakers {
             }
             self.recount_all(ledger.people.len()).await?;
         }
-        self.forget_decided(self.store.table_time().await?).await
+        self.forget_ended(self.store.table_time().await?).await
     }
 
     async fn recount_all(&self, people: usize) -> Result<(), StoreError> {
@@ -139,9 +139,9 @@ impl Breakers {
         Ok(())
     }
 
-    /// Removes what is left of batches that were decided: the rows of people whose holds have ended, and then the batch. Its id is
-    /// remembered with its operations for a day.
-    async fn forget_decided(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+    /// Removes what is left of batches that hold no one any more: the rows of people whose holds have ended, and then the batch. Its
+    /// id is remembered with its operations for a day.
+    async fn forget_ended(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         let batches = self.store.batches().await?;
         let over = |batch: &&StoredBatch| batch.until + FORGOTTEN_AFTER < now;
         for batch in batches.each().filter(over) {
@@ -149,7 +149,7 @@ impl Breakers {
             for part in ended.chunks(TRANSACTION_OPS_MAX) {
                 self.transact(part).await?;
             }
-            if batch.state != BatchState::Held && !self.store.has_held_people(batch.id).await? {
+            if !self.store.has_held_people(batch.id).await? {
                 self.transact(&[batches::forget(batch)]).await?;
             }
         }

@@ -109,9 +109,13 @@ impl GatheredState {
         Some((entry, AuditEvent::StepHeld { person: self.user, assignment, operation, batch }))
     }
 
-    /// The batch that still holds the next step of an entry. While the bindings cannot be read nothing ends.
+    /// The batch that still holds the next step of an entry: none of a person who leaves or is braked. While the bindings cannot
+    /// be read nothing else ends.
     pub(super) fn hold_after(&self, entry: &LedgerEntry) -> Option<OpId> {
-        if self.desired.frozen && !self.desired.leaving {
+        if !self.desired.may_be_held_back(entry.principal) {
+            return None;
+        }
+        if self.desired.frozen {
             return entry.hold;
         }
         entry.hold_after(self.desired.grants.contains_key(&entry.assignment))

@@ -45,7 +45,10 @@ pub(super) fn requeue_writes(
     }
     writes.push(reconcile_queue::complete(gathered.user, request_etag));
     let Some(again) = again else { return RoundResult::Settled };
-    let request = gathered.request.request.waiting(again.takes_away);
+    let mut request = gathered.request.request.waiting(again.takes_away);
+    // The operation is judged with what it took from an active person, and with nothing else.
+    let is_of_operation = after.iter().any(|entry| entry.unwanted_since.is_some());
+    request.taken = request.taken.filter(|_| is_of_operation && !gathered.desired.leaving);
     let at = match again.takes_away {
         true => rounded_up(again.at.max(now), LEAVER_STEP),
         false => rounded_up(again.at.max(now) + spread_by_user(gathered, again.at - now), LATER_STEP),

@@ -29,6 +29,8 @@ const PINS_WITH_OPEN_MAX: usize = 8;
 const PINS_ALONE_MAX: usize = 45;
 /// Principals that one transaction takes: two rows each.
 const PRINCIPALS_MAX: usize = 40;
+/// Holds after which a round judges no more: with the 16 of the last judgement, one close writes them all.
+const HOLDS_OF_ROUND: usize = 8;
 /// Rows that lead from groups to pins, in one transaction.
 const LEADS_MAX: usize = 90;
 
@@ -131,6 +133,13 @@ impl Reconciler {
             let throttled = plan.deferred.iter().any(|deferred| deferred.reason == ReasonCode::Throttled);
             self.trigger.name_silent_reason(&mut plan, |assignment| gathered.scope_of(assignment));
             let left_to_tick = self.trigger.leave_throttled_to_tick(&mut plan, &self.health);
+            if gathered.new_holds.len() >= HOLDS_OF_ROUND {
+                // The rest is judged in the next round: one close writes no more.
+                let before = plan.steps.len();
+                plan.steps.retain(|step| passed.contains(&step.assignment));
+                plan.has_more |= plan.steps.len() < before;
+                return Ok(PlannedRound { plan, throttled, left_to_tick });
+            }
             if self.pass_breakers(gathered, &plan, &mut passed).await? {
                 return Ok(PlannedRound { plan, throttled, left_to_tick });
             }

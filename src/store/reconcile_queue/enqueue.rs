@@ -77,6 +77,13 @@ pub fn enqueue_at(
     with_hint(write, request, || leaver_hints::hint_at(at, user, request, waiting))
 }
 
+/// A person whose revocation was held back is reconciled now. Their hint keeps why it waited, and with it its place behind those who
+/// leave.
+pub fn enqueue_released(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> {
+    let write = TableWrite::InsertOrMerge { key: keys::request(user), properties: request.fields().done() };
+    with_hint(write, request, || leaver_hints::hint_due(user, request))
+}
+
 /// A person who was reconciled must be reconciled again at once. A request that is `there` is only touched, its cause stays;
 /// else this one is written, and must not meet another. `touch` is what makes the touch a change.
 pub fn enqueue_again(user: UserId, request: &ReconcileRequest, there: bool, touch: &str) -> Vec<TableWrite> {
@@ -88,7 +95,7 @@ pub(super) fn promote(user: UserId, request: &ReconcileRequest, there: bool, tou
     let key = keys::request(user);
     if there {
         let touched = RowFields::some().text("touched", touch);
-        let properties = request.priority.raise(touched).done();
+        let properties = request.raise(touched).done();
         return TableWrite::Merge { key, properties, condition: EtagMatch::Any };
     }
     TableWrite::Insert { key, properties: request.fields().done() }

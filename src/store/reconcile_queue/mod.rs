@@ -12,7 +12,9 @@ mod promote;
 mod queue_item;
 mod request;
 
-pub use enqueue::{RequestPages, complete, enqueue_again, enqueue_at, enqueue_group, enqueue_now, touch};
+pub use enqueue::{
+    RequestPages, complete, enqueue_again, enqueue_at, enqueue_group, enqueue_now, enqueue_released, touch,
+};
 pub use group_fan_out::{FanOutPage, GroupTurn};
 pub use queue_item::{QueueItem, QueuePage, QueuePosition, RowIdentity};
 pub use request::{DueRequest, Priority, QueuedRequest, ReconcileRequest};

@@ -92,10 +92,14 @@ impl ReconcileRequest {
             .text("cause", self.origin.cause.as_str())
             .text("actor", self.origin.actor.clone())
             .text("op", self.origin.op.to_string());
+        self.raise(fields)
+    }
+
+    /// Adds what later marks only ever add to: the priority, and the operation that takes something away. Each power of two of its
+    /// people has a property of its own, so that a smaller operation does not replace a larger one that is not judged yet.
+    pub(super) fn raise(&self, fields: RowFields) -> RowFields {
         let fields = match self.taken {
-            Some(TakenBy { op, size }) => {
-                fields.text("took_op", op.to_string()).int("took_size", size_of(size))
-            }
+            Some(TakenBy { op, size }) => fields.text(&took(size), format!("{op} {size}")),
             None => fields,
         };
         self.priority.raise(fields)
@@ -129,14 +133,25 @@ impl ReconcileRequest {
     }
 }
 
-fn size_of(people: usize) -> i64 {
-    i64::try_from(people).unwrap_or(i64::MAX)
+/// Operations of more people count as of so many.
+const TOOK_MAX: u32 = 16;
+
+fn took(people: usize) -> String {
+    format!("took_{}", people.max(1).ilog2().min(TOOK_MAX))
 }
 
+/// The largest operation that the row names.
 fn read_taken(reader: &RowReader<'_>) -> Result<Option<TakenBy>, StoreError> {
-    let Some(op) = reader.parsed_opt("took_op", OpId::parse)? else { return Ok(None) };
-    let size = usize::try_from(reader.int_opt("took_size")?.unwrap_or_default()).unwrap_or_default();
-    Ok(Some(TakenBy::operation(op, size)))
+    let parse = |text: &str| {
+        let (op, size) = text.split_once(' ').ok_or(())?;
+        Ok::<_, ()>(TakenBy::operation(OpId::parse(op).map_err(drop)?, size.parse().map_err(drop)?))
+    };
+    for power in (0..=TOOK_MAX).rev() {
+        if let Some(taken) = reader.parsed_opt(&format!("took_{power}"), parse)? {
+            return Ok(Some(taken));
+        }
+    }
+    Ok(None)
 }
 
 /// A person's request, as its row has it.
@@ -172,5 +187,37 @@ pub struct DueRequest {
 impl DueRequest {
     pub(super) fn read(row: &TableRow) -> Result<Self, StoreError> {
         Ok(Self { queued: QueuedRequest::read(row)?, row: RowIdentity::of(row) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::tables::RowProperties;
+
+    fn request(op: u128, people: usize) -> ReconcileRequest {
+        let op = OpId::new(Uuid::from_u128(op));
+        let origin = ChangeOrigin { cause: ChangeCause::Request, actor: "entra".to_owned(), op };
+        ReconcileRequest::taking_away(origin).of_operation(people)
+    }
+
+    /// Which operation a row names after these marks, each over the one before.
+    #[track_caller]
+    fn check(marks: &[ReconcileRequest], expected: Option<(u128, usize)>) {
+        let mut properties = RowProperties::new();
+        marks.iter().for_each(|mark| properties.extend(mark.fields().done()));
+        let row = TableRow { key: "d:x".to_owned(), properties, etag: ETag("1".to_owned()) };
+        let read = ReconcileRequest::read(&RowReader::new(&row).unwrap()).unwrap();
+        let expected = expected.map(|(op, size)| TakenBy::operation(OpId::new(Uuid::from_u128(op)), size));
+        assert_eq!(read.taken, expected);
+    }
+
+    #[test]
+    fn a_later_mark_does_not_replace_a_larger_operation() {
+        check(&[request(1, 1)], None);
+        check(&[request(1, 200), request(2, 1)], Some((1, 200)));
+        check(&[request(1, 200), request(2, 3)], Some((1, 200)));
+        check(&[request(1, 3), request(2, 200)], Some((2, 200)));
+        check(&[request(1, 1_000_000)], Some((1, 1_000_000)));
     }
 }

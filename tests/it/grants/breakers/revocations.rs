@@ -1,11 +1,15 @@
 //! What takes a role from many people at once.
 
 use super::{DAY, HOUR, Stage, join};
-use crate::support::harness::{Person, VAULT_EAST, VAULT_WEST, binding};
+use crate::support::harness::{Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
+use crate::support::rows::quiet;
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
+use azure_backup_scim::simulator::{self, CallMethod, LockLevel};
 use azure_backup_scim::store::batches::BatchState;
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn a_deleted_group_of_two_hundred_is_held_until_one_order_releases_it() {
@@ -288,4 +292,99 @@ fn a_decided_batch_is_forgotten_when_nothing_of_it_is_left() {
     stage.days(3);
     stage.assert_nothing_held();
     assert!(stage.node.run(stage.node.service.store.rows("h:", 10)).unwrap().is_empty());
+}
+
+#[test]
+fn a_person_who_leaves_a_group_of_many_bindings_trips_nothing() {
+    let world = quiet(World::new());
+    let node = world.start();
+    let roles = ["Backup Operator", "Backup Reader", "Backup Contributor"];
+    let scopes = [VAULT_EAST, VAULT_WEST];
+    let all = roles.iter().flat_map(|role| scopes.map(|scope| (role, scope))).enumerate();
+    let file: Vec<_> = all
+        .map(|(n, (role, scope))| {
+            json!({"name": format!("b{n}"), "group": {"externalId": "operators"}, "role": role, "scope": scope})
+        })
+        .collect();
+    node.adopt(&file);
+    let group = node.group("operators");
+    let people: Vec<Person> = (0..20).map(|n| node.provision(&format!("p{n}"))).collect();
+    join(&node, &group, &people);
+    node.settle();
+    for person in &people[..3] {
+        node.leave(&group, &[person]);
+        node.settle();
+        world.assert_holds_nothing(person);
+    }
+    assert!(node.run(node.service.store.batches()).unwrap().each().next().is_none());
+}
+
+#[test]
+fn a_rejected_person_who_is_deactivated_behind_a_lock_is_not_kept_when_active_again() {
+    let stage = Stage::of(12);
+    stage.node.delete_group(&stage.group);
+    stage.node.settle();
+    stage.reject();
+    let vault = simulator::Scope::parse(VAULT_EAST).unwrap();
+    let lock = stage.world.azure().add_lock(&vault, LockLevel::CanNotDelete).unwrap();
+    stage.node.set_active(&stage.people[0], false);
+    stage.node.settle();
+    assert_eq!(stage.holders(), 12);
+    stage.node.set_active(&stage.people[0], true);
+    stage.node.settle();
+    stage.world.azure().remove_lock(lock).unwrap();
+    stage.days(1);
+    assert_eq!(stage.holders(), 11);
+}
+
+#[test]
+fn what_was_released_does_not_come_before_a_person_who_leaves() {
+    let stage = Stage::of(60);
+    stage.node.delete_group(&stage.group);
+    stage.node.settle();
+    let batch = stage.batch();
+    let Stage { world, node, people, .. } = stage;
+    node.kill();
+    let node =
+        world.start_without_bindings(InlineLimits { wait: Duration::ZERO, people_max: 0 }, TICK_DEADLINE);
+    world.azure().clear_calls();
+    node.place(OrderVerb::ReleaseBatch { batch });
+    node.set_active(&people[59], false);
+    node.run(node.service.tick.run()).unwrap();
+    let calls = world.azure().calls();
+    let mut deleted = calls.iter().filter(|call| call.method == CallMethod::Delete);
+    let at = deleted.position(|call| call.principal == Some(people[59].principal)).unwrap();
+    assert!(at < 16, "{at}");
+}
+
+#[test]
+fn a_person_with_more_holds_than_one_close_writes_is_held_whole() {
+    let world = quiet(World::new());
+    let node = world.start();
+    let vault =
+        |n: usize| format!("/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg{n}");
+    (0..60).for_each(|n| {
+        world.azure().add_scope(&simulator::Scope::parse(&vault(n)).unwrap()).unwrap();
+    });
+    let file: Vec<_> = (0..60)
+        .map(|n| {
+            json!({"name": format!("b{n}"), "group": {"externalId": "operators"}, "role": "Backup Reader", "scope": vault(n)})
+        })
+        .collect();
+    node.adopt(&file);
+    let group = node.group("operators");
+    let people: Vec<Person> = (0..6).map(|n| node.provision(&format!("p{n}"))).collect();
+    join(&node, &group, &people);
+    node.settle();
+    let held = || world.azure().assignments().len();
+    assert_eq!(held(), 360);
+    node.delete_group(&group);
+    node.settle();
+    assert_eq!(held(), 360);
+    assert_eq!(node.service.health.snapshot().quarantined, 0);
+    let batches = node.run(node.service.store.batches()).unwrap();
+    let batch = batches.each().next().unwrap().id;
+    node.carry_out(OrderVerb::ReleaseBatch { batch });
+    node.settle();
+    assert_eq!(held(), 0);
 }
