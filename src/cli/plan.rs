@@ -4,13 +4,13 @@
 mod made_plan;
 mod text;
 
-use crate::bindings::{self, Bindings, BindingsError};
+use crate::bindings::{self, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::access::preview::{self, PreviewOf, TenantPlan};
 use crate::service::bindings::active::ActiveSnapshot;
-use crate::service::bindings::pending::{self, FilePlan, WaitingFile};
+use crate::service::bindings::pending::{self, FilePlan, FileToPlan, WaitingFile};
 use crate::store::StateStore;
 use made_plan::{MadePlan, PlannedWith};
 use serde_json::{Value, json};
@@ -101,20 +101,20 @@ async fn plan_now(
     Ok(plans.into_iter().next().unwrap_or_default())
 }
 
-fn read_file(path: &Path) -> Result<(PathBuf, Bindings), OperatorError> {
+fn read_file(path: &Path) -> Result<(PathBuf, FileToPlan), OperatorError> {
     let shown = path.display();
     let bytes = bindings::read(path)
         .map_err(|error| OperatorError::Usage(format!("cannot read {shown}: {error}")))?;
-    let parsed = Bindings::parse(&bytes)
+    let parsed = FileToPlan::parse(&bytes)
         .map_err(|error: BindingsError| OperatorError::Usage(format!("{shown} is not in order: {error}")))?;
     Ok((path.to_path_buf(), parsed))
 }
 
-fn waiting_bindings(waiting: Option<&WaitingFile>) -> Result<(String, Bindings), OperatorError> {
+fn waiting_bindings(waiting: Option<&WaitingFile>) -> Result<(String, FileToPlan), OperatorError> {
     let usage = |what: &str| OperatorError::Usage(what.to_owned());
     let waiting = waiting.ok_or_else(|| usage("no bundled file waits for apply"))?;
-    let bindings = waiting.bindings.clone().ok_or_else(|| usage("the file that waits cannot be read"))?;
-    Ok((waiting.pending.stamp.clone(), bindings))
+    let file = waiting.file.clone().ok_or_else(|| usage("the file that waits cannot be read"))?;
+    Ok((waiting.pending.stamp.clone(), file))
 }
 
 fn print(made: &MadePlan, arguments: &Arguments) -> Result<(), OperatorError> {

@@ -3,7 +3,7 @@
 use crate::app::BackupScim;
 use crate::bindings::Bindings;
 use crate::service::bindings::active::hash_of;
-use crate::service::bindings::pending::{FilePlan, plan_of_file};
+use crate::service::bindings::pending::{FilePlan, FileToPlan, plan_of_file};
 use crate::store::StoreError;
 use crate::store::settings::ActiveVersionRow;
 use std::io::{self, BufRead, IsTerminal};
@@ -49,8 +49,8 @@ async fn question(
         ActiveVersionRow::Names(_) | ActiveVersionRow::Unreadable => {}
     }
     let active = service.active_bindings.read(&pointer).await?;
-    let FilePlan { plan, wait } =
-        plan_of_file(&service.store, active, bindings.clone(), None, &|_| {}).await?;
+    let to_plan = FileToPlan { bindings: bindings.clone(), hash: hash_of(file) };
+    let FilePlan { plan, wait } = plan_of_file(&service.store, active, to_plan, None, &|_| {}).await?;
     let (revocations, grants) = plan.revocations_and_grants();
     let summary = format!("revocations {revocations}, grants {grants}, plan {}", plan.hash());
     Ok(wait.map(|cause| (cause.to_string(), summary)))

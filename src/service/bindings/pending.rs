@@ -2,7 +2,7 @@
 //! The active one stays active until then.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
-use crate::bindings::Bindings;
+use crate::bindings::{Bindings, BindingsError};
 use crate::id::{PrincipalId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::breaker::GrantLimits;
@@ -71,13 +71,28 @@ pub struct FilePlan {
     pub wait: Option<WaitCause>,
 }
 
+/// A file that is to be planned.
+#[derive(Debug, Clone)]
+pub struct FileToPlan {
+    pub bindings: Bindings,
+    /// Of its bytes: packaging does not change them.
+    pub hash: String,
+}
+
+impl FileToPlan {
+    /// Checks the file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BindingsError> {
+        Ok(Self { bindings: Bindings::parse(bytes)?, hash: hash_of(bytes) })
+    }
+}
+
 /// The file that waits.
 #[derive(Debug, Clone)]
 pub struct WaitingFile {
     pub row: PendingRow,
     pub pending: PendingBindings,
-    /// `None`: they cannot be read.
-    pub bindings: Option<Bindings>,
+    /// `None`: it cannot be read.
+    pub file: Option<FileToPlan>,
 }
 
 /// The file that waits, if one does.
@@ -88,15 +103,15 @@ pub async fn waiting_file(
     let Some(row) = store.pending_row().await? else { return Ok(None) };
     let Some(pending) = row.waiting(pointer.stamp()).cloned() else { return Ok(None) };
     let bytes = store.snapshot(&pending.stamp).await?.filter(|bytes| hash_of(bytes) == pending.hash);
-    let bindings = bytes.and_then(|bytes| Bindings::parse(&bytes).ok());
-    Ok(Some(WaitingFile { row, pending, bindings }))
+    let file = bytes.and_then(|bytes| FileToPlan::parse(&bytes).ok());
+    Ok(Some(WaitingFile { row, pending, file }))
 }
 
 /// Plans a file that is not active. `ask`: where Azure may be asked.
 pub async fn plan_of_file(
     store: &StateStore,
     active: ActiveSnapshot,
-    file: Bindings,
+    FileToPlan { bindings: file, hash }: FileToPlan,
     ask: Option<&dyn RoleAssignments>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<FilePlan, StoreError> {
@@ -110,7 +125,7 @@ pub async fn plan_of_file(
     let plans = preview(store, &of, ask, progress).await?;
     let mut plans = plans.into_iter();
     let now = plans.next().unwrap_or_default();
-    let plan = plans.next().unwrap_or_default();
+    let plan = TenantPlan { file: Some(hash), ..plans.next().unwrap_or_default() };
     let is_first = is_absent && plan.granted_before.is_empty();
     let wait = if is_first { None } else { wait_cause(&now, &plan, &limits) };
     Ok(FilePlan { plan, wait })
@@ -201,7 +216,8 @@ async fn attempt(
     if let Some(outcome) = row.as_ref().and_then(|row| beside_waiting(file, row, &pointer)) {
         return Ok(outcome);
     }
-    let FilePlan { plan, wait } = plan_of_file(store, active, file.bindings.clone(), None, &|_| {}).await?;
+    let to_plan = FileToPlan { bindings: file.bindings.clone(), hash: file.hash.clone() };
+    let FilePlan { plan, wait } = plan_of_file(store, active, to_plan, None, &|_| {}).await?;
     if wait.is_none() {
         active_bindings.activate_over(file, &pointer, row.as_ref()).await?;
         active_bindings.health().bindings_pending(None);

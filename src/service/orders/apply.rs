@@ -15,10 +15,10 @@ impl Orders {
         hash: &str,
     ) -> Result<OrderDecision, StoreError> {
         let pointer = self.store.pointer().await?;
-        let Some(WaitingFile { row, pending, bindings }) = waiting_file(&self.store, &pointer).await? else {
+        let Some(WaitingFile { row, pending, file }) = waiting_file(&self.store, &pointer).await? else {
             return Ok(OrderDecision::Refuse(OrderRefusal::NothingWaits));
         };
-        let Some(bindings) = bindings else {
+        let Some(file) = file else {
             return Ok(OrderDecision::Refuse(OrderRefusal::WaitingUnreadable));
         };
         let active = self.active_bindings.read(&pointer).await?;
@@ -27,7 +27,7 @@ impl Orders {
             waiting: row.etag.clone(),
         };
         let store = self.store.clone();
-        let planning = async move { plan_of_file(&store, active, bindings, None, &|_| {}).await };
+        let planning = async move { plan_of_file(&store, active, file, None, &|_| {}).await };
         let Some(FilePlan { plan, .. }) = self.file_planner.plan(over, planning).await? else {
             return Ok(OrderDecision::NotYet);
         };
@@ -50,8 +50,8 @@ impl Orders {
             writes: activated.writes(&origin),
             changes: activated.changes(),
             detail: format!(
-                "bindings {} are active: {revocations} revocations, {grants} grants follow",
-                pending.stamp
+                "bindings {} (SHA-256 {}) are active: {revocations} revocations, {grants} grants follow",
+                pending.stamp, pending.hash
             ),
         }))
     }

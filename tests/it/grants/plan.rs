@@ -6,14 +6,14 @@ mod random;
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
 use crate::support::rows::{later, quiet};
 use azure_backup_scim::app;
-use azure_backup_scim::bindings::Bindings;
 use azure_backup_scim::id::PrincipalId;
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::ReasonCode;
 use azure_backup_scim::service::access::preview::{PreviewOf, TenantPlan, preview};
-use azure_backup_scim::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
+use azure_backup_scim::service::bindings::active::ActiveSnapshot;
+use azure_backup_scim::service::bindings::pending::{FilePlan, FileToPlan, plan_of_file};
 use azure_backup_scim::simulator::{CallMethod, FaultAction as Trouble, FaultRule};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -21,9 +21,18 @@ use std::sync::Arc;
 
 /// What the service would do if this file were active.
 pub fn plan_of(node: &Node, file: &str) -> TenantPlan {
-    let bindings = Bindings::parse(file.as_bytes()).unwrap();
-    let snapshot = BindingsSnapshot::new("20260301T100000Z", "hash", bindings);
-    plan_under(node, ActiveSnapshot::Known(Arc::new(snapshot)))
+    file_plan(node, file).plan
+}
+
+/// The same, with the reason why the file must wait.
+pub fn file_plan(node: &Node, file: &str) -> FilePlan {
+    let file = FileToPlan::parse(file.as_bytes()).unwrap();
+    let planned = node.run(async {
+        let store = &node.service.store;
+        let active = node.service.active_bindings.read(&store.pointer().await?).await?;
+        plan_of_file(store, active, file, None, &|_| {}).await
+    });
+    planned.unwrap()
 }
 
 /// What the service would do now.

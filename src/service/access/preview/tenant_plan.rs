@@ -139,6 +139,8 @@ pub struct BindingTotals {
 /// What would be done for everybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantPlan {
+    /// The content hash of the file that is planned; `None`: the active bindings are.
+    pub file: Option<String>,
     /// Those for whom anything would be done or waits, in the order of their ids.
     pub people: Vec<PersonPlan>,
     pub people_read: usize,
@@ -168,9 +170,11 @@ impl TenantPlan {
         (self.number_of(StepKind::Revoke), self.number_of(StepKind::Grant))
     }
 
-    /// Lower-case hex SHA-256 over the sorted lines of all steps.
+    /// Lower-case hex SHA-256 over the file that is planned, if one is, and the sorted lines of all steps. So agreeing to a plan
+    /// is agreeing to its file.
     pub fn hash(&self) -> String {
-        content_hash(self.lines().join("\n").as_bytes())
+        let file = self.file.iter().map(|file| format!("file {file}"));
+        content_hash(file.chain(self.lines()).collect::<Vec<_>>().join("\n").as_bytes())
     }
 
     /// One line for each step, sorted.

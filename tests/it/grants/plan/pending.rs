@@ -1,16 +1,14 @@
 //! A bundled file whose plan revokes anybody, or gives a role to too many, waits until an operator applies its plan.
 
-use super::{file, plan_now, plan_of};
+use super::{file, file_plan, plan_now, plan_of};
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members};
 use crate::support::rows::{nonsense, quiet, write};
-use azure_backup_scim::bindings::Bindings;
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::breaker::GrantLimits;
 use azure_backup_scim::service::bindings::active::Activation;
 use azure_backup_scim::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
-use azure_backup_scim::service::bindings::pending::plan_of_file;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use serde_json::{Value, json};
 
@@ -199,13 +197,7 @@ fn a_role_for_more_than_a_few_new_people_waits_unless_the_binding_is_new() {
 }
 
 fn wait(node: &Node, file: &str) -> Option<String> {
-    let bindings = Bindings::parse(file.as_bytes()).unwrap();
-    let planned = node.run(async {
-        let store = &node.service.store;
-        let active = node.service.active_bindings.read(&store.pointer().await?).await?;
-        plan_of_file(store, active, bindings, None, &|_| {}).await
-    });
-    planned.unwrap().wait.map(|cause| cause.to_string())
+    file_plan(node, file).wait.map(|cause| cause.to_string())
 }
 
 #[test]
