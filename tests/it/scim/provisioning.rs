@@ -25,7 +25,7 @@ use azure_backup_scim::service::reconcile_queue::inline::{InlineLimits, InlineRe
 use azure_backup_scim::service::{RenderedResource, ScimCaller, ServiceError};
 use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::pins::{SelectorKey, lead_from_group};
-use azure_backup_scim::store::{StateStore, members};
+use azure_backup_scim::store::{StateStore, StoreError, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -139,18 +139,18 @@ impl Process {
         whole_page(self.service.list_groups(&query_of(ResourceType::Group, query)).await).await.unwrap()
     }
 
+    /// As the ticks do: what storage did not answer is done again.
     async fn roll_everything(&self) {
+        let active_bindings = ActiveBindings::new(self.store.clone(), standing(&self.store));
         for row in self.store.rows("i:", 100).await.unwrap() {
             let job = OpId::parse(row.key.trim_start_matches("i:")).unwrap();
-            while !run_chunk(
-                &self.store,
-                &ActiveBindings::new(self.store.clone(), standing(&self.store)),
-                job,
-            )
-            .await
-            .unwrap()
-            .done
-            {}
+            loop {
+                match run_chunk(&self.store, &active_bindings, job).await {
+                    Ok(chunk) if chunk.done => break,
+                    Ok(_) | Err(StoreError::Away { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
         }
     }
 

@@ -111,7 +111,8 @@ fn world() -> (World, Chaos) {
     let account = azurite::connection_string_of(azurite::DEVELOPMENT_ACCOUNT, &chaos.url());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tables = runtime.block_on(azurite::fresh(&account));
-    let world = World::on(|clock| Arc::new(WithClock::new(Arc::new(tables), clock)));
+    let world =
+        World::on(|clock| Arc::new(WithClock::new(Arc::new(tables), clock))).without_limits_on_revocations();
     world.azure().set_limits(ArmLimits { buckets: false, ..ArmLimits::default() }).unwrap();
     (world, chaos)
 }
