@@ -82,7 +82,7 @@ pub enum OrderError {
     Unreadable { detail: String },
     #[error("the reason is missing: say why")]
     NoReason,
-    #[error("the name of the operator is missing: say who orders")]
+    #[error("the name of the operator is missing: say who orders, with --who")]
     NoOperator,
     #[error("the {field} has more than {chars_max} characters")]
     TooLong { field: &'static str, chars_max: usize },

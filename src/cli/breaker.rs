@@ -6,7 +6,7 @@ use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::cli::order::{self, PlaceArguments};
 use crate::error_chain::escape_control;
-use crate::id::OpId;
+use crate::id::{OpId, PrincipalId};
 use crate::orders::OrderVerb;
 use crate::store::StateStore;
 use crate::store::StoreError;
@@ -15,6 +15,7 @@ use crate::store::holds::HeldPerson;
 use crate::store::users::HeaderState;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -86,6 +87,8 @@ struct ListedBatch {
 struct NamedPerson {
     person: HeldPerson,
     user_name: Option<String>,
+    /// The Entra objects whose assignments the batch holds: who gets or loses the role.
+    principals: BTreeSet<PrincipalId>,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -149,19 +152,22 @@ async fn show(arguments: &ShowArguments) -> Result<ExitCode, OperatorError> {
     let access = arguments.operator.access()?;
     let (id, batch) = known_batch(&access.store, &arguments.batch).await?;
     let people = people_of(&access.store, id).await?;
-    let named = stream::iter(people).map(|person| with_name(&access.store, person));
+    let named = stream::iter(people).map(|person| with_name(&access.store, id, person));
     let people: Vec<NamedPerson> = named.buffered(READS_AT_ONCE).try_collect().await?;
     let batch = ListedBatch { id, batch, people: people.len() };
     print_people(&batch, &people, arguments.json)?;
     Ok(if batch.is_held() { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
 }
 
-async fn with_name(store: &StateStore, person: HeldPerson) -> Result<NamedPerson, StoreError> {
+async fn with_name(store: &StateStore, batch: OpId, person: HeldPerson) -> Result<NamedPerson, StoreError> {
     let user_name = match store.person(person.user).await? {
         HeaderState::Readable(header) => header.resource.text("userName").map(str::to_owned),
         HeaderState::Gone | HeaderState::Unreadable => None,
     };
-    Ok(NamedPerson { person, user_name })
+    let ledger = store.ledger(person.user).await?;
+    let held = ledger.entries.iter().map(|stored| &stored.entry).filter(|entry| entry.hold == Some(batch));
+    let principals = held.map(|entry| entry.principal).collect();
+    Ok(NamedPerson { person, user_name, principals })
 }
 
 #[expect(clippy::print_stderr, reason = "not part of the result")]
@@ -256,6 +262,7 @@ impl NamedPerson {
             .collect();
         json!({
             "person": user.to_string(), "userName": self.user_name, "steps": steps,
+            "principals": self.principals.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "since": cause.as_ref().map(|cause| rfc3339(cause.since)),
             "op": cause.as_ref().map(|cause| cause.op.to_string()),
             "actor": cause.as_ref().map(|cause| cause.actor.as_str()),
@@ -266,6 +273,9 @@ impl NamedPerson {
         let HeldPerson { user, steps, cause } = &self.person;
         let name = self.user_name.as_deref().map_or_else(|| "(deleted)".to_owned(), escape_control);
         let mut text = format!("{user}  {name}");
+        for principal in &self.principals {
+            text.push_str(&format!("\n  object id {principal}"));
+        }
         for step in steps {
             let bindings: Vec<&str> = step.bindings.iter().map(crate::rbac::BindingName::as_str).collect();
             let scope = escape_control(step.scope.short_name());

@@ -20,7 +20,7 @@ pub struct FoundPerson {
     /// `None`: the record is gone or cannot be read.
     pub user_name: Option<String>,
     pub active: bool,
-    /// The object ids that are meant: the one that was named, or every one of the person.
+    /// The object ids that are meant: the one that was named, or every one of the person that no other record holds.
     pub principals: BTreeSet<PrincipalId>,
     /// The object id that the record names now.
     pub present: Option<PrincipalId>,
@@ -113,7 +113,11 @@ async fn read_person(
         return Ok(is_known.then_some(ReadPerson { found, resource: None }));
     };
     let present = desired::principal_of(&person.resource, sources);
-    principals.extend(person.pinned.into_iter().chain(present));
+    // Whoever may write users can write another person's object id into a record: it stays that person's.
+    for named in person.pinned.into_iter().chain(present) {
+        let is_of_another = store.holder(named).await?.record().is_some_and(|holder| holder != user);
+        principals.extend((!is_of_another).then_some(named));
+    }
     let found = FoundPerson {
         user: Some(user),
         user_name: person.resource.text("userName").map(str::to_owned),

@@ -1,5 +1,6 @@
 //! Which steps of a round the breakers count.
 
+use crate::audit::ChangeCause;
 use crate::bindings::Bindings;
 use crate::rbac::breaker::{Admission, BatchKind, TakenBy};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
@@ -8,6 +9,7 @@ use crate::rbac::{AssignmentName, BindingName};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::RoundFacts;
 use crate::store::batches::BatchState;
+use crate::store::reconcile_queue::Priority;
 
 /// Bindings of one step that are counted. Where more give the same role at the same scope, the first say enough.
 const BINDINGS_OF_STEP_MAX: usize = 5;
@@ -72,7 +74,9 @@ fn revocation(facts: &RoundFacts<'_>, bindings: &Bindings, step: &Step) -> Optio
         return None;
     }
     let request = facts.request;
-    if request.taken.is_none() && request.origin.is_agreed_file() {
+    // What an operator agreed to, or ordered for a whole group, is not judged.
+    let is_ordered = request.origin.cause == ChangeCause::Order && request.priority == Priority::Rebinding;
+    if request.taken.is_none() && (request.origin.is_agreed_file() || is_ordered) {
         return None;
     }
     // What no binding gives any more was taken by a change of the bindings, which has a judgement of its own.

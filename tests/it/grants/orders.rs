@@ -6,12 +6,14 @@ use crate::support::harness::{
 };
 use crate::support::requests::{group_input, user_id};
 use crate::support::rows::{delete, nonsense, quiet, write};
+use azure_backup_scim::bindings::PrincipalSource;
 use azure_backup_scim::id::{GroupId, PrincipalId, UserId};
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::tables::{TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::{BindingName, Scope};
 use azure_backup_scim::scim::{Projection, ResourceType};
+use azure_backup_scim::service::access::people::find_people;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{self, CallMethod, FaultAction, FaultRule};
 use azure_backup_scim::store::codec::RowFields;
@@ -484,4 +486,35 @@ fn a_wake_up_ends_though_everyone_waits_again() {
     assert!(node.run(node.service.store.rows("i:", 10)).unwrap().is_empty());
     node.carry_out(OrderVerb::Resume);
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
+}
+
+#[test]
+fn a_record_that_names_the_object_id_of_another_does_not_lend_it_to_an_order() {
+    let (_world, node) = operators();
+    let [victim, thief] = ["victim", "thief"].map(|name| node.provision(name));
+    let value = json!({OWN: {"entraObjectId": victim.principal.to_string()}});
+    node.patch_user(&thief.id, json!({"op": "replace", "value": value}));
+    let fresh = node.provision_as("fresh", victim.principal);
+    let principals = |name: &str| {
+        let sources = [PrincipalSource::EntraObjectId, PrincipalSource::ExternalId];
+        let found = node.run(find_people(&node.service.store, &sources, name)).unwrap();
+        assert_eq!(found.len(), 1);
+        found[0].principals.iter().copied().collect::<Vec<_>>()
+    };
+    assert_eq!(principals("thief"), [principal(&thief)]);
+    assert_eq!(principals("fresh"), []);
+    assert_eq!(principals(&fresh.id), []);
+    assert_eq!(principals("victim"), [principal(&victim)]);
+}
+
+#[test]
+fn a_repin_of_a_whole_team_is_not_held_by_a_breaker() {
+    let (world, node) = operators();
+    let old = node.group("operators");
+    let people: Vec<Person> = (0..12).map(|n| node.provision(&format!("p{n}"))).collect();
+    node.join(&old, &people.iter().collect::<Vec<_>>());
+    let new = group_named(&node, "successors", "operators");
+    let binding = BindingName::parse("b1").unwrap();
+    node.carry_out(OrderVerb::Repin { binding, group: GroupId::parse(&new).unwrap() });
+    people.iter().for_each(|person| world.assert_holds_nothing(person));
 }
