@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, OperatorError> {
-    // A mistake in the file is told before anything is read.
+    // A mistake in the file is reported before anything is read.
     let file = arguments.bindings.as_deref().map(read_file).transpose()?;
     let pointer = store.pointer().await?;
     let active = active_bindings(store).read(&pointer).await?;

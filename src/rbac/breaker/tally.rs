@@ -82,7 +82,7 @@ impl BindingTally {
         !filling && self.window.granted(now) >= limits.new_grants_max as usize
     }
 
-    /// Whether nobody new fits.
+    /// Whether no further person fits.
     pub(super) fn is_full(&self, limits: GrantLimits) -> bool {
         self.people() >= limits.max_principals as usize
     }
@@ -96,7 +96,7 @@ impl BindingTally {
         self.first_grant.get_or_insert(now);
     }
 
-    /// Takes what a walk over the ledger found. `before`: this tally as it was when the walk began; whoever came since stays.
+    /// Takes what a walk over the ledger found. `before`: this tally as it was when the walk began; people who came since stay.
     pub fn recount(&mut self, before: &BindingTally, holders: BTreeSet<HolderId>, kept: BTreeSet<HolderId>) {
         let came: BTreeSet<HolderId> = self.holders.difference(&before.holders).copied().collect();
         let left: BTreeSet<HolderId> = before.holders.difference(&self.holders).copied().collect();

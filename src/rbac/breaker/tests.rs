@@ -24,7 +24,7 @@ fn binding(name: &str) -> BindingName {
     BindingName::parse(name).unwrap()
 }
 
-/// Stands for an operation of one person.
+/// An operation of one person.
 const ONE: TakenBy = TakenBy { op: OpId::new(Uuid::nil()), size: 1 };
 
 /// A binding that so many people have held for a month.
@@ -127,7 +127,7 @@ fn the_operations_of_an_hour_count_together_and_a_single_leaver_of_the_next_day_
     }
     let held = tallies.take(20, pass(3), 45);
     let Ruling::Held { batch } = held else { panic!("{held:?}") };
-    // Whoever else crosses the limit within the window joins the batch.
+    // A further operation that crosses the limit within the window joins the batch.
     assert_eq!(tallies.take(50, ONE, 50), Ruling::Held { batch });
     assert_eq!(tallies.trips.iter().filter(|trip| trip.is_new).count(), 1);
 
@@ -137,7 +137,7 @@ fn the_operations_of_an_hour_count_together_and_a_single_leaver_of_the_next_day_
 }
 
 #[test]
-fn an_old_batch_hides_nobody() {
+fn an_old_batch_hides_no_one() {
     let mut tallies = of(100);
     let all = TakenBy::operation(op(1), 80);
     for who in 0..80 {

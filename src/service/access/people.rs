@@ -113,7 +113,7 @@ async fn read_person(
         return Ok(is_known.then_some(ReadPerson { found, resource: None }));
     };
     let present = desired::principal_of(&person.resource, sources);
-    // Whoever may write users can write another person's object id into a record: it stays that person's.
+    // A SCIM caller can write another person's object id into a record: it stays that person's.
     for named in person.pinned.into_iter().chain(present) {
         let is_of_another = store.holder(named).await?.record().is_some_and(|holder| holder != user);
         principals.extend((!is_of_another).then_some(named));

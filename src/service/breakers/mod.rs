@@ -78,7 +78,7 @@ impl Breakers {
         }
     }
 
-    /// Judges the steps of a round. What passes is counted when this returns. Whoever comes to the turn judges for all who wait.
+    /// Judges the steps of a round. What passes is counted when this returns. One round judges for all that wait.
     pub async fn judge(&self, round: JudgedRound) -> Result<Rulings, StoreError> {
         loop {
             let (answer, mut judged) = oneshot::channel();

@@ -1,5 +1,5 @@
 //! Carrying out orders: each once, in one transaction that inserts `o:{order}`, which says what became of it. That row is there
-//! or not: whoever carries the same order out again meets it.
+//! or not: carrying the same order out again meets it.
 
 mod apply;
 mod batches;
