@@ -135,7 +135,9 @@ pub(super) async fn one_person(store: &StateStore, text: &str) -> Result<FoundPe
             Err(OperatorError::Usage(format!("{shown:?} is {what} of this installation")))
         }
         (_, Some(last)) => {
-            let lines: Vec<String> = people.iter().chain([&last]).map(candidate).collect();
+            let mut lines: Vec<String> = people.iter().chain([&last]).map(candidate).collect();
+            let may_be_cut = lines.len() >= people::CANDIDATES_MAX;
+            lines.extend(may_be_cut.then(|| "there may be more: not all are listed".to_owned()));
             let lines = lines.join("\n  ");
             Err(OperatorError::Usage(format!("{shown:?} can mean several; name one by its id:\n  {lines}")))
         }

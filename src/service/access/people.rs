@@ -9,8 +9,9 @@ use crate::store::users::HeaderState;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeSet;
 
-/// Candidates that are read of each index. An operator who means one of more has to say it by id.
-const CANDIDATES_MAX: usize = 20;
+/// Candidates that are read of each index: where so many are found, there may be more. An operator who means one of more has
+/// to say it by id.
+pub const CANDIDATES_MAX: usize = 20;
 
 /// A person who may be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

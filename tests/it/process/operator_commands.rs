@@ -97,6 +97,11 @@ async fn whom_an_operator_means_must_be_one_person() {
     desk.ends_with(&revoke("zoe"), USAGE, "no userName, mail address, object id or SCIM id");
     desk.ends_with(&revoke("nobody-in-entra"), USAGE, "no Entra object id");
     desk.ends_with(&["lift", "ana-2", "--because", "x"], USAGE, "is braked");
+    for n in 0..21 {
+        let body = json!({"userName": format!("m{n}"), "emails": [{"value": "team@contoso.example"}], "externalId": Uuid::new_v4()});
+        assert_eq!(desk.idp.post("/Users", body).await.status, 201);
+    }
+    desk.ends_with(&revoke("team@contoso.example"), USAGE, "there may be more");
     assert!(desk.json(&["orders", "--json"]).is_empty());
 }
 
