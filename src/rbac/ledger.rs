@@ -90,6 +90,33 @@ pub struct LedgerEntry {
 }
 
 impl LedgerEntry {
+    /// An assignment for which no call was opened yet.
+    pub const fn never_opened(
+        assignment: AssignmentName,
+        principal: PrincipalId,
+        role: BackupRole,
+        scope: Scope,
+        op: OpId,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            assignment,
+            principal,
+            role,
+            scope,
+            state: AssignmentState::Gone,
+            unsettled_until: None,
+            op,
+            bindings: Vec::new(),
+            correlation: None,
+            retry: None,
+            unwanted_since: None,
+            hold: None,
+            since: now,
+            written: now,
+        }
+    }
+
     /// The ledger knows that Azure does not hold it.
     pub fn is_settled_and_gone(&self) -> bool {
         self.unsettled_until.is_none() && !matches!(self.state, AssignmentState::Present)
@@ -170,22 +197,12 @@ mod tests {
     }
 
     fn entry(holding: AssignmentState, unsettled: bool) -> LedgerEntry {
-        LedgerEntry {
-            assignment: AssignmentName::new(Uuid::from_u128(1)),
-            principal: PrincipalId::new(Uuid::from_u128(2)),
-            role: BackupRole::Operator,
-            scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
-            state: holding,
-            unsettled_until: unsettled.then_some(NOW),
-            op: OpId::new(Uuid::nil()),
-            bindings: Vec::new(),
-            correlation: None,
-            retry: None,
-            unwanted_since: None,
-            hold: None,
-            since: NOW,
-            written: NOW,
-        }
+        let (assignment, principal) =
+            (AssignmentName::new(Uuid::from_u128(1)), PrincipalId::new(Uuid::from_u128(2)));
+        let scope = Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap();
+        let op = OpId::new(Uuid::nil());
+        let entry = LedgerEntry::never_opened(assignment, principal, BackupRole::Operator, scope, op, NOW);
+        LedgerEntry { state: holding, unsettled_until: unsettled.then_some(NOW), ..entry }
     }
 
     #[test]

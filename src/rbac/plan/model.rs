@@ -224,6 +224,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// The ledger entry as it was, or a new one.
+    pub fn entry_before(&self, op: OpId, now: OffsetDateTime) -> LedgerEntry {
+        self.entry.clone().unwrap_or_else(|| {
+            let scope = self.scope.clone();
+            LedgerEntry::never_opened(self.assignment, self.principal, self.role, scope, op, now)
+        })
+    }
+
     /// What a refusal of the scope means for steps like this one.
     pub fn block_key(&self) -> BlockKey {
         let role = self.role;

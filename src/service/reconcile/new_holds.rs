@@ -3,7 +3,7 @@
 use crate::audit::AuditEvent;
 use crate::id::OpId;
 use crate::rbac::breaker::Ruling;
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::rbac::ledger::{LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
 use crate::rbac::{AssignmentName, ReasonCode};
 use crate::service::breakers::{JudgedRound, questions};
@@ -82,22 +82,10 @@ impl GatheredState {
         let wanted = self.desired.grants.get(&assignment);
         let mut entry = match (stored, wanted) {
             (Some(stored), _) => stored.entry.clone(),
-            (None, Some(wanted)) => LedgerEntry {
-                assignment,
-                principal: wanted.principal,
-                role: wanted.role,
-                scope: wanted.scope.clone(),
-                state: AssignmentState::Gone,
-                unsettled_until: None,
-                op: self.request.request.origin.op,
-                bindings: wanted.bindings(),
-                correlation: None,
-                retry: None,
-                unwanted_since: None,
-                hold: None,
-                since: now,
-                written: now,
-            },
+            (None, Some(wanted)) => {
+                let (op, scope) = (self.request.request.origin.op, wanted.scope.clone());
+                LedgerEntry::never_opened(assignment, wanted.principal, wanted.role, scope, op, now)
+            }
             (None, None) => return None,
         };
         let operation = if wanted.is_some() { StepKind::Grant } else { StepKind::Revoke };

@@ -77,22 +77,7 @@ fn about_to_become(
     until: OffsetDateTime,
 ) -> LedgerEntry {
     let holding = if step.kind == StepKind::Grant { AssignmentState::Present } else { AssignmentState::Gone };
-    let entry = step.entry.clone().unwrap_or_else(|| LedgerEntry {
-        assignment: step.assignment,
-        principal: step.principal,
-        role: step.role,
-        scope: step.scope.clone(),
-        state: AssignmentState::Gone,
-        unsettled_until: None,
-        op,
-        bindings: Vec::new(),
-        correlation: None,
-        retry: None,
-        unwanted_since: None,
-        hold: None,
-        since: now,
-        written: now,
-    });
+    let entry = step.entry_before(op, now);
     let unwanted_since = (step.kind == StepKind::Revoke).then(|| entry.unwanted_since.unwrap_or(caused_at));
     LedgerEntry {
         op,

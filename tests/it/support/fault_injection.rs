@@ -48,6 +48,15 @@ pub struct Counts {
     pub rows_read: usize,
 }
 
+impl Counts {
+    /// Each transaction, and one in so many calls of any kind.
+    pub fn moments(self, stride: usize) -> Vec<(String, When)> {
+        let writes = (1..=self.transactions).map(|n| (format!("transaction {n}"), When::transact().nth(n)));
+        let calls = (1..=self.requests).step_by(stride).map(|n| (format!("call {n}"), When::any().nth(n)));
+        writes.chain(calls).collect()
+    }
+}
+
 /// What happens to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {

@@ -232,22 +232,7 @@ fn carry_out(step: &Step, ledger: &mut UserLedger) {
         StepKind::Revoke => AssignmentState::Gone,
     };
     let now = WHEN_PAUSES_ARE_OVER;
-    let entry = step.entry.clone().unwrap_or_else(|| LedgerEntry {
-        assignment: step.assignment,
-        principal: step.principal,
-        role: step.role,
-        scope: step.scope.clone(),
-        state: holding,
-        unsettled_until: None,
-        op: OpId::new(Uuid::nil()),
-        bindings: Vec::new(),
-        correlation: None,
-        retry: None,
-        unwanted_since: None,
-        hold: None,
-        since: now,
-        written: now,
-    });
+    let entry = step.entry_before(OpId::new(Uuid::nil()), now);
     let bindings = step.bindings.clone();
     let done = LedgerEntry { bindings, unsettled_until: None, retry: None, unwanted_since: None, ..entry };
     write_entry(ledger, done.becoming(holding, now));

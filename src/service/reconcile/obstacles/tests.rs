@@ -3,7 +3,7 @@
 use crate::id::{InstanceId, OpId, PrincipalId};
 use crate::ports::role_assignments::RejectionReason;
 use crate::ports::tables::ETag;
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, RetryState};
+use crate::rbac::ledger::{LedgerEntry, RetryState};
 use crate::rbac::plan::DesiredGrant;
 use crate::rbac::{AssignmentName, BackupRole, PrincipalType, Scope};
 use crate::service::reconcile::calls::OpenedStep;
@@ -30,22 +30,9 @@ fn row(number: u128) -> (LedgerEntry, DesiredGrant) {
     let scope = Scope::parse(&format!("/subscriptions/{}", subscription(number))).unwrap();
     let (principal, role) = (PrincipalId::new(Uuid::nil()), BackupRole::Operator);
     let instance = InstanceId::new(Uuid::nil());
-    let entry = LedgerEntry {
-        assignment: AssignmentName::derive(&scope, role, principal, instance),
-        principal,
-        role,
-        scope: scope.clone(),
-        state: AssignmentState::Gone,
-        unsettled_until: None,
-        op: OpId::new(Uuid::nil()),
-        bindings: Vec::new(),
-        correlation: None,
-        retry: None,
-        unwanted_since: None,
-        hold: None,
-        since: at(-600),
-        written: at(-600),
-    };
+    let assignment = AssignmentName::derive(&scope, role, principal, instance);
+    let op = OpId::new(Uuid::nil());
+    let entry = LedgerEntry::never_opened(assignment, principal, role, scope.clone(), op, at(-600));
     let principal_type = PrincipalType::User;
     (entry, DesiredGrant { principal, principal_type, role, scope, reasons: BTreeSet::new() })
 }

@@ -103,9 +103,7 @@ fn points(case: &Case) -> Vec<(String, When)> {
     stage.node.run(stage.node.service.tick.run()).unwrap();
     let counts = stage.world.faults.counts();
     check(case, &stage, case.name);
-    let writes = (1..=counts.transactions).map(|n| (format!("transaction {n}"), When::transact().nth(n)));
-    let calls = (1..=counts.requests).step_by(STRIDE).map(|n| (format!("call {n}"), When::any().nth(n)));
-    writes.chain(calls).collect()
+    counts.moments(STRIDE)
 }
 
 #[test]
