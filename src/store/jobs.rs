@@ -1,11 +1,11 @@
 //! Job rows: changes larger than one transaction, run chunk by chunk by any process.
 
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::id::{GroupId, MemberId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::Scope;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError, keys, members};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum JobKind {
     DeleteUser(UserId),
     /// Empties a deleted group.
     DeleteGroup(GroupId),
+    /// What follows it: a deleted group leaves the groups that it was in.
+    LeaveGroups(GroupId),
     /// Enqueues the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
     Snapshot { before: String, after: String },
     /// Everyone who waits is reconciled now: a pause is over.
@@ -33,6 +35,7 @@ impl JobKind {
         match self {
             JobKind::DeleteUser(_) => "delete-user",
             JobKind::DeleteGroup(_) => "delete-group",
+            JobKind::LeaveGroups(_) => "leave-groups",
             JobKind::Snapshot { .. } => "snapshot",
             JobKind::WakeWaiting => "wake-waiting",
             JobKind::PrincipalHolder(_) => "principal-holder",
@@ -45,7 +48,7 @@ impl JobKind {
     fn target(&self) -> String {
         match self {
             JobKind::DeleteUser(user) => user.to_string(),
-            JobKind::DeleteGroup(group) => group.to_string(),
+            JobKind::DeleteGroup(group) | JobKind::LeaveGroups(group) => group.to_string(),
             JobKind::Snapshot { .. } | JobKind::WakeWaiting => String::new(),
             JobKind::PrincipalHolder(principal) => principal.to_string(),
             JobKind::PeopleOfScope(scope) | JobKind::ForgetScope(scope) => scope.as_str().to_owned(),
@@ -57,6 +60,7 @@ impl JobKind {
         match reader.text("kind")? {
             "delete-user" => Ok(JobKind::DeleteUser(reader.parsed("target", UserId::parse)?)),
             "delete-group" => Ok(JobKind::DeleteGroup(reader.parsed("target", GroupId::parse)?)),
+            "leave-groups" => Ok(JobKind::LeaveGroups(reader.parsed("target", GroupId::parse)?)),
             "snapshot" => Ok(JobKind::Snapshot {
                 before: reader.text("before")?.to_owned(),
                 after: reader.text("after")?.to_owned(),
@@ -139,6 +143,17 @@ impl StoredJob {
         }
     }
 
+    /// A deleted group has no members left: the job goes on with the groups that it was in.
+    pub fn leave_groups(&self, group: GroupId) -> TableWrite {
+        let kind = JobKind::LeaveGroups(group);
+        let properties = RowFields::some().text("kind", kind.name()).text("after", "");
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties: properties.int("chunks", self.chunks + 1).done(),
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
+    }
+
     /// The job is done.
     pub fn end(&self) -> TableWrite {
         TableWrite::Delete { key: keys::job(self.id), condition: EtagMatch::Exact(self.etag.clone()) }
@@ -164,6 +179,7 @@ impl StoredJob {
         match &self.kind {
             JobKind::DeleteUser(user) => Some(keys::groups_prefix(*user)),
             JobKind::DeleteGroup(group) => Some(keys::members_prefix(*group)),
+            JobKind::LeaveGroups(group) => Some(keys::groups_prefix(group)),
             JobKind::Snapshot { .. }
             | JobKind::WakeWaiting
             | JobKind::PrincipalHolder(_)
@@ -171,6 +187,30 @@ impl StoredJob {
             | JobKind::ForgetScope(_)
             | JobKind::PeopleOfBatch(_) => None,
         }
+    }
+}
+
+/// What a row of a job's range is about.
+#[derive(Debug, Clone)]
+pub struct JobElement {
+    /// The last part of the key.
+    pub id: String,
+    /// Who is a member, where the key says who.
+    pub member: Option<MemberId>,
+}
+
+impl JobElement {
+    /// The group that is a member, if it is one.
+    pub fn group(&self) -> Option<GroupId> {
+        self.member?.group()
+    }
+
+    fn read(row: &TableRow) -> Self {
+        let id = keys::last_part(&row.key).to_owned();
+        let as_group = members::is_of_group(row);
+        let group = || GroupId::parse(&id).ok().map(MemberId::Group);
+        let member = if as_group { group() } else { UserId::parse(&id).ok().map(MemberId::User) };
+        Self { id, member }
     }
 }
 
@@ -197,13 +237,13 @@ impl StateStore {
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
     }
 
-    /// The first elements of a job that are left, after the skipped ones: the last part of each key.
-    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<String>, StoreError> {
+    /// The first elements of a job that are left, after the skipped ones.
+    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<JobElement>, StoreError> {
         let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };
         let (from, to) = keys::range_of(&prefix);
         let from = if job.after.is_empty() { from } else { format!("{from}{}!", job.after) };
         let rows = self.rows_between(from, to, number).await?;
-        Ok(rows.iter().map(|row| keys::last_part(&row.key).to_owned()).collect())
+        Ok(rows.iter().map(JobElement::read).collect())
     }
 
     /// The job of that id, if it is still under way.

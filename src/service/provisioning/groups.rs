@@ -5,6 +5,7 @@ use crate::scim::group::EditedGroup;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
 };
+use crate::service::effective_groups::GroupGraph;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::members::{
@@ -16,6 +17,7 @@ use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
+use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::resources::{self, Group, StoredResource};
 use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
@@ -173,6 +175,7 @@ impl Provisioning {
         let changes: Vec<MemberChange> = members.into_iter().map(MemberChange::Add).collect();
         let non_members = members::named_non_members(&changes, &BTreeSet::new())?;
         let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;
+        known.unfit = self.unfit_groups(id, false, &known).await?;
         let mut left_name = None;
         let mut retry = self.conflict_retry();
         loop {
@@ -288,6 +291,7 @@ impl Provisioning {
         if members::need_everyone(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
+        known.unfit = self.unfit_groups(id, before.may_be_nested(), &known).await?;
         Ok(GroupSnapshot { before, edit, known })
     }
 
@@ -335,21 +339,50 @@ impl Provisioning {
             // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
             added.clear();
         }
-        let as_groups: Vec<MemberId> = ids.iter().map(|id| MemberId::Group(GroupId::new(*id))).collect();
+        let as_group = |id: Uuid| async move {
+            let group = GroupId::new(id);
+            Ok::<_, StoreError>(self.store.may_be_nested(group).await?.map(|nested| (group, nested)))
+        };
         let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
         let full = |id: Uuid| async move {
             let user = UserId::new(id);
             Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
         };
-        let (no_users, no_groups, full) = try_join!(
+        let (mut gone, groups, full) = try_join!(
             self.gone_among(&as_users),
-            self.gone_among(&as_groups),
+            join_reads(ids.iter().copied().map(as_group)),
             join_reads(added.into_iter().map(full))
         )?;
-        let groups = ids.difference(&no_groups).map(|id| GroupId::new(*id)).collect();
-        let gone = no_users.intersection(&no_groups).copied().collect();
+        let mut known = KnownMembers::default();
+        for (group, nested) in groups.into_iter().flatten() {
+            gone.remove(&group.uuid());
+            known.groups.insert(group);
+            known.nested.extend(nested.then_some(group));
+        }
         let full = full.into_iter().flatten().collect();
-        Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
+        Ok(KnownMembers { gone, full, ..known })
+    }
+
+    /// Which of the groups that are named cannot be members of `outer`: itself, and those whose people would be in more groups
+    /// than may be. What is above is read only where a header says that there is something.
+    async fn unfit_groups(
+        &self,
+        outer: GroupId,
+        may_be_nested: bool,
+        known: &KnownMembers,
+    ) -> Result<BTreeSet<GroupId>, StoreError> {
+        let outside = |group: &&GroupId| !known.members.contains(&MemberId::Group(**group));
+        let fits = |inner: GroupId| async move {
+            if inner == outer || !(may_be_nested || known.nested.contains(&inner)) {
+                return Ok((inner, inner != outer));
+            }
+            let groups_max = GROUPS_UPWARDS_MAX + 1;
+            let above = GroupGraph::read(&self.store, [inner, outer], groups_max, |_| async { Ok(Some(())) });
+            Ok::<_, StoreError>((inner, above.await?.len() <= GROUPS_UPWARDS_MAX))
+        };
+        let named: Vec<GroupId> = known.groups.iter().filter(outside).copied().collect();
+        let found = join_reads(named.into_iter().map(fits)).await?;
+        Ok(found.into_iter().filter(|(_, fits)| !fits).map(|(inner, _)| inner).collect())
     }
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.

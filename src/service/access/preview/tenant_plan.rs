@@ -2,6 +2,7 @@
 
 use crate::id::{PrincipalId, UserId};
 use crate::rbac::ledger::StepKind;
+use crate::rbac::plan::GrantReason;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::store::settings::content_hash;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub struct PlannedStep {
     pub role: BackupRole,
     pub scope: Scope,
     pub bindings: Vec<BindingName>,
+    /// Of a grant: through which groups the person has it.
+    pub reasons: Vec<GrantReason>,
     /// Why Azure did not carry it out the last time, where it was tried.
     pub failing: Option<ReasonCode>,
 }
