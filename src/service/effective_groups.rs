@@ -119,11 +119,6 @@ impl<T> GroupGraph<T> {
         self.groups.remove(&group).map(|(value, _)| value)
     }
 
-    /// How many groups were read.
-    pub fn len(&self) -> usize {
-        self.groups.len()
-    }
-
     /// The groups of another graph too.
     pub fn merge(&mut self, other: Self) {
         self.groups.extend(other.groups);

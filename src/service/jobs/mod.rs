@@ -209,7 +209,7 @@ fn removal_of(job: &StoredJob, people: usize) -> ReconcileRequest {
     ReconcileRequest::taking_away(job.request.origin.clone()).of_operation(job.people.unwrap_or(people))
 }
 
-/// Who was deleted leaves the groups that they were in.
+/// Removes a deleted user or group from the groups it was in.
 async fn leave_groups(
     store: &StateStore,
     job: &StoredJob,
@@ -268,7 +268,7 @@ async fn empty_group(
     Ok(ChunkResult::of(members))
 }
 
-/// Nobody is left in a deleted group: enqueues the groups that now match what the group was pinned to. It is the last step,
+/// A deleted group has no members left: enqueues the groups that now match what the group was pinned to. It is the last step,
 /// unless the group is still listed in others.
 async fn finish_group_delete(
     store: &StateStore,

@@ -27,6 +27,9 @@ use uuid::Uuid;
 /// Members that are looked up while the range is read, before it shows which of them are in the group.
 const LOOKED_UP_AHEAD_MAX: usize = 100;
 
+/// Groups that are read to find out whether groups may become members. A reconcile keeps the limit of each person all the same.
+const GROUPS_CHECKED_MAX: usize = 5 * GROUPS_UPWARDS_MAX;
+
 /// A group as a request left it.
 pub(super) struct WrittenGroup {
     pub stored: Group,
@@ -364,7 +367,7 @@ impl Provisioning {
     }
 
     /// Which of the groups that are named cannot be members of `outer`: itself, and those whose people would be in more groups
-    /// than may be. What is above is read only where a header says that there is something.
+    /// than may be. What is above is read only where a header says that there is something, and once for all of them.
     async fn unfit_groups(
         &self,
         outer: GroupId,
@@ -372,17 +375,22 @@ impl Provisioning {
         known: &KnownMembers,
     ) -> Result<BTreeSet<GroupId>, StoreError> {
         let outside = |group: &&GroupId| !known.members.contains(&MemberId::Group(**group));
-        let fits = |inner: GroupId| async move {
-            if inner == outer || !(may_be_nested || known.nested.contains(&inner)) {
-                return Ok((inner, inner != outer));
-            }
-            let groups_max = GROUPS_UPWARDS_MAX + 1;
-            let above = GroupGraph::read(&self.store, [inner, outer], groups_max, |_| async { Ok(Some(())) });
-            Ok::<_, StoreError>((inner, above.await?.len() <= GROUPS_UPWARDS_MAX))
+        let named: BTreeSet<GroupId> = known.groups.iter().filter(outside).copied().collect();
+        let mut unfit: BTreeSet<GroupId> = named.iter().filter(|inner| **inner == outer).copied().collect();
+        let nested = named.iter().filter(|inner| may_be_nested || known.nested.contains(inner));
+        let nested: Vec<GroupId> = nested.filter(|inner| **inner != outer).copied().collect();
+        if nested.is_empty() {
+            return Ok(unfit);
+        }
+        let all = nested.iter().copied().chain([outer]);
+        let graph =
+            GroupGraph::read(&self.store, all, GROUPS_CHECKED_MAX, |_| async { Ok(Some(())) }).await?;
+        let is_full = |inner: &GroupId| {
+            let above = graph.above(&[*inner, outer]);
+            above.is_cut && above.groups.len() >= GROUPS_UPWARDS_MAX
         };
-        let named: Vec<GroupId> = known.groups.iter().filter(outside).copied().collect();
-        let found = join_reads(named.into_iter().map(fits)).await?;
-        Ok(found.into_iter().filter(|(_, fits)| !fits).map(|(inner, _)| inner).collect())
+        unfit.extend(nested.into_iter().filter(is_full));
+        Ok(unfit)
     }
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
