@@ -108,6 +108,18 @@ impl OperatorArguments {
         app::operator_assignments(&config, &arm).map_err(OperatorError::Connect)
     }
 
+    /// A command to type next, with the place that this one was given. A connection string is a secret, and is left out.
+    pub(super) fn next_command(&self, command: &str) -> String {
+        #[cfg(feature = "local")]
+        if let Some(url) = &self.control_url {
+            return format!("azure-backup-scim {command} --control-url {url}");
+        }
+        match self.tables.as_deref().filter(|tables| tables.starts_with('@') || !tables.contains('=')) {
+            Some(tables) => format!("azure-backup-scim {command} --tables {tables}"),
+            None => format!("azure-backup-scim {command}"),
+        }
+    }
+
     fn variables(&self) -> Result<BTreeMap<String, String>, OperatorError> {
         let mut variables = config::environment();
         if let Some(tables) = &self.tables {

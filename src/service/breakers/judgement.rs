@@ -283,9 +283,7 @@ fn last_of_each(trips: &[Trip]) -> Vec<Trip> {
 fn log_trip(change: &AuditEvent) {
     let AuditEvent::BreakerTripped { batch, holds, bindings } = change else { return };
     let bindings: Vec<&str> = bindings.iter().map(BindingName::as_str).collect();
-    let next = format!(
-        "breaker show {batch}; breaker release {batch} --because TEXT; breaker reject {batch} --because TEXT"
-    );
+    let next = format!("azure-backup-scim breaker show {batch}");
     tracing::error!(
         batch.id = %batch, holds, bindings = bindings.join(", "), next,
         "a breaker tripped; what crossed the limit waits for an operator"

@@ -324,6 +324,18 @@ impl Node {
         id
     }
 
+    /// The release of a batch whose people an operator has just read.
+    pub fn release_of(&self, batch: OpId) -> OrderVerb {
+        let people = self.run(self.service.store.batch_people(batch)).unwrap().hash;
+        OrderVerb::ReleaseBatch { batch, people }
+    }
+
+    /// The same, to reject it.
+    pub fn reject_of(&self, batch: OpId) -> OrderVerb {
+        let people = self.run(self.service.store.batch_people(batch)).unwrap().hash;
+        OrderVerb::RejectBatch { batch, people }
+    }
+
     /// An operator places an order, and ticks carry it out: what became of it.
     pub fn order(&self, verb: OrderVerb) -> OrderOutcome {
         let id = self.place(verb);
