@@ -24,7 +24,7 @@ impl StateStore {
             }
             IndexLookup::ExternalId(text) => Some(I::external_prefix(text)),
             IndexLookup::Email(text) => Some(keys::user_email_prefix(text)),
-            IndexLookup::Member(text) => UserId::parse(text).ok().map(keys::groups_prefix),
+            IndexLookup::Member(text) => UserId::from_text(text).map(keys::groups_prefix),
             IndexLookup::GroupOf(text) => GroupId::parse(text).ok().map(keys::members_prefix),
         };
         let Some(prefix) = prefix else { return Ok(Vec::new()) };

@@ -1,54 +1,86 @@
-//! Memberships: one row in each direction, written and removed together.
+//! Memberships: one row in each direction, written and removed together. A row says whether its member is a group.
 
-use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{EtagMatch, RowProperties, TableWrite};
+use crate::id::{GroupId, MemberId, OpId, UserId};
+use crate::ports::tables::{EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
-use crate::store::codec::RowFields;
+use crate::store::codec::{RowFields, RowReader};
 use crate::store::resources::{self, ResourceId};
 use crate::store::{StateStore, StoreError, keys};
 use futures_util::try_join;
+use uuid::Uuid;
 
 /// Groups that a person may be a direct member of; those beyond, in the order of the ids, give nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
 
-fn properties(op: OpId) -> RowProperties {
-    RowFields::row().text("op", op.to_string()).done()
+/// What the row of a member that is a group says; rows of users, and those of the release before, say nothing.
+const GROUP: &str = "group";
+
+fn properties(member: MemberId, op: OpId) -> RowProperties {
+    let kind = member.group().map(|_| GROUP.to_owned());
+    RowFields::row().text("op", op.to_string()).text_if("member", kind).done()
 }
 
-fn both(group: GroupId, user: UserId) -> [String; 2] {
-    [keys::member(group, user), keys::membership(user, group)]
+fn both(group: GroupId, member: impl std::fmt::Display + Copy) -> [String; 2] {
+    [keys::member(group, member), keys::membership(member, group)]
 }
 
 /// A member who was not there. The member's header must be there.
-pub fn add(group: GroupId, user: UserId, op: OpId) -> WriteBatch {
+pub fn add(group: GroupId, member: MemberId, op: OpId) -> WriteBatch {
     let mut batch = WriteBatch::default();
-    for key in both(group, user) {
-        batch.push(BatchPart::Membership, TableWrite::Insert { key, properties: properties(op) });
+    for key in both(group, member) {
+        batch.push(BatchPart::Membership, TableWrite::Insert { key, properties: properties(member, op) });
     }
-    batch.push(BatchPart::Touch(user), resources::touch(user, op));
+    batch.push(BatchPart::Touch(member), touch(member, op));
     batch
 }
 
 /// A member who was there. The rows of the membership must be there.
-pub fn remove(group: GroupId, user: UserId) -> WriteBatch {
+pub fn remove(group: GroupId, member: MemberId) -> WriteBatch {
     let mut batch = WriteBatch::default();
-    for key in both(group, user) {
+    for key in both(group, member) {
         batch.push(BatchPart::Membership, TableWrite::Delete { key, condition: EtagMatch::Any });
     }
     batch
 }
 
+/// The header of a member moves to another version. It must be there.
+pub fn touch(member: MemberId, op: OpId) -> TableWrite {
+    match member {
+        MemberId::User(user) => resources::touch(user, op),
+        MemberId::Group(group) => resources::touch(group, op),
+    }
+}
+
+/// The member that a row of a group is about, or the member's own row about a group.
+fn member_of(row: &TableRow, id: Uuid) -> Result<MemberId, StoreError> {
+    match RowReader::any(row).text_opt("member")? {
+        None => Ok(MemberId::User(UserId::new(id))),
+        Some(GROUP) => Ok(MemberId::Group(GroupId::new(id))),
+        Some(_) => Err(StoreError::Corrupt { row: row.key.clone(), property: "member".to_owned() }),
+    }
+}
+
 impl StateStore {
-    /// Whether that user has a membership row in that group, in either direction: half of one can still be removed.
-    pub async fn is_member(&self, group: GroupId, user: UserId) -> Result<bool, StoreError> {
-        let [member, membership] = both(group, user);
+    /// The member of a group that has this id, by its row in either direction: half of a membership can still be removed.
+    pub async fn find_member(&self, group: GroupId, id: Uuid) -> Result<Option<MemberId>, StoreError> {
+        let [member, membership] = both(group, UserId::new(id));
         let (member, membership) = try_join!(self.get(&member), self.get(&membership))?;
-        Ok(member.is_some() || membership.is_some())
+        member.or(membership).map(|row| member_of(&row, id)).transpose()
     }
 
     /// The first `rows_max` members of a group, in the order of their ids.
-    pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<UserId>, StoreError> {
-        self.under(&keys::members_prefix(group), rows_max).await
+    pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<MemberId>, StoreError> {
+        let (from, to) = keys::range_of(&keys::members_prefix(group));
+        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
+    }
+
+    /// The members that these rows of groups are about. A row that does not say says nothing.
+    pub(in crate::store) fn members_in(&self, rows: &[TableRow]) -> Vec<MemberId> {
+        let member = |row: &TableRow| {
+            let id = UserId::from_text(keys::last_part(&row.key)).ok_or_else(|| StoreError::corrupt_key(row));
+            id.and_then(|id| member_of(row, id.uuid()))
+        };
+        rows.iter().filter_map(|row| self.readable(row, member(row))).collect()
     }
 
     /// How many members a group has.
@@ -62,19 +94,19 @@ impl StateStore {
         Ok(members)
     }
 
-    /// The first `rows_max` groups of a user, in the order of their ids.
-    pub async fn groups_of(&self, user: UserId, rows_max: usize) -> Result<Vec<GroupId>, StoreError> {
-        self.under(&keys::groups_prefix(user), rows_max).await
+    /// The first `rows_max` groups that a user or a group is in, in the order of their ids.
+    pub async fn groups_of(
+        &self,
+        member: impl Into<MemberId>,
+        rows_max: usize,
+    ) -> Result<Vec<GroupId>, StoreError> {
+        let (from, to) = keys::range_of(&keys::groups_prefix(member.into()));
+        Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
     }
 
     /// Whether that user is in as many groups as there may be.
     pub async fn is_in_enough_groups(&self, user: UserId) -> Result<bool, StoreError> {
         let (from, to) = keys::range_of(&keys::groups_prefix(user));
         Ok(self.rows_between(from, to, DIRECT_GROUPS_MAX).await?.len() >= DIRECT_GROUPS_MAX)
-    }
-
-    async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
-        let (from, to) = keys::range_of(prefix);
-        Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
     }
 }

@@ -7,7 +7,7 @@ mod chunk;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
-use crate::id::{GroupId, OpId, UserId};
+use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
 pub use crate::service::jobs::chunk::ChunkResult;
@@ -244,7 +244,8 @@ async fn empty_group(
         Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })
     });
     let left = try_join_all(left).await?;
-    let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
+    let touch =
+        |left: &Left, op| (BatchPart::Touch(MemberId::User(left.user)), resources::touch(left.user, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
     let request = removal_of(job, users.len());
     for user in &users {
@@ -310,7 +311,7 @@ fn plan_chunk(
     batch.push(BatchPart::Request, job.advance());
     let mut changes = Vec::new();
     for each in left {
-        batch.append(members::remove(each.group, each.user));
+        batch.append(members::remove(each.group, MemberId::User(each.user)));
         if each.touched {
             let (part, write) = touch(each, op);
             batch.push(part, write);

@@ -4,7 +4,7 @@
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
 //! out only where it is a newer one.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::{self, AccessView, GroupRef, Meta, version};
 use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
@@ -20,6 +20,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use time::macros::format_description;
+use uuid::Uuid;
 
 /// Characters of a group's name that its members show.
 const DISPLAY_CHARS_MAX: usize = 1000;
@@ -52,7 +53,7 @@ impl MembershipView {
 }
 
 /// Everyone who is in a group, and its header where it is a newer one.
-pub(super) type MemberRows = (Option<Group>, Vec<UserId>);
+pub(super) type MemberRows = (Option<Group>, Vec<MemberId>);
 
 impl GroupView {
     pub async fn access(
@@ -126,12 +127,12 @@ impl GroupView {
         self.read_members(id, etag, None).await
     }
 
-    /// Those of `among` who are in a group. None: the group is gone.
+    /// Those members of a group whose ids are in `among`. None: the group is gone.
     pub async fn members_among(
         &self,
         id: GroupId,
         etag: ETag,
-        among: &[UserId],
+        among: &[Uuid],
     ) -> Result<Option<MemberRows>, ServiceError> {
         self.read_members(id, etag, Some(among)).await
     }
@@ -140,14 +141,14 @@ impl GroupView {
         &self,
         id: GroupId,
         mut etag: ETag,
-        among: Option<&[UserId]>,
+        among: Option<&[Uuid]>,
     ) -> Result<Option<MemberRows>, ServiceError> {
         let mut newer = None;
         let mut retry = ConflictRetry::new(&self.store);
         loop {
             let members = match among {
                 None => self.store.members(id, usize::MAX).await?,
-                Some(users) => self.members_named(id, users).await?,
+                Some(ids) => self.members_named(id, ids).await?,
             };
             match self.newer(id, &etag).await? {
                 HeaderCheck::Same => return Ok(Some((newer, members))),
@@ -161,11 +162,9 @@ impl GroupView {
         }
     }
 
-    async fn members_named(&self, group: GroupId, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-        let is_in = |user: UserId| async move {
-            Ok::<_, StoreError>(self.store.is_member(group, user).await?.then_some(user))
-        };
-        Ok(join_reads(users.iter().copied().map(is_in)).await?.into_iter().flatten().collect())
+    async fn members_named(&self, group: GroupId, ids: &[Uuid]) -> Result<Vec<MemberId>, StoreError> {
+        let reads = ids.iter().map(|id| self.store.find_member(group, *id));
+        Ok(join_reads(reads).await?.into_iter().flatten().collect())
     }
 
     pub fn user(
@@ -179,11 +178,9 @@ impl GroupView {
         rendered::<UserId>(meta, body)
     }
 
-    pub fn group(&self, group: &Group, members: Option<&[UserId]>) -> RenderedResource {
+    pub fn group(&self, group: &Group, members: Option<&[MemberId]>) -> RenderedResource {
         let meta = self.meta(group);
-        let members: Option<Vec<String>> =
-            members.map(|members| members.iter().map(ToString::to_string).collect());
-        let body = scim::group::render(&group.resource, &meta, members.as_deref());
+        let body = scim::group::render(&group.resource, &meta, members);
         rendered::<GroupId>(meta, body)
     }
 

@@ -1,10 +1,9 @@
 //! Groups: attributes and members change in one transaction.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::group::EditedGroup;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
-    ResourceType,
 };
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::create::NameHolder;
@@ -17,10 +16,11 @@ use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
-use crate::store::resources::{self, Group, ResourceId, StoredResource};
+use crate::store::resources::{self, Group, StoredResource};
 use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// Members that are looked up while the range is read, before it shows which of them are in the group.
 const LOOKED_UP_AHEAD_MAX: usize = 100;
@@ -29,7 +29,7 @@ const LOOKED_UP_AHEAD_MAX: usize = 100;
 pub(super) struct WrittenGroup {
     pub stored: Group,
     /// Everyone who is in, where the request had to know.
-    pub members: Option<Vec<UserId>>,
+    pub members: Option<Vec<MemberId>>,
     follow_up: FollowUp,
 }
 
@@ -90,10 +90,10 @@ impl GroupSnapshot<'_> {
         &self,
         operation: &WriteOperation,
         skipped: SkippedAttributes,
-        users_url: &str,
+        base_url: &str,
     ) -> Result<GroupDecision, scim::Error> {
         let Self { before, edit, known } = self;
-        let members = decide_members(edit.changes(), known, users_url)?;
+        let members = decide_members(edit.changes(), known, base_url)?;
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
         let mut edited = edit.edited.clone().unless_refused(removes)?;
         skipped.keep_current::<GroupId>(&mut edited, &before.resource);
@@ -169,14 +169,14 @@ impl Provisioning {
         caller: &ScimCaller,
         EditedGroup { edited, members }: EditedGroup,
     ) -> Result<WrittenGroup, ServiceError> {
-        let id = GroupId::of(self.store.ids.random());
+        let id = GroupId::new(self.store.ids.random());
         let changes: Vec<MemberChange> = members.into_iter().map(MemberChange::Add).collect();
         let non_members = members::named_non_members(&changes, &BTreeSet::new())?;
         let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;
         let mut left_name = None;
         let mut retry = self.conflict_retry();
         loop {
-            let members = decide_members(&changes, &known, &self.users_url())?;
+            let members = decide_members(&changes, &known, &self.base_url)?;
             let mut counter = self.counters.hold(id).await;
             counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
@@ -224,7 +224,7 @@ impl Provisioning {
             let mut snapshot = self.read_group(id, request).await?;
             snapshot.known.gone.extend(&gone);
             let operation = self.operation(caller);
-            let decision = snapshot.decide_change(&operation, skipped, &self.users_url());
+            let decision = snapshot.decide_change(&operation, skipped, &self.base_url);
             let GroupSnapshot { before, known, .. } = snapshot;
             let write = decision.as_ref().ok().and_then(|decision| decision.write.as_ref());
             let changes = write.is_some_and(|write| !write.plan.batch.is_empty());
@@ -296,9 +296,7 @@ impl Provisioning {
     async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<KnownMembers, ServiceError> {
         let ids = members::named_non_members(changes, &BTreeSet::new())?;
         let added = members::to_be_added(changes);
-        let membership = |id: UserId| async move {
-            Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
-        };
+        let membership = |id: Uuid| self.store.find_member(group, id);
         let (found, known) = try_join!(
             join_reads(ids.iter().copied().map(membership)),
             self.known_among(ids.clone(), &added)
@@ -318,7 +316,7 @@ impl Provisioning {
         let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
         let looked_up = !ahead.is_empty();
         let (found, mut known) = try_join!(range, self.known_among(ahead, &added))?;
-        let members: BTreeSet<UserId> = found.into_iter().collect();
+        let members: BTreeSet<MemberId> = found.into_iter().collect();
         let non_members = members::named_non_members(changes, &members)?;
         if !looked_up {
             known = self.known_among(non_members, &added).await?;
@@ -329,27 +327,27 @@ impl Provisioning {
     /// Which of these ids are a user's, a group's or unknown; and which users of those to be added are in enough groups already.
     async fn known_among(
         &self,
-        ids: BTreeSet<UserId>,
-        added: &BTreeSet<UserId>,
+        ids: BTreeSet<Uuid>,
+        added: &BTreeSet<Uuid>,
     ) -> Result<KnownMembers, StoreError> {
-        let mut added: Vec<UserId> = ids.intersection(added).copied().collect();
+        let mut added: Vec<Uuid> = ids.intersection(added).copied().collect();
         if added.len() > members::ADDED_MEMBERS_MAX {
             // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
             added.clear();
         }
-        let ids: Vec<UserId> = ids.into_iter().collect();
-        let group = |id: UserId| async move {
-            Ok::<_, StoreError>(self.store.exists(GroupId::of(id.uuid())).await?.then_some(id))
+        let as_groups: Vec<MemberId> = ids.iter().map(|id| MemberId::Group(GroupId::new(*id))).collect();
+        let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
+        let full = |id: Uuid| async move {
+            let user = UserId::new(id);
+            Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
         };
-        let full = |id: UserId| async move {
-            Ok::<_, StoreError>(self.store.is_in_enough_groups(id).await?.then_some(id))
-        };
-        let (gone, groups, full) = try_join!(
-            self.gone_among(&ids),
-            join_reads(ids.iter().copied().map(group)),
+        let (no_users, no_groups, full) = try_join!(
+            self.gone_among(&as_users),
+            self.gone_among(&as_groups),
             join_reads(added.into_iter().map(full))
         )?;
-        let groups = groups.into_iter().flatten().collect();
+        let groups = ids.difference(&no_groups).map(|id| GroupId::new(*id)).collect();
+        let gone = no_users.intersection(&no_groups).copied().collect();
         let full = full.into_iter().flatten().collect();
         Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
     }
@@ -359,9 +357,14 @@ impl Provisioning {
         members.full.iter().for_each(|user| self.health.group_limit_reached(*user));
     }
 
-    async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
-        let gone = |id: UserId| async move {
-            Ok::<_, StoreError>(if self.store.exists(id).await? { None } else { Some(id) })
+    /// Those of these users and groups that do not exist.
+    async fn gone_among(&self, ids: &[MemberId]) -> Result<BTreeSet<Uuid>, StoreError> {
+        let gone = |id: MemberId| async move {
+            let exists = match id {
+                MemberId::User(user) => self.store.exists(user).await?,
+                MemberId::Group(group) => self.store.exists(group).await?,
+            };
+            Ok::<_, StoreError>((!exists).then(|| id.uuid()))
         };
         Ok(join_reads(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
     }
@@ -369,10 +372,6 @@ impl Provisioning {
     /// Whether a range that was read after `before` belongs to it.
     async fn is_still(&self, before: &Group) -> Result<bool, StoreError> {
         Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
-    }
-
-    fn users_url(&self) -> String {
-        format!("{}/{}", self.base_url, ResourceType::User.endpoint())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::store::resources::StoredResource;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
+use uuid::Uuid;
 
 /// Groups whose members are read together.
 const GROUPS_AT_ONCE: usize = 8;
@@ -36,7 +37,7 @@ pub(super) trait ListedKind: ResourceKind {
         view: &GroupView,
         headers: Vec<(Self, ETag)>,
         needs: ProjectionNeeds,
-        among: Option<&[UserId]>,
+        among: Option<&[Uuid]>,
     ) -> impl Future<Output = Result<Self::Relations, ServiceError>> + Send;
 
     /// One of them. None: it is gone meanwhile.
@@ -64,7 +65,7 @@ impl ListedKind for UserId {
         view: &GroupView,
         headers: Vec<(UserId, ETag)>,
         needs: ProjectionNeeds,
-        _among: Option<&[UserId]>,
+        _among: Option<&[Uuid]>,
     ) -> Result<UserRelations, ServiceError> {
         let access = headers.iter().filter(|_| needs.access).map(|(id, _)| async move {
             let access = view.access(*id, needs).await?;
@@ -109,12 +110,12 @@ impl ListedKind for GroupId {
         view: &GroupView,
         headers: Vec<(GroupId, ETag)>,
         needs: ProjectionNeeds,
-        among: Option<&[UserId]>,
+        among: Option<&[Uuid]>,
     ) -> Result<GroupRelations, ServiceError> {
         let members = headers.into_iter().filter(|_| needs.view).map(|(id, etag)| async move {
             let members = match among {
                 None => view.members_of(id, etag).await?,
-                Some(users) => view.members_among(id, etag, users).await?,
+                Some(ids) => view.members_among(id, etag, ids).await?,
             };
             Ok::<_, ServiceError>(members.map(|members| (id, members)))
         });

@@ -1,15 +1,15 @@
 //! Who is in a group after a request. Pure: from [`KnownMembers`] to [`MemberChanges`].
 
 use crate::audit::{AuditEvent, SubjectId};
-use crate::id::UserId;
-use crate::scim::{Error, Filter, MemberChange, MemberRef};
+use crate::id::{GroupId, MemberId, UserId};
+use crate::scim::{self, Error, Filter, MemberChange, MemberRef};
 use crate::service::provisioning::write_plan::{WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::Group;
-use crate::store::{members, reconcile_queue, resources};
-use serde_json::json;
+use crate::store::{members, reconcile_queue};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// Members that one transaction can add: two rows of the membership, the touch of the member, the
 /// reconcile request.
@@ -28,24 +28,35 @@ const NO_ID: &str = "not-an-id";
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownMembers {
     /// Those who are in: all of them where `whole`, else those among the ids that the request names.
-    pub members: BTreeSet<UserId>,
+    pub members: BTreeSet<MemberId>,
     /// Every member was read.
     pub whole: bool,
-    /// Ids that are no user's.
-    pub gone: BTreeSet<UserId>,
-    /// Ids that are a group's, each as the id of a member.
-    pub groups: BTreeSet<UserId>,
+    /// Ids that are neither a user's nor a group's.
+    pub gone: BTreeSet<Uuid>,
+    /// Ids that are a group's.
+    pub groups: BTreeSet<GroupId>,
     /// Users who are in as many groups as there may be.
     pub full: BTreeSet<UserId>,
+}
+
+impl KnownMembers {
+    /// The user or group of an id. `None`: there is neither, and no member of that id.
+    fn resolve(&self, id: Uuid) -> Option<MemberId> {
+        let user = MemberId::User(UserId::new(id));
+        let group = MemberId::Group(GroupId::new(id));
+        let present = [user, group].into_iter().find(|member| self.members.contains(member));
+        let kind = if self.groups.contains(&GroupId::new(id)) { group } else { user };
+        present.or(Some(kind).filter(|_| !self.gone.contains(&id)))
+    }
 }
 
 /// What a request makes of the members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MemberChanges {
     /// Who is in afterwards, among those that are known.
-    pub after: BTreeSet<UserId>,
-    pub added: Vec<UserId>,
-    pub removed: Vec<UserId>,
+    pub after: BTreeSet<MemberId>,
+    pub added: Vec<MemberId>,
+    pub removed: Vec<MemberId>,
     /// Unknown ids, as the request wrote them, and those of users who cannot be in one more group.
     pub dropped: Vec<String>,
     /// The users among them.
@@ -56,7 +67,7 @@ pub(super) struct MemberChanges {
 pub(super) fn decide_members(
     changes: &[MemberChange],
     known: &KnownMembers,
-    users_url: &str,
+    base_url: &str,
 ) -> Result<MemberChanges, Error> {
     let mut after = known.members.clone();
     let removes = changes.iter().any(MemberChange::only_removes);
@@ -65,15 +76,14 @@ pub(super) fn decide_members(
         match change {
             MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)?),
             MemberChange::Remove(values) => {
-                values.iter().filter_map(|text| UserId::parse(text).ok()).for_each(|id| {
-                    after.remove(&id);
-                })
+                let ids: BTreeSet<Uuid> = values.iter().filter_map(|text| parse_id(text)).collect();
+                after.retain(|member| !ids.contains(&member.uuid()));
             }
             MemberChange::RemoveWhere(filter) => {
-                after.retain(|id| !filter.matches(&member_object(*id, users_url)))
+                after.retain(|member| !filter.matches(&scim::group::member_object(*member, base_url)))
             }
             MemberChange::ReplaceWhere { filter, by } => {
-                let checked = check_replacement(filter, by, &after, users_url);
+                let checked = check_replacement(filter, by, &after, base_url);
                 checked.or_else(|error| if removes { Ok(()) } else { Err(error) })?;
             }
             MemberChange::Replace(refs) => match replacement(refs, known, &mut dropped) {
@@ -83,8 +93,8 @@ pub(super) fn decide_members(
             },
         }
     }
-    let added: Vec<UserId> = after.difference(&known.members).copied().collect();
-    let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
+    let added: Vec<MemberId> = after.difference(&known.members).copied().collect();
+    let removed: Vec<MemberId> = known.members.difference(&after).copied().collect();
     check_size(added.len(), removed.len())?;
     let DroppedMembers { texts: dropped, full, .. } = dropped;
     Ok(MemberChanges { after, added, removed, dropped, full })
@@ -120,12 +130,12 @@ fn too_many_members(what: &str) -> Error {
 fn check_replacement(
     filter: &Filter,
     by: &str,
-    members: &BTreeSet<UserId>,
-    users_url: &str,
+    members: &BTreeSet<MemberId>,
+    base_url: &str,
 ) -> Result<(), Error> {
     let selected: Vec<String> = members
         .iter()
-        .filter(|id| filter.matches(&member_object(**id, users_url)))
+        .filter(|member| filter.matches(&scim::group::member_object(**member, base_url)))
         .map(ToString::to_string)
         .collect();
     let detail = match by {
@@ -144,11 +154,10 @@ fn replacement(
     refs: &[MemberRef],
     known: &KnownMembers,
     dropped: &mut DroppedMembers,
-) -> Result<BTreeSet<UserId>, Error> {
-    let named: BTreeSet<UserId> =
-        refs.iter().filter_map(|reference| UserId::parse(&reference.value).ok()).collect();
-    dropped.groups_too |= !known.members.is_subset(&named);
-    let ids: BTreeSet<UserId> = resolve_refs(refs, known, dropped)?.into_iter().collect();
+) -> Result<BTreeSet<MemberId>, Error> {
+    let named: BTreeSet<Uuid> = refs.iter().filter_map(|reference| parse_id(&reference.value)).collect();
+    dropped.groups_too |= !known.members.iter().all(|member| named.contains(&member.uuid()));
+    let ids: BTreeSet<MemberId> = resolve_refs(refs, known, dropped)?.into_iter().collect();
     if ids.is_empty() && !refs.is_empty() && dropped.full.is_empty() {
         return Err(Error::invalid_value(
             "none of the members exists; send an empty list to remove all members",
@@ -161,11 +170,11 @@ fn resolve_refs(
     refs: &[MemberRef],
     known: &KnownMembers,
     dropped: &mut DroppedMembers,
-) -> Result<Vec<UserId>, Error> {
+) -> Result<Vec<MemberId>, Error> {
     let mut ids = Vec::with_capacity(refs.len());
     for reference in refs {
-        let id = UserId::parse(&reference.value).ok();
-        if is_group(reference) || id.is_some_and(|id| known.groups.contains(&id)) {
+        let member = parse_id(&reference.value).and_then(|id| known.resolve(id));
+        if is_group(reference) || member.is_some_and(|member| member.group().is_some()) {
             if dropped.groups_too {
                 record_dropped(&reference.value, &mut dropped.texts);
                 continue;
@@ -173,12 +182,14 @@ fn resolve_refs(
             let detail = "nested groups are not supported yet; a member must be a user";
             return Err(Error::invalid_value(detail));
         }
-        match id.filter(|id| !known.gone.contains(id)) {
-            Some(id) if known.full.contains(&id) && !known.members.contains(&id) => {
-                dropped.full.insert(id);
+        match member {
+            Some(MemberId::User(user))
+                if known.full.contains(&user) && !known.members.contains(&MemberId::User(user)) =>
+            {
+                dropped.full.insert(user);
                 record_dropped(&reference.value, &mut dropped.texts);
             }
-            Some(id) => ids.push(id),
+            Some(member) => ids.push(member),
             None => record_dropped(&reference.value, &mut dropped.texts),
         }
     }
@@ -191,38 +202,40 @@ fn is_group(reference: &MemberRef) -> bool {
 
 /// An unknown id is recorded as it is. Any other text may be an address or a name, and audit records hold neither.
 fn record_dropped(text: &str, dropped: &mut Vec<String>) {
-    let text = UserId::parse(text).map_or_else(|_| NO_ID.to_owned(), |id| id.to_string());
+    let text = parse_id(text).map_or_else(|| NO_ID.to_owned(), |id| id.to_string());
     if !dropped.contains(&text) {
         dropped.push(text);
     }
 }
 
-fn member_object(id: UserId, users_url: &str) -> serde_json::Value {
-    json!({"value": id.to_string(), "type": "User", "$ref": format!("{users_url}/{id}")})
+/// The id in a text, whether a user's or a group's.
+fn parse_id(text: &str) -> Option<Uuid> {
+    UserId::parse(text).ok().map(|id| id.uuid())
 }
 
 /// The ids that the changes name in order to add them.
-pub(super) fn to_be_added(changes: &[MemberChange]) -> BTreeSet<UserId> {
+pub(super) fn to_be_added(changes: &[MemberChange]) -> BTreeSet<Uuid> {
     let refs = changes.iter().flat_map(|change| match change {
         MemberChange::Add(refs) | MemberChange::Replace(refs) => refs.as_slice(),
         MemberChange::Remove(_) | MemberChange::RemoveWhere(_) | MemberChange::ReplaceWhere { .. } => &[],
     });
-    refs.filter_map(|reference| UserId::parse(&reference.value).ok()).collect()
+    refs.filter_map(|reference| parse_id(&reference.value)).collect()
 }
 
 /// The ids that the changes name.
-pub(super) fn named(changes: &[MemberChange]) -> BTreeSet<UserId> {
-    changes.iter().flat_map(MemberChange::named).filter_map(|text| UserId::parse(&text).ok()).collect()
+pub(super) fn named(changes: &[MemberChange]) -> BTreeSet<Uuid> {
+    changes.iter().flat_map(MemberChange::named).filter_map(|text| parse_id(&text)).collect()
 }
 
 /// The ids that the changes name and that are not `present`; 413 where they are too many to be looked up. What is no
 /// id counts too.
 pub(super) fn named_non_members(
     changes: &[MemberChange],
-    present: &BTreeSet<UserId>,
-) -> Result<BTreeSet<UserId>, Error> {
-    let entries = changes.iter().flat_map(MemberChange::named).map(|text| UserId::parse(&text).ok());
-    let non_members: Vec<Option<UserId>> =
+    present: &BTreeSet<MemberId>,
+) -> Result<BTreeSet<Uuid>, Error> {
+    let present: BTreeSet<Uuid> = present.iter().map(MemberId::uuid).collect();
+    let entries = changes.iter().flat_map(MemberChange::named).map(|text| parse_id(&text));
+    let non_members: Vec<Option<Uuid>> =
         entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
     if non_members.len() > NAMED_MEMBERS_MAX {
         return Err(too_many_members(&format!("{NAMED_MEMBERS_MAX} members can be named in")));
@@ -245,36 +258,45 @@ pub(super) fn plan_members(
 ) {
     let group = header.id;
     let revision = header.revision;
-    for user in &members.added {
-        plan.batch.append(members::add(group, *user, operation.op));
-        enqueue_reconcile(plan, &operation.reconcile_request(false), *user, false);
-        plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(user), revision });
+    for member in &members.added {
+        plan.batch.append(members::add(group, *member, operation.op));
+        enqueue_reconcile(plan, &operation.reconcile_request(false), *member, false);
+        plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(member), revision });
     }
     let removal = operation.reconcile_request(true).of_operation(members.removed.len());
-    for user in &members.removed {
-        plan.batch.append(members::remove(group, *user));
-        if !known.gone.contains(user) {
-            plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
+    for member in &members.removed {
+        plan.batch.append(members::remove(group, *member));
+        if !known.gone.contains(&member.uuid()) {
+            plan.batch.push(BatchPart::Touch(*member), members::touch(*member, operation.op));
         }
-        enqueue_reconcile(plan, &removal, *user, true);
-        plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(user), revision });
+        enqueue_reconcile(plan, &removal, *member, true);
+        plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(member), revision });
     }
     for text in &members.dropped {
         plan.changes.push(AuditEvent::MemberDropped { group, member: SubjectId::new(text), revision });
     }
 }
 
-fn enqueue_reconcile(plan: &mut WritePlan, request: &ReconcileRequest, user: UserId, takes_away: bool) {
-    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, request));
-    let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
-    people.push(user);
+/// The member is reconciled: a user at once, a group by a fan-out to everyone in it.
+fn enqueue_reconcile(plan: &mut WritePlan, request: &ReconcileRequest, member: MemberId, takes_away: bool) {
+    match member {
+        MemberId::User(user) => {
+            plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, request));
+            let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
+            people.push(user);
+        }
+        MemberId::Group(group) => {
+            plan.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(group, request));
+            plan.follow_up.groups.push(group);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scim::{PatchRequest, ResourceType};
-    use uuid::Uuid;
+    use serde_json::json;
 
     fn id(n: u128) -> UserId {
         UserId::new(Uuid::from_u128(n))
@@ -290,22 +312,27 @@ mod tests {
 
     /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is unknown.
     fn known() -> KnownMembers {
-        let set = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect();
-        let full = set(&[2, 7]);
-        KnownMembers { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]), full }
+        let members = [1, 2].map(|n| MemberId::User(id(n)));
+        KnownMembers {
+            members: members.into(),
+            whole: true,
+            gone: [id(9).uuid()].into(),
+            groups: [GroupId::new(id(8).uuid())].into(),
+            full: [2, 7].map(id).into(),
+        }
     }
 
     #[track_caller]
     fn check(changes: &[MemberChange], added: &[u128], removed: &[u128], dropped: usize) {
-        let members = decide_members(changes, &known(), "https://x/Users").unwrap();
-        let ids = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect::<Vec<_>>();
+        let members = decide_members(changes, &known(), "https://x").unwrap();
+        let ids = |ids: &[u128]| ids.iter().map(|n| MemberId::User(id(*n))).collect::<Vec<_>>();
         let found = (members.added, members.removed, members.dropped.len());
         assert_eq!(found, (ids(added), ids(removed), dropped));
     }
 
     #[track_caller]
     fn refused(changes: &[MemberChange], status: u16) {
-        assert_eq!(decide_members(changes, &known(), "https://x/Users").unwrap_err().status, status);
+        assert_eq!(decide_members(changes, &known(), "https://x").unwrap_err().status, status);
     }
 
     #[test]
@@ -329,17 +356,17 @@ mod tests {
 
         // The only member that is named cannot come in: the present members leave all the same.
         check(&[Replace(refs(&[7]))], &[], &[1, 2], 1);
-        let members = decide_members(&[Add(refs(&[7]))], &known(), "https://x/Users").unwrap();
+        let members = decide_members(&[Add(refs(&[7]))], &known(), "https://x").unwrap();
         assert_eq!((members.dropped, members.full), (vec![id(7).to_string()], BTreeSet::from([id(7)])));
         let named = to_be_added(&[Add(refs(&[3])), Remove(texts_of(&[1])), Replace(refs(&[4]))]);
-        assert_eq!(named, BTreeSet::from([id(3), id(4)]));
+        assert_eq!(named, BTreeSet::from([id(3).uuid(), id(4).uuid()]));
     }
 
     #[test]
     fn what_is_no_id_is_dropped_without_its_text() {
         let text = |value: &str| MemberRef { value: value.to_owned(), kind: None };
         let named = vec![text("jane.doe@contoso.example"), text("Jane Doe"), refs(&[9]).remove(0)];
-        let members = decide_members(&[MemberChange::Add(named)], &known(), "https://x/Users").unwrap();
+        let members = decide_members(&[MemberChange::Add(named)], &known(), "https://x").unwrap();
         assert_eq!(members.dropped, ["not-an-id".to_owned(), id(9).to_string()]);
     }
 
@@ -372,8 +399,8 @@ mod tests {
             413
         );
         assert_eq!(
-            named_non_members(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([id(1)])).unwrap(),
-            BTreeSet::from([id(5)])
+            named_non_members(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([MemberId::User(id(1))])).unwrap(),
+            BTreeSet::from([id(5).uuid()])
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Answers about one resource.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::Projection;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::resource_kind::ResourceKind;
@@ -69,7 +69,7 @@ impl Provisioning {
     pub(super) async fn answer_group(
         &self,
         group: Group,
-        members: Option<Vec<UserId>>,
+        members: Option<Vec<MemberId>>,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         match members {
@@ -87,7 +87,7 @@ impl Provisioning {
     pub(super) async fn echo_group(
         &self,
         group: Group,
-        members: Option<Vec<UserId>>,
+        members: Option<Vec<MemberId>>,
         projection: &Projection,
     ) -> Result<Option<RenderedResource>, ServiceError> {
         if !projection.wants(GroupId::VIEW) {

@@ -1,6 +1,5 @@
 //! Headers in, resources out, one at a time.
 
-use crate::id::UserId;
 use crate::service::ServiceError;
 use crate::service::provisioning::group_view::GroupView;
 use crate::service::provisioning::listed_kind::{ListedKind, ShownResource};
@@ -9,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::TableRow;
 use crate::store::resources::{StoredResource, id_of};
 use std::collections::VecDeque;
+use uuid::Uuid;
 
 /// Bytes of headers after which others get a turn.
 const TURN_BYTES: usize = 256 * 1024;
@@ -28,7 +28,7 @@ pub(super) struct RenderOptions<'a> {
     pub view: &'a GroupView,
     pub needs: ProjectionNeeds,
     /// The only members that matter, where the others do not.
-    pub among: Option<&'a [UserId]>,
+    pub among: Option<&'a [Uuid]>,
     pub unreadable: UnreadablePolicy,
 }
 

@@ -1,6 +1,6 @@
 //! A group's request: it becomes a request for each of its members, page by page.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::reconcile_queue::enqueue::enqueue_now;
@@ -54,7 +54,7 @@ impl StateStore {
         let from = if position.is_empty() { from } else { format!("{from}{position}!") };
         let members = self.rows_between(from, to, PAGE_MEMBERS_MAX).await?;
         // A row that names no user is passed over: it must neither end the fan-out nor hold it up.
-        let users: Vec<UserId> = self.ids_of(&members);
+        let users: Vec<UserId> = self.members_in(&members).iter().filter_map(MemberId::user).collect();
         let is_done = members.is_empty();
         let mut writes: Vec<TableWrite> =
             users.iter().flat_map(|user| enqueue_now(*user, &request)).collect();

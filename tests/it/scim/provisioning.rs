@@ -11,7 +11,7 @@ use azure_backup_scim::adapters::ids::RandomIds;
 use azure_backup_scim::app;
 use azure_backup_scim::bindings::PrincipalSource;
 use azure_backup_scim::engine::TableEngine;
-use azure_backup_scim::id::{GroupId, OpId, UserId};
+use azure_backup_scim::id::{GroupId, MemberId, OpId, UserId};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
@@ -341,7 +341,7 @@ async fn fill(process: &Process, group: &str, number: usize) {
             let user = UserId::new(uuid::Uuid::new_v4());
 
             // The third write touches the member's header.
-            members::add(group, user, process.store.ids.op()).writes().into_iter().take(2)
+            members::add(group, MemberId::User(user), process.store.ids.op()).writes().into_iter().take(2)
         });
         process.store.transact_unjournaled(&rows.collect::<Vec<_>>()).await.unwrap();
     }
