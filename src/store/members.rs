@@ -83,6 +83,18 @@ impl StateStore {
         rows.iter().filter_map(|row| self.readable(row, member(row))).collect()
     }
 
+    /// At most so many members of a group, behind the one of that id.
+    pub async fn members_after(
+        &self,
+        group: GroupId,
+        after: &str,
+        rows_max: usize,
+    ) -> Result<Vec<MemberId>, StoreError> {
+        let (from, to) = keys::range_of(&keys::members_prefix(group));
+        let from = if after.is_empty() { from } else { format!("{from}{after}!") };
+        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
+    }
+
     /// How many members a group has.
     pub async fn count_members(&self, group: GroupId) -> Result<usize, StoreError> {
         let (from, to) = keys::range_of(&keys::members_prefix(group));

@@ -14,6 +14,7 @@ pub mod ledger;
 pub(crate) mod ledger_walk;
 pub mod levers;
 pub(crate) mod lookup;
+pub mod member_plan;
 pub mod members;
 pub mod orders;
 pub mod overdue;

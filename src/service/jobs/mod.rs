@@ -4,6 +4,7 @@
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
 mod chunk;
+mod member_changes;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
@@ -11,6 +12,7 @@ use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
 pub use crate::service::jobs::chunk::ChunkResult;
+use crate::service::jobs::member_changes::MemberJob;
 use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{JobKind, StoredJob};
@@ -54,7 +56,7 @@ pub async fn run_chunk(
         match run_once(store, active_bindings, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
             // The first write advances the job: another one that fails is the element's.
-            Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
+            Err(StoreError::Conflict { index, .. }) if index > 0 && job.has_elements() => {
                 return quarantine_element(store, &job).await;
             }
             rolled => return rolled,
@@ -70,12 +72,14 @@ struct Effort {
     size: usize,
     /// Rows that are still missing after several reads are damaged, and no reason to fail.
     without_missing: bool,
+    /// Nothing has failed yet.
+    is_first: bool,
 }
 
 impl Effort {
     fn after(tries: u32) -> Self {
         let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
-        Self { size, without_missing: tries >= TRIES_MAX }
+        Self { size, without_missing: tries >= TRIES_MAX, is_first: tries == 0 }
     }
 
     async fn commit(
@@ -106,6 +110,9 @@ async fn run_once(
         JobKind::PeopleOfScope(scope) => return wake_ups::wake_people_of_scope(store, job, scope).await,
         JobKind::ForgetScope(scope) => return wake_ups::forget_scope(store, job, scope).await,
         JobKind::PeopleOfBatch(batch) => return wake_ups::wake_people_of_batch(store, job, *batch).await,
+        JobKind::ChangeMembers(group, plan) => {
+            return MemberJob { job, group: *group, plan }.run(store, effort).await;
+        }
         JobKind::DeleteUser(_) | JobKind::DeleteGroup(_) => {}
     }
     let elements = store.elements(job, effort.size).await?;
@@ -127,6 +134,9 @@ async fn run_once(
 /// The first element that is left keeps failing: the job goes on without it. Its person is enqueued all the same: a
 /// role must not outlive the group because a row of it is broken.
 async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
+    if let JobKind::ChangeMembers(group, plan) = &job.kind {
+        return MemberJob { job, group: *group, plan }.skip(store).await;
+    }
     if let Some(element) = store.elements(job, 1).await?.first() {
         tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is skipped");
         let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));

@@ -1,6 +1,6 @@
 //! Groups: attributes and members change in one transaction.
 
-use crate::id::{GroupId, MemberId, UserId};
+use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::scim::group::EditedGroup;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
@@ -21,6 +21,12 @@ use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
 use std::collections::BTreeSet;
 use uuid::Uuid;
+
+/// Members who are to come in, and whose groups are counted.
+const FULL_CHECKED_MAX: usize = 1000;
+
+/// Members whose rows are read by name; where more are named, everyone in the group is read.
+const READ_BY_NAME_MAX: usize = 1000;
 
 /// Members that are looked up while the range is read, before it shows which of them are in the group.
 const LOOKED_UP_AHEAD_MAX: usize = 100;
@@ -57,7 +63,8 @@ impl<'a> GroupRequest<'a> {
         match self {
             GroupRequest::Put(input) => {
                 let EditedGroup { edited, members } = input.replace(current, deciding)?;
-                let put = members.into_iter().map(MemberChange::Replace).collect();
+                // Clients that leave out empty lists exist: a body without members says that there are none.
+                let put = vec![MemberChange::Replace(members.unwrap_or_default())];
                 Ok(GroupEdit { edited, put, patch: &[] })
             }
             GroupRequest::Patch(patch) => {
@@ -73,6 +80,13 @@ struct GroupSnapshot<'a> {
     before: Group,
     edit: GroupEdit<'a>,
     known: KnownMembers,
+}
+
+/// A group that was read for one attempt.
+enum GroupRead<'a> {
+    Whole(Box<GroupSnapshot<'a>>),
+    /// A job changes its members, and has to be finished first.
+    UnderWay(OpId),
 }
 
 /// What a request makes of a group that was read.
@@ -97,7 +111,12 @@ impl GroupSnapshot<'_> {
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
         let mut edited = edit.edited.clone().unless_refused(removes)?;
         skipped.keep_current::<GroupId>(&mut edited, &before.resource);
-        let write = plan_change(operation, before, &edited, &members, known);
+        let decided = |header: &Group| plan_change(operation, (before, header), &edited, &members, known);
+        let after = before.changed(edited.resource.clone(), operation.time);
+        let write = match decided(&after) {
+            Some(write) if !write.plan.fits() && members.moves() => decided(&by_job(after, operation)),
+            write => write,
+        };
         Ok(GroupDecision { members, edited, removes, write })
     }
 }
@@ -180,17 +199,26 @@ impl Provisioning {
             let mut counter = self.counters.hold(id).await;
             counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
-            let new = StoredResource::new(id, edited.resource.clone(), operation.time);
-            let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
-            plan.batch.append(counter.write(1));
-            plan.changes.extend(write_plan::dropped(&new, &edited.dropped));
+            let mut new = StoredResource::new(id, edited.resource.clone(), operation.time);
+            let planned = |new: &Group| {
+                let mut plan = plan_create(&operation, new, left_name.as_ref(), &members, &known);
+                plan.batch.append(counter.write(1));
+                plan.changes.extend(write_plan::dropped(new, &edited.dropped));
+                plan
+            };
+            let mut plan = planned(&new);
+            if !plan.fits() {
+                new = by_job(new, &operation);
+                plan = planned(&new);
+            }
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
                     self.note_full(&members);
+                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     let members = Some(members.after.into_iter().collect());
-                    return Ok(WrittenGroup { stored, members, follow_up: plan.follow_up });
+                    return Ok(WrittenGroup { stored, members, follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, .. } => {
                     match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
@@ -221,11 +249,18 @@ impl Provisioning {
         let mut skipped = SkippedAttributes::Nothing;
         let mut may_miss = MayMiss::Indexes;
         loop {
-            let mut snapshot = self.read_group(id, request).await?;
+            let mut snapshot = match self.read_group(id, request).await? {
+                GroupRead::Whole(snapshot) => snapshot,
+                GroupRead::UnderWay(job) => {
+                    self.finish_job(id, job).await?;
+                    retry.pause().await?;
+                    continue;
+                }
+            };
             snapshot.known.gone.extend(&gone);
             let operation = self.operation(caller);
             let decision = snapshot.decide_change(&operation, skipped, &self.base_url);
-            let GroupSnapshot { before, known, .. } = snapshot;
+            let GroupSnapshot { before, known, .. } = *snapshot;
             let write = decision.as_ref().ok().and_then(|decision| decision.write.as_ref());
             let changes = write.is_some_and(|write| !write.plan.batch.is_empty());
             if known.whole && !changes && !self.is_still(&before).await? {
@@ -249,7 +284,7 @@ impl Provisioning {
                     self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
-                    let follow_up = plan.follow_up;
+                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
@@ -268,27 +303,39 @@ impl Provisioning {
         }
     }
 
+    /// What follows from a commit. A job of the request is rolled first.
+    async fn follow_up_of(&self, stored: &Group, follow_up: FollowUp) -> FollowUp {
+        match stored.job {
+            Some(job) => FollowUp { groups: follow_up.groups, ..self.roll_own_job(job).await },
+            None => follow_up,
+        }
+    }
+
     /// Reads the group and as many members as the request is about: those it names, in the same trip as the header,
     /// or all of them after the header.
     async fn read_group<'a>(
         &self,
         id: GroupId,
         request: &GroupRequest<'a>,
-    ) -> Result<GroupSnapshot<'a>, ServiceError> {
+    ) -> Result<GroupRead<'a>, ServiceError> {
+        let by_name = |changes: &[MemberChange]| {
+            !members::need_everyone(changes) && members::named(changes).len() <= READ_BY_NAME_MAX
+        };
         let named = match request {
-            GroupRequest::Patch(patch) if !members::need_everyone(patch.member_changes()) => {
-                patch.member_changes()
-            }
+            GroupRequest::Patch(patch) if by_name(patch.member_changes()) => patch.member_changes(),
             _ => &[],
         };
         let (before, mut known) =
             try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
+        if let Some(job) = before.job {
+            return Ok(GroupRead::UnderWay(job));
+        }
         let edit = request.edit(&before.resource, &self.deciding())?;
-        if members::need_everyone(edit.changes()) {
+        if !by_name(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
-        Ok(GroupSnapshot { before, edit, known })
+        Ok(GroupRead::Whole(Box::new(GroupSnapshot { before, edit, known })))
     }
 
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
@@ -331,23 +378,32 @@ impl Provisioning {
         added: &BTreeSet<Uuid>,
     ) -> Result<KnownMembers, StoreError> {
         let mut added: Vec<Uuid> = ids.intersection(added).copied().collect();
-        if added.len() > members::ADDED_MEMBERS_MAX {
-            // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
+        if added.len() > FULL_CHECKED_MAX {
+            // A reconcile keeps the limit all the same.
             added.clear();
         }
-        let as_groups: Vec<MemberId> = ids.iter().map(|id| MemberId::Group(GroupId::new(*id))).collect();
+        let as_groups = |ids: &BTreeSet<Uuid>| -> Vec<MemberId> {
+            ids.iter().map(|id| MemberId::Group(GroupId::new(*id))).collect()
+        };
         let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
         let full = |id: Uuid| async move {
             let user = UserId::new(id);
             Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
         };
-        let (no_users, no_groups, full) = try_join!(
-            self.gone_among(&as_users),
-            self.gone_among(&as_groups),
-            join_reads(added.into_iter().map(full))
-        )?;
-        let groups = ids.difference(&no_groups).map(|id| GroupId::new(*id)).collect();
-        let gone = no_users.intersection(&no_groups).copied().collect();
+        let full = join_reads(added.into_iter().map(full));
+        let no_users = self.gone_among(&as_users);
+        let (may_be_groups, gone, full) = if ids.len() <= LOOKED_UP_AHEAD_MAX {
+            let as_groups = as_groups(&ids);
+            let (no_users, no_groups, full) = try_join!(no_users, self.gone_among(&as_groups), full)?;
+            let gone: BTreeSet<Uuid> = no_users.intersection(&no_groups).copied().collect();
+            (no_users, gone, full)
+        } else {
+            // Most of many are users: only the others are looked up as groups.
+            let (no_users, full) = try_join!(no_users, full)?;
+            let gone = self.gone_among(&as_groups(&no_users)).await?;
+            (no_users, gone, full)
+        };
+        let groups = may_be_groups.difference(&gone).map(|id| GroupId::new(*id)).collect();
         let full = full.into_iter().flatten().collect();
         Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
     }
@@ -394,35 +450,38 @@ fn plan_create(
 /// nothing and is recorded.
 fn plan_change(
     operation: &WriteOperation,
-    before: &Group,
+    (before, after): (&Group, &Group),
     edited: &EditedResource,
     members: &MemberChanges,
     known: &KnownMembers,
 ) -> Option<DecidedWrite<GroupId>> {
-    let resource = &edited.resource;
-    let attributes = before.resource.changed_attributes(resource);
+    let attributes = before.resource.changed_attributes(&after.resource);
     let mut plan = WritePlan::new(before.id, WriteKind::Change);
-    let moves = !members.added.is_empty() || !members.removed.is_empty();
-    if attributes.is_empty() && !moves {
+    if attributes.is_empty() && !members.moves() {
         plan_members(&mut plan, operation, before, members, known);
         return (!plan.changes.is_empty()).then(|| DecidedWrite { after: before.clone(), plan });
     }
-    let after = before.changed(resource.clone(), operation.time);
     if attributes.is_empty() {
-        plan.batch = resources::advance(before, &after);
+        plan.batch = resources::advance(before, after);
     } else {
-        plan.batch = resources::change(before, &after);
-        plan.changes.push(write_plan::changed(before, &after, attributes));
+        plan.batch = resources::change(before, after);
+        plan.changes.push(write_plan::changed(before, after, attributes));
     }
-    plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
+    plan.changes.extend(write_plan::dropped(after, &edited.dropped));
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
-    if selects_otherwise(before, &after) {
+    if selects_otherwise(before, after) {
         let request = operation.reconcile_request(false);
         plan.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(after.id, &request));
         plan.follow_up.groups.push(after.id);
     }
-    plan_members(&mut plan, operation, &after, members, known);
-    Some(DecidedWrite { after, plan })
+    plan_members(&mut plan, operation, after, members, known);
+    Some(DecidedWrite { after: after.clone(), plan })
+}
+
+/// The members follow by a job, which has the id of the change.
+fn by_job(mut group: Group, operation: &WriteOperation) -> Group {
+    group.job = Some(operation.op);
+    group
 }
 
 /// Whether a binding could match the one and not the other.

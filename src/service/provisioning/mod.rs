@@ -14,6 +14,7 @@ mod list;
 mod list_limits;
 mod listed_kind;
 mod matches;
+mod member_job;
 mod members;
 mod projection_needs;
 mod read;
