@@ -8,10 +8,11 @@ use crate::bindings::{self, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::ports::role_assignments::RoleAssignments;
+use crate::rbac::breaker::RevocationLimits;
 use crate::service::access::preview::{self, PreviewOf, TenantPlan};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::bindings::pending::{self, FilePlan, FileToPlan, WaitingFile};
-use crate::store::StateStore;
+use crate::store::{StateStore, StoreError};
 use made_plan::{MadePlan, PlannedWith};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
@@ -66,39 +67,49 @@ async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, Ope
     let assignments = if arguments.ask_azure { Some(arguments.operator.assignments()?) } else { None };
     let ask = assignments.as_deref();
     let progress = Progress::begin();
-    let (with, planned) = match (file, arguments.pending) {
+    let show = |read| progress.show(read);
+    let (with, plan, wait) = match (file, arguments.pending) {
         (Some((path, file)), _) => {
-            let planned =
-                pending::plan_of_file(store, active, file, ask, &|read| progress.show(read)).await?;
-            (PlannedWith::File { path }, planned)
+            let FilePlan { plan, wait, .. } = plan_file(store, active, file, ask, &show).await?;
+            (PlannedWith::File { path }, plan, wait)
         }
         (None, true) => {
             let (stamp, file) = waiting_bindings(waiting.as_ref())?;
-            let planned =
-                pending::plan_of_file(store, active, file, ask, &|read| progress.show(read)).await?;
-            (PlannedWith::Pending { stamp }, planned)
+            let FilePlan { plan, wait, .. } = plan_file(store, active, file, ask, &show).await?;
+            (PlannedWith::Pending { stamp }, plan, wait)
         }
         (None, false) => {
             let stamp = pointer.stamp().map(str::to_owned);
-            let plan = plan_now(store, active, ask, &progress).await?;
-            (PlannedWith::Active { stamp }, FilePlan { plan, wait: None })
+            (PlannedWith::Active { stamp }, plan_now(store, active, ask, &show).await?, None)
         }
     };
     progress.end();
     let other = waiting.map(|waiting| waiting.pending.stamp);
     let waiting = other.filter(|_| !matches!(with, PlannedWith::Pending { .. }));
-    Ok(MadePlan { with, plan: planned.plan, wait: planned.wait, waiting })
+    Ok(MadePlan { with, plan, wait, waiting })
+}
+
+async fn plan_file(
+    store: &StateStore,
+    active: ActiveSnapshot,
+    file: FileToPlan,
+    ask: Option<&dyn RoleAssignments>,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<FilePlan, StoreError> {
+    let planned = pending::plan_of_file(store, active, file, ask, progress).await?;
+    planned.under_limits(store, RevocationLimits::default()).await
 }
 
 async fn plan_now(
     store: &StateStore,
     snapshot: ActiveSnapshot,
     ask: Option<&dyn RoleAssignments>,
-    progress: &Progress,
-) -> Result<TenantPlan, OperatorError> {
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<TenantPlan, StoreError> {
     let of = [PreviewOf { snapshot, under_pause: true }];
-    let plans = preview::preview(store, &of, ask, &|read| progress.show(read)).await?;
-    Ok(plans.into_iter().next().unwrap_or_default())
+    let plans = preview::preview(store, &of, ask, progress).await?;
+    let plan = plans.into_iter().next().unwrap_or_default();
+    preview::under_limits(store, plan, RevocationLimits::default(), None).await
 }
 
 fn read_file(path: &Path) -> Result<(PathBuf, FileToPlan), OperatorError> {

@@ -259,6 +259,7 @@ pub(super) fn totals_json(plan: &TenantPlan) -> Map<String, Value> {
 mod tests {
     use super::*;
     use crate::id::{PrincipalId, UserId};
+    use crate::rbac::AssignmentName;
     use crate::service::access::preview::PlannedStep;
     use uuid::Uuid;
 
@@ -271,6 +272,7 @@ mod tests {
     fn person(number: u128, name: Option<&str>, scope: Scope, state: PersonState) -> PersonPlan {
         let step = PlannedStep {
             kind: StepKind::Revoke,
+            assignment: AssignmentName::new(Uuid::from_u128(number)),
             principal: PrincipalId::new(Uuid::from_u128(number)),
             role: BackupRole::Operator,
             scope,
@@ -284,6 +286,7 @@ mod tests {
             steps: vec![step],
             kept: Vec::new(),
             waits: Vec::new(),
+            limited: Vec::new(),
             waits_for: None,
         }
     }
