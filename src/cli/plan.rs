@@ -13,7 +13,7 @@ use crate::service::access::preview::{self, PreviewOf, TenantPlan};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::bindings::pending::{self, FilePlan, FileToPlan, WaitingFile};
 use crate::store::{StateStore, StoreError};
-use made_plan::{MadePlan, PlannedWith};
+use made_plan::{MadePlan, NextLines, PlannedWith};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -86,7 +86,13 @@ async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, Ope
     progress.end();
     let other = waiting.map(|waiting| waiting.pending.stamp);
     let waiting = other.filter(|_| !matches!(with, PlannedWith::Pending { .. }));
-    Ok(MadePlan { with, plan, wait, waiting })
+    let line = |words: &str| arguments.operator.command_line(words);
+    let next = NextLines {
+        apply: line(&format!("apply {} --because TEXT", plan.hash())),
+        pending: line("plan --pending"),
+        breaker: line("breaker"),
+    };
+    Ok(MadePlan { with, plan, wait, waiting, next })
 }
 
 async fn plan_file(
@@ -139,7 +145,7 @@ fn print(made: &MadePlan, arguments: &Arguments) -> Result<(), OperatorError> {
 }
 
 fn to_json(made: &MadePlan) -> Value {
-    let MadePlan { with, plan, wait, waiting } = made;
+    let MadePlan { with, plan, wait, waiting, .. } = made;
     let (with, stamp) = match with {
         PlannedWith::Active { stamp } => ("active", stamp.clone()),
         PlannedWith::File { .. } => ("file", None),
@@ -150,7 +156,7 @@ fn to_json(made: &MadePlan) -> Value {
         "bindings": with, "stamp": stamp, "hash": plan.hash(), "peopleRead": plan.people_read,
         "revocations": revocations, "grants": grants, "waits": wait.is_some(), "pending": waiting,
         "people": plan.people.iter().map(text::person_json).collect::<Vec<_>>(),
-        "byBinding": text::totals_json(plan),
+        "byBinding": text::totals_json(plan), "wouldBeHeld": text::held_json(plan), "full": text::full_json(plan),
     })
 }
 

@@ -88,3 +88,48 @@ fn add<K: Ord>(requests: &mut BTreeMap<K, ReconcileRequest>, key: K, later: Reco
     };
     requests.insert(key, request);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{ChangeCause, ChangeOrigin};
+    use crate::id::OpId;
+    use crate::rbac::breaker::TakenBy;
+    use uuid::Uuid;
+
+    fn request(op: u128, people: usize) -> ReconcileRequest {
+        let op = OpId::new(Uuid::from_u128(op));
+        let origin = ChangeOrigin { cause: ChangeCause::Request, actor: "entra".to_owned(), op };
+        ReconcileRequest::taking_away(origin).of_operation(people)
+    }
+
+    /// The request of a person and that of a group, each as operation and people: which operation counts.
+    #[track_caller]
+    fn check(person: Option<(u128, usize)>, group: Option<(u128, usize)>, expected: Option<(u128, usize)>) {
+        let (user, gid) = (UserId::new(Uuid::from_u128(1)), GroupId::new(Uuid::from_u128(2)));
+        let of = |of: Option<(u128, usize)>| of.map(|(op, people)| request(op, people));
+        let mut waiting = WaitingRequests::default();
+        waiting.people.extend(of(person).map(|request| (user, request)));
+        waiting.groups.extend(of(group).map(|request| (gid, request)));
+        let found = waiting.of(user, &[gid]);
+        let expected =
+            expected.map(|(op, people)| TakenBy::operation(OpId::new(Uuid::from_u128(op)), people));
+        assert_eq!(found.as_ref().and_then(|request| request.taken), expected);
+        assert_eq!(
+            found.map(|request| request.origin),
+            of(group).or(of(person)).map(|request| request.origin)
+        );
+        assert_eq!(waiting.of(user, &[]), of(person));
+    }
+
+    #[test]
+    fn a_change_of_a_group_counts_as_that_of_its_people() {
+        check(None, None, None);
+        check(Some((1, 3)), None, Some((1, 3)));
+        check(None, Some((2, 200)), Some((2, 200)));
+        check(Some((1, 3)), Some((2, 200)), Some((2, 200)));
+        // The larger operation, whichever came first.
+        check(Some((1, 300)), Some((2, 200)), Some((1, 300)));
+        check(Some((1, 1)), Some((2, 1)), None);
+    }
+}

@@ -101,7 +101,9 @@ async fn plan_shows_what_a_file_would_change_before_it_is_active() {
             .unwrap();
     assert_eq!((&object["revocations"], &object["waits"]), (&json!(1), &json!(true)));
     assert_eq!(object["people"][0]["userName"], "ana@contoso.example");
-    assert!(said.contains(object["hash"].as_str().unwrap()));
+    let (hash, control) = (object["hash"].as_str().unwrap(), &desk.local.ready.control_url);
+    let next = format!("  azure-backup-scim apply {hash} --because TEXT --control-url {control}\n");
+    assert!(said.ends_with(&next), "{next} in {said}");
     assert_eq!(desk.scopes().await, [VAULT_EAST]);
     assert_eq!(desk.idp.get("/Users").await.status, 200);
 }

@@ -1,7 +1,7 @@
 //! A plan under the limits: what the breakers would hold of it, and who would wait because a binding is full. The rules and the
 //! counts are those of the breakers; nothing is counted by this.
 //!
-//! How many wait is exact as long as nothing else happens. Who waits depends on the order in which the service gets to them;
+//! How many wait holds as long as nothing else happens. Who waits depends on the order in which the service gets to them;
 //! a plan takes people in the order of their ids, revocations first and by the age of the change that caused them.
 
 use super::tenant_plan::{FullBinding, LimitedStep, PersonPlan, PlannedWait, TenantPlan};
