@@ -190,7 +190,7 @@ fn print_list(batches: &[ListedBatch], arguments: &ListArguments) -> Result<(), 
         }
     }
     if !json && batches.iter().any(ListedBatch::is_held) {
-        writeln!(out, "{}", operator.next_command("breaker show BATCH"))?;
+        writeln!(out, "{}", operator.command_line("breaker show BATCH"))?;
     }
     Ok(())
 }
@@ -222,7 +222,7 @@ fn print_people(
     }
     for verb in batch.decisions() {
         let decide = format!("breaker {verb} {} {} --because TEXT", batch.id, batch.hash);
-        writeln!(out, "{}", arguments.operator.next_command(&decide))?;
+        writeln!(out, "{}", arguments.operator.command_line(&decide))?;
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ pub mod tenant_walk;
 pub(crate) mod throttles;
 pub(crate) mod tick_cursors;
 pub mod users;
+pub mod waiting_requests;
 
 pub use crate::ports::tables::{ETag, PAGE_ROWS_MAX, TableAnswer, TableRow, TableWrite};
 pub use error::{FoundRow, StoreError};

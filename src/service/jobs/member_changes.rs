@@ -3,7 +3,8 @@
 
 use crate::audit::{AuditEvent, AuditRecord, SubjectId};
 use crate::id::{GroupId, MemberId, OpId};
-use crate::service::jobs::{ChunkResult, Effort, removal_of};
+use crate::service::jobs::chunk::ChunkResult;
+use crate::service::jobs::effort::{Effort, removal_of};
 use crate::service::join_reads::join_reads;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{MemberCursor, StoredJob};

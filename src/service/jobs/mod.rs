@@ -4,6 +4,7 @@
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
 mod chunk;
+mod effort;
 mod member_changes;
 mod wake_ups;
 
@@ -12,23 +13,20 @@ use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
 pub use crate::service::jobs::chunk::ChunkResult;
+use crate::service::jobs::effort::{Effort, TRIES_MAX, removal_of};
 use crate::service::jobs::member_changes::MemberJob;
 use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{JobKind, StoredJob};
-use crate::store::reconcile_queue::{self, ReconcileRequest};
+use crate::store::reconcile_queue;
 use crate::store::resources::{self, ResourceId};
-use crate::store::{MayMiss, StateStore, StoreError, members};
+use crate::store::{StateStore, StoreError, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Memberships that one chunk removes: five rows each, beside the journal row and the job.
-const CHUNK_MEMBERSHIPS: usize = 19;
 /// `dg:` rows that one transaction writes.
 const CHUNK_REQUESTS: usize = 90;
-/// Attempts at one chunk, where others work on the same rows.
-const TRIES_MAX: u32 = 10;
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -62,36 +60,6 @@ pub async fn run_chunk(
             rolled => return rolled,
         }
         tokio::time::sleep(PAUSE_MAX.mul_f64(store.ids.jitter())).await;
-    }
-}
-
-/// How a chunk is tried.
-#[derive(Debug, Clone, Copy)]
-struct Effort {
-    /// Elements of it.
-    size: usize,
-    /// Rows that are still missing after several reads are damaged, and no reason to fail.
-    without_missing: bool,
-    /// Nothing has failed yet.
-    is_first: bool,
-}
-
-impl Effort {
-    fn after(tries: u32) -> Self {
-        let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
-        Self { size, without_missing: tries >= TRIES_MAX, is_first: tries == 0 }
-    }
-
-    async fn commit(
-        self,
-        store: &StateStore,
-        record: &AuditRecord,
-        batch: &WriteBatch,
-    ) -> Result<(), StoreError> {
-        match self.without_missing {
-            true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
-            false => store.commit(record, batch.writes()).await.map(drop),
-        }
     }
 }
 
@@ -203,11 +171,6 @@ async fn count_people(
     let people = store.count_members(group).await?;
     store.transact_unjournaled(&[job.note_people(people)]).await?;
     Ok(ChunkResult::default())
-}
-
-/// The request of a person who leaves a deleted group; `people` where the job did not count them.
-fn removal_of(job: &StoredJob, people: usize) -> ReconcileRequest {
-    ReconcileRequest::taking_away(job.request.origin.clone()).of_operation(job.people.unwrap_or(people))
 }
 
 async fn empty_user(

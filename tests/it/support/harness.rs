@@ -206,7 +206,7 @@ impl World {
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
-        Node { runtime: Some(runtime), service, orders, arm }
+        Node { runtime: Some(runtime), service, orders, revocations: self.effects.revocations, arm }
     }
 
     pub fn azure(&self) -> SimulatorHandle {
@@ -283,6 +283,8 @@ pub struct Node {
     pub service: BackupScim,
     /// Where operators place their orders.
     pub orders: OrderTable,
+    /// How much it may take away without an operator.
+    pub revocations: RevocationLimits,
     arm: Arc<Watched>,
 }
 

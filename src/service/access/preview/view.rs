@@ -7,6 +7,7 @@ use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::store::batches::Batches;
 use crate::store::tenant_walk::{PersonRecord, PrincipalHolders};
+use crate::store::waiting_requests::WaitingRequests;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is previewed.
@@ -20,6 +21,8 @@ pub struct PreviewOf {
 /// What all previews of one walk share.
 pub(super) struct SharedFacts {
     pub holders: PrincipalHolders,
+    /// Why people will be reconciled next.
+    pub requests: WaitingRequests,
     pub braked: BTreeSet<PrincipalId>,
     pub paused: bool,
     /// What the breakers hold.
