@@ -8,16 +8,20 @@ use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, caller, members};
 use crate::support::requests::{group_id, group_input, group_patch};
 use crate::support::rows::{quiet, write};
+use azure_backup_scim::id::UserId;
 use azure_backup_scim::ports::tables::{EtagMatch, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::service::provisioning::Provisioning;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
+use azure_backup_scim::store::batch::BatchPart;
+use azure_backup_scim::store::members as members_of_store;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// One in so many calls of any kind, beside each transaction.
 const STRIDE: usize = 11;
@@ -389,4 +393,31 @@ fn lost_answers_and_throttled_calls_do_not_break_a_change() {
     stage.ask(stage.put(20, 60)).unwrap();
     stage.assert_converged("after lost answers");
     assert_eq!(stage.members(), (20..60).collect());
+}
+
+/// Members whose rows nothing else is known of, as many as there are numbers.
+fn write_members(stage: &Stage, numbers: std::ops::Range<u128>) {
+    let group = group_id(&stage.group);
+    let op = stage.node.service.store.ids.op();
+    let rows: Vec<TableWrite> = numbers
+        .flat_map(|number| {
+            let batch = members_of_store::add(group, UserId::new(Uuid::from_u128(number)).into(), op);
+            let rows = batch.iter().filter(|(part, _)| *part == BatchPart::Membership);
+            rows.map(|(_, write)| write.clone()).collect::<Vec<_>>()
+        })
+        .collect();
+    for part in rows.chunks(100) {
+        stage.node.run(stage.node.service.store.transact_unjournaled(part)).unwrap();
+    }
+}
+
+#[test]
+fn more_members_than_a_row_can_name_are_removed_all_but_those_who_stay() {
+    let stage = Stage::of(2, 1);
+    write_members(&stage, 0..10_100);
+    stage.ask(stage.put(0, 2)).unwrap();
+    stage.node.settle();
+    assert_eq!(stage.rows("i:"), 0);
+    assert_eq!((stage.rows("m:"), stage.rows("ug:")), (2, 2));
+    assert_eq!(stage.members(), all(2));
 }
