@@ -1,12 +1,12 @@
 //! Job rows: changes larger than one transaction, run chunk by chunk by any process.
 
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::id::{GroupId, MemberId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::Scope;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::member_plan::MemberPlan;
 use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError, keys, members};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum JobKind {
     DeleteGroup(GroupId),
     /// Removes and adds the members of a group as planned. The group's header names the job until it is done.
     ChangeMembers(GroupId, Box<MemberPlan>),
+    /// What follows it: a deleted group leaves the groups that it was in.
+    LeaveGroups(GroupId),
     /// Enqueues the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
     Snapshot { before: String, after: String },
     /// Everyone who waits is reconciled now: a pause is over.
@@ -37,6 +39,7 @@ impl JobKind {
             JobKind::DeleteUser(_) => "delete-user",
             JobKind::DeleteGroup(_) => "delete-group",
             JobKind::ChangeMembers(..) => "change-members",
+            JobKind::LeaveGroups(_) => "leave-groups",
             JobKind::Snapshot { .. } => "snapshot",
             JobKind::WakeWaiting => "wake-waiting",
             JobKind::PrincipalHolder(_) => "principal-holder",
@@ -49,7 +52,9 @@ impl JobKind {
     fn target(&self) -> String {
         match self {
             JobKind::DeleteUser(user) => user.to_string(),
-            JobKind::DeleteGroup(group) | JobKind::ChangeMembers(group, _) => group.to_string(),
+            JobKind::DeleteGroup(group) | JobKind::LeaveGroups(group) | JobKind::ChangeMembers(group, _) => {
+                group.to_string()
+            }
             JobKind::Snapshot { .. } | JobKind::WakeWaiting => String::new(),
             JobKind::PrincipalHolder(principal) => principal.to_string(),
             JobKind::PeopleOfScope(scope) | JobKind::ForgetScope(scope) => scope.as_str().to_owned(),
@@ -65,6 +70,7 @@ impl JobKind {
                 reader.parsed("target", GroupId::parse)?,
                 Box::new(MemberPlan::read(reader)?),
             )),
+            "leave-groups" => Ok(JobKind::LeaveGroups(reader.parsed("target", GroupId::parse)?)),
             "snapshot" => Ok(JobKind::Snapshot {
                 before: reader.text("before")?.to_owned(),
                 after: reader.text("after")?.to_owned(),
@@ -122,7 +128,7 @@ pub struct StoredJob {
     pub chunks: i64,
     /// The last element that was skipped; the job goes on after it. Empty: none.
     pub after: String,
-    /// How many members a group loses, once they are counted.
+    /// How many people leave a group, once they are counted.
     pub people: Option<usize>,
     /// Where in its plan the next chunk of a change of members begins.
     pub next: MemberCursor,
@@ -189,13 +195,24 @@ impl StoredJob {
         }
     }
 
+    /// A deleted group has no members left: the job goes on with the groups that it was in.
+    pub fn leave_groups(&self, group: GroupId) -> TableWrite {
+        let kind = JobKind::LeaveGroups(group);
+        let properties = RowFields::some().text("kind", kind.name()).text("after", "");
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties: properties.int("chunks", self.chunks + 1).done(),
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
+    }
+
     /// The job is done.
     pub fn end(&self) -> TableWrite {
         TableWrite::Delete { key: keys::job(self.id), condition: EtagMatch::Exact(self.etag.clone()) }
     }
 }
 
-/// A change of members that takes more than one transaction. `removed`: how many leave.
+/// A change of members that takes more than one transaction. `removed`: how many people leave.
 pub fn insert_member_job(
     (group, plan): (GroupId, MemberPlan),
     removed: usize,
@@ -247,6 +264,7 @@ impl StoredJob {
         match &self.kind {
             JobKind::DeleteUser(user) => Some(keys::groups_prefix(*user)),
             JobKind::DeleteGroup(group) => Some(keys::members_prefix(*group)),
+            JobKind::LeaveGroups(group) => Some(keys::groups_prefix(group)),
             JobKind::Snapshot { .. }
             | JobKind::WakeWaiting
             | JobKind::PrincipalHolder(_)
@@ -255,6 +273,30 @@ impl StoredJob {
             | JobKind::PeopleOfBatch(_)
             | JobKind::ChangeMembers(..) => None,
         }
+    }
+}
+
+/// What a row of a job's range is about.
+#[derive(Debug, Clone)]
+pub struct JobElement {
+    /// The last part of the key.
+    pub id: String,
+    /// Who is a member, where the key says who.
+    pub member: Option<MemberId>,
+}
+
+impl JobElement {
+    /// The group that is a member, if it is one.
+    pub fn group(&self) -> Option<GroupId> {
+        self.member?.group()
+    }
+
+    fn read(row: &TableRow) -> Self {
+        let id = keys::last_part(&row.key).to_owned();
+        let as_group = members::is_of_group(row);
+        let group = || GroupId::parse(&id).ok().map(MemberId::Group);
+        let member = if as_group { group() } else { UserId::parse(&id).ok().map(MemberId::User) };
+        Self { id, member }
     }
 }
 
@@ -281,13 +323,13 @@ impl StateStore {
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
     }
 
-    /// The first elements of a job that are left, after the skipped ones: the last part of each key.
-    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<String>, StoreError> {
+    /// The first elements of a job that are left, after the skipped ones.
+    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<JobElement>, StoreError> {
         let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };
         let (from, to) = keys::range_of(&prefix);
         let from = if job.after.is_empty() { from } else { format!("{from}{}!", job.after) };
         let rows = self.rows_between(from, to, number).await?;
-        Ok(rows.iter().map(|row| keys::last_part(&row.key).to_owned()).collect())
+        Ok(rows.iter().map(JobElement::read).collect())
     }
 
     /// The job of that id, if it is still under way.

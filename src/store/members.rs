@@ -7,10 +7,17 @@ use crate::store::codec::{RowFields, RowReader};
 use crate::store::resources::{self, ResourceId};
 use crate::store::{StateStore, StoreError, keys};
 use futures_util::try_join;
+use std::collections::{BTreeSet, VecDeque};
 use uuid::Uuid;
 
 /// Groups that a person may be a direct member of; those beyond, in the order of the ids, give nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
+
+/// Groups that a person may be in directly or through other groups; those beyond, breadth first by id, give nothing.
+pub const GROUPS_UPWARDS_MAX: usize = DIRECT_GROUPS_MAX;
+
+/// How many times groups may be in one another between a person and a group. What lies beyond gives nothing.
+pub const NESTING_DEPTH_MAX: usize = 10;
 
 /// What the row of a member that is a group says; rows of users, and those of the release before, say nothing.
 const GROUP: &str = "group";
@@ -30,7 +37,11 @@ pub fn add(group: GroupId, member: MemberId, op: OpId) -> WriteBatch {
     for key in both(group, member) {
         batch.push(BatchPart::Membership, TableWrite::Insert { key, properties: properties(member, op) });
     }
-    batch.push(BatchPart::Touch(member), touch(member, op));
+    let touched = match member {
+        MemberId::User(user) => resources::touch(user, op),
+        MemberId::Group(inner) => resources::touch_nested(inner, op),
+    };
+    batch.push(BatchPart::Touch(member), touched);
     batch
 }
 
@@ -51,12 +62,47 @@ pub fn touch(member: MemberId, op: OpId) -> TableWrite {
     }
 }
 
+/// Whether a row of a membership is about a group.
+pub(super) fn is_of_group(row: &TableRow) -> bool {
+    matches!(member_of(row, Uuid::nil()), Ok(MemberId::Group(_)))
+}
+
 /// The member that a row of a group is about, or the member's own row about a group.
 fn member_of(row: &TableRow, id: Uuid) -> Result<MemberId, StoreError> {
     match RowReader::any(row).text_opt("member")? {
         None => Ok(MemberId::User(UserId::new(id))),
         Some(GROUP) => Ok(MemberId::Group(GroupId::new(id))),
         Some(_) => Err(StoreError::Corrupt { row: row.key.clone(), property: "member".to_owned() }),
+    }
+}
+
+/// The groups in a group, nearest first: each once, so that cycles end.
+struct DownwardWalk {
+    seen: BTreeSet<GroupId>,
+    next: VecDeque<(GroupId, usize)>,
+    depth: usize,
+}
+
+impl DownwardWalk {
+    fn new(group: GroupId) -> Self {
+        Self { seen: BTreeSet::from([group]), next: VecDeque::from([(group, 0)]), depth: 0 }
+    }
+
+    fn next(&mut self) -> Option<GroupId> {
+        let (group, depth) = self.next.pop_front()?;
+        self.depth = depth;
+        Some(group)
+    }
+
+    /// The members of the last group.
+    fn go_down(&mut self, members: &[MemberId]) {
+        let below = self.depth + 1;
+        let groups = members.iter().filter_map(MemberId::group).filter(|_| below <= NESTING_DEPTH_MAX);
+        for group in groups {
+            if self.seen.insert(group) {
+                self.next.push_back((group, below));
+            }
+        }
     }
 }
 
@@ -95,15 +141,32 @@ impl StateStore {
         Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
     }
 
-    /// How many members a group has.
-    pub async fn count_members(&self, group: GroupId) -> Result<usize, StoreError> {
-        let (from, to) = keys::range_of(&keys::members_prefix(group));
-        let mut pages = self.pages(from, to);
-        let mut members = 0;
-        while let Some(rows) = pages.next().await? {
-            members += rows.len();
+    /// How many people are in a group, directly or through the groups in it. One who is in several of them counts for each.
+    pub async fn count_people(&self, group: GroupId) -> Result<usize, StoreError> {
+        let mut walk = DownwardWalk::new(group);
+        let mut people = 0;
+        while let Some(group) = walk.next() {
+            let (from, to) = keys::range_of(&keys::members_prefix(group));
+            let mut pages = self.pages(from, to);
+            while let Some(rows) = pages.next().await? {
+                let members = self.members_in(&rows);
+                people += members.iter().filter(|member| member.user().is_some()).count();
+                walk.go_down(&members);
+            }
         }
-        Ok(members)
+        Ok(people)
+    }
+
+    /// The first `rows_max` people who are in a group, directly or through the groups in it.
+    pub async fn people_in(&self, group: GroupId, rows_max: usize) -> Result<BTreeSet<UserId>, StoreError> {
+        let mut walk = DownwardWalk::new(group);
+        let mut people = BTreeSet::new();
+        while let Some(group) = walk.next().filter(|_| people.len() < rows_max) {
+            let members = self.members(group, rows_max).await?;
+            people.extend(members.iter().filter_map(MemberId::user));
+            walk.go_down(&members);
+        }
+        Ok(people)
     }
 
     /// The first `rows_max` groups that a user or a group is in, in the order of their ids.

@@ -3,7 +3,7 @@
 //! Users and groups differ in keys only, so one set of functions serves both.
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
-use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
+use crate::ports::tables::{ETag, EtagMatch, PropertyValue, RowProperties, TableRow, TableWrite};
 use crate::scim::{Resource, ResourceType, compare};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 /// The property that holds the attributes, and the beginning of the names of its parts.
 const DOCUMENT: &str = "doc";
+
+/// The property of a group's header that says that the group was a member of another.
+const NESTED: &str = "nested";
 
 /// The id of a user or of a group, and the keys of the rows that follow from it.
 pub trait ResourceId: Copy + Ord + Debug + Display + Send + Sync + 'static {
@@ -187,6 +190,11 @@ impl<I: ResourceId> StoredResource<I> {
         Ok(Self { revision: reader.int("rev").unwrap_or(0), etag: row.etag.clone(), ..stored })
     }
 
+    /// Whether it may be a member of other groups: it was one once.
+    pub fn may_be_nested(&self) -> bool {
+        self.kept.get(NESTED).is_some_and(|nested| *nested != PropertyValue::Bool(false))
+    }
+
     /// The unique name.
     pub fn name(&self) -> Option<&str> {
         self.resource.text(I::NAME)
@@ -346,6 +354,18 @@ pub fn end_job(group: GroupId, header: &ETag) -> TableWrite {
     TableWrite::Merge { key: group.header_key(), properties, condition: EtagMatch::Exact(header.clone()) }
 }
 
+/// The same of a group that becomes a member of another. That it once was one is remembered, so that what walks over every group
+/// asks only these what they are in.
+pub fn touch_nested(id: GroupId, op: OpId) -> TableWrite {
+    let properties = RowFields::some().text("touch", op.to_string()).flag(NESTED, true).done();
+    TableWrite::Merge { key: id.header_key(), properties, condition: EtagMatch::Any }
+}
+
+/// Whether the header of a group says that the group may be a member of others.
+pub(super) fn may_be_nested(header: &TableRow) -> bool {
+    RowReader::any(header).flag(NESTED).unwrap_or(true)
+}
+
 /// Who owns a unique name, and the version of the row that says so.
 #[derive(Debug, Clone)]
 pub struct NameOwner<I> {
@@ -365,6 +385,11 @@ impl StateStore {
         id: I,
     ) -> Result<Option<StoredResource<I>>, StoreError> {
         self.get(&id.header_key()).await?.as_ref().map(StoredResource::read_for_delete).transpose()
+    }
+
+    /// Whether a group may be a member of other groups. `None`: there is no such group.
+    pub async fn may_be_nested(&self, group: GroupId) -> Result<Option<bool>, StoreError> {
+        Ok(self.get(&group.header_key()).await?.as_ref().map(may_be_nested))
     }
 
     /// Whether there is a header of that id.

@@ -63,7 +63,7 @@ impl StateStore {
         for (group, job) in deleted {
             let people = match job.people {
                 Some(people) => people,
-                None => self.count_members(group).await?,
+                None => self.count_people(group).await?,
             };
             let request = ReconcileRequest::taking_away(job.request.origin).of_operation(people);
             add(&mut waiting.groups, group, request);

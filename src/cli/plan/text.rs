@@ -186,30 +186,35 @@ fn grouped(plan: &TenantPlan) -> BTreeMap<BindingName, BTreeMap<Heading, Vec<Str
                 StepKind::Grant => Heading::Grants { role, scope },
                 StepKind::Revoke => Heading::Revokes { role, scope },
             };
-            add(&step.bindings, heading, shown(person, step.failing));
+            let through = step.reasons.iter().filter(|reason| !reason.through.is_empty());
+            let notes = through.map(ToString::to_string).chain(step.failing.map(failed_before));
+            add(&step.bindings, heading, shown(person, notes));
         }
         for kept in &person.kept {
             let (role, scope) = (kept.role, kept.scope.clone());
             let (before, after) = (kept.before.clone(), kept.after.clone());
             let heading = Heading::Keeps { role, scope, before, after };
-            add(&kept.after, heading, shown(person, None));
+            add(&kept.after, heading, shown(person, None::<String>));
         }
         for wait in &person.waits {
             let (kind, role, reason, scope) = (wait.kind, wait.role, wait.reason, wait.scope.clone());
-            add(&wait.bindings, Heading::Waits { kind, role, scope, reason }, shown(person, None));
+            add(&wait.bindings, Heading::Waits { kind, role, scope, reason }, shown(person, None::<String>));
         }
     }
     grouped.values_mut().flat_map(BTreeMap::values_mut).for_each(|people| people.sort_unstable());
     grouped
 }
 
+fn failed_before(reason: ReasonCode) -> String {
+    format!("failed before: {reason}")
+}
+
 /// A person in a list. Names were written by others.
-fn shown(person: &PersonPlan, failing: Option<ReasonCode>) -> String {
+fn shown(person: &PersonPlan, notes: impl IntoIterator<Item = String>) -> String {
     let name = person.name.as_deref().map(escape_control);
     let name = name.unwrap_or_else(|| person.person.to_string());
     let state = (person.state != PersonState::Active).then(|| person.state.as_str().to_owned());
-    let failing = failing.map(|reason| format!("failed before: {reason}"));
-    let notes: Vec<String> = state.into_iter().chain(failing).collect();
+    let notes: Vec<String> = state.into_iter().chain(notes).collect();
     if notes.is_empty() { name } else { format!("{name} ({})", notes.join(", ")) }
 }
 
@@ -258,7 +263,7 @@ pub(super) fn person_json(person: &PersonPlan) -> Value {
         json!({
             "verb": step.kind.as_str(), "role": step.role.name(), "scope": step.scope.as_str(),
             "principal": step.principal.to_string(), "bindings": list(&step.bindings),
-            "failedBefore": step.failing,
+            "reasons": step.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), "failedBefore": step.failing,
         })
     });
     let kept = person.kept.iter().map(|kept| {
@@ -330,6 +335,7 @@ mod tests {
             role: BackupRole::Operator,
             scope,
             bindings: vec![BindingName::parse("operators").unwrap()],
+            reasons: Vec::new(),
             failing: None,
         };
         PersonPlan {

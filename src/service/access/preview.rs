@@ -57,8 +57,12 @@ pub async fn preview(
         Some(instance) => Some(instance),
         None => store.known_instance().await?,
     };
+    let holders = store.holders().await?;
+    let snapshots: Vec<&ActiveSnapshot> = of.iter().map(|of| &of.snapshot).collect();
+    let (selectors, nesting) = selectors::read(store, &snapshots).await?;
     let facts = SharedFacts {
-        holders: store.holders().await?,
+        holders,
+        nesting,
         requests: store.waiting_requests().await?,
         braked: settings.levers.brakes.keys().copied().collect(),
         paused: settings.levers.pause.is_some(),
@@ -67,8 +71,6 @@ pub async fn preview(
         instance: instance.unwrap_or(InstanceId::new(Uuid::nil())),
         limits: PlanLimits { steps_max: usize::MAX, close_rows_max: usize::MAX, ..PlanLimits::default() },
     };
-    let snapshots: Vec<&ActiveSnapshot> = of.iter().map(|of| &of.snapshot).collect();
-    let selectors = selectors::read(store, &snapshots).await?;
     let mut views: Vec<View<'_>> =
         of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
     let mut people = store.people();
@@ -112,7 +114,7 @@ fn add(
             view.plan.granted_before.insert(name.clone());
         }
     }
-    let plan = PersonPreview { record, view, facts }.plan(answers);
+    let plan = PersonPreview::new(record, view, facts).plan(answers);
     if plan.waits_for.is_some() && view.waiting.len() < WAITING_MAX {
         view.waiting.push(record.clone());
     }
@@ -125,7 +127,7 @@ fn add(
 fn finish(mut view: View<'_>, facts: &SharedFacts) -> TenantPlan {
     view.name_conflicts(facts);
     for record in view.heirs(facts) {
-        let plan = PersonPreview { record: &record, view: &mut view, facts }.plan(&BTreeMap::new());
+        let plan = PersonPreview::new(&record, &mut view, facts).plan(&BTreeMap::new());
         view.replace(plan);
     }
     view.plan

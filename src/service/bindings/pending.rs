@@ -353,6 +353,7 @@ mod tests {
             role: BackupRole::Operator,
             scope: scope(),
             bindings: vec![binding()],
+            reasons: Vec::new(),
             failing: None,
         }
     }

@@ -45,15 +45,10 @@ struct MemberChunk {
 
 impl MemberChunk {
     fn enqueue(&mut self, member: MemberId, request: &ReconcileRequest) {
+        self.batch.extend(BatchPart::Request, reconcile_queue::enqueue_member(member, request));
         match member {
-            MemberId::User(user) => {
-                self.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, request));
-                self.result.people.push(user);
-            }
-            MemberId::Group(group) => {
-                self.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(group, request));
-                self.result.groups.push(group);
-            }
+            MemberId::User(user) => self.result.people.push(user),
+            MemberId::Group(group) => self.result.groups.push(group),
         }
     }
 }
@@ -84,7 +79,6 @@ impl MemberJob<'_> {
             None => MemberCursor { is_removed: true, ..self.job.next.clone() },
         };
         let op = store.ids.op();
-        let request = removal_of(self.job, leaving.len());
         let mut chunk = MemberChunk::default();
         for Element { member, exists, .. } in
             self.as_they_are(store, leaving).await?.into_iter().filter(|element| element.has_membership)
@@ -93,11 +87,19 @@ impl MemberJob<'_> {
             if exists {
                 chunk.batch.push(BatchPart::Touch(member), members::touch(member, op));
             }
-            chunk.enqueue(member, &request);
+            chunk.enqueue(member, &self.removal(member));
             let (member, revision) = (SubjectId::new(member), self.job.revision);
             chunk.changes.push(AuditEvent::MemberRemoved { group: self.group, member, revision });
         }
         self.commit(store, op, next, chunk, effort).await
+    }
+
+    /// The request of someone who is removed. How many people a group takes along is counted by its fan-out.
+    fn removal(self, member: MemberId) -> ReconcileRequest {
+        match member {
+            MemberId::User(_) => removal_of(self.job, 1),
+            MemberId::Group(_) => ReconcileRequest::taking_away(self.job.request.origin.clone()),
+        }
     }
 
     /// Those who are removed next, in the order of their ids.
@@ -218,7 +220,7 @@ impl MemberJob<'_> {
             let Some(member) = self.leaving(store, 1).await?.pop() else { return Ok(chunk.result) };
             tracing::error!(job.id = %job.id, group.id = %group, element = %member, "an element of a job keeps failing and is skipped");
             next = MemberCursor { removed_to: member.to_string(), failed: next.failed + 1, ..next };
-            chunk.enqueue(member, &removal_of(job, 1));
+            chunk.enqueue(member, &self.removal(member));
             let writes: Vec<TableWrite> =
                 std::iter::once(job.move_to(&next)).chain(chunk.batch.writes()).collect();
             store.transact_unjournaled(&writes).await?;

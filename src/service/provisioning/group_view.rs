@@ -8,17 +8,22 @@ use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::scim::{self, AccessView, GroupRef, Meta, version};
 use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
+use crate::service::access::ways;
+use crate::service::bindings::active::ActiveBindings;
+use crate::service::effective_groups::GroupGraph;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
 use crate::store::jobs::{JobKind, StoredJob};
+use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::resources::{self, Group, ResourceId, StoredResource, User};
 use crate::store::{StateStore, StoreError};
 use futures_util::join;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
@@ -30,6 +35,7 @@ const DISPLAY_CHARS_MAX: usize = 1000;
 #[derive(Clone)]
 pub(super) struct GroupView {
     pub store: StateStore,
+    pub active_bindings: Arc<ActiveBindings>,
     /// Ends in `/scim/v2`.
     pub base_url: String,
 }
@@ -37,19 +43,23 @@ pub(super) struct GroupView {
 /// Who is in which groups, read together.
 #[derive(Default)]
 pub(super) struct MembershipView {
-    names: BTreeMap<GroupId, String>,
+    groups: GroupGraph<String>,
     users: BTreeMap<UserId, (Option<User>, Vec<GroupId>)>,
 }
 
 impl MembershipView {
-    /// The groups of a user, and the header where it is a newer one. None: the user is gone.
+    /// The groups of a user, direct ones first, and the header where it is a newer one. None: the user is gone.
     pub fn of(&self, user: UserId) -> Option<(Option<&User>, Vec<GroupRef>)> {
         let (newer, groups) = self.users.get(&user)?;
-        let shown = groups.iter().filter_map(|id| {
-            let display = self.names.get(id)?.clone();
-            Some(GroupRef { id: id.to_string(), display, direct: true })
-        });
-        Some((newer.as_ref(), shown.collect()))
+        let shown = |id: &GroupId, direct: bool| {
+            let display = self.groups.get(*id)?.clone();
+            Some(GroupRef { id: id.to_string(), display, direct })
+        };
+        let above = self.groups.above(groups).groups.into_iter();
+        let indirect = above.filter(|group| group.through.is_some() && !groups.contains(&group.id));
+        let direct = groups.iter().filter_map(|id| shown(id, true));
+        let all = direct.chain(indirect.filter_map(|group| shown(&group.id, false))).collect();
+        Some((newer.as_ref(), all))
     }
 }
 
@@ -62,13 +72,17 @@ impl GroupView {
         user: UserId,
         needs: ProjectionNeeds,
     ) -> Result<Option<AccessView>, StoreError> {
-        match needs.access {
-            true => access_of(&self.store, user).await.map(Some),
-            false => Ok(None),
+        if !needs.access {
+            return Ok(None);
         }
+        let mut access = access_of(&self.store, user).await?;
+        if let Some(snapshot) = self.active_bindings.last_read() {
+            ways::add_ways(&self.store, &snapshot, user, &mut access.grants).await?;
+        }
+        Ok(Some(access))
     }
 
-    /// The groups of each of these users. A user who is gone meanwhile is left out.
+    /// The groups of each of these users, direct and indirect. A user who is gone meanwhile is left out.
     pub async fn groups_of(&self, users: Vec<(UserId, ETag)>) -> Result<MembershipView, ServiceError> {
         let mut found = MembershipView::default();
         let mut pending: Vec<(UserId, ETag, Option<User>)> =
@@ -78,10 +92,12 @@ impl GroupView {
             let lists =
                 join_reads(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
             let unnamed: BTreeSet<GroupId> =
-                lists.iter().flatten().copied().filter(|id| !found.names.contains_key(id)).collect();
+                lists.iter().flatten().copied().filter(|id| found.groups.get(*id).is_none()).collect();
+            let most = unnamed.len() + GROUPS_UPWARDS_MAX * pending.len();
+            let groups = GroupGraph::read(&self.store, unnamed, most, |id| self.name(id));
             let again = pending.iter().map(|(id, etag, _)| self.newer(*id, etag));
-            let (names, again) = join!(self.names(unnamed), join_reads(again));
-            found.names.extend(names?);
+            let (groups, again) = join!(groups, join_reads(again));
+            found.groups.merge(groups?);
             let mut changed = Vec::new();
             for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
                 match again {
@@ -98,20 +114,17 @@ impl GroupView {
         }
     }
 
-    /// The names of these groups, as far as they exist and can be read.
-    async fn names(&self, groups: BTreeSet<GroupId>) -> Result<Vec<(GroupId, String)>, StoreError> {
-        let name = |id: GroupId| async move {
-            match self.store.resource(id).await {
-                Ok(group) => Ok(group.map(|group| (id, display(&group)))),
-                // What the group is called decides nothing about the user.
-                Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
-                    tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
-                    Ok(Some((id, String::new())))
-                }
-                Err(error) => Err(error),
+    /// The name of a group, as far as it can be read. None: the group is gone.
+    async fn name(&self, id: GroupId) -> Result<Option<String>, StoreError> {
+        match self.store.resource(id).await {
+            Ok(group) => Ok(group.as_ref().map(display)),
+            // What the group is called decides nothing about the user.
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
+                tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
+                Ok(Some(String::new()))
             }
-        };
-        Ok(join_reads(groups.into_iter().map(name)).await?.into_iter().flatten().collect())
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a header is still that version.

@@ -5,6 +5,7 @@ use crate::scim::group::EditedGroup;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
 };
+use crate::service::effective_groups::GroupGraph;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::members::{
@@ -16,6 +17,7 @@ use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
+use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::resources::{self, Group, StoredResource};
 use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
@@ -192,6 +194,7 @@ impl Provisioning {
         let changes: Vec<MemberChange> = members.into_iter().map(MemberChange::Add).collect();
         let non_members = members::named_non_members(&changes, &BTreeSet::new())?;
         let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;
+        known.unfit = self.unfit_groups(id, false, &known).await?;
         let mut left_name = None;
         let mut retry = self.conflict_retry();
         loop {
@@ -335,6 +338,7 @@ impl Provisioning {
         if !by_name(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
+        known.unfit = self.unfit_groups(id, before.may_be_nested(), &known).await?;
         Ok(GroupRead::Whole(Box::new(GroupSnapshot { before, edit, known })))
     }
 
@@ -382,30 +386,60 @@ impl Provisioning {
             // A reconcile keeps the limit all the same.
             added.clear();
         }
-        let as_groups = |ids: &BTreeSet<Uuid>| -> Vec<MemberId> {
-            ids.iter().map(|id| MemberId::Group(GroupId::new(*id))).collect()
-        };
         let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
         let full = |id: Uuid| async move {
             let user = UserId::new(id);
             Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
         };
-        let full = join_reads(added.into_iter().map(full));
         let no_users = self.gone_among(&as_users);
-        let (may_be_groups, gone, full) = if ids.len() <= LOOKED_UP_AHEAD_MAX {
-            let as_groups = as_groups(&ids);
-            let (no_users, no_groups, full) = try_join!(no_users, self.gone_among(&as_groups), full)?;
-            let gone: BTreeSet<Uuid> = no_users.intersection(&no_groups).copied().collect();
-            (no_users, gone, full)
+        let full = join_reads(added.into_iter().map(full));
+        let (mut gone, groups, full) = if ids.len() <= LOOKED_UP_AHEAD_MAX {
+            try_join!(no_users, self.groups_among(&ids), full)?
         } else {
             // Most of many are users: only the others are looked up as groups.
             let (no_users, full) = try_join!(no_users, full)?;
-            let gone = self.gone_among(&as_groups(&no_users)).await?;
-            (no_users, gone, full)
+            let groups = self.groups_among(&no_users).await?;
+            (no_users, groups, full)
         };
-        let groups = may_be_groups.difference(&gone).map(|id| GroupId::new(*id)).collect();
+        let mut known = KnownMembers::default();
+        for (group, nested) in groups {
+            gone.remove(&group.uuid());
+            known.groups.insert(group);
+            known.nested.extend(nested.then_some(group));
+        }
         let full = full.into_iter().flatten().collect();
-        Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
+        Ok(KnownMembers { gone, full, ..known })
+    }
+
+    /// Those of these ids that are a group's, and whether it may be a member of others.
+    async fn groups_among(&self, ids: &BTreeSet<Uuid>) -> Result<Vec<(GroupId, bool)>, StoreError> {
+        let as_group = |id: Uuid| async move {
+            let group = GroupId::new(id);
+            Ok::<_, StoreError>(self.store.may_be_nested(group).await?.map(|nested| (group, nested)))
+        };
+        Ok(join_reads(ids.iter().copied().map(as_group)).await?.into_iter().flatten().collect())
+    }
+
+    /// Which of the groups that are named cannot be members of `outer`: itself, and those whose people would be in more groups
+    /// than may be. What is above is read only where a header says that there is something.
+    async fn unfit_groups(
+        &self,
+        outer: GroupId,
+        may_be_nested: bool,
+        known: &KnownMembers,
+    ) -> Result<BTreeSet<GroupId>, StoreError> {
+        let outside = |group: &&GroupId| !known.members.contains(&MemberId::Group(**group));
+        let fits = |inner: GroupId| async move {
+            if inner == outer || !(may_be_nested || known.nested.contains(&inner)) {
+                return Ok((inner, inner != outer));
+            }
+            let groups_max = GROUPS_UPWARDS_MAX + 1;
+            let above = GroupGraph::read(&self.store, [inner, outer], groups_max, |_| async { Ok(Some(())) });
+            Ok::<_, StoreError>((inner, above.await?.len() <= GROUPS_UPWARDS_MAX))
+        };
+        let named: Vec<GroupId> = known.groups.iter().filter(outside).copied().collect();
+        let found = join_reads(named.into_iter().map(fits)).await?;
+        Ok(found.into_iter().filter(|(_, fits)| !fits).map(|(inner, _)| inner).collect())
     }
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.

@@ -29,6 +29,10 @@ pub(super) struct KnownMembers {
     pub gone: BTreeSet<Uuid>,
     /// Ids that are a group's.
     pub groups: BTreeSet<GroupId>,
+    /// Those of them that may be members of other groups.
+    pub nested: BTreeSet<GroupId>,
+    /// Those of them that cannot come in: the group itself, and those whose people would be in too many groups.
+    pub unfit: BTreeSet<GroupId>,
     /// Users who are in as many groups as there may be.
     pub full: BTreeSet<UserId>,
 }
@@ -72,10 +76,10 @@ pub(super) fn decide_members(
 ) -> Result<MemberChanges, Error> {
     let mut after = known.members.clone();
     let removes = changes.iter().any(MemberChange::only_removes);
-    let mut dropped = DroppedMembers { groups_too: removes, ..DroppedMembers::default() };
+    let mut dropped = DroppedMembers::default();
     for change in changes {
         match change {
-            MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)?),
+            MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)),
             MemberChange::Remove(values) => {
                 let ids: BTreeSet<Uuid> = values.iter().filter_map(|text| parse_id(text)).collect();
                 after.retain(|member| !ids.contains(&member.uuid()));
@@ -109,8 +113,18 @@ pub(super) fn decide_members(
 struct DroppedMembers {
     texts: Vec<String>,
     full: BTreeSet<UserId>,
-    /// A group among the members is left out: a mistake in who is to come in never keeps in who is removed beside it.
-    groups_too: bool,
+    /// One of them exists.
+    exists: bool,
+}
+
+impl DroppedMembers {
+    /// An unknown id is recorded as it is. Any other text may be an address or a name, and audit records hold neither.
+    fn record(&mut self, text: &str) {
+        let text = parse_id(text).map_or_else(|| NO_ID.to_owned(), |id| id.to_string());
+        if !self.texts.contains(&text) {
+            self.texts.push(text);
+        }
+    }
 }
 
 /// 413: more members than one request can bring.
@@ -148,10 +162,8 @@ fn replacement(
     known: &KnownMembers,
     dropped: &mut DroppedMembers,
 ) -> Result<BTreeSet<MemberId>, Error> {
-    let named: BTreeSet<Uuid> = refs.iter().filter_map(|reference| parse_id(&reference.value)).collect();
-    dropped.groups_too |= !known.members.iter().all(|member| named.contains(&member.uuid()));
-    let ids: BTreeSet<MemberId> = resolve_refs(refs, known, dropped)?.into_iter().collect();
-    if ids.is_empty() && !refs.is_empty() && dropped.full.is_empty() {
+    let ids: BTreeSet<MemberId> = resolve_refs(refs, known, dropped).into_iter().collect();
+    if ids.is_empty() && !refs.is_empty() && !dropped.exists {
         return Err(Error::invalid_value(
             "none of the members exists; send an empty list to remove all members",
         ));
@@ -159,46 +171,27 @@ fn replacement(
     Ok(ids)
 }
 
-fn resolve_refs(
-    refs: &[MemberRef],
-    known: &KnownMembers,
-    dropped: &mut DroppedMembers,
-) -> Result<Vec<MemberId>, Error> {
+/// Whom the request names. What an element says about the type does not count: the id is a user's or a group's. A member who
+/// cannot be taken never keeps the others out.
+fn resolve_refs(refs: &[MemberRef], known: &KnownMembers, dropped: &mut DroppedMembers) -> Vec<MemberId> {
     let mut ids = Vec::with_capacity(refs.len());
     for reference in refs {
-        let member = parse_id(&reference.value).and_then(|id| known.resolve(id));
-        if is_group(reference) || member.is_some_and(|member| member.group().is_some()) {
-            if dropped.groups_too {
-                record_dropped(&reference.value, &mut dropped.texts);
-                continue;
-            }
-            let detail = "nested groups are not supported yet; a member must be a user";
-            return Err(Error::invalid_value(detail));
-        }
-        match member {
-            Some(MemberId::User(user))
-                if known.full.contains(&user) && !known.members.contains(&MemberId::User(user)) =>
-            {
+        match parse_id(&reference.value).and_then(|id| known.resolve(id)) {
+            Some(member) if known.members.contains(&member) => ids.push(member),
+            Some(MemberId::User(user)) if known.full.contains(&user) => {
                 dropped.full.insert(user);
-                record_dropped(&reference.value, &mut dropped.texts);
+                dropped.exists = true;
+                dropped.record(&reference.value);
+            }
+            Some(MemberId::Group(group)) if known.unfit.contains(&group) => {
+                dropped.exists = true;
+                dropped.record(&reference.value);
             }
             Some(member) => ids.push(member),
-            None => record_dropped(&reference.value, &mut dropped.texts),
+            None => dropped.record(&reference.value),
         }
     }
-    Ok(ids)
-}
-
-fn is_group(reference: &MemberRef) -> bool {
-    reference.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Group"))
-}
-
-/// An unknown id is recorded as it is. Any other text may be an address or a name, and audit records hold neither.
-fn record_dropped(text: &str, dropped: &mut Vec<String>) {
-    let text = parse_id(text).map_or_else(|| NO_ID.to_owned(), |id| id.to_string());
-    if !dropped.contains(&text) {
-        dropped.push(text);
-    }
+    ids
 }
 
 /// The id in a text, whether a user's or a group's.
@@ -276,13 +269,16 @@ fn plan_memberships(
         enqueue_reconcile(plan, &operation.reconcile_request(false), *member, false);
         plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(member), revision });
     }
-    let removal = operation.reconcile_request(true).of_operation(members.removed.len());
+    // How many people a group that leaves takes along is counted by its fan-out.
+    let removal = operation.reconcile_request(true);
+    let people = members.removed.iter().filter(|member| member.user().is_some()).count();
     for member in &members.removed {
         plan.batch.append(members::remove(group, *member));
         if !known.gone.contains(&member.uuid()) {
             plan.batch.push(BatchPart::Touch(*member), members::touch(*member, operation.op));
         }
-        enqueue_reconcile(plan, &removal, *member, true);
+        let people = if member.user().is_some() { people } else { 0 };
+        enqueue_reconcile(plan, &removal.clone().of_operation(people), *member, true);
         plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(member), revision });
     }
 }
@@ -295,7 +291,8 @@ fn insert_job(operation: &WriteOperation, header: &Group, members: &MemberChange
     };
     let plan = MemberPlan { removed: leaving, added: added.clone() };
     let request = operation.reconcile_request(!removed.is_empty());
-    jobs::insert_member_job((header.id, plan), removed.len(), &request, header.revision)
+    let people = removed.iter().filter(|member| member.user().is_some()).count();
+    jobs::insert_member_job((header.id, plan), people, &request, header.revision)
 }
 
 /// The member is reconciled: a user at once, a group by a fan-out to everyone in it.
@@ -331,14 +328,17 @@ mod tests {
         ids.iter().map(|n| id(*n).to_string()).collect()
     }
 
-    /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is unknown.
+    /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is unknown, 10 is a
+    /// group that cannot come in.
     fn known() -> KnownMembers {
         let members = [1, 2].map(|n| MemberId::User(id(n)));
         KnownMembers {
             members: members.into(),
             whole: true,
             gone: [id(9).uuid()].into(),
-            groups: [GroupId::new(id(8).uuid())].into(),
+            groups: [8, 10].map(|n| GroupId::new(id(n).uuid())).into(),
+            nested: BTreeSet::new(),
+            unfit: [GroupId::new(id(10).uuid())].into(),
             full: [2, 7].map(id).into(),
         }
     }
@@ -346,9 +346,18 @@ mod tests {
     #[track_caller]
     fn check(changes: &[MemberChange], added: &[u128], removed: &[u128], dropped: usize) {
         let members = decide_members(changes, &known(), "https://x").unwrap();
-        let ids = |ids: &[u128]| ids.iter().map(|n| MemberId::User(id(*n))).collect::<Vec<_>>();
+        let member = |n: &u128| known().resolve(id(*n).uuid()).unwrap();
+        let ids = |ids: &[u128]| ids.iter().map(member).collect::<Vec<_>>();
         let found = (members.added, members.removed, members.dropped.len());
         assert_eq!(found, (ids(added), ids(removed), dropped));
+    }
+
+    fn removal_of(path: &str) -> PatchRequest {
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "remove", "path": path}],
+        });
+        PatchRequest::parse(ResourceType::Group, &body).unwrap()
     }
 
     #[track_caller]
@@ -393,24 +402,40 @@ mod tests {
 
     #[test]
     fn a_filter_removes_whom_it_matches() {
-        let patch = |path: &str| {
-            let body = json!({
-                "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-                "Operations": [{"op": "remove", "path": path}],
-            });
-            PatchRequest::parse(ResourceType::Group, &body).unwrap()
+        check(removal_of("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);
+        check(removal_of("members[value ew \"2\"]").member_changes(), &[], &[2], 0);
+        check(removal_of("members[type eq \"Group\"]").member_changes(), &[], &[], 0);
+    }
+
+    #[test]
+    fn a_group_comes_in_by_its_id_whatever_type_the_request_says() {
+        use MemberChange::{Add, Replace};
+        check(&[Add(refs(&[8, 3]))], &[3, 8], &[], 0);
+        let typed = |n, kind: &str| MemberRef { value: id(n).to_string(), kind: Some(kind.to_owned()) };
+        check(&[Add(vec![typed(3, "Group"), typed(8, "User")])], &[3, 8], &[], 0);
+        // One that cannot come in keeps nobody out, and nobody in.
+        check(&[Add(refs(&[10, 3]))], &[3], &[], 1);
+        check(&[Replace(refs(&[10, 1]))], &[], &[2], 1);
+        check(&[Replace(refs(&[10]))], &[], &[1, 2], 1);
+    }
+
+    #[test]
+    fn a_filter_tells_users_and_groups_apart() {
+        let inner = MemberId::Group(GroupId::new(id(8).uuid()));
+        let mut known = known();
+        known.members.insert(inner);
+        let remove = |filter: &str| {
+            let patch = removal_of(&format!("members[{filter}]"));
+            decide_members(patch.member_changes(), &known, "https://x").unwrap().removed
         };
-        check(patch("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);
-        check(patch("members[value ew \"2\"]").member_changes(), &[], &[2], 0);
-        check(patch("members[type eq \"Group\"]").member_changes(), &[], &[], 0);
+        assert_eq!(remove("type eq \"Group\""), [inner]);
+        assert_eq!(remove("type eq \"User\""), [1, 2].map(|n| MemberId::User(id(n))));
+        assert_eq!(remove(&format!("value eq \"{}\"", id(8))), [inner]);
     }
 
     #[test]
     fn what_is_a_mistake_is_refused() {
         use MemberChange::{Add, Replace};
-        refused(&[Add(refs(&[8]))], 400);
-        let typed = MemberRef { value: id(3).to_string(), kind: Some("group".to_owned()) };
-        refused(&[Add(vec![typed])], 400);
         refused(&[Replace(refs(&[9]))], 400);
         assert_eq!(
             named_non_members(&[Add(refs(&(0..10_001).collect::<Vec<_>>()))], &BTreeSet::new())

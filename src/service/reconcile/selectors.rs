@@ -7,11 +7,12 @@ use crate::rbac::BindingName;
 use crate::rbac::ledger::AssignmentState;
 use crate::scim::compare::{self, CaseMode};
 use crate::service::bindings::active::BindingsSnapshot;
+use crate::service::effective_groups::{EffectiveGroups, GroupGraph};
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{self, GroupFacts, SelectorFacts};
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::store::ledger::UserLedger;
-use crate::store::members::DIRECT_GROUPS_MAX;
+use crate::store::members::{DIRECT_GROUPS_MAX, GROUPS_UPWARDS_MAX};
 use crate::store::pins::{PinRow, SelectorKey};
 use crate::store::resources::Group;
 use crate::store::users::HeaderState;
@@ -43,12 +44,13 @@ impl Reconciler {
         snapshot: &BindingsSnapshot,
         ledger: &UserLedger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
-        let groups = self.groups(user).await?;
+        let (groups, through) = self.groups(user).await?;
         let by_key = selectors_by_key(snapshot);
         let mut facts = SelectorFacts {
             member_of: groups.iter().map(|group| group.id).collect(),
             unreadable: groups.iter().filter(|group| group.facts.is_none()).map(|group| group.id).collect(),
             claimants: claimants(&groups, &by_key),
+            through,
             ..SelectorFacts::default()
         };
         let led: BTreeMap<&SelectorKey, GroupId> =
@@ -71,15 +73,18 @@ impl Reconciler {
         Ok((facts, missing))
     }
 
-    /// The groups of a person whose headers are there. Groups beyond the limit give nothing, and health says so.
-    async fn groups(&self, user: UserId) -> Result<Vec<ReadGroup>, StoreError> {
-        let mut ids = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
-        if ids.len() > DIRECT_GROUPS_MAX {
+    /// The groups that a person is in, directly or through others, and through which: those whose headers are there. Groups
+    /// beyond the limits give nothing, and health says so.
+    async fn groups(&self, user: UserId) -> Result<(Vec<ReadGroup>, BTreeMap<GroupId, GroupId>), StoreError> {
+        let direct = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
+        let above = direct.iter().copied();
+        let mut graph = GroupGraph::read(&self.store, above, GROUPS_UPWARDS_MAX, |id| self.group(id)).await?;
+        let EffectiveGroups { groups: found, is_cut } = graph.above(&direct);
+        if is_cut {
             self.health.group_limit_reached(user);
-            ids.truncate(DIRECT_GROUPS_MAX);
         }
-        let reads = ids.into_iter().map(|id| self.group(id));
-        Ok(join_reads(reads).await?.into_iter().flatten().collect())
+        let through = found.iter().filter_map(|group| Some((group.id, group.through?))).collect();
+        Ok((found.iter().filter_map(|group| graph.take(group.id)).collect(), through))
     }
 
     async fn group(&self, id: GroupId) -> Result<Option<ReadGroup>, StoreError> {

@@ -9,6 +9,7 @@ use crate::service::reconcile::{ReconcileOutcome, Reconciler};
 use crate::store::throttles::CallKind;
 use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -169,13 +170,16 @@ impl InlineReconciler {
         Ok(())
     }
 
-    /// Fans out a group's request and reconciles its members. The tick finishes a large one.
+    /// Fans out a group's request, then those of the groups in it, and reconciles the members. The tick finishes a large one.
     async fn fan_out(&self, group: GroupId) -> Result<(), StoreError> {
+        let mut groups = VecDeque::from([group]);
         for _ in 0..STEPS_MAX {
+            let Some(group) = groups.front().copied() else { break };
             let page = self.store.fan_out_page(group).await?;
             self.reconcile_all(&page.users).await;
+            groups.extend(page.groups);
             if page.is_done {
-                break;
+                groups.pop_front();
             }
         }
         Ok(())

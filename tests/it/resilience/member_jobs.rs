@@ -15,7 +15,6 @@ use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::service::provisioning::Provisioning;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
-use azure_backup_scim::store::batch::BatchPart;
 use azure_backup_scim::store::members as members_of_store;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -402,8 +401,8 @@ fn write_members(stage: &Stage, numbers: std::ops::Range<u128>) {
     let rows: Vec<TableWrite> = numbers
         .flat_map(|number| {
             let batch = members_of_store::add(group, UserId::new(Uuid::from_u128(number)).into(), op);
-            let rows = batch.iter().filter(|(part, _)| *part == BatchPart::Membership);
-            rows.map(|(_, write)| write.clone()).collect::<Vec<_>>()
+            // All but the header of the member.
+            batch.writes().into_iter().filter(|write| !write.key().starts_with("u:")).collect::<Vec<_>>()
         })
         .collect();
     for part in rows.chunks(100) {

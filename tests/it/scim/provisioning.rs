@@ -1,6 +1,7 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
 mod lists;
+mod nested;
 mod over_http;
 
 use crate::support::fault_injection::{Fault, Faults, Side, When};
@@ -729,25 +730,6 @@ async fn ids_that_name_nobody_are_dropped_and_recorded() {
     let put = json!({"displayName": "ops", "members": []});
     p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await.unwrap();
     assert_eq!(p.members(&group).await.len(), 0);
-}
-
-#[tokio::test]
-async fn groups_are_no_members_yet() {
-    let p = process();
-    let (group, other) = (p.group("ops").await, p.group("other").await);
-    let nested = json!([{"value": other}]);
-    let (status_of, kind, detail) = refused(p.add(&group, std::slice::from_ref(&other)).await);
-    assert_eq!((status_of, kind), (400, Some("invalidValue")));
-    assert!(detail.contains("nested groups are not supported yet"));
-    assert_eq!(status(p.create_group(json!({"displayName": "n", "members": nested})).await), 400);
-    let put = json!({"displayName": "ops", "members": nested});
-    let all = Projection::all(ResourceType::Group);
-    assert_eq!(
-        status(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await),
-        400
-    );
-    let typed = json!([{"op": "add", "path": "members", "value": [{"value": GUID, "type": "group"}]}]);
-    assert_eq!(status(p.patch(&group, typed).await), 400);
 }
 
 #[tokio::test]

@@ -403,6 +403,15 @@ impl Node {
         }
     }
 
+    /// The inner group becomes a member of the outer one.
+    pub fn nest(&self, outer: &str, inner: &str) {
+        self.try_patch_group(outer, member_ids("add", &[inner])).unwrap();
+    }
+
+    pub fn unnest(&self, outer: &str, inner: &str) {
+        self.try_patch_group(outer, member_ids("remove", &[inner])).unwrap();
+    }
+
     /// The change is committed, and its answer is not waited for.
     pub fn begin(&self, group: &str, operation: Value) {
         let service = self.service.clone();
@@ -612,7 +621,12 @@ pub fn caller() -> ScimCaller {
 }
 
 pub fn members(op: &str, people: &[&Person]) -> Value {
-    let values: Vec<Value> = people.iter().map(|person| json!({"value": person.id})).collect();
+    member_ids(op, &people.iter().map(|person| person.id.as_str()).collect::<Vec<_>>())
+}
+
+/// The same with the ids of users and groups.
+pub fn member_ids(op: &str, ids: &[&str]) -> Value {
+    let values: Vec<Value> = ids.iter().map(|id| json!({"value": id})).collect();
     json!({"op": op, "path": "members", "value": values})
 }
 

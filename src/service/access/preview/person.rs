@@ -9,6 +9,7 @@ use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{self, Actual, DeferredStep, Desired, Evidence, Holds, ObservedEntry, Plan, Step};
 use crate::rbac::{AssignmentName, ReasonCode};
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::effective_groups::EffectiveGroups;
 use crate::service::reconcile::RoundFacts;
 use crate::service::reconcile::desired::{self, AccessFacts, ClaimFinding, PrincipalClaim, SelectorFacts};
 use crate::service::reconcile::gather::{evidence_of_holder, needs_principal};
@@ -32,12 +33,19 @@ pub(super) struct PersonPreview<'a, 'v> {
     pub record: &'a PersonRecord,
     pub view: &'a mut View<'v>,
     pub facts: &'a SharedFacts,
+    groups: EffectiveGroups,
 }
 
 /// The outcome of one round, nothing of it done yet.
 struct Round {
     desired: Desired,
     plan: Plan,
+}
+
+impl<'a, 'v> PersonPreview<'a, 'v> {
+    pub fn new(record: &'a PersonRecord, view: &'a mut View<'v>, facts: &'a SharedFacts) -> Self {
+        Self { record, view, facts, groups: facts.nesting.above(&record.groups) }
+    }
 }
 
 impl PersonPreview<'_, '_> {
@@ -112,7 +120,7 @@ impl PersonPreview<'_, '_> {
         let ledger = &self.record.ledger;
         ledger.entries.is_empty()
             && ledger.unreadable.is_empty()
-            && self.view.selectors.concerns_none(&self.record.groups)
+            && self.view.selectors.concerns_none(&self.groups)
     }
 
     fn holder_of(&self, principal: PrincipalId) -> PrincipalHolder {
@@ -182,7 +190,7 @@ impl PersonPreview<'_, '_> {
     fn selectors(&self, ledger: &UserLedger) -> SelectorFacts {
         match &self.view.of.snapshot {
             ActiveSnapshot::Known(snapshot) if self.may_hold() => {
-                self.view.selectors.facts(&self.record.groups, ledger, snapshot)
+                self.view.selectors.facts(&self.groups, ledger, snapshot)
             }
             _ => SelectorFacts::default(),
         }
@@ -246,6 +254,7 @@ fn planned(step: &Step) -> PlannedStep {
         role: step.role,
         scope: step.scope.clone(),
         bindings: step.bindings.clone(),
+        reasons: step.reasons.iter().cloned().collect(),
         failing: retry.filter(|retry| retry.kind == step.kind).map(|retry| retry.reason),
     }
 }

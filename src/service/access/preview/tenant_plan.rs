@@ -3,6 +3,7 @@
 use super::to_judge::{StepId, ToJudge};
 use crate::id::{PrincipalId, UserId};
 use crate::rbac::ledger::StepKind;
+use crate::rbac::plan::GrantReason;
 use crate::rbac::{AssignmentName, BackupRole, BindingName, ReasonCode, Scope};
 use crate::service::breakers::CountedLedger;
 use crate::store::settings::content_hash;
@@ -39,6 +40,8 @@ pub struct PlannedStep {
     pub role: BackupRole,
     pub scope: Scope,
     pub bindings: Vec<BindingName>,
+    /// Of a grant: through which groups the person has it.
+    pub reasons: Vec<GrantReason>,
     /// Why Azure did not carry it out the last time, where it was tried.
     pub failing: Option<ReasonCode>,
 }
