@@ -21,8 +21,10 @@ pub enum BatchPart {
     Membership,
     /// The touch of the header of that member.
     Touch(MemberId),
-    /// A reconcile request or a job.
+    /// A reconcile request or a new job.
     Request,
+    /// The job that a change of the same resource left.
+    Job,
     /// Names and addresses for audit output.
     Names,
 }

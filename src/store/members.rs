@@ -129,6 +129,18 @@ impl StateStore {
         rows.iter().filter_map(|row| self.readable(row, member(row))).collect()
     }
 
+    /// At most so many members of a group, behind the one of that id.
+    pub async fn members_after(
+        &self,
+        group: GroupId,
+        after: &str,
+        rows_max: usize,
+    ) -> Result<Vec<MemberId>, StoreError> {
+        let (from, to) = keys::range_of(&keys::members_prefix(group));
+        let from = if after.is_empty() { from } else { format!("{from}{after}!") };
+        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
+    }
+
     /// How many people are in a group, directly or through the groups in it. One who is in several of them counts for each.
     pub async fn count_people(&self, group: GroupId) -> Result<usize, StoreError> {
         let mut walk = DownwardWalk::new(group);

@@ -1,12 +1,17 @@
 //! What reconciles would do for everybody of a tenant, with the active bindings or with a file that is not active yet. It reads
 //! by ranges and writes nothing; what decides are the functions that reconciles decide with.
 //!
+//! What the breakers and full bindings make wait of it is judged afterwards, by [`under_limits`]: without that, a plan has
+//! everything that the bindings cause.
+//!
 //! Pauses, throttles and failures of earlier attempts are left out: a plan says what is to be done, not when. Rows are read one
 //! range after the other, so a change that is made meanwhile may be in the plan or not.
 
+mod limits;
 mod person;
 mod selectors;
 mod tenant_plan;
+mod to_judge;
 mod view;
 
 use crate::id::InstanceId;
@@ -15,16 +20,21 @@ use crate::rbac::AssignmentName;
 use crate::rbac::ledger::LedgerEntry;
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::breakers::CountedLedger;
 use crate::service::reconcile::gather::ASK_TIMEOUT;
 use crate::store::ledger::StoredEntry;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
+pub use limits::under_limits;
 use person::PersonPreview;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 pub use tenant_plan::{
-    BindingTotals, BindingsChange, PersonPlan, PersonState, PlannedStep, PlannedWait, TenantPlan,
+    BindingTotals, BindingsChange, FullBinding, LimitedStep, PersonPlan, PersonState, PlannedStep,
+    PlannedWait, TenantPlan,
 };
+pub use to_judge::{StepId, ToJudge};
 use uuid::Uuid;
 pub use view::PreviewOf;
 use view::{SharedFacts, View};
@@ -53,6 +63,7 @@ pub async fn preview(
     let facts = SharedFacts {
         holders,
         nesting,
+        requests: store.waiting_requests().await?,
         braked: settings.levers.brakes.keys().copied().collect(),
         paused: settings.levers.pause.is_some(),
         batches: settings.batches,
@@ -64,13 +75,17 @@ pub async fn preview(
         of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
     let mut people = store.people();
     let mut people_read = 0;
+    let mut counted = CountedLedger::default();
     while let Some(record) = people.next().await? {
         let answers = answers(&record, ask).await;
+        to_judge::count(&mut counted, record.user, record.ledger.entries.iter().map(|stored| &stored.entry));
         views.iter_mut().for_each(|view| add(view, &record, &answers, &facts));
         people_read += 1;
         progress(people_read);
     }
-    Ok(views.into_iter().map(|view| finish(view, &facts)).collect())
+    let counted = Arc::new(counted);
+    let plans = views.into_iter().map(|view| finish(view, &facts));
+    Ok(plans.map(|plan| plan.judged_over(counted.clone())).collect())
 }
 
 /// The userNames of deleted people who are in a plan, of so many of them: they outlive the user until they are erased.

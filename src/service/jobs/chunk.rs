@@ -7,6 +7,8 @@ use crate::id::{GroupId, MemberId, UserId};
 pub struct ChunkResult {
     /// People who were enqueued.
     pub people: Vec<UserId>,
+    /// These people only gain.
+    pub gains: bool,
     /// Groups that were enqueued: their fan-outs begin.
     pub groups: Vec<GroupId>,
     /// The job is gone: by this chunk, or before it.

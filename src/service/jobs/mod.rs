@@ -4,6 +4,8 @@
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
 mod chunk;
+mod effort;
+mod member_changes;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
@@ -11,22 +13,20 @@ use crate::id::{GroupId, MemberId, OpId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
 pub use crate::service::jobs::chunk::ChunkResult;
+use crate::service::jobs::effort::{Effort, TRIES_MAX, removal_of};
+use crate::service::jobs::member_changes::MemberJob;
 use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{JobElement, JobKind, StoredJob};
-use crate::store::reconcile_queue::{self, ReconcileRequest};
+use crate::store::reconcile_queue;
 use crate::store::resources;
-use crate::store::{MayMiss, StateStore, StoreError, members};
+use crate::store::{StateStore, StoreError, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Memberships that one chunk removes: five rows each, beside the journal row and the job.
-const CHUNK_MEMBERSHIPS: usize = 19;
 /// `dg:` rows that one transaction writes.
 const CHUNK_REQUESTS: usize = 90;
-/// Attempts at one chunk, where others work on the same rows.
-const TRIES_MAX: u32 = 10;
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -54,40 +54,12 @@ pub async fn run_chunk(
         match run_once(store, active_bindings, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
             // The first write advances the job: another one that fails is the element's.
-            Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
+            Err(StoreError::Conflict { index, .. }) if index > 0 && job.has_elements() => {
                 return quarantine_element(store, &job).await;
             }
             rolled => return rolled,
         }
         tokio::time::sleep(PAUSE_MAX.mul_f64(store.ids.jitter())).await;
-    }
-}
-
-/// How a chunk is tried.
-#[derive(Debug, Clone, Copy)]
-struct Effort {
-    /// Elements of it.
-    size: usize,
-    /// Rows that are still missing after several reads are damaged, and no reason to fail.
-    without_missing: bool,
-}
-
-impl Effort {
-    fn after(tries: u32) -> Self {
-        let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
-        Self { size, without_missing: tries >= TRIES_MAX }
-    }
-
-    async fn commit(
-        self,
-        store: &StateStore,
-        record: &AuditRecord,
-        batch: &WriteBatch,
-    ) -> Result<(), StoreError> {
-        match self.without_missing {
-            true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
-            false => store.commit(record, batch.writes()).await.map(drop),
-        }
     }
 }
 
@@ -106,6 +78,9 @@ async fn run_once(
         JobKind::PeopleOfScope(scope) => return wake_ups::wake_people_of_scope(store, job, scope).await,
         JobKind::ForgetScope(scope) => return wake_ups::forget_scope(store, job, scope).await,
         JobKind::PeopleOfBatch(batch) => return wake_ups::wake_people_of_batch(store, job, *batch).await,
+        JobKind::ChangeMembers(group, plan) => {
+            return MemberJob { job, group: *group, plan }.run(store, effort).await;
+        }
         JobKind::DeleteUser(_) | JobKind::DeleteGroup(_) | JobKind::LeaveGroups(_) => {}
     }
     let elements = store.elements(job, effort.size).await?;
@@ -135,6 +110,9 @@ fn are_many(elements: &[JobElement], effort: Effort) -> bool {
 /// The first element that is left keeps failing: the job goes on without it. Its person is enqueued all the same: a
 /// role must not outlive the group because a row of it is broken.
 async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
+    if let JobKind::ChangeMembers(group, plan) = &job.kind {
+        return MemberJob { job, group: *group, plan }.skip(store).await;
+    }
     if let Some(element) = store.elements(job, 1).await?.first() {
         let id = element.id.as_str();
         tracing::error!(job.id = %job.id, element = id, "an element of a job keeps failing and is skipped");
@@ -202,11 +180,6 @@ async fn count_people(
     let people = store.count_people(group).await?;
     store.transact_unjournaled(&[job.note_people(people)]).await?;
     Ok(ChunkResult::default())
-}
-
-/// The request of a person who leaves a deleted group; `people` where the job did not count them.
-fn removal_of(job: &StoredJob, people: usize) -> ReconcileRequest {
-    ReconcileRequest::taking_away(job.request.origin.clone()).of_operation(job.people.unwrap_or(people))
 }
 
 /// Removes a deleted user or group from the groups it was in.

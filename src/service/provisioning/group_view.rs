@@ -4,7 +4,7 @@
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
 //! out only where it is a newer one.
 
-use crate::id::{GroupId, MemberId, UserId};
+use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::scim::{self, AccessView, GroupRef, Meta, version};
 use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
@@ -16,8 +16,9 @@ use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
+use crate::store::jobs::{JobKind, StoredJob};
 use crate::store::members::GROUPS_UPWARDS_MAX;
-use crate::store::resources::{Group, ResourceId, StoredResource, User};
+use crate::store::resources::{self, Group, ResourceId, StoredResource, User};
 use crate::store::{StateStore, StoreError};
 use futures_util::join;
 use serde_json::Value;
@@ -100,7 +101,7 @@ impl GroupView {
             let mut changed = Vec::new();
             for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
                 match again {
-                    HeaderCheck::Same => drop(found.users.insert(id, (newer, groups))),
+                    HeaderCheck::Same { .. } => drop(found.users.insert(id, (newer, groups))),
                     HeaderCheck::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
                     HeaderCheck::Gone => {}
                 }
@@ -129,7 +130,7 @@ impl GroupView {
     /// Whether a header is still that version.
     async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<HeaderCheck<I>, StoreError> {
         Ok(match self.store.header(id).await? {
-            Some(row) if row.etag == *etag => HeaderCheck::Same,
+            Some(row) if row.etag == *etag => HeaderCheck::Same { job: resources::job_of(&row)? },
             Some(row) => HeaderCheck::Newer(Box::new(StoredResource::read(&row)?)),
             None => HeaderCheck::Gone,
         })
@@ -157,6 +158,7 @@ impl GroupView {
         among: Option<&[Uuid]>,
     ) -> Result<Option<MemberRows>, ServiceError> {
         let mut newer = None;
+        let mut job_is_lost = false;
         let mut retry = ConflictRetry::new(&self.store);
         loop {
             let members = match among {
@@ -164,8 +166,15 @@ impl GroupView {
                 Some(ids) => self.members_named(id, ids).await?,
             };
             match self.newer(id, &etag).await? {
-                HeaderCheck::Same => return Ok(Some((newer, members))),
+                HeaderCheck::Same { job: Some(job) } if !job_is_lost => {
+                    match self.planned(job, &members, among).await? {
+                        Some(planned) => return Ok(Some((newer, planned))),
+                        None => job_is_lost = true,
+                    }
+                }
+                HeaderCheck::Same { .. } => return Ok(Some((newer, members))),
                 HeaderCheck::Newer(group) => {
+                    job_is_lost = false;
                     etag = group.etag.clone();
                     newer = Some(*group);
                 }
@@ -173,6 +182,23 @@ impl GroupView {
             }
             retry.pause().await?;
         }
+    }
+
+    /// The members as they will be when the job is done, or those of them who are asked for. None: there is no such job any more.
+    async fn planned(
+        &self,
+        job: OpId,
+        members: &[MemberId],
+        among: Option<&[Uuid]>,
+    ) -> Result<Option<Vec<MemberId>>, StoreError> {
+        let Some(StoredJob { kind: JobKind::ChangeMembers(_, plan), .. }) = self.store.job(job).await? else {
+            return Ok(None);
+        };
+        let mut planned = plan.overlay(members.iter().copied());
+        if let Some(ids) = among {
+            planned.retain(|member| ids.contains(&member.uuid()));
+        }
+        Ok(Some(planned.into_iter().collect()))
     }
 
     async fn members_named(&self, group: GroupId, ids: &[Uuid]) -> Result<Vec<MemberId>, StoreError> {
@@ -210,7 +236,10 @@ impl GroupView {
 
 /// A header that was read again.
 enum HeaderCheck<I> {
-    Same,
+    /// With the job that it names.
+    Same {
+        job: Option<OpId>,
+    },
     Newer(Box<StoredResource<I>>),
     Gone,
 }

@@ -1,12 +1,10 @@
 //! Groups: attributes and members change in one transaction.
 
-use crate::id::{GroupId, MemberId, UserId};
+use crate::id::{GroupId, MemberId, OpId};
 use crate::scim::group::EditedGroup;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
 };
-use crate::service::effective_groups::GroupGraph;
-use crate::service::join_reads::join_reads;
 use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::members::{
     self, KnownMembers, MemberChanges, decide_members, plan_members,
@@ -17,18 +15,13 @@ use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
-use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::resources::{self, Group, StoredResource};
 use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::try_join;
 use std::collections::BTreeSet;
-use uuid::Uuid;
 
-/// Members that are looked up while the range is read, before it shows which of them are in the group.
-const LOOKED_UP_AHEAD_MAX: usize = 100;
-
-/// Groups that are read to find out whether groups may become members. A reconcile keeps the limit of each person all the same.
-const GROUPS_CHECKED_MAX: usize = 5 * GROUPS_UPWARDS_MAX;
+/// Members whose rows are read by name; where more are named, everyone in the group is read.
+const READ_BY_NAME_MAX: usize = 1000;
 
 /// A group as a request left it.
 pub(super) struct WrittenGroup {
@@ -62,7 +55,8 @@ impl<'a> GroupRequest<'a> {
         match self {
             GroupRequest::Put(input) => {
                 let EditedGroup { edited, members } = input.replace(current, deciding)?;
-                let put = members.into_iter().map(MemberChange::Replace).collect();
+                // Clients that leave out empty lists exist: a body without members says that there are none.
+                let put = vec![MemberChange::Replace(members.unwrap_or_default())];
                 Ok(GroupEdit { edited, put, patch: &[] })
             }
             GroupRequest::Patch(patch) => {
@@ -78,6 +72,13 @@ struct GroupSnapshot<'a> {
     before: Group,
     edit: GroupEdit<'a>,
     known: KnownMembers,
+}
+
+/// A group that was read for one attempt.
+enum GroupRead<'a> {
+    Whole(Box<GroupSnapshot<'a>>),
+    /// A job changes its members, and has to be finished first.
+    UnderWay(OpId),
 }
 
 /// What a request makes of a group that was read.
@@ -102,7 +103,12 @@ impl GroupSnapshot<'_> {
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
         let mut edited = edit.edited.clone().unless_refused(removes)?;
         skipped.keep_current::<GroupId>(&mut edited, &before.resource);
-        let write = plan_change(operation, before, &edited, &members, known);
+        let decided = |header: &Group| plan_change(operation, (before, header), &edited, &members, known);
+        let after = before.changed(edited.resource.clone(), operation.time);
+        let write = match decided(&after) {
+            Some(write) if !write.plan.fits() && members.moves() => decided(&by_job(after, operation)),
+            write => write,
+        };
         Ok(GroupDecision { members, edited, removes, write })
     }
 }
@@ -186,17 +192,26 @@ impl Provisioning {
             let mut counter = self.counters.hold(id).await;
             counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
-            let new = StoredResource::new(id, edited.resource.clone(), operation.time);
-            let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
-            plan.batch.append(counter.write(1));
-            plan.changes.extend(write_plan::dropped(&new, &edited.dropped));
+            let mut new = StoredResource::new(id, edited.resource.clone(), operation.time);
+            let planned = |new: &Group| {
+                let mut plan = plan_create(&operation, new, left_name.as_ref(), &members, &known);
+                plan.batch.append(counter.write(1));
+                plan.changes.extend(write_plan::dropped(new, &edited.dropped));
+                plan
+            };
+            let mut plan = planned(&new);
+            if !plan.fits() {
+                new = by_job(new, &operation);
+                plan = planned(&new);
+            }
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
                     self.note_full(&members);
+                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     let members = Some(members.after.into_iter().collect());
-                    return Ok(WrittenGroup { stored, members, follow_up: plan.follow_up });
+                    return Ok(WrittenGroup { stored, members, follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, .. } => {
                     match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
@@ -227,11 +242,18 @@ impl Provisioning {
         let mut skipped = SkippedAttributes::Nothing;
         let mut may_miss = MayMiss::Indexes;
         loop {
-            let mut snapshot = self.read_group(id, request).await?;
+            let mut snapshot = match self.read_group(id, request).await? {
+                GroupRead::Whole(snapshot) => snapshot,
+                GroupRead::UnderWay(job) => {
+                    self.finish_job(id, job).await?;
+                    retry.pause().await?;
+                    continue;
+                }
+            };
             snapshot.known.gone.extend(&gone);
             let operation = self.operation(caller);
             let decision = snapshot.decide_change(&operation, skipped, &self.base_url);
-            let GroupSnapshot { before, known, .. } = snapshot;
+            let GroupSnapshot { before, known, .. } = *snapshot;
             let write = decision.as_ref().ok().and_then(|decision| decision.write.as_ref());
             let changes = write.is_some_and(|write| !write.plan.batch.is_empty());
             if known.whole && !changes && !self.is_still(&before).await? {
@@ -255,7 +277,7 @@ impl Provisioning {
                     self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
-                    let follow_up = plan.follow_up;
+                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
@@ -274,140 +296,45 @@ impl Provisioning {
         }
     }
 
+    /// What follows from a commit. A job of the request is rolled first.
+    async fn follow_up_of(&self, stored: &Group, follow_up: FollowUp) -> FollowUp {
+        match stored.job {
+            Some(job) => FollowUp { groups: follow_up.groups, ..self.roll_own_job(job).await },
+            None => follow_up,
+        }
+    }
+
     /// Reads the group and as many members as the request is about: those it names, in the same trip as the header,
     /// or all of them after the header.
     async fn read_group<'a>(
         &self,
         id: GroupId,
         request: &GroupRequest<'a>,
-    ) -> Result<GroupSnapshot<'a>, ServiceError> {
+    ) -> Result<GroupRead<'a>, ServiceError> {
+        let by_name = |changes: &[MemberChange]| {
+            !members::need_everyone(changes) && members::named(changes).len() <= READ_BY_NAME_MAX
+        };
         let named = match request {
-            GroupRequest::Patch(patch) if !members::need_everyone(patch.member_changes()) => {
-                patch.member_changes()
-            }
+            GroupRequest::Patch(patch) if by_name(patch.member_changes()) => patch.member_changes(),
             _ => &[],
         };
         let (before, mut known) =
             try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
+        if let Some(job) = before.job {
+            return Ok(GroupRead::UnderWay(job));
+        }
         let edit = request.edit(&before.resource, &self.deciding())?;
-        if members::need_everyone(edit.changes()) {
+        if !by_name(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
         known.unfit = self.unfit_groups(id, before.may_be_nested(), &known).await?;
-        Ok(GroupSnapshot { before, edit, known })
-    }
-
-    /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
-    /// that is there.
-    async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<KnownMembers, ServiceError> {
-        let ids = members::named_non_members(changes, &BTreeSet::new())?;
-        let added = members::to_be_added(changes);
-        let membership = |id: Uuid| self.store.find_member(group, id);
-        let (found, known) = try_join!(
-            join_reads(ids.iter().copied().map(membership)),
-            self.known_among(ids.clone(), &added)
-        )?;
-        Ok(KnownMembers { members: found.into_iter().flatten().collect(), ..known })
-    }
-
-    /// Every member, and who the others are that are named.
-    async fn known_whole(
-        &self,
-        group: GroupId,
-        changes: &[MemberChange],
-    ) -> Result<KnownMembers, ServiceError> {
-        let range = self.store.members(group, usize::MAX);
-        let named = members::named(changes);
-        let added = members::to_be_added(changes);
-        let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
-        let looked_up = !ahead.is_empty();
-        let (found, mut known) = try_join!(range, self.known_among(ahead, &added))?;
-        let members: BTreeSet<MemberId> = found.into_iter().collect();
-        let non_members = members::named_non_members(changes, &members)?;
-        if !looked_up {
-            known = self.known_among(non_members, &added).await?;
-        }
-        Ok(KnownMembers { members, whole: true, ..known })
-    }
-
-    /// Which of these ids are a user's, a group's or unknown; and which users of those to be added are in enough groups already.
-    async fn known_among(
-        &self,
-        ids: BTreeSet<Uuid>,
-        added: &BTreeSet<Uuid>,
-    ) -> Result<KnownMembers, StoreError> {
-        let mut added: Vec<Uuid> = ids.intersection(added).copied().collect();
-        if added.len() > members::ADDED_MEMBERS_MAX {
-            // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
-            added.clear();
-        }
-        let as_group = |id: Uuid| async move {
-            let group = GroupId::new(id);
-            Ok::<_, StoreError>(self.store.may_be_nested(group).await?.map(|nested| (group, nested)))
-        };
-        let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
-        let full = |id: Uuid| async move {
-            let user = UserId::new(id);
-            Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
-        };
-        let (mut gone, groups, full) = try_join!(
-            self.gone_among(&as_users),
-            join_reads(ids.iter().copied().map(as_group)),
-            join_reads(added.into_iter().map(full))
-        )?;
-        let mut known = KnownMembers::default();
-        for (group, nested) in groups.into_iter().flatten() {
-            gone.remove(&group.uuid());
-            known.groups.insert(group);
-            known.nested.extend(nested.then_some(group));
-        }
-        let full = full.into_iter().flatten().collect();
-        Ok(KnownMembers { gone, full, ..known })
-    }
-
-    /// Which of the groups that are named cannot be members of `outer`: itself, and those whose people would be in more groups
-    /// than may be. What is above is read only where a header says that there is something, and once for all of them.
-    async fn unfit_groups(
-        &self,
-        outer: GroupId,
-        may_be_nested: bool,
-        known: &KnownMembers,
-    ) -> Result<BTreeSet<GroupId>, StoreError> {
-        let outside = |group: &&GroupId| !known.members.contains(&MemberId::Group(**group));
-        let named: BTreeSet<GroupId> = known.groups.iter().filter(outside).copied().collect();
-        let mut unfit: BTreeSet<GroupId> = named.iter().filter(|inner| **inner == outer).copied().collect();
-        let nested = named.iter().filter(|inner| may_be_nested || known.nested.contains(inner));
-        let nested: Vec<GroupId> = nested.filter(|inner| **inner != outer).copied().collect();
-        if nested.is_empty() {
-            return Ok(unfit);
-        }
-        let all = nested.iter().copied().chain([outer]);
-        let graph =
-            GroupGraph::read(&self.store, all, GROUPS_CHECKED_MAX, |_| async { Ok(Some(())) }).await?;
-        let is_full = |inner: &GroupId| {
-            let above = graph.above(&[*inner, outer]);
-            above.is_cut && above.groups.len() >= GROUPS_UPWARDS_MAX
-        };
-        unfit.extend(nested.into_iter().filter(is_full));
-        Ok(unfit)
+        Ok(GroupRead::Whole(Box::new(GroupSnapshot { before, edit, known })))
     }
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
     fn note_full(&self, members: &MemberChanges) {
         members.full.iter().for_each(|user| self.health.group_limit_reached(*user));
-    }
-
-    /// Those of these users and groups that do not exist.
-    async fn gone_among(&self, ids: &[MemberId]) -> Result<BTreeSet<Uuid>, StoreError> {
-        let gone = |id: MemberId| async move {
-            let exists = match id {
-                MemberId::User(user) => self.store.exists(user).await?,
-                MemberId::Group(group) => self.store.exists(group).await?,
-            };
-            Ok::<_, StoreError>((!exists).then(|| id.uuid()))
-        };
-        Ok(join_reads(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
     }
 
     /// Whether a range that was read after `before` belongs to it.
@@ -435,35 +362,38 @@ fn plan_create(
 /// nothing and is recorded.
 fn plan_change(
     operation: &WriteOperation,
-    before: &Group,
+    (before, after): (&Group, &Group),
     edited: &EditedResource,
     members: &MemberChanges,
     known: &KnownMembers,
 ) -> Option<DecidedWrite<GroupId>> {
-    let resource = &edited.resource;
-    let attributes = before.resource.changed_attributes(resource);
+    let attributes = before.resource.changed_attributes(&after.resource);
     let mut plan = WritePlan::new(before.id, WriteKind::Change);
-    let moves = !members.added.is_empty() || !members.removed.is_empty();
-    if attributes.is_empty() && !moves {
+    if attributes.is_empty() && !members.moves() {
         plan_members(&mut plan, operation, before, members, known);
         return (!plan.changes.is_empty()).then(|| DecidedWrite { after: before.clone(), plan });
     }
-    let after = before.changed(resource.clone(), operation.time);
     if attributes.is_empty() {
-        plan.batch = resources::advance(before, &after);
+        plan.batch = resources::advance(before, after);
     } else {
-        plan.batch = resources::change(before, &after);
-        plan.changes.push(write_plan::changed(before, &after, attributes));
+        plan.batch = resources::change(before, after);
+        plan.changes.push(write_plan::changed(before, after, attributes));
     }
-    plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
+    plan.changes.extend(write_plan::dropped(after, &edited.dropped));
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
-    if selects_otherwise(before, &after) {
+    if selects_otherwise(before, after) {
         let request = operation.reconcile_request(false);
         plan.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(after.id, &request));
         plan.follow_up.groups.push(after.id);
     }
-    plan_members(&mut plan, operation, &after, members, known);
-    Some(DecidedWrite { after, plan })
+    plan_members(&mut plan, operation, after, members, known);
+    Some(DecidedWrite { after: after.clone(), plan })
+}
+
+/// The members follow by a job, which has the id of the change.
+fn by_job(mut group: Group, operation: &WriteOperation) -> Group {
+    group.job = Some(operation.op);
+    group
 }
 
 /// Whether a binding could match the one and not the other.

@@ -5,21 +5,15 @@ use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::{self, Error, Filter, MemberChange, MemberRef};
 use crate::service::provisioning::write_plan::{WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
+use crate::store::member_plan::{MemberPlan, RemovedMembers};
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::Group;
-use crate::store::{members, reconcile_queue};
+use crate::store::{TableWrite, jobs, members, reconcile_queue};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Members that one transaction can add: two rows of the membership, the touch of the member, the
-/// reconcile request.
-pub(super) const ADDED_MEMBERS_MAX: usize = 24;
-
-/// Members that it can remove: each has a hint as well.
-const REMOVED_MEMBERS_MAX: usize = 19;
-
-/// Members that are not known yet, and that one request can name.
-const NAMED_MEMBERS_MAX: usize = 1000;
+/// Members who are not in the group yet, and whom one request can name. The row of its job has their ids.
+const NAMED_MEMBERS_MAX: usize = 10_000;
 
 /// What the record of a dropped member says in place of a text that is no id.
 const NO_ID: &str = "not-an-id";
@@ -67,6 +61,13 @@ pub(super) struct MemberChanges {
     pub full: BTreeSet<UserId>,
 }
 
+impl MemberChanges {
+    /// Whether anyone comes or leaves.
+    pub fn moves(&self) -> bool {
+        !self.added.is_empty() || !self.removed.is_empty()
+    }
+}
+
 /// Applies the changes in their order.
 pub(super) fn decide_members(
     changes: &[MemberChange],
@@ -99,7 +100,10 @@ pub(super) fn decide_members(
     }
     let added: Vec<MemberId> = after.difference(&known.members).copied().collect();
     let removed: Vec<MemberId> = known.members.difference(&after).copied().collect();
-    check_size(added.len(), removed.len())?;
+    if removed.len() > NAMED_MEMBERS_MAX && after.len() > NAMED_MEMBERS_MAX {
+        let what = format!("{NAMED_MEMBERS_MAX} members can be removed from a group that keeps as many, in");
+        return Err(too_many_members(&what));
+    }
     let DroppedMembers { texts: dropped, full, .. } = dropped;
     Ok(MemberChanges { after, added, removed, dropped, full })
 }
@@ -121,17 +125,6 @@ impl DroppedMembers {
             self.texts.push(text);
         }
     }
-}
-
-/// Whether a transaction holds that many. Those who are added and those who are removed share its rows.
-fn check_size(added: usize, removed: usize) -> Result<(), Error> {
-    let share = added * REMOVED_MEMBERS_MAX + removed * ADDED_MEMBERS_MAX;
-    if share <= ADDED_MEMBERS_MAX * REMOVED_MEMBERS_MAX {
-        return Ok(());
-    }
-    Err(too_many_members(&format!(
-        "{ADDED_MEMBERS_MAX} members can be added, or {REMOVED_MEMBERS_MAX} removed, or a part of both, in"
-    )))
 }
 
 /// 413: more members than one request can bring.
@@ -241,8 +234,28 @@ pub(super) fn need_everyone(changes: &[MemberChange]) -> bool {
     changes.iter().any(MemberChange::needs_everyone)
 }
 
-/// Adds the rows, reconcile requests and records of a change of members to the plan of `header`, their group.
+/// Adds a change of members to the plan of `header`, their group: the job that carries it out where the header names one, else
+/// its rows, reconcile requests and records.
 pub(super) fn plan_members(
+    plan: &mut WritePlan,
+    operation: &WriteOperation,
+    header: &Group,
+    members: &MemberChanges,
+    known: &KnownMembers,
+) {
+    let group = header.id;
+    let revision = header.revision;
+    if header.job.is_some() {
+        plan.batch.push(BatchPart::Request, insert_job(operation, header, members));
+    } else {
+        plan_memberships(plan, operation, header, members, known);
+    }
+    for text in &members.dropped {
+        plan.changes.push(AuditEvent::MemberDropped { group, member: SubjectId::new(text), revision });
+    }
+}
+
+fn plan_memberships(
     plan: &mut WritePlan,
     operation: &WriteOperation,
     header: &Group,
@@ -268,9 +281,18 @@ pub(super) fn plan_members(
         enqueue_reconcile(plan, &removal.clone().of_operation(people), *member, true);
         plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(member), revision });
     }
-    for text in &members.dropped {
-        plan.changes.push(AuditEvent::MemberDropped { group, member: SubjectId::new(text), revision });
-    }
+}
+
+fn insert_job(operation: &WriteOperation, header: &Group, members: &MemberChanges) -> TableWrite {
+    let MemberChanges { after, added, removed, .. } = members;
+    let leaving = match removed.len() <= NAMED_MEMBERS_MAX {
+        true => RemovedMembers::These(removed.clone()),
+        false => RemovedMembers::AllBut(after.clone()),
+    };
+    let plan = MemberPlan { removed: leaving, added: added.clone() };
+    let request = operation.reconcile_request(!removed.is_empty());
+    let people = removed.iter().filter(|member| member.user().is_some()).count();
+    jobs::insert_member_job((header.id, plan), people, &request, header.revision)
 }
 
 /// The member is reconciled: a user at once, a group by a fan-out to everyone in it.
@@ -415,9 +437,8 @@ mod tests {
     fn what_is_a_mistake_is_refused() {
         use MemberChange::{Add, Replace};
         refused(&[Replace(refs(&[9]))], 400);
-        refused(&[Add(refs(&(100..124).chain([3]).collect::<Vec<_>>()))], 413);
         assert_eq!(
-            named_non_members(&[Add(refs(&(0..1001).collect::<Vec<_>>()))], &BTreeSet::new())
+            named_non_members(&[Add(refs(&(0..10_001).collect::<Vec<_>>()))], &BTreeSet::new())
                 .unwrap_err()
                 .status,
             413

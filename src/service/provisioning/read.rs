@@ -95,6 +95,11 @@ impl Provisioning {
         }
         let first = match members {
             Some(members) => members,
+            // While a job changes the members, its plan says who they are.
+            None if group.job.is_some() => {
+                let found = self.view.members_of(group.id, group.etag.clone()).await?;
+                found.map(|(_, members)| members).unwrap_or_default()
+            }
             None => self.store.members(group.id, PATCH_ECHO_MEMBERS_MAX + 1).await?,
         };
         if first.len() <= PATCH_ECHO_MEMBERS_MAX {

@@ -93,19 +93,24 @@ impl InlineReconciler {
     /// Azure asked to wait. Never fails: what is left over keeps its request, and the tick picks
     /// it up.
     pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
-        let FollowUp { leavers: leaving, people, groups, jobs } = work;
-        let leaving = self
-            .start(EffectLane::Revoke, FollowUp { leavers: leaving, groups, jobs, ..FollowUp::default() });
-        let gaining = self.start(EffectLane::Grant, FollowUp { people, ..FollowUp::default() });
-        let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
+        let running = self.start(work);
         if !running.is_empty() && !self.limits.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
             let _ = tokio::time::timeout(self.limits.wait, join_all(running)).await;
         }
     }
 
+    /// Starts the work in the background, each part as far as it has a place. Returns what an answer may wait for.
+    pub fn start(self: &Arc<Self>, work: FollowUp) -> Vec<JoinHandle<()>> {
+        let FollowUp { leavers, people, groups, jobs } = work;
+        let leaving =
+            self.start_in(EffectLane::Revoke, FollowUp { leavers, groups, jobs, ..FollowUp::default() });
+        let gaining = self.start_in(EffectLane::Grant, FollowUp { people, ..FollowUp::default() });
+        leaving.into_iter().chain(gaining).collect()
+    }
+
     /// Starts the work that has a place. Returns what the answer may wait for, unless that is expected to take long.
-    fn start(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
+    fn start_in(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
         let weight = work.leavers.len() + work.people.len() + work.groups.len() + work.jobs.len();
         let before = self.under_way(lane).load(Ordering::Relaxed);
         if weight == 0 || before >= self.limits.people_max {

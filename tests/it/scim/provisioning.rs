@@ -682,19 +682,12 @@ async fn what_changes_nothing_writes_nothing() {
 #[tokio::test]
 async fn what_does_not_fit_is_refused_and_changes_nothing() {
     let p = process();
-    let ids = people(&p, 30).await;
+    let ids = people(&p, 3).await;
     let group = p.group("ops").await;
-    p.add(&group, &ids[..3]).await.unwrap();
+    p.add(&group, &ids).await.unwrap();
     let before = p.everything().await;
     let all = Projection::all(ResourceType::Group);
-    assert_eq!(status(p.add(&group, &ids[3..]).await), 413);
-    let put = json!({"displayName": "other", "members": refs(&ids[3..])});
-    assert_eq!(
-        status(p.service.replace_group(&caller(), group_id(&group), &group_input(&put), &all).await),
-        413
-    );
-    assert_eq!(status(p.create_group(json!({"displayName": "new", "members": refs(&ids)})).await), 413);
-    let nobody: Vec<String> = (0..1001).map(|n| format!("nobody{n}")).collect();
+    let nobody: Vec<String> = (0..10_001).map(|n| format!("nobody{n}")).collect();
     assert_eq!(status(p.add(&group, &nobody).await), 413);
     let put = json!({"displayName": "ops", "members": refs(&nobody)});
     assert_eq!(
@@ -703,8 +696,6 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
     );
     assert_eq!(status(p.set_user(&ids[0], "title", json!("x".repeat(1024 * 1024))).await), 413);
     assert_eq!(p.everything().await, before);
-    p.add(&group, &ids[3..27]).await.unwrap();
-    assert_eq!(p.members(&group).await.len(), 27);
 }
 
 #[tokio::test]

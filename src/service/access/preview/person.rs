@@ -1,6 +1,7 @@
 //! What reconciles of one person would do, round after round, if Azure agreed to every step.
 
 use super::tenant_plan::{BindingsChange, PersonPlan, PersonState, PlannedStep, PlannedWait};
+use super::to_judge::{PersonToJudge, unknown_request};
 use super::view::{SharedFacts, View};
 use crate::id::{OpId, PrincipalId};
 use crate::ports::tables::{ETag, RowProperties};
@@ -9,10 +10,12 @@ use crate::rbac::plan::{self, Actual, DeferredStep, Desired, Evidence, Holds, Ob
 use crate::rbac::{AssignmentName, ReasonCode};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::effective_groups::EffectiveGroups;
+use crate::service::reconcile::RoundFacts;
 use crate::service::reconcile::desired::{self, AccessFacts, ClaimFinding, PrincipalClaim, SelectorFacts};
 use crate::service::reconcile::gather::{evidence_of_holder, needs_principal};
 use crate::service::reconcile::holds::held_steps;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
+use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::users::HeaderState;
 use std::collections::BTreeMap;
@@ -56,6 +59,10 @@ impl PersonPreview<'_, '_> {
         }
         let mut ledger = self.record.ledger.clone();
         let claim = self.claim(principal, &mut person);
+        let request = self.facts.requests.of(self.record.user, &self.record.groups);
+        let request = request.unwrap_or_else(unknown_request);
+        let op = request.taken.map_or(request.origin.op, |taken| taken.op);
+        let mut to_judge = PersonToJudge::new(op);
         for _ in 0..ROUNDS_MAX {
             let Round { desired, plan } = self.round(&ledger, claim, answers);
             plan.settled.iter().for_each(|row| write_entry(&mut ledger, row.entry.clone()));
@@ -63,12 +70,15 @@ impl PersonPreview<'_, '_> {
                 person.waits = waits(&desired, &plan, &ledger);
                 break;
             }
+            to_judge.ask(&self.round_facts(&request, &desired), &plan.steps);
             for step in &plan.steps {
                 person.steps.push(planned(step));
                 carry_out(step, &mut ledger);
             }
         }
         person.kept = changes_of_bindings(&self.record.ledger, &ledger);
+        to_judge.note_moves(&self.record.ledger, &ledger);
+        self.note_to_judge(to_judge);
         person.sort();
         person
     }
@@ -163,6 +173,20 @@ impl PersonPreview<'_, '_> {
         Round { desired, plan }
     }
 
+    /// What the breakers have to know of a round.
+    fn round_facts<'r>(&'r self, request: &'r ReconcileRequest, desired: &'r Desired) -> RoundFacts<'r> {
+        let (user, snapshot, batches) = (self.record.user, &self.view.of.snapshot, &self.facts.batches);
+        RoundFacts { user, request, desired, snapshot, batches }
+    }
+
+    fn note_to_judge(&mut self, to_judge: PersonToJudge) {
+        let people = &mut self.view.plan.to_judge.people;
+        match to_judge.is_empty() {
+            true => drop(people.remove(&self.record.user)),
+            false => drop(people.insert(self.record.user, to_judge)),
+        }
+    }
+
     fn selectors(&self, ledger: &UserLedger) -> SelectorFacts {
         match &self.view.of.snapshot {
             ActiveSnapshot::Known(snapshot) if self.may_hold() => {
@@ -225,6 +249,7 @@ fn planned(step: &Step) -> PlannedStep {
     let retry = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
     PlannedStep {
         kind: step.kind,
+        assignment: step.assignment,
         principal: step.principal,
         role: step.role,
         scope: step.scope.clone(),

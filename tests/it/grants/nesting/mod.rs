@@ -5,7 +5,6 @@ mod random;
 use crate::support::harness::{Node, OWN, Person, VAULT_EAST, VAULT_WEST, World, binding, member_ids};
 use crate::support::requests::{group_id, user_id};
 use crate::support::rows::{later, quiet};
-use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -263,7 +262,7 @@ fn a_removed_group_of_many_is_held_as_one_operation() {
     assert_holders(&world, &people, 12);
     let batches: Vec<_> = node.run(node.service.store.batches()).unwrap().each().cloned().collect();
     assert_eq!((batches.len(), batches[0].state), (1, BatchState::Held));
-    node.carry_out(OrderVerb::ReleaseBatch { batch: batches[0].id });
+    node.carry_out(node.release_of(batches[0].id));
     assert_holders(&world, &people, 0);
 }
 
