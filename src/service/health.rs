@@ -313,7 +313,7 @@ impl HealthStatus {
     pub(super) fn group_limit_reached(&self, user: UserId) {
         if self.group_limit.record(&user.to_string()) {
             let groups_max = DIRECT_GROUPS_MAX;
-            tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups; further groups give nothing");
+            tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups, or of levels of groups in groups; what lies beyond gives nothing");
         }
     }
 

@@ -332,6 +332,11 @@ impl StateStore {
         Ok(rows.iter().map(JobElement::read).collect())
     }
 
+    /// Whether the job of that id is still under way.
+    pub async fn has_job(&self, id: OpId) -> Result<bool, StoreError> {
+        Ok(self.get(&keys::job(id)).await?.is_some())
+    }
+
     /// The job of that id, if it is still under way.
     pub async fn job(&self, id: OpId) -> Result<Option<StoredJob>, StoreError> {
         self.get(&keys::job(id)).await?.as_ref().map(StoredJob::read).transpose()

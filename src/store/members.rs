@@ -10,6 +10,9 @@ use futures_util::try_join;
 use std::collections::{BTreeSet, VecDeque};
 use uuid::Uuid;
 
+/// People of one operation that are counted: a larger one is as large to the breakers.
+pub const COUNTED_PEOPLE_MAX: usize = 1 << 16;
+
 /// Groups that a person may be a direct member of; those beyond, in the order of the ids, give nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
 
@@ -141,7 +144,8 @@ impl StateStore {
         Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
     }
 
-    /// How many people are in a group, directly or through the groups in it. One who is in several of them counts for each.
+    /// How many people are in a group, directly or through the groups in it, up to [`COUNTED_PEOPLE_MAX`]. One who is in several
+    /// of them counts for each.
     pub async fn count_people(&self, group: GroupId) -> Result<usize, StoreError> {
         let mut walk = DownwardWalk::new(group);
         let mut people = 0;
@@ -151,6 +155,9 @@ impl StateStore {
             while let Some(rows) = pages.next().await? {
                 let members = self.members_in(&rows);
                 people += members.iter().filter(|member| member.user().is_some()).count();
+                if people >= COUNTED_PEOPLE_MAX {
+                    return Ok(people);
+                }
                 walk.go_down(&members);
             }
         }

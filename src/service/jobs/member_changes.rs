@@ -1,7 +1,7 @@
 //! A change of members that takes more than one transaction. Those who leave come first. While it is under way the header of the
 //! group names the job: readers show what the plan says, and writers finish it before they change anything.
 
-use crate::audit::{AuditEvent, AuditRecord, SubjectId};
+use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
 use crate::id::{GroupId, MemberId, OpId};
 use crate::service::jobs::chunk::ChunkResult;
 use crate::service::jobs::effort::{Effort, removal_of};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// Members that one chunk adds: four rows each, beside the journal row and the job.
 const CHUNK_ADDED: usize = 24;
-/// Membership rows that are read together in search of those who leave.
+/// Membership rows that are read together in search of those who leave, at most.
 const SEARCHED_ROWS: usize = 1000;
 
 /// A job that changes the members of a group, and its plan.
@@ -87,7 +87,7 @@ impl MemberJob<'_> {
             if exists {
                 chunk.batch.push(BatchPart::Touch(member), members::touch(member, op));
             }
-            chunk.enqueue(member, &self.removal(member));
+            chunk.enqueue(member, &self.removal(member, op));
             let (member, revision) = (SubjectId::new(member), self.job.revision);
             chunk.changes.push(AuditEvent::MemberRemoved { group: self.group, member, revision });
         }
@@ -95,11 +95,18 @@ impl MemberJob<'_> {
     }
 
     /// The request of someone who is removed. How many people a group takes along is counted by its fan-out.
-    fn removal(self, member: MemberId) -> ReconcileRequest {
+    fn removal(self, member: MemberId, op: OpId) -> ReconcileRequest {
         match member {
             MemberId::User(_) => removal_of(self.job, 1),
-            MemberId::Group(_) => ReconcileRequest::taking_away(self.job.request.origin.clone()),
+            MemberId::Group(_) => ReconcileRequest::taking_away(self.origin_of(member, op)),
         }
+    }
+
+    /// Where a change of a member comes from. A group's has the op of the chunk: a walk passes over a group that a walk of the same
+    /// op has met, and must not pass over one that it met before another chunk changed the rows.
+    fn origin_of(self, member: MemberId, op: OpId) -> ChangeOrigin {
+        let origin = self.job.request.origin.clone();
+        if member.group().is_some() { ChangeOrigin { op, ..origin } } else { origin }
     }
 
     /// Those who are removed next, in the order of their ids.
@@ -114,8 +121,9 @@ impl MemberJob<'_> {
             RemovedMembers::AllBut(kept) => {
                 let mut leaving = Vec::new();
                 let mut after = after.to_owned();
+                let rows_max = (number + kept.len()).min(SEARCHED_ROWS);
                 loop {
-                    let page = store.members_after(self.group, &after, SEARCHED_ROWS).await?;
+                    let page = store.members_after(self.group, &after, rows_max).await?;
                     let Some(last) = page.last() else { break };
                     after = last.to_string();
                     leaving.extend(page.into_iter().filter(|member| !kept.contains(member)));
@@ -148,7 +156,6 @@ impl MemberJob<'_> {
             false => self.as_they_are(store, coming).await?,
         };
         let op = store.ids.op();
-        let request = ReconcileRequest::gain(self.job.request.origin.clone());
         let mut chunk = MemberChunk::default();
         chunk.result.gains = true;
         for Element { member, has_membership, exists } in elements {
@@ -158,7 +165,7 @@ impl MemberJob<'_> {
                 chunk.changes.push(dropped);
             } else if !has_membership {
                 chunk.batch.append(members::add(self.group, member, op));
-                chunk.enqueue(member, &request);
+                chunk.enqueue(member, &ReconcileRequest::gain(self.origin_of(member, op)));
                 let added = AuditEvent::MemberAdded { group: self.group, member: subject, revision };
                 chunk.changes.push(added);
             }
@@ -178,8 +185,15 @@ impl MemberJob<'_> {
                     MemberId::Group(group) => store.exists(group).await,
                 }
             };
-            let (found, exists) = try_join!(store.find_member(self.group, member.uuid()), exists)?;
-            Ok::<_, StoreError>(Element { member, has_membership: found.is_some(), exists })
+            let has_membership = async {
+                match store.find_member(self.group, member.uuid()).await {
+                    // It is there, whatever it says.
+                    Err(StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => Ok(true),
+                    found => Ok(found?.is_some()),
+                }
+            };
+            let (has_membership, exists) = try_join!(has_membership, exists)?;
+            Ok::<_, StoreError>(Element { member, has_membership, exists })
         };
         join_reads(members.into_iter().map(element)).await
     }
@@ -220,7 +234,7 @@ impl MemberJob<'_> {
             let Some(member) = self.leaving(store, 1).await?.pop() else { return Ok(chunk.result) };
             tracing::error!(job.id = %job.id, group.id = %group, element = %member, "an element of a job keeps failing and is skipped");
             next = MemberCursor { removed_to: member.to_string(), failed: next.failed + 1, ..next };
-            chunk.enqueue(member, &self.removal(member));
+            chunk.enqueue(member, &self.removal(member, op));
             let writes: Vec<TableWrite> =
                 std::iter::once(job.move_to(&next)).chain(chunk.batch.writes()).collect();
             store.transact_unjournaled(&writes).await?;

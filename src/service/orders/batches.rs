@@ -6,9 +6,16 @@ use crate::rbac::breaker::BatchKind;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
 use crate::store::batches::{self, BatchDecision, BatchRow, BatchState};
+use crate::store::holds::BatchPeople;
 use crate::store::jobs::JobKind;
 use crate::store::reconcile_queue::Priority;
-use time::OffsetDateTime;
+use std::collections::BTreeSet;
+use time::{Duration, OffsetDateTime};
+
+/// How long a batch waits for the operations that it holds people of.
+const GROWS_FOR: Duration = Duration::HOUR;
+/// The latest of them, which are asked for.
+const GROWING_OPS_MAX: usize = 100;
 
 impl Orders {
     /// The batch says what becomes of its people, if they are those whom the operator read; a job makes each of them be
@@ -29,7 +36,11 @@ impl Orders {
             let decision = batch.state.as_str();
             return Ok(OrderDecision::Refuse(OrderRefusal::DecidedAlready { decision }));
         }
-        if self.store.batch_people(id).await?.hash != people {
+        let read = self.store.batch_people(id).await?;
+        if let Some(op) = self.growing(&read, now).await? {
+            return Ok(OrderDecision::Refuse(OrderRefusal::BatchGrows { op }));
+        }
+        if read.hash != people {
             return Ok(OrderDecision::Refuse(OrderRefusal::BatchMoved { batch: id }));
         }
         let decision = BatchDecision { order: order.order.id, at: now };
@@ -51,5 +62,19 @@ impl Orders {
             changes: vec![AuditEvent::BatchDecided { batch: id, decision: state.as_str() }],
             detail,
         }))
+    }
+
+    /// An operation of these people whose job still goes through its people: those who are not in the batch yet would follow a
+    /// decision about the others. One that has gone on for long does not keep the batch from being decided.
+    async fn growing(&self, batch: &BatchPeople, now: OffsetDateTime) -> Result<Option<OpId>, StoreError> {
+        let ops: BTreeSet<OpId> =
+            batch.people.iter().filter_map(|person| Some(person.cause.as_ref()?.op)).collect();
+        let is_new = |op: &&OpId| op.time().is_some_and(|made| made + GROWS_FOR > now);
+        for op in ops.iter().rev().filter(is_new).take(GROWING_OPS_MAX) {
+            if self.store.has_job(*op).await? {
+                return Ok(Some(*op));
+            }
+        }
+        Ok(None)
     }
 }

@@ -97,6 +97,10 @@ pub enum OrderRefusal {
     BatchUnreadable,
     #[error("the batch is not what was read: list its people again with `breaker show {batch}`")]
     BatchMoved { batch: OpId },
+    #[error(
+        "operation {op} of the batch is still being carried out, and the batch grows; try again in a minute"
+    )]
+    BatchGrows { op: OpId },
     #[error("the batch was {decision} already")]
     DecidedAlready { decision: &'static str },
     #[error("there is no such order in this release")]

@@ -191,8 +191,14 @@ impl GroupView {
         members: &[MemberId],
         among: Option<&[Uuid]>,
     ) -> Result<Option<Vec<MemberId>>, StoreError> {
-        let Some(StoredJob { kind: JobKind::ChangeMembers(_, plan), .. }) = self.store.job(job).await? else {
-            return Ok(None);
+        let plan = match self.store.job(job).await {
+            Ok(Some(StoredJob { kind: JobKind::ChangeMembers(_, plan), .. })) => plan,
+            Ok(_) => return Ok(None),
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
+                tracing::error!(job.id = %job, error = %error, "a job that cannot be read changes the members of a group; the group is shown as its rows are");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         };
         let mut planned = plan.overlay(members.iter().copied());
         if let Some(ids) = among {

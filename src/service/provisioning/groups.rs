@@ -209,6 +209,7 @@ impl Provisioning {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
                     self.note_full(&members);
+                    drop(counter);
                     let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, follow_up });
@@ -236,7 +237,7 @@ impl Provisioning {
         id: GroupId,
         request: &GroupRequest<'_>,
     ) -> Result<WrittenGroup, ServiceError> {
-        let _turn = self.queue.lock(id.uuid()).await;
+        let mut turn = self.queue.lock(id.uuid()).await;
         let mut retry = self.conflict_retry();
         let mut gone = BTreeSet::new();
         let mut skipped = SkippedAttributes::Nothing;
@@ -245,8 +246,11 @@ impl Provisioning {
             let mut snapshot = match self.read_group(id, request).await? {
                 GroupRead::Whole(snapshot) => snapshot,
                 GroupRead::UnderWay(job) => {
+                    // A delete does not wait for the job.
+                    drop(turn);
                     self.finish_job(id, job).await?;
                     retry.pause().await?;
+                    turn = self.queue.lock(id.uuid()).await;
                     continue;
                 }
             };
@@ -277,6 +281,7 @@ impl Provisioning {
                     self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
+                    drop(turn);
                     let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }

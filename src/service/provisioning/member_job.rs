@@ -41,8 +41,9 @@ impl Provisioning {
         Ok(())
     }
 
-    /// Returns whether the job is done. People are reconciled in the background as far as there is room, leavers first.
+    /// Returns whether the job is done. One request of this process rolls it at a time. People are reconciled in the background as far as there is room, leavers first.
     async fn roll(&self, job: OpId) -> Result<bool, StoreError> {
+        let _turn = self.queue.lock(job.uuid()).await;
         let begun = self.store.clock.monotonic();
         while self.store.clock.monotonic().saturating_sub(begun) < ROLL_MAX {
             let rolled = jobs::run_chunk(&self.store, &self.active_bindings, job).await?;

@@ -9,11 +9,14 @@ use crate::store::member_plan::{MemberPlan, RemovedMembers};
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::Group;
 use crate::store::{TableWrite, jobs, members, reconcile_queue};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use uuid::Uuid;
 
 /// Members who are not in the group yet, and whom one request can name. The row of its job has their ids.
 const NAMED_MEMBERS_MAX: usize = 10_000;
+
+/// Dropped ids that the record of a change names; more of them would not fit it, and keep nothing from being carried out.
+const DROPPED_RECORDED_MAX: usize = 1000;
 
 /// What the record of a dropped member says in place of a text that is no id.
 const NO_ID: &str = "not-an-id";
@@ -101,8 +104,9 @@ pub(super) fn decide_members(
     let added: Vec<MemberId> = after.difference(&known.members).copied().collect();
     let removed: Vec<MemberId> = known.members.difference(&after).copied().collect();
     if removed.len() > NAMED_MEMBERS_MAX && after.len() > NAMED_MEMBERS_MAX {
-        let what = format!("{NAMED_MEMBERS_MAX} members can be removed from a group that keeps as many, in");
-        return Err(too_many_members(&what));
+        return Err(Error::payload_too_large(format!(
+            "a filter can remove {NAMED_MEMBERS_MAX} members of a group that keeps as many; name them in several requests"
+        )));
     }
     let DroppedMembers { texts: dropped, full, .. } = dropped;
     Ok(MemberChanges { after, added, removed, dropped, full })
@@ -112,6 +116,8 @@ pub(super) fn decide_members(
 #[derive(Default)]
 struct DroppedMembers {
     texts: Vec<String>,
+    /// Those that were met, recorded or not.
+    seen: HashSet<String>,
     full: BTreeSet<UserId>,
     /// One of them exists.
     exists: bool,
@@ -121,7 +127,7 @@ impl DroppedMembers {
     /// An unknown id is recorded as it is. Any other text may be an address or a name, and audit records hold neither.
     fn record(&mut self, text: &str) {
         let text = parse_id(text).map_or_else(|| NO_ID.to_owned(), |id| id.to_string());
-        if !self.texts.contains(&text) {
+        if self.seen.insert(text.clone()) && self.texts.len() < DROPPED_RECORDED_MAX {
             self.texts.push(text);
         }
     }

@@ -4,6 +4,7 @@
 use crate::audit::ChangeCause;
 use crate::id::{GroupId, MemberId, UserId};
 use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
+use crate::rbac::breaker::TakenBy;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::members::NESTING_DEPTH_MAX;
 use crate::store::reconcile_queue::enqueue::enqueue_now;
@@ -57,11 +58,12 @@ impl GroupRequest {
     }
 
     /// Whether the breakers have to know how many people the operation takes something from, and nothing says so yet.
-    fn wants_count(&self) -> bool {
+    fn wants_count(&self, group: GroupId) -> bool {
         let request = &self.request;
+        let own = [request.origin.op, TakenBy::people_of_group(request.origin.op, group, 1).op];
         request.priority == Priority::Leaver
             && request.origin.cause != ChangeCause::Snapshot
-            && request.taken.is_none()
+            && request.taken.is_none_or(|taken| !own.contains(&taken.op))
             && !self.is_counted
     }
 
@@ -129,7 +131,7 @@ impl StateStore {
         let members = self.members_in(&rows);
         let users: Vec<UserId> = members.iter().filter_map(MemberId::user).collect();
         let groups: Vec<GroupId> = members.iter().filter_map(MemberId::group).collect();
-        if outer.wants_count() {
+        if outer.wants_count(group) {
             if rows.len() >= PAGE_MEMBERS_MAX || !groups.is_empty() || !outer.position.is_empty() {
                 return self.count_operation(group, &row, outer.request).await;
             }

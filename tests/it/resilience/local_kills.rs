@@ -138,8 +138,8 @@ fn release_held(control_url: &str) {
     let listed = String::from_utf8(command(&["breaker", "--json"]).stdout).unwrap();
     for line in listed.lines() {
         let batch: Value = serde_json::from_str(line).unwrap();
-        let id = batch["batch"].as_str().unwrap();
-        command(&["breaker", "release", id, "--because", "a test", "--who", "olga", "--no-wait"]);
+        let [id, people] = ["batch", "hash"].map(|field| batch[field].as_str().unwrap());
+        command(&["breaker", "release", id, people, "--because", "a test", "--who", "olga", "--no-wait"]);
     }
 }
 

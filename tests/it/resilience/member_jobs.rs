@@ -8,11 +8,12 @@ use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, caller, members};
 use crate::support::requests::{group_id, group_input, group_patch};
 use crate::support::rows::{quiet, write};
-use azure_backup_scim::id::UserId;
+use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{EtagMatch, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
+use azure_backup_scim::service::jobs::run_chunk;
 use azure_backup_scim::service::provisioning::Provisioning;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::store::members as members_of_store;
@@ -419,4 +420,71 @@ fn more_members_than_a_row_can_name_are_removed_all_but_those_who_stay() {
     assert_eq!(stage.rows("i:"), 0);
     assert_eq!((stage.rows("m:"), stage.rows("ug:")), (2, 2));
     assert_eq!(stage.members(), all(2));
+}
+
+/// A group whose id begins with one of these digits.
+fn group_with(stage: &Stage, digits: &[char]) -> String {
+    (0..)
+        .map(|number| stage.node.group(&format!("group {number} {}", digits[0])))
+        .find(|id| id.starts_with(digits))
+        .unwrap()
+}
+
+/// The memberships of two groups go in different chunks. Whoever is in both of them, and was reconciled in between, is reconciled
+/// again.
+#[test]
+fn a_walk_begins_again_where_a_later_chunk_takes_out_another_group_above() {
+    let stage = Stage::of(100, 40);
+    let (first, last) = (group_with(&stage, &['0', '1']), group_with(&stage, &['e', 'f']));
+    let team = stage.node.group("team");
+    stage.node.join(&team, &stage.people[40..].iter().collect::<Vec<_>>());
+    let nest = |outer: &str, inner: &str| {
+        let operation = json!({"op": "add", "path": "members", "value": [{"value": inner}]});
+        stage.node.try_patch_group(outer, operation).unwrap();
+    };
+    for inner in [&first, &last] {
+        nest(inner, &team);
+        nest(&stage.group, inner);
+    }
+    (0..3).for_each(|_| stage.node.settle());
+    assert_eq!(stage.world.azure().assignments().len(), 100);
+
+    stage.world.faults.reset();
+    let point = stage.world.faults.crash(When::transact().nth(2), Side::Before);
+    let asked = Asked::Patch(json!({"op": "remove", "path": "members"}));
+    let running = stage.node.spawn(send(stage.node.service.provisioning.clone(), stage.group.clone(), asked));
+    stage.node.run(async {
+        tokio::select! {
+            () = point.reached() => {}
+            _ = running => {}
+        }
+    });
+    let stage = stage.restart();
+    let store = &stage.node.service.store;
+    let keys = |prefix: &str| -> Vec<String> {
+        stage.node.run(store.rows(prefix, 1000)).unwrap().into_iter().map(|row| row.key).collect()
+    };
+    let job = OpId::parse(keys("i:")[0].trim_start_matches("i:")).unwrap();
+    let chunk = || stage.node.run(run_chunk(store, &stage.node.service.active_bindings, job)).unwrap();
+
+    // The first group is taken out, and the walk has met the first of its people: they are still in the other group.
+    chunk();
+    assert_eq!(keys("dg:"), [format!("dg:{first}")]);
+    let page_of = |group: &str| stage.node.run(store.fan_out_page(group_id(group))).unwrap();
+    // The people are counted, the group hands its request on, and is done.
+    (0..3).for_each(|_| drop(page_of(&first)));
+    assert_eq!(keys("dg:"), [format!("dg:{team}")]);
+    assert_eq!(page_of(&team).users.len(), 48);
+    for prefix in ["d:", "dl:"] {
+        let delete = |key| TableWrite::Delete { key, condition: EtagMatch::Any };
+        let of_team = |key: &String| stage.people[40..].iter().any(|person| key.ends_with(&person.id));
+        let seen: Vec<TableWrite> = keys(prefix).into_iter().filter(of_team).map(delete).collect();
+        write(&stage.world, &stage.node, &seen);
+    }
+    while !chunk().done {}
+    (0..3).for_each(|_| drop(page_of(&last)));
+    stage.assert_converged("both groups are out");
+    for person in &stage.people[40..] {
+        stage.world.assert_holds_nothing(person);
+    }
 }
