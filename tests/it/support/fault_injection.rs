@@ -49,8 +49,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Each transaction, and one in so many calls of any kind.
+    /// Each transaction, and one in so many calls of any kind: every one where `CRASH_STRIDE` is 1.
     pub fn moments(self, stride: usize) -> Vec<(String, When)> {
+        let stride = std::env::var("CRASH_STRIDE").map_or(stride, |text| text.parse().unwrap());
         let writes = (1..=self.transactions).map(|n| (format!("transaction {n}"), When::transact().nth(n)));
         let calls = (1..=self.requests).step_by(stride).map(|n| (format!("call {n}"), When::any().nth(n)));
         writes.chain(calls).collect()
