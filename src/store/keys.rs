@@ -100,6 +100,10 @@ pub fn groups_prefix(user: UserId) -> String {
 pub fn membership(user: UserId, group: GroupId) -> String {
     format!("ug:{user}:{group}")
 }
+/// The user in the key of a membership, as text.
+pub fn user_of_membership(key: &str) -> Option<&str> {
+    Some(key.strip_prefix(MEMBERSHIPS)?.split_once(':')?.0)
+}
 /// The counter bucket of an id: its first two hex digits.
 pub fn bucket(id: impl Display) -> String {
     id.to_string().chars().take(2).collect()

@@ -1,7 +1,7 @@
 //! Memberships: one row in each direction, written and removed together.
 
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{EtagMatch, RowProperties, TableWrite};
+use crate::ports::tables::{EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::RowFields;
 use crate::store::resources::{self, ResourceId};
@@ -67,6 +67,36 @@ impl StateStore {
         self.under(&keys::groups_prefix(user), rows_max).await
     }
 
+    /// The groups of these users, who are given in the order of their ids and lie side by side: one range holds their
+    /// memberships. Once so many were read, the users who are left are left out. Rows of other users in between are skipped.
+    pub async fn groups_of_neighbours(
+        &self,
+        users: &[UserId],
+        memberships_max: usize,
+    ) -> Result<Vec<Vec<GroupId>>, StoreError> {
+        let mut found = NeighbourGroups { users, groups: vec![Vec::new(); users.len()], at: 0 };
+        let Some(last) = users.last() else { return Ok(found.groups) };
+        let (_, to) = keys::range_of(&keys::groups_prefix(*last));
+        let mut memberships = 0;
+        while let Some(next) = users.get(found.at) {
+            let mut pages = self.pages(keys::groups_prefix(*next), to.clone());
+            loop {
+                let Some(rows) = pages.next().await? else { return Ok(found.groups) };
+                memberships += rows.len();
+                let ends_in_them = rows.iter().fold(false, |_, row| found.take(self, row));
+                if memberships >= memberships_max && found.at > 0 {
+                    found.groups.truncate(found.at);
+                    return Ok(found.groups);
+                }
+                if !ends_in_them {
+                    // What others left behind may be long.
+                    break;
+                }
+            }
+        }
+        Ok(found.groups)
+    }
+
     /// Whether that user is in as many groups as there may be.
     pub async fn is_in_enough_groups(&self, user: UserId) -> Result<bool, StoreError> {
         let (from, to) = keys::range_of(&keys::groups_prefix(user));
@@ -76,5 +106,31 @@ impl StateStore {
     async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
         let (from, to) = keys::range_of(prefix);
         Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
+    }
+}
+
+/// What was found of the groups of users who lie side by side.
+struct NeighbourGroups<'a> {
+    users: &'a [UserId],
+    groups: Vec<Vec<GroupId>>,
+    /// The first user of whom there may be more rows.
+    at: usize,
+}
+
+impl NeighbourGroups<'_> {
+    /// Adds a row; false where it is of another user, who comes before the next one of these.
+    fn take(&mut self, store: &StateStore, row: &TableRow) -> bool {
+        let Some(user) = keys::user_of_membership(&row.key).and_then(|id| UserId::parse(id).ok()) else {
+            store.cannot_read(&row.key, &StoreError::corrupt_key(row));
+            return true;
+        };
+        while self.users.get(self.at).is_some_and(|next| *next < user) {
+            self.at += 1;
+        }
+        let is_meant = self.users.get(self.at) == Some(&user);
+        if is_meant && let Some(groups) = self.groups.get_mut(self.at) {
+            groups.extend(store.ids_of::<GroupId>(std::slice::from_ref(row)));
+        }
+        is_meant
     }
 }

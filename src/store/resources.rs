@@ -371,6 +371,12 @@ impl StateStore {
         self.pages(format!("{}{bucket}", I::HEADERS), to)
     }
 
+    /// The headers of a kind between two ids, both included.
+    pub fn headers_between<I: ResourceId>(&self, first: I, last: I) -> RowPages<'_> {
+        let (_, to) = keys::range_of(&format!("{}:", last.header_key()));
+        self.pages(first.header_key(), to)
+    }
+
     /// The header of that id as a row: many rows are held more cheaply than what they say.
     pub async fn header<I: ResourceId>(&self, id: I) -> Result<Option<TableRow>, StoreError> {
         self.get(&id.header_key()).await

@@ -1,4 +1,4 @@
-//! What belongs to a resource, read consistently, and how both are shown. The header comes first, then the range, then the
+//! A resource as it is shown, and the members of a group, read consistently. The header comes first, then the range, then the
 //! header again; where it changed meanwhile, once more.
 //!
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
@@ -13,16 +13,11 @@ use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
-use crate::store::resources::{Group, ResourceId, StoredResource, User};
-use crate::store::{StateStore, StoreError};
-use futures_util::join;
+use crate::store::resources::{Group, ResourceId, StoredResource, User, id_of};
+use crate::store::{StateStore, StoreError, TableRow};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use time::macros::format_description;
-
-/// Characters of a group's name that its members show.
-const DISPLAY_CHARS_MAX: usize = 1000;
 
 /// The rows, and the address that answers name.
 #[derive(Clone)]
@@ -30,25 +25,6 @@ pub(super) struct GroupView {
     pub store: StateStore,
     /// Ends in `/scim/v2`.
     pub base_url: String,
-}
-
-/// Who is in which groups, read together.
-#[derive(Default)]
-pub(super) struct MembershipView {
-    names: BTreeMap<GroupId, String>,
-    users: BTreeMap<UserId, (Option<User>, Vec<GroupId>)>,
-}
-
-impl MembershipView {
-    /// The groups of a user, and the header where it is a newer one. None: the user is gone.
-    pub fn of(&self, user: UserId) -> Option<(Option<&User>, Vec<GroupRef>)> {
-        let (newer, groups) = self.users.get(&user)?;
-        let shown = groups.iter().filter_map(|id| {
-            let display = self.names.get(id)?.clone();
-            Some(GroupRef { id: id.to_string(), display, direct: true })
-        });
-        Some((newer.as_ref(), shown.collect()))
-    }
 }
 
 /// Everyone who is in a group, and its header where it is a newer one.
@@ -66,59 +42,37 @@ impl GroupView {
         }
     }
 
-    /// The groups of each of these users. A user who is gone meanwhile is left out.
-    pub async fn groups_of(&self, users: Vec<(UserId, ETag)>) -> Result<MembershipView, ServiceError> {
-        let mut found = MembershipView::default();
-        let mut pending: Vec<(UserId, ETag, Option<User>)> =
-            users.into_iter().map(|(id, etag)| (id, etag, None)).collect();
-        let mut retry = ConflictRetry::new(&self.store);
-        loop {
-            let lists =
-                join_reads(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
-            let unnamed: BTreeSet<GroupId> =
-                lists.iter().flatten().copied().filter(|id| !found.names.contains_key(id)).collect();
-            let again = pending.iter().map(|(id, etag, _)| self.newer(*id, etag));
-            let (names, again) = join!(self.names(unnamed), join_reads(again));
-            found.names.extend(names?);
-            let mut changed = Vec::new();
-            for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
-                match again {
-                    HeaderCheck::Same => drop(found.users.insert(id, (newer, groups))),
-                    HeaderCheck::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
-                    HeaderCheck::Gone => {}
-                }
-            }
-            if changed.is_empty() {
-                return Ok(found);
-            }
-            pending = changed;
-            retry.pause().await?;
+    /// Whether a header is still that version.
+    pub async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<HeaderCheck<I>, StoreError> {
+        match self.store.header(id).await? {
+            Some(row) => HeaderCheck::of(&row, etag),
+            None => Ok(HeaderCheck::Gone),
         }
     }
 
-    /// The names of these groups, as far as they exist and can be read.
-    async fn names(&self, groups: BTreeSet<GroupId>) -> Result<Vec<(GroupId, String)>, StoreError> {
-        let name = |id: GroupId| async move {
-            match self.store.resource(id).await {
-                Ok(group) => Ok(group.map(|group| (id, display(&group)))),
-                // What the group is called decides nothing about the user.
-                Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
-                    tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
-                    Ok(Some((id, String::new())))
-                }
-                Err(error) => Err(error),
-            }
+    /// The same for resources that are given in the order of their ids and lie side by side, read as one range.
+    pub async fn newer_neighbours<I: ResourceId>(
+        &self,
+        headers: &[(I, ETag)],
+    ) -> Result<Vec<HeaderCheck<I>>, StoreError> {
+        let mut checks = Vec::with_capacity(headers.len());
+        let (Some((first, _)), Some((last, _))) = (headers.first(), headers.last()) else {
+            return Ok(checks);
         };
-        Ok(join_reads(groups.into_iter().map(name)).await?.into_iter().flatten().collect())
-    }
-
-    /// Whether a header is still that version.
-    async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<HeaderCheck<I>, StoreError> {
-        Ok(match self.store.header(id).await? {
-            Some(row) if row.etag == *etag => HeaderCheck::Same,
-            Some(row) => HeaderCheck::Newer(Box::new(StoredResource::read(&row)?)),
-            None => HeaderCheck::Gone,
-        })
+        let mut pages = self.store.headers_between(*first, *last);
+        while let Some(rows) = pages.at_most(headers.len() - checks.len()).await? {
+            for row in rows {
+                let Some(found) = id_of::<I>(&row) else { continue };
+                while let Some((id, etag)) = headers.get(checks.len()).filter(|(id, _)| *id <= found) {
+                    checks.push(if *id == found { HeaderCheck::of(&row, etag)? } else { HeaderCheck::Gone });
+                }
+            }
+            if checks.len() == headers.len() {
+                return Ok(checks);
+            }
+        }
+        checks.resize_with(headers.len(), || HeaderCheck::Gone);
+        Ok(checks)
     }
 
     /// Everyone who is in a group. None: the group is gone.
@@ -199,14 +153,19 @@ impl GroupView {
 }
 
 /// A header that was read again.
-enum HeaderCheck<I> {
+pub(super) enum HeaderCheck<I> {
     Same,
     Newer(Box<StoredResource<I>>),
     Gone,
 }
 
-fn display(group: &Group) -> String {
-    group.name().unwrap_or_default().chars().take(DISPLAY_CHARS_MAX).collect()
+impl<I: ResourceId> HeaderCheck<I> {
+    fn of(row: &TableRow, etag: &ETag) -> Result<Self, StoreError> {
+        if row.etag == *etag {
+            return Ok(HeaderCheck::Same);
+        }
+        Ok(HeaderCheck::Newer(Box::new(StoredResource::read(row)?)))
+    }
 }
 
 fn rendered<I: ResourceId>(meta: Meta, body: Value) -> RenderedResource {

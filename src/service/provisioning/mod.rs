@@ -15,6 +15,7 @@ mod list_limits;
 mod listed_kind;
 mod matches;
 mod members;
+mod memberships;
 mod projection_needs;
 mod read;
 mod read_gate;

@@ -2,6 +2,7 @@
 
 use crate::id::{GroupId, UserId};
 use crate::scim::Projection;
+use crate::service::provisioning::memberships::groups_of;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::resource_kind::ResourceKind;
 use crate::service::provisioning::{Provisioning, not_found};
@@ -45,12 +46,11 @@ impl Provisioning {
             let access = self.view.access(id, needs).await?;
             return Ok(Some(self.view.user(&user, None, access.as_ref())));
         }
-        let (found, access) = try_join!(self.view.groups_of(vec![(id, user.etag.clone())]), async {
+        let (found, access) = try_join!(groups_of(&self.view, id, user.etag.clone()), async {
             self.view.access(id, needs).await.map_err(ServiceError::from)
         })?;
         let shown = found
-            .of(id)
-            .map(|(newer, groups)| self.view.user(newer.unwrap_or(&user), Some(&groups), access.as_ref()));
+            .map(|(newer, groups)| self.view.user(&newer.unwrap_or(user), Some(&groups), access.as_ref()));
         Ok(shown)
     }
 
