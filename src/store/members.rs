@@ -11,6 +11,14 @@ use futures_util::try_join;
 /// Groups that a person may be a direct member of; those beyond, in the order of the ids, give nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
 
+/// What the groups of a user say about one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberStanding {
+    pub is_member: bool,
+    /// The user is in as many groups as there may be.
+    pub is_full: bool,
+}
+
 fn properties(op: OpId) -> RowProperties {
     RowFields::row().text("op", op.to_string()).done()
 }
@@ -101,6 +109,23 @@ impl StateStore {
     pub async fn is_in_enough_groups(&self, user: UserId) -> Result<bool, StoreError> {
         let (from, to) = keys::range_of(&keys::groups_prefix(user));
         Ok(self.rows_between(from, to, DIRECT_GROUPS_MAX).await?.len() >= DIRECT_GROUPS_MAX)
+    }
+
+    /// Whether that user is in that group, and in as many groups as there may be: one range tells both. `both_rows`: half of a
+    /// membership counts too, whichever half it is.
+    pub async fn standing_of(
+        &self,
+        user: UserId,
+        group: GroupId,
+        both_rows: bool,
+    ) -> Result<MemberStanding, StoreError> {
+        let (from, to) = keys::range_of(&keys::groups_prefix(user));
+        let rows = self.rows_between(from, to, DIRECT_GROUPS_MAX).await?;
+        let is_full = rows.len() >= DIRECT_GROUPS_MAX;
+        let membership = keys::membership(user, group);
+        let is_listed = rows.iter().any(|row| row.key == membership);
+        let is_member = is_listed || (is_full || both_rows) && self.is_member(group, user).await?;
+        Ok(MemberStanding { is_member, is_full })
     }
 
     async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {

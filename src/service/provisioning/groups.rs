@@ -13,13 +13,15 @@ use crate::service::provisioning::members::{
 };
 use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteKind, WriteOperation, WritePlan};
 use crate::service::provisioning::{Provisioning, SkippedAttributes, WriteAttempt, name_taken, not_found};
+use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
+use crate::store::members::MemberStanding;
 use crate::store::resources::{self, Group, ResourceId, StoredResource};
 use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
-use futures_util::try_join;
+use futures_util::{join, try_join};
 use std::collections::BTreeSet;
 
 /// Members that are looked up while the range is read, before it shows which of them are in the group.
@@ -155,8 +157,10 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<Option<RenderedResource>, ServiceError> {
         let written = self.change_group(caller, id, &GroupRequest::Patch(patch)).await?;
-        self.start_follow_up(written.follow_up).await;
-        self.echo_group(written.stored, written.members, projection).await
+        let WrittenGroup { stored, members, follow_up } = written;
+        let echo = self.echo_group(stored, members, projection);
+        let ((), echoed) = join!(self.start_follow_up(follow_up), echo);
+        echoed
     }
 
     /// Deletes a group. Its memberships go with a job.
@@ -220,8 +224,9 @@ impl Provisioning {
         let mut gone = BTreeSet::new();
         let mut skipped = SkippedAttributes::Nothing;
         let mut may_miss = MayMiss::Indexes;
+        let mut both_rows = false;
         loop {
-            let mut snapshot = self.read_group(id, request).await?;
+            let mut snapshot = self.read_group(id, request, both_rows).await?;
             snapshot.known.gone.extend(&gone);
             let operation = self.operation(caller);
             let decision = snapshot.decide_change(&operation, skipped, &self.users_url());
@@ -249,7 +254,14 @@ impl Provisioning {
                     self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
-                    let follow_up = plan.follow_up;
+                    let committed = match (members.added.as_slice(), members.removed.as_slice()) {
+                        ([only], []) | ([], [only]) => {
+                            let monotonic = self.store.clock.monotonic();
+                            CommittedRequest::of(*only, &stored, &plan.batch, &committed, monotonic)
+                        }
+                        _ => None,
+                    };
+                    let follow_up = FollowUp { committed, ..plan.follow_up };
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
@@ -261,6 +273,10 @@ impl Provisioning {
                 // Another request has removed it, which the next read shows; or half of it is missing.
                 WriteAttempt::Conflict { part: BatchPart::Membership, found: FoundRow::Gone } => {
                     may_miss = MayMiss::Everything
+                }
+                // Another request has added it, which the next read shows; or half of it is left.
+                WriteAttempt::Conflict { part: BatchPart::Membership, found: FoundRow::There } => {
+                    both_rows = true
                 }
                 WriteAttempt::Conflict { .. } => {}
             }
@@ -274,6 +290,7 @@ impl Provisioning {
         &self,
         id: GroupId,
         request: &GroupRequest<'a>,
+        both_rows: bool,
     ) -> Result<GroupSnapshot<'a>, ServiceError> {
         let named = match request {
             GroupRequest::Patch(patch) if !members::need_everyone(patch.member_changes()) => {
@@ -281,8 +298,8 @@ impl Provisioning {
             }
             _ => &[],
         };
-        let (before, mut known) =
-            try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
+        let before = async { Ok(self.store.resource::<GroupId>(id).await?) };
+        let (before, mut known) = try_join!(before, self.known_of(id, named, both_rows))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
         let edit = request.edit(&before.resource, &self.deciding())?;
         if members::need_everyone(edit.changes()) {
@@ -292,18 +309,38 @@ impl Provisioning {
     }
 
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
-    /// that is there.
-    async fn known_of(&self, group: GroupId, changes: &[MemberChange]) -> Result<KnownMembers, ServiceError> {
+    /// that is there. Of who is to come in, the groups are read: they tell whether there may be one more, too. `both_rows`: half
+    /// of a membership counts as well.
+    async fn known_of(
+        &self,
+        group: GroupId,
+        changes: &[MemberChange],
+        both_rows: bool,
+    ) -> Result<KnownMembers, ServiceError> {
         let ids = members::named_non_members(changes, &BTreeSet::new())?;
-        let added = members::to_be_added(changes);
-        let membership = |id: UserId| async move {
-            Ok::<_, StoreError>(self.store.is_member(group, id).await?.then_some(id))
+        let mut added = members::to_be_added(changes);
+        if added.len() > members::ADDED_MEMBERS_MAX {
+            added.clear();
+        }
+        let standing = |id: UserId| {
+            let is_added = added.contains(&id);
+            async move {
+                let standing = match is_added {
+                    true => self.store.standing_of(id, group, both_rows).await?,
+                    false => {
+                        let is_member = self.store.is_member(group, id).await?;
+                        MemberStanding { is_member, is_full: false }
+                    }
+                };
+                Ok::<_, StoreError>((id, standing))
+            }
         };
-        let (found, known) = try_join!(
-            join_reads(ids.iter().copied().map(membership)),
-            self.known_among(ids.clone(), &added)
-        )?;
-        Ok(KnownMembers { members: found.into_iter().flatten().collect(), ..known })
+        let nobody = BTreeSet::new();
+        let (found, mut known) =
+            try_join!(join_reads(ids.iter().copied().map(standing)), self.known_among(ids.clone(), &nobody))?;
+        known.full.extend(found.iter().filter(|(_, standing)| standing.is_full).map(|(id, _)| *id));
+        known.members.extend(found.iter().filter(|(_, standing)| standing.is_member).map(|(id, _)| *id));
+        Ok(known)
     }
 
     /// Every member, and who the others are that are named.
@@ -344,11 +381,13 @@ impl Provisioning {
         let full = |id: UserId| async move {
             Ok::<_, StoreError>(self.store.is_in_enough_groups(id).await?.then_some(id))
         };
-        let (gone, groups, full) = try_join!(
-            self.gone_among(&ids),
-            join_reads(ids.iter().copied().map(group)),
-            join_reads(added.into_iter().map(full))
-        )?;
+        // An id is random: one that is a user's is no group's.
+        let others = async {
+            let gone = self.gone_among(&ids).await?;
+            let groups = join_reads(gone.iter().copied().map(group)).await?;
+            Ok((gone, groups))
+        };
+        let ((gone, groups), full) = try_join!(others, join_reads(added.into_iter().map(full)))?;
         let groups = groups.into_iter().flatten().collect();
         let full = full.into_iter().flatten().collect();
         Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })

@@ -5,7 +5,6 @@ use crate::id::UserId;
 use crate::scim::{Error, Filter, MemberChange, MemberRef};
 use crate::service::provisioning::write_plan::{WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
-use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::Group;
 use crate::store::{members, reconcile_queue, resources};
 use serde_json::json;
@@ -245,9 +244,14 @@ pub(super) fn plan_members(
 ) {
     let group = header.id;
     let revision = header.revision;
+    // Of one person it is worth knowing whether this is the first request: the reconcile that follows need not read it.
+    let only = operation.reconciles_at_once && members.added.len() + members.removed.len() == 1;
+    let enqueue = if only { reconcile_queue::enqueue_first } else { reconcile_queue::enqueue_now };
     for user in &members.added {
         plan.batch.append(members::add(group, *user, operation.op));
-        enqueue_reconcile(plan, &operation.reconcile_request(false), *user, false);
+        let request = operation.reconcile_request(false);
+        plan.batch.extend(BatchPart::Request, enqueue(*user, &request));
+        plan.follow_up.people.push(*user);
         plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(user), revision });
     }
     let removal = operation.reconcile_request(true).of_operation(members.removed.len());
@@ -256,18 +260,13 @@ pub(super) fn plan_members(
         if !known.gone.contains(user) {
             plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
         }
-        enqueue_reconcile(plan, &removal, *user, true);
+        plan.batch.extend(BatchPart::Request, enqueue(*user, &removal));
+        plan.follow_up.leavers.push(*user);
         plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(user), revision });
     }
     for text in &members.dropped {
         plan.changes.push(AuditEvent::MemberDropped { group, member: SubjectId::new(text), revision });
     }
-}
-
-fn enqueue_reconcile(plan: &mut WritePlan, request: &ReconcileRequest, user: UserId, takes_away: bool) {
-    plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, request));
-    let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
-    people.push(user);
 }
 
 #[cfg(test)]

@@ -36,14 +36,20 @@ pub struct MissingLead {
 }
 
 impl Reconciler {
-    /// Everything about groups and selectors that decides what a person should hold.
+    /// Everything about these groups and their selectors that decides what a person should hold. `changed`: a group that is
+    /// known as of the request.
     pub(super) async fn selectors(
         &self,
-        user: UserId,
+        groups: Vec<GroupId>,
+        changed: Option<GroupFacts>,
         snapshot: &BindingsSnapshot,
         ledger: &UserLedger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
-        let groups = self.groups(user).await?;
+        let reads = groups.into_iter().map(|id| {
+            let known = changed.as_ref().filter(|group| group.id == id);
+            self.group(id, known)
+        });
+        let groups: Vec<ReadGroup> = join_reads(reads).await?.into_iter().flatten().collect();
         let by_key = selectors_by_key(snapshot);
         let mut facts = SelectorFacts {
             member_of: groups.iter().map(|group| group.id).collect(),
@@ -71,19 +77,25 @@ impl Reconciler {
         Ok((facts, missing))
     }
 
-    /// The groups of a person whose headers are there. Groups beyond the limit give nothing, and health says so.
-    async fn groups(&self, user: UserId) -> Result<Vec<ReadGroup>, StoreError> {
+    /// The groups of a person. Groups beyond the limit give nothing, and health says so.
+    pub(super) async fn memberships(&self, user: UserId) -> Result<Vec<GroupId>, StoreError> {
         let mut ids = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
         if ids.len() > DIRECT_GROUPS_MAX {
             self.health.group_limit_reached(user);
             ids.truncate(DIRECT_GROUPS_MAX);
         }
-        let reads = ids.into_iter().map(|id| self.group(id));
-        Ok(join_reads(reads).await?.into_iter().flatten().collect())
+        Ok(ids)
     }
 
-    async fn group(&self, id: GroupId) -> Result<Option<ReadGroup>, StoreError> {
-        let (attributes, leads) = try_join!(self.store.group_attributes(id), self.store.selectors_of(id))?;
+    /// `None`: its header is gone.
+    async fn group(&self, id: GroupId, known: Option<&GroupFacts>) -> Result<Option<ReadGroup>, StoreError> {
+        let attributes = async {
+            match known {
+                Some(group) => Ok(HeaderState::Readable(group.resource.clone())),
+                None => self.store.group_attributes(id).await,
+            }
+        };
+        let (attributes, leads) = try_join!(attributes, self.store.selectors_of(id))?;
         let facts = match attributes {
             HeaderState::Gone => return Ok(None),
             HeaderState::Unreadable => None,

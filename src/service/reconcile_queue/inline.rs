@@ -5,6 +5,7 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::service::jobs;
+use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile::{ReconcileOutcome, Reconciler};
 use crate::store::throttles::CallKind;
 use crate::store::{StateStore, StoreError};
@@ -32,6 +33,8 @@ pub struct FollowUp {
     /// Groups whose members must be reconciled.
     pub groups: Vec<GroupId>,
     pub jobs: Vec<OpId>,
+    /// The request of the only person, where the commit knows it.
+    pub committed: Option<CommittedRequest>,
 }
 
 /// What is done at once, in the process that committed.
@@ -88,14 +91,23 @@ impl InlineReconciler {
         }
     }
 
+    /// Whether what is committed now is reconciled at once.
+    pub fn has_room(&self) -> bool {
+        let lanes = [EffectLane::Revoke, EffectLane::Grant].into_iter();
+        lanes.map(|lane| self.under_way(lane).load(Ordering::Relaxed)).all(|number| number < BACKLOG)
+            && self.limits.people_max > 0
+    }
+
     /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
     /// Azure asked to wait. Never fails: what is left over keeps its request, and the tick picks
     /// it up.
     pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
-        let FollowUp { leavers: leaving, people, groups, jobs } = work;
-        let leaving = self
-            .start(EffectLane::Revoke, FollowUp { leavers: leaving, groups, jobs, ..FollowUp::default() });
-        let gaining = self.start(EffectLane::Grant, FollowUp { people, ..FollowUp::default() });
+        let FollowUp { leavers, people, groups, jobs, committed } = work;
+        let (leaver, joiner) = if leavers.is_empty() { (None, committed) } else { (committed, None) };
+        let leaving = FollowUp { leavers, groups, jobs, committed: leaver, ..FollowUp::default() };
+        let leaving = self.start(EffectLane::Revoke, leaving);
+        let gaining = FollowUp { people, committed: joiner, ..FollowUp::default() };
+        let gaining = self.start(EffectLane::Grant, gaining);
         let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
         if !running.is_empty() && !self.limits.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
@@ -121,8 +133,13 @@ impl InlineReconciler {
     }
 
     async fn run(&self, work: FollowUp) {
-        self.reconcile_all(&work.leavers).await;
-        self.reconcile_all(&work.people).await;
+        match work.committed {
+            Some(committed) => self.reconcile_only(committed).await,
+            None => {
+                self.reconcile_all(&work.leavers).await;
+                self.reconcile_all(&work.people).await;
+            }
+        }
         for job in work.jobs {
             if let Err(error) = self.run_job(job).await {
                 log_deferred("a job", &error);
@@ -132,6 +149,13 @@ impl InlineReconciler {
             if let Err(error) = self.fan_out(group).await {
                 log_deferred("a group fan-out", &error);
             }
+        }
+    }
+
+    async fn reconcile_only(&self, committed: CommittedRequest) {
+        let user = committed.request.user;
+        if let Err(error) = self.reconciler.reconcile_committed(user, Some(committed)).await {
+            log_deferred("a reconcile", &error);
         }
     }
 
