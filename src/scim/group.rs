@@ -49,7 +49,7 @@ impl GroupInput {
 }
 
 /// The answer (RFC 7644 section 3.4.1), with members where they were read.
-pub(crate) fn render(resource: &Resource, meta: &Meta, members: Option<&[String]>) -> Value {
+pub(crate) fn render(resource: Resource, meta: &Meta, members: Option<&[String]>) -> Value {
     let mut shown = resource.frame(meta);
     if let Some(members) = members {
         let list = members
@@ -126,13 +126,13 @@ mod tests {
             version: "W/\"1\"".to_owned(),
             base_url: "https://x.example/scim/v2".to_owned(),
         };
-        let shown = render(&group, &meta, Some(&["u1".to_owned()]));
+        let shown = render(group.clone(), &meta, Some(&["u1".to_owned()]));
         assert_eq!(
             shown["members"],
             json!([{"value": "u1", "$ref": "https://x.example/scim/v2/Users/u1", "type": "User"}])
         );
         assert_eq!(shown["meta"]["location"], "https://x.example/scim/v2/Groups/g1");
         assert_eq!(shown["schemas"], json!([urn::GROUP]));
-        assert_eq!(render(&group, &meta, None).get("members"), None);
+        assert_eq!(render(group, &meta, None).get("members"), None);
     }
 }

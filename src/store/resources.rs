@@ -137,6 +137,13 @@ impl<I: ResourceId> StoredResource<I> {
 
     /// Reads a header.
     pub fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let kept = row.properties.iter().filter(|(name, _)| !name.starts_with(DOCUMENT));
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(Self { kept, ..Self::read_to_show(row)? })
+    }
+
+    /// Reads a header of a resource that is only shown: what a later release put there is not kept.
+    pub fn read_to_show(row: &TableRow) -> Result<Self, StoreError> {
         let reader = RowReader::new(row)?;
         let corrupt =
             |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
@@ -144,7 +151,6 @@ impl<I: ResourceId> StoredResource<I> {
         let serde_json::Value::Object(attributes) = reader.json(DOCUMENT)? else {
             return Err(corrupt(DOCUMENT));
         };
-        let kept = row.properties.iter().filter(|(name, _)| !name.starts_with(DOCUMENT));
         Ok(Self {
             id,
             resource: Resource::from_stored(I::KIND, attributes),
@@ -154,7 +160,7 @@ impl<I: ResourceId> StoredResource<I> {
             modified: reader.time("modified")?,
             pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
             etag: row.etag.clone(),
-            kept: kept.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            kept: RowProperties::new(),
         })
     }
 

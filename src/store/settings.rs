@@ -10,6 +10,7 @@ use crate::store::room_claims::RoomClaims;
 use crate::store::scope_blocks::{self, ScopeBlocks};
 use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
+use std::borrow::Cow;
 use time::OffsetDateTime;
 
 /// The snapshot of the bindings that every process plans with.
@@ -182,7 +183,9 @@ impl StateStore {
     /// The bytes of a stored snapshot, where they can be read.
     pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(row) = self.get(&keys::snapshot(stamp)).await? else { return Ok(None) };
-        Ok(self.readable(&row, RowReader::new(&row).and_then(|reader| reader.bytes("b"))))
+        Ok(self
+            .readable(&row, RowReader::new(&row).and_then(|reader| reader.bytes("b")))
+            .map(Cow::into_owned))
     }
 
     /// The id of this installation, if it was made.

@@ -124,20 +124,20 @@ impl GroupView {
 
     pub fn user(
         &self,
-        user: &User,
+        user: User,
         groups: Option<&[GroupRef]>,
         access: Option<&AccessView>,
     ) -> RenderedResource {
-        let meta = self.meta(user);
-        let body = scim::user::render(&user.resource, &meta, groups, access);
+        let meta = self.meta(&user);
+        let body = scim::user::render(user.resource, &meta, groups, access);
         rendered::<UserId>(meta, body)
     }
 
-    pub fn group(&self, group: &Group, members: Option<&[UserId]>) -> RenderedResource {
-        let meta = self.meta(group);
+    pub fn group(&self, group: Group, members: Option<&[UserId]>) -> RenderedResource {
+        let meta = self.meta(&group);
         let members: Option<Vec<String>> =
             members.map(|members| members.iter().map(ToString::to_string).collect());
-        let body = scim::group::render(&group.resource, &meta, members.as_deref());
+        let body = scim::group::render(group.resource, &meta, members.as_deref());
         rendered::<GroupId>(meta, body)
     }
 

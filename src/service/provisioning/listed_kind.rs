@@ -100,12 +100,12 @@ impl ListedKind for UserId {
     ) -> Result<Option<ShownResource>, ServiceError> {
         let access = relations.access.remove(&user.id);
         let body = match needs.view {
-            false => view.user(&user, None, access.as_ref()).body,
+            false => view.user(user, None, access.as_ref()).body,
             true => {
                 let Some((newer, groups)) = relations.groups.take(view, user.id).await? else {
                     return Ok(None);
                 };
-                view.user(&newer.unwrap_or(user), Some(&groups), access.as_ref()).body
+                view.user(newer.unwrap_or(user), Some(&groups), access.as_ref()).body
             }
         };
         Ok(Some(ShownResource { body, members: 0 }))
@@ -146,10 +146,10 @@ impl ListedKind for GroupId {
         needs: ProjectionNeeds,
     ) -> Result<Option<ShownResource>, ServiceError> {
         if !needs.view {
-            return Ok(Some(ShownResource { body: view.group(&group, None).body, members: 0 }));
+            return Ok(Some(ShownResource { body: view.group(group, None).body, members: 0 }));
         }
         let Some((newer, members)) = relations.remove(&group.id) else { return Ok(None) };
-        let body = view.group(&newer.unwrap_or(group), Some(&members)).body;
+        let body = view.group(newer.unwrap_or(group), Some(&members)).body;
         Ok(Some(ShownResource { body, members: members.len() }))
     }
 }

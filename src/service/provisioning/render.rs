@@ -85,7 +85,7 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
 
     async fn show(&mut self, row: &TableRow) -> Result<Option<ShownResource>, ServiceError> {
         let RenderOptions { view, wanted, unreadable } = self.options;
-        let stored = match StoredResource::<I>::read(row) {
+        let stored = match StoredResource::<I>::read_to_show(row) {
             Ok(stored) => stored,
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }))
                 if unreadable == UnreadablePolicy::LeaveOut =>
