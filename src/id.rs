@@ -1,5 +1,6 @@
 //! Identifiers that several concepts share. Each is built by `parse` or by the id source, printed by `Display`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -87,6 +88,77 @@ id!(
     InstanceId,
     "instance id"
 );
+
+/// A member of a group: a user or another group. Ordered as ids are, whichever the two are of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MemberId {
+    User(UserId),
+    Group(GroupId),
+}
+
+impl MemberId {
+    /// The UUID itself. A user and a group never have the same.
+    pub const fn uuid(&self) -> Uuid {
+        match self {
+            MemberId::User(user) => user.uuid(),
+            MemberId::Group(group) => group.uuid(),
+        }
+    }
+
+    /// The user, if it is one.
+    pub const fn user(&self) -> Option<UserId> {
+        match self {
+            MemberId::User(user) => Some(*user),
+            MemberId::Group(_) => None,
+        }
+    }
+
+    /// The group, if it is one.
+    pub const fn group(&self) -> Option<GroupId> {
+        match self {
+            MemberId::User(_) => None,
+            MemberId::Group(group) => Some(*group),
+        }
+    }
+}
+
+impl From<UserId> for MemberId {
+    fn from(user: UserId) -> Self {
+        MemberId::User(user)
+    }
+}
+
+impl From<GroupId> for MemberId {
+    fn from(group: GroupId) -> Self {
+        MemberId::Group(group)
+    }
+}
+
+impl Ord for MemberId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let place = |id: &Self| (id.uuid(), id.group().is_some());
+        place(self).cmp(&place(other))
+    }
+}
+
+impl PartialOrd for MemberId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.uuid().as_hyphenated())
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.group().is_some() { "group" } else { "user" };
+        write!(f, "{kind} {self}")
+    }
+}
 
 /// `YYYYMMDDThhmmssZ`, compared as text.
 pub fn format_stamp(at: OffsetDateTime) -> String {

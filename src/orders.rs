@@ -10,6 +10,9 @@ pub const BECAUSE_CHARS_MAX: usize = 1000;
 pub const WHO_CHARS_MAX: usize = 256;
 /// Characters of the hash of a plan: SHA-256 in hex.
 const HASH_CHARS: usize = 64;
+/// Characters of the hash of a batch's people, the first of SHA-256 in hex: an operator types it. Ids are ours and random, so it
+/// cannot be aimed at.
+pub const PEOPLE_HASH_CHARS: usize = 16;
 
 /// One order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +64,15 @@ pub enum OrderVerb {
     Apply {
         hash: String,
     },
-    /// What a breaker holds may happen.
+    /// What a breaker holds may happen. `people` is the hash of the people whom the operator read.
     ReleaseBatch {
         batch: OpId,
+        people: String,
     },
     /// What a breaker holds must not happen.
     RejectBatch {
         batch: OpId,
+        people: String,
     },
 }
 
@@ -119,7 +124,9 @@ impl OrderVerb {
             Self::RetryPerson { user } => user.to_string(),
             Self::RetryScope { scope } | Self::Forget { scope } => scope.as_str().to_owned(),
             Self::Apply { hash } => hash.clone(),
-            Self::ReleaseBatch { batch } | Self::RejectBatch { batch } => batch.to_string(),
+            Self::ReleaseBatch { batch, people } | Self::RejectBatch { batch, people } => {
+                format!("{batch} {people}")
+            }
         }
     }
 
@@ -144,10 +151,12 @@ impl OrderVerb {
             "forget" => ("forget", Scope::parse(target).ok().map(|scope| Self::Forget { scope })),
             "apply" => ("apply", parse_hash(target).map(|hash| Self::Apply { hash })),
             "release-batch" => {
-                ("release-batch", OpId::parse(target).ok().map(|batch| Self::ReleaseBatch { batch }))
+                let read = pair().and_then(|(batch, people)| read_batch(batch, people));
+                ("release-batch", read.map(|(batch, people)| Self::ReleaseBatch { batch, people }))
             }
             "reject-batch" => {
-                ("reject-batch", OpId::parse(target).ok().map(|batch| Self::RejectBatch { batch }))
+                let read = pair().and_then(|(batch, people)| read_batch(batch, people));
+                ("reject-batch", read.map(|(batch, people)| Self::RejectBatch { batch, people }))
             }
             _ => return Err(OrderError::Verb { verb: verb.chars().take(64).collect() }),
         };
@@ -170,10 +179,23 @@ fn accept_identity(user: &str, principal: &str) -> Option<OrderVerb> {
     PrincipalId::parse(principal).ok().map(|principal| OrderVerb::AcceptIdentity { user, principal })
 }
 
+fn read_batch(batch: &str, people: &str) -> Option<(OpId, String)> {
+    Some((OpId::parse(batch).ok()?, parse_people_hash(people)?))
+}
+
 /// A plan's hash, in lower case.
 pub fn parse_hash(text: &str) -> Option<String> {
-    let is_hash = text.len() == HASH_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash.then(|| text.to_ascii_lowercase())
+    parse_hex(text, HASH_CHARS)
+}
+
+/// The hash of a batch's people, in lower case.
+pub fn parse_people_hash(text: &str) -> Option<String> {
+    parse_hex(text, PEOPLE_HASH_CHARS)
+}
+
+fn parse_hex(text: &str, chars: usize) -> Option<String> {
+    let is_hex = text.len() == chars && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| text.to_ascii_lowercase())
 }
 
 impl Order {
@@ -228,8 +250,8 @@ mod tests {
             OrderVerb::RetryScope { scope: scope.clone() },
             OrderVerb::Forget { scope },
             OrderVerb::Apply { hash: "ab".repeat(32) },
-            OrderVerb::ReleaseBatch { batch },
-            OrderVerb::RejectBatch { batch },
+            OrderVerb::ReleaseBatch { batch, people: "cd".repeat(8) },
+            OrderVerb::RejectBatch { batch, people: "cd".repeat(8) },
         ]
     }
 

@@ -7,11 +7,11 @@ use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::cli::order::{self, PlaceArguments};
 use crate::error_chain::escape_control;
 use crate::id::{OpId, PrincipalId};
-use crate::orders::OrderVerb;
+use crate::orders::{self, OrderVerb};
 use crate::store::StateStore;
 use crate::store::StoreError;
 use crate::store::batches::{BatchRow, BatchState, Batches, StoredBatch};
-use crate::store::holds::HeldPerson;
+use crate::store::holds::{BatchPeople, HeldPerson};
 use crate::store::users::HeaderState;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -71,6 +71,9 @@ struct DecideArguments {
     /// The id of a batch, as `breaker` prints it.
     #[arg(value_name = "BATCH")]
     batch: String,
+    /// The hash of its people, as `breaker show` prints it. If anyone joined or left since, the order is refused.
+    #[arg(value_name = "HASH")]
+    people: String,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -81,6 +84,10 @@ struct ListedBatch {
     /// `None`: its row cannot be read.
     batch: Option<StoredBatch>,
     people: usize,
+    /// People whose rows cannot be read, beside those.
+    unreadable: usize,
+    /// Names these people.
+    hash: String,
 }
 
 /// A person of a batch, with the name that the state has.
@@ -95,14 +102,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         None => run_command(list(&arguments.list)),
         Some(Command::Show(arguments)) => run_command(show(arguments)),
-        Some(Command::Release(arguments)) => decide(arguments, |batch| OrderVerb::ReleaseBatch { batch }),
-        Some(Command::Reject(arguments)) => decide(arguments, |batch| OrderVerb::RejectBatch { batch }),
+        Some(Command::Release(arguments)) => {
+            decide(arguments, |batch, people| OrderVerb::ReleaseBatch { batch, people })
+        }
+        Some(Command::Reject(arguments)) => {
+            decide(arguments, |batch, people| OrderVerb::RejectBatch { batch, people })
+        }
     }
 }
 
-fn decide(arguments: &DecideArguments, verb: impl Fn(OpId) -> OrderVerb) -> ExitCode {
+fn decide(arguments: &DecideArguments, verb: impl Fn(OpId, String) -> OrderVerb) -> ExitCode {
     order::place(&arguments.place, async |access| {
-        Ok(vec![verb(known_batch(&access.store, &arguments.batch).await?.0)])
+        let people = orders::parse_people_hash(&arguments.people).ok_or_else(|| {
+            OperatorError::Usage("HASH has 16 hex digits, as `breaker show` prints it".to_owned())
+        })?;
+        Ok(vec![verb(known_batch(&access.store, &arguments.batch).await?.0, people)])
     })
 }
 
@@ -110,7 +124,7 @@ async fn list(arguments: &ListArguments) -> Result<ExitCode, OperatorError> {
     let access = arguments.operator.access()?;
     let batches = listed(&access, arguments.all).await?;
     let is_held = batches.iter().any(ListedBatch::is_held);
-    print_list(&batches, arguments.json)?;
+    print_list(&batches, arguments)?;
     Ok(if is_held { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
 }
 
@@ -118,22 +132,13 @@ async fn listed(access: &OperatorAccess, all: bool) -> Result<Vec<ListedBatch>, 
     let batches: Batches = access.store.batches().await?;
     let mut listed = Vec::new();
     for (id, batch) in batches.rows() {
-        let mut one = ListedBatch { id, batch: batch.cloned(), people: 0 };
-        if all || one.is_held() {
-            one.people = people_of(&access.store, id).await?.len();
-            listed.push(one);
+        let is_held = batch.is_none_or(|batch| batch.state == BatchState::Held);
+        if all || is_held {
+            let people = access.store.batch_people(id).await?;
+            listed.push(ListedBatch::new(id, batch.cloned(), &people));
         }
     }
     Ok(listed)
-}
-
-async fn people_of(store: &StateStore, batch: OpId) -> Result<Vec<HeldPerson>, StoreError> {
-    let mut people = Vec::new();
-    let mut pages = store.held_people(batch);
-    while let Some(page) = pages.next().await? {
-        people.extend(page);
-    }
-    Ok(people)
 }
 
 /// The batch that a text means.
@@ -151,11 +156,11 @@ async fn known_batch(store: &StateStore, text: &str) -> Result<(OpId, Option<Sto
 async fn show(arguments: &ShowArguments) -> Result<ExitCode, OperatorError> {
     let access = arguments.operator.access()?;
     let (id, batch) = known_batch(&access.store, &arguments.batch).await?;
-    let people = people_of(&access.store, id).await?;
-    let named = stream::iter(people).map(|person| with_name(&access.store, id, person));
+    let people = access.store.batch_people(id).await?;
+    let batch = ListedBatch::new(id, batch, &people);
+    let named = stream::iter(people.people).map(|person| with_name(&access.store, id, person));
     let people: Vec<NamedPerson> = named.buffered(READS_AT_ONCE).try_collect().await?;
-    let batch = ListedBatch { id, batch, people: people.len() };
-    print_people(&batch, &people, arguments.json)?;
+    print_people(&batch, &people, arguments)?;
     Ok(if batch.is_held() { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
 }
 
@@ -171,7 +176,9 @@ async fn with_name(store: &StateStore, batch: OpId, person: HeldPerson) -> Resul
 }
 
 #[expect(clippy::print_stderr, reason = "not part of the result")]
-fn print_list(batches: &[ListedBatch], json: bool) -> Result<(), OperatorError> {
+fn print_list(batches: &[ListedBatch], arguments: &ListArguments) -> Result<(), OperatorError> {
+    let ListArguments { json, operator, .. } = arguments;
+    let json = *json;
     if batches.is_empty() && !json {
         eprintln!("the breakers hold nothing");
     }
@@ -182,6 +189,9 @@ fn print_list(batches: &[ListedBatch], json: bool) -> Result<(), OperatorError> 
             false => writeln!(out, "{}", batch.to_text())?,
         }
     }
+    if !json && batches.iter().any(ListedBatch::is_held) {
+        writeln!(out, "{}", operator.command_line("breaker show BATCH"))?;
+    }
     Ok(())
 }
 
@@ -190,21 +200,48 @@ fn to_second(at: OffsetDateTime) -> String {
     rfc3339(at.replace_nanosecond(0).unwrap_or(at))
 }
 
-fn print_people(batch: &ListedBatch, people: &[NamedPerson], json: bool) -> Result<(), OperatorError> {
+/// The people, and then the lines that decide about exactly them.
+fn print_people(
+    batch: &ListedBatch,
+    people: &[NamedPerson],
+    arguments: &ShowArguments,
+) -> Result<(), OperatorError> {
     let mut out = io::stdout().lock();
-    if !json {
-        writeln!(out, "{}", batch.to_text())?;
-    }
-    for person in people {
-        match json {
-            true => writeln!(out, "{}", person.to_json())?,
-            false => writeln!(out, "{}", person.to_text())?,
+    if arguments.json {
+        for person in people {
+            writeln!(out, "{}", person.to_json(&batch.hash))?;
         }
+        return Ok(());
+    }
+    writeln!(out, "{}", batch.to_text())?;
+    for person in people {
+        writeln!(out, "{}", person.to_text())?;
+    }
+    if batch.unreadable > 0 {
+        writeln!(out, "{} more people: their rows cannot be read", batch.unreadable)?;
+    }
+    for verb in batch.decisions() {
+        let decide = format!("breaker {verb} {} {} --because TEXT", batch.id, batch.hash);
+        writeln!(out, "{}", arguments.operator.command_line(&decide))?;
     }
     Ok(())
 }
 
 impl ListedBatch {
+    fn new(id: OpId, batch: Option<StoredBatch>, people: &BatchPeople) -> Self {
+        let BatchPeople { people, unreadable, hash } = people;
+        Self { id, batch, people: people.len(), unreadable: *unreadable, hash: hash.clone() }
+    }
+
+    /// The decisions that an operator can still make.
+    fn decisions(&self) -> &'static [&'static str] {
+        match self.batch.as_ref().map(|batch| batch.state) {
+            Some(BatchState::Held) => &["release", "reject"],
+            Some(BatchState::Rejected) => &["release"],
+            Some(BatchState::Released) | None => &[],
+        }
+    }
+
     fn state(&self) -> BatchState {
         self.batch.as_ref().map_or(BatchState::Held, |batch| batch.state)
     }
@@ -223,6 +260,7 @@ impl ListedBatch {
         let decision = batch.and_then(|batch| batch.decision.as_ref());
         json!({
             "batch": self.id.to_string(), "state": self.state().as_str(), "people": self.people,
+            "unreadable": self.unreadable, "hash": self.hash,
             "holds": batch.map(|batch| batch.kind.as_str()), "opened": batch.map(|batch| rfc3339(batch.opened)),
             "bindings": self.bindings(), "order": decision.map(|decision| decision.order.to_string()),
             "decided": decision.map(|decision| rfc3339(decision.at)),
@@ -230,7 +268,8 @@ impl ListedBatch {
     }
 
     fn to_text(&self) -> String {
-        let Self { id, people, .. } = self;
+        let Self { id, people, unreadable, .. } = self;
+        let people = people + unreadable;
         let state = self.state().as_str();
         let Some(batch) = &self.batch else {
             return format!("{id}  {state}  its row cannot be read  {people} people");
@@ -241,16 +280,13 @@ impl ListedBatch {
             format!("{id}  {state}  {people} people  {} of {bindings}  since {opened}", batch.kind.as_str());
         match &batch.decision {
             Some(decision) => format!("{first}\n  by order {} at {}", decision.order, to_second(decision.at)),
-            None => {
-                let decide = |verb: &str| format!("breaker {verb} {id} --because TEXT");
-                format!("{first}\n  {}\n  {}", decide("release"), decide("reject"))
-            }
+            None => first,
         }
     }
 }
 
 impl NamedPerson {
-    fn to_json(&self) -> Value {
+    fn to_json(&self, hash: &str) -> Value {
         let HeldPerson { user, steps, cause } = &self.person;
         let steps: Vec<Value> = steps
             .iter()
@@ -265,7 +301,7 @@ impl NamedPerson {
             "principals": self.principals.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "since": cause.as_ref().map(|cause| rfc3339(cause.since)),
             "op": cause.as_ref().map(|cause| cause.op.to_string()),
-            "actor": cause.as_ref().map(|cause| cause.actor.as_str()),
+            "actor": cause.as_ref().map(|cause| cause.actor.as_str()), "hash": hash,
         })
     }
 

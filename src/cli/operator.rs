@@ -108,6 +108,20 @@ impl OperatorArguments {
         app::operator_assignments(&config, &arm).map_err(OperatorError::Connect)
     }
 
+    /// What to type next: this program with these words, and with the place of the state that this command was given. A key
+    /// is not printed.
+    pub(super) fn command_line(&self, words: &str) -> String {
+        let mut line = format!("{PROGRAM} {words}");
+        #[cfg(feature = "local")]
+        if let Some(url) = &self.control_url {
+            line = format!("{line} --control-url {}", quoted(url));
+        }
+        if let Some(tables) = &self.tables {
+            line = format!("{line} --tables {}", quoted(shown_tables(tables)));
+        }
+        line
+    }
+
     fn variables(&self) -> Result<BTreeMap<String, String>, OperatorError> {
         let mut variables = config::environment();
         if let Some(tables) = &self.tables {
@@ -115,6 +129,24 @@ impl OperatorArguments {
         }
         Ok(variables)
     }
+}
+
+/// The program, as an operator types it.
+const PROGRAM: &str = "azure-backup-scim";
+
+/// Where the tables are. A connection string of a real account holds its key.
+fn shown_tables(tables: &str) -> &str {
+    let holds_no_key = !tables.contains(';') && !tables.to_ascii_lowercase().contains("accountkey");
+    if holds_no_key || tables.starts_with('@') { tables } else { "CONNECTION_STRING" }
+}
+
+/// A word of a command line, quoted where a shell would read it as more than a word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:.@_=%+,-".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", escape_control(word).replace('\'', r"'\''"))
 }
 
 /// The active bindings, as a command reads them.
@@ -150,4 +182,47 @@ fn candidate(person: &FoundPerson) -> String {
     let active = if person.active { "active" } else { "not active" };
     let principals: Vec<String> = person.principals.iter().map(ToString::to_string).collect();
     format!("{user}  {name}  {active}  object id {}", principals.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tables: Option<&str>, expected: &str) {
+        let arguments = OperatorArguments {
+            tables: tables.map(str::to_owned),
+            #[cfg(feature = "local")]
+            control_url: None,
+        };
+        assert_eq!(arguments.command_line("apply abc --because TEXT"), expected);
+    }
+
+    #[test]
+    fn a_line_to_type_next_names_the_program_and_the_tables() {
+        check(None, "azure-backup-scim apply abc --because TEXT");
+        let endpoint = "https://contoso.table.core.windows.net";
+        check(Some(endpoint), &format!("azure-backup-scim apply abc --because TEXT --tables {endpoint}"));
+        check(
+            Some("@my key's file"),
+            r"azure-backup-scim apply abc --because TEXT --tables '@my key'\''s file'",
+        );
+        let emulator = "UseDevelopmentStorage=true";
+        check(Some(emulator), &format!("azure-backup-scim apply abc --because TEXT --tables {emulator}"));
+    }
+
+    #[test]
+    fn a_line_to_type_next_never_holds_a_key() {
+        let expected = "azure-backup-scim apply abc --because TEXT --tables CONNECTION_STRING";
+        check(Some("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0"), expected);
+        check(Some("AccountKey=c2VjcmV0"), expected);
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_line_to_type_next_names_the_running_local() {
+        let url = Some("http://127.0.0.1:7/control".to_owned());
+        let line = OperatorArguments { tables: None, control_url: url }.command_line("orders");
+        assert_eq!(line, "azure-backup-scim orders --control-url http://127.0.0.1:7/control");
+    }
 }

@@ -213,7 +213,7 @@ pub(super) fn place(
                 false => wait_for(&access, order).await?,
             };
             is_fine &= arguments.no_wait || outcome.as_ref().is_some_and(|outcome| !outcome.is_refused);
-            print(order, outcome.as_ref(), arguments.json)?;
+            print(order, outcome.as_ref(), arguments)?;
         }
         Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
     })
@@ -234,9 +234,13 @@ async fn wait_for(access: &OperatorAccess, order: &Order) -> Result<Option<Order
     }
 }
 
-fn print(order: &Order, outcome: Option<&OrderOutcome>, json: bool) -> Result<(), OperatorError> {
+fn print(
+    order: &Order,
+    outcome: Option<&OrderOutcome>,
+    arguments: &PlaceArguments,
+) -> Result<(), OperatorError> {
     let mut out = io::stdout().lock();
-    if json {
+    if arguments.json {
         writeln!(out, "{}", to_json(order, outcome))?;
         return Ok(());
     }
@@ -244,12 +248,34 @@ fn print(order: &Order, outcome: Option<&OrderOutcome>, json: bool) -> Result<()
     let space = if target.is_empty() { "" } else { " " };
     let verb = order.verb.as_str();
     let state = match outcome {
-        None => "placed; the next tick carries it out, and `orders` shows the outcome".to_owned(),
+        None => "placed; the next tick carries it out".to_owned(),
         Some(outcome) if outcome.is_refused => format!("refused: {}", escape_control(&outcome.detail)),
         Some(outcome) => format!("done: {}", escape_control(&outcome.detail)),
     };
     writeln!(out, "order {}  {verb}{space}{target}\n  {state}", order.id)?;
+    if let Some((what, words)) = next_words(order, outcome) {
+        writeln!(out, "  {what}:\n\n  {}", arguments.operator.command_line(words))?;
+    }
     Ok(())
+}
+
+/// What an operator may type next, and what it is for.
+fn next_words(order: &Order, outcome: Option<&OrderOutcome>) -> Option<(&'static str, &'static str)> {
+    match outcome {
+        None => Some(("to see what became of it", "orders")),
+        Some(outcome) if names_another_plan(order, outcome) => {
+            Some(("to see the plan as it is now", "plan --pending"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether an order to apply was refused because the plan moved: the hash of now is said.
+fn names_another_plan(order: &Order, outcome: &OrderOutcome) -> bool {
+    let is_hash =
+        |word: &str| orders::parse_hash(word.trim_matches(|c: char| !c.is_ascii_hexdigit())).is_some();
+    let is_apply = matches!(order.verb, OrderVerb::Apply { .. });
+    is_apply && outcome.is_refused && outcome.detail.split_whitespace().any(is_hash)
 }
 
 fn to_json(order: &Order, outcome: Option<&OrderOutcome>) -> Value {

@@ -8,11 +8,12 @@ use crate::bindings::{self, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::ports::role_assignments::RoleAssignments;
+use crate::rbac::breaker::RevocationLimits;
 use crate::service::access::preview::{self, PreviewOf, TenantPlan};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::bindings::pending::{self, FilePlan, FileToPlan, WaitingFile};
-use crate::store::StateStore;
-use made_plan::{MadePlan, PlannedWith};
+use crate::store::{StateStore, StoreError};
+use made_plan::{MadePlan, NextLines, PlannedWith};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -66,39 +67,55 @@ async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, Ope
     let assignments = if arguments.ask_azure { Some(arguments.operator.assignments()?) } else { None };
     let ask = assignments.as_deref();
     let progress = Progress::begin();
-    let (with, planned) = match (file, arguments.pending) {
+    let show = |read| progress.show(read);
+    let (with, plan, wait) = match (file, arguments.pending) {
         (Some((path, file)), _) => {
-            let planned =
-                pending::plan_of_file(store, active, file, ask, &|read| progress.show(read)).await?;
-            (PlannedWith::File { path }, planned)
+            let FilePlan { plan, wait, .. } = plan_file(store, active, file, ask, &show).await?;
+            (PlannedWith::File { path }, plan, wait)
         }
         (None, true) => {
             let (stamp, file) = waiting_bindings(waiting.as_ref())?;
-            let planned =
-                pending::plan_of_file(store, active, file, ask, &|read| progress.show(read)).await?;
-            (PlannedWith::Pending { stamp }, planned)
+            let FilePlan { plan, wait, .. } = plan_file(store, active, file, ask, &show).await?;
+            (PlannedWith::Pending { stamp }, plan, wait)
         }
         (None, false) => {
             let stamp = pointer.stamp().map(str::to_owned);
-            let plan = plan_now(store, active, ask, &progress).await?;
-            (PlannedWith::Active { stamp }, FilePlan { plan, wait: None })
+            (PlannedWith::Active { stamp }, plan_now(store, active, ask, &show).await?, None)
         }
     };
     progress.end();
     let other = waiting.map(|waiting| waiting.pending.stamp);
     let waiting = other.filter(|_| !matches!(with, PlannedWith::Pending { .. }));
-    Ok(MadePlan { with, plan: planned.plan, wait: planned.wait, waiting })
+    let line = |words: &str| arguments.operator.command_line(words);
+    let next = NextLines {
+        apply: line(&format!("apply {} --because TEXT", plan.hash())),
+        pending: line("plan --pending"),
+        breaker: line("breaker"),
+    };
+    Ok(MadePlan { with, plan, wait, waiting, next })
+}
+
+async fn plan_file(
+    store: &StateStore,
+    active: ActiveSnapshot,
+    file: FileToPlan,
+    ask: Option<&dyn RoleAssignments>,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<FilePlan, StoreError> {
+    let planned = pending::plan_of_file(store, active, file, ask, progress).await?;
+    planned.under_limits(store, RevocationLimits::default()).await
 }
 
 async fn plan_now(
     store: &StateStore,
     snapshot: ActiveSnapshot,
     ask: Option<&dyn RoleAssignments>,
-    progress: &Progress,
-) -> Result<TenantPlan, OperatorError> {
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<TenantPlan, StoreError> {
     let of = [PreviewOf { snapshot, under_pause: true }];
-    let plans = preview::preview(store, &of, ask, &|read| progress.show(read)).await?;
-    Ok(plans.into_iter().next().unwrap_or_default())
+    let plans = preview::preview(store, &of, ask, progress).await?;
+    let plan = plans.into_iter().next().unwrap_or_default();
+    preview::under_limits(store, plan, RevocationLimits::default(), None).await
 }
 
 fn read_file(path: &Path) -> Result<(PathBuf, FileToPlan), OperatorError> {
@@ -128,7 +145,7 @@ fn print(made: &MadePlan, arguments: &Arguments) -> Result<(), OperatorError> {
 }
 
 fn to_json(made: &MadePlan) -> Value {
-    let MadePlan { with, plan, wait, waiting } = made;
+    let MadePlan { with, plan, wait, waiting, .. } = made;
     let (with, stamp) = match with {
         PlannedWith::Active { stamp } => ("active", stamp.clone()),
         PlannedWith::File { .. } => ("file", None),
@@ -139,7 +156,7 @@ fn to_json(made: &MadePlan) -> Value {
         "bindings": with, "stamp": stamp, "hash": plan.hash(), "peopleRead": plan.people_read,
         "revocations": revocations, "grants": grants, "waits": wait.is_some(), "pending": waiting,
         "people": plan.people.iter().map(text::person_json).collect::<Vec<_>>(),
-        "byBinding": text::totals_json(plan),
+        "byBinding": text::totals_json(plan), "wouldBeHeld": text::held_json(plan), "full": text::full_json(plan),
     })
 }
 

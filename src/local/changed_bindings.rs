@@ -50,7 +50,7 @@ async fn question(
     }
     let active = service.active_bindings.read(&pointer).await?;
     let to_plan = FileToPlan { bindings: bindings.clone(), hash: hash_of(file) };
-    let FilePlan { plan, wait } = plan_of_file(&service.store, active, to_plan, None, &|_| {}).await?;
+    let FilePlan { plan, wait, .. } = plan_of_file(&service.store, active, to_plan, None, &|_| {}).await?;
     let (revocations, grants) = plan.revocations_and_grants();
     let summary = format!("revocations {revocations}, grants {grants}, plan {}", plan.hash());
     Ok(wait.map(|cause| (cause.to_string(), summary)))

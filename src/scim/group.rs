@@ -1,5 +1,6 @@
 //! Groups (RFC 7643 section 4.2): from bodies, and to answers. Members are kept apart from the stored attributes.
 
+use crate::id::MemberId;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::EditedResource;
 use crate::scim::error::Error;
@@ -49,20 +50,29 @@ impl GroupInput {
 }
 
 /// The answer (RFC 7644 section 3.4.1), with members where they were read.
-pub(crate) fn render(resource: Resource, meta: &Meta, members: Option<&[String]>) -> Value {
+pub(crate) fn render(resource: Resource, meta: &Meta, members: Option<&[MemberId]>) -> Value {
     let mut shown = resource.frame(meta);
     if let Some(members) = members {
-        let list = members
-            .iter()
-            .map(|id| json!({"value": id, "$ref": location(&meta.base_url, User, id), "type": User.name()}));
+        let list = members.iter().map(|member| member_object(*member, &meta.base_url));
         shown.insert("members".to_owned(), Value::Array(list.collect()));
     }
     Value::Object(shown)
 }
 
+/// One member as it is shown, and as a filter on members sees it. `base_url` ends in `/scim/v2`.
+pub(crate) fn member_object(member: MemberId, base_url: &str) -> Value {
+    let kind = match member {
+        MemberId::User(_) => User,
+        MemberId::Group(_) => Group,
+    };
+    let id = member.to_string();
+    json!({"value": id, "$ref": location(base_url, kind, &id), "type": kind.name()})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{GroupId, UserId};
     use crate::scim::urn;
 
     fn create(body: &Value) -> Result<EditedGroup, Error> {
@@ -126,10 +136,15 @@ mod tests {
             version: "W/\"1\"".to_owned(),
             base_url: "https://x.example/scim/v2".to_owned(),
         };
-        let shown = render(group.clone(), &meta, Some(&["u1".to_owned()]));
+        let [ana, night] = [1, 2].map(uuid::Uuid::from_u128);
+        let members = [MemberId::User(UserId::new(ana)), MemberId::Group(GroupId::new(night))];
+        let shown = render(group.clone(), &meta, Some(&members));
         assert_eq!(
             shown["members"],
-            json!([{"value": "u1", "$ref": "https://x.example/scim/v2/Users/u1", "type": "User"}])
+            json!([
+                {"value": ana, "$ref": format!("https://x.example/scim/v2/Users/{ana}"), "type": "User"},
+                {"value": night, "$ref": format!("https://x.example/scim/v2/Groups/{night}"), "type": "Group"},
+            ])
         );
         assert_eq!(shown["meta"]["location"], "https://x.example/scim/v2/Groups/g1");
         assert_eq!(shown["schemas"], json!([urn::GROUP]));

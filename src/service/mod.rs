@@ -7,6 +7,7 @@ pub mod breakers;
 mod caller;
 mod deferred;
 pub(crate) mod drift;
+mod effective_groups;
 mod error;
 pub mod health;
 pub mod jobs;

@@ -1,7 +1,7 @@
 //! The writes of one transaction, each with the part it plays: a refusal names the index of a write, and the part
 //! says what that means.
 
-use crate::id::UserId;
+use crate::id::MemberId;
 use crate::ports::tables::TableWrite;
 
 /// What a write is for.
@@ -20,9 +20,11 @@ pub enum BatchPart {
     /// One direction of a membership.
     Membership,
     /// The touch of the header of that member.
-    Touch(UserId),
-    /// A reconcile request or a job.
+    Touch(MemberId),
+    /// A reconcile request or a new job.
     Request,
+    /// The job that a change of the same resource left.
+    Job,
     /// Names and addresses for audit output.
     Names,
 }

@@ -89,7 +89,8 @@ impl<'a> RowReader<'a> {
         Self(row)
     }
 
-    fn corrupt(&self, name: &str) -> StoreError {
+    /// The error of a property that cannot be read.
+    pub(super) fn corrupt(&self, name: &str) -> StoreError {
         StoreError::Corrupt { row: self.0.key.clone(), property: name.to_owned() }
     }
 

@@ -2,11 +2,12 @@
 //! rows of the ledger: each names the batch that holds its next step. These are written with them, in one transaction.
 
 use crate::id::{OpId, UserId};
+use crate::orders::PEOPLE_HASH_CHARS;
 use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
 use crate::rbac::ledger::LedgerEntry;
 use crate::rbac::{BackupRole, BindingName, Scope};
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::{RowPages, StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError, keys};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -36,26 +37,52 @@ pub struct HeldPerson {
     pub cause: Option<HoldCause>,
 }
 
-/// The people of a batch, page by page. One whose hold has ended is left out.
-pub struct HeldPages<'a> {
-    store: &'a StateStore,
-    pages: RowPages<'a>,
-}
-
-impl HeldPages<'_> {
-    /// The next people, perhaps none of a page; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<HeldPerson>>, StoreError> {
-        let Some(rows) = self.pages.next().await? else { return Ok(None) };
-        let people = rows.iter().filter_map(|row| self.store.readable(row, read(row)));
-        Ok(Some(people.flatten().collect()))
+impl HeldPerson {
+    /// The person and their steps, one a line. What caused a hold does not change what a decision does.
+    fn to_hashed_text(&self) -> String {
+        let step = |HeldStep { bindings, role, scope }: &HeldStep| {
+            let bindings: Vec<&str> = bindings.iter().map(BindingName::as_str).collect();
+            format!("\n  {} {} {}", role.name(), scope.as_str(), bindings.join(" "))
+        };
+        let steps: String = self.steps.iter().map(step).collect();
+        format!("\n{}{steps}", self.user)
     }
 }
 
+/// The people of a batch at one moment. One whose hold has ended is left out.
+#[derive(Debug, Clone, Default)]
+pub struct BatchPeople {
+    pub people: Vec<HeldPerson>,
+    /// Rows that cannot be read. What they hold is held all the same.
+    pub unreadable: usize,
+    /// Names exactly these people, and what is held of each.
+    pub hash: String,
+}
+
 impl StateStore {
-    /// The people of a batch.
-    pub fn held_people(&self, batch: OpId) -> HeldPages<'_> {
+    /// Everyone in a batch.
+    pub async fn batch_people(&self, batch: OpId) -> Result<BatchPeople, StoreError> {
         let (from, to) = keys::range_of(&keys::batch_people_prefix(batch));
-        HeldPages { store: self, pages: self.pages(from, to) }
+        let mut all = BatchPeople::default();
+        let mut text = batch.to_string();
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
+                match self.readable(row, read(row)) {
+                    Some(None) => {}
+                    Some(Some(person)) => {
+                        text.push_str(&person.to_hashed_text());
+                        all.people.push(person);
+                    }
+                    None => {
+                        text.push_str(&format!("\n{}", row.key));
+                        all.unreadable += 1;
+                    }
+                }
+            }
+        }
+        all.hash = keys::hash(&text).chars().take(PEOPLE_HASH_CHARS).collect();
+        Ok(all)
     }
 
     /// The people of a batch behind one of them, at most so many, whatever their rows say.

@@ -1,11 +1,12 @@
 //! Job rows: changes larger than one transaction, run chunk by chunk by any process.
 
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::id::{GroupId, MemberId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::Scope;
 use crate::store::codec::{RowFields, RowReader};
+use crate::store::member_plan::MemberPlan;
 use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
-use crate::store::{StateStore, StoreError, keys};
+use crate::store::{StateStore, StoreError, keys, members};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub enum JobKind {
     DeleteUser(UserId),
     /// Empties a deleted group.
     DeleteGroup(GroupId),
+    /// Removes and adds the members of a group as planned. The group's header names the job until it is done.
+    ChangeMembers(GroupId, Box<MemberPlan>),
+    /// What follows it: a deleted group leaves the groups that it was in.
+    LeaveGroups(GroupId),
     /// Enqueues the groups of the bindings that differ between two snapshots, named by their stamps; the first may be empty.
     Snapshot { before: String, after: String },
     /// Everyone who waits is reconciled now: a pause is over.
@@ -33,6 +38,8 @@ impl JobKind {
         match self {
             JobKind::DeleteUser(_) => "delete-user",
             JobKind::DeleteGroup(_) => "delete-group",
+            JobKind::ChangeMembers(..) => "change-members",
+            JobKind::LeaveGroups(_) => "leave-groups",
             JobKind::Snapshot { .. } => "snapshot",
             JobKind::WakeWaiting => "wake-waiting",
             JobKind::PrincipalHolder(_) => "principal-holder",
@@ -45,7 +52,9 @@ impl JobKind {
     fn target(&self) -> String {
         match self {
             JobKind::DeleteUser(user) => user.to_string(),
-            JobKind::DeleteGroup(group) => group.to_string(),
+            JobKind::DeleteGroup(group) | JobKind::LeaveGroups(group) | JobKind::ChangeMembers(group, _) => {
+                group.to_string()
+            }
             JobKind::Snapshot { .. } | JobKind::WakeWaiting => String::new(),
             JobKind::PrincipalHolder(principal) => principal.to_string(),
             JobKind::PeopleOfScope(scope) | JobKind::ForgetScope(scope) => scope.as_str().to_owned(),
@@ -57,6 +66,11 @@ impl JobKind {
         match reader.text("kind")? {
             "delete-user" => Ok(JobKind::DeleteUser(reader.parsed("target", UserId::parse)?)),
             "delete-group" => Ok(JobKind::DeleteGroup(reader.parsed("target", GroupId::parse)?)),
+            "change-members" => Ok(JobKind::ChangeMembers(
+                reader.parsed("target", GroupId::parse)?,
+                Box::new(MemberPlan::read(reader)?),
+            )),
+            "leave-groups" => Ok(JobKind::LeaveGroups(reader.parsed("target", GroupId::parse)?)),
             "snapshot" => Ok(JobKind::Snapshot {
                 before: reader.text("before")?.to_owned(),
                 after: reader.text("after")?.to_owned(),
@@ -68,6 +82,37 @@ impl JobKind {
             "people-of-batch" => Ok(JobKind::PeopleOfBatch(reader.parsed("target", OpId::parse)?)),
             _ => reader.parsed("kind", |_| Err(())),
         }
+    }
+}
+
+/// A place in a plan of members: those who are removed come first, in their order, then those who are added.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemberCursor {
+    /// Members of the list of those who are removed, or of all who have a row, that are done: the last one's id.
+    pub removed_to: String,
+    /// All who are removed are done.
+    pub is_removed: bool,
+    /// Those of the list who are added and done.
+    pub added: usize,
+    /// Members whose removal failed; it is tried again at the end.
+    pub failed: usize,
+}
+
+impl MemberCursor {
+    fn fields(&self, fields: RowFields) -> RowFields {
+        let fields = fields.text("removed_to", self.removed_to.as_str()).flag("is_removed", self.is_removed);
+        fields.int("added_to", to_int(self.added)).int("failed", to_int(self.failed))
+    }
+
+    fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
+        let number =
+            |name| Ok::<_, StoreError>(reader.int_opt(name)?.map_or(0, |n| usize::try_from(n).unwrap_or(0)));
+        Ok(Self {
+            removed_to: reader.text_opt("removed_to")?.unwrap_or_default().to_owned(),
+            is_removed: reader.flag("is_removed")?,
+            added: number("added_to")?,
+            failed: number("failed")?,
+        })
     }
 }
 
@@ -83,8 +128,10 @@ pub struct StoredJob {
     pub chunks: i64,
     /// The last element that was skipped; the job goes on after it. Empty: none.
     pub after: String,
-    /// How many people a deleted group had, once they are counted.
+    /// How many people leave a group, once they are counted.
     pub people: Option<usize>,
+    /// Where in its plan the next chunk of a change of members begins.
+    pub next: MemberCursor,
     pub etag: ETag,
 }
 
@@ -100,6 +147,7 @@ impl StoredJob {
             chunks: reader.int("chunks")?,
             after: reader.text_opt("after")?.unwrap_or_default().to_owned(),
             people: reader.int_opt("people")?.map(|people| usize::try_from(people).unwrap_or_default()),
+            next: MemberCursor::read(&reader)?,
             etag: row.etag.clone(),
         })
     }
@@ -129,12 +177,31 @@ impl StoredJob {
         }
     }
 
-    /// The people of a deleted group are counted.
-    pub fn note_people(&self, people: usize) -> TableWrite {
-        let people = i64::try_from(people).unwrap_or(i64::MAX);
+    /// Moves on in a plan of members, unless another process advanced the job meanwhile.
+    pub fn move_to(&self, next: &MemberCursor) -> TableWrite {
         TableWrite::Merge {
             key: keys::job(self.id),
-            properties: RowFields::some().int("people", people).done(),
+            properties: next.fields(RowFields::some().int("chunks", self.chunks + 1)).done(),
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
+    }
+
+    /// The people of a deleted group are counted.
+    pub fn note_people(&self, people: usize) -> TableWrite {
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties: RowFields::some().int("people", to_int(people)).done(),
+            condition: EtagMatch::Exact(self.etag.clone()),
+        }
+    }
+
+    /// A deleted group has no members left: the job goes on with the groups that it was in.
+    pub fn leave_groups(&self, group: GroupId) -> TableWrite {
+        let kind = JobKind::LeaveGroups(group);
+        let properties = RowFields::some().text("kind", kind.name()).text("after", "");
+        TableWrite::Merge {
+            key: keys::job(self.id),
+            properties: properties.int("chunks", self.chunks + 1).done(),
             condition: EtagMatch::Exact(self.etag.clone()),
         }
     }
@@ -145,32 +212,91 @@ impl StoredJob {
     }
 }
 
+/// A change of members that takes more than one transaction. `removed`: how many people leave.
+pub fn insert_member_job(
+    (group, plan): (GroupId, MemberPlan),
+    removed: usize,
+    request: &ReconcileRequest,
+    revision: i64,
+) -> TableWrite {
+    let kind = JobKind::ChangeMembers(group, Box::new(plan));
+    insert(job_fields(&kind, request).int("people", to_int(removed)), request, revision)
+}
+
+/// The job of that change is over, whatever is left of it: its group is deleted.
+pub fn cancel(job: OpId) -> TableWrite {
+    TableWrite::Delete { key: keys::job(job), condition: EtagMatch::Any }
+}
+
 /// A new job: its id is the op of the change that it completes.
 pub fn insert_job(kind: JobKind, request: &ReconcileRequest, revision: i64) -> TableWrite {
+    insert(job_fields(&kind, request), request, revision)
+}
+
+fn job_fields(kind: &JobKind, request: &ReconcileRequest) -> RowFields {
     let fields = request.fields().text("kind", kind.name()).text("target", kind.target());
-    let fields = match &kind {
+    match kind {
         JobKind::Snapshot { before, after } => {
             fields.text("before", before.as_str()).text("after", after.as_str())
         }
+        JobKind::ChangeMembers(_, plan) => plan.fields(fields),
         _ => fields,
-    };
+    }
+}
+
+fn insert(fields: RowFields, request: &ReconcileRequest, revision: i64) -> TableWrite {
     let properties = fields.int("revision", revision).int("chunks", 0).done();
     TableWrite::Insert { key: keys::job(request.origin.op), properties }
 }
 
+fn to_int(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 impl StoredJob {
+    /// Whether it works on elements, so that one which keeps failing can be skipped.
+    pub fn has_elements(&self) -> bool {
+        self.elements_prefix().is_some() || matches!(self.kind, JobKind::ChangeMembers(..))
+    }
+
     /// Where its elements are: one row each. `None`: it has none.
     pub fn elements_prefix(&self) -> Option<String> {
         match &self.kind {
             JobKind::DeleteUser(user) => Some(keys::groups_prefix(*user)),
             JobKind::DeleteGroup(group) => Some(keys::members_prefix(*group)),
+            JobKind::LeaveGroups(group) => Some(keys::groups_prefix(group)),
             JobKind::Snapshot { .. }
             | JobKind::WakeWaiting
             | JobKind::PrincipalHolder(_)
             | JobKind::PeopleOfScope(_)
             | JobKind::ForgetScope(_)
-            | JobKind::PeopleOfBatch(_) => None,
+            | JobKind::PeopleOfBatch(_)
+            | JobKind::ChangeMembers(..) => None,
         }
+    }
+}
+
+/// What a row of a job's range is about.
+#[derive(Debug, Clone)]
+pub struct JobElement {
+    /// The last part of the key.
+    pub id: String,
+    /// Who is a member, where the key says who.
+    pub member: Option<MemberId>,
+}
+
+impl JobElement {
+    /// The group that is a member, if it is one.
+    pub fn group(&self) -> Option<GroupId> {
+        self.member?.group()
+    }
+
+    fn read(row: &TableRow) -> Self {
+        let id = keys::last_part(&row.key).to_owned();
+        let as_group = members::is_of_group(row);
+        let group = || GroupId::parse(&id).ok().map(MemberId::Group);
+        let member = if as_group { group() } else { UserId::parse(&id).ok().map(MemberId::User) };
+        Self { id, member }
     }
 }
 
@@ -197,13 +323,13 @@ impl StateStore {
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
     }
 
-    /// The first elements of a job that are left, after the skipped ones: the last part of each key.
-    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<String>, StoreError> {
+    /// The first elements of a job that are left, after the skipped ones.
+    pub async fn elements(&self, job: &StoredJob, number: usize) -> Result<Vec<JobElement>, StoreError> {
         let Some(prefix) = job.elements_prefix() else { return Ok(Vec::new()) };
         let (from, to) = keys::range_of(&prefix);
         let from = if job.after.is_empty() { from } else { format!("{from}{}!", job.after) };
         let rows = self.rows_between(from, to, number).await?;
-        Ok(rows.iter().map(|row| keys::last_part(&row.key).to_owned()).collect())
+        Ok(rows.iter().map(JobElement::read).collect())
     }
 
     /// The job of that id, if it is still under way.

@@ -28,7 +28,7 @@ fn exact(text: &str) -> String {
 /// What the keys of all ledgers begin with.
 pub const LEDGER: &str = "l:";
 
-/// What the keys of all memberships begin with, seen from the users.
+/// What the keys of all memberships begin with, seen from the members.
 pub const MEMBERSHIPS: &str = "ug:";
 
 /// What the keys of all principals begin with.
@@ -92,16 +92,16 @@ pub fn members_prefix(group: GroupId) -> String {
     format!("m:{group}:")
 }
 /// One membership, seen from the group.
-pub fn member(group: GroupId, user: UserId) -> String {
-    format!("m:{group}:{user}")
+pub fn member(group: GroupId, member: impl Display) -> String {
+    format!("m:{group}:{member}")
 }
-/// All groups of a user.
-pub fn groups_prefix(user: UserId) -> String {
-    format!("ug:{user}:")
+/// All groups that a user or a group is in.
+pub fn groups_prefix(member: impl Display) -> String {
+    format!("ug:{member}:")
 }
-/// One membership, seen from the user.
-pub fn membership(user: UserId, group: GroupId) -> String {
-    format!("ug:{user}:{group}")
+/// One membership, seen from the member.
+pub fn membership(member: impl Display, group: GroupId) -> String {
+    format!("ug:{member}:{group}")
 }
 /// The user in the key of a membership, as text.
 pub fn user_of_membership(key: &str) -> Option<&str> {

@@ -24,8 +24,12 @@ impl StateStore {
             }
             IndexLookup::ExternalId(text) => Some(I::external_prefix(text)),
             IndexLookup::Email(text) => Some(keys::user_email_prefix(text)),
-            IndexLookup::Member(text) => UserId::parse(text).ok().map(keys::groups_prefix),
-            IndexLookup::GroupOf(text) => GroupId::parse(text).ok().map(keys::members_prefix),
+            IndexLookup::Member(text) => UserId::from_text(text).map(keys::groups_prefix),
+            IndexLookup::GroupOf(text) => {
+                let Ok(group) = GroupId::parse(text) else { return Ok(Vec::new()) };
+                let people = self.people_in(group, rows_max).await?;
+                return Ok(people.iter().map(|person| I::of(person.uuid())).collect());
+            }
         };
         let Some(prefix) = prefix else { return Ok(Vec::new()) };
         let (from, to) = keys::range_of(&prefix);

@@ -1,78 +1,191 @@
-//! Memberships: one row in each direction, written and removed together.
+//! Memberships: one row in each direction, written and removed together. A row says whether its member is a group.
 
-use crate::id::{GroupId, OpId, UserId};
+use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::ports::tables::{EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
-use crate::store::codec::RowFields;
+use crate::store::codec::{RowFields, RowReader};
 use crate::store::resources::{self, ResourceId};
 use crate::store::{StateStore, StoreError, keys};
 use futures_util::try_join;
+use std::collections::{BTreeSet, VecDeque};
+use uuid::Uuid;
 
 /// Groups that a person may be a direct member of; those beyond, in the order of the ids, give nothing.
 pub const DIRECT_GROUPS_MAX: usize = 1000;
 
-/// What the groups of a user say about one more.
+/// Groups that a person may be in directly or through other groups; those beyond, breadth first by id, give nothing.
+pub const GROUPS_UPWARDS_MAX: usize = DIRECT_GROUPS_MAX;
+
+/// How many times groups may be in one another between a person and a group. What lies beyond gives nothing.
+pub const NESTING_DEPTH_MAX: usize = 10;
+
+/// What the row of a member that is a group says; rows of users, and those of the release before, say nothing.
+const GROUP: &str = "group";
+
+/// What the groups of a user or a group say about one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberStanding {
-    pub is_member: bool,
-    /// The user is in as many groups as there may be.
+    /// The member, where it is one.
+    pub member: Option<MemberId>,
+    /// It is in as many groups as a person may be.
     pub is_full: bool,
 }
 
-fn properties(op: OpId) -> RowProperties {
-    RowFields::row().text("op", op.to_string()).done()
+fn properties(member: MemberId, op: OpId) -> RowProperties {
+    let kind = member.group().map(|_| GROUP.to_owned());
+    RowFields::row().text("op", op.to_string()).text_if("member", kind).done()
 }
 
-fn both(group: GroupId, user: UserId) -> [String; 2] {
-    [keys::member(group, user), keys::membership(user, group)]
+fn both(group: GroupId, member: impl std::fmt::Display + Copy) -> [String; 2] {
+    [keys::member(group, member), keys::membership(member, group)]
 }
 
 /// A member who was not there. The member's header must be there.
-pub fn add(group: GroupId, user: UserId, op: OpId) -> WriteBatch {
+pub fn add(group: GroupId, member: MemberId, op: OpId) -> WriteBatch {
     let mut batch = WriteBatch::default();
-    for key in both(group, user) {
-        batch.push(BatchPart::Membership, TableWrite::Insert { key, properties: properties(op) });
+    for key in both(group, member) {
+        batch.push(BatchPart::Membership, TableWrite::Insert { key, properties: properties(member, op) });
     }
-    batch.push(BatchPart::Touch(user), resources::touch(user, op));
+    let touched = match member {
+        MemberId::User(user) => resources::touch(user, op),
+        MemberId::Group(inner) => resources::touch_nested(inner, op),
+    };
+    batch.push(BatchPart::Touch(member), touched);
     batch
 }
 
 /// A member who was there. The rows of the membership must be there.
-pub fn remove(group: GroupId, user: UserId) -> WriteBatch {
+pub fn remove(group: GroupId, member: MemberId) -> WriteBatch {
     let mut batch = WriteBatch::default();
-    for key in both(group, user) {
+    for key in both(group, member) {
         batch.push(BatchPart::Membership, TableWrite::Delete { key, condition: EtagMatch::Any });
     }
     batch
 }
 
+/// The header of a member moves to another version. It must be there.
+pub fn touch(member: MemberId, op: OpId) -> TableWrite {
+    match member {
+        MemberId::User(user) => resources::touch(user, op),
+        MemberId::Group(group) => resources::touch(group, op),
+    }
+}
+
+/// Whether a row of a membership is about a group.
+pub(super) fn is_of_group(row: &TableRow) -> bool {
+    matches!(member_of(row, Uuid::nil()), Ok(MemberId::Group(_)))
+}
+
+/// The member that a row of a group is about, or the member's own row about a group.
+fn member_of(row: &TableRow, id: Uuid) -> Result<MemberId, StoreError> {
+    match RowReader::any(row).text_opt("member")? {
+        None => Ok(MemberId::User(UserId::new(id))),
+        Some(GROUP) => Ok(MemberId::Group(GroupId::new(id))),
+        Some(_) => Err(StoreError::Corrupt { row: row.key.clone(), property: "member".to_owned() }),
+    }
+}
+
+/// The groups in a group, nearest first: each once, so that cycles end.
+struct DownwardWalk {
+    seen: BTreeSet<GroupId>,
+    next: VecDeque<(GroupId, usize)>,
+    depth: usize,
+}
+
+impl DownwardWalk {
+    fn new(group: GroupId) -> Self {
+        Self { seen: BTreeSet::from([group]), next: VecDeque::from([(group, 0)]), depth: 0 }
+    }
+
+    fn next(&mut self) -> Option<GroupId> {
+        let (group, depth) = self.next.pop_front()?;
+        self.depth = depth;
+        Some(group)
+    }
+
+    /// The members of the last group.
+    fn go_down(&mut self, members: &[MemberId]) {
+        let below = self.depth + 1;
+        let groups = members.iter().filter_map(MemberId::group).filter(|_| below <= NESTING_DEPTH_MAX);
+        for group in groups {
+            if self.seen.insert(group) {
+                self.next.push_back((group, below));
+            }
+        }
+    }
+}
+
 impl StateStore {
-    /// Whether that user has a membership row in that group, in either direction: half of one can still be removed.
-    pub async fn is_member(&self, group: GroupId, user: UserId) -> Result<bool, StoreError> {
-        let [member, membership] = both(group, user);
+    /// The member of a group that has this id, by its row in either direction: half of a membership can still be removed.
+    pub async fn find_member(&self, group: GroupId, id: Uuid) -> Result<Option<MemberId>, StoreError> {
+        let [member, membership] = both(group, UserId::new(id));
         let (member, membership) = try_join!(self.get(&member), self.get(&membership))?;
-        Ok(member.is_some() || membership.is_some())
+        member.or(membership).map(|row| member_of(&row, id)).transpose()
     }
 
     /// The first `rows_max` members of a group, in the order of their ids.
-    pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<UserId>, StoreError> {
-        self.under(&keys::members_prefix(group), rows_max).await
-    }
-
-    /// How many members a group has.
-    pub async fn count_members(&self, group: GroupId) -> Result<usize, StoreError> {
+    pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<MemberId>, StoreError> {
         let (from, to) = keys::range_of(&keys::members_prefix(group));
-        let mut pages = self.pages(from, to);
-        let mut members = 0;
-        while let Some(rows) = pages.next().await? {
-            members += rows.len();
-        }
-        Ok(members)
+        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
     }
 
-    /// The first `rows_max` groups of a user, in the order of their ids.
-    pub async fn groups_of(&self, user: UserId, rows_max: usize) -> Result<Vec<GroupId>, StoreError> {
-        self.under(&keys::groups_prefix(user), rows_max).await
+    /// The members that these rows of groups are about. A row that does not say says nothing.
+    pub(in crate::store) fn members_in(&self, rows: &[TableRow]) -> Vec<MemberId> {
+        let member = |row: &TableRow| {
+            let id = UserId::from_text(keys::last_part(&row.key)).ok_or_else(|| StoreError::corrupt_key(row));
+            id.and_then(|id| member_of(row, id.uuid()))
+        };
+        rows.iter().filter_map(|row| self.readable(row, member(row))).collect()
+    }
+
+    /// At most so many members of a group, behind the one of that id.
+    pub async fn members_after(
+        &self,
+        group: GroupId,
+        after: &str,
+        rows_max: usize,
+    ) -> Result<Vec<MemberId>, StoreError> {
+        let (from, to) = keys::range_of(&keys::members_prefix(group));
+        let from = if after.is_empty() { from } else { format!("{from}{after}!") };
+        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
+    }
+
+    /// How many people are in a group, directly or through the groups in it. One who is in several of them counts for each.
+    pub async fn count_people(&self, group: GroupId) -> Result<usize, StoreError> {
+        let mut walk = DownwardWalk::new(group);
+        let mut people = 0;
+        while let Some(group) = walk.next() {
+            let (from, to) = keys::range_of(&keys::members_prefix(group));
+            let mut pages = self.pages(from, to);
+            while let Some(rows) = pages.next().await? {
+                let members = self.members_in(&rows);
+                people += members.iter().filter(|member| member.user().is_some()).count();
+                walk.go_down(&members);
+            }
+        }
+        Ok(people)
+    }
+
+    /// The first `rows_max` people who are in a group, directly or through the groups in it.
+    pub async fn people_in(&self, group: GroupId, rows_max: usize) -> Result<BTreeSet<UserId>, StoreError> {
+        let mut walk = DownwardWalk::new(group);
+        let mut people = BTreeSet::new();
+        while let Some(group) = walk.next().filter(|_| people.len() < rows_max) {
+            let members = self.members(group, rows_max).await?;
+            people.extend(members.iter().filter_map(MemberId::user));
+            walk.go_down(&members);
+        }
+        Ok(people)
+    }
+
+    /// The first `rows_max` groups that a user or a group is in, in the order of their ids.
+    pub async fn groups_of(
+        &self,
+        member: impl Into<MemberId>,
+        rows_max: usize,
+    ) -> Result<Vec<GroupId>, StoreError> {
+        let (from, to) = keys::range_of(&keys::groups_prefix(member.into()));
+        Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
     }
 
     /// The groups of these users, who are given in the order of their ids and lie side by side: one range holds their
@@ -111,26 +224,25 @@ impl StateStore {
         Ok(self.rows_between(from, to, DIRECT_GROUPS_MAX).await?.len() >= DIRECT_GROUPS_MAX)
     }
 
-    /// Whether that user is in that group, and in as many groups as there may be: one range tells both. `both_rows`: half of a
-    /// membership counts too, whichever half it is.
+    /// Whether the user or group of that id is in that group, and in as many groups as there may be: one range tells both. `both_rows`: half
+    /// of a membership counts too, whichever half it is.
     pub async fn standing_of(
         &self,
-        user: UserId,
+        id: Uuid,
         group: GroupId,
         both_rows: bool,
     ) -> Result<MemberStanding, StoreError> {
-        let (from, to) = keys::range_of(&keys::groups_prefix(user));
+        let member = UserId::new(id);
+        let (from, to) = keys::range_of(&keys::groups_prefix(member));
         let rows = self.rows_between(from, to, DIRECT_GROUPS_MAX).await?;
         let is_full = rows.len() >= DIRECT_GROUPS_MAX;
-        let membership = keys::membership(user, group);
-        let is_listed = rows.iter().any(|row| row.key == membership);
-        let is_member = is_listed || (is_full || both_rows) && self.is_member(group, user).await?;
-        Ok(MemberStanding { is_member, is_full })
-    }
-
-    async fn under<I: ResourceId>(&self, prefix: &str, rows_max: usize) -> Result<Vec<I>, StoreError> {
-        let (from, to) = keys::range_of(prefix);
-        Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
+        let membership = keys::membership(member, group);
+        let member = match rows.iter().find(|row| row.key == membership) {
+            Some(row) => Some(member_of(row, id)?),
+            None if is_full || both_rows => self.find_member(group, id).await?,
+            None => None,
+        };
+        Ok(MemberStanding { member, is_full })
     }
 }
 

@@ -14,6 +14,7 @@ pub mod ledger;
 pub(crate) mod ledger_walk;
 pub mod levers;
 pub(crate) mod lookup;
+pub mod member_plan;
 pub mod members;
 pub mod orders;
 pub mod overdue;
@@ -34,6 +35,7 @@ pub mod tenant_walk;
 pub(crate) mod throttles;
 pub(crate) mod tick_cursors;
 pub mod users;
+pub mod waiting_requests;
 
 pub use crate::ports::tables::{ETag, PAGE_ROWS_MAX, TableAnswer, TableRow, TableWrite};
 pub use error::{FoundRow, StoreError};

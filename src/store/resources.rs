@@ -2,8 +2,8 @@
 //!
 //! Users and groups differ in keys only, so one set of functions serves both.
 
-use crate::id::{GroupId, PrincipalId, UserId};
-use crate::ports::tables::{ETag, EtagMatch, RowProperties, TableRow, TableWrite};
+use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::ports::tables::{ETag, EtagMatch, PropertyValue, RowProperties, TableRow, TableWrite};
 use crate::scim::{Resource, ResourceType, compare};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 /// The property that holds the attributes, and the beginning of the names of its parts.
 const DOCUMENT: &str = "doc";
+
+/// The property of a group's header that says that the group was a member of another.
+const NESTED: &str = "nested";
 
 /// The id of a user or of a group, and the keys of the rows that follow from it.
 pub trait ResourceId: Copy + Ord + Debug + Display + Send + Sync + 'static {
@@ -104,6 +107,8 @@ pub struct StoredResource<I> {
     pub modified: OffsetDateTime,
     /// Users: the Entra object id first pinned.
     pub pinned: Option<PrincipalId>,
+    /// Groups: the job that changes the members. Until it is done, its plan says who is in.
+    pub job: Option<OpId>,
     pub etag: ETag,
     /// The properties of the row as it was read, the document aside; what a later release put there is kept.
     kept: RowProperties,
@@ -121,7 +126,18 @@ impl<I: ResourceId> StoredResource<I> {
         let kept = RowProperties::new();
         let created = now;
         let modified = now;
-        Self { id, resource, revision: 1, touch: None, created, modified, pinned: None, etag, kept }
+        Self {
+            id,
+            resource,
+            revision: 1,
+            touch: None,
+            created,
+            modified,
+            pinned: None,
+            job: None,
+            etag,
+            kept,
+        }
     }
 
     /// The same resource one revision later.
@@ -159,6 +175,7 @@ impl<I: ResourceId> StoredResource<I> {
             created: reader.time("created")?,
             modified: reader.time("modified")?,
             pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
+            job: job_of(row)?,
             etag: row.etag.clone(),
             kept: RowProperties::new(),
         })
@@ -179,6 +196,11 @@ impl<I: ResourceId> StoredResource<I> {
         Ok(Self { revision: reader.int("rev").unwrap_or(0), etag: row.etag.clone(), ..stored })
     }
 
+    /// Whether it may be a member of other groups: it was one once.
+    pub fn may_be_nested(&self) -> bool {
+        self.kept.get(NESTED).is_some_and(|nested| *nested != PropertyValue::Bool(false))
+    }
+
     /// The unique name.
     pub fn name(&self) -> Option<&str> {
         self.resource.text(I::NAME)
@@ -191,6 +213,7 @@ impl<I: ResourceId> StoredResource<I> {
             .time("created", self.created)
             .time("modified", self.modified)
             .text_if("pinned", self.pinned.map(|principal| principal.to_string()))
+            .text_if("job", self.job.map(|job| job.to_string()))
             .int("kv", compare::VERSION)
             .bytes(DOCUMENT, document.as_bytes());
         let mut properties = self.kept.clone();
@@ -298,7 +321,8 @@ fn rename<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) 
 
 /// Advances revision and time under the ETag that was read. The document is not sent.
 pub fn advance<I: ResourceId>(before: &StoredResource<I>, after: &StoredResource<I>) -> WriteBatch {
-    let properties = RowFields::some().int("rev", after.revision).time("modified", after.modified).done();
+    let fields = RowFields::some().int("rev", after.revision).time("modified", after.modified);
+    let properties = fields.text_if("job", after.job.map(|job| job.to_string())).done();
     let condition = EtagMatch::Exact(before.etag.clone());
     let mut batch = WriteBatch::default();
     batch.push(BatchPart::Header, TableWrite::Merge { key: after.id.header_key(), properties, condition });
@@ -320,9 +344,32 @@ pub fn remove<I: ResourceId>(before: &StoredResource<I>, name_too: bool) -> Writ
 }
 
 /// A change by others that moves the version and nothing else. The header must be there.
-pub fn touch<I: ResourceId>(id: I, op: crate::id::OpId) -> TableWrite {
+pub fn touch<I: ResourceId>(id: I, op: OpId) -> TableWrite {
     let properties = RowFields::some().text("touch", op.to_string()).done();
     TableWrite::Merge { key: id.header_key(), properties, condition: EtagMatch::Any }
+}
+
+/// The job that a header names.
+pub fn job_of(header: &TableRow) -> Result<Option<OpId>, StoreError> {
+    RowReader::any(header).parsed_opt("job", OpId::parse)
+}
+
+/// The members of a group are as the job planned. The header must be the one that was read.
+pub fn end_job(group: GroupId, header: &ETag) -> TableWrite {
+    let properties = RowFields::some().text("job", "").done();
+    TableWrite::Merge { key: group.header_key(), properties, condition: EtagMatch::Exact(header.clone()) }
+}
+
+/// The same of a group that becomes a member of another. That it once was one is remembered, so that what walks over every group
+/// asks only these what they are in.
+pub fn touch_nested(id: GroupId, op: OpId) -> TableWrite {
+    let properties = RowFields::some().text("touch", op.to_string()).flag(NESTED, true).done();
+    TableWrite::Merge { key: id.header_key(), properties, condition: EtagMatch::Any }
+}
+
+/// Whether the header of a group says that the group may be a member of others.
+pub fn may_be_nested(header: &TableRow) -> bool {
+    RowReader::any(header).flag(NESTED).unwrap_or(true)
 }
 
 /// Who owns a unique name, and the version of the row that says so.
@@ -344,6 +391,11 @@ impl StateStore {
         id: I,
     ) -> Result<Option<StoredResource<I>>, StoreError> {
         self.get(&id.header_key()).await?.as_ref().map(StoredResource::read_for_delete).transpose()
+    }
+
+    /// Whether a group may be a member of other groups. `None`: there is no such group.
+    pub async fn may_be_nested(&self, group: GroupId) -> Result<Option<bool>, StoreError> {
+        Ok(self.get(&group.header_key()).await?.as_ref().map(may_be_nested))
     }
 
     /// Whether there is a header of that id.

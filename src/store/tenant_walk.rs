@@ -6,9 +6,9 @@ use crate::ports::tables::TableRow;
 use crate::scim::Resource;
 use crate::store::ledger::{PrincipalHolder, UserLedger};
 use crate::store::members::DIRECT_GROUPS_MAX;
-use crate::store::resources::ResourceId;
+use crate::store::resources::{self, ResourceId};
 use crate::store::users::{self, HeaderState, PersonHeader};
-use crate::store::{RowPages, StateStore, StoreError, keys};
+use crate::store::{RowPages, StateStore, StoreError, keys, members};
 use futures_util::try_join;
 use std::collections::VecDeque;
 use std::iter;
@@ -18,7 +18,8 @@ use std::iter;
 pub struct PersonRecord {
     pub user: UserId,
     pub header: HeaderState<PersonHeader>,
-    /// The groups of the membership rows, whether the groups exist or not; those beyond the limit are left out.
+    /// The groups of the membership rows, whether the groups exist or not; those beyond the limit are left out, and those that
+    /// the person is in through other groups.
     pub groups: Vec<GroupId>,
     pub ledger: UserLedger,
 }
@@ -27,23 +28,29 @@ pub struct PersonRecord {
 struct RowQueue<'a> {
     pages: Option<RowPages<'a>>,
     rows: VecDeque<TableRow>,
+    keeps: fn(&TableRow) -> bool,
 }
 
 impl<'a> RowQueue<'a> {
     fn of(store: &'a StateStore, prefix: &str) -> Self {
         let (from, to) = keys::range_of(prefix);
-        Self { pages: Some(store.pages(from, to)), rows: VecDeque::new() }
+        Self { pages: Some(store.pages(from, to)), rows: VecDeque::new(), keeps: |_| true }
+    }
+
+    /// The same without the rows that are about a group in a group.
+    fn of_people(store: &'a StateStore, prefix: &str) -> Self {
+        Self { keeps: |row| !members::is_of_group(row), ..Self::of(store, prefix) }
     }
 
     /// Reads the next page where no row is left of the last one.
     async fn fill(&mut self) -> Result<(), StoreError> {
-        if !self.rows.is_empty() {
-            return Ok(());
-        }
-        let Some(pages) = &mut self.pages else { return Ok(()) };
-        match pages.next().await? {
-            Some(rows) => self.rows = rows.into(),
-            None => self.pages = None,
+        while self.rows.is_empty()
+            && let Some(pages) = &mut self.pages
+        {
+            match pages.next().await? {
+                Some(rows) => self.rows = rows.into_iter().filter(self.keeps).collect(),
+                None => self.pages = None,
+            }
         }
         Ok(())
     }
@@ -119,6 +126,16 @@ impl PeopleWalk<'_> {
     }
 }
 
+/// A group of a tenant.
+#[derive(Debug, Clone)]
+pub struct ListedGroup {
+    pub id: GroupId,
+    /// `None`: its attributes cannot be read.
+    pub resource: Option<Resource>,
+    /// Whether it may be a member of other groups.
+    pub may_be_nested: bool,
+}
+
 /// The groups of a tenant, page by page.
 pub struct GroupWalk<'a> {
     store: &'a StateStore,
@@ -126,12 +143,13 @@ pub struct GroupWalk<'a> {
 }
 
 impl GroupWalk<'_> {
-    /// The next groups, each with its attributes where they can be read; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<(GroupId, Option<Resource>)>>, StoreError> {
+    /// The next groups; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<ListedGroup>>, StoreError> {
         let Some(rows) = self.pages.next().await? else { return Ok(None) };
         let read = |row: &TableRow| {
             let id = *self.store.ids_of::<GroupId>(std::slice::from_ref(row)).first()?;
-            Some((id, self.store.readable(row, users::read_group(row))))
+            let resource = self.store.readable(row, users::read_group(row));
+            Some(ListedGroup { id, resource, may_be_nested: resources::may_be_nested(row) })
         };
         Ok(Some(rows.iter().filter_map(read).collect()))
     }
@@ -165,7 +183,7 @@ impl StateStore {
         PeopleWalk {
             store: self,
             headers: RowQueue::of(self, UserId::HEADERS),
-            memberships: RowQueue::of(self, keys::MEMBERSHIPS),
+            memberships: RowQueue::of_people(self, keys::MEMBERSHIPS),
             ledgers: RowQueue::of(self, keys::LEDGER),
         }
     }

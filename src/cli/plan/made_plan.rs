@@ -12,6 +12,14 @@ pub(in crate::cli) enum PlannedWith {
     Pending { stamp: String },
 }
 
+/// What an operator may type next, with the place of the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct NextLines {
+    pub apply: String,
+    pub pending: String,
+    pub breaker: String,
+}
+
 /// A plan, and what the output says beside it.
 pub(in crate::cli) struct MadePlan {
     pub with: PlannedWith,
@@ -20,4 +28,5 @@ pub(in crate::cli) struct MadePlan {
     pub wait: Option<WaitCause>,
     /// The stamp of another file, which waits.
     pub waiting: Option<String>,
+    pub next: NextLines,
 }

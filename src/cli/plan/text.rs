@@ -4,13 +4,20 @@ use super::made_plan::{MadePlan, PlannedWith};
 use crate::error_chain::escape_control;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
-use crate::service::access::preview::{PersonPlan, PersonState, TenantPlan};
+use crate::service::access::preview::{
+    FullBinding, PersonPlan, PersonState, PlannedStep, PlannedWait, TenantPlan,
+};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// People of one list, unless everybody is listed.
 const LISTED_MAX: usize = 20;
+
+/// What is exact about the limits, and what is not.
+const WHO_WAITS: &str = "\
+The numbers hold if nothing else changes. Who waits depends on who is reconciled first: this plan takes people by
+their ids, and revocations by the age of the change.";
 
 /// What happens to a list of people, in the order in which it is printed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,17 +96,43 @@ impl<'a> PlanText<'a> {
         }
     }
 
+    /// What the limits make wait.
+    fn limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MadePlan { plan, next, .. } = self.made;
+        if plan.people.iter().all(|person| person.limited.is_empty()) {
+            return Ok(());
+        }
+        writeln!(f)?;
+        for (name, full) in &plan.full {
+            let waiting = counted(full.waiting, "person waits", "people wait");
+            let people = counted(full.people, "person", "people");
+            let wanted = full.people_wanted();
+            writeln!(
+                f,
+                "{name} is full with {people}; {waiting}. For all of them: \"maxPrincipals\": {wanted}"
+            )?;
+        }
+        let (revocations, grants) = plan.would_be_held();
+        if revocations + grants > 0 {
+            let revocations = counted(revocations, "revocation", "revocations");
+            let grants = counted(grants, "grant", "grants");
+            let reason = ReasonCode::HeldByBreaker;
+            writeln!(f, "A breaker would trip and hold {revocations} and {grants} ({reason}). Once it did:")?;
+            writeln!(f, "\n  {}\n", next.breaker)?;
+        }
+        writeln!(f, "{WHO_WAITS}")
+    }
+
     /// What the operator may do next.
     fn last_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let MadePlan { with, plan, wait, waiting } = self.made;
-        let hash = plan.hash();
+        let MadePlan { with, wait, waiting, next, .. } = self.made;
         match (with, wait) {
             (PlannedWith::Pending { .. }, _) => {
-                writeln!(f, "\nTo let it happen:\n\n  azure-backup-scim apply {hash} --because TEXT")?;
+                writeln!(f, "\nTo let it happen:\n\n  {}", next.apply)?;
             }
             (PlannedWith::File { .. }, Some(cause)) => {
                 writeln!(f, "\nOnce it is packaged, this file waits for an operator ({cause}):")?;
-                writeln!(f, "\n  azure-backup-scim apply {hash} --because TEXT")?;
+                writeln!(f, "\n  {}", next.apply)?;
             }
             (PlannedWith::File { .. }, None) => {
                 writeln!(f, "\nOnce it is packaged, this file becomes active without an order.")?;
@@ -111,8 +144,9 @@ impl<'a> PlanText<'a> {
                 let reason = ReasonCode::BindingsPending;
                 writeln!(
                     f,
-                    "\nThe bundled bindings {stamp} wait for an operator ({reason}): see `plan --pending`."
-                )
+                    "\nThe bundled bindings {stamp} wait for an operator ({reason}). To see their plan:"
+                )?;
+                writeln!(f, "\n  {}", next.pending)
             }
             None => Ok(()),
         }
@@ -131,6 +165,7 @@ impl fmt::Display for PlanText<'_> {
             }
         }
         totals(f, plan)?;
+        self.limits(f)?;
         self.last_lines(f)
     }
 }
@@ -151,30 +186,35 @@ fn grouped(plan: &TenantPlan) -> BTreeMap<BindingName, BTreeMap<Heading, Vec<Str
                 StepKind::Grant => Heading::Grants { role, scope },
                 StepKind::Revoke => Heading::Revokes { role, scope },
             };
-            add(&step.bindings, heading, shown(person, step.failing));
+            let through = step.reasons.iter().filter(|reason| !reason.through.is_empty());
+            let notes = through.map(ToString::to_string).chain(step.failing.map(failed_before));
+            add(&step.bindings, heading, shown(person, notes));
         }
         for kept in &person.kept {
             let (role, scope) = (kept.role, kept.scope.clone());
             let (before, after) = (kept.before.clone(), kept.after.clone());
             let heading = Heading::Keeps { role, scope, before, after };
-            add(&kept.after, heading, shown(person, None));
+            add(&kept.after, heading, shown(person, None::<String>));
         }
         for wait in &person.waits {
             let (kind, role, reason, scope) = (wait.kind, wait.role, wait.reason, wait.scope.clone());
-            add(&wait.bindings, Heading::Waits { kind, role, scope, reason }, shown(person, None));
+            add(&wait.bindings, Heading::Waits { kind, role, scope, reason }, shown(person, None::<String>));
         }
     }
     grouped.values_mut().flat_map(BTreeMap::values_mut).for_each(|people| people.sort_unstable());
     grouped
 }
 
+fn failed_before(reason: ReasonCode) -> String {
+    format!("failed before: {reason}")
+}
+
 /// A person in a list. Names were written by others.
-fn shown(person: &PersonPlan, failing: Option<ReasonCode>) -> String {
+fn shown(person: &PersonPlan, notes: impl IntoIterator<Item = String>) -> String {
     let name = person.name.as_deref().map(escape_control);
     let name = name.unwrap_or_else(|| person.person.to_string());
     let state = (person.state != PersonState::Active).then(|| person.state.as_str().to_owned());
-    let failing = failing.map(|reason| format!("failed before: {reason}"));
-    let notes: Vec<String> = state.into_iter().chain(failing).collect();
+    let notes: Vec<String> = state.into_iter().chain(notes).collect();
     if notes.is_empty() { name } else { format!("{name} ({})", notes.join(", ")) }
 }
 
@@ -223,7 +263,7 @@ pub(super) fn person_json(person: &PersonPlan) -> Value {
         json!({
             "verb": step.kind.as_str(), "role": step.role.name(), "scope": step.scope.as_str(),
             "principal": step.principal.to_string(), "bindings": list(&step.bindings),
-            "failedBefore": step.failing,
+            "reasons": step.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), "failedBefore": step.failing,
         })
     });
     let kept = person.kept.iter().map(|kept| {
@@ -232,16 +272,33 @@ pub(super) fn person_json(person: &PersonPlan) -> Value {
             "before": list(&kept.before), "after": list(&kept.after),
         })
     });
+    let is_foreseen = |wait: &PlannedWait| {
+        let same =
+            |step: &PlannedStep| (step.kind, step.role, &step.scope) == (wait.kind, wait.role, &wait.scope);
+        person.limited.iter().any(|limited| same(&limited.step))
+    };
     let waits = person.waits.iter().map(|wait| {
         json!({
             "verb": wait.kind.as_str(), "role": wait.role.name(), "scope": wait.scope.as_str(),
-            "bindings": list(&wait.bindings), "reason": wait.reason,
+            "bindings": list(&wait.bindings), "reason": wait.reason, "foreseen": is_foreseen(wait),
         })
     });
     json!({
         "person": person.person.to_string(), "userName": person.name, "state": person.state.as_str(),
         "steps": steps.collect::<Vec<_>>(), "kept": kept.collect::<Vec<_>>(), "notDone": waits.collect::<Vec<_>>(),
     })
+}
+
+/// What the breakers would hold, for a program.
+pub(super) fn held_json(plan: &TenantPlan) -> Value {
+    let (revocations, grants) = plan.would_be_held();
+    json!({ "revocations": revocations, "grants": grants })
+}
+
+/// The bindings that are full, for a program.
+pub(super) fn full_json(plan: &TenantPlan) -> Map<String, Value> {
+    let of = |full: &FullBinding| json!({ "people": full.people, "waiting": full.waiting });
+    plan.full.iter().map(|(name, full)| (name.as_str().to_owned(), of(full))).collect()
 }
 
 /// The totals of each binding, for a program.
@@ -258,8 +315,10 @@ pub(super) fn totals_json(plan: &TenantPlan) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::plan::made_plan::NextLines;
     use crate::id::{PrincipalId, UserId};
-    use crate::service::access::preview::PlannedStep;
+    use crate::rbac::AssignmentName;
+    use crate::service::access::preview::LimitedStep;
     use uuid::Uuid;
 
     const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups";
@@ -271,10 +330,12 @@ mod tests {
     fn person(number: u128, name: Option<&str>, scope: Scope, state: PersonState) -> PersonPlan {
         let step = PlannedStep {
             kind: StepKind::Revoke,
+            assignment: AssignmentName::new(Uuid::from_u128(number)),
             principal: PrincipalId::new(Uuid::from_u128(number)),
             role: BackupRole::Operator,
             scope,
             bindings: vec![BindingName::parse("operators").unwrap()],
+            reasons: Vec::new(),
             failing: None,
         };
         PersonPlan {
@@ -284,14 +345,69 @@ mod tests {
             steps: vec![step],
             kept: Vec::new(),
             waits: Vec::new(),
+            limited: Vec::new(),
             waits_for: None,
         }
     }
 
     fn text(people: Vec<PersonPlan>, all: bool) -> String {
-        let plan = TenantPlan { people_read: people.len(), people, ..TenantPlan::default() };
-        let made = MadePlan { with: PlannedWith::Active { stamp: None }, plan, wait: None, waiting: None };
+        text_of(TenantPlan { people_read: people.len(), people, ..TenantPlan::default() }, all)
+    }
+
+    fn text_of(plan: TenantPlan, all: bool) -> String {
+        let line = |words: &str| format!("azure-backup-scim {words} --tables T");
+        let next =
+            NextLines { apply: line("apply"), pending: line("plan --pending"), breaker: line("breaker") };
+        let made = MadePlan {
+            with: PlannedWith::Active { stamp: None },
+            plan,
+            wait: None,
+            waiting: Some("20260301T080000Z".to_owned()),
+            next,
+        };
         PlanText::new(&made, all).to_string()
+    }
+
+    /// A person whose only step a limit makes wait.
+    fn limited(number: u128, kind: StepKind, reason: ReasonCode) -> PersonPlan {
+        let mut person = person(number, None, vault("rg"), PersonState::Active);
+        let step = PlannedStep { kind, ..person.steps.remove(0) };
+        let (role, scope, bindings) = (step.role, step.scope.clone(), step.bindings.clone());
+        person.waits.push(PlannedWait { kind, role, scope, bindings, reason });
+        person.limited.push(LimitedStep { step, reason });
+        person
+    }
+
+    #[test]
+    fn what_the_limits_make_wait_is_counted_and_has_a_line_to_type() {
+        let full = limited(1, StepKind::Grant, ReasonCode::MaxPrincipals);
+        let held = limited(2, StepKind::Grant, ReasonCode::HeldByBreaker);
+        let gone = limited(3, StepKind::Revoke, ReasonCode::HeldByBreaker);
+        let people = vec![full, held, gone];
+        let operators = BindingName::parse("operators").unwrap();
+        let full = [(operators, FullBinding { people: 500, waiting: 1 })].into();
+        let plan = TenantPlan { people, full, ..TenantPlan::default() };
+        assert!(!plan.changes_nothing());
+        let person = person_json(&plan.people[0]);
+        assert_eq!((&person["steps"], &person["notDone"][0]["foreseen"]), (&json!([]), &json!(true)));
+        assert_eq!(held_json(&plan), json!({"revocations": 1, "grants": 1}));
+        let text = text_of(plan, false);
+        for line in [
+            "  does not grant Backup Operator @ east to 1 person: max-principals",
+            "operators       0            0     0         3",
+            "operators is full with 500 people; 1 person waits. For all of them: \"maxPrincipals\": 501",
+            "A breaker would trip and hold 1 revocation and 1 grant (held-by-breaker). Once it did:",
+            "  azure-backup-scim breaker --tables T",
+            "  azure-backup-scim plan --pending --tables T",
+        ] {
+            assert!(text.lines().any(|printed| printed == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn who_waits_only_for_room_changes_nothing() {
+        let people = vec![limited(1, StepKind::Grant, ReasonCode::MaxPrincipals)];
+        assert!(TenantPlan { people, ..TenantPlan::default() }.changes_nothing());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::id::{GroupId, InstanceId, OpId, PrincipalId};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, PrincipalType, ReasonCode, Scope};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -12,6 +13,18 @@ use time::OffsetDateTime;
 pub struct GrantReason {
     pub binding: BindingName,
     pub group: GroupId,
+    /// The groups between the person and that group, the person's own first. Empty: the person is a direct member.
+    pub through: Vec<GroupId>,
+}
+
+impl fmt::Display for GrantReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("member of ")?;
+        for inner in &self.through {
+            write!(f, "group {inner}, which is in ")?;
+        }
+        write!(f, "group {} of binding {}", self.group, self.binding)
+    }
 }
 
 /// A grant that should exist, with every reason for it.

@@ -50,8 +50,11 @@ fn scope(number: u128) -> Scope {
 }
 
 fn wanted(number: u128, bindings: &[&str]) -> (AssignmentName, DesiredGrant) {
-    let reason =
-        |text: &&str| GrantReason { binding: binding(text), group: GroupId::new(Uuid::from_u128(1)) };
+    let reason = |text: &&str| GrantReason {
+        binding: binding(text),
+        group: GroupId::new(Uuid::from_u128(1)),
+        through: Vec::new(),
+    };
     let wanted = DesiredGrant {
         principal: principal(),
         principal_type: PrincipalType::User,

@@ -188,6 +188,8 @@ const GRANT: &[Attribute] = &[
     Attribute::boolean("settled", "Whether that is certain: no call to Azure is under way.").read_only(),
     Attribute::string("state", "How far the grant or the revocation is.").canonical(GRANT_STATES).read_only(),
     Attribute::string("reason", "Why it is in that state.").read_only(),
+    Attribute::string("path", "How the user is in the group of the binding, through other groups or not.")
+        .read_only(),
     Attribute::date_time("since", "Since when it is wanted, or not wanted any more.").read_only(),
 ];
 

@@ -3,3 +3,4 @@
 pub mod grants;
 pub mod people;
 pub mod preview;
+pub(in crate::service) mod ways;

@@ -1,12 +1,17 @@
 //! What reconciles would do for everybody of a tenant, with the active bindings or with a file that is not active yet. It reads
 //! by ranges and writes nothing; what decides are the functions that reconciles decide with.
 //!
+//! What the breakers and full bindings make wait of it is judged afterwards, by [`under_limits`]: without that, a plan has
+//! everything that the bindings cause.
+//!
 //! Pauses, throttles and failures of earlier attempts are left out: a plan says what is to be done, not when. Rows are read one
 //! range after the other, so a change that is made meanwhile may be in the plan or not.
 
+mod limits;
 mod person;
 mod selectors;
 mod tenant_plan;
+mod to_judge;
 mod view;
 
 use crate::id::InstanceId;
@@ -15,16 +20,21 @@ use crate::rbac::AssignmentName;
 use crate::rbac::ledger::LedgerEntry;
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::breakers::CountedLedger;
 use crate::service::reconcile::gather::ASK_TIMEOUT;
 use crate::store::ledger::StoredEntry;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
+pub use limits::under_limits;
 use person::PersonPreview;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 pub use tenant_plan::{
-    BindingTotals, BindingsChange, PersonPlan, PersonState, PlannedStep, PlannedWait, TenantPlan,
+    BindingTotals, BindingsChange, FullBinding, LimitedStep, PersonPlan, PersonState, PlannedStep,
+    PlannedWait, TenantPlan,
 };
+pub use to_judge::{StepId, ToJudge};
 use uuid::Uuid;
 pub use view::PreviewOf;
 use view::{SharedFacts, View};
@@ -47,8 +57,13 @@ pub async fn preview(
         Some(instance) => Some(instance),
         None => store.known_instance().await?,
     };
+    let holders = store.holders().await?;
+    let snapshots: Vec<&ActiveSnapshot> = of.iter().map(|of| &of.snapshot).collect();
+    let (selectors, nesting) = selectors::read(store, &snapshots).await?;
     let facts = SharedFacts {
-        holders: store.holders().await?,
+        holders,
+        nesting,
+        requests: store.waiting_requests().await?,
         braked: settings.levers.brakes.keys().copied().collect(),
         paused: settings.levers.pause.is_some(),
         batches: settings.batches,
@@ -56,19 +71,21 @@ pub async fn preview(
         instance: instance.unwrap_or(InstanceId::new(Uuid::nil())),
         limits: PlanLimits { steps_max: usize::MAX, close_rows_max: usize::MAX, ..PlanLimits::default() },
     };
-    let snapshots: Vec<&ActiveSnapshot> = of.iter().map(|of| &of.snapshot).collect();
-    let selectors = selectors::read(store, &snapshots).await?;
     let mut views: Vec<View<'_>> =
         of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
     let mut people = store.people();
     let mut people_read = 0;
+    let mut counted = CountedLedger::default();
     while let Some(record) = people.next().await? {
         let answers = answers(&record, ask).await;
+        to_judge::count(&mut counted, record.user, record.ledger.entries.iter().map(|stored| &stored.entry));
         views.iter_mut().for_each(|view| add(view, &record, &answers, &facts));
         people_read += 1;
         progress(people_read);
     }
-    Ok(views.into_iter().map(|view| finish(view, &facts)).collect())
+    let counted = Arc::new(counted);
+    let plans = views.into_iter().map(|view| finish(view, &facts));
+    Ok(plans.map(|plan| plan.judged_over(counted.clone())).collect())
 }
 
 /// The userNames of deleted people who are in a plan, of so many of them: they outlive the user until they are erased.
@@ -97,7 +114,7 @@ fn add(
             view.plan.granted_before.insert(name.clone());
         }
     }
-    let plan = PersonPreview { record, view, facts }.plan(answers);
+    let plan = PersonPreview::new(record, view, facts).plan(answers);
     if plan.waits_for.is_some() && view.waiting.len() < WAITING_MAX {
         view.waiting.push(record.clone());
     }
@@ -110,7 +127,7 @@ fn add(
 fn finish(mut view: View<'_>, facts: &SharedFacts) -> TenantPlan {
     view.name_conflicts(facts);
     for record in view.heirs(facts) {
-        let plan = PersonPreview { record: &record, view: &mut view, facts }.plan(&BTreeMap::new());
+        let plan = PersonPreview::new(&record, &mut view, facts).plan(&BTreeMap::new());
         view.replace(plan);
     }
     view.plan

@@ -5,10 +5,10 @@ use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::{Bindings, BindingsError};
 use crate::id::{PrincipalId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
-use crate::rbac::breaker::GrantLimits;
+use crate::rbac::breaker::{GrantLimits, RevocationLimits};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode};
-use crate::service::access::preview::{PlannedStep, PreviewOf, TenantPlan, preview};
+use crate::service::access::preview::{self, PlannedStep, PreviewOf, StepId, TenantPlan};
 use crate::service::bindings::active::{
     ActivateError, Activation, ActiveBindings, ActiveSnapshot, BindingsSnapshot, StampedFile, hash_of,
 };
@@ -69,6 +69,22 @@ pub struct FilePlan {
     pub plan: TenantPlan,
     /// `None`: the file may be activated at once.
     pub wait: Option<WaitCause>,
+    /// Steps that happen without the file too.
+    anyway: BTreeSet<StepId>,
+}
+
+impl FilePlan {
+    /// The plan with what the limits make wait. What a file gives or takes that an operator agrees to passes the breakers; what
+    /// happens without it does not. `maxPrincipals` counts in both.
+    pub async fn under_limits(
+        self,
+        store: &StateStore,
+        limits: RevocationLimits,
+    ) -> Result<Self, StoreError> {
+        let agreed_without = self.wait.is_some().then_some(&self.anyway);
+        let plan = preview::under_limits(store, self.plan, limits, agreed_without).await?;
+        Ok(Self { plan, ..self })
+    }
 }
 
 /// A file that is to be planned.
@@ -107,7 +123,8 @@ pub async fn waiting_file(
     Ok(Some(WaitingFile { row, pending, file }))
 }
 
-/// Plans a file that is not active. `ask`: where Azure may be asked.
+/// Plans a file that is not active: everything that it causes, whatever the limits make wait of it. `ask`: where Azure may be
+/// asked.
 pub async fn plan_of_file(
     store: &StateStore,
     active: ActiveSnapshot,
@@ -122,13 +139,13 @@ pub async fn plan_of_file(
     // What a pause keeps back does not happen without the file, and it may never happen.
     let of =
         [PreviewOf { snapshot: active, under_pause: true }, PreviewOf { snapshot: file, under_pause: false }];
-    let plans = preview(store, &of, ask, progress).await?;
+    let plans = preview::preview(store, &of, ask, progress).await?;
     let mut plans = plans.into_iter();
     let now = plans.next().unwrap_or_default();
     let plan = TenantPlan { file: Some(hash), ..plans.next().unwrap_or_default() };
     let is_first = is_absent && plan.granted_before.is_empty();
     let wait = if is_first { None } else { wait_cause(&now, &plan, &limits) };
-    Ok(FilePlan { plan, wait })
+    Ok(FilePlan { plan, wait, anyway: now.step_ids() })
 }
 
 /// Why the plan of a file must wait, if it must. What happens without the file too is no reason.
@@ -217,7 +234,7 @@ async fn attempt(
         return Ok(outcome);
     }
     let to_plan = FileToPlan { bindings: file.bindings.clone(), hash: file.hash.clone() };
-    let FilePlan { plan, wait } = plan_of_file(store, active, to_plan, None, &|_| {}).await?;
+    let FilePlan { plan, wait, .. } = plan_of_file(store, active, to_plan, None, &|_| {}).await?;
     if wait.is_none() {
         active_bindings.activate_over(file, &pointer, row.as_ref()).await?;
         active_bindings.health().bindings_pending(None);
@@ -303,7 +320,7 @@ fn log_waiting(pending: &PendingBindings) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rbac::Scope;
+    use crate::rbac::{AssignmentName, Scope};
     use crate::service::access::preview::{PersonPlan, PersonState, PlannedWait};
     use uuid::Uuid;
 
@@ -323,6 +340,7 @@ mod tests {
             steps,
             kept: Vec::new(),
             waits,
+            limited: Vec::new(),
             waits_for: None,
         }
     }
@@ -330,10 +348,12 @@ mod tests {
     fn step(number: u128, kind: StepKind) -> PlannedStep {
         PlannedStep {
             kind,
+            assignment: AssignmentName::new(Uuid::from_u128(number)),
             principal: PrincipalId::new(Uuid::from_u128(number)),
             role: BackupRole::Operator,
             scope: scope(),
             bindings: vec![binding()],
+            reasons: Vec::new(),
             failing: None,
         }
     }

@@ -1,7 +1,7 @@
 //! One judgement: the tallies are read, several rounds are judged over them, and what changed is written.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin};
-use crate::id::OpId;
+use crate::id::{OpId, UserId};
 use crate::rbac::BindingName;
 use crate::rbac::breaker::{
     BatchKind, BindingTally, HolderId, OpenBatch, RevocationLimits, Ruling, Tallies, TenantTally, Trip,
@@ -11,7 +11,7 @@ use crate::service::breakers::{Breakers, JudgedRound, RETRY, Rulings, StepQuesti
 use crate::service::join_reads::join_reads;
 use crate::store::batches::{self, BatchRow, BatchState, StoredBatch};
 use crate::store::tally::{self, StoredTally};
-use crate::store::{StoreError, TableWrite};
+use crate::store::{StateStore, StoreError, TableWrite};
 use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,10 +29,30 @@ pub(super) struct ReadTallies {
     pub bindings: BTreeMap<BindingName, StoredTally<BindingTally>>,
     pub all: StoredTally<TenantTally>,
     /// Those of a later release: they must not be written over.
-    too_new: BTreeSet<BindingName>,
+    pub too_new: BTreeSet<BindingName>,
 }
 
 impl ReadTallies {
+    /// Reads the tallies of these bindings, and that of all. An error where that of all is of a later release.
+    pub async fn read(store: &StateStore, names: BTreeSet<BindingName>) -> Result<Self, StoreError> {
+        let tally = |name: BindingName| async move {
+            match store.tally(&name).await {
+                Err(StoreError::TooNew { .. }) => Ok((name, None)),
+                stored => Ok((name, Some(stored?))),
+            }
+        };
+        let bindings = join_reads(names.into_iter().map(tally));
+        let (bindings, all) = try_join!(bindings, store.tally_of_all())?;
+        let mut read = Self { bindings: BTreeMap::new(), all, too_new: BTreeSet::new() };
+        for (name, stored) in bindings {
+            match stored {
+                Some(stored) => drop(read.bindings.insert(name, stored)),
+                None => drop(read.too_new.insert(name)),
+            }
+        }
+        Ok(read)
+    }
+
     /// `None`: one of them is missing or damaged.
     fn tallies(&self, limits: RevocationLimits) -> Option<Tallies> {
         let whole = |(name, stored): (&BindingName, &StoredTally<BindingTally>)| {
@@ -77,7 +97,7 @@ impl Breakers {
         let names: BTreeSet<BindingName> =
             rounds.iter().flat_map(|round| &round.steps).flat_map(StepQuestion::bindings).cloned().collect();
         for _ in 0..TRIES_MAX {
-            let read = match self.read(names.clone()).await {
+            let read = match ReadTallies::read(&self.store, names.clone()).await {
                 Err(StoreError::TooNew { .. }) => return Ok(rounds.iter().map(all_unknown).collect()),
                 read => read?,
             };
@@ -92,26 +112,6 @@ impl Breakers {
             tokio::time::sleep(PAUSE_MAX.mul_f64(self.store.ids.jitter())).await;
         }
         Err(StoreError::Away { retry_after: RETRY, source: None })
-    }
-
-    /// An error where that of the whole tenant is of a later release.
-    pub(super) async fn read(&self, names: BTreeSet<BindingName>) -> Result<ReadTallies, StoreError> {
-        let tally = |name: BindingName| async move {
-            match self.store.tally(&name).await {
-                Err(StoreError::TooNew { .. }) => Ok((name, None)),
-                stored => Ok((name, Some(stored?))),
-            }
-        };
-        let bindings = join_reads(names.into_iter().map(tally));
-        let (bindings, all) = try_join!(bindings, self.store.tally_of_all())?;
-        let mut read = ReadTallies { bindings: BTreeMap::new(), all, too_new: BTreeSet::new() };
-        for (name, stored) in bindings {
-            match stored {
-                Some(stored) => drop(read.bindings.insert(name, stored)),
-                None => drop(read.too_new.insert(name)),
-            }
-        }
-        Ok(read)
     }
 
     async fn judge_once(
@@ -235,7 +235,10 @@ fn judge_rounds(
         let mut rulings = Rulings::new();
         for step in &round.steps {
             let ruling = match read.counts(step) {
-                true => judge_step(round, step, &mut tallies, fresh),
+                true => {
+                    let fresh = fresh.get(&step.batch_kind()).copied().unwrap_or(round.origin.op);
+                    judge_step(round.user, step, &mut tallies, round.now, fresh)
+                }
                 false => Ruling::Unknown { until: round.now + TOO_NEW_RETRY },
             };
             rulings.insert(step.assignment, ruling);
@@ -248,20 +251,21 @@ fn judge_rounds(
     Judged { rulings: all, tallies, tripped_by }
 }
 
-fn judge_step(
-    round: &JudgedRound,
+/// Judges one step. `fresh` becomes the id of a new batch, if there has to be one.
+pub(super) fn judge_step(
+    user: UserId,
     step: &StepQuestion,
     tallies: &mut Tallies,
-    fresh: &BTreeMap<BatchKind, OpId>,
+    now: OffsetDateTime,
+    fresh: OpId,
 ) -> Ruling {
-    let holder = HolderId::from(round.user);
-    let fresh = fresh.get(&step.batch_kind()).copied().unwrap_or(round.origin.op);
+    let holder = HolderId::from(user);
     match &step.question {
         Question::Revocation { bindings, taken } => {
-            tallies.judge_revocation(holder, bindings, *taken, round.now, fresh)
+            tallies.judge_revocation(holder, bindings, *taken, now, fresh)
         }
-        Question::Grant { by } => tallies.judge_grant(holder, by, round.now, fresh),
-        Question::ReleasedGrant { by } => tallies.judge_released_grant(holder, by, round.now),
+        Question::Grant { by } => tallies.judge_grant(holder, by, now, fresh),
+        Question::ReleasedGrant { by } => tallies.judge_released_grant(holder, by, now),
     }
 }
 
@@ -283,9 +287,7 @@ fn last_of_each(trips: &[Trip]) -> Vec<Trip> {
 fn log_trip(change: &AuditEvent) {
     let AuditEvent::BreakerTripped { batch, holds, bindings } = change else { return };
     let bindings: Vec<&str> = bindings.iter().map(BindingName::as_str).collect();
-    let next = format!(
-        "breaker show {batch}; breaker release {batch} --because TEXT; breaker reject {batch} --because TEXT"
-    );
+    let next = format!("azure-backup-scim breaker show {batch}");
     tracing::error!(
         batch.id = %batch, holds, bindings = bindings.join(", "), next,
         "a breaker tripped; what crossed the limit waits for an operator"

@@ -4,11 +4,14 @@
 //! A judgement is one trip to read and one to write, for as many rounds as wait in this process. A round without a step that is
 //! counted makes none.
 
+mod foresight;
 mod judgement;
 mod questions;
 mod recount;
 
+pub use foresight::Foresight;
 pub use questions::{StepQuestion, questions};
+pub use recount::{CountedLedger, is_counted};
 
 use crate::audit::ChangeOrigin;
 use crate::id::UserId;

@@ -41,8 +41,13 @@ impl StepQuestion {
         }
     }
 
+    /// Whether something would be taken away.
+    pub const fn takes_away(&self) -> bool {
+        matches!(self.question, Question::Revocation { .. })
+    }
+
     /// The bindings whose tallies decide.
-    pub(super) fn bindings(&self) -> Box<dyn Iterator<Item = &BindingName> + '_> {
+    pub fn bindings(&self) -> Box<dyn Iterator<Item = &BindingName> + '_> {
         match &self.question {
             Question::Revocation { bindings, .. } => Box::new(bindings.iter()),
             Question::Grant { by } | Question::ReleasedGrant { by } => {

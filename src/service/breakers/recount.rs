@@ -27,23 +27,29 @@ const TRANSACTION_OPS_MAX: usize = 100;
 
 /// What the ledger says of one binding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct CountedBinding {
-    holders: BTreeSet<HolderId>,
-    kept: BTreeSet<HolderId>,
-    first_grant: Option<OffsetDateTime>,
+pub(super) struct CountedBinding {
+    pub(super) holders: BTreeSet<HolderId>,
+    pub(super) kept: BTreeSet<HolderId>,
+    pub(super) first_grant: Option<OffsetDateTime>,
 }
 
 /// What the ledger says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct CountedLedger {
-    bindings: BTreeMap<BindingName, CountedBinding>,
-    people: BTreeSet<HolderId>,
+pub struct CountedLedger {
+    pub(super) bindings: BTreeMap<BindingName, CountedBinding>,
+    pub(super) people: BTreeSet<HolderId>,
+}
+
+/// Whether an entry makes its person one of those whom its bindings give the role.
+pub fn is_counted(entry: &LedgerEntry) -> bool {
+    let granting = entry.retry.as_ref().is_some_and(|retry| retry.kind == StepKind::Grant);
+    !entry.is_settled_and_gone() || entry.state != AssignmentState::Gone || granting
 }
 
 impl CountedLedger {
-    fn count(&mut self, holder: HolderId, entry: &LedgerEntry) {
-        let granting = entry.retry.as_ref().is_some_and(|retry| retry.kind == StepKind::Grant);
-        if entry.is_settled_and_gone() && entry.state == AssignmentState::Gone && !granting {
+    /// Counts an entry of a person.
+    pub fn count(&mut self, holder: HolderId, entry: &LedgerEntry) {
+        if !is_counted(entry) {
             return;
         }
         self.people.insert(holder);
@@ -60,12 +66,27 @@ impl CountedLedger {
 }
 
 /// A tally as the ledger has it. `earlier`: as it was when the ledger was read.
-fn mended(tally: &BindingTally, earlier: &BindingTally, counted: Option<&CountedBinding>) -> BindingTally {
+pub(super) fn mended(
+    tally: &BindingTally,
+    earlier: &BindingTally,
+    counted: Option<&CountedBinding>,
+) -> BindingTally {
     let CountedBinding { holders, kept, first_grant } = counted.cloned().unwrap_or_default();
     let mut mended = tally.clone();
     mended.recount(earlier, holders, kept);
     mended.first_grant = [tally.first_grant, first_grant].into_iter().flatten().min();
     mended
+}
+
+/// A tally in the place of one that is missing, or damaged.
+pub(super) fn rebuilt(
+    counted: Option<&CountedBinding>,
+    is_damaged: bool,
+    now: OffsetDateTime,
+) -> BindingTally {
+    let CountedBinding { holders, kept, first_grant } = counted.cloned().unwrap_or_default();
+    let no_grants_before = is_damaged.then(|| now + WINDOW);
+    BindingTally { holders, kept, first_grant, no_grants_before, ..BindingTally::default() }
 }
 
 impl Breakers {
@@ -74,11 +95,7 @@ impl Breakers {
     pub(super) async fn rebuild(&self, read: &ReadTallies, now: OffsetDateTime) -> Result<(), StoreError> {
         let ledger = self.count_ledger().await?;
         for (name, stored) in read.bindings.iter().filter(|(_, stored)| stored.tally.is_none()) {
-            let counted = ledger.bindings.get(name).cloned().unwrap_or_default();
-            let CountedBinding { holders, kept, first_grant } = counted;
-            let no_grants_before = stored.is_damaged().then(|| now + WINDOW);
-            let tally =
-                BindingTally { holders, kept, first_grant, no_grants_before, ..BindingTally::default() };
+            let tally = rebuilt(ledger.bindings.get(name), stored.is_damaged(), now);
             self.transact(&[tally::write_binding(name, &tally, stored.etag.as_ref())]).await?;
         }
         if read.all.tally.is_none() {

@@ -4,29 +4,29 @@
 //! be rolled by several processes at once, given up at any moment, and begun again.
 
 mod chunk;
+mod effort;
+mod member_changes;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
-use crate::id::{GroupId, OpId, UserId};
+use crate::id::{GroupId, MemberId, OpId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
 pub use crate::service::jobs::chunk::ChunkResult;
+use crate::service::jobs::effort::{Effort, TRIES_MAX, removal_of};
+use crate::service::jobs::member_changes::MemberJob;
 use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
-use crate::store::jobs::{JobKind, StoredJob};
-use crate::store::reconcile_queue::{self, ReconcileRequest};
-use crate::store::resources::{self, ResourceId};
-use crate::store::{MayMiss, StateStore, StoreError, members};
+use crate::store::jobs::{JobElement, JobKind, StoredJob};
+use crate::store::reconcile_queue;
+use crate::store::resources;
+use crate::store::{StateStore, StoreError, members};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Memberships that one chunk removes: five rows each, beside the journal row and the job.
-const CHUNK_MEMBERSHIPS: usize = 19;
 /// `dg:` rows that one transaction writes.
 const CHUNK_REQUESTS: usize = 90;
-/// Attempts at one chunk, where others work on the same rows.
-const TRIES_MAX: u32 = 10;
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -34,7 +34,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 struct Left {
     group: GroupId,
-    user: UserId,
+    member: MemberId,
     /// The resource at the other end still exists.
     touched: bool,
 }
@@ -54,40 +54,12 @@ pub async fn run_chunk(
         match run_once(store, active_bindings, &job, effort).await {
             Err(StoreError::Conflict { .. }) if tries < 2 * TRIES_MAX => tries += 1,
             // The first write advances the job: another one that fails is the element's.
-            Err(StoreError::Conflict { index, .. }) if index > 0 && job.elements_prefix().is_some() => {
+            Err(StoreError::Conflict { index, .. }) if index > 0 && job.has_elements() => {
                 return quarantine_element(store, &job).await;
             }
             rolled => return rolled,
         }
         tokio::time::sleep(PAUSE_MAX.mul_f64(store.ids.jitter())).await;
-    }
-}
-
-/// How a chunk is tried.
-#[derive(Debug, Clone, Copy)]
-struct Effort {
-    /// Elements of it.
-    size: usize,
-    /// Rows that are still missing after several reads are damaged, and no reason to fail.
-    without_missing: bool,
-}
-
-impl Effort {
-    fn after(tries: u32) -> Self {
-        let size = if tries <= TRIES_MAX { CHUNK_MEMBERSHIPS } else { 1 };
-        Self { size, without_missing: tries >= TRIES_MAX }
-    }
-
-    async fn commit(
-        self,
-        store: &StateStore,
-        record: &AuditRecord,
-        batch: &WriteBatch,
-    ) -> Result<(), StoreError> {
-        match self.without_missing {
-            true => store.commit_batch(record, batch, MayMiss::Everything).await.map(drop),
-            false => store.commit(record, batch.writes()).await.map(drop),
-        }
     }
 }
 
@@ -106,15 +78,21 @@ async fn run_once(
         JobKind::PeopleOfScope(scope) => return wake_ups::wake_people_of_scope(store, job, scope).await,
         JobKind::ForgetScope(scope) => return wake_ups::forget_scope(store, job, scope).await,
         JobKind::PeopleOfBatch(batch) => return wake_ups::wake_people_of_batch(store, job, *batch).await,
-        JobKind::DeleteUser(_) | JobKind::DeleteGroup(_) => {}
+        JobKind::ChangeMembers(group, plan) => {
+            return MemberJob { job, group: *group, plan }.run(store, effort).await;
+        }
+        JobKind::DeleteUser(_) | JobKind::DeleteGroup(_) | JobKind::LeaveGroups(_) => {}
     }
     let elements = store.elements(job, effort.size).await?;
     if elements.is_empty() && !job.after.is_empty() {
         return requeue_failed(store, active_bindings, job).await;
     }
     match &job.kind {
-        JobKind::DeleteUser(user) => empty_user(store, job, *user, &elements, effort).await,
-        JobKind::DeleteGroup(group) if job.people.is_none() && elements.len() >= effort.size => {
+        JobKind::DeleteUser(user) => leave_groups(store, job, MemberId::User(*user), &elements, effort).await,
+        JobKind::LeaveGroups(group) => {
+            leave_groups(store, job, MemberId::Group(*group), &elements, effort).await
+        }
+        JobKind::DeleteGroup(group) if job.people.is_none() && are_many(&elements, effort) => {
             count_people(store, job, *group).await
         }
         JobKind::DeleteGroup(group) => {
@@ -124,18 +102,27 @@ async fn run_once(
     }
 }
 
+/// Whether a deleted group may have more people than these elements are.
+fn are_many(elements: &[JobElement], effort: Effort) -> bool {
+    elements.len() >= effort.size || elements.iter().any(|element| element.group().is_some())
+}
+
 /// The first element that is left keeps failing: the job goes on without it. Its person is enqueued all the same: a
 /// role must not outlive the group because a row of it is broken.
 async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<ChunkResult, StoreError> {
+    if let JobKind::ChangeMembers(group, plan) = &job.kind {
+        return MemberJob { job, group: *group, plan }.skip(store).await;
+    }
     if let Some(element) = store.elements(job, 1).await?.first() {
-        tracing::error!(job.id = %job.id, element, "an element of a job keeps failing and is skipped");
-        let person = UserId::parse(element).ok().filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
+        let id = element.id.as_str();
+        tracing::error!(job.id = %job.id, element = id, "an element of a job keeps failing and is skipped");
+        let member = element.member.filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
         let request = removal_of(job, 1);
-        let enqueues =
-            person.map(|person| reconcile_queue::enqueue_now(person, &request)).into_iter().flatten();
-        let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(element)).chain(enqueues).collect();
+        let enqueues = member.map(|member| reconcile_queue::enqueue_member(member, &request));
+        let enqueues = enqueues.into_iter().flatten();
+        let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(id)).chain(enqueues).collect();
         store.transact_unjournaled(&writes).await?;
-        return Ok(ChunkResult { people: person.into_iter().collect(), ..ChunkResult::default() });
+        return Ok(ChunkResult::of(member));
     }
     Ok(ChunkResult::default())
 }
@@ -157,9 +144,9 @@ async fn requeue_failed(
     Err(job.failed_elements())
 }
 
-/// The ids that the first elements name; none where the very first names no person.
-fn parse_ids<I: ResourceId>(elements: &[String]) -> Vec<I> {
-    elements.iter().map_while(|element| I::from_text(element)).collect()
+/// The groups that the first elements name; none where the very first names none.
+fn groups_named(elements: &[JobElement]) -> Vec<GroupId> {
+    elements.iter().map_while(|element| GroupId::parse(&element.id).ok()).collect()
 }
 
 /// Enqueues the groups of the bindings that differ between two snapshots. While the new one cannot be read, the job stays.
@@ -190,33 +177,29 @@ async fn count_people(
     job: &StoredJob,
     group: GroupId,
 ) -> Result<ChunkResult, StoreError> {
-    let people = store.count_members(group).await?;
+    let people = store.count_people(group).await?;
     store.transact_unjournaled(&[job.note_people(people)]).await?;
     Ok(ChunkResult::default())
 }
 
-/// The request of a person who leaves a deleted group; `people` where the job did not count them.
-fn removal_of(job: &StoredJob, people: usize) -> ReconcileRequest {
-    ReconcileRequest::taking_away(job.request.origin.clone()).of_operation(job.people.unwrap_or(people))
-}
-
-async fn empty_user(
+/// Who was deleted leaves the groups that they were in.
+async fn leave_groups(
     store: &StateStore,
     job: &StoredJob,
-    user: UserId,
-    elements: &[String],
+    member: MemberId,
+    elements: &[JobElement],
     effort: Effort,
 ) -> Result<ChunkResult, StoreError> {
     if elements.is_empty() {
         store.transact_unjournaled(&[job.end()]).await?;
         return Ok(ChunkResult::ended());
     }
-    let groups: Vec<GroupId> = parse_ids(elements);
+    let groups = groups_named(elements);
     if groups.is_empty() {
         return quarantine_element(store, job).await;
     }
     let left = groups.into_iter().map(|group| async move {
-        Ok::<_, StoreError>(Left { group, user, touched: store.exists(group).await? })
+        Ok::<_, StoreError>(Left { group, member, touched: store.exists(group).await? })
     });
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (BatchPart::Header, resources::touch(left.group, op));
@@ -230,43 +213,48 @@ async fn empty_group(
     active_bindings: &ActiveBindings,
     job: &StoredJob,
     group: GroupId,
-    elements: &[String],
+    elements: &[JobElement],
     effort: Effort,
 ) -> Result<ChunkResult, StoreError> {
     if elements.is_empty() {
         return finish_group_delete(store, active_bindings, job, group).await;
     }
-    let users: Vec<UserId> = parse_ids(elements);
-    if users.is_empty() {
+    let members: Vec<MemberId> = elements.iter().map_while(|element| element.member).collect();
+    if members.is_empty() {
         return quarantine_element(store, job).await;
     }
-    let left = users.iter().map(|user| async move {
-        Ok::<_, StoreError>(Left { group, user: *user, touched: store.exists(*user).await? })
+    let left = members.iter().map(|member| async move {
+        let touched = match member {
+            MemberId::User(user) => store.exists(*user).await?,
+            MemberId::Group(inner) => store.exists(*inner).await?,
+        };
+        Ok::<_, StoreError>(Left { group, member: *member, touched })
     });
     let left = try_join_all(left).await?;
-    let touch = |left: &Left, op| (BatchPart::Touch(left.user), resources::touch(left.user, op));
+    let touch = |left: &Left, op| (BatchPart::Touch(left.member), members::touch(left.member, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
-    let request = removal_of(job, users.len());
-    for user in &users {
-        batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(*user, &request));
+    let request = removal_of(job, members.len());
+    for member in &members {
+        batch.extend(BatchPart::Request, reconcile_queue::enqueue_member(*member, &request));
     }
     effort.commit(store, &record, &batch).await?;
-    Ok(ChunkResult { people: users, ..ChunkResult::default() })
+    Ok(ChunkResult::of(members))
 }
 
-/// The last step of a group's delete: enqueues the groups that now match what the group was pinned to.
+/// Nobody is left in a deleted group: enqueues the groups that now match what the group was pinned to. It is the last step,
+/// unless the group is still listed in others.
 async fn finish_group_delete(
     store: &StateStore,
     active_bindings: &ActiveBindings,
     job: &StoredJob,
     group: GroupId,
 ) -> Result<ChunkResult, StoreError> {
-    enqueue_groups_and_end(
-        store,
-        job,
-        affected_groups::groups_matching_pins_of(store, active_bindings, group).await?,
-    )
-    .await
+    let heirs = affected_groups::groups_matching_pins_of(store, active_bindings, group).await?;
+    if store.groups_of(group, 1).await?.is_empty() {
+        return enqueue_groups_and_end(store, job, heirs).await;
+    }
+    enqueue_groups_with(job.leave_groups(group), store, job, &heirs).await?;
+    Ok(ChunkResult { groups: heirs.into_iter().collect(), ..ChunkResult::default() })
 }
 
 async fn enqueue_groups_and_end(
@@ -310,13 +298,13 @@ fn plan_chunk(
     batch.push(BatchPart::Request, job.advance());
     let mut changes = Vec::new();
     for each in left {
-        batch.append(members::remove(each.group, each.user));
+        batch.append(members::remove(each.group, each.member));
         if each.touched {
             let (part, write) = touch(each, op);
             batch.push(part, write);
         }
         let group = each.group;
-        let member = SubjectId::new(each.user);
+        let member = SubjectId::new(each.member);
         let revision = job.revision;
         changes.push(AuditEvent::MemberRemoved { group, member, revision });
     }

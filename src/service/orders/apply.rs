@@ -50,7 +50,7 @@ impl Orders {
             writes: activated.writes(&origin),
             changes: activated.changes(),
             detail: format!(
-                "bindings {} (SHA-256 {}) are active: {revocations} revocations, {grants} grants follow",
+                "bindings {} (SHA-256 {}) are active: they cause {revocations} revocations, {grants} grants",
                 pending.stamp, pending.hash
             ),
         }))

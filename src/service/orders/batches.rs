@@ -5,27 +5,32 @@ use crate::id::OpId;
 use crate::rbac::breaker::BatchKind;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
-use crate::store::batches::{self, BatchDecision, BatchState};
+use crate::store::batches::{self, BatchDecision, BatchRow, BatchState};
 use crate::store::jobs::JobKind;
 use crate::store::reconcile_queue::Priority;
 use time::OffsetDateTime;
 
 impl Orders {
-    /// The batch says what becomes of its people; a job makes each of them be reconciled. A released batch can no longer be
-    /// rejected, and a rejected one can still be released.
+    /// The batch says what becomes of its people, if they are those whom the operator read; a job makes each of them be
+    /// reconciled. A released batch can no longer be rejected, and a rejected one can still be released.
     pub(super) async fn decide_batch(
         &self,
         order: &CarriedOrder<'_>,
-        id: OpId,
+        (id, people): (OpId, &str),
         state: BatchState,
         now: OffsetDateTime,
     ) -> Result<OrderDecision, StoreError> {
-        let Some(batch) = self.store.batch(id).await? else {
-            return Ok(OrderDecision::Refuse(OrderRefusal::NoSuchBatch));
+        let batch = match self.store.batch_row(id).await? {
+            BatchRow::Known(batch) => batch,
+            BatchRow::Absent => return Ok(OrderDecision::Refuse(OrderRefusal::NoSuchBatch)),
+            BatchRow::Unreadable => return Ok(OrderDecision::Refuse(OrderRefusal::BatchUnreadable)),
         };
         if batch.state == state || batch.state == BatchState::Released {
             let decision = batch.state.as_str();
             return Ok(OrderDecision::Refuse(OrderRefusal::DecidedAlready { decision }));
+        }
+        if self.store.batch_people(id).await?.hash != people {
+            return Ok(OrderDecision::Refuse(OrderRefusal::BatchMoved { batch: id }));
         }
         let decision = BatchDecision { order: order.order.id, at: now };
         // Leavers come before what was released.

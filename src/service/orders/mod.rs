@@ -91,6 +91,12 @@ pub enum OrderRefusal {
     PlanMoved { hash: String },
     #[error("there is no such batch")]
     NoSuchBatch,
+    #[error(
+        "the row of the batch cannot be read; remove it, and the people are held in a batch that can be decided"
+    )]
+    BatchUnreadable,
+    #[error("the batch is not what was read: list its people again with `breaker show {batch}`")]
+    BatchMoved { batch: OpId },
     #[error("the batch was {decision} already")]
     DecidedAlready { decision: &'static str },
     #[error("there is no such order in this release")]
@@ -267,11 +273,11 @@ impl Orders {
             OrderVerb::RetryScope { scope } => self.retry_scope(order, scope).await,
             OrderVerb::Forget { scope } => self.forget(order, scope, now).await,
             OrderVerb::Apply { hash } => self.apply(order, hash).await,
-            OrderVerb::ReleaseBatch { batch } => {
-                self.decide_batch(order, *batch, BatchState::Released, now).await
+            OrderVerb::ReleaseBatch { batch, people } => {
+                self.decide_batch(order, (*batch, people), BatchState::Released, now).await
             }
-            OrderVerb::RejectBatch { batch } => {
-                self.decide_batch(order, *batch, BatchState::Rejected, now).await
+            OrderVerb::RejectBatch { batch, people } => {
+                self.decide_batch(order, (*batch, people), BatchState::Rejected, now).await
             }
         }
     }

@@ -29,19 +29,25 @@ impl Provisioning {
     ) -> Result<FollowUp, ServiceError> {
         let _turn = self.queue.lock(id.uuid()).await;
         let mut retry = self.conflict_retry();
+        let mut job_is_lost = false;
         loop {
             let mut counter = self.counters.hold(id).await;
             let counted = counter.load_for_delete::<I>(&self.store);
             let (before, ()) = try_join!(self.store.resource_to_delete(id), counted)?;
             let before = before.ok_or_else(not_found::<I>)?;
             let operation = self.operation(caller);
-            let plan = plan_delete(&operation, &before, counter.write(-1));
+            let mut plan = plan_delete(&operation, &before, counter.write(-1));
+            // What a change of its members has not done yet is no longer needed.
+            if let Some(job) = before.job.filter(|_| !job_is_lost) {
+                plan.batch.push(BatchPart::Job, jobs::cancel(job));
+            }
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(-1, &plan.batch, &committed);
                     return Ok(plan.follow_up);
                 }
                 WriteAttempt::Conflict { part: BatchPart::Counter, .. } => counter.forget(),
+                WriteAttempt::Conflict { part: BatchPart::Job, .. } => job_is_lost = true,
                 WriteAttempt::Conflict { .. } => drop(counter),
             }
             retry.pause().await?;

@@ -4,31 +4,37 @@
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
 //! out only where it is a newer one.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::scim::{self, AccessView, GroupRef, Meta, version};
 use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
+use crate::service::access::ways;
+use crate::service::bindings::active::ActiveBindings;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
-use crate::store::resources::{Group, ResourceId, StoredResource, User, id_of};
+use crate::store::jobs::{JobKind, StoredJob};
+use crate::store::resources::{self, Group, ResourceId, StoredResource, User, id_of};
 use crate::store::{StateStore, StoreError, TableRow};
 use serde_json::Value;
+use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use uuid::Uuid;
 
 /// The rows, and the address that answers name.
 #[derive(Clone)]
 pub(super) struct GroupView {
     pub store: StateStore,
+    pub active_bindings: Arc<ActiveBindings>,
     /// Ends in `/scim/v2`.
     pub base_url: String,
 }
 
 /// Everyone who is in a group, and its header where it is a newer one.
-pub(super) type MemberRows = (Option<Group>, Vec<UserId>);
+pub(super) type MemberRows = (Option<Group>, Vec<MemberId>);
 
 impl GroupView {
     pub async fn access(
@@ -36,10 +42,14 @@ impl GroupView {
         user: UserId,
         needs: ProjectionNeeds,
     ) -> Result<Option<AccessView>, StoreError> {
-        match needs.access {
-            true => access_of(&self.store, user).await.map(Some),
-            false => Ok(None),
+        if !needs.access {
+            return Ok(None);
         }
+        let mut access = access_of(&self.store, user).await?;
+        if let Some(snapshot) = self.active_bindings.last_read() {
+            ways::add_ways(&self.store, &snapshot, user, &mut access.grants).await?;
+        }
+        Ok(Some(access))
     }
 
     /// Whether a header is still that version.
@@ -80,12 +90,12 @@ impl GroupView {
         self.read_members(id, etag, None).await
     }
 
-    /// Those of `among` who are in a group. None: the group is gone.
+    /// Those members of a group whose ids are in `among`. None: the group is gone.
     pub async fn members_among(
         &self,
         id: GroupId,
         etag: ETag,
-        among: &[UserId],
+        among: &[Uuid],
     ) -> Result<Option<MemberRows>, ServiceError> {
         self.read_members(id, etag, Some(among)).await
     }
@@ -94,18 +104,26 @@ impl GroupView {
         &self,
         id: GroupId,
         mut etag: ETag,
-        among: Option<&[UserId]>,
+        among: Option<&[Uuid]>,
     ) -> Result<Option<MemberRows>, ServiceError> {
         let mut newer = None;
+        let mut job_is_lost = false;
         let mut retry = ConflictRetry::new(&self.store);
         loop {
             let members = match among {
                 None => self.store.members(id, usize::MAX).await?,
-                Some(users) => self.members_named(id, users).await?,
+                Some(ids) => self.members_named(id, ids).await?,
             };
             match self.newer(id, &etag).await? {
-                HeaderCheck::Same => return Ok(Some((newer, members))),
+                HeaderCheck::Same { job: Some(job) } if !job_is_lost => {
+                    match self.planned(job, &members, among).await? {
+                        Some(planned) => return Ok(Some((newer, planned))),
+                        None => job_is_lost = true,
+                    }
+                }
+                HeaderCheck::Same { .. } => return Ok(Some((newer, members))),
                 HeaderCheck::Newer(group) => {
+                    job_is_lost = false;
                     etag = group.etag.clone();
                     newer = Some(*group);
                 }
@@ -115,11 +133,26 @@ impl GroupView {
         }
     }
 
-    async fn members_named(&self, group: GroupId, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-        let is_in = |user: UserId| async move {
-            Ok::<_, StoreError>(self.store.is_member(group, user).await?.then_some(user))
+    /// The members as they will be when the job is done, or those of them who are asked for. None: there is no such job any more.
+    async fn planned(
+        &self,
+        job: OpId,
+        members: &[MemberId],
+        among: Option<&[Uuid]>,
+    ) -> Result<Option<Vec<MemberId>>, StoreError> {
+        let Some(StoredJob { kind: JobKind::ChangeMembers(_, plan), .. }) = self.store.job(job).await? else {
+            return Ok(None);
         };
-        Ok(join_reads(users.iter().copied().map(is_in)).await?.into_iter().flatten().collect())
+        let mut planned = plan.overlay(members.iter().copied());
+        if let Some(ids) = among {
+            planned.retain(|member| ids.contains(&member.uuid()));
+        }
+        Ok(Some(planned.into_iter().collect()))
+    }
+
+    async fn members_named(&self, group: GroupId, ids: &[Uuid]) -> Result<Vec<MemberId>, StoreError> {
+        let reads = ids.iter().map(|id| self.store.find_member(group, *id));
+        Ok(join_reads(reads).await?.into_iter().flatten().collect())
     }
 
     pub fn user(
@@ -133,11 +166,9 @@ impl GroupView {
         rendered::<UserId>(meta, body)
     }
 
-    pub fn group(&self, group: Group, members: Option<&[UserId]>) -> RenderedResource {
+    pub fn group(&self, group: Group, members: Option<&[MemberId]>) -> RenderedResource {
         let meta = self.meta(&group);
-        let members: Option<Vec<String>> =
-            members.map(|members| members.iter().map(ToString::to_string).collect());
-        let body = scim::group::render(group.resource, &meta, members.as_deref());
+        let body = scim::group::render(group.resource, &meta, members);
         rendered::<GroupId>(meta, body)
     }
 
@@ -154,7 +185,10 @@ impl GroupView {
 
 /// A header that was read again.
 pub(super) enum HeaderCheck<I> {
-    Same,
+    /// With the job that it names.
+    Same {
+        job: Option<OpId>,
+    },
     Newer(Box<StoredResource<I>>),
     Gone,
 }
@@ -162,7 +196,7 @@ pub(super) enum HeaderCheck<I> {
 impl<I: ResourceId> HeaderCheck<I> {
     fn of(row: &TableRow, etag: &ETag) -> Result<Self, StoreError> {
         if row.etag == *etag {
-            return Ok(HeaderCheck::Same);
+            return Ok(HeaderCheck::Same { job: resources::job_of(row)? });
         }
         Ok(HeaderCheck::Newer(Box::new(StoredResource::read(row)?)))
     }

@@ -1,12 +1,10 @@
 //! Groups: attributes and members change in one transaction.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, OpId};
 use crate::scim::group::EditedGroup;
 use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
-    ResourceType,
 };
-use crate::service::join_reads::join_reads;
 use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::members::{
     self, KnownMembers, MemberChanges, decide_members, plan_members,
@@ -18,20 +16,19 @@ use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
-use crate::store::members::MemberStanding;
-use crate::store::resources::{self, Group, ResourceId, StoredResource};
-use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
+use crate::store::resources::{self, Group, StoredResource};
+use crate::store::{CommittedWrites, FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::{join, try_join};
 use std::collections::BTreeSet;
 
-/// Members that are looked up while the range is read, before it shows which of them are in the group.
-const LOOKED_UP_AHEAD_MAX: usize = 100;
+/// Members whose rows are read by name; where more are named, everyone in the group is read.
+const READ_BY_NAME_MAX: usize = 1000;
 
 /// A group as a request left it.
 pub(super) struct WrittenGroup {
     pub stored: Group,
     /// Everyone who is in, where the request had to know.
-    pub members: Option<Vec<UserId>>,
+    pub members: Option<Vec<MemberId>>,
     follow_up: FollowUp,
 }
 
@@ -59,7 +56,8 @@ impl<'a> GroupRequest<'a> {
         match self {
             GroupRequest::Put(input) => {
                 let EditedGroup { edited, members } = input.replace(current, deciding)?;
-                let put = members.into_iter().map(MemberChange::Replace).collect();
+                // Clients that leave out empty lists exist: a body without members says that there are none.
+                let put = vec![MemberChange::Replace(members.unwrap_or_default())];
                 Ok(GroupEdit { edited, put, patch: &[] })
             }
             GroupRequest::Patch(patch) => {
@@ -77,6 +75,13 @@ struct GroupSnapshot<'a> {
     known: KnownMembers,
 }
 
+/// A group that was read for one attempt.
+enum GroupRead<'a> {
+    Whole(Box<GroupSnapshot<'a>>),
+    /// A job changes its members, and has to be finished first.
+    UnderWay(OpId),
+}
+
 /// What a request makes of a group that was read.
 struct GroupDecision {
     members: MemberChanges,
@@ -92,14 +97,19 @@ impl GroupSnapshot<'_> {
         &self,
         operation: &WriteOperation,
         skipped: SkippedAttributes,
-        users_url: &str,
+        base_url: &str,
     ) -> Result<GroupDecision, scim::Error> {
         let Self { before, edit, known } = self;
-        let members = decide_members(edit.changes(), known, users_url)?;
+        let members = decide_members(edit.changes(), known, base_url)?;
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
         let mut edited = edit.edited.clone().unless_refused(removes)?;
         skipped.keep_current::<GroupId>(&mut edited, &before.resource);
-        let write = plan_change(operation, before, &edited, &members, known);
+        let decided = |header: &Group| plan_change(operation, (before, header), &edited, &members, known);
+        let after = before.changed(edited.resource.clone(), operation.time);
+        let write = match decided(&after) {
+            Some(write) if !write.plan.fits() && members.moves() => decided(&by_job(after, operation)),
+            write => write,
+        };
         Ok(GroupDecision { members, edited, removes, write })
     }
 }
@@ -173,28 +183,38 @@ impl Provisioning {
         caller: &ScimCaller,
         EditedGroup { edited, members }: EditedGroup,
     ) -> Result<WrittenGroup, ServiceError> {
-        let id = GroupId::of(self.store.ids.random());
+        let id = GroupId::new(self.store.ids.random());
         let changes: Vec<MemberChange> = members.into_iter().map(MemberChange::Add).collect();
         let non_members = members::named_non_members(&changes, &BTreeSet::new())?;
         let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;
+        known.unfit = self.unfit_groups(id, false, &known).await?;
         let mut left_name = None;
         let mut retry = self.conflict_retry();
         loop {
-            let members = decide_members(&changes, &known, &self.users_url())?;
+            let members = decide_members(&changes, &known, &self.base_url)?;
             let mut counter = self.counters.hold(id).await;
             counter.load::<GroupId>(&self.store).await?;
             let operation = self.operation(caller);
-            let new = StoredResource::new(id, edited.resource.clone(), operation.time);
-            let mut plan = plan_create(&operation, &new, left_name.as_ref(), &members, &known);
-            plan.batch.append(counter.write(1));
-            plan.changes.extend(write_plan::dropped(&new, &edited.dropped));
+            let mut new = StoredResource::new(id, edited.resource.clone(), operation.time);
+            let planned = |new: &Group| {
+                let mut plan = plan_create(&operation, new, left_name.as_ref(), &members, &known);
+                plan.batch.append(counter.write(1));
+                plan.changes.extend(write_plan::dropped(new, &edited.dropped));
+                plan
+            };
+            let mut plan = planned(&new);
+            if !plan.fits() {
+                new = by_job(new, &operation);
+                plan = planned(&new);
+            }
             match self.commit(&operation, &plan).await? {
                 WriteAttempt::Done(committed) => {
                     counter.committed(1, &plan.batch, &committed);
                     let stored = new.committed(&plan.batch, &committed);
                     self.note_full(&members);
+                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
                     let members = Some(members.after.into_iter().collect());
-                    return Ok(WrittenGroup { stored, members, follow_up: plan.follow_up });
+                    return Ok(WrittenGroup { stored, members, follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, .. } => {
                     match self.name_holder::<GroupId>(new.name().unwrap_or_default()).await? {
@@ -226,11 +246,18 @@ impl Provisioning {
         let mut may_miss = MayMiss::Indexes;
         let mut both_rows = false;
         loop {
-            let mut snapshot = self.read_group(id, request, both_rows).await?;
+            let mut snapshot = match self.read_group(id, request, both_rows).await? {
+                GroupRead::Whole(snapshot) => snapshot,
+                GroupRead::UnderWay(job) => {
+                    self.finish_job(id, job).await?;
+                    retry.pause().await?;
+                    continue;
+                }
+            };
             snapshot.known.gone.extend(&gone);
             let operation = self.operation(caller);
-            let decision = snapshot.decide_change(&operation, skipped, &self.users_url());
-            let GroupSnapshot { before, known, .. } = snapshot;
+            let decision = snapshot.decide_change(&operation, skipped, &self.base_url);
+            let GroupSnapshot { before, known, .. } = *snapshot;
             let write = decision.as_ref().ok().and_then(|decision| decision.write.as_ref());
             let changes = write.is_some_and(|write| !write.plan.batch.is_empty());
             if known.whole && !changes && !self.is_still(&before).await? {
@@ -254,14 +281,11 @@ impl Provisioning {
                     self.log_dropped(caller, id, &edited.dropped);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
-                    let committed = match (members.added.as_slice(), members.removed.as_slice()) {
-                        ([only], []) | ([], [only]) => {
-                            let monotonic = self.store.clock.monotonic();
-                            CommittedRequest::of(*only, &stored, &plan.batch, &committed, monotonic)
-                        }
-                        _ => None,
+                    let follow_up = FollowUp {
+                        committed: self.committed_request(&members, &stored, &plan, &committed),
+                        ..plan.follow_up
                     };
-                    let follow_up = FollowUp { committed, ..plan.follow_up };
+                    let follow_up = self.follow_up_of(&stored, follow_up).await;
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
@@ -284,6 +308,26 @@ impl Provisioning {
         }
     }
 
+    /// The request of the only person whom a commit concerns.
+    fn committed_request(
+        &self,
+        members: &MemberChanges,
+        stored: &Group,
+        plan: &WritePlan,
+        committed: &CommittedWrites,
+    ) -> Option<CommittedRequest> {
+        let monotonic = self.store.clock.monotonic();
+        CommittedRequest::of(members.only_person()?, stored, &plan.batch, committed, monotonic)
+    }
+
+    /// What follows from a commit. A job of the request is rolled first.
+    async fn follow_up_of(&self, stored: &Group, follow_up: FollowUp) -> FollowUp {
+        match stored.job {
+            Some(job) => FollowUp { groups: follow_up.groups, ..self.roll_own_job(job).await },
+            None => follow_up,
+        }
+    }
+
     /// Reads the group and as many members as the request is about: those it names, in the same trip as the header,
     /// or all of them after the header.
     async fn read_group<'a>(
@@ -291,106 +335,26 @@ impl Provisioning {
         id: GroupId,
         request: &GroupRequest<'a>,
         both_rows: bool,
-    ) -> Result<GroupSnapshot<'a>, ServiceError> {
+    ) -> Result<GroupRead<'a>, ServiceError> {
+        let by_name = |changes: &[MemberChange]| {
+            !members::need_everyone(changes) && members::named(changes).len() <= READ_BY_NAME_MAX
+        };
         let named = match request {
-            GroupRequest::Patch(patch) if !members::need_everyone(patch.member_changes()) => {
-                patch.member_changes()
-            }
+            GroupRequest::Patch(patch) if by_name(patch.member_changes()) => patch.member_changes(),
             _ => &[],
         };
         let before = async { Ok(self.store.resource::<GroupId>(id).await?) };
         let (before, mut known) = try_join!(before, self.known_of(id, named, both_rows))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
+        if let Some(job) = before.job {
+            return Ok(GroupRead::UnderWay(job));
+        }
         let edit = request.edit(&before.resource, &self.deciding())?;
-        if members::need_everyone(edit.changes()) {
+        if !by_name(edit.changes()) {
             known = self.known_whole(id, edit.changes()).await?;
         }
-        Ok(GroupSnapshot { before, edit, known })
-    }
-
-    /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
-    /// that is there. Of who is to come in, the groups are read: they tell whether there may be one more, too. `both_rows`: half
-    /// of a membership counts as well.
-    async fn known_of(
-        &self,
-        group: GroupId,
-        changes: &[MemberChange],
-        both_rows: bool,
-    ) -> Result<KnownMembers, ServiceError> {
-        let ids = members::named_non_members(changes, &BTreeSet::new())?;
-        let mut added = members::to_be_added(changes);
-        if added.len() > members::ADDED_MEMBERS_MAX {
-            added.clear();
-        }
-        let standing = |id: UserId| {
-            let is_added = added.contains(&id);
-            async move {
-                let standing = match is_added {
-                    true => self.store.standing_of(id, group, both_rows).await?,
-                    false => {
-                        let is_member = self.store.is_member(group, id).await?;
-                        MemberStanding { is_member, is_full: false }
-                    }
-                };
-                Ok::<_, StoreError>((id, standing))
-            }
-        };
-        let nobody = BTreeSet::new();
-        let (found, mut known) =
-            try_join!(join_reads(ids.iter().copied().map(standing)), self.known_among(ids.clone(), &nobody))?;
-        known.full.extend(found.iter().filter(|(_, standing)| standing.is_full).map(|(id, _)| *id));
-        known.members.extend(found.iter().filter(|(_, standing)| standing.is_member).map(|(id, _)| *id));
-        Ok(known)
-    }
-
-    /// Every member, and who the others are that are named.
-    async fn known_whole(
-        &self,
-        group: GroupId,
-        changes: &[MemberChange],
-    ) -> Result<KnownMembers, ServiceError> {
-        let range = self.store.members(group, usize::MAX);
-        let named = members::named(changes);
-        let added = members::to_be_added(changes);
-        let ahead = if named.len() <= LOOKED_UP_AHEAD_MAX { named } else { BTreeSet::new() };
-        let looked_up = !ahead.is_empty();
-        let (found, mut known) = try_join!(range, self.known_among(ahead, &added))?;
-        let members: BTreeSet<UserId> = found.into_iter().collect();
-        let non_members = members::named_non_members(changes, &members)?;
-        if !looked_up {
-            known = self.known_among(non_members, &added).await?;
-        }
-        Ok(KnownMembers { members, whole: true, ..known })
-    }
-
-    /// Which of these ids are a user's, a group's or unknown; and which users of those to be added are in enough groups already.
-    async fn known_among(
-        &self,
-        ids: BTreeSet<UserId>,
-        added: &BTreeSet<UserId>,
-    ) -> Result<KnownMembers, StoreError> {
-        let mut added: Vec<UserId> = ids.intersection(added).copied().collect();
-        if added.len() > members::ADDED_MEMBERS_MAX {
-            // More than a request can add: most are in already, or it is refused. A reconcile keeps the limit all the same.
-            added.clear();
-        }
-        let ids: Vec<UserId> = ids.into_iter().collect();
-        let group = |id: UserId| async move {
-            Ok::<_, StoreError>(self.store.exists(GroupId::of(id.uuid())).await?.then_some(id))
-        };
-        let full = |id: UserId| async move {
-            Ok::<_, StoreError>(self.store.is_in_enough_groups(id).await?.then_some(id))
-        };
-        // An id is random: one that is a user's is no group's.
-        let others = async {
-            let gone = self.gone_among(&ids).await?;
-            let groups = join_reads(gone.iter().copied().map(group)).await?;
-            Ok((gone, groups))
-        };
-        let ((gone, groups), full) = try_join!(others, join_reads(added.into_iter().map(full)))?;
-        let groups = groups.into_iter().flatten().collect();
-        let full = full.into_iter().flatten().collect();
-        Ok(KnownMembers { gone, groups, full, ..KnownMembers::default() })
+        known.unfit = self.unfit_groups(id, before.may_be_nested(), &known).await?;
+        Ok(GroupRead::Whole(Box::new(GroupSnapshot { before, edit, known })))
     }
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
@@ -398,20 +362,9 @@ impl Provisioning {
         members.full.iter().for_each(|user| self.health.group_limit_reached(*user));
     }
 
-    async fn gone_among(&self, ids: &[UserId]) -> Result<BTreeSet<UserId>, StoreError> {
-        let gone = |id: UserId| async move {
-            Ok::<_, StoreError>(if self.store.exists(id).await? { None } else { Some(id) })
-        };
-        Ok(join_reads(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
-    }
-
     /// Whether a range that was read after `before` belongs to it.
     async fn is_still(&self, before: &Group) -> Result<bool, StoreError> {
         Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
-    }
-
-    fn users_url(&self) -> String {
-        format!("{}/{}", self.base_url, ResourceType::User.endpoint())
     }
 }
 
@@ -434,35 +387,38 @@ fn plan_create(
 /// nothing and is recorded.
 fn plan_change(
     operation: &WriteOperation,
-    before: &Group,
+    (before, after): (&Group, &Group),
     edited: &EditedResource,
     members: &MemberChanges,
     known: &KnownMembers,
 ) -> Option<DecidedWrite<GroupId>> {
-    let resource = &edited.resource;
-    let attributes = before.resource.changed_attributes(resource);
+    let attributes = before.resource.changed_attributes(&after.resource);
     let mut plan = WritePlan::new(before.id, WriteKind::Change);
-    let moves = !members.added.is_empty() || !members.removed.is_empty();
-    if attributes.is_empty() && !moves {
+    if attributes.is_empty() && !members.moves() {
         plan_members(&mut plan, operation, before, members, known);
         return (!plan.changes.is_empty()).then(|| DecidedWrite { after: before.clone(), plan });
     }
-    let after = before.changed(resource.clone(), operation.time);
     if attributes.is_empty() {
-        plan.batch = resources::advance(before, &after);
+        plan.batch = resources::advance(before, after);
     } else {
-        plan.batch = resources::change(before, &after);
-        plan.changes.push(write_plan::changed(before, &after, attributes));
+        plan.batch = resources::change(before, after);
+        plan.changes.push(write_plan::changed(before, after, attributes));
     }
-    plan.changes.extend(write_plan::dropped(&after, &edited.dropped));
+    plan.changes.extend(write_plan::dropped(after, &edited.dropped));
     // A pinned group that loses the value takes nothing away: who holds through it keeps it while a member.
-    if selects_otherwise(before, &after) {
+    if selects_otherwise(before, after) {
         let request = operation.reconcile_request(false);
         plan.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(after.id, &request));
         plan.follow_up.groups.push(after.id);
     }
-    plan_members(&mut plan, operation, &after, members, known);
-    Some(DecidedWrite { after, plan })
+    plan_members(&mut plan, operation, after, members, known);
+    Some(DecidedWrite { after: after.clone(), plan })
+}
+
+/// The members follow by a job, which has the id of the change.
+fn by_job(mut group: Group, operation: &WriteOperation) -> Group {
+    group.job = Some(operation.op);
+    group
 }
 
 /// Whether a binding could match the one and not the other.

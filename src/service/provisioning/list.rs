@@ -22,6 +22,7 @@ use crate::store::resources::{ResourceId, id_of};
 use crate::store::{RowPages, StoreError};
 use futures_util::try_join;
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// Candidates that are read without a turn: a lookup of one name never waits behind large lists.
 const NARROW_MAX: usize = 8;
@@ -197,7 +198,7 @@ impl Lister {
     fn candidates<'a, I: ListedKind>(
         &self,
         view: &'a GroupView,
-        among: Option<&'a [UserId]>,
+        among: Option<&'a [Uuid]>,
         unreadable: UnreadablePolicy,
     ) -> ResourceRenderer<'a, I> {
         let ListQuery { filter, sort, .. } = &self.query;
@@ -228,10 +229,10 @@ impl Lister {
     }
 
     /// The only members that the filter reads.
-    fn deciding_members<I: ResourceKind>(&self) -> Option<Vec<UserId>> {
+    fn deciding_members<I: ResourceKind>(&self) -> Option<Vec<Uuid>> {
         let sorts = self.query.sort.as_ref().is_some_and(|sort| sort.reads(I::VIEW));
         let values = self.query.filter.as_ref().filter(|_| !sorts)?.deciding_members()?;
-        Some(values.iter().filter_map(|value| UserId::parse(value).ok()).collect())
+        Some(values.iter().filter_map(|value| Some(UserId::parse(value).ok()?.uuid())).collect())
     }
 
     /// Sends the page of a search. A match whose header was not kept is shown as it is now.

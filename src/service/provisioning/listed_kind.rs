@@ -13,6 +13,7 @@ use crate::store::resources::StoredResource;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
+use uuid::Uuid;
 
 /// Groups whose members are read together.
 const GROUPS_AT_ONCE: usize = 8;
@@ -54,7 +55,7 @@ pub(super) trait ListedKind: ResourceKind {
 pub(super) struct RelationsWanted<'a> {
     pub needs: ProjectionNeeds,
     /// The only members that matter, where the others do not.
-    pub among: Option<&'a [UserId]>,
+    pub among: Option<&'a [Uuid]>,
     /// No resource lies between two headers that follow one another, in the order of the ids.
     pub neighbours: bool,
 }
@@ -131,7 +132,7 @@ impl ListedKind for GroupId {
         let members = headers.into_iter().filter(|_| needs.view).map(|(id, etag)| async move {
             let members = match among {
                 None => view.members_of(id, etag).await?,
-                Some(users) => view.members_among(id, etag, users).await?,
+                Some(ids) => view.members_among(id, etag, ids).await?,
             };
             Ok::<_, ServiceError>(members.map(|members| (id, members)))
         });

@@ -1,24 +1,19 @@
 //! Who is in a group after a request. Pure: from [`KnownMembers`] to [`MemberChanges`].
 
 use crate::audit::{AuditEvent, SubjectId};
-use crate::id::UserId;
-use crate::scim::{Error, Filter, MemberChange, MemberRef};
+use crate::id::{GroupId, MemberId, UserId};
+use crate::scim::{self, Error, Filter, MemberChange, MemberRef};
 use crate::service::provisioning::write_plan::{WriteOperation, WritePlan};
 use crate::store::batch::BatchPart;
+use crate::store::member_plan::{MemberPlan, RemovedMembers};
+use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::Group;
-use crate::store::{members, reconcile_queue, resources};
-use serde_json::json;
+use crate::store::{TableWrite, jobs, members, reconcile_queue};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
-/// Members that one transaction can add: two rows of the membership, the touch of the member, the
-/// reconcile request.
-pub(super) const ADDED_MEMBERS_MAX: usize = 24;
-
-/// Members that it can remove: each has a hint as well.
-const REMOVED_MEMBERS_MAX: usize = 19;
-
-/// Members that are not known yet, and that one request can name.
-const NAMED_MEMBERS_MAX: usize = 1000;
+/// Members who are not in the group yet, and whom one request can name. The row of its job has their ids.
+const NAMED_MEMBERS_MAX: usize = 10_000;
 
 /// What the record of a dropped member says in place of a text that is no id.
 const NO_ID: &str = "not-an-id";
@@ -27,52 +22,81 @@ const NO_ID: &str = "not-an-id";
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownMembers {
     /// Those who are in: all of them where `whole`, else those among the ids that the request names.
-    pub members: BTreeSet<UserId>,
+    pub members: BTreeSet<MemberId>,
     /// Every member was read.
     pub whole: bool,
-    /// Ids that are no user's.
-    pub gone: BTreeSet<UserId>,
-    /// Ids that are a group's, each as the id of a member.
-    pub groups: BTreeSet<UserId>,
+    /// Ids that are neither a user's nor a group's.
+    pub gone: BTreeSet<Uuid>,
+    /// Ids that are a group's.
+    pub groups: BTreeSet<GroupId>,
+    /// Those of them that may be members of other groups.
+    pub nested: BTreeSet<GroupId>,
+    /// Those of them that cannot come in: the group itself, and those whose people would be in too many groups.
+    pub unfit: BTreeSet<GroupId>,
     /// Users who are in as many groups as there may be.
     pub full: BTreeSet<UserId>,
+}
+
+impl KnownMembers {
+    /// The user or group of an id. `None`: there is neither, and no member of that id.
+    fn resolve(&self, id: Uuid) -> Option<MemberId> {
+        let user = MemberId::User(UserId::new(id));
+        let group = MemberId::Group(GroupId::new(id));
+        let present = [user, group].into_iter().find(|member| self.members.contains(member));
+        let kind = if self.groups.contains(&GroupId::new(id)) { group } else { user };
+        present.or(Some(kind).filter(|_| !self.gone.contains(&id)))
+    }
 }
 
 /// What a request makes of the members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MemberChanges {
     /// Who is in afterwards, among those that are known.
-    pub after: BTreeSet<UserId>,
-    pub added: Vec<UserId>,
-    pub removed: Vec<UserId>,
+    pub after: BTreeSet<MemberId>,
+    pub added: Vec<MemberId>,
+    pub removed: Vec<MemberId>,
     /// Unknown ids, as the request wrote them, and those of users who cannot be in one more group.
     pub dropped: Vec<String>,
     /// The users among them.
     pub full: BTreeSet<UserId>,
 }
 
+impl MemberChanges {
+    /// Whether anyone comes or leaves.
+    pub fn moves(&self) -> bool {
+        !self.added.is_empty() || !self.removed.is_empty()
+    }
+
+    /// The person who comes or leaves, where nobody else does.
+    pub fn only_person(&self) -> Option<UserId> {
+        match (self.added.as_slice(), self.removed.as_slice()) {
+            ([only], []) | ([], [only]) => only.user(),
+            _ => None,
+        }
+    }
+}
+
 /// Applies the changes in their order.
 pub(super) fn decide_members(
     changes: &[MemberChange],
     known: &KnownMembers,
-    users_url: &str,
+    base_url: &str,
 ) -> Result<MemberChanges, Error> {
     let mut after = known.members.clone();
     let removes = changes.iter().any(MemberChange::only_removes);
-    let mut dropped = DroppedMembers { groups_too: removes, ..DroppedMembers::default() };
+    let mut dropped = DroppedMembers::default();
     for change in changes {
         match change {
-            MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)?),
+            MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)),
             MemberChange::Remove(values) => {
-                values.iter().filter_map(|text| UserId::parse(text).ok()).for_each(|id| {
-                    after.remove(&id);
-                })
+                let ids: BTreeSet<Uuid> = values.iter().filter_map(|text| parse_id(text)).collect();
+                after.retain(|member| !ids.contains(&member.uuid()));
             }
             MemberChange::RemoveWhere(filter) => {
-                after.retain(|id| !filter.matches(&member_object(*id, users_url)))
+                after.retain(|member| !filter.matches(&scim::group::member_object(*member, base_url)))
             }
             MemberChange::ReplaceWhere { filter, by } => {
-                let checked = check_replacement(filter, by, &after, users_url);
+                let checked = check_replacement(filter, by, &after, base_url);
                 checked.or_else(|error| if removes { Ok(()) } else { Err(error) })?;
             }
             MemberChange::Replace(refs) => match replacement(refs, known, &mut dropped) {
@@ -82,9 +106,12 @@ pub(super) fn decide_members(
             },
         }
     }
-    let added: Vec<UserId> = after.difference(&known.members).copied().collect();
-    let removed: Vec<UserId> = known.members.difference(&after).copied().collect();
-    check_size(added.len(), removed.len())?;
+    let added: Vec<MemberId> = after.difference(&known.members).copied().collect();
+    let removed: Vec<MemberId> = known.members.difference(&after).copied().collect();
+    if removed.len() > NAMED_MEMBERS_MAX && after.len() > NAMED_MEMBERS_MAX {
+        let what = format!("{NAMED_MEMBERS_MAX} members can be removed from a group that keeps as many, in");
+        return Err(too_many_members(&what));
+    }
     let DroppedMembers { texts: dropped, full, .. } = dropped;
     Ok(MemberChanges { after, added, removed, dropped, full })
 }
@@ -94,19 +121,18 @@ pub(super) fn decide_members(
 struct DroppedMembers {
     texts: Vec<String>,
     full: BTreeSet<UserId>,
-    /// A group among the members is left out: a mistake in who is to come in never keeps in who is removed beside it.
-    groups_too: bool,
+    /// One of them exists.
+    exists: bool,
 }
 
-/// Whether a transaction holds that many. Those who are added and those who are removed share its rows.
-fn check_size(added: usize, removed: usize) -> Result<(), Error> {
-    let share = added * REMOVED_MEMBERS_MAX + removed * ADDED_MEMBERS_MAX;
-    if share <= ADDED_MEMBERS_MAX * REMOVED_MEMBERS_MAX {
-        return Ok(());
+impl DroppedMembers {
+    /// An unknown id is recorded as it is. Any other text may be an address or a name, and audit records hold neither.
+    fn record(&mut self, text: &str) {
+        let text = parse_id(text).map_or_else(|| NO_ID.to_owned(), |id| id.to_string());
+        if !self.texts.contains(&text) {
+            self.texts.push(text);
+        }
     }
-    Err(too_many_members(&format!(
-        "{ADDED_MEMBERS_MAX} members can be added, or {REMOVED_MEMBERS_MAX} removed, or a part of both, in"
-    )))
 }
 
 /// 413: more members than one request can bring.
@@ -119,12 +145,12 @@ fn too_many_members(what: &str) -> Error {
 fn check_replacement(
     filter: &Filter,
     by: &str,
-    members: &BTreeSet<UserId>,
-    users_url: &str,
+    members: &BTreeSet<MemberId>,
+    base_url: &str,
 ) -> Result<(), Error> {
     let selected: Vec<String> = members
         .iter()
-        .filter(|id| filter.matches(&member_object(**id, users_url)))
+        .filter(|member| filter.matches(&scim::group::member_object(**member, base_url)))
         .map(ToString::to_string)
         .collect();
     let detail = match by {
@@ -143,12 +169,9 @@ fn replacement(
     refs: &[MemberRef],
     known: &KnownMembers,
     dropped: &mut DroppedMembers,
-) -> Result<BTreeSet<UserId>, Error> {
-    let named: BTreeSet<UserId> =
-        refs.iter().filter_map(|reference| UserId::parse(&reference.value).ok()).collect();
-    dropped.groups_too |= !known.members.is_subset(&named);
-    let ids: BTreeSet<UserId> = resolve_refs(refs, known, dropped)?.into_iter().collect();
-    if ids.is_empty() && !refs.is_empty() && dropped.full.is_empty() {
+) -> Result<BTreeSet<MemberId>, Error> {
+    let ids: BTreeSet<MemberId> = resolve_refs(refs, known, dropped).into_iter().collect();
+    if ids.is_empty() && !refs.is_empty() && !dropped.exists {
         return Err(Error::invalid_value(
             "none of the members exists; send an empty list to remove all members",
         ));
@@ -156,72 +179,57 @@ fn replacement(
     Ok(ids)
 }
 
-fn resolve_refs(
-    refs: &[MemberRef],
-    known: &KnownMembers,
-    dropped: &mut DroppedMembers,
-) -> Result<Vec<UserId>, Error> {
+/// Whom the request names. What an element says about the type does not count: the id is a user's or a group's. A member who
+/// cannot be taken never keeps the others out.
+fn resolve_refs(refs: &[MemberRef], known: &KnownMembers, dropped: &mut DroppedMembers) -> Vec<MemberId> {
     let mut ids = Vec::with_capacity(refs.len());
     for reference in refs {
-        let id = UserId::parse(&reference.value).ok();
-        if is_group(reference) || id.is_some_and(|id| known.groups.contains(&id)) {
-            if dropped.groups_too {
-                record_dropped(&reference.value, &mut dropped.texts);
-                continue;
+        match parse_id(&reference.value).and_then(|id| known.resolve(id)) {
+            Some(member) if known.members.contains(&member) => ids.push(member),
+            Some(MemberId::User(user)) if known.full.contains(&user) => {
+                dropped.full.insert(user);
+                dropped.exists = true;
+                dropped.record(&reference.value);
             }
-            let detail = "nested groups are not supported yet; a member must be a user";
-            return Err(Error::invalid_value(detail));
-        }
-        match id.filter(|id| !known.gone.contains(id)) {
-            Some(id) if known.full.contains(&id) && !known.members.contains(&id) => {
-                dropped.full.insert(id);
-                record_dropped(&reference.value, &mut dropped.texts);
+            Some(MemberId::Group(group)) if known.unfit.contains(&group) => {
+                dropped.exists = true;
+                dropped.record(&reference.value);
             }
-            Some(id) => ids.push(id),
-            None => record_dropped(&reference.value, &mut dropped.texts),
+            Some(member) => ids.push(member),
+            None => dropped.record(&reference.value),
         }
     }
-    Ok(ids)
+    ids
 }
 
-fn is_group(reference: &MemberRef) -> bool {
-    reference.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Group"))
-}
-
-/// An unknown id is recorded as it is. Any other text may be an address or a name, and audit records hold neither.
-fn record_dropped(text: &str, dropped: &mut Vec<String>) {
-    let text = UserId::parse(text).map_or_else(|_| NO_ID.to_owned(), |id| id.to_string());
-    if !dropped.contains(&text) {
-        dropped.push(text);
-    }
-}
-
-fn member_object(id: UserId, users_url: &str) -> serde_json::Value {
-    json!({"value": id.to_string(), "type": "User", "$ref": format!("{users_url}/{id}")})
+/// The id in a text, whether a user's or a group's.
+fn parse_id(text: &str) -> Option<Uuid> {
+    UserId::parse(text).ok().map(|id| id.uuid())
 }
 
 /// The ids that the changes name in order to add them.
-pub(super) fn to_be_added(changes: &[MemberChange]) -> BTreeSet<UserId> {
+pub(super) fn to_be_added(changes: &[MemberChange]) -> BTreeSet<Uuid> {
     let refs = changes.iter().flat_map(|change| match change {
         MemberChange::Add(refs) | MemberChange::Replace(refs) => refs.as_slice(),
         MemberChange::Remove(_) | MemberChange::RemoveWhere(_) | MemberChange::ReplaceWhere { .. } => &[],
     });
-    refs.filter_map(|reference| UserId::parse(&reference.value).ok()).collect()
+    refs.filter_map(|reference| parse_id(&reference.value)).collect()
 }
 
 /// The ids that the changes name.
-pub(super) fn named(changes: &[MemberChange]) -> BTreeSet<UserId> {
-    changes.iter().flat_map(MemberChange::named).filter_map(|text| UserId::parse(&text).ok()).collect()
+pub(super) fn named(changes: &[MemberChange]) -> BTreeSet<Uuid> {
+    changes.iter().flat_map(MemberChange::named).filter_map(|text| parse_id(&text)).collect()
 }
 
 /// The ids that the changes name and that are not `present`; 413 where they are too many to be looked up. What is no
 /// id counts too.
 pub(super) fn named_non_members(
     changes: &[MemberChange],
-    present: &BTreeSet<UserId>,
-) -> Result<BTreeSet<UserId>, Error> {
-    let entries = changes.iter().flat_map(MemberChange::named).map(|text| UserId::parse(&text).ok());
-    let non_members: Vec<Option<UserId>> =
+    present: &BTreeSet<MemberId>,
+) -> Result<BTreeSet<Uuid>, Error> {
+    let present: BTreeSet<Uuid> = present.iter().map(MemberId::uuid).collect();
+    let entries = changes.iter().flat_map(MemberChange::named).map(|text| parse_id(&text));
+    let non_members: Vec<Option<Uuid>> =
         entries.filter(|id| id.is_none_or(|id| !present.contains(&id))).collect();
     if non_members.len() > NAMED_MEMBERS_MAX {
         return Err(too_many_members(&format!("{NAMED_MEMBERS_MAX} members can be named in")));
@@ -234,7 +242,8 @@ pub(super) fn need_everyone(changes: &[MemberChange]) -> bool {
     changes.iter().any(MemberChange::needs_everyone)
 }
 
-/// Adds the rows, reconcile requests and records of a change of members to the plan of `header`, their group.
+/// Adds a change of members to the plan of `header`, their group: the job that carries it out where the header names one, else
+/// its rows, reconcile requests and records.
 pub(super) fn plan_members(
     plan: &mut WritePlan,
     operation: &WriteOperation,
@@ -244,28 +253,77 @@ pub(super) fn plan_members(
 ) {
     let group = header.id;
     let revision = header.revision;
-    // Of one person it is worth knowing whether this is the first request: the reconcile that follows need not read it.
-    let only = operation.reconciles_at_once && members.added.len() + members.removed.len() == 1;
-    let enqueue = if only { reconcile_queue::enqueue_first } else { reconcile_queue::enqueue_now };
-    for user in &members.added {
-        plan.batch.append(members::add(group, *user, operation.op));
-        let request = operation.reconcile_request(false);
-        plan.batch.extend(BatchPart::Request, enqueue(*user, &request));
-        plan.follow_up.people.push(*user);
-        plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(user), revision });
-    }
-    let removal = operation.reconcile_request(true).of_operation(members.removed.len());
-    for user in &members.removed {
-        plan.batch.append(members::remove(group, *user));
-        if !known.gone.contains(user) {
-            plan.batch.push(BatchPart::Touch(*user), resources::touch(*user, operation.op));
-        }
-        plan.batch.extend(BatchPart::Request, enqueue(*user, &removal));
-        plan.follow_up.leavers.push(*user);
-        plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(user), revision });
+    if header.job.is_some() {
+        plan.batch.push(BatchPart::Request, insert_job(operation, header, members));
+    } else {
+        plan_memberships(plan, operation, header, members, known);
     }
     for text in &members.dropped {
         plan.changes.push(AuditEvent::MemberDropped { group, member: SubjectId::new(text), revision });
+    }
+}
+
+fn plan_memberships(
+    plan: &mut WritePlan,
+    operation: &WriteOperation,
+    header: &Group,
+    members: &MemberChanges,
+    known: &KnownMembers,
+) {
+    let group = header.id;
+    let revision = header.revision;
+    // Of one person it is worth knowing whether this is the first request: the reconcile that follows need not read it.
+    let is_first = operation.reconciles_at_once && members.only_person().is_some();
+    for member in &members.added {
+        plan.batch.append(members::add(group, *member, operation.op));
+        enqueue_reconcile(plan, &operation.reconcile_request(false), *member, (false, is_first));
+        plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(member), revision });
+    }
+    // How many people a group that leaves takes along is counted by its fan-out.
+    let removal = operation.reconcile_request(true);
+    let people = members.removed.iter().filter(|member| member.user().is_some()).count();
+    for member in &members.removed {
+        plan.batch.append(members::remove(group, *member));
+        if !known.gone.contains(&member.uuid()) {
+            plan.batch.push(BatchPart::Touch(*member), members::touch(*member, operation.op));
+        }
+        let people = if member.user().is_some() { people } else { 0 };
+        enqueue_reconcile(plan, &removal.clone().of_operation(people), *member, (true, is_first));
+        plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(member), revision });
+    }
+}
+
+fn insert_job(operation: &WriteOperation, header: &Group, members: &MemberChanges) -> TableWrite {
+    let MemberChanges { after, added, removed, .. } = members;
+    let leaving = match removed.len() <= NAMED_MEMBERS_MAX {
+        true => RemovedMembers::These(removed.clone()),
+        false => RemovedMembers::AllBut(after.clone()),
+    };
+    let plan = MemberPlan { removed: leaving, added: added.clone() };
+    let request = operation.reconcile_request(!removed.is_empty());
+    let people = removed.iter().filter(|member| member.user().is_some()).count();
+    jobs::insert_member_job((header.id, plan), people, &request, header.revision)
+}
+
+/// The member is reconciled: a user at once, a group by a fan-out to everyone in it. `is_first`: there should be no request yet.
+fn enqueue_reconcile(
+    plan: &mut WritePlan,
+    request: &ReconcileRequest,
+    member: MemberId,
+    (takes_away, is_first): (bool, bool),
+) {
+    match member {
+        MemberId::User(user) => {
+            let enqueue =
+                if is_first { reconcile_queue::enqueue_first } else { reconcile_queue::enqueue_now };
+            plan.batch.extend(BatchPart::Request, enqueue(user, request));
+            let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
+            people.push(user);
+        }
+        MemberId::Group(group) => {
+            plan.batch.push(BatchPart::Request, reconcile_queue::enqueue_group(group, request));
+            plan.follow_up.groups.push(group);
+        }
     }
 }
 
@@ -273,7 +331,7 @@ pub(super) fn plan_members(
 mod tests {
     use super::*;
     use crate::scim::{PatchRequest, ResourceType};
-    use uuid::Uuid;
+    use serde_json::json;
 
     fn id(n: u128) -> UserId {
         UserId::new(Uuid::from_u128(n))
@@ -287,24 +345,41 @@ mod tests {
         ids.iter().map(|n| id(*n).to_string()).collect()
     }
 
-    /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is unknown.
+    /// 1 and 2 are in, 3 and 4 are users, 2 and 7 are in as many groups as there may be, 8 is a group, 9 is unknown, 10 is a
+    /// group that cannot come in.
     fn known() -> KnownMembers {
-        let set = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect();
-        let full = set(&[2, 7]);
-        KnownMembers { members: set(&[1, 2]), whole: true, gone: set(&[8, 9]), groups: set(&[8]), full }
+        let members = [1, 2].map(|n| MemberId::User(id(n)));
+        KnownMembers {
+            members: members.into(),
+            whole: true,
+            gone: [id(9).uuid()].into(),
+            groups: [8, 10].map(|n| GroupId::new(id(n).uuid())).into(),
+            nested: BTreeSet::new(),
+            unfit: [GroupId::new(id(10).uuid())].into(),
+            full: [2, 7].map(id).into(),
+        }
     }
 
     #[track_caller]
     fn check(changes: &[MemberChange], added: &[u128], removed: &[u128], dropped: usize) {
-        let members = decide_members(changes, &known(), "https://x/Users").unwrap();
-        let ids = |ids: &[u128]| ids.iter().map(|n| id(*n)).collect::<Vec<_>>();
+        let members = decide_members(changes, &known(), "https://x").unwrap();
+        let member = |n: &u128| known().resolve(id(*n).uuid()).unwrap();
+        let ids = |ids: &[u128]| ids.iter().map(member).collect::<Vec<_>>();
         let found = (members.added, members.removed, members.dropped.len());
         assert_eq!(found, (ids(added), ids(removed), dropped));
     }
 
+    fn removal_of(path: &str) -> PatchRequest {
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "remove", "path": path}],
+        });
+        PatchRequest::parse(ResourceType::Group, &body).unwrap()
+    }
+
     #[track_caller]
     fn refused(changes: &[MemberChange], status: u16) {
-        assert_eq!(decide_members(changes, &known(), "https://x/Users").unwrap_err().status, status);
+        assert_eq!(decide_members(changes, &known(), "https://x").unwrap_err().status, status);
     }
 
     #[test]
@@ -328,51 +403,66 @@ mod tests {
 
         // The only member that is named cannot come in: the present members leave all the same.
         check(&[Replace(refs(&[7]))], &[], &[1, 2], 1);
-        let members = decide_members(&[Add(refs(&[7]))], &known(), "https://x/Users").unwrap();
+        let members = decide_members(&[Add(refs(&[7]))], &known(), "https://x").unwrap();
         assert_eq!((members.dropped, members.full), (vec![id(7).to_string()], BTreeSet::from([id(7)])));
         let named = to_be_added(&[Add(refs(&[3])), Remove(texts_of(&[1])), Replace(refs(&[4]))]);
-        assert_eq!(named, BTreeSet::from([id(3), id(4)]));
+        assert_eq!(named, BTreeSet::from([id(3).uuid(), id(4).uuid()]));
     }
 
     #[test]
     fn what_is_no_id_is_dropped_without_its_text() {
         let text = |value: &str| MemberRef { value: value.to_owned(), kind: None };
         let named = vec![text("jane.doe@contoso.example"), text("Jane Doe"), refs(&[9]).remove(0)];
-        let members = decide_members(&[MemberChange::Add(named)], &known(), "https://x/Users").unwrap();
+        let members = decide_members(&[MemberChange::Add(named)], &known(), "https://x").unwrap();
         assert_eq!(members.dropped, ["not-an-id".to_owned(), id(9).to_string()]);
     }
 
     #[test]
     fn a_filter_removes_whom_it_matches() {
-        let patch = |path: &str| {
-            let body = json!({
-                "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-                "Operations": [{"op": "remove", "path": path}],
-            });
-            PatchRequest::parse(ResourceType::Group, &body).unwrap()
+        check(removal_of("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);
+        check(removal_of("members[value ew \"2\"]").member_changes(), &[], &[2], 0);
+        check(removal_of("members[type eq \"Group\"]").member_changes(), &[], &[], 0);
+    }
+
+    #[test]
+    fn a_group_comes_in_by_its_id_whatever_type_the_request_says() {
+        use MemberChange::{Add, Replace};
+        check(&[Add(refs(&[8, 3]))], &[3, 8], &[], 0);
+        let typed = |n, kind: &str| MemberRef { value: id(n).to_string(), kind: Some(kind.to_owned()) };
+        check(&[Add(vec![typed(3, "Group"), typed(8, "User")])], &[3, 8], &[], 0);
+        // One that cannot come in keeps nobody out, and nobody in.
+        check(&[Add(refs(&[10, 3]))], &[3], &[], 1);
+        check(&[Replace(refs(&[10, 1]))], &[], &[2], 1);
+        check(&[Replace(refs(&[10]))], &[], &[1, 2], 1);
+    }
+
+    #[test]
+    fn a_filter_tells_users_and_groups_apart() {
+        let inner = MemberId::Group(GroupId::new(id(8).uuid()));
+        let mut known = known();
+        known.members.insert(inner);
+        let remove = |filter: &str| {
+            let patch = removal_of(&format!("members[{filter}]"));
+            decide_members(patch.member_changes(), &known, "https://x").unwrap().removed
         };
-        check(patch("members[type eq \"User\"]").member_changes(), &[], &[1, 2], 0);
-        check(patch("members[value ew \"2\"]").member_changes(), &[], &[2], 0);
-        check(patch("members[type eq \"Group\"]").member_changes(), &[], &[], 0);
+        assert_eq!(remove("type eq \"Group\""), [inner]);
+        assert_eq!(remove("type eq \"User\""), [1, 2].map(|n| MemberId::User(id(n))));
+        assert_eq!(remove(&format!("value eq \"{}\"", id(8))), [inner]);
     }
 
     #[test]
     fn what_is_a_mistake_is_refused() {
         use MemberChange::{Add, Replace};
-        refused(&[Add(refs(&[8]))], 400);
-        let typed = MemberRef { value: id(3).to_string(), kind: Some("group".to_owned()) };
-        refused(&[Add(vec![typed])], 400);
         refused(&[Replace(refs(&[9]))], 400);
-        refused(&[Add(refs(&(100..124).chain([3]).collect::<Vec<_>>()))], 413);
         assert_eq!(
-            named_non_members(&[Add(refs(&(0..1001).collect::<Vec<_>>()))], &BTreeSet::new())
+            named_non_members(&[Add(refs(&(0..10_001).collect::<Vec<_>>()))], &BTreeSet::new())
                 .unwrap_err()
                 .status,
             413
         );
         assert_eq!(
-            named_non_members(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([id(1)])).unwrap(),
-            BTreeSet::from([id(5)])
+            named_non_members(&[Add(refs(&[1, 1, 5]))], &BTreeSet::from([MemberId::User(id(1))])).unwrap(),
+            BTreeSet::from([id(5).uuid()])
         );
     }
 }

@@ -2,18 +2,21 @@
 //! more; where one changed meanwhile, that user is read again.
 //!
 //! Users who lie side by side in the order of their ids cost one range, whoever else they are read alone, all at the same time.
-//! A group is asked for its name once, and names are kept until they are too many.
+//! A group is asked for its name once, and names are kept until they are too many. Groups that are in groups are read as one
+//! graph for everyone, level by level.
 
 use crate::id::{GroupId, UserId};
 use crate::scim::GroupRef;
 use crate::service::ServiceError;
+use crate::service::effective_groups::{GroupGraph, parents_if, parents_of};
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::group_view::{GroupView, HeaderCheck};
-use crate::store::resources::{Group, User};
+use crate::store::members::GROUPS_UPWARDS_MAX;
+use crate::store::resources::{self, Group, StoredResource, User};
 use crate::store::{ETag, StateStore, StoreError};
-use futures_util::join;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use futures_util::{join, try_join};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Memberships of neighbours that are held at a time.
 const MEMBERSHIPS_MAX: usize = 100_000;
@@ -21,7 +24,7 @@ const MEMBERSHIPS_MAX: usize = 100_000;
 const USERS_ALONE_MAX: usize = 256;
 /// Names that are asked for at a time, unless one user needs more.
 const NAMES_AT_ONCE: usize = 1000;
-/// Bytes of names that are kept for the users who come next.
+/// Bytes of names, and of which groups are in which, that are kept for the users who come next.
 const NAMES_BYTES_MAX: usize = 1024 * 1024;
 /// Characters of a group's name that its members show.
 const DISPLAY_CHARS_MAX: usize = 1000;
@@ -89,7 +92,7 @@ impl Memberships {
         let mut changed = Vec::new();
         for (((id, _, newer), groups), check) in pending.into_iter().zip(lists).zip(checks?) {
             match check {
-                HeaderCheck::Same => drop(self.users.insert(id, (newer, groups))),
+                HeaderCheck::Same { .. } => drop(self.users.insert(id, (newer, groups))),
                 HeaderCheck::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
                 HeaderCheck::Gone => {}
             }
@@ -97,21 +100,18 @@ impl Memberships {
         Ok(changed)
     }
 
-    /// The groups of a user, and the header where it is a newer one. None: the user is gone, or was taken before.
+    /// The groups of a user, direct ones first, and the header where it is a newer one. None: the user is gone, or was taken
+    /// before.
     pub async fn take(
         &mut self,
         view: &GroupView,
         user: UserId,
     ) -> Result<Option<(Option<User>, Vec<GroupRef>)>, StoreError> {
-        let Some((newer, groups)) = self.users.remove(&user) else { return Ok(None) };
-        if groups.iter().any(|id| !self.names.known.contains_key(id)) {
-            self.names.load(view, &groups, self.users.values().flat_map(|(_, groups)| groups)).await?;
+        let Some((newer, direct)) = self.users.remove(&user) else { return Ok(None) };
+        if !self.names.graph.is_read_above(&direct, groups_max(&direct)) {
+            self.names.load(view, &direct, self.users.values().flat_map(|(_, groups)| groups)).await?;
         }
-        let shown = groups.iter().filter_map(|id| {
-            let display = self.names.known.get(id)?.clone()?;
-            Some(GroupRef { id: id.to_string(), display, direct: true })
-        });
-        Ok(Some((newer, shown.collect())))
+        Ok(Some((newer, self.names.shown(&direct))))
     }
 }
 
@@ -121,7 +121,8 @@ pub(super) async fn groups_of(
     user: UserId,
     etag: ETag,
 ) -> Result<Option<(Option<User>, Vec<GroupRef>)>, ServiceError> {
-    let mut found = Memberships::default();
+    let names = GroupNames { order: ReadOrder::AtOnce, ..GroupNames::default() };
+    let mut found = Memberships { names, ..Memberships::default() };
     found.read(view, &[(user, etag)], false).await?;
     Ok(found.take(view, user).await?)
 }
@@ -130,15 +131,31 @@ async fn groups_of_each(view: &GroupView, users: Vec<UserId>) -> Result<Vec<Vec<
     join_reads(users.into_iter().map(|id| view.store.groups_of(id, usize::MAX))).await
 }
 
-/// The names of groups that were asked for; none where the group is gone.
+/// Groups that are read for who is a direct member of these: all of these are shown, and as many above as count.
+fn groups_max(direct: &[GroupId]) -> usize {
+    direct.len() + GROUPS_UPWARDS_MAX
+}
+
+/// When it is asked which groups a group is in.
+#[derive(Debug, Clone, Copy, Default)]
+enum ReadOrder {
+    /// After its header, which tells for most that there are none: a request less.
+    #[default]
+    HeaderFirst,
+    /// With its header: a round trip less.
+    AtOnce,
+}
+
+/// The names of groups that were asked for, none where the group is gone, and which groups they are in.
 #[derive(Default)]
 struct GroupNames {
-    known: HashMap<GroupId, Option<String>>,
+    order: ReadOrder,
+    graph: GroupGraph<Option<String>>,
     bytes: usize,
 }
 
 impl GroupNames {
-    /// Asks for the names of `wanted` that are not known, and for some of `next`.
+    /// Asks for what is not known of `wanted` and the groups above, and for some of `next`.
     async fn load<'a>(
         &mut self,
         view: &GroupView,
@@ -146,9 +163,9 @@ impl GroupNames {
         next: impl Iterator<Item = &'a GroupId>,
     ) -> Result<(), StoreError> {
         if self.bytes > NAMES_BYTES_MAX {
-            *self = Self::default();
+            *self = Self { order: self.order, ..Self::default() };
         }
-        let is_unknown = |id: &&GroupId| !self.known.contains_key(*id);
+        let is_unknown = |id: &&GroupId| self.graph.get(**id).is_none();
         let mut unknown: BTreeSet<GroupId> = wanted.iter().filter(is_unknown).copied().collect();
         for id in next.filter(is_unknown) {
             if unknown.len() >= NAMES_AT_ONCE {
@@ -156,23 +173,57 @@ impl GroupNames {
             }
             unknown.insert(*id);
         }
-        let names = unknown.into_iter().map(|id| async move { Ok((id, name(&view.store, id).await?)) });
-        for (id, name) in join_reads(names).await? {
-            self.bytes += size_of::<GroupId>() + name.as_ref().map_or(0, String::len);
-            self.known.insert(id, name);
+        unknown.extend(wanted);
+        self.read_above(view, &unknown.into_iter().collect::<Vec<_>>()).await?;
+        // The others may have used up the bound.
+        self.read_above(view, wanted).await
+    }
+
+    async fn read_above(&mut self, view: &GroupView, groups: &[GroupId]) -> Result<(), StoreError> {
+        let order = self.order;
+        let read = |id| async move { Ok(Some(name_and_parents(&view.store, id, order).await?)) };
+        for id in self.graph.read_above(groups.iter().copied(), groups_max(groups), read).await? {
+            let name = self.graph.get(id).and_then(Option::as_ref);
+            let ids = 1 + self.graph.parents(id).len();
+            self.bytes += ids * size_of::<GroupId>() + name.map_or(0, String::len);
         }
         Ok(())
     }
+
+    /// The groups of who is a direct member of these. Nothing is had through a group that is gone.
+    fn shown(&self, direct: &[GroupId]) -> Vec<GroupRef> {
+        let shown = |id: &GroupId, direct: bool| {
+            let display = self.graph.get(*id)?.clone()?;
+            Some(GroupRef { id: id.to_string(), display, direct })
+        };
+        let above = self.graph.above(direct).groups.into_iter();
+        let indirect = above.filter(|group| group.through.is_some() && !direct.contains(&group.id));
+        let direct = direct.iter().filter_map(|id| shown(id, true));
+        direct.chain(indirect.filter_map(|group| shown(&group.id, false))).collect()
+    }
 }
 
-/// The name of a group. None: it is gone.
-async fn name(store: &StateStore, id: GroupId) -> Result<Option<String>, StoreError> {
-    match store.resource(id).await {
-        Ok(group) => Ok(group.map(|group| display(&group))),
+/// The name of a group and the groups that it is in: no name and no groups where it is gone.
+async fn name_and_parents(
+    store: &StateStore,
+    id: GroupId,
+    order: ReadOrder,
+) -> Result<(Option<String>, Vec<GroupId>), StoreError> {
+    let (header, parents) = match order {
+        ReadOrder::AtOnce => try_join!(store.header(id), parents_of(store, id))?,
+        ReadOrder::HeaderFirst => {
+            let header = store.header(id).await?;
+            let may_be_nested = header.as_ref().is_some_and(resources::may_be_nested);
+            (header, parents_if(store, id, may_be_nested).await?)
+        }
+    };
+    let Some(header) = header else { return Ok((None, Vec::new())) };
+    match StoredResource::read_to_show(&header) {
+        Ok(group) => Ok((Some(display(&group)), parents)),
         // What the group is called decides nothing about the user.
         Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
             tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
-            Ok(Some(String::new()))
+            Ok((Some(String::new()), parents))
         }
         Err(error) => Err(error),
     }

@@ -10,10 +10,12 @@ mod create;
 mod delete;
 mod group_view;
 mod groups;
+mod known_members;
 mod list;
 mod list_limits;
 mod listed_kind;
 mod matches;
+mod member_job;
 mod members;
 mod memberships;
 mod projection_needs;
@@ -138,7 +140,11 @@ enum WriteAttempt {
 impl Provisioning {
     pub fn new(deps: ProvisioningDeps) -> Self {
         let ProvisioningDeps { store, base_url, rules, active_bindings, health, inline } = deps;
-        let view = GroupView { store: store.clone(), base_url: base_url.clone() };
+        let view = GroupView {
+            store: store.clone(),
+            active_bindings: active_bindings.clone(),
+            base_url: base_url.clone(),
+        };
         let list_limits = ListLimits::default();
         let gate = ReadGate::new(list_limits.lists_max);
         Self {

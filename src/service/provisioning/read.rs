@@ -1,6 +1,6 @@
 //! Answers about one resource.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::Projection;
 use crate::service::provisioning::memberships::groups_of;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
@@ -69,7 +69,7 @@ impl Provisioning {
     pub(super) async fn answer_group(
         &self,
         group: Group,
-        members: Option<Vec<UserId>>,
+        members: Option<Vec<MemberId>>,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         match members {
@@ -87,7 +87,7 @@ impl Provisioning {
     pub(super) async fn echo_group(
         &self,
         group: Group,
-        members: Option<Vec<UserId>>,
+        members: Option<Vec<MemberId>>,
         projection: &Projection,
     ) -> Result<Option<RenderedResource>, ServiceError> {
         if !projection.wants(GroupId::VIEW) {
@@ -95,6 +95,11 @@ impl Provisioning {
         }
         let first = match members {
             Some(members) => members,
+            // While a job changes the members, its plan says who they are.
+            None if group.job.is_some() => {
+                let found = self.view.members_of(group.id, group.etag.clone()).await?;
+                found.map(|(_, members)| members).unwrap_or_default()
+            }
             None => self.store.members(group.id, PATCH_ECHO_MEMBERS_MAX + 1).await?,
         };
         if first.len() <= PATCH_ECHO_MEMBERS_MAX {

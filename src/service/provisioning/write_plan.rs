@@ -2,6 +2,7 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, CommitOutcome, SubjectId};
 use crate::id::OpId;
+use crate::ports::tables::TRANSACTION_OPS_MAX;
 use crate::scim::Resource;
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::store::batch::WriteBatch;
@@ -74,6 +75,11 @@ pub struct WritePlan {
 }
 
 impl WritePlan {
+    /// Whether one transaction holds it, beside its journal row.
+    pub fn fits(&self) -> bool {
+        self.batch.len() < TRANSACTION_OPS_MAX
+    }
+
     /// A plan that does nothing yet.
     pub fn new(id: impl ResourceId, kind: WriteKind) -> Self {
         let outcome = CommitOutcome { id: id.to_string(), status: kind.status() };

@@ -308,15 +308,23 @@ impl Reconciler {
     }
 }
 
+/// Through which groups a person has an assignment; nothing where it is not wanted.
+fn why_granted(gathered: &GatheredState, assignment: AssignmentName) -> String {
+    let wanted = gathered.desired.grants.get(&assignment);
+    let reasons = wanted.into_iter().flat_map(|wanted| &wanted.reasons).map(ToString::to_string);
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
 /// One log line for each thing that came of a round.
 fn log_event(gathered: &GatheredState, change: &AuditEvent) {
     let user = gathered.user;
     let label = gathered.request.request.origin.label();
     match change {
         AuditEvent::EffectAnswered { assignment, operation, executed, code, .. } => {
+            let because = why_granted(gathered, *assignment);
             tracing::info!(
                 user.id = %user, assignment.name = %assignment, operation = operation.as_str(), token.label = label,
-                executed, code, "ARM answered a {}", operation.as_str()
+                executed, code, because, "ARM answered a {}", operation.as_str()
             );
         }
         AuditEvent::EffectObserved { assignment, held, .. } => {

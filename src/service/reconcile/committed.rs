@@ -4,13 +4,13 @@
 //! request where there was none before knows its content and its version, and as of the same moment the group that it changed
 //! under its version. What changes later meets the version at the open or at the close, as it does after a read.
 
-use crate::id::UserId;
-use crate::service::reconcile::desired::GroupFacts;
+use crate::id::{GroupId, UserId};
 use crate::service::reconcile::table_time::TableTime;
 use crate::store::CommittedWrites;
 use crate::store::batch::WriteBatch;
 use crate::store::reconcile_queue::QueuedRequest;
 use crate::store::resources::Group;
+use crate::store::users::GroupHeader;
 use std::time::Duration;
 
 /// The request of one person as a change of a membership committed it.
@@ -18,8 +18,14 @@ use std::time::Duration;
 pub struct CommittedRequest {
     pub request: QueuedRequest,
     pub time: TableTime,
-    /// The group, as the commit left it.
-    pub group: GroupFacts,
+    pub group: CommittedGroup,
+}
+
+/// The group whose members the change was about, as the commit left it.
+#[derive(Debug, Clone)]
+pub struct CommittedGroup {
+    pub id: GroupId,
+    pub header: GroupHeader,
 }
 
 impl CommittedRequest {
@@ -33,7 +39,7 @@ impl CommittedRequest {
     ) -> Option<Self> {
         let request = QueuedRequest::inserted(user, batch, committed)?;
         let time = TableTime { date: committed.date, at: monotonic };
-        let group = GroupFacts { id: group.id, resource: group.resource.clone() };
-        Some(Self { request, time, group })
+        let header = GroupHeader { resource: group.resource.clone(), may_be_nested: group.may_be_nested() };
+        Some(Self { request, time, group: CommittedGroup { id: group.id, header } })
     }
 }

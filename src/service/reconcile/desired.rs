@@ -10,6 +10,7 @@ use crate::scim::{self, Resource};
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
 use crate::store::ETag;
 use crate::store::ledger::{PrincipalHolder, UserLedger};
+use crate::store::members::NESTING_DEPTH_MAX;
 use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
 use crate::store::users::{HeaderState, PersonHeader};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,8 +44,10 @@ pub struct GroupFacts {
 /// What is known of the selectors that concern a person, by the keys of their pins.
 #[derive(Debug, Clone, Default)]
 pub struct SelectorFacts {
-    /// The groups that the person is in.
+    /// The groups that the person is in, directly or through other groups.
     pub member_of: BTreeSet<GroupId>,
+    /// Those of them that the person is in through another, and through which.
+    pub through: BTreeMap<GroupId, GroupId>,
     /// Those of them whose headers cannot be read.
     pub unreadable: BTreeSet<GroupId>,
     /// Those of them that carry the value that a selector names.
@@ -56,6 +59,17 @@ pub struct SelectorFacts {
     pub gone: BTreeSet<GroupId>,
     /// Selectors that no living group is pinned to: the only living group that matches, where there is exactly one.
     pub only: BTreeMap<SelectorKey, GroupId>,
+}
+
+impl SelectorFacts {
+    /// The groups between the person and one that they are in, their own first; none for a direct member.
+    fn way_to(&self, group: GroupId) -> Vec<GroupId> {
+        let inner = |group: &GroupId| self.through.get(group).copied();
+        let mut way: Vec<GroupId> =
+            std::iter::successors(inner(&group), inner).take(NESTING_DEPTH_MAX).collect();
+        way.reverse();
+        way
+    }
 }
 
 /// Everything that decides what a person should hold.
@@ -319,7 +333,8 @@ impl DesiredAccess {
             scope: binding.scope.clone(),
             reasons: BTreeSet::new(),
         });
-        wanted.reasons.insert(GrantReason { binding: binding.name.clone(), group });
+        let through = facts.selectors.way_to(group);
+        wanted.reasons.insert(GrantReason { binding: binding.name.clone(), group, through });
     }
 
     fn add_blocked(&mut self, binding: &ConfiguredBinding, reason: ReasonCode) {

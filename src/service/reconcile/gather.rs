@@ -8,9 +8,9 @@ use crate::rbac::plan::{Actual, Desired, Evidence, Holds, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
-use crate::service::reconcile::committed::CommittedRequest;
+use crate::service::reconcile::committed::{CommittedGroup, CommittedRequest};
 use crate::service::reconcile::desired::{
-    self, AccessFacts, ClaimFinding, DesiredAccess, GroupFacts, NewPin, PrincipalClaim, SelectorFacts,
+    self, AccessFacts, ClaimFinding, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
 use crate::service::reconcile::holds::held_steps;
 use crate::service::reconcile::reconciler::Reconciler;
@@ -134,7 +134,7 @@ impl Reconciler {
 
     /// Who is gone or inactive holds nothing, whatever their groups say: those are not read. After a change of a membership
     /// (`changed`: its group, as it was committed) the person is an active one, almost always, so the memberships are read at once.
-    async fn read(&self, user: UserId, changed: Option<GroupFacts>) -> Result<Read, StoreError> {
+    async fn read(&self, user: UserId, changed: Option<CommittedGroup>) -> Result<Read, StoreError> {
         let memberships = async {
             match changed {
                 Some(_) => self.memberships(user).await.map(Some),
@@ -163,7 +163,7 @@ impl Reconciler {
                         Some(groups) => groups,
                         None => self.memberships(user).await?,
                     };
-                    self.selectors(groups, changed, snapshot, &ledger).await
+                    self.selectors((user, groups), changed.as_ref(), snapshot, &ledger).await
                 }
                 _ => Ok(Default::default()),
             }

@@ -111,11 +111,8 @@ fn opened(gathered: &GatheredState, step: &Step) -> AuditEvent {
 
 /// Why a step is taken, one line each.
 fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
-    let member = |reason: &crate::rbac::plan::GrantReason| {
-        format!("member of group {} of binding {}", reason.group, reason.binding)
-    };
     if step.kind == StepKind::Grant {
-        return step.reasons.iter().map(member).collect();
+        return step.reasons.iter().map(ToString::to_string).collect();
     }
     if gathered.desired.braked.contains(&step.principal) {
         return vec!["an operator revoked the person".to_owned()];

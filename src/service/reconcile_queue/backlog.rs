@@ -6,6 +6,7 @@ use crate::service::reconcile_queue::tick::ReconcileTick;
 use crate::service::reconcile_queue::tick_round::TickRound;
 use crate::store::StoreError;
 use crate::store::jobs::JobTurn;
+use crate::store::members::NESTING_DEPTH_MAX;
 use crate::store::reconcile_queue::{GroupTurn, Priority, QueuePage, QueuePosition, RowIdentity};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -66,7 +67,15 @@ impl ReconcileTick {
         round: &mut TickRound,
         until: Duration,
     ) -> Result<bool, StoreError> {
-        self.run_backlog(BacklogKind::Groups, round, until).await
+        let any = self.run_backlog(BacklogKind::Groups, round, until).await?;
+        // The groups in a group follow in the same tick, level by level.
+        for _ in 0..NESTING_DEPTH_MAX {
+            if !std::mem::take(&mut round.has_nested) || self.is_past(until) || self.is_over(round) {
+                break;
+            }
+            self.run_backlog(BacklogKind::Groups, round, until).await?;
+        }
+        Ok(any)
     }
 
     async fn run_backlog(
@@ -145,6 +154,7 @@ impl ReconcileTick {
     /// One page. Returns whether the group has more.
     async fn group_step(&self, turn: GroupTurn, round: &mut TickRound) -> Result<bool, StoreError> {
         let page = self.store().fan_out_page(turn.group).await?;
+        round.has_nested |= !page.groups.is_empty();
         self.leavers_between(round, page.users.len() + 1).await?;
         Ok(!page.is_done)
     }

@@ -10,6 +10,7 @@ use crate::service::reconcile::{ReconcileOutcome, Reconciler};
 use crate::store::throttles::CallKind;
 use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -102,21 +103,26 @@ impl InlineReconciler {
     /// Azure asked to wait. Never fails: what is left over keeps its request, and the tick picks
     /// it up.
     pub async fn start_and_wait(self: &Arc<Self>, work: FollowUp) {
-        let FollowUp { leavers, people, groups, jobs, committed } = work;
-        let (leaver, joiner) = if leavers.is_empty() { (None, committed) } else { (committed, None) };
-        let leaving = FollowUp { leavers, groups, jobs, committed: leaver, ..FollowUp::default() };
-        let leaving = self.start(EffectLane::Revoke, leaving);
-        let gaining = FollowUp { people, committed: joiner, ..FollowUp::default() };
-        let gaining = self.start(EffectLane::Grant, gaining);
-        let running: Vec<JoinHandle<()>> = leaving.into_iter().chain(gaining).collect();
+        let running = self.start(work);
         if !running.is_empty() && !self.limits.wait.is_zero() {
             // Running out of time is the normal case with a slow Azure: the work goes on.
             let _ = tokio::time::timeout(self.limits.wait, join_all(running)).await;
         }
     }
 
+    /// Starts the work in the background, each part as far as it has a place. Returns what an answer may wait for.
+    pub fn start(self: &Arc<Self>, work: FollowUp) -> Vec<JoinHandle<()>> {
+        let FollowUp { leavers, people, groups, jobs, committed } = work;
+        let (leaver, joiner) = if leavers.is_empty() { (None, committed) } else { (committed, None) };
+        let leaving = FollowUp { leavers, groups, jobs, committed: leaver, ..FollowUp::default() };
+        let gaining = FollowUp { people, committed: joiner, ..FollowUp::default() };
+        let leaving = self.start_in(EffectLane::Revoke, leaving);
+        let gaining = self.start_in(EffectLane::Grant, gaining);
+        leaving.into_iter().chain(gaining).collect()
+    }
+
     /// Starts the work that has a place. Returns what the answer may wait for, unless that is expected to take long.
-    fn start(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
+    fn start_in(self: &Arc<Self>, lane: EffectLane, work: FollowUp) -> Option<JoinHandle<()>> {
         let weight = work.leavers.len() + work.people.len() + work.groups.len() + work.jobs.len();
         let before = self.under_way(lane).load(Ordering::Relaxed);
         if weight == 0 || before >= self.limits.people_max {
@@ -188,13 +194,16 @@ impl InlineReconciler {
         Ok(())
     }
 
-    /// Fans out a group's request and reconciles its members. The tick finishes a large one.
+    /// Fans out a group's request, then those of the groups in it, and reconciles the members. The tick finishes a large one.
     async fn fan_out(&self, group: GroupId) -> Result<(), StoreError> {
+        let mut groups = VecDeque::from([group]);
         for _ in 0..STEPS_MAX {
+            let Some(group) = groups.front().copied() else { break };
             let page = self.store.fan_out_page(group).await?;
             self.reconcile_all(&page.users).await;
+            groups.extend(page.groups);
             if page.is_done {
-                break;
+                groups.pop_front();
             }
         }
         Ok(())

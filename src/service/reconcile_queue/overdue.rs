@@ -107,10 +107,8 @@ async fn count_held(store: &StateStore, health: &HealthStatus) -> Result<usize, 
     health.batches(&batches);
     let mut people = 0;
     for batch in batches.waiting() {
-        let mut pages = store.held_people(batch);
-        while let Some(page) = pages.next().await? {
-            people += page.len();
-        }
+        let held = store.batch_people(batch).await?;
+        people += held.people.len() + held.unreadable;
     }
     Ok(people)
 }

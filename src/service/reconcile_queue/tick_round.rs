@@ -24,6 +24,8 @@ pub(super) struct TickRound {
     pub next_leaver: Option<OffsetDateTime>,
     /// Whether the last search met people whom other bindings concern.
     pub has_rebindings: bool,
+    /// Whether a fan-out enqueued groups that are in its group.
+    pub has_nested: bool,
     /// When the tick began, and how much of it leavers have had.
     began: Duration,
     leavers_had: Duration,
@@ -45,6 +47,7 @@ impl TickRound {
             silent: Arc::default(),
             next_leaver: None,
             has_rebindings: false,
+            has_nested: false,
             began: now,
             leavers_had: Duration::ZERO,
             date: (date, now),

@@ -1,6 +1,6 @@
 //! Requests in and out of the queue.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::store::codec::RowFields;
 use crate::store::reconcile_queue::leaver_hints::{self, WaitingRevocation};
@@ -69,6 +69,14 @@ pub fn enqueue_now(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> 
 pub fn enqueue_first(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> {
     let write = TableWrite::Insert { key: keys::request(user), properties: request.fields().done() };
     with_hint(write, request, || leaver_hints::hint_now(user, request))
+}
+
+/// A change enqueues a member: a person, or everyone in a group.
+pub fn enqueue_member(member: MemberId, request: &ReconcileRequest) -> Vec<TableWrite> {
+    match member {
+        MemberId::User(user) => enqueue_now(user, request),
+        MemberId::Group(group) => vec![enqueue_group(group, request)],
+    }
 }
 
 /// Reconcile again, not before `at`. `waiting` is what the hint keeps of a revocation that waits.

@@ -1,12 +1,16 @@
-//! A group's request: it becomes a request for each of its members, page by page.
+//! A group's request: it becomes a request for each of its members, page by page. A member that is a group gets a request of its
+//! own, one level deeper.
 
-use crate::id::{GroupId, UserId};
+use crate::audit::ChangeCause;
+use crate::id::{GroupId, MemberId, UserId};
 use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
+use crate::store::members::NESTING_DEPTH_MAX;
 use crate::store::reconcile_queue::enqueue::enqueue_now;
 use crate::store::reconcile_queue::queue_item::{QueueItem, QueuePage, QueuePosition};
 use crate::store::reconcile_queue::request::{Priority, ReconcileRequest};
 use crate::store::{StateStore, StoreError, keys};
+use futures_util::future::try_join_all;
 
 /// Members of one transaction: request and hint each, and the position in the group.
 const PAGE_MEMBERS_MAX: usize = 48;
@@ -23,8 +27,78 @@ pub struct GroupTurn {
 pub struct FanOutPage {
     /// The people who were enqueued.
     pub users: Vec<UserId>,
+    /// The groups in this one that were enqueued.
+    pub groups: Vec<GroupId>,
     /// Every member was enqueued: the group's request is gone.
     pub is_done: bool,
+}
+
+/// A group's request, as its row has it.
+struct GroupRequest {
+    request: ReconcileRequest,
+    /// The id of the last member that was enqueued; empty at the beginning.
+    position: String,
+    /// Levels of nesting between this group and the one that the change was about.
+    depth: usize,
+    /// The people of this request's operation were counted.
+    is_counted: bool,
+}
+
+impl GroupRequest {
+    fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
+        let request = ReconcileRequest::read(&reader)?;
+        Ok(Self {
+            position: reader.text("cursor")?.to_owned(),
+            depth: usize::try_from(reader.int("depth")?).unwrap_or_default(),
+            is_counted: reader.text_opt("counted")? == Some(request.origin.op.to_string().as_str()),
+            request,
+        })
+    }
+
+    /// Whether the breakers have to know how many people the operation takes something from, and nothing says so yet.
+    fn wants_count(&self) -> bool {
+        let request = &self.request;
+        request.priority == Priority::Leaver
+            && request.origin.cause != ChangeCause::Snapshot
+            && request.taken.is_none()
+            && !self.is_counted
+    }
+
+    /// Whether its members are enqueued at least as this request of a group around it asks for: by the same change, which was
+    /// made before the first of them was enqueued.
+    fn covers(&self, outer: &Self) -> bool {
+        let (own, asked) = (&self.request, &outer.request);
+        let size = |request: &ReconcileRequest| request.taken.map_or(0, |taken| taken.size);
+        own.origin.op == asked.origin.op
+            && self.depth <= outer.depth + 1
+            && own.priority >= asked.priority
+            && size(own) >= size(asked)
+    }
+
+    /// The request of a group in this one, over the row that is there. A row of a later change keeps its cause. `None`: what is
+    /// there suffices, and beginning again would only let two groups that are in one another begin each other for ever.
+    fn hand_on(&self, group: GroupId, there: Option<&TableRow>) -> Option<TableWrite> {
+        let key = keys::group_request(group);
+        let begins = |fields: RowFields, depth: usize| {
+            let depth = i64::try_from(depth).unwrap_or(i64::MAX);
+            let counted = self.is_counted.then(|| self.request.origin.op.to_string());
+            fields.text("cursor", "").int("depth", depth).text_if("counted", counted).done()
+        };
+        let Some(row) = there else {
+            let properties = begins(self.request.fields(), self.depth + 1);
+            return Some(TableWrite::Insert { key, properties });
+        };
+        let condition = EtagMatch::Exact(row.etag.clone());
+        let own = Self::read(row).ok();
+        if own.as_ref().is_some_and(|own| own.covers(self)) {
+            return None;
+        }
+        let depth = own.as_ref().map_or(self.depth + 1, |own| own.depth.min(self.depth + 1));
+        let is_later = own.is_some_and(|own| own.request.origin.op > self.request.origin.op);
+        let fields = if is_later { self.request.raise(RowFields::some()) } else { self.request.fields() };
+        Some(TableWrite::Merge { key, properties: begins(fields, depth), condition })
+    }
 }
 
 impl StateStore {
@@ -47,21 +121,67 @@ impl StateStore {
         let Some(row) = self.get(&keys::group_request(group)).await? else {
             return Ok(FanOutPage { is_done: true, ..FanOutPage::default() });
         };
-        let reader = RowReader::new(&row)?;
-        let request = ReconcileRequest::read(&reader)?;
-        let position = reader.text("cursor")?;
+        let mut outer = GroupRequest::read(&row)?;
         let (from, to) = keys::range_of(&keys::members_prefix(group));
-        let from = if position.is_empty() { from } else { format!("{from}{position}!") };
-        let members = self.rows_between(from, to, PAGE_MEMBERS_MAX).await?;
-        // A row that names no user is passed over: it must neither end the fan-out nor hold it up.
-        let users: Vec<UserId> = self.ids_of(&members);
-        let is_done = members.is_empty();
+        let from = if outer.position.is_empty() { from } else { format!("{from}{}!", outer.position) };
+        let rows = self.rows_between(from, to, PAGE_MEMBERS_MAX).await?;
+        // A row that names no member is passed over: it must neither end the fan-out nor hold it up.
+        let members = self.members_in(&rows);
+        let users: Vec<UserId> = members.iter().filter_map(MemberId::user).collect();
+        let groups: Vec<GroupId> = members.iter().filter_map(MemberId::group).collect();
+        if outer.wants_count() {
+            if rows.len() >= PAGE_MEMBERS_MAX || !groups.is_empty() || !outer.position.is_empty() {
+                return self.count_operation(group, &row, outer.request).await;
+            }
+            outer.request = outer.request.of_operation(users.len());
+        }
+        let nested = self.hand_on_requests(&outer, &groups).await?;
         let mut writes: Vec<TableWrite> =
-            users.iter().flat_map(|user| enqueue_now(*user, &request)).collect();
-        writes.push(advance(&row, members.last()));
+            users.iter().flat_map(|user| enqueue_now(*user, &outer.request)).collect();
+        writes.extend(nested.iter().map(|(_, write)| write.clone()));
+        writes.push(advance(&row, rows.last()));
+        let groups = nested.into_iter().map(|(group, _)| group).collect();
         match self.transact_unjournaled(&writes).await {
-            Ok(_) => Ok(FanOutPage { users, is_done }),
+            Ok(_) => Ok(FanOutPage { users, groups, is_done: rows.is_empty() }),
             Err(StoreError::Conflict { .. }) => Ok(FanOutPage::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The requests of the groups in a group that need one. Groups beyond the bound get none: nobody has anything through so
+    /// many of them.
+    async fn hand_on_requests(
+        &self,
+        outer: &GroupRequest,
+        groups: &[GroupId],
+    ) -> Result<Vec<(GroupId, TableWrite)>, StoreError> {
+        if outer.depth >= NESTING_DEPTH_MAX {
+            return Ok(Vec::new());
+        }
+        let requests = groups.iter().map(|group| async move {
+            let there = self.get(&keys::group_request(*group)).await?;
+            Ok::<_, StoreError>(outer.hand_on(*group, there.as_ref()).map(|write| (*group, write)))
+        });
+        Ok(try_join_all(requests).await?.into_iter().flatten().collect())
+    }
+
+    /// Before anyone is enqueued by a change that takes something away, the request notes how many people there are, groups in
+    /// the group included: the breakers judge the change by its size.
+    async fn count_operation(
+        &self,
+        group: GroupId,
+        row: &TableRow,
+        request: ReconcileRequest,
+    ) -> Result<FanOutPage, StoreError> {
+        let op = request.origin.op.to_string();
+        let request = request.of_operation(self.count_people(group).await?);
+        let properties = request.raise(RowFields::some()).text("counted", op).done();
+        let condition = EtagMatch::Exact(row.etag.clone());
+        match self
+            .transact_unjournaled(&[TableWrite::Merge { key: row.key.clone(), properties, condition }])
+            .await
+        {
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(FanOutPage::default()),
             Err(error) => Err(error),
         }
     }

@@ -127,10 +127,14 @@ impl ReconcileRequest {
         Ok(Self { priority, origin, taken: read_taken(reader)? })
     }
 
+    /// The request of a row.
+    pub(in crate::store) fn read_row(row: &TableRow) -> Result<Self, StoreError> {
+        Self::read(&RowReader::new(row)?)
+    }
+
     /// The priority of a row, where it can be read.
     pub(in crate::store) fn priority_of(row: &TableRow) -> Priority {
-        let read = RowReader::new(row).and_then(|reader| Self::read(&reader));
-        read.map_or(Priority::default(), |request| request.priority)
+        Self::read_row(row).map_or(Priority::default(), |request| request.priority)
     }
 }
 
@@ -184,7 +188,7 @@ impl QueuedRequest {
 
     /// The request alone, where it can be read.
     pub(super) fn request(row: &TableRow) -> Result<ReconcileRequest, StoreError> {
-        ReconcileRequest::read(&RowReader::new(row)?)
+        ReconcileRequest::read_row(row)
     }
 }
 

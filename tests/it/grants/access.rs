@@ -158,7 +158,7 @@ fn deleting_a_group_of_two_hundred_takes_every_role() {
     // So many at once are held until an operator says so.
     assert_eq!(world.azure().assignments().len(), 200);
     let batch = node.run(node.service.store.batches()).unwrap().waiting().next().unwrap();
-    node.carry_out(OrderVerb::ReleaseBatch { batch });
+    node.carry_out(node.release_of(batch));
     assert!(world.azure().assignments().is_empty());
 }
 
@@ -489,7 +489,7 @@ fn story() -> (World, Node) {
     node.join(&group, &team);
     node.leave(&group, &[team.as_slice(), &[&ben]].concat());
     let batch = node.run(node.service.store.batches()).unwrap().waiting().next().unwrap();
-    node.carry_out(OrderVerb::ReleaseBatch { batch });
+    node.carry_out(node.release_of(batch));
     (world, node)
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod guards;
 pub(crate) mod health_counts;
 pub(crate) mod leavers;
 pub(crate) mod leavers_first;
+pub(crate) mod nesting;
 pub(crate) mod orders;
 pub(crate) mod over_http;
 pub(crate) mod overdue;

@@ -11,7 +11,7 @@ use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::ReasonCode;
-use azure_backup_scim::service::access::preview::{PreviewOf, TenantPlan, preview};
+use azure_backup_scim::service::access::preview::{PreviewOf, TenantPlan, preview, under_limits};
 use azure_backup_scim::service::bindings::active::ActiveSnapshot;
 use azure_backup_scim::service::bindings::pending::{FilePlan, FileToPlan, plan_of_file};
 use azure_backup_scim::simulator::{CallMethod, FaultAction as Trouble, FaultRule};
@@ -30,7 +30,7 @@ pub fn file_plan(node: &Node, file: &str) -> FilePlan {
     let planned = node.run(async {
         let store = &node.service.store;
         let active = node.service.active_bindings.read(&store.pointer().await?).await?;
-        plan_of_file(store, active, file, None, &|_| {}).await
+        plan_of_file(store, active, file, None, &|_| {}).await?.under_limits(store, node.revocations).await
     });
     planned.unwrap()
 }
@@ -44,8 +44,12 @@ pub fn plan_now(node: &Node) -> TenantPlan {
 
 fn plan_under(node: &Node, snapshot: ActiveSnapshot) -> TenantPlan {
     let of = [PreviewOf { snapshot, under_pause: true }];
-    let mut plans = node.run(preview(&node.service.store, &of, None, &|_| {})).unwrap();
-    plans.remove(0)
+    let store = &node.service.store;
+    let plan = node.run(async {
+        let plan = preview(store, &of, None, &|_| {}).await?.remove(0);
+        under_limits(store, plan, node.revocations, None).await
+    });
+    plan.unwrap()
 }
 
 /// Verb, role and the last part of the scope of each of a person's steps.

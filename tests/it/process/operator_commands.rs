@@ -144,18 +144,29 @@ async fn an_operator_reads_what_a_breaker_holds_and_decides() {
     let batches = (0..200).map(|_| listed()).find(|batches| is_whole(batches)).expect("three are held");
     assert_eq!((&batches[0]["state"], &batches[0]["holds"]), (&json!("held"), &json!("revocations")));
     let batch = batches[0]["batch"].as_str().unwrap().to_owned();
-    desk.ends_with(&["breaker"], FINDINGS, &format!("breaker release {batch} --because TEXT"));
+    let place = format!("--control-url {}", desk.local.ready.control_url);
+    desk.ends_with(&["breaker"], FINDINGS, &format!("azure-backup-scim breaker show BATCH {place}"));
     desk.ends_with(&["breaker", "show", &batch], FINDINGS, "cem@contoso.example");
+    let hash = batches[0]["hash"].as_str().unwrap().to_owned();
+    let release = format!("azure-backup-scim breaker release {batch} {hash} --because TEXT {place}");
+    desk.ends_with(&["breaker", "show", &batch], FINDINGS, &release);
     desk.ends_with(&["breaker", "show", "abc"], USAGE, "operation id");
     desk.ends_with(
-        &["breaker", "release", &Uuid::new_v4().to_string(), "--because", "x"],
+        &["breaker", "release", &Uuid::new_v4().to_string(), &hash, "--because", "x"],
         USAGE,
         "there is no batch",
     );
+    desk.ends_with(&["breaker", "reject", &batch, "all", "--because", "x"], USAGE, "16 hex digits");
+    let others = "0".repeat(16);
+    desk.ends_with(&["breaker", "reject", &batch, &others, "--because", "x"], FINDINGS, "not what was read");
 
-    desk.ends_with(&["breaker", "reject", &batch, "--because", "a mistake"], 0, "rejected");
+    desk.ends_with(&["breaker", "reject", &batch, &hash, "--because", "a mistake"], 0, "rejected");
     desk.ends_with(&["breaker"], 0, "the breakers hold nothing");
     desk.ends_with(&["breaker", "--all"], 0, "rejected");
-    desk.ends_with(&["breaker", "release", &batch, "--because", "no mistake"], 0, "released");
-    desk.ends_with(&["breaker", "reject", &batch, "--because", "too late"], FINDINGS, "released already");
+    desk.ends_with(&["breaker", "release", &batch, &hash, "--because", "no mistake"], 0, "released");
+    desk.ends_with(
+        &["breaker", "reject", &batch, &hash, "--because", "too late"],
+        FINDINGS,
+        "released already",
+    );
 }

@@ -366,6 +366,45 @@ fn two_groups_give_the_same() -> History {
     History { bindings: BOTH, people: 1, groups: &["a", "b"], setup, acts, strides: (1, 2) }
 }
 
+/// Over two pages of the walk, with a group in the inner one.
+fn group_is_nested() -> History {
+    let crew: Vec<usize> = (60..63).collect();
+    let setup = parts(1, 0..60).into_iter().chain([Action::Join(2, crew), Action::Nest(1, 2)]).collect();
+    let acts = vec![Action::Nest(0, 1)];
+    History { bindings: EAST, people: 63, groups: &["a", "b", "c"], setup, acts, strides: (25, 400) }
+}
+
+fn group_is_unnested() -> History {
+    let History { setup, acts, .. } = group_is_nested();
+    let setup = setup.into_iter().chain(acts).collect();
+    let acts = vec![Action::Unnest(0, 1)];
+    History { bindings: EAST, people: 63, groups: &["a", "b", "c"], setup, acts, strides: (25, 400) }
+}
+
+/// Small, so that every point is tried.
+fn nested_group_of_one() -> History {
+    let setup = vec![Action::Join(1, vec![0])];
+    let acts = vec![Action::Nest(0, 1), Action::Unnest(0, 1)];
+    History { bindings: EAST, people: 1, groups: &["a", "b"], setup, acts, strides: (1, 2) }
+}
+
+/// In a middle group, so that its job takes out members and leaves the outer group.
+fn nested_group_is_deleted() -> History {
+    let setup =
+        vec![Action::Join(2, vec![0]), Action::Join(1, vec![1]), Action::Nest(1, 2), Action::Nest(0, 1)];
+    let acts = vec![Action::DeleteGroup(1)];
+    History { bindings: EAST, people: 2, groups: &["a", "b", "c"], setup, acts, strides: (1, 2) }
+}
+
+/// As many requests as it takes.
+fn parts(group: usize, people: std::ops::Range<usize>) -> Vec<Action> {
+    people
+        .clone()
+        .step_by(20)
+        .map(|from| Action::Join(group, (from..people.end.min(from + 20)).collect()))
+        .collect()
+}
+
 macro_rules! histories {
     ($($history:ident => $at_tables:ident, $at_azure:ident;)*) => {
         $(
@@ -397,6 +436,14 @@ histories! {
         renaming_a_group_survives_a_fault_at_every_call_to_azure;
     comes_back_as_another => replacing_a_leaver_survives_a_fault_at_every_table_call,
         replacing_a_leaver_survives_a_fault_at_every_call_to_azure;
+    nested_group_of_one => nesting_one_person_survives_a_fault_at_every_table_call,
+        nesting_one_person_survives_a_fault_at_every_call_to_azure;
+    group_is_nested => nesting_a_group_survives_a_fault_at_every_table_call,
+        nesting_a_group_survives_a_fault_at_every_call_to_azure;
+    group_is_unnested => taking_a_group_out_survives_a_fault_at_every_table_call,
+        taking_a_group_out_survives_a_fault_at_every_call_to_azure;
+    nested_group_is_deleted => deleting_a_nested_group_survives_a_fault_at_every_table_call,
+        deleting_a_nested_group_survives_a_fault_at_every_call_to_azure;
     bindings_change => changing_the_bindings_survives_a_fault_at_every_table_call,
         changing_the_bindings_survives_a_fault_at_every_call_to_azure;
     two_groups_give_the_same => overlapping_grants_survive_a_fault_at_every_table_call,

@@ -206,7 +206,7 @@ impl World {
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
-        Node { runtime: Some(runtime), service, orders, arm }
+        Node { runtime: Some(runtime), service, orders, revocations: self.effects.revocations, arm }
     }
 
     pub fn azure(&self) -> SimulatorHandle {
@@ -283,6 +283,8 @@ pub struct Node {
     pub service: BackupScim,
     /// Where operators place their orders.
     pub orders: OrderTable,
+    /// How much it may take away without an operator.
+    pub revocations: RevocationLimits,
     arm: Arc<Watched>,
 }
 
@@ -322,6 +324,18 @@ impl Node {
         let order = Order::new(id, "olga", "a test says so", verb).unwrap();
         self.run(self.orders.place(&order)).unwrap();
         id
+    }
+
+    /// The release of a batch whose people an operator has just read.
+    pub fn release_of(&self, batch: OpId) -> OrderVerb {
+        let people = self.run(self.service.store.batch_people(batch)).unwrap().hash;
+        OrderVerb::ReleaseBatch { batch, people }
+    }
+
+    /// The same, to reject it.
+    pub fn reject_of(&self, batch: OpId) -> OrderVerb {
+        let people = self.run(self.service.store.batch_people(batch)).unwrap().hash;
+        OrderVerb::RejectBatch { batch, people }
     }
 
     /// An operator places an order, and ticks carry it out: what became of it.
@@ -387,6 +401,15 @@ impl Node {
         for part in people.chunks(REMOVED_AT_ONCE) {
             self.try_patch_group(group, members("remove", part)).unwrap();
         }
+    }
+
+    /// The inner group becomes a member of the outer one.
+    pub fn nest(&self, outer: &str, inner: &str) {
+        self.try_patch_group(outer, member_ids("add", &[inner])).unwrap();
+    }
+
+    pub fn unnest(&self, outer: &str, inner: &str) {
+        self.try_patch_group(outer, member_ids("remove", &[inner])).unwrap();
     }
 
     /// The change is committed, and its answer is not waited for.
@@ -598,7 +621,12 @@ pub fn caller() -> ScimCaller {
 }
 
 pub fn members(op: &str, people: &[&Person]) -> Value {
-    let values: Vec<Value> = people.iter().map(|person| json!({"value": person.id})).collect();
+    member_ids(op, &people.iter().map(|person| person.id.as_str()).collect::<Vec<_>>())
+}
+
+/// The same with the ids of users and groups.
+pub fn member_ids(op: &str, ids: &[&str]) -> Value {
+    let values: Vec<Value> = ids.iter().map(|id| json!({"value": id})).collect();
     json!({"op": op, "path": "members", "value": values})
 }
 

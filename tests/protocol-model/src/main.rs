@@ -115,7 +115,9 @@ fn main() {
         ("D2 cursor moved without If-Match", walk::Cfg { cursor_cond: false, ..d() }, true),
         ("D3 nested groups not marked by the walk", walk::Cfg { sub_dg: false, ..d() }, true),
         ("D4 cycle, depth bounded", walk::Cfg { cycle: true, ops: 1, ..d() }, false),
-        ("D5 cycle, depth unbounded", walk::Cfg { cycle: true, depth: 255, ops: 1, ..d() }, true),
+        ("D5 cycle, depth unbounded, the walk writes every dg: it meets", walk::Cfg { cycle: true, depth: 255, ops: 1, same: 0, ..d() }, true),
+        ("D6 cycle, depth bounded, the walk writes every dg: it meets", walk::Cfg { cycle: true, ops: 1, same: 0, ..d() }, false),
+        ("D7 the walk leaves a dg: of another change alone", walk::Cfg { same: 2, ..d() }, true),
     ];
     for (n, c, bad) in cases { if n.starts_with(&only) { let r = bfs(&c, cap, secs, if bad && !n.starts_with("D5") { 0 } else { 97 }); surprises += report(n, &r, bad, !only.is_empty()) as usize; } }
 

@@ -1,6 +1,7 @@
 //! What reconciles of one person would do, round after round, if Azure agreed to every step.
 
 use super::tenant_plan::{BindingsChange, PersonPlan, PersonState, PlannedStep, PlannedWait};
+use super::to_judge::{PersonToJudge, unknown_request};
 use super::view::{SharedFacts, View};
 use crate::id::{OpId, PrincipalId};
 use crate::ports::tables::{ETag, RowProperties};
@@ -8,10 +9,13 @@ use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{self, Actual, DeferredStep, Desired, Evidence, Holds, ObservedEntry, Plan, Step};
 use crate::rbac::{AssignmentName, ReasonCode};
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::effective_groups::EffectiveGroups;
+use crate::service::reconcile::RoundFacts;
 use crate::service::reconcile::desired::{self, AccessFacts, ClaimFinding, PrincipalClaim, SelectorFacts};
 use crate::service::reconcile::gather::{evidence_of_holder, needs_principal};
 use crate::service::reconcile::holds::held_steps;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
+use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::users::HeaderState;
 use std::collections::BTreeMap;
@@ -29,12 +33,19 @@ pub(super) struct PersonPreview<'a, 'v> {
     pub record: &'a PersonRecord,
     pub view: &'a mut View<'v>,
     pub facts: &'a SharedFacts,
+    groups: EffectiveGroups,
 }
 
 /// The outcome of one round, nothing of it done yet.
 struct Round {
     desired: Desired,
     plan: Plan,
+}
+
+impl<'a, 'v> PersonPreview<'a, 'v> {
+    pub fn new(record: &'a PersonRecord, view: &'a mut View<'v>, facts: &'a SharedFacts) -> Self {
+        Self { record, view, facts, groups: facts.nesting.above(&record.groups) }
+    }
 }
 
 impl PersonPreview<'_, '_> {
@@ -48,6 +59,10 @@ impl PersonPreview<'_, '_> {
         }
         let mut ledger = self.record.ledger.clone();
         let claim = self.claim(principal, &mut person);
+        let request = self.facts.requests.of(self.record.user, &self.record.groups);
+        let request = request.unwrap_or_else(unknown_request);
+        let op = request.taken.map_or(request.origin.op, |taken| taken.op);
+        let mut to_judge = PersonToJudge::new(op);
         for _ in 0..ROUNDS_MAX {
             let Round { desired, plan } = self.round(&ledger, claim, answers);
             plan.settled.iter().for_each(|row| write_entry(&mut ledger, row.entry.clone()));
@@ -55,12 +70,15 @@ impl PersonPreview<'_, '_> {
                 person.waits = waits(&desired, &plan, &ledger);
                 break;
             }
+            to_judge.ask(&self.round_facts(&request, &desired), &plan.steps);
             for step in &plan.steps {
                 person.steps.push(planned(step));
                 carry_out(step, &mut ledger);
             }
         }
         person.kept = changes_of_bindings(&self.record.ledger, &ledger);
+        to_judge.note_moves(&self.record.ledger, &ledger);
+        self.note_to_judge(to_judge);
         person.sort();
         person
     }
@@ -102,7 +120,7 @@ impl PersonPreview<'_, '_> {
         let ledger = &self.record.ledger;
         ledger.entries.is_empty()
             && ledger.unreadable.is_empty()
-            && self.view.selectors.concerns_none(&self.record.groups)
+            && self.view.selectors.concerns_none(&self.groups)
     }
 
     fn holder_of(&self, principal: PrincipalId) -> PrincipalHolder {
@@ -155,10 +173,24 @@ impl PersonPreview<'_, '_> {
         Round { desired, plan }
     }
 
+    /// What the breakers have to know of a round.
+    fn round_facts<'r>(&'r self, request: &'r ReconcileRequest, desired: &'r Desired) -> RoundFacts<'r> {
+        let (user, snapshot, batches) = (self.record.user, &self.view.of.snapshot, &self.facts.batches);
+        RoundFacts { user, request, desired, snapshot, batches }
+    }
+
+    fn note_to_judge(&mut self, to_judge: PersonToJudge) {
+        let people = &mut self.view.plan.to_judge.people;
+        match to_judge.is_empty() {
+            true => drop(people.remove(&self.record.user)),
+            false => drop(people.insert(self.record.user, to_judge)),
+        }
+    }
+
     fn selectors(&self, ledger: &UserLedger) -> SelectorFacts {
         match &self.view.of.snapshot {
             ActiveSnapshot::Known(snapshot) if self.may_hold() => {
-                self.view.selectors.facts(&self.record.groups, ledger, snapshot)
+                self.view.selectors.facts(&self.groups, ledger, snapshot)
             }
             _ => SelectorFacts::default(),
         }
@@ -217,10 +249,12 @@ fn planned(step: &Step) -> PlannedStep {
     let retry = step.entry.as_ref().and_then(|entry| entry.retry.as_ref());
     PlannedStep {
         kind: step.kind,
+        assignment: step.assignment,
         principal: step.principal,
         role: step.role,
         scope: step.scope.clone(),
         bindings: step.bindings.clone(),
+        reasons: step.reasons.iter().cloned().collect(),
         failing: retry.filter(|retry| retry.kind == step.kind).map(|retry| retry.reason),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::id::GroupId;
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
+use crate::service::effective_groups::{EffectiveGroups, GroupGraph, parents_if};
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{GroupFacts, SelectorFacts};
 use crate::service::reconcile::selectors::{
@@ -9,6 +10,7 @@ use crate::service::reconcile::selectors::{
 };
 use crate::store::ledger::UserLedger;
 use crate::store::pins::{PinRow, SelectorKey};
+use crate::store::tenant_walk::ListedGroup;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +35,11 @@ pub(super) struct SelectorView {
     only: BTreeMap<SelectorKey, GroupId>,
 }
 
-/// Reads the pins and the groups, for all these snapshots at once.
+/// Reads the pins and the groups, for all these snapshots at once; and which groups are in which.
 pub(super) async fn read(
     store: &StateStore,
     snapshots: &[&ActiveSnapshot],
-) -> Result<Vec<SelectorView>, StoreError> {
+) -> Result<(Vec<SelectorView>, GroupGraph<()>), StoreError> {
     let known = |snapshot: &&ActiveSnapshot| match snapshot {
         ActiveSnapshot::Known(snapshot) => Some(snapshot.clone()),
         ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => None,
@@ -52,14 +54,19 @@ pub(super) async fn read(
     let mut building: Vec<Building<'_>> =
         by_key.iter().map(|selectors| Building::new(selectors, &pins, &leads)).collect();
     let mut groups = store.groups();
+    let mut nesting = GroupGraph::default();
     while let Some(page) = groups.next().await? {
-        for (id, resource) in page {
+        let parents = page.iter().map(|group| parents_if(store, group.id, group.may_be_nested));
+        for (group, parents) in page.iter().zip(join_reads(parents).await?) {
+            nesting.add(group.id, (), parents);
+        }
+        for ListedGroup { id, resource, .. } in page {
             let facts = resource.map(|resource| GroupFacts { id, resource });
             building.iter_mut().for_each(|view| view.add(id, facts.as_ref()));
         }
     }
     let finished = building.into_iter().map(|view| view.finish(store));
-    join_reads(finished).await
+    Ok((join_reads(finished).await?, nesting))
 }
 
 /// A view while the groups are read.
@@ -123,20 +130,22 @@ impl<'a> Building<'a> {
 
 impl SelectorView {
     /// Whether none of these groups has to do with a selector.
-    pub(super) fn concerns_none(&self, groups: &[GroupId]) -> bool {
-        !groups.iter().any(|group| self.groups.contains_key(group))
+    pub(super) fn concerns_none(&self, groups: &EffectiveGroups) -> bool {
+        !groups.groups.iter().any(|group| self.groups.contains_key(&group.id))
     }
 
     /// What a reconcile of a person in these groups would know.
     pub(super) fn facts(
         &self,
-        groups: &[GroupId],
+        groups: &EffectiveGroups,
         ledger: &UserLedger,
         snapshot: &BindingsSnapshot,
     ) -> SelectorFacts {
         let mut facts = SelectorFacts::default();
         let mut led: BTreeMap<&SelectorKey, GroupId> = BTreeMap::new();
-        for (id, group) in groups.iter().filter_map(|id| Some((*id, self.groups.get(id)?))) {
+        let found = groups.groups.iter();
+        facts.through = found.clone().filter_map(|group| Some((group.id, group.through?))).collect();
+        for (id, group) in found.filter_map(|group| Some((group.id, self.groups.get(&group.id)?))) {
             facts.member_of.insert(id);
             facts.unreadable.extend(group.is_unreadable.then_some(id));
             led.extend(group.leads.iter().map(|key| (key, id)));

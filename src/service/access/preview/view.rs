@@ -5,8 +5,10 @@ use super::tenant_plan::{PersonPlan, TenantPlan};
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::effective_groups::GroupGraph;
 use crate::store::batches::Batches;
 use crate::store::tenant_walk::{PersonRecord, PrincipalHolders};
+use crate::store::waiting_requests::WaitingRequests;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is previewed.
@@ -20,6 +22,10 @@ pub struct PreviewOf {
 /// What all previews of one walk share.
 pub(super) struct SharedFacts {
     pub holders: PrincipalHolders,
+    /// Why people will be reconciled next.
+    pub requests: WaitingRequests,
+    /// Which groups are in which.
+    pub nesting: GroupGraph<()>,
     pub braked: BTreeSet<PrincipalId>,
     pub paused: bool,
     /// What the breakers hold.

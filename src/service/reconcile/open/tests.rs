@@ -157,10 +157,15 @@ fn a_revocation_says_what_took_the_role_away() {
 
 #[test]
 fn a_grant_says_which_groups_give_it() {
-    let group = crate::id::GroupId::new(Uuid::from_u128(3));
-    let reason = crate::rbac::plan::GrantReason { binding: binding("new"), group };
-    let step = Step { reasons: BTreeSet::from([reason]), ..step(StepKind::Grant, None) };
-    assert_eq!(reasons(&gathered(), &step), [format!("member of group {group} of binding new")]);
+    let [group, inner, own] = [3, 4, 5].map(|n| crate::id::GroupId::new(Uuid::from_u128(n)));
+    let said = |through: Vec<crate::id::GroupId>| {
+        let reason = crate::rbac::plan::GrantReason { binding: binding("new"), group, through };
+        let step = Step { reasons: BTreeSet::from([reason]), ..step(StepKind::Grant, None) };
+        reasons(&gathered(), &step)
+    };
+    assert_eq!(said(Vec::new()), [format!("member of group {group} of binding new")]);
+    let way = format!("group {own}, which is in group {inner}, which is in group {group}");
+    assert_eq!(said(vec![own, inner]), [format!("member of {way} of binding new")]);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use super::Stage;
 use crate::resilience::crashes::invariants::calm;
 use crate::support::fault_injection::{Side, When};
 use crate::support::harness::{Node, World};
-use azure_backup_scim::orders::OrderVerb;
 use std::sync::Arc;
 
 /// Each transaction of the tick, and one in so many calls of any kind.
@@ -38,7 +37,7 @@ fn cases() -> Vec<Case> {
             prepare: |stage| {
                 stage.put(&[]).unwrap();
                 stage.node.settle();
-                stage.node.place(OrderVerb::ReleaseBatch { batch: stage.batch() });
+                stage.node.place(stage.node.release_of(stage.batch()));
             },
             check: |stage, what| {
                 assert_eq!(stage.holders(), 0, "{what}");
@@ -51,7 +50,7 @@ fn cases() -> Vec<Case> {
             prepare: |stage| {
                 stage.put(&[]).unwrap();
                 stage.node.settle();
-                stage.node.place(OrderVerb::RejectBatch { batch: stage.batch() });
+                stage.node.place(stage.node.reject_of(stage.batch()));
             },
             check: |stage, what| {
                 assert_eq!(stage.holders(), PEOPLE, "{what}");

@@ -2,7 +2,6 @@
 
 use super::{DAY, HOUR, MINUTE, Stage, holders, join, limited};
 use crate::support::harness::{Person, VAULT_EAST, binding};
-use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use std::env;
 
@@ -133,7 +132,7 @@ fn held_people_who_lose_their_reason_are_no_longer_held() {
     stage.node.settle();
     assert_eq!(holders(&stage.world, &more), 0);
     stage.assert_no_hold_is_left();
-    stage.node.carry_out(OrderVerb::ReleaseBatch { batch: stage.batch() });
+    stage.node.carry_out(stage.node.release_of(stage.batch()));
     stage.world.pass(DAY);
     stage.node.settle();
     assert_eq!(holders(&stage.world, &more), 0);

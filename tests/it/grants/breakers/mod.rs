@@ -1,6 +1,7 @@
 //! The breakers: what takes a role from many people at once, or gives it to many, waits for an operator.
 
 mod crashes;
+mod foreseen;
 mod grants;
 mod revocations;
 mod rows;
@@ -9,7 +10,6 @@ use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, binding
 use crate::support::requests::{group_id, group_input, group_patch};
 use crate::support::rows::quiet;
 use azure_backup_scim::id::OpId;
-use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::ServiceError;
@@ -112,21 +112,17 @@ impl Stage {
     }
 
     fn release(&self) {
-        self.node.carry_out(OrderVerb::ReleaseBatch { batch: self.batch() });
+        self.node.carry_out(self.node.release_of(self.batch()));
     }
 
     fn reject(&self) {
-        self.node.carry_out(OrderVerb::RejectBatch { batch: self.batch() });
+        self.node.carry_out(self.node.reject_of(self.batch()));
     }
 
     /// People of a batch, as `breaker show` lists them.
     fn people_of(&self, batch: OpId) -> Vec<String> {
-        let mut people = Vec::new();
-        let mut pages = self.node.service.store.held_people(batch);
-        while let Some(page) = self.node.run(pages.next()).unwrap() {
-            people.extend(page.into_iter().map(|person| person.user.to_string()));
-        }
-        people
+        let people = self.node.run(self.node.service.store.batch_people(batch)).unwrap().people;
+        people.into_iter().map(|person| person.user.to_string()).collect()
     }
 
     #[track_caller]

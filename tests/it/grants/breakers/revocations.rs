@@ -65,10 +65,38 @@ fn a_rejected_batch_keeps_everyone_for_ever_and_says_so() {
     stage.node.settle();
     assert_eq!(stage.holders(), 19);
     let batch = stage.batches()[0].id;
-    stage.node.carry_out(OrderVerb::ReleaseBatch { batch });
+    stage.node.carry_out(stage.node.release_of(batch));
     assert_eq!(stage.holders(), 0);
     stage.assert_no_hold_is_left();
-    assert!(stage.node.order(OrderVerb::RejectBatch { batch }).is_refused);
+    assert!(stage.node.order(stage.node.reject_of(batch)).is_refused);
+}
+
+#[test]
+fn a_decision_is_about_the_people_who_were_read() {
+    let stage = Stage::of(40);
+    let other = stage.node.group("other");
+    stage.leave(0, 10);
+    let batch = stage.batch();
+    let (release, reject) = (stage.node.release_of(batch), stage.node.reject_of(batch));
+
+    // More people join the batch before the orders are carried out.
+    stage.leave(10, 20);
+    assert_eq!(stage.people_of(batch).len(), 20);
+    for order in [release, reject] {
+        let outcome = stage.node.order(order);
+        assert!(outcome.is_refused && outcome.detail.contains("breaker show"), "{outcome:?}");
+    }
+    assert_eq!((stage.holders(), stage.batch()), (40, batch));
+
+    // Fewer are not what was read either. Something beside the batch does not count.
+    let read = stage.node.release_of(batch);
+    stage.node.set_active(&stage.people[0], false);
+    stage.node.settle();
+    assert!(stage.node.order(read).is_refused);
+    let read = stage.node.release_of(batch);
+    stage.node.join(&other, &[&stage.people[1]]);
+    stage.node.carry_out(read);
+    assert_eq!(stage.holders(), 20);
 }
 
 #[test]
@@ -188,9 +216,9 @@ fn a_single_leaver_of_the_next_day_is_not_held_and_hides_behind_no_old_batch() {
     let held: Vec<_> = stage.batches().iter().map(|batch| batch.id).collect();
     assert_eq!(held.len(), 2, "a batch is closed with its window");
     assert_eq!(stage.people_of(held[1]).len(), 6);
-    stage.node.carry_out(OrderVerb::ReleaseBatch { batch: first });
+    stage.node.carry_out(stage.node.release_of(first));
     assert_eq!(stage.holders(), 21);
-    stage.node.carry_out(OrderVerb::RejectBatch { batch: held[1] });
+    stage.node.carry_out(stage.node.reject_of(held[1]));
     stage.days(1);
     assert_eq!(stage.holders(), 21);
 }
@@ -277,7 +305,7 @@ fn a_braked_person_of_a_batch_loses_the_role() {
 fn an_order_about_no_batch_is_refused() {
     let stage = Stage::of(1);
     let batch = stage.node.service.store.ids.op();
-    assert!(stage.node.order(OrderVerb::ReleaseBatch { batch }).is_refused);
+    assert!(stage.node.order(stage.node.release_of(batch)).is_refused);
     stage.node.delete_group(&stage.group);
     stage.node.settle();
     assert!(stage.batches().iter().all(|batch| batch.state == BatchState::Held));
@@ -348,7 +376,7 @@ fn what_was_released_does_not_come_before_a_person_who_leaves() {
     let node =
         world.start_without_bindings(InlineLimits { wait: Duration::ZERO, people_max: 0 }, TICK_DEADLINE);
     world.azure().clear_calls();
-    node.place(OrderVerb::ReleaseBatch { batch });
+    node.place(node.release_of(batch));
     node.set_active(&people[59], false);
     node.run(node.service.tick.run()).unwrap();
     let calls = world.azure().calls();
@@ -384,7 +412,7 @@ fn a_person_with_more_holds_than_one_close_writes_is_held_whole() {
     assert_eq!(node.service.health.snapshot().quarantined, 0);
     let batches = node.run(node.service.store.batches()).unwrap();
     let batch = batches.each().next().unwrap().id;
-    node.carry_out(OrderVerb::ReleaseBatch { batch });
+    node.carry_out(node.release_of(batch));
     node.settle();
     assert_eq!(held(), 0);
 }

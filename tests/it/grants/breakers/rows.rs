@@ -3,6 +3,7 @@
 use super::{HOUR, Stage, holders, join, limited};
 use crate::support::harness::{Person, VAULT_EAST, binding};
 use crate::support::rows::{nonsense, of_a_later_release, write};
+use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::{EtagMatch, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
 
@@ -89,6 +90,34 @@ fn a_batch_that_cannot_be_read_holds_what_it_held() {
     assert_eq!(stage.holders(), 20);
     let health = stage.node.service.health.snapshot();
     assert!(health.is_finding() && health.batches_held == 1);
+
+    // No order can say what becomes of it. Without the row the people are in a batch that can be decided.
+    let batch = OpId::parse(key.strip_prefix("s:batch:").unwrap()).unwrap();
+    let outcome = stage.node.order(stage.node.release_of(batch));
+    assert!(outcome.is_refused && outcome.detail.contains("cannot be read"), "{outcome:?}");
+    assert_eq!(stage.holders(), 20);
+    write(&stage.world, &stage.node, &[remove(&key)]);
+    stage.days(1);
+    stage.release();
+    stage.days(1);
+    assert_eq!(stage.holders(), 0);
+}
+
+#[test]
+fn a_person_of_a_batch_whose_row_cannot_be_read_is_part_of_what_is_decided() {
+    let stage = Stage::of(20);
+    stage.node.delete_group(&stage.group);
+    stage.node.settle();
+    let batch = stage.batch();
+    let read = stage.node.release_of(batch);
+    let key = format!("h:{batch}:{}", stage.people[0].id);
+    write(&stage.world, &stage.node, &[nonsense(&key)]);
+    assert!(stage.node.order(read).is_refused, "the operator read something else");
+    let people = stage.node.run(stage.node.service.store.batch_people(batch)).unwrap();
+    assert_eq!((people.people.len(), people.unreadable), (19, 1));
+    stage.release();
+    stage.days(1);
+    assert_eq!(stage.holders(), 0);
 }
 
 #[test]

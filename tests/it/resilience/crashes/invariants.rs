@@ -69,7 +69,10 @@ pub fn problems_under(world: &World, bindings: &[Value], node: &Node) -> Vec<Str
 /// What SCIM says now.
 pub fn summary(node: &Node) -> Summary {
     let scim = Scim::read(node);
-    let name = |id: &String| text(&scim.users[id], "userName");
+    let name = |id: &String| match scim.users.get(id) {
+        Some(user) => text(user, "userName"),
+        None => text(&scim.groups[id], "displayName"),
+    };
     let users = scim.users.values().map(|user| (text(user, "userName"), user["active"] == true)).collect();
     let groups = scim.groups.values().map(|group| {
         let members = member_ids(group).iter().map(name).collect();
@@ -104,6 +107,19 @@ impl Scim {
         only.filter(|_| carrying.next().is_none()).map(|only| (only, true))
     }
 
+    /// Everyone in a group, directly or through the groups in it.
+    fn people_in(&self, group: &Value) -> Vec<&Value> {
+        let mut found: BTreeSet<String> = member_ids(group).into_iter().collect();
+        loop {
+            let inner = found.iter().filter_map(|id| self.groups.get(id)).flat_map(member_ids);
+            let more: Vec<String> = inner.filter(|id| !found.contains(id)).collect();
+            if more.is_empty() {
+                return found.iter().filter_map(|id| self.users.get(id)).collect();
+            }
+            found.extend(more);
+        }
+    }
+
     /// Who should hold what.
     fn grants(&self, bindings: &[Value], pins: &BTreeMap<String, String>) -> Wanted {
         let mut wanted = Wanted::default();
@@ -112,8 +128,7 @@ impl Scim {
             let Some((group, gives)) = self.bound(&text(&binding["group"], "externalId"), pins) else {
                 continue;
             };
-            let people = member_ids(group).into_iter().filter_map(|id| self.users.get(&id));
-            for person in people.filter(|person| person["active"] == true) {
+            for person in self.people_in(group).into_iter().filter(|person| person["active"] == true) {
                 let principal = text(&person[OWN], "entraObjectId").parse().unwrap();
                 let grants = if gives { &mut wanted.given } else { &mut wanted.kept };
                 grants.insert((principal, role, text(binding, "scope").to_lowercase()));
@@ -262,8 +277,9 @@ fn memberships(node: &Node, scim: &Scim) -> Vec<String> {
         problems.push(format!("memberships: m {by_group:?}, ug {by_user:?}, answered {answered:?}"));
     }
     for key in by_group {
-        if !scim.groups.contains_key(&key[0]) || !scim.users.contains_key(&key[1]) {
-            problems.push(format!("a membership of an unknown user: {key:?}"));
+        let is_known = scim.users.contains_key(&key[1]) || scim.groups.contains_key(&key[1]);
+        if !scim.groups.contains_key(&key[0]) || !is_known {
+            problems.push(format!("a membership of an unknown member: {key:?}"));
         }
     }
     problems

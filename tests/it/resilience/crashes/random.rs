@@ -101,7 +101,9 @@ impl Chaos {
         let who = self.dice.roll(PEOPLE);
         let group = self.dice.roll(GROUPS);
         match self.dice.roll(100) {
-            0..30 => Action::Join(group, vec![who]),
+            0..22 => Action::Join(group, vec![who]),
+            22..27 => Action::Nest(group, self.dice.roll(GROUPS)),
+            27..30 => Action::Unnest(group, self.dice.roll(GROUPS)),
             30..34 => Action::Join(group, vec![0, 1, 2, 3]),
             34..48 => Action::Leave(group, vec![who]),
             48..60 => Action::Active(who, self.dice.chance(50)),

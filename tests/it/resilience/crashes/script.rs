@@ -1,7 +1,7 @@
 //! What an identity provider asks for, as values that can be asked again.
 
 use crate::support::harness::{
-    Node, OWN, PATCH_OP, Person, World, bindings_file, caller, members, patch_group,
+    Node, OWN, PATCH_OP, Person, World, bindings_file, caller, member_ids, members, patch_group,
 };
 use crate::support::requests::{group_id, group_input, user_id, user_input, user_patch};
 use azure_backup_scim::app::BackupScim;
@@ -20,6 +20,9 @@ pub type Bindings = &'static [(&'static str, BackupRole, &'static str)];
 pub enum Action {
     Join(usize, Vec<usize>),
     Leave(usize, Vec<usize>),
+    /// The second group becomes a member of the first.
+    Nest(usize, usize),
+    Unnest(usize, usize),
     Active(usize, bool),
     DeleteUser(usize),
     DeleteGroup(usize),
@@ -110,6 +113,8 @@ impl Action {
         match self {
             Action::Join(group, who) => change_members(service, cast, group, "add", &who).await,
             Action::Leave(group, who) => change_members(service, cast, group, "remove", &who).await,
+            Action::Nest(outer, inner) => nest(service, cast, "add", outer, inner).await,
+            Action::Unnest(outer, inner) => nest(service, cast, "remove", outer, inner).await,
             Action::Active(who, active) => set_active(service, &cast.people[who].id, active).await,
             Action::DeleteUser(who) => {
                 nothing(service.provisioning.delete_user(&caller(), user_id(&cast.people[who].id)).await)
@@ -166,6 +171,16 @@ async fn change_members(
     who: &[usize],
 ) -> Result<Option<String>, Failure> {
     nothing(patch_group(service, &cast.groups[group], members(op, &cast.of(who))).await)
+}
+
+async fn nest(
+    service: &BackupScim,
+    cast: &Cast,
+    op: &str,
+    outer: usize,
+    inner: usize,
+) -> Result<Option<String>, Failure> {
+    nothing(patch_group(service, &cast.groups[outer], member_ids(op, &[&cast.groups[inner]])).await)
 }
 
 async fn set_active(service: &BackupScim, id: &str, active: bool) -> Result<Option<String>, Failure> {

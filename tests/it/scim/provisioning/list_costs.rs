@@ -107,6 +107,64 @@ async fn filtered_and_sorted_pages_read_everyone_side_by_side_and_each_name_once
     assert_eq!((found.total, depth, p.faults.counts().requests), (60, 3, 1 + 1 + 1 + 3));
 }
 
+/// What is above is read once for the page: of each group the header, and its groups only where the header says that there are.
+#[tokio::test]
+async fn a_page_reads_the_groups_above_once_for_everyone() {
+    let p = process();
+    let ids = sorted_people(&p, 50).await;
+    let groups = groups(&p, 6).await;
+    all_in(&p, &ids, &groups[..2]).await;
+    all_in(&p, &ids[..25], &groups[2..3]).await;
+    // 0 is in 3 and 4, and 3 in 4 and 1; 5 is in nothing, and nobody is in it.
+    for (inner, outer) in [(0, 3), (0, 4), (3, 4), (3, 1)] {
+        p.add_quietly(&groups[outer], std::slice::from_ref(&groups[inner])).await;
+    }
+    let (counts, page) = listed(&p, &[("count", "50")]).await;
+    assert_eq!((page.len(), counts.requests), (50, 4 + 5 + 2), "{counts:?}");
+    assert!(counts.depth <= 3 + 3, "{counts:?}");
+    assert_eq!((page[&ids[0]].len(), page[&ids[49]].len()), (5, 4));
+    as_each_alone(&p, &page).await;
+    for query in [[("filter", "active eq true")], [("sortBy", "userName")]] {
+        let (counts, page) = listed(&p, &query).await;
+        assert_eq!((page.len(), counts.requests), (50, 1 + 50 + 50 + 5 + 2), "{counts:?}");
+        as_each_alone(&p, &page).await;
+    }
+}
+
+/// More groups above than are read for a page at a time, for each person others: nobody misses one.
+#[tokio::test]
+async fn a_page_of_very_many_groups_above_is_whole() {
+    let p = process();
+    let ids = sorted_people(&p, 4).await;
+    let direct = groups(&p, 4).await;
+    let mut above = Vec::new();
+    for n in 0..2_400 {
+        above.push(p.group(&format!("above {n}")).await);
+    }
+    for ((id, direct), above) in ids.iter().zip(&direct).zip(above.chunks(600)) {
+        all_in(&p, std::slice::from_ref(id), std::slice::from_ref(direct)).await;
+        p.add_quietly(&above[0], std::slice::from_ref(direct)).await;
+        nest(&p, direct, &above[1..]).await;
+    }
+    let (_, page) = listed(&p, &[("count", "4")]).await;
+    assert!(page.len() == 4 && page.values().all(|found| found.len() == 601));
+    as_each_alone(&p, &page).await;
+}
+
+/// The inner group, of which the header says that it is nested, is in these too.
+async fn nest(p: &Process, inner: &str, outer: &[String]) {
+    let row = |key| {
+        let properties = RowFields::row().text("member", "group").done();
+        TableWrite::InsertOrReplace { key, properties }
+    };
+    let rows = outer
+        .iter()
+        .flat_map(|outer| [row(format!("ug:{inner}:{outer}")), row(format!("m:{outer}:{inner}"))]);
+    for some in rows.collect::<Vec<_>>().chunks(100) {
+        p.store.transact_unjournaled(some).await.unwrap();
+    }
+}
+
 /// What deleted users left behind lies between the users of a page.
 #[tokio::test]
 async fn memberships_of_others_between_the_users_of_a_page_are_skipped() {
