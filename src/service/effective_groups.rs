@@ -151,11 +151,6 @@ impl<T> GroupGraph<T> {
         self.groups.remove(&group).map(|(value, _)| value)
     }
 
-    /// How many groups were read.
-    pub fn len(&self) -> usize {
-        self.groups.len()
-    }
-
     /// The groups of a person who is a direct member of these, as far as they were read.
     pub fn above(&self, direct: &[GroupId]) -> EffectiveGroups {
         let mut walk = UpwardWalk::new(direct.iter().copied(), GROUPS_UPWARDS_MAX);

@@ -1,7 +1,7 @@
 //! The operations that were judged: each once, for all its people.
 
 use super::window::{first_minute, minute_of};
-use crate::id::{OpId, UserId};
+use crate::id::{GroupId, OpId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -24,6 +24,12 @@ impl TakenBy {
     /// An operation that takes something from so many people.
     pub fn operation(op: OpId, size: usize) -> Self {
         Self { op, size: size.max(1) }
+    }
+
+    /// What an operation takes from the people of a group, as an operation of its own: the same request may take something from
+    /// others, and the smaller part must not decide for the larger one.
+    pub fn people_of_group(op: OpId, group: GroupId, size: usize) -> Self {
+        Self::operation(OpId::new(Uuid::new_v5(&op.uuid(), group.uuid().as_bytes())), size)
     }
 
     /// A change that concerns one person alone, as an operation of its own: others may have been enqueued with it.

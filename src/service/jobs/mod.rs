@@ -182,7 +182,7 @@ async fn count_people(
     Ok(ChunkResult::default())
 }
 
-/// Who was deleted leaves the groups that they were in.
+/// Removes a deleted user or group from the groups it was in.
 async fn leave_groups(
     store: &StateStore,
     job: &StoredJob,
@@ -241,7 +241,7 @@ async fn empty_group(
     Ok(ChunkResult::of(members))
 }
 
-/// Nobody is left in a deleted group: enqueues the groups that now match what the group was pinned to. It is the last step,
+/// A deleted group has no members left: enqueues the groups that now match what the group was pinned to. It is the last step,
 /// unless the group is still listed in others.
 async fn finish_group_delete(
     store: &StateStore,

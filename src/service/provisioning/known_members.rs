@@ -1,4 +1,4 @@
-//! What a change of members reads before it decides: who is in, and what the ids are that it names.
+//! Who the ids are that a request about members names, and which of them are in, read before the decision.
 
 use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::MemberChange;
@@ -18,6 +18,9 @@ const FULL_CHECKED_MAX: usize = 1000;
 
 /// Members that are looked up while the range is read, before it shows which of them are in the group.
 const LOOKED_UP_AHEAD_MAX: usize = 100;
+
+/// Groups that are read to find out whether groups may become members. A reconcile keeps the limit of each person all the same.
+const GROUPS_CHECKED_MAX: usize = 5 * GROUPS_UPWARDS_MAX;
 
 impl Provisioning {
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
@@ -126,7 +129,7 @@ impl Provisioning {
     }
 
     /// Which of the groups that are named cannot be members of `outer`: itself, and those whose people would be in more groups
-    /// than may be. What is above is read only where a header says that there is something.
+    /// than may be. What is above is read only where a header says that there is something, and once for all of them.
     pub(super) async fn unfit_groups(
         &self,
         outer: GroupId,
@@ -134,18 +137,22 @@ impl Provisioning {
         known: &KnownMembers,
     ) -> Result<BTreeSet<GroupId>, StoreError> {
         let outside = |group: &&GroupId| !known.members.contains(&MemberId::Group(**group));
-        let fits = |inner: GroupId| async move {
-            if inner == outer || !(may_be_nested || known.nested.contains(&inner)) {
-                return Ok((inner, inner != outer));
-            }
-            let groups_max = GROUPS_UPWARDS_MAX + 1;
-            let parents = |id| async move { Ok(Some(((), parents_of(&self.store, id).await?))) };
-            let above = GroupGraph::read([inner, outer], groups_max, parents);
-            Ok::<_, StoreError>((inner, above.await?.len() <= GROUPS_UPWARDS_MAX))
+        let named: BTreeSet<GroupId> = known.groups.iter().filter(outside).copied().collect();
+        let mut unfit: BTreeSet<GroupId> = named.iter().filter(|inner| **inner == outer).copied().collect();
+        let nested = named.iter().filter(|inner| may_be_nested || known.nested.contains(inner));
+        let nested: Vec<GroupId> = nested.filter(|inner| **inner != outer).copied().collect();
+        if nested.is_empty() {
+            return Ok(unfit);
+        }
+        let all = nested.iter().copied().chain([outer]);
+        let parents = |id| async move { Ok(Some(((), parents_of(&self.store, id).await?))) };
+        let graph = GroupGraph::read(all, GROUPS_CHECKED_MAX, parents).await?;
+        let is_full = |inner: &GroupId| {
+            let above = graph.above(&[*inner, outer]);
+            above.is_cut && above.groups.len() >= GROUPS_UPWARDS_MAX
         };
-        let named: Vec<GroupId> = known.groups.iter().filter(outside).copied().collect();
-        let found = join_reads(named.into_iter().map(fits)).await?;
-        Ok(found.into_iter().filter(|(_, fits)| !fits).map(|(inner, _)| inner).collect())
+        unfit.extend(nested.into_iter().filter(is_full));
+        Ok(unfit)
     }
 
     /// Those of these users and groups that do not exist.

@@ -279,7 +279,7 @@ fn plan_memberships(
         enqueue_reconcile(plan, &operation.reconcile_request(false), *member, (false, is_first));
         plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(member), revision });
     }
-    // How many people a group that leaves takes along is counted by its fan-out.
+    // A group that leaves is an operation of its own: its fan-out counts the people.
     let removal = operation.reconcile_request(true);
     let people = members.removed.iter().filter(|member| member.user().is_some()).count();
     for member in &members.removed {

@@ -133,7 +133,7 @@ impl StateStore {
             if rows.len() >= PAGE_MEMBERS_MAX || !groups.is_empty() || !outer.position.is_empty() {
                 return self.count_operation(group, &row, outer.request).await;
             }
-            outer.request = outer.request.of_operation(users.len());
+            outer.request = outer.request.of_group(group, users.len());
         }
         let nested = self.hand_on_requests(&outer, &groups).await?;
         let mut writes: Vec<TableWrite> =
@@ -148,8 +148,8 @@ impl StateStore {
         }
     }
 
-    /// The requests of the groups in a group that need one. Groups beyond the bound get none: nobody has anything through so
-    /// many of them.
+    /// The requests of the groups in a group that need one. Groups beyond the bound get none: a reconcile does not read so far
+    /// upwards.
     async fn hand_on_requests(
         &self,
         outer: &GroupRequest,
@@ -174,7 +174,7 @@ impl StateStore {
         request: ReconcileRequest,
     ) -> Result<FanOutPage, StoreError> {
         let op = request.origin.op.to_string();
-        let request = request.of_operation(self.count_people(group).await?);
+        let request = request.of_group(group, self.count_people(group).await?);
         let properties = request.raise(RowFields::some()).text("counted", op).done();
         let condition = EtagMatch::Exact(row.etag.clone());
         match self
@@ -201,4 +201,76 @@ fn advance(row: &TableRow, last: Option<&TableRow>) -> TableWrite {
 
 fn group_of(row: &TableRow) -> Result<GroupId, StoreError> {
     GroupId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::ChangeOrigin;
+    use crate::id::OpId;
+    use crate::ports::tables::{ETag, RowProperties};
+    use crate::store::reconcile_queue::enqueue_group;
+    use uuid::Uuid;
+
+    fn id() -> GroupId {
+        GroupId::new(Uuid::from_u128(7))
+    }
+
+    fn request(op: u128, takes_away: bool) -> ReconcileRequest {
+        let op = OpId::new(Uuid::from_u128(op));
+        let origin = ChangeOrigin { cause: ChangeCause::Request, actor: "entra".to_owned(), op };
+        if takes_away { ReconcileRequest::taking_away(origin) } else { ReconcileRequest::gain(origin) }
+    }
+
+    fn row(properties: RowProperties) -> TableRow {
+        TableRow { key: keys::group_request(id()), properties, etag: ETag("1".to_owned()) }
+    }
+
+    /// The row of a group whose walk is under way.
+    fn walked(request: &ReconcileRequest, depth: i64) -> TableRow {
+        let TableWrite::InsertOrMerge { mut properties, .. } = enqueue_group(id(), request) else {
+            panic!("a change writes the row whatever is there");
+        };
+        properties.extend(RowFields::some().text("cursor", "x").int("depth", depth).done());
+        row(properties)
+    }
+
+    /// What the row says after a walk at that depth has met it: op, depth, whether it takes away, whether it begins again.
+    #[track_caller]
+    fn check(there: Option<&TableRow>, by: (ReconcileRequest, usize), expected: (u128, usize, bool, bool)) {
+        let (request, depth) = by;
+        let outer = GroupRequest { request, position: String::new(), depth, is_counted: false };
+        let mut after = there.map(|row| row.properties.clone()).unwrap_or_default();
+        match outer.hand_on(id(), there) {
+            Some(TableWrite::Insert { properties, .. }) if there.is_none() => after.extend(properties),
+            Some(TableWrite::Merge { properties, condition: EtagMatch::Exact(_), .. }) => {
+                after.extend(properties)
+            }
+            None => {}
+            Some(other) => panic!("{other:?}"),
+        }
+        let found = GroupRequest::read(&row(after)).unwrap();
+        let op = found.request.origin.op.uuid().as_u128();
+        let begins = found.position.is_empty();
+        assert_eq!((op, found.depth, found.request.priority.takes_away(), begins), expected);
+    }
+
+    #[test]
+    fn a_group_in_a_group_begins_again_unless_the_same_change_asks_for_no_more() {
+        check(None, (request(1, true), 3), (1, 4, true, true));
+        let there = walked(&request(1, false), 2);
+        // Of the same change: no deeper, and no less.
+        check(Some(&there), (request(1, false), 1), (1, 2, false, false));
+        check(Some(&there), (request(1, false), 5), (1, 2, false, false));
+        check(Some(&there), (request(1, false), 0), (1, 1, false, true));
+        check(Some(&there), (request(1, true), 5), (1, 2, true, true));
+        let many = request(1, true).of_operation(9);
+        check(Some(&walked(&request(1, true), 2)), (many, 5), (1, 2, true, true));
+        // Of another one: the later change stays, and so does what takes away.
+        check(Some(&there), (request(2, false), 5), (2, 2, false, true));
+        check(Some(&walked(&request(3, true), 2)), (request(2, false), 0), (3, 1, true, true));
+        // One that cannot be read is written anew.
+        let broken = row(RowFields::row().text("cursor", "x").done());
+        check(Some(&broken), (request(2, false), 0), (2, 1, false, true));
+    }
 }

@@ -1,7 +1,7 @@
 //! What a request of the reconcile queue says, and its priority.
 
 use crate::audit::{ChangeCause, ChangeOrigin};
-use crate::id::{OpId, UserId};
+use crate::id::{GroupId, OpId, UserId};
 use crate::ports::tables::{ETag, TableRow, TableWrite};
 use crate::rbac::breaker::TakenBy;
 use crate::store::batch::WriteBatch;
@@ -72,6 +72,12 @@ impl ReconcileRequest {
     /// The same, of an operation that takes something from so many people.
     pub fn of_operation(self, people: usize) -> Self {
         let taken = (people > 1).then(|| TakenBy::operation(self.origin.op, people));
+        Self { taken, ..self }
+    }
+
+    /// The same, of an operation that takes something from so many people of a group.
+    pub fn of_group(self, group: GroupId, people: usize) -> Self {
+        let taken = (people > 1).then(|| TakenBy::people_of_group(self.origin.op, group, people));
         Self { taken, ..self }
     }
 

@@ -368,17 +368,17 @@ fn two_groups_give_the_same() -> History {
 
 /// Over two pages of the walk, with a group in the inner one.
 fn group_is_nested() -> History {
-    let crew: Vec<usize> = (60..63).collect();
-    let setup = parts(1, 0..60).into_iter().chain([Action::Join(2, crew), Action::Nest(1, 2)]).collect();
+    let crew: Vec<usize> = (50..52).collect();
+    let setup = parts(1, 0..50).into_iter().chain([Action::Join(2, crew), Action::Nest(1, 2)]).collect();
     let acts = vec![Action::Nest(0, 1)];
-    History { bindings: EAST, people: 63, groups: &["a", "b", "c"], setup, acts, strides: (25, 400) }
+    History { bindings: EAST, people: 52, groups: &["a", "b", "c"], setup, acts, strides: (40, 800) }
 }
 
 fn group_is_unnested() -> History {
     let History { setup, acts, .. } = group_is_nested();
     let setup = setup.into_iter().chain(acts).collect();
     let acts = vec![Action::Unnest(0, 1)];
-    History { bindings: EAST, people: 63, groups: &["a", "b", "c"], setup, acts, strides: (25, 400) }
+    History { bindings: EAST, people: 52, groups: &["a", "b", "c"], setup, acts, strides: (40, 800) }
 }
 
 /// Small, so that every point is tried.
