@@ -99,6 +99,23 @@ fn a_change_of_one_membership_costs_the_same_however_much_there_is() {
     assert!(joined.rows_read < 40, "{joined:?}");
 }
 
+/// The group that the commit knows says that it is nested: what is above is read, and the role of the outer group is granted.
+#[test]
+fn a_change_in_a_nested_group_reads_what_is_above_it() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let (node, ana) = warm(&world);
+    let (crew, bound) = (node.group("crew"), pinned(&node, "operators"));
+    node.nest(&bound, &crew);
+    node.settle();
+    let joined = counted(&world, || node.join(&crew, &[&ana]));
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    // What the group is in; header, and selectors of the outer one.
+    assert_eq!((joined.requests, joined.depth), (BOUND[0].0 + 3, BOUND[0].1 + 1), "{joined:?}");
+    let left = counted(&world, || node.leave(&crew, &[&ana]));
+    world.assert_holds_nothing(&ana);
+    assert_eq!((left.requests, left.depth), BOUND[1], "{left:?}");
+}
+
 /// What a request that is there says is known only by reading it: it is not replaced, and not taken for the new one.
 #[test]
 fn a_request_that_is_there_already_is_read() {

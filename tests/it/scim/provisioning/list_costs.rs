@@ -131,7 +131,8 @@ async fn a_page_reads_the_groups_above_once_for_everyone() {
     }
 }
 
-/// More groups above than are read for a page at a time, for each person others: nobody misses one.
+/// More groups above than are read for a page at a time, for each person others, and more direct ones than are asked for at a
+/// time, most of which are gone: nobody misses one.
 #[tokio::test]
 async fn a_page_of_very_many_groups_above_is_whole() {
     let p = process();
@@ -141,8 +142,10 @@ async fn a_page_of_very_many_groups_above_is_whole() {
     for n in 0..2_400 {
         above.push(p.group(&format!("above {n}")).await);
     }
-    for ((id, direct), above) in ids.iter().zip(&direct).zip(above.chunks(600)) {
-        all_in(&p, std::slice::from_ref(id), std::slice::from_ref(direct)).await;
+    for (n, ((id, direct), above)) in ids.iter().zip(&direct).zip(above.chunks(600)).enumerate() {
+        let gone = (0..300).map(|m| uuid::Uuid::from_u128(1000 * (n as u128 + 1) + m).to_string());
+        let all: Vec<String> = gone.chain([direct.clone()]).collect();
+        all_in(&p, std::slice::from_ref(id), &all).await;
         p.add_quietly(&above[0], std::slice::from_ref(direct)).await;
         nest(&p, direct, &above[1..]).await;
     }
