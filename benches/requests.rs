@@ -36,13 +36,16 @@ const USERS: usize = 4000;
 /// Members of a group before one more is added: from 101 on, the answer to a PATCH is 204.
 const MEMBERS_BEFORE: usize = 120;
 const MEMBERS_PER_REQUEST: usize = 24;
+/// Groups that each user of a page is in, and users on it.
+const GROUPS_OF_ALL: usize = 3;
+const PAGE_USERS: usize = 100;
 const STARTS: usize = 20;
 /// A server that used at most so many clock ticks in this time has nothing left to do.
 const QUIET: (Duration, u64) = (Duration::from_millis(200), 1);
 /// Clock ticks of `/proc` in a second; the same on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 /// Where the bare server takes its answers from.
-static FILL: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+static FILL: [u8; 256 * 1024] = [b'x'; 256 * 1024];
 const BARE: &str = "bare";
 
 fn main() {
@@ -313,6 +316,16 @@ fn create_group(server: &Server, external_id: &str, users: &[String]) -> String 
     group
 }
 
+/// Everyone is in a few groups that are not bound.
+fn create_groups_of_all(server: &Server, users: &[String]) {
+    for n in 0..GROUPS_OF_ALL {
+        let group = create_group(server, &format!("everyone-{n}"), users);
+        for some in users[MEMBERS_BEFORE..].chunks(MEMBERS_PER_REQUEST) {
+            server.call(&add_members(&group, some));
+        }
+    }
+}
+
 fn create_users(server: &Server) -> Vec<String> {
     let mut connection = Connection::to(server.address);
     let mut create = |number| {
@@ -376,6 +389,12 @@ impl Bench {
             let name = format!("pool-{}@contoso.example", n * 7919 % USERS);
             Some(Request::get(format!("{USERS_URL}?filter=userName%20eq%20%22{name}%22")))
         });
+        let page = |n: usize, query: &str| {
+            let start = 1 + n * 7919 % (USERS - PAGE_USERS);
+            Some(Request::get(format!("{USERS_URL}?startIndex={start}&count={PAGE_USERS}{query}")))
+        };
+        self.row("page of 100 users", connections, |n| page(n, "&excludedAttributes=groups"));
+        self.row("page of 100, with groups", connections, |n| page(n, ""));
         let groups = [
             ("add member, group not bound", format!("unbound-{connections}")),
             ("add member, group bound", bound(connections).to_owned()),
@@ -420,6 +439,7 @@ fn measure() {
     let idle = local.resident_mib();
     lift_limits(&local);
     let users = create_users(&local);
+    create_groups_of_all(&local, &users);
     let mut bench = Bench { local, bare: Server::bare(), users, table: String::new() };
     for connections in CONNECTIONS {
         bench.rows(connections);

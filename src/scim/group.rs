@@ -50,7 +50,7 @@ impl GroupInput {
 }
 
 /// The answer (RFC 7644 section 3.4.1), with members where they were read.
-pub(crate) fn render(resource: &Resource, meta: &Meta, members: Option<&[MemberId]>) -> Value {
+pub(crate) fn render(resource: Resource, meta: &Meta, members: Option<&[MemberId]>) -> Value {
     let mut shown = resource.frame(meta);
     if let Some(members) = members {
         let list = members.iter().map(|member| member_object(*member, &meta.base_url));
@@ -138,7 +138,7 @@ mod tests {
         };
         let [ana, night] = [1, 2].map(uuid::Uuid::from_u128);
         let members = [MemberId::User(UserId::new(ana)), MemberId::Group(GroupId::new(night))];
-        let shown = render(&group, &meta, Some(&members));
+        let shown = render(group.clone(), &meta, Some(&members));
         assert_eq!(
             shown["members"],
             json!([
@@ -148,6 +148,6 @@ mod tests {
         );
         assert_eq!(shown["meta"]["location"], "https://x.example/scim/v2/Groups/g1");
         assert_eq!(shown["schemas"], json!([urn::GROUP]));
-        assert_eq!(render(&group, &meta, None).get("members"), None);
+        assert_eq!(render(group, &meta, None).get("members"), None);
     }
 }

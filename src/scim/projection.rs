@@ -57,17 +57,16 @@ impl Projection {
 
     /// The answer with what was asked for.
     pub fn apply(&self, rendered: Value) -> Value {
-        let Value::Object(rendered) = rendered else { return rendered };
-        let mut shown = JsonObject::new();
-        for (name, value) in rendered {
-            let kept = match (self.kind.extension(&name), value) {
+        let Value::Object(mut shown) = rendered else { return rendered };
+        shown.retain(|name, value| {
+            let kept = match (self.kind.extension(name), value.take()) {
                 (Some(schema), Value::Object(inner)) => self.extension(schema, inner),
-                (_, value) => self.core(&name, value),
+                (_, value) => self.core(name, value),
             };
-            if let Some(kept) = kept {
-                shown.insert(name, kept);
-            }
-        }
+            let is_shown = kept.is_some();
+            *value = kept.unwrap_or_default();
+            is_shown
+        });
         set_schemas(self.kind, &mut shown);
         Value::Object(shown)
     }
@@ -77,13 +76,15 @@ impl Projection {
         self.shown_parts(None, attribute).of(value)
     }
 
-    fn extension(&self, schema: &'static Schema, inner: JsonObject) -> Option<Value> {
-        let kept = inner.into_iter().filter_map(|(name, value)| {
-            let value = self.shown_parts(Some(schema), schema.attribute(&name)?).of(value)?;
-            Some((name, value))
+    fn extension(&self, schema: &'static Schema, mut inner: JsonObject) -> Option<Value> {
+        inner.retain(|name, value| {
+            let shown = schema.attribute(name).map(|attribute| self.shown_parts(Some(schema), attribute));
+            let kept = shown.and_then(|shown| shown.of(value.take()));
+            let is_shown = kept.is_some();
+            *value = kept.unwrap_or_default();
+            is_shown
         });
-        let kept: JsonObject = kept.collect();
-        (!kept.is_empty()).then_some(Value::Object(kept))
+        (!inner.is_empty()).then_some(Value::Object(inner))
     }
 
     fn shown_parts(&self, extension: Option<&'static Schema>, attribute: &Attribute) -> ShownParts {

@@ -83,8 +83,8 @@ impl Resource {
     }
 
     /// The common frame of an answer (RFC 7643 section 3.1): attributes, `schemas`, `id` and `meta`.
-    pub(super) fn frame(&self, meta: &Meta) -> JsonObject {
-        let mut shown = self.attributes.clone();
+    pub(super) fn frame(self, meta: &Meta) -> JsonObject {
+        let mut shown = self.attributes;
         shown.insert("id".to_owned(), Value::from(meta.id.as_str()));
         shown.insert("meta".to_owned(), meta.render(self.kind));
         set_schemas(self.kind, &mut shown);

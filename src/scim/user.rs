@@ -49,7 +49,7 @@ impl UserInput {
 
 /// The answer with everything that was read; projection comes later (RFC 7644 section 3.4.1).
 pub(crate) fn render(
-    resource: &Resource,
+    resource: Resource,
     meta: &Meta,
     groups: Option<&[GroupRef]>,
     access: Option<&AccessView>,
@@ -181,7 +181,7 @@ mod tests {
         let groups = [GroupRef { id: "g1".to_owned(), display: "Ops".to_owned(), direct: false }];
         let access =
             AccessView { grants: vec![json!({"binding": "b"})], grant_state: Some("held".to_owned()) };
-        let shown = render(&user, &meta(), Some(&groups), Some(&access));
+        let shown = render(user, &meta(), Some(&groups), Some(&access));
         assert_eq!(
             shown,
             json!({
@@ -194,7 +194,7 @@ mod tests {
                 urn::BACKUP_USER: {"grants": [{"binding": "b"}], "grantState": "held"},
             })
         );
-        let plain = render(&created(&json!({"userName": "ana"})), &meta(), None, None);
+        let plain = render(created(&json!({"userName": "ana"})), &meta(), None, None);
         assert_eq!(plain["schemas"], json!([urn::USER]));
         assert_eq!(plain.get("groups"), None);
     }

@@ -5,7 +5,6 @@ use crate::id::{GroupId, MemberId};
 use crate::service::join_reads::join_reads;
 use crate::store::members::{GROUPS_UPWARDS_MAX, NESTING_DEPTH_MAX};
 use crate::store::{StateStore, StoreError};
-use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A group that a person is in.
@@ -73,33 +72,61 @@ impl<T> Default for GroupGraph<T> {
 }
 
 impl<T> GroupGraph<T> {
-    /// Reads the groups above these, with a trip for each level. `read` is what else is wanted of a group; `None`: it is gone.
+    /// Reads these groups and those above, level by level. `read` is what is wanted of a group, and the groups that it is in;
+    /// `None`: it is gone.
     pub async fn read<F>(
-        store: &StateStore,
         direct: impl IntoIterator<Item = GroupId>,
         groups_max: usize,
         read: impl Fn(GroupId) -> F,
     ) -> Result<Self, StoreError>
     where
-        F: Future<Output = Result<Option<T>, StoreError>>,
+        F: Future<Output = Result<Option<(T, Vec<GroupId>)>, StoreError>>,
     {
         let mut graph = Self::default();
+        graph.read_above(direct, groups_max, read).await?;
+        Ok(graph)
+    }
+
+    /// Reads what is not known of these groups and those above. Returns which groups were read.
+    pub async fn read_above<F>(
+        &mut self,
+        direct: impl IntoIterator<Item = GroupId>,
+        groups_max: usize,
+        read: impl Fn(GroupId) -> F,
+    ) -> Result<Vec<GroupId>, StoreError>
+    where
+        F: Future<Output = Result<Option<(T, Vec<GroupId>)>, StoreError>>,
+    {
         let mut walk = UpwardWalk::new(direct, groups_max);
+        let mut all_read = Vec::new();
         loop {
             let level = walk.next_level();
             if level.is_empty() {
-                return Ok(graph);
+                return Ok(all_read);
             }
-            let reads = level.iter().map(|group| {
-                let parents = store.groups_of(MemberId::Group(group.id), GROUPS_UPWARDS_MAX + 1);
-                let value = read(group.id);
-                async move { try_join!(value, parents) }
-            });
-            for (group, (value, parents)) in level.iter().zip(join_reads(reads).await?) {
-                if let Some(value) = value {
-                    walk.go_up(group.id, &parents);
-                    graph.add(group.id, value, parents);
-                }
+            let unknown: Vec<GroupId> =
+                level.iter().map(|group| group.id).filter(|id| !self.groups.contains_key(id)).collect();
+            let found = join_reads(unknown.iter().map(|id| read(*id))).await?;
+            let found = unknown.iter().zip(found).filter_map(|(id, found)| Some((*id, found?)));
+            self.groups.extend(found);
+            all_read.extend(unknown);
+            for group in level {
+                walk.go_up(group.id, self.parents(group.id));
+            }
+        }
+    }
+
+    /// Whether [`Self::read_above`] would read nothing.
+    pub fn is_read_above(&self, direct: &[GroupId], groups_max: usize) -> bool {
+        let mut walk = UpwardWalk::new(direct.iter().copied(), groups_max);
+        loop {
+            let level = walk.next_level();
+            if level.is_empty() {
+                return true;
+            }
+            for group in level {
+                let Some((_, parents)) = self.groups.get(&group.id) else { return false };
+                walk.go_up(group.id, parents);
             }
         }
     }
@@ -114,14 +141,14 @@ impl<T> GroupGraph<T> {
         self.groups.get(&group).map(|(value, _)| value)
     }
 
-    /// The same, taken out.
-    pub fn take(&mut self, group: GroupId) -> Option<T> {
-        self.groups.remove(&group).map(|(value, _)| value)
+    /// The groups that a group is in, as far as they were read.
+    pub fn parents(&self, group: GroupId) -> &[GroupId] {
+        self.groups.get(&group).map_or(&[], |(_, parents)| parents)
     }
 
-    /// The groups of another graph too.
-    pub fn merge(&mut self, other: Self) {
-        self.groups.extend(other.groups);
+    /// The same as [`Self::get`], taken out.
+    pub fn take(&mut self, group: GroupId) -> Option<T> {
+        self.groups.remove(&group).map(|(value, _)| value)
     }
 
     /// The groups of a person who is a direct member of these, as far as they were read.
@@ -141,6 +168,21 @@ impl<T> GroupGraph<T> {
             }
         }
     }
+}
+
+/// The groups that a group is a direct member of.
+pub async fn parents_of(store: &StateStore, group: GroupId) -> Result<Vec<GroupId>, StoreError> {
+    // One more than counts tells that there are too many.
+    store.groups_of(MemberId::Group(group), GROUPS_UPWARDS_MAX + 1).await
+}
+
+/// The same of a group whose header was read: most are in no other, and that is known without asking.
+pub async fn parents_if(
+    store: &StateStore,
+    group: GroupId,
+    may_be_nested: bool,
+) -> Result<Vec<GroupId>, StoreError> {
+    if may_be_nested { parents_of(store, group).await } else { Ok(Vec::new()) }
 }
 
 #[cfg(test)]

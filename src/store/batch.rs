@@ -69,6 +69,25 @@ impl WriteBatch {
         self.0.get(index).map(|(part, _)| *part)
     }
 
+    /// Write `index`.
+    pub fn write(&self, index: usize) -> Option<&TableWrite> {
+        self.0.get(index).map(|(_, write)| write)
+    }
+
+    /// The same, where the row that write `index` inserts may be there: then it is merged into that one.
+    pub fn merging(&self, index: usize) -> Self {
+        let mut all = self.clone();
+        if let Some((_, write)) = all.0.get_mut(index)
+            && let TableWrite::Insert { key, properties } = write
+        {
+            *write = TableWrite::InsertOrMerge {
+                key: std::mem::take(key),
+                properties: std::mem::take(properties),
+            };
+        }
+        all
+    }
+
     /// The write of that row.
     pub fn position(&self, key: &str) -> Option<usize> {
         self.0.iter().position(|(_, write)| write.key() == key)

@@ -2,6 +2,7 @@
 
 use crate::ports::tables::{BINARY_BYTES_MAX, PropertyValue, RowProperties, TableRow};
 use crate::store::StoreError;
+use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -138,12 +139,14 @@ impl<'a> RowReader<'a> {
         self.time_opt(name)?.ok_or_else(|| self.corrupt(name))
     }
 
-    /// What [`RowFields::bytes`] wrote.
-    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, StoreError> {
-        let mut all = Vec::new();
-        for part in 0..self.int(name)? {
-            match self.0.properties.get(&format!("{name}{part}")) {
-                Some(PropertyValue::Binary(bytes)) => all.extend_from_slice(bytes),
+    /// What [`RowFields::bytes`] wrote. One part is not copied.
+    pub fn bytes(&self, name: &str) -> Result<Cow<'a, [u8]>, StoreError> {
+        let parts = self.int(name)?;
+        let mut all = Cow::default();
+        for number in 0..parts {
+            match self.0.properties.get(&format!("{name}{number}")) {
+                Some(PropertyValue::Binary(bytes)) if parts == 1 => all = Cow::from(bytes),
+                Some(PropertyValue::Binary(bytes)) => all.to_mut().extend_from_slice(bytes),
                 _ => return Err(self.corrupt(name)),
             }
         }

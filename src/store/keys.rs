@@ -37,6 +37,9 @@ pub const PRINCIPALS: &str = "p:";
 /// What the keys of all rows begin with that lead from a group to a selector.
 pub const LEADS: &str = "bg:";
 
+/// What the keys of the scopes that refuse steps begin with. They come right after the settings.
+pub const SCOPE_BLOCKS: &str = "sb:";
+
 /// What the keys of all hints begin with.
 pub const HINTS: &str = "dl:";
 
@@ -99,6 +102,10 @@ pub fn groups_prefix(member: impl Display) -> String {
 /// One membership, seen from the member.
 pub fn membership(member: impl Display, group: GroupId) -> String {
     format!("ug:{member}:{group}")
+}
+/// The user in the key of a membership, as text.
+pub fn user_of_membership(key: &str) -> Option<&str> {
+    Some(key.strip_prefix(MEMBERSHIPS)?.split_once(':')?.0)
 }
 /// The counter bucket of an id: its first two hex digits.
 pub fn bucket(id: impl Display) -> String {
@@ -164,7 +171,7 @@ pub fn group_request(group: GroupId) -> String {
 pub fn scope_block(step: &BlockKey) -> String {
     let BlockKey { scope, role, principal_type, kind } = step;
     let text = format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), kind.as_str());
-    format!("sb:{}", hash(&text))
+    format!("{SCOPE_BLOCKS}{}", hash(&text))
 }
 /// A journal row: commit proof and audit record.
 pub fn journal(op: OpId) -> String {

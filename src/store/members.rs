@@ -25,6 +25,15 @@ pub const NESTING_DEPTH_MAX: usize = 10;
 /// What the row of a member that is a group says; rows of users, and those of the release before, say nothing.
 const GROUP: &str = "group";
 
+/// What the groups of a user or a group say about one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberStanding {
+    /// The member, where it is one.
+    pub member: Option<MemberId>,
+    /// It is in as many groups as a person may be.
+    pub is_full: bool,
+}
+
 fn properties(member: MemberId, op: OpId) -> RowProperties {
     let kind = member.group().map(|_| GROUP.to_owned());
     RowFields::row().text("op", op.to_string()).text_if("member", kind).done()
@@ -186,9 +195,86 @@ impl StateStore {
         Ok(self.ids_of(&self.rows_between(from, to, rows_max).await?))
     }
 
+    /// The groups of these users, who are given in the order of their ids and lie side by side: one range holds their
+    /// memberships. Once so many were read, the users who are left are left out. Rows of other users in between are skipped.
+    pub async fn groups_of_neighbours(
+        &self,
+        users: &[UserId],
+        memberships_max: usize,
+    ) -> Result<Vec<Vec<GroupId>>, StoreError> {
+        let mut found = NeighbourGroups { users, groups: vec![Vec::new(); users.len()], at: 0 };
+        let Some(last) = users.last() else { return Ok(found.groups) };
+        let (_, to) = keys::range_of(&keys::groups_prefix(*last));
+        let mut memberships = 0;
+        while let Some(next) = users.get(found.at) {
+            let mut pages = self.pages(keys::groups_prefix(*next), to.clone());
+            loop {
+                let Some(rows) = pages.next().await? else { return Ok(found.groups) };
+                memberships += rows.len();
+                let ends_in_them = rows.iter().fold(false, |_, row| found.take(self, row));
+                if memberships >= memberships_max && found.at > 0 {
+                    found.groups.truncate(found.at);
+                    return Ok(found.groups);
+                }
+                if !ends_in_them {
+                    // What others left behind may be long.
+                    break;
+                }
+            }
+        }
+        Ok(found.groups)
+    }
+
     /// Whether that user is in as many groups as there may be.
     pub async fn is_in_enough_groups(&self, user: UserId) -> Result<bool, StoreError> {
         let (from, to) = keys::range_of(&keys::groups_prefix(user));
         Ok(self.rows_between(from, to, DIRECT_GROUPS_MAX).await?.len() >= DIRECT_GROUPS_MAX)
+    }
+
+    /// Whether the user or group of that id is in that group, and in as many groups as there may be: one range tells both. `both_rows`: half
+    /// of a membership counts too, whichever half it is.
+    pub async fn standing_of(
+        &self,
+        id: Uuid,
+        group: GroupId,
+        both_rows: bool,
+    ) -> Result<MemberStanding, StoreError> {
+        let member = UserId::new(id);
+        let (from, to) = keys::range_of(&keys::groups_prefix(member));
+        let rows = self.rows_between(from, to, DIRECT_GROUPS_MAX).await?;
+        let is_full = rows.len() >= DIRECT_GROUPS_MAX;
+        let membership = keys::membership(member, group);
+        let member = match rows.iter().find(|row| row.key == membership) {
+            Some(row) => Some(member_of(row, id)?),
+            None if is_full || both_rows => self.find_member(group, id).await?,
+            None => None,
+        };
+        Ok(MemberStanding { member, is_full })
+    }
+}
+
+/// What was found of the groups of users who lie side by side.
+struct NeighbourGroups<'a> {
+    users: &'a [UserId],
+    groups: Vec<Vec<GroupId>>,
+    /// The first user of whom there may be more rows.
+    at: usize,
+}
+
+impl NeighbourGroups<'_> {
+    /// Adds a row; false where it is of another user, who comes before the next one of these.
+    fn take(&mut self, store: &StateStore, row: &TableRow) -> bool {
+        let Some(user) = keys::user_of_membership(&row.key).and_then(|id| UserId::parse(id).ok()) else {
+            store.cannot_read(&row.key, &StoreError::corrupt_key(row));
+            return true;
+        };
+        while self.users.get(self.at).is_some_and(|next| *next < user) {
+            self.at += 1;
+        }
+        let is_meant = self.users.get(self.at) == Some(&user);
+        if is_meant && let Some(groups) = self.groups.get_mut(self.at) {
+            groups.extend(store.ids_of::<GroupId>(std::slice::from_ref(row)));
+        }
+        is_meant
     }
 }

@@ -153,6 +153,13 @@ impl<I: ResourceId> StoredResource<I> {
 
     /// Reads a header.
     pub fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let kept = row.properties.iter().filter(|(name, _)| !name.starts_with(DOCUMENT));
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(Self { kept, ..Self::read_to_show(row)? })
+    }
+
+    /// Reads a header of a resource that is only shown: what a later release put there is not kept.
+    pub fn read_to_show(row: &TableRow) -> Result<Self, StoreError> {
         let reader = RowReader::new(row)?;
         let corrupt =
             |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
@@ -160,7 +167,6 @@ impl<I: ResourceId> StoredResource<I> {
         let serde_json::Value::Object(attributes) = reader.json(DOCUMENT)? else {
             return Err(corrupt(DOCUMENT));
         };
-        let kept = row.properties.iter().filter(|(name, _)| !name.starts_with(DOCUMENT));
         Ok(Self {
             id,
             resource: Resource::from_stored(I::KIND, attributes),
@@ -171,7 +177,7 @@ impl<I: ResourceId> StoredResource<I> {
             pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
             job: job_of(row)?,
             etag: row.etag.clone(),
-            kept: kept.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            kept: RowProperties::new(),
         })
     }
 
@@ -362,7 +368,7 @@ pub fn touch_nested(id: GroupId, op: OpId) -> TableWrite {
 }
 
 /// Whether the header of a group says that the group may be a member of others.
-pub(super) fn may_be_nested(header: &TableRow) -> bool {
+pub fn may_be_nested(header: &TableRow) -> bool {
     RowReader::any(header).flag(NESTED).unwrap_or(true)
 }
 
@@ -421,6 +427,12 @@ impl StateStore {
     pub fn headers_from<I: ResourceId>(&self, bucket: &str) -> RowPages<'_> {
         let (_, to) = keys::range_of(I::HEADERS);
         self.pages(format!("{}{bucket}", I::HEADERS), to)
+    }
+
+    /// The headers of a kind between two ids, both included.
+    pub fn headers_between<I: ResourceId>(&self, first: I, last: I) -> RowPages<'_> {
+        let (_, to) = keys::range_of(&format!("{}:", last.header_key()));
+        self.pages(first.header_key(), to)
     }
 
     /// The header of that id as a row: many rows are held more cheaply than what they say.

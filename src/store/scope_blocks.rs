@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Rows that are read. Those beyond are ignored: their steps are retried at their own pace.
-const BLOCKS_MAX: usize = 2000;
+pub(super) const BLOCKS_MAX: usize = 2000;
 
 /// Steps that wait for a block are retried long before.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -30,7 +30,7 @@ pub type ScopeBlocks = BTreeMap<BlockKey, StoredBlock>;
 impl StateStore {
     /// The scopes that refuse steps now. A row that cannot be read is ignored.
     pub async fn scope_blocks(&self) -> Result<ScopeBlocks, StoreError> {
-        let (from, to) = keys::range_of("sb:");
+        let (from, to) = keys::range_of(keys::SCOPE_BLOCKS);
         let rows = self.rows_between(from, to, BLOCKS_MAX).await?;
         Ok(rows.iter().filter_map(|row| read(row).ok()?).collect())
     }
@@ -85,7 +85,7 @@ fn properties(key: &BlockKey, block: &ScopeBlock) -> RowFields {
 }
 
 /// `None`: a kind of step that this release does not know.
-fn read(row: &TableRow) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
+pub(super) fn read(row: &TableRow) -> Result<Option<(BlockKey, StoredBlock)>, StoreError> {
     let reader = RowReader::new(row)?;
     let role = PrincipalId::parse(reader.text("role")?).ok();
     let role = role.and_then(|id| BackupRole::from_definition(id.uuid()));

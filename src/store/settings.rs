@@ -7,8 +7,10 @@ use crate::store::codec::{RowFields, RowReader};
 use crate::store::levers::Levers;
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 use crate::store::room_claims::RoomClaims;
+use crate::store::scope_blocks::{self, ScopeBlocks};
 use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
+use std::borrow::Cow;
 use time::OffsetDateTime;
 
 /// The snapshot of the bindings that every process plans with.
@@ -81,6 +83,28 @@ impl StateStore {
             rows.iter().for_each(|row| self.take_setting(row, &mut settings));
         }
         Ok(settings)
+    }
+
+    /// The same, and the scopes that refuse steps now: their rows come next in the table.
+    pub async fn settings_and_blocks(&self) -> Result<(TenantSettings, ScopeBlocks), StoreError> {
+        let mut settings = TenantSettings::default();
+        let mut blocks = ScopeBlocks::new();
+        let (from, _) = keys::range_of("s:");
+        let (_, to) = keys::range_of(keys::SCOPE_BLOCKS);
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
+                if row.key.starts_with(keys::SCOPE_BLOCKS) {
+                    blocks.extend(scope_blocks::read(row).ok().flatten());
+                } else {
+                    self.take_setting(row, &mut settings);
+                }
+            }
+            if blocks.len() >= scope_blocks::BLOCKS_MAX {
+                break;
+            }
+        }
+        Ok((settings, blocks))
     }
 
     fn take_setting(&self, row: &TableRow, settings: &mut TenantSettings) {
@@ -159,7 +183,9 @@ impl StateStore {
     /// The bytes of a stored snapshot, where they can be read.
     pub async fn snapshot(&self, stamp: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(row) = self.get(&keys::snapshot(stamp)).await? else { return Ok(None) };
-        Ok(self.readable(&row, RowReader::new(&row).and_then(|reader| reader.bytes("b"))))
+        Ok(self
+            .readable(&row, RowReader::new(&row).and_then(|reader| reader.bytes("b")))
+            .map(Cow::into_owned))
     }
 
     /// The id of this installation, if it was made.

@@ -43,6 +43,14 @@ impl CommittedWrites {
     pub fn etag(&self, index: usize) -> Option<ETag> {
         self.etags.get(index).cloned().flatten()
     }
+
+    /// The same without the ETag of write `index`.
+    pub fn without_etag(mut self, index: usize) -> Self {
+        if let Some(etag) = self.etags.get_mut(index) {
+            *etag = None;
+        }
+        self
+    }
 }
 
 /// The rows of one tenant.

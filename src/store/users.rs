@@ -5,7 +5,7 @@ use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::scim::{Resource, ResourceType};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::resources::{ResourceId, User};
+use crate::store::resources::{self, ResourceId, User};
 use crate::store::{StateStore, StoreError, keys, ledger};
 use serde_json::{Value, json};
 
@@ -53,6 +53,14 @@ pub struct PersonHeader {
     pub etag: ETag,
 }
 
+/// A group's header, as far as access is concerned.
+#[derive(Debug, Clone)]
+pub struct GroupHeader {
+    pub resource: Resource,
+    /// Whether the group may be a member of other groups.
+    pub may_be_nested: bool,
+}
+
 impl StateStore {
     /// The header of a person.
     pub async fn person(&self, user: UserId) -> Result<HeaderState<PersonHeader>, StoreError> {
@@ -62,6 +70,14 @@ impl StateStore {
     /// The attributes of a group.
     pub async fn group_attributes(&self, group: GroupId) -> Result<HeaderState<Resource>, StoreError> {
         self.header_state(group, read_group).await
+    }
+
+    /// The same, and whether the group may be a member of other groups.
+    pub async fn group_header(&self, group: GroupId) -> Result<HeaderState<GroupHeader>, StoreError> {
+        let read = |row: &TableRow| {
+            Ok(GroupHeader { resource: read_group(row)?, may_be_nested: resources::may_be_nested(row) })
+        };
+        self.header_state(group, read).await
     }
 
     /// The userName in the row that outlives a user.

@@ -3,7 +3,7 @@
 use crate::id::{GroupId, UserId};
 use crate::rbac::BindingName;
 use crate::service::bindings::active::BindingsSnapshot;
-use crate::service::effective_groups::{EffectiveGroup, EffectiveGroups, GroupGraph};
+use crate::service::effective_groups::{EffectiveGroup, EffectiveGroups, GroupGraph, parents_of};
 use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::pins::SelectorKey;
 use crate::store::users::HeaderState;
@@ -50,7 +50,7 @@ async fn ways_of(
 ) -> Result<BTreeMap<BindingName, String>, StoreError> {
     let direct = store.groups_of(user, GROUPS_UPWARDS_MAX + 1).await?;
     let above = direct.iter().copied();
-    let graph = GroupGraph::read(store, above, GROUPS_UPWARDS_MAX, |id| named(store, id)).await?;
+    let graph = GroupGraph::read(above, GROUPS_UPWARDS_MAX, |id| named(store, id)).await?;
     let EffectiveGroups { groups, .. } = graph.above(&direct);
     let mut ways = BTreeMap::new();
     for group in &groups {
@@ -62,14 +62,17 @@ async fn ways_of(
     Ok(ways)
 }
 
-async fn named(store: &StateStore, id: GroupId) -> Result<Option<NamedGroup>, StoreError> {
-    let (attributes, selectors) = try_join!(store.group_attributes(id), store.selectors_of(id))?;
+/// What is shown of a group, and the groups that it is in. `None`: it is gone.
+async fn named(store: &StateStore, id: GroupId) -> Result<Option<(NamedGroup, Vec<GroupId>)>, StoreError> {
+    let (attributes, selectors, parents) =
+        try_join!(store.group_attributes(id), store.selectors_of(id), parents_of(store, id))?;
     let name = match &attributes {
         HeaderState::Gone => return Ok(None),
         HeaderState::Unreadable => None,
         HeaderState::Readable(resource) => resource.text("displayName"),
     };
-    Ok(Some(NamedGroup { name: name.map_or_else(|| id.to_string(), str::to_owned), selectors }))
+    let name = name.map_or_else(|| id.to_string(), str::to_owned);
+    Ok(Some((NamedGroup { name, selectors }, parents)))
 }
 
 fn way_to(group: EffectiveGroup, groups: &[EffectiveGroup], graph: &GroupGraph<NamedGroup>) -> String {

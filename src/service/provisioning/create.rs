@@ -277,7 +277,7 @@ mod tests {
             actor: "test".to_owned(),
             op: crate::id::OpId::new(Uuid::nil()),
         };
-        let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH);
+        let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH, true);
         let id = UserId::new(Uuid::nil());
         let principal = PrincipalId::new(Uuid::max());
         let user = resource(json!({"userName": "ana", "emails": [{"value": "a@b"}, {"value": "A@B"}]}));

@@ -1,4 +1,4 @@
-//! What belongs to a resource, read consistently, and how both are shown. The header comes first, then the range, then the
+//! A resource as it is shown, and the members of a group, read consistently. The header comes first, then the range, then the
 //! header again; where it changed meanwhile, once more.
 //!
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
@@ -10,26 +10,19 @@ use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
 use crate::service::access::ways;
 use crate::service::bindings::active::ActiveBindings;
-use crate::service::effective_groups::GroupGraph;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::conflict_retry::ConflictRetry;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
 use crate::store::jobs::{JobKind, StoredJob};
-use crate::store::members::GROUPS_UPWARDS_MAX;
-use crate::store::resources::{self, Group, ResourceId, StoredResource, User};
-use crate::store::{StateStore, StoreError};
-use futures_util::join;
+use crate::store::resources::{self, Group, ResourceId, StoredResource, User, id_of};
+use crate::store::{StateStore, StoreError, TableRow};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
-
-/// Characters of a group's name that its members show.
-const DISPLAY_CHARS_MAX: usize = 1000;
 
 /// The rows, and the address that answers name.
 #[derive(Clone)]
@@ -38,29 +31,6 @@ pub(super) struct GroupView {
     pub active_bindings: Arc<ActiveBindings>,
     /// Ends in `/scim/v2`.
     pub base_url: String,
-}
-
-/// Who is in which groups, read together.
-#[derive(Default)]
-pub(super) struct MembershipView {
-    groups: GroupGraph<String>,
-    users: BTreeMap<UserId, (Option<User>, Vec<GroupId>)>,
-}
-
-impl MembershipView {
-    /// The groups of a user, direct ones first, and the header where it is a newer one. None: the user is gone.
-    pub fn of(&self, user: UserId) -> Option<(Option<&User>, Vec<GroupRef>)> {
-        let (newer, groups) = self.users.get(&user)?;
-        let shown = |id: &GroupId, direct: bool| {
-            let display = self.groups.get(*id)?.clone();
-            Some(GroupRef { id: id.to_string(), display, direct })
-        };
-        let above = self.groups.above(groups).groups.into_iter();
-        let indirect = above.filter(|group| group.through.is_some() && !groups.contains(&group.id));
-        let direct = groups.iter().filter_map(|id| shown(id, true));
-        let all = direct.chain(indirect.filter_map(|group| shown(&group.id, false))).collect();
-        Some((newer.as_ref(), all))
-    }
 }
 
 /// Everyone who is in a group, and its header where it is a newer one.
@@ -82,58 +52,37 @@ impl GroupView {
         Ok(Some(access))
     }
 
-    /// The groups of each of these users, direct and indirect. A user who is gone meanwhile is left out.
-    pub async fn groups_of(&self, users: Vec<(UserId, ETag)>) -> Result<MembershipView, ServiceError> {
-        let mut found = MembershipView::default();
-        let mut pending: Vec<(UserId, ETag, Option<User>)> =
-            users.into_iter().map(|(id, etag)| (id, etag, None)).collect();
-        let mut retry = ConflictRetry::new(&self.store);
-        loop {
-            let lists =
-                join_reads(pending.iter().map(|(id, ..)| self.store.groups_of(*id, usize::MAX))).await?;
-            let unnamed: BTreeSet<GroupId> =
-                lists.iter().flatten().copied().filter(|id| found.groups.get(*id).is_none()).collect();
-            let most = unnamed.len() + GROUPS_UPWARDS_MAX * pending.len();
-            let groups = GroupGraph::read(&self.store, unnamed, most, |id| self.name(id));
-            let again = pending.iter().map(|(id, etag, _)| self.newer(*id, etag));
-            let (groups, again) = join!(groups, join_reads(again));
-            found.groups.merge(groups?);
-            let mut changed = Vec::new();
-            for (((id, _, newer), groups), again) in pending.into_iter().zip(lists).zip(again?) {
-                match again {
-                    HeaderCheck::Same { .. } => drop(found.users.insert(id, (newer, groups))),
-                    HeaderCheck::Newer(user) => changed.push((id, user.etag.clone(), Some(*user))),
-                    HeaderCheck::Gone => {}
+    /// Whether a header is still that version.
+    pub async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<HeaderCheck<I>, StoreError> {
+        match self.store.header(id).await? {
+            Some(row) => HeaderCheck::of(&row, etag),
+            None => Ok(HeaderCheck::Gone),
+        }
+    }
+
+    /// The same for resources that are given in the order of their ids and lie side by side, read as one range.
+    pub async fn newer_neighbours<I: ResourceId>(
+        &self,
+        headers: &[(I, ETag)],
+    ) -> Result<Vec<HeaderCheck<I>>, StoreError> {
+        let mut checks = Vec::with_capacity(headers.len());
+        let (Some((first, _)), Some((last, _))) = (headers.first(), headers.last()) else {
+            return Ok(checks);
+        };
+        let mut pages = self.store.headers_between(*first, *last);
+        while let Some(rows) = pages.at_most(headers.len() - checks.len()).await? {
+            for row in rows {
+                let Some(found) = id_of::<I>(&row) else { continue };
+                while let Some((id, etag)) = headers.get(checks.len()).filter(|(id, _)| *id <= found) {
+                    checks.push(if *id == found { HeaderCheck::of(&row, etag)? } else { HeaderCheck::Gone });
                 }
             }
-            if changed.is_empty() {
-                return Ok(found);
+            if checks.len() == headers.len() {
+                return Ok(checks);
             }
-            pending = changed;
-            retry.pause().await?;
         }
-    }
-
-    /// The name of a group, as far as it can be read. None: the group is gone.
-    async fn name(&self, id: GroupId) -> Result<Option<String>, StoreError> {
-        match self.store.resource(id).await {
-            Ok(group) => Ok(group.as_ref().map(display)),
-            // What the group is called decides nothing about the user.
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
-                tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
-                Ok(Some(String::new()))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether a header is still that version.
-    async fn newer<I: ResourceId>(&self, id: I, etag: &ETag) -> Result<HeaderCheck<I>, StoreError> {
-        Ok(match self.store.header(id).await? {
-            Some(row) if row.etag == *etag => HeaderCheck::Same { job: resources::job_of(&row)? },
-            Some(row) => HeaderCheck::Newer(Box::new(StoredResource::read(&row)?)),
-            None => HeaderCheck::Gone,
-        })
+        checks.resize_with(headers.len(), || HeaderCheck::Gone);
+        Ok(checks)
     }
 
     /// Everyone who is in a group. None: the group is gone.
@@ -214,18 +163,18 @@ impl GroupView {
 
     pub fn user(
         &self,
-        user: &User,
+        user: User,
         groups: Option<&[GroupRef]>,
         access: Option<&AccessView>,
     ) -> RenderedResource {
-        let meta = self.meta(user);
-        let body = scim::user::render(&user.resource, &meta, groups, access);
+        let meta = self.meta(&user);
+        let body = scim::user::render(user.resource, &meta, groups, access);
         rendered::<UserId>(meta, body)
     }
 
-    pub fn group(&self, group: &Group, members: Option<&[MemberId]>) -> RenderedResource {
-        let meta = self.meta(group);
-        let body = scim::group::render(&group.resource, &meta, members);
+    pub fn group(&self, group: Group, members: Option<&[MemberId]>) -> RenderedResource {
+        let meta = self.meta(&group);
+        let body = scim::group::render(group.resource, &meta, members);
         rendered::<GroupId>(meta, body)
     }
 
@@ -241,7 +190,7 @@ impl GroupView {
 }
 
 /// A header that was read again.
-enum HeaderCheck<I> {
+pub(super) enum HeaderCheck<I> {
     /// With the job that it names.
     Same {
         job: Option<OpId>,
@@ -250,8 +199,13 @@ enum HeaderCheck<I> {
     Gone,
 }
 
-fn display(group: &Group) -> String {
-    group.name().unwrap_or_default().chars().take(DISPLAY_CHARS_MAX).collect()
+impl<I: ResourceId> HeaderCheck<I> {
+    fn of(row: &TableRow, etag: &ETag) -> Result<Self, StoreError> {
+        if row.etag == *etag {
+            return Ok(HeaderCheck::Same { job: resources::job_of(row)? });
+        }
+        Ok(HeaderCheck::Newer(Box::new(StoredResource::read(row)?)))
+    }
 }
 
 fn rendered<I: ResourceId>(meta: Meta, body: Value) -> RenderedResource {

@@ -11,13 +11,14 @@ use crate::service::provisioning::members::{
 };
 use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteKind, WriteOperation, WritePlan};
 use crate::service::provisioning::{Provisioning, SkippedAttributes, WriteAttempt, name_taken, not_found};
+use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, Group, StoredResource};
-use crate::store::{FoundRow, MayMiss, StoreError, reconcile_queue};
-use futures_util::try_join;
+use crate::store::{CommittedWrites, FoundRow, MayMiss, StoreError, reconcile_queue};
+use futures_util::{join, try_join};
 use std::collections::BTreeSet;
 
 /// Members whose rows are read by name; where more are named, everyone in the group is read.
@@ -166,8 +167,10 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<Option<RenderedResource>, ServiceError> {
         let written = self.change_group(caller, id, &GroupRequest::Patch(patch)).await?;
-        self.start_follow_up(written.follow_up).await;
-        self.echo_group(written.stored, written.members, projection).await
+        let WrittenGroup { stored, members, follow_up } = written;
+        let echo = self.echo_group(stored, members, projection);
+        let ((), echoed) = join!(self.start_follow_up(follow_up), echo);
+        echoed
     }
 
     /// Deletes a group. Its memberships go with a job.
@@ -242,8 +245,9 @@ impl Provisioning {
         let mut gone = BTreeSet::new();
         let mut skipped = SkippedAttributes::Nothing;
         let mut may_miss = MayMiss::Indexes;
+        let mut both_rows = false;
         loop {
-            let mut snapshot = match self.read_group(id, request).await? {
+            let mut snapshot = match self.read_group(id, request, both_rows).await? {
                 GroupRead::Whole(snapshot) => snapshot,
                 GroupRead::UnderWay(job) => {
                     // A delete does not wait for the job.
@@ -282,7 +286,11 @@ impl Provisioning {
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
                     drop(turn);
-                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
+                    let follow_up = FollowUp {
+                        committed: self.committed_request(&members, &stored, &plan, &committed),
+                        ..plan.follow_up
+                    };
+                    let follow_up = self.follow_up_of(&stored, follow_up).await;
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
@@ -295,10 +303,26 @@ impl Provisioning {
                 WriteAttempt::Conflict { part: BatchPart::Membership, found: FoundRow::Gone } => {
                     may_miss = MayMiss::Everything
                 }
+                // Another request has added it, which the next read shows; or half of it is left.
+                WriteAttempt::Conflict { part: BatchPart::Membership, found: FoundRow::There } => {
+                    both_rows = true
+                }
                 WriteAttempt::Conflict { .. } => {}
             }
             retry.pause().await?;
         }
+    }
+
+    /// The request of the only person whom a commit concerns.
+    fn committed_request(
+        &self,
+        members: &MemberChanges,
+        stored: &Group,
+        plan: &WritePlan,
+        committed: &CommittedWrites,
+    ) -> Option<CommittedRequest> {
+        let monotonic = self.store.clock.monotonic();
+        CommittedRequest::of(members.only_person()?, stored, &plan.batch, committed, monotonic)
     }
 
     /// What follows from a commit. A job of the request is rolled first.
@@ -315,6 +339,7 @@ impl Provisioning {
         &self,
         id: GroupId,
         request: &GroupRequest<'a>,
+        both_rows: bool,
     ) -> Result<GroupRead<'a>, ServiceError> {
         let by_name = |changes: &[MemberChange]| {
             !members::need_everyone(changes) && members::named(changes).len() <= READ_BY_NAME_MAX
@@ -323,8 +348,8 @@ impl Provisioning {
             GroupRequest::Patch(patch) if by_name(patch.member_changes()) => patch.member_changes(),
             _ => &[],
         };
-        let (before, mut known) =
-            try_join!(async { Ok(self.store.resource::<GroupId>(id).await?) }, self.known_of(id, named))?;
+        let before = async { Ok(self.store.resource::<GroupId>(id).await?) };
+        let (before, mut known) = try_join!(before, self.known_of(id, named, both_rows))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
         if let Some(job) = before.job {
             return Ok(GroupRead::UnderWay(job));

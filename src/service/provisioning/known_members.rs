@@ -1,17 +1,18 @@
-//! Who the ids are that a request about members names, read before the decision.
+//! Who the ids are that a request about members names, and which of them are in, read before the decision.
 
 use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::MemberChange;
 use crate::service::ServiceError;
-use crate::service::effective_groups::GroupGraph;
+use crate::service::effective_groups::{GroupGraph, parents_of};
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::Provisioning;
 use crate::service::provisioning::members::{self, KnownMembers};
 use crate::store::StoreError;
-use crate::store::members::GROUPS_UPWARDS_MAX;
+use crate::store::members::{GROUPS_UPWARDS_MAX, MemberStanding};
 use futures_util::try_join;
 use std::collections::BTreeSet;
 use uuid::Uuid;
+
 /// Members who are to come in, and whose groups are counted.
 const FULL_CHECKED_MAX: usize = 1000;
 
@@ -23,20 +24,34 @@ const GROUPS_CHECKED_MAX: usize = 5 * GROUPS_UPWARDS_MAX;
 
 impl Provisioning {
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
-    /// that is there.
+    /// that is there. Of who is to come in, the groups are read: they tell whether there may be one more, too. `both_rows`: half
+    /// of a membership counts as well.
     pub(super) async fn known_of(
         &self,
         group: GroupId,
         changes: &[MemberChange],
+        both_rows: bool,
     ) -> Result<KnownMembers, ServiceError> {
         let ids = members::named_non_members(changes, &BTreeSet::new())?;
         let added = members::to_be_added(changes);
-        let membership = |id: Uuid| self.store.find_member(group, id);
-        let (found, known) = try_join!(
-            join_reads(ids.iter().copied().map(membership)),
-            self.known_among(ids.clone(), &added)
-        )?;
-        Ok(KnownMembers { members: found.into_iter().flatten().collect(), ..known })
+        let standing = |id: Uuid| {
+            let is_added = added.contains(&id);
+            async move {
+                let standing = match is_added {
+                    true => self.store.standing_of(id, group, both_rows).await?,
+                    false => {
+                        let member = self.store.find_member(group, id).await?;
+                        MemberStanding { member, is_full: false }
+                    }
+                };
+                Ok::<_, StoreError>((id, standing))
+            }
+        };
+        let standings = join_reads(ids.iter().copied().map(standing));
+        let (found, mut known) = try_join!(standings, self.kinds_among(&ids, &added))?;
+        known.full.extend(found.iter().filter(|(_, found)| found.is_full).map(|(id, _)| UserId::new(*id)));
+        known.members.extend(found.iter().filter_map(|(_, found)| found.member));
+        Ok(known)
     }
 
     /// Every member, and who the others are that are named.
@@ -65,46 +80,52 @@ impl Provisioning {
         ids: BTreeSet<Uuid>,
         added: &BTreeSet<Uuid>,
     ) -> Result<KnownMembers, StoreError> {
-        let mut added: Vec<Uuid> = ids.intersection(added).copied().collect();
-        if added.len() > FULL_CHECKED_MAX {
+        let mut counted: Vec<Uuid> = ids.intersection(added).copied().collect();
+        if counted.len() > FULL_CHECKED_MAX {
             // A reconcile keeps the limit all the same.
-            added.clear();
+            counted.clear();
         }
-        let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
         let full = |id: Uuid| async move {
             let user = UserId::new(id);
             Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
         };
-        let no_users = self.gone_among(&as_users);
-        let full = join_reads(added.into_iter().map(full));
-        let (mut gone, groups, full) = if ids.len() <= LOOKED_UP_AHEAD_MAX {
-            try_join!(no_users, self.groups_among(&ids), full)?
-        } else {
-            // Most of many are users: only the others are looked up as groups.
-            let (no_users, full) = try_join!(no_users, full)?;
-            let groups = self.groups_among(&no_users).await?;
-            (no_users, groups, full)
-        };
+        let full = join_reads(counted.into_iter().map(full));
+        let (known, full) = try_join!(self.kinds_among(&ids, added), full)?;
+        Ok(KnownMembers { full: full.into_iter().flatten().collect(), ..known })
+    }
+
+    /// Which of these ids are a user's, a group's or unknown. An id is random: one that is a user's is no group's. So only what is
+    /// no user's is looked up as a group, or a few that are to be added, at once: to nest a group costs no round trip more.
+    async fn kinds_among(
+        &self,
+        ids: &BTreeSet<Uuid>,
+        added: &BTreeSet<Uuid>,
+    ) -> Result<KnownMembers, StoreError> {
+        let is_few = ids.len() <= LOOKED_UP_AHEAD_MAX;
+        let ahead: BTreeSet<Uuid> = ids.intersection(added).copied().filter(|_| is_few).collect();
+        let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
+        let (mut gone, mut groups) =
+            try_join!(self.gone_among(&as_users), self.groups_among(ahead.iter().copied()))?;
+        groups.extend(self.groups_among(gone.difference(&ahead).copied()).await?);
         let mut known = KnownMembers::default();
         for (group, nested) in groups {
             gone.remove(&group.uuid());
             known.groups.insert(group);
             known.nested.extend(nested.then_some(group));
         }
-        let full = full.into_iter().flatten().collect();
-        Ok(KnownMembers { gone, full, ..known })
+        Ok(KnownMembers { gone, ..known })
     }
 
     /// Those of these ids that are a group's, and whether it may be a member of others.
-    pub(super) async fn groups_among(
+    async fn groups_among(
         &self,
-        ids: &BTreeSet<Uuid>,
+        ids: impl IntoIterator<Item = Uuid>,
     ) -> Result<Vec<(GroupId, bool)>, StoreError> {
         let as_group = |id: Uuid| async move {
             let group = GroupId::new(id);
             Ok::<_, StoreError>(self.store.may_be_nested(group).await?.map(|nested| (group, nested)))
         };
-        Ok(join_reads(ids.iter().copied().map(as_group)).await?.into_iter().flatten().collect())
+        Ok(join_reads(ids.into_iter().map(as_group)).await?.into_iter().flatten().collect())
     }
 
     /// Which of the groups that are named cannot be members of `outer`: itself, and those whose people would be in more groups
@@ -124,8 +145,8 @@ impl Provisioning {
             return Ok(unfit);
         }
         let all = nested.iter().copied().chain([outer]);
-        let graph =
-            GroupGraph::read(&self.store, all, GROUPS_CHECKED_MAX, |_| async { Ok(Some(())) }).await?;
+        let parents = |id| async move { Ok(Some(((), parents_of(&self.store, id).await?))) };
+        let graph = GroupGraph::read(all, GROUPS_CHECKED_MAX, parents).await?;
         let is_full = |inner: &GroupId| {
             let above = graph.above(&[*inner, outer]);
             above.is_cut && above.groups.len() >= GROUPS_UPWARDS_MAX

@@ -10,7 +10,7 @@ use crate::service::join_reads::join_reads;
 use crate::service::provisioning::Provisioning;
 use crate::service::provisioning::group_view::GroupView;
 use crate::service::provisioning::list_limits::ListLimits;
-use crate::service::provisioning::listed_kind::ListedKind;
+use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted};
 use crate::service::provisioning::matches::{MatchedRow, MatchedRows};
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::read_gate::ReadGate;
@@ -60,8 +60,9 @@ struct Lister {
     gate: ReadGate,
 }
 
-/// What one page has shown so far.
-struct PageProgress {
+/// What one page has shown so far, and what it shows resources with.
+struct PageProgress<'a, I: ListedKind> {
+    renderer: ResourceRenderer<'a, I>,
     left: usize,
     shown: usize,
     members: usize,
@@ -108,7 +109,7 @@ impl Lister {
         sink: &ResourceSink,
     ) -> Result<(), StreamStop> {
         let mut rows = first;
-        let mut page = self.empty_page();
+        let mut page = self.empty_page(true);
         while let Some(mut some) = rows {
             let skipped = skip.min(some.len());
             some.drain(..skipped);
@@ -121,22 +122,24 @@ impl Lister {
         Ok(())
     }
 
-    fn empty_page(&self) -> PageProgress {
-        PageProgress { left: self.query.count, shown: 0, members: 0 }
+    /// `neighbours`: the page shows every resource between its first and its last one, in the order of their ids.
+    fn empty_page<I: ListedKind>(&self, neighbours: bool) -> PageProgress<'_, I> {
+        let needs = ProjectionNeeds::of::<I>(|attribute| self.query.projection.wants(attribute));
+        let wanted = RelationsWanted { needs, among: None, neighbours };
+        let options = RenderOptions { view: &self.view, wanted, unreadable: UnreadablePolicy::LeaveOut };
+        let renderer = ResourceRenderer::new(options);
+        PageProgress { renderer, left: self.query.count, shown: 0, members: 0 }
     }
 
     /// Sends these resources; false where the page has ended.
     async fn send<I: ListedKind>(
         &self,
         rows: Vec<TableRow>,
-        page: &mut PageProgress,
+        page: &mut PageProgress<'_, I>,
         sink: &ResourceSink,
     ) -> Result<bool, StreamStop> {
-        let needs = ProjectionNeeds::of::<I>(|attribute| self.query.projection.wants(attribute));
-        let options =
-            RenderOptions { view: &self.view, needs, among: None, unreadable: UnreadablePolicy::LeaveOut };
-        let mut renderer = ResourceRenderer::<I>::new(options, rows);
-        while let Some((_, shown)) = renderer.next().await? {
+        page.renderer.add(rows);
+        while let Some((_, shown)) = page.renderer.next().await? {
             page.members += shown.members;
             if page.members > self.limits.page_members_max && page.shown > 0 {
                 return Ok(false);
@@ -155,10 +158,12 @@ impl Lister {
     async fn search<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
         let metered =
             GroupView { store: self.view.store.metered(self.limits.filter_scan), ..self.view.clone() };
+        let among = self.deciding_members::<I>();
         let mut matches = MatchedRows::<I>::of(&self.query);
         let mut turn = None;
         match self.query.filter.as_ref().and_then(|filter| filter.lookup()) {
             Some(lookups) => {
+                let mut candidates = self.candidates(&metered, among.as_deref(), UnreadablePolicy::Fail);
                 let mut ids = find_ids::<I>(&metered, &lookups).await?;
                 if ids.len() > NARROW_MAX {
                     turn = Some(self.gate.enter().await?);
@@ -166,15 +171,18 @@ impl Lister {
                 let mut size = HEADERS_AT_ONCE_FIRST;
                 while !ids.is_empty() {
                     let rows = next_headers(&metered, &mut ids, &mut size).await?;
-                    self.add_matches(&metered, rows, UnreadablePolicy::Fail, &mut matches).await?;
+                    candidates.add(rows);
+                    self.add_matches(&mut candidates, &mut matches).await?;
                     sink.check()?;
                 }
             }
             None => {
                 turn = Some(self.gate.enter().await?);
+                let mut candidates = self.candidates(&metered, among.as_deref(), UnreadablePolicy::LeaveOut);
                 let mut pages = metered.store.headers_from::<I>("");
                 while let Some(rows) = pages.next().await? {
-                    self.add_matches(&metered, rows, UnreadablePolicy::LeaveOut, &mut matches).await?;
+                    candidates.add(rows);
+                    self.add_matches(&mut candidates, &mut matches).await?;
                     sink.check()?;
                 }
             }
@@ -185,28 +193,32 @@ impl Lister {
         Ok(())
     }
 
-    /// Adds those of these headers that match.
-    async fn add_matches<I: ListedKind>(
+    /// What the filter and the order read of the candidates. A scan leaves out what it cannot read, and meets neighbours; an
+    /// index names some.
+    fn candidates<'a, I: ListedKind>(
         &self,
-        view: &GroupView,
-        rows: Vec<TableRow>,
+        view: &'a GroupView,
+        among: Option<&'a [Uuid]>,
         unreadable: UnreadablePolicy,
-        matches: &mut MatchedRows<'_, I>,
-    ) -> Result<(), ServiceError> {
+    ) -> ResourceRenderer<'a, I> {
         let ListQuery { filter, sort, .. } = &self.query;
         let asked = |attribute: &str| {
             filter.as_ref().is_some_and(|filter| filter.reads(attribute))
                 || sort.as_ref().is_some_and(|sort| sort.reads(attribute))
         };
-        let among = self.deciding_members::<I>();
-        let options = RenderOptions {
-            view,
-            needs: ProjectionNeeds::of::<I>(asked),
-            among: among.as_deref(),
-            unreadable,
-        };
-        let mut renderer = ResourceRenderer::<I>::new(options, rows);
-        while let Some((row, shown)) = renderer.next().await? {
+        let neighbours = unreadable == UnreadablePolicy::LeaveOut;
+        let wanted = RelationsWanted { needs: ProjectionNeeds::of::<I>(asked), among, neighbours };
+        ResourceRenderer::new(RenderOptions { view, wanted, unreadable })
+    }
+
+    /// Adds those of these candidates that match.
+    async fn add_matches<I: ListedKind>(
+        &self,
+        candidates: &mut ResourceRenderer<'_, I>,
+        matches: &mut MatchedRows<'_, I>,
+    ) -> Result<(), ServiceError> {
+        let ListQuery { filter, sort, .. } = &self.query;
+        while let Some((row, shown)) = candidates.next().await? {
             if filter.as_ref().is_none_or(|filter| filter.matches(&shown.body))
                 && let Some(id) = id_of(&row)
             {
@@ -229,7 +241,7 @@ impl Lister {
         page: Vec<MatchedRow<I>>,
         sink: &ResourceSink,
     ) -> Result<(), StreamStop> {
-        let mut on_page = self.empty_page();
+        let mut on_page = self.empty_page(false);
         let mut size = HEADERS_AT_ONCE_FIRST;
         let mut rest = page.into_iter().peekable();
         while rest.peek().is_some() {

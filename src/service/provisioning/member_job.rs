@@ -52,7 +52,7 @@ impl Provisioning {
             }
             let (leavers, people) =
                 if rolled.gains { (Vec::new(), rolled.people) } else { (rolled.people, Vec::new()) };
-            self.inline.start(FollowUp { leavers, people, groups: rolled.groups, jobs: Vec::new() });
+            self.inline.start(FollowUp { leavers, people, groups: rolled.groups, ..FollowUp::default() });
         }
         Ok(false)
     }

@@ -69,6 +69,14 @@ impl MemberChanges {
     pub fn moves(&self) -> bool {
         !self.added.is_empty() || !self.removed.is_empty()
     }
+
+    /// The person who comes or leaves, where nobody else does.
+    pub fn only_person(&self) -> Option<UserId> {
+        match (self.added.as_slice(), self.removed.as_slice()) {
+            ([only], []) | ([], [only]) => only.user(),
+            _ => None,
+        }
+    }
 }
 
 /// Applies the changes in their order.
@@ -270,9 +278,11 @@ fn plan_memberships(
 ) {
     let group = header.id;
     let revision = header.revision;
+    // Of one person it is worth knowing whether this is the first request: the reconcile that follows need not read it.
+    let is_first = operation.reconciles_at_once && members.only_person().is_some();
     for member in &members.added {
         plan.batch.append(members::add(group, *member, operation.op));
-        enqueue_reconcile(plan, &operation.reconcile_request(false), *member, false);
+        enqueue_reconcile(plan, &operation.reconcile_request(false), *member, (false, is_first));
         plan.changes.push(AuditEvent::MemberAdded { group, member: SubjectId::new(member), revision });
     }
     // A group that leaves is an operation of its own: its fan-out counts the people.
@@ -284,7 +294,7 @@ fn plan_memberships(
             plan.batch.push(BatchPart::Touch(*member), members::touch(*member, operation.op));
         }
         let people = if member.user().is_some() { people } else { 0 };
-        enqueue_reconcile(plan, &removal.clone().of_operation(people), *member, true);
+        enqueue_reconcile(plan, &removal.clone().of_operation(people), *member, (true, is_first));
         plan.changes.push(AuditEvent::MemberRemoved { group, member: SubjectId::new(member), revision });
     }
 }
@@ -301,11 +311,18 @@ fn insert_job(operation: &WriteOperation, header: &Group, members: &MemberChange
     jobs::insert_member_job((header.id, plan), people, &request, header.revision)
 }
 
-/// The member is reconciled: a user at once, a group by a fan-out to everyone in it.
-fn enqueue_reconcile(plan: &mut WritePlan, request: &ReconcileRequest, member: MemberId, takes_away: bool) {
+/// The member is reconciled: a user at once, a group by a fan-out to everyone in it. `is_first`: there should be no request yet.
+fn enqueue_reconcile(
+    plan: &mut WritePlan,
+    request: &ReconcileRequest,
+    member: MemberId,
+    (takes_away, is_first): (bool, bool),
+) {
     match member {
         MemberId::User(user) => {
-            plan.batch.extend(BatchPart::Request, reconcile_queue::enqueue_now(user, request));
+            let enqueue =
+                if is_first { reconcile_queue::enqueue_first } else { reconcile_queue::enqueue_now };
+            plan.batch.extend(BatchPart::Request, enqueue(user, request));
             let people = if takes_away { &mut plan.follow_up.leavers } else { &mut plan.follow_up.people };
             people.push(user);
         }

@@ -17,6 +17,7 @@ mod listed_kind;
 mod matches;
 mod member_job;
 mod members;
+mod memberships;
 mod projection_needs;
 mod read;
 mod read_gate;
@@ -167,7 +168,8 @@ impl Provisioning {
     }
 
     fn operation(&self, caller: &ScimCaller) -> WriteOperation {
-        WriteOperation::new(caller.origin(self.store.ids.op()), self.store.clock.now())
+        let origin = caller.origin(self.store.ids.op());
+        WriteOperation::new(origin, self.store.clock.now(), self.inline.has_room())
     }
 
     fn conflict_retry(&self) -> ConflictRetry<'_> {
@@ -209,7 +211,16 @@ impl Provisioning {
         plan: &WritePlan,
         may_miss: MayMiss,
     ) -> Result<WriteAttempt, ServiceError> {
-        match self.store.commit_batch(&operation.record(plan), &plan.batch, may_miss).await {
+        let record = operation.record(plan);
+        let mut outcome = self.store.commit_batch(&record, &plan.batch, may_miss).await;
+        if let Err(StoreError::Conflict { index, found: FoundRow::There }) = outcome
+            && plan.batch.part(index) == Some(BatchPart::Request)
+        {
+            outcome = self.store.commit_batch(&record, &plan.batch.merging(index), may_miss).await;
+            // What the row says now is not known, so its version stands for no read.
+            outcome = outcome.map(|committed| committed.without_etag(index));
+        }
+        match outcome {
             Ok(committed) => Ok(WriteAttempt::Done(committed)),
             Err(StoreError::Conflict { index, found }) => {
                 let part = plan.batch.part(index).unwrap_or(BatchPart::Header);

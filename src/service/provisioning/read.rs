@@ -2,6 +2,7 @@
 
 use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::Projection;
+use crate::service::provisioning::memberships::groups_of;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::resource_kind::ResourceKind;
 use crate::service::provisioning::{Provisioning, not_found};
@@ -30,7 +31,7 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         let living = self.answer_living_user(user.clone(), projection).await?;
-        Ok(living.unwrap_or_else(|| self.view.user(&user, Some(&[]), None)))
+        Ok(living.unwrap_or_else(|| self.view.user(user, Some(&[]), None)))
     }
 
     /// None: the user is gone.
@@ -43,14 +44,13 @@ impl Provisioning {
         let id = user.id;
         if !needs.view {
             let access = self.view.access(id, needs).await?;
-            return Ok(Some(self.view.user(&user, None, access.as_ref())));
+            return Ok(Some(self.view.user(user, None, access.as_ref())));
         }
-        let (found, access) = try_join!(self.view.groups_of(vec![(id, user.etag.clone())]), async {
+        let (found, access) = try_join!(groups_of(&self.view, id, user.etag.clone()), async {
             self.view.access(id, needs).await.map_err(ServiceError::from)
         })?;
         let shown = found
-            .of(id)
-            .map(|(newer, groups)| self.view.user(newer.unwrap_or(&user), Some(&groups), access.as_ref()));
+            .map(|(newer, groups)| self.view.user(newer.unwrap_or(user), Some(&groups), access.as_ref()));
         Ok(shown)
     }
 
@@ -62,7 +62,7 @@ impl Provisioning {
     ) -> Result<RenderedResource, ServiceError> {
         let needs = ProjectionNeeds::of::<UserId>(|attribute| projection.wants(attribute));
         let access = self.view.access(user.id, needs).await?;
-        Ok(self.view.user(&user, needs.view.then_some(&[]), access.as_ref()))
+        Ok(self.view.user(user, needs.view.then_some(&[]), access.as_ref()))
     }
 
     /// The answer about one group. `members`: everyone who is in, where that is known already.
@@ -73,12 +73,12 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         match members {
-            _ if !projection.wants(GroupId::VIEW) => Ok(self.view.group(&group, None)),
-            Some(members) => Ok(self.view.group(&group, Some(&members))),
+            _ if !projection.wants(GroupId::VIEW) => Ok(self.view.group(group, None)),
+            Some(members) => Ok(self.view.group(group, Some(&members))),
             None => {
                 let found = self.view.members_of(group.id, group.etag.clone()).await?;
                 let (newer, members) = found.ok_or_else(not_found::<GroupId>)?;
-                Ok(self.view.group(newer.as_ref().unwrap_or(&group), Some(&members)))
+                Ok(self.view.group(newer.unwrap_or(group), Some(&members)))
             }
         }
     }
@@ -91,7 +91,7 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<Option<RenderedResource>, ServiceError> {
         if !projection.wants(GroupId::VIEW) {
-            return Ok(Some(self.view.group(&group, None)));
+            return Ok(Some(self.view.group(group, None)));
         }
         let first = match members {
             Some(members) => members,
@@ -103,7 +103,7 @@ impl Provisioning {
             None => self.store.members(group.id, PATCH_ECHO_MEMBERS_MAX + 1).await?,
         };
         if first.len() <= PATCH_ECHO_MEMBERS_MAX {
-            return Ok(Some(self.view.group(&group, Some(&first))));
+            return Ok(Some(self.view.group(group, Some(&first))));
         }
         if !projection.asks_attributes() {
             return Ok(None);

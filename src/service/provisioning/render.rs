@@ -1,14 +1,13 @@
 //! Headers in, resources out, one at a time.
 
+use crate::ports::tables::ETag;
 use crate::service::ServiceError;
 use crate::service::provisioning::group_view::GroupView;
-use crate::service::provisioning::listed_kind::{ListedKind, ShownResource};
-use crate::service::provisioning::projection_needs::ProjectionNeeds;
+use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted, ShownResource};
 use crate::store::StoreError;
 use crate::store::TableRow;
 use crate::store::resources::{StoredResource, id_of};
 use std::collections::VecDeque;
-use uuid::Uuid;
 
 /// Bytes of headers after which others get a turn.
 const TURN_BYTES: usize = 256 * 1024;
@@ -26,69 +25,76 @@ pub(super) enum UnreadablePolicy {
 #[derive(Clone, Copy)]
 pub(super) struct RenderOptions<'a> {
     pub view: &'a GroupView,
-    pub needs: ProjectionNeeds,
-    /// The only members that matter, where the others do not.
-    pub among: Option<&'a [Uuid]>,
+    pub wanted: RelationsWanted<'a>,
     pub unreadable: UnreadablePolicy,
 }
 
 /// Resources that are shown one after the other. The attributes of one are held at a time.
 pub(super) struct ResourceRenderer<'a, I: ListedKind> {
     options: RenderOptions<'a>,
-    rows: std::vec::IntoIter<TableRow>,
-    together: VecDeque<TableRow>,
-    relations: Option<I::Relations>,
+    rows: VecDeque<TableRow>,
+    /// How many of the rows come next whose relations were read.
+    ready: usize,
+    relations: I::Relations,
     bytes: usize,
 }
 
 impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
-    pub fn new(options: RenderOptions<'a>, rows: Vec<TableRow>) -> Self {
-        Self { options, rows: rows.into_iter(), together: VecDeque::new(), relations: None, bytes: 0 }
+    pub fn new(options: RenderOptions<'a>) -> Self {
+        Self { options, rows: VecDeque::new(), ready: 0, relations: I::Relations::default(), bytes: 0 }
     }
 
-    /// The next one with its header; `None` at the end.
+    /// Adds headers that come next, after the ones before were shown.
+    pub fn add(&mut self, rows: Vec<TableRow>) {
+        self.rows.extend(rows);
+    }
+
+    /// The next one with its header; `None` where there is no more.
     pub async fn next(&mut self) -> Result<Option<(TableRow, ShownResource)>, ServiceError> {
         loop {
-            let Some(row) = self.together.pop_front() else {
-                if !self.read_batch().await? {
-                    return Ok(None);
-                }
-                continue;
-            };
+            if self.ready == 0 {
+                self.read_batch().await?;
+            }
+            let Some(row) = self.rows.pop_front() else { return Ok(None) };
+            self.ready -= 1;
             self.bytes += row.bytes();
             if self.bytes > TURN_BYTES {
                 self.bytes = 0;
                 tokio::task::yield_now().await;
             }
-            if let Some(shown) = self.show(&row)? {
+            if let Some(shown) = self.show(&row).await? {
                 return Ok(Some((row, shown)));
             }
         }
     }
 
-    /// Reads what belongs to the next rows; false at the end.
-    async fn read_batch(&mut self) -> Result<bool, ServiceError> {
-        let RenderOptions { view, needs, among, .. } = self.options;
-        self.together = self.rows.by_ref().take(I::read_at_once(needs)).collect();
-        if self.together.is_empty() {
-            return Ok(false);
+    /// Reads what belongs to the next rows.
+    async fn read_batch(&mut self) -> Result<(), ServiceError> {
+        let RenderOptions { view, wanted, .. } = self.options;
+        let ids = self.rows.iter().filter_map(|row| Some((id_of(row)?, row.etag.clone())));
+        let headers: Vec<(I, ETag)> = ids.take(I::read_at_once(wanted.needs)).collect();
+        if headers.is_empty() {
+            self.ready = self.rows.len();
+            return Ok(());
         }
-        let headers = self.together.iter().filter_map(|row| Some((id_of(row)?, row.etag.clone())));
-        self.relations = Some(I::read_relations(view, headers.collect(), needs, among).await?);
-        Ok(true)
+        let read = I::read_relations(view, &mut self.relations, headers, wanted).await?;
+        let mut with_id = self.rows.iter().enumerate().filter(|(_, row)| id_of::<I>(row).is_some());
+        self.ready = with_id.nth(read).map_or(self.rows.len(), |(at, _)| at);
+        Ok(())
     }
 
-    fn show(&self, row: &TableRow) -> Result<Option<ShownResource>, ServiceError> {
-        let stored = match StoredResource::<I>::read(row) {
+    async fn show(&mut self, row: &TableRow) -> Result<Option<ShownResource>, ServiceError> {
+        let RenderOptions { view, wanted, unreadable } = self.options;
+        let stored = match StoredResource::<I>::read_to_show(row) {
             Ok(stored) => stored,
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }))
-                if self.options.unreadable == UnreadablePolicy::LeaveOut =>
+                if unreadable == UnreadablePolicy::LeaveOut =>
             {
                 tracing::error!(row = row.key, error = %error, "a resource that cannot be read is left out of a list");
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(self.relations.as_ref().and_then(|relations| I::show(self.options.view, &stored, relations)))
+        I::show(view, stored, &mut self.relations, wanted.needs).await
     }
 }

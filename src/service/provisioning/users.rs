@@ -206,7 +206,7 @@ mod tests {
             actor: "test".to_owned(),
             op: OpId::new(Uuid::nil()),
         };
-        let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH);
+        let operation = WriteOperation::new(origin, OffsetDateTime::UNIX_EPOCH, true);
         let before =
             StoredResource::new(UserId::new(Uuid::nil()), resource(before), OffsetDateTime::UNIX_EPOCH);
         plan_change(&operation, &before, &EditedResource::from(resource(after)), access)

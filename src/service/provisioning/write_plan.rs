@@ -17,12 +17,14 @@ pub struct WriteOperation {
     /// To the millisecond, which is what SCIM answers show.
     pub time: OffsetDateTime,
     pub origin: ChangeOrigin,
+    /// This process reconciles at once whom the change concerns, unless it gets more to do meanwhile.
+    pub reconciles_at_once: bool,
 }
 
 impl WriteOperation {
-    pub fn new(origin: ChangeOrigin, now: OffsetDateTime) -> Self {
+    pub fn new(origin: ChangeOrigin, now: OffsetDateTime, reconciles_at_once: bool) -> Self {
         let time = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-        Self { op: origin.op, time, origin }
+        Self { op: origin.op, time, origin, reconciles_at_once }
     }
 
     /// The reconcile request of this change.

@@ -250,7 +250,7 @@ fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
         version: empty(),
         base_url: empty(),
     };
-    scim::user::render(resource, &meta, None, None)
+    scim::user::render(resource.clone(), &meta, None, None)
 }
 
 impl DesiredAccess {

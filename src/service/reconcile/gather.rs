@@ -8,6 +8,7 @@ use crate::rbac::plan::{Actual, Desired, Evidence, Holds, ObservedEntry};
 use crate::rbac::{AssignmentName, ReasonCode, Scope};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
+use crate::service::reconcile::committed::{CommittedGroup, CommittedRequest};
 use crate::service::reconcile::desired::{
     self, AccessFacts, ClaimFinding, DesiredAccess, NewPin, PrincipalClaim, SelectorFacts,
 };
@@ -15,6 +16,7 @@ use crate::service::reconcile::holds::held_steps;
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::selectors::MissingLead;
+use crate::service::reconcile::table_time::TableTime;
 use crate::store::StoreError;
 use crate::store::batches::Batches;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
@@ -38,20 +40,6 @@ const ASKS_MAX: usize = 48;
 const ASKS_AT_ONCE: usize = 8;
 /// When a question that Azure did not answer is asked again, at first.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
-
-/// The table service's clock, carried on by our own between two answers.
-#[derive(Debug, Clone, Copy)]
-pub struct TableTime {
-    date: OffsetDateTime,
-    at: Duration,
-}
-
-impl TableTime {
-    /// The time now, on the table service's clock.
-    pub fn now(&self, monotonic: Duration) -> OffsetDateTime {
-        self.date + monotonic.saturating_sub(self.at)
-    }
-}
 
 /// What a round decides on.
 pub struct GatheredState {
@@ -108,6 +96,9 @@ impl GatheredState {
 struct Read {
     settings: TenantSettings,
     header: HeaderState<PersonHeader>,
+    /// The Entra object id that the record names now.
+    principal: Option<PrincipalId>,
+    holders: BTreeMap<PrincipalId, PrincipalHolder>,
     selectors: SelectorFacts,
     missing_leads: Vec<MissingLead>,
     ledger: UserLedger,
@@ -116,14 +107,24 @@ struct Read {
 }
 
 impl Reconciler {
-    /// `None`: there is no request for this person, or another process has completed it.
-    pub(super) async fn gather(&self, user: UserId) -> Result<Option<GatheredState>, StoreError> {
-        let answer = self.store.request_of(user).await?;
-        // Taken after the answer: this time lags behind the service's and never runs ahead of it.
-        let at = self.store.clock.monotonic();
-        let Some(request) = answer.value else { return Ok(None) };
-        let time = TableTime { date: answer.date, at };
-        let read = self.read(user).await?;
+    /// `None`: there is no request for this person, or another process has completed it. `committed`: the request as a change
+    /// committed it just now, which stands for the first read.
+    pub(super) async fn gather(
+        &self,
+        user: UserId,
+        committed: Option<CommittedRequest>,
+    ) -> Result<Option<GatheredState>, StoreError> {
+        let (request, time, changed) = match committed {
+            Some(CommittedRequest { request, time, group }) => (request, time, Some(group)),
+            None => {
+                let answer = self.store.request_of(user).await?;
+                // Taken after the answer: this time lags behind the service's and never runs ahead of it.
+                let at = self.store.clock.monotonic();
+                let Some(request) = answer.value else { return Ok(None) };
+                (request, TableTime { date: answer.date, at }, None)
+            }
+        };
+        let read = self.read(user, changed).await?;
         let instance = match read.settings.instance {
             Some(instance) => instance,
             None => self.store.instance().await?,
@@ -131,25 +132,45 @@ impl Reconciler {
         self.combine(user, request, time, read, instance).await.map(Some)
     }
 
-    /// Who is gone or inactive holds nothing, whatever their groups say: those are not read.
-    async fn read(&self, user: UserId) -> Result<Read, StoreError> {
-        let (settings, header, ledger, blocks) = try_join!(
-            self.store.settings(),
+    /// Who is gone or inactive holds nothing, whatever their groups say: those are not read. After a change of a membership
+    /// (`changed`: its group, as it was committed) the person is an active one, almost always, so the memberships are read at once.
+    async fn read(&self, user: UserId, changed: Option<CommittedGroup>) -> Result<Read, StoreError> {
+        let memberships = async {
+            match changed {
+                Some(_) => self.memberships(user).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let ((settings, blocks), header, ledger, memberships) = try_join!(
+            self.store.settings_and_blocks(),
             self.store.person(user),
             self.store.ledger(user),
-            self.store.scope_blocks(),
+            memberships,
         )?;
         let snapshot = self.active_bindings.read(&settings.pointer).await?;
+        let person = header.as_ref().readable();
+        let principal =
+            person.and_then(|person| desired::principal_of(&person.resource, snapshot.principal_from()));
         let may_hold = match &header {
             HeaderState::Gone => false,
             HeaderState::Unreadable => true,
             HeaderState::Readable(person) => person.resource.active(),
         };
-        let (selectors, missing_leads) = match &snapshot {
-            ActiveSnapshot::Known(snapshot) if may_hold => self.selectors(user, snapshot, &ledger).await?,
-            _ => Default::default(),
+        let selectors = async {
+            match &snapshot {
+                ActiveSnapshot::Known(snapshot) if may_hold => {
+                    let groups = match memberships {
+                        Some(groups) => groups,
+                        None => self.memberships(user).await?,
+                    };
+                    self.selectors((user, groups), changed.as_ref(), snapshot, &ledger).await
+                }
+                _ => Ok(Default::default()),
+            }
         };
-        Ok(Read { settings, header, selectors, missing_leads, ledger, blocks, snapshot })
+        let ((selectors, missing_leads), holders) =
+            try_join!(selectors, self.holders(user, principal, &ledger))?;
+        Ok(Read { settings, header, principal, holders, selectors, missing_leads, ledger, blocks, snapshot })
     }
 
     async fn combine(
@@ -160,12 +181,9 @@ impl Reconciler {
         read: Read,
         instance: InstanceId,
     ) -> Result<GatheredState, StoreError> {
-        let sources = read.snapshot.principal_from();
-        let person = read.header.as_ref().readable();
-        let principal = person.and_then(|person| desired::principal_of(&person.resource, sources));
-        let holders = self.holders(user, principal, &read.ledger).await?;
+        let principal = read.principal;
         let mut to_pin = BTreeSet::new();
-        let claim = self.principal_claim(user, &read, principal, &holders, &mut to_pin).await?;
+        let claim = self.principal_claim(user, &read, &mut to_pin).await?;
         let facts = AccessFacts {
             user,
             header: read.header.as_ref().map(|person| &person.resource),
@@ -186,7 +204,7 @@ impl Reconciler {
         self.health.bindings_pending(read.settings.waiting());
         self.health.batches(&read.settings.batches);
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
-        let observed = self.observe_ledger(&read.ledger, &holders, now, throttles, &mut to_pin).await;
+        let observed = self.observe_ledger(&read.ledger, &read.holders, now, throttles, &mut to_pin).await;
         let held = held_steps(&read.ledger, &desired, &read.settings.batches);
         let actual = Actual {
             now,
@@ -248,10 +266,10 @@ impl Reconciler {
         &self,
         user: UserId,
         read: &Read,
-        principal: Option<PrincipalId>,
-        holders: &BTreeMap<PrincipalId, PrincipalHolder>,
         to_pin: &mut BTreeSet<PrincipalId>,
     ) -> Result<PrincipalClaim, StoreError> {
+        let Read { principal, holders, .. } = read;
+        let principal = *principal;
         let braked = principal.is_some_and(|principal| read.settings.levers.brakes.contains_key(&principal));
         let holder_of = |principal| holders.get(&principal).copied().unwrap_or(PrincipalHolder::Free);
         match desired::find_claim(user, read.header.as_ref(), principal, braked, holder_of) {

@@ -3,6 +3,7 @@
 mod act;
 mod calls;
 mod close;
+pub(in crate::service) mod committed;
 pub(crate) mod desired;
 pub(in crate::service) mod gather;
 pub(crate) mod holds;
@@ -15,6 +16,7 @@ mod requeue;
 mod round;
 pub(in crate::service) mod selectors;
 mod silent_subscriptions;
+mod table_time;
 mod trigger;
 
 pub use gather::RoundFacts;

@@ -7,6 +7,7 @@ use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::{self, Plan};
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, OpenResult, SendDeadline};
+use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::open::pin_writes;
 use crate::service::reconcile::reconciler::{ReconcileOutcome, Reconciler, RequestState};
@@ -59,11 +60,20 @@ impl Reconciler {
 
     /// Reconciles a person until nothing is left to do at once.
     pub async fn reconcile(&self, user: UserId) -> Result<ReconcileOutcome, StoreError> {
+        self.reconcile_committed(user, None).await
+    }
+
+    /// The same, right after a change whose commit knows the request.
+    pub async fn reconcile_committed(
+        &self,
+        user: UserId,
+        mut committed: Option<CommittedRequest>,
+    ) -> Result<ReconcileOutcome, StoreError> {
         // Correct without the turn: a revocation does not wait for a call that hangs.
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
         let mut outcome = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
-            let Some(mut gathered) = self.gather(user).await? else {
+            let Some(mut gathered) = self.gather(user, committed.take()).await? else {
                 outcome.request = RequestState::Absent;
                 break;
             };

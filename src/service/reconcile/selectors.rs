@@ -7,15 +7,16 @@ use crate::rbac::BindingName;
 use crate::rbac::ledger::AssignmentState;
 use crate::scim::compare::{self, CaseMode};
 use crate::service::bindings::active::BindingsSnapshot;
-use crate::service::effective_groups::{EffectiveGroups, GroupGraph};
+use crate::service::effective_groups::{EffectiveGroups, GroupGraph, parents_if};
 use crate::service::join_reads::join_reads;
+use crate::service::reconcile::committed::CommittedGroup;
 use crate::service::reconcile::desired::{self, GroupFacts, SelectorFacts};
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::store::ledger::UserLedger;
 use crate::store::members::{DIRECT_GROUPS_MAX, GROUPS_UPWARDS_MAX};
 use crate::store::pins::{PinRow, SelectorKey};
 use crate::store::resources::Group;
-use crate::store::users::HeaderState;
+use crate::store::users::{GroupHeader, HeaderState};
 use crate::store::{StateStore, StoreError};
 use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,14 +38,16 @@ pub struct MissingLead {
 }
 
 impl Reconciler {
-    /// Everything about groups and selectors that decides what a person should hold.
+    /// Everything about groups and selectors that decides what a person should hold who is a direct member of these groups.
+    /// `changed`: a group that is known as of the request.
     pub(super) async fn selectors(
         &self,
-        user: UserId,
+        (user, direct): (UserId, Vec<GroupId>),
+        changed: Option<&CommittedGroup>,
         snapshot: &BindingsSnapshot,
         ledger: &UserLedger,
     ) -> Result<(SelectorFacts, Vec<MissingLead>), StoreError> {
-        let (groups, through) = self.groups(user).await?;
+        let (groups, through) = self.groups(user, &direct, changed).await?;
         let by_key = selectors_by_key(snapshot);
         let mut facts = SelectorFacts {
             member_of: groups.iter().map(|group| group.id).collect(),
@@ -73,13 +76,25 @@ impl Reconciler {
         Ok((facts, missing))
     }
 
+    /// The groups that a person is a direct member of, and one more where they are too many.
+    pub(super) async fn memberships(&self, user: UserId) -> Result<Vec<GroupId>, StoreError> {
+        self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await
+    }
+
     /// The groups that a person is in, directly or through others, and through which: those whose headers are there. Groups
     /// beyond the limits give nothing, and health says so.
-    async fn groups(&self, user: UserId) -> Result<(Vec<ReadGroup>, BTreeMap<GroupId, GroupId>), StoreError> {
-        let direct = self.store.groups_of(user, DIRECT_GROUPS_MAX + 1).await?;
-        let above = direct.iter().copied();
-        let mut graph = GroupGraph::read(&self.store, above, GROUPS_UPWARDS_MAX, |id| self.group(id)).await?;
-        let EffectiveGroups { groups: found, is_cut } = graph.above(&direct);
+    async fn groups(
+        &self,
+        user: UserId,
+        direct: &[GroupId],
+        changed: Option<&CommittedGroup>,
+    ) -> Result<(Vec<ReadGroup>, BTreeMap<GroupId, GroupId>), StoreError> {
+        let read = |id| {
+            let known = changed.filter(|group| group.id == id);
+            self.group(id, known.map(|group| &group.header))
+        };
+        let mut graph = GroupGraph::read(direct.iter().copied(), GROUPS_UPWARDS_MAX, read).await?;
+        let EffectiveGroups { groups: found, is_cut } = graph.above(direct);
         if is_cut {
             self.health.group_limit_reached(user);
         }
@@ -87,14 +102,31 @@ impl Reconciler {
         Ok((found.iter().filter_map(|group| graph.take(group.id)).collect(), through))
     }
 
-    async fn group(&self, id: GroupId) -> Result<Option<ReadGroup>, StoreError> {
-        let (attributes, leads) = try_join!(self.store.group_attributes(id), self.store.selectors_of(id))?;
-        let facts = match attributes {
+    /// A group, and the groups that it is in. `None`: its header is gone.
+    async fn group(
+        &self,
+        id: GroupId,
+        known: Option<&GroupHeader>,
+    ) -> Result<Option<(ReadGroup, Vec<GroupId>)>, StoreError> {
+        let header_and_parents = async {
+            let header = match known {
+                Some(header) => HeaderState::Readable(header.clone()),
+                None => self.store.group_header(id).await?,
+            };
+            let may_be_nested = match &header {
+                HeaderState::Gone => false,
+                HeaderState::Unreadable => true,
+                HeaderState::Readable(header) => header.may_be_nested,
+            };
+            Ok((header, parents_if(&self.store, id, may_be_nested).await?))
+        };
+        let ((header, parents), leads) = try_join!(header_and_parents, self.store.selectors_of(id))?;
+        let facts = match header {
             HeaderState::Gone => return Ok(None),
             HeaderState::Unreadable => None,
-            HeaderState::Readable(resource) => Some(GroupFacts { id, resource }),
+            HeaderState::Readable(header) => Some(GroupFacts { id, resource: header.resource }),
         };
-        Ok(Some(ReadGroup { id, facts, leads }))
+        Ok(Some((ReadGroup { id, facts, leads }, parents)))
     }
 
     /// Of the selectors that this person's groups match: whether the pinned group is gone, and whether exactly one matches.

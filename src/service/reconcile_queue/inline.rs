@@ -5,6 +5,7 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::service::jobs;
+use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile::{ReconcileOutcome, Reconciler};
 use crate::store::throttles::CallKind;
 use crate::store::{StateStore, StoreError};
@@ -33,6 +34,8 @@ pub struct FollowUp {
     /// Groups whose members must be reconciled.
     pub groups: Vec<GroupId>,
     pub jobs: Vec<OpId>,
+    /// The request of the only person, where the commit knows it.
+    pub committed: Option<CommittedRequest>,
 }
 
 /// What is done at once, in the process that committed.
@@ -89,6 +92,13 @@ impl InlineReconciler {
         }
     }
 
+    /// Whether what is committed now is reconciled at once.
+    pub fn has_room(&self) -> bool {
+        let lanes = [EffectLane::Revoke, EffectLane::Grant].into_iter();
+        lanes.map(|lane| self.under_way(lane).load(Ordering::Relaxed)).all(|number| number < BACKLOG)
+            && self.limits.people_max > 0
+    }
+
     /// Starts the work in the background and waits for it, at most the inline wait; not at all behind a backlog or where
     /// Azure asked to wait. Never fails: what is left over keeps its request, and the tick picks
     /// it up.
@@ -102,10 +112,12 @@ impl InlineReconciler {
 
     /// Starts the work in the background, each part as far as it has a place. Returns what an answer may wait for.
     pub fn start(self: &Arc<Self>, work: FollowUp) -> Vec<JoinHandle<()>> {
-        let FollowUp { leavers, people, groups, jobs } = work;
-        let leaving =
-            self.start_in(EffectLane::Revoke, FollowUp { leavers, groups, jobs, ..FollowUp::default() });
-        let gaining = self.start_in(EffectLane::Grant, FollowUp { people, ..FollowUp::default() });
+        let FollowUp { leavers, people, groups, jobs, committed } = work;
+        let (leaver, joiner) = if leavers.is_empty() { (None, committed) } else { (committed, None) };
+        let leaving = FollowUp { leavers, groups, jobs, committed: leaver, ..FollowUp::default() };
+        let gaining = FollowUp { people, committed: joiner, ..FollowUp::default() };
+        let leaving = self.start_in(EffectLane::Revoke, leaving);
+        let gaining = self.start_in(EffectLane::Grant, gaining);
         leaving.into_iter().chain(gaining).collect()
     }
 
@@ -127,8 +139,13 @@ impl InlineReconciler {
     }
 
     async fn run(&self, work: FollowUp) {
-        self.reconcile_all(&work.leavers).await;
-        self.reconcile_all(&work.people).await;
+        match work.committed {
+            Some(committed) => self.reconcile_only(committed).await,
+            None => {
+                self.reconcile_all(&work.leavers).await;
+                self.reconcile_all(&work.people).await;
+            }
+        }
         for job in work.jobs {
             if let Err(error) = self.run_job(job).await {
                 log_deferred("a job", &error);
@@ -138,6 +155,13 @@ impl InlineReconciler {
             if let Err(error) = self.fan_out(group).await {
                 log_deferred("a group fan-out", &error);
             }
+        }
+    }
+
+    async fn reconcile_only(&self, committed: CommittedRequest) {
+        let user = committed.request.user;
+        if let Err(error) = self.reconciler.reconcile_committed(user, Some(committed)).await {
+            log_deferred("a reconcile", &error);
         }
     }
 

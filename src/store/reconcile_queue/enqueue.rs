@@ -65,6 +65,12 @@ pub fn enqueue_now(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> 
     with_hint(write, request, || leaver_hints::hint_now(user, request))
 }
 
+/// The same for a person who has no request yet: it must not meet another.
+pub fn enqueue_first(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> {
+    let write = TableWrite::Insert { key: keys::request(user), properties: request.fields().done() };
+    with_hint(write, request, || leaver_hints::hint_now(user, request))
+}
+
 /// A change enqueues a member: a person, or everyone in a group.
 pub fn enqueue_member(member: MemberId, request: &ReconcileRequest) -> Vec<TableWrite> {
     match member {

@@ -13,8 +13,8 @@ mod queue_item;
 mod request;
 
 pub use enqueue::{
-    RequestPages, complete, enqueue_again, enqueue_at, enqueue_group, enqueue_member, enqueue_now,
-    enqueue_released, touch,
+    RequestPages, complete, enqueue_again, enqueue_at, enqueue_first, enqueue_group, enqueue_member,
+    enqueue_now, enqueue_released, touch,
 };
 pub use group_fan_out::{FanOutPage, GroupTurn};
 pub use queue_item::{QueueItem, QueuePage, QueuePosition, RowIdentity};

@@ -2,11 +2,12 @@
 
 use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::{GroupId, OpId, UserId};
-use crate::ports::tables::{ETag, TableRow};
+use crate::ports::tables::{ETag, TableRow, TableWrite};
 use crate::rbac::breaker::TakenBy;
+use crate::store::batch::WriteBatch;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::reconcile_queue::queue_item::RowIdentity;
-use crate::store::{StoreError, keys};
+use crate::store::{CommittedWrites, StoreError, keys};
 use uuid::Uuid;
 
 /// Which request comes first.
@@ -179,6 +180,16 @@ impl QueuedRequest {
         let user = UserId::parse(keys::last_part(&row.key)).map_err(|_| StoreError::corrupt_key(row))?;
         let request = Self::request(row).unwrap_or_else(|_| ReconcileRequest::unknown());
         Ok(Self { user, request, etag: row.etag.clone() })
+    }
+
+    /// The request of a person as a batch inserted it. `None` where the batch wrote over one that was there, of which it does
+    /// not know what it says, or where the answer was lost.
+    pub fn inserted(user: UserId, batch: &WriteBatch, committed: &CommittedWrites) -> Option<Self> {
+        let key = keys::request(user);
+        let index = batch.position(&key)?;
+        let TableWrite::Insert { properties, .. } = batch.write(index)? else { return None };
+        let row = TableRow { key, properties: properties.clone(), etag: committed.etag(index)? };
+        Self::read(&row).ok()
     }
 
     /// The request alone, where it can be read.

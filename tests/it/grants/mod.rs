@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod breakers;
+pub(crate) mod change_costs;
 pub(crate) mod damaged_rows;
 pub(crate) mod guards;
 pub(crate) mod health_counts;

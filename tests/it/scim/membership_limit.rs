@@ -120,8 +120,8 @@ fn taking_somebody_out_of_a_group_does_not_read_how_many_others_they_are_in() {
     let projection = Projection::parse(ResourceType::Group, None, Some("members")).unwrap();
     world.faults.reset();
     let point = world.faults.hold(
-        crate::support::fault_injection::When::get().key("d:"),
-        crate::support::fault_injection::Side::Before,
+        crate::support::fault_injection::When::transact(),
+        crate::support::fault_injection::Side::After,
     );
     let change = node.spawn(async move {
         service

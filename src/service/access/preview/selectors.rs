@@ -2,14 +2,13 @@
 
 use crate::id::GroupId;
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
-use crate::service::effective_groups::{EffectiveGroups, GroupGraph};
+use crate::service::effective_groups::{EffectiveGroups, GroupGraph, parents_if};
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{GroupFacts, SelectorFacts};
 use crate::service::reconcile::selectors::{
     Selectors, held_through, is_only, selectors_by_key, selectors_of,
 };
 use crate::store::ledger::UserLedger;
-use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::pins::{PinRow, SelectorKey};
 use crate::store::tenant_walk::ListedGroup;
 use crate::store::{StateStore, StoreError};
@@ -57,10 +56,7 @@ pub(super) async fn read(
     let mut groups = store.groups();
     let mut nesting = GroupGraph::default();
     while let Some(page) = groups.next().await? {
-        let parents = page.iter().map(|group| async move {
-            let most = if group.may_be_nested { GROUPS_UPWARDS_MAX + 1 } else { 0 };
-            store.groups_of(group.id, most).await
-        });
+        let parents = page.iter().map(|group| parents_if(store, group.id, group.may_be_nested));
         for (group, parents) in page.iter().zip(join_reads(parents).await?) {
             nesting.add(group.id, (), parents);
         }
