@@ -159,51 +159,37 @@ impl StoredJob {
 
     /// Advances by one chunk, unless another process did meanwhile.
     pub fn advance(&self) -> TableWrite {
-        let properties = RowFields::some().int("chunks", self.chunks + 1).done();
-        TableWrite::Merge {
-            key: keys::job(self.id),
-            properties,
-            condition: EtagMatch::Exact(self.etag.clone()),
-        }
+        self.merge(self.next_chunk())
     }
 
     /// Moves to the elements after that one, or to the beginning, unless another process advanced the job meanwhile.
     pub fn go_on_after(&self, element: &str) -> TableWrite {
-        let properties = RowFields::some().int("chunks", self.chunks + 1).text("after", element).done();
-        TableWrite::Merge {
-            key: keys::job(self.id),
-            properties,
-            condition: EtagMatch::Exact(self.etag.clone()),
-        }
+        self.merge(self.next_chunk().text("after", element))
     }
 
     /// Moves on in a plan of members, unless another process advanced the job meanwhile.
     pub fn move_to(&self, next: &MemberCursor) -> TableWrite {
-        TableWrite::Merge {
-            key: keys::job(self.id),
-            properties: next.fields(RowFields::some().int("chunks", self.chunks + 1)).done(),
-            condition: EtagMatch::Exact(self.etag.clone()),
-        }
+        self.merge(next.fields(self.next_chunk()))
     }
 
     /// The people of a deleted group are counted.
     pub fn note_people(&self, people: usize) -> TableWrite {
-        TableWrite::Merge {
-            key: keys::job(self.id),
-            properties: RowFields::some().int("people", to_int(people)).done(),
-            condition: EtagMatch::Exact(self.etag.clone()),
-        }
+        self.merge(RowFields::some().int("people", to_int(people)))
     }
 
     /// A deleted group has no members left: the job goes on with the groups that it was in.
     pub fn leave_groups(&self, group: GroupId) -> TableWrite {
-        let kind = JobKind::LeaveGroups(group);
-        let properties = RowFields::some().text("kind", kind.name()).text("after", "");
-        TableWrite::Merge {
-            key: keys::job(self.id),
-            properties: properties.int("chunks", self.chunks + 1).done(),
-            condition: EtagMatch::Exact(self.etag.clone()),
-        }
+        let kind = JobKind::LeaveGroups(group).name();
+        self.merge(self.next_chunk().text("kind", kind).text("after", ""))
+    }
+
+    fn next_chunk(&self) -> RowFields {
+        RowFields::some().int("chunks", self.chunks + 1)
+    }
+
+    fn merge(&self, fields: RowFields) -> TableWrite {
+        let condition = EtagMatch::Exact(self.etag.clone());
+        TableWrite::Merge { key: keys::job(self.id), properties: fields.done(), condition }
     }
 
     /// The job is done.

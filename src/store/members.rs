@@ -126,6 +126,14 @@ impl StateStore {
         member.or(membership).map(|row| member_of(&row, id)).transpose()
     }
 
+    /// Whether the user or group that is a member, or is to be one, exists.
+    pub async fn member_exists(&self, member: MemberId) -> Result<bool, StoreError> {
+        match member {
+            MemberId::User(user) => self.exists(user).await,
+            MemberId::Group(group) => self.exists(group).await,
+        }
+    }
+
     /// The first `rows_max` members of a group, in the order of their ids.
     pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<MemberId>, StoreError> {
         let (from, to) = keys::range_of(&keys::members_prefix(group));

@@ -179,12 +179,6 @@ impl MemberJob<'_> {
         members: Vec<MemberId>,
     ) -> Result<Vec<Element>, StoreError> {
         let element = |member: MemberId| async move {
-            let exists = async {
-                match member {
-                    MemberId::User(user) => store.exists(user).await,
-                    MemberId::Group(group) => store.exists(group).await,
-                }
-            };
             let has_membership = async {
                 match store.find_member(self.group, member.uuid()).await {
                     // It is there, whatever it says.
@@ -192,7 +186,7 @@ impl MemberJob<'_> {
                     found => Ok(found?.is_some()),
                 }
             };
-            let (has_membership, exists) = try_join!(has_membership, exists)?;
+            let (has_membership, exists) = try_join!(has_membership, store.member_exists(member))?;
             Ok::<_, StoreError>(Element { member, has_membership, exists })
         };
         join_reads(members.into_iter().map(element)).await

@@ -224,10 +224,7 @@ async fn empty_group(
         return quarantine_element(store, job).await;
     }
     let left = members.iter().map(|member| async move {
-        let touched = match member {
-            MemberId::User(user) => store.exists(*user).await?,
-            MemberId::Group(inner) => store.exists(*inner).await?,
-        };
+        let touched = store.member_exists(*member).await?;
         Ok::<_, StoreError>(Left { group, member: *member, touched })
     });
     let left = try_join_all(left).await?;

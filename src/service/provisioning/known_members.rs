@@ -158,11 +158,7 @@ impl Provisioning {
     /// Those of these users and groups that do not exist.
     pub(super) async fn gone_among(&self, ids: &[MemberId]) -> Result<BTreeSet<Uuid>, StoreError> {
         let gone = |id: MemberId| async move {
-            let exists = match id {
-                MemberId::User(user) => self.store.exists(user).await?,
-                MemberId::Group(group) => self.store.exists(group).await?,
-            };
-            Ok::<_, StoreError>((!exists).then(|| id.uuid()))
+            Ok::<_, StoreError>((!self.store.member_exists(id).await?).then(|| id.uuid()))
         };
         Ok(join_reads(ids.iter().copied().map(gone)).await?.into_iter().flatten().collect())
     }
