@@ -206,7 +206,8 @@ impl Order {
             return Err(OrderError::NoOperator);
         }
         let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
-        if because.is_empty() {
+        // The printed lines have TEXT in the place of a reason.
+        if because.is_empty() || because == "TEXT" {
             return Err(OrderError::NoReason);
         }
         Ok(Self { id, who, because, verb })
@@ -278,6 +279,7 @@ mod tests {
         let order = |because: &str| Order::new(OpId::new(id(9)), "ana", because, OrderVerb::Pause);
         assert_eq!(order("  incident 7 ").unwrap().because, "incident 7");
         assert_eq!(order(" "), Err(OrderError::NoReason));
+        assert_eq!(order("TEXT"), Err(OrderError::NoReason));
         assert_eq!(Order::new(OpId::new(id(9)), " ", "x", OrderVerb::Pause), Err(OrderError::NoOperator));
         assert!(matches!(order("a\u{1b}[2J"), Err(OrderError::Control { .. })));
         assert!(matches!(order(&"a".repeat(1001)), Err(OrderError::TooLong { .. })));

@@ -189,8 +189,10 @@ fn print_list(batches: &[ListedBatch], arguments: &ListArguments) -> Result<(), 
             false => writeln!(out, "{}", batch.to_text())?,
         }
     }
-    if !json && batches.iter().any(ListedBatch::is_held) {
-        writeln!(out, "{}", operator.command_line("breaker show BATCH"))?;
+    let mut held = batches.iter().filter(|batch| batch.is_held() && !json);
+    if let Some(first) = held.next() {
+        let batch = held.next().map_or_else(|| first.id.to_string(), |_| "BATCH".to_owned());
+        writeln!(out, "{}", operator.command_line(&format!("breaker show {batch}")))?;
     }
     Ok(())
 }

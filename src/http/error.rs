@@ -73,7 +73,7 @@ impl HttpError {
 
     /// Whether a dependency is busy or away, which the log names.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, HttpError::Service(ServiceError::Busy { .. }))
+        matches!(self, HttpError::Service(ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. }))
     }
 
     fn scim(&self) -> scim::Error {
@@ -84,6 +84,9 @@ impl HttpError {
             }
             HttpError::Service(ServiceError::Busy { .. }) => {
                 scim::Error::unavailable("storage is busy or away; try again")
+            }
+            HttpError::Service(error @ ServiceError::ChangeUnderWay { .. }) => {
+                scim::Error::unavailable(format!("{error}; try again"))
             }
             HttpError::Service(ServiceError::Bug { .. }) => scim::Error::internal("internal error"),
             HttpError::Unauthorized => scim::Error::unauthorized(self.to_string()),
@@ -119,7 +122,9 @@ impl ResponseError for HttpError {
             HttpError::NotConfigured => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(NOT_CONFIGURED_WAIT)));
             }
-            HttpError::Service(ServiceError::Busy { retry_after, .. })
+            HttpError::Service(
+                ServiceError::Busy { retry_after, .. } | ServiceError::ChangeUnderWay { retry_after, .. },
+            )
             | HttpError::TokensUnavailable { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
             }

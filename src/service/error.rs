@@ -28,6 +28,13 @@ pub enum ServiceError {
         #[source]
         source: Option<StoreError>,
     },
+    /// 503: a change of many members of the same group is not completed yet.
+    #[error("a large change of the same group is not completed yet")]
+    ChangeUnderWay {
+        retry_after: Duration,
+        #[source]
+        source: Option<StoreError>,
+    },
     /// 500: a bug of ours, or a row that cannot be understood. The text is for the log, not for the answer.
     #[error("internal error")]
     Bug {
@@ -41,7 +48,9 @@ impl ServiceError {
     pub fn scim_error(&self) -> Option<&scim::Error> {
         match self {
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => Some(error),
-            ServiceError::Busy { .. } | ServiceError::Bug { .. } => None,
+            ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } | ServiceError::Bug { .. } => {
+                None
+            }
         }
     }
 }

@@ -29,6 +29,11 @@ impl<'a> ConflictRetry<'a> {
         Self { store, begun: store.clock.monotonic(), conflicts: 0 }
     }
 
+    /// Until when the request is worked on, on the monotonic clock.
+    pub fn deadline(&self) -> Duration {
+        self.begun + ELAPSED_MAX
+    }
+
     /// Pauses before the next attempt; an error after too many.
     pub async fn pause(&mut self) -> Result<(), ServiceError> {
         self.conflicts += 1;

@@ -20,6 +20,7 @@ use crate::store::resources::{self, Group, StoredResource};
 use crate::store::{CommittedWrites, FoundRow, MayMiss, StoreError, reconcile_queue};
 use futures_util::{join, try_join};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Members whose rows are read by name; where more are named, everyone in the group is read.
 const READ_BY_NAME_MAX: usize = 1000;
@@ -213,7 +214,7 @@ impl Provisioning {
                     let stored = new.committed(&plan.batch, &committed);
                     self.note_full(&members);
                     drop(counter);
-                    let follow_up = self.follow_up_of(&stored, plan.follow_up).await;
+                    let follow_up = self.follow_up_of(&stored, plan.follow_up, retry.deadline()).await;
                     let members = Some(members.after.into_iter().collect());
                     return Ok(WrittenGroup { stored, members, follow_up });
                 }
@@ -240,8 +241,8 @@ impl Provisioning {
         id: GroupId,
         request: &GroupRequest<'_>,
     ) -> Result<WrittenGroup, ServiceError> {
-        let mut turn = self.queue.lock(id.uuid()).await;
         let mut retry = self.conflict_retry();
+        let mut turn = self.queue.lock(id.uuid()).await;
         let mut gone = BTreeSet::new();
         let mut skipped = SkippedAttributes::Nothing;
         let mut may_miss = MayMiss::Indexes;
@@ -252,7 +253,7 @@ impl Provisioning {
                 GroupRead::UnderWay(job) => {
                     // A delete does not wait for the job.
                     drop(turn);
-                    self.finish_job(id, job).await?;
+                    self.finish_job(id, job, retry.deadline()).await?;
                     retry.pause().await?;
                     turn = self.queue.lock(id.uuid()).await;
                     continue;
@@ -290,7 +291,7 @@ impl Provisioning {
                         committed: self.committed_request(&members, &stored, &plan, &committed),
                         ..plan.follow_up
                     };
-                    let follow_up = self.follow_up_of(&stored, follow_up).await;
+                    let follow_up = self.follow_up_of(&stored, follow_up, retry.deadline()).await;
                     return Ok(WrittenGroup { stored, members: everyone(), follow_up });
                 }
                 WriteAttempt::Conflict { part: BatchPart::Name, found: FoundRow::There } => {
@@ -326,9 +327,9 @@ impl Provisioning {
     }
 
     /// What follows from a commit. A job of the request is rolled first.
-    async fn follow_up_of(&self, stored: &Group, follow_up: FollowUp) -> FollowUp {
+    async fn follow_up_of(&self, stored: &Group, follow_up: FollowUp, deadline: Duration) -> FollowUp {
         match stored.job {
-            Some(job) => FollowUp { groups: follow_up.groups, ..self.roll_own_job(job).await },
+            Some(job) => FollowUp { groups: follow_up.groups, ..self.roll_own_job(job, deadline).await },
             None => follow_up,
         }
     }

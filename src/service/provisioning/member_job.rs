@@ -10,16 +10,17 @@ use crate::store::StoreError;
 use crate::store::resources;
 use std::time::Duration;
 
-/// How long a request rolls a job. Then it is answered all the same: the commit of the change, which the job completes, is
-/// durable.
-const ROLL_MAX: Duration = Duration::from_secs(20);
+/// How long a request rolls its own job at least, however late it came to its commit. Then it is answered all the same: the commit,
+/// which the job completes, is durable.
+const ROLL_MIN: Duration = Duration::from_secs(2);
 /// `Retry-After` of a request that met a job and did not see its end.
 const UNDER_WAY_RETRY: Duration = Duration::from_secs(5);
 
 impl Provisioning {
-    /// Rolls the job that the request has just committed. What is not done in time is left to the background.
-    pub(super) async fn roll_own_job(&self, job: OpId) -> FollowUp {
-        let is_done = self.roll(job).await.unwrap_or_else(|error| {
+    /// Rolls the job that the request has just committed. What is not done by the deadline is left to the background.
+    pub(super) async fn roll_own_job(&self, job: OpId, deadline: Duration) -> FollowUp {
+        let deadline = deadline.max(self.store.clock.monotonic() + ROLL_MIN);
+        let is_done = self.roll(job, deadline).await.unwrap_or_else(|error| {
             log_deferred("a change of members", &error);
             false
         });
@@ -28,10 +29,15 @@ impl Provisioning {
     }
 
     /// Finishes the job that a group's header names, so that a writer finds the members as they are meant to be.
-    pub(super) async fn finish_job(&self, group: GroupId, job: OpId) -> Result<(), ServiceError> {
-        let busy = |source| ServiceError::Busy { retry_after: UNDER_WAY_RETRY, source };
-        if !self.roll(job).await.map_err(|error| busy(Some(error)))? {
-            return Err(busy(None));
+    pub(super) async fn finish_job(
+        &self,
+        group: GroupId,
+        job: OpId,
+        deadline: Duration,
+    ) -> Result<(), ServiceError> {
+        let under_way = |source| ServiceError::ChangeUnderWay { retry_after: UNDER_WAY_RETRY, source };
+        if !self.roll(job, deadline).await.map_err(|error| under_way(Some(error)))? {
+            return Err(under_way(None));
         }
         let Some(header) = self.store.header(group).await? else { return Ok(()) };
         if resources::job_of(&header)? == Some(job) && self.store.job(job).await?.is_none() {
@@ -42,11 +48,17 @@ impl Provisioning {
     }
 
     /// Returns whether the job is done. One request of this process rolls it at a time. People are reconciled in the background as far as there is room, leavers first.
-    async fn roll(&self, job: OpId) -> Result<bool, StoreError> {
-        let _turn = self.queue.lock(job.uuid()).await;
-        let begun = self.store.clock.monotonic();
-        while self.store.clock.monotonic().saturating_sub(begun) < ROLL_MAX {
-            let rolled = jobs::run_chunk(&self.store, &self.active_bindings, job).await?;
+    async fn roll(&self, job: OpId, deadline: Duration) -> Result<bool, StoreError> {
+        let left = || deadline.saturating_sub(self.store.clock.monotonic());
+        let Ok(_turn) = tokio::time::timeout(left(), self.queue.lock(job.uuid())).await else {
+            return Ok(false);
+        };
+        while !left().is_zero() {
+            let rolled = match jobs::run_chunk(&self.store, &self.active_bindings, job).await {
+                // Another process advances it.
+                Err(StoreError::Conflict { .. }) => continue,
+                rolled => rolled?,
+            };
             if rolled.done {
                 return Ok(true);
             }

@@ -118,7 +118,9 @@ impl GatheredState {
         let batches: BTreeSet<OpId> =
             before.symmetric_difference(&now_held).map(|(_, batch)| *batch).collect();
         let request = &self.request.request;
-        let op = request.taken.map_or(request.origin.op, |taken| taken.op);
+        // The operation of a part has an id that no record has.
+        let taken = request.taken.map(|taken| taken.op).filter(|op| op.time().is_some());
+        let op = taken.unwrap_or(request.origin.op);
         let cause = HoldCause { op, actor: request.origin.actor.clone(), since: now };
         let write = |batch: OpId| {
             let begins = self.new_holds.values().any(|begun| *begun == batch);

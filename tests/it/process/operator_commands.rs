@@ -145,7 +145,7 @@ async fn an_operator_reads_what_a_breaker_holds_and_decides() {
     assert_eq!((&batches[0]["state"], &batches[0]["holds"]), (&json!("held"), &json!("revocations")));
     let batch = batches[0]["batch"].as_str().unwrap().to_owned();
     let place = format!("--control-url {}", desk.local.ready.control_url);
-    desk.ends_with(&["breaker"], FINDINGS, &format!("azure-backup-scim breaker show BATCH {place}"));
+    desk.ends_with(&["breaker"], FINDINGS, &format!("azure-backup-scim breaker show {batch} {place}"));
     desk.ends_with(&["breaker", "show", &batch], FINDINGS, "cem@contoso.example");
     let hash = batches[0]["hash"].as_str().unwrap().to_owned();
     let release = format!("azure-backup-scim breaker release {batch} {hash} --because TEXT {place}");

@@ -156,7 +156,7 @@ impl Stage {
     /// The status of a refusal.
     fn ask(&self, act: Act, case: &Case) -> Result<(), u16> {
         self.node.run(perform(&self.node, act, case)).map_err(|error| match error {
-            ServiceError::Busy { .. } => 503,
+            ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } => 503,
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.status,
             ServiceError::Bug { source } => panic!("{case}: a bug of ours: {source}", case = case.number),
         })

@@ -85,7 +85,7 @@ async fn create_group(service: &BackupScim, number: usize, external_id: &str) ->
 
 fn failure(error: ServiceError) -> Failure {
     match error {
-        ServiceError::Busy { .. } => Failure::Busy,
+        ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } => Failure::Busy,
         ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
             Failure::Refused(error.status)
         }
