@@ -309,9 +309,23 @@ impl HealthStatus {
         }
     }
 
-    /// A person is in more groups than may be, or was to be.
+    /// A membership of a person was dropped, since they are in as many groups as may be.
+    pub(super) fn membership_dropped(&self, user: UserId) {
+        self.group_limit_finding(user, &format!("{user} (a membership was dropped)"));
+    }
+
+    /// A person is in more groups than may be, or in groups beyond the levels that are read.
     pub(super) fn group_limit_reached(&self, user: UserId) {
-        if self.group_limit.record(&user.to_string()) {
+        self.group_limit_finding(user, &user.to_string());
+    }
+
+    /// A person is no longer in too many groups. That a membership was dropped is not undone by it.
+    pub(super) fn within_group_limit(&self, user: UserId) {
+        self.group_limit.forget(&user.to_string());
+    }
+
+    fn group_limit_finding(&self, user: UserId, finding: &str) {
+        if self.group_limit.record(finding) {
             let groups_max = DIRECT_GROUPS_MAX;
             tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups, or of levels of groups in groups; what lies beyond gives nothing");
         }

@@ -365,7 +365,7 @@ impl Provisioning {
 
     /// Memberships that were dropped are no secret: the answer shows who is in, and health says so too.
     fn note_full(&self, members: &MemberChanges) {
-        members.full.iter().for_each(|user| self.health.group_limit_reached(*user));
+        members.full.iter().for_each(|user| self.health.membership_dropped(*user));
     }
 
     /// Whether a range that was read after `before` belongs to it.

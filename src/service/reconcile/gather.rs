@@ -165,7 +165,10 @@ impl Reconciler {
                     };
                     self.selectors((user, groups), changed.as_ref(), snapshot, &ledger).await
                 }
-                _ => Ok(Default::default()),
+                _ => {
+                    self.health.within_group_limit(user);
+                    Ok(Default::default())
+                }
             }
         };
         let ((selectors, missing_leads), holders) =

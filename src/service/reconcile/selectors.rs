@@ -95,8 +95,9 @@ impl Reconciler {
         };
         let mut graph = GroupGraph::read(direct.iter().copied(), GROUPS_UPWARDS_MAX, read).await?;
         let EffectiveGroups { groups: found, is_cut } = graph.above(direct);
-        if is_cut {
-            self.health.group_limit_reached(user);
+        match is_cut {
+            true => self.health.group_limit_reached(user),
+            false => self.health.within_group_limit(user),
         }
         let through = found.iter().filter_map(|group| Some((group.id, group.through?))).collect();
         Ok((found.iter().filter_map(|group| graph.take(group.id)).collect(), through))

@@ -132,6 +132,20 @@ async fn send(service: Arc<Provisioning>, group: String, asked: Asked) -> Result
     }
 }
 
+/// The process dies at that call of the request, and another one starts.
+fn killed_at(stage: Stage, asked: Asked, when: When, side: Side) -> Stage {
+    stage.world.faults.reset();
+    let point = stage.world.faults.crash(when, side);
+    let running = stage.node.spawn(send(stage.node.service.provisioning.clone(), stage.group.clone(), asked));
+    stage.node.run(async {
+        tokio::select! {
+            () = point.reached() => {}
+            _ = running => {}
+        }
+    });
+    stage.restart()
+}
+
 /// A group and a request about it, with who is in before and after.
 struct Case {
     name: &'static str,
@@ -197,20 +211,7 @@ fn a_change_is_whole_or_has_not_happened_wherever_its_process_dies() {
                 let what = format!("{}, {call}, {side:?}", case.name);
                 let stage = (case.stage)(people);
                 let asked = (case.asked)(&stage);
-                stage.world.faults.reset();
-                let point = stage.world.faults.crash(when.clone(), side);
-                let running = stage.node.spawn(send(
-                    stage.node.service.provisioning.clone(),
-                    stage.group.clone(),
-                    asked,
-                ));
-                stage.node.run(async {
-                    tokio::select! {
-                        () = point.reached() => {}
-                        _ = running => {}
-                    }
-                });
-                let stage = stage.restart();
+                let stage = killed_at(stage, asked, when.clone(), side);
 
                 let (before, after) = ((case.before)(people), (case.after)(people));
                 let read = stage.members();
@@ -232,17 +233,7 @@ fn a_new_group_has_all_its_members_or_does_not_exist() {
     for (call, when) in stage.world.faults.counts().moments(STRIDE) {
         let stage = Stage::of(people, 0);
         let asked = body(&stage);
-        stage.world.faults.reset();
-        let point = stage.world.faults.crash(when, Side::After);
-        let running =
-            stage.node.spawn(send(stage.node.service.provisioning.clone(), stage.group.clone(), asked));
-        stage.node.run(async {
-            tokio::select! {
-                () = point.reached() => {}
-                _ = running => {}
-            }
-        });
-        let stage = stage.restart();
+        let stage = killed_at(stage, asked, when, Side::After);
         let groups = stage.node.run(stage.node.service.store.rows("g:", 10)).unwrap();
         let night = groups
             .iter()
@@ -260,16 +251,7 @@ fn a_new_group_has_all_its_members_or_does_not_exist() {
 
 /// A request whose process dies after its commit and the first chunk: the job is under way.
 fn under_way(stage: Stage, asked: Asked) -> Stage {
-    stage.world.faults.reset();
-    let point = stage.world.faults.crash(When::transact().nth(3), Side::Before);
-    let running = stage.node.spawn(send(stage.node.service.provisioning.clone(), stage.group.clone(), asked));
-    stage.node.run(async {
-        tokio::select! {
-            () = point.reached() => {}
-            _ = running => {}
-        }
-    });
-    let stage = stage.restart();
+    let stage = killed_at(stage, asked, When::transact().nth(3), Side::Before);
     assert_eq!(stage.rows("i:"), 1);
     stage
 }
@@ -449,17 +431,8 @@ fn a_walk_begins_again_where_a_later_chunk_takes_out_another_group_above() {
     (0..3).for_each(|_| stage.node.settle());
     assert_eq!(stage.world.azure().assignments().len(), 100);
 
-    stage.world.faults.reset();
-    let point = stage.world.faults.crash(When::transact().nth(2), Side::Before);
     let asked = Asked::Patch(json!({"op": "remove", "path": "members"}));
-    let running = stage.node.spawn(send(stage.node.service.provisioning.clone(), stage.group.clone(), asked));
-    stage.node.run(async {
-        tokio::select! {
-            () = point.reached() => {}
-            _ = running => {}
-        }
-    });
-    let stage = stage.restart();
+    let stage = killed_at(stage, asked, When::transact().nth(2), Side::Before);
     let store = &stage.node.service.store;
     let keys = |prefix: &str| -> Vec<String> {
         stage.node.run(store.rows(prefix, 1000)).unwrap().into_iter().map(|row| row.key).collect()

@@ -153,6 +153,7 @@ fn beyond_ten_levels_nothing_is_given_and_health_says_so() {
     node.unnest(&chain[0], &chain[1]);
     node.settle();
     world.assert_holds_nothing(&near);
+    assert_eq!(node.service.health.snapshot().group_limit_reached, 0, "the chain is short enough now");
 }
 
 #[test]
