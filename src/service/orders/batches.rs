@@ -16,6 +16,8 @@ use time::{Duration, OffsetDateTime};
 const GROWS_FOR: Duration = Duration::HOUR;
 /// The latest of them, which are asked for.
 const GROWING_OPS_MAX: usize = 100;
+/// Fan-outs that are looked at.
+const FAN_OUTS_MAX: usize = 200;
 
 impl Orders {
     /// The batch says what becomes of its people, if they are those whom the operator read; a job makes each of them be
@@ -37,8 +39,8 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::DecidedAlready { decision }));
         }
         let read = self.store.batch_people(id).await?;
-        if let Some(op) = self.growing(&read, now).await? {
-            return Ok(OrderDecision::Refuse(OrderRefusal::BatchGrows { op }));
+        if self.may_grow(&read, now).await? {
+            return Ok(OrderDecision::Refuse(OrderRefusal::BatchGrows));
         }
         if read.hash != people {
             return Ok(OrderDecision::Refuse(OrderRefusal::BatchMoved { batch: id }));
@@ -64,17 +66,21 @@ impl Orders {
         }))
     }
 
-    /// An operation of these people whose job still goes through its people: those who are not in the batch yet would follow a
-    /// decision about the others. One that has gone on for long does not keep the batch from being decided.
-    async fn growing(&self, batch: &BatchPeople, now: OffsetDateTime) -> Result<Option<OpId>, StoreError> {
+    /// Whether an operation of these people still goes through its people, by a job or by fan-outs: those who are not in the batch
+    /// yet would follow a decision about the others. One that has gone on for long does not keep the batch from being decided.
+    async fn may_grow(&self, batch: &BatchPeople, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let since = now - GROWS_FOR;
+        if self.store.has_removal_under_way(since, FAN_OUTS_MAX).await? {
+            return Ok(true);
+        }
         let ops: BTreeSet<OpId> =
             batch.people.iter().filter_map(|person| Some(person.cause.as_ref()?.op)).collect();
-        let is_new = |op: &&OpId| op.time().is_some_and(|made| made + GROWS_FOR > now);
+        let is_new = |op: &&OpId| op.time().is_some_and(|made| made > since);
         for op in ops.iter().rev().filter(is_new).take(GROWING_OPS_MAX) {
             if self.store.has_job(*op).await? {
-                return Ok(Some(*op));
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 }

@@ -97,10 +97,8 @@ pub enum OrderRefusal {
     BatchUnreadable,
     #[error("the batch is not what was read: list its people again with `breaker show {batch}`")]
     BatchMoved { batch: OpId },
-    #[error(
-        "operation {op} of the batch is still being carried out, and the batch grows; try again in a minute"
-    )]
-    BatchGrows { op: OpId },
+    #[error("a removal is still being carried out, and the batch may grow; try again in a minute")]
+    BatchGrows,
     #[error("the batch was {decision} already")]
     DecidedAlready { decision: &'static str },
     #[error("there is no such order in this release")]

@@ -12,6 +12,7 @@ use crate::store::reconcile_queue::queue_item::{QueueItem, QueuePage, QueuePosit
 use crate::store::reconcile_queue::request::{Priority, ReconcileRequest};
 use crate::store::{StateStore, StoreError, keys};
 use futures_util::future::try_join_all;
+use time::OffsetDateTime;
 
 /// Members of one transaction: request and hint each, and the position in the group.
 const PAGE_MEMBERS_MAX: usize = 48;
@@ -118,6 +119,23 @@ impl StateStore {
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
     }
 
+    /// Whether a fan-out that takes away is under way, of a change that was made after `since`; among the first `rows_max`.
+    pub async fn has_removal_under_way(
+        &self,
+        since: OffsetDateTime,
+        rows_max: usize,
+    ) -> Result<bool, StoreError> {
+        let (rows, _) = self.queue_rows("dg:", &QueuePosition::default(), rows_max).await?;
+        let takes_away = |row: &TableRow| {
+            let request = self.readable(row, ReconcileRequest::read_row(row));
+            request.is_some_and(|request| {
+                let made = request.origin.op.time();
+                request.priority == Priority::Leaver && made.is_some_and(|made| made > since)
+            })
+        };
+        Ok(rows.iter().any(takes_away))
+    }
+
     /// Enqueues the next page of a group's members.
     pub async fn fan_out_page(&self, group: GroupId) -> Result<FanOutPage, StoreError> {
         let Some(row) = self.get(&keys::group_request(group)).await? else {
@@ -135,7 +153,7 @@ impl StateStore {
             if rows.len() >= PAGE_MEMBERS_MAX || !groups.is_empty() || !outer.position.is_empty() {
                 return self.count_operation(group, &row, outer.request).await;
             }
-            outer.request = outer.request.of_group(group, users.len());
+            outer.request = outer.request.or_of_group(group, users.len());
         }
         let nested = self.hand_on_requests(&outer, &groups).await?;
         let mut writes: Vec<TableWrite> =

@@ -81,6 +81,13 @@ impl ReconcileRequest {
         Self { taken, ..self }
     }
 
+    /// The same, unless it is of a larger operation already: the larger one decides.
+    pub fn or_of_group(self, group: GroupId, people: usize) -> Self {
+        let own = self.clone().of_group(group, people);
+        let size = |request: &Self| request.taken.map_or(0, |taken| taken.size);
+        if size(&own) > size(&self) { own } else { self }
+    }
+
     /// What remains of this request while a person waits, with or without a revocation. One that other bindings are not the
     /// cause of is a leaver's, also where the request did not say so.
     pub fn waiting(&self, takes_away: bool) -> Self {
@@ -240,5 +247,15 @@ mod tests {
         check(&[request(1, 200), request(2, 3)], Some((1, 200)));
         check(&[request(1, 3), request(2, 200)], Some((2, 200)));
         check(&[request(1, 1_000_000)], Some((1, 1_000_000)));
+    }
+
+    #[test]
+    fn the_people_of_a_group_do_not_make_an_operation_smaller() {
+        let group = GroupId::new(Uuid::from_u128(9));
+        let part = |people| Some(TakenBy::people_of_group(OpId::new(Uuid::from_u128(1)), group, people));
+        assert_eq!(request(1, 600).or_of_group(group, 20).taken, request(1, 600).taken);
+        assert_eq!(request(1, 600).or_of_group(group, 1).taken, request(1, 600).taken);
+        assert_eq!(request(1, 3).or_of_group(group, 20).taken, part(20));
+        assert_eq!(request(1, 1).or_of_group(group, 20).taken, part(20));
     }
 }

@@ -121,6 +121,26 @@ fn a_person_of_a_batch_whose_row_cannot_be_read_is_part_of_what_is_decided() {
 }
 
 #[test]
+fn a_batch_is_not_decided_while_its_operation_is_still_carried_out() {
+    let stage = Stage::of(20);
+    stage.node.delete_group(&stage.group);
+    stage.node.settle();
+    let batch = stage.batch();
+    let people = stage.node.run(stage.node.service.store.batch_people(batch)).unwrap().people;
+    let job = format!("i:{}", people[0].cause.as_ref().unwrap().op);
+    write(&stage.world, &stage.node, &[nonsense(&job)]);
+    let outcome = stage.node.order(stage.node.release_of(batch));
+    assert!(outcome.is_refused && outcome.detail.contains("still being carried out"), "{outcome:?}");
+    assert_eq!(stage.holders(), 20);
+
+    // A job that never ends does not keep the batch for ever.
+    stage.world.pass(2 * HOUR);
+    stage.release();
+    stage.days(1);
+    assert_eq!(stage.holders(), 0);
+}
+
+#[test]
 fn a_batch_whose_row_is_lost_can_still_be_decided() {
     let stage = Stage::of(20);
     stage.node.delete_group(&stage.group);
