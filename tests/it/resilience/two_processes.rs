@@ -322,6 +322,11 @@ fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() 
     let node = world.start();
     let begun = Instant::now();
     flex.tick_until("nothing is due", || due(&node).is_empty());
+    // The load takes roles from many people at once: the breakers hold some of it, and an operator releases it.
+    for batch in node.run(node.service.store.batches()).unwrap().waiting() {
+        node.carry_out(node.release_of(batch));
+    }
+    flex.tick_until("nothing is due", || due(&node).is_empty());
     println!("nothing was due after {:?}", begun.elapsed());
 
     let (problems, counted) = runtime.block_on(judge(&flex.base_urls(), TOKEN, &mut history));

@@ -168,16 +168,16 @@ pub fn unexplained_roles(world: &World, bindings: &[Value], node: &Node) -> Vec<
     let held: BTreeSet<Grant> = assignments.iter().map(grant).collect();
     let later: BTreeSet<String> = keys(node, "w:").into_iter().map(|key| key[1].clone()).collect();
     let ledger = node.run(node.service.store.ledger_of_all()).unwrap();
-    let in_doubt = |held: &RoleAssignment| {
-        let doubts = |entry: &&Value| entry["settled"] != true && later.contains(&text(entry, "person"));
+    // A call may still land, or a breaker held the revocation.
+    let looked_at_later = |held: &RoleAssignment| {
         let mut entries = ledger.iter().filter(|entry| text(entry, "assignment") == held.name.to_string());
-        entries.any(|entry| doubts(&entry))
+        entries.any(|entry| later.contains(&text(entry, "person")))
     };
     let waits = |(principal, _, _): &Grant| {
         let mut people = scim.users.values().filter(|user| later.contains(&text(user, "id")));
         people.any(|user| text(&user[OWN], "entraObjectId") == principal.to_string())
     };
-    let extra = assignments.iter().filter(|held| !wanted.allows(&grant(held)) && !in_doubt(held));
+    let extra = assignments.iter().filter(|held| !wanted.allows(&grant(held)) && !looked_at_later(held));
     let missing = wanted.given.difference(&held).filter(|wanted| !waits(wanted));
     let extra = extra.map(|extra| format!("should not be held: {extra:?}"));
     extra.chain(missing.map(|missing| format!("should be held: {missing:?}"))).collect()
