@@ -237,19 +237,18 @@ fn an_order_is_carried_out_once_while_two_processes_tick() {
             let point = faults.hold(when, Side::Before);
             let tick = stage.node.service.tick.clone();
             let running = stage.node.spawn(async move { tick.run().await });
-            let held = stage.node.run(async {
+            stage.node.run(async {
                 tokio::select! {
-                    () = point.reached() => true,
-                    _ = running => false,
+                    () = point.reached() => {}
+                    _ = running => {}
                 }
             });
             // The other process has the same tables, and nothing holds its calls.
             stage.world.revive();
             let other = stage.world.start();
             other.settle();
-            if held {
-                point.release();
-            }
+            // A tick that made fewer calls than were counted meets the hold later.
+            point.release();
             stage.node.until_quiet(0);
             check(&case, &stage, order, &what);
         }

@@ -137,19 +137,18 @@ fn two_processes_that_judge_at_once_let_no_more_pass_than_one() {
             let point = faults.hold(when, Side::Before);
             let tick = stage.node.service.tick.clone();
             let running = stage.node.spawn(async move { tick.run().await });
-            let held = stage.node.run(async {
+            stage.node.run(async {
                 tokio::select! {
-                    () = point.reached() => true,
-                    _ = running => false,
+                    () = point.reached() => {}
+                    _ = running => {}
                 }
             });
             // The other process has the same tables, and nothing holds its calls.
             stage.world.revive();
             let other = in_ticks(&stage.world);
             other.settle();
-            if held {
-                point.release();
-            }
+            // A tick that made fewer calls than were counted meets the hold later.
+            point.release();
             stage.node.until_quiet(0);
             let first = std::mem::replace(&mut stage.node, other);
             first.settle();
