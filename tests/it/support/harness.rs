@@ -48,7 +48,7 @@ pub const ORDERS: &str = "orders";
 /// How long a tick goes on.
 pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
 
-/// Members that one request can remove.
+/// Members that one transaction removes: more are a job.
 const REMOVED_AT_ONCE: usize = 19;
 pub const START: &str = "2026-03-01T10:00:00Z";
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// Members that one request can add.
+/// Members that one transaction adds: more are a job.
 const ADDED_AT_ONCE: usize = 24;
 
 /// A group of so many people who all hold the role of its binding.

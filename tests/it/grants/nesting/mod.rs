@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Everything is left to ticks.
 const NOTHING_INLINE: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
-/// Members that one request can add.
+/// Members that one transaction adds: more are a job.
 const ADDED_AT_ONCE: usize = 24;
 
 fn world() -> World {
