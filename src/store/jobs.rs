@@ -6,7 +6,7 @@ use crate::rbac::Scope;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::member_plan::MemberPlan;
 use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
-use crate::store::{StateStore, StoreError, keys, members};
+use crate::store::{StateStore, StoreError, keys};
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +157,11 @@ impl StoredJob {
         StoreError::Corrupt { row: keys::job(self.id), property: "elements".to_owned() }
     }
 
+    /// The request of someone from whom the job takes a membership; `people` where the job did not count them.
+    pub fn removal(&self, people: usize) -> ReconcileRequest {
+        ReconcileRequest::taking_away(self.request.origin.clone()).of_operation(self.people.unwrap_or(people))
+    }
+
     /// Advances by one chunk, unless another process did meanwhile.
     pub fn advance(&self) -> TableWrite {
         self.merge(self.next_chunk())
@@ -276,14 +281,6 @@ impl JobElement {
     pub fn group(&self) -> Option<GroupId> {
         self.member?.group()
     }
-
-    fn read(row: &TableRow) -> Self {
-        let id = keys::last_part(&row.key).to_owned();
-        let as_group = members::is_of_group(row);
-        let group = || GroupId::parse(&id).ok().map(MemberId::Group);
-        let member = if as_group { group() } else { UserId::parse(&id).ok().map(MemberId::User) };
-        Self { id, member }
-    }
 }
 
 /// A job that waits for its next chunk.
@@ -315,7 +312,16 @@ impl StateStore {
         let (from, to) = keys::range_of(&prefix);
         let from = if job.after.is_empty() { from } else { format!("{from}{}!", job.after) };
         let rows = self.rows_between(from, to, number).await?;
-        Ok(rows.iter().map(JobElement::read).collect())
+        let mut elements = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = keys::last_part(&row.key).to_owned();
+            let member = match UserId::parse(&id) {
+                Ok(named) => Some(self.member_in(row, named.uuid()).await?),
+                Err(_) => None,
+            };
+            elements.push(JobElement { id, member });
+        }
+        Ok(elements)
     }
 
     /// Whether the job of that id is still under way.

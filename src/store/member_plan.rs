@@ -21,21 +21,27 @@ pub struct MemberPlan {
 /// Who is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemovedMembers {
+    /// In the order of their ids.
     These(Vec<MemberId>),
     /// Everyone but these: those who are removed may be more than a row holds.
     AllBut(BTreeSet<MemberId>),
+}
+
+impl RemovedMembers {
+    /// Whether a member is removed.
+    pub fn has(&self, member: MemberId) -> bool {
+        match self {
+            RemovedMembers::These(removed) => removed.binary_search(&member).is_ok(),
+            RemovedMembers::AllBut(kept) => !kept.contains(&member),
+        }
+    }
 }
 
 impl MemberPlan {
     /// The members once the plan is carried out, from those that have a row while it is.
     pub fn overlay(&self, members: impl IntoIterator<Item = MemberId>) -> BTreeSet<MemberId> {
         let mut after: BTreeSet<MemberId> = members.into_iter().collect();
-        match &self.removed {
-            RemovedMembers::These(removed) => removed.iter().for_each(|member| {
-                after.remove(member);
-            }),
-            RemovedMembers::AllBut(kept) => after.retain(|member| kept.contains(member)),
-        }
+        after.retain(|member| !self.removed.has(*member));
         after.extend(&self.added);
         after
     }

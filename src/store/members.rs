@@ -123,7 +123,10 @@ impl StateStore {
     pub async fn find_member(&self, group: GroupId, id: Uuid) -> Result<Option<MemberId>, StoreError> {
         let [member, membership] = both(group, UserId::new(id));
         let (member, membership) = try_join!(self.get(&member), self.get(&membership))?;
-        member.or(membership).map(|row| member_of(&row, id)).transpose()
+        match member.or(membership) {
+            Some(row) => Ok(Some(self.member_in(&row, id).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Whether the user or group that is a member, or is to be one, exists.
@@ -137,16 +140,30 @@ impl StateStore {
     /// The first `rows_max` members of a group, in the order of their ids.
     pub async fn members(&self, group: GroupId, rows_max: usize) -> Result<Vec<MemberId>, StoreError> {
         let (from, to) = keys::range_of(&keys::members_prefix(group));
-        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
+        self.members_in(&self.rows_between(from, to, rows_max).await?).await
     }
 
-    /// The members that these rows of groups are about. A row that does not say says nothing.
-    pub(in crate::store) fn members_in(&self, rows: &[TableRow]) -> Vec<MemberId> {
-        let member = |row: &TableRow| {
+    /// The members that these rows of groups are about. A row whose key names nobody says nothing.
+    pub(in crate::store) async fn members_in(&self, rows: &[TableRow]) -> Result<Vec<MemberId>, StoreError> {
+        let mut members = Vec::with_capacity(rows.len());
+        for row in rows {
             let id = UserId::from_text(keys::last_part(&row.key)).ok_or_else(|| StoreError::corrupt_key(row));
-            id.and_then(|id| member_of(row, id.uuid()))
-        };
-        rows.iter().filter_map(|row| self.readable(row, member(row))).collect()
+            if let Some(id) = self.readable(row, id) {
+                members.push(self.member_in(row, id.uuid()).await?);
+            }
+        }
+        Ok(members)
+    }
+
+    /// The user or group of this id that a row is about. Where the row does not say which, it is whoever exists: a membership
+    /// whose row is damaged gives access, and must be shown and can be removed.
+    pub(in crate::store) async fn member_in(&self, row: &TableRow, id: Uuid) -> Result<MemberId, StoreError> {
+        if let Some(member) = self.readable(row, member_of(row, id)) {
+            return Ok(member);
+        }
+        let (user, group) = (MemberId::User(UserId::new(id)), MemberId::Group(GroupId::new(id)));
+        let is_group = !self.member_exists(user).await? && self.member_exists(group).await?;
+        Ok(if is_group { group } else { user })
     }
 
     /// At most so many members of a group, behind the one of that id.
@@ -158,7 +175,7 @@ impl StateStore {
     ) -> Result<Vec<MemberId>, StoreError> {
         let (from, to) = keys::range_of(&keys::members_prefix(group));
         let from = if after.is_empty() { from } else { format!("{from}{after}!") };
-        Ok(self.members_in(&self.rows_between(from, to, rows_max).await?))
+        self.members_in(&self.rows_between(from, to, rows_max).await?).await
     }
 
     /// How many people are in a group, directly or through the groups in it, up to [`COUNTED_PEOPLE_MAX`]. One who is in several
@@ -170,7 +187,7 @@ impl StateStore {
             let (from, to) = keys::range_of(&keys::members_prefix(group));
             let mut pages = self.pages(from, to);
             while let Some(rows) = pages.next().await? {
-                let members = self.members_in(&rows);
+                let members = self.members_in(&rows).await?;
                 people += members.iter().filter(|member| member.user().is_some()).count();
                 if people >= COUNTED_PEOPLE_MAX {
                     return Ok(people);
@@ -253,7 +270,7 @@ impl StateStore {
         let is_full = rows.len() >= DIRECT_GROUPS_MAX;
         let membership = keys::membership(member, group);
         let member = match rows.iter().find(|row| row.key == membership) {
-            Some(row) => Some(member_of(row, id)?),
+            Some(row) => Some(self.member_in(row, id).await?),
             None if is_full || both_rows => self.find_member(group, id).await?,
             None => None,
         };

@@ -59,11 +59,12 @@ pub async fn preview(
     };
     let holders = store.holders().await?;
     let snapshots: Vec<&ActiveSnapshot> = of.iter().map(|of| &of.snapshot).collect();
-    let (selectors, nesting) = selectors::read(store, &snapshots).await?;
+    let requests = store.waiting_requests().await?;
+    let (selectors, nesting) = selectors::read(store, &snapshots, &requests).await?;
     let facts = SharedFacts {
         holders,
         nesting,
-        requests: store.waiting_requests().await?,
+        requests,
         braked: settings.levers.brakes.keys().copied().collect(),
         paused: settings.levers.pause.is_some(),
         batches: settings.batches,

@@ -17,6 +17,7 @@ use crate::audit::ChangeOrigin;
 use crate::id::UserId;
 use crate::rbac::AssignmentName;
 use crate::rbac::breaker::{RevocationLimits, Ruling};
+use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::store::{StateStore, StoreError};
@@ -58,6 +59,7 @@ struct WaitingRound {
 /// Counts what people lose and get, and says what has to wait.
 pub struct Breakers {
     store: StateStore,
+    active_bindings: Arc<ActiveBindings>,
     health: Arc<HealthStatus>,
     limits: RevocationLimits,
     turn: Mutex<()>,
@@ -69,9 +71,15 @@ pub struct Breakers {
 }
 
 impl Breakers {
-    pub fn new(store: StateStore, health: Arc<HealthStatus>, limits: RevocationLimits) -> Self {
+    pub fn new(
+        store: StateStore,
+        active_bindings: Arc<ActiveBindings>,
+        health: Arc<HealthStatus>,
+        limits: RevocationLimits,
+    ) -> Self {
         Self {
             store,
+            active_bindings,
             health,
             limits,
             turn: Mutex::default(),

@@ -1,9 +1,11 @@
 //! Counting from the ledger: who holds what, for tallies that are missing or damaged, and hourly for all, because people who
 //! leave pass the breakers unseen.
 
+use crate::bindings::Bindings;
 use crate::rbac::BindingName;
 use crate::rbac::breaker::{BindingTally, HolderId, TenantTally, WINDOW};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
+use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::breakers::Breakers;
 use crate::service::breakers::judgement::ReadTallies;
 use crate::store::batches::{self, StoredBatch};
@@ -47,13 +49,27 @@ pub fn is_counted(entry: &LedgerEntry) -> bool {
 }
 
 impl CountedLedger {
-    /// Counts an entry of a person.
+    /// Counts an entry of a person, by the names in its row.
     pub fn count(&mut self, holder: HolderId, entry: &LedgerEntry) {
+        self.count_by(holder, entry, &entry.bindings);
+    }
+
+    /// The same. Where no binding of its names is left, those that give the same role at the same scope take it over with the
+    /// person's next reconcile: until then it counts for them.
+    fn count_for_heirs(&mut self, holder: HolderId, entry: &LedgerEntry, bindings: &Bindings) {
+        let is_left = bindings.bindings.iter().any(|binding| entry.bindings.contains(&binding.name));
+        let heirs = bindings.bindings.iter().filter(|b| b.role == entry.role && b.scope == entry.scope);
+        let heirs: Vec<BindingName> = heirs.map(|binding| binding.name.clone()).collect();
+        let names = if is_left || heirs.is_empty() { &entry.bindings } else { &heirs };
+        self.count_by(holder, entry, names);
+    }
+
+    fn count_by(&mut self, holder: HolderId, entry: &LedgerEntry, names: &[BindingName]) {
         if !is_counted(entry) {
             return;
         }
         self.people.insert(holder);
-        for name in &entry.bindings {
+        for name in names {
             let counted = self.bindings.entry(name.clone()).or_default();
             match entry.hold {
                 Some(_) => counted.kept.insert(holder),
@@ -174,11 +190,18 @@ impl Breakers {
     }
 
     async fn count_ledger(&self) -> Result<CountedLedger, StoreError> {
+        let snapshot = self.active_bindings.read(&self.store.pointer().await?).await?;
         let mut ledger = CountedLedger::default();
         let mut pages = self.store.ledger_pages(&LedgerPosition::default());
         while let Some(rows) = pages.next().await? {
             for owned in rows.into_iter().filter_map(|row| row.owned) {
-                ledger.count(HolderId::from(owned.user), &owned.stored.entry);
+                let (holder, entry) = (HolderId::from(owned.user), &owned.stored.entry);
+                match &snapshot {
+                    ActiveSnapshot::Known(snapshot) => {
+                        ledger.count_for_heirs(holder, entry, &snapshot.bindings);
+                    }
+                    ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => ledger.count(holder, entry),
+                }
             }
         }
         Ok(ledger)

@@ -1,9 +1,7 @@
-//! How hard a chunk of a job is tried, and what all jobs that remove members share.
+//! How hard a chunk of a job is tried.
 
 use crate::audit::AuditRecord;
 use crate::store::batch::WriteBatch;
-use crate::store::jobs::StoredJob;
-use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::{MayMiss, StateStore, StoreError};
 
 /// Memberships that one chunk removes: five rows each, beside the journal row and the job.
@@ -39,9 +37,4 @@ impl Effort {
             false => store.commit(record, batch.writes()).await.map(drop),
         }
     }
-}
-
-/// The request of a person who leaves a deleted group; `people` where the job did not count them.
-pub(super) fn removal_of(job: &StoredJob, people: usize) -> ReconcileRequest {
-    ReconcileRequest::taking_away(job.request.origin.clone()).of_operation(job.people.unwrap_or(people))
 }

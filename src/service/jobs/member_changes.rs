@@ -4,7 +4,7 @@
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
 use crate::id::{GroupId, MemberId, OpId};
 use crate::service::jobs::chunk::ChunkResult;
-use crate::service::jobs::effort::{Effort, removal_of};
+use crate::service::jobs::effort::Effort;
 use crate::service::join_reads::join_reads;
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::jobs::{MemberCursor, StoredJob};
@@ -97,7 +97,7 @@ impl MemberJob<'_> {
     /// The request of someone who is removed. How many people a group takes along is counted by its fan-out.
     fn removal(self, member: MemberId, op: OpId) -> ReconcileRequest {
         match member {
-            MemberId::User(_) => removal_of(self.job, 1),
+            MemberId::User(_) => self.job.removal(1),
             MemberId::Group(_) => ReconcileRequest::taking_away(self.origin_of(member, op)),
         }
     }
@@ -179,15 +179,9 @@ impl MemberJob<'_> {
         members: Vec<MemberId>,
     ) -> Result<Vec<Element>, StoreError> {
         let element = |member: MemberId| async move {
-            let has_membership = async {
-                match store.find_member(self.group, member.uuid()).await {
-                    // It is there, whatever it says.
-                    Err(StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => Ok(true),
-                    found => Ok(found?.is_some()),
-                }
-            };
-            let (has_membership, exists) = try_join!(has_membership, store.member_exists(member))?;
-            Ok::<_, StoreError>(Element { member, has_membership, exists })
+            let found = store.find_member(self.group, member.uuid());
+            let (found, exists) = try_join!(found, store.member_exists(member))?;
+            Ok::<_, StoreError>(Element { member, has_membership: found.is_some(), exists })
         };
         join_reads(members.into_iter().map(element)).await
     }

@@ -13,7 +13,7 @@ use crate::id::{GroupId, MemberId, OpId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
 pub use crate::service::jobs::chunk::ChunkResult;
-use crate::service::jobs::effort::{Effort, TRIES_MAX, removal_of};
+use crate::service::jobs::effort::{Effort, TRIES_MAX};
 use crate::service::jobs::member_changes::MemberJob;
 use crate::store::TableWrite;
 use crate::store::batch::{BatchPart, WriteBatch};
@@ -117,7 +117,7 @@ async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<Chunk
         let id = element.id.as_str();
         tracing::error!(job.id = %job.id, element = id, "an element of a job keeps failing and is skipped");
         let member = element.member.filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
-        let request = removal_of(job, 1);
+        let request = job.removal(1);
         let enqueues = member.map(|member| reconcile_queue::enqueue_member(member, &request));
         let enqueues = enqueues.into_iter().flatten();
         let writes: Vec<TableWrite> = std::iter::once(job.go_on_after(id)).chain(enqueues).collect();
@@ -230,7 +230,7 @@ async fn empty_group(
     let left = try_join_all(left).await?;
     let touch = |left: &Left, op| (BatchPart::Touch(left.member), members::touch(left.member, op));
     let (record, mut batch) = plan_chunk(store, job, &left, touch);
-    let request = removal_of(job, members.len());
+    let request = job.removal(members.len());
     for member in &members {
         batch.extend(BatchPart::Request, reconcile_queue::enqueue_member(*member, &request));
     }

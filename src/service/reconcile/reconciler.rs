@@ -80,7 +80,8 @@ impl Reconciler {
         health: Arc<HealthStatus>,
         limits: EffectLimits,
     ) -> Self {
-        let breakers = Arc::new(Breakers::new(store.clone(), health.clone(), limits.revocations));
+        let breakers =
+            Breakers::new(store.clone(), active_bindings.clone(), health.clone(), limits.revocations);
         Self {
             store,
             assignments,
@@ -88,7 +89,7 @@ impl Reconciler {
             health,
             limits,
             queue: Arc::default(),
-            breakers,
+            breakers: Arc::new(breakers),
             trigger: ReconcileTrigger::default(),
         }
     }

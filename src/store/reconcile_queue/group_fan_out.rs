@@ -136,6 +136,17 @@ impl StateStore {
         Ok(rows.iter().any(takes_away))
     }
 
+    /// The request of a group as its people are judged by it: where it takes something from several, it has their number.
+    pub async fn group_request_as_judged(
+        &self,
+        group: GroupId,
+        row: &TableRow,
+    ) -> Result<Option<ReconcileRequest>, StoreError> {
+        let Some(read) = self.readable(row, GroupRequest::read(row)) else { return Ok(None) };
+        let people = if read.wants_count(group) { self.count_people(group).await? } else { 0 };
+        Ok(Some(read.request.or_of_group(group, people)))
+    }
+
     /// Enqueues the next page of a group's members.
     pub async fn fan_out_page(&self, group: GroupId) -> Result<FanOutPage, StoreError> {
         let Some(row) = self.get(&keys::group_request(group)).await? else {
@@ -146,7 +157,7 @@ impl StateStore {
         let from = if outer.position.is_empty() { from } else { format!("{from}{}!", outer.position) };
         let rows = self.rows_between(from, to, PAGE_MEMBERS_MAX).await?;
         // A row that names no member is passed over: it must neither end the fan-out nor hold it up.
-        let members = self.members_in(&rows);
+        let members = self.members_in(&rows).await?;
         let users: Vec<UserId> = members.iter().filter_map(MemberId::user).collect();
         let groups: Vec<GroupId> = members.iter().filter_map(MemberId::group).collect();
         if outer.wants_count(group) {

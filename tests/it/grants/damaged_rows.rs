@@ -1,7 +1,7 @@
 //! Rows that are missing, incomplete, another record's or unreadable, and the requests that must go through all the same.
 
 use crate::support::fault_injection::{Fault, Side, When};
-use crate::support::harness::{Node, Person, VAULT_EAST, World, caller};
+use crate::support::harness::{Node, Person, VAULT_EAST, World, caller, member_ids};
 use crate::support::requests::{user_id, user_input};
 use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
 use azure_backup_scim::rbac::BackupRole::Operator;
@@ -278,4 +278,58 @@ fn a_commit_that_is_known_late_is_found_though_storage_is_busy_then() {
     });
     let id = state.node.run(created).unwrap().unwrap();
     assert_eq!(state.keys("u:"), [format!("u:{id}")]);
+}
+
+/// A membership whose rows say that the member is of a kind that no release knows.
+fn spoil_kind(world: &World, node: &Node, group: &str, member: &str) {
+    for key in [format!("m:{group}:{member}"), format!("ug:{member}:{group}")] {
+        let properties = RowFields::some().text("member", "robot").done();
+        let write = TableWrite::Merge { key, properties, condition: EtagMatch::Any };
+        node.run(world.faults.transact("default", &[write])).unwrap();
+    }
+}
+
+#[test]
+fn a_member_whose_row_is_damaged_is_shown_and_can_be_taken_out() {
+    let remove = |member: &str| member_ids("remove", &[member]);
+    let empty = |_: &str| json!({"op": "remove", "path": "members"});
+    let replace = |_: &str| json!({"op": "replace", "path": "members", "value": []});
+    let by_filter = |member: &str| json!({"op": "remove", "path": format!("members[value eq \"{member}\"]")});
+    let ways: [&dyn Fn(&str) -> Value; 4] = [&remove, &empty, &replace, &by_filter];
+    for (way, operation) in ways.into_iter().enumerate() {
+        for through_a_group in [false, true] {
+            let world = World::new().bind("operators", Operator, VAULT_EAST);
+            let node = world.start();
+            let (outer, inner, ana) = (node.group("operators"), node.group("inner"), node.provision("ana"));
+            let member = if through_a_group { &inner } else { &ana.id };
+            node.join(&inner, &[&ana]);
+            node.try_patch_group(&outer, member_ids("add", &[member])).unwrap();
+            node.settle();
+            spoil_kind(&world, &node, &outer, member);
+            assert_eq!(node.members_of(&outer), std::slice::from_ref(member), "{way} {through_a_group}");
+            world.assert_holds(&ana, Operator, VAULT_EAST);
+            node.try_patch_group(&outer, operation(member))
+                .unwrap_or_else(|error| panic!("{way} {through_a_group}: {error:?}"));
+            node.settle();
+            assert_eq!(node.members_of(&outer), Vec::<String>::new(), "{way} {through_a_group}");
+            world.assert_holds_nothing(&ana);
+        }
+    }
+}
+
+#[test]
+fn a_deleted_group_takes_the_role_of_a_member_whose_row_is_damaged() {
+    for through_a_group in [false, true] {
+        let world = World::new().bind("operators", Operator, VAULT_EAST);
+        let node = world.start();
+        let (outer, inner, ana) = (node.group("operators"), node.group("inner"), node.provision("ana"));
+        let member = if through_a_group { &inner } else { &ana.id };
+        node.join(&inner, &[&ana]);
+        node.try_patch_group(&outer, member_ids("add", &[member])).unwrap();
+        node.settle();
+        spoil_kind(&world, &node, &outer, member);
+        node.delete_group(&outer);
+        node.settle();
+        world.assert_holds_nothing(&ana);
+    }
 }

@@ -50,7 +50,8 @@ async fn a_member_gets_the_role_and_loses_it_through_real_services() {
     until("the bindings are stored", || {
         serve.line("the bundled bindings were compared with the active ones")
     });
-    let (user, group) = (idp.create_user("ana-moreira", principal(1)).await, idp.create_group(OPERATORS).await);
+    let (user, group) =
+        (idp.create_user("ana-moreira", principal(1)).await, idp.create_group(OPERATORS).await);
 
     assert_eq!(idp.member("add", &group, &user).await.status, 200);
     until("the role is there", || (held(&cloud, principal(1)) == 1).then_some(()));
@@ -179,7 +180,8 @@ async fn an_older_package_that_starts_again_goes_on_under_the_newer_bindings() {
     until("the older package is stored", || {
         older.line("the bundled bindings were compared with the active ones")
     });
-    let (user, group) = (idp.create_user("ana-moreira", principal(1)).await, idp.create_group(OPERATORS).await);
+    let (user, group) =
+        (idp.create_user("ana-moreira", principal(1)).await, idp.create_group(OPERATORS).await);
     assert_eq!(idp.member("add", &group, &user).await.status, 200);
     until("the role is there", || (held(&cloud, principal(1)) == 1).then_some(()));
     let role = |cloud: &Cloud| cloud.azure.handle().assignments()[0].role;
@@ -243,7 +245,8 @@ async fn without_a_stamp_nothing_is_stored_and_health_says_so() {
     assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
     assert_eq!(health["packagedBindings"], "not stamped");
     let idp = Idp::new(&serve.base_url, TOKEN);
-    let (user, group) = (idp.create_user("ana-moreira", principal(1)).await, idp.create_group(OPERATORS).await);
+    let (user, group) =
+        (idp.create_user("ana-moreira", principal(1)).await, idp.create_group(OPERATORS).await);
     assert_eq!(idp.member("add", &group, &user).await.status, 200);
     // Nothing is left to be looked at, and nothing was given.
     let asked = format!("/Users/{user}?attributes=grants");

@@ -3,7 +3,7 @@
 use super::tenant_plan::{BindingsChange, PersonPlan, PersonState, PlannedStep, PlannedWait};
 use super::to_judge::{PersonToJudge, unknown_request};
 use super::view::{SharedFacts, View};
-use crate::id::{OpId, PrincipalId};
+use crate::id::{GroupId, MemberId, OpId, PrincipalId};
 use crate::ports::tables::{ETag, RowProperties};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{self, Actual, DeferredStep, Desired, Evidence, Holds, ObservedEntry, Plan, Step};
@@ -44,7 +44,8 @@ struct Round {
 
 impl<'a, 'v> PersonPreview<'a, 'v> {
     pub fn new(record: &'a PersonRecord, view: &'a mut View<'v>, facts: &'a SharedFacts) -> Self {
-        Self { record, view, facts, groups: facts.nesting.above(&record.groups) }
+        let direct = facts.requests.groups_after(MemberId::User(record.user), &record.groups);
+        Self { record, view, facts, groups: facts.nesting.above(&direct) }
     }
 }
 
@@ -59,8 +60,7 @@ impl PersonPreview<'_, '_> {
         }
         let mut ledger = self.record.ledger.clone();
         let claim = self.claim(principal, &mut person);
-        let request = self.facts.requests.of(self.record.user, &self.record.groups);
-        let request = request.unwrap_or_else(unknown_request);
+        let request = self.request();
         let op = request.taken.map_or(request.origin.op, |taken| taken.op);
         let mut to_judge = PersonToJudge::new(op);
         for _ in 0..ROUNDS_MAX {
@@ -81,6 +81,16 @@ impl PersonPreview<'_, '_> {
         self.note_to_judge(to_judge);
         person.sort();
         person
+    }
+
+    /// Why the person will be reconciled next.
+    fn request(&self) -> ReconcileRequest {
+        let groups = &self.groups.groups;
+        // A group that is gone is only named by those that were in it.
+        let above = groups.iter().flat_map(|group| self.facts.nesting.parents(group.id));
+        let above: Vec<GroupId> = groups.iter().map(|group| group.id).chain(above.copied()).collect();
+        let request = self.facts.requests.of(self.record.user, &self.record.groups, above.into_iter());
+        request.unwrap_or_else(unknown_request)
     }
 
     fn principal(&self) -> Option<PrincipalId> {

@@ -1,6 +1,6 @@
 //! What is known of the selectors of a snapshot: read once for everybody, where a reconcile reads it for one person.
 
-use crate::id::GroupId;
+use crate::id::{GroupId, MemberId};
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
 use crate::service::effective_groups::{EffectiveGroups, GroupGraph, parents_if};
 use crate::service::join_reads::join_reads;
@@ -11,6 +11,7 @@ use crate::service::reconcile::selectors::{
 use crate::store::ledger::UserLedger;
 use crate::store::pins::{PinRow, SelectorKey};
 use crate::store::tenant_walk::ListedGroup;
+use crate::store::waiting_requests::WaitingRequests;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,10 +36,12 @@ pub(super) struct SelectorView {
     only: BTreeMap<SelectorKey, GroupId>,
 }
 
-/// Reads the pins and the groups, for all these snapshots at once; and which groups are in which.
+/// Reads the pins and the groups, for all these snapshots at once; and which groups are in which, once the changes under way
+/// are done.
 pub(super) async fn read(
     store: &StateStore,
     snapshots: &[&ActiveSnapshot],
+    requests: &WaitingRequests,
 ) -> Result<(Vec<SelectorView>, GroupGraph<()>), StoreError> {
     let known = |snapshot: &&ActiveSnapshot| match snapshot {
         ActiveSnapshot::Known(snapshot) => Some(snapshot.clone()),
@@ -58,7 +61,7 @@ pub(super) async fn read(
     while let Some(page) = groups.next().await? {
         let parents = page.iter().map(|group| parents_if(store, group.id, group.may_be_nested));
         for (group, parents) in page.iter().zip(join_reads(parents).await?) {
-            nesting.add(group.id, (), parents);
+            nesting.add(group.id, (), requests.groups_after(MemberId::Group(group.id), &parents));
         }
         for ListedGroup { id, resource, .. } in page {
             let facts = resource.map(|resource| GroupFacts { id, resource });

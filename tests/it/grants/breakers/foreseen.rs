@@ -1,8 +1,9 @@
 //! What a plan says that the limits make wait, beside what then waits.
 
-use super::{HOUR, MINUTE, Stage, join, limited};
+use super::{HOUR, MINUTE, Stage, holders, join, limited};
 use crate::grants::plan::pending::package;
 use crate::grants::plan::{file_plan, plan_now};
+use crate::support::fault_injection::{Side, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, binding, bindings_file};
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -145,6 +146,53 @@ fn a_deleted_group_is_planned_as_held_before_its_job_begins() {
     assert_eq!((plan.revocations_and_grants(), plan.would_be_held()), ((0, 0), (40, 0)));
     node.settle();
     assert_eq!((stage.holders(), in_batches(&stage)), (40, 40));
+}
+
+#[test]
+fn a_change_of_members_under_way_is_planned_as_if_it_were_done() {
+    let stage = Stage::long_ago(60, limited(500, 6));
+    let node = stage.world.start_with(NOTHING_INLINE);
+    let more = provision(&node, "more", 10);
+    let named =
+        |people: &[Person]| people.iter().map(|person| json!({"value": person.id})).collect::<Vec<_>>();
+    // Forty leave, and of ten who come six are given the role in this hour.
+    let members: Vec<Value> = [named(&stage.people[..20]), named(&more)].concat();
+    let killed = stage.world.start_with(NOTHING_INLINE);
+    let point = stage.world.faults.hold(When::transact().key("i:").nth(3), Side::Before);
+    killed.begin(&stage.group, json!({"op": "replace", "path": "members", "value": members}));
+    killed.run(point.reached());
+    killed.kill();
+    assert_foreseen(&stage, &node, (0, 6), 40 + 4);
+}
+
+/// The group of the binding with these people beside, in a group in a group.
+fn nested(stage: &Stage, people: usize) -> (String, Vec<Person>) {
+    let (inner, innermost) = (stage.node.group("inner"), stage.node.group("innermost"));
+    stage.node.nest(&stage.group, &inner);
+    stage.node.nest(&inner, &innermost);
+    let people = provision(&stage.node, "nested", people);
+    join(&stage.node, &innermost, &people);
+    stage.days(30);
+    assert_eq!(holders(&stage.world, &people), people.len());
+    (inner, people)
+}
+
+#[test]
+fn the_people_of_a_group_that_leaves_are_planned_as_one_operation() {
+    let stage = Stage::long_ago(10, limited(500, 50));
+    let (inner, people) = nested(&stage, 20);
+    let node = stage.world.start_with(NOTHING_INLINE);
+    node.unnest(&stage.group, &inner);
+    assert_foreseen(&stage, &node, (0, 0), people.len());
+}
+
+#[test]
+fn the_people_of_a_group_in_a_deleted_group_are_planned_as_one_operation() {
+    let stage = Stage::long_ago(10, limited(500, 50));
+    let (inner, people) = nested(&stage, 20);
+    let node = stage.world.start_with(NOTHING_INLINE);
+    node.delete_group(&inner);
+    assert_foreseen(&stage, &node, (0, 0), people.len());
 }
 
 /// Gives another role to everyone of the group, through a binding of that name.

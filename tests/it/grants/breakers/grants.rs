@@ -1,8 +1,12 @@
 //! What gives a role to many people at once.
 
 use super::{DAY, HOUR, MINUTE, Stage, holders, join, limited};
-use crate::support::harness::{Person, VAULT_EAST, binding};
+use crate::grants::plan::pending::package;
+use crate::support::harness::{Person, VAULT_EAST, binding, bindings_file};
 use azure_backup_scim::rbac::BackupRole::Operator;
+use azure_backup_scim::service::bindings::active::Activation;
+use azure_backup_scim::service::bindings::bundled::BundleState;
+use serde_json::json;
 use std::env;
 
 /// So many people of a first sync; `FIRST_SYNC_PEOPLE` says another number.
@@ -136,4 +140,21 @@ fn held_people_who_lose_their_reason_are_no_longer_held() {
     stage.world.pass(DAY);
     stage.node.settle();
     assert_eq!(holders(&stage.world, &more), 0);
+}
+
+#[test]
+fn who_is_kept_by_a_renamed_binding_counts_before_anyone_reconciles_them() {
+    let stage = Stage::under(10, limited(12, 12));
+    let mut renamed = limited(12, 12);
+    renamed["name"] = json!("renamed");
+    assert_eq!(
+        package(&stage.node, &bindings_file(&[renamed]), "20260301T100200Z"),
+        BundleState::Done(Activation::Stored)
+    );
+    // New people are reconciled at once, before the fan-out of the file has reached anyone.
+    let more: Vec<Person> = (0..5).map(|n| stage.node.provision(&format!("more{n}"))).collect();
+    join(&stage.node, &stage.group, &more);
+    assert_eq!((stage.holders(), holders(&stage.world, &more)), (10, 2));
+    stage.days(2);
+    assert_eq!((stage.holders(), holders(&stage.world, &more)), (10, 2));
 }
