@@ -3,6 +3,8 @@
 //!
 //! `MEMBER_JOB_PEOPLE` is how many members each case changes (60 if it is not set).
 
+mod many;
+
 use crate::resilience::crashes::invariants::{calm, problems};
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, caller, members};
@@ -134,9 +136,20 @@ async fn send(service: Arc<Provisioning>, group: String, asked: Asked) -> Result
 
 /// The process dies at that call of the request, and another one starts.
 fn killed_at(stage: Stage, asked: Asked, when: When, side: Side) -> Stage {
+    let request = send(stage.node.service.provisioning.clone(), stage.group.clone(), asked);
+    killed_in(stage, request, when, side)
+}
+
+/// The same of anything that the process does.
+fn killed_in<T: Send + 'static>(
+    stage: Stage,
+    doing: impl Future<Output = T> + Send + 'static,
+    when: When,
+    side: Side,
+) -> Stage {
     stage.world.faults.reset();
     let point = stage.world.faults.crash(when, side);
-    let running = stage.node.spawn(send(stage.node.service.provisioning.clone(), stage.group.clone(), asked));
+    let running = stage.node.spawn(doing);
     stage.node.run(async {
         tokio::select! {
             () = point.reached() => {}

@@ -56,6 +56,11 @@ impl Counts {
         let calls = (1..=self.requests).step_by(stride).map(|n| (format!("call {n}"), When::any().nth(n)));
         writes.chain(calls).collect()
     }
+
+    /// Calls of any kind, spread evenly, about so many of them: every one where `CRASH_STRIDE` is 1.
+    pub fn spread_moments(self, number: usize) -> Vec<(String, When)> {
+        Self { transactions: 0, ..self }.moments(self.requests.div_ceil(number))
+    }
 }
 
 /// What happens to a call.
