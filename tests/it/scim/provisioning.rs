@@ -4,6 +4,7 @@ mod list_costs;
 mod lists;
 mod nested;
 mod over_http;
+mod sizes;
 
 use crate::support::fault_injection::{Fault, Faults, Side, When};
 use crate::support::harness::{WholePage, whole_page};
