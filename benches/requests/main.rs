@@ -4,8 +4,9 @@
 //! turns, so that whatever else the machine does slows down both, and prints one table. Processor time is that of the
 //! server's process alone; for `local` that is the service, its store and the simulated Azure together, and what a
 //! request leaves to be done in the background is counted too. `-- --tables UseDevelopmentStorage=true` measures on Azurite, or on
-//! any other table service, instead of the embedded store. The store flushes to the disk that the temporary folder
-//! is on. Linux only: it reads `/proc`.
+//! any other table service, instead of the embedded store. `-- --users 100000` measures something else: the same requests beside
+//! so many users and beside 1,000, in turns. The store flushes to the disk that the temporary folder is on. Linux only: it
+//! reads `/proc`.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +14,8 @@
     clippy::disallowed_methods,
     reason = "a measurement that cannot go on stops, it has the real clock, and prints what it found"
 )]
+
+mod sizes;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
@@ -22,6 +25,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +44,8 @@ const MEMBERS_PER_REQUEST: usize = 24;
 const GROUPS_OF_ALL: usize = 3;
 const PAGE_USERS: usize = 100;
 const STARTS: usize = 20;
+/// Connections that create the users before anything is measured.
+const CREATING_CONNECTIONS: usize = 16;
 /// A server that used at most so many clock ticks in this time has nothing left to do.
 const QUIET: (Duration, u64) = (Duration::from_millis(200), 1);
 /// Clock ticks of `/proc` in a second; the same on every Linux.
@@ -57,12 +63,20 @@ fn main() {
         println!("nothing is measured without `cargo bench --bench requests`");
         return;
     }
-    measure();
+    match argument("--users") {
+        Some(users) => sizes::measure(users.parse().unwrap()),
+        None => measure(),
+    }
+}
+
+/// What follows an argument.
+fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 /// The table service that was asked for with `-- --tables CONNECTION_STRING`, instead of the embedded store.
 fn tables() -> Option<String> {
-    std::env::args().skip_while(|argument| argument != "--tables").nth(1)
+    argument("--tables")
 }
 
 // The two servers.
@@ -326,15 +340,28 @@ fn create_groups_of_all(server: &Server, users: &[String]) {
     }
 }
 
-fn create_users(server: &Server) -> Vec<String> {
-    let mut connection = Connection::to(server.address);
-    let mut create = |number| {
-        let (status, body) = connection.exchange(&create_user("pool", number).bytes(&server.token));
-        assert_eq!(status, 201);
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        body["id"].as_str().unwrap().to_owned()
-    };
-    (0..USERS).map(&mut create).collect()
+/// Their ids, in the order of their numbers.
+fn create_users(server: &Server, number: usize) -> Vec<String> {
+    let (next, ids) = (AtomicUsize::new(0), Mutex::new(vec![String::new(); number]));
+    thread::scope(|scope| {
+        for _ in 0..CREATING_CONNECTIONS {
+            scope.spawn(|| {
+                let mut connection = Connection::to(server.address);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= ids.lock().unwrap().len() {
+                        return;
+                    }
+                    let request = create_user("pool", number);
+                    let (status, body) = connection.exchange(&request.bytes(&server.token));
+                    assert_eq!(status, 201);
+                    let body: Value = serde_json::from_slice(&body).unwrap();
+                    ids.lock().unwrap()[number] = body["id"].as_str().unwrap().to_owned();
+                }
+            });
+        }
+    });
+    ids.into_inner().unwrap()
 }
 
 /// The simulated Azure is to throttle nobody: it would be measured instead of the service.
@@ -438,7 +465,7 @@ fn measure() {
     thread::sleep(Duration::from_secs(1));
     let idle = local.resident_mib();
     lift_limits(&local);
-    let users = create_users(&local);
+    let users = create_users(&local, USERS);
     create_groups_of_all(&local, &users);
     let mut bench = Bench { local, bare: Server::bare(), users, table: String::new() };
     for connections in CONNECTIONS {
