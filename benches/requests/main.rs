@@ -206,9 +206,10 @@ impl Request {
     fn bytes(&self, token: &str) -> Vec<u8> {
         let Self { method, path, body } = self;
         let length = body.len();
+        let kind = if path.starts_with("/control/") { "application/json" } else { "application/scim+json" };
         format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/scim+json\r\nContent-Length: {length}\r\n\r\n{body}"
+             Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
         )
         .into_bytes()
     }

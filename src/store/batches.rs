@@ -199,7 +199,7 @@ pub fn decide(batch: &StoredBatch, state: BatchState, decision: &BatchDecision) 
     }
 }
 
-/// A batch that was decided and holds nothing any more is forgotten.
+/// A batch that holds nothing any more is forgotten, whether an operator decided it or its people left.
 pub fn forget(batch: &StoredBatch) -> TableWrite {
     TableWrite::Delete { key: keys::batch(batch.id), condition: EtagMatch::Exact(batch.etag.clone()) }
 }

@@ -1,7 +1,6 @@
 //! Why each person of a tenant will be reconciled next: what the queue says of everyone, read by ranges.
 
 use crate::id::{GroupId, MemberId, UserId};
-use crate::ports::tables::TableRow;
 use crate::store::jobs::{JobKind, StoredJob};
 use crate::store::member_plan::{MemberPlan, RemovedMembers};
 use crate::store::reconcile_queue::{QueuedRequest, ReconcileRequest};
@@ -96,7 +95,10 @@ impl StateStore {
     async fn add_job(&self, waiting: &mut WaitingRequests, job: StoredJob) -> Result<(), StoreError> {
         match &job.kind {
             JobKind::DeleteGroup(group) => {
-                let people = if job.people.is_none() { self.count_people(*group).await? } else { 1 };
+                let people = match job.people {
+                    Some(people) => people,
+                    None => self.count_people(*group).await?,
+                };
                 add(&mut waiting.groups, *group, job.removal(people));
             }
             JobKind::ChangeMembers(group, plan) => {
@@ -113,15 +115,6 @@ impl StateStore {
                 waiting.changes.insert(*group, change);
             }
             _ => {}
-        }
-        Ok(())
-    }
-
-    async fn each_row(&self, prefix: &str, mut take: impl FnMut(&TableRow)) -> Result<(), StoreError> {
-        let (from, to) = keys::range_of(prefix);
-        let mut pages = self.pages(from, to);
-        while let Some(rows) = pages.next().await? {
-            rows.iter().for_each(&mut take);
         }
         Ok(())
     }

@@ -133,8 +133,16 @@ impl Tallies {
         Ruling::Full
     }
 
+    /// A batch that was decided holds no operation: further people of it are judged afresh.
+    pub fn forget_batch(&mut self, batch: OpId) {
+        let tallies = self.bindings.values_mut().map(|tally| &mut tally.ops).chain([&mut self.all.ops]);
+        for ops in tallies {
+            ops.retain(|judged| judged.verdict != OpVerdict::Held(batch));
+        }
+    }
+
     /// The batch in which the revocations of that operation are held, if they are.
-    fn batch_of(&self, bindings: &[BindingName], op: OpId) -> Option<OpId> {
+    pub fn batch_of(&self, bindings: &[BindingName], op: OpId) -> Option<OpId> {
         let of = |name| self.bindings.get(name).and_then(|tally| verdict_of(&tally.ops, op));
         let verdicts = bindings.iter().filter_map(of).chain(verdict_of(&self.all.ops, op));
         let held = |verdict| match verdict {

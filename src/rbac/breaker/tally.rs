@@ -105,6 +105,12 @@ impl BindingTally {
         self.holders.retain(|holder| !self.kept.contains(holder));
         self.turned_away.clear();
     }
+
+    /// Goes on counting people whose reconcile is under way.
+    pub fn keep_counted<'a>(&mut self, holders: impl IntoIterator<Item = &'a HolderId>) {
+        self.holders.extend(holders);
+        self.holders.retain(|holder| !self.kept.contains(holder));
+    }
 }
 
 /// A batch that operations may still join.

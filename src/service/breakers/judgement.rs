@@ -9,9 +9,9 @@ use crate::rbac::breaker::{
 use crate::service::breakers::questions::Question;
 use crate::service::breakers::{Breakers, JudgedRound, RETRY, Rulings, StepQuestion};
 use crate::service::join_reads::join_reads;
-use crate::store::batches::{self, BatchRow, BatchState, StoredBatch};
+use crate::store::batches::{self, BatchRow, BatchState};
 use crate::store::tally::{self, StoredTally};
-use crate::store::{StateStore, StoreError, TableWrite};
+use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
 use futures_util::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -93,7 +93,7 @@ struct Judged {
 impl Breakers {
     /// Judges rounds one after the other, and counts what passes of all of them in one transaction.
     pub(super) async fn judge_together(&self, rounds: &[JudgedRound]) -> Result<Vec<Rulings>, StoreError> {
-        let Some(now) = rounds.iter().map(|round| round.now).max() else { return Ok(Vec::new()) };
+        let Some(now) = rounds.iter().map(|round| round.now).min() else { return Ok(Vec::new()) };
         let names: BTreeSet<BindingName> =
             rounds.iter().flat_map(|round| &round.steps).flat_map(StepQuestion::bindings).cloned().collect();
         for _ in 0..TRIES_MAX {
@@ -121,18 +121,23 @@ impl Breakers {
         mut tallies: Tallies,
         now: OffsetDateTime,
     ) -> Result<Vec<Rulings>, StoreError> {
-        self.close_decided(&mut tallies, now).await?;
+        self.close_decided(&mut tallies, rounds, now).await?;
         let fresh = BTreeMap::from(BatchKind::ALL.map(|kind| (kind, self.store.ids.op())));
-        let mut judged = judge_rounds(rounds, read, tallies, &fresh);
+        let judged = judge_rounds(rounds, read, tallies, &fresh);
         let mut writes = read.writes(&judged.tallies);
-        writes.extend(self.heed_decisions(rounds, &mut judged).await?);
+        writes.extend(self.reopen_missing(rounds, &judged).await?);
         let mut changes = Vec::new();
         for Trip { kind, batch, is_new } in last_of_each(&judged.tallies.trips) {
             if is_new {
                 writes.push(batches::open(kind, &batch, now));
                 let bindings = batch.bindings.iter().cloned().collect();
                 changes.push(AuditEvent::BreakerTripped { batch: batch.id, holds: kind.as_str(), bindings });
-            } else if let Some(stored) = self.store.batch(batch.id).await? {
+            } else {
+                let BatchRow::Known(stored) = self.store.batch_row(batch.id).await? else { continue };
+                if stored.state != BatchState::Held {
+                    // Decided since it was looked at: this judgement begins again.
+                    return Err(StoreError::Conflict { index: 0, found: FoundRow::Changed });
+                }
                 writes.push(batches::join(&batch, &stored));
             }
         }
@@ -142,45 +147,55 @@ impl Breakers {
         Ok(judged.rulings)
     }
 
-    /// What is held in a batch that an operator released meanwhile passes. A batch whose row is gone gets one again: whatever is
-    /// held can be decided.
-    async fn heed_decisions(
+    /// A batch whose row is gone gets one again: whatever is held can be decided.
+    async fn reopen_missing(
         &self,
         rounds: &[JudgedRound],
-        judged: &mut Judged,
+        judged: &Judged,
     ) -> Result<Vec<TableWrite>, StoreError> {
-        let mut missing = BTreeMap::new();
-        for (round, rulings) in rounds.iter().zip(&mut judged.rulings) {
+        let mut looked_at: BTreeSet<OpId> = judged.tallies.trips.iter().map(|trip| trip.batch.id).collect();
+        let mut missing = Vec::new();
+        for (round, rulings) in rounds.iter().zip(&judged.rulings) {
             for step in &round.steps {
-                let Some(ruling) = rulings.get_mut(&step.assignment) else { continue };
-                let Ruling::Held { batch: id } = *ruling else { continue };
-                if missing.contains_key(&id) || judged.tallies.trips.iter().any(|trip| trip.batch.id == id) {
+                let Some(Ruling::Held { batch: id }) = rulings.get(&step.assignment).copied() else {
+                    continue;
+                };
+                if !looked_at.insert(id) {
                     continue;
                 }
-                match self.store.batch_row(id).await? {
-                    BatchRow::Known(batch) if batch.state == BatchState::Released => {
-                        *ruling = Ruling::Passes;
-                    }
-                    BatchRow::Known(_) | BatchRow::Unreadable => {}
-                    BatchRow::Absent => {
-                        let bindings = step.bindings().cloned().collect();
-                        let batch = OpenBatch { id, until: round.now, bindings };
-                        missing.insert(id, batches::open(step.batch_kind(), &batch, round.now));
-                    }
+                if self.store.batch_row(id).await? == BatchRow::Absent {
+                    let bindings = step.bindings().cloned().collect();
+                    let batch = OpenBatch { id, until: round.now, bindings };
+                    missing.push(batches::open(step.batch_kind(), &batch, round.now));
                 }
             }
         }
-        Ok(missing.into_values().collect())
+        Ok(missing)
     }
 
-    /// A batch that an operator decided, or that cannot be read, takes in nothing more.
-    async fn close_decided(&self, tallies: &mut Tallies, now: OffsetDateTime) -> Result<(), StoreError> {
+    /// A batch that an operator decided takes in nothing more, and neither does one that cannot be read: what would join it, and
+    /// people of an operation that it holds who are judged only now, are judged afresh. The operator decided about the people
+    /// who were listed.
+    async fn close_decided(
+        &self,
+        tallies: &mut Tallies,
+        rounds: &[JudgedRound],
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         let open = tallies.all.open.iter().filter(|(_, open)| open.until > now);
         let open: Vec<(BatchKind, OpId)> = open.map(|(kind, open)| (*kind, open.id)).collect();
         for (kind, id) in open {
-            let holds = |batch: &StoredBatch| batch.state == BatchState::Held;
-            if !self.store.batch(id).await?.as_ref().is_some_and(holds) {
+            let row = self.store.batch_row(id).await?;
+            if !matches!(row, BatchRow::Known(batch) if batch.state == BatchState::Held) {
                 tallies.all.open.remove(&kind);
+            }
+        }
+        let steps = rounds.iter().flat_map(|round| &round.steps);
+        let holding: BTreeSet<OpId> = steps.filter_map(|step| held_in(tallies, step)).collect();
+        for id in holding {
+            let row = self.store.batch_row(id).await?;
+            if matches!(row, BatchRow::Known(batch) if batch.state != BatchState::Held) {
+                tallies.forget_batch(id);
             }
         }
         Ok(())
@@ -266,6 +281,14 @@ pub(super) fn judge_step(
         }
         Question::Grant { by } => tallies.judge_grant(holder, by, now, fresh),
         Question::ReleasedGrant { by } => tallies.judge_released_grant(holder, by, now),
+    }
+}
+
+/// The batch in which the operation of a step is held already.
+fn held_in(tallies: &Tallies, step: &StepQuestion) -> Option<OpId> {
+    match &step.question {
+        Question::Revocation { bindings, taken } => tallies.batch_of(bindings, taken.op),
+        Question::Grant { .. } | Question::ReleasedGrant { .. } => None,
     }
 }
 

@@ -80,8 +80,9 @@ fn revocation(facts: &RoundFacts<'_>, bindings: &Bindings, step: &Step) -> Optio
     }
     let request = facts.request;
     // What an operator agreed to, or ordered for a whole group, is not judged.
-    let is_ordered = request.origin.cause == ChangeCause::Order && request.priority == Priority::Rebinding;
-    if request.taken.is_none() && (request.origin.is_agreed_file() || is_ordered) {
+    let is_agreed = request.origin.is_agreed_file() || request.origin.cause == ChangeCause::Order;
+    // Who is a leaver too lost something by another change, whatever came later.
+    if request.taken.is_none() && is_agreed && request.priority == Priority::Rebinding {
         return None;
     }
     // What no binding gives any more was taken by a change of the bindings, which has a judgement of its own.

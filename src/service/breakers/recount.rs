@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 /// How often everyone is counted before the hour is over, where people may have left.
 const RECOUNT_AFTER: Duration = Duration::from_secs(600);
 
-/// A batch that was decided is kept for so long after its window.
+/// A batch is kept for so long after its window.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(25 * 3600);
 /// Rows of people whose holds have ended that one count removes, and how many go in one transaction.
 const ENDED_ROWS_MAX: usize = 2000;
@@ -60,7 +60,9 @@ impl CountedLedger {
         let is_left = bindings.bindings.iter().any(|binding| entry.bindings.contains(&binding.name));
         let heirs = bindings.bindings.iter().filter(|b| b.role == entry.role && b.scope == entry.scope);
         let heirs: Vec<BindingName> = heirs.map(|binding| binding.name.clone()).collect();
-        let names = if is_left || heirs.is_empty() { &entry.bindings } else { &heirs };
+        // What is taken away already, or kept by a batch, nobody takes over.
+        let is_wanted = entry.unwanted_since.is_none() && entry.hold.is_none();
+        let names = if is_left || !is_wanted || heirs.is_empty() { &entry.bindings } else { &heirs };
         self.count_by(holder, entry, names);
     }
 
@@ -151,10 +153,14 @@ impl Breakers {
         self.is_stale.store(false, Ordering::Relaxed);
         let before = self.store.tallies().await?;
         if !before.is_empty() {
+            // Who passed a moment ago may have no row yet when the walk comes by.
+            let under_way: BTreeSet<HolderId> =
+                self.store.waiting_people().await?.into_iter().map(HolderId::from).collect();
             let ledger = self.count_ledger().await?;
             for (name, (tally, etag)) in self.store.tallies().await? {
                 let Some((earlier, _)) = before.get(&name) else { continue };
-                let mended = mended(&tally, earlier, ledger.bindings.get(&name));
+                let mut mended = mended(&tally, earlier, ledger.bindings.get(&name));
+                mended.keep_counted(tally.holders.intersection(&under_way));
                 if mended != tally {
                     self.transact(&[tally::write_binding(&name, &mended, Some(&etag))]).await?;
                 }
@@ -205,5 +211,55 @@ impl Breakers {
             }
         }
         Ok(ledger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{OpId, PrincipalId, UserId};
+    use crate::rbac::{AssignmentName, BackupRole, Scope};
+    use serde_json::json;
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 10:00 UTC);
+    const VAULT: &str = "/subscriptions/0f3a7c1e-0000-4000-8000-000000000001/resourceGroups/g/providers/Microsoft.RecoveryServices/vaults/east";
+
+    fn bindings(names: &[&str]) -> Bindings {
+        let binding = |name: &&str| json!({"name": name, "group": {"externalId": name}, "role": "Backup Operator", "scope": VAULT});
+        let file = json!({"version": 1, "bindings": names.iter().map(binding).collect::<Vec<_>>()});
+        Bindings::parse(file.to_string().as_bytes()).unwrap()
+    }
+
+    fn entry(names: &[&str]) -> LedgerEntry {
+        let (id, op) = (Uuid::from_u128(7), OpId::new(Uuid::from_u128(8)));
+        let (scope, role) = (Scope::parse(VAULT).unwrap(), BackupRole::Operator);
+        let entry =
+            LedgerEntry::never_opened(AssignmentName::new(id), PrincipalId::new(id), role, scope, op, NOW);
+        let names = names.iter().map(|name| BindingName::parse(name).unwrap()).collect();
+        LedgerEntry { bindings: names, state: AssignmentState::Present, ..entry }
+    }
+
+    /// The bindings that an entry counts for, with these in force.
+    #[track_caller]
+    fn check(entry: &LedgerEntry, in_force: &[&str], expected: &[&str]) {
+        let mut ledger = CountedLedger::default();
+        ledger.count_for_heirs(UserId::new(Uuid::from_u128(1)).into(), entry, &bindings(in_force));
+        let counted: Vec<&str> = ledger.bindings.keys().map(BindingName::as_str).collect();
+        assert_eq!(counted, expected);
+    }
+
+    #[test]
+    fn what_a_binding_gave_that_is_gone_counts_for_those_that_take_it_over() {
+        check(&entry(&["old"]), &["new", "newer"], &["new", "newer"]);
+        check(&entry(&["old", "new"]), &["new", "newer"], &["new", "old"]);
+        check(&entry(&["old"]), &["old", "new"], &["old"]);
+        // Nobody takes over what is taken away, or kept by a batch.
+        let unwanted = LedgerEntry { unwanted_since: Some(NOW), ..entry(&["old"]) };
+        check(&unwanted, &["new"], &["old"]);
+        let kept = LedgerEntry { hold: Some(OpId::new(Uuid::from_u128(9))), ..entry(&["old"]) };
+        check(&kept, &["new"], &["old"]);
+        check(&LedgerEntry { state: AssignmentState::Gone, ..entry(&["old"]) }, &["new"], &[]);
     }
 }

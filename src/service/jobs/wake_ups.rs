@@ -112,7 +112,7 @@ pub(super) async fn wake_people_of_batch(
         store.promote_requests(&waiting.into_iter().flatten().collect::<Vec<_>>()).await?;
     }
     let mut writes = vec![job.go_on_after(&last.to_string())];
-    writes.extend(people.iter().flat_map(|user| reconcile_queue::enqueue_released(*user, &job.request)));
+    writes.extend(people.iter().flat_map(|user| reconcile_queue::enqueue_decided(*user, &job.request)));
     store.transact_unjournaled(&writes).await?;
     Ok(ChunkResult { people, ..ChunkResult::default() })
 }

@@ -23,17 +23,20 @@ impl Orders {
         };
         let active = self.active_bindings.read(&pointer).await?;
         let over = PlannedOver {
+            order: order.order.id,
             pointer: pointer.pointer().map(|pointer| pointer.etag.clone()),
             waiting: row.etag.clone(),
         };
         let store = self.store.clone();
         let planning = async move { plan_of_file(&store, active, file, None, &|_| {}).await };
-        let Some(FilePlan { plan, .. }) = self.file_planner.plan(over, planning).await? else {
+        let Some(FilePlan { plan, .. }) =
+            self.file_planner.plan(over, self.store.clock.clone(), planning).await?
+        else {
             return Ok(OrderDecision::NotYet);
         };
-        let now = plan.hash();
-        if now != hash {
-            return Ok(OrderDecision::Refuse(OrderRefusal::PlanMoved { hash: now }));
+        let planned = plan.hash();
+        if planned != hash {
+            return Ok(OrderDecision::Refuse(OrderRefusal::PlanMoved { hash: planned }));
         }
         let below = self.store.pointer_to_replace(&pointer).await?;
         let activated = Activated {

@@ -1,9 +1,12 @@
 //! The plan of a file that waits, made beside the ticks: a plan of a large tenant takes longer than a tick, and leavers do not wait
 //! for it.
 
+use crate::id::OpId;
+use crate::ports::clock::Clock;
 use crate::service::bindings::pending::FilePlan;
 use crate::store::{ETag, StoreError};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -11,17 +14,29 @@ use tokio::task::JoinHandle;
 /// How long an order waits for its plan. What takes longer goes on, and the next tick asks for it again.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// What a plan is of: the pointer and the row of the file that waits, as they were read.
+/// A plan that an order finds was finished at most so long ago: people may have moved since. That is longer than two ticks, so that
+/// a plan that takes longer than an order waits is found by the next tick.
+const PLAN_AGE_MAX: Duration = Duration::from_secs(180);
+
+/// What a plan is of: an order, and the pointer and the row of the file that waits, as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedOver {
+    pub order: OpId,
     pub pointer: Option<ETag>,
     pub waiting: ETag,
+}
+
+/// A plan, and when it was made.
+struct DatedPlan {
+    plan: FilePlan,
+    /// On the monotonic clock.
+    finished: Duration,
 }
 
 /// A plan that is being made.
 struct Planning {
     over: PlannedOver,
-    task: JoinHandle<Result<FilePlan, StoreError>>,
+    task: JoinHandle<Result<DatedPlan, StoreError>>,
 }
 
 impl Drop for Planning {
@@ -35,20 +50,28 @@ impl Drop for Planning {
 pub(super) struct FilePlanner(Mutex<Option<Planning>>);
 
 impl FilePlanner {
-    /// The plan, once. `None`: it is still being made.
+    /// The plan, once. `None`: it is still being made, or was made too long ago and is begun again by the next tick.
     pub async fn plan(
         &self,
         over: PlannedOver,
+        clock: Arc<dyn Clock>,
         make: impl Future<Output = Result<FilePlan, StoreError>> + Send + 'static,
     ) -> Result<Option<FilePlan>, StoreError> {
         let mut current = self.0.lock().await;
         if current.as_ref().is_none_or(|planning| planning.over != over) {
+            let clock = clock.clone();
+            let make = async move {
+                let plan = make.await?;
+                Ok(DatedPlan { plan, finished: clock.monotonic() })
+            };
             *current = Some(Planning { over, task: tokio::spawn(make) });
         }
         let Some(planning) = current.as_mut() else { return Ok(None) };
         let Ok(joined) = tokio::time::timeout(WAIT, &mut planning.task).await else { return Ok(None) };
         *current = None;
         // One that panicked is begun again by the next tick.
-        joined.ok().transpose()
+        let Some(DatedPlan { plan, finished }) = joined.ok().transpose()? else { return Ok(None) };
+        let age = clock.monotonic().saturating_sub(finished);
+        Ok(Some(plan).filter(|_| age <= PLAN_AGE_MAX))
     }
 }

@@ -97,7 +97,7 @@ pub enum OrderRefusal {
     BatchUnreadable,
     #[error("the batch is not what was read: list its people again with `breaker show {batch}`")]
     BatchMoved { batch: OpId },
-    #[error("a removal is still being carried out, and the batch may grow; try again in a minute")]
+    #[error("an operation that the batch holds still goes through its people; try again in a minute")]
     BatchGrows,
     #[error("the batch was {decision} already")]
     DecidedAlready { decision: &'static str },

@@ -93,7 +93,7 @@ pub fn enqueue_at(
 
 /// A person whose revocation was held back is reconciled now. Their hint keeps why it waited, and with it its place behind those who
 /// leave.
-pub fn enqueue_released(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> {
+pub fn enqueue_decided(user: UserId, request: &ReconcileRequest) -> Vec<TableWrite> {
     let write = TableWrite::InsertOrMerge { key: keys::request(user), properties: request.fields().done() };
     with_hint(write, request, || leaver_hints::hint_due(user, request))
 }

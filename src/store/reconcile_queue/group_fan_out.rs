@@ -12,7 +12,6 @@ use crate::store::reconcile_queue::queue_item::{QueueItem, QueuePage, QueuePosit
 use crate::store::reconcile_queue::request::{Priority, ReconcileRequest};
 use crate::store::{StateStore, StoreError, keys};
 use futures_util::future::try_join_all;
-use time::OffsetDateTime;
 
 /// Members of one transaction: request and hint each, and the position in the group.
 const PAGE_MEMBERS_MAX: usize = 48;
@@ -117,23 +116,6 @@ impl StateStore {
             Ok(GroupTurn { group: group_of(row)?, priority: ReconcileRequest::priority_of(row) })
         };
         Ok(QueuePage { items: rows.iter().map(|row| QueueItem::of(row, turn(row))).collect(), next })
-    }
-
-    /// Whether a fan-out that takes away is under way, of a change that was made after `since`; among the first `rows_max`.
-    pub async fn has_removal_under_way(
-        &self,
-        since: OffsetDateTime,
-        rows_max: usize,
-    ) -> Result<bool, StoreError> {
-        let (rows, _) = self.queue_rows("dg:", &QueuePosition::default(), rows_max).await?;
-        let takes_away = |row: &TableRow| {
-            let request = self.readable(row, ReconcileRequest::read_row(row));
-            request.is_some_and(|request| {
-                let made = request.origin.op.time();
-                request.priority == Priority::Leaver && made.is_some_and(|made| made > since)
-            })
-        };
-        Ok(rows.iter().any(takes_away))
     }
 
     /// The request of a group as its people are judged by it: where it takes something from several, it has their number.

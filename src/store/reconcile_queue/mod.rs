@@ -8,14 +8,16 @@ mod enqueue;
 mod group_fan_out;
 pub mod leaver_hints;
 mod missing_hints;
+mod operations;
 mod promote;
 mod queue_item;
 mod request;
 
 pub use enqueue::{
-    RequestPages, complete, enqueue_again, enqueue_at, enqueue_first, enqueue_group, enqueue_member,
-    enqueue_now, enqueue_released, touch,
+    RequestPages, complete, enqueue_again, enqueue_at, enqueue_decided, enqueue_first, enqueue_group,
+    enqueue_member, enqueue_now, touch,
 };
 pub use group_fan_out::{FanOutPage, GroupTurn};
+pub use operations::OperationsSince;
 pub use queue_item::{QueueItem, QueuePage, QueuePosition, RowIdentity};
 pub use request::{DueRequest, Priority, QueuedRequest, ReconcileRequest};

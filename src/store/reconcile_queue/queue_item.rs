@@ -120,4 +120,18 @@ impl StateStore {
         let next = last.filter(|_| rows.len() >= rows_max);
         Ok((rows, next))
     }
+
+    /// Every row that begins with `prefix`, page by page.
+    pub(in crate::store) async fn each_row(
+        &self,
+        prefix: &str,
+        mut take: impl FnMut(&TableRow),
+    ) -> Result<(), StoreError> {
+        let (from, to) = keys::range_of(prefix);
+        let mut pages = self.pages(from, to);
+        while let Some(rows) = pages.next().await? {
+            rows.iter().for_each(&mut take);
+        }
+        Ok(())
+    }
 }

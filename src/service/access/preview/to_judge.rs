@@ -9,7 +9,7 @@ use crate::rbac::{AssignmentName, BindingName};
 use crate::service::breakers::{CountedLedger, StepQuestion, is_counted, questions};
 use crate::service::reconcile::RoundFacts;
 use crate::store::ledger::UserLedger;
-use crate::store::reconcile_queue::ReconcileRequest;
+use crate::store::reconcile_queue::{Priority, ReconcileRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -56,7 +56,8 @@ impl PersonToJudge {
     /// Adds the steps of a round.
     pub(super) fn ask(&mut self, facts: &RoundFacts<'_>, steps: &[Step]) {
         self.as_now.extend(questions(facts, steps));
-        let request = ReconcileRequest { origin: agreed_file(), ..facts.request.clone() };
+        let priority = facts.request.priority.max(Priority::Rebinding);
+        let request = ReconcileRequest { origin: agreed_file(), priority, ..facts.request.clone() };
         self.as_agreed.extend(questions(&RoundFacts { request: &request, ..*facts }, steps));
     }
 
@@ -83,8 +84,9 @@ fn agreed_file() -> ChangeOrigin {
 
 /// Where a step comes from that no request is known for.
 pub(super) fn unknown_request() -> ReconcileRequest {
-    let cause = ChangeCause::Sweep;
-    ReconcileRequest::leaver(ChangeOrigin { cause, actor: String::new(), op: OpId::new(Uuid::nil()) })
+    let (cause, op) = (ChangeCause::Sweep, OpId::new(Uuid::nil()));
+    let origin = ChangeOrigin { cause, actor: String::new(), op };
+    ReconcileRequest { priority: Priority::Gain, origin, taken: None }
 }
 
 /// Counts what a person holds.

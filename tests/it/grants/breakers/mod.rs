@@ -1,6 +1,7 @@
 //! The breakers: what takes a role from many people at once, or gives it to many, waits for an operator.
 
 mod crashes;
+mod decisions;
 mod foreseen;
 mod grants;
 mod revocations;

@@ -130,7 +130,7 @@ fn a_batch_is_not_decided_while_its_operation_is_still_carried_out() {
     let job = format!("i:{}", people[0].cause.as_ref().unwrap().op);
     write(&stage.world, &stage.node, &[nonsense(&job)]);
     let outcome = stage.node.order(stage.node.release_of(batch));
-    assert!(outcome.is_refused && outcome.detail.contains("still being carried out"), "{outcome:?}");
+    assert!(outcome.is_refused && outcome.detail.contains("still goes through"), "{outcome:?}");
     assert_eq!(stage.holders(), 20);
 
     // A job that never ends does not keep the batch for ever.
