@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Text that is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {kind}")]
+#[error("{text:?} is no {kind}")]
 pub struct IdError {
     kind: &'static str,
     text: String,

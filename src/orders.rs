@@ -1,8 +1,10 @@
 //! What an operator can order. An order is a row that the operator writes with their own rights, and that the next tick carries
 //! out once, under the service's identity.
 
+use crate::audit::SERVICE;
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::rbac::{BindingName, Scope};
+use crate::scim;
 
 /// Characters of the reason that an operator gives.
 pub const BECAUSE_CHARS_MAX: usize = 1000;
@@ -93,6 +95,10 @@ pub enum OrderError {
     TooLong { field: &'static str, chars_max: usize },
     #[error("the {field} has control characters")]
     Control { field: &'static str },
+    #[error("the {field} has a character that cannot be seen (such as a zero-width or text direction mark)")]
+    Hidden { field: &'static str },
+    #[error("{SERVICE:?} is how the audit names the service itself: say who orders, with --who")]
+    Service,
 }
 
 impl OrderVerb {
@@ -205,6 +211,9 @@ impl Order {
         if who.is_empty() {
             return Err(OrderError::NoOperator);
         }
+        if who.eq_ignore_ascii_case(SERVICE) {
+            return Err(OrderError::Service);
+        }
         let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
         // The printed lines have TEXT in the place of a reason.
         if because.is_empty() || because == "TEXT" {
@@ -221,6 +230,9 @@ fn checked(field: &'static str, text: &str, chars_max: usize) -> Result<String, 
     }
     if text.chars().any(char::is_control) {
         return Err(OrderError::Control { field });
+    }
+    if scim::has_hidden(text) {
+        return Err(OrderError::Hidden { field });
     }
     Ok(text.to_owned())
 }
@@ -282,6 +294,10 @@ mod tests {
         assert_eq!(order("TEXT"), Err(OrderError::NoReason));
         assert_eq!(Order::new(OpId::new(id(9)), " ", "x", OrderVerb::Pause), Err(OrderError::NoOperator));
         assert!(matches!(order("a\u{1b}[2J"), Err(OrderError::Control { .. })));
+        for hidden in ["\u{200b}", "a\u{202e}b", "a\u{2060}"] {
+            assert!(matches!(order(hidden), Err(OrderError::Hidden { .. })), "{hidden:?}");
+        }
+        assert_eq!(Order::new(OpId::new(id(9)), "Service", "x", OrderVerb::Pause), Err(OrderError::Service));
         assert!(matches!(order(&"a".repeat(1001)), Err(OrderError::TooLong { .. })));
         assert!(order(&"é".repeat(1000)).is_ok());
     }

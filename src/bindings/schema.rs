@@ -90,7 +90,8 @@ struct Binding {
     kind: Option<Kind>,
     /// A whole subscription is accepted as scope only where this is true.
     allow_broad_scope: Option<bool>,
-    /// The most people who may hold the role through this binding. Others wait until there is room. Default: 500.
+    /// The most people who may get the role through this binding. Others wait until there is room; who holds the role
+    /// already through another binding keeps it. Default: 500.
     #[schemars(range(min = 1, max = 4000))]
     max_principals: Option<u32>,
     /// The most people whom this binding may give the role within an hour; at most `maxPrincipals`. More are held until an

@@ -132,10 +132,10 @@ async fn listed(access: &OperatorAccess, all: bool) -> Result<Vec<ListedBatch>, 
     let batches: Batches = access.store.batches().await?;
     let mut listed = Vec::new();
     for (id, batch) in batches.rows() {
-        let is_held = batch.is_none_or(|batch| batch.state == BatchState::Held);
-        if all || is_held {
+        if all || batch.is_none_or(|batch| batch.state == BatchState::Held) {
             let people = access.store.batch_people(id).await?;
-            listed.push(ListedBatch::new(id, batch.cloned(), &people));
+            let listing = ListedBatch::new(id, batch.cloned(), &people);
+            listed.extend((all || listing.is_held()).then_some(listing));
         }
     }
     Ok(listed)
@@ -248,8 +248,9 @@ impl ListedBatch {
         self.batch.as_ref().map_or(BatchState::Held, |batch| batch.state)
     }
 
+    /// Whether it keeps anything back: the people of one that waits may all have left since.
     fn is_held(&self) -> bool {
-        self.state() == BatchState::Held
+        self.state() == BatchState::Held && (self.people > 0 || self.unreadable > 0 || self.batch.is_none())
     }
 
     fn bindings(&self) -> Vec<&str> {

@@ -103,14 +103,29 @@ pub fn resume(arguments: &PauseArguments) -> ExitCode {
 
 pub fn revoke(arguments: &PersonArguments) -> ExitCode {
     place(&arguments.place, async |access| {
-        let principals = principals_of(access, &arguments.person).await?;
-        Ok(principals.into_iter().map(|principal| OrderVerb::Revoke { principal }).collect())
+        let (person, principals) = principals_of(access, &arguments.person).await?;
+        let verbs = principals.into_iter().map(|principal| OrderVerb::Revoke { principal }).collect();
+        and_named_user(access, &person, verbs).await
     })
+}
+
+/// The service finds whoever holds an object id or has it as `externalId`. A user who names it otherwise is reconciled by an order of their own.
+async fn and_named_user(
+    access: &OperatorAccess,
+    person: &FoundPerson,
+    mut verbs: Vec<OrderVerb>,
+) -> Result<Vec<OrderVerb>, OperatorError> {
+    if let (Some(user), Some(principal)) = (person.user, person.present)
+        && !access.store.users_of(principal).await?.contains(&user)
+    {
+        verbs.push(OrderVerb::RetryPerson { user });
+    }
+    Ok(verbs)
 }
 
 pub fn lift(arguments: &PersonArguments) -> ExitCode {
     place(&arguments.place, async |access| {
-        let principals = principals_of(access, &arguments.person).await?;
+        let (person, principals) = principals_of(access, &arguments.person).await?;
         let braked = access.store.levers().await?.brakes;
         let verbs: Vec<OrderVerb> = principals
             .into_iter()
@@ -120,7 +135,7 @@ pub fn lift(arguments: &PersonArguments) -> ExitCode {
         if verbs.is_empty() {
             return Err(OperatorError::Usage("no object id of this person is braked".to_owned()));
         }
-        Ok(verbs)
+        and_named_user(access, &person, verbs).await
     })
 }
 
@@ -171,16 +186,24 @@ pub fn apply(arguments: &ApplyArguments) -> ExitCode {
 }
 
 /// The object ids that an operator means: the one that is named, or every one of the person.
-async fn principals_of(access: &OperatorAccess, text: &str) -> Result<Vec<PrincipalId>, OperatorError> {
+async fn principals_of(
+    access: &OperatorAccess,
+    text: &str,
+) -> Result<(FoundPerson, Vec<PrincipalId>), OperatorError> {
     let person = one_person(&access.store, text).await?;
     if let Some(named) = PrincipalId::parse(text).ok().filter(|named| person.principals.contains(named)) {
-        return Ok(vec![named]);
+        return Ok((person, vec![named]));
     }
     if person.principals.is_empty() {
-        let what = "the person has no Entra object id, so Azure can hold nothing for them";
-        return Err(OperatorError::Usage(what.to_owned()));
+        return Err(OperatorError::Usage(match person.present {
+            Some(principal) => {
+                format!("another user holds the object id of this one: name the object id, {principal}")
+            }
+            None => "the person has no Entra object id, so Azure can hold nothing for them".to_owned(),
+        }));
     }
-    Ok(person.principals.into_iter().collect())
+    let principals = person.principals.iter().copied().collect();
+    Ok((person, principals))
 }
 
 async fn user_of(access: &OperatorAccess, text: &str) -> Result<(UserId, FoundPerson), OperatorError> {

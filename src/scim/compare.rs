@@ -66,6 +66,11 @@ pub(super) const fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Whether a text has a character that cannot be seen.
+pub fn has_hidden(text: &str) -> bool {
+    text.chars().any(is_hidden)
+}
+
 /// Marks that change how a text looks, or hide in it, without being seen: those that keys leave out. Stored keys were
 /// made with exactly these.
 const fn is_mark(c: char) -> bool {

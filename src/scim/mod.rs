@@ -30,6 +30,7 @@ pub(crate) mod user;
 mod value;
 pub(crate) mod version;
 
+pub use compare::has_hidden;
 pub use deciding::DecidingAttributes;
 pub(crate) use edit::EditedResource;
 pub use error::{Error, ScimType};

@@ -117,7 +117,7 @@ fn check_text(attribute: &Attribute, value: &str) -> Result<(), Error> {
             quoted(value)
         )));
     }
-    if attribute.plain_text && value.chars().any(compare::is_hidden) {
+    if attribute.plain_text && compare::has_hidden(value) {
         return Err(Error::invalid_value(format!(
             "{name} holds a character that cannot be seen (such as a zero-width or text direction mark); remove it from {}",
             quoted(value)

@@ -1,7 +1,7 @@
 //! The health of this process and of its work: what ticks and reconciles last met. It decides only when something is tried:
 //! whether an answer waits for its reconcile, and whether a throttled queue is left to the tick. Reading it makes no call.
 
-use crate::id::UserId;
+use crate::id::{OpId, UserId};
 use crate::ports::clock::Clock;
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::batches::Batches;
@@ -88,6 +88,8 @@ pub struct HealthSnapshot {
     pub brakes: usize,
     /// Batches of the breakers that wait for an operator.
     pub batches_held: usize,
+    /// Batches that no operator decided, those included that nobody is in any more.
+    pub batches_open: usize,
     /// When the first of them was opened.
     pub oldest_batch: Option<OffsetDateTime>,
     /// The table of orders could not be read by the last tick of this process.
@@ -353,10 +355,15 @@ impl HealthStatus {
 
     /// The batches of the breakers, as they were last read.
     pub(super) fn batches(&self, batches: &Batches) {
-        let opened = batches.waiting().filter_map(|id| Some(batches.get(id)?.opened));
         let mut held = self.held();
-        held.snapshot.batches_held = batches.waiting().count();
-        held.snapshot.oldest_batch = opened.min();
+        let counted = held.snapshot.counted.filter(|_| held.snapshot.overdue.in_batches == 0);
+        let opened = |id: &OpId| batches.get(*id).map(|batch| batch.opened);
+        // The last count found nobody in those that were open by then.
+        let holds =
+            |id: &OpId| opened(id).is_none_or(|opened| counted.is_none_or(|counted| opened > counted));
+        held.snapshot.batches_held = batches.waiting().filter(holds).count();
+        held.snapshot.oldest_batch = batches.waiting().filter(holds).filter_map(|id| opened(&id)).min();
+        held.snapshot.batches_open = batches.waiting().count();
     }
 
     /// A binding gives its role to as many people as it may, and so many more wait.
@@ -412,6 +419,10 @@ impl HealthStatus {
         held.snapshot.overdue.clone_from(&stored.count);
         held.snapshot.oldest_request = stored.oldest_request;
         held.snapshot.counted = Some(stored.counted);
+        if stored.count.in_batches > 0 {
+            // Seen again with the next reading of the batches.
+            held.snapshot.batches_held = held.snapshot.batches_open;
+        }
         held.snapshot.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }
 

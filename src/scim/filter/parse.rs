@@ -312,7 +312,7 @@ impl RawLiteral {
     fn text(self, path: AttrPath, leaf: &Attribute) -> Result<FilterLiteral, ParseErrorKind> {
         match self {
             RawLiteral::Text(written) => {
-                let hidden = leaf.plain_text && written.chars().any(compare::is_hidden);
+                let hidden = leaf.plain_text && compare::has_hidden(&written);
                 let own_id = if leaf.own_id { UserId::parse(&written).ok() } else { None };
                 let key =
                     own_id.map_or_else(|| compare::key(&written, CaseMode::of(leaf)), |id| id.to_string());

@@ -1,11 +1,14 @@
 //! `apply HASH`: a bundled file that waits becomes active, if its plan is still the one that the operator saw.
 
 use crate::audit::{ChangeCause, ChangeOrigin};
+use crate::service::access::preview::TenantPlan;
 use crate::service::bindings::active::Activated;
 use crate::service::bindings::pending::{FilePlan, WaitingFile, plan_of_file, waiting_file};
+use crate::service::deferred::log_deferred;
 use crate::service::orders::file_planner::PlannedOver;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
+use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 
 impl Orders {
     /// The plan is made anew. The marks of what follows name bindings as their cause, and the operator: this plan was judged.
@@ -36,6 +39,7 @@ impl Orders {
         };
         let planned = plan.hash();
         if planned != hash {
+            self.note_plan(&row, &pending, &plan).await;
             return Ok(OrderDecision::Refuse(OrderRefusal::PlanMoved { hash: planned }));
         }
         let below = self.store.pointer_to_replace(&pointer).await?;
@@ -57,5 +61,15 @@ impl Orders {
                 pending.stamp, pending.hash
             ),
         }))
+    }
+
+    /// Health names the plan that was made last. It decides nothing, so a failure does not matter.
+    async fn note_plan(&self, row: &PendingRow, pending: &PendingBindings, plan: &TenantPlan) {
+        let (revocations, grants) = plan.revocations_and_grants();
+        let noted = PendingBindings { plan: plan.hash(), revocations, grants, ..pending.clone() };
+        let write = pending_bindings::write(&noted, Some(row));
+        if let Err(error) = self.store.transact_unjournaled(&[write]).await {
+            log_deferred("the plan of the file that waits", &error);
+        }
     }
 }

@@ -83,6 +83,8 @@ pub enum OrderRefusal {
     AcceptedAlready,
     #[error("azure does not say that the scope is gone: {answer}")]
     ScopeNotGone { answer: String },
+    #[error("the ledger has nothing at the scope that this would change")]
+    NothingAtScope,
     #[error("no bundled file waits")]
     NothingWaits,
     #[error("the file that waits cannot be read")]

@@ -4,8 +4,7 @@
 //! holder after the brake was committed: a record that took the object id in between was planned without the brake.
 
 use crate::audit::AuditEvent;
-use crate::id::{PrincipalId, UserId};
-use crate::scim::IndexLookup;
+use crate::id::PrincipalId;
 use crate::service::orders::pause::lever_of;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::jobs::JobKind;
@@ -13,12 +12,8 @@ use crate::store::ledger::PrincipalHolder;
 use crate::store::levers::{self, BRAKES_MAX};
 use crate::store::reconcile_queue::Priority;
 use crate::store::{StoreError, TableWrite, reconcile_queue};
-use std::collections::BTreeSet;
 use std::fmt;
 use time::OffsetDateTime;
-
-/// Records of one object id that an order enqueues at once. The others are reconciled within an hour.
-const RECORDS_MAX: usize = 20;
 
 impl Orders {
     pub(super) async fn revoke(
@@ -70,9 +65,7 @@ impl Orders {
         writes: &mut Vec<TableWrite>,
     ) -> Result<EnqueuedRecords, StoreError> {
         let holder = self.store.holder(principal).await?;
-        let mut users: BTreeSet<UserId> = holder.record().into_iter().collect();
-        let by_external_id = IndexLookup::ExternalId(principal.to_string());
-        users.extend(self.store.find_first::<UserId>(&by_external_id, RECORDS_MAX).await?);
+        let users = self.store.users_of(principal).await?;
         let request = order.request(priority);
         writes.extend(users.iter().flat_map(|user| reconcile_queue::enqueue_now(*user, &request)));
         writes.push(order.job(JobKind::PrincipalHolder(principal), priority));
@@ -91,7 +84,7 @@ impl fmt::Display for EnqueuedRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number {
             _ if self.is_searched => f.write_str("every user who may hold this object id is enqueued"),
-            0 => f.write_str("no user has this object id now"),
+            0 => f.write_str("no user holds this object id now, or names it as externalId"),
             1 => f.write_str("one user is enqueued"),
             more => write!(f, "{more} users are enqueued"),
         }

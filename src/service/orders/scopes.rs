@@ -5,6 +5,7 @@ use crate::rbac::Scope;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::service::throttling::store_throttle;
 use crate::store::jobs::JobKind;
+use crate::store::ledger_walk::{LedgerPosition, LedgerRow};
 use crate::store::reconcile_queue::Priority;
 use crate::store::throttles::CallKind;
 use crate::store::{StoreError, scope_blocks};
@@ -27,6 +28,9 @@ impl Orders {
         let blocks = self.store.scope_blocks().await?;
         let here = blocks.keys().filter(|key| key.scope == scope.folded());
         let mut writes: Vec<_> = here.take(BLOCKS_MAX).map(scope_blocks::lift).collect();
+        if writes.is_empty() && !self.has_row(|row| row.is_busy_at(scope)).await? {
+            return Ok(OrderDecision::Refuse(OrderRefusal::NothingAtScope));
+        }
         writes.push(order.job(JobKind::PeopleOfScope(scope.clone()), Priority::Gain));
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes,
@@ -61,10 +65,24 @@ impl Orders {
         if let Some(answer) = answer {
             return Ok(OrderDecision::Refuse(OrderRefusal::ScopeNotGone { answer }));
         }
+        if !self.has_row(|row| row.holds_at(scope)).await? {
+            return Ok(OrderDecision::Refuse(OrderRefusal::NothingAtScope));
+        }
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes: vec![order.job(JobKind::ForgetScope(scope.clone()), Priority::Gain)],
             changes: Vec::new(),
             detail: "azure says that the scope is gone; what the ledger has there is closed".to_owned(),
         }))
+    }
+
+    /// Whether a row of the ledgers is so.
+    async fn has_row(&self, is_so: impl Fn(&LedgerRow) -> bool) -> Result<bool, StoreError> {
+        let mut pages = self.store.ledger_pages(&LedgerPosition::default());
+        while let Some(rows) = pages.next().await? {
+            if rows.iter().any(&is_so) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -100,7 +100,7 @@ pub(super) async fn count_overdue(
 
 /// The people of the batches that wait for an operator, where this tick met any.
 async fn count_held(store: &StateStore, health: &HealthStatus) -> Result<usize, StoreError> {
-    if health.snapshot().batches_held == 0 {
+    if health.snapshot().batches_open == 0 {
         return Ok(0);
     }
     let batches = store.batches().await?;

@@ -304,6 +304,19 @@ fn a_scope_that_is_gone_is_forgotten_and_one_that_is_there_is_not() {
     assert_eq!(node.grants(&ana), [("failed".to_owned(), "scope-not-found".to_owned())]);
     let states: Vec<_> = node.run(node.service.store.ledger_of_all()).unwrap();
     assert!(states.iter().all(|row| row["state"] == "gone"), "{states:?}");
+    assert!(node.order(forget()).is_refused, "there is nothing left to forget");
+}
+
+#[test]
+fn a_retry_of_a_scope_where_nothing_failed_is_refused() {
+    let (world, node) = operators();
+    let (group, ana) = (node.group("operators"), node.provision("ana"));
+    node.join(&group, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    for scope in [VAULT_EAST, "/subscriptions/00000000-0000-0000-0000-00000000000f"] {
+        let outcome = node.order(OrderVerb::RetryScope { scope: Scope::parse(scope).unwrap() });
+        assert!(outcome.is_refused, "{outcome:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::{DAY, HOUR, MINUTE, Stage, holders, join, limited};
 use crate::grants::plan::pending::package;
-use crate::support::harness::{Person, VAULT_EAST, binding, bindings_file};
+use crate::support::fault_injection::{Side, When};
+use crate::support::harness::{Person, VAULT_EAST, World, binding, bindings_file, members};
+use crate::support::rows::quiet;
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::service::bindings::active::Activation;
 use azure_backup_scim::service::bindings::bundled::BundleState;
@@ -157,4 +159,29 @@ fn who_is_kept_by_a_renamed_binding_counts_before_anyone_reconciles_them() {
     assert_eq!((stage.holders(), holders(&stage.world, &more)), (10, 2));
     stage.days(2);
     assert_eq!((stage.holders(), holders(&stage.world, &more)), (10, 2));
+}
+
+/// The count of everyone walks over the ledger while somebody who was counted has no row there yet.
+#[test]
+fn who_passed_a_moment_ago_stays_counted_when_everyone_is_counted() {
+    let world = quiet(World::new());
+    let node = world.start();
+    node.adopt(&[limited(10, 10)]);
+    let group = node.group("operators");
+    let people: Vec<Person> = (0..11).map(|n| node.provision(&format!("p{n}"))).collect();
+    join(&node, &group, &people[..9]);
+    let [tenth, eleventh] = [&people[9], &people[10]];
+    let point = world.faults.hold(When::transact().key(&format!("l:{}", tenth.id)), Side::Before);
+    node.begin(&group, members("add", &[tenth]));
+    node.run(point.reached());
+    // The first tick of the installation sweeps, and counts everyone.
+    let other = world.start();
+    other.run(other.service.tick.run()).unwrap();
+    assert!(other.service.health.snapshot().sweep_finished.is_some());
+    other.join(&group, &[eleventh]);
+    point.release();
+    node.settle();
+    other.settle();
+    assert_eq!(holders(&world, &people), 10);
+    assert_eq!(other.grants(eleventh), [("refused".to_owned(), "max-principals".to_owned())]);
 }

@@ -416,3 +416,29 @@ fn a_person_with_more_holds_than_one_close_writes_is_held_whole() {
     node.settle();
     assert_eq!(held(), 0);
 }
+
+#[test]
+fn a_batch_that_everyone_left_is_no_finding() {
+    let stage = Stage::of(6);
+    stage.node.delete_group(&stage.group);
+    stage.node.settle();
+    assert!(stage.node.service.health.snapshot().is_finding());
+    stage.people.iter().for_each(|person| stage.node.delete_user(person));
+    stage.node.settle();
+    assert_eq!(stage.holders(), 0);
+    let other = stage.world.start();
+    other.settle();
+    for node in [&stage.node, &other] {
+        let health = node.service.health.snapshot();
+        assert_eq!((health.batches_held, health.is_finding()), (0, false), "{health:?}");
+    }
+    // It takes in what crosses the limit within its hour, and is a finding again.
+    let group = stage.node.group("operators");
+    let people: Vec<Person> = (0..6).map(|n| stage.node.provision(&format!("next{n}"))).collect();
+    join(&stage.node, &group, &people);
+    stage.node.settle();
+    stage.node.delete_group(&group);
+    stage.node.settle();
+    assert_eq!(stage.batches().len(), 1);
+    assert!(stage.node.service.health.snapshot().is_finding());
+}
