@@ -5,6 +5,9 @@ use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// The actor of what no one ordered.
+pub const SERVICE: &str = "service";
+
 /// Text that is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {kind}")]

@@ -1,8 +1,7 @@
 //! What an operator can order. An order is a row that the operator writes with their own rights, and that the next tick carries
 //! out once, under the service's identity.
 
-use crate::audit::SERVICE;
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::id::{GroupId, OpId, PrincipalId, SERVICE, UserId};
 use crate::rbac::{BindingName, Scope};
 use crate::scim;
 

@@ -13,7 +13,7 @@ mod recorded;
 pub use event::{AuditEvent, kinds};
 pub use field::{Subject, SubjectId};
 pub use kind::{AuditKind, SETTING_CHANGED};
-pub use record::{AuditRecord, ChangeCause, ChangeOrigin, CommitOutcome, SERVICE, rfc3339};
+pub use record::{AuditRecord, ChangeCause, ChangeOrigin, CommitOutcome, rfc3339};
 pub use recorded::RecordedChange;
 
 #[cfg(test)]

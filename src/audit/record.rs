@@ -1,7 +1,7 @@
 //! One audit record: who set off what, when, and what changed.
 
 use super::AuditEvent;
-use crate::id::OpId;
+use crate::id::{OpId, SERVICE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -47,9 +47,6 @@ pub struct ChangeOrigin {
     pub actor: String,
     pub op: OpId,
 }
-
-/// The actor of what no one ordered.
-pub const SERVICE: &str = "service";
 
 impl ChangeOrigin {
     /// Whether it is a file of bindings that an operator agreed to, by an order or at the terminal of `local`. A file that is

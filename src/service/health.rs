@@ -31,6 +31,8 @@ const DETAILS_MAX: usize = 100;
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 /// So long after a throttle its queue is worked off by ticks, in its order: longer than a tick takes to come.
 const LATELY: Duration = Duration::from_secs(90);
+/// People who are judged into a batch are counted in it so soon.
+const BATCH_FILLS: Duration = Duration::from_secs(120);
 
 /// What this process knows of the active bindings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,8 +90,6 @@ pub struct HealthSnapshot {
     pub brakes: usize,
     /// Batches of the breakers that wait for an operator.
     pub batches_held: usize,
-    /// Batches that no operator decided, those included that nobody is in any more.
-    pub batches_open: usize,
     /// When the first of them was opened.
     pub oldest_batch: Option<OffsetDateTime>,
     /// The table of orders could not be read by the last tick of this process.
@@ -358,12 +358,11 @@ impl HealthStatus {
         let mut held = self.held();
         let counted = held.snapshot.counted.filter(|_| held.snapshot.overdue.in_batches == 0);
         let opened = |id: &OpId| batches.get(*id).map(|batch| batch.opened);
-        // The last count found nobody in those that were open by then.
-        let holds =
-            |id: &OpId| opened(id).is_none_or(|opened| counted.is_none_or(|counted| opened > counted));
+        // The last count found nobody in those that were open by then. Who was judged just before it may not be in yet.
+        let is_young = |opened: OffsetDateTime| counted.is_none_or(|counted| opened + BATCH_FILLS > counted);
+        let holds = |id: &OpId| opened(id).is_none_or(is_young);
         held.snapshot.batches_held = batches.waiting().filter(holds).count();
         held.snapshot.oldest_batch = batches.waiting().filter(holds).filter_map(|id| opened(&id)).min();
-        held.snapshot.batches_open = batches.waiting().count();
     }
 
     /// A binding gives its role to as many people as it may, and so many more wait.
@@ -419,10 +418,6 @@ impl HealthStatus {
         held.snapshot.overdue.clone_from(&stored.count);
         held.snapshot.oldest_request = stored.oldest_request;
         held.snapshot.counted = Some(stored.counted);
-        if stored.count.in_batches > 0 {
-            // Seen again with the next reading of the batches.
-            held.snapshot.batches_held = held.snapshot.batches_open;
-        }
         held.snapshot.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }
 

@@ -35,7 +35,23 @@ pub struct PlacedOrder {
 impl PlacedOrder {
     /// Whether carrying it out takes long: it waits for an answer of Azure, or reads the whole tenant.
     pub const fn takes_long(&self) -> bool {
-        matches!(&self.order, Ok(Order { verb: OrderVerb::Forget { .. } | OrderVerb::Apply { .. }, .. }))
+        match &self.order {
+            Ok(order) => match order.verb {
+                OrderVerb::Forget { .. }
+                | OrderVerb::Apply { .. }
+                | OrderVerb::RetryScope { .. }
+                | OrderVerb::ReleaseBatch { .. }
+                | OrderVerb::RejectBatch { .. } => true,
+                OrderVerb::Pause
+                | OrderVerb::Resume
+                | OrderVerb::Revoke { .. }
+                | OrderVerb::Lift { .. }
+                | OrderVerb::Repin { .. }
+                | OrderVerb::AcceptIdentity { .. }
+                | OrderVerb::RetryPerson { .. } => false,
+            },
+            Err(_) => false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSource, Selector};
 use crate::id;
+use crate::id::SERVICE;
 use crate::scim::DecidingAttributes;
 use crate::service::health::{BindingsHealth, HealthStatus};
 use crate::service::provisioning::binding_rules::BindingRules;
@@ -262,7 +263,7 @@ impl ActiveBindings {
         let activated =
             Activated { stamp: file.stamp, hash: &file.hash, bytes, below: below.as_ref(), waiting };
         let op = self.store.ids.op();
-        let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op };
+        let origin = ChangeOrigin { cause: ChangeCause::Snapshot, actor: SERVICE.to_owned(), op };
         self.commit_activation(&activated, &origin).await?;
         log_activation(Activation::Stored, file.stamp);
         self.read(&self.store.pointer().await?).await?;

@@ -3,7 +3,7 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::{Bindings, BindingsError};
-use crate::id::{PrincipalId, UserId};
+use crate::id::{PrincipalId, SERVICE, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::breaker::{GrantLimits, RevocationLimits};
 use crate::rbac::ledger::StepKind;
@@ -287,7 +287,7 @@ async fn hold(
     let record = AuditRecord {
         op,
         time: store.clock.now(),
-        origin: ChangeOrigin { cause: ChangeCause::Snapshot, actor: "service".to_owned(), op },
+        origin: ChangeOrigin { cause: ChangeCause::Snapshot, actor: SERVICE.to_owned(), op },
         stamp: None,
         outcome: None,
         changes: vec![change],

@@ -5,9 +5,8 @@ use crate::rbac::breaker::{BindingTally, HolderId, RevocationLimits, Ruling, Tal
 use crate::rbac::{BindingName, ReasonCode};
 use crate::service::breakers::StepQuestion;
 use crate::service::breakers::judgement::{ReadTallies, judge_step};
-use crate::service::breakers::questions::Question;
 use crate::service::breakers::recount::{CountedLedger, mended, rebuilt};
-use crate::store::batches::{BatchState, Batches};
+use crate::store::batches::BatchState;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -18,7 +17,6 @@ pub struct Foresight {
     tallies: Tallies,
     /// Tallies of a later release: what they count is not known.
     too_new: BTreeSet<BindingName>,
-    batches: Batches,
     now: OffsetDateTime,
     fresh: OpId,
 }
@@ -51,8 +49,10 @@ impl Foresight {
         let mut all = read.all.tally.unwrap_or_else(|| TenantTally { people, ..TenantTally::default() });
         // A batch that was decided takes in nothing more.
         all.open.retain(|_, open| batches.get(open.id).is_some_and(|batch| batch.state == BatchState::Held));
-        let tallies = Tallies { limits, bindings, all, trips: Vec::new() };
-        Ok(Some(Self { tallies, too_new: read.too_new, batches, now, fresh: store.ids.op() }))
+        let mut tallies = Tallies { limits, bindings, all, trips: Vec::new() };
+        let decided = batches.each().filter(|batch| batch.state != BatchState::Held);
+        decided.for_each(|batch| tallies.forget_batch(batch.id));
+        Ok(Some(Self { tallies, too_new: read.too_new, now, fresh: store.ids.op() }))
     }
 
     /// Why a step would not be sent; `None`: it passes, and is counted.
@@ -64,13 +64,7 @@ impl Foresight {
             Ruling::Passes => None,
             Ruling::Full => Some(ReasonCode::MaxPrincipals),
             Ruling::Unknown { .. } => Some(ReasonCode::RowUnreadable),
-            Ruling::Held { batch } => match self.batches.get(batch).map(|batch| batch.state) {
-                Some(BatchState::Released) => None,
-                _ => {
-                    let wanted = !matches!(step.question, Question::Revocation { .. });
-                    Some(self.batches.reason_of(batch, wanted).unwrap_or(ReasonCode::HeldByBreaker))
-                }
-            },
+            Ruling::Held { .. } => Some(ReasonCode::HeldByBreaker),
         }
     }
 

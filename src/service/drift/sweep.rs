@@ -6,7 +6,7 @@
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
-use crate::id::UserId;
+use crate::id::{SERVICE, UserId};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, Scope};
@@ -343,7 +343,7 @@ async fn requeue_holder(
     let Some(last) = rows.iter().max_by_key(|row| row.stored.entry.written) else { return Ok(false) };
     let own = rows.iter().find(|row| row.user == holder);
     let op = store.ids.op();
-    let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: "service".to_owned(), op };
+    let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: SERVICE.to_owned(), op };
     let template = own.map_or(&last.stored.entry, |row| &row.stored.entry);
     let holding = if own.is_some() { template.state } else { AssignmentState::Gone };
     let entry = LedgerEntry {

@@ -98,7 +98,7 @@ async fn wake_people(
     Ok(ChunkResult { people, ..ChunkResult::default() })
 }
 
-/// Enqueues the people of a batch, from the job's position on. Who joins the batch meanwhile reads the decision.
+/// Enqueues the people of a batch, from the job's position on.
 pub(super) async fn wake_people_of_batch(
     store: &StateStore,
     job: &StoredJob,

@@ -26,7 +26,6 @@ impl Orders {
         };
         let active = self.active_bindings.read(&pointer).await?;
         let over = PlannedOver {
-            order: order.order.id,
             pointer: pointer.pointer().map(|pointer| pointer.etag.clone()),
             waiting: row.etag.clone(),
         };

@@ -1,7 +1,6 @@
 //! The plan of a file that waits, made beside the ticks: a plan of a large tenant takes longer than a tick, and leavers do not wait
 //! for it.
 
-use crate::id::OpId;
 use crate::ports::clock::Clock;
 use crate::service::bindings::pending::FilePlan;
 use crate::store::{ETag, StoreError};
@@ -18,10 +17,9 @@ const WAIT: Duration = Duration::from_secs(2);
 /// a plan that takes longer than an order waits is found by the next tick.
 const PLAN_AGE_MAX: Duration = Duration::from_secs(180);
 
-/// What a plan is of: an order, and the pointer and the row of the file that waits, as they were read.
+/// What a plan is of: the pointer and the row of the file that waits, as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedOver {
-    pub order: OpId,
     pub pointer: Option<ETag>,
     pub waiting: ETag,
 }

@@ -24,7 +24,8 @@ use futures_util::try_join;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Candidates that are read without a turn: a lookup of one name never waits behind large lists.
+/// Candidates that are read without a turn: a lookup of one name never waits behind large lists. So few matches are shown before
+/// their number is said.
 const NARROW_MAX: usize = 8;
 
 /// Headers that are read together by their ids, at first and at least.
@@ -66,6 +67,10 @@ struct PageProgress<'a, I: ListedKind> {
     left: usize,
     shown: usize,
     members: usize,
+    /// The page has more members than a page may have, and ended before its time.
+    is_cut: bool,
+    /// What is shown is kept here until the total is said.
+    kept: Option<Vec<String>>,
 }
 
 impl Lister {
@@ -128,7 +133,8 @@ impl Lister {
         let wanted = RelationsWanted { needs, among: None, neighbours };
         let options = RenderOptions { view: &self.view, wanted, unreadable: UnreadablePolicy::LeaveOut };
         let renderer = ResourceRenderer::new(options);
-        PageProgress { renderer, left: self.query.count, shown: 0, members: 0 }
+        let (left, kept) = (self.query.count, None);
+        PageProgress { renderer, left, shown: 0, members: 0, is_cut: false, kept }
     }
 
     /// Sends these resources; false where the page has ended.
@@ -142,9 +148,14 @@ impl Lister {
         while let Some((_, shown)) = page.renderer.next().await? {
             page.members += shown.members;
             if page.members > self.limits.page_members_max && page.shown > 0 {
+                page.is_cut = true;
                 return Ok(false);
             }
-            sink.resource(self.query.projection.apply(shown.body).to_string()).await?;
+            let text = self.query.projection.apply(shown.body).to_string();
+            match &mut page.kept {
+                Some(kept) => kept.push(text),
+                None => sink.resource(text).await?,
+            }
             page.shown += 1;
             page.left = page.left.saturating_sub(1);
             if page.left == 0 {
@@ -187,9 +198,34 @@ impl Lister {
                 }
             }
         }
-        sink.total(matches.total()).await?;
-        self.send_matches(matches.page(), sink).await?;
+        let total = matches.total();
+        let mut page = self.empty_page(false);
+        if total <= NARROW_MAX && self.query.count > 0 {
+            self.send_few_matches(total, matches.page(), page, sink).await?;
+        } else {
+            sink.total(total).await?;
+            self.send_matches(matches.page(), &mut page, sink).await?;
+        }
         drop(turn);
+        Ok(())
+    }
+
+    /// The total is of those that are still there when they are shown: who looks up one name gets one user or none.
+    async fn send_few_matches<I: ListedKind>(
+        &self,
+        total: usize,
+        matches: Vec<MatchedRow<I>>,
+        mut page: PageProgress<'_, I>,
+        sink: &ResourceSink,
+    ) -> Result<(), StreamStop> {
+        let wanted = matches.len();
+        page.kept = Some(Vec::new());
+        self.send_matches(matches, &mut page, sink).await?;
+        let gone = if page.is_cut { 0 } else { wanted.saturating_sub(page.shown) };
+        sink.total(total.saturating_sub(gone)).await?;
+        for text in page.kept.into_iter().flatten() {
+            sink.resource(text).await?;
+        }
         Ok(())
     }
 
@@ -238,12 +274,12 @@ impl Lister {
     /// Sends the page of a search. A match whose header was not kept is shown as it is now.
     async fn send_matches<I: ListedKind>(
         &self,
-        page: Vec<MatchedRow<I>>,
+        matches: Vec<MatchedRow<I>>,
+        page: &mut PageProgress<'_, I>,
         sink: &ResourceSink,
     ) -> Result<(), StreamStop> {
-        let mut on_page = self.empty_page(false);
         let mut size = HEADERS_AT_ONCE_FIRST;
-        let mut rest = page.into_iter().peekable();
+        let mut rest = matches.into_iter().peekable();
         while rest.peek().is_some() {
             let kept = std::iter::from_fn(|| rest.next_if(|next| next.header.is_some())?.header);
             let mut rows: Vec<TableRow> = kept.collect();
@@ -252,7 +288,7 @@ impl Lister {
                 let again: Vec<I> = again.take(size).map(|next| next.id).collect();
                 rows = read_headers(&self.view, again, &mut size).await?;
             }
-            if !self.send::<I>(rows, &mut on_page, sink).await? {
+            if !self.send::<I>(rows, page, sink).await? {
                 return Ok(());
             }
         }

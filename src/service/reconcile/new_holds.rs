@@ -22,14 +22,14 @@ impl Reconciler {
         plan: &Plan,
         passed: &mut BTreeSet<AssignmentName>,
     ) -> Result<bool, StoreError> {
-        let leaves =
-            |step: &Step| step.kind == StepKind::Revoke && !gathered.desired.may_be_held_back(step.principal);
-        if plan.steps.iter().any(leaves) {
-            self.breakers.note_stale();
-        }
         let asked: Vec<Step> =
             plan.steps.iter().filter(|step| !passed.contains(&step.assignment)).cloned().collect();
         let steps = questions(&gathered.facts(), &asked);
+        let is_counted = |step: &Step| steps.iter().any(|question| question.assignment == step.assignment);
+        if asked.iter().any(|step| step.kind == StepKind::Revoke && !is_counted(step)) {
+            // Someone leaves unseen.
+            self.breakers.note_stale();
+        }
         if steps.is_empty() {
             return Ok(true);
         }

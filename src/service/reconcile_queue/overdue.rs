@@ -4,6 +4,7 @@
 use crate::rbac::ReasonCode;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
+use crate::store::batches::Batches;
 use crate::store::overdue::{self, OverdueCount, StoredOverdue};
 use crate::store::reconcile_queue::leaver_hints::LeaverHint;
 use crate::store::reconcile_queue::{QueueItem, QueuePosition};
@@ -85,7 +86,8 @@ pub(super) async fn count_overdue(
         read += items.len();
         items.iter().for_each(|item| count.count_if_overdue(item, now, after, is_paused));
     }
-    count.in_batches = count_held(store, health).await?;
+    let batches = store.batches().await?;
+    count.in_batches = count_held(store, &batches).await?;
     let logged = log_line(&count, before.as_ref(), now);
     let oldest_request = store.oldest_request(stopped_at, REQUESTS_MAX).await?;
     let stored = StoredOverdue { count, counted: now, logged, oldest_request };
@@ -95,16 +97,12 @@ pub(super) async fn count_overdue(
         store.transact_unjournaled(&[overdue::write(&stored)]).await?;
     }
     health.overdue(&stored, now);
+    health.batches(&batches);
     Ok(())
 }
 
-/// The people of the batches that wait for an operator, where this tick met any.
-async fn count_held(store: &StateStore, health: &HealthStatus) -> Result<usize, StoreError> {
-    if health.snapshot().batches_open == 0 {
-        return Ok(0);
-    }
-    let batches = store.batches().await?;
-    health.batches(&batches);
+/// The people of the batches that wait for an operator.
+async fn count_held(store: &StateStore, batches: &Batches) -> Result<usize, StoreError> {
     let mut people = 0;
     for batch in batches.waiting() {
         let held = store.batch_people(batch).await?;

@@ -17,9 +17,11 @@ pub struct OperationsSince {
 impl OperationsSince {
     /// Whether a request is one of theirs. `part`: the part of its operation that is judged apart.
     fn made(&self, request: &ReconcileRequest, part: OpId) -> bool {
-        let is_new = request.origin.op.time().is_some_and(|made| made > self.since);
+        // The id of a part says no time: it is as old as the request.
+        let begun = |op: OpId| op.time().or_else(|| request.origin.op.time());
+        let is_new = |op: &OpId| begun(*op).is_some_and(|begun| begun > self.since);
         let ops = [Some(request.origin.op), Some(part), request.taken.map(|taken| taken.op)];
-        is_new && ops.into_iter().flatten().any(|op| self.ops.contains(&op))
+        ops.into_iter().flatten().filter(is_new).any(|op| self.ops.contains(&op))
     }
 }
 

@@ -38,7 +38,7 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("rbac", &[&["id", "backoff"]]),
     ("audit", &[DOMAIN]),
     ("bindings", &[DOMAIN]),
-    ("orders", &[DOMAIN, &["audit"]]),
+    ("orders", &[DOMAIN]),
     ("ports", &[PORTS]),
     ("store", &[STORE]),
     ("service", &[SERVICE]),

@@ -1,7 +1,8 @@
 //! A decision is about the people who were read: who belongs to the batch and is judged only later is not among them.
 
 use super::{Stage, limited};
-use crate::support::fault_injection::{Side, When};
+use crate::grants::plan::plan_now;
+use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::Node;
 use crate::support::requests::user_id;
 use azure_backup_scim::app;
@@ -39,11 +40,21 @@ fn half_judged() -> (Stage, Node) {
     (stage, node)
 }
 
+/// One of them cannot be reconciled for a while.
 #[test]
 fn a_batch_is_not_decided_while_people_of_its_operation_wait() {
     let (stage, node) = half_judged();
-    let outcome = node.order(stage.node.reject_of(stage.batch()));
-    assert!(outcome.is_refused && outcome.detail.contains("still"), "{outcome:?}");
+    let last = &stage.people[9];
+    stage.world.faults.inject(When::page().key(&format!("l:{}", last.id)).always(), Fault::RequestLost);
+    let _ = node.run(node.service.tick.run());
+    assert_eq!(stage.people_of(stage.batch()).len(), 9);
+    let order = node.place(node.reject_of(stage.batch()));
+    let _ = node.run(node.service.tick.run());
+    let outcome = node.outcome(order).unwrap();
+    assert!(outcome.is_refused && outcome.detail.contains("still goes through"), "{outcome:?}");
+    stage.world.faults.clear();
+    // The person waits for a moment after the failures.
+    stage.world.pass(60);
     stage.node.settle();
     assert_eq!(stage.people_of(stage.batch()).len(), 10);
     stage.reject();
@@ -72,6 +83,23 @@ fn who_is_judged_after_a_decision_is_held_in_a_batch_of_their_own() {
     }
 }
 
+/// The row of a batch as a decision leaves it, without what follows.
+fn decide_by_hand(stage: &Stage, state: BatchState) {
+    let store = &stage.node.service.store;
+    let batch = stage.batches().pop().unwrap();
+    let decision = BatchDecision { order: store.ids.op(), at: store.clock.now() };
+    stage.node.run(store.transact_unjournaled(&[batches::decide(&batch, state, &decision)])).unwrap();
+}
+
+#[test]
+fn a_plan_holds_those_who_were_not_read_whatever_was_decided() {
+    for state in [BatchState::Released, BatchState::Rejected] {
+        let (stage, node) = half_judged();
+        decide_by_hand(&stage, state);
+        assert_eq!(plan_now(&node).would_be_held(), (6, 0), "{state:?}");
+    }
+}
+
 /// A batch is decided while another operation is about to join it.
 #[test]
 fn what_joins_a_batch_while_it_is_decided_is_held_in_another_one() {
@@ -86,11 +114,7 @@ fn what_joins_a_batch_while_it_is_decided_is_held_in_another_one() {
     let point = stage.world.faults.hold(When::get().key("s:batch:").nth(2), Side::Before);
     let judged = node.spawn(async move { reconciler.reconcile(user).await });
     node.run(point.reached());
-    let store = &stage.node.service.store;
-    let batch = stage.batches().pop().unwrap();
-    let decision = BatchDecision { order: store.ids.op(), at: store.clock.now() };
-    let release = batches::decide(&batch, BatchState::Released, &decision);
-    stage.node.run(store.transact_unjournaled(&[release])).unwrap();
+    decide_by_hand(&stage, BatchState::Released);
     point.release();
     node.run(judged).unwrap().unwrap();
     stage.node.settle();

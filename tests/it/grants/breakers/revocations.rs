@@ -426,6 +426,8 @@ fn a_batch_that_everyone_left_is_no_finding() {
     stage.people.iter().for_each(|person| stage.node.delete_user(person));
     stage.node.settle();
     assert_eq!(stage.holders(), 0);
+    stage.world.pass(5 * 60);
+    stage.node.settle();
     let other = stage.world.start();
     other.settle();
     for node in [&stage.node, &other] {

@@ -278,3 +278,17 @@ async fn a_list_that_fails_in_the_middle_says_so() {
     assert!((1..20).contains(&read), "{read}");
     assert!(matches!(listing.resources.next().now_or_never(), Some(Ok(None))), "and nothing comes after");
 }
+
+#[tokio::test]
+async fn a_user_who_is_deleted_while_looked_up_is_neither_shown_nor_counted() {
+    let p = process();
+    let id = p.user("ana@contoso.example").await;
+    let point = p.faults.hold(When::get().key("u:").nth(2), Side::Before);
+    let query = [("filter", "userName eq \"ana@contoso.example\"")];
+    let (page, ()) = tokio::join!(p.users(&query), async {
+        point.reached().await;
+        p.service.delete_user(&caller(), user_id(&id)).await.unwrap();
+        point.release();
+    });
+    assert_eq!((page.total, page.resources.len()), (0, 0));
+}
