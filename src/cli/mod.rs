@@ -4,6 +4,8 @@ mod audit;
 mod breaker;
 mod config;
 mod exit;
+mod explain;
+mod groups;
 #[cfg(feature = "local")]
 mod local;
 mod operator;
@@ -42,6 +44,10 @@ enum Command {
     Local(local::Arguments),
     /// List audit records: who was given what, when and why, and by whom.
     Audit(audit::Arguments),
+    /// Say of a person why they have, or have not, the role of each binding, and what would change it.
+    Explain(explain::Arguments),
+    /// List the groups that arrived from the identity provider, and the bindings that mean them.
+    Groups(groups::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
     Plan(plan::Arguments),
     /// List what operators ordered, and what became of it.
@@ -94,6 +100,8 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "local")]
         Command::Local(arguments) => local::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Groups(arguments) => groups::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Breaker(arguments) => breaker::run(&arguments),

@@ -2,6 +2,7 @@
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
+use crate::scim::compare::{self, CaseMode};
 use crate::scim::{Resource, ResourceType};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
@@ -85,6 +86,23 @@ impl StateStore {
         let Some(row) = self.get(&keys::names(user)).await? else { return Ok(None) };
         let names = self.readable(&row, RowReader::new(&row).and_then(|reader| reader.json("names")));
         Ok(names.and_then(|names| names.get("userName")?.as_str().map(str::to_owned)))
+    }
+
+    /// Users whose name in the row that outlives them compares equal, living or deleted, at most so many. Reads all those rows.
+    pub async fn users_once_called(&self, name: &str, users_max: usize) -> Result<Vec<UserId>, StoreError> {
+        let folded = compare::key(name, CaseMode::Folded);
+        let mut users = Vec::new();
+        self.each_row("n:", |row| {
+            let names = self.readable(row, RowReader::new(row).and_then(|reader| reader.json("names")));
+            let named = names.as_ref().and_then(|names| names.get("userName")?.as_str());
+            if users.len() < users_max
+                && named.is_some_and(|named| compare::key(named, CaseMode::Folded) == folded)
+            {
+                users.extend(UserId::parse(keys::last_part(&row.key)));
+            }
+        })
+        .await?;
+        Ok(users)
     }
 
     async fn header_state<T>(

@@ -17,6 +17,7 @@ use crate::scim::error::Error;
 use crate::scim::schema::ResourceType;
 use eval::TextMatching;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use tree::FilterExpr;
 
 impl Filter {
@@ -42,6 +43,19 @@ impl Filter {
         let mut found = Vec::new();
         self.expr.collect_attributes(&mut found);
         found
+    }
+
+    /// What it reads of a rendered resource, by attribute. `None`: the resource does not have it.
+    pub fn read_values(&self, rendered: &Value) -> BTreeMap<String, Option<Value>> {
+        let read = |path: AttrPath| {
+            let value = match path.values(rendered).as_slice() {
+                [] => None,
+                [one] => Some((*one).clone()),
+                several => Some(several.iter().map(|value| (*value).clone()).collect()),
+            };
+            (path.to_string(), value)
+        };
+        self.attributes().into_iter().map(read).collect()
     }
 
     /// Does any term read that top-level attribute?

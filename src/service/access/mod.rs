@@ -1,6 +1,8 @@
 //! Who holds what, and why.
 
+pub mod explain;
 pub mod grants;
+pub mod groups;
 pub mod people;
 pub mod preview;
 pub(in crate::service) mod ways;

@@ -18,7 +18,7 @@ pub const CANDIDATES_MAX: usize = 20;
 pub struct FoundPerson {
     /// `None`: no one record has this object id.
     pub user: Option<UserId>,
-    /// `None`: the record is gone or cannot be read.
+    /// Of a record that is gone or cannot be read: the name that outlives it, if there is one.
     pub user_name: Option<String>,
     pub active: bool,
     /// The object ids that are meant: the one that was named, or every one of the person that no other record holds.
@@ -50,6 +50,12 @@ pub async fn find_people(
     for user in users {
         let person = read_person(store, sources, user).await?;
         people.extend(person.filter(|person| person.is_called(text)).map(|person| person.found));
+    }
+    if people.is_empty() {
+        // Of a deleted user only the name is left, and no index has it.
+        for user in store.users_once_called(text, CANDIDATES_MAX).await? {
+            people.extend(read_person(store, sources, user).await?.map(|person| person.found));
+        }
     }
     Ok(people)
 }
@@ -107,10 +113,11 @@ async fn read_person(
     let mut principals: BTreeSet<PrincipalId> = ledger.pins.iter().map(|pin| pin.principal).collect();
     let header = store.person(user).await?;
     let HeaderState::Readable(person) = header else {
-        let is_known = matches!(header, HeaderState::Unreadable) || !ledger.entries.is_empty();
+        let user_name = store.kept_user_name(user).await?;
+        let left = !ledger.entries.is_empty() || user_name.is_some();
+        let is_known = matches!(header, HeaderState::Unreadable) || left;
         principals.extend(ledger.entries.iter().map(|stored| stored.entry.principal));
-        let found =
-            FoundPerson { user: Some(user), user_name: None, active: false, principals, present: None };
+        let found = FoundPerson { user: Some(user), user_name, active: false, principals, present: None };
         return Ok(is_known.then_some(ReadPerson { found, resource: None }));
     };
     let present = desired::principal_of(&person.resource, sources);

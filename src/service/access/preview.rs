@@ -23,11 +23,16 @@ use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::breakers::CountedLedger;
 use crate::service::reconcile::gather::ASK_TIMEOUT;
 use crate::store::ledger::StoredEntry;
+use crate::store::pins::SelectorKey;
 use crate::store::tenant_walk::PersonRecord;
+use crate::store::waiting_requests::WaitingRequests;
 use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
 pub use limits::under_limits;
+pub use person::DecidedPerson;
 use person::PersonPreview;
+pub use selectors::SelectedGroup;
+use selectors::SelectorView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 pub use tenant_plan::{
@@ -52,6 +57,28 @@ pub async fn preview(
     ask: Option<&dyn RoleAssignments>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<TenantPlan>, StoreError> {
+    let (facts, selectors) = read_shared(store, of).await?;
+    let mut views: Vec<View<'_>> =
+        of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
+    let mut people = store.people();
+    let mut people_read = 0;
+    let mut counted = CountedLedger::default();
+    while let Some(record) = people.next().await? {
+        let answers = answers(&record, ask).await;
+        to_judge::count(&mut counted, record.user, record.ledger.entries.iter().map(|stored| &stored.entry));
+        views.iter_mut().for_each(|view| add(view, &record, &answers, &facts));
+        people_read += 1;
+        progress(people_read);
+    }
+    let counted = Arc::new(counted);
+    let plans = views.into_iter().map(|view| finish(view, &facts));
+    Ok(plans.map(|plan| plan.judged_over(counted.clone())).collect())
+}
+
+async fn read_shared(
+    store: &StateStore,
+    of: &[PreviewOf],
+) -> Result<(SharedFacts, Vec<SelectorView>), StoreError> {
     let settings = store.settings().await?;
     let instance = match settings.instance {
         Some(instance) => Some(instance),
@@ -72,21 +99,35 @@ pub async fn preview(
         instance: instance.unwrap_or(InstanceId::new(Uuid::nil())),
         limits: PlanLimits { steps_max: usize::MAX, close_rows_max: usize::MAX, ..PlanLimits::default() },
     };
-    let mut views: Vec<View<'_>> =
-        of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
-    let mut people = store.people();
-    let mut people_read = 0;
-    let mut counted = CountedLedger::default();
-    while let Some(record) = people.next().await? {
-        let answers = answers(&record, ask).await;
-        to_judge::count(&mut counted, record.user, record.ledger.entries.iter().map(|stored| &stored.entry));
-        views.iter_mut().for_each(|view| add(view, &record, &answers, &facts));
-        people_read += 1;
-        progress(people_read);
-    }
-    let counted = Arc::new(counted);
-    let plans = views.into_iter().map(|view| finish(view, &facts));
-    Ok(plans.map(|plan| plan.judged_over(counted.clone())).collect())
+    Ok((facts, selectors))
+}
+
+/// What decides about one person with these bindings, and the group that each of their selectors means.
+pub async fn decide_person(
+    store: &StateStore,
+    of: &PreviewOf,
+    record: &PersonRecord,
+) -> Result<(DecidedPerson, BTreeMap<SelectorKey, SelectedGroup>), StoreError> {
+    let (facts, selectors) = read_shared(store, std::slice::from_ref(of)).await?;
+    let selectors = selectors.into_iter().next().unwrap_or_default();
+    let selected = selected_by(&of.snapshot, &selectors);
+    let mut view = View::new(of, selectors, &facts);
+    Ok((PersonPreview::new(record, &mut view, &facts).decide(), selected))
+}
+
+/// The group that each selector of these bindings means now.
+pub async fn selected_groups(
+    store: &StateStore,
+    snapshot: &ActiveSnapshot,
+) -> Result<BTreeMap<SelectorKey, SelectedGroup>, StoreError> {
+    let (selectors, _) = selectors::read(store, &[snapshot], &WaitingRequests::default()).await?;
+    Ok(selected_by(snapshot, &selectors.into_iter().next().unwrap_or_default()))
+}
+
+fn selected_by(snapshot: &ActiveSnapshot, selectors: &SelectorView) -> BTreeMap<SelectorKey, SelectedGroup> {
+    let ActiveSnapshot::Known(snapshot) = snapshot else { return BTreeMap::new() };
+    let keys = snapshot.by_selector_key().map(|(key, _)| key);
+    keys.map(|key| (key.clone(), selectors.selected(key))).collect()
 }
 
 /// The userNames of deleted people who are in a plan, of so many of them: they outlive the user until they are erased.

@@ -241,7 +241,7 @@ fn applying<'a>(
     snapshot.by_selector_key().filter(|(_, binding)| applies(binding)).collect()
 }
 
-fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
+pub(in crate::service) fn rendered(user: UserId, resource: &Resource) -> serde_json::Value {
     let empty = String::new;
     let meta = scim::Meta {
         id: user.to_string(),

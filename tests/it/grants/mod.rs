@@ -4,6 +4,8 @@ pub(crate) mod access;
 pub(crate) mod breakers;
 pub(crate) mod change_costs;
 pub(crate) mod damaged_rows;
+pub(crate) mod explain;
+pub(crate) mod groups;
 pub(crate) mod guards;
 pub(crate) mod health_counts;
 pub(crate) mod leavers;

@@ -36,6 +36,21 @@ pub(super) struct PersonPreview<'a, 'v> {
     groups: EffectiveGroups,
 }
 
+/// What decides about a person, and what the bindings want for them.
+#[derive(Debug, Clone)]
+pub struct DecidedPerson {
+    pub state: PersonState,
+    /// The userName, where the header has one that can be read.
+    pub name: Option<String>,
+    /// The Entra object id that the record names.
+    pub principal: Option<PrincipalId>,
+    /// That object id, where another record holds it.
+    pub waits_for: Option<PrincipalId>,
+    /// The groups that the person is in.
+    pub groups: EffectiveGroups,
+    pub desired: Desired,
+}
+
 /// The outcome of one round, nothing of it done yet.
 struct Round {
     desired: Desired,
@@ -160,12 +175,17 @@ impl PersonPreview<'_, '_> {
         }
     }
 
-    fn round(
-        &mut self,
-        ledger: &UserLedger,
-        claim: PrincipalClaim,
-        answers: &BTreeMap<AssignmentName, bool>,
-    ) -> Round {
+    /// What decides about the person now.
+    pub(super) fn decide(mut self) -> DecidedPerson {
+        let principal = self.principal();
+        let mut person = PersonPlan::new(self.record.user, self.state(), self.name());
+        let claim = self.claim(principal, &mut person);
+        let desired = self.desired(&self.record.ledger, claim);
+        let PersonPlan { state, name, waits_for, .. } = person;
+        DecidedPerson { state, name, principal, waits_for, groups: self.groups, desired }
+    }
+
+    fn desired(&self, ledger: &UserLedger, claim: PrincipalClaim) -> Desired {
         let selectors = self.selectors(ledger);
         let facts = AccessFacts {
             user: self.record.user,
@@ -176,7 +196,16 @@ impl PersonPreview<'_, '_> {
             braked: &self.facts.braked,
             instance: self.facts.instance,
         };
-        let desired = desired::decide(&facts, &self.view.of.snapshot).desired;
+        desired::decide(&facts, &self.view.of.snapshot).desired
+    }
+
+    fn round(
+        &mut self,
+        ledger: &UserLedger,
+        claim: PrincipalClaim,
+        answers: &BTreeMap<AssignmentName, bool>,
+    ) -> Round {
+        let desired = self.desired(ledger, claim);
         let held = held_steps(ledger, &desired, &self.facts.batches);
         let actual = self.actual(ledger, answers, held);
         let plan = plan::plan(&desired, &actual, &self.facts.limits);

@@ -131,7 +131,44 @@ impl<'a> Building<'a> {
     }
 }
 
+/// The group that a selector means, whoever is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SelectedGroup {
+    /// No group carries the value.
+    None,
+    One(GroupId),
+    /// Several carry it, and none is pinned.
+    Several(Vec<GroupId>),
+    /// The pinned group no longer carries it.
+    Stale(GroupId),
+    /// The row of the pin cannot be read.
+    Unreadable,
+}
+
 impl SelectorView {
+    /// The group that a selector means now.
+    pub(super) fn selected(&self, key: &SelectorKey) -> SelectedGroup {
+        let claims = |group: GroupId| self.groups.get(&group).is_some_and(|bound| bound.claims.contains(key));
+        match self.pins.get(key) {
+            Some(PinRow::Unreadable) => return SelectedGroup::Unreadable,
+            Some(PinRow::Pinned(pin)) if !self.gone.contains(&pin.group) => {
+                let group = pin.group;
+                return if claims(group) { SelectedGroup::One(group) } else { SelectedGroup::Stale(group) };
+            }
+            Some(PinRow::Pinned(_)) | None => {}
+        }
+        let mut claimants: Vec<GroupId> =
+            self.groups.keys().copied().filter(|group| claims(*group)).collect();
+        match (claimants.pop(), claimants.is_empty()) {
+            (None, _) => SelectedGroup::None,
+            (Some(only), true) => SelectedGroup::One(only),
+            (Some(last), false) => {
+                claimants.push(last);
+                SelectedGroup::Several(claimants)
+            }
+        }
+    }
+
     /// Whether none of these groups has to do with a selector.
     pub(super) fn concerns_none(&self, groups: &EffectiveGroups) -> bool {
         !groups.groups.iter().any(|group| self.groups.contains_key(&group.id))

@@ -1,0 +1,163 @@
+//! `explain PERSON`: why the person has, or has not, what each binding gives.
+
+mod mend;
+
+use crate::audit::rfc3339;
+use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person, run_command};
+use crate::error_chain::escape_control;
+use crate::rbac::ReasonCode;
+use crate::service::access::explain::{self, Answer, BindingAnswer, Explanation};
+use crate::service::access::grants::GrantView;
+use crate::service::access::preview::PersonState;
+use mend::Mend;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use time::OffsetDateTime;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A userName, mail address, Entra object id or SCIM id; of a deleted user too.
+    #[arg(value_name = "PERSON")]
+    person: String,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    run_command(async {
+        let access = arguments.operator.access()?;
+        let store = &access.store;
+        let person = one_person(store, &arguments.person).await?;
+        let Some(user) = person.user else {
+            return Err(OperatorError::Usage("no user has this object id".to_owned()));
+        };
+        let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
+        let Some(explanation) = explain::explain(store, snapshot, user).await? else {
+            return Err(OperatorError::Usage("the user is gone, and left nothing".to_owned()));
+        };
+        let mut out = io::stdout().lock();
+        match arguments.json {
+            true => writeln!(out, "{}", to_json(&explanation))?,
+            false => write_text(&mut out, &explanation)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
+    let Explanation { user, user_name, state, principal, waits_for, bindings, others } = explanation;
+    let name = user_name.as_deref().map_or_else(|| user.to_string(), escape_control);
+    writeln!(out, "{name}: {}", state.as_str())?;
+    writeln!(out, "  SCIM id {user}")?;
+    match (principal, waits_for) {
+        (Some(principal), None) => writeln!(out, "  object id {principal}")?,
+        (Some(principal), Some(_)) => writeln!(out, "  object id {principal}, which another user holds")?,
+        (None, _) if *state == PersonState::Active => writeln!(out, "  no Entra object id")?,
+        (None, _) => {}
+    }
+    let Some(bindings) = bindings else {
+        writeln!(out, "\nThe active bindings cannot be read, or none were ever stored.")?;
+        return write_others(out, others);
+    };
+    let is_out = matches!(state, PersonState::Deleted | PersonState::Inactive);
+    if is_out {
+        writeln!(out, "\nNo binding gives anything to a user who is {}.", state.as_str())?;
+    }
+    for answer in bindings.iter().filter(|answer| !is_out || answer.holds) {
+        let BindingAnswer { binding, role, scope, .. } = answer;
+        writeln!(out, "\n{binding}: {role} at {}", scope.as_str())?;
+        writeln!(out, "  {}", sentence(answer))?;
+        if let Some(leaving) = answer.leaving {
+            let since = answer.since.map(seconds).unwrap_or_default();
+            writeln!(out, "  still holds it; it is to be taken since {since} ({leaving})")?;
+        }
+        if let Some(Mend { who, how }) = Mend::of(answer) {
+            writeln!(out, "  what would change it: {how} ({who})")?;
+        }
+    }
+    write_others(out, others)
+}
+
+fn write_others(out: &mut impl Write, others: &[GrantView]) -> io::Result<()> {
+    for GrantView { binding, role, scope, holds, reason, since, .. } in others {
+        let state = if *holds { "holds it" } else { "does not hold it" };
+        writeln!(out, "\n{binding}, which is not active: {role} at {}", scope.as_str())?;
+        writeln!(out, "  {state} since {} ({reason})", seconds(*since))?;
+    }
+    Ok(())
+}
+
+/// Yes or no, and why, in a sentence.
+fn sentence(answer: &BindingAnswer) -> String {
+    let since = answer.since.map(|since| format!(" since {}", seconds(since))).unwrap_or_default();
+    match &answer.answer {
+        Answer::Wanted { way, reason: ReasonCode::Member } => format!("yes{since}: {}", escape_control(way)),
+        Answer::Wanted { way, reason: ReasonCode::ForeignAssignment } => {
+            format!("yes{since}, by an assignment that others made: {}", escape_control(way))
+        }
+        Answer::Wanted { way, reason } if answer.holds => {
+            format!("yes{since} ({reason}): {}", escape_control(way))
+        }
+        Answer::Wanted { way, reason } => format!("not yet ({reason}): {}", escape_control(way)),
+        Answer::Blocked(reason) => format!("no ({reason})"),
+        Answer::Deleted => "no: the user is deleted".to_owned(),
+        Answer::Inactive => "no: the user is not active".to_owned(),
+        Answer::NoGroup { attribute, value } => {
+            format!("no: there is no group whose {attribute} is {:?}", escape_control(value))
+        }
+        Answer::NotMember { group } => format!("no: not a member of {}", escape_control(group)),
+        Answer::NoMatch { condition, values } => {
+            let shown = values.iter().map(|(attribute, value)| match value {
+                Some(value) => format!("{attribute} is {}", escape_control(&value.to_string())),
+                None => format!("{attribute} is not set"),
+            });
+            let shown: Vec<String> = shown.collect();
+            format!("no: where {} does not match; {}", escape_control(condition), shown.join(", "))
+        }
+    }
+}
+
+fn seconds(time: OffsetDateTime) -> String {
+    rfc3339(time.replace_nanosecond(0).unwrap_or(time))
+}
+
+fn to_json(explanation: &Explanation) -> Value {
+    let Explanation { user, user_name, state, principal, waits_for, bindings, others } = explanation;
+    let id = |id: &crate::id::PrincipalId| id.to_string();
+    let bindings = bindings.as_ref().map(|all| all.iter().map(answer_json).collect::<Vec<_>>());
+    let others: Vec<Value> = others
+        .iter()
+        .map(|grant| {
+            json!({
+                "binding": grant.binding.as_str(), "role": grant.role.name(), "scope": grant.scope.as_str(),
+                "holds": grant.holds, "reason": grant.reason.as_str(), "since": rfc3339(grant.since),
+            })
+        })
+        .collect();
+    json!({
+        "person": user.to_string(), "userName": user_name, "state": state.as_str(),
+        "objectId": principal.as_ref().map(id), "heldByAnother": waits_for.is_some(),
+        "bindings": bindings, "notActive": others,
+    })
+}
+
+fn answer_json(answer: &BindingAnswer) -> Value {
+    let mend = Mend::of(answer);
+    let (way, values, condition) = match &answer.answer {
+        Answer::Wanted { way, .. } => (Some(way), None, None),
+        Answer::NoMatch { condition, values } => (None, Some(values), Some(condition)),
+        _ => (None, None, None),
+    };
+    json!({
+        "binding": answer.binding.as_str(), "role": answer.role.name(), "scope": answer.scope.as_str(),
+        "wanted": matches!(answer.answer, Answer::Wanted { .. }), "holds": answer.holds,
+        "why": answer.answer.code(), "sentence": sentence(answer), "path": way,
+        "where": condition, "values": values, "since": answer.since.map(rfc3339),
+        "leaving": answer.leaving.map(ReasonCode::as_str),
+        "change": mend.as_ref().map(|mend| &mend.how), "who": mend.as_ref().map(|mend| mend.who),
+    })
+}
