@@ -2,6 +2,7 @@
 
 use crate::cli::operator::{OperatorArguments, active_bindings, run_command};
 use crate::error_chain::escape_control;
+use crate::rbac::BindingName;
 use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding, overview};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -27,7 +28,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let access = arguments.operator.access()?;
         let snapshot = active_bindings(&access.store).read(&access.store.pointer().await?).await?;
         let GroupOverview { groups, without_group } = overview(&access.store, &snapshot).await?;
-        let shown = groups.iter().filter(|group| !arguments.unbound || group.bindings.is_empty());
+        let is_shown =
+            |group: &&ArrivedGroup| !arguments.unbound || group.bindings.is_empty() && group.above.is_empty();
+        let shown = groups.iter().filter(is_shown);
         let mut out = io::stdout().lock();
         for group in shown {
             match arguments.json {
@@ -55,7 +58,10 @@ fn write_group(out: &mut impl Write, group: &ArrivedGroup, unbound: bool) -> io:
             Some(reason) => writeln!(out, "  bound by {binding}, which gives nothing new ({reason})")?,
         }
     }
-    if group.bindings.is_empty() {
+    for binding in &group.above {
+        writeln!(out, "  in a group that is bound by {binding}")?;
+    }
+    if group.bindings.is_empty() && group.above.is_empty() {
         writeln!(out, "  not bound")?;
     }
     match (unbound, binding_for(group)) {
@@ -99,10 +105,11 @@ fn to_json(group: &ArrivedGroup, unbound: bool) -> Value {
             json!({ "binding": binding.as_str(), "reason": reason.map(|reason| reason.as_str()) })
         })
         .collect();
+    let above: Vec<&str> = group.above.iter().map(BindingName::as_str).collect();
     let suggestion = if unbound { binding_for(group) } else { None };
     json!({
         "id": group.id.to_string(), "displayName": group.display_name, "externalId": group.external_id,
-        "bindings": bindings, "suggestion": suggestion,
+        "bindings": bindings, "above": above, "suggestion": suggestion,
     })
 }
 
@@ -121,6 +128,7 @@ mod tests {
             display_name: Some(name.to_owned()),
             external_id: external_id.map(str::to_owned),
             bindings: Vec::new(),
+            above: Default::default(),
         };
         let mut binding = binding_for(&group).unwrap();
         assert_eq!(binding["name"], expected);

@@ -5,7 +5,7 @@ use crate::rbac::{BindingName, ReasonCode};
 use crate::service::access::preview::{self, SelectedGroup};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::store::{StateStore, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every group, and the bindings that mean none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct ArrivedGroup {
     pub external_id: Option<String>,
     /// The bindings that mean it. `Some`: why it gives nothing new through one.
     pub bindings: Vec<(BindingName, Option<ReasonCode>)>,
+    /// The bindings of the groups that it is in: they reach its people too.
+    pub above: BTreeSet<BindingName>,
 }
 
 /// A binding whose selector no group carries.
@@ -36,7 +38,7 @@ pub struct UnmatchedBinding {
 
 /// Reads every group once.
 pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<GroupOverview, StoreError> {
-    let selected = preview::selected_groups(store, snapshot).await?;
+    let (selected, nesting) = preview::selected_groups(store, snapshot).await?;
     let mut overview = GroupOverview::default();
     let mut meant: BTreeMap<GroupId, Vec<(BindingName, Option<ReasonCode>)>> = BTreeMap::new();
     if let ActiveSnapshot::Known(snapshot) = snapshot {
@@ -67,7 +69,12 @@ pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<G
                 id: group.id,
                 display_name: text("displayName"),
                 external_id: text("externalId"),
-                bindings: meant.remove(&group.id).unwrap_or_default(),
+                bindings: meant.get(&group.id).cloned().unwrap_or_default(),
+                above: {
+                    let above = nesting.above(&[group.id]).groups.into_iter().skip(1);
+                    let bound = above.filter_map(|outer| meant.get(&outer.id)).flatten();
+                    bound.map(|(binding, _)| binding.clone()).collect()
+                },
             }
         }));
     }

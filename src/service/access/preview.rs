@@ -21,6 +21,7 @@ use crate::rbac::ledger::LedgerEntry;
 use crate::rbac::plan::PlanLimits;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::breakers::CountedLedger;
+use crate::service::effective_groups::GroupGraph;
 use crate::service::reconcile::gather::ASK_TIMEOUT;
 use crate::store::ledger::StoredEntry;
 use crate::store::pins::SelectorKey;
@@ -115,13 +116,13 @@ pub async fn decide_person(
     Ok((PersonPreview::new(record, &mut view, &facts).decide(), selected))
 }
 
-/// The group that each selector of these bindings means now.
+/// The group that each selector of these bindings means now, and which groups are in which.
 pub async fn selected_groups(
     store: &StateStore,
     snapshot: &ActiveSnapshot,
-) -> Result<BTreeMap<SelectorKey, SelectedGroup>, StoreError> {
-    let (selectors, _) = selectors::read(store, &[snapshot], &WaitingRequests::default()).await?;
-    Ok(selected_by(snapshot, &selectors.into_iter().next().unwrap_or_default()))
+) -> Result<(BTreeMap<SelectorKey, SelectedGroup>, GroupGraph<()>), StoreError> {
+    let (selectors, nesting) = selectors::read(store, &[snapshot], &WaitingRequests::default()).await?;
+    Ok((selected_by(snapshot, &selectors.into_iter().next().unwrap_or_default()), nesting))
 }
 
 fn selected_by(snapshot: &ActiveSnapshot, selectors: &SelectorView) -> BTreeMap<SelectorKey, SelectedGroup> {

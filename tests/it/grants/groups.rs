@@ -43,6 +43,10 @@ fn every_group_names_its_bindings_and_every_binding_without_a_group_is_named() {
     let found = read(&node);
     assert_eq!(bindings_of(&found, &operators), [("b1".to_owned(), None), ("b2".to_owned(), None)]);
     assert_eq!(bindings_of(&found, &other), []);
+    // A group in a bound one is reached by its bindings.
+    node.nest(&operators, &other);
+    let nested = read(&node).groups.into_iter().find(|group| group.id == group_id(&other)).unwrap();
+    assert_eq!(nested.above.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b1", "b2"]);
     let unmatched: Vec<(&str, &str)> =
         found.without_group.iter().map(|one| (one.binding.as_str(), one.value.as_str())).collect();
     assert_eq!(unmatched, [("b3", "missing")]);
