@@ -1,15 +1,13 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
-use crate::app::{self, ConnectError, SystemClock};
-#[cfg(feature = "local")]
-use crate::app::{ControlClient, ControlClientError};
+use crate::app::SystemClock;
 use crate::audit::{self, ChangeCause, SETTING_CHANGED};
-use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
-use crate::config::{self, ConfigError, OperatorConfig};
+use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::operator::{OperatorArguments, OperatorError, one_person_ever, run_command};
 use crate::id::{OpId, PrincipalId};
 use crate::ports::clock::Clock;
 use crate::service::audit::query::{self, AuditFilter};
-use crate::store::{StateStore, StoreError};
+use crate::store::StateStore;
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -24,23 +22,14 @@ const PAGE_RECORDS: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The account of the table: https://ACCOUNT.table.core.windows.net, read with the login of Azure CLI or azd (Storage Table
-    /// Data Reader is enough), or a connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it,
-    /// TABLES_ENDPOINT or TABLES_CONNECTION_STRING.
-    #[arg(long, value_name = "ENDPOINT")]
-    tables: Option<String>,
-    /// The control address of a running `local`, as `local` prints it.
-    #[cfg(feature = "local")]
-    #[arg(long, value_name = "URL", conflicts_with = "tables")]
-    control_url: Option<String>,
     /// Start: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: 24h, or the time of --op]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// End, in the same forms. [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only changes that concern this person: SCIM id or Entra object id.
-    #[arg(long, value_name = "ID")]
+    /// Only changes that concern this person: a userName, mail address, Entra object id or SCIM id; of a deleted user too.
+    #[arg(long, value_name = "PERSON")]
     person: Option<String>,
     /// Only changes that concern this group: SCIM id.
     #[arg(long, value_name = "ID")]
@@ -60,61 +49,48 @@ pub struct Arguments {
     /// One line of JSON per record, instead of one line of text per change.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
 }
 
-/// Why the records cannot be listed.
+/// What is wrong with a filter.
 #[derive(Debug, thiserror::Error)]
-enum AuditError {
+enum FilterError {
     #[error("--{argument} {text:?} is not a time; examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h")]
     Time { argument: &'static str, text: String },
     #[error("--cause {text:?} is not one of request, order, sweep, snapshot")]
     Cause { text: String },
-    #[error(
-        "--{argument} {text:?} is not an id: a SCIM id or an Entra object id looks like 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
-    )]
-    Id { argument: &'static str, text: String },
+    #[error("--group {text:?} is not an id: a SCIM id looks like 6f9619ff-8b86-4d01-b42d-00cf4fc964ff")]
+    Group { text: String },
     #[error("--op {text:?} is not an operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
     Op { text: String },
-    #[error("cannot find out where the table is")]
-    File(#[source] ArgumentFileError),
-    #[error("cannot find out where the table is")]
-    Config(#[source] ConfigError),
-    #[error("cannot reach the table")]
-    Connect(#[source] ConnectError),
-    #[error("cannot read the records")]
-    Store(#[source] StoreError),
-    #[cfg(feature = "local")]
-    #[error("cannot read the records")]
-    Control(#[source] ControlClientError),
-    #[error("cannot start")]
-    Runtime(#[source] io::Error),
-    #[error("cannot write")]
-    Output(#[source] io::Error),
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    app::install_tls();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(AuditError::Runtime).and_then(|runtime| runtime.block_on(list(arguments))) {
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader closed the pipe, as `head` does.
-        Err(AuditError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::from(match error {
-                #[cfg(feature = "local")]
-                AuditError::Control(ControlClientError::Address { .. }) => EXIT_USAGE,
-                AuditError::Time { .. }
-                | AuditError::Cause { .. }
-                | AuditError::Op { .. }
-                | AuditError::Id { .. }
-                | AuditError::File(_)
-                | AuditError::Config(_)
-                | AuditError::Connect(_) => EXIT_USAGE,
-                _ => EXIT_DEPENDENCY,
-            })
+    run_command(async {
+        let mut filter = filter(arguments, SystemClock::new().now())
+            .map_err(|error| OperatorError::Usage(error.to_string()))?;
+        let access = arguments.operator.access()?;
+        if let Some(text) = &arguments.person {
+            filter.person = ids_of(&access.store, text).await?;
         }
+        let found = list(&access.store, filter, arguments.json).await?;
+        if !found {
+            report_none(arguments.json);
+        }
+        let narrowed = arguments.person.is_some() || arguments.group.is_some() || arguments.op.is_some();
+        Ok(if !found && narrowed { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
+    })
+}
+
+/// The ids under which records name a person. An id means exactly itself, also of someone who left nothing else.
+async fn ids_of(store: &StateStore, text: &str) -> Result<Vec<String>, OperatorError> {
+    if PrincipalId::parse(text).is_ok() {
+        return Ok(vec![text.to_owned()]);
     }
+    let person = one_person_ever(store, text).await?;
+    let principals = person.principals.iter().map(ToString::to_string);
+    Ok(person.user.iter().map(ToString::to_string).chain(principals).collect())
 }
 
 /// What `--kind` takes: every kind, and the name under which settings are stored.
@@ -125,38 +101,36 @@ fn kind_names() -> Vec<&'static str> {
     names
 }
 
-async fn list(arguments: &Arguments) -> Result<(), AuditError> {
-    let mut selection = selection(arguments, SystemClock::new().now())?;
-    let source = Source::open(arguments)?;
+/// Prints the records that match. Returns whether there was any.
+async fn list(store: &StateStore, mut filter: AuditFilter, json: bool) -> Result<bool, OperatorError> {
     let mut out = io::stdout().lock();
-    let mut after = selection.begin();
+    let mut after = filter.begin();
     let mut found = false;
     loop {
-        let page = source.page(after.as_deref()).await?;
+        let page = store.audit(after.as_deref(), PAGE_RECORDS).await?;
         let full = page.len() >= PAGE_RECORDS;
         after = page.last().and_then(|record| record.get("op")?.as_str()).map(str::to_owned);
         for record in page {
-            if selection.is_past(&record) {
-                return report_if_none(found, arguments);
+            if filter.is_past(&record) {
+                return Ok(found);
             }
-            if let Some(record) = selection.select(record) {
+            if let Some(record) = filter.select(record) {
                 found = true;
-                print(&mut out, &record, arguments.json).map_err(AuditError::Output)?;
+                print(&mut out, &record, json)?;
             }
         }
         if !full {
-            return report_if_none(found, arguments);
+            return Ok(found);
         }
     }
 }
 
 /// An empty output would be taken for a failure.
 #[expect(clippy::print_stderr, reason = "not part of the result")]
-fn report_if_none(found: bool, arguments: &Arguments) -> Result<(), AuditError> {
-    if !found && !arguments.json {
+fn report_none(json: bool) {
+    if !json {
         eprintln!("no records");
     }
-    Ok(())
 }
 
 fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
@@ -166,30 +140,26 @@ fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
     query::lines(record).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-fn selection(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, AuditError> {
+fn filter(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, FilterError> {
     let time = |argument, text: &str| {
-        parse_time(text, now).ok_or_else(|| AuditError::Time { argument, text: text.to_owned() })
+        parse_time(text, now).ok_or_else(|| FilterError::Time { argument, text: text.to_owned() })
     };
     let cause =
-        |text: &String| ChangeCause::parse(text).ok_or_else(|| AuditError::Cause { text: text.clone() });
+        |text: &String| ChangeCause::parse(text).ok_or_else(|| FilterError::Cause { text: text.clone() });
     let since = match (&arguments.since, &arguments.op) {
-        (None, Some(op)) => query::op_time(op).ok_or_else(|| AuditError::Op { text: op.clone() })?,
+        (None, Some(op)) => query::op_time(op).ok_or_else(|| FilterError::Op { text: op.clone() })?,
         (since, _) => time("since", since.as_deref().unwrap_or("24h"))?,
     };
-    let id = |argument, text: &Option<String>| match text {
-        Some(text) if PrincipalId::parse(text).is_err() => {
-            Err(AuditError::Id { argument, text: text.clone() })
-        }
-        text => Ok(text.clone()),
-    };
+    if let Some(text) = arguments.group.as_ref().filter(|text| PrincipalId::parse(text).is_err()) {
+        return Err(FilterError::Group { text: text.clone() });
+    }
     if let Some(op) = arguments.op.as_ref().filter(|op| OpId::parse(op).is_err()) {
-        return Err(AuditError::Op { text: op.clone() });
+        return Err(FilterError::Op { text: op.clone() });
     }
     Ok(AuditFilter {
         since: Some(since),
         until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
-        person: id("person", &arguments.person)?,
-        group: id("group", &arguments.group)?,
+        group: arguments.group.clone(),
         kinds: arguments.kinds.clone(),
         actor: arguments.actor.clone(),
         cause: arguments.cause.as_ref().map(cause).transpose()?,
@@ -214,36 +184,6 @@ fn parse_time(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
             Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?).try_into().ok()?,
         )
     })
-}
-
-/// Where records are read from.
-enum Source {
-    Tables(StateStore),
-    #[cfg(feature = "local")]
-    Local(ControlClient),
-}
-
-impl Source {
-    fn open(arguments: &Arguments) -> Result<Self, AuditError> {
-        #[cfg(feature = "local")]
-        if let Some(url) = &arguments.control_url {
-            return ControlClient::new(url).map(Self::Local).map_err(AuditError::Control);
-        }
-        let mut variables = config::environment();
-        if let Some(tables) = &arguments.tables {
-            config::point_at(&mut variables, &in_file(tables).map_err(AuditError::File)?);
-        }
-        let config = OperatorConfig::parse(&variables).map_err(AuditError::Config)?;
-        app::operator_access(&config).map(|access| Self::Tables(access.store)).map_err(AuditError::Connect)
-    }
-
-    async fn page(&self, after: Option<&str>) -> Result<Vec<Value>, AuditError> {
-        match self {
-            Self::Tables(store) => store.audit(after, PAGE_RECORDS).await.map_err(AuditError::Store),
-            #[cfg(feature = "local")]
-            Self::Local(control) => control.audit(after, PAGE_RECORDS).await.map_err(AuditError::Control),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 mod mend;
 
 use crate::audit::rfc3339;
-use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person, run_command};
+use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
 use crate::error_chain::escape_control;
 use crate::rbac::ReasonCode;
-use crate::service::access::explain::{self, Answer, BindingAnswer, Explanation};
+use crate::service::access::explain::{self, Answer, BindingAnswer, ExplainedBindings, Explanation};
 use crate::service::access::grants::GrantView;
 use crate::service::access::preview::PersonState;
 use mend::Mend;
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
         let access = arguments.operator.access()?;
         let store = &access.store;
-        let person = one_person(store, &arguments.person).await?;
+        let person = one_person_ever(store, &arguments.person).await?;
         let Some(user) = person.user else {
             return Err(OperatorError::Usage("no user has this object id".to_owned()));
         };
@@ -49,20 +49,45 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
-    let Explanation { user, user_name, state, principal, waits_for, bindings, others } = explanation;
+    let Explanation { user, user_name, state, principal, waits_for, bindings, others, .. } = explanation;
     let name = user_name.as_deref().map_or_else(|| user.to_string(), escape_control);
     writeln!(out, "{name}: {}", state.as_str())?;
     writeln!(out, "  SCIM id {user}")?;
     match (principal, waits_for) {
         (Some(principal), None) => writeln!(out, "  object id {principal}")?,
         (Some(principal), Some(_)) => writeln!(out, "  object id {principal}, which another user holds")?,
-        (None, _) if *state == PersonState::Active => writeln!(out, "  no Entra object id")?,
+        (None, _) if *state == PersonState::Active && *bindings != ExplainedBindings::Unreadable => {
+            writeln!(out, "  no Entra object id")?;
+        }
         (None, _) => {}
     }
-    let Some(bindings) = bindings else {
-        writeln!(out, "\nThe active bindings cannot be read, or none were ever stored.")?;
-        return write_others(out, others);
-    };
+    match bindings {
+        ExplainedBindings::Known(bindings) => write_bindings(out, *state, bindings)?,
+        ExplainedBindings::Absent => writeln!(out, "\nNo bindings were ever stored: nothing is given.")?,
+        ExplainedBindings::Unreadable => writeln!(
+            out,
+            "\nThe active bindings cannot be read: what is held stays, unless the person is gone or inactive."
+        )?,
+    }
+    for GrantView { binding, role, scope, holds, reason, since, .. } in others {
+        let state = if *holds { "holds it" } else { "does not hold it" };
+        writeln!(out, "\nin the ledger, through {binding}: {role} at {}", scope.as_str())?;
+        writeln!(out, "  {state} since {} ({reason})", seconds(*since))?;
+    }
+    if explanation.rows_unreadable > 0 {
+        let rows = explanation.rows_unreadable;
+        writeln!(
+            out,
+            "\nRows of the ledger that cannot be read: {rows}. The person may hold more than this."
+        )?;
+    }
+    if explanation.groups_are_cut {
+        writeln!(out, "\nThe person is in more groups than are read: those beyond the limit give nothing.")?;
+    }
+    Ok(())
+}
+
+fn write_bindings(out: &mut impl Write, state: PersonState, bindings: &[BindingAnswer]) -> io::Result<()> {
     let is_out = matches!(state, PersonState::Deleted | PersonState::Inactive);
     if is_out {
         writeln!(out, "\nNo binding gives anything to a user who is {}.", state.as_str())?;
@@ -71,22 +96,17 @@ fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()>
         let BindingAnswer { binding, role, scope, .. } = answer;
         writeln!(out, "\n{binding}: {role} at {}", scope.as_str())?;
         writeln!(out, "  {}", sentence(answer))?;
-        if let Some(leaving) = answer.leaving {
-            let since = answer.since.map(seconds).unwrap_or_default();
-            writeln!(out, "  still holds it; it is to be taken since {since} ({leaving})")?;
+        let since = answer.since.map(seconds).unwrap_or_default();
+        match answer.still_held {
+            Some(ReasonCode::KeptByOrder) => {
+                writeln!(out, "  still holds it: an operator rejected the revocation (kept-by-order)")?;
+            }
+            Some(reason) => writeln!(out, "  still holds it; it is to be taken, since {since} ({reason})")?,
+            None => {}
         }
         if let Some(Mend { who, how }) = Mend::of(answer) {
             writeln!(out, "  what would change it: {how} ({who})")?;
         }
-    }
-    write_others(out, others)
-}
-
-fn write_others(out: &mut impl Write, others: &[GrantView]) -> io::Result<()> {
-    for GrantView { binding, role, scope, holds, reason, since, .. } in others {
-        let state = if *holds { "holds it" } else { "does not hold it" };
-        writeln!(out, "\n{binding}, which is not active: {role} at {}", scope.as_str())?;
-        writeln!(out, "  {state} since {} ({reason})", seconds(*since))?;
     }
     Ok(())
 }
@@ -109,7 +129,10 @@ fn sentence(answer: &BindingAnswer) -> String {
         Answer::NoGroup { attribute, value } => {
             format!("no: there is no group whose {attribute} is {:?}", escape_control(value))
         }
-        Answer::NotMember { group } => format!("no: not a member of {}", escape_control(group)),
+        Answer::NotMember { group, reason: None } => format!("no: not a member of {}", escape_control(group)),
+        Answer::NotMember { group, reason: Some(reason) } => {
+            format!("no: not a member of {}, and it gives nothing new ({reason})", escape_control(group))
+        }
         Answer::NoMatch { condition, values } => {
             let shown = values.iter().map(|(attribute, value)| match value {
                 Some(value) => format!("{attribute} is {}", escape_control(&value.to_string())),
@@ -126,9 +149,13 @@ fn seconds(time: OffsetDateTime) -> String {
 }
 
 fn to_json(explanation: &Explanation) -> Value {
-    let Explanation { user, user_name, state, principal, waits_for, bindings, others } = explanation;
+    let Explanation { user, user_name, state, principal, waits_for, bindings, others, .. } = explanation;
     let id = |id: &crate::id::PrincipalId| id.to_string();
-    let bindings = bindings.as_ref().map(|all| all.iter().map(answer_json).collect::<Vec<_>>());
+    let (known, bindings) = match bindings {
+        ExplainedBindings::Known(all) => ("known", all.iter().map(answer_json).collect()),
+        ExplainedBindings::Absent => ("absent", Vec::new()),
+        ExplainedBindings::Unreadable => ("unreadable", Vec::new()),
+    };
     let others: Vec<Value> = others
         .iter()
         .map(|grant| {
@@ -141,7 +168,8 @@ fn to_json(explanation: &Explanation) -> Value {
     json!({
         "person": user.to_string(), "userName": user_name, "state": state.as_str(),
         "objectId": principal.as_ref().map(id), "heldByAnother": waits_for.is_some(),
-        "bindings": bindings, "notActive": others,
+        "activeBindings": known, "bindings": bindings, "others": others,
+        "rowsUnreadable": explanation.rows_unreadable, "groupsAreCut": explanation.groups_are_cut,
     })
 }
 
@@ -157,7 +185,7 @@ fn answer_json(answer: &BindingAnswer) -> Value {
         "wanted": matches!(answer.answer, Answer::Wanted { .. }), "holds": answer.holds,
         "why": answer.answer.code(), "sentence": sentence(answer), "path": way,
         "where": condition, "values": values, "since": answer.since.map(rfc3339),
-        "leaving": answer.leaving.map(ReasonCode::as_str),
+        "stillHeld": answer.still_held.map(ReasonCode::as_str),
         "change": mend.as_ref().map(|mend| &mend.how), "who": mend.as_ref().map(|mend| mend.who),
     })
 }

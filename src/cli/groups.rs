@@ -1,9 +1,10 @@
 //! `groups`: what arrived from the identity provider, and which bindings mean it.
 
-use crate::cli::operator::{OperatorArguments, active_bindings, run_command};
+use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::error_chain::escape_control;
 use crate::rbac::BindingName;
 use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding, overview};
+use crate::service::bindings::active::ActiveSnapshot;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -27,6 +28,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
         let access = arguments.operator.access()?;
         let snapshot = active_bindings(&access.store).read(&access.store.pointer().await?).await?;
+        if matches!(snapshot, ActiveSnapshot::Unreadable) {
+            return Err(OperatorError::Bindings);
+        }
         let GroupOverview { groups, without_group } = overview(&access.store, &snapshot).await?;
         let is_shown =
             |group: &&ArrivedGroup| !arguments.unbound || group.bindings.is_empty() && group.above.is_empty();
@@ -71,21 +75,22 @@ fn write_group(out: &mut impl Write, group: &ArrivedGroup, unbound: bool) -> io:
 }
 
 fn write_unmatched(out: &mut impl Write, unmatched: &[UnmatchedBinding]) -> io::Result<()> {
-    for UnmatchedBinding { binding, attribute, value } in unmatched {
+    for UnmatchedBinding { binding, attribute, value, reason } in unmatched {
         let value = escape_control(value);
-        writeln!(
-            out,
-            "binding {binding}: no group has the {attribute} {value:?}. Is it assigned to the app?"
-        )?;
+        let what = match reason {
+            Some(reason) => format!("its group is not known ({reason})"),
+            None => format!("no group has the {attribute} {value:?}. Is it assigned to the app?"),
+        };
+        writeln!(out, "binding {binding}: {what}")?;
     }
     Ok(())
 }
 
-/// A binding of the group, with the least role and a scope to fill in. By `externalId` where the identity provider sends one:
-/// Okta does not, and the name of a group can change.
+/// A binding of the group, with the least role and a scope to fill in. By `externalId` where the identity provider sends one
+/// that no other group has: Okta sends none, and the name of a group can change.
 fn binding_for(group: &ArrivedGroup) -> Option<Value> {
     let name = group.display_name.as_deref()?;
-    let selector = match &group.external_id {
+    let selector = match group.external_id.as_ref().filter(|_| group.is_only_of_external_id) {
         Some(value) => json!({ "externalId": value }),
         None => json!({ "id": group.id.to_string() }),
     };
@@ -127,6 +132,7 @@ mod tests {
             id: GroupId::new(Uuid::from_u128(7)),
             display_name: Some(name.to_owned()),
             external_id: external_id.map(str::to_owned),
+            is_only_of_external_id: true,
             bindings: Vec::new(),
             above: Default::default(),
         };

@@ -47,6 +47,8 @@ pub(super) enum OperatorError {
     Store(#[from] StoreError),
     #[error("cannot place the order (it needs the data role on the table of orders)")]
     Place(#[source] StoreError),
+    #[error("the active bindings cannot be read: a later release stored them, or their rows are damaged")]
+    Bindings,
     #[error("{0}")]
     Usage(String),
     #[error("cannot start")]
@@ -158,7 +160,16 @@ pub(super) fn active_bindings(store: &StateStore) -> ActiveBindings {
 /// The one person whom a text means. Several, or none, is a mistake that lists them.
 pub(super) async fn one_person(store: &StateStore, text: &str) -> Result<FoundPerson, OperatorError> {
     let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
-    let mut people = people::find_people(store, snapshot.principal_from(), text).await?;
+    only(people::find_people(store, snapshot.principal_from(), text).await?, text)
+}
+
+/// The same, deleted people too: for commands that only read.
+pub(super) async fn one_person_ever(store: &StateStore, text: &str) -> Result<FoundPerson, OperatorError> {
+    let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
+    only(people::find_people_ever(store, snapshot.principal_from(), text).await?, text)
+}
+
+fn only(mut people: Vec<FoundPerson>, text: &str) -> Result<FoundPerson, OperatorError> {
     let shown = escape_control(text);
     match (people.len(), people.pop()) {
         (1, Some(person)) => Ok(person),

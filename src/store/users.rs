@@ -6,9 +6,11 @@ use crate::scim::compare::{self, CaseMode};
 use crate::scim::{Resource, ResourceType};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
+use crate::store::ledger_walk::LedgerPosition;
 use crate::store::resources::{self, ResourceId, User};
 use crate::store::{StateStore, StoreError, keys, ledger};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A header, as far as access is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,21 +90,44 @@ impl StateStore {
         Ok(names.and_then(|names| names.get("userName")?.as_str().map(str::to_owned)))
     }
 
-    /// Users whose name in the row that outlives them compares equal, living or deleted, at most so many. Reads all those rows.
+    /// Users whose userName or a mail address in the row that outlives them compares equal, living or deleted, at most so many.
     pub async fn users_once_called(&self, name: &str, users_max: usize) -> Result<Vec<UserId>, StoreError> {
         let folded = compare::key(name, CaseMode::Folded);
+        let is_it =
+            |value: &Value| value.as_str().is_some_and(|text| compare::key(text, CaseMode::Folded) == folded);
         let mut users = Vec::new();
-        self.each_row("n:", |row| {
-            let names = self.readable(row, RowReader::new(row).and_then(|reader| reader.json("names")));
-            let named = names.as_ref().and_then(|names| names.get("userName")?.as_str());
-            if users.len() < users_max
-                && named.is_some_and(|named| compare::key(named, CaseMode::Folded) == folded)
-            {
-                users.extend(UserId::parse(keys::last_part(&row.key)));
+        let (from, to) = keys::range_of("n:");
+        let mut pages = self.pages(from, to);
+        while users.len() < users_max
+            && let Some(rows) = pages.next().await?
+        {
+            for row in &rows {
+                let names = RowReader::new(row).and_then(|reader| reader.json("names"));
+                let Some(names) = self.readable(row, names) else { continue };
+                let mails = names.get("emails").and_then(Value::as_array).into_iter().flatten();
+                if names.get("userName").into_iter().chain(mails).any(is_it) {
+                    users.extend(UserId::parse(keys::last_part(&row.key)));
+                }
             }
-        })
-        .await?;
+        }
+        users.truncate(users_max);
         Ok(users)
+    }
+
+    /// Users whose ledgers have something of an Entra object, living or deleted, at most so many.
+    pub async fn users_once_of(
+        &self,
+        principal: PrincipalId,
+        users_max: usize,
+    ) -> Result<BTreeSet<UserId>, StoreError> {
+        let mut users = BTreeSet::new();
+        let mut pages = self.ledger_pages(&LedgerPosition::default());
+        while users.len() < users_max
+            && let Some(rows) = pages.next().await?
+        {
+            users.extend(rows.iter().filter(|row| row.names_principal(principal)).filter_map(|row| row.user));
+        }
+        Ok(users.into_iter().take(users_max).collect())
     }
 
     async fn header_state<T>(

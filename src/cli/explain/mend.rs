@@ -1,4 +1,4 @@
-//! What would change an answer, and who can do that, in the words of `docs/reason-codes.md`.
+//! What would change an answer, and who can do that: in short, what `docs/reason-codes.md` says.
 
 use crate::rbac::ReasonCode;
 use crate::service::access::explain::{Answer, BindingAnswer};
@@ -7,6 +7,8 @@ const IDENTITY_ADMIN: &str = "identity admin";
 const BACKUP_ADMIN: &str = "backup admin";
 const AZURE_ADMIN: &str = "Azure admin";
 const OPERATOR: &str = "operator";
+/// The attribute is the first one's, and the binding the second one's.
+const EITHER: &str = "identity admin, or the backup admin";
 
 /// What somebody can do about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,22 +20,26 @@ pub(super) struct Mend {
 impl Mend {
     /// `None`: all is as it should be, or ends by itself.
     pub(super) fn of(answer: &BindingAnswer) -> Option<Self> {
-        if let Some(leaving) = answer.leaving {
-            return of_reason(leaving);
+        if let Some(still_held) = answer.still_held {
+            return of_reason(still_held);
         }
         let (who, how) = match &answer.answer {
-            Answer::Wanted { reason, .. } | Answer::Blocked(reason) => return of_reason(*reason),
+            Answer::Wanted { reason, .. }
+            | Answer::Blocked(reason)
+            | Answer::NotMember { reason: Some(reason), .. } => return of_reason(*reason),
             Answer::Deleted => (IDENTITY_ADMIN, "create the user again".to_owned()),
             Answer::Inactive => (IDENTITY_ADMIN, "activate the user".to_owned()),
             Answer::NoGroup { attribute, .. } => (
-                IDENTITY_ADMIN,
+                EITHER,
                 format!(
                     "assign the group to the provisioning app, or correct the {attribute} in the binding"
                 ),
             ),
-            Answer::NotMember { .. } => (IDENTITY_ADMIN, "add the person to the group".to_owned()),
+            Answer::NotMember { reason: None, .. } => {
+                (IDENTITY_ADMIN, "add the person to the group".to_owned())
+            }
             Answer::NoMatch { .. } => {
-                (IDENTITY_ADMIN, "correct the attribute, or the `where` of the binding".to_owned())
+                (EITHER, "correct the attribute, or the `where` of the binding".to_owned())
             }
         };
         Some(Self { who, how })
@@ -47,8 +53,7 @@ fn of_reason(reason: ReasonCode) -> Option<Mend> {
         | ReasonCode::NoReasonLeft
         | ReasonCode::PrincipalReleasing
         | ReasonCode::Throttled
-        | ReasonCode::NoAnswer
-        | ReasonCode::Other => return None,
+        | ReasonCode::NoAnswer => return None,
         ReasonCode::ForeignAssignment => (AZURE_ADMIN, "delete the assignment that was made by hand"),
         ReasonCode::KeptByOrder => (OPERATOR, "`breaker release`, or `revoke` the person"),
         ReasonCode::PendingPrincipal => {
@@ -61,24 +66,46 @@ fn of_reason(reason: ReasonCode) -> Option<Mend> {
         ReasonCode::HeldByBreaker => (OPERATOR, "`breaker`: release or reject the batch"),
         ReasonCode::BindingsPending => (OPERATOR, "`plan --pending`, then `apply`"),
         ReasonCode::BindingsUnreadable => (OPERATOR, "start the release that stored the bindings"),
-        ReasonCode::RowUnreadable => (OPERATOR, "find the row in the log and restore it"),
+        ReasonCode::RowUnreadable => (OPERATOR, "deploy the release that wrote the row that the log names"),
         ReasonCode::Braked => (OPERATOR, "`lift` the person"),
-        ReasonCode::RejectedByOrder => (OPERATOR, "let the person leave the group and join again"),
+        ReasonCode::RejectedByOrder => (IDENTITY_ADMIN, "let the person leave the group and join again"),
         ReasonCode::MaxPrincipals => (BACKUP_ADMIN, "raise maxPrincipals of the binding"),
-        ReasonCode::IdentityChanged => (OPERATOR, "`accept-identity`, if it is the same person"),
-        ReasonCode::BindingAmbiguous => {
-            (IDENTITY_ADMIN, "leave the value on one group, or have an operator `repin` the right one")
+        ReasonCode::IdentityChanged => {
+            (IDENTITY_ADMIN, "set the former object id again, or have an operator `accept-identity`")
         }
-        ReasonCode::BindingStale => (IDENTITY_ADMIN, "give the group its former value again"),
+        ReasonCode::BindingAmbiguous => {
+            (EITHER, "leave the value on one group, or have an operator `repin` the right one")
+        }
+        ReasonCode::BindingStale => (EITHER, "give the group its former value again, or change the binding"),
         ReasonCode::NotOurs => (OPERATOR, "check that this table belongs to this installation"),
         ReasonCode::PrincipalNotFound => (IDENTITY_ADMIN, "check that Entra has an object with this id"),
         ReasonCode::PrincipalType => (IDENTITY_ADMIN, "check the userType and the object id"),
         ReasonCode::ScopeLocked => (AZURE_ADMIN, "remove the management lock"),
         ReasonCode::NotAuthorized => (AZURE_ADMIN, "give the service its right at the scope"),
-        ReasonCode::PolicyDenied => (AZURE_ADMIN, "exempt the scope from the policy"),
+        ReasonCode::PolicyDenied => ("owner of the policy", "exempt the scope from the policy"),
         ReasonCode::AssignmentLimit => (AZURE_ADMIN, "remove role assignments of the subscription"),
         ReasonCode::ScopeNotFound => (BACKUP_ADMIN, "correct the scope of the binding"),
         ReasonCode::AzureRefused => (AZURE_ADMIN, "find Azure's code in the audit of the person"),
+        ReasonCode::Other => (OPERATOR, "deploy the later release again"),
     };
     Some(Mend { who, how: how.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_mend_a_reason_is_who_the_documents_name() {
+        let documents = include_str!("../../../docs/reason-codes.md");
+        for reason in ReasonCode::ALL {
+            let (_, section) = documents.split_once(&format!("### {reason}\n")).unwrap();
+            let (_, who) = section.split_once("Who can mend it: ").unwrap();
+            let who = who.lines().next().unwrap();
+            match of_reason(*reason) {
+                Some(mend) => assert!(who.contains(mend.who), "{reason}: {} is not in {who:?}", mend.who),
+                None => assert!(who.starts_with("no repair is needed"), "{reason}: {who:?}"),
+            }
+        }
+    }
 }

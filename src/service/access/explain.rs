@@ -10,6 +10,7 @@ use crate::service::access::preview::{self, DecidedPerson, PersonState, PreviewO
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired;
+use crate::service::reconcile::gather::reason_of_holder;
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::users::HeaderState;
@@ -26,14 +27,27 @@ pub struct Explanation {
     /// Of a deleted person the name that outlived them.
     pub user_name: Option<String>,
     pub state: PersonState,
-    /// The Entra object id that the record names.
+    /// The Entra object id that the record names, by the active bindings.
     pub principal: Option<PrincipalId>,
     /// That one, where another record holds it.
     pub waits_for: Option<PrincipalId>,
-    /// One for each active binding, in the order of the file. `None`: the active bindings cannot be read, or there are none.
-    pub bindings: Option<Vec<BindingAnswer>>,
-    /// What the ledger has through bindings that are not active any more.
+    pub bindings: ExplainedBindings,
+    /// What the ledger has that no answer is about: through bindings of before, at scopes of before, of another object id.
     pub others: Vec<GrantView>,
+    /// Rows of the ledger that cannot be read: what they say is in no answer.
+    pub rows_unreadable: usize,
+    /// The person is in more groups than are read.
+    pub groups_are_cut: bool,
+}
+
+/// The answers of the active bindings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExplainedBindings {
+    /// In the order of the file.
+    Known(Vec<BindingAnswer>),
+    /// None were ever stored.
+    Absent,
+    Unreadable,
 }
 
 /// Whether a binding gives a person its role.
@@ -47,8 +61,8 @@ pub struct BindingAnswer {
     pub answer: Answer,
     /// Since when the person holds it, waits for it, or should no longer hold it.
     pub since: Option<OffsetDateTime>,
-    /// The person holds it and should not: why it is not taken yet.
-    pub leaving: Option<ReasonCode>,
+    /// The binding does not give it and the person still holds it: why.
+    pub still_held: Option<ReasonCode>,
 }
 
 /// Why, or why not.
@@ -68,9 +82,10 @@ pub enum Answer {
         attribute: &'static str,
         value: String,
     },
-    /// The group, by its name.
+    /// The group, by its name. `reason`: why the binding would give nothing new to a member either.
     NotMember {
         group: String,
+        reason: Option<ReasonCode>,
     },
     /// The person is in the group and does not meet the binding's `where`.
     NoMatch {
@@ -99,48 +114,71 @@ pub async fn explain(
     snapshot: ActiveSnapshot,
     user: UserId,
 ) -> Result<Option<Explanation>, StoreError> {
-    let (header, groups, ledger) =
-        try_join!(store.person(user), store.groups_of(user, DIRECT_GROUPS_MAX), store.ledger(user))?;
-    if matches!(header, HeaderState::Gone) && ledger.entries.is_empty() && ledger.waits.is_empty() {
-        let Some(user_name) = store.kept_user_name(user).await? else { return Ok(None) };
-        return Ok(Some(Explanation::of_nothing(user, user_name)));
+    let (header, mut groups, ledger, kept_name) = try_join!(
+        store.person(user),
+        store.groups_of(user, DIRECT_GROUPS_MAX + 1),
+        store.ledger(user),
+        store.kept_user_name(user)
+    )?;
+    let left_nothing = ledger.entries.is_empty() && ledger.waits.is_empty() && ledger.rows_unreadable == 0;
+    if matches!(header, HeaderState::Gone) && left_nothing && kept_name.is_none() {
+        return Ok(None);
     }
+    let has_too_many = groups.len() > DIRECT_GROUPS_MAX;
+    groups.truncate(DIRECT_GROUPS_MAX);
     let record = PersonRecord { user, header, groups, ledger };
     let of = PreviewOf { snapshot, under_pause: true };
-    let (person, selected) = preview::decide_person(store, &of, &record).await?;
+    let (mut person, selected) = preview::decide_person(store, &of, &record).await?;
+    correct_wait(store, &of.snapshot, &mut person).await?;
     let names = group_names(store, &person, selected.values()).await?;
     let grants = grants_of(&record.ledger);
-    let mut bindings = None;
-    if let ActiveSnapshot::Known(snapshot) = &of.snapshot {
-        let resource = record.header.as_ref().readable().map(|person| &person.resource);
-        let asked = Asked { user, resource, person: &person, names: &names, grants: &grants };
-        let answer = |(key, binding)| asked.answer(binding, selected.get(key));
-        bindings = Some(snapshot.by_selector_key().map(answer).collect());
-    }
-    let active: BTreeSet<&BindingName> =
-        bindings.iter().flatten().map(|answer: &BindingAnswer| &answer.binding).collect();
-    let others = grants.iter().filter(|grant| !active.contains(&grant.binding)).cloned().collect();
-    let user_name = match person.name {
-        Some(name) => Some(name),
-        None => store.kept_user_name(user).await?,
+    let resource = record.header.as_ref().readable().map(|person| &person.resource);
+    let mut asked =
+        Asked { user, resource, person: &person, names: &names, grants: &grants, told: BTreeSet::new() };
+    let bindings = match &of.snapshot {
+        ActiveSnapshot::Absent => ExplainedBindings::Absent,
+        ActiveSnapshot::Unreadable => ExplainedBindings::Unreadable,
+        ActiveSnapshot::Known(snapshot) => ExplainedBindings::Known(
+            snapshot
+                .by_selector_key()
+                .map(|(key, binding)| {
+                    asked.answer(binding, selected.get(key).unwrap_or(&SelectedGroup::None))
+                })
+                .collect(),
+        ),
     };
-    let DecidedPerson { state, principal, waits_for, .. } = person;
-    Ok(Some(Explanation { user, user_name, state, principal, waits_for, bindings, others }))
+    let told = asked.told;
+    let others = grants.iter().enumerate().filter(|(place, _)| !told.contains(place));
+    let others = others.map(|(_, grant)| grant.clone()).collect();
+    let groups_are_cut = has_too_many || person.groups.is_cut;
+    let DecidedPerson { state, name, principal, waits_for, .. } = person;
+    Ok(Some(Explanation {
+        user,
+        user_name: name.or(kept_name),
+        state,
+        principal,
+        waits_for,
+        bindings,
+        others,
+        rows_unreadable: record.ledger.rows_unreadable,
+        groups_are_cut,
+    }))
 }
 
-impl Explanation {
-    /// A deleted person who never held anything.
-    fn of_nothing(user: UserId, user_name: String) -> Self {
-        Self {
-            user,
-            user_name: Some(user_name),
-            state: PersonState::Deleted,
-            principal: None,
-            waits_for: None,
-            bindings: Some(Vec::new()),
-            others: Vec::new(),
-        }
-    }
+/// Whether the record that holds the object id is still of it: only then a person has to mend that.
+async fn correct_wait(
+    store: &StateStore,
+    snapshot: &ActiveSnapshot,
+    person: &mut DecidedPerson,
+) -> Result<(), StoreError> {
+    let Some(principal) = person.waits_for else { return Ok(()) };
+    let Some(holder) = store.holder(principal).await?.record() else { return Ok(()) };
+    let reason = reason_of_holder(store, holder, principal, snapshot.principal_from()).await?;
+    let waits = person.desired.blocked.iter_mut();
+    waits
+        .filter(|blocked| blocked.reason == ReasonCode::PrincipalReleasing)
+        .for_each(|blocked| blocked.reason = reason);
+    Ok(())
 }
 
 /// The names of the groups that an answer may be about.
@@ -149,14 +187,8 @@ async fn group_names(
     person: &DecidedPerson,
     selected: impl Iterator<Item = &SelectedGroup>,
 ) -> Result<BTreeMap<GroupId, String>, StoreError> {
-    let mut groups: BTreeSet<GroupId> = person.groups.groups.iter().map(|group| group.id).collect();
-    for selected in selected {
-        match selected {
-            SelectedGroup::One(group) | SelectedGroup::Stale(group) => drop(groups.insert(*group)),
-            SelectedGroup::Several(several) => groups.extend(several),
-            SelectedGroup::None | SelectedGroup::Unreadable => {}
-        }
-    }
+    let own = person.groups.groups.iter().map(|group| group.id);
+    let groups: BTreeSet<GroupId> = selected.flat_map(SelectedGroup::groups).copied().chain(own).collect();
     let name = |id: GroupId| async move {
         let found = store.group_attributes(id).await?;
         let name = found.as_ref().readable().and_then(|group| group.text("displayName"));
@@ -172,15 +204,27 @@ struct Asked<'a> {
     person: &'a DecidedPerson,
     names: &'a BTreeMap<GroupId, String>,
     grants: &'a [GrantView],
+    /// Places of the grants that an answer is about.
+    told: BTreeSet<usize>,
 }
 
 impl Asked<'_> {
-    fn answer(&self, binding: &ConfiguredBinding, selected: Option<&SelectedGroup>) -> BindingAnswer {
-        let grant = self.grants.iter().find(|grant| {
+    fn answer(&mut self, binding: &ConfiguredBinding, selected: &SelectedGroup) -> BindingAnswer {
+        let is_of = |grant: &GrantView| {
             grant.binding == binding.name && grant.role == binding.role && grant.scope == binding.scope
-        });
+        };
+        // Of two object ids the one that is wanted: the other is told apart.
+        let own = self.grants.iter().enumerate().filter(|(_, grant)| is_of(grant));
+        let place = own.max_by_key(|(_, grant)| (grant.wanted, grant.holds)).map(|(place, _)| place);
+        self.told.extend(place);
+        let grant = place.and_then(|place| self.grants.get(place));
         let answer = self.why(binding, selected, grant);
-        let leaving = grant.filter(|grant| grant.holds && !grant.wanted).map(|grant| grant.reason);
+        let is_given = matches!(answer, Answer::Wanted { .. });
+        let still_held = grant.filter(|grant| grant.holds && !is_given).map(|grant| match grant.reason {
+            // A reconcile is to come.
+            ReasonCode::Member | ReasonCode::InFlight => ReasonCode::NoReasonLeft,
+            reason => reason,
+        });
         BindingAnswer {
             binding: binding.name.clone(),
             role: binding.role,
@@ -188,14 +232,14 @@ impl Asked<'_> {
             holds: grant.is_some_and(|grant| grant.holds),
             since: grant.map(|grant| grant.since),
             answer,
-            leaving,
+            still_held,
         }
     }
 
     fn why(
         &self,
         binding: &ConfiguredBinding,
-        selected: Option<&SelectedGroup>,
+        selected: &SelectedGroup,
         grant: Option<&GrantView>,
     ) -> Answer {
         let desired = &self.person.desired;
@@ -211,32 +255,30 @@ impl Asked<'_> {
             PersonState::Inactive => return Answer::Inactive,
             PersonState::Active | PersonState::Unreadable => {}
         }
-        if desired.frozen {
-            return Answer::Blocked(ReasonCode::BindingsUnreadable);
-        }
         if let Some(blocked) = desired.blocked.iter().find(|blocked| blocked.binding == binding.name) {
             return Answer::Blocked(blocked.reason);
         }
-        match selected {
-            Some(SelectedGroup::One(group)) if self.is_in(*group) => self.no_match(binding),
-            Some(SelectedGroup::One(group) | SelectedGroup::Stale(group)) => {
-                Answer::NotMember { group: self.name(*group) }
+        let (groups, reason) = (selected.groups(), selected.reason());
+        let is_in = |group: &GroupId| self.person.groups.groups.iter().any(|own| own.id == *group);
+        match (groups.is_empty(), &binding.condition) {
+            (true, _) => match reason {
+                Some(reason) => Answer::Blocked(reason),
+                None => {
+                    let (attribute, value) = (binding.selector.attribute(), binding.selector.value());
+                    Answer::NoGroup { attribute, value }
+                }
+            },
+            (false, Some(condition)) if groups.iter().any(is_in) => {
+                let rendered = self.resource.map(|resource| desired::rendered(self.user, resource));
+                let values = rendered.map(|person| condition.read_values(&person)).unwrap_or_default();
+                Answer::NoMatch { condition: condition.to_string(), values }
             }
-            Some(SelectedGroup::Several(groups)) if !groups.iter().any(|group| self.is_in(*group)) => {
-                let names: Vec<String> = groups.iter().map(|group| self.name(*group)).collect();
-                Answer::NotMember { group: names.join(" or ") }
-            }
-            Some(SelectedGroup::Several(_)) => self.no_match(binding),
-            Some(SelectedGroup::Unreadable) => Answer::Blocked(ReasonCode::RowUnreadable),
-            Some(SelectedGroup::None) | None => {
-                let (attribute, value) = (binding.selector.attribute(), binding.selector.value());
-                Answer::NoGroup { attribute, value }
+            (false, _) => {
+                let names: BTreeSet<String> = groups.iter().map(|group| self.name(*group)).collect();
+                let names: Vec<String> = names.into_iter().collect();
+                Answer::NotMember { group: names.join(" or "), reason }
             }
         }
-    }
-
-    fn is_in(&self, group: GroupId) -> bool {
-        self.person.groups.groups.iter().any(|own| own.id == group)
     }
 
     fn name(&self, group: GroupId) -> String {
@@ -247,13 +289,5 @@ impl Asked<'_> {
         let groups = reason.through.iter().chain([&reason.group]);
         let names: Vec<String> = groups.map(|group| self.name(*group)).collect();
         format!("member of {}", names.join(", which is in "))
-    }
-
-    /// The binding's condition, and what it read of the person.
-    fn no_match(&self, binding: &ConfiguredBinding) -> Answer {
-        let Some(condition) = &binding.condition else { return Answer::Blocked(ReasonCode::Other) };
-        let rendered = self.resource.map(|resource| desired::rendered(self.user, resource));
-        let values = rendered.map(|person| condition.read_values(&person)).unwrap_or_default();
-        Answer::NoMatch { condition: condition.to_string(), values }
     }
 }

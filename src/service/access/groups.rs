@@ -22,61 +22,69 @@ pub struct ArrivedGroup {
     /// `None`: the group cannot be read.
     pub display_name: Option<String>,
     pub external_id: Option<String>,
+    /// No other group has that `externalId`.
+    pub is_only_of_external_id: bool,
     /// The bindings that mean it. `Some`: why it gives nothing new through one.
     pub bindings: Vec<(BindingName, Option<ReasonCode>)>,
     /// The bindings of the groups that it is in: they reach its people too.
     pub above: BTreeSet<BindingName>,
 }
 
-/// A binding whose selector no group carries.
+/// A binding that means no group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnmatchedBinding {
     pub binding: BindingName,
     pub attribute: &'static str,
     pub value: String,
+    /// Why that is not known; `None`: no group carries the value.
+    pub reason: Option<ReasonCode>,
 }
 
-/// Reads every group once.
+/// Reads the groups, and what the selectors of these bindings mean.
 pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<GroupOverview, StoreError> {
     let (selected, nesting) = preview::selected_groups(store, snapshot).await?;
     let mut overview = GroupOverview::default();
     let mut meant: BTreeMap<GroupId, Vec<(BindingName, Option<ReasonCode>)>> = BTreeMap::new();
     if let ActiveSnapshot::Known(snapshot) = snapshot {
         for (key, binding) in snapshot.by_selector_key() {
-            let mut means = |group: GroupId, reason| {
-                meant.entry(group).or_default().push((binding.name.clone(), reason));
-            };
-            match selected.get(key) {
-                Some(SelectedGroup::One(group)) => means(*group, None),
-                Some(SelectedGroup::Stale(group)) => means(*group, Some(ReasonCode::BindingStale)),
-                Some(SelectedGroup::Several(groups)) => {
-                    groups.iter().for_each(|group| means(*group, Some(ReasonCode::BindingAmbiguous)));
-                }
-                Some(SelectedGroup::Unreadable) => {}
-                Some(SelectedGroup::None) | None => overview.without_group.push(UnmatchedBinding {
+            let selected = selected.get(key).unwrap_or(&SelectedGroup::None);
+            for group in selected.groups() {
+                meant.entry(*group).or_default().push((binding.name.clone(), selected.reason()));
+            }
+            if selected.groups().is_empty() {
+                overview.without_group.push(UnmatchedBinding {
                     binding: binding.name.clone(),
                     attribute: binding.selector.attribute(),
                     value: binding.selector.value(),
-                }),
+                    reason: selected.reason(),
+                });
             }
         }
     }
+    let mut carriers: BTreeMap<String, usize> = BTreeMap::new();
     let mut groups = store.groups();
     while let Some(page) = groups.next().await? {
-        overview.groups.extend(page.into_iter().map(|group| {
+        for group in page {
             let text = |name: &str| group.resource.as_ref()?.text(name).map(str::to_owned);
-            ArrivedGroup {
-                id: group.id,
-                display_name: text("displayName"),
-                external_id: text("externalId"),
-                bindings: meant.get(&group.id).cloned().unwrap_or_default(),
-                above: {
-                    let above = nesting.above(&[group.id]).groups.into_iter().skip(1);
-                    let bound = above.filter_map(|outer| meant.get(&outer.id)).flatten();
-                    bound.map(|(binding, _)| binding.clone()).collect()
-                },
+            let (display_name, external_id) = (text("displayName"), text("externalId"));
+            if let Some(value) = &external_id {
+                *carriers.entry(value.clone()).or_default() += 1;
             }
-        }));
+            let above = nesting.above(&[group.id]).groups.into_iter().skip(1);
+            let above = above.filter_map(|outer| meant.get(&outer.id)).flatten();
+            overview.groups.push(ArrivedGroup {
+                id: group.id,
+                display_name,
+                external_id,
+                is_only_of_external_id: false,
+                bindings: meant.get(&group.id).cloned().unwrap_or_default(),
+                above: above.map(|(binding, _)| binding.clone()).collect(),
+            });
+        }
+    }
+    for group in &mut overview.groups {
+        let carriers = group.external_id.as_ref().and_then(|value| carriers.get(value));
+        group.is_only_of_external_id = carriers == Some(&1);
     }
     Ok(overview)
 }

@@ -51,13 +51,30 @@ pub async fn find_people(
         let person = read_person(store, sources, user).await?;
         people.extend(person.filter(|person| person.is_called(text)).map(|person| person.found));
     }
-    if people.is_empty() {
-        // Of a deleted user only the name is left, and no index has it.
-        for user in store.users_once_called(text, CANDIDATES_MAX).await? {
-            people.extend(read_person(store, sources, user).await?.map(|person| person.found));
-        }
-    }
     Ok(people)
+}
+
+/// The same, and where no living person is meant, deleted ones: by the userName or a mail address that outlived them, or by an
+/// object id in their ledgers. Reads the names, or the ledgers, of everyone. An order must not mean them: what a deleted record
+/// was once called may be another person's by now.
+pub async fn find_people_ever(
+    store: &StateStore,
+    sources: &[PrincipalSource],
+    text: &str,
+) -> Result<Vec<FoundPerson>, StoreError> {
+    let living = find_people(store, sources, text).await?;
+    if living.iter().any(|person| person.user.is_some()) {
+        return Ok(living);
+    }
+    let users = match PrincipalId::parse(text) {
+        Ok(principal) => store.users_once_of(principal, CANDIDATES_MAX).await?,
+        Err(_) => store.users_once_called(text, CANDIDATES_MAX).await?.into_iter().collect(),
+    };
+    let mut people = Vec::new();
+    for user in users {
+        people.extend(read_person(store, sources, user).await?.map(|person| person.found));
+    }
+    Ok(if people.is_empty() { living } else { people })
 }
 
 /// Exactly this object id. `user`: where one record alone holds or names it.
@@ -116,7 +133,10 @@ async fn read_person(
         let user_name = store.kept_user_name(user).await?;
         let left = !ledger.entries.is_empty() || user_name.is_some();
         let is_known = matches!(header, HeaderState::Unreadable) || left;
-        principals.extend(ledger.entries.iter().map(|stored| stored.entry.principal));
+        for principal in ledger.entries.iter().map(|stored| stored.entry.principal) {
+            let is_of_another = store.holder(principal).await?.record().is_some_and(|holder| holder != user);
+            principals.extend((!is_of_another).then_some(principal));
+        }
         let found = FoundPerson { user: Some(user), user_name, active: false, principals, present: None };
         return Ok(is_known.then_some(ReadPerson { found, resource: None }));
     };

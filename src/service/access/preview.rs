@@ -127,8 +127,8 @@ pub async fn selected_groups(
 
 fn selected_by(snapshot: &ActiveSnapshot, selectors: &SelectorView) -> BTreeMap<SelectorKey, SelectedGroup> {
     let ActiveSnapshot::Known(snapshot) = snapshot else { return BTreeMap::new() };
-    let keys = snapshot.by_selector_key().map(|(key, _)| key);
-    keys.map(|key| (key.clone(), selectors.selected(key))).collect()
+    let all = snapshot.by_selector_key();
+    all.map(|(key, binding)| (key.clone(), selectors.selected(key, &binding.selector))).collect()
 }
 
 /// The userNames of deleted people who are in a plan, of so many of them: they outlive the user until they are erased.

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 pub struct AuditFilter {
     pub since: Option<OffsetDateTime>,
     pub until: Option<OffsetDateTime>,
-    /// A SCIM id of a user, or an Entra object id.
-    pub person: Option<String>,
+    /// The ids under which records name a person: the SCIM id, Entra object ids. Empty: anybody.
+    pub person: Vec<String>,
     /// A SCIM id of a group.
     pub group: Option<String>,
     /// Kinds of change, as `effect-opened`.
@@ -61,24 +61,26 @@ impl AuditFilter {
     }
 
     fn note_opened(&mut self, record: &Value) {
-        let Some(person) = &self.person else { return };
         let changes = record.get("changes").and_then(Value::as_array).into_iter().flatten();
-        let theirs = changes.filter(|change| text(change, "principal").eq_ignore_ascii_case(person));
+        let is_theirs =
+            |change: &&Value| self.person.iter().any(|id| text(change, "principal").eq_ignore_ascii_case(id));
+        let theirs = changes.filter(is_theirs);
         let named = theirs.map(|change| text(change, "assignment").to_owned());
-        self.opened.extend(named.filter(|assignment| !assignment.is_empty()));
+        let named: Vec<String> = named.filter(|assignment| !assignment.is_empty()).collect();
+        self.opened.extend(named);
     }
 
     /// A record that cannot be read may hold any change, so it is listed where the filter accepts every change.
-    const fn wants_every_change(&self) -> bool {
-        self.kinds.is_empty() && self.person.is_none() && self.group.is_none()
+    fn wants_every_change(&self) -> bool {
+        self.kinds.is_empty() && self.person.is_empty() && self.group.is_none()
     }
 
     fn wants(&self, change: &Value) -> bool {
         let change = RecordedChange::read(change);
         let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| change.is_of_kind(kind));
-        let of_person = self.person.as_ref().is_none_or(|person| {
-            change.concerns(Subject::Person, person) || self.opened.contains(change.text("assignment"))
-        });
+        let of_person = self.person.is_empty()
+            || self.person.iter().any(|id| change.concerns(Subject::Person, id))
+            || self.opened.contains(change.text("assignment"));
         let of_group = self.group.as_ref().is_none_or(|group| change.concerns(Subject::Group, group));
         of_kind && of_person && of_group
     }
@@ -154,7 +156,7 @@ mod tests {
         let opened =
             json!({"kind": "effect-opened", "person": "u-1", "principal": "o-1", "assignment": "a-1"});
         let answered = |of: &str| json!({"kind": "effect-answered", "person": "u-1", "assignment": of});
-        let mut selection = AuditFilter { person: Some("O-1".to_owned()), ..AuditFilter::default() };
+        let mut selection = AuditFilter { person: vec!["O-1".to_owned()], ..AuditFilter::default() };
         assert!(selection.select(with(json!([opened]))).is_some());
         let record = selection.select(with(json!([answered("a-1"), answered("a-2")]))).unwrap();
         assert_eq!(record["changes"], json!([answered("a-1")]));
@@ -164,10 +166,12 @@ mod tests {
     fn a_record_keeps_the_changes_that_match() {
         let some = |text: &str| Some(text.to_owned());
         check(AuditFilter::default(), 3);
-        check(AuditFilter { person: some("U-1"), ..AuditFilter::default() }, 1);
+        check(AuditFilter { person: vec!["U-1".to_owned()], ..AuditFilter::default() }, 1);
+        let both = vec!["u-1".to_owned(), "u-2".to_owned()];
+        check(AuditFilter { person: both, ..AuditFilter::default() }, 2);
         check(AuditFilter { group: some("g-1"), ..AuditFilter::default() }, 3);
-        check(AuditFilter { person: some(""), ..AuditFilter::default() }, 0);
-        check(AuditFilter { person: some("u-3"), ..AuditFilter::default() }, 0);
+        check(AuditFilter { person: vec![String::new()], ..AuditFilter::default() }, 0);
+        check(AuditFilter { person: vec!["u-3".to_owned()], ..AuditFilter::default() }, 0);
         check(AuditFilter { kinds: vec!["member-added".to_owned()], ..AuditFilter::default() }, 2);
         check(AuditFilter { actor: some("okta"), ..AuditFilter::default() }, 0);
         check(AuditFilter { cause: Some(ChangeCause::Request), ..AuditFilter::default() }, 3);
@@ -197,7 +201,7 @@ mod tests {
             kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
             ..AuditFilter::default()
         };
-        let person = |id: &str| AuditFilter { person: Some(id.to_owned()), ..AuditFilter::default() };
+        let person = |id: &str| AuditFilter { person: vec![id.to_owned()], ..AuditFilter::default() };
         let group = |id: &str| AuditFilter { group: Some(id.to_owned()), ..AuditFilter::default() };
         check(kinds(&["setting-changed"]), &all);
         check(kinds(&["principal-pinned"]), &[&pinned]);
@@ -219,7 +223,7 @@ mod tests {
         let shown = |mut selection: AuditFilter| selection.select(record.clone()).is_some();
         assert!(shown(AuditFilter::default()));
         assert!(shown(AuditFilter { op: Some(text(&record, "op").to_owned()), ..AuditFilter::default() }));
-        assert!(!shown(AuditFilter { person: Some("u-1".to_owned()), ..AuditFilter::default() }));
+        assert!(!shown(AuditFilter { person: vec!["u-1".to_owned()], ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
         let printed = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
         assert_eq!(lines(&record), [printed]);

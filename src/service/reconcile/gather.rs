@@ -17,7 +17,6 @@ use crate::service::reconcile::reconciler::Reconciler;
 use crate::service::reconcile::refusal::reason_of;
 use crate::service::reconcile::selectors::MissingLead;
 use crate::service::reconcile::table_time::TableTime;
-use crate::store::StoreError;
 use crate::store::batches::Batches;
 use crate::store::ledger::{PrincipalHolder, StoredEntry, UserLedger};
 use crate::store::levers::Levers;
@@ -27,6 +26,7 @@ use crate::store::scope_blocks::ScopeBlocks;
 use crate::store::settings::{ActiveVersionRow, TenantSettings};
 use crate::store::throttles::{CallKind, StoredThrottles};
 use crate::store::users::{HeaderState, PersonHeader};
+use crate::store::{StateStore, StoreError};
 use futures_util::{StreamExt, stream, try_join};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -278,30 +278,13 @@ impl Reconciler {
         match desired::find_claim(user, read.header.as_ref(), principal, braked, holder_of) {
             ClaimFinding::Decided(claim) => Ok(claim),
             ClaimFinding::HeldBy(principal, holder) => Ok(PrincipalClaim::Blocked(
-                self.held_by(holder, principal, read.snapshot.principal_from()).await?,
+                reason_of_holder(&self.store, holder, principal, read.snapshot.principal_from()).await?,
             )),
             ClaimFinding::Free(principal) => {
                 to_pin.insert(principal);
                 Ok(PrincipalClaim::Blocked(ReasonCode::PrincipalReleasing))
             }
         }
-    }
-
-    async fn held_by(
-        &self,
-        holder: UserId,
-        principal: PrincipalId,
-        sources: &[PrincipalSource],
-    ) -> Result<ReasonCode, StoreError> {
-        let same = match self.store.person(holder).await? {
-            HeaderState::Gone => false,
-            // A record that cannot be read may still be of that person: it keeps what it holds.
-            HeaderState::Unreadable => true,
-            HeaderState::Readable(other) => {
-                desired::principal_of(&other.resource, sources) == Some(principal)
-            }
-        };
-        Ok(desired::reason_of_wait(same))
     }
 
     async fn observe_ledger(
@@ -447,6 +430,22 @@ fn same_triple(
     role: crate::rbac::BackupRole,
 ) -> bool {
     &entry.scope == scope && entry.principal == principal && entry.role == role
+}
+
+/// Why a record waits for an Entra object that another record holds.
+pub(in crate::service) async fn reason_of_holder(
+    store: &StateStore,
+    holder: UserId,
+    principal: PrincipalId,
+    sources: &[PrincipalSource],
+) -> Result<ReasonCode, StoreError> {
+    let same = match store.person(holder).await? {
+        HeaderState::Gone => false,
+        // A record that cannot be read may still be of that person: it keeps what it holds.
+        HeaderState::Unreadable => true,
+        HeaderState::Readable(other) => desired::principal_of(&other.resource, sources) == Some(principal),
+    };
+    Ok(desired::reason_of_wait(same))
 }
 
 #[cfg(test)]

@@ -170,3 +170,31 @@ async fn an_operator_reads_what_a_breaker_holds_and_decides() {
         "released already",
     );
 }
+
+#[actix_web::test]
+async fn an_operator_asks_why_and_which_groups_there_are() {
+    let desk = Desk::open();
+    let ana = desk.idp.create_user("ana@contoso.example", Uuid::new_v4()).await;
+    let group = desk.idp.create_group("vault-operators").await;
+    desk.idp.create_group("night shift").await;
+    desk.idp.patch(&format!("/Groups/{group}"), member("add", &ana)).await;
+    desk.ends_with(&["explain", "ANA@contoso.example"], 0, "member of vault-operators");
+    desk.ends_with(&["explain", "ANA@contoso.example"], 0, "no: there is no group whose");
+    desk.ends_with(&["explain", "nobody"], USAGE, "no userName");
+    let told = desk.json(&["explain", &ana, "--json"]).remove(0);
+    assert_eq!((&told["state"], &told["activeBindings"]), (&json!("active"), &json!("known")));
+    let answers = told["bindings"].as_array().unwrap();
+    assert!(answers.iter().any(|answer| answer["why"] == "member" && answer["holds"] == true), "{told}");
+
+    desk.ends_with(&["groups"], 0, "bound by operators-east");
+    let unbound = desk.json(&["groups", "--unbound", "--json"]);
+    assert_eq!(unbound.len(), 1, "{unbound:?}");
+    assert_eq!(unbound[0]["suggestion"]["name"], "night-shift");
+
+    desk.idp.delete(&format!("/Users/{ana}")).await;
+    desk.ends_with(&["explain", "ana@contoso.example"], 0, "a user who is deleted");
+    desk.ends_with(&["audit", "--person", "ana@contoso.example"], 0, "revoke");
+    desk.ends_with(&["audit", "--person", &Uuid::new_v4().to_string()], FINDINGS, "no records");
+    desk.ends_with(&["audit", "--person", "nobody"], USAGE, "no userName");
+    desk.ends_with(&["revoke", "ana@contoso.example", "--because", "x"], USAGE, "no userName");
+}

@@ -1,6 +1,8 @@
 //! What is known of the selectors of a snapshot: read once for everybody, where a reconcile reads it for one person.
 
+use crate::bindings::Selector;
 use crate::id::{GroupId, MemberId};
+use crate::rbac::ReasonCode;
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
 use crate::service::effective_groups::{EffectiveGroups, GroupGraph, parents_if};
 use crate::service::join_reads::join_reads;
@@ -137,35 +139,65 @@ pub enum SelectedGroup {
     /// No group carries the value.
     None,
     One(GroupId),
-    /// Several carry it, and none is pinned.
-    Several(Vec<GroupId>),
+    /// Groups carry it, and none of them may be pinned.
+    Ambiguous(Vec<GroupId>),
     /// The pinned group no longer carries it.
     Stale(GroupId),
+    /// The pinned group cannot be read.
+    UnreadableGroup(GroupId),
     /// The row of the pin cannot be read.
-    Unreadable,
+    UnreadablePin,
+}
+
+impl SelectedGroup {
+    /// The groups that are meant.
+    pub fn groups(&self) -> &[GroupId] {
+        match self {
+            SelectedGroup::None | SelectedGroup::UnreadablePin => &[],
+            SelectedGroup::One(group)
+            | SelectedGroup::Stale(group)
+            | SelectedGroup::UnreadableGroup(group) => std::slice::from_ref(group),
+            SelectedGroup::Ambiguous(groups) => groups,
+        }
+    }
+
+    /// Why the binding gives nothing new.
+    pub const fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            SelectedGroup::None | SelectedGroup::One(_) => None,
+            SelectedGroup::Ambiguous(_) => Some(ReasonCode::BindingAmbiguous),
+            SelectedGroup::Stale(_) => Some(ReasonCode::BindingStale),
+            SelectedGroup::UnreadableGroup(_) | SelectedGroup::UnreadablePin => {
+                Some(ReasonCode::RowUnreadable)
+            }
+        }
+    }
 }
 
 impl SelectorView {
-    /// The group that a selector means now.
-    pub(super) fn selected(&self, key: &SelectorKey) -> SelectedGroup {
-        let claims = |group: GroupId| self.groups.get(&group).is_some_and(|bound| bound.claims.contains(key));
-        match self.pins.get(key) {
-            Some(PinRow::Unreadable) => return SelectedGroup::Unreadable,
-            Some(PinRow::Pinned(pin)) if !self.gone.contains(&pin.group) => {
-                let group = pin.group;
-                return if claims(group) { SelectedGroup::One(group) } else { SelectedGroup::Stale(group) };
-            }
-            Some(PinRow::Pinned(_)) | None => {}
+    /// The group that a selector means now, as a reconcile of its members finds it.
+    pub(super) fn selected(&self, key: &SelectorKey, selector: &Selector) -> SelectedGroup {
+        let claims = |group: &GroupId| self.groups.get(group).is_some_and(|bound| bound.claims.contains(key));
+        let is_unreadable = |group| self.groups.get(group).is_some_and(|bound| bound.is_unreadable);
+        let pin = match self.pins.get(key) {
+            Some(PinRow::Unreadable) => return SelectedGroup::UnreadablePin,
+            Some(PinRow::Pinned(pin)) => Some(pin.group),
+            None => None,
+        };
+        if let Some(group) = pin.filter(|group| !self.gone.contains(group)) {
+            return match selector {
+                Selector::Id(_) => SelectedGroup::One(group),
+                _ if claims(&group) => SelectedGroup::One(group),
+                _ if is_unreadable(&group) => SelectedGroup::UnreadableGroup(group),
+                _ => SelectedGroup::Stale(group),
+            };
         }
-        let mut claimants: Vec<GroupId> =
-            self.groups.keys().copied().filter(|group| claims(*group)).collect();
-        match (claimants.pop(), claimants.is_empty()) {
-            (None, _) => SelectedGroup::None,
-            (Some(only), true) => SelectedGroup::One(only),
-            (Some(last), false) => {
-                claimants.push(last);
-                SelectedGroup::Several(claimants)
-            }
+        let claimants: Vec<GroupId> = self.groups.keys().copied().filter(claims).collect();
+        let may_pin = pin.is_none() || !matches!(selector, Selector::DisplayName(_));
+        match claimants.as_slice() {
+            [] => SelectedGroup::None,
+            [only] if may_pin => SelectedGroup::One(*only),
+            _ => SelectedGroup::Ambiguous(claimants),
         }
     }
 

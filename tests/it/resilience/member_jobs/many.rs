@@ -4,7 +4,9 @@
 use super::{Asked, Stage, all, killed_at, killed_in, none, people_of_a_case, send};
 use crate::support::fault_injection::{Side, When};
 use crate::support::harness::{caller, member_ids};
-use crate::support::requests::user_id;
+use crate::support::requests::{group_id, user_id};
+use azure_backup_scim::audit::{ChangeCause, ChangeOrigin};
+use azure_backup_scim::store::reconcile_queue::{ReconcileRequest, enqueue_group};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -174,4 +176,33 @@ fn a_group_of_any_size_has_all_members_or_none_wherever_the_process_dies() {
         assert_eq!(stage.members(), read, "call {call}");
         assert_eq!((stage.rows("m:"), stage.rows("ug:")), (read.len(), read.len()), "call {call}");
     }
+}
+
+/// What it takes to deactivate somebody of the group, in a process that does so at once, until the role is gone.
+fn cost_of_a_leaver(stage: &Stage, leaver: usize) -> usize {
+    let node = stage.world.start();
+    // The process has read what it keeps.
+    node.set_active(&stage.people[leaver - 1], false);
+    stage.world.faults.reset();
+    node.set_active(&stage.people[leaver], false);
+    stage.world.assert_holds_nothing(&stage.people[leaver]);
+    stage.world.faults.counts().requests
+}
+
+/// A change of the very group is under way, and a fan-out to its people: a leaver waits for neither, and costs no more.
+#[test]
+fn a_leaver_costs_the_same_while_the_group_changes() {
+    let people = people_of_a_case();
+    let calm = cost_of_a_leaver(&Stage::of(people, people / 2), 1);
+    let stage = Stage::of(people, people / 2);
+    let asked = stage.add(people / 2, people);
+    let stage = killed_at(stage, asked, When::transact().nth(3), Side::Before);
+    let op = stage.node.service.store.ids.op();
+    let origin = ChangeOrigin { cause: ChangeCause::Request, actor: "entra".to_owned(), op };
+    let fan_out = enqueue_group(group_id(&stage.group), &ReconcileRequest::taking_away(origin));
+    stage.node.run(stage.node.service.store.transact_unjournaled(&[fan_out])).unwrap();
+    assert_eq!((stage.rows("i:"), stage.rows("dg:")), (1, 1));
+    assert_eq!(cost_of_a_leaver(&stage, 1), calm);
+    assert_eq!((stage.rows("i:"), stage.rows("dg:")), (1, 1), "neither was needed");
+    stage.assert_converged("after the leaver");
 }
