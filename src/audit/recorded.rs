@@ -5,6 +5,7 @@ use super::kind::{AuditKind, SETTING_CHANGED, SettingWords};
 use super::kinds;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A stored change and what the table knows of it.
 #[derive(Debug)]
@@ -49,6 +50,12 @@ impl<'a> RecordedChange<'a> {
         };
         let named = || subject_fields(subject).any(|name| self.text(name).eq_ignore_ascii_case(id));
         !id.is_empty() && (named() || in_words())
+    }
+
+    /// The ids of the people and groups that its fields name, whether or not there are such.
+    pub fn subjects(&self) -> BTreeSet<&str> {
+        let names = [Subject::Person, Subject::Group].into_iter().flat_map(subject_fields);
+        names.map(|name| self.text(name)).filter(|id| !id.is_empty()).collect()
     }
 
     /// The change in words: its kind, then the sentence of the table. A kind that this release does not know prints as

@@ -4,12 +4,13 @@ use crate::app::SystemClock;
 use crate::audit::{self, ChangeCause, SETTING_CHANGED};
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, one_person_ever, run_command};
-use crate::id::{OpId, PrincipalId};
+use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::clock::Clock;
 use crate::service::audit::query::{self, AuditFilter};
-use crate::store::StateStore;
+use crate::store::{StateStore, StoreError};
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,6 +50,9 @@ pub struct Arguments {
     /// One line of JSON per record, instead of one line of text per change.
     #[arg(long)]
     json: bool,
+    /// Without the userNames and the names of groups: people and groups by their ids alone, as --json has them.
+    #[arg(long)]
+    pseudonyms: bool,
     #[command(flatten)]
     operator: OperatorArguments,
 }
@@ -74,7 +78,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Some(text) = &arguments.person {
             filter.person = ids_of(&access.store, text).await?;
         }
-        let found = list(&access.store, filter, arguments.json).await?;
+        let mut names = Names { store: &access.store, known: BTreeMap::new() };
+        let found = list(&mut names, filter, arguments).await?;
         if !found {
             report_none(arguments.json);
         }
@@ -102,12 +107,16 @@ fn kind_names() -> Vec<&'static str> {
 }
 
 /// Prints the records that match. Returns whether there was any.
-async fn list(store: &StateStore, mut filter: AuditFilter, json: bool) -> Result<bool, OperatorError> {
+async fn list(
+    names: &mut Names<'_>,
+    mut filter: AuditFilter,
+    arguments: &Arguments,
+) -> Result<bool, OperatorError> {
     let mut out = io::stdout().lock();
     let mut after = filter.begin();
     let mut found = false;
     loop {
-        let page = store.audit(after.as_deref(), PAGE_RECORDS).await?;
+        let page = names.store.audit(after.as_deref(), PAGE_RECORDS).await?;
         let full = page.len() >= PAGE_RECORDS;
         after = page.last().and_then(|record| record.get("op")?.as_str()).map(str::to_owned);
         for record in page {
@@ -116,7 +125,12 @@ async fn list(store: &StateStore, mut filter: AuditFilter, json: bool) -> Result
             }
             if let Some(record) = filter.select(record) {
                 found = true;
-                print(&mut out, &record, json)?;
+                if arguments.json {
+                    writeln!(out, "{record}")?;
+                    continue;
+                }
+                let shown = if arguments.pseudonyms { BTreeMap::new() } else { names.of(&record).await? };
+                query::lines(&record, &shown).iter().try_for_each(|line| writeln!(out, "{line}"))?;
             }
         }
         if !full {
@@ -133,11 +147,36 @@ fn report_none(json: bool) {
     }
 }
 
-fn print(out: &mut impl Write, record: &Value, json: bool) -> io::Result<()> {
-    if json {
-        return writeln!(out, "{record}");
+/// The names of people and groups, each read once.
+struct Names<'a> {
+    store: &'a StateStore,
+    known: BTreeMap<String, Option<String>>,
+}
+
+impl Names<'_> {
+    /// The names of those whom a record names. A deleted person has one until it is erased, a deleted group has none.
+    async fn of(&mut self, record: &Value) -> Result<BTreeMap<String, String>, StoreError> {
+        let mut names = BTreeMap::new();
+        for id in query::subjects(record) {
+            if !self.known.contains_key(&id) {
+                let name = self.read(&id).await?;
+                self.known.insert(id.clone(), name);
+            }
+            if let Some(Some(name)) = self.known.get(&id) {
+                names.insert(id, name.clone());
+            }
+        }
+        Ok(names)
     }
-    query::lines(record).iter().try_for_each(|line| writeln!(out, "{line}"))
+
+    async fn read(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let (Ok(user), Ok(group)) = (UserId::parse(id), GroupId::parse(id)) else { return Ok(None) };
+        if let Some(name) = self.store.kept_user_name(user).await? {
+            return Ok(Some(name));
+        }
+        let group = self.store.group_attributes(group).await?;
+        Ok(group.as_ref().readable().and_then(|group| group.text("displayName").map(str::to_owned)))
+    }
 }
 
 fn filter(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, FilterError> {

@@ -5,8 +5,10 @@
 use crate::audit::{ChangeCause, RecordedChange, Subject};
 use crate::error_chain::escape_control;
 use serde_json::Value;
-use std::collections::BTreeSet;
-use time::OffsetDateTime;
+use std::collections::{BTreeMap, BTreeSet};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Which records to list. A field that is not set matches everything.
 #[derive(Debug, Clone, Default)]
@@ -86,21 +88,42 @@ impl AuditFilter {
     }
 }
 
-/// One line for each change of a record.
-pub fn lines(record: &Value) -> Vec<String> {
+/// The ids of everyone and every group that the changes of a record name.
+pub fn subjects(record: &Value) -> BTreeSet<String> {
+    let changes = record.get("changes").and_then(Value::as_array);
+    let of_change = |change| {
+        let change = RecordedChange::read(change);
+        change.subjects().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    changes.into_iter().flatten().flat_map(of_change).collect()
+}
+
+/// One line for each change of a record. `names`: what is printed behind an id.
+pub fn lines(record: &Value, names: &BTreeMap<String, String>) -> Vec<String> {
     if record.get("unreadable").is_some() {
         let line = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
         return vec![escape_control(&line)];
     }
     let changes = record.get("changes").and_then(Value::as_array);
-    let time = text(record, "time");
+    let time = fixed_width(text(record, "time"));
     let actor = text(record, "actor");
     let cause = text(record, "cause");
     let line = |change| {
-        let change = RecordedChange::read(change).describe();
+        let change = RecordedChange::read(change);
+        let named = change.subjects().into_iter().filter_map(|id| Some((id, names.get(id)?)));
+        let change =
+            named.fold(change.describe(), |text, (id, name)| text.replacen(id, &format!("{id} ({name})"), 1));
         escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}"))
     };
     changes.into_iter().flatten().map(line).collect()
+}
+
+/// A time to the millisecond, so that lines align. Text that is no time stays as it is.
+fn fixed_width(time: &str) -> String {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let parsed = OffsetDateTime::parse(time, &Rfc3339).ok();
+    let printed = parsed.and_then(|time| time.to_offset(UtcOffset::UTC).format(&form).ok());
+    printed.unwrap_or_else(|| time.to_owned())
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -226,7 +249,25 @@ mod tests {
         assert!(!shown(AuditFilter { person: vec!["u-1".to_owned()], ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
         let printed = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
-        assert_eq!(lines(&record), [printed]);
+        assert_eq!(lines(&record, &BTreeMap::new()), [printed]);
+    }
+
+    #[test]
+    fn a_line_has_the_names_behind_the_ids_and_a_time_of_fixed_width() {
+        let user = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff";
+        let record = json!({
+            "time": "2026-11-25T12:00:00.5Z", "actor": "entra", "cause": "request",
+            "changes": [{"kind": "member-added", "group": "g-1", "member": user, "revision": 2}],
+        });
+        assert_eq!(subjects(&record), BTreeSet::from(["g-1".to_owned(), user.to_owned()]));
+        let names = BTreeMap::from([(user.to_owned(), "ana\u{1b}@contoso.example".to_owned())]);
+        let line = lines(&record, &names).remove(0);
+        assert!(
+            line.starts_with("2026-11-25T12:00:00.500Z  request   entra         member-added  "),
+            "{line}"
+        );
+        assert!(line.contains(&format!("{user} (ana\\u{{1b}}@contoso.example)")), "{line}");
+        assert!(lines(&record, &BTreeMap::new())[0].contains(user));
     }
 
     #[test]
@@ -254,7 +295,7 @@ mod tests {
                 {"kind": hostile},
             ],
         });
-        let printed = lines(&record);
+        let printed = lines(&record, &BTreeMap::new());
         assert_eq!(printed.len(), 2);
         for line in printed {
             assert!(
@@ -267,15 +308,15 @@ mod tests {
 
     #[test]
     fn a_change_prints_as_one_line() {
-        let printed = lines(&record());
+        let printed = lines(&record(), &BTreeMap::new());
         assert_eq!(printed.len(), 3);
         assert_eq!(
             printed[0],
-            "2026-11-25T12:00:00Z  request   entra         member-added  u-1 in group g-1"
+            "2026-11-25T12:00:00.000Z  request   entra         member-added  u-1 in group g-1"
         );
         assert_eq!(
             printed[2],
-            "2026-11-25T12:00:00Z  request   entra         resource-changed  Group g-1: members"
+            "2026-11-25T12:00:00.000Z  request   entra         resource-changed  Group g-1: members"
         );
         let effect = json!({
             "kind": "effect-opened", "person": "u-1", "role": "Backup Operator", "scope": "/subscriptions/s",

@@ -289,6 +289,30 @@ fn spoil_kind(world: &World, node: &Node, group: &str, member: &str) {
     }
 }
 
+/// A bound group with one member, Ana or a group that she is in, whose rows are spoilt.
+struct SpoiltMember {
+    world: World,
+    node: Node,
+    group: String,
+    member: String,
+    ana: Person,
+}
+
+impl SpoiltMember {
+    fn new(through_a_group: bool) -> Self {
+        let world = World::new().bind("operators", Operator, VAULT_EAST);
+        let node = world.start();
+        let (group, inner, ana) = (node.group("operators"), node.group("inner"), node.provision("ana"));
+        node.join(&inner, &[&ana]);
+        let member = if through_a_group { inner } else { ana.id.clone() };
+        node.try_patch_group(&group, member_ids("add", &[&member])).unwrap();
+        node.settle();
+        spoil_kind(&world, &node, &group, &member);
+        world.assert_holds(&ana, Operator, VAULT_EAST);
+        Self { world, node, group, member, ana }
+    }
+}
+
 #[test]
 fn a_member_whose_row_is_damaged_is_shown_and_can_be_taken_out() {
     let remove = |member: &str| member_ids("remove", &[member]);
@@ -298,20 +322,12 @@ fn a_member_whose_row_is_damaged_is_shown_and_can_be_taken_out() {
     let ways: [&dyn Fn(&str) -> Value; 4] = [&remove, &empty, &replace, &by_filter];
     for (way, operation) in ways.into_iter().enumerate() {
         for through_a_group in [false, true] {
-            let world = World::new().bind("operators", Operator, VAULT_EAST);
-            let node = world.start();
-            let (outer, inner, ana) = (node.group("operators"), node.group("inner"), node.provision("ana"));
-            let member = if through_a_group { &inner } else { &ana.id };
-            node.join(&inner, &[&ana]);
-            node.try_patch_group(&outer, member_ids("add", &[member])).unwrap();
-            node.settle();
-            spoil_kind(&world, &node, &outer, member);
-            assert_eq!(node.members_of(&outer), std::slice::from_ref(member), "{way} {through_a_group}");
-            world.assert_holds(&ana, Operator, VAULT_EAST);
-            node.try_patch_group(&outer, operation(member))
+            let SpoiltMember { world, node, group, member, ana } = SpoiltMember::new(through_a_group);
+            assert_eq!(node.members_of(&group), std::slice::from_ref(&member), "{way} {through_a_group}");
+            node.try_patch_group(&group, operation(&member))
                 .unwrap_or_else(|error| panic!("{way} {through_a_group}: {error:?}"));
             node.settle();
-            assert_eq!(node.members_of(&outer), Vec::<String>::new(), "{way} {through_a_group}");
+            assert_eq!(node.members_of(&group), Vec::<String>::new(), "{way} {through_a_group}");
             world.assert_holds_nothing(&ana);
         }
     }
@@ -320,15 +336,8 @@ fn a_member_whose_row_is_damaged_is_shown_and_can_be_taken_out() {
 #[test]
 fn a_deleted_group_takes_the_role_of_a_member_whose_row_is_damaged() {
     for through_a_group in [false, true] {
-        let world = World::new().bind("operators", Operator, VAULT_EAST);
-        let node = world.start();
-        let (outer, inner, ana) = (node.group("operators"), node.group("inner"), node.provision("ana"));
-        let member = if through_a_group { &inner } else { &ana.id };
-        node.join(&inner, &[&ana]);
-        node.try_patch_group(&outer, member_ids("add", &[member])).unwrap();
-        node.settle();
-        spoil_kind(&world, &node, &outer, member);
-        node.delete_group(&outer);
+        let SpoiltMember { world, node, group, ana, .. } = SpoiltMember::new(through_a_group);
+        node.delete_group(&group);
         node.settle();
         world.assert_holds_nothing(&ana);
     }

@@ -194,6 +194,11 @@ async fn an_operator_asks_why_and_which_groups_there_are() {
     desk.idp.delete(&format!("/Users/{ana}")).await;
     desk.ends_with(&["explain", "ana@contoso.example"], 0, "a user who is deleted");
     desk.ends_with(&["audit", "--person", "ana@contoso.example"], 0, "revoke");
+    let named = format!("{ana} (ana@contoso.example)");
+    desk.ends_with(&["audit", "--person", &ana], 0, &named);
+    let pseudonyms = desk.run(&["audit", "--person", &ana, "--pseudonyms"]);
+    let pseudonyms = String::from_utf8(pseudonyms.stdout).unwrap();
+    assert!(pseudonyms.contains(&ana) && !pseudonyms.contains("ana@contoso.example"), "{pseudonyms}");
     desk.ends_with(&["audit", "--person", &Uuid::new_v4().to_string()], FINDINGS, "no records");
     desk.ends_with(&["audit", "--person", "nobody"], USAGE, "no userName");
     desk.ends_with(&["revoke", "ana@contoso.example", "--because", "x"], USAGE, "no userName");
