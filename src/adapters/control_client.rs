@@ -3,7 +3,6 @@
 use reqwest::{Client, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::time::Duration;
 
 /// How long one answer may take.
@@ -53,22 +52,5 @@ impl ControlClient {
             return Err(ControlClientError::Answer { status: answer.status().as_u16() });
         }
         answer.json().await.map_err(ControlClientError::NoAnswer)
-    }
-
-    /// Audit records after the op `after`, at most `count`.
-    pub async fn audit(&self, after: Option<&str>, count: usize) -> Result<Vec<Value>, ControlClientError> {
-        let mut url = self.url.clone();
-        url.set_path("/control/audit");
-        url.query_pairs_mut().append_pair("count", &count.to_string());
-        if let Some(after) = after {
-            url.query_pairs_mut().append_pair("after", after);
-        }
-        let answer = self.client.get(url).send().await.map_err(ControlClientError::NoAnswer)?;
-        if !answer.status().is_success() {
-            return Err(ControlClientError::Answer { status: answer.status().as_u16() });
-        }
-        let mut body: Value = answer.json().await.map_err(ControlClientError::NoAnswer)?;
-        let records = body.get_mut("records").and_then(Value::as_array_mut);
-        Ok(records.map(std::mem::take).unwrap_or_default())
     }
 }
