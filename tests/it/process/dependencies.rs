@@ -118,6 +118,8 @@ struct People {
 }
 
 async fn settled(stage: &Stage) -> People {
+    // It listens before it has met its tables: until then a write is 503.
+    stage.healthy().await;
     let (group, user) = (stage.idp.create_group(OPERATORS).await, stage.idp.create_user(ANA, ana()).await);
     let other = stage.idp.create_user(BEN, ben()).await;
     assert_eq!(stage.idp.member("add", &group, &user).await.status, 200);
