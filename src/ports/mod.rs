@@ -1,5 +1,6 @@
-//! What the services need from outside: tables, role assignments, secrets, the clock and fresh ids.
+//! What the services need from outside: tables, role assignments, who has access, secrets, the clock and fresh ids.
 
+pub mod azure_access;
 pub mod clock;
 pub mod ids;
 pub mod role_assignments;

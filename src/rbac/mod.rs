@@ -1,5 +1,6 @@
 //! Who should hold what. Pure: nothing here reads or changes anything.
 
+pub mod arm_scope;
 pub mod assignment;
 pub mod binding;
 pub mod breaker;
@@ -8,6 +9,7 @@ pub mod plan;
 pub mod reason;
 pub mod role;
 pub mod scope;
+pub mod verbs;
 
 pub use assignment::{AssignmentName, PrincipalType, RoleAssignment};
 pub use binding::{BindingKind, BindingName};

@@ -1,0 +1,139 @@
+//! Who has access in Azure, whoever gave it: what answers to people are made of. No reconcile rests on it.
+
+use crate::id::PrincipalId;
+use crate::ports::role_assignments::AssignmentError;
+use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::verbs::{Permission, RoleDefinition};
+use crate::rbac::{AssignmentName, Scope};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What kind of Entra object holds an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HolderKind {
+    User,
+    /// Its members have the role.
+    Group,
+    ServicePrincipal,
+    /// A kind that this release does not know, or none was named.
+    Other,
+}
+
+impl HolderKind {
+    /// The word of ARM.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HolderKind::User => "User",
+            HolderKind::Group => "Group",
+            HolderKind::ServicePrincipal => "ServicePrincipal",
+            HolderKind::Other => "Other",
+        }
+    }
+
+    /// The kind that ARM names.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "User" => HolderKind::User,
+            "Group" | "ForeignGroup" => HolderKind::Group,
+            "ServicePrincipal" => HolderKind::ServicePrincipal,
+            _ => HolderKind::Other,
+        }
+    }
+}
+
+/// A role assignment of any role and anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessAssignment {
+    pub name: AssignmentName,
+    /// Where it was made, which can be above the scope that was asked for.
+    pub scope: ArmScope,
+    /// The GUID of the role definition.
+    pub role: Uuid,
+    pub principal: PrincipalId,
+    pub holder: HolderKind,
+    /// Whether a condition narrows it.
+    pub conditional: bool,
+    pub created_on: Option<OffsetDateTime>,
+    /// The Entra object that made it.
+    pub created_by: Option<PrincipalId>,
+}
+
+/// An assignment that takes actions away from principals, whatever gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenyAssignment {
+    pub name: String,
+    pub scope: ArmScope,
+    pub permissions: Vec<Permission>,
+    /// Whom it denies; everybody where `everyone`.
+    pub principals: Vec<PrincipalId>,
+    pub everyone: bool,
+    /// Whom it does not deny all the same.
+    pub excluded: Vec<PrincipalId>,
+    /// It holds at its scope alone, not below.
+    pub only_at_scope: bool,
+}
+
+/// Reads who has access. Every call ends within `timeout`, and nothing is retried.
+#[async_trait]
+pub trait AccessReader: Send + Sync {
+    /// Every role assignment at or above `scope`. Those that another tenant made through Azure Lighthouse are never shown.
+    async fn at_or_above(
+        &self,
+        scope: &Scope,
+        timeout: Duration,
+    ) -> Result<Vec<AccessAssignment>, AssignmentError>;
+    /// Every role assignment at, above or below `scope`.
+    async fn around(
+        &self,
+        scope: &Scope,
+        timeout: Duration,
+    ) -> Result<Vec<AccessAssignment>, AssignmentError>;
+    /// The role definition of that GUID, as it is at `scope`. `None`: there is none.
+    async fn role_definition(
+        &self,
+        scope: &Scope,
+        role: Uuid,
+        timeout: Duration,
+    ) -> Result<Option<RoleDefinition>, AssignmentError>;
+    /// Every deny assignment at or above `scope`.
+    async fn denied(&self, scope: &Scope, timeout: Duration) -> Result<Vec<DenyAssignment>, AssignmentError>;
+}
+
+/// Why Microsoft Graph could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// 401 or 403: the caller has no right to read it.
+    #[error("the directory refuses to be read: {code}")]
+    Refused { code: String },
+    /// Throttled, away, or nonsense.
+    #[error("the directory gave no answer that can be relied on: {detail}")]
+    Unknown { detail: String },
+}
+
+/// A member of an Entra group, directly or through groups in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryMember {
+    pub principal: PrincipalId,
+    pub kind: HolderKind,
+    pub name: Option<String>,
+}
+
+/// Reads Entra ID through Microsoft Graph. Every call ends within `timeout`, and nothing is retried.
+#[async_trait]
+pub trait DirectoryReader: Send + Sync {
+    /// The people, service principals and groups in a group, through groups in it too. `None`: there is no such group.
+    async fn members_of(
+        &self,
+        group: PrincipalId,
+        timeout: Duration,
+    ) -> Result<Option<Vec<DirectoryMember>>, DirectoryError>;
+    /// The names of those objects, as far as they exist: a userPrincipalName, else a display name.
+    async fn names_of(
+        &self,
+        objects: &[PrincipalId],
+        timeout: Duration,
+    ) -> Result<BTreeMap<PrincipalId, String>, DirectoryError>;
+}
