@@ -9,6 +9,7 @@ use crate::adapters::tables::TablesOptions;
 use crate::config::{self, Config, OperatorConfig};
 use crate::error_chain::ErrorChain;
 use crate::http::{self, HttpDeps, TimerTrigger};
+use crate::ports::azure_access::AccessReader;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
@@ -22,8 +23,7 @@ use crate::service::provisioning::ProvisioningDeps;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
 use crate::service::reconcile_queue::overdue;
-use crate::service::reconcile_queue::tick::ReconcileTick;
-use crate::service::reconcile_queue::tick::TickLimits;
+use crate::service::reconcile_queue::tick::{AzureEnds, ReconcileTick, TickLimits};
 use crate::service::tokens::BearerTokens;
 use crate::store::StateStore;
 use crate::store::orders::OrderTable;
@@ -75,6 +75,8 @@ pub struct ServiceDeps {
     /// Where operators place their orders.
     pub orders: OrderTable,
     pub assignments: Arc<dyn RoleAssignments>,
+    /// Who has access in Azure, whoever gave it.
+    pub access: Arc<dyn AccessReader>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     /// The partition of this installation: `[a-z0-9-]{1,36}`.
@@ -170,7 +172,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         reconciler,
         active_bindings.clone(),
         health.clone(),
-        parts.assignments,
+        AzureEnds { assignments: parts.assignments, reader: parts.access },
         orders,
         parts.tick,
     ));
@@ -181,7 +183,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
 pub struct AzureClients {
     pub tables: Arc<dyn TableOps>,
     pub orders: OrderTable,
-    pub assignments: Arc<dyn RoleAssignments>,
+    pub arm: Arc<ArmRoleAssignments>,
     pub secrets: Arc<dyn SecretSource>,
     /// Completes when the tables exist. In Azure the deployment has created them.
     pub table_is_made: BoxFuture<'static, ()>,
@@ -229,7 +231,7 @@ pub fn connect(
         }
     };
     Ok(AzureClients {
-        assignments: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
+        arm: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
         secrets: Arc::new(KeyVault::new(&config.vault, credential)?),
         orders: OrderTable::new(orders, config.tenant.clone()),
         tables,
@@ -241,7 +243,7 @@ fn arm_with(
     endpoint: &Endpoint,
     credential: BuiltCredential,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn RoleAssignments>, RestError> {
+) -> Result<Arc<ArmRoleAssignments>, RestError> {
     // Each cloud's Resource Manager is the audience of its own tokens.
     let token_scope = match endpoint.is_simulated() {
         true => PUBLIC_TOKEN_SCOPE.to_owned(),
@@ -333,7 +335,7 @@ pub fn arm(
     endpoint: &str,
     token: SecretString,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn RoleAssignments>, ConnectError> {
+) -> Result<Arc<ArmRoleAssignments>, ConnectError> {
     let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
     let credential = Credential::Static(token).build()?;
     Ok(Arc::new(ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)?))

@@ -252,6 +252,43 @@ audit_kinds! {
         after: Option<AssignmentName> = "after",
     } => setting("foreign assignment of {assignment}", "{before}", "{after}");
 
+    /// A sweep saw a role assignment at a bound scope, or above it, that this service did not make: that it appeared, changed or
+    /// is gone, or that its scope is no longer bound.
+    ForeignAccessSeen = "foreign-access-seen" {
+        /// `appeared`, `changed`, `gone` or `unwatched`.
+        seen: &'static str = "seen",
+        principal: PrincipalId = "principal",
+        /// What ARM calls the kind of the principal.
+        holder: &'static str = "holder",
+        assignment: AssignmentName = "assignment",
+        /// The name of the role; its GUID where the definition could not be read.
+        role: String = "role",
+        role_definition: String = "roleDefinition",
+        scope: String = "scope",
+        /// The subscription under which it was seen.
+        subscription: String = "subscription",
+        /// What it gives; `unknown` where the definition could not be read.
+        verbs: Vec<String> = "verbs",
+        conditional: bool = "conditional",
+        created_on: Option<String> = "createdOn",
+        /// The Entra object that made it.
+        created_by: Option<PrincipalId> = "createdBy",
+    } => sentence({
+        let made = if created_by.is_empty() { String::new() } else { format!("; made by {created_by}") };
+        let narrowed = if conditional { ", with a condition" } else { "" };
+        format!("{seen}: {role} at {scope} for {principal}{narrowed}{}{made}", verbs.after("; gives "))
+    });
+
+    /// What a backup role gives by the actions of its definition: seen by a sweep for the first time, or different from before.
+    RoleVerbsSeen = "role-verbs-seen" {
+        role: BackupRole = "role",
+        role_definition: String = "roleDefinition",
+        verbs: Vec<String> = "verbs",
+    } => sentence({
+        let verbs = if verbs.is_empty() { "nothing but reading".to_owned() } else { verbs.to_string() };
+        format!("{role} gives {verbs}")
+    });
+
     /// A user was pinned to an Entra object id.
     PrincipalPinned = "principal-pinned" {
         person: UserId = "person",

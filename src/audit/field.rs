@@ -139,6 +139,10 @@ impl AuditField for Option<ReasonCode> {
 pub struct TextList<'a>(Vec<&'a str>);
 
 impl TextList<'_> {
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The list after `before`; nothing where the list is empty.
     pub fn after(&self, before: &str) -> String {
         if self.0.is_empty() { String::new() } else { format!("{before}{self}") }

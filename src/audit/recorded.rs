@@ -42,6 +42,12 @@ impl<'a> RecordedChange<'a> {
         text(&self.fields, name)
     }
 
+    /// A field that is a list of texts; empty where there is none.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let items = self.fields.get(name).and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     /// Whether a field names this person or group. A setting that this release does not know names its person in words.
     pub fn concerns(&self, subject: Subject, id: &str) -> bool {
         let in_words = || {

@@ -8,11 +8,15 @@ mod explain;
 mod groups;
 #[cfg(feature = "local")]
 mod local;
+mod moment;
 mod operator;
 mod order;
 mod orders;
 mod plan;
+mod progress;
+mod report;
 mod serve;
+mod short_scope;
 
 use crate::app::SystemClock;
 use crate::cli::exit::{EXIT_USAGE, complain};
@@ -48,6 +52,8 @@ enum Command {
     Explain(explain::Arguments),
     /// List the groups that arrived from the identity provider, and the bindings that mean them.
     Groups(groups::Arguments),
+    /// List who can restore, delete data, change policies, detach the guard or give access, and why: now or at a past moment.
+    Report(report::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
     Plan(plan::Arguments),
     /// List what operators ordered, and what became of it.
@@ -102,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Groups(arguments) => groups::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Breaker(arguments) => breaker::run(&arguments),

@@ -6,6 +6,7 @@ mod text;
 
 use crate::bindings::{self, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::progress::Progress;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::breaker::RevocationLimits;
@@ -15,7 +16,7 @@ use crate::service::bindings::pending::{self, FilePlan, FileToPlan, WaitingFile}
 use crate::store::{StateStore, StoreError};
 use made_plan::{MadePlan, NextLines, PlannedWith};
 use serde_json::{Value, json};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use text::PlanText;
@@ -66,7 +67,7 @@ async fn make(arguments: &Arguments, store: &StateStore) -> Result<MadePlan, Ope
     let waiting = pending::waiting_file(store, &pointer).await?;
     let assignments = if arguments.ask_azure { Some(arguments.operator.assignments()?) } else { None };
     let ask = assignments.as_deref();
-    let progress = Progress::begin();
+    let progress = Progress::begin("reading people", PROGRESS_EVERY);
     let show = |read| progress.show(read);
     let (with, plan, wait) = match (file, arguments.pending) {
         (Some((path, file)), _) => {
@@ -158,29 +159,4 @@ fn to_json(made: &MadePlan) -> Value {
         "people": plan.people.iter().map(text::person_json).collect::<Vec<_>>(),
         "byBinding": text::totals_json(plan), "wouldBeHeld": text::held_json(plan), "full": text::full_json(plan),
     })
-}
-
-/// The number of people so far, where a person watches.
-struct Progress {
-    shown: bool,
-}
-
-impl Progress {
-    fn begin() -> Self {
-        Self { shown: io::stderr().is_terminal() }
-    }
-
-    #[expect(clippy::print_stderr, reason = "not part of the result")]
-    fn show(&self, people: usize) {
-        if self.shown && people.is_multiple_of(PROGRESS_EVERY) {
-            eprint!("\rreading people: {people}");
-        }
-    }
-
-    #[expect(clippy::print_stderr, reason = "not part of the result")]
-    fn end(&self) {
-        if self.shown {
-            eprint!("\r\u{1b}[K");
-        }
-    }
 }

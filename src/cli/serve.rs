@@ -119,7 +119,8 @@ impl Ready {
         let service = app::build(ServiceDeps {
             tables: ends.tables,
             orders: ends.orders,
-            assignments: ends.assignments,
+            assignments: ends.arm.clone(),
+            access: ends.arm,
             clock,
             ids,
             tenant: config.tenant.clone(),

@@ -188,7 +188,8 @@ async fn start(
     let service = app::build(ServiceDeps {
         orders: OrderTable::new(tables.clone(), app::LOCAL_ORDERS.to_owned()),
         tables,
-        assignments: arm,
+        assignments: arm.clone(),
+        access: arm,
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
         tenant: app::LOCAL_TENANT.to_owned(),

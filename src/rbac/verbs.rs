@@ -2,6 +2,7 @@
 //!
 //! The prose of a role and its actions disagree in places, and Microsoft adds actions to built-in roles.
 
+use super::arm_scope::ArmScope;
 use std::fmt;
 use uuid::Uuid;
 
@@ -94,6 +95,18 @@ pub enum VaultKind {
 }
 
 impl VaultKind {
+    /// What lies at that scope.
+    pub fn at(scope: &ArmScope) -> Self {
+        let is_in = |provider: &str| scope.folded().contains(provider);
+        if is_in("/providers/microsoft.recoveryservices/vaults/") {
+            VaultKind::RecoveryServices
+        } else if is_in("/providers/microsoft.dataprotection/backupvaults/") {
+            VaultKind::BackupVault
+        } else {
+            VaultKind::Any
+        }
+    }
+
     fn takes(self, action: &str) -> bool {
         match self {
             VaultKind::RecoveryServices => !action.starts_with(DATA_PROTECTION),

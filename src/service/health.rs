@@ -173,6 +173,7 @@ impl HealthSnapshot {
             ("grantsPending", json!(self.swept.by_reason)),
             ("peopleWithoutPrincipal", json!(self.swept.people_without_principal)),
             ("bindingsWithoutGroup", json!(self.swept.bindings_without_group.number())),
+            ("foreignAssignments", json!(self.swept.foreign_assignments.number())),
             ("lastSweep", json!(time(&self.swept.counted))),
             ("rowsUnreadable", json!(self.rows_unreadable)),
             ("groupLimitReached", json!(self.group_limit_reached)),
@@ -440,6 +441,7 @@ impl HealthStatus {
             ("groupLimitReached", json!(first(&self.group_limit))),
             ("bindingsTroubled", json!(first(&self.troubled))),
             ("bindingsWithoutGroup", json!(held.snapshot.swept.bindings_without_group.names())),
+            ("foreignAssignments", json!(held.snapshot.swept.foreign_assignments.names())),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

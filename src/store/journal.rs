@@ -1,6 +1,7 @@
 //! Journal rows. A row is both the commit proof of a transaction and its audit record.
 
 use crate::audit::{AuditEvent, AuditRecord, rfc3339};
+use crate::id::OpId;
 use crate::ports::tables::{TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
@@ -42,6 +43,12 @@ fn unreadable(row: &TableRow, error: &StoreError) -> Value {
 }
 
 impl StateStore {
+    /// The audit record of one op. `None`: there is none, or it cannot be read.
+    pub async fn audit_record(&self, op: OpId) -> Result<Option<Value>, StoreError> {
+        let row = self.get(&keys::journal(op)).await?;
+        Ok(row.as_ref().and_then(|row| self.readable(row, to_json(row))))
+    }
+
     /// Audit records in the order of their ops, at most `records_max`, after the op `after` if there is one. A record that
     /// cannot be read is listed with its `op` and `unreadable`, the reason.
     pub async fn audit(&self, after: Option<&str>, records_max: usize) -> Result<Vec<Value>, StoreError> {

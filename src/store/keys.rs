@@ -2,7 +2,7 @@
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId, format_stamp, parse_stamp};
 use crate::rbac::plan::BlockKey;
-use crate::rbac::{AssignmentName, BindingName};
+use crate::rbac::{AssignmentName, BackupRole, BindingName};
 use crate::scim::compare::{self, CaseMode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
@@ -39,6 +39,9 @@ pub const LEADS: &str = "bg:";
 
 /// What the keys of the scopes that refuse steps begin with. They come right after the settings.
 pub const SCOPE_BLOCKS: &str = "sb:";
+
+/// What the keys of all assignments begin with that this service did not make.
+pub const FOREIGN_ACCESS: &str = "fa:";
 
 /// What the keys of all hints begin with.
 pub const HINTS: &str = "dl:";
@@ -172,6 +175,18 @@ pub fn scope_block(step: &BlockKey) -> String {
     let BlockKey { scope, role, principal_type, kind } = step;
     let text = format!("{scope}\n{}\n{}\n{}", role.definition_id(), principal_type.as_str(), kind.as_str());
     format!("{SCOPE_BLOCKS}{}", hash(&text))
+}
+/// Assignments of a principal that this service did not make; a row for each begins with this.
+pub fn foreign_access_prefix(principal: PrincipalId) -> String {
+    format!("{FOREIGN_ACCESS}{principal}:")
+}
+/// An assignment that this service did not make, as it was seen under a subscription.
+pub fn foreign_access(principal: PrincipalId, assignment: AssignmentName, subscription: &str) -> String {
+    format!("{FOREIGN_ACCESS}{principal}:{assignment}:{subscription}")
+}
+/// What a backup role gives, as a sweep last read its definition.
+pub fn role_verbs(role: BackupRole) -> String {
+    format!("rv:{}", role.definition_id())
 }
 /// A journal row: commit proof and audit record.
 pub fn journal(op: OpId) -> String {

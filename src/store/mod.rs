@@ -5,6 +5,7 @@ pub mod batches;
 pub mod codec;
 pub(crate) mod counters;
 mod error;
+pub mod foreign_access;
 pub mod groups;
 pub mod holds;
 pub mod jobs;

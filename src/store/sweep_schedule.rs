@@ -1,11 +1,12 @@
 //! When a sweep is due, and how far it came: stored, because no process is the only one.
 
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
-use crate::rbac::{BindingName, ReasonCode, Scope};
+use crate::rbac::{ReasonCode, Scope};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::ledger_walk::LedgerPosition;
 use crate::store::{StateStore, StoreError, keys};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -17,7 +18,7 @@ const SWEEP_LATE_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// A sweep that was begun and neither ended nor parked for so long has died: it is taken up again.
 const SWEEP_DEAD_AFTER: Duration = Duration::from_secs(600);
 
-/// Names of bindings that are kept beside their number.
+/// Names that are kept beside their number.
 const NAMES_MAX: usize = 100;
 
 /// The sweep that is under way, or the last one.
@@ -58,24 +59,26 @@ pub struct SweepCounts {
     /// People who wait for a grant because their Entra object id is not known.
     pub people_without_principal: usize,
     /// Bindings whose selector matches no living group.
-    pub bindings_without_group: GrouplessBindings,
+    pub bindings_without_group: CountedNames,
+    /// Role assignments at bound scopes that this service did not make.
+    pub foreign_assignments: CountedNames,
     /// When that sweep began; `None` before the first.
     pub counted: Option<OffsetDateTime>,
 }
 
-/// Bindings whose selector matches no living group: how many, and the names of the first of them.
+/// How many there are of something, and the names of the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GrouplessBindings {
+pub struct CountedNames {
     number: usize,
     names: Vec<String>,
 }
 
-impl GrouplessBindings {
+impl CountedNames {
     /// One more.
-    pub fn add(&mut self, binding: &BindingName) {
+    pub fn add(&mut self, name: impl Display) {
         self.number += 1;
         if self.names.len() < NAMES_MAX {
-            self.names.push(binding.to_string());
+            self.names.push(name.to_string());
         }
     }
 
@@ -87,6 +90,15 @@ impl GrouplessBindings {
     pub fn names(&self) -> &[String] {
         &self.names
     }
+
+    fn read(reader: &RowReader<'_>, name: &str) -> Result<Self, StoreError> {
+        Ok(Self { number: count(reader, name)?, names: texts(reader, &format!("{name}_names"))? })
+    }
+
+    fn write(&self, fields: RowFields, name: &str) -> RowFields {
+        let names = serde_json::json!(self.names).to_string();
+        fields.int(name, self.number as i64).bytes(&format!("{name}_names"), names.as_bytes())
+    }
 }
 
 /// The scopes that one sweep asked for, each by a hash: what was answered is not asked for again by its later parts.
@@ -97,8 +109,9 @@ pub struct SweptScopes {
     /// Grants that wait, by reason.
     pending: BTreeMap<String, usize>,
     people_without_principal: usize,
-    /// Known by the part that comes to the end.
-    pub bindings_without_group: GrouplessBindings,
+    /// Known by the part that comes to the end, and so is the next one.
+    pub bindings_without_group: CountedNames,
+    pub foreign_assignments: CountedNames,
 }
 
 impl SweptScopes {
@@ -130,6 +143,7 @@ impl SweptScopes {
             by_reason: self.pending.clone(),
             people_without_principal: self.people_without_principal,
             bindings_without_group: self.bindings_without_group.clone(),
+            foreign_assignments: self.foreign_assignments.clone(),
             counted: Some(began),
         }
     }
@@ -141,21 +155,14 @@ impl SweptScopes {
     }
 
     fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
-        let names = |name: &str| {
-            let list = match reader.int_opt(name)? {
-                Some(_) => reader.json(name)?,
-                None => serde_json::Value::Null,
-            };
-            let names = list.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
-            Ok::<_, StoreError>(names.map(str::to_owned).collect())
-        };
         let pending = numbers(reader, "pending_so_far")?;
         Ok(Self {
-            listed: names("listed_scopes")?,
-            refused: names("refused_scopes")?,
+            listed: texts(reader, "listed_scopes")?,
+            refused: texts(reader, "refused_scopes")?,
             pending,
             people_without_principal: count(reader, "no_principal_so_far")?,
-            bindings_without_group: GrouplessBindings::default(),
+            bindings_without_group: CountedNames::default(),
+            foreign_assignments: CountedNames::default(),
         })
     }
 
@@ -171,27 +178,21 @@ impl SweptScopes {
 
 impl SweepCounts {
     fn read(reader: &RowReader<'_>) -> Result<Self, StoreError> {
-        let names = match reader.int_opt("no_group_names")? {
-            Some(_) => reader.json("no_group_names")?,
-            None => serde_json::Value::Null,
-        };
-        let names = names.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
-        let names = names.map(str::to_owned).collect();
         Ok(Self {
             by_reason: numbers(reader, "pending")?,
             people_without_principal: count(reader, "no_principal")?,
-            bindings_without_group: GrouplessBindings { number: count(reader, "no_group")?, names },
+            bindings_without_group: CountedNames::read(reader, "no_group")?,
+            foreign_assignments: CountedNames::read(reader, "foreign")?,
             counted: reader.time_opt("counted")?,
         })
     }
 
     fn write(&self, fields: RowFields) -> RowFields {
-        let GrouplessBindings { number, names } = &self.bindings_without_group;
         let fields = fields
             .bytes("pending", serde_json::json!(self.by_reason).to_string().as_bytes())
-            .int("no_principal", self.people_without_principal as i64)
-            .int("no_group", *number as i64)
-            .bytes("no_group_names", serde_json::json!(names).to_string().as_bytes());
+            .int("no_principal", self.people_without_principal as i64);
+        let fields = self.bindings_without_group.write(fields, "no_group");
+        let fields = self.foreign_assignments.write(fields, "foreign");
         match self.counted {
             Some(counted) => fields.time("counted", counted),
             None => fields,
@@ -361,6 +362,15 @@ fn numbers(reader: &RowReader<'_>, name: &str) -> Result<BTreeMap<String, usize>
     let list = reader.json(name)?;
     let pairs = list.as_object().into_iter().flatten();
     Ok(pairs.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect())
+}
+
+/// A list of texts; empty where there is none.
+fn texts<T: FromIterator<String>>(reader: &RowReader<'_>, name: &str) -> Result<T, StoreError> {
+    let list = match reader.int_opt(name)? {
+        Some(_) => reader.json(name)?,
+        None => serde_json::Value::Null,
+    };
+    Ok(list.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).map(str::to_owned).collect())
 }
 
 fn count(reader: &RowReader<'_>, name: &str) -> Result<usize, StoreError> {

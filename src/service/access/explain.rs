@@ -5,7 +5,7 @@ use crate::id::{GroupId, PrincipalId, UserId};
 use crate::rbac::plan::GrantReason;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::Resource;
-use crate::service::access::grants::{GrantView, grants_of};
+use crate::service::access::grants::{GrantView, grants_of, held_through_others};
 use crate::service::access::preview::{self, DecidedPerson, PersonState, PreviewOf, SelectedGroup};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::join_reads::join_reads;
@@ -131,7 +131,8 @@ pub async fn explain(
     let (mut person, selected) = preview::decide_person(store, &of, &record).await?;
     correct_wait(store, &of.snapshot, &mut person).await?;
     let names = group_names(store, &person, selected.values()).await?;
-    let grants = grants_of(&record.ledger);
+    let mut grants = grants_of(&record.ledger);
+    grants.extend(held_through_others(store, &record.ledger).await?);
     let resource = record.header.as_ref().readable().map(|person| &person.resource);
     let mut asked =
         Asked { user, resource, person: &person, names: &names, grants: &grants, told: BTreeSet::new() };

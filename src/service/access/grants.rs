@@ -1,14 +1,16 @@
 //! `grants[]` and `grantState`: the state of what is desired or held for a person, with the reason.
 
 use crate::audit::rfc3339;
-use crate::id::UserId;
+use crate::id::{PrincipalId, UserId};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind};
+use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::AccessView;
 use crate::store::ledger::UserLedger;
 use crate::store::{StateStore, StoreError};
 use futures_util::try_join;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 /// What the ledger says of a person, one element for each binding, role and scope. For each row that cannot be read and may
@@ -17,6 +19,7 @@ pub async fn access_of(store: &StateStore, user: UserId) -> Result<AccessView, S
     let (ledger, hint) = try_join!(store.ledger(user), store.hint(user))?;
     let hint = hint.filter(|hint| !hint.is_over);
     let mut grants = grants_of(&ledger);
+    grants.extend(held_through_others(store, &ledger).await?);
     if let Some(hint) = hint.as_ref().filter(|hint| hint.reason == Some(ReasonCode::BindingsUnreadable)) {
         grants.iter_mut().for_each(|grant| grant.wait_for_bindings(hint.unwanted_since));
     }
@@ -96,6 +99,41 @@ pub fn grants_of(ledger: &UserLedger) -> Vec<GrantView> {
         ledger.waits.iter().filter(|wait| wait.wanted && !shown(&grants, wait)).collect();
     grants.extend(waiting.into_iter().map(of_wait));
     grants
+}
+
+/// What a person no longer has from this service, and holds all the same: an assignment of somebody else gives the same. As far
+/// as the last sweep saw.
+pub(super) async fn held_through_others(
+    store: &StateStore,
+    ledger: &UserLedger,
+) -> Result<Vec<GrantView>, StoreError> {
+    let entries = ledger.entries.iter().map(|stored| &stored.entry);
+    let gone: Vec<&LedgerEntry> = entries
+        .filter(|entry| entry.state == AssignmentState::Gone && entry.is_settled_and_gone())
+        .collect();
+    let principals: BTreeSet<PrincipalId> = gone.iter().map(|entry| entry.principal).collect();
+    let mut grants = Vec::new();
+    for principal in principals {
+        for access in store.foreign_access_of(principal).await? {
+            let gives = |entry: &&&LedgerEntry| {
+                let same = access.role == entry.role.definition_id() && access.scope == ArmScope::from(&entry.scope);
+                entry.principal == principal && same
+            };
+            let Some(entry) = gone.iter().find(gives) else { continue };
+            let of_binding = |binding: &BindingName| GrantView {
+                binding: binding.clone(),
+                role: entry.role,
+                scope: entry.scope.clone(),
+                wanted: false,
+                holds: true,
+                settled: true,
+                reason: ReasonCode::ForeignAssignment,
+                since: access.first_seen,
+            };
+            grants.extend(entry.bindings.iter().map(of_binding));
+        }
+    }
+    Ok(grants)
 }
 
 /// What the last round found: a row that is not wanted says since when. Rows of before it did say so by their last step.

@@ -5,4 +5,5 @@ pub mod grants;
 pub mod groups;
 pub mod people;
 pub mod preview;
+pub mod report;
 pub(in crate::service) mod ways;

@@ -8,7 +8,7 @@ use crate::service::bindings::active::{
 use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired::{GroupFacts, selects};
 use crate::store::pins::{PinRow, SelectorKey, SelectorPin};
-use crate::store::sweep_schedule::GrouplessBindings;
+use crate::store::sweep_schedule::CountedNames;
 use crate::store::users::HeaderState;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,14 +67,14 @@ pub async fn groups_matching_pins_of(
 pub async fn without_group(
     store: &StateStore,
     snapshot: &BindingsSnapshot,
-) -> Result<GrouplessBindings, StoreError> {
+) -> Result<CountedNames, StoreError> {
     let selectors: BTreeMap<&SelectorKey, &Selector> =
         snapshot.by_selector_key().map(|(key, binding)| (key, &binding.selector)).collect();
     let reads = selectors.into_iter().map(|(key, selector)| async move {
         Ok::<_, StoreError>((key, has_group(store, key, selector).await?))
     });
     let with_group: BTreeMap<&SelectorKey, bool> = join_reads(reads).await?.into_iter().collect();
-    let mut groupless = GrouplessBindings::default();
+    let mut groupless = CountedNames::default();
     for (key, binding) in snapshot.by_selector_key() {
         if with_group.get(key) == Some(&false) {
             groupless.add(&binding.name);

@@ -1,3 +1,4 @@
-//! Where Azure and the ledger differ.
+//! Where Azure and the ledger differ, and what others gave.
 
+pub mod foreign;
 pub mod sweep;

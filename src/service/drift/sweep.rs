@@ -7,12 +7,14 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::id::{SERVICE, UserId};
+use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
 use crate::service::bindings::affected_groups::without_group;
 use crate::service::deferred::log_deferred;
+use crate::service::drift::foreign::{ForeignSurvey, KnownRoles};
 use crate::service::health::HealthStatus;
 use crate::service::throttling;
 use crate::store::ledger::write;
@@ -82,10 +84,12 @@ pub struct DriftSweep<'a> {
     pub active_bindings: &'a ActiveBindings,
     pub health: &'a HealthStatus,
     pub assignments: &'a dyn RoleAssignments,
+    pub reader: &'a dyn AccessReader,
+    pub roles: &'a KnownRoles,
 }
 
 /// One part of a sweep under way.
-struct Part {
+struct Part<'a> {
     now: OffsetDateTime,
     /// When it ends, on the monotonic clock.
     until: Duration,
@@ -97,12 +101,14 @@ struct Part {
     silent: BTreeMap<String, usize>,
     /// Differences without a holder of the principal: the row that was written last, and whether Azure holds it.
     orphans: BTreeMap<AssignmentName, (OwnedEntry, bool)>,
+    /// What others gave; `None` where that cannot be read or recorded now.
+    survey: Option<ForeignSurvey<'a>>,
     /// Something was compared or asked for: the time may end it now.
     got_on: bool,
     found: SweepFindings,
 }
 
-impl Part {
+impl Part<'_> {
     fn leave_orphan(&mut self, row: OwnedEntry, held_in_azure: bool) {
         let name = row.stored.entry.assignment;
         let later = self
@@ -121,7 +127,7 @@ impl Part {
     }
 }
 
-impl DriftSweep<'_> {
+impl<'a> DriftSweep<'a> {
     /// Compares every scope that a live row names, the bound scopes and the retired ones, from the row after `after` on, until
     /// `until` on the monotonic clock. `seen`: what earlier parts saw.
     pub async fn run(
@@ -139,6 +145,7 @@ impl DriftSweep<'_> {
             bound: snapshot.iter().flat_map(|snapshot| snapshot.bindings.scopes()).collect(),
             silent: BTreeMap::new(),
             orphans: BTreeMap::new(),
+            survey: self.survey().await,
             got_on: false,
             found: SweepFindings { seen, ..SweepFindings::default() },
         };
@@ -152,12 +159,13 @@ impl DriftSweep<'_> {
                 Ok(groupless) => part.found.seen.bindings_without_group = groupless,
                 Err(error) => log_deferred("counting bindings without a group", &error),
             }
+            self.end_survey(&mut part).await;
         }
         Ok(part.found)
     }
 
     /// Returns whether it came to the end of the ledger.
-    async fn ledger(&self, after: &LedgerPosition, part: &mut Part) -> Result<bool, StoreError> {
+    async fn ledger(&self, after: &LedgerPosition, part: &mut Part<'a>) -> Result<bool, StoreError> {
         let mut done = after.clone();
         let mut pages = self.store.ledger_pages(after);
         while let Some(rows) = pages.next().await? {
@@ -177,7 +185,7 @@ impl DriftSweep<'_> {
         Ok(true)
     }
 
-    fn must_stop(&self, part: &Part) -> bool {
+    fn must_stop(&self, part: &Part<'_>) -> bool {
         part.got_on && self.store.clock.monotonic() >= part.until
     }
 
@@ -186,7 +194,7 @@ impl DriftSweep<'_> {
         &self,
         row: OwnedEntry,
         done: &LedgerPosition,
-        part: &mut Part,
+        part: &mut Part<'a>,
     ) -> Result<(), StoreError> {
         let scope = row.stored.entry.scope.clone();
         let name = row.stored.entry.assignment;
@@ -239,7 +247,7 @@ impl DriftSweep<'_> {
     }
 
     /// If no record holds the principal, the record whose row was written last is enqueued.
-    async fn orphans(&self, part: &mut Part) -> Result<(), StoreError> {
+    async fn orphans(&self, part: &mut Part<'a>) -> Result<(), StoreError> {
         for (name, (row, held_in_azure)) in std::mem::take(&mut part.orphans) {
             let user = row.user;
             let rows = [row];
@@ -250,7 +258,7 @@ impl DriftSweep<'_> {
     }
 
     /// Bound scopes that nothing was compared with: whether they can be listed is worth knowing.
-    async fn bound_scopes(&self, part: &mut Part) -> Result<(), StoreError> {
+    async fn bound_scopes(&self, part: &mut Part<'a>) -> Result<(), StoreError> {
         let end = LedgerPosition::end();
         for scope in part.bound.clone() {
             if part.found.seen.has(&scope) {
@@ -276,13 +284,16 @@ impl DriftSweep<'_> {
     }
 
     /// What Azure says to a list of that scope, asked once in each part.
-    async fn answer(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
+    async fn answer(&self, scope: &Scope, part: &mut Part<'a>) -> Result<Answer, StoreError> {
         if let Some(answer) = part.answers.get(scope) {
             return Ok(answer.clone());
         }
         let may_ask = part.throttles.until(scope, CallKind::Ask, part.now).is_none()
             && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX);
         let answer = if may_ask { self.list(scope, part).await? } else { Answer::None };
+        if matches!(answer, Answer::Names(_)) && part.bound.contains(scope) && !part.found.seen.has(scope) {
+            self.survey_scope(scope, part).await;
+        }
         match &answer {
             Answer::Names(_) => {
                 part.found.scopes += 1;
@@ -298,7 +309,33 @@ impl DriftSweep<'_> {
         Ok(answer)
     }
 
-    async fn list(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
+    /// What others gave decides nothing: where it cannot be read or recorded, the sweep goes on without.
+    async fn survey(&self) -> Option<ForeignSurvey<'a>> {
+        let begun = ForeignSurvey::begin(self.store, self.reader, self.roles).await;
+        begun.inspect_err(|error| log_deferred("what others gave", error)).ok()
+    }
+
+    async fn survey_scope(&self, scope: &Scope, part: &mut Part<'a>) {
+        let Some(survey) = &mut part.survey else { return };
+        if let Err(error) = survey.survey(scope, part.now).await {
+            log_deferred("what others gave at a scope", &error);
+        }
+    }
+
+    async fn end_survey(&self, part: &mut Part<'a>) {
+        let Some(survey) = &mut part.survey else { return };
+        if let Err(error) = survey.forget_others(&part.bound).await {
+            log_deferred("what others gave at other scopes", &error);
+        }
+        if let Some(scope) = part.bound.first()
+            && let Err(error) = survey.survey_roles(scope).await
+        {
+            log_deferred("what the backup roles give", &error);
+        }
+        part.found.seen.foreign_assignments = survey.findings(&part.bound);
+    }
+
+    async fn list(&self, scope: &Scope, part: &mut Part<'a>) -> Result<Answer, StoreError> {
         part.got_on = true;
         let left = part.until.saturating_sub(self.store.clock.monotonic());
         let listed = self.assignments.list(scope, left.clamp(LIST_TIMEOUT_MIN, LIST_TIMEOUT)).await;

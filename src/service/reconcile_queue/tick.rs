@@ -2,9 +2,11 @@
 //! Each stage has a share of the time and makes progress in every tick. Its position is stored, and the next tick resumes
 //! there. Safe to run twice and in several processes.
 
+use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
+use crate::service::drift::foreign::KnownRoles;
 use crate::service::drift::sweep::{DriftSweep, SweepFindings};
 use crate::service::health::HealthStatus;
 use crate::service::orders::Orders;
@@ -37,6 +39,12 @@ pub struct TickLimits {
     pub overdue_after: Duration,
 }
 
+/// What a tick uses of Azure.
+pub struct AzureEnds {
+    pub assignments: Arc<dyn RoleAssignments>,
+    pub reader: Arc<dyn AccessReader>,
+}
+
 /// Finishes what requests began.
 pub struct ReconcileTick {
     pub(super) store: StateStore,
@@ -44,6 +52,8 @@ pub struct ReconcileTick {
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) health: Arc<HealthStatus>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
+    pub(super) reader: Arc<dyn AccessReader>,
+    pub(super) roles: KnownRoles,
     pub(super) orders: Orders,
     pub(super) quarantine: Quarantine,
     pub(super) rebinding_limit: Mutex<RateLimiter>,
@@ -61,17 +71,20 @@ impl ReconcileTick {
         reconciler: Reconciler,
         active_bindings: Arc<ActiveBindings>,
         health: Arc<HealthStatus>,
-        assignments: Arc<dyn RoleAssignments>,
+        azure: AzureEnds,
         orders: Orders,
         limits: TickLimits,
     ) -> Self {
         let quarantine = Quarantine::new(store.clock.clone(), health.clone());
+        let roles = KnownRoles::new(store.clock.clone());
         Self {
             store,
             reconciler,
             active_bindings,
             health,
-            assignments,
+            assignments: azure.assignments,
+            reader: azure.reader,
+            roles,
             orders,
             quarantine,
             rebinding_limit: Mutex::new(REBINDING_LIMIT),
@@ -241,6 +254,8 @@ impl ReconcileTick {
             active_bindings,
             health: &self.health,
             assignments: self.assignments.as_ref(),
+            reader: self.reader.as_ref(),
+            roles: &self.roles,
         };
         let found = sweep.run(&after, seen, until).await?;
         let scopes = found.scopes;

@@ -57,10 +57,12 @@ fn service() -> app::BackupScim {
     let engine = TableEngine::memory(Arc::new(Fixed));
     let key = format!("u:{BROKEN}");
     futures_util::future::FutureExt::now_or_never(engine.insert("default", &key, Default::default()));
+    let arm = app::arm("http://127.0.0.1:9", "unused".to_owned().into(), Arc::new(Fixed)).unwrap();
     let parts = ServiceDeps {
         orders: OrderTable::new(Arc::new(engine.clone()), "orders".to_owned()),
         tables: Arc::new(engine),
-        assignments: app::arm("http://127.0.0.1:9", "unused".to_owned().into(), Arc::new(Fixed)).unwrap(),
+        assignments: arm.clone(),
+        access: arm,
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         tenant: "default".to_owned(),

@@ -192,12 +192,14 @@ impl World {
             Some(identity) => identity.arm(&self.arm_url, clock.clone()),
             None => app::arm(&self.arm_url, SecretString::from("simulated"), clock.clone()).unwrap(),
         };
+        let access = arm.clone();
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let orders = OrderTable::new(tables.clone(), ORDERS.to_owned());
         let service = app::build(ServiceDeps {
             orders: orders.clone(),
             tables,
             assignments: arm.clone(),
+            access,
             ids: Arc::new(RandomIds::new(clock.clone())),
             clock,
             tenant: "default".to_owned(),
@@ -583,7 +585,7 @@ impl Identity {
         self.away.store(away, Ordering::SeqCst);
     }
 
-    fn arm(self: Arc<Self>, url: &str, clock: Arc<dyn Clock>) -> Arc<dyn RoleAssignments> {
+    fn arm(self: Arc<Self>, url: &str, clock: Arc<dyn Clock>) -> Arc<ArmRoleAssignments> {
         let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
         Arc::new(ArmRoleAssignments::at(url, self, options).unwrap())
     }

@@ -1,0 +1,278 @@
+//! `report`: who can do what to the backups at some scopes, and why; now, or at a past moment. Reads with the operator's own
+//! rights, and changes nothing.
+
+mod csv;
+mod table;
+
+use crate::app::SystemClock;
+use crate::audit::rfc3339;
+use crate::cli::moment::parse_time;
+use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
+use crate::cli::progress::Progress;
+use crate::error_chain::escape_control;
+use crate::ports::clock::Clock;
+use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::verbs::{Verb, Verbs};
+use crate::rbac::{BackupRole, Scope};
+use crate::service::access::report::history::{AccessHistory, GivenByUs};
+use crate::service::access::report::live::{self, AzureReaders};
+use crate::service::access::report::{self, AccessReport, ReportRow, RowSource};
+use crate::service::bindings::active::ActiveSnapshot;
+use crate::store::StateStore;
+use clap::builder::PossibleValuesParser;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use time::OffsetDateTime;
+
+/// Records per read of the audit.
+const PAGE_RECORDS: usize = 1000;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A vault, a resource group or a subscription: its resource id, or the name of a scope in the bindings. What lies below it
+    /// belongs to it. [default: every scope of the bindings]
+    #[arg(value_name = "SCOPE")]
+    scope: Option<String>,
+    /// Only this person: a userName, mail address, Entra object id or SCIM id; of a deleted user too.
+    #[arg(long, value_name = "PERSON")]
+    person: Option<String>,
+    /// Only who can do this; may be given several times.
+    #[arg(long = "can", value_name = "VERB", value_parser = PossibleValuesParser::new(Verb::ALL.map(Verb::as_str)))]
+    verbs: Vec<String>,
+    /// A past moment: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Do not ask Azure and Entra ID: what this service recorded is shown, at most an hour old.
+    #[arg(long)]
+    recorded: bool,
+    /// One object of JSON.
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Comma-separated values, one line for each holder, assignment and scope.
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    run_command(async {
+        let now = SystemClock::new().now();
+        let at = arguments.at.as_deref().map(|text| moment(text, now)).transpose()?;
+        let access = arguments.operator.access()?;
+        let store = &access.store;
+        let person = match &arguments.person {
+            Some(text) => Some(one_person_ever(store, text).await?),
+            None => None,
+        };
+        let (reader, directory) = (arguments.operator.access_reader()?, arguments.operator.directory()?);
+        let readers = AzureReaders { access: reader.as_ref(), directory: directory.as_ref() };
+        let azure = Some(&readers).filter(|_| !arguments.recorded);
+        let (targets, mut notes) = targets(arguments, store, azure).await?;
+        let mut made = match at {
+            None => {
+                let progress = Progress::begin("reading scopes", 1);
+                let made = report::now(store, azure, &targets, &|number| progress.show(number)).await?;
+                progress.end();
+                made
+            }
+            Some(time) => report::at(store, azure, &history(store).await?, time, &targets).await?,
+        };
+        notes.append(&mut made.unseen);
+        made.unseen = notes;
+        made.rows.retain(|row| {
+            let of_person = person.as_ref().is_none_or(|person| {
+                person.principals.contains(&row.holder) || row.user.is_some() && row.user == person.user
+            });
+            of_person && can_all(row.verbs, &arguments.verbs)
+        });
+        made.rows.sort_by_cached_key(|row| (who(row).to_lowercase(), row.scope.clone(), row.role_name.clone()));
+        let mut out = io::stdout().lock();
+        match (arguments.json, arguments.csv) {
+            (true, _) => writeln!(out, "{}", to_json(&made))?,
+            (_, true) => csv::write(&mut out, &made)?,
+            _ => table::write(&mut out, &made)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, OperatorError> {
+    let time = parse_time(text, now).ok_or_else(|| {
+        let shown = escape_control(text);
+        OperatorError::Usage(format!(
+            "--at {shown:?} is not a time; examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h"
+        ))
+    })?;
+    if time > now {
+        return Err(OperatorError::Usage("--at is in the future".to_owned()));
+    }
+    Ok(time)
+}
+
+/// A role that could not be read may give anything.
+fn can_all(verbs: Option<Verbs>, wanted: &[String]) -> bool {
+    let can = |name: &String| Verb::parse(name).is_none_or(|verb| verbs.is_none_or(|verbs| verbs.has(verb)));
+    wanted.iter().all(can)
+}
+
+/// The scopes that the report is about, and what could not be found out about them.
+async fn targets(
+    arguments: &Arguments,
+    store: &StateStore,
+    azure: Option<&AzureReaders<'_>>,
+) -> Result<(BTreeSet<Scope>, Vec<String>), OperatorError> {
+    let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
+    let bound: BTreeSet<Scope> = match &snapshot {
+        ActiveSnapshot::Known(snapshot) => snapshot.bindings.scopes().into_iter().collect(),
+        ActiveSnapshot::Absent | ActiveSnapshot::Unreadable => BTreeSet::new(),
+    };
+    let Some(text) = &arguments.scope else {
+        return match (bound.is_empty(), &snapshot) {
+            (true, ActiveSnapshot::Unreadable) => Err(OperatorError::Bindings),
+            (true, _) => Err(OperatorError::Usage("there are no bindings yet: name a scope".to_owned())),
+            (false, _) => Ok((bound, Vec::new())),
+        };
+    };
+    let scope = one_scope(&bound, text)?;
+    let here = ArmScope::from(&scope);
+    let is_vault = scope.as_str().to_ascii_lowercase().contains("/providers/");
+    let mut targets: BTreeSet<Scope> =
+        bound.into_iter().filter(|bound| here.covers(&ArmScope::from(bound))).collect();
+    targets.insert(scope.clone());
+    let mut notes = Vec::new();
+    if let Some(azure) = azure.filter(|_| !is_vault) {
+        match live::scopes_below(azure, &scope).await {
+            Ok(below) => targets.extend(below),
+            Err(error) => notes.push(format!("the vaults below {scope} that are not in the bindings: {error}")),
+        }
+    }
+    Ok((targets, notes))
+}
+
+fn one_scope(bound: &BTreeSet<Scope>, text: &str) -> Result<Scope, OperatorError> {
+    let shown = escape_control(text);
+    if text.starts_with('/') {
+        return Scope::parse(text)
+            .map_err(|error| OperatorError::Usage(format!("{shown:?} is no scope that can be bound: {error}")));
+    }
+    let named: Vec<&Scope> =
+        bound.iter().filter(|scope| scope.short_name().eq_ignore_ascii_case(text)).collect();
+    match named.as_slice() {
+        [scope] => Ok((*scope).clone()),
+        [] => {
+            let known: Vec<&str> = bound.iter().map(Scope::short_name).collect();
+            let known = known.join(", ");
+            Err(OperatorError::Usage(format!(
+                "no scope of the bindings is called {shown:?} (there are: {known}); any other takes its resource id"
+            )))
+        }
+        several => {
+            let ids: Vec<&str> = several.iter().map(|scope| scope.as_str()).collect();
+            let ids = ids.join("\n  ");
+            Err(OperatorError::Usage(format!("{shown:?} can mean several scopes; name one by its id:\n  {ids}")))
+        }
+    }
+}
+
+/// Folds the whole audit: what a moment was like can be confirmed by what came after it.
+async fn history(store: &StateStore) -> Result<AccessHistory, OperatorError> {
+    let mut history = AccessHistory::default();
+    let progress = Progress::begin("reading audit records", PAGE_RECORDS);
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.audit(after.as_deref(), PAGE_RECORDS).await?;
+        let Some(last) = page.last().and_then(|record| record.get("op")?.as_str()) else { break };
+        after = Some(last.to_owned());
+        page.iter().for_each(|record| history.fold(record));
+        progress.show(history.records());
+    }
+    progress.end();
+    Ok(history)
+}
+
+/// Who it is: a name, or else the object id.
+fn who(row: &ReportRow) -> String {
+    row.name.clone().unwrap_or_else(|| row.holder.to_string())
+}
+
+/// Why the holder has it, in a sentence.
+fn why(row: &ReportRow) -> String {
+    let given = match &row.given {
+        RowSource::Ours(given) => why_ours(given),
+        RowSource::Others { created_by, created_by_name, created_on, first_seen } => {
+            let creator = created_by_name.clone().or_else(|| created_by.map(|creator| creator.to_string()));
+            let by = creator.map(|creator| format!(" by {creator}")).unwrap_or_default();
+            let on = created_on.map(|time| format!(" on {}", day(time))).unwrap_or_default();
+            let seen = first_seen.map(|time| format!(", first seen on {}", day(time))).unwrap_or_default();
+            let how = if BackupRole::from_definition(row.role).is_some() { "made by hand" } else { "given" };
+            format!("not by this service: {how}{by}{on}{seen}")
+        }
+    };
+    let condition = if row.conditional { "; a condition narrows it" } else { "" };
+    match &row.through {
+        Some(group) => {
+            let name = row.through_name.clone().unwrap_or_else(|| group.to_string());
+            format!("member of the Entra group {name}: {given}{condition}")
+        }
+        None => format!("{given}{condition}"),
+    }
+}
+
+fn why_ours(given: &GivenByUs) -> String {
+    let bindings = given.bindings.join(", ");
+    let reasons = match given.reasons.as_slice() {
+        [] if bindings.is_empty() => "by this service, which has no record of it any more".to_owned(),
+        [] => format!("binding {bindings}"),
+        reasons => reasons.join("; "),
+    };
+    let set_off = match given.set_off.op.as_str() {
+        "" => String::new(),
+        op => format!(" ({} of {}, operation {op})", given.set_off.cause, given.set_off.actor),
+    };
+    let unconfirmed = if given.confirmed { "" } else { "; Azure has not confirmed it yet" };
+    let taken = match &given.taken {
+        Some((why, set_off)) => format!("; being taken: {} ({})", why.join(", "), set_off.actor),
+        None => String::new(),
+    };
+    format!("{reasons}{set_off}{unconfirmed}{taken}")
+}
+
+fn day(time: OffsetDateTime) -> String {
+    rfc3339(time).chars().take(10).collect()
+}
+
+fn to_json(report: &AccessReport) -> Value {
+    json!({
+        "at": report.at.map(rfc3339),
+        "scopes": report.targets.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "rows": report.rows.iter().map(row_json).collect::<Vec<_>>(),
+        "unseen": report.unseen,
+    })
+}
+
+fn row_json(row: &ReportRow) -> Value {
+    let verbs = row.verbs.map(|verbs| verbs.iter().map(Verb::as_str).collect::<Vec<_>>());
+    let given = match &row.given {
+        RowSource::Ours(given) => json!({
+            "by": "this service", "bindings": given.bindings, "reasons": given.reasons,
+            "cause": given.set_off.cause, "actor": given.set_off.actor, "op": given.set_off.op,
+            "confirmed": given.confirmed, "takenBecause": given.taken.as_ref().map(|(reasons, _)| reasons),
+        }),
+        RowSource::Others { created_by, created_by_name, created_on, first_seen } => json!({
+            "by": "others", "createdBy": created_by.map(|id| id.to_string()), "createdByName": created_by_name,
+            "createdOn": created_on.map(rfc3339), "firstSeen": first_seen.map(rfc3339),
+        }),
+    };
+    json!({
+        "name": row.name, "objectId": row.holder.to_string(), "kind": row.kind.as_str(),
+        "user": row.user.map(|user| user.to_string()), "can": verbs,
+        "role": row.role_name, "roleDefinition": row.role.to_string(), "assignment": row.assignment.to_string(),
+        "madeAt": row.scope.as_str(), "reaches": row.targets.iter().map(Scope::as_str).collect::<Vec<_>>(),
+        "conditional": row.conditional, "since": row.since.map(rfc3339),
+        "throughGroup": row.through.map(|id| id.to_string()), "throughGroupName": row.through_name,
+        "given": given, "why": why(row),
+    })
+}

@@ -1,0 +1,347 @@
+//! Who held what, and when: a fold over the audit. Pure.
+//!
+//! What this service gave is held from the moment a grant was sent until its end was confirmed: while a call may have landed,
+//! it counts as held. What others gave is known as sweeps saw it, at most an hour late.
+
+use crate::audit::RecordedChange;
+use crate::id::{PrincipalId, UserId};
+use crate::ports::azure_access::HolderKind;
+use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::verbs::{Verb, Verbs};
+use crate::rbac::{AssignmentName, BackupRole};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// What set a change off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SetOff {
+    /// `request`, `order`, `sweep` or `snapshot`.
+    pub cause: String,
+    /// The label of the token, the operator, or `service`.
+    pub actor: String,
+    /// The operation that began it, to look up in the audit.
+    pub op: String,
+}
+
+/// A time in which a role assignment was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSpan {
+    pub assignment: AssignmentName,
+    pub principal: PrincipalId,
+    pub scope: ArmScope,
+    pub role: Uuid,
+    pub role_name: String,
+    pub from: OffsetDateTime,
+    /// `None`: it is there.
+    pub until: Option<OffsetDateTime>,
+    pub source: SpanSource,
+}
+
+/// Who made the assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpanSource {
+    /// This service.
+    Ours(GivenByUs),
+    /// Somebody else: as sweeps saw it.
+    Foreign(GivenByOthers),
+}
+
+/// Why this service gave it, and why it took it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenByUs {
+    pub user: Option<UserId>,
+    pub bindings: Vec<String>,
+    pub reasons: Vec<String>,
+    pub set_off: SetOff,
+    /// Whether Azure confirmed it: until then a call may have landed.
+    pub confirmed: bool,
+    /// Why it was taken, and what set that off.
+    pub taken: Option<(Vec<String>, SetOff)>,
+}
+
+/// What a sweep saw of an assignment that this service did not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenByOthers {
+    pub holder: HolderKind,
+    /// `None`: the role definition could not be read.
+    pub verbs: Option<Verbs>,
+    pub conditional: bool,
+    pub created_on: Option<OffsetDateTime>,
+    pub created_by: Option<PrincipalId>,
+    /// The subscription under which it was seen.
+    pub subscription: String,
+}
+
+/// The spans of everything that the audit knows.
+#[derive(Debug, Default)]
+pub struct AccessHistory {
+    spans: Vec<AccessSpan>,
+    /// The span of an assignment of ours that has not ended, as its place.
+    ours: HashMap<AssignmentName, usize>,
+    foreign: HashMap<(AssignmentName, String), usize>,
+    opened: HashMap<AssignmentName, Opened>,
+    /// What the backup roles gave, from that time on.
+    role_verbs: BTreeMap<Uuid, Vec<(OffsetDateTime, Verbs)>>,
+    records: usize,
+    unreadable: usize,
+    since: Option<OffsetDateTime>,
+}
+
+/// The last open of an assignment.
+#[derive(Debug, Clone)]
+struct Opened {
+    op: String,
+    wanted: bool,
+    span: AccessSpan,
+}
+
+impl AccessHistory {
+    /// Takes one record. Records come in the order of their ops.
+    pub fn fold(&mut self, record: &Value) {
+        self.records += 1;
+        let Some(time) = time_of(record, "time") else {
+            self.unreadable += 1;
+            return;
+        };
+        self.since.get_or_insert(time);
+        let set_off = SetOff {
+            cause: text(record, "cause").to_owned(),
+            actor: text(record, "actor").to_owned(),
+            op: text(record, "origin").to_owned(),
+        };
+        for change in record.get("changes").and_then(Value::as_array).into_iter().flatten() {
+            match text(change, "kind") {
+                "effect-opened" => self.open(change, text(record, "op"), time, &set_off),
+                "effect-answered" => self.answer(change, time),
+                "effect-observed" => self.observe(change, time),
+                "foreign-access-seen" => self.see(change, time),
+                "role-verbs-seen" => self.see_role(change, time),
+                "setting-changed" => self.rebind(change, time),
+                _ => {}
+            }
+        }
+    }
+
+    /// What was there at that moment.
+    pub fn at(&self, time: OffsetDateTime) -> impl Iterator<Item = &AccessSpan> {
+        self.spans().filter(move |span| span.from <= time && span.until.is_none_or(|until| until > time))
+    }
+
+    /// Every span, also those of no length, which are none.
+    pub fn spans(&self) -> impl Iterator<Item = &AccessSpan> {
+        self.spans.iter().filter(|span| span.until.is_none_or(|until| until > span.from))
+    }
+
+    /// The verbs of a backup role at that moment; where nothing was recorded by then, the first that were.
+    pub fn verbs_of_role(&self, role: Uuid, time: OffsetDateTime) -> Option<Verbs> {
+        let known = self.role_verbs.get(&role)?;
+        let by_then = known.iter().rev().find(|(from, _)| *from <= time).or_else(|| known.first());
+        by_then.map(|(_, verbs)| *verbs)
+    }
+
+    /// The time of the first record, from which on the history is whole.
+    pub const fn since(&self) -> Option<OffsetDateTime> {
+        self.since
+    }
+
+    /// Records that were taken.
+    pub const fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Records that could not be read: what they say is missing.
+    pub const fn unreadable(&self) -> usize {
+        self.unreadable
+    }
+
+    fn open(&mut self, change: &Value, op: &str, time: OffsetDateTime, set_off: &SetOff) {
+        let (Some(assignment), Some(scope), Some(role)) = (
+            AssignmentName::parse(text(change, "assignment")).ok(),
+            ArmScope::parse(text(change, "scope")),
+            BackupRole::parse(text(change, "role")),
+        ) else {
+            return;
+        };
+        let Ok(principal) = PrincipalId::parse(text(change, "principal")) else { return };
+        let wanted = change.get("wanted").and_then(Value::as_bool).unwrap_or_default();
+        let held_before = change.get("heldBefore").and_then(Value::as_bool).unwrap_or_default();
+        let reasons = texts(change, "reasons");
+        let source = SpanSource::Ours(GivenByUs {
+            user: UserId::parse(text(change, "person")).ok(),
+            bindings: texts(change, "bindings"),
+            reasons: reasons.clone(),
+            set_off: set_off.clone(),
+            confirmed: false,
+            taken: None,
+        });
+        let span = AccessSpan {
+            assignment,
+            principal,
+            scope,
+            role: role.definition_id(),
+            role_name: role.name().to_owned(),
+            from: time,
+            until: None,
+            source,
+        };
+        let held = self.ours.get(&assignment).copied();
+        match (wanted, held) {
+            // The audit may begin after the grant did: what is to be taken was held.
+            (true, None) => self.begin_ours(span.clone()),
+            (false, None) if held_before => self.begin_ours(span.clone()),
+            (false, Some(place)) => {
+                if let Some(given) = self.given(place) {
+                    given.taken = Some((reasons, set_off.clone()));
+                }
+            }
+            _ => {}
+        }
+        self.opened.insert(assignment, Opened { op: op.to_owned(), wanted, span });
+    }
+
+    fn begin_ours(&mut self, span: AccessSpan) {
+        self.ours.insert(span.assignment, self.spans.len());
+        self.spans.push(span);
+    }
+
+    fn given(&mut self, place: usize) -> Option<&mut GivenByUs> {
+        match &mut self.spans.get_mut(place)?.source {
+            SpanSource::Ours(given) => Some(given),
+            SpanSource::Foreign(_) => None,
+        }
+    }
+
+    fn answer(&mut self, change: &Value, time: OffsetDateTime) {
+        let Ok(assignment) = AssignmentName::parse(text(change, "assignment")) else { return };
+        let Some(opened) = self.opened.get(&assignment).filter(|opened| opened.op == text(change, "open"))
+        else {
+            return;
+        };
+        let executed = change.get("executed").and_then(Value::as_bool).unwrap_or_default();
+        match (opened.wanted, executed) {
+            (true, true) => self.confirm(assignment),
+            (true, false) => self.refute(assignment),
+            (false, true) => self.end_ours(assignment, time),
+            (false, false) => {}
+        }
+    }
+
+    fn observe(&mut self, change: &Value, time: OffsetDateTime) {
+        let Ok(assignment) = AssignmentName::parse(text(change, "assignment")) else { return };
+        let held = change.get("held").and_then(Value::as_bool).unwrap_or_default();
+        match (held, self.ours.contains_key(&assignment)) {
+            (true, true) => self.confirm(assignment),
+            (true, false) => {
+                if let Some(Opened { span, .. }) = self.opened.get(&assignment).cloned() {
+                    self.begin_ours(AccessSpan { from: time, ..span });
+                    self.confirm(assignment);
+                }
+            }
+            (false, true) => {
+                let place = self.ours.get(&assignment).copied();
+                match place.and_then(|place| self.given(place)).is_some_and(|given| given.confirmed) {
+                    true => self.end_ours(assignment, time),
+                    false => self.refute(assignment),
+                }
+            }
+            (false, false) => {}
+        }
+    }
+
+    fn confirm(&mut self, assignment: AssignmentName) {
+        if let Some(given) = self.ours.get(&assignment).copied().and_then(|place| self.given(place)) {
+            given.confirmed = true;
+        }
+    }
+
+    /// A grant that nothing confirmed was not carried out: the person never held it.
+    fn refute(&mut self, assignment: AssignmentName) {
+        let Some(place) = self.ours.get(&assignment).copied() else { return };
+        if self.given(place).is_some_and(|given| !given.confirmed) {
+            self.ours.remove(&assignment);
+            if let Some(span) = self.spans.get_mut(place) {
+                span.until = Some(span.from);
+            }
+        }
+    }
+
+    fn end_ours(&mut self, assignment: AssignmentName, time: OffsetDateTime) {
+        let place = self.ours.remove(&assignment);
+        if let Some(span) = place.and_then(|place| self.spans.get_mut(place)) {
+            span.until = Some(time);
+        }
+    }
+
+    /// An assignment stays under other bindings: another span, with the same reason to have begun.
+    fn rebind(&mut self, change: &Value, time: OffsetDateTime) {
+        if !text(change, "what").starts_with("bindings of ") {
+            return;
+        }
+        let change = RecordedChange::read(change);
+        let Ok(assignment) = AssignmentName::parse(change.text("assignment")) else { return };
+        let Some(place) = self.ours.get(&assignment).copied() else { return };
+        let after = change.list("after");
+        let Some(mut span) = self.spans.get(place).cloned() else { return };
+        if let SpanSource::Ours(given) = &mut span.source {
+            given.bindings = after;
+        }
+        self.end_ours(assignment, time);
+        self.begin_ours(AccessSpan { from: time, ..span });
+    }
+
+    fn see(&mut self, change: &Value, time: OffsetDateTime) {
+        let (Ok(assignment), Ok(principal), Ok(role), Some(scope)) = (
+            AssignmentName::parse(text(change, "assignment")),
+            PrincipalId::parse(text(change, "principal")),
+            Uuid::try_parse(text(change, "roleDefinition")),
+            ArmScope::parse(text(change, "scope")),
+        ) else {
+            return;
+        };
+        let subscription = text(change, "subscription").to_owned();
+        let key = (assignment, subscription.clone());
+        if let Some(span) = self.foreign.remove(&key).and_then(|place| self.spans.get_mut(place)) {
+            span.until = Some(time);
+        }
+        if matches!(text(change, "seen"), "gone" | "unwatched") {
+            return;
+        }
+        let verbs = texts(change, "verbs");
+        let is_known = !verbs.iter().any(|verb| verb == "unknown");
+        let source = SpanSource::Foreign(GivenByOthers {
+            holder: HolderKind::parse(text(change, "holder")),
+            verbs: is_known.then(|| verbs.iter().filter_map(|verb| Verb::parse(verb)).collect()),
+            conditional: change.get("conditional").and_then(Value::as_bool).unwrap_or_default(),
+            created_on: time_of(change, "createdOn"),
+            created_by: PrincipalId::parse(text(change, "createdBy")).ok(),
+            subscription,
+        });
+        let role_name = text(change, "role").to_owned();
+        self.foreign.insert(key, self.spans.len());
+        let span =
+            AccessSpan { assignment, principal, scope, role, role_name, from: time, until: None, source };
+        self.spans.push(span);
+    }
+
+    fn see_role(&mut self, change: &Value, time: OffsetDateTime) {
+        let Ok(role) = Uuid::try_parse(text(change, "roleDefinition")) else { return };
+        let verbs = texts(change, "verbs").iter().filter_map(|verb| Verb::parse(verb)).collect();
+        self.role_verbs.entry(role).or_default().push((time, verbs));
+    }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn texts(value: &Value, name: &str) -> Vec<String> {
+    let items = value.get(name).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn time_of(value: &Value, name: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text(value, name), &Rfc3339).ok()
+}

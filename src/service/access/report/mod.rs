@@ -1,0 +1,403 @@
+//! Who can do what to the backups at some scopes, and why: now by what Azure says, at any past moment by what was recorded.
+
+pub mod history;
+pub mod live;
+pub mod recorded;
+pub mod rows;
+
+use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
+use crate::ports::azure_access::HolderKind;
+use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::verbs::Verbs;
+use crate::rbac::{AssignmentName, BackupRole, Scope};
+use crate::service::drift::foreign;
+use crate::store::{StateStore, StoreError};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use history::{AccessHistory, AccessSpan, GivenByUs, SetOff, SpanSource};
+use live::{AzureReaders, LiveView};
+use rows::AccessRow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// How long Entra ID is given to name everybody.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(60);
+/// Reads of names that are under way at a time.
+const READS_MAX: usize = 16;
+
+/// What one holder can do at one or more of the scopes, through one assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportRow {
+    /// The scopes of the report that it reaches.
+    pub targets: Vec<Scope>,
+    pub holder: PrincipalId,
+    pub kind: HolderKind,
+    /// The user of this installation.
+    pub user: Option<UserId>,
+    /// The userName, or the name in Entra ID.
+    pub name: Option<String>,
+    /// The Entra group that has the assignment, where the holder is its member.
+    pub through: Option<PrincipalId>,
+    pub through_name: Option<String>,
+    pub assignment: AssignmentName,
+    /// Where the assignment was made.
+    pub scope: ArmScope,
+    pub role: Uuid,
+    pub role_name: String,
+    /// A condition narrows the assignment.
+    pub conditional: bool,
+    /// `None`: the role could not be read.
+    pub verbs: Option<Verbs>,
+    pub since: Option<OffsetDateTime>,
+    pub given: RowSource,
+}
+
+/// Who made the assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowSource {
+    /// This service.
+    Ours(GivenByUs),
+    /// Somebody else.
+    Others {
+        created_by: Option<PrincipalId>,
+        created_by_name: Option<String>,
+        created_on: Option<OffsetDateTime>,
+        /// When a sweep first saw it.
+        first_seen: Option<OffsetDateTime>,
+    },
+}
+
+/// Who can do what.
+#[derive(Debug, Clone, Default)]
+pub struct AccessReport {
+    /// The past moment; `None`: now.
+    pub at: Option<OffsetDateTime>,
+    pub targets: Vec<Scope>,
+    pub rows: Vec<ReportRow>,
+    /// What could not be seen, one sentence each.
+    pub unseen: Vec<String>,
+}
+
+/// What is always out of sight.
+const NEVER_SEEN: &str = "what another tenant gave through Azure Lighthouse, roles that are only eligible in Privileged Identity \
+                          Management, and agents that bypass Azure roles (MARS, DPM, MABS)";
+
+/// Who can do what now: by Azure where it may be read, else by what is recorded.
+pub async fn now(
+    store: &StateStore,
+    azure: Option<&AzureReaders<'_>>,
+    targets: &BTreeSet<Scope>,
+    progress: &dyn Fn(usize),
+) -> Result<AccessReport, StoreError> {
+    let recorded = recorded::held_now(store).await?;
+    let LiveView { view, unlisted, mut unseen } = match azure {
+        Some(azure) => live::read(azure, targets, progress).await,
+        None => LiveView { unlisted: targets.iter().cloned().collect(), ..LiveView::default() },
+    };
+    if azure.is_none() {
+        unseen.push("Azure was not asked: what this service recorded is shown, at most an hour old".to_owned());
+    }
+    let instance = store.known_instance().await?;
+    let known: BTreeMap<AssignmentName, &AccessSpan> =
+        recorded.iter().map(|span| (span.assignment, span)).collect();
+    let mut merged = MergedRows::default();
+    for row in rows::access_rows(&view) {
+        let role_name = view.roles.get(&row.assignment.role).map(|role| role.name.clone());
+        let span = known.get(&row.assignment.name).copied();
+        merged.add(row.target.clone(), row_of_access(&row, role_name, span, instance));
+    }
+    let verbs = recorded_verbs(store).await?;
+    for target in &unlisted {
+        let reaching = recorded.iter().filter(|span| reaches(span, target));
+        for span in reaching {
+            merged.add(target.clone(), row_of_span(span, verbs_of_span(span, |role| verbs.get(&role).copied())));
+        }
+    }
+    unseen.push(NEVER_SEEN.to_owned());
+    let mut report =
+        AccessReport { at: None, targets: targets.iter().cloned().collect(), rows: merged.rows(), unseen };
+    name(store, azure, &mut report).await?;
+    Ok(report)
+}
+
+/// Who could do what at a past moment, by a history that was folded to its end or beyond that moment.
+pub async fn at(
+    store: &StateStore,
+    azure: Option<&AzureReaders<'_>>,
+    history: &AccessHistory,
+    time: OffsetDateTime,
+    targets: &BTreeSet<Scope>,
+) -> Result<AccessReport, StoreError> {
+    let mut merged = MergedRows::default();
+    for span in history.at(time) {
+        for target in targets.iter().filter(|target| reaches(span, target)) {
+            let verbs = verbs_of_span(span, |role| history.verbs_of_role(role, time));
+            merged.add(target.clone(), row_of_span(span, verbs));
+        }
+    }
+    let mut unseen = Vec::new();
+    match history.since() {
+        Some(since) if since > time => unseen.push(format!(
+            "anything of that moment: the audit begins at {}",
+            crate::audit::rfc3339(since)
+        )),
+        Some(_) => {}
+        None => unseen.push("anything: the audit is empty".to_owned()),
+    }
+    if history.unreadable() > 0 {
+        unseen.push(format!("what {} records of the audit say, which cannot be read", history.unreadable()));
+    }
+    unseen.push(
+        "what others gave and took again between two hourly sweeps, deny assignments, and who was in an Entra group then".to_owned(),
+    );
+    unseen.push(NEVER_SEEN.to_owned());
+    let targets = targets.iter().cloned().collect();
+    let mut report = AccessReport { at: Some(time), targets, rows: merged.rows(), unseen };
+    name(store, azure, &mut report).await?;
+    Ok(report)
+}
+
+/// Whether what is recorded holds at that scope: it was made there, or above.
+fn reaches(span: &AccessSpan, target: &Scope) -> bool {
+    let here = ArmScope::from(target);
+    match &span.source {
+        SpanSource::Ours(_) => span.scope.covers(&here),
+        SpanSource::Foreign(given) => {
+            let same = given.subscription == target.subscription();
+            same && (span.scope.covers(&here) || span.scope.is_above_subscriptions())
+        }
+    }
+}
+
+fn verbs_of_span(span: &AccessSpan, of_role: impl Fn(Uuid) -> Option<Verbs>) -> Option<Verbs> {
+    match &span.source {
+        SpanSource::Ours(_) => of_role(span.role),
+        SpanSource::Foreign(given) => given.verbs,
+    }
+}
+
+/// What the backup roles give, as the last sweep read their definitions.
+async fn recorded_verbs(store: &StateStore) -> Result<BTreeMap<Uuid, Verbs>, StoreError> {
+    let mut known = BTreeMap::new();
+    for role in BackupRole::ALL {
+        known.extend(store.role_verbs(role).await?.map(|verbs| (role.definition_id(), verbs)));
+    }
+    Ok(known)
+}
+
+/// Rows that differ in nothing but the scope that they reach are one.
+#[derive(Default)]
+struct MergedRows(BTreeMap<RowKey, ReportRow>);
+
+type RowKey = (PrincipalId, Option<PrincipalId>, AssignmentName, Option<Verbs>);
+
+impl MergedRows {
+    fn add(&mut self, target: Scope, row: ReportRow) {
+        let key = (row.holder, row.through, row.assignment, row.verbs);
+        let targets = &mut self.0.entry(key).or_insert(row).targets;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+
+    fn rows(self) -> Vec<ReportRow> {
+        self.0.into_values().collect()
+    }
+}
+
+fn row_of_access(
+    row: &AccessRow,
+    role_name: Option<String>,
+    span: Option<&AccessSpan>,
+    instance: Option<InstanceId>,
+) -> ReportRow {
+    let assignment = &row.assignment;
+    let is_ours = instance.is_some_and(|instance| foreign::is_ours(assignment, instance));
+    let (given, user) = match span.map(|span| &span.source) {
+        Some(SpanSource::Ours(given)) => (RowSource::Ours(given.clone()), given.user),
+        // By its name it is ours, and no ledger knows it: a sweep will.
+        None if is_ours => (RowSource::Ours(unknown_reason()), None),
+        _ => (
+            RowSource::Others {
+                created_by: assignment.created_by,
+                created_by_name: None,
+                created_on: assignment.created_on,
+                first_seen: span.map(|span| span.from),
+            },
+            None,
+        ),
+    };
+    ReportRow {
+        targets: Vec::new(),
+        holder: row.holder,
+        kind: row.kind,
+        user: user.filter(|_| row.through.is_none()),
+        name: None,
+        through: row.through,
+        through_name: None,
+        assignment: assignment.name,
+        scope: assignment.scope.clone(),
+        role: assignment.role,
+        role_name: role_name.unwrap_or_else(|| assignment.role.to_string()),
+        conditional: assignment.conditional,
+        verbs: row.verbs,
+        since: assignment.created_on.or(span.map(|span| span.from)),
+        given,
+    }
+}
+
+fn unknown_reason() -> GivenByUs {
+    GivenByUs {
+        user: None,
+        bindings: Vec::new(),
+        reasons: Vec::new(),
+        set_off: SetOff::default(),
+        confirmed: true,
+        taken: None,
+    }
+}
+
+fn row_of_span(span: &AccessSpan, verbs: Option<Verbs>) -> ReportRow {
+    let (given, kind, user, conditional, since) = match &span.source {
+        SpanSource::Ours(given) => {
+            (RowSource::Ours(given.clone()), HolderKind::User, given.user, false, Some(span.from))
+        }
+        SpanSource::Foreign(given) => {
+            let others = RowSource::Others {
+                created_by: given.created_by,
+                created_by_name: None,
+                created_on: given.created_on,
+                first_seen: Some(span.from),
+            };
+            (others, given.holder, None, given.conditional, given.created_on.or(Some(span.from)))
+        }
+    };
+    ReportRow {
+        targets: Vec::new(),
+        holder: span.principal,
+        kind,
+        user,
+        name: None,
+        through: None,
+        through_name: None,
+        assignment: span.assignment,
+        scope: span.scope.clone(),
+        role: span.role,
+        role_name: span.role_name.clone(),
+        conditional,
+        verbs,
+        since,
+        given,
+    }
+}
+
+/// Adds the users and the names: of this installation, of those who are gone too; then those of Entra ID.
+async fn name(
+    store: &StateStore,
+    azure: Option<&AzureReaders<'_>>,
+    report: &mut AccessReport,
+) -> Result<(), StoreError> {
+    let unknown: BTreeSet<PrincipalId> =
+        report.rows.iter().filter(|row| row.user.is_none()).map(|row| row.holder).collect();
+    let holders: BTreeMap<PrincipalId, UserId> = stream::iter(unknown)
+        .map(|principal| async move {
+            let holder = store.holder(principal).await?.record();
+            Ok::<_, StoreError>(holder.map(|user| (principal, user)))
+        })
+        .buffered(READS_MAX)
+        .try_filter_map(|found| async move { Ok(found) })
+        .try_collect()
+        .await?;
+    for row in &mut report.rows {
+        row.user = row.user.or_else(|| holders.get(&row.holder).copied());
+    }
+    let users: BTreeSet<UserId> = report.rows.iter().filter_map(|row| row.user).collect();
+    let names: BTreeMap<UserId, String> = stream::iter(users)
+        .map(|user| async move {
+            Ok::<_, StoreError>(store.kept_user_name(user).await?.map(|name| (user, name)))
+        })
+        .buffered(READS_MAX)
+        .try_filter_map(|found| async move { Ok(found) })
+        .try_collect()
+        .await?;
+    for row in &mut report.rows {
+        row.name = row.user.and_then(|user| names.get(&user).cloned());
+    }
+    name_groups(store, report).await?;
+    if let Some(azure) = azure {
+        name_by_directory(azure, report).await;
+    }
+    Ok(())
+}
+
+/// Records name groups by their ids: those that are still there get their names.
+async fn name_groups(store: &StateStore, report: &mut AccessReport) -> Result<(), StoreError> {
+    let ids = report.rows.iter().flat_map(reasons_of).flat_map(|reason| group_ids(reason));
+    let ids: BTreeSet<GroupId> = ids.collect();
+    let names: BTreeMap<GroupId, String> = stream::iter(ids)
+        .map(|group| async move {
+            let attributes = store.group_attributes(group).await?;
+            let name = attributes.as_ref().readable().and_then(|group| group.text("displayName"));
+            Ok::<_, StoreError>(name.map(|name| (group, name.to_owned())))
+        })
+        .buffered(READS_MAX)
+        .try_filter_map(|found| async move { Ok(found) })
+        .try_collect()
+        .await?;
+    for row in &mut report.rows {
+        let RowSource::Ours(given) = &mut row.given else { continue };
+        for reason in &mut given.reasons {
+            for id in group_ids(reason) {
+                if let Some(name) = names.get(&id) {
+                    *reason = reason.replace(&format!("group {id}"), name);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reasons_of(row: &ReportRow) -> &[String] {
+    match &row.given {
+        RowSource::Ours(given) => &given.reasons,
+        RowSource::Others { .. } => &[],
+    }
+}
+
+/// The groups that a reason names, as `group {id}`.
+fn group_ids(reason: &str) -> Vec<GroupId> {
+    let behind = reason.split("group ").skip(1);
+    behind.filter_map(|rest| GroupId::parse(rest.get(..36)?).ok()).collect()
+}
+
+async fn name_by_directory(azure: &AzureReaders<'_>, report: &mut AccessReport) {
+    let mut unnamed: BTreeSet<PrincipalId> = BTreeSet::new();
+    for row in &report.rows {
+        unnamed.extend(row.name.is_none().then_some(row.holder));
+        unnamed.extend(row.through);
+        if let RowSource::Others { created_by, .. } = &row.given {
+            unnamed.extend(*created_by);
+        }
+    }
+    if unnamed.is_empty() {
+        return;
+    }
+    let unnamed: Vec<PrincipalId> = unnamed.into_iter().collect();
+    let names = match azure.directory.names_of(&unnamed, NAMES_TIMEOUT).await {
+        Ok(names) => names,
+        Err(error) => {
+            report.unseen.push(format!("the names of {} objects of Entra ID: {error}", unnamed.len()));
+            return;
+        }
+    };
+    for row in &mut report.rows {
+        if row.name.is_none() {
+            row.name = names.get(&row.holder).cloned();
+        }
+        row.through_name = row.through.and_then(|group| names.get(&group).cloned());
+        if let RowSource::Others { created_by, created_by_name, .. } = &mut row.given {
+            *created_by_name = created_by.and_then(|creator| names.get(&creator).cloned());
+        }
+    }
+}

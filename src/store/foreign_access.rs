@@ -1,0 +1,133 @@
+//! Role assignments that this service did not make, as the last sweep saw them at the bound scopes or above.
+
+use crate::id::PrincipalId;
+use crate::ports::azure_access::HolderKind;
+use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
+use crate::rbac::{AssignmentName, BackupRole};
+use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::verbs::{Verb, Verbs};
+use crate::store::codec::{RowFields, RowReader};
+use crate::store::{StateStore, StoreError, keys};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Which assignment was seen. One above subscriptions is seen once under each of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignKey {
+    pub principal: PrincipalId,
+    pub assignment: AssignmentName,
+    /// The GUID of the subscription under which it was seen, in lower case.
+    pub subscription: String,
+}
+
+/// An assignment that this service did not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignAccess {
+    pub key: ForeignKey,
+    /// Where it was made: the bound scope, or above it.
+    pub scope: ArmScope,
+    /// The GUID of the role definition.
+    pub role: Uuid,
+    /// The name of the role; its GUID where the definition could not be read.
+    pub role_name: String,
+    /// What it gives, by the role definition of that time. `None`: the definition could not be read.
+    pub verbs: Option<Verbs>,
+    pub holder: HolderKind,
+    pub conditional: bool,
+    pub created_on: Option<OffsetDateTime>,
+    pub created_by: Option<PrincipalId>,
+    /// When a sweep first saw it, on the table service's clock.
+    pub first_seen: OffsetDateTime,
+}
+
+impl StateStore {
+    /// Every assignment that the last sweep saw and this service did not make. A row that cannot be read is left out.
+    pub async fn foreign_access(&self) -> Result<Vec<ForeignAccess>, StoreError> {
+        self.foreign_access_in(keys::FOREIGN_ACCESS).await
+    }
+
+    /// Those of one principal.
+    pub async fn foreign_access_of(&self, principal: PrincipalId) -> Result<Vec<ForeignAccess>, StoreError> {
+        self.foreign_access_in(&keys::foreign_access_prefix(principal)).await
+    }
+
+    /// What a backup role gives, as a sweep last read its definition. `None`: none has yet, or the row cannot be read.
+    pub async fn role_verbs(&self, role: BackupRole) -> Result<Option<Verbs>, StoreError> {
+        let Some(row) = self.get(&keys::role_verbs(role)).await? else { return Ok(None) };
+        let text = RowReader::new(&row).and_then(|reader| reader.text("verbs"));
+        Ok(self.readable(&row, text).map(verbs_in))
+    }
+
+    async fn foreign_access_in(&self, prefix: &str) -> Result<Vec<ForeignAccess>, StoreError> {
+        let (from, to) = keys::range_of(prefix);
+        let mut pages = self.pages(from, to);
+        let mut found = Vec::new();
+        while let Some(rows) = pages.next().await? {
+            found.extend(rows.iter().filter_map(|row| self.readable(row, read(row))));
+        }
+        Ok(found)
+    }
+}
+
+/// It is there, as it is now.
+pub fn put(access: &ForeignAccess) -> TableWrite {
+    let properties = RowFields::row()
+        .text("scope", access.scope.as_str())
+        .text("role", access.role.to_string())
+        .text("role_name", access.role_name.as_str())
+        .text_if("verbs", access.verbs.map(text_of))
+        .text("holder", access.holder.as_str())
+        .flag("conditional", access.conditional)
+        .text_if("created_on", access.created_on.map(crate::audit::rfc3339))
+        .text_if("created_by", access.created_by.map(|id| id.to_string()))
+        .time("first_seen", access.first_seen)
+        .done();
+    TableWrite::InsertOrReplace { key: row_key(&access.key), properties }
+}
+
+/// What a backup role gives now.
+pub fn put_role_verbs(role: BackupRole, verbs: Verbs) -> TableWrite {
+    let properties = RowFields::row().text("verbs", text_of(verbs)).done();
+    TableWrite::InsertOrReplace { key: keys::role_verbs(role), properties }
+}
+
+fn text_of(verbs: Verbs) -> String {
+    verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn verbs_in(text: &str) -> Verbs {
+    text.split(' ').filter_map(Verb::parse).collect()
+}
+
+/// It is gone.
+pub fn remove(key: &ForeignKey) -> TableWrite {
+    TableWrite::Delete { key: row_key(key), condition: EtagMatch::Any }
+}
+
+fn row_key(key: &ForeignKey) -> String {
+    keys::foreign_access(key.principal, key.assignment, &key.subscription)
+}
+
+fn read(row: &TableRow) -> Result<ForeignAccess, StoreError> {
+    let reader = RowReader::new(row)?;
+    let corrupt_key = || StoreError::corrupt_key(row);
+    let parts: Vec<&str> = row.key.split(':').skip(1).collect();
+    let [principal, assignment, subscription] = parts.as_slice() else { return Err(corrupt_key()) };
+    let key = ForeignKey {
+        principal: PrincipalId::parse(principal).map_err(|_| corrupt_key())?,
+        assignment: AssignmentName::parse(assignment).map_err(|_| corrupt_key())?,
+        subscription: (*subscription).to_owned(),
+    };
+    Ok(ForeignAccess {
+        key,
+        scope: reader.parsed("scope", |text| ArmScope::parse(text).ok_or(()))?,
+        role: reader.parsed("role", Uuid::try_parse)?,
+        role_name: reader.text("role_name")?.to_owned(),
+        verbs: reader.text_opt("verbs")?.map(verbs_in),
+        holder: HolderKind::parse(reader.text("holder")?),
+        conditional: reader.flag("conditional")?,
+        created_on: reader.time_opt("created_on")?,
+        created_by: reader.parsed_opt("created_by", PrincipalId::parse)?,
+        first_seen: reader.time("first_seen")?,
+    })
+}

@@ -1,0 +1,168 @@
+//! What others gave at the bound scopes and above them: seen by sweeps, recorded where it changes, never touched.
+
+use crate::support::fault_injection::{Fault, When};
+use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World};
+use crate::support::rows::{nonsense, quiet, write};
+use azure_backup_scim::app;
+use azure_backup_scim::rbac::BackupRole::{Contributor, Operator, Reader};
+use azure_backup_scim::simulator::{self, CallMethod, FaultAction, FaultRule, HandMade};
+use serde_json::Value;
+use uuid::Uuid;
+
+const HOUR: u64 = 3600;
+const OWNER: &str = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
+
+/// The next sweep, and what the audit says that it saw.
+fn swept(world: &World, node: &Node) -> Vec<(String, String, String)> {
+    let known = node.audit_of("foreign-access-seen").len();
+    world.pass(HOUR);
+    node.settle();
+    let text = |change: &Value, name: &str| change[name].as_str().unwrap().to_owned();
+    let seen = node.audit_of("foreign-access-seen");
+    seen[known..].iter().map(|seen| (text(seen, "seen"), text(seen, "role"), text(seen, "principal"))).collect()
+}
+
+fn seen(what: &str, role: &str, who: Uuid) -> (String, String, String) {
+    (what.to_owned(), role.to_owned(), who.to_string())
+}
+
+fn somebody() -> Person {
+    Person { id: String::new(), principal: Uuid::new_v4() }
+}
+
+fn give(world: &World, scope: &str, role: &str, who: &Person) -> Uuid {
+    let made = HandMade::new(simulator::Scope::parse(scope).unwrap(), role, who.principal);
+    world.azure().make_assignment(&made).unwrap().name
+}
+
+fn subscription_of(scope: &str) -> String {
+    scope.split('/').take(3).collect::<Vec<_>>().join("/")
+}
+
+fn count_in_health(node: &Node) -> Value {
+    app::health_report(&node.service)["foreignAssignments"].clone()
+}
+
+fn world() -> World {
+    quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST))
+}
+
+#[test]
+fn what_others_give_is_recorded_once_where_it_appears_and_where_it_goes() {
+    let world = world();
+    let node = world.start();
+    swept(&world, &node);
+    assert_eq!(count_in_health(&node), 0);
+    let (eve, owner, reader) = (somebody(), somebody(), somebody());
+    let by_hand = world.hand_made(&eve, Contributor, VAULT_EAST);
+    give(&world, &subscription_of(VAULT_EAST), OWNER, &owner);
+    // Gives no verb, and is no backup role.
+    give(&world, VAULT_EAST, "Reader", &reader);
+    let mut found = swept(&world, &node);
+    found.sort();
+    let (contributor, owns) = (
+        seen("appeared", "Backup Contributor", eve.principal),
+        seen("appeared", "Owner", owner.principal),
+    );
+    assert_eq!(found, [contributor, owns]);
+    assert_eq!(count_in_health(&node), 1, "the inherited one is no finding");
+    assert_eq!(swept(&world, &node), []);
+    world.azure().delete_assignment(by_hand).unwrap();
+    assert_eq!(swept(&world, &node), [seen("gone", "Backup Contributor", eve.principal)]);
+    assert_eq!(count_in_health(&node), 0);
+    assert_eq!(swept(&world, &node), []);
+    let last = node.audit_of("foreign-access-seen").pop().unwrap();
+    assert_eq!(last["verbs"].as_array().unwrap().len(), 4);
+    assert_eq!((&last["record"]["cause"], &last["record"]["actor"]), (&"sweep".into(), &"service".into()));
+}
+
+#[test]
+fn what_this_service_gives_is_not_taken_for_somebody_elses() {
+    let world = world();
+    let node = world.start();
+    let (operators, ana) = (node.group("operators"), node.provision("ana"));
+    node.join(&operators, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(swept(&world, &node), []);
+    // Nor where the ledger has lost it.
+    let row = format!("l:{}:", ana.id);
+    let rows = node.run(node.service.store.rows(&row, 10)).unwrap();
+    let entry = rows.iter().find(|row| row.properties.contains_key("state")).unwrap();
+    crate::support::rows::delete(&world, &node, &entry.key);
+    assert_eq!(swept(&world, &node), []);
+}
+
+#[test]
+fn a_scope_that_leaves_the_bindings_is_no_longer_watched() {
+    let mut world = world();
+    let node = world.start();
+    let (eve, owner) = (somebody(), somebody());
+    world.hand_made(&eve, Contributor, VAULT_WEST);
+    give(&world, &subscription_of(VAULT_EAST), OWNER, &owner);
+    assert_eq!(swept(&world, &node).len(), 2);
+    world.rebind(&[("operators", Operator, VAULT_EAST)]);
+    world.pass(60);
+    let node = world.start();
+    // The subscription is above the vault that is left.
+    assert_eq!(swept(&world, &node), [seen("unwatched", "Backup Contributor", eve.principal)]);
+}
+
+#[test]
+fn where_azure_does_not_answer_nothing_is_taken_for_gone() {
+    let world = world();
+    let node = world.start();
+    let eve = somebody();
+    world.hand_made(&eve, Contributor, VAULT_EAST);
+    assert_eq!(swept(&world, &node).len(), 1);
+    let refused = FaultAction::Fail {
+        status: 403,
+        code: "AuthorizationFailed".to_owned(),
+        message: None,
+        retry_after_seconds: None,
+        executed: false,
+    };
+    let rule = world.azure().add_rule(FaultRule::new(refused).method(CallMethod::List)).unwrap();
+    assert_eq!(swept(&world, &node), []);
+    world.azure().remove_rule(rule).unwrap();
+    assert_eq!(swept(&world, &node), []);
+    assert_eq!(count_in_health(&node), 1);
+}
+
+#[test]
+fn a_person_who_leaves_still_shows_what_somebody_else_gave() {
+    let world = world();
+    let node = world.start();
+    let (operators, ana) = (node.group("operators"), node.provision("ana"));
+    let by_hand = world.hand_made(&ana, Operator, VAULT_EAST);
+    node.join(&operators, &[&ana]);
+    assert_eq!(node.grants(&ana), [("held-by-other".to_owned(), "foreign-assignment".to_owned())]);
+    assert_eq!(swept(&world, &node).len(), 1);
+    node.leave(&operators, &[&ana]);
+    node.settle();
+    let grants = node.grants_of(&ana);
+    assert_eq!(grants.len(), 1, "{grants:?}");
+    assert_eq!((&grants[0]["wanted"], &grants[0]["holds"]), (&false.into(), &true.into()));
+    assert_eq!((&grants[0]["state"], &grants[0]["binding"]), (&"held-by-other".into(), &"b1".into()));
+    world.azure().delete_assignment(by_hand).unwrap();
+    swept(&world, &node);
+    assert_eq!(node.grants_of(&ana), Vec::<Value>::new());
+}
+
+/// What cannot be read or recorded hurts nothing but this.
+#[test]
+fn damage_and_faults_of_these_rows_end_no_sweep() {
+    let world = world();
+    let node = world.start();
+    let eve = somebody();
+    world.hand_made(&eve, Contributor, VAULT_EAST);
+    write(&world, &node, &[nonsense(&format!("fa:{}:nonsense:x", eve.principal))]);
+    assert_eq!(swept(&world, &node).len(), 1);
+    world.faults.inject(When::page().key("fa:").always(), Fault::RequestLost);
+    let (operators, ana) = (node.group("operators"), node.provision("ana"));
+    node.join(&operators, &[&ana]);
+    let name = world.azure().assignments().iter().find(|held| held.principal_id == ana.principal).unwrap().name;
+    world.azure().delete_assignment(name).unwrap();
+    assert_eq!(swept(&world, &node), []);
+    node.settle();
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+}
