@@ -4,12 +4,13 @@ use crate::adapters::RestError;
 use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use crate::adapters::credential::{BuiltCredential, Credential, CredentialError};
 use crate::adapters::endpoint::Endpoint;
+use crate::adapters::graph::{self, GraphDirectory, GraphOptions};
 use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::tables::TablesOptions;
 use crate::config::{self, Config, OperatorConfig};
 use crate::error_chain::ErrorChain;
 use crate::http::{self, HttpDeps, TimerTrigger};
-use crate::ports::azure_access::AccessReader;
+use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
@@ -196,6 +197,8 @@ pub enum ConnectError {
     Credential(#[from] CredentialError),
     #[error("cannot use ARM_ENDPOINT")]
     Arm(#[source] RestError),
+    #[error("cannot use GRAPH_ENDPOINT")]
+    Graph(#[source] RestError),
     #[error("cannot use KEY_VAULT_URL")]
     Vault(#[from] KeyVaultError),
     #[error("cannot use TABLES_CONNECTION_STRING")]
@@ -231,7 +234,7 @@ pub fn connect(
         }
     };
     Ok(AzureClients {
-        arm: arm_with(&config.arm, credential.clone(), clock.clone()).map_err(ConnectError::Arm)?,
+        arm: Arc::new(arm_with(&config.arm, credential.clone(), clock.clone())?),
         secrets: Arc::new(KeyVault::new(&config.vault, credential)?),
         orders: OrderTable::new(orders, config.tenant.clone()),
         tables,
@@ -243,14 +246,18 @@ fn arm_with(
     endpoint: &Endpoint,
     credential: BuiltCredential,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<ArmRoleAssignments>, RestError> {
-    // Each cloud's Resource Manager is the audience of its own tokens.
-    let token_scope = match endpoint.is_simulated() {
-        true => PUBLIC_TOKEN_SCOPE.to_owned(),
-        false => format!("{endpoint}/.default"),
-    };
+) -> Result<ArmRoleAssignments, ConnectError> {
+    let token_scope = token_scope(endpoint, PUBLIC_TOKEN_SCOPE);
     let options = ArmOptions { token_scope, clock, transport: None };
-    Ok(Arc::new(ArmRoleAssignments::at(endpoint.origin(), credential, options)?))
+    ArmRoleAssignments::at(endpoint.origin(), credential, options).map_err(ConnectError::Arm)
+}
+
+/// Each cloud's service is the audience of its own tokens.
+fn token_scope(endpoint: &Endpoint, public: &str) -> String {
+    match endpoint.is_simulated() {
+        true => public.to_owned(),
+        false => format!("{endpoint}/.default"),
+    }
 }
 
 /// What a command of an operator uses: the state, which it only reads, and the table of orders.
@@ -279,16 +286,71 @@ pub fn operator_assignments(
     config: &OperatorConfig,
     arm: &Endpoint,
 ) -> Result<Arc<dyn RoleAssignments>, ConnectError> {
+    Ok(Arc::new(operator_arm(config, arm)?))
+}
+
+/// Who has access in Azure, as far as the operator may read it. Makes no call yet.
+pub fn operator_access_reader(
+    config: &OperatorConfig,
+    arm: &Endpoint,
+) -> Result<Arc<dyn AccessReader>, ConnectError> {
+    Ok(Arc::new(operator_arm(config, arm)?))
+}
+
+fn operator_arm(config: &OperatorConfig, arm: &Endpoint) -> Result<ArmRoleAssignments, ConnectError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    arm_with(arm, config.credential.clone().build()?, clock).map_err(ConnectError::Arm)
+    arm_with(arm, config.credential.clone().build()?, clock)
+}
+
+/// Entra ID, as far as the operator may read it. Makes no call yet.
+pub fn operator_directory(
+    config: &OperatorConfig,
+    graph: &Endpoint,
+) -> Result<Arc<dyn DirectoryReader>, ConnectError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let token_scope = token_scope(graph, graph::PUBLIC_TOKEN_SCOPE);
+    let options = GraphOptions { token_scope, clock, transport: None };
+    let credential = config.credential.clone().build()?;
+    let directory = GraphDirectory::at(graph.origin(), credential, options).map_err(ConnectError::Graph)?;
+    Ok(Arc::new(directory))
 }
 
 /// The simulated Azure of the `local` that runs at that control address.
 #[cfg(feature = "local")]
 pub fn local_assignments(control_url: &str) -> Result<Arc<dyn RoleAssignments>, ConnectError> {
+    Ok(Arc::new(local_arm(control_url)?))
+}
+
+/// Who has access in the simulated Azure of the `local` that runs at that control address.
+#[cfg(feature = "local")]
+pub fn local_access_reader(control_url: &str) -> Result<Arc<dyn AccessReader>, ConnectError> {
+    Ok(Arc::new(local_arm(control_url)?))
+}
+
+#[cfg(feature = "local")]
+fn local_arm(control_url: &str) -> Result<ArmRoleAssignments, ConnectError> {
+    static_arm(origin_of(control_url), simulated_token(), Arc::new(SystemClock::new()))
+}
+
+/// The directory of the simulated Azure of the `local` that runs at that control address.
+#[cfg(feature = "local")]
+pub fn local_directory(control_url: &str) -> Result<Arc<dyn DirectoryReader>, ConnectError> {
+    let credential = Credential::Static(simulated_token()).build()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let origin = control_url.trim_end_matches('/').trim_end_matches("/control");
-    arm(origin, SecretString::from("simulated"), clock)
+    let directory = GraphDirectory::simulated(origin_of(control_url), credential, clock);
+    Ok(Arc::new(directory.map_err(ConnectError::Graph)?))
+}
+
+/// The address of the simulated ARM, and of every other service by its host.
+#[cfg(feature = "local")]
+fn origin_of(control_url: &str) -> &str {
+    control_url.trim_end_matches('/').trim_end_matches("/control")
+}
+
+/// The simulated Azure takes any token.
+#[cfg(feature = "local")]
+fn simulated_token() -> SecretString {
+    SecretString::from("simulated")
 }
 
 /// The state and the orders of the `local` that runs at that control address.
@@ -336,9 +398,17 @@ pub fn arm(
     token: SecretString,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ArmRoleAssignments>, ConnectError> {
+    Ok(Arc::new(static_arm(endpoint, token, clock)?))
+}
+
+fn static_arm(
+    endpoint: &str,
+    token: SecretString,
+    clock: Arc<dyn Clock>,
+) -> Result<ArmRoleAssignments, ConnectError> {
     let options = ArmOptions { token_scope: PUBLIC_TOKEN_SCOPE.to_owned(), clock, transport: None };
     let credential = Credential::Static(token).build()?;
-    Ok(Arc::new(ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)?))
+    ArmRoleAssignments::at(endpoint, credential, options).map_err(ConnectError::Arm)
 }
 
 /// Runs a task and restarts it after a panic, so that one panic does not end a background task for good.

@@ -22,6 +22,8 @@ const TENANT: &str = "default";
 const BEARER_TOKEN_SECRET: &str = "scim-bearer-token";
 /// Resource Manager of the public cloud.
 const ARM_ENDPOINT: &str = "https://management.azure.com";
+/// Microsoft Graph of the public cloud.
+const GRAPH_ENDPOINT: &str = "https://graph.microsoft.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
 /// The setting may not exceed a day: such a revocation is never normal.
@@ -132,6 +134,18 @@ pub fn arm_endpoint(variables: &BTreeMap<String, String>) -> Result<Endpoint, Co
     let mut reader = Reader { variables, mistakes: Vec::new() };
     let arm = reader.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
     reader.done(arm)
+}
+
+/// Microsoft Graph, for a command that asks it.
+pub fn graph_endpoint(variables: &BTreeMap<String, String>) -> Result<Endpoint, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let graph = reader.endpoint("GRAPH_ENDPOINT", Some(GRAPH_ENDPOINT), GRAPH_ENDPOINT);
+    let is_static = reader.get("AZURE_CREDENTIAL") == Some("static");
+    if is_static && graph.as_ref().is_some_and(|graph| !graph.is_simulated()) {
+        let what = "must be http://127.0.0.1:PORT where AZURE_CREDENTIAL is static";
+        reader.mistake::<()>("GRAPH_ENDPOINT", what);
+    }
+    reader.done(graph)
 }
 
 impl Config {

@@ -3,11 +3,13 @@
 //! Every URL is made of a parsed [`Scope`], encoded segment by segment. An error is recognised by ARM's code, never by
 //! its status. Nothing is retried here: the next reconcile of the person does that, because only it knows the state by then.
 
+mod access;
+mod access_wire;
 mod answer;
 mod error_code;
 mod wire;
 
-use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions};
+use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions, link_at};
 use crate::ports::role_assignments::{
     ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
 };
@@ -20,12 +22,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use wire::Page;
 
 /// The api-version that every call names.
 const API_VERSION: &str = "2022-04-01";
 
 /// Pages of one listing: far more than the 4,000 assignments that a subscription can hold need.
 const LIST_PAGES_MAX: usize = 200;
+
+/// The collection of role assignments at a scope.
+const ROLE_ASSIGNMENTS: &str = "roleAssignments";
 
 /// The audience of ARM's tokens in the public cloud.
 pub const PUBLIC_TOKEN_SCOPE: &str = "https://management.azure.com/.default";
@@ -68,28 +74,25 @@ impl ArmRoleAssignments {
         Self::new(endpoint, credential, options)
     }
 
-    /// `{endpoint}{scope}/providers/Microsoft.Authorization/roleAssignments[/{name}]`, without a query.
-    fn url(&self, scope: &Scope, name: Option<&AssignmentName>) -> Url {
+    /// `{endpoint}{scope}/providers/Microsoft.Authorization/{collection}[/{name}]`, with the api-version.
+    fn url(&self, scope: &Scope, collection: &str, name: Option<&str>) -> Url {
         let mut url = self.endpoint.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(scope.as_str().split('/').skip(1));
-            path.extend(["providers", "Microsoft.Authorization", "roleAssignments"]);
-            if let Some(name) = name {
-                path.push(&name.to_string());
-            }
+            path.extend(["providers", "Microsoft.Authorization", collection]);
+            path.extend(name);
         }
-        url
-    }
-
-    fn by_name(&self, scope: &Scope, name: &AssignmentName) -> Url {
-        let mut url = self.url(scope, Some(name));
         url.set_query(Some(&format!("api-version={API_VERSION}")));
         url
     }
 
+    fn by_name(&self, scope: &Scope, name: &AssignmentName) -> Url {
+        self.url(scope, ROLE_ASSIGNMENTS, Some(&name.to_string()))
+    }
+
     /// A listing with a `$filter` that holds nothing in need of encoding but blanks.
-    fn listing(&self, scope: &Scope, filter: &str) -> Url {
-        let mut url = self.url(scope, None);
+    fn listing(&self, scope: &Scope, collection: &str, filter: &str) -> Url {
+        let mut url = self.url(scope, collection, None);
         let filter = filter.replace(' ', "%20");
         url.set_query(Some(&format!("api-version={API_VERSION}&$filter={filter}")));
         url
@@ -100,40 +103,49 @@ impl ArmRoleAssignments {
         in_time(deadline, self.rest.send(request)).await
     }
 
-    /// Every page from `first` on, narrowed to backup roles at exactly `scope`. All pages or an error, never a part.
-    async fn pages(
+    /// What `read` finds on every page from `first` on. All pages or an error, never a part.
+    async fn pages<T: Send>(
         &self,
         first: Url,
-        scope: &Scope,
+        read: impl Fn(&[u8]) -> Result<Page<T>, String> + Send + Sync,
         deadline: Instant,
-    ) -> Result<Vec<ListedAssignment>, AssignmentError> {
+    ) -> Result<Vec<T>, AssignmentError> {
         let mut found = Vec::new();
         let mut next = Some(first);
         for _ in 0..LIST_PAGES_MAX {
             let Some(url) = next else { return Ok(found) };
             let answer = self.send(Request::new(url, Method::Get), deadline).await?;
             let page = match answer.status {
-                200 => wire::page(&answer.body).map_err(answer::nonsense)?,
+                200 => read(&answer.body).map_err(answer::nonsense)?,
                 _ => return Err(answer::failure(&answer).into()),
             };
-            found.extend(page.backup_roles_at(scope).map_err(answer::nonsense)?);
+            found.extend(page.entries);
             next = page.next_link.map(|link| self.follow(&link)).transpose()?;
         }
         Err(AssignmentError::Unknown { detail: format!("a listing has more than {LIST_PAGES_MAX} pages") })
     }
 
+    /// Every page from `first` on, narrowed to backup roles at exactly `scope`.
+    async fn backup_roles(
+        &self,
+        first: Url,
+        scope: &Scope,
+        deadline: Instant,
+    ) -> Result<Vec<ListedAssignment>, AssignmentError> {
+        self.pages(first, |body| wire::page(body)?.backup_roles_at(scope), deadline).await
+    }
+
     /// A next link is requested with our token, so it must have the origin of the endpoint.
     fn follow(&self, link: &str) -> Result<Url, AssignmentError> {
-        match Url::parse(link) {
-            Ok(url) if url.origin() == self.endpoint.origin() => Ok(url),
-            _ => Err(answer::nonsense("a listing goes on at another origin".to_owned())),
-        }
+        let elsewhere = || answer::nonsense("a listing goes on at another origin".to_owned());
+        link_at(&self.endpoint, link).ok_or_else(elsewhere)
     }
 
     /// The assignment that already gives the triple of `wanted`. If it cannot be found, the create is still a rejection.
     async fn holder(&self, wanted: &RoleAssignment, deadline: Instant) -> Option<AssignmentName> {
-        let first = self.listing(&wanted.scope, &format!("principalId eq '{}'", wanted.principal));
-        let listed = self.pages(first, &wanted.scope, deadline).await.ok()?;
+        let filter = format!("principalId eq '{}'", wanted.principal);
+        let first = self.listing(&wanted.scope, ROLE_ASSIGNMENTS, &filter);
+        let listed = self.backup_roles(first, &wanted.scope, deadline).await.ok()?;
         let same =
             |entry: &ListedAssignment| entry.role == wanted.role && entry.principal == wanted.principal;
         listed.into_iter().find(same).map(|entry| entry.name)
@@ -143,7 +155,8 @@ impl ArmRoleAssignments {
 #[async_trait]
 impl RoleAssignments for ArmRoleAssignments {
     async fn list(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ListedAssignment>, AssignmentError> {
-        self.pages(self.listing(scope, "atScope()"), scope, Instant::now() + timeout).await
+        let first = self.listing(scope, ROLE_ASSIGNMENTS, "atScope()");
+        self.backup_roles(first, scope, deadline_in(timeout)).await
     }
 
     async fn get(
@@ -153,7 +166,7 @@ impl RoleAssignments for ArmRoleAssignments {
         timeout: Duration,
     ) -> Result<Option<ListedAssignment>, AssignmentError> {
         let request = Request::new(self.by_name(scope, name), Method::Get);
-        let answer = self.send(request, Instant::now() + timeout).await?;
+        let answer = self.send(request, deadline_in(timeout)).await?;
         if answer.status == 200 {
             return wire::named(&answer.body, name).map(Some).map_err(answer::nonsense);
         }
@@ -168,7 +181,7 @@ impl RoleAssignments for ArmRoleAssignments {
         wanted: &RoleAssignment,
         timeout: Duration,
     ) -> Result<ArmAnswer<CreateOutcome>, AssignmentError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_in(timeout);
         let mut request = Request::new(self.by_name(&wanted.scope, &wanted.name), Method::Put);
         request.insert_header("content-type", "application/json");
         request.set_body(wire::body(wanted).to_string());
@@ -194,7 +207,7 @@ impl RoleAssignments for ArmRoleAssignments {
         timeout: Duration,
     ) -> Result<ArmAnswer<()>, AssignmentError> {
         let request = Request::new(self.by_name(scope, name), Method::Delete);
-        let answer = self.send(request, Instant::now() + timeout).await?;
+        let answer = self.send(request, deadline_in(timeout)).await?;
         let gone = || Ok(ArmAnswer { value: (), correlation: answer::correlation(&answer) });
         match (answer.status, answer::failure(&answer)) {
             // A proxy that answers 200 instead of ARM has deleted nothing.
@@ -204,6 +217,11 @@ impl RoleAssignments for ArmRoleAssignments {
             (_, failure) => Err(failure.into()),
         }
     }
+}
+
+/// When a call that may take so long must have ended.
+fn deadline_in(timeout: Duration) -> Instant {
+    Instant::now() + timeout
 }
 
 /// Token, connection, sending and answer together end at `deadline`.

@@ -8,6 +8,7 @@ pub mod control_client;
 pub(crate) mod control_tables;
 pub mod credential;
 pub(crate) mod endpoint;
+pub mod graph;
 mod guarded;
 pub mod ids;
 pub(crate) mod key_vault;

@@ -39,6 +39,8 @@ const YEAR_MAX: i32 = 9000;
 /// RFC 9110 5.6.7, the form that everybody must send.
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+/// Longer than any error code that ARM or Graph is known to use.
+const CODE_CHARS_MAX: usize = 100;
 /// Longest text of a cause that is passed on.
 const CAUSE_CHARS_MAX: usize = 200;
 
@@ -80,6 +82,14 @@ impl RestAnswer {
     /// A header by its lower-case name.
     pub fn header(&self, name: &'static str) -> Option<&str> {
         self.headers.get_optional_str(&HeaderName::from_static(name))
+    }
+
+    /// The error code of ARM and of Graph: `error.code` of a JSON body.
+    pub fn error_code(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        let code = body.pointer("/error/code")?.as_str()?;
+        let plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        (plain && !code.is_empty() && code.len() <= CODE_CHARS_MAX).then(|| code.to_owned())
     }
 
     /// The service's clock.
@@ -227,6 +237,11 @@ pub(super) fn describe(error: &Error) -> String {
     }
     let cause: String = cause.to_string().chars().take(CAUSE_CHARS_MAX).collect();
     format!("{what}: {cause}")
+}
+
+/// The address of a next page. It is requested with our token, so it must have the origin of the endpoint.
+pub(super) fn link_at(endpoint: &Url, link: &str) -> Option<Url> {
+    Url::parse(link).ok().filter(|url| url.origin() == endpoint.origin())
 }
 
 /// Over TLS, or to this machine.

@@ -6,6 +6,7 @@ use crate::app::{self, ConnectError, OperatorAccess};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::error_chain::escape_control;
+use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
@@ -104,10 +105,38 @@ impl OperatorArguments {
         if let Some(url) = &self.control_url {
             return app::local_assignments(url).map_err(OperatorError::Connect);
         }
+        let (config, arm) = self.config_and(config::arm_endpoint)?;
+        app::operator_assignments(&config, &arm).map_err(OperatorError::Connect)
+    }
+
+    /// Who has access in Azure, whoever gave it. Makes no call yet.
+    pub(super) fn access_reader(&self) -> Result<Arc<dyn AccessReader>, OperatorError> {
+        #[cfg(feature = "local")]
+        if let Some(url) = &self.control_url {
+            return app::local_access_reader(url).map_err(OperatorError::Connect);
+        }
+        let (config, arm) = self.config_and(config::arm_endpoint)?;
+        app::operator_access_reader(&config, &arm).map_err(OperatorError::Connect)
+    }
+
+    /// Entra ID. Makes no call yet.
+    pub(super) fn directory(&self) -> Result<Arc<dyn DirectoryReader>, OperatorError> {
+        #[cfg(feature = "local")]
+        if let Some(url) = &self.control_url {
+            return app::local_directory(url).map_err(OperatorError::Connect);
+        }
+        let (config, graph) = self.config_and(config::graph_endpoint)?;
+        app::operator_directory(&config, &graph).map_err(OperatorError::Connect)
+    }
+
+    /// The settings of the command, and one more.
+    fn config_and<T>(
+        &self,
+        more: impl Fn(&BTreeMap<String, String>) -> Result<T, ConfigError>,
+    ) -> Result<(OperatorConfig, T), OperatorError> {
         let variables = self.variables()?;
         let config = OperatorConfig::parse(&variables).map_err(OperatorError::Config)?;
-        let arm = config::arm_endpoint(&variables).map_err(OperatorError::Config)?;
-        app::operator_assignments(&config, &arm).map_err(OperatorError::Connect)
+        Ok((config, more(&variables).map_err(OperatorError::Config)?))
     }
 
     /// What to type next: this program with these words, and with the place of the state that this command was given. A key

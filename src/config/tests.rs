@@ -99,6 +99,25 @@ fn a_fixed_token_stays_on_this_machine() {
 }
 
 #[test]
+fn graph_is_the_public_one_and_is_shown_no_fixed_token() {
+    let read = |more: &[(&str, &str)]| {
+        let variables = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let read = graph_endpoint(&variables.collect()).map(|graph| graph.to_string());
+        read.map_err(|error| error.mistakes.iter().map(|mistake| mistake.variable).collect::<Vec<_>>())
+    };
+    let refused = Err(vec!["GRAPH_ENDPOINT"]);
+    assert_eq!(read(&[]), Ok("https://graph.microsoft.com".to_owned()));
+    let china = "https://microsoftgraph.chinacloudapi.cn";
+    assert_eq!(read(&[("GRAPH_ENDPOINT", china)]), Ok(china.to_owned()));
+    assert_eq!(read(&[("GRAPH_ENDPOINT", "https://graph.microsoft.com/v1.0")]), refused);
+    assert_eq!(read(&[("GRAPH_ENDPOINT", "http://graph.microsoft.com")]), refused);
+    assert_eq!(read(&[("AZURE_CREDENTIAL", "static")]), refused);
+    let simulated = "http://127.0.0.1:7";
+    let fixed = [("AZURE_CREDENTIAL", "static"), ("GRAPH_ENDPOINT", simulated)];
+    assert_eq!(read(&fixed), Ok(simulated.to_owned()));
+}
+
+#[test]
 fn without_a_public_address_it_is_the_one_that_is_listened_on() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     assert_eq!(parse(&LOCAL, &[]).unwrap().base_url(address), "http://127.0.0.1:8080/scim/v2");

@@ -64,6 +64,7 @@ pub struct AccessAssignment {
 /// An assignment that takes actions away from principals, whatever gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DenyAssignment {
+    /// The name that the portal shows; unique at its scope.
     pub name: String,
     pub scope: ArmScope,
     pub permissions: Vec<Permission>,
@@ -74,6 +75,8 @@ pub struct DenyAssignment {
     pub excluded: Vec<PrincipalId>,
     /// It holds at its scope alone, not below.
     pub only_at_scope: bool,
+    /// Whether a condition narrows it: then it does not deny everything that it names.
+    pub conditional: bool,
 }
 
 /// Reads who has access. Every call ends within `timeout`, and nothing is retried.

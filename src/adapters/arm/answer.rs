@@ -1,7 +1,7 @@
 //! What an answer of ARM means: rejected, throttled, or unknown.
 
 use super::super::rest::RestAnswer;
-use super::{error_code, wire};
+use super::error_code;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use std::time::Duration;
 
@@ -43,6 +43,12 @@ impl ArmFailure {
         self.has_reason(RejectionReason::AssignmentExists)
     }
 
+    /// No role definition of that id.
+    pub fn is_absent_definition(&self) -> bool {
+        matches!(&self.kind, FailureKind::Rejected { code, .. }
+            if self.status == 404 && code.eq_ignore_ascii_case("RoleDefinitionDoesNotExist"))
+    }
+
     fn has_reason(&self, wanted: RejectionReason) -> bool {
         matches!(&self.kind, FailureKind::Rejected { reason, .. } if *reason == wanted)
     }
@@ -51,7 +57,7 @@ impl ArmFailure {
 /// Classifies an answer that is not a success. A 4xx counts only with ARM's own error code, a 408 never.
 pub fn failure(answer: &RestAnswer) -> ArmFailure {
     let coded = (400..500).contains(&answer.status) && answer.status != 408;
-    let kind = match wire::error_code(&answer.body).filter(|_| coded) {
+    let kind = match answer.error_code().filter(|_| coded) {
         Some(_) if answer.status == 429 => FailureKind::Throttled { retry_after: retry_after(answer) },
         Some(code) => FailureKind::Rejected { reason: error_code::reason(&code), code },
         None => FailureKind::Unknown,

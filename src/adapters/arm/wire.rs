@@ -11,15 +11,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Longer than any code that ARM is known to use.
-const CODE_CHARS_MAX: usize = 100;
+/// What was read on one page of a listing, and where it goes on.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub entries: Vec<T>,
+    pub next_link: Option<String>,
+}
 
-/// One page of a listing.
+/// One page of a listing of role assignments.
 #[derive(Debug, Deserialize)]
 pub struct AssignmentPage {
     value: Vec<AssignmentBody>,
     #[serde(rename = "nextLink", default, deserialize_with = "link")]
-    pub next_link: Option<String>,
+    next_link: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,7 +43,7 @@ struct AssignmentProperties {
 }
 
 /// Some services end a listing with an empty link instead of none.
-fn link<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+pub fn link<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(input)?.filter(|link| !link.is_empty()))
 }
 
@@ -95,21 +99,14 @@ pub fn body(wanted: &RoleAssignment) -> Value {
     }})
 }
 
-/// ARM's own error code: `error.code` of a JSON body.
-pub fn error_code(body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let code = body.pointer("/error/code")?.as_str()?;
-    let plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    (plain && !code.is_empty() && code.len() <= CODE_CHARS_MAX).then(|| code.to_owned())
-}
-
 impl AssignmentPage {
     /// A listing shows inherited assignments as well, and every role: only backup roles at exactly `scope` are kept.
-    pub fn backup_roles_at(&self, scope: &Scope) -> Result<Vec<ListedAssignment>, String> {
+    pub fn backup_roles_at(self, scope: &Scope) -> Result<Page<ListedAssignment>, String> {
         let here = self.value.iter().filter(|entry| entry.is_at(scope));
-        here.filter_map(|entry| Some((entry, entry.role()?)))
-            .map(|(entry, role)| entry.listed(scope.clone(), role))
-            .collect()
+        let listed = here
+            .filter_map(|entry| Some((entry, entry.role()?)))
+            .map(|(entry, role)| entry.listed(scope.clone(), role));
+        Ok(Page { entries: listed.collect::<Result<_, _>>()?, next_link: self.next_link })
     }
 }
 

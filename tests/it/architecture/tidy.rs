@@ -178,6 +178,7 @@ fn azure_is_said_by_adapters_only() {
     check_planted("src/app.rs", "use azure_core::http::Url;", expected);
     check_planted("src/simulator/arm.rs", "fn f(x: azure_identity::X) {}", expected);
     check_planted("src/service/mod.rs", "let azure_holds = 1; let azure_url = f(azure_holds);", &[]);
+    check_planted("src/service/mod.rs", "use crate::ports::azure_access::AccessReader;", &[]);
 }
 
 #[test]

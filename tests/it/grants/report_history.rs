@@ -40,8 +40,7 @@ impl Tenant {
     }
 
     fn change(&mut self) {
-        let (group, place) = (self.dice.of(&self.groups), self.dice.roll(self.people.len() as u64));
-        let place = usize::try_from(place).unwrap();
+        let (group, place) = (self.dice.of(&self.groups), self.dice.roll(self.people.len()));
         let person = self.people[place].clone();
         match self.dice.roll(12) {
             0..4 => self.node.join(&group, &[&person]),

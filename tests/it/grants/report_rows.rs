@@ -73,9 +73,9 @@ struct Tenant {
     members: Vec<BTreeSet<usize>>,
 }
 
-fn some(dice: &mut Dice, from: usize, most: u64) -> Vec<usize> {
+fn some(dice: &mut Dice, from: usize, most: usize) -> Vec<usize> {
     let number = dice.roll(most + 1);
-    (0..number).map(|_| usize::try_from(dice.roll(from as u64)).unwrap()).collect()
+    (0..number).map(|_| dice.roll(from)).collect()
 }
 
 fn permission(dice: &mut Dice) -> Permission {
@@ -95,9 +95,9 @@ impl Tenant {
         let members = (0..GROUPS).map(|_| some(dice, PEOPLE + GROUPS, 4).into_iter().collect()).collect();
         let ids: Vec<Uuid> = roles.keys().copied().collect();
         let assignments = (0..dice.roll(6)).map(|n| {
-            let principal = usize::try_from(dice.roll((PEOPLE + GROUPS) as u64)).unwrap();
+            let principal = dice.roll(PEOPLE + GROUPS);
             AccessAssignment {
-                name: AssignmentName::new(Uuid::from_u128(u128::from(n))),
+                name: AssignmentName::new(Uuid::from_u128(n as u128)),
                 scope: dice.of(&scopes()),
                 role: dice.of(&ids),
                 principal: id(principal),

@@ -162,7 +162,10 @@ const WORDS: &[Words] = &[
         places: &["src/adapters/", "src/adapters.rs"],
         only: "adapters",
         may: "says azure",
-        says: |tokens| names_crate(tokens, "azure_") && !is(tokens, &["azure_backup_scim"]),
+        says: |tokens| {
+            let ours = ["azure_backup_scim", "azure_access"];
+            names_crate(tokens, "azure_") && !ours.iter().any(|name| is(tokens, &[name]))
+        },
     },
     Words {
         places: &["src/adapters/", "src/adapters.rs", "src/local/", "src/local.rs"],
@@ -177,11 +180,12 @@ const WORDS: &[Words] = &[
         says: reads_environment,
     },
     Words {
-        // In `arm` and `connection` it is the runtime's clock, for the deadlines of one call and of one connection.
+        // In `arm`, `graph` and `connection` it is the runtime's clock, for the deadlines of one call and of one connection.
         places: &[
             "src/adapters/clock.rs",
             "src/simulator/clock.rs",
             "src/adapters/arm.rs",
+            "src/adapters/graph.rs",
             "src/http/connection.rs",
         ],
         only: "the clock adapter and the simulator's clock",
