@@ -50,7 +50,7 @@ fn bindings(names: &[&str]) -> Vec<BindingName> {
 
 /// A change of every kind, and more than one where the kind has more than one wording.
 fn changes() -> Vec<AuditEvent> {
-    [resources(), members(), effects(), waits(), settings(), orders(), breakers()].concat()
+    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen()].concat()
 }
 
 fn resources() -> Vec<AuditEvent> {
@@ -176,6 +176,34 @@ fn settings() -> Vec<AuditEvent> {
         AuditEvent::AssignmentHandedOver { assignment: assignment(0x44) },
         AuditEvent::BindingsPending { before: None, after: Some("20261126T120000Z".to_owned()) },
         AuditEvent::BindingsPending { before: Some("20261126T120000Z".to_owned()), after: None },
+    ]
+}
+
+fn seen() -> Vec<AuditEvent> {
+    let foreign = |seen, verbs: &[&str], made: bool| AuditEvent::ForeignAccessSeen {
+        seen,
+        principal: principal(),
+        holder: "Group",
+        assignment: assignment(0x44),
+        role: "Owner".to_owned(),
+        role_definition: "8e3af657-a8ff-443c-a75c-2fe8c4bcb635".to_owned(),
+        scope: "/subscriptions/00000000-0000-0000-0000-000000000001".to_owned(),
+        subscription: "00000000-0000-0000-0000-000000000001".to_owned(),
+        verbs: texts(verbs),
+        conditional: made,
+        created_on: made.then(|| "2026-11-25T12:00:00Z".to_owned()),
+        created_by: made.then(|| PrincipalId::new(Uuid::from_u128(0x34))),
+    };
+    let role = |verbs: &[&str]| AuditEvent::RoleVerbsSeen {
+        role: BackupRole::Operator,
+        role_definition: BackupRole::Operator.definition_id().to_string(),
+        verbs: texts(verbs),
+    };
+    vec![
+        foreign("appeared", &["restore", "give-access"], true),
+        foreign("gone", &["unknown"], false),
+        role(&["restore", "detach-guard"]),
+        role(&[]),
     ]
 }
 

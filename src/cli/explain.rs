@@ -102,7 +102,10 @@ fn write_bindings(out: &mut impl Write, state: PersonState, bindings: &[BindingA
                 writeln!(out, "  still holds it: an operator rejected the revocation (kept-by-order)")?;
             }
             Some(ReasonCode::ForeignAssignment) => {
-                writeln!(out, "  still holds it: an assignment that this service did not make gives the same")?;
+                writeln!(
+                    out,
+                    "  still holds it: an assignment that this service did not make gives the same"
+                )?;
             }
             Some(reason) => writeln!(out, "  still holds it; it is to be taken, since {since} ({reason})")?,
             None => {}

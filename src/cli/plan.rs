@@ -6,8 +6,8 @@ mod text;
 
 use crate::bindings::{self, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
-use crate::cli::progress::Progress;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
+use crate::cli::progress::Progress;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::breaker::RevocationLimits;
 use crate::service::access::preview::{self, PreviewOf, TenantPlan};

@@ -88,7 +88,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             });
             of_person && can_all(row.verbs, &arguments.verbs)
         });
-        made.rows.sort_by_cached_key(|row| (who(row).to_lowercase(), row.scope.clone(), row.role_name.clone()));
+        made.rows
+            .sort_by_cached_key(|row| (who(row).to_lowercase(), row.scope.clone(), row.role_name.clone()));
         let mut out = io::stdout().lock();
         match (arguments.json, arguments.csv) {
             (true, _) => writeln!(out, "{}", to_json(&made))?,
@@ -146,7 +147,9 @@ async fn targets(
     if let Some(azure) = azure.filter(|_| !is_vault) {
         match live::scopes_below(azure, &scope).await {
             Ok(below) => targets.extend(below),
-            Err(error) => notes.push(format!("the vaults below {scope} that are not in the bindings: {error}")),
+            Err(error) => {
+                notes.push(format!("the vaults below {scope} that are not in the bindings: {error}"))
+            }
         }
     }
     Ok((targets, notes))
@@ -155,8 +158,9 @@ async fn targets(
 fn one_scope(bound: &BTreeSet<Scope>, text: &str) -> Result<Scope, OperatorError> {
     let shown = escape_control(text);
     if text.starts_with('/') {
-        return Scope::parse(text)
-            .map_err(|error| OperatorError::Usage(format!("{shown:?} is no scope that can be bound: {error}")));
+        return Scope::parse(text).map_err(|error| {
+            OperatorError::Usage(format!("{shown:?} is no scope that can be bound: {error}"))
+        });
     }
     let named: Vec<&Scope> =
         bound.iter().filter(|scope| scope.short_name().eq_ignore_ascii_case(text)).collect();
@@ -172,7 +176,9 @@ fn one_scope(bound: &BTreeSet<Scope>, text: &str) -> Result<Scope, OperatorError
         several => {
             let ids: Vec<&str> = several.iter().map(|scope| scope.as_str()).collect();
             let ids = ids.join("\n  ");
-            Err(OperatorError::Usage(format!("{shown:?} can mean several scopes; name one by its id:\n  {ids}")))
+            Err(OperatorError::Usage(format!(
+                "{shown:?} can mean several scopes; name one by its id:\n  {ids}"
+            )))
         }
     }
 }
@@ -234,7 +240,7 @@ fn why_ours(given: &GivenByUs) -> String {
     };
     let unconfirmed = if given.confirmed { "" } else { "; Azure has not confirmed it yet" };
     let taken = match &given.taken {
-        Some((why, set_off)) => format!("; being taken: {} ({})", why.join(", "), set_off.actor),
+        Some(taken) => format!("; being taken: {} ({})", taken.reasons.join(", "), taken.set_off.actor),
         None => String::new(),
     };
     format!("{reasons}{set_off}{unconfirmed}{taken}")
@@ -259,7 +265,7 @@ fn row_json(row: &ReportRow) -> Value {
         RowSource::Ours(given) => json!({
             "by": "this service", "bindings": given.bindings, "reasons": given.reasons,
             "cause": given.set_off.cause, "actor": given.set_off.actor, "op": given.set_off.op,
-            "confirmed": given.confirmed, "takenBecause": given.taken.as_ref().map(|(reasons, _)| reasons),
+            "confirmed": given.confirmed, "takenBecause": given.taken.as_ref().map(|taken| &taken.reasons),
         }),
         RowSource::Others { created_by, created_by_name, created_on, first_seen } => json!({
             "by": "others", "createdBy": created_by.map(|id| id.to_string()), "createdByName": created_by_name,

@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn a_scope_is_called_by_its_own_name() {
-        let vault = format!("{SUBSCRIPTION}/resourceGroups/a/providers/Microsoft.RecoveryServices/vaults/east");
+        let vault =
+            format!("{SUBSCRIPTION}/resourceGroups/a/providers/Microsoft.RecoveryServices/vaults/east");
         let group = format!("{SUBSCRIPTION}/resourceGroups/a");
         check(
             &["/", "/providers/Microsoft.Management/managementGroups/m", SUBSCRIPTION, &group, &vault],

@@ -3,9 +3,9 @@
 use crate::id::PrincipalId;
 use crate::ports::azure_access::HolderKind;
 use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
-use crate::rbac::{AssignmentName, BackupRole};
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
+use crate::rbac::{AssignmentName, BackupRole};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
 use time::OffsetDateTime;

@@ -370,7 +370,13 @@ fn texts<T: FromIterator<String>>(reader: &RowReader<'_>, name: &str) -> Result<
         Some(_) => reader.json(name)?,
         None => serde_json::Value::Null,
     };
-    Ok(list.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).map(str::to_owned).collect())
+    Ok(list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .map(str::to_owned)
+        .collect())
 }
 
 fn count(reader: &RowReader<'_>, name: &str) -> Result<usize, StoreError> {

@@ -2,8 +2,8 @@
 
 use crate::audit::rfc3339;
 use crate::id::{PrincipalId, UserId};
-use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind};
 use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, StepKind};
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::AccessView;
 use crate::store::ledger::UserLedger;
@@ -108,15 +108,15 @@ pub(super) async fn held_through_others(
     ledger: &UserLedger,
 ) -> Result<Vec<GrantView>, StoreError> {
     let entries = ledger.entries.iter().map(|stored| &stored.entry);
-    let gone: Vec<&LedgerEntry> = entries
-        .filter(|entry| entry.state == AssignmentState::Gone && entry.is_settled_and_gone())
-        .collect();
+    let gone: Vec<&LedgerEntry> =
+        entries.filter(|entry| entry.state == AssignmentState::Gone && entry.is_settled_and_gone()).collect();
     let principals: BTreeSet<PrincipalId> = gone.iter().map(|entry| entry.principal).collect();
     let mut grants = Vec::new();
     for principal in principals {
         for access in store.foreign_access_of(principal).await? {
             let gives = |entry: &&&LedgerEntry| {
-                let same = access.role == entry.role.definition_id() && access.scope == ArmScope::from(&entry.scope);
+                let same =
+                    access.role == entry.role.definition_id() && access.scope == ArmScope::from(&entry.scope);
                 entry.principal == principal && same
             };
             let Some(entry) = gone.iter().find(gives) else { continue };

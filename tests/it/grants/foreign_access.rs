@@ -19,7 +19,10 @@ fn swept(world: &World, node: &Node) -> Vec<(String, String, String)> {
     node.settle();
     let text = |change: &Value, name: &str| change[name].as_str().unwrap().to_owned();
     let seen = node.audit_of("foreign-access-seen");
-    seen[known..].iter().map(|seen| (text(seen, "seen"), text(seen, "role"), text(seen, "principal"))).collect()
+    seen[known..]
+        .iter()
+        .map(|seen| (text(seen, "seen"), text(seen, "role"), text(seen, "principal")))
+        .collect()
 }
 
 fn seen(what: &str, role: &str, who: Uuid) -> (String, String, String) {
@@ -60,10 +63,8 @@ fn what_others_give_is_recorded_once_where_it_appears_and_where_it_goes() {
     give(&world, VAULT_EAST, "Reader", &reader);
     let mut found = swept(&world, &node);
     found.sort();
-    let (contributor, owns) = (
-        seen("appeared", "Backup Contributor", eve.principal),
-        seen("appeared", "Owner", owner.principal),
-    );
+    let (contributor, owns) =
+        (seen("appeared", "Backup Contributor", eve.principal), seen("appeared", "Owner", owner.principal));
     assert_eq!(found, [contributor, owns]);
     assert_eq!(count_in_health(&node), 1, "the inherited one is no finding");
     assert_eq!(swept(&world, &node), []);
@@ -160,7 +161,8 @@ fn damage_and_faults_of_these_rows_end_no_sweep() {
     world.faults.inject(When::page().key("fa:").always(), Fault::RequestLost);
     let (operators, ana) = (node.group("operators"), node.provision("ana"));
     node.join(&operators, &[&ana]);
-    let name = world.azure().assignments().iter().find(|held| held.principal_id == ana.principal).unwrap().name;
+    let name =
+        world.azure().assignments().iter().find(|held| held.principal_id == ana.principal).unwrap().name;
     world.azure().delete_assignment(name).unwrap();
     assert_eq!(swept(&world, &node), []);
     node.settle();

@@ -19,20 +19,64 @@ const SUBSCRIPTION: &str = "/subscriptions/00000000-0000-0000-0000-000000000001"
 const RECOVERY: &str = "providers/Microsoft.RecoveryServices/vaults";
 const BACKUP: &str = "providers/Microsoft.DataProtection/backupVaults";
 
-/// What is asked of each kind of vault: action, verb, and whether it is an action on that kind.
-const ACTIONS: [(&str, Verb, bool, bool); 9] = [
-    ("Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/restore/action", Verb::Restore, true, false),
+/// The actions of each verb, and whether they are taken on a Recovery Services vault and on a Backup vault.
+const ACTIONS: [(&str, Verb, bool, bool); 18] = [
+    (
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/restore/action",
+        Verb::Restore,
+        true,
+        false,
+    ),
+    (
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/provisionInstantItemRecovery/action",
+        Verb::Restore,
+        true,
+        false,
+    ),
+    ("Microsoft.RecoveryServices/locations/backupCrossRegionRestore/action", Verb::Restore, true, false),
     ("Microsoft.DataProtection/backupVaults/backupInstances/restore/action", Verb::Restore, false, true),
-    ("Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/delete", Verb::DeleteData, true, false),
+    (
+        "Microsoft.DataProtection/subscriptions/resourceGroups/providers/locations/crossRegionRestore/action",
+        Verb::Restore,
+        false,
+        true,
+    ),
+    (
+        "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/delete",
+        Verb::DeleteData,
+        true,
+        false,
+    ),
     ("Microsoft.DataProtection/backupVaults/backupInstances/delete", Verb::DeleteData, false, true),
     ("Microsoft.RecoveryServices/Vaults/backupPolicies/write", Verb::ChangePolicy, true, false),
+    ("Microsoft.RecoveryServices/Vaults/backupPolicies/delete", Verb::ChangePolicy, true, false),
+    ("Microsoft.RecoveryServices/Vaults/backupconfig/write", Verb::ChangePolicy, true, false),
     ("Microsoft.DataProtection/backupVaults/backupPolicies/write", Verb::ChangePolicy, false, true),
+    ("Microsoft.DataProtection/backupVaults/backupPolicies/delete", Verb::ChangePolicy, false, true),
+    ("Microsoft.DataProtection/backupVaults/write", Verb::ChangePolicy, false, true),
     ("Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/delete", Verb::DetachGuard, true, false),
-    ("Microsoft.DataProtection/backupVaults/backupResourceGuardProxies/delete", Verb::DetachGuard, false, true),
+    (
+        "Microsoft.RecoveryServices/Vaults/backupResourceGuardProxies/unlockDelete/action",
+        Verb::DetachGuard,
+        true,
+        false,
+    ),
+    (
+        "Microsoft.DataProtection/backupVaults/backupResourceGuardProxies/delete",
+        Verb::DetachGuard,
+        false,
+        true,
+    ),
+    (
+        "Microsoft.DataProtection/backupVaults/backupResourceGuardProxies/unlockDelete/action",
+        Verb::DetachGuard,
+        false,
+        true,
+    ),
     ("Microsoft.Authorization/roleAssignments/write", Verb::GiveAccess, true, true),
 ];
 
-/// Patterns of which each covers of a verb all of these actions, or none, in each kind of vault.
+/// What roles and deny assignments are made of.
 const PATTERNS: [&str; 12] = [
     "*",
     "Microsoft.RecoveryServices/*",
@@ -80,7 +124,10 @@ fn some(dice: &mut Dice, from: usize, most: usize) -> Vec<usize> {
 
 fn permission(dice: &mut Dice) -> Permission {
     let named = |places: Vec<usize>| places.iter().map(|place| PATTERNS[*place].to_owned()).collect();
-    Permission { actions: named(some(dice, PATTERNS.len(), 3)), not_actions: named(some(dice, PATTERNS.len(), 1)) }
+    Permission {
+        actions: named(some(dice, PATTERNS.len(), 3)),
+        not_actions: named(some(dice, PATTERNS.len(), 1)),
+    }
 }
 
 impl Tenant {
@@ -118,6 +165,7 @@ impl Tenant {
                 everyone: dice.roll(4) == 0,
                 excluded: ids(some(dice, PEOPLE + GROUPS, 1)),
                 only_at_scope: dice.roll(3) == 0,
+                conditional: dice.roll(5) == 0,
             }
         });
         let denied = denied.collect();
@@ -138,9 +186,9 @@ impl Tenant {
     }
 
     fn is_one_of(&self, person: usize, principals: &[PrincipalId]) -> bool {
-        (0..PEOPLE + GROUPS)
-            .filter(|principal| principals.contains(&id(*principal)))
-            .any(|principal| principal == person || principal >= PEOPLE && self.people_of(principal).contains(&person))
+        (0..PEOPLE + GROUPS).filter(|principal| principals.contains(&id(*principal))).any(|principal| {
+            principal == person || principal >= PEOPLE && self.people_of(principal).contains(&person)
+        })
     }
 
     fn can(&self, person: usize, target: &ArmScope, verb: Verb) -> bool {
@@ -149,7 +197,14 @@ impl Tenant {
         ACTIONS
             .iter()
             .filter(|(_, of, recovery, backup)| {
-                *of == verb && if is_backup { *backup } else if is_recovery { *recovery } else { true }
+                *of == verb
+                    && if is_backup {
+                        *backup
+                    } else if is_recovery {
+                        *recovery
+                    } else {
+                        true
+                    }
             })
             .any(|(action, ..)| self.may_take(person, target, action))
     }
@@ -167,8 +222,10 @@ impl Tenant {
                 && covers(&self.roles[&given.role].permissions)
         });
         let denied = self.denied.iter().any(|deny| {
-            let reaches = if deny.only_at_scope { deny.scope == *target } else { is_below(target, &deny.scope) };
+            let reaches =
+                if deny.only_at_scope { deny.scope == *target } else { is_below(target, &deny.scope) };
             reaches
+                && !deny.conditional
                 && (deny.everyone || self.is_one_of(person, &deny.principals))
                 && !self.is_one_of(person, &deny.excluded)
                 && covers(&deny.permissions)
@@ -186,7 +243,8 @@ impl Tenant {
             TargetAccess { assignments: assignments.collect(), denied: denied.collect(), target }
         });
         let groups = (PEOPLE..PEOPLE + GROUPS).map(|group| {
-            let member = |person| DirectoryMember { principal: id(person), kind: HolderKind::User, name: None };
+            let member =
+                |person| DirectoryMember { principal: id(person), kind: HolderKind::User, name: None };
             (id(group), self.people_of(group).into_iter().map(member).collect())
         });
         AzureView { targets: targets.collect(), roles: self.roles.clone(), groups: groups.collect() }

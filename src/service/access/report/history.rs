@@ -58,8 +58,16 @@ pub struct GivenByUs {
     pub set_off: SetOff,
     /// Whether Azure confirmed it: until then a call may have landed.
     pub confirmed: bool,
-    /// Why it was taken, and what set that off.
-    pub taken: Option<(Vec<String>, SetOff)>,
+    /// The last time that it was to be taken.
+    pub taken: Option<TakenBack>,
+}
+
+/// Why this service takes something back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenBack {
+    pub at: OffsetDateTime,
+    pub reasons: Vec<String>,
+    pub set_off: SetOff,
 }
 
 /// What a sweep saw of an assignment that this service did not make.
@@ -194,7 +202,7 @@ impl AccessHistory {
             (false, None) if held_before => self.begin_ours(span.clone()),
             (false, Some(place)) => {
                 if let Some(given) = self.given(place) {
-                    given.taken = Some((reasons, set_off.clone()));
+                    given.taken = Some(TakenBack { at: time, reasons, set_off: set_off.clone() });
                 }
             }
             _ => {}
@@ -342,6 +350,6 @@ fn texts(value: &Value, name: &str) -> Vec<String> {
     items.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn time_of(value: &Value, name: &str) -> Option<OffsetDateTime> {
+pub(super) fn time_of(value: &Value, name: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text(value, name), &Rfc3339).ok()
 }

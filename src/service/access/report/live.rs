@@ -36,7 +36,10 @@ pub struct LiveView {
 }
 
 /// The scopes below `scope` where something is assigned, as far as they are ones that this service can bind.
-pub async fn scopes_below(azure: &AzureReaders<'_>, scope: &Scope) -> Result<BTreeSet<Scope>, AssignmentError> {
+pub async fn scopes_below(
+    azure: &AzureReaders<'_>,
+    scope: &Scope,
+) -> Result<BTreeSet<Scope>, AssignmentError> {
     let here = ArmScope::from(scope);
     let around = azure.access.around(scope, ANSWER_TIMEOUT).await?;
     let below = around.iter().filter(|assignment| here.covers(&assignment.scope));
@@ -74,9 +77,17 @@ pub async fn read(azure: &AzureReaders<'_>, targets: &BTreeSet<Scope>, progress:
             }
         };
         let denied = denied.unwrap_or_else(|error| {
-            live.unseen.push(format!("the deny assignments at {target}: {error}; more is shown than may be allowed"));
+            live.unseen.push(format!(
+                "the deny assignments at {target}: {error}; more is shown than may be allowed"
+            ));
             Vec::new()
         });
+        let conditional = denied.iter().filter(|deny| deny.conditional).count();
+        if conditional > 0 {
+            live.unseen.push(format!(
+                "what {conditional} deny assignments with a condition take away at {target}: more is shown than may be allowed"
+            ));
+        }
         live.view.targets.push(TargetAccess { target, assignments, denied });
     }
     drop(asked);
@@ -146,7 +157,9 @@ async fn read_groups(azure: &AzureReaders<'_>, live: &mut LiveView) {
             // Whom a deny assignment names can be a user.
             Ok(None) => {
                 if named.contains(&group) {
-                    live.unseen.push(format!("the members of the Entra group {group}: it does not exist (any more)"));
+                    live.unseen.push(format!(
+                        "the members of the Entra group {group}: it does not exist (any more)"
+                    ));
                 }
             }
             Err(DirectoryError::Refused { code }) => {

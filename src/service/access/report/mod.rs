@@ -96,7 +96,8 @@ pub async fn now(
         None => LiveView { unlisted: targets.iter().cloned().collect(), ..LiveView::default() },
     };
     if azure.is_none() {
-        unseen.push("Azure was not asked: what this service recorded is shown, at most an hour old".to_owned());
+        unseen
+            .push("Azure was not asked: what this service recorded is shown, at most an hour old".to_owned());
     }
     let instance = store.known_instance().await?;
     let known: BTreeMap<AssignmentName, &AccessSpan> =
@@ -111,7 +112,10 @@ pub async fn now(
     for target in &unlisted {
         let reaching = recorded.iter().filter(|span| reaches(span, target));
         for span in reaching {
-            merged.add(target.clone(), row_of_span(span, verbs_of_span(span, |role| verbs.get(&role).copied())));
+            merged.add(
+                target.clone(),
+                row_of_span(span, verbs_of_span(span, |role| verbs.get(&role).copied())),
+            );
         }
     }
     unseen.push(NEVER_SEEN.to_owned());
@@ -133,15 +137,13 @@ pub async fn at(
     for span in history.at(time) {
         for target in targets.iter().filter(|target| reaches(span, target)) {
             let verbs = verbs_of_span(span, |role| history.verbs_of_role(role, time));
-            merged.add(target.clone(), row_of_span(span, verbs));
+            merged.add(target.clone(), known_by_then(row_of_span(span, verbs), time));
         }
     }
     let mut unseen = Vec::new();
     match history.since() {
-        Some(since) if since > time => unseen.push(format!(
-            "anything of that moment: the audit begins at {}",
-            crate::audit::rfc3339(since)
-        )),
+        Some(since) if since > time => unseen
+            .push(format!("anything of that moment: the audit begins at {}", crate::audit::rfc3339(since))),
         Some(_) => {}
         None => unseen.push("anything: the audit is empty".to_owned()),
     }
@@ -156,6 +158,14 @@ pub async fn at(
     let mut report = AccessReport { at: Some(time), targets, rows: merged.rows(), unseen };
     name(store, azure, &mut report).await?;
     Ok(report)
+}
+
+/// Without what was only ordered later.
+fn known_by_then(mut row: ReportRow, time: OffsetDateTime) -> ReportRow {
+    if let RowSource::Ours(given) = &mut row.given {
+        given.taken = given.taken.take().filter(|taken| taken.at <= time);
+    }
+    row
 }
 
 /// Whether what is recorded holds at that scope: it was made there, or above.
@@ -313,14 +323,15 @@ async fn name(
         row.user = row.user.or_else(|| holders.get(&row.holder).copied());
     }
     let users: BTreeSet<UserId> = report.rows.iter().filter_map(|row| row.user).collect();
-    let names: BTreeMap<UserId, String> = stream::iter(users)
-        .map(|user| async move {
-            Ok::<_, StoreError>(store.kept_user_name(user).await?.map(|name| (user, name)))
-        })
-        .buffered(READS_MAX)
-        .try_filter_map(|found| async move { Ok(found) })
-        .try_collect()
-        .await?;
+    let names: BTreeMap<UserId, String> =
+        stream::iter(users)
+            .map(|user| async move {
+                Ok::<_, StoreError>(store.kept_user_name(user).await?.map(|name| (user, name)))
+            })
+            .buffered(READS_MAX)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await?;
     for row in &mut report.rows {
         row.name = row.user.and_then(|user| names.get(&user).cloned());
     }

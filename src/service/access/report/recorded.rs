@@ -1,6 +1,6 @@
 //! What this service has recorded of who holds what now: its ledgers, and what the last sweep saw of others.
 
-use super::history::{AccessSpan, GivenByOthers, GivenByUs, SetOff, SpanSource};
+use super::history::{AccessSpan, GivenByOthers, GivenByUs, SetOff, SpanSource, TakenBack, time_of};
 use crate::id::UserId;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
@@ -87,11 +87,13 @@ fn of_foreign(access: ForeignAccess) -> AccessSpan {
 
 /// Adds why it was given, from the record that opened it.
 fn explain(span: &mut AccessSpan, record: &Value) {
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let SpanSource::Ours(given) = &mut span.source else { return };
     let name = span.assignment.to_string();
     let changes = record.get("changes").and_then(Value::as_array).into_iter().flatten();
-    let is_open = |change: &&Value| text(change, "kind") == "effect-opened" && text(change, "assignment") == name;
+    let is_open =
+        |change: &&Value| text(change, "kind") == "effect-opened" && text(change, "assignment") == name;
     let Some(open) = changes.into_iter().find(is_open) else { return };
     let reasons = open.get("reasons").and_then(Value::as_array).into_iter().flatten();
     let reasons: Vec<String> = reasons.filter_map(Value::as_str).map(str::to_owned).collect();
@@ -99,6 +101,9 @@ fn explain(span: &mut AccessSpan, record: &Value) {
         SetOff { cause: text(record, "cause"), actor: text(record, "actor"), op: text(record, "origin") };
     match open.get("wanted").and_then(Value::as_bool) {
         Some(true) => (given.reasons, given.set_off) = (reasons, set_off),
-        _ => given.taken = Some((reasons, set_off)),
+        _ => {
+            let at = time_of(record, "time").unwrap_or(span.from);
+            given.taken = Some(TakenBack { at, reasons, set_off });
+        }
     }
 }

@@ -85,10 +85,15 @@ fn denied_to(view: &AzureView, at: &TargetAccess, holder: PrincipalId) -> Vec<Pe
     let is_one_of = |principals: &[PrincipalId]| {
         let named: BTreeSet<PrincipalId> = principals.iter().copied().collect();
         named.contains(&holder)
-            || named.iter().filter_map(|group| view.groups.get(group)).flatten().any(|member| member.principal == holder)
+            || named
+                .iter()
+                .filter_map(|group| view.groups.get(group))
+                .flatten()
+                .any(|member| member.principal == holder)
     };
     let applies = |deny: &&DenyAssignment| {
-        let reaches = !deny.only_at_scope || deny.scope == target;
+        // What a condition leaves denied is not known: nobody is taken for harmless by it.
+        let reaches = !deny.conditional && (!deny.only_at_scope || deny.scope == target);
         reaches && (deny.everyone || is_one_of(&deny.principals)) && !is_one_of(&deny.excluded)
     };
     at.denied.iter().filter(applies).flat_map(|deny| deny.permissions.clone()).collect()

@@ -6,7 +6,7 @@ use crate::azure::simulator::{World as Azure, options, scope};
 use crate::support::clock::ManualClock;
 use azure_backup_scim::app;
 use azure_backup_scim::id::PrincipalId;
-use azure_backup_scim::ports::role_assignments::{AssignmentError, CreateOutcome};
+use azure_backup_scim::ports::role_assignments::{AssignmentError, CreateOutcome, RoleAssignments as _};
 use azure_backup_scim::rbac::{self, AssignmentName, BackupRole, RoleAssignment};
 use azure_backup_scim::simulator::{
     ArmLimits, DirectoryPrincipal, HandMade, PrincipalType, SimulatorOptions,
