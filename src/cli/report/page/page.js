@@ -22,6 +22,8 @@
     // ---- text ----
 
     const byId = id => document.getElementById(id);
+    const numbers = new Intl.NumberFormat("en");
+    const figure = number => numbers.format(number);
     const collator = new Intl.Collator("en", { numeric: true });
     const escaped = text => String(text).replace(ACTS, c => `\\u{${c.charCodeAt(0).toString(16)}}`);
 
@@ -36,10 +38,13 @@
         return made;
     }
 
-    /** Text of others, isolated: its direction turns nothing round it. */
-    const foreign = text => el("bdi", null, escaped(text));
+    /** Text of others, isolated: its direction turns nothing round it. A mail address may break behind its @. */
+    function foreign(text) {
+        const parts = escaped(text).split("@");
+        return el("bdi", null, parts.flatMap((part, at) => at ? ["@", el("wbr"), part] : [part]));
+    }
     const code = text => el("code", null, el("bdi", null, escaped(text)));
-    const plural = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+    const plural = (number, one, many) => `${figure(number)} ${number === 1 ? one : many}`;
     const two = number => String(number).padStart(2, "0");
     const isoDay = day => new Date(day * DAY).toISOString().slice(0, 10);
     const dayOf = ms => Math.floor(ms / DAY);
@@ -132,6 +137,9 @@
         return text;
     }
 
+    const ids = person => [code(`object id ${person.id}`), ...(person.user ? [" · ", code(`user ${person.user}`)] : [])];
+    const isSubject = place => state.scope !== null && place.id.toLowerCase() === scopes[state.scope].id.toLowerCase();
+
     /** How many can do what at each scope, and how many roles each person has. */
     function countAll(day) {
         const others = 1 << verbs.length;
@@ -146,15 +154,10 @@
             for (const scope of span.reach) cells[scope * people.length + span.p] |= bits;
         }
         const byScope = scopes.map((_, scope) => {
-            const counts = { verbs: verbs.map(() => 0), others: 0, any: 0 };
-            const row = cells.subarray(scope * people.length, (scope + 1) * people.length);
-            for (const bits of row) {
-                if (bits === 0) continue;
-                counts.any += 1;
-                if (bits & others) counts.others += 1;
-                for (let verb = 0; verb < verbs.length; verb += 1) counts.verbs[verb] += bits >> verb & 1;
-            }
-            return counts;
+            const alike = new Uint32Array(any << 1);
+            for (const bits of cells.subarray(scope * people.length, (scope + 1) * people.length)) alike[bits] += 1;
+            const having = bit => alike.reduce((sum, number, bits) => bits & bit ? sum + number : sum, 0);
+            return { verbs: verbs.map((_, verb) => having(1 << verb)), others: having(others), any: having(any) };
         });
         return { day, held, byScope };
     }
@@ -264,7 +267,7 @@
 
     /** From the role back to what caused it. */
     function chain(span) {
-        const steps = [roleStep(span), holderStep(span)];
+        const steps = state.person === null ? [roleStep(span), holderStep(span)] : [roleStep(span)];
         if (span.through) {
             steps.push(step("Entra group", line("The group ", foreign(span.through), " has the role; this is one of its members.")));
         }
@@ -278,7 +281,7 @@
         const place = places[span.at];
         return step("Role",
             line(foreign(span.role), " at ", foreign(place.name)),
-            line(code(place.id)),
+            isSubject(place) ? null : line(code(place.id)),
             span.reach.length === 1 && scopes[span.reach[0]].id === place.id ? null : softly("reaches ", reached(span, 12)),
             span.can === null ? line("The role could not be read: it may give anything.") : null,
             span.conditional ? line("A condition narrows it.") : null);
@@ -288,8 +291,7 @@
         const person = people[span.p];
         return step("Held by",
             line(foreign(nameOf(person)), kind(person)),
-            line(person.name === null ? null : code(`object id ${person.id}`)),
-            person.user ? line(code(`user ${person.user}`)) : null,
+            line(ids(person)),
             person.kind === "Group" ? softly("Each of its members has the role.") : null);
     }
 
@@ -297,7 +299,7 @@
         const { bindings, reasons, cause, actor, op, confirmed, taken } = span.ours;
         const steps = bindings.length === 0 ? [] : [step(bindings.length === 1 ? "Binding" : "Bindings",
             bindings.map(binding => line(foreign(binding))))];
-        if (reasons.length > 0) steps.push(step("Group path", reasons.map(reason => line(foreign(reason)))));
+        if (reasons.length > 0) steps.push(step("Group path", reasons.map(reason => line(foreign(pathOf(reason, bindings))))));
         if (op || cause) {
             steps.push(step("Caused by",
                 line(CAUSES[cause] ? sentence(CAUSES[cause]) : foreign(cause), " ", foreign(actor)),
@@ -314,6 +316,12 @@
                 taken.op ? line(code(`operation ${taken.op}`)) : null));
         }
         return steps;
+    }
+
+    /** A reason ends with its binding, which has a step of its own where there is one. */
+    function pathOf(reason, bindings) {
+        const end = ` of binding ${bindings[0]}`;
+        return bindings.length === 1 && reason.endsWith(end) ? reason.slice(0, -end.length) : reason;
     }
 
     function othersStep(span) {
@@ -356,8 +364,9 @@
     function verbCell(span, verb) {
         const name = verbNames[verb];
         const can = span.can === null ? "unknown" : span.can >> verb & 1 ? "yes" : "no";
-        const mark = can === "no" ? [el("span", { "aria-hidden": "true" }, "–"), el("span", { class: "quiet" }, "no")] : can;
-        return cell(name, { class: "verb" }, el("span", { class: can }, mark));
+        const mark = { yes: "yes", no: "–", unknown: "?" }[can];
+        const spoken = can === "yes" ? can : [el("span", { "aria-hidden": "true" }, mark), el("span", { class: "quiet" }, can)];
+        return cell(name, { class: "verb" }, el("span", { class: can }, spoken));
     }
 
     const groupOf = span => state.person === null ? span.p : span.at;
@@ -366,9 +375,10 @@
     /** One body for each holder, or for each place of one person: its heading spans its rows. */
     function roleTable(kept) {
         const ofPerson = state.person !== null;
-        const heads = [head(ofPerson ? "Made at" : "Who"), head("Role"),
+        const heads = [head(ofPerson ? "Made at" : "Who"), head("Role", { class: "role" }),
             ...verbNames.map(name => head(name, { class: "verb" })),
-            head(ofPerson ? "Reaches" : "Made at"), head("Since"), head("Given by")];
+            head(ofPerson ? "Reaches" : "Made at", { class: "place" }), head("Since", { class: "date" }),
+            head("Given by", { class: "given" })];
         const bodies = [];
         const most = shown.printing ? kept.length : shown.rows;
         for (let at = 0; at < kept.length && at < most;) {
@@ -418,8 +428,7 @@
 
     function whereCell(span) {
         if (state.person !== null) return reached(span, 3);
-        const here = places[span.at].id.toLowerCase() === scopes[state.scope].id.toLowerCase();
-        return here ? el("span", { class: "soft" }, "here") : foreign(places[span.at].name);
+        return isSubject(places[span.at]) ? el("span", { class: "soft" }, "here") : foreign(places[span.at].name);
     }
 
     function givenBy(span) {
@@ -458,15 +467,15 @@
         const { byScope } = counts(state.day);
         const heads = [head("Scope"), ...verbNames.map(name => head(name, { class: "figure" })),
             head("not by this service", { class: "figure" }), head("hold any role", { class: "figure" })];
-        const figure = (label, number) => cell(label, { class: "figure" },
-            el("span", { class: number ? "some" : "none" }, number.toLocaleString("en")));
+        const count = (label, number) => cell(label, { class: "figure" },
+            number ? figure(number) : el("span", { class: "none" }, "0"));
         const rows = scopeOrder.order.map(scope => {
             const counts = byScope[scope];
             return el("tbody", { role: "rowgroup" }, el("tr", { role: "row" },
                 el("th", { scope: "row", role: "rowheader" }, el("a", { href: toScope(scope) }, foreign(scopes[scope].name)),
                     el("div", { class: "small" }, foreign(whereabouts(scopes[scope].id)))),
-                verbNames.map((name, verb) => figure(name, counts.verbs[verb])),
-                figure("not by this service", counts.others), figure("hold any role", counts.any)));
+                verbNames.map((name, verb) => count(name, counts.verbs[verb])),
+                count("not by this service", counts.others), count("hold any role", counts.any)));
         });
         return table("How many can do what at each scope", heads, rows);
     }
@@ -498,7 +507,7 @@
             const person = people[state.person];
             name = nameOf(person);
             title.replaceChildren(foreign(name), kind(person) || "");
-            about.replaceChildren(code(`object id ${person.id}`), person.user ? " · " : "", person.user ? code(`user ${person.user}`) : "");
+            about.replaceChildren(...ids(person));
         } else {
             title.replaceChildren(name);
             about.replaceChildren(`${plural(scopes.length, "scope", "scopes")}, ${plural(people.length, "holder", "holders")} of roles since the audit began`);
@@ -562,18 +571,30 @@
         const changes = changesOf(day);
         const most = shown.printing ? changes.length : CHANGES_SHOWN;
         const on = state.day === null ? "today" : "on that day";
-        const items = changes.slice(0, most).map(({ what, time, span }) => el("li", null, el("span", { class: "what" }, what),
-            foreign(nameOf(people[span.p])), ": ", foreign(span.role), " at ", foreign(places[span.at].name),
-            el("span", { class: "soft" }, `, ${clock(time)}`)));
+        const items = changes.slice(0, most).map(changeItem);
         const more = changes.length - items.length;
         byId("changes").replaceChildren(
-            el("p", { class: "soft" }, changes.length === 0 ? `Nothing changed ${on}.` : `${plural(changes.length, "change", "changes")} ${on}${changes.length ? ":" : ""}`),
-            el("ul", null, items, more > 0 ? el("li", { class: "soft" }, `and ${more.toLocaleString("en")} more`) : null));
+            el("p", { class: "soft" }, changes.length === 0 ? `Nothing changed ${on}.` : `${plural(changes.length, "change", "changes")} ${on}:`),
+            el("ul", null, items, more > 0 ? el("li", { class: "soft" }, `and ${figure(more)} more`) : null));
+    }
+
+    /** A change opens to its reason, which is in no row of the table where the role was lost. */
+    function changeItem({ what, time, span }) {
+        const taken = what === "lost" && span.ours && span.ours.taken ? span.ours.taken.reasons : [];
+        const why = what !== "kept" && !span.ours ? ["not by this service"] : taken;
+        const details = el("details", null, el("summary", null, el("span", { class: "what" }, what),
+            foreign(nameOf(people[span.p])), ": ", foreign(span.role), " at ", foreign(places[span.at].name),
+            el("span", { class: "soft" }, `, ${clock(time)}`, why.map(text => [", ", foreign(text)]).flat())));
+        details.addEventListener("toggle", () => {
+            if (details.open && details.children.length === 1) details.append(chain(span));
+        });
+        return el("li", null, details);
     }
 
     function drawTable() {
         const overview = state.scope === null && state.person === null;
         byId("filters").hidden = overview;
+        byId("reasons").hidden = overview;
         byId("more").hidden = true;
         if (overview) {
             byId("table-title").textContent = "How many can do what";
@@ -589,7 +610,7 @@
         byId("table").replaceChildren(kept.length ? table : "");
         const drawn = bodies.reduce((sum, body) => sum + body.querySelectorAll("button.role").length, 0);
         byId("more").hidden = drawn >= kept.length;
-        byId("more").textContent = `Show ${Math.min(ROWS_AT_A_TIME, kept.length - drawn)} more of ${(kept.length - drawn).toLocaleString("en")}`;
+        byId("more").textContent = `Show ${Math.min(ROWS_AT_A_TIME, kept.length - drawn)} more of ${figure(kept.length - drawn)}`;
     }
 
     /** How many, by kind; and which filters left how many. */
@@ -605,7 +626,7 @@
         if (state.can) filters.push(`who can ${verbNames.filter((_, at) => state.can & 1 << at).join(" and ")}`);
         if (state.by) filters.push(state.by === "service" ? "given by this service" : "not given by this service");
         if (state.find.trim()) filters.push(`containing “${escaped(state.find.trim())}”`);
-        const of = filters.length ? ` of ${held.length.toLocaleString("en")}, ${filters.join(", ")}` : "";
+        const of = filters.length ? ` of ${figure(held.length)}, ${filters.join(", ")}` : "";
         const unread = kept.filter(span => span.can === null).length;
         const unknown = unread ? ` ${plural(unread, "role", "roles")} could not be read.` : "";
         if (held.length === 0) return state.day === null ? "No role is held now." : "No role was held then.";
@@ -620,7 +641,7 @@
         });
         verbButtons.forEach((button, verb) => {
             button.setAttribute("aria-pressed", String(Boolean(state.can & 1 << verb)));
-            button.querySelector("b").textContent = count[verb].toLocaleString("en");
+            button.querySelector("b").textContent = figure(count[verb]);
             const unit = state.person === null ? "who can" : `of ${scopes.length} scopes where the person can`;
             button.title = `${count[verb]} ${unit} ${verbNames[verb]}`;
         });
@@ -656,7 +677,7 @@
             byId("more-choices").textContent = `Show ${Math.min(more, CHOICES_AT_A_TIME)} more`;
             const [one, many] = kind === "scopes" ? ["scope", "scopes"] : ["holder", "holders"];
             byId("choice-number").textContent = find === ""
-                ? `${plural(order.length, one, many)}` : `${found.length.toLocaleString("en")} of ${plural(order.length, one, many)}`;
+                ? `${plural(order.length, one, many)}` : `${figure(found.length)} of ${plural(order.length, one, many)}`;
         }
         updateChoices();
     }
@@ -683,7 +704,7 @@
             const label = isScopes ? plural(number, "holder", "holders") : plural(number, "role", "roles");
             item.link.href = isScopes ? toScope(item.at) : toPerson(item.at);
             item.link.tabIndex = item === entry ? 0 : -1;
-            item.count.replaceChildren(el("span", { "aria-hidden": "true" }, number.toLocaleString("en")), el("span", { class: "quiet" }, `, ${label}`));
+            item.count.replaceChildren(el("span", { "aria-hidden": "true" }, figure(number)), el("span", { class: "quiet" }, `, ${label}`));
             if (item.at === current) item.link.setAttribute("aria-current", "page");
             else item.link.removeAttribute("aria-current");
         }
@@ -765,8 +786,8 @@
     }
 
     function listenToChoices() {
-        byId("scope-number").textContent = scopes.length.toLocaleString("en");
-        byId("person-number").textContent = people.length.toLocaleString("en");
+        byId("scope-number").textContent = figure(scopes.length);
+        byId("person-number").textContent = figure(people.length);
         for (const radio of document.querySelectorAll("input[name=list]")) radio.addEventListener("change", () => showList(radio.value));
         const find = byId("find-choice");
         find.addEventListener("input", () => {
