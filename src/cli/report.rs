@@ -2,7 +2,10 @@
 //! rights, and changes nothing.
 
 mod csv;
+mod html;
+mod page_data;
 mod table;
+mod words;
 
 use crate::app::SystemClock;
 use crate::audit::rfc3339;
@@ -11,20 +14,24 @@ use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, on
 use crate::cli::progress::Progress;
 use crate::error_chain::escape_control;
 use crate::ports::clock::Clock;
+use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
-use crate::rbac::{BackupRole, Scope};
-use crate::service::access::report::history::{AccessHistory, GivenByUs};
+use crate::service::access::report::history::AccessHistory;
 use crate::service::access::report::live::{self, AzureReaders};
 use crate::service::access::report::{self, AccessReport, ReportRow, RowSource};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::store::StateStore;
 use clap::builder::PossibleValuesParser;
+use page_data::PageSource;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
+use words::{who, why};
 
 /// Records per read of the audit.
 const PAGE_RECORDS: usize = 1000;
@@ -53,6 +60,10 @@ pub struct Arguments {
     /// Comma-separated values, one line for each holder, assignment and scope.
     #[arg(long)]
     csv: bool,
+    /// Write a page to this file: it opens in any browser, needs no server and sends nothing anywhere. It shows now and every day
+    /// that was recorded.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv", "at", "verbs"])]
+    html: Option<PathBuf>,
     #[command(flatten)]
     operator: OperatorArguments,
 }
@@ -71,6 +82,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let readers = AzureReaders { access: reader.as_ref(), directory: directory.as_ref() };
         let azure = Some(&readers).filter(|_| !arguments.recorded);
         let (targets, mut notes) = targets(arguments, store, azure).await?;
+        let is_meant = |row: &ReportRow| {
+            let of_person = person.as_ref().is_none_or(|person| {
+                person.principals.contains(&row.holder) || row.user.is_some() && row.user == person.user
+            });
+            of_person && can_all(row.verbs, &arguments.verbs)
+        };
         let mut made = match at {
             None => {
                 let progress = Progress::begin("reading scopes", 1);
@@ -82,12 +99,18 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         };
         notes.append(&mut made.unseen);
         made.unseen = notes;
-        made.rows.retain(|row| {
-            let of_person = person.as_ref().is_none_or(|person| {
-                person.principals.contains(&row.holder) || row.user.is_some() && row.user == person.user
-            });
-            of_person && can_all(row.verbs, &arguments.verbs)
-        });
+        made.rows.retain(is_meant);
+        if let Some(file) = &arguments.html {
+            let history = history(store).await?;
+            let (mut spans, mut past) = report::ever(store, azure, &history, &targets).await?;
+            let meant: Vec<bool> = past.rows.iter().map(is_meant).collect();
+            let mut places = meant.iter();
+            spans.retain(|_| places.next().copied().unwrap_or_default());
+            past.rows.retain(is_meant);
+            let source = PageSource { made: now, history: &history, spans: &spans, past: &past, now: &made };
+            write_page(file, &page_data::data(&source))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         made.rows
             .sort_by_cached_key(|row| (who(row).to_lowercase(), row.scope.clone(), row.role_name.clone()));
         let mut out = io::stdout().lock();
@@ -98,6 +121,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn write_page(file: &Path, data: &Value) -> Result<(), OperatorError> {
+    let cannot_write =
+        |error: io::Error| OperatorError::Usage(format!("cannot write {}: {error}", file.display()));
+    let mut out = io::BufWriter::new(File::create(file).map_err(cannot_write)?);
+    html::write(&mut out, data).and_then(|()| out.flush()).map_err(cannot_write)?;
+    writeln!(io::stdout().lock(), "written: {}", file.display())?;
+    Ok(())
 }
 
 fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, OperatorError> {
@@ -197,57 +229,6 @@ async fn history(store: &StateStore) -> Result<AccessHistory, OperatorError> {
     }
     progress.end();
     Ok(history)
-}
-
-/// Who it is: a name, or else the object id.
-fn who(row: &ReportRow) -> String {
-    row.name.clone().unwrap_or_else(|| row.holder.to_string())
-}
-
-/// Why the holder has it, in a sentence.
-fn why(row: &ReportRow) -> String {
-    let given = match &row.given {
-        RowSource::Ours(given) => why_ours(given),
-        RowSource::Others { created_by, created_by_name, created_on, first_seen } => {
-            let creator = created_by_name.clone().or_else(|| created_by.map(|creator| creator.to_string()));
-            let by = creator.map(|creator| format!(" by {creator}")).unwrap_or_default();
-            let on = created_on.map(|time| format!(" on {}", day(time))).unwrap_or_default();
-            let seen = first_seen.map(|time| format!(", first seen on {}", day(time))).unwrap_or_default();
-            let how = if BackupRole::from_definition(row.role).is_some() { "made by hand" } else { "given" };
-            format!("not by this service: {how}{by}{on}{seen}")
-        }
-    };
-    let condition = if row.conditional { "; a condition narrows it" } else { "" };
-    match &row.through {
-        Some(group) => {
-            let name = row.through_name.clone().unwrap_or_else(|| group.to_string());
-            format!("member of the Entra group {name}: {given}{condition}")
-        }
-        None => format!("{given}{condition}"),
-    }
-}
-
-fn why_ours(given: &GivenByUs) -> String {
-    let bindings = given.bindings.join(", ");
-    let reasons = match given.reasons.as_slice() {
-        [] if bindings.is_empty() => "by this service, which has no record of it any more".to_owned(),
-        [] => format!("binding {bindings}"),
-        reasons => reasons.join("; "),
-    };
-    let set_off = match given.set_off.op.as_str() {
-        "" => String::new(),
-        op => format!(" ({} of {}, operation {op})", given.set_off.cause, given.set_off.actor),
-    };
-    let unconfirmed = if given.confirmed { "" } else { "; Azure has not confirmed it yet" };
-    let taken = match &given.taken {
-        Some(taken) => format!("; being taken: {} ({})", taken.reasons.join(", "), taken.set_off.actor),
-        None => String::new(),
-    };
-    format!("{reasons}{set_off}{unconfirmed}{taken}")
-}
-
-fn day(time: OffsetDateTime) -> String {
-    rfc3339(time).chars().take(10).collect()
 }
 
 fn to_json(report: &AccessReport) -> Value {

@@ -1,5 +1,6 @@
 //! Role assignments that this service did not make, as the last sweep saw them at the bound scopes or above.
 
+use crate::audit::AuditRecord;
 use crate::id::PrincipalId;
 use crate::ports::azure_access::HolderKind;
 use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
@@ -40,7 +41,35 @@ pub struct ForeignAccess {
     pub first_seen: OffsetDateTime,
 }
 
+/// A row that is written.
+#[derive(Debug, Clone, Copy)]
+pub enum ForeignWrite<'a> {
+    /// The assignment is there, as it is now.
+    Put(&'a ForeignAccess),
+    /// The assignment is gone.
+    Remove(&'a ForeignKey),
+    /// What a backup role gives now.
+    RoleVerbs(BackupRole, Verbs),
+}
+
 impl StateStore {
+    /// Writes rows together with the record that says so. `Conflict`: another process was faster.
+    pub async fn write_foreign(
+        &self,
+        record: &AuditRecord,
+        writes: &[ForeignWrite<'_>],
+    ) -> Result<(), StoreError> {
+        let writes = writes.iter().map(|write| match write {
+            ForeignWrite::Put(access) => put(access),
+            ForeignWrite::Remove(key) => TableWrite::Delete { key: row_key(key), condition: EtagMatch::Any },
+            ForeignWrite::RoleVerbs(role, verbs) => {
+                let properties = RowFields::row().text("verbs", text_of(*verbs)).done();
+                TableWrite::InsertOrReplace { key: keys::role_verbs(*role), properties }
+            }
+        });
+        self.commit(record, writes.collect()).await.map(|_| ())
+    }
+
     /// Every assignment that the last sweep saw and this service did not make. A row that cannot be read is left out.
     pub async fn foreign_access(&self) -> Result<Vec<ForeignAccess>, StoreError> {
         self.foreign_access_in(keys::FOREIGN_ACCESS).await
@@ -69,8 +98,7 @@ impl StateStore {
     }
 }
 
-/// It is there, as it is now.
-pub fn put(access: &ForeignAccess) -> TableWrite {
+fn put(access: &ForeignAccess) -> TableWrite {
     let properties = RowFields::row()
         .text("scope", access.scope.as_str())
         .text("role", access.role.to_string())
@@ -85,23 +113,12 @@ pub fn put(access: &ForeignAccess) -> TableWrite {
     TableWrite::InsertOrReplace { key: row_key(&access.key), properties }
 }
 
-/// What a backup role gives now.
-pub fn put_role_verbs(role: BackupRole, verbs: Verbs) -> TableWrite {
-    let properties = RowFields::row().text("verbs", text_of(verbs)).done();
-    TableWrite::InsertOrReplace { key: keys::role_verbs(role), properties }
-}
-
 fn text_of(verbs: Verbs) -> String {
     verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn verbs_in(text: &str) -> Verbs {
     text.split(' ').filter_map(Verb::parse).collect()
-}
-
-/// It is gone.
-pub fn remove(key: &ForeignKey) -> TableWrite {
-    TableWrite::Delete { key: row_key(key), condition: EtagMatch::Any }
 }
 
 fn row_key(key: &ForeignKey) -> String {

@@ -1,6 +1,6 @@
 //! A report as comma-separated values (RFC 4180), safe to open in a spreadsheet.
 
-use super::{who, why};
+use super::words::{who, why};
 use crate::audit::rfc3339;
 use crate::error_chain::escape_control;
 use crate::rbac::verbs::Verb;

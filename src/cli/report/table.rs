@@ -1,6 +1,6 @@
 //! A report as a table for people.
 
-use super::{day, who, why};
+use super::words::{day, who, why};
 use crate::audit::rfc3339;
 use crate::cli::short_scope::ShortScopes;
 use crate::error_chain::escape_control;

@@ -5,12 +5,11 @@ use crate::id::{InstanceId, SERVICE};
 use crate::ports::azure_access::{AccessAssignment, AccessReader};
 use crate::ports::clock::Clock;
 use crate::ports::role_assignments::AssignmentError;
-use crate::ports::tables::TableWrite;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{RoleDefinition, VaultKind, Verb, Verbs, verbs_of};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::deferred::log_deferred;
-use crate::store::foreign_access::{self, ForeignAccess, ForeignKey};
+use crate::store::foreign_access::{ForeignAccess, ForeignKey, ForeignWrite};
 use crate::store::sweep_schedule::CountedNames;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +153,7 @@ impl<'a> ForeignSurvey<'a> {
                 role_definition: role.definition_id().to_string(),
                 verbs: verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
             };
-            self.commit(vec![event], vec![foreign_access::put_role_verbs(role, verbs)]).await?;
+            self.commit(vec![event], &[ForeignWrite::RoleVerbs(role, verbs)]).await?;
         }
         Ok(())
     }
@@ -222,11 +221,12 @@ impl<'a> ForeignSurvey<'a> {
     async fn record(&mut self, changes: Vec<(Seen, ForeignAccess)>) -> Result<(), StoreError> {
         for some in changes.chunks(CHANGES_MAX) {
             let writes = some.iter().map(|(seen, access)| match seen {
-                Seen::Appeared | Seen::Changed => foreign_access::put(access),
-                Seen::Gone | Seen::Unwatched => foreign_access::remove(&access.key),
+                Seen::Appeared | Seen::Changed => ForeignWrite::Put(access),
+                Seen::Gone | Seen::Unwatched => ForeignWrite::Remove(&access.key),
             });
+            let writes: Vec<ForeignWrite<'_>> = writes.collect();
             let events = some.iter().map(|(seen, access)| event(*seen, access)).collect();
-            match self.commit(events, writes.collect()).await {
+            match self.commit(events, &writes).await {
                 Ok(()) => some.iter().for_each(|(seen, access)| self.note(*seen, access)),
                 // Another process's sweep was faster.
                 Err(error @ StoreError::Conflict { .. }) => log_deferred("what others gave", &error),
@@ -236,12 +236,12 @@ impl<'a> ForeignSurvey<'a> {
         Ok(())
     }
 
-    async fn commit(&self, changes: Vec<AuditEvent>, writes: Vec<TableWrite>) -> Result<(), StoreError> {
+    async fn commit(&self, changes: Vec<AuditEvent>, writes: &[ForeignWrite<'_>]) -> Result<(), StoreError> {
         let op = self.store.ids.op();
         let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: SERVICE.to_owned(), op };
         let time = self.store.clock.now();
         let record = AuditRecord { op, time, origin, stamp: None, outcome: None, changes };
-        self.store.commit(&record, writes).await.map(|_| ())
+        self.store.write_foreign(&record, writes).await
     }
 
     fn note(&mut self, seen: Seen, access: &ForeignAccess) {

@@ -3,7 +3,7 @@
 
 use super::rows::{AzureView, TargetAccess};
 use crate::id::PrincipalId;
-use crate::ports::azure_access::{AccessReader, DirectoryError, DirectoryReader, HolderKind};
+use crate::ports::azure_access::{AccessReader, DirectoryReader, HolderKind};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
@@ -31,8 +31,31 @@ pub struct LiveView {
     pub view: AzureView,
     /// The scopes of which Azure listed nothing: what is recorded has to stand for it.
     pub unlisted: Vec<Scope>,
-    /// What could not be seen, one sentence each.
-    pub unseen: Vec<String>,
+    pub unseen: UnseenParts,
+}
+
+/// Where something is shown that a deny assignment may take away.
+const MAY_BE_LESS: &str = "more is shown than may be allowed";
+
+/// What could not be seen: of what, why, and which of them.
+#[derive(Debug, Default)]
+pub struct UnseenParts(BTreeMap<(&'static str, String), Vec<String>>);
+
+impl UnseenParts {
+    fn add(&mut self, what: &'static str, which: impl ToString, why: &str) {
+        self.0.entry((what, why.to_owned())).or_default().push(which.to_string());
+    }
+
+    /// A sentence for each kind and cause.
+    pub fn sentences(&self) -> Vec<String> {
+        let sentence = |((what, why), which): (&(&str, String), &Vec<String>)| {
+            let first = which.first()?;
+            let more = which.len() - 1;
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            Some(format!("{what} {first}{more}: {why}"))
+        };
+        self.0.iter().filter_map(sentence).collect()
+    }
 }
 
 /// The scopes below `scope` where something is assigned, as far as they are ones that this service can bind.
@@ -65,34 +88,30 @@ pub async fn read(azure: &AzureReaders<'_>, targets: &BTreeSet<Scope>, progress:
         let assignments = match listed {
             Ok(assignments) => assignments,
             Err(error) if is_gone(&error) => {
-                live.unseen.push(format!("{target} does not exist in Azure (any more)"));
+                live.unseen.add("the scope", &target, "it does not exist in Azure (any more)");
                 continue;
             }
             Err(error) => {
-                live.unseen.push(format!(
-                    "the role assignments at {target}: {error}; what this service recorded is shown instead"
-                ));
+                let why = format!("{error}; what this service recorded is shown instead");
+                live.unseen.add("the role assignments at", &target, &why);
                 live.unlisted.push(target);
                 continue;
             }
         };
         let denied = denied.unwrap_or_else(|error| {
-            live.unseen.push(format!(
-                "the deny assignments at {target}: {error}; more is shown than may be allowed"
-            ));
+            live.unseen.add("the deny assignments at", &target, &format!("{error}; {MAY_BE_LESS}"));
             Vec::new()
         });
-        let conditional = denied.iter().filter(|deny| deny.conditional).count();
-        if conditional > 0 {
-            live.unseen.push(format!(
-                "what {conditional} deny assignments with a condition take away at {target}: more is shown than may be allowed"
-            ));
+        if denied.iter().any(|deny| deny.conditional) {
+            live.unseen.add("what deny assignments with a condition take away at", &target, MAY_BE_LESS);
         }
         live.view.targets.push(TargetAccess { target, assignments, denied });
     }
     drop(asked);
     if targets.len() > TARGETS_MAX {
-        live.unseen.push(format!("the scopes beyond the first {TARGETS_MAX}"));
+        live.unlisted.extend(targets.iter().skip(TARGETS_MAX).cloned());
+        let why = "Azure is not asked for more; what this service recorded is shown instead";
+        live.unseen.add("the scopes beyond the first", TARGETS_MAX, why);
     }
     read_roles(azure, &mut live).await;
     read_groups(azure, &mut live).await;
@@ -122,8 +141,8 @@ async fn read_roles(azure: &AzureReaders<'_>, live: &mut LiveView) {
             Ok(Some(definition)) => {
                 live.view.roles.insert(role, definition);
             }
-            Ok(None) => live.unseen.push(format!("the role {role}: it has no definition (any more)")),
-            Err(error) => live.unseen.push(format!("what the role {role} gives: {error}")),
+            Ok(None) => live.unseen.add("the role", role, "it has no definition (any more)"),
+            Err(error) => live.unseen.add("what these roles give:", role, &error.to_string()),
         }
     }
 }
@@ -148,7 +167,6 @@ async fn read_groups(azure: &AzureReaders<'_>, live: &mut LiveView) {
         .buffered(CALLS_MAX)
         .collect()
         .await;
-    let mut refused = None;
     for (group, members) in read {
         match members {
             Ok(Some(members)) => {
@@ -157,21 +175,13 @@ async fn read_groups(azure: &AzureReaders<'_>, live: &mut LiveView) {
             // Whom a deny assignment names can be a user.
             Ok(None) => {
                 if named.contains(&group) {
-                    live.unseen.push(format!(
-                        "the members of the Entra group {group}: it does not exist (any more)"
-                    ));
+                    live.unseen.add("the members of the Entra group", group, "it does not exist (any more)");
                 }
             }
-            Err(DirectoryError::Refused { code }) => {
-                let (number, _) = refused.get_or_insert((0, code));
-                *number += 1;
+            Err(error) => {
+                let why = format!("{error}; the group stands for its members");
+                live.unseen.add("the members of the Entra group", group, &why);
             }
-            Err(error) => live.unseen.push(format!("the members of the Entra group {group}: {error}")),
         }
-    }
-    if let Some((number, code)) = refused {
-        live.unseen.push(format!(
-            "the members of {number} Entra groups: Microsoft Graph refuses to be read ({code}); each group stands for its members"
-        ));
     }
 }

@@ -83,6 +83,10 @@ pub struct AccessReport {
 const NEVER_SEEN: &str = "what another tenant gave through Azure Lighthouse, roles that are only eligible in Privileged Identity \
                           Management, and agents that bypass Azure roles (MARS, DPM, MABS)";
 
+/// What the records of the past do not have.
+const BETWEEN_SWEEPS: &str = "what others gave and took again between two hourly sweeps, deny assignments, and who was in an \
+                              Entra group then";
+
 /// Who can do what now: by Azure where it may be read, else by what is recorded.
 pub async fn now(
     store: &StateStore,
@@ -91,10 +95,11 @@ pub async fn now(
     progress: &dyn Fn(usize),
 ) -> Result<AccessReport, StoreError> {
     let recorded = recorded::held_now(store).await?;
-    let LiveView { view, unlisted, mut unseen } = match azure {
+    let LiveView { view, unlisted, unseen } = match azure {
         Some(azure) => live::read(azure, targets, progress).await,
         None => LiveView { unlisted: targets.iter().cloned().collect(), ..LiveView::default() },
     };
+    let mut unseen = unseen.sentences();
     if azure.is_none() {
         unseen
             .push("Azure was not asked: what this service recorded is shown, at most an hour old".to_owned());
@@ -140,24 +145,55 @@ pub async fn at(
             merged.add(target.clone(), known_by_then(row_of_span(span, verbs), time));
         }
     }
-    let mut unseen = Vec::new();
-    match history.since() {
-        Some(since) if since > time => unseen
-            .push(format!("anything of that moment: the audit begins at {}", crate::audit::rfc3339(since))),
-        Some(_) => {}
-        None => unseen.push("anything: the audit is empty".to_owned()),
-    }
-    if history.unreadable() > 0 {
-        unseen.push(format!("what {} records of the audit say, which cannot be read", history.unreadable()));
-    }
-    unseen.push(
-        "what others gave and took again between two hourly sweeps, deny assignments, and who was in an Entra group then".to_owned(),
-    );
-    unseen.push(NEVER_SEEN.to_owned());
+    let unseen = unseen_of_past(history, Some(time));
     let targets = targets.iter().cloned().collect();
     let mut report = AccessReport { at: Some(time), targets, rows: merged.rows(), unseen };
     name(store, azure, &mut report).await?;
     Ok(report)
+}
+
+/// Everything that was ever recorded at the scopes: a row for each span, with its times. `unseen` is about the past.
+pub async fn ever(
+    store: &StateStore,
+    azure: Option<&AzureReaders<'_>>,
+    history: &AccessHistory,
+    targets: &BTreeSet<Scope>,
+) -> Result<(Vec<AccessSpan>, AccessReport), StoreError> {
+    let mut spans = Vec::new();
+    let mut rows = Vec::new();
+    for span in history.spans() {
+        let reached: Vec<Scope> = targets.iter().filter(|target| reaches(span, target)).cloned().collect();
+        if !reached.is_empty() {
+            let verbs = verbs_of_span(span, |role| history.verbs_of_role(role, span.from));
+            rows.push(ReportRow { targets: reached, ..row_of_span(span, verbs) });
+            spans.push(span.clone());
+        }
+    }
+    let targets = targets.iter().cloned().collect();
+    let mut report = AccessReport { at: None, targets, rows, unseen: unseen_of_past(history, None) };
+    name(store, azure, &mut report).await?;
+    Ok((spans, report))
+}
+
+fn unseen_of_past(history: &AccessHistory, time: Option<OffsetDateTime>) -> Vec<String> {
+    let mut unseen = Vec::new();
+    match (history.since(), time) {
+        (Some(since), Some(time)) if since > time => {
+            let since = crate::audit::rfc3339(since);
+            unseen.push(format!("anything of that moment: the audit begins at {since}"));
+        }
+        (Some(since), None) => {
+            unseen.push(format!("anything before the audit begins, at {}", crate::audit::rfc3339(since)));
+        }
+        (Some(_), Some(_)) => {}
+        (None, _) => unseen.push("anything: the audit is empty".to_owned()),
+    }
+    if history.unreadable() > 0 {
+        unseen.push(format!("what {} records of the audit say, which cannot be read", history.unreadable()));
+    }
+    unseen.push(BETWEEN_SWEEPS.to_owned());
+    unseen.push(NEVER_SEEN.to_owned());
+    unseen
 }
 
 /// Without what was only ordered later.
