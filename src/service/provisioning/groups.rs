@@ -405,10 +405,14 @@ fn plan_change(
         plan_members(&mut plan, operation, before, members, known);
         return (!plan.changes.is_empty()).then(|| DecidedWrite { after: before.clone(), plan });
     }
-    if attributes.is_empty() {
-        plan.batch = resources::advance(before, after);
-    } else {
-        plan.batch = resources::change(before, after);
+    plan.batch = match attributes.is_empty() {
+        true => resources::advance(before, after),
+        false => resources::change(before, after),
+    };
+    // Members who follow by a job have records of their own, later ones: this one dates the change.
+    let by_job = after.job.is_some().then(|| "members".to_owned());
+    let attributes: Vec<String> = attributes.into_iter().chain(by_job).collect();
+    if !attributes.is_empty() {
         plan.changes.push(write_plan::changed(before, after, attributes));
     }
     plan.changes.extend(write_plan::dropped(after, &edited.dropped));

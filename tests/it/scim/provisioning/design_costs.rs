@@ -125,6 +125,23 @@ async fn more_members_than_one_transaction_holds_cost_a_transaction_for_each_par
     assert_eq!(p.members(&group).await, ids[60..].iter().cloned().collect());
 }
 
+/// The record of the commit dates what the records of the parts name.
+#[tokio::test]
+async fn a_change_of_many_members_is_recorded_when_it_is_committed() {
+    let p = process();
+    let ids = people(&p, 30).await;
+    let group = p.group("ops").await;
+    p.add(&group, &ids).await.unwrap();
+    let of_group = |record: &Value| record["changes"].to_string().contains(&group);
+    let records: Vec<Value> = p.records().await.into_iter().filter(of_group).skip(1).collect();
+    let changed = json!({"kind": "resource-changed", "type": "Group", "id": group, "revisionBefore": 1, "revisionAfter": 2, "attributes": ["members"]});
+    assert_eq!(records[0]["changes"], json!([changed]));
+    let parts = &records[1..];
+    assert!(parts.iter().all(|record| record["origin"] == records[0]["op"]), "{parts:?}");
+    let added = parts.iter().flat_map(|record| record["changes"].as_array().unwrap());
+    assert_eq!(added.filter(|change| change["revision"] == 2).count(), 30);
+}
+
 #[tokio::test]
 async fn a_delete_is_answered_in_two_trips_and_its_job_has_a_transaction_for_each_part() {
     let p = process();
