@@ -3,16 +3,12 @@
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin};
 use crate::id::{OpId, UserId};
 use crate::rbac::BindingName;
-use crate::rbac::breaker::{
-    BatchKind, BindingTally, HolderId, OpenBatch, RevocationLimits, Ruling, Tallies, TenantTally, Trip,
-};
+use crate::rbac::breaker::{BatchKind, HolderId, OpenBatch, Ruling, Tallies, Trip};
 use crate::service::breakers::questions::Question;
+use crate::service::breakers::read_tallies::ReadTallies;
 use crate::service::breakers::{Breakers, JudgedRound, RETRY, Rulings, StepQuestion};
-use crate::service::join_reads::join_reads;
 use crate::store::batches::{self, BatchRow, BatchState};
-use crate::store::tally::{self, StoredTally};
-use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
-use futures_util::try_join;
+use crate::store::{CommittedWrites, FoundRow, StoreError, TableWrite};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -23,64 +19,6 @@ const TRIES_MAX: u32 = 20;
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// When a tally of a later release is read again.
 const TOO_NEW_RETRY: time::Duration = time::Duration::minutes(10);
-
-/// The tallies as they were read.
-pub(super) struct ReadTallies {
-    pub bindings: BTreeMap<BindingName, StoredTally<BindingTally>>,
-    pub all: StoredTally<TenantTally>,
-    /// Those of a later release: they must not be written over.
-    pub too_new: BTreeSet<BindingName>,
-}
-
-impl ReadTallies {
-    /// Reads the tallies of these bindings, and that of all. An error where that of all is of a later release.
-    pub async fn read(store: &StateStore, names: BTreeSet<BindingName>) -> Result<Self, StoreError> {
-        let tally = |name: BindingName| async move {
-            match store.tally(&name).await {
-                Err(StoreError::TooNew { .. }) => Ok((name, None)),
-                stored => Ok((name, Some(stored?))),
-            }
-        };
-        let bindings = join_reads(names.into_iter().map(tally));
-        let (bindings, all) = try_join!(bindings, store.tally_of_all())?;
-        let mut read = Self { bindings: BTreeMap::new(), all, too_new: BTreeSet::new() };
-        for (name, stored) in bindings {
-            match stored {
-                Some(stored) => drop(read.bindings.insert(name, stored)),
-                None => drop(read.too_new.insert(name)),
-            }
-        }
-        Ok(read)
-    }
-
-    /// `None`: one of them is missing or damaged.
-    fn tallies(&self, limits: RevocationLimits) -> Option<Tallies> {
-        let whole = |(name, stored): (&BindingName, &StoredTally<BindingTally>)| {
-            Some((name.clone(), stored.tally.clone()?))
-        };
-        Some(Tallies {
-            limits,
-            bindings: self.bindings.iter().map(whole).collect::<Option<_>>()?,
-            all: self.all.tally.clone()?,
-            trips: Vec::new(),
-        })
-    }
-
-    /// The writes of what changed.
-    fn writes(&self, tallies: &Tallies) -> Vec<TableWrite> {
-        let changed = |(name, stored): (&BindingName, &StoredTally<BindingTally>)| {
-            let tally = tallies.bindings.get(name).filter(|tally| stored.tally.as_ref() != Some(tally))?;
-            Some(tally::write_binding(name, tally, stored.etag.as_ref()))
-        };
-        let all = (self.all.tally.as_ref() != Some(&tallies.all))
-            .then(|| tally::write_all(&tallies.all, self.all.etag.as_ref()));
-        self.bindings.iter().filter_map(changed).chain(all).collect()
-    }
-
-    fn counts(&self, step: &StepQuestion) -> bool {
-        step.bindings().all(|name| !self.too_new.contains(name))
-    }
-}
 
 /// What a judgement found.
 struct Judged {
@@ -97,15 +35,19 @@ impl Breakers {
         let names: BTreeSet<BindingName> =
             rounds.iter().flat_map(|round| &round.steps).flat_map(StepQuestion::bindings).cloned().collect();
         for _ in 0..TRIES_MAX {
-            let read = match ReadTallies::read(&self.store, names.clone()).await {
-                Err(StoreError::TooNew { .. }) => return Ok(rounds.iter().map(all_unknown).collect()),
-                read => read?,
+            let read = match self.remembered.take(&names) {
+                Some(remembered) => remembered,
+                None => match ReadTallies::read(&self.store, names.clone()).await {
+                    Err(StoreError::TooNew { .. }) => return Ok(rounds.iter().map(all_unknown).collect()),
+                    read => read?,
+                },
             };
             let Some(tallies) = read.tallies(self.limits) else {
                 self.rebuild(&read, now).await?;
                 continue;
             };
             match self.judge_once(rounds, &read, tallies, now).await {
+                Err(StoreError::Conflict { .. }) if read.are_remembered => continue,
                 Err(StoreError::Conflict { .. }) => {}
                 judged => return judged,
             }
@@ -125,6 +67,9 @@ impl Breakers {
         let fresh = BTreeMap::from(BatchKind::ALL.map(|kind| (kind, self.store.ids.op())));
         let judged = judge_rounds(rounds, read, tallies, &fresh);
         let mut writes = read.writes(&judged.tallies);
+        if !read.are_proven_by(&judged.tallies, take_away(rounds)) {
+            return Err(StoreError::Conflict { index: 0, found: FoundRow::Changed });
+        }
         writes.extend(self.reopen_missing(rounds, &judged).await?);
         let mut changes = Vec::new();
         for Trip { kind, batch, is_new } in last_of_each(&judged.tallies.trips) {
@@ -141,7 +86,10 @@ impl Breakers {
                 writes.push(batches::join(&batch, &stored));
             }
         }
-        self.write(judged.tripped_by.as_ref(), writes, changes.clone()).await?;
+        let committed = self.write(judged.tripped_by.as_ref(), writes, changes.clone()).await?;
+        if let Some(committed) = committed {
+            self.remembered.keep(read, &judged.tallies, &committed);
+        }
         changes.iter().for_each(log_trip);
         self.tell_full(rounds, &judged);
         Ok(judged.rulings)
@@ -206,11 +154,11 @@ impl Breakers {
         tripped_by: Option<&ChangeOrigin>,
         writes: Vec<TableWrite>,
         changes: Vec<AuditEvent>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<CommittedWrites>, StoreError> {
         let Some(origin) = tripped_by.filter(|_| !changes.is_empty()) else {
             return match writes.is_empty() {
-                true => Ok(()),
-                false => self.store.transact_unjournaled(&writes).await.map(drop),
+                true => Ok(None),
+                false => self.store.transact_unjournaled(&writes).await.map(Some),
             };
         };
         let record = AuditRecord {
@@ -221,7 +169,7 @@ impl Breakers {
             outcome: None,
             changes,
         };
-        self.store.commit(&record, writes).await.map(drop)
+        self.store.commit(&record, writes).await.map(Some)
     }
 
     /// A full binding says how many people it would have to take.
@@ -237,6 +185,12 @@ impl Breakers {
     }
 }
 
+/// Whether any step of these is a revocation.
+fn take_away(rounds: &[JudgedRound]) -> bool {
+    let is_revocation = |step: &StepQuestion| matches!(step.question, Question::Revocation { .. });
+    rounds.iter().flat_map(|round| &round.steps).any(is_revocation)
+}
+
 /// Judges each step over the tallies. Nothing is counted over a row of a later release.
 fn judge_rounds(
     rounds: &[JudgedRound],
@@ -249,7 +203,7 @@ fn judge_rounds(
     for round in rounds {
         let mut rulings = Rulings::new();
         for step in &round.steps {
-            let ruling = match read.counts(step) {
+            let ruling = match read.may_count(step.bindings()) {
                 true => {
                     let fresh = fresh.get(&step.batch_kind()).copied().unwrap_or(round.origin.op);
                     judge_step(round.user, step, &mut tallies, round.now, fresh)

@@ -1,13 +1,15 @@
 //! The breakers in a reconcile: the steps of a round that they count are judged over the stored tallies, before anything is
 //! opened. What they count is written under the versions that were read, so processes that judge at once overshoot nothing.
 //!
-//! A judgement is one trip to read and one to write, for as many rounds as wait in this process. A round without a step that is
-//! counted makes none.
+//! A judgement is one trip to read and one to write, for as many rounds as wait in this process. The read is saved where this
+//! process wrote last. A round without a step that is counted makes no judgement.
 
 mod foresight;
 mod judgement;
 mod questions;
+mod read_tallies;
 mod recount;
+mod remembered;
 
 pub use foresight::Foresight;
 pub use questions::{StepQuestion, questions};
@@ -18,6 +20,7 @@ use crate::id::UserId;
 use crate::rbac::AssignmentName;
 use crate::rbac::breaker::{RevocationLimits, Ruling};
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::breakers::remembered::RememberedTallies;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::store::{StateStore, StoreError};
@@ -63,6 +66,7 @@ pub struct Breakers {
     health: Arc<HealthStatus>,
     limits: RevocationLimits,
     turn: Mutex<()>,
+    remembered: RememberedTallies,
     waiting: std::sync::Mutex<Vec<WaitingRound>>,
     /// A tally holds people who may have left.
     is_stale: AtomicBool,
@@ -83,6 +87,7 @@ impl Breakers {
             health,
             limits,
             turn: Mutex::default(),
+            remembered: RememberedTallies::default(),
             waiting: std::sync::Mutex::default(),
             is_stale: AtomicBool::new(false),
             recounted: std::sync::Mutex::default(),

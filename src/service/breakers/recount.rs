@@ -7,7 +7,7 @@ use crate::rbac::breaker::{BindingTally, HolderId, TenantTally, WINDOW};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::breakers::Breakers;
-use crate::service::breakers::judgement::ReadTallies;
+use crate::service::breakers::read_tallies::ReadTallies;
 use crate::store::batches::{self, StoredBatch};
 use crate::store::ledger_walk::LedgerPosition;
 use crate::store::tally::{self, StoredTally};

@@ -6,6 +6,7 @@ use crate::scim::{
     self, DecidingAttributes, EditedResource, GroupInput, MemberChange, PatchRequest, Projection, Resource,
 };
 use crate::service::provisioning::create::NameHolder;
+use crate::service::provisioning::known_members::LookUp;
 use crate::service::provisioning::members::{
     self, KnownMembers, MemberChanges, decide_members, plan_members,
 };
@@ -245,10 +246,9 @@ impl Provisioning {
         let mut turn = self.queue.lock(id.uuid()).await;
         let mut gone = BTreeSet::new();
         let mut skipped = SkippedAttributes::Nothing;
-        let mut may_miss = MayMiss::Indexes;
-        let mut both_rows = false;
+        let (mut may_miss, mut look_up) = (MayMiss::Indexes, LookUp::default());
         loop {
-            let mut snapshot = match self.read_group(id, request, both_rows).await? {
+            let mut snapshot = match self.read_group(id, request, look_up).await? {
                 GroupRead::Whole(snapshot) => snapshot,
                 GroupRead::UnderWay(job) => {
                     // A delete does not wait for the job.
@@ -298,6 +298,7 @@ impl Provisioning {
                     return Err(name_taken::<GroupId>());
                 }
                 WriteAttempt::Conflict { part: BatchPart::Touch(_), .. } => {
+                    look_up.users = true;
                     gone.extend(self.gone_among(&members.removed).await?)
                 }
                 // Another request has removed it, which the next read shows; or half of it is missing.
@@ -306,7 +307,7 @@ impl Provisioning {
                 }
                 // Another request has added it, which the next read shows; or half of it is left.
                 WriteAttempt::Conflict { part: BatchPart::Membership, found: FoundRow::There } => {
-                    both_rows = true
+                    look_up.both_rows = true
                 }
                 WriteAttempt::Conflict { .. } => {}
             }
@@ -340,7 +341,7 @@ impl Provisioning {
         &self,
         id: GroupId,
         request: &GroupRequest<'a>,
-        both_rows: bool,
+        look_up: LookUp,
     ) -> Result<GroupRead<'a>, ServiceError> {
         let by_name = |changes: &[MemberChange]| {
             !members::need_everyone(changes) && members::named(changes).len() <= READ_BY_NAME_MAX
@@ -350,7 +351,7 @@ impl Provisioning {
             _ => &[],
         };
         let before = async { Ok(self.store.resource::<GroupId>(id).await?) };
-        let (before, mut known) = try_join!(before, self.known_of(id, named, both_rows))?;
+        let (before, mut known) = try_join!(before, self.known_of(id, named, look_up))?;
         let before = before.ok_or_else(not_found::<GroupId>)?;
         if let Some(job) = before.job {
             return Ok(GroupRead::UnderWay(job));
@@ -404,10 +405,14 @@ fn plan_change(
         plan_members(&mut plan, operation, before, members, known);
         return (!plan.changes.is_empty()).then(|| DecidedWrite { after: before.clone(), plan });
     }
-    if attributes.is_empty() {
-        plan.batch = resources::advance(before, after);
-    } else {
-        plan.batch = resources::change(before, after);
+    plan.batch = match attributes.is_empty() {
+        true => resources::advance(before, after),
+        false => resources::change(before, after),
+    };
+    // Members who follow by a job have records of their own, later ones: this one dates the change.
+    let by_job = after.job.is_some().then(|| "members".to_owned());
+    let attributes: Vec<String> = attributes.into_iter().chain(by_job).collect();
+    if !attributes.is_empty() {
         plan.changes.push(write_plan::changed(before, after, attributes));
     }
     plan.changes.extend(write_plan::dropped(after, &edited.dropped));

@@ -19,26 +19,41 @@ const FULL_CHECKED_MAX: usize = 1000;
 /// Members that are looked up while the range is read, before it shows which of them are in the group.
 const LOOKED_UP_AHEAD_MAX: usize = 100;
 
+/// Members who are named and whose change certainly fits one transaction: its commit tells whether they exist.
+const KNOWN_BY_COMMIT_MAX: usize = 12;
+
 /// Groups that are read to find out whether groups may become members. A reconcile keeps the limit of each person all the same.
 const GROUPS_CHECKED_MAX: usize = 5 * GROUPS_UPWARDS_MAX;
 
+/// What an attempt looks up because an earlier one met it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LookUp {
+    /// Half of a membership counts as well.
+    pub both_rows: bool,
+    /// Whether those who are named exist.
+    pub users: bool,
+}
+
 impl Provisioning {
     /// Those among the members who are named, each read by itself: adding is an insert, removing the delete of a row
-    /// that is there. Of who is to come in, the groups are read: they tell whether there may be one more, too. `both_rows`: half
-    /// of a membership counts as well.
+    /// that is there. Of who is to come in, the groups are read: they tell whether there may be one more, too.
+    ///
+    /// Whether a few exist is not asked first. The commit requires their headers, and where one is missing the next attempt
+    /// looks them up.
     pub(super) async fn known_of(
         &self,
         group: GroupId,
         changes: &[MemberChange],
-        both_rows: bool,
+        look_up: LookUp,
     ) -> Result<KnownMembers, ServiceError> {
         let ids = members::named_non_members(changes, &BTreeSet::new())?;
         let added = members::to_be_added(changes);
+        let asks_for_users = look_up.users || ids.len() > KNOWN_BY_COMMIT_MAX;
         let standing = |id: Uuid| {
             let is_added = added.contains(&id);
             async move {
                 let standing = match is_added {
-                    true => self.store.standing_of(id, group, both_rows).await?,
+                    true => self.store.standing_of(id, group, look_up.both_rows).await?,
                     false => {
                         let member = self.store.find_member(group, id).await?;
                         MemberStanding { member, is_full: false }
@@ -48,7 +63,7 @@ impl Provisioning {
             }
         };
         let standings = join_reads(ids.iter().copied().map(standing));
-        let (found, mut known) = try_join!(standings, self.kinds_among(&ids, &added))?;
+        let (found, mut known) = try_join!(standings, self.kinds_among(&ids, &added, asks_for_users))?;
         known.full.extend(found.iter().filter(|(_, found)| found.is_full).map(|(id, _)| UserId::new(*id)));
         known.members.extend(found.iter().filter_map(|(_, found)| found.member));
         Ok(known)
@@ -90,20 +105,23 @@ impl Provisioning {
             Ok::<_, StoreError>(self.store.is_in_enough_groups(user).await?.then_some(user))
         };
         let full = join_reads(counted.into_iter().map(full));
-        let (known, full) = try_join!(self.kinds_among(&ids, added), full)?;
+        let (known, full) = try_join!(self.kinds_among(&ids, added, true), full)?;
         Ok(KnownMembers { full: full.into_iter().flatten().collect(), ..known })
     }
 
     /// Which of these ids are a user's, a group's or unknown. An id is random: one that is a user's is no group's. So only what is
-    /// no user's is looked up as a group, or a few that are to be added, at once: to nest a group costs no round trip more.
+    /// no user's is looked up as a group, or a few that are to be added, at once: to nest a group costs no round trip more. Where
+    /// users are not asked for, what is no group's counts as a user's.
     async fn kinds_among(
         &self,
         ids: &BTreeSet<Uuid>,
         added: &BTreeSet<Uuid>,
+        asks_for_users: bool,
     ) -> Result<KnownMembers, StoreError> {
         let is_few = ids.len() <= LOOKED_UP_AHEAD_MAX;
         let ahead: BTreeSet<Uuid> = ids.intersection(added).copied().filter(|_| is_few).collect();
-        let as_users: Vec<MemberId> = ids.iter().map(|id| MemberId::User(UserId::new(*id))).collect();
+        let as_users = ids.iter().filter(|_| asks_for_users).map(|id| MemberId::User(UserId::new(*id)));
+        let as_users: Vec<MemberId> = as_users.collect();
         let (mut gone, mut groups) =
             try_join!(self.gone_among(&as_users), self.groups_among(ahead.iter().copied()))?;
         groups.extend(self.groups_among(gone.difference(&ahead).copied()).await?);

@@ -2,6 +2,7 @@
 //!
 //! Nothing here needs the service behind the edge to do anything.
 
+use crate::support::fault_injection::Faults;
 use azure_backup_scim::app::{self, ServiceDeps};
 use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::http::{HealthDetails, HttpDeps, TimerTrigger, server};
@@ -57,10 +58,14 @@ fn service() -> app::BackupScim {
     let engine = TableEngine::memory(Arc::new(Fixed));
     let key = format!("u:{BROKEN}");
     futures_util::future::FutureExt::now_or_never(engine.insert("default", &key, Default::default()));
+    service_on(Arc::new(engine))
+}
+
+fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
     let arm = app::arm("http://127.0.0.1:9", "unused".to_owned().into(), Arc::new(Fixed)).unwrap();
     let parts = ServiceDeps {
-        orders: OrderTable::new(Arc::new(engine.clone()), "orders".to_owned()),
-        tables: Arc::new(engine),
+        orders: OrderTable::new(tables.clone(), "orders".to_owned()),
+        tables,
         assignments: arm.clone(),
         access: arm,
         clock: Arc::new(Fixed),
@@ -75,7 +80,10 @@ fn service() -> app::BackupScim {
 }
 
 fn edge() -> HttpDeps {
-    let service = service();
+    edge_of(service())
+}
+
+fn edge_of(service: app::BackupScim) -> HttpDeps {
     let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
     HttpDeps {
         provisioning: service.provisioning,
@@ -98,7 +106,7 @@ impl Service {
         Self::start_with(edge)
     }
 
-    fn start_with(edge: fn() -> HttpDeps) -> Self {
+    fn start_with(edge: impl FnOnce() -> HttpDeps + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -202,6 +210,24 @@ impl Response {
         self.assert_error(401);
         assert_eq!(self.header("www-authenticate"), Some(r#"Bearer realm="azure-backup-scim""#));
     }
+}
+
+/// A token is checked, and what does not depend on anybody is answered, without asking the table.
+#[test]
+fn tokens_discovery_and_health_ask_no_table() {
+    let _ = service();
+    let faults = Faults::new(Arc::new(TableEngine::memory(Arc::new(Fixed))));
+    let tables: Arc<dyn TableOps> = faults.clone();
+    let service = Service::start_with(|| edge_of(service_on(tables)));
+    for path in
+        ["/", "/healthz", "/scim/v2/ServiceProviderConfig", "/scim/v2/ResourceTypes", "/scim/v2/Schemas"]
+    {
+        assert_eq!(service.call("GET", path).status, 200, "{path}");
+    }
+    service.anonymous("GET", "/scim/v2/Users").assert_denied();
+    assert_eq!(faults.counts().requests, 0);
+    service.call("GET", &format!("/scim/v2/Users/{BROKEN}?excludedAttributes=groups")).assert_error(404);
+    assert_eq!(faults.counts().requests, 1);
 }
 
 #[test]
