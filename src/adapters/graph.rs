@@ -1,7 +1,7 @@
 //! Names and group members from Entra ID, over Microsoft Graph.
 //!
-//! Graph shows a member that the caller may not read without its name. Some tenants' Graph v1.0 shows no service principals
-//! among the members of a group (docs/unverified.md). Nothing is retried here.
+//! Graph shows a member that the caller may not read without its name. Some tenants' Graph v1.0 shows no service
+//! principals among the members of a group (docs/unverified.md). Nothing is retried here.
 
 mod wire;
 
@@ -48,8 +48,8 @@ pub struct GraphDirectory {
 }
 
 impl GraphDirectory {
-    /// A client of the Graph at `endpoint` (origin only). A rustls provider must be installed in the process before. A text that
-    /// is not an absolute URL is rejected as insecure.
+    /// A client of the Graph at `endpoint` (origin only). A rustls provider must be installed in the process before. A
+    /// text that is not an absolute URL is rejected as insecure.
     pub fn at(
         endpoint: &str,
         credential: Arc<dyn TokenCredential>,
@@ -61,7 +61,8 @@ impl GraphDirectory {
         Ok(Self { rest, endpoint })
     }
 
-    /// A client of the public Graph whose requests go to the simulated Azure at `origin`, which knows them by their host.
+    /// A client of the public Graph whose requests go to the simulated Azure at `origin`, which knows them by their
+    /// host.
     pub fn simulated(
         origin: &str,
         credential: Arc<dyn TokenCredential>,
@@ -89,7 +90,8 @@ impl GraphDirectory {
         }
     }
 
-    /// Every object from the answer to `first` on. All pages or an error, never a part. `None`: there is no such object.
+    /// Every object from the answer to `first` on. All pages or an error, never a part. `None`: there is no such
+    /// object.
     async fn objects(
         &self,
         first: Request,

@@ -75,7 +75,7 @@ pub struct DenyAssignment {
     pub excluded: Vec<PrincipalId>,
     /// It holds at its scope alone, not below.
     pub only_at_scope: bool,
-    /// Whether a condition narrows it: then it does not deny everything that it names.
+    /// Whether a condition narrows it, or it only audits: then it does not deny everything that it names.
     pub conditional: bool,
 }
 

@@ -19,7 +19,7 @@ pub struct RecordedCall {
     pub scope: Scope,
     pub name: Option<Uuid>,
     pub principal: Option<Uuid>,
-    /// Outside of ARM: the secret, the audience or the person.
+    /// Outside of ARM: the secret, the audience, the person or the group.
     pub about: Option<String>,
     /// What Azure answered, or would have. None while the call is in flight, or if it was lost.
     pub status: Option<u16>,

@@ -5,6 +5,7 @@ use super::services::AzureService;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 /// An error of one of the services, under a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl AzureError {
                 json!({ "error": body })
             }
         }
+    }
+
+    /// What Graph answers where there is no such object.
+    pub fn object_not_found(id: Uuid) -> Self {
+        let message = format!(
+            "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
+        );
+        Self::new(404, "Request_ResourceNotFound", message)
     }
 
     pub fn too_many_requests(service: AzureService) -> Self {

@@ -55,7 +55,7 @@ pub struct FaultRule {
     /// Calls that name this assignment.
     #[serde(default)]
     pub name: Option<Uuid>,
-    /// Calls outside of ARM about this secret, this audience or this person, without case.
+    /// Calls outside of ARM about this secret, this audience, this person or this group, without case.
     #[serde(default)]
     pub about: Option<String>,
     /// The number of matching calls that pass first.

@@ -1,40 +1,49 @@
-//! A simulated Azure on loopback: ARM role assignments and role definitions, a Key Vault, the identity endpoint of a Function
-//! app and Graph users, in their real REST shapes, and an API that injects faults. It imports nothing of the service, so that it
-//! cannot share its mistakes. Each service listens on its own port.
+//! A simulated Azure on loopback: ARM role assignments, role definitions and deny assignments, a Key Vault, the
+//! identity endpoint of a Function app, and the people, groups and service principals of Graph, in their real REST
+//! shapes, and an API that injects faults. It imports nothing of the service, so that it cannot share its mistakes.
+//! Each service listens on its own port.
 //!
 //! ARM, at [`Simulator::arm_url`], api-version `2022-04-01`, any bearer token for writes and none for reads:
 //!
 //! - `PUT`, `GET`, `DELETE {scope}/providers/Microsoft.Authorization/roleAssignments/{guid}`
-//! - `GET {scope}/providers/Microsoft.Authorization/roleAssignments`, with `$filter` by `atScope()`, `principalId eq '…'`,
-//!   `assignedTo('…')`
+//! - `GET {scope}/providers/Microsoft.Authorization/roleAssignments`, with `$filter` by `atScope()`,
+//!   `principalId eq '…'`, `assignedTo('…')`
 //! - `GET [{scope}]/providers/Microsoft.Authorization/roleDefinitions[/{guid}]`
+//! - `GET {scope}/providers/Microsoft.Authorization/denyAssignments`, with `$filter` by `atScope()`,
+//!   `principalId eq '…'`
 //!
-//! Key Vault, at [`Simulator::vault_url`], whatever host a request names, after its challenge: `GET /secrets/{name}/versions`,
-//! `GET /secrets/{name}/[{version}]`. The identity endpoint: `GET` of [`Simulator::identity_endpoint`] with
-//! [`Simulator::identity_header`]. Graph, at [`Simulator::graph_url`]: `GET /v1.0/users/{id}`.
+//! Key Vault, at [`Simulator::vault_url`], whatever host a request names, after its challenge:
+//! `GET /secrets/{name}/versions`, `GET /secrets/{name}/[{version}]`. The identity endpoint: `GET` of
+//! [`Simulator::identity_endpoint`] with [`Simulator::identity_header`]. Graph, at [`Simulator::graph_url`], and for
+//! requests to `graph.microsoft.com` that a transport sent to any of the ports: `GET /v1.0/users/{id}`,
+//! `GET /v1.0/groups/{id}/transitiveMembers`, `POST /v1.0/directoryObjects/getByIds`.
 //!
-//! A token of the identity endpoint is valid for its audience until it expires, by Azure's clock. Any other text is accepted
-//! as a token everywhere, unless the identity settings are strict. The service's own identity may do everything, unless its
-//! rights were set ([`SimulatorHandle::set_own_rights`]): then scopes, actions and the text of conditions decide.
+//! A token of the identity endpoint is valid for its audience until it expires, by Azure's clock. Any other text is
+//! accepted as a token everywhere, unless the identity settings are strict. The service's own identity may do
+//! everything, unless its rights were set ([`SimulatorHandle::set_own_rights`]): then scopes, actions and the text of
+//! conditions decide.
 //!
 //! Control, at [`Simulator::control_url`]; `GET` of it describes every endpoint:
 //!
-//! - `rules`: throttle, fail, delay, garble, lose or hold the calls that match; `held`: deliver or drop held calls; `reset`
-//! - `locks`, `principals` (and `principals/strict`), `assignments` (hand-made), `scopes`, `own-rights`
-//! - `secrets`, `identity`, `users`
+//! - `rules`: throttle, fail, delay, garble, lose or hold the calls that match; `held`: deliver or drop held calls;
+//!   `reset`
+//! - `locks`, `principals` (and `principals/strict`), `assignments` (hand-made), `deny-assignments`,
+//!   `role-definitions`, `scopes`, `own-rights`
+//! - `secrets`, `identity`, `users`, `groups`, `service-principals`, `hidden-types`
 //! - `clock` (and `clock/advance`), `limits`, `calls`, `unrecognised`
 //!
-//! It requires no token, so it rejects what a browser sends on behalf of another site: `Host` must be a loopback address,
-//! `Origin` the same one where it is sent, and a body `application/json`.
+//! It requires no token, so it rejects what a browser sends on behalf of another site: `Host` must be a loopback
+//! address, `Origin` the same one where it is sent, and a body `application/json`.
 //!
-//! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. With a state file,
-//! scopes, assignments, locks, principals, own rights, secrets, users and the clock's offset survive a restart. Rules, held
-//! calls, limits, issued tokens, identity settings and logs do not.
+//! A rule is for ARM unless it names another service. The same orders are functions of [`SimulatorHandle`]. With a
+//! state file, scopes, assignments, deny assignments, custom roles, locks, principals, own rights, secrets, Graph's
+//! objects and the clock's offset survive a restart. Rules, held calls, limits, issued tokens, identity settings and
+//! logs do not.
 //!
-//! Left out: groups have no members (`assignedTo` is direct), the conditions of assignments that are made here are kept but
-//! not evaluated, all callers are the same identity, the other services do not throttle, the control API
-//! answers on every one of the addresses, every management group is above every subscription, and calling before
-//! Retry-After does not lengthen the wait.
+//! Left out: what a group gives its members (`assignedTo` is direct, and so is whom a deny assignment denies), the
+//! conditions of assignments that are made here are kept but not evaluated, all callers are the same identity, the
+//! other services do not throttle, the control API answers on every one of the addresses, every management group is
+//! above every subscription, and calling before Retry-After does not lengthen the wait.
 
 mod answer;
 mod arm;
@@ -56,6 +65,8 @@ mod tracked;
 mod wire;
 
 pub use arm::condition::{AccessCheck, AttributeSource, Condition, ConditionError, ConditionProblem};
+pub use arm::custom_role::{CustomRole, RolePermission};
+pub use arm::deny_assignment::{DenyAssignment, DenyPrincipal};
 pub use arm::directory_principal::{DirectoryPrincipal, PrincipalType};
 pub use arm::management_lock::{LockLevel, ManagementLock};
 pub use arm::own_right::OwnRight;
@@ -69,7 +80,9 @@ pub use control::control_error::ControlError;
 pub use control::service_orders::IdentitySettings;
 pub use control::simulator_handle::SimulatorHandle;
 pub use fault_rules::{ActiveFaultRule, FaultAction, FaultRule};
+pub use graph::graph_group::{GraphGroup, GraphServicePrincipal};
 pub use graph::graph_user::{GraphUser, UserType};
+pub use graph::object_type::ObjectType;
 pub use key_vault::vault_secret::{NewSecret, SecretUpdate, SecretVersion, VaultSecret};
 pub use request::CallMethod;
 pub use services::AzureService;

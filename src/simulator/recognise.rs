@@ -1,7 +1,7 @@
 //! Recognises the requests that the simulator knows: each service reads its own.
 
 use super::arm::request::{self as arm, ArmOperation};
-use super::graph::users_api::{self, UserOperation};
+use super::graph::request::{self as graph, GraphOperation};
 use super::identity::token_endpoint::{self, TokenOperation};
 use super::key_vault::secrets_api::{self, SecretOperation};
 use super::request::{NotRecognised, ParsedRequest, ReceivedRequest};
@@ -14,7 +14,7 @@ pub enum AzureOperation {
     Arm(ArmOperation),
     Vault(SecretOperation),
     Identity(TokenOperation),
-    Graph(UserOperation),
+    Graph(GraphOperation),
 }
 
 impl AzureOperation {
@@ -36,6 +36,6 @@ pub fn recognise(received: &ReceivedRequest) -> Result<RecognisedRequest, NotRec
         AzureService::Arm => Ok(arm::recognise(received)?.map(AzureOperation::Arm)),
         AzureService::Vault => Ok(secrets_api::recognise(received)?.map(AzureOperation::Vault)),
         AzureService::Identity => Ok(token_endpoint::recognise(received)?.map(AzureOperation::Identity)),
-        AzureService::Graph => Ok(users_api::recognise(received)?.map(AzureOperation::Graph)),
+        AzureService::Graph => Ok(graph::recognise(received)?.map(AzureOperation::Graph)),
     }
 }

@@ -106,7 +106,7 @@ pub struct ParsedRequest<T> {
     /// In ARM; elsewhere the root, which says nothing.
     pub scope: Scope,
     pub method: CallMethod,
-    /// Outside of ARM: the secret, the audience or the person that it is about.
+    /// Outside of ARM: the secret, the audience, the person or the group that it is about.
     pub about: Option<String>,
     /// The principal that it names itself: in its address, its body or its filter.
     pub principal: Option<Uuid>,

@@ -9,7 +9,7 @@ use super::call_log::{RecordedCall, UnrecognisedRequest};
 use super::clock::StartClock;
 use super::errors::AzureError;
 use super::fault_rules::{CallSubject, FaultAction, FaultRules};
-use super::graph::users_api;
+use super::graph::request as graph;
 use super::identity::issued_tokens::IssuedTokens;
 use super::identity::token_endpoint;
 use super::key_vault::secrets_api;
@@ -277,7 +277,7 @@ impl SimulatedAzure {
             }
             AzureOperation::Vault(operation) => secrets_api::answer(state, operation, now),
             AzureOperation::Identity(operation) => token_endpoint::answer(&mut self.tokens, operation, now),
-            AzureOperation::Graph(operation) => users_api::answer(state, operation, now),
+            AzureOperation::Graph(operation) => graph::answer(state, operation, now),
         }
     }
 

@@ -1,14 +1,18 @@
-//! What Azure holds: assignments, locks, the directory's principals and people, the scopes in existence, the vault's secrets,
-//! and what the service's own identity may do.
+//! What Azure holds: assignments, deny assignments, custom roles, locks, the directory's principals, people and groups,
+//! the scopes in existence, the vault's secrets, and what the service's own identity may do.
 //!
 //! This is what a state file keeps. Fault rules, held calls, buckets, issued tokens and logs are not part of it.
 
+use super::arm::custom_role::CustomRole;
+use super::arm::deny_assignment::DenyAssignment;
 use super::arm::directory_principal::DirectoryPrincipal;
 use super::arm::management_lock::ManagementLock;
 use super::arm::own_right::ParsedRight;
 use super::arm::role_assignment::RoleAssignment;
 use super::arm::scope::Scope;
+use super::graph::graph_group::{GraphGroup, GraphServicePrincipal};
 use super::graph::graph_user::GraphUser;
+use super::graph::object_type::ObjectType;
 use super::key_vault::vault_secret::VaultSecret;
 use super::tracked::{Persist, StateEntry, TrackedCell, TrackedMap};
 use serde::{Deserialize, Serialize};
@@ -30,6 +34,8 @@ struct PastVersion {
 #[derive(Debug, Default)]
 pub struct AzureState {
     pub assignments: TrackedMap<Uuid, RoleAssignment>,
+    pub deny_assignments: TrackedMap<Uuid, DenyAssignment>,
+    pub custom_roles: TrackedMap<Uuid, CustomRole>,
     pub locks: TrackedMap<u64, ManagementLock>,
     pub principals: TrackedMap<Uuid, DirectoryPrincipal>,
     pub strict_principals: TrackedCell<bool>,
@@ -37,6 +43,12 @@ pub struct AzureState {
     pub secrets: TrackedMap<String, VaultSecret>,
     /// The people whom Graph knows.
     pub users: TrackedMap<Uuid, GraphUser>,
+    /// The groups that Graph knows, with their direct members.
+    pub groups: TrackedMap<Uuid, GraphGroup>,
+    /// The service principals that Graph knows.
+    pub service_principals: TrackedMap<Uuid, GraphServicePrincipal>,
+    /// The types of objects that callers of Graph may not read.
+    pub hidden_types: TrackedCell<Vec<ObjectType>>,
     /// What the service's own identity may do; everything if it was never said.
     pub own_rights: TrackedCell<Option<Vec<ParsedRight>>>,
     pub clock_offset_seconds: TrackedCell<i64>,
@@ -54,14 +66,19 @@ struct Scopes {
 }
 
 impl AzureState {
-    fn parts(&mut self) -> [(&'static str, &mut dyn Persist); 10] {
+    fn parts(&mut self) -> [(&'static str, &mut dyn Persist); 15] {
         [
             ("assignments", &mut self.assignments),
+            ("deny_assignments", &mut self.deny_assignments),
+            ("custom_roles", &mut self.custom_roles),
             ("locks", &mut self.locks),
             ("principals", &mut self.principals),
             ("strict_principals", &mut self.strict_principals),
             ("secrets", &mut self.secrets),
             ("users", &mut self.users),
+            ("groups", &mut self.groups),
+            ("service_principals", &mut self.service_principals),
+            ("hidden_types", &mut self.hidden_types),
             ("own_rights", &mut self.own_rights),
             ("clock_offset_seconds", &mut self.clock_offset_seconds),
             ("scopes", &mut self.scopes),
@@ -126,7 +143,7 @@ impl AzureState {
         }
     }
 
-    /// Removes a scope with everything at and below it, assignments and locks included.
+    /// Removes a scope with everything at and below it: assignments, deny assignments and locks.
     pub fn remove_scope(&mut self, scope: &Scope, now: OffsetDateTime) {
         let scopes = self.scopes.change();
         let (gone, kept) = std::mem::take(&mut scopes.present).into_iter().partition(|s| scope.covers(s));
@@ -135,6 +152,11 @@ impl AzureState {
         let locks: Vec<u64> = self.locks.values().filter(|l| scope.covers(&l.scope)).map(|l| l.id).collect();
         for id in locks {
             self.locks.remove(&id);
+        }
+        let denied: Vec<Uuid> =
+            self.deny_assignments.values().filter(|d| scope.covers(&d.scope)).map(|d| d.id).collect();
+        for id in denied {
+            self.deny_assignments.remove(&id);
         }
         let names: Vec<Uuid> =
             self.assignments.values().filter(|a| scope.covers(&a.scope)).map(|a| a.name).collect();

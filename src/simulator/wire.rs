@@ -19,6 +19,9 @@ use tokio::sync::oneshot;
 /// The header in which a client's transport names the host that the caller asked for.
 const ORIGINAL_HOST: &str = "x-original-host";
 
+/// The host of Graph: a request that was meant for it goes there, whichever port it came to.
+const GRAPH_HOST: &str = "graph.microsoft.com";
+
 /// The service behind each port.
 pub type ServicePorts = BTreeMap<u16, AzureService>;
 
@@ -30,7 +33,10 @@ pub async fn endpoint(
     ports: web::Data<ServicePorts>,
 ) -> HttpResponse {
     let service = ports.get(&request.app_config().local_addr().port()).copied().unwrap_or_default();
-    let received = read(service, &request, &body);
+    let mut received = read(service, &request, &body);
+    if received.original_host.as_deref() == Some(GRAPH_HOST) {
+        received.service = AzureService::Graph;
+    }
     match azure.receive(&received) {
         Delivery::Answered(answer) => send(&answer),
         Delivery::AnswerLater(answer, delay) => {

@@ -64,6 +64,8 @@ struct DenyProperties {
     principals: Option<Vec<PrincipalBody>>,
     exclude_principals: Option<Vec<PrincipalBody>>,
     condition: Option<String>,
+    /// In previews of the API: `enforced`, or `audit`.
+    deny_assignment_effect: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -122,9 +124,10 @@ fn denial(entry: Entry<DenyProperties>) -> Result<DenyAssignment, String> {
     let denied = principals(properties.principals)?;
     let (everyone, principals): (Vec<_>, Vec<_>) =
         denied.into_iter().partition(|principal| principal.uuid().is_nil());
-    let in_permissions = properties.permissions.iter().flatten();
+    let effect = properties.deny_assignment_effect.as_deref();
     let conditional = is_given(properties.condition.as_deref())
-        || in_permissions.into_iter().any(|permission| is_given(permission.condition.as_deref()));
+        || properties.permissions.iter().flatten().any(|part| is_given(part.condition.as_deref()))
+        || effect.is_some_and(|effect| !effect.eq_ignore_ascii_case("enforced"));
     Ok(DenyAssignment {
         name: properties.deny_assignment_name.filter(|shown| !shown.is_empty()).unwrap_or(name),
         scope: scope(&properties.scope)?,

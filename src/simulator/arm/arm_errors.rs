@@ -1,5 +1,6 @@
 //! The errors that the simulated ARM answers with.
 
+use super::deny_assignment::DenyAssignment;
 use super::scope::{Scope, ScopeKind};
 use crate::simulator::errors::AzureError;
 use uuid::Uuid;
@@ -15,6 +16,16 @@ impl AzureError {
              scope '{over}' or the scope is invalid. If access was recently granted, please refresh your credentials."
         );
         Self::new(403, "AuthorizationFailed", message)
+    }
+
+    pub fn denied(client: Uuid, action: &str, over: &Scope, deny: &DenyAssignment) -> Self {
+        let DenyAssignment { id, deny_assignment_name: name, scope, .. } = deny;
+        let message = format!(
+            "The client '{client}' with object id '{client}' has permission to perform action '{action}' on scope \
+             '{over}'; however, the access is denied because of the deny assignment with name '{name}' and Id \
+             '{id}' at scope '{scope}'."
+        );
+        Self::new(403, "DenyAssignmentAuthorizationFailed", message)
     }
 
     pub fn missing_api_version() -> Self {

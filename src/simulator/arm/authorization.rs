@@ -1,9 +1,11 @@
 //! What the service's own identity may do, and whether a call is within it.
 //!
 //! Azure allows an action where one of the caller's role assignments at or above the scope has the action and a condition
-//! that is true for the call. Until the rights of the identity are set, it may do everything.
+//! that is true for the call. Until the rights of the identity are set, it may do everything. What a deny assignment
+//! forbids it may not do, whatever its rights.
 
 use super::condition::{AccessCheck, action_matches};
+use super::deny_assignments;
 use super::own_right::ParsedRight;
 use super::request::ArmOperation;
 use super::role_assignments::CALLER;
@@ -20,8 +22,11 @@ pub fn refuse_forbidden(
     scope: &Scope,
     operation: &ArmOperation,
 ) -> Result<(), AzureError> {
-    let Some(rights) = state.own_rights.as_ref() else { return Ok(()) };
     let access = access(state, scope, operation);
+    if let Some(deny) = deny_assignments::denying(state, scope, CALLER, &access.asked.action) {
+        return Err(AzureError::denied(CALLER, &access.asked.action, scope, deny));
+    }
+    let Some(rights) = state.own_rights.as_ref() else { return Ok(()) };
     let has_action = |right: &&ParsedRight| {
         let matches = |pattern: &String| action_matches(pattern, &access.asked.action);
         right.scope.covers(scope) && right.actions.iter().any(matches)
@@ -65,6 +70,9 @@ fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked 
         }
         ArmOperation::GetDefinition { .. } | ArmOperation::ListDefinitions { .. } => {
             known(AccessCheck::to("Microsoft.Authorization/roleDefinitions/read"))
+        }
+        ArmOperation::ListDenyAssignments { .. } => {
+            known(AccessCheck::to("Microsoft.Authorization/denyAssignments/read"))
         }
     }
 }

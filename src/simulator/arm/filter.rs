@@ -15,12 +15,12 @@ impl FilterError {
     }
 }
 
-/// A filter over role assignments. Empty: at, above and below the scope.
+/// A filter over role assignments or deny assignments. Empty: at, above and below the scope.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AssignmentFilter {
     /// `atScope()`: at the scope or above it, nothing below.
     pub at_scope: bool,
-    /// `principalId eq '…'` or `assignedTo('…')`. Group membership is not resolved: the simulator has no members.
+    /// `principalId eq '…'` or `assignedTo('…')`. Group membership is not resolved.
     pub principal: Option<Uuid>,
 }
 
@@ -52,16 +52,21 @@ fn principal(term: &str) -> Option<Uuid> {
 pub struct DefinitionFilter {
     /// `roleName eq '…'`.
     pub role_name: Option<String>,
+    /// `type eq '…'`: `BuiltInRole` or `CustomRole`.
+    pub kind: Option<&'static str>,
 }
 
 impl DefinitionFilter {
-    /// Parses a filter. `type eq 'BuiltInRole'` and `atScopeAndBelow()` select every role of the simulator.
+    /// Parses a filter. `atScopeAndBelow()` selects nothing more here.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let mut filter = Self::default();
         for term in terms(text) {
             if let Some(name) = equals(term, "roleName") {
                 filter.role_name = Some(name.to_owned());
-            } else if equals(term, "type") != Some("BuiltInRole") && term != "atScopeAndBelow()" {
+            } else if let Some(kind) = equals(term, "type") {
+                let known = ["BuiltInRole", "CustomRole"].into_iter().find(|known| *known == kind);
+                filter.kind = Some(known.ok_or_else(|| FilterError::unknown(term))?);
+            } else if term != "atScopeAndBelow()" {
                 return Err(FilterError::unknown(term));
             }
         }

@@ -1,9 +1,12 @@
-//! Azure Resource Manager: role assignments, role definitions, locks, conditions and limits.
+//! Azure Resource Manager: role assignments, role definitions, deny assignments, locks, conditions and limits.
 
 mod arm_errors;
 pub mod authorization;
 mod built_in_roles;
 pub mod condition;
+pub mod custom_role;
+pub mod deny_assignment;
+mod deny_assignments;
 pub mod directory_principal;
 mod filter;
 pub mod management_lock;

@@ -1,7 +1,8 @@
 //! Carries out a recognised call to ARM.
 
 use super::authorization;
-use super::built_in_roles::{BUILT_IN_ROLES, BuiltInRole};
+use super::deny_assignments;
+use super::filter::DefinitionFilter;
 use super::request::ArmOperation;
 use super::role_assignments::{self, ArmLimits};
 use super::role_definitions;
@@ -50,22 +51,28 @@ pub fn execute(
         }
         ArmOperation::GetDefinition { id } => get_definition(state, scope, *id).map(ArmSuccess::ok),
         ArmOperation::ListDefinitions { filter } => {
-            list_definitions(state, scope, filter.role_name.as_deref()).map(ArmSuccess::ok)
+            list_definitions(state, scope, filter).map(ArmSuccess::ok)
+        }
+        ArmOperation::ListDenyAssignments { filter, after, link } => {
+            deny_assignments::list(state, limits.page_size, scope, filter, *after, link).map(ArmSuccess::ok)
         }
     }
 }
 
 fn get_definition(state: &AzureState, scope: &Scope, id: Uuid) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
-    match role_definitions::by_id(id) {
-        Some(role) => Ok(role_definitions::body(scope, role)),
+    match role_definitions::by_id(state, id) {
+        Some(role) => Ok(role.body(scope)),
         None => Err(AzureError::definition_not_found(404, id)),
     }
 }
 
-fn list_definitions(state: &AzureState, scope: &Scope, name: Option<&str>) -> Result<Value, AzureError> {
+fn list_definitions(
+    state: &AzureState,
+    scope: &Scope,
+    filter: &DefinitionFilter,
+) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
-    let chosen = |role: &&BuiltInRole| name.is_none_or(|name| role.name.eq_ignore_ascii_case(name));
-    let bodies = BUILT_IN_ROLES.iter().filter(chosen).map(|role| role_definitions::body(scope, role));
+    let bodies = role_definitions::list(state, scope, filter).map(|role| role.body(scope));
     Ok(json!({ "value": bodies.collect::<Vec<_>>() }))
 }

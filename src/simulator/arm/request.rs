@@ -6,6 +6,7 @@ use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedRequest, ReceivedRequest};
 use crate::simulator::services::AzureService;
 use uuid::Uuid;
+
 /// The one version of ARM's API that is known.
 pub const API_VERSION: &str = "2022-04-01";
 
@@ -18,6 +19,7 @@ pub enum ArmOperation {
     ListAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
     GetDefinition { id: Uuid },
     ListDefinitions { filter: DefinitionFilter },
+    ListDenyAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
 }
 
 impl ArmOperation {
@@ -38,7 +40,9 @@ impl ArmOperation {
                 let body: serde_json::Value = serde_json::from_slice(body).ok()?;
                 Uuid::try_parse(body.pointer("/properties/principalId")?.as_str()?).ok()
             }
-            Self::ListAssignments { filter, .. } => filter.principal,
+            Self::ListAssignments { filter, .. } | Self::ListDenyAssignments { filter, .. } => {
+                filter.principal
+            }
             _ => None,
         }
     }
@@ -55,6 +59,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ArmOperatio
     let (method, operation) = match kind.to_ascii_lowercase().as_str() {
         "roleassignments" => assignment_operation(received, name)?,
         "roledefinitions" => definition_operation(received, name)?,
+        "denyassignments" => deny_operation(received, name)?,
         _ => return Err(NotRecognised::because(format!("unknown resource type {kind}"))),
     };
     let principal = operation.principal();
@@ -110,13 +115,31 @@ fn list_assignments(received: &ReceivedRequest) -> Result<ArmOperation, NotRecog
     if received.verb != "GET" {
         return Err(NotRecognised::because(format!("{} of all role assignments", received.verb)));
     }
+    let (filter, after) = page_of(received)?;
+    Ok(ArmOperation::ListAssignments { filter, after, link: NextLink::of(received) })
+}
+
+fn deny_operation(
+    received: &ReceivedRequest,
+    name: Option<&str>,
+) -> Result<(CallMethod, ArmOperation), NotRecognised> {
+    if received.verb != "GET" || name.is_some() {
+        return Err(NotRecognised::because(format!("{} of a deny assignment", received.verb)));
+    }
+    let (filter, after) = page_of(received)?;
+    let link = NextLink::of(received);
+    Ok((CallMethod::List, ArmOperation::ListDenyAssignments { filter, after, link }))
+}
+
+/// The filter of a listing, and after which entry its page begins.
+fn page_of(received: &ReceivedRequest) -> Result<(AssignmentFilter, Option<u64>), NotRecognised> {
     let filter = AssignmentFilter::parse(received.parameter("$filter").unwrap_or_default());
     let filter = filter.map_err(|error| NotRecognised::because(error.to_string()))?;
     let after = received.parameter("$skiptoken").map(|token| {
         u64::from_str_radix(token, 16)
             .map_err(|_| NotRecognised::because("a skip token that was never given out"))
     });
-    Ok(ArmOperation::ListAssignments { filter, after: after.transpose()?, link: NextLink::of(received) })
+    Ok((filter, after.transpose()?))
 }
 
 fn definition_operation(

@@ -117,7 +117,7 @@ pub fn put(
     let read_only = |level| level == LockLevel::ReadOnly;
     refuse_locked(state, scope, "write", read_only)?;
     let wanted = Wanted::parse(body)?;
-    if role_definitions::by_id(wanted.role).is_none() {
+    if role_definitions::by_id(state, wanted.role).is_none() {
         return Err(AzureError::definition_not_found(400, wanted.role));
     }
     if let Some(current) = state.assignments.get(&name) {

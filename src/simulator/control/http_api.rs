@@ -1,5 +1,6 @@
 //! The control API: what `GET /control` describes. Each endpoint is one function of [`SimulatorHandle`].
 
+use super::access_routes;
 use super::arm_orders::HandMade;
 use super::control_error::ControlError;
 use super::responses::{ControlResponse, done, guid, number, ok, parse};
@@ -24,7 +25,7 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
         "POST",
         "/control/rules",
         r#"{"action": A, "service"?: "arm"|"vault"|"identity"|"graph", "methods"?: ["GET"|"LIST"|"PUT"|"DELETE"], "scope"?, "principal"?, "name"?, "about"?, "skip"?: 0, "times"?: all}; A: {"throttle": {"retry_after_seconds"?}} | {"fail": {"status", "code", "message"?, "retry_after_seconds"?, "executed"?: false}} | {"delay": {"ms"}} | {"delay_answer": {"ms"}} | "nonsense" | "lose_request" | "lose_answer" | "hold""#,
-        "adds a rule, for ARM unless it names a service; the oldest that matches a call decides; `scope` matches calls at and below it, `about` the secret, audience or person of a call to the other services",
+        "adds a rule, for ARM unless it names a service; the oldest that matches a call decides; `scope` matches calls at and below it, `about` the secret, audience, person or group of a call to the other services",
     ),
     ("DELETE", "/control/rules", "", "removes every rule"),
     ("DELETE", "/control/rules/{id}", "", "removes a rule"),
@@ -58,8 +59,14 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     (
         "POST",
         "/control/assignments",
-        r#"{"scope", "role": name or GUID, "principal", "type"?: "User", "name"?: GUID, "description"?, "condition"?, "condition_version"?}"#,
-        "makes an assignment by hand",
+        r#"{"scope", "role": name or GUID, "principal", "type"?: "User", "name"?: GUID, "description"?, "condition"?, "condition_version"?, "created_by"?: GUID, "created_on"?: RFC 3339}"#,
+        "makes an assignment by hand, of any role at any scope",
+    ),
+    (
+        "PATCH",
+        "/control/assignments/{name}",
+        r#"{"condition": text or null}"#,
+        "changes the condition of an assignment by hand, or takes it away",
     ),
     ("DELETE", "/control/assignments/{name}", "", "deletes an assignment by hand"),
     ("GET", "/control/scopes", "", "the scopes in existence"),
@@ -100,6 +107,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/principals/{id}", web::delete().to(remove_principal))
         .route("/assignments", web::get().to(assignments))
         .route("/assignments", web::post().to(make_assignment))
+        .route("/assignments/{name}", web::patch().to(change_assignment))
         .route("/assignments/{name}", web::delete().to(delete_assignment))
         .route("/scopes", web::get().to(async |azure: Data<SimulatorHandle>| ok(azure.scopes())))
         .route("/scopes", web::post().to(add_scope))
@@ -111,7 +119,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/calls", web::get().to(async |azure: Data<SimulatorHandle>| ok(azure.calls())))
         .route("/calls", web::delete().to(clear_calls))
         .route("/unrecognised", web::get().to(async |azure: Data<SimulatorHandle>| ok(azure.unrecognised())))
-        .configure(service_routes::routes);
+        .configure(service_routes::routes)
+        .configure(access_routes::routes);
 }
 
 /// What the control API answers where it has no endpoint.
@@ -122,7 +131,8 @@ pub async fn unknown() -> ControlResponse {
 async fn describe() -> HttpResponse {
     let endpoint = |(method, path, takes, effect): &(&str, &str, &str, &str)| json!({ "method": method, "path": path, "takes": takes, "effect": effect });
     let note = "A question mark marks what may be left out, with its default. Bodies are application/json. Errors are {\"error\": text}.";
-    let endpoints = ENDPOINTS.iter().chain(service_routes::ENDPOINTS).map(endpoint);
+    let endpoints =
+        ENDPOINTS.iter().chain(service_routes::ENDPOINTS).chain(access_routes::ENDPOINTS).map(endpoint);
     ok(json!({ "note": note, "endpoints": endpoints.collect::<Vec<Value>>() }))
 }
 
@@ -206,6 +216,18 @@ async fn assignments(azure: Data<SimulatorHandle>) -> HttpResponse {
 async fn make_assignment(azure: Data<SimulatorHandle>, body: Bytes) -> ControlResponse {
     let made = azure.make_assignment(&parse::<HandMade>(&body)?)?;
     Ok(HttpResponse::Created().json(made.body()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConditionBody {
+    condition: Option<String>,
+}
+
+async fn change_assignment(azure: Data<SimulatorHandle>, name: Path<String>, body: Bytes) -> ControlResponse {
+    let ConditionBody { condition } = parse(&body)?;
+    azure.set_assignment_condition(guid(&name)?, condition.as_deref())?;
+    Ok(done())
 }
 
 async fn delete_assignment(azure: Data<SimulatorHandle>, name: Path<String>) -> ControlResponse {

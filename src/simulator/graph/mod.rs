@@ -1,4 +1,10 @@
-//! Microsoft Graph, as far as reading one person.
+//! Microsoft Graph, as far as reading people, groups and service principals.
 
+mod directory_object;
+mod get_by_ids;
+pub mod graph_group;
 pub mod graph_user;
-pub mod users_api;
+mod group_members;
+pub mod object_type;
+pub mod request;
+mod users_api;

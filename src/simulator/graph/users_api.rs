@@ -47,11 +47,7 @@ fn property(name: &str) -> Result<&'static str, NotRecognised> {
 pub fn answer(state: &AzureState, operation: &UserOperation, now: OffsetDateTime) -> AzureAnswer {
     let UserOperation { id, select } = operation;
     let Some(user) = state.users.get(id) else {
-        let message = format!(
-            "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
-        );
-        let error = AzureError::new(404, "Request_ResourceNotFound", message);
-        return AzureAnswer::refused(AzureService::Graph, &error, now);
+        return AzureAnswer::refused(AzureService::Graph, &AzureError::object_not_found(*id), now);
     };
     let of = |name: &str| match name {
         "id" => json!(user.id),

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the server does with one request.
 #[derive(Clone)]
-enum Act {
+pub(super) enum Act {
     Answer {
         status: u16,
         headers: String,
@@ -38,11 +38,11 @@ enum Act {
     Silence,
 }
 
-fn answer(status: u16, body: Value) -> Act {
+pub(super) fn answer(status: u16, body: Value) -> Act {
     Act::Answer { status, headers: String::new(), body: body.to_string() }
 }
 
-fn error(status: u16, code: &str) -> Act {
+pub(super) fn error(status: u16, code: &str) -> Act {
     answer(status, json!({"error": {"code": code, "message": "m"}}))
 }
 
@@ -57,14 +57,14 @@ impl Act {
     }
 }
 
-struct Server {
-    url: String,
+pub(super) struct Server {
+    pub(super) url: String,
     seen: Arc<Mutex<Vec<String>>>,
     script: Arc<Mutex<VecDeque<Act>>>,
 }
 
 impl Server {
-    async fn start(script: Vec<Act>) -> Self {
+    pub(super) async fn start(script: Vec<Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -78,7 +78,7 @@ impl Server {
         Self { url, seen, script }
     }
 
-    fn client(&self) -> ArmRoleAssignments {
+    pub(super) fn client(&self) -> ArmRoleAssignments {
         self.client_with(Credential::Static("arm-token".to_owned().into()).build().unwrap())
     }
 
@@ -87,7 +87,12 @@ impl Server {
         ArmRoleAssignments::new(self.url.parse().unwrap(), credential, options()).unwrap()
     }
 
-    fn seen(&self) -> Vec<String> {
+    /// What it does next.
+    pub(super) fn play(&self, acts: Vec<Act>) {
+        self.script.lock().unwrap().extend(acts);
+    }
+
+    pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }

@@ -1,5 +1,7 @@
 //! The Azure clients, the simulator, and the delegation that Bicep makes.
 
+pub(crate) mod access_reader;
 pub(crate) mod arm_client;
 pub(crate) mod delegation;
+pub(crate) mod directory_reader;
 pub(crate) mod simulator;

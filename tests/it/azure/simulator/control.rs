@@ -1,7 +1,10 @@
 //! The control API, and what survives a restart.
 
 use super::*;
-use azure_backup_scim::simulator::{FaultAction, FaultRule, NewSecret, OwnRight};
+use azure_backup_scim::simulator::{
+    CustomRole, DenyAssignment, FaultAction, FaultRule, GraphGroup, GraphServicePrincipal, NewSecret,
+    ObjectType, OwnRight, RolePermission,
+};
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use time::macros::datetime;
@@ -215,6 +218,44 @@ async fn the_state_survives_a_restart_and_the_faults_do_not() {
     assert_eq!((world.azure.secrets(), world.azure.users()), (secrets, users));
     assert_eq!(world.azure.now(), datetime!(2026-03-01 12:01:30 UTC));
     assert!(world.azure.rules().is_empty());
+}
+
+/// What decides access survives too. A state file of an Azure that knew none of it is read as before.
+#[actix_web::test]
+async fn what_decides_access_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("azure.json");
+    let kept = || SimulatorOptions { state_file: Some(file.clone()), ..options() };
+    let older = r#"[["users","aaaa0000-0000-4000-8000-000000000007",{"id":"aaaa0000-0000-4000-8000-000000000007",
+        "displayName":"Ana","userPrincipalName":"ana@x.example"}]]"#;
+    std::fs::write(&file, format!("{{\"simulated_azure_log\":1}}\n{}\n", older.replace('\n', ""))).unwrap();
+    let world = World::start_with(kept());
+    assert_eq!((world.azure.users().len(), world.azure.groups().len()), (1, 0));
+
+    let permission = RolePermission::actions(&["*"]);
+    world.azure.deny(DenyAssignment::new("stack", scope(VAULT), permission.clone())).unwrap();
+    let role = CustomRole {
+        id: guid(1),
+        role_name: "Restorer".to_owned(),
+        description: String::new(),
+        assignable_scopes: vec![scope(SUBSCRIPTION)],
+        permissions: vec![permission],
+    };
+    world.azure.set_custom_role(role).unwrap();
+    let group = GraphGroup { id: guid(10), display_name: "Operators".to_owned(), members: vec![guid(7)] };
+    world.azure.add_group(group).unwrap();
+    let job = GraphServicePrincipal { id: guid(3), display_name: "job".to_owned() };
+    world.azure.add_service_principal(job).unwrap();
+    world.azure.set_hidden_types(vec![ObjectType::Group]).unwrap();
+    let all = |world: &World| {
+        let azure = &world.azure;
+        let graph = (azure.users(), azure.groups(), azure.service_principals(), azure.hidden_types());
+        (azure.deny_assignments(), azure.custom_roles(), graph)
+    };
+    let before = all(&world);
+    world.simulator.stop().unwrap();
+
+    assert_eq!(all(&World::start_with(kept())), before);
 }
 
 /// A stopped Azure leaves its port to the next one.

@@ -8,6 +8,7 @@
 mod arm;
 mod control;
 mod faults;
+mod graph;
 mod identity;
 mod key_vault;
 mod sdk;

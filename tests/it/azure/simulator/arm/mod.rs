@@ -1,5 +1,9 @@
-//! Azure Resource Manager: role assignments, listings, refusals, and what the service's own identity may do.
+//! Azure Resource Manager: role assignments, listings, refusals, deny assignments, custom roles, and what the
+//! service's own identity may do.
 
+mod by_hand;
+mod custom_roles;
+mod deny_assignments;
 mod listing;
 mod own_rights;
 mod refusals;

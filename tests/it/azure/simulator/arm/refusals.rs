@@ -178,7 +178,7 @@ async fn removing_a_scope_removes_its_assignments() {
 async fn an_unknown_request_is_refused_and_kept() {
     let world = World::start();
     let unknown = [
-        (Method::GET, format!("{VAULT}/providers/Microsoft.Authorization/denyAssignments")),
+        (Method::GET, format!("{VAULT}/providers/Microsoft.Authorization/classicAdministrators")),
         (Method::PATCH, assignment(VAULT, guid(1))),
         (Method::GET, "/subscriptions".to_owned()),
     ];
