@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn data_cannot_end_its_element_and_is_the_same_when_read() {
-        let hostile = "</script><script>alert(1)</script><!-- &lt; \u{2028}\u{2029} {{script}} \u{202e} \u{0} ß";
+        let hostile =
+            "</script><script>alert(1)</script><!-- &lt; \u{2028}\u{2029} {{script}} \u{202e} \u{0} ß";
         let data = json!({ "people": [{ "name": hostile }], "</script>": 1 });
         let page = page(&data);
         let written = element(&page, "<script type=\"application/json\" id=\"data\">", "</script>");
@@ -141,7 +142,14 @@ mod tests {
 
     #[test]
     fn base64_has_its_padding() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("\u{fff}", "4L+/")];
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("\u{fff}", "4L+/"),
+        ];
         for (bytes, expected) in cases {
             assert_eq!(base64(bytes.as_bytes()), expected);
         }

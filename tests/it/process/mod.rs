@@ -10,4 +10,5 @@ pub(crate) mod local_state;
 pub(crate) mod operator_commands;
 pub(crate) mod packages;
 pub(crate) mod plan_command;
+pub(crate) mod report_page;
 pub(crate) mod serve;
