@@ -11,4 +11,5 @@ pub(crate) mod operator_commands;
 pub(crate) mod packages;
 pub(crate) mod plan_command;
 pub(crate) mod report_command;
+pub(crate) mod report_page;
 pub(crate) mod serve;

@@ -178,7 +178,7 @@
         state.person = state.scope !== null || person === -1 ? null : person;
         state.unknown = scope === -1 ? `scope ${given.get("scope")}` : person === -1 ? `person ${given.get("person")}` : null;
         const day = Date.parse(given.get("day") || "");
-        state.day = Number.isNaN(day) || dayOf(day) >= today ? null : Math.max(dayOf(day), firstDay);
+        state.day = Number.isNaN(day) || dayOf(day) >= today || firstDay >= today ? null : Math.max(dayOf(day), firstDay);
         const can = (given.get("can") || "").split(",");
         state.can = verbs.reduce((bits, verb, at) => can.includes(verb) ? bits | 1 << at : bits, 0);
         state.by = ["service", "others"].includes(given.get("by")) ? given.get("by") : "";

@@ -15,15 +15,16 @@ const CONTRIBUTOR: (&str, u64) = ("Backup Contributor", 0b00111);
 const OWNER: (&str, u64) = ("Owner", 0b11111);
 
 const VAULTS: [&str; 12] = [
-    "east", "west", "north", "finance", "hr", "erp-prod", "erp-test", "sql-prod", "files", "vdi", "archive", "lab",
+    "east", "west", "north", "finance", "hr", "erp-prod", "erp-test", "sql-prod", "files", "vdi", "archive",
+    "lab",
 ];
 const FIRST_NAMES: [&str; 20] = [
-    "ana", "ben", "cleo", "dora", "eva", "finn", "gita", "hugo", "ines", "jonas", "kim", "lea", "mira", "nils", "omar",
-    "petra", "quinn", "rosa", "sami", "tara",
+    "ana", "ben", "cleo", "dora", "eva", "finn", "gita", "hugo", "ines", "jonas", "kim", "lea", "mira",
+    "nils", "omar", "petra", "quinn", "rosa", "sami", "tara",
 ];
 const LAST_NAMES: [&str; 15] = [
-    "costa", "becker", "moreau", "okafor", "lindgren", "novak", "haddad", "rossi", "tanaka", "silva", "weber", "dubois",
-    "kaya", "larsen", "mehta",
+    "costa", "becker", "moreau", "okafor", "lindgren", "novak", "haddad", "rossi", "tanaka", "silva",
+    "weber", "dubois", "kaya", "larsen", "mehta",
 ];
 
 /// A tenant in the making.
@@ -68,13 +69,25 @@ impl Tenant {
 
     fn id(&mut self) -> String {
         let (high, low) = (self.below(1 << 50), self.below(1 << 48));
-        format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{low:012x}", high >> 18, high >> 2 & 0xffff, high & 0xfff, low & 0xfff)
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{low:012x}",
+            high >> 18,
+            high >> 2 & 0xffff,
+            high & 0xfff,
+            low & 0xfff
+        )
     }
 
     /// The id of an operation: it begins with its time.
     fn op(&mut self, time_ms: i64) -> String {
         let tail = self.below(1 << 48);
-        format!("{:08x}-{:04x}-7{:03x}-9{:03x}-{tail:012x}", time_ms >> 16, time_ms & 0xffff, tail & 0xfff, tail >> 36)
+        format!(
+            "{:08x}-{:04x}-7{:03x}-9{:03x}-{tail:012x}",
+            time_ms >> 16,
+            time_ms & 0xffff,
+            tail & 0xfff,
+            tail >> 36
+        )
     }
 
     fn place(&mut self, name: &str, id: String) {
@@ -100,7 +113,8 @@ impl Tenant {
 
     /// Given by this service, for being in a team.
     fn give(&mut self, held: &Held<'_>, team: &str, inner: Option<&str>) {
-        let binding = format!("{}-{}", held.role.0.split(' ').next_back().unwrap().to_lowercase() + "s", held.at);
+        let binding =
+            format!("{}-{}", held.role.0.split(' ').next_back().unwrap().to_lowercase() + "s", held.at);
         let reason = match inner {
             Some(inner) => format!("member of {inner}, which is in {team} of binding {binding}"),
             None => format!("member of {team} of binding {binding}"),
@@ -198,7 +212,10 @@ fn furnish(tenant: &mut Tenant, people: usize) {
     let subscription = "/subscriptions/00000000-0000-0000-0000-000000000001";
     tenant.place("subscription production", subscription.to_owned());
     tenant.place("resource group backup", format!("{subscription}/resourceGroups/backup"));
-    tenant.place("management group contoso", "/providers/Microsoft.Management/managementGroups/contoso".to_owned());
+    tenant.place(
+        "management group contoso",
+        "/providers/Microsoft.Management/managementGroups/contoso".to_owned(),
+    );
     let names = tenant.scopes.iter().map(|scope| scope["name"].as_str().unwrap().to_owned());
     let vaults: Vec<String> = names.collect();
     for number in 0..people {
@@ -215,19 +232,28 @@ fn furnish(tenant: &mut Tenant, people: usize) {
         }
     }
     // Her grant is the one that a test follows to its push.
-    let held = Held { person: 0, at: "east", reach: vec![0], role: OPERATOR, from: MADE_MS - 200 * DAY_MS, until: None };
+    let held = Held {
+        person: 0,
+        at: "east",
+        reach: vec![0],
+        role: OPERATOR,
+        from: MADE_MS - 200 * DAY_MS,
+        until: None,
+    };
     tenant.give(&held, "Vault Operators", Some("Night Shift"));
 }
 
 /// A team gives one role at one to three vaults.
 fn join_team(tenant: &mut Tenant, vaults: &[String], person: usize) {
-    let role = [READER, READER, OPERATOR, OPERATOR, OPERATOR, CONTRIBUTOR][usize::try_from(tenant.below(6)).unwrap()];
+    let role = [READER, READER, OPERATOR, OPERATOR, OPERATOR, CONTRIBUTOR]
+        [usize::try_from(tenant.below(6)).unwrap()];
     let first = usize::try_from(tenant.below(vaults.len() as u64)).unwrap();
     let number = 1 + usize::try_from(tenant.below(3)).unwrap();
     let from = tenant.moment(1090);
     let stay = i64::try_from(tenant.below(700) + 1).unwrap() * DAY_MS + 5_000_000;
     let until = (from + stay < MADE_MS - DAY_MS && tenant.below(3) > 0).then_some(from + stay);
-    let inner = [None, None, Some("Night Shift"), Some("Platform Team")][usize::try_from(tenant.below(4)).unwrap()];
+    let inner =
+        [None, None, Some("Night Shift"), Some("Platform Team")][usize::try_from(tenant.below(4)).unwrap()];
     for reach in (first..first + number).map(|at| at % vaults.len()) {
         let held = Held { person, at: &vaults[reach], reach: vec![reach], role, from, until };
         tenant.give(&held, &format!("Vault {}s", role.0.split(' ').next_back().unwrap()), inner);
@@ -245,14 +271,39 @@ fn add_others(tenant: &mut Tenant) {
     let gone = tenant.person(None, "Other");
     let guest = tenant.person(Some("consultant_partner.example#EXT#@contoso.example"), "User");
     let auditor = tenant.person(Some("audit.tool@contoso.example"), "ServicePrincipal");
-    let of = |person, at, reach: &Vec<usize>, role, from| Held { person, at, reach: reach.clone(), role, from, until: None };
+    let of = |person, at, reach: &Vec<usize>, role, from| Held {
+        person,
+        at,
+        reach: reach.clone(),
+        role,
+        from,
+        until: None,
+    };
     let by = Some("pat.admin@contoso.example");
     tenant.find(&of(pat, "subscription production", &all, OWNER, days_ago(1105)), None, json!({}));
     tenant.find(&of(emergency, "management group contoso", &all, OWNER, days_ago(1105)), None, json!({}));
-    tenant.find(&of(admins, "subscription production", &all, ("User Access Administrator", 0b10000), days_ago(640)), by, json!({ "conditional": true }));
-    tenant.find(&of(pipeline, "resource group backup", &vec![0, 1, 2, 3, 4, 5], ("Contributor", 0b01111), days_ago(411)), by, json!({}));
+    tenant.find(
+        &of(admins, "subscription production", &all, ("User Access Administrator", 0b10000), days_ago(640)),
+        by,
+        json!({ "conditional": true }),
+    );
+    tenant.find(
+        &of(
+            pipeline,
+            "resource group backup",
+            &vec![0, 1, 2, 3, 4, 5],
+            ("Contributor", 0b01111),
+            days_ago(411),
+        ),
+        by,
+        json!({}),
+    );
     tenant.find(&of(gone, "east", &vec![0], CONTRIBUTOR, days_ago(95)), by, json!({}));
-    tenant.find(&of(auditor, "subscription production", &all, ("Custom: Vault Auditor", 0), days_ago(30)), by, json!({ "can": null }));
+    tenant.find(
+        &of(auditor, "subscription production", &all, ("Custom: Vault Auditor", 0), days_ago(30)),
+        by,
+        json!({ "can": null }),
+    );
     let week = Held { until: Some(days_ago(11)), ..of(guest, "east", &vec![0], CONTRIBUTOR, days_ago(18)) };
     tenant.find(&week, by, json!({}));
     // Members of an Entra group are only known now.
@@ -267,7 +318,8 @@ fn add_others(tenant: &mut Tenant) {
     held.person = 12;
     held.from = days_ago(70);
     tenant.give(&held, "Vault Operators", Some("Night Shift"));
-    let taken = json!({ "reasons": ["user deactivated"], "actor": "entra", "op": tenant.op(MADE_MS - 500_000) });
+    let taken =
+        json!({ "reasons": ["user deactivated"], "actor": "entra", "op": tenant.op(MADE_MS - 500_000) });
     tenant.spans.last_mut().unwrap()["ours"]["taken"] = taken;
 }
 
@@ -293,7 +345,8 @@ pub fn hostile() -> Value {
         tenant.place(name, id);
         tenant.person(Some(name), "User");
         let from = MADE_MS - 10 * DAY_MS;
-        let held = Held { person: at, at: name, reach: vec![0, at], role: (name, 0b11111), from, until: None };
+        let held =
+            Held { person: at, at: name, reach: vec![0, at], role: (name, 0b11111), from, until: None };
         let ours = json!({
             "bindings": [name], "reasons": [name], "cause": name, "actor": name, "op": name, "confirmed": false,
             "taken": { "reasons": [name], "actor": name, "op": name },
