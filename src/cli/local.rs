@@ -28,8 +28,8 @@ pub struct Arguments {
     /// @FILE with one in it, where its key is a secret. The table is `scimlocal`. Azure stays simulated, its clock too.
     #[arg(long, value_name = "CONNECTION_STRING")]
     tables: Option<String>,
-    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, vault_url, identity_endpoint,
-    /// identity_header, pid.
+    /// Print one line of JSON when ready: base_url, token, arm_url, control_url, vault_url, graph_url,
+    /// identity_endpoint, identity_header, pid.
     #[arg(long, conflicts_with = "demo")]
     json: bool,
     /// Make a changed bindings file active without asking, whatever it takes away or gives.

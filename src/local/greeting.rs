@@ -25,6 +25,7 @@ fn line(running: &RunningLocal) -> Value {
     json!({
         "base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(),
         "control_url": azure.control_url(), "vault_url": azure.vault_url(),
+        "graph_url": azure.graph_url(),
         "identity_endpoint": azure.identity_endpoint(), "identity_header": azure.identity_header(),
         "pid": std::process::id(),
     })
