@@ -90,7 +90,7 @@ function givenBy(span) {
     const through = span.through ? line("Entra group ", foreign(span.through)) : null;
     if (!span.ours) {
         const by = span.others && span.others.createdBy;
-        return [line("not this service"), through, by ? line("made by ", foreign(by)) : null];
+        return [by ? line(foreign(by)) : null, through, softly("not this service")];
     }
     const bindings = span.ours.bindings.flatMap((binding, at) => [at ? ", " : "", foreign(binding)]);
     return [through, bindings.length ? line(bindings) : line("this service")];
