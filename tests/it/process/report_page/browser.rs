@@ -40,8 +40,8 @@ impl Browser {
         let driver = program(&["chromedriver"]);
         let browser = program(&["chromium", "chromium-browser", "google-chrome"]);
         let (Some(driver), Some(browser)) = (driver, browser) else {
-            eprintln!(
-                "skipped: there is no chromium with its driver (apt-get install chromium chromium-driver)"
+            say_aloud(
+                "skipped: there is no chromium with its driver (apt-get install chromium chromium-driver)",
             );
             return None;
         };
