@@ -7,9 +7,21 @@ use std::io::{self, Write};
 
 const SKELETON: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+/// In one function, so that no name of it is a property of the window.
+const SCRIPT: &str = concat!(
+    "\"use strict\";\n(() => {\n",
+    include_str!("page/text.js"),
+    include_str!("page/data.js"),
+    include_str!("page/view.js"),
+    include_str!("page/reason.js"),
+    include_str!("page/table.js"),
+    include_str!("page/draw.js"),
+    include_str!("page/choices.js"),
+    include_str!("page/page.js"),
+    "})();\n",
+);
 
-/// Writes the page. What `data` holds is described at the top of `page/page.js`.
+/// Writes the page. What `data` holds is described at the top of `page/data.js`.
 pub(super) fn write(out: &mut impl Write, data: &Value) -> io::Result<()> {
     let (style, script) = (as_parsed(STYLE), as_parsed(SCRIPT));
     let mut rest = SKELETON;

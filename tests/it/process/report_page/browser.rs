@@ -20,9 +20,9 @@ fn program(names: &[&str]) -> Option<PathBuf> {
     files.into_iter().find(|file| file.is_file())
 }
 
-/// A line that is seen even where a test passes.
+/// A line that is seen even where a test passes: what the macros print then is swallowed.
 pub fn say_aloud(text: &str) {
-    writeln!(std::io::stderr(), "report page: {text}").unwrap();
+    std::io::stderr().write_all(format!("report page: {text}\n").as_bytes()).unwrap();
 }
 
 /// The driver and one session of the browser. Both end when this is dropped.
@@ -40,8 +40,8 @@ impl Browser {
         let driver = program(&["chromedriver"]);
         let browser = program(&["chromium", "chromium-browser", "google-chrome"]);
         let (Some(driver), Some(browser)) = (driver, browser) else {
-            eprintln!(
-                "skipped: there is no chromium with its driver (apt-get install chromium chromium-driver)"
+            say_aloud(
+                "skipped: there is no chromium with its driver (apt-get install chromium chromium-driver)",
             );
             return None;
         };

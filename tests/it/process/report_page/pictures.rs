@@ -26,45 +26,25 @@ async fn take() {
     let page = &scene.browser;
     let ana = format!("#person={}", scene.data["people"][0]["id"].as_str().unwrap());
     let east = at_scope(&scene.data, 0);
-    let first = "document.querySelector('button.role').click()";
+    let past = format!("{east}&day=2026-11-18&by=others");
+    let third = "document.querySelectorAll('button.role')[2].click()";
+    let light = ("screen", "light");
     for (name, fragment, script, (width, height), (medium, scheme)) in [
-        ("list", "", "", (1280, 960), ("screen", "light")),
-        (
-            "vault",
-            &east,
-            "document.querySelectorAll('button.role')[2].click(); scrollTo(0, 150)",
-            (1280, 960),
-            ("screen", "light"),
-        ),
-        ("person", &ana, first, (1280, 860), ("screen", "light")),
-        (
-            "past",
-            &format!("{east}&day=2026-11-18&by=others"),
-            "document.querySelector('#changes details:last-of-type summary').click()",
-            (1280, 960),
-            ("screen", "light"),
-        ),
-        ("print", &east, "", (794, 1123), ("print", "light")),
-        (
-            "narrow",
-            &east,
-            "document.querySelector('.held').scrollIntoView()",
-            (320, 720),
-            ("screen", "light"),
-        ),
-        (
-            "dark",
-            &east,
-            "document.querySelectorAll('button.role')[2].click(); scrollTo(0, 150)",
-            (1280, 960),
-            ("screen", "dark"),
-        ),
+        ("list", "", "", (1280, 960), light),
+        ("vault", &east, third, (1280, 1040), light),
+        ("person", &ana, "document.querySelector('button.role').click()", (1280, 860), light),
+        ("past", &past, "document.querySelector('#changes summary').click()", (1280, 1040), light),
+        // The browser leaves margins on paper, and not in a window.
+        ("print", &east, "document.body.style.margin = '48px'", (794, 1123), ("print", "light")),
+        ("narrow", &east, "document.querySelector('.held').scrollIntoView()", (320, 720), light),
+        ("dark", &east, third, (1280, 1040), ("screen", "dark")),
     ] {
         page.resize(width, height).await;
         page.emulate(medium, scheme).await;
         page.open(&scene.path, fragment).await;
         page.shows("document.getElementById('title').textContent !== ''", json!(true)).await;
         page.run(script).await;
+        page.shows("document.getAnimations().length", json!(0)).await;
         save(name, &page.picture().await);
     }
 }

@@ -7,7 +7,6 @@ pub const MADE: &str = "2026-11-29T14:46:26Z";
 const MADE_MS: i64 = 1_795_963_586_000;
 const DAY_MS: i64 = 86_400_000;
 const SINCE: &str = "2023-11-20T08:12:04Z";
-const SINCE_MS: i64 = MADE_MS - 1105 * DAY_MS - 23_662_000;
 
 const READER: (&str, u64) = ("Backup Reader", 0);
 const OPERATOR: (&str, u64) = ("Backup Operator", 0b00001);
@@ -366,9 +365,4 @@ pub fn empty() -> Value {
     let mut tenant = Tenant::new();
     tenant.vault("east", "backup");
     merged(tenant.data(), json!({ "since": null }))
-}
-
-/// The first moment that is recorded, for tests that look at the left end.
-pub const fn since_ms() -> i64 {
-    SINCE_MS
 }
