@@ -4,11 +4,12 @@
 //! `MEMBER_JOB_PEOPLE` is how many members each case changes (60 if it is not set).
 
 mod many;
+mod rules;
 
 use crate::resilience::crashes::invariants::{calm, problems};
 use crate::support::fault_injection::{Fault, Side, When};
 use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, caller, members};
-use crate::support::requests::{group_id, group_input, group_patch};
+use crate::support::requests::{group_id, group_input, group_patch, user_id};
 use crate::support::rows::{quiet, write};
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::ports::tables::{EtagMatch, TableWrite};

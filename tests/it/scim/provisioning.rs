@@ -17,7 +17,7 @@ use azure_backup_scim::bindings::PrincipalSource;
 use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::{GroupId, MemberId, OpId, UserId};
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableWrite};
+use azure_backup_scim::ports::tables::{EtagMatch, TableOps, TableRow, TableWrite};
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
 use azure_backup_scim::service::bindings::active::ActiveBindings;
 use azure_backup_scim::service::health::HealthStatus;

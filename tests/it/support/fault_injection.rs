@@ -72,6 +72,8 @@ pub enum Fault {
     AnswerLost,
     /// Not carried out, and the caller gets an error.
     Throttled { retry_after: Duration },
+    /// A transaction is not carried out, and is said to have met that row as one that is missing.
+    Missing { key: String },
     /// A page has at most so many rows, with a continuation if there are more.
     ShortPage { rows_max: usize },
     /// A page has no rows and a continuation.
@@ -363,6 +365,14 @@ impl Call<'_> {
         })
     }
 
+    /// The place of the row that is said to be missing.
+    fn missing(&self, keys: &[&str]) -> Option<usize> {
+        self.faults().find_map(|fault| match fault {
+            Fault::Missing { key: missing } => keys.iter().position(|key| key == missing),
+            _ => None,
+        })
+    }
+
     /// The rows that a page may have.
     fn rows_max(&self, wanted: usize) -> usize {
         self.faults().fold(wanted, |rows_max, fault| match fault {
@@ -448,6 +458,9 @@ impl TableOps for Faults {
             let late = Late { inner: Arc::clone(&self.inner), point, partition: partition.to_owned() };
             tokio::spawn(late.transact(writes.to_vec()));
             return Err(lost("caller"));
+        }
+        if let Some(index) = call.missing(&keys) {
+            return Err(TableError::Missing { index });
         }
         let answered = self.inner.transact(partition, writes).await;
         call.after(answered, |_| 0).await

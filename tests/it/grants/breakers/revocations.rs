@@ -1,6 +1,6 @@
 //! What takes a role from many people at once.
 
-use super::{DAY, HOUR, Stage, join};
+use super::{DAY, HOUR, Stage, join, limited};
 use crate::support::harness::{Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
 use crate::support::rows::quiet;
 use azure_backup_scim::orders::OrderVerb;
@@ -45,6 +45,16 @@ fn a_deleted_group_of_two_hundred_is_held_until_one_order_releases_it() {
     let health = stage.node.service.health.snapshot();
     assert_eq!((health.batches_held, health.overdue.in_batches, health.overdue.held_back), (0, 0, 0));
     assert!(!health.is_finding(), "{health:?}");
+}
+
+/// Each chunk of the delete takes fewer people than pass, and all of them together more.
+#[test]
+fn a_deleted_group_is_judged_by_all_its_people_and_not_by_those_of_a_chunk() {
+    let stage = Stage::long_ago(110, limited(500, 50));
+    stage.node.delete_group(&stage.group);
+    stage.node.settle();
+    assert_eq!(stage.holders(), 110);
+    assert_eq!(stage.people_of(stage.batch()).len(), 110);
 }
 
 #[test]

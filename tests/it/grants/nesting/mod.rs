@@ -2,9 +2,10 @@
 
 mod random;
 
+use crate::support::fault_injection::{Side, When};
 use crate::support::harness::{Node, OWN, Person, VAULT_EAST, VAULT_WEST, World, binding, member_ids};
 use crate::support::requests::{group_id, user_id};
-use crate::support::rows::{later, quiet};
+use crate::support::rows::{delete, later, quiet};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::scim::{Projection, ResourceType};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -129,6 +130,34 @@ fn a_large_group_in_a_circle_is_walked_to_its_end() {
         }
     }
     assert_eq!(node.run(node.service.store.rows("dg:", 10)).unwrap().len(), 0);
+}
+
+/// A request that comes while the last page of a walk is on its way is not removed with it.
+#[test]
+fn a_walk_that_is_asked_for_again_at_its_end_begins_again() {
+    let world = world();
+    let node = world.start_with(NOTHING_INLINE);
+    let (operators, other, night) = (node.group("operators"), node.group("other"), node.group("night"));
+    let people = people(&node, 2);
+    join(&node, &night, &people);
+    node.nest(&operators, &night);
+    (0..2).for_each(|_| node.settle());
+    assert_holders(&world, &people, 2);
+
+    node.nest(&other, &night);
+    let inner = group_id(&night);
+    assert_eq!(node.run(node.service.store.fan_out_page(inner)).unwrap().users.len(), 2);
+    // Both are reconciled, and nothing changes for them.
+    people.iter().for_each(|person| delete(&world, &node, &format!("d:{}", person.id)));
+    let end = world.faults.hold(When::transact().key(&format!("dg:{night}")), Side::Before);
+    let store = node.service.store.clone();
+    let walk = node.spawn(async move { store.fan_out_page(inner).await });
+    node.run(end.reached());
+    node.unnest(&operators, &night);
+    end.release();
+    node.run(walk).unwrap().unwrap();
+    (0..2).for_each(|_| node.settle());
+    assert_holders(&world, &people, 0);
 }
 
 #[test]

@@ -1,19 +1,47 @@
-//! What an operation costs beside many other users. `DIRECTORY_USERS` is how many (3,000 if it is not set).
+//! What an operation costs beside many other users. `DIRECTORY_USERS` is how many (3,000 if it is not set, and fewer on
+//! Azurite).
 
 use super::*;
+use crate::storage::azurite;
 use crate::support::fault_injection::Counts;
 
 const FEW: usize = 1000;
+/// On Azurite, which takes longer. The larger number is more than a page has rows.
+const FEW_ON_AZURITE: usize = 200;
+const MANY_ON_AZURITE: usize = 1100;
+const TRANSACTION_ROWS: usize = 100;
 
-fn many() -> usize {
-    std::env::var("DIRECTORY_USERS").ok().and_then(|text| text.parse().ok()).unwrap_or(3000)
+fn many_or(users: usize) -> usize {
+    std::env::var("DIRECTORY_USERS").ok().and_then(|text| text.parse().ok()).unwrap_or(users)
 }
 
-/// The costs of each operation in a directory of so many users, by name.
-async fn costs(users: usize) -> Vec<(&'static str, Counts)> {
+/// So many users, in the order of their ids.
+async fn directory(users: usize) -> (Process, Vec<String>) {
     let p = process();
     let mut ids = people(&p, users).await;
     ids.sort();
+    (p, ids)
+}
+
+/// The same users, on Azurite. Their journal is left out.
+async fn on_azurite((p, ids): (Process, Vec<String>)) -> (Process, Vec<String>) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let tables = Arc::new(azurite::fresh(&azurite::connection_string()).await);
+    let copy = Process::on_tables(tables, &clock);
+    let mut pages = p.store.pages(String::new(), "~".to_owned());
+    while let Some(rows) = pages.next().await.unwrap() {
+        let kept = rows.into_iter().filter(|row| !row.key.starts_with("j:"));
+        let write = |row: TableRow| TableWrite::InsertOrReplace { key: row.key, properties: row.properties };
+        for part in kept.map(write).collect::<Vec<_>>().chunks(TRANSACTION_ROWS) {
+            copy.store.transact_unjournaled(part).await.unwrap();
+        }
+    }
+    (copy, ids)
+}
+
+/// The costs of each operation in a directory, by name.
+async fn costs((p, ids): (Process, Vec<String>)) -> Vec<(&'static str, Counts)> {
+    let users = ids.len();
     let group = p.group("some").await;
     // Everything that a process reads once is read.
     let start = (users / 10 * 9 + 1).to_string();
@@ -43,7 +71,14 @@ async fn costs(users: usize) -> Vec<(&'static str, Counts)> {
 
 #[tokio::test]
 async fn an_operation_costs_the_same_beside_any_number_of_users() {
-    let (few, many) = (costs(FEW).await, costs(many()).await);
+    let (few, many) = (costs(directory(FEW).await).await, costs(directory(many_or(3000)).await).await);
     assert_eq!(few, many);
     assert!(few.iter().all(|(_, counts)| counts.requests > 0), "{few:?}");
+}
+
+#[tokio::test]
+async fn on_azurite_an_operation_costs_the_same_beside_any_number_of_users() {
+    let few = costs(on_azurite(directory(FEW_ON_AZURITE).await).await).await;
+    let many = costs(on_azurite(directory(many_or(MANY_ON_AZURITE)).await).await).await;
+    assert_eq!(few, many);
 }
