@@ -133,7 +133,7 @@ fn who_shows_a_token_sees_the_keys_and_names_behind_the_counts() {
     let expected = json!({
         "version": env!("CARGO_PKG_VERSION"), "revocationsOverdue": [ana.id], "setAside": [],
         "rowsUnreadable": [row.key], "groupLimitReached": [], "bindingsTroubled": [],
-        "bindingsWithoutGroup": ["b2"],
+        "bindingsWithoutGroup": ["b2"], "foreignAssignments": [],
     });
     assert_eq!(details, expected);
 }
