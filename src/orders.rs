@@ -61,6 +61,10 @@ pub enum OrderVerb {
     Forget {
         scope: Scope,
     },
+    /// The names and addresses of a user who is gone are no longer kept.
+    Erase {
+        user: UserId,
+    },
     /// The plan with that hash may happen.
     Apply {
         hash: String,
@@ -113,6 +117,7 @@ impl OrderVerb {
             Self::RetryPerson { .. } => "retry-person",
             Self::RetryScope { .. } => "retry-scope",
             Self::Forget { .. } => "forget",
+            Self::Erase { .. } => "erase",
             Self::Apply { .. } => "apply",
             Self::ReleaseBatch { .. } => "release-batch",
             Self::RejectBatch { .. } => "reject-batch",
@@ -126,7 +131,7 @@ impl OrderVerb {
             Self::Revoke { principal } | Self::Lift { principal } => principal.to_string(),
             Self::Repin { binding, group } => format!("{group} {binding}"),
             Self::AcceptIdentity { user, principal } => format!("{user} {principal}"),
-            Self::RetryPerson { user } => user.to_string(),
+            Self::RetryPerson { user } | Self::Erase { user } => user.to_string(),
             Self::RetryScope { scope } | Self::Forget { scope } => scope.as_str().to_owned(),
             Self::Apply { hash } => hash.clone(),
             Self::ReleaseBatch { batch, people } | Self::RejectBatch { batch, people } => {
@@ -154,6 +159,7 @@ impl OrderVerb {
                 ("retry-scope", Scope::parse(target).ok().map(|scope| Self::RetryScope { scope }))
             }
             "forget" => ("forget", Scope::parse(target).ok().map(|scope| Self::Forget { scope })),
+            "erase" => ("erase", UserId::parse(target).ok().map(|user| Self::Erase { user })),
             "apply" => ("apply", parse_hash(target).map(|hash| Self::Apply { hash })),
             "release-batch" => {
                 let read = pair().and_then(|(batch, people)| read_batch(batch, people));
@@ -261,6 +267,7 @@ mod tests {
             OrderVerb::RetryPerson { user },
             OrderVerb::RetryScope { scope: scope.clone() },
             OrderVerb::Forget { scope },
+            OrderVerb::Erase { user },
             OrderVerb::Apply { hash: "ab".repeat(32) },
             OrderVerb::ReleaseBatch { batch, people: "cd".repeat(8) },
             OrderVerb::RejectBatch { batch, people: "cd".repeat(8) },

@@ -356,7 +356,7 @@ fn the_fields_that_name_people_and_groups_are_these() {
     };
     assert_eq!(
         fields(Subject::Person),
-        BTreeSet::from(["id", "member", "person", "principal", "principalBefore"])
+        BTreeSet::from(["createdBy", "id", "member", "person", "principal", "principalBefore"])
     );
     assert_eq!(fields(Subject::Group), BTreeSet::from(["group", "groupBefore", "id", "member"]));
 }

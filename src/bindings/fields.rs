@@ -1,6 +1,7 @@
 //! The members of one object of the file, read with their places.
 
 use super::mistake::{BindingsMistakes, JsonPointer};
+use super::near_word::suggestion;
 use serde_json::{Map, Value};
 
 /// One object and its place. The keys that it may have are written once, here at the caller.
@@ -23,7 +24,9 @@ impl<'a> JsonFields<'a> {
         };
         for key in object.keys().filter(|key| !keys.contains(&key.as_str())) {
             let known = keys.join(", ");
-            mistakes.add(&place.key(key), format!("is not known here: take it out, or write one of {known}"));
+            let near = suggestion(key, keys.iter().copied());
+            let text = format!("is not known here: {near}take it out, or write one of {known}");
+            mistakes.add(&place.key(key), text);
         }
         Some(Self { object, place })
     }

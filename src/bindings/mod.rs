@@ -9,6 +9,8 @@ mod file;
 mod json;
 mod mistake;
 mod model;
+mod near_word;
+mod position;
 mod schema;
 mod walk;
 
@@ -17,6 +19,7 @@ pub use mistake::{BindingsError, BindingsMistake};
 pub use model::{
     BINDINGS_MAX, Bindings, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX, Selector,
 };
+pub use position::{TextPosition, position_of};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::mistake::{BindingsMistakes, JsonPointer};
 use super::model::{
     BINDINGS_MAX, Bindings, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX, Selector,
 };
+use super::near_word::suggestion;
 use crate::id::GroupId;
 use crate::rbac::breaker::{GrantLimits, MAX_PRINCIPALS_MAX};
 use crate::rbac::scope::ScopeKind;
@@ -111,8 +112,11 @@ fn principal(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option
 }
 
 fn source(value: &Value) -> Result<PrincipalSource, String> {
-    PrincipalSource::parse(text(value)?)
-        .ok_or_else(|| format!("{value} is not a source: write one of entraObjectId, externalId"))
+    let text = text(value)?;
+    PrincipalSource::parse(text).ok_or_else(|| {
+        let near = suggestion(text, ["entraObjectId", "externalId"]);
+        format!("{value} is not a source: {near}write one of entraObjectId, externalId")
+    })
 }
 
 fn retired(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Vec<Placed<Scope>>> {
@@ -246,7 +250,8 @@ fn role(fields: &JsonFields<'_>, mistakes: &mut BindingsMistakes) -> Option<Back
     let text = fields.text("role", "\"role\": \"Backup Operator\"", mistakes)?;
     let role = BackupRole::parse(text).ok_or_else(|| {
         let names: Vec<String> = BackupRole::ALL.iter().map(|role| format!("{:?}", role.name())).collect();
-        format!("{text:?} is not a role that is handed out: write one of {}", names.join(", "))
+        let near = suggestion(text, BackupRole::ALL.map(BackupRole::name));
+        format!("{text:?} is not a role that is handed out: {near}write one of {}", names.join(", "))
     });
     mistakes.keep(&fields.at("role"), role)
 }

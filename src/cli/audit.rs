@@ -1,13 +1,16 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
+mod bindings_change;
+
 use crate::app::SystemClock;
-use crate::audit::{self, ChangeCause, SETTING_CHANGED};
+use crate::audit::{self, ChangeCause, RecordedChange, SETTING_CHANGED};
+use crate::bindings::Bindings;
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::moment::parse_time;
 use crate::cli::operator::{OperatorArguments, OperatorError, one_person_ever, run_command};
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::clock::Clock;
-use crate::service::audit::query::{self, AuditFilter};
+use crate::service::audit::query::{self, AuditFilter, OpenedStep, OpenedSteps};
 use crate::store::{StateStore, StoreError};
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
@@ -18,6 +21,8 @@ use time::OffsetDateTime;
 
 /// Records per read.
 const PAGE_RECORDS: usize = 1000;
+/// Steps that are kept for the lines about their outcomes.
+const OPENED_MAX: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -113,6 +118,7 @@ async fn list(
     let mut out = io::stdout().lock();
     let mut after = filter.begin();
     let mut found = false;
+    let mut opened = OpenedSteps::new();
     loop {
         let page = names.store.audit(after.as_deref(), PAGE_RECORDS).await?;
         let full = page.len() >= PAGE_RECORDS;
@@ -122,19 +128,67 @@ async fn list(
                 return Ok(found);
             }
             if let Some(record) = filter.select(record) {
+                if !found && !arguments.json {
+                    writeln!(out, "{}", query::heading())?;
+                }
                 found = true;
                 if arguments.json {
                     writeln!(out, "{record}")?;
                     continue;
                 }
                 let shown = if arguments.pseudonyms { BTreeMap::new() } else { names.of(&record).await? };
-                query::lines(&record, &shown).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+                read_opened(names.store, &record, &mut opened).await?;
+                query::lines(&record, &shown, &opened).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+                let changed = bindings_lines(names.store, &record).await?;
+                changed.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
             }
         }
         if !full {
             return Ok(found);
         }
     }
+}
+
+/// What changed where a record says that other bindings became active: both files are kept.
+async fn bindings_lines(store: &StateStore, record: &Value) -> Result<Vec<String>, StoreError> {
+    let changes = record.get("changes").and_then(Value::as_array).into_iter().flatten();
+    let mut changed = Vec::new();
+    for change in changes.map(RecordedChange::read).filter(|change| change.is_of_kind("bindings-activated")) {
+        let before = match change.text("before") {
+            "" => Some(Bindings { principal_from: Vec::new(), retired: Vec::new(), bindings: Vec::new() }),
+            stamp => stored_bindings(store, stamp).await?,
+        };
+        match (before, stored_bindings(store, change.text("after")).await?) {
+            (Some(before), Some(after)) => changed.extend(bindings_change::lines(&before, &after)),
+            _ => changed.push("what changed is not known: a file of bindings cannot be read".to_owned()),
+        }
+    }
+    Ok(changed)
+}
+
+async fn stored_bindings(store: &StateStore, stamp: &str) -> Result<Option<Bindings>, StoreError> {
+    let bytes = store.snapshot(stamp).await?;
+    Ok(bytes.and_then(|bytes| Bindings::parse(&bytes).ok()))
+}
+
+/// Reads the steps whose outcomes a record tells. An outcome comes soon after its step, so the last ones are enough to keep.
+async fn read_opened(store: &StateStore, record: &Value, opened: &mut OpenedSteps) -> Result<(), StoreError> {
+    if opened.len() > OPENED_MAX {
+        opened.clear();
+    }
+    for (op, assignment) in query::answered_steps(record) {
+        let key = (op.to_owned(), assignment.to_owned());
+        let Ok(id) = OpId::parse(op) else { continue };
+        if opened.contains_key(&key) {
+            continue;
+        }
+        let Some(record) = store.audit_record(id).await? else { continue };
+        if let Some(change) = query::opened_step(&record, assignment) {
+            let origin = record.get("origin").and_then(Value::as_str).unwrap_or_default().to_owned();
+            opened.insert(key, OpenedStep { origin, change: change.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// An empty output would be taken for a failure.

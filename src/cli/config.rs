@@ -1,11 +1,13 @@
 //! `config`: checks a bindings file and the settings as the service would, stamps the file, prints its JSON Schema.
 
+mod check;
+
 use crate::app::SystemClock;
 use crate::bindings::{self, Bindings};
 use crate::cli::exit::{EXIT_USAGE, complain};
-use crate::config::{self, Config};
 use crate::id;
 use crate::ports::clock::Clock;
+use check::CheckArguments;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,14 +20,8 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Report every mistake of a bindings file, each with its place.
-    Check {
-        #[arg(default_value = "bindings.json")]
-        file: PathBuf,
-        /// Check the settings of `serve` in this environment too.
-        #[arg(long)]
-        settings: bool,
-    },
+    /// Report every mistake of a bindings file, each with its line, its place and its binding.
+    Check(CheckArguments),
     /// Stamp a bindings file with the time of its packaging, in UTC: of all that were ever started, the one with the newest
     /// stamp is active. To return to an old file, package it again with a new stamp.
     Stamp {
@@ -50,13 +46,11 @@ enum CommandError {
     Bindings { path: PathBuf, source: crate::bindings::BindingsError },
     #[error("the stamp would take the place of the bindings in {path}; choose another --out")]
     StampOverBindings { path: PathBuf },
-    #[error("cannot serve")]
-    Settings(#[source] config::ConfigError),
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
-        Command::Check { file, settings } => check(file, *settings),
+        Command::Check(arguments) => return check::run(arguments),
         Command::Stamp { file, out } => stamp(file, out.as_deref()),
         Command::Schema => schema(),
     };
@@ -67,25 +61,6 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the result of the command")]
-fn check(file: &Path, settings: bool) -> Result<(), CommandError> {
-    let bindings = read(file);
-    if let Ok(bindings) = &bindings {
-        println!("{}: {} bindings, in order", file.display(), bindings.bindings.len());
-    }
-    if settings {
-        let checked = Config::parse(&config::environment()).map_err(CommandError::Settings);
-        match (&checked, &bindings) {
-            (Ok(_), _) => println!("the settings of serve: in order"),
-            // Both are told: the settings' mistakes at the end of the command, these here.
-            (Err(_), Err(mistakes)) => complain(mistakes),
-            (Err(_), Ok(_)) => {}
-        }
-        checked?;
-    }
-    bindings.map(|_| ())
 }
 
 /// Only a file that the service would take is stamped.

@@ -1,15 +1,22 @@
-//! `explain PERSON`: why the person has, or has not, what each binding gives.
+//! `explain`: why a person has, or has not, what each binding gives; whose an assignment is, and why it is there.
 
+mod assignment;
 mod mend;
+mod past;
 
+use crate::app::SystemClock;
 use crate::audit::rfc3339;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
+use crate::cli::past::{history, moment};
 use crate::error_chain::escape_control;
+use crate::ports::clock::Clock;
 use crate::rbac::ReasonCode;
+use crate::service::access::assignments::{KnownAssignment, find_assignment};
 use crate::service::access::explain::{self, Answer, BindingAnswer, ExplainedBindings, Explanation};
 use crate::service::access::grants::GrantView;
 use crate::service::access::preview::PersonState;
 use mend::Mend;
+use past::PastAccess;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,9 +24,13 @@ use time::OffsetDateTime;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A userName, mail address, Entra object id or SCIM id; of a deleted user too.
-    #[arg(value_name = "PERSON")]
-    person: String,
+    /// A person: a userName, mail address, Entra object id or SCIM id; of a deleted user too. Or a role assignment, by its
+    /// resource id or its name.
+    #[arg(value_name = "PERSON|ASSIGNMENT")]
+    about: String,
+    /// What a person held at a past moment, by the audit: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -31,11 +42,40 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
         let access = arguments.operator.access()?;
         let store = &access.store;
-        let person = one_person_ever(store, &arguments.person).await?;
-        let Some(user) = person.user else {
-            return Err(OperatorError::Usage("no user has this object id".to_owned()));
-        };
+        let about = &arguments.about;
+        if let Some(text) = &arguments.at {
+            let time = moment(text, SystemClock::new().now())?;
+            let person = one_person_ever(store, about).await?;
+            let history = history(store).await?;
+            let past = PastAccess::of(&history, &person, time);
+            let mut out = io::stdout().lock();
+            match arguments.json {
+                true => writeln!(out, "{}", past.to_json())?,
+                false => past.write_text(&mut out)?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let person = if about.starts_with('/') { None } else { Some(one_person_ever(store, about).await?) };
+        let user = person.as_ref().and_then(|person| person.user);
         let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
+        let Some(user) = user else {
+            let named = assignment::named(about);
+            let known = match named {
+                Some(name) => find_assignment(store, name).await?,
+                None => None,
+            };
+            let known = known.ok_or_else(|| OperatorError::Usage(unknown(named.is_some())))?;
+            let explanation = match &known {
+                KnownAssignment::Ours { user, .. } => explain::explain(store, snapshot, *user).await?,
+                KnownAssignment::Foreign(_) => None,
+            };
+            let mut out = io::stdout().lock();
+            match arguments.json {
+                true => writeln!(out, "{}", assignment::to_json(&known, explanation.as_ref()))?,
+                false => assignment::write_text(&mut out, &known, explanation.as_ref())?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        };
         let Some(explanation) = explain::explain(store, snapshot, user).await? else {
             return Err(OperatorError::Usage("the user is gone, and left nothing".to_owned()));
         };
@@ -46,6 +86,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn unknown(may_be_an_id: bool) -> String {
+    match may_be_an_id {
+        true => "no user has this object id, and no role assignment of this name is known".to_owned(),
+        false => "this is no role assignment: its id ends in /roleAssignments/NAME".to_owned(),
+    }
 }
 
 fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {

@@ -12,6 +12,7 @@ mod moment;
 mod operator;
 mod order;
 mod orders;
+mod past;
 mod plan;
 mod progress;
 mod report;
@@ -76,6 +77,8 @@ enum Command {
     AcceptIdentity(order::PersonArguments),
     /// Close what the ledger has at a scope that Azure says is gone.
     Forget(order::ScopeArguments),
+    /// Erase the names and addresses of a deleted user. The audit keeps the SCIM id.
+    Erase(order::PersonArguments),
     /// Let the plan with this hash happen.
     Apply(order::ApplyArguments),
     /// Check or stamp bindings.json, or print its JSON Schema.
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Repin(arguments) => order::repin(&arguments),
         Command::AcceptIdentity(arguments) => order::accept_identity(&arguments),
         Command::Forget(arguments) => order::forget(&arguments),
+        Command::Erase(arguments) => order::erase(&arguments),
         Command::Apply(arguments) => order::apply(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }

@@ -2,7 +2,7 @@
 
 use crate::app::OperatorAccess;
 use crate::cli::exit::EXIT_FINDINGS;
-use crate::cli::operator::{OperatorArguments, OperatorError, one_person, run_command};
+use crate::cli::operator::{OperatorArguments, OperatorError, one_person, one_person_ever, run_command};
 use crate::config;
 use crate::error_chain::escape_control;
 use crate::id::{GroupId, PrincipalId, UserId};
@@ -156,6 +156,15 @@ pub fn retry(arguments: &RetryArguments) -> ExitCode {
         }
         let (user, _) = user_of(access, &arguments.target).await?;
         Ok(vec![OrderVerb::RetryPerson { user }])
+    })
+}
+
+pub fn erase(arguments: &PersonArguments) -> ExitCode {
+    place(&arguments.place, async |access| {
+        let person = one_person_ever(&access.store, &arguments.person).await?;
+        let user =
+            person.user.ok_or_else(|| OperatorError::Usage("no user has this object id".to_owned()))?;
+        Ok(vec![OrderVerb::Erase { user }])
     })
 }
 

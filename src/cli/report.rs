@@ -9,15 +9,14 @@ mod words;
 
 use crate::app::SystemClock;
 use crate::audit::rfc3339;
-use crate::cli::moment::parse_time;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
+use crate::cli::past::{history, moment};
 use crate::cli::progress::Progress;
 use crate::error_chain::escape_control;
 use crate::ports::clock::Clock;
 use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
-use crate::service::access::report::history::AccessHistory;
 use crate::service::access::report::live::{self, AzureReaders};
 use crate::service::access::report::{self, AccessReport, ReportRow, RowSource};
 use crate::service::bindings::active::ActiveSnapshot;
@@ -30,11 +29,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use time::OffsetDateTime;
 use words::{who, why};
-
-/// Records per read of the audit.
-const PAGE_RECORDS: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -132,19 +127,6 @@ fn write_page(file: &Path, data: &Value) -> Result<(), OperatorError> {
     Ok(())
 }
 
-fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, OperatorError> {
-    let time = parse_time(text, now).ok_or_else(|| {
-        let shown = escape_control(text);
-        OperatorError::Usage(format!(
-            "--at {shown:?} is not a time; examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h"
-        ))
-    })?;
-    if time > now {
-        return Err(OperatorError::Usage("--at is in the future".to_owned()));
-    }
-    Ok(time)
-}
-
 /// A role that could not be read may give anything.
 fn can_all(verbs: Option<Verbs>, wanted: &[String]) -> bool {
     let can = |name: &String| Verb::parse(name).is_none_or(|verb| verbs.is_none_or(|verbs| verbs.has(verb)));
@@ -213,22 +195,6 @@ fn one_scope(bound: &BTreeSet<Scope>, text: &str) -> Result<Scope, OperatorError
             )))
         }
     }
-}
-
-/// Folds the whole audit: what a moment was like can be confirmed by what came after it.
-async fn history(store: &StateStore) -> Result<AccessHistory, OperatorError> {
-    let mut history = AccessHistory::default();
-    let progress = Progress::begin("reading audit records", PAGE_RECORDS);
-    let mut after: Option<String> = None;
-    loop {
-        let page = store.audit(after.as_deref(), PAGE_RECORDS).await?;
-        let Some(last) = page.last().and_then(|record| record.get("op")?.as_str()) else { break };
-        after = Some(last.to_owned());
-        page.iter().for_each(|record| history.fold(record));
-        progress.show(history.records());
-    }
-    progress.end();
-    Ok(history)
 }
 
 fn to_json(report: &AccessReport) -> Value {

@@ -48,7 +48,8 @@ impl PlacedOrder {
                 | OrderVerb::Lift { .. }
                 | OrderVerb::Repin { .. }
                 | OrderVerb::AcceptIdentity { .. }
-                | OrderVerb::RetryPerson { .. } => false,
+                | OrderVerb::RetryPerson { .. }
+                | OrderVerb::Erase { .. } => false,
             },
             Err(_) => false,
         }

@@ -90,6 +90,11 @@ impl StateStore {
         Ok(names.and_then(|names| names.get("userName")?.as_str().map(str::to_owned)))
     }
 
+    /// Whether a row with the user's names is there, readable or not.
+    pub async fn keeps_names(&self, user: UserId) -> Result<bool, StoreError> {
+        Ok(self.get(&keys::names(user)).await?.is_some())
+    }
+
     /// Users whose userName or a mail address in the row that outlives them compares equal, living or deleted, at most so many.
     pub async fn users_once_called(&self, name: &str, users_max: usize) -> Result<Vec<UserId>, StoreError> {
         let folded = compare::key(name, CaseMode::Folded);
@@ -180,6 +185,11 @@ pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> WriteBatch {
 pub fn names(user: &User) -> TableWrite {
     let properties = RowFields::row().bytes("names", names_of(&user.resource).to_string().as_bytes()).done();
     TableWrite::InsertOrReplace { key: keys::names(user.id), properties }
+}
+
+/// The names and addresses are no longer kept.
+pub fn erase_names(user: UserId) -> TableWrite {
+    TableWrite::Delete { key: keys::names(user), condition: EtagMatch::Any }
 }
 
 /// Whether the names row must be written again.

@@ -2,10 +2,11 @@
 //!
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
-use crate::audit::{ChangeCause, RecordedChange, Subject};
+use crate::audit::{ChangeCause, RecordedChange, Subject, rfc3339};
 use crate::error_chain::escape_control;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
@@ -98,8 +99,73 @@ pub fn subjects(record: &Value) -> BTreeSet<String> {
     changes.into_iter().flatten().flat_map(of_change).collect()
 }
 
-/// One line for each change of a record. `names`: what is printed behind an id.
-pub fn lines(record: &Value, names: &BTreeMap<String, String>) -> Vec<String> {
+/// The line above the others.
+pub fn heading() -> String {
+    format!("{:<24}  {:<8}  {:<12}  change", "time (UTC)", "cause", "actor")
+}
+
+/// How long Azure takes at most until a changed assignment is in force everywhere, by its documents.
+const EFFECTIVE_AFTER: Duration = Duration::from_secs(600);
+
+/// The steps whose outcome a record tells: the op that opened each, and the assignment.
+pub fn answered_steps(record: &Value) -> Vec<(&str, &str)> {
+    let changes = record.get("changes").and_then(Value::as_array).into_iter().flatten();
+    let answers =
+        changes.filter(|change| matches!(text(change, "kind"), "effect-answered" | "effect-observed"));
+    answers.map(|change| (text(change, "open"), text(change, "assignment"))).collect()
+}
+
+/// The change of a record that opened a step on that assignment.
+pub fn opened_step<'a>(record: &'a Value, assignment: &str) -> Option<&'a Value> {
+    let mut changes = record.get("changes").and_then(Value::as_array)?.iter();
+    changes.find(|change| text(change, "kind") == "effect-opened" && text(change, "assignment") == assignment)
+}
+
+/// A step that was opened, as far as the line about its outcome repeats it.
+#[derive(Debug, Clone)]
+pub struct OpenedStep {
+    /// The op that set it off.
+    pub origin: String,
+    pub change: Value,
+}
+
+/// The steps that were opened, by op and assignment.
+pub type OpenedSteps = BTreeMap<(String, String), OpenedStep>;
+
+/// An outcome with what it is the outcome of; of a revocation with its three times.
+fn outcome_of(change: &Value, record: &Value, opened: &OpenedSteps) -> Option<String> {
+    let key = (text(change, "open").to_owned(), text(change, "assignment").to_owned());
+    let OpenedStep { origin, change: open } = opened.get(&key)?;
+    let grants = open.get("wanted").and_then(Value::as_bool).unwrap_or_default();
+    let is = |name: &str| change.get(name).and_then(Value::as_bool).unwrap_or_default();
+    let outcome = match text(change, "kind") {
+        "effect-observed" if is("held") == grants => "done, as Azure shows",
+        "effect-observed" => "not done, as Azure shows",
+        _ if is("executed") => "done",
+        _ => "not done",
+    };
+    let code = Some(text(change, "code")).filter(|code| !code.is_empty());
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+    let verb = if grants { "grant" } else { "revoke" };
+    let (role, scope, person) = (text(open, "role"), text(open, "scope"), text(open, "person"));
+    let mut line =
+        format!("{}  {verb} {outcome}{code}: {role} at {scope} for {person}", text(change, "kind"));
+    let is_gone = !grants && outcome.starts_with("done");
+    if let (true, Some(received), Some(confirmed)) = (is_gone, op_time(origin), time_of(record)) {
+        let effective = fixed_width(&rfc3339(confirmed + EFFECTIVE_AFTER));
+        let (received, confirmed) = (fixed_width(&rfc3339(received)), fixed_width(&rfc3339(confirmed)));
+        line = format!("{line}; received {received}, confirmed {confirmed}, effective by {effective}");
+    }
+    Some(line)
+}
+
+fn time_of(record: &Value) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text(record, "time"), &Rfc3339).ok()
+}
+
+/// One line for each change of a record. `names`: what is printed behind an id. `opened`: the steps whose outcomes it tells, as
+/// far as they are known.
+pub fn lines(record: &Value, names: &BTreeMap<String, String>, opened: &OpenedSteps) -> Vec<String> {
     if record.get("unreadable").is_some() {
         let line = format!("record {} cannot be read: {}", text(record, "op"), text(record, "unreadable"));
         return vec![escape_control(&line)];
@@ -108,11 +174,12 @@ pub fn lines(record: &Value, names: &BTreeMap<String, String>) -> Vec<String> {
     let time = fixed_width(text(record, "time"));
     let actor = text(record, "actor");
     let cause = text(record, "cause");
-    let line = |change| {
-        let change = RecordedChange::read(change);
+    let line = |stored| {
+        let change = RecordedChange::read(stored);
+        let described = outcome_of(stored, record, opened).unwrap_or_else(|| change.describe());
         let named = change.subjects().into_iter().filter_map(|id| Some((id, names.get(id)?)));
         let change =
-            named.fold(change.describe(), |text, (id, name)| text.replacen(id, &format!("{id} ({name})"), 1));
+            named.fold(described, |text, (id, name)| text.replacen(id, &format!("{id} ({name})"), 1));
         escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}"))
     };
     changes.into_iter().flatten().map(line).collect()
@@ -249,7 +316,7 @@ mod tests {
         assert!(!shown(AuditFilter { person: vec!["u-1".to_owned()], ..AuditFilter::default() }));
         assert!(!shown(AuditFilter { actor: Some("entra".to_owned()), ..AuditFilter::default() }));
         let printed = "record 019abc00-1234-7000-8000-000000000001 cannot be read: property x";
-        assert_eq!(lines(&record, &BTreeMap::new()), [printed]);
+        assert_eq!(lines(&record, &BTreeMap::new(), &OpenedSteps::new()), [printed]);
     }
 
     #[test]
@@ -261,13 +328,13 @@ mod tests {
         });
         assert_eq!(subjects(&record), BTreeSet::from(["g-1".to_owned(), user.to_owned()]));
         let names = BTreeMap::from([(user.to_owned(), "ana\u{1b}@contoso.example".to_owned())]);
-        let line = lines(&record, &names).remove(0);
+        let line = lines(&record, &names, &OpenedSteps::new()).remove(0);
         assert!(
             line.starts_with("2026-11-25T12:00:00.500Z  request   entra         member-added  "),
             "{line}"
         );
         assert!(line.contains(&format!("{user} (ana\\u{{1b}}@contoso.example)")), "{line}");
-        assert!(lines(&record, &BTreeMap::new())[0].contains(user));
+        assert!(lines(&record, &BTreeMap::new(), &OpenedSteps::new())[0].contains(user));
     }
 
     #[test]
@@ -295,7 +362,7 @@ mod tests {
                 {"kind": hostile},
             ],
         });
-        let printed = lines(&record, &BTreeMap::new());
+        let printed = lines(&record, &BTreeMap::new(), &OpenedSteps::new());
         assert_eq!(printed.len(), 2);
         for line in printed {
             assert!(
@@ -308,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_change_prints_as_one_line() {
-        let printed = lines(&record(), &BTreeMap::new());
+        let printed = lines(&record(), &BTreeMap::new(), &OpenedSteps::new());
         assert_eq!(printed.len(), 3);
         assert_eq!(
             printed[0],
@@ -326,5 +393,42 @@ mod tests {
             RecordedChange::read(&effect).describe(),
             "effect-opened  revoke Backup Operator at /subscriptions/s for u-1; because a, b"
         );
+    }
+
+    #[test]
+    fn an_outcome_names_the_step_and_a_revocation_its_three_times() {
+        let open = "019abc00-1234-7000-8000-000000000002";
+        let opened = |wanted: bool| {
+            let change = json!({
+                "kind": "effect-opened", "person": "u-1", "assignment": "a-1", "wanted": wanted,
+                "role": "Backup Operator", "scope": "/subscriptions/s",
+            });
+            let origin = "019abc00-1234-7000-8000-000000000001".to_owned();
+            OpenedSteps::from([((open.to_owned(), "a-1".to_owned()), OpenedStep { origin, change })])
+        };
+        let told = |kind: &str, field: &str, value: bool, wanted: bool| {
+            let change = json!({
+                "kind": kind, "person": "u-1", "assignment": "a-1", "open": open, field: value, "code": null,
+            });
+            let record = json!({
+                "op": open, "time": "2025-11-25T12:00:00Z", "cause": "request", "actor": "entra", "changes": [change],
+            });
+            assert_eq!(answered_steps(&record), [(open, "a-1")]);
+            let line = lines(&record, &BTreeMap::new(), &opened(wanted)).remove(0);
+            line.split_once("  effect-").unwrap().1.split_once("  ").unwrap().1.to_owned()
+        };
+        let step = "Backup Operator at /subscriptions/s for u-1";
+        assert_eq!(told("effect-answered", "executed", true, true), format!("grant done: {step}"));
+        assert_eq!(told("effect-answered", "executed", false, false), format!("revoke not done: {step}"));
+        assert_eq!(
+            told("effect-observed", "held", true, false),
+            format!("revoke not done, as Azure shows: {step}")
+        );
+        let received = fixed_width(&rfc3339(op_time("019abc00-1234-7000-8000-000000000001").unwrap()));
+        let times = format!(
+            "received {received}, confirmed 2025-11-25T12:00:00.000Z, effective by 2025-11-25T12:10:00.000Z"
+        );
+        assert_eq!(told("effect-answered", "executed", true, false), format!("revoke done: {step}; {times}"));
+        assert!(told("effect-observed", "held", false, false).starts_with("revoke done, as Azure shows: "));
     }
 }

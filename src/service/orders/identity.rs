@@ -1,4 +1,4 @@
-//! `accept-identity` and `retry PERSON`.
+//! `accept-identity`, `retry PERSON` and `erase PERSON`.
 
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
@@ -42,6 +42,22 @@ impl Orders {
             writes,
             changes: vec![AuditEvent::IdentityAccepted { person: user, principal_before, principal }],
             detail: "accepted; the user is enqueued".to_owned(),
+        }))
+    }
+
+    /// Records name people by their SCIM ids alone, so nothing of them changes.
+    pub(super) async fn erase(&self, user: UserId) -> Result<OrderDecision, StoreError> {
+        let (exists, keeps) = try_join!(self.store.exists(user), self.store.keeps_names(user))?;
+        if exists {
+            return Ok(OrderDecision::Refuse(OrderRefusal::StillExists));
+        }
+        if !keeps {
+            return Ok(OrderDecision::Refuse(OrderRefusal::NothingToErase));
+        }
+        Ok(OrderDecision::CarryOut(OrderEffect {
+            writes: vec![users::erase_names(user)],
+            changes: Vec::new(),
+            detail: "the names and addresses are erased; the audit keeps the SCIM id".to_owned(),
         }))
     }
 

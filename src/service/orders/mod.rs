@@ -77,6 +77,12 @@ pub enum OrderRefusal {
     BindingsUnreadable,
     #[error("the user does not exist, or cannot be read")]
     NoSuchUser,
+    #[error(
+        "the user exists, and every change would keep the names again: delete the user in the identity provider first"
+    )]
+    StillExists,
+    #[error("no names are kept of this user")]
+    NothingToErase,
     #[error("the user's object id is not the one that the order names")]
     OtherIdentity,
     #[error("the user's object id is accepted already")]
@@ -276,6 +282,7 @@ impl Orders {
             OrderVerb::RetryPerson { user } => self.retry_person(order, *user).await,
             OrderVerb::RetryScope { scope } => self.retry_scope(order, scope).await,
             OrderVerb::Forget { scope } => self.forget(order, scope, now).await,
+            OrderVerb::Erase { user } => self.erase(*user).await,
             OrderVerb::Apply { hash } => self.apply(order, hash).await,
             OrderVerb::ReleaseBatch { batch, people } => {
                 self.decide_batch(order, (*batch, people), BatchState::Released, now).await

@@ -2,15 +2,19 @@
 
 use crate::audit::{AuditEvent, AuditRecord};
 use crate::id::OpId;
+use crate::rbac::BindingName;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
 use crate::rbac::plan::{Plan, Step};
+use crate::scim::{Filter, Resource};
+use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::calls::{OpenResult, OpenedStep};
-use crate::service::reconcile::desired::NewPin;
+use crate::service::reconcile::desired::{self, NewPin};
 use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::obstacles;
 use crate::service::reconcile::reconciler::Reconciler;
 use crate::store::users::HeaderState;
 use crate::store::{ETag, StoreError, TableWrite, pins, reconcile_queue};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -118,15 +122,37 @@ fn reasons(gathered: &GatheredState, step: &Step) -> Vec<String> {
         return vec!["an operator revoked the person".to_owned()];
     }
     let why = match &gathered.header {
-        HeaderState::Unreadable => "no group of the user gives it any more",
+        HeaderState::Unreadable => NO_GROUP,
         HeaderState::Gone => "the user was deleted",
         HeaderState::Readable(person) if !person.resource.active() => "the user is inactive",
         HeaderState::Readable(person) if person.pinned.is_some() && person.pinned != gathered.principal => {
             "the Entra object id changed"
         }
-        HeaderState::Readable(_) => "no group of the user gives it any more",
+        HeaderState::Readable(person) => return why_no_longer(gathered, step, &person.resource),
     };
     vec![why.to_owned()]
+}
+
+const NO_GROUP: &str = "no group of the user gives it any more";
+
+/// What became of the bindings that gave it, one line each.
+fn why_no_longer(gathered: &GatheredState, step: &Step, person: &Resource) -> Vec<String> {
+    let ActiveSnapshot::Known(snapshot) = &gathered.snapshot else { return vec![NO_GROUP.to_owned()] };
+    let rendered = desired::rendered(gathered.user, person);
+    let why = |name: &BindingName| {
+        let binding = snapshot.bindings.bindings.iter().find(|binding| binding.name == *name);
+        let Some(binding) = binding else { return format!("binding {name} was taken out of the bindings") };
+        let fails = |filter: &Filter| !filter.matches_as_written(&rendered);
+        if binding.role != step.role || binding.scope != step.scope {
+            format!("binding {name} gives another role, or at another scope, by now")
+        } else if binding.condition.as_ref().is_some_and(fails) {
+            format!("the user no longer meets the `where` of binding {name}")
+        } else {
+            NO_GROUP.to_owned()
+        }
+    };
+    let reasons: BTreeSet<String> = step.bindings.iter().map(why).collect();
+    if reasons.is_empty() { vec![NO_GROUP.to_owned()] } else { reasons.into_iter().collect() }
 }
 
 /// Selector pins that a round makes, and their audit.

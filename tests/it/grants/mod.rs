@@ -17,6 +17,7 @@ pub(crate) mod over_http;
 pub(crate) mod overdue;
 pub(crate) mod pins;
 pub(crate) mod plan;
+pub(crate) mod reasons;
 pub(crate) mod report_history;
 pub(crate) mod report_rows;
 pub(crate) mod throttling;

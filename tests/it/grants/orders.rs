@@ -531,3 +531,27 @@ fn a_repin_of_a_whole_team_is_not_held_by_a_breaker() {
     node.carry_out(OrderVerb::Repin { binding, group: GroupId::parse(&new).unwrap() });
     people.iter().for_each(|person| world.assert_holds_nothing(person));
 }
+
+#[test]
+fn the_names_of_a_deleted_user_are_erased_once_and_those_of_a_living_one_never() {
+    let (_world, node) = operators();
+    let ana = node.provision("ana");
+    let erase = || OrderVerb::Erase { user: user(&ana) };
+    let names = || node.run(node.service.store.kept_user_name(user(&ana))).unwrap();
+    let records = node.audit().len();
+    let refused = node.order(erase());
+    assert!(refused.is_refused && refused.detail.contains("the user exists"), "{refused:?}");
+    assert_eq!(names().as_deref(), Some("ana"));
+    node.delete_user(&ana);
+    assert_eq!(names().as_deref(), Some("ana"));
+    node.carry_out(erase());
+    assert_eq!(names(), None);
+    assert!(node.order(erase()).is_refused);
+    // The record of the order says of whom, and those of before are all there.
+    let last = node.audit_of("order-carried-out").pop().unwrap();
+    assert_eq!((&last["verb"], &last["target"]), (&json!("erase"), &json!(ana.id)));
+    assert!(
+        node.audit().len() > records
+            && node.audit().iter().all(|change| !change.to_string().contains("\"ana\""))
+    );
+}

@@ -1,8 +1,9 @@
 //! The commands as processes: what a mistake of the caller ends with.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Mistakes of usage or configuration.
 const USAGE: i32 = 2;
@@ -68,6 +69,49 @@ fn the_mistakes_of_the_file_and_of_the_settings_are_reported_at_once() {
     std::fs::write(&file, r#"{"version": 2, "bindings": []}"#).unwrap();
     check(&["config", "check", "--settings", text(&file)], "/version");
     check(&["config", "check", "--settings", text(&file)], "TABLES_ENDPOINT");
+}
+
+const MISTAKEN: &str = r#"{
+  "version": 1,
+  "bindings": [
+    { "name": "east", "gruop": { "externalId": "a" }, "role": "Backup Operater",
+      "scope": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup" }
+  ]
+}
+"#;
+
+#[test]
+fn a_mistake_has_its_line_its_binding_and_the_word_that_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("next.json");
+    std::fs::write(&file, MISTAKEN).unwrap();
+    let said = |what: &str| check(&["config", "check", text(&file)], what);
+    said("next.json:4:23: binding east: /bindings/0/gruop: is not known here: did you mean \"group\"?");
+    said(
+        "next.json:4:55: binding east: /bindings/0/role: \"Backup Operater\" is not a role that is handed out: did you mean",
+    );
+    said("next.json:4:5: binding east: /bindings/0: \"group\" is missing");
+    std::fs::write(&file, "{ \"version\": }").unwrap();
+    said("next.json: the file: is not JSON: expected value at line 1 column 14");
+}
+
+#[test]
+fn a_file_is_checked_from_the_standard_input_and_as_json() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"))
+        .args(["config", "check", "-", "--json"])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(MISTAKEN.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mistakes = told["mistakes"].as_array().unwrap();
+    assert_eq!(mistakes.len(), 3, "{told:#}");
+    assert!(mistakes.iter().all(|mistake| mistake["binding"] == "east" && mistake["line"] == 4), "{told:#}");
+    assert_eq!((&told["bindings"], &told["settings"]), (&serde_json::Value::Null, &serde_json::Value::Null));
 }
 
 #[cfg(unix)]

@@ -2,10 +2,12 @@
 
 use crate::support::idp::{Idp, member};
 use crate::support::local_process::LocalProcess;
+use azure_backup_scim::audit::rfc3339;
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const FINDINGS: i32 = 1;
@@ -191,11 +193,32 @@ async fn an_operator_asks_why_and_which_groups_there_are() {
     let answers = told["bindings"].as_array().unwrap();
     assert!(answers.iter().any(|answer| answer["why"] == "member" && answer["holds"] == true), "{told}");
 
+    let url = format!("{}/assignments", desk.local.ready.control_url);
+    let held: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let held = held.as_array().or_else(|| held["value"].as_array()).unwrap();
+    let (id, name) = (held[0]["id"].as_str().unwrap(), held[0]["name"].as_str().unwrap());
+    for named in [id, name] {
+        desk.ends_with(&["explain", named], 0, "made by this service, through operators-east; held since ");
+        desk.ends_with(&["explain", named], 0, "member of vault-operators");
+    }
+    let told = desk.json(&["explain", id, "--json"]).remove(0);
+    assert_eq!(
+        (&told["userName"], &told["bindings"][0]["why"]),
+        (&json!("ana@contoso.example"), &json!("member"))
+    );
+    desk.ends_with(
+        &["explain", &Uuid::new_v4().to_string()],
+        USAGE,
+        "no role assignment of this name is known",
+    );
+    desk.ends_with(&["explain", "/subscriptions/s"], USAGE, "this is no role assignment");
+
     desk.ends_with(&["groups"], 0, "bound by operators-east");
     let unbound = desk.json(&["groups", "--unbound", "--json"]);
     assert_eq!(unbound.len(), 1, "{unbound:?}");
     assert_eq!(unbound[0]["suggestion"]["name"], "night-shift");
 
+    let while_held = rfc3339(OffsetDateTime::now_utc());
     desk.idp.delete(&format!("/Users/{ana}")).await;
     desk.ends_with(&["explain", "ana@contoso.example"], 0, "a user who is deleted");
     desk.ends_with(&["audit", "--person", "ana@contoso.example"], 0, "revoke");
@@ -207,4 +230,18 @@ async fn an_operator_asks_why_and_which_groups_there_are() {
     desk.ends_with(&["audit", "--person", &Uuid::new_v4().to_string()], FINDINGS, "no records");
     desk.ends_with(&["audit", "--person", "nobody"], USAGE, "no userName");
     desk.ends_with(&["revoke", "ana@contoso.example", "--because", "x"], USAGE, "no userName");
+    let text = String::from_utf8(desk.run(&["audit", "--person", &ana]).stdout).unwrap();
+    assert!(text.starts_with("time (UTC) ") && text.contains("  grant done: Backup Operator at "), "{text}");
+    assert!(text.contains("  revoke done: ") && text.contains(", effective by "), "{text}");
+
+    desk.ends_with(&["explain", &ana, "--at", &while_held], 0, "  yes since ");
+    desk.ends_with(&["explain", &ana, "--at", &while_held], 0, "of binding operators-east (request of ");
+    let now = rfc3339(OffsetDateTime::now_utc());
+    desk.ends_with(&["explain", &ana, "--at", &now], 0, ": the user was deleted (request of ");
+    desk.ends_with(&["explain", &ana, "--at", "24h"], 0, "the audit begins later");
+
+    desk.ends_with(&["erase", "ana@contoso.example", "--because", "a request"], 0, "erased");
+    desk.ends_with(&["audit", "--person", "ana@contoso.example"], USAGE, "no userName");
+    let erased = String::from_utf8(desk.run(&["audit", "--person", &ana]).stdout).unwrap();
+    assert!(erased.contains(&ana) && !erased.contains("ana@contoso.example"), "{erased}");
 }

@@ -93,9 +93,25 @@ pub struct AccessHistory {
     opened: HashMap<AssignmentName, Opened>,
     /// What the backup roles gave, from that time on.
     role_verbs: BTreeMap<Uuid, Vec<(OffsetDateTime, Verbs)>>,
+    /// What waited or was refused: of each person, binding and kind of step the reasons, from that time on.
+    waits: HashMap<UserId, WaitsOfUser>,
     records: usize,
     unreadable: usize,
     since: Option<OffsetDateTime>,
+}
+
+/// By binding and operation; no reason from where it ended on.
+type WaitsOfUser = BTreeMap<(String, String), Vec<(OffsetDateTime, Option<String>)>>;
+
+/// What waited at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedWait<'a> {
+    pub binding: &'a str,
+    /// `grant` or `revoke`.
+    pub operation: &'a str,
+    /// A reason code.
+    pub reason: &'a str,
+    pub since: OffsetDateTime,
 }
 
 /// The last open of an assignment.
@@ -126,6 +142,7 @@ impl AccessHistory {
                 "effect-answered" => self.answer(change, time),
                 "effect-observed" => self.observe(change, time),
                 "foreign-access-seen" => self.see(change, time),
+                "wait-changed" => self.wait(change, time),
                 "role-verbs-seen" => self.see_role(change, time),
                 "setting-changed" => self.rebind(change, time),
                 _ => {}
@@ -148,6 +165,17 @@ impl AccessHistory {
         let known = self.role_verbs.get(&role)?;
         let by_then = known.iter().rev().find(|(from, _)| *from <= time).or_else(|| known.first());
         by_then.map(|(_, verbs)| *verbs)
+    }
+
+    /// What waited or was refused of a user at that moment.
+    pub fn waits_of(&self, user: UserId, time: OffsetDateTime) -> Vec<RecordedWait<'_>> {
+        let waits = self.waits.get(&user).into_iter().flatten();
+        let then = waits.filter_map(|((binding, operation), reasons)| {
+            let (since, reason) = reasons.iter().rev().find(|(from, _)| *from <= time)?;
+            let reason = reason.as_deref()?;
+            Some(RecordedWait { binding, operation, reason, since: *since })
+        });
+        then.collect()
     }
 
     /// The time of the first record, from which on the history is whole.
@@ -332,6 +360,14 @@ impl AccessHistory {
         let span =
             AccessSpan { assignment, principal, scope, role, role_name, from: time, until: None, source };
         self.spans.push(span);
+    }
+
+    fn wait(&mut self, change: &Value, time: OffsetDateTime) {
+        let Ok(user) = UserId::parse(text(change, "person")) else { return };
+        let key = (text(change, "binding").to_owned(), text(change, "operation").to_owned());
+        let reason = Some(text(change, "reason")).filter(|reason| !matches!(*reason, "" | "ended"));
+        let waits = self.waits.entry(user).or_default().entry(key).or_default();
+        waits.push((time, reason.map(str::to_owned)));
     }
 
     fn see_role(&mut self, change: &Value, time: OffsetDateTime) {

@@ -165,7 +165,7 @@ fn the_commands_and_their_flags_are_documented() {
                 "--control-url",
             ],
         ),
-        (&["config", "check"], &["--settings"]),
+        (&["config", "check"], &["--settings", "--json"]),
         (&["config", "stamp"], &["--file", "--out"]),
         (&["config", "schema"], &[]),
     ] {

@@ -1,0 +1,40 @@
+//! Finding out what this installation knows of one role assignment.
+
+use crate::id::UserId;
+use crate::rbac::AssignmentName;
+use crate::rbac::ledger::LedgerEntry;
+use crate::store::foreign_access::ForeignAccess;
+use crate::store::ledger_walk::{LedgerPosition, OwnedEntry};
+use crate::store::{StateStore, StoreError};
+
+/// What is known of an assignment.
+#[derive(Debug, Clone)]
+pub enum KnownAssignment {
+    /// This service made it, or would: the ledger of that user has it. Of several the one that was written last.
+    Ours { user: UserId, entry: Box<LedgerEntry> },
+    /// Somebody else made it, as the last sweep saw it.
+    Foreign(Box<ForeignAccess>),
+}
+
+/// What is known of the assignment of that name. Reads the ledgers of everyone.
+pub async fn find_assignment(
+    store: &StateStore,
+    name: AssignmentName,
+) -> Result<Option<KnownAssignment>, StoreError> {
+    let mut found: Option<OwnedEntry> = None;
+    let mut pages = store.ledger_pages(&LedgerPosition::default());
+    while let Some(rows) = pages.next().await? {
+        for owned in rows.into_iter().filter_map(|row| row.owned) {
+            let entry = &owned.stored.entry;
+            let is_later = found.as_ref().is_none_or(|known| known.stored.entry.written < entry.written);
+            if entry.assignment == name && is_later {
+                found = Some(owned);
+            }
+        }
+    }
+    if let Some(OwnedEntry { user, stored }) = found {
+        return Ok(Some(KnownAssignment::Ours { user, entry: Box::new(stored.entry) }));
+    }
+    let foreign = store.foreign_access().await?.into_iter().find(|access| access.key.assignment == name);
+    Ok(foreign.map(|access| KnownAssignment::Foreign(Box::new(access))))
+}
