@@ -164,7 +164,7 @@ mod tests {
         check("/a", 2, 3);
         check("/a/0", 2, 9);
         check("/a/1/b\"", 2, 13);
-        check("/a/2", 2, 28);
+        check("/a/2", 2, 29);
         check("/ü/c~1d", 3, 9);
         check("/ü/e", 3, 22);
         check("/f", 4, 11);

@@ -1,5 +1,6 @@
 //! `explain`: why a person has, or has not, what each binding gives; whose an assignment is, and why it is there.
 
+mod answers;
 mod assignment;
 mod mend;
 mod past;
@@ -10,17 +11,15 @@ use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, on
 use crate::cli::past::{history, moment};
 use crate::error_chain::escape_control;
 use crate::ports::clock::Clock;
-use crate::rbac::ReasonCode;
 use crate::service::access::assignments::{KnownAssignment, find_assignment};
-use crate::service::access::explain::{self, Answer, BindingAnswer, ExplainedBindings, Explanation};
+use crate::service::access::explain::{self, ExplainedBindings, Explanation};
 use crate::service::access::grants::GrantView;
 use crate::service::access::preview::PersonState;
-use mend::Mend;
+use answers::{answer_json, seconds, write_bindings};
 use past::PastAccess;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use time::OffsetDateTime;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -134,73 +133,6 @@ fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()>
     Ok(())
 }
 
-fn write_bindings(out: &mut impl Write, state: PersonState, bindings: &[BindingAnswer]) -> io::Result<()> {
-    let is_out = matches!(state, PersonState::Deleted | PersonState::Inactive);
-    if is_out {
-        writeln!(out, "\nNo binding gives anything to a user who is {}.", state.as_str())?;
-    }
-    for answer in bindings.iter().filter(|answer| !is_out || answer.holds) {
-        let BindingAnswer { binding, role, scope, .. } = answer;
-        writeln!(out, "\n{binding}: {role} at {}", scope.as_str())?;
-        writeln!(out, "  {}", sentence(answer))?;
-        let since = answer.since.map(seconds).unwrap_or_default();
-        match answer.still_held {
-            Some(ReasonCode::KeptByOrder) => {
-                writeln!(out, "  still holds it: an operator rejected the revocation (kept-by-order)")?;
-            }
-            Some(ReasonCode::ForeignAssignment) => {
-                writeln!(
-                    out,
-                    "  still holds it: an assignment that this service did not make gives the same"
-                )?;
-            }
-            Some(reason) => writeln!(out, "  still holds it; it is to be taken, since {since} ({reason})")?,
-            None => {}
-        }
-        if let Some(Mend { who, how }) = Mend::of(answer) {
-            writeln!(out, "  what would change it: {how} ({who})")?;
-        }
-    }
-    Ok(())
-}
-
-/// Yes or no, and why, in a sentence.
-fn sentence(answer: &BindingAnswer) -> String {
-    let since = answer.since.map(|since| format!(" since {}", seconds(since))).unwrap_or_default();
-    match &answer.answer {
-        Answer::Wanted { way, reason: ReasonCode::Member } => format!("yes{since}: {}", escape_control(way)),
-        Answer::Wanted { way, reason: ReasonCode::ForeignAssignment } => {
-            format!("yes{since}, by an assignment that others made: {}", escape_control(way))
-        }
-        Answer::Wanted { way, reason } if answer.holds => {
-            format!("yes{since} ({reason}): {}", escape_control(way))
-        }
-        Answer::Wanted { way, reason } => format!("not yet ({reason}): {}", escape_control(way)),
-        Answer::Blocked(reason) => format!("no ({reason})"),
-        Answer::Deleted => "no: the user is deleted".to_owned(),
-        Answer::Inactive => "no: the user is not active".to_owned(),
-        Answer::NoGroup { attribute, value } => {
-            format!("no: there is no group whose {attribute} is {:?}", escape_control(value))
-        }
-        Answer::NotMember { group, reason: None } => format!("no: not a member of {}", escape_control(group)),
-        Answer::NotMember { group, reason: Some(reason) } => {
-            format!("no: not a member of {}, and it gives nothing new ({reason})", escape_control(group))
-        }
-        Answer::NoMatch { condition, values } => {
-            let shown = values.iter().map(|(attribute, value)| match value {
-                Some(value) => format!("{attribute} is {}", escape_control(&value.to_string())),
-                None => format!("{attribute} is not set"),
-            });
-            let shown: Vec<String> = shown.collect();
-            format!("no: where {} does not match; {}", escape_control(condition), shown.join(", "))
-        }
-    }
-}
-
-fn seconds(time: OffsetDateTime) -> String {
-    rfc3339(time.replace_nanosecond(0).unwrap_or(time))
-}
-
 fn to_json(explanation: &Explanation) -> Value {
     let Explanation { user, user_name, state, principal, waits_for, bindings, others, .. } = explanation;
     let id = |id: &crate::id::PrincipalId| id.to_string();
@@ -223,22 +155,5 @@ fn to_json(explanation: &Explanation) -> Value {
         "objectId": principal.as_ref().map(id), "heldByAnother": waits_for.is_some(),
         "activeBindings": known, "bindings": bindings, "others": others,
         "rowsUnreadable": explanation.rows_unreadable, "groupsAreCut": explanation.groups_are_cut,
-    })
-}
-
-fn answer_json(answer: &BindingAnswer) -> Value {
-    let mend = Mend::of(answer);
-    let (way, values, condition) = match &answer.answer {
-        Answer::Wanted { way, .. } => (Some(way), None, None),
-        Answer::NoMatch { condition, values } => (None, Some(values), Some(condition)),
-        _ => (None, None, None),
-    };
-    json!({
-        "binding": answer.binding.as_str(), "role": answer.role.name(), "scope": answer.scope.as_str(),
-        "wanted": matches!(answer.answer, Answer::Wanted { .. }), "holds": answer.holds,
-        "why": answer.answer.code(), "sentence": sentence(answer), "path": way,
-        "where": condition, "values": values, "since": answer.since.map(rfc3339),
-        "stillHeld": answer.still_held.map(ReasonCode::as_str),
-        "change": mend.as_ref().map(|mend| &mend.how), "who": mend.as_ref().map(|mend| mend.who),
     })
 }

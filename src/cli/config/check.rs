@@ -24,6 +24,13 @@ pub(super) struct CheckArguments {
     json: bool,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}")]
+struct ReadError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// A mistake, where the text has it.
 struct PlacedMistake<'a> {
     mistake: &'a BindingsMistake,
@@ -36,7 +43,7 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
     let bytes = match read(&arguments.file) {
         Ok(bytes) => bytes,
         Err(source) => {
-            complain(&super::CommandError::Read { path: arguments.file.clone(), source });
+            complain(&ReadError { path: arguments.file.clone(), source });
             return ExitCode::from(EXIT_USAGE);
         }
     };

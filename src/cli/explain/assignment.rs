@@ -1,6 +1,6 @@
 //! `explain ASSIGNMENT`: whose it is, who made it, and whether a binding still gives it.
 
-use super::{answer_json, seconds, write_bindings};
+use super::answers::{answer_json, seconds, write_bindings};
 use crate::error_chain::escape_control;
 use crate::rbac::AssignmentName;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};

@@ -1,6 +1,6 @@
 //! `explain PERSON --at TIME`: what a person held at a past moment and why, what had gone by then, and what waited.
 
-use super::seconds;
+use super::answers::seconds;
 use crate::error_chain::escape_control;
 use crate::id::UserId;
 use crate::rbac::verbs::Verb;
