@@ -86,9 +86,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if !found {
             report_none(arguments.json);
         }
-        let narrowed = arguments.person.is_some() || arguments.group.is_some() || arguments.op.is_some();
-        Ok(if !found && narrowed { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
+        Ok(if !found && is_narrowed(arguments) { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
     })
+}
+
+/// Whether an empty answer means that what was asked for is not there, not that nothing happened.
+fn is_narrowed(arguments: &Arguments) -> bool {
+    let Arguments { since, until, person, group, kinds, actor, cause, op, .. } = arguments;
+    let texts = [since, until, person, group, actor, cause, op];
+    texts.iter().any(|text| text.is_some()) || !kinds.is_empty()
 }
 
 /// The ids under which records name a person. An id means exactly itself, also of someone who left nothing else.

@@ -5,12 +5,11 @@ mod assignment;
 mod mend;
 mod past;
 
-use crate::app::SystemClock;
 use crate::audit::rfc3339;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
 use crate::cli::past::{history, moment};
 use crate::error_chain::escape_control;
-use crate::ports::clock::Clock;
+
 use crate::service::access::assignments::{KnownAssignment, find_assignment};
 use crate::service::access::explain::{self, ExplainedBindings, Explanation};
 use crate::service::access::grants::GrantView;
@@ -43,7 +42,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let store = &access.store;
         let about = &arguments.about;
         if let Some(text) = &arguments.at {
-            let time = moment(text, SystemClock::new().now())?;
+            let time = moment(text, store.table_time().await?)?;
             let person = one_person_ever(store, about).await?;
             let history = history(store).await?;
             let past = PastAccess::of(&history, &person, time);

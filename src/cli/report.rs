@@ -7,13 +7,13 @@ mod page_data;
 mod table;
 mod words;
 
-use crate::app::SystemClock;
 use crate::audit::rfc3339;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
 use crate::cli::past::{history, moment};
 use crate::cli::progress::Progress;
 use crate::error_chain::escape_control;
-use crate::ports::clock::Clock;
+use crate::id::PrincipalId;
+
 use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
@@ -24,7 +24,7 @@ use crate::store::StateStore;
 use clap::builder::PossibleValuesParser;
 use page_data::PageSource;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,13 +40,13 @@ pub struct Arguments {
     /// Only this person: a userName, mail address, Entra object id or SCIM id; of a deleted user too.
     #[arg(long, value_name = "PERSON")]
     person: Option<String>,
-    /// Only who can do this; may be given several times.
+    /// Only who can do this, by whatever assignments; given several times: who can do all of it.
     #[arg(long = "can", value_name = "VERB", value_parser = PossibleValuesParser::new(Verb::ALL.map(Verb::as_str)))]
     verbs: Vec<String>,
-    /// A past moment: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: now]
+    /// A past moment: 2026-11-25 (the beginning of that day, in UTC), 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// Do not ask Azure and Entra ID: what this service recorded is shown, at most an hour old.
+    /// Do not ask Azure and Entra ID: what this service recorded is shown, as the last sweep saw it.
     #[arg(long)]
     recorded: bool,
     /// One object of JSON.
@@ -65,10 +65,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
-        let now = SystemClock::new().now();
-        let at = arguments.at.as_deref().map(|text| moment(text, now)).transpose()?;
         let access = arguments.operator.access()?;
         let store = &access.store;
+        // The clock of the tables: that of a running `local` can be moved.
+        let now = store.table_time().await?;
+        let at = arguments.at.as_deref().map(|text| moment(text, now)).transpose()?;
         let person = match &arguments.person {
             Some(text) => Some(one_person_ever(store, text).await?),
             None => None,
@@ -78,10 +79,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let azure = Some(&readers).filter(|_| !arguments.recorded);
         let (targets, mut notes) = targets(arguments, store, azure).await?;
         let is_meant = |row: &ReportRow| {
-            let of_person = person.as_ref().is_none_or(|person| {
+            person.as_ref().is_none_or(|person| {
                 person.principals.contains(&row.holder) || row.user.is_some() && row.user == person.user
-            });
-            of_person && can_all(row.verbs, &arguments.verbs)
+            })
         };
         let mut made = match at {
             None => {
@@ -95,6 +95,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         notes.append(&mut made.unseen);
         made.unseen = notes;
         made.rows.retain(is_meant);
+        keep_who_can(&mut made.rows, &arguments.verbs);
         if let Some(file) = &arguments.html {
             let history = history(store).await?;
             let (mut spans, mut past) = report::ever(store, azure, &history, &targets).await?;
@@ -127,10 +128,26 @@ fn write_page(file: &Path, data: &Value) -> Result<(), OperatorError> {
     Ok(())
 }
 
-/// A role that could not be read may give anything.
-fn can_all(verbs: Option<Verbs>, wanted: &[String]) -> bool {
-    let can = |name: &String| Verb::parse(name).is_none_or(|verb| verbs.is_none_or(|verbs| verbs.has(verb)));
-    wanted.iter().all(can)
+/// Keeps the rows of those who can do all of it at one scope, by whatever assignments: the rows that give some of it. A role that
+/// could not be read may give anything.
+fn keep_who_can(rows: &mut Vec<ReportRow>, wanted: &[String]) {
+    let wanted: Verbs = wanted.iter().filter_map(|name| Verb::parse(name)).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let gives = |row: &ReportRow| row.verbs.map_or(wanted, |verbs| verbs.of(wanted));
+    let mut can: BTreeMap<(PrincipalId, Scope), Verbs> = BTreeMap::new();
+    for row in rows.iter() {
+        for target in &row.targets {
+            let verbs = can.entry((row.holder, target.clone())).or_default();
+            *verbs = verbs.and(gives(row));
+        }
+    }
+    rows.retain_mut(|row| {
+        let (holder, gives_some) = (row.holder, !gives(row).is_empty());
+        row.targets.retain(|target| can.get(&(holder, target.clone())) == Some(&wanted));
+        gives_some && !row.targets.is_empty()
+    });
 }
 
 /// The scopes that the report is about, and what could not be found out about them.

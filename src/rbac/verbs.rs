@@ -64,6 +64,7 @@ impl Verb {
                 "Microsoft.RecoveryServices/vaults/backupPolicies/write",
                 "Microsoft.RecoveryServices/vaults/backupPolicies/delete",
                 "Microsoft.RecoveryServices/vaults/backupconfig/write",
+                "Microsoft.RecoveryServices/vaults/write",
                 "Microsoft.DataProtection/backupVaults/backupPolicies/write",
                 "Microsoft.DataProtection/backupVaults/backupPolicies/delete",
                 "Microsoft.DataProtection/backupVaults/write",
@@ -144,6 +145,12 @@ impl Verbs {
         Verbs(self.0 | other.0)
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub const fn of(self, other: Verbs) -> Verbs {
+        Verbs(self.0 & other.0)
+    }
+
     /// The verbs, in the order of columns.
     pub fn iter(self) -> impl Iterator<Item = Verb> {
         Verb::ALL.into_iter().filter(move |verb| self.has(*verb))
@@ -153,6 +160,68 @@ impl Verbs {
 impl FromIterator<Verb> for Verbs {
     fn from_iter<I: IntoIterator<Item = Verb>>(verbs: I) -> Self {
         Verbs(verbs.into_iter().fold(0, |bits, verb| bits | Self::bit(verb)))
+    }
+}
+
+/// What a role gives, at either kind of vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoleVerbs {
+    recovery_services: Verbs,
+    backup_vault: Verbs,
+}
+
+/// How a verb is named that a role gives at one kind of vault alone.
+const ONLY_RECOVERY_SERVICES: &str = "@recovery-services";
+const ONLY_BACKUP_VAULT: &str = "@backup-vault";
+
+impl RoleVerbs {
+    /// What these permissions give.
+    pub fn of(granted: &[Permission]) -> Self {
+        Self {
+            recovery_services: verbs_of(granted, &[], VaultKind::RecoveryServices),
+            backup_vault: verbs_of(granted, &[], VaultKind::BackupVault),
+        }
+    }
+
+    /// What it gives at that kind of vault.
+    pub const fn at(self, kind: VaultKind) -> Verbs {
+        match kind {
+            VaultKind::RecoveryServices => self.recovery_services,
+            VaultKind::BackupVault => self.backup_vault,
+            VaultKind::Any => self.recovery_services.and(self.backup_vault),
+        }
+    }
+
+    /// Whether it gives no verb anywhere.
+    pub const fn is_empty(self) -> bool {
+        self.at(VaultKind::Any).is_empty()
+    }
+
+    /// As records have it: a verb that it gives at one kind of vault alone says at which.
+    pub fn names(self) -> Vec<String> {
+        let name = |verb: Verb| match (self.recovery_services.has(verb), self.backup_vault.has(verb)) {
+            (true, false) => format!("{verb}{ONLY_RECOVERY_SERVICES}"),
+            (false, true) => format!("{verb}{ONLY_BACKUP_VAULT}"),
+            _ => verb.to_string(),
+        };
+        self.at(VaultKind::Any).iter().map(name).collect()
+    }
+
+    /// Reads what [`names`](Self::names) wrote; what it does not know is left out.
+    pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut verbs = Self::default();
+        for name in names {
+            let (verb, only) = name.split_once('@').map_or((name, None), |(verb, kind)| (verb, Some(kind)));
+            let Some(verb) = Verb::parse(verb) else { continue };
+            let verb: Verbs = [verb].into_iter().collect();
+            if only.is_none_or(|kind| ONLY_RECOVERY_SERVICES.ends_with(kind)) {
+                verbs.recovery_services = verbs.recovery_services.and(verb);
+            }
+            if only.is_none_or(|kind| ONLY_BACKUP_VAULT.ends_with(kind)) {
+                verbs.backup_vault = verbs.backup_vault.and(verb);
+            }
+        }
+        verbs
     }
 }
 
@@ -286,6 +355,18 @@ mod tests {
         check(&owner, &deny, VaultKind::RecoveryServices, &[Verb::ChangePolicy, Verb::GiveAccess]);
         check(&owner, &deny, VaultKind::BackupVault, &Verb::ALL);
         check(&owner, &owner, VaultKind::Any, &[]);
+    }
+
+    #[test]
+    fn what_a_role_gives_is_read_as_it_is_written() {
+        let mua =
+            RoleVerbs::of(&[permission(&["Microsoft.DataProtection/*/action", "*/backupPolicies/*"], &[])]);
+        assert_eq!(mua.names(), ["restore@backup-vault", "change-policy", "detach-guard@backup-vault"]);
+        assert_eq!(RoleVerbs::from_names(mua.names().iter().map(String::as_str)), mua);
+        assert!(mua.at(VaultKind::RecoveryServices).iter().eq([Verb::ChangePolicy]));
+        let reads = RoleVerbs::of(&[permission(&["*/read"], &[])]);
+        assert!(reads.is_empty() && reads.names().is_empty());
+        assert_eq!(RoleVerbs::from_names(["fly", "restore@elsewhere", ""]), RoleVerbs::default());
     }
 
     #[test]

@@ -174,6 +174,7 @@ impl HealthSnapshot {
             ("peopleWithoutPrincipal", json!(self.swept.people_without_principal)),
             ("bindingsWithoutGroup", json!(self.swept.bindings_without_group.number())),
             ("foreignAssignments", json!(self.swept.foreign_assignments.number())),
+            ("scopesUnsurveyed", json!(self.swept.scopes_unsurveyed)),
             ("lastSweep", json!(time(&self.swept.counted))),
             ("rowsUnreadable", json!(self.rows_unreadable)),
             ("groupLimitReached", json!(self.group_limit_reached)),

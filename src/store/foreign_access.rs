@@ -3,12 +3,13 @@
 use crate::audit::AuditRecord;
 use crate::id::PrincipalId;
 use crate::ports::azure_access::HolderKind;
-use crate::ports::tables::{EtagMatch, TableRow, TableWrite};
+use crate::ports::tables::{EtagMatch, RowProperties, TableRow, TableWrite};
 use crate::rbac::arm_scope::ArmScope;
-use crate::rbac::verbs::{Verb, Verbs};
+use crate::rbac::verbs::RoleVerbs;
 use crate::rbac::{AssignmentName, BackupRole};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
+use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ pub struct ForeignAccess {
     /// The name of the role; its GUID where the definition could not be read.
     pub role_name: String,
     /// What it gives, by the role definition of that time. `None`: the definition could not be read.
-    pub verbs: Option<Verbs>,
+    pub verbs: Option<RoleVerbs>,
     pub holder: HolderKind,
     pub conditional: bool,
     pub created_on: Option<OffsetDateTime>,
@@ -44,12 +45,14 @@ pub struct ForeignAccess {
 /// A row that is written.
 #[derive(Debug, Clone, Copy)]
 pub enum ForeignWrite<'a> {
-    /// The assignment is there, as it is now.
-    Put(&'a ForeignAccess),
+    /// The assignment is there, and no row of it.
+    Insert(&'a ForeignAccess),
+    /// It is as it is now. What a later release wrote beside that stays.
+    Update(&'a ForeignAccess),
     /// The assignment is gone.
     Remove(&'a ForeignKey),
     /// What a backup role gives now.
-    RoleVerbs(BackupRole, Verbs),
+    RoleVerbs(BackupRole, RoleVerbs),
 }
 
 impl StateStore {
@@ -60,7 +63,14 @@ impl StateStore {
         writes: &[ForeignWrite<'_>],
     ) -> Result<(), StoreError> {
         let writes = writes.iter().map(|write| match write {
-            ForeignWrite::Put(access) => put(access),
+            ForeignWrite::Insert(access) => {
+                TableWrite::Insert { key: row_key(&access.key), properties: properties_of(access) }
+            }
+            ForeignWrite::Update(access) => TableWrite::Merge {
+                key: row_key(&access.key),
+                properties: properties_of(access),
+                condition: EtagMatch::Any,
+            },
             ForeignWrite::Remove(key) => TableWrite::Delete { key: row_key(key), condition: EtagMatch::Any },
             ForeignWrite::RoleVerbs(role, verbs) => {
                 let properties = RowFields::row().text("verbs", text_of(*verbs)).done();
@@ -72,34 +82,49 @@ impl StateStore {
 
     /// Every assignment that the last sweep saw and this service did not make. A row that cannot be read is left out.
     pub async fn foreign_access(&self) -> Result<Vec<ForeignAccess>, StoreError> {
+        Ok(self.foreign_access_in(keys::FOREIGN_ACCESS).await?.0)
+    }
+
+    /// The same, and the rows that cannot be read, by what their keys say.
+    pub async fn foreign_access_and_unreadable(
+        &self,
+    ) -> Result<(Vec<ForeignAccess>, BTreeSet<ForeignKey>), StoreError> {
         self.foreign_access_in(keys::FOREIGN_ACCESS).await
     }
 
     /// Those of one principal.
     pub async fn foreign_access_of(&self, principal: PrincipalId) -> Result<Vec<ForeignAccess>, StoreError> {
-        self.foreign_access_in(&keys::foreign_access_prefix(principal)).await
+        Ok(self.foreign_access_in(&keys::foreign_access_prefix(principal)).await?.0)
     }
 
     /// What a backup role gives, as a sweep last read its definition. `None`: none has yet, or the row cannot be read.
-    pub async fn role_verbs(&self, role: BackupRole) -> Result<Option<Verbs>, StoreError> {
+    pub async fn role_verbs(&self, role: BackupRole) -> Result<Option<RoleVerbs>, StoreError> {
         let Some(row) = self.get(&keys::role_verbs(role)).await? else { return Ok(None) };
         let text = RowReader::new(&row).and_then(|reader| reader.text("verbs"));
         Ok(self.readable(&row, text).map(verbs_in))
     }
 
-    async fn foreign_access_in(&self, prefix: &str) -> Result<Vec<ForeignAccess>, StoreError> {
+    async fn foreign_access_in(
+        &self,
+        prefix: &str,
+    ) -> Result<(Vec<ForeignAccess>, BTreeSet<ForeignKey>), StoreError> {
         let (from, to) = keys::range_of(prefix);
         let mut pages = self.pages(from, to);
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), BTreeSet::new());
         while let Some(rows) = pages.next().await? {
-            found.extend(rows.iter().filter_map(|row| self.readable(row, read(row))));
+            for row in &rows {
+                match self.readable(row, read(row)) {
+                    Some(access) => found.push(access),
+                    None => unreadable.extend(key_of(row)),
+                }
+            }
         }
-        Ok(found)
+        Ok((found, unreadable))
     }
 }
 
-fn put(access: &ForeignAccess) -> TableWrite {
-    let properties = RowFields::row()
+fn properties_of(access: &ForeignAccess) -> RowProperties {
+    RowFields::row()
         .text("scope", access.scope.as_str())
         .text("role", access.role.to_string())
         .text("role_name", access.role_name.as_str())
@@ -109,32 +134,34 @@ fn put(access: &ForeignAccess) -> TableWrite {
         .text_if("created_on", access.created_on.map(crate::audit::rfc3339))
         .text_if("created_by", access.created_by.map(|id| id.to_string()))
         .time("first_seen", access.first_seen)
-        .done();
-    TableWrite::InsertOrReplace { key: row_key(&access.key), properties }
+        .done()
 }
 
-fn text_of(verbs: Verbs) -> String {
-    verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(" ")
+fn text_of(verbs: RoleVerbs) -> String {
+    verbs.names().join(" ")
 }
 
-fn verbs_in(text: &str) -> Verbs {
-    text.split(' ').filter_map(Verb::parse).collect()
+fn verbs_in(text: &str) -> RoleVerbs {
+    RoleVerbs::from_names(text.split(' '))
 }
 
 fn row_key(key: &ForeignKey) -> String {
     keys::foreign_access(key.principal, key.assignment, &key.subscription)
 }
 
+fn key_of(row: &TableRow) -> Option<ForeignKey> {
+    let parts: Vec<&str> = row.key.split(':').skip(1).collect();
+    let [principal, assignment, subscription] = parts.as_slice() else { return None };
+    Some(ForeignKey {
+        principal: PrincipalId::parse(principal).ok()?,
+        assignment: AssignmentName::parse(assignment).ok()?,
+        subscription: (*subscription).to_owned(),
+    })
+}
+
 fn read(row: &TableRow) -> Result<ForeignAccess, StoreError> {
     let reader = RowReader::new(row)?;
-    let corrupt_key = || StoreError::corrupt_key(row);
-    let parts: Vec<&str> = row.key.split(':').skip(1).collect();
-    let [principal, assignment, subscription] = parts.as_slice() else { return Err(corrupt_key()) };
-    let key = ForeignKey {
-        principal: PrincipalId::parse(principal).map_err(|_| corrupt_key())?,
-        assignment: AssignmentName::parse(assignment).map_err(|_| corrupt_key())?,
-        subscription: (*subscription).to_owned(),
-    };
+    let key = key_of(row).ok_or_else(|| StoreError::corrupt_key(row))?;
     Ok(ForeignAccess {
         key,
         scope: reader.parsed("scope", |text| ArmScope::parse(text).ok_or(()))?,

@@ -62,6 +62,8 @@ pub struct SweepCounts {
     pub bindings_without_group: CountedNames,
     /// Role assignments at bound scopes that this service did not make.
     pub foreign_assignments: CountedNames,
+    /// Bound scopes where Azure did not show everything that others gave.
+    pub scopes_unsurveyed: usize,
     /// When that sweep began; `None` before the first.
     pub counted: Option<OffsetDateTime>,
 }
@@ -109,9 +111,14 @@ pub struct SweptScopes {
     /// Grants that wait, by reason.
     pending: BTreeMap<String, usize>,
     people_without_principal: usize,
+    /// The scopes where it was asked what others gave.
+    surveyed: BTreeSet<String>,
+    /// Of these the ones of which not everything was shown.
+    unsurveyed: usize,
     /// Known by the part that comes to the end, and so is the next one.
     pub bindings_without_group: CountedNames,
-    pub foreign_assignments: CountedNames,
+    /// `None`: nothing new is known.
+    pub foreign_assignments: Option<CountedNames>,
 }
 
 impl SweptScopes {
@@ -129,6 +136,17 @@ impl SweptScopes {
         self.refused.insert(Self::name(scope));
     }
 
+    /// It was asked what others gave at the scope.
+    pub fn survey(&mut self, scope: &Scope, is_whole: bool) {
+        self.surveyed.insert(Self::name(scope));
+        self.unsurveyed += usize::from(!is_whole);
+    }
+
+    /// Whether that was asked.
+    pub fn is_surveyed(&self, scope: &Scope) -> bool {
+        self.surveyed.contains(&Self::name(scope))
+    }
+
     /// The grants of one person that wait.
     pub fn count_pending(&mut self, reasons: &[ReasonCode]) {
         for reason in reasons {
@@ -137,13 +155,17 @@ impl SweptScopes {
         self.people_without_principal += usize::from(reasons.contains(&ReasonCode::PendingPrincipal));
     }
 
-    /// What a sweep that began then, and has come to its end, has counted.
-    fn counts(&self, began: OffsetDateTime) -> SweepCounts {
+    /// What a sweep that began then, and has come to its end, has counted. `before`: what the one before it counted.
+    fn counts(&self, began: OffsetDateTime, before: &SweepCounts) -> SweepCounts {
         SweepCounts {
             by_reason: self.pending.clone(),
             people_without_principal: self.people_without_principal,
             bindings_without_group: self.bindings_without_group.clone(),
-            foreign_assignments: self.foreign_assignments.clone(),
+            foreign_assignments: self
+                .foreign_assignments
+                .clone()
+                .unwrap_or_else(|| before.foreign_assignments.clone()),
+            scopes_unsurveyed: self.unsurveyed,
             counted: Some(began),
         }
     }
@@ -162,7 +184,9 @@ impl SweptScopes {
             pending,
             people_without_principal: count(reader, "no_principal_so_far")?,
             bindings_without_group: CountedNames::default(),
-            foreign_assignments: CountedNames::default(),
+            foreign_assignments: None,
+            surveyed: texts(reader, "surveyed_scopes")?,
+            unsurveyed: count(reader, "unsurveyed_so_far")?,
         })
     }
 
@@ -173,6 +197,8 @@ impl SweptScopes {
         fields
             .bytes("pending_so_far", serde_json::json!(self.pending).to_string().as_bytes())
             .int("no_principal_so_far", self.people_without_principal as i64)
+            .bytes("surveyed_scopes", &json(&self.surveyed))
+            .int("unsurveyed_so_far", self.unsurveyed as i64)
     }
 }
 
@@ -183,6 +209,7 @@ impl SweepCounts {
             people_without_principal: count(reader, "no_principal")?,
             bindings_without_group: CountedNames::read(reader, "no_group")?,
             foreign_assignments: CountedNames::read(reader, "foreign")?,
+            scopes_unsurveyed: count(reader, "unsurveyed")?,
             counted: reader.time_opt("counted")?,
         })
     }
@@ -192,7 +219,10 @@ impl SweepCounts {
             .bytes("pending", serde_json::json!(self.by_reason).to_string().as_bytes())
             .int("no_principal", self.people_without_principal as i64);
         let fields = self.bindings_without_group.write(fields, "no_group");
-        let fields = self.foreign_assignments.write(fields, "foreign");
+        let fields = self
+            .foreign_assignments
+            .write(fields, "foreign")
+            .int("unsurveyed", self.scopes_unsurveyed as i64);
         match self.counted {
             Some(counted) => fields.time("counted", counted),
             None => fields,
@@ -341,7 +371,7 @@ impl StateStore {
             SweepLeft::Finished => SweepRun {
                 state: SweepState::Finished,
                 after: LedgerPosition::default(),
-                counts: run.seen.counts(run.began),
+                counts: run.seen.counts(run.began, &run.counts),
                 ..run
             },
             SweepLeft::Parked { after } => SweepRun { state: SweepState::Parked, after, ..run },

@@ -4,7 +4,7 @@ use super::answers::{answer_json, seconds, write_bindings};
 use crate::error_chain::escape_control;
 use crate::rbac::AssignmentName;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
-use crate::rbac::verbs::Verb;
+use crate::rbac::verbs::RoleVerbs;
 use crate::service::access::assignments::KnownAssignment;
 use crate::service::access::explain::{BindingAnswer, ExplainedBindings, Explanation};
 use crate::store::foreign_access::ForeignAccess;
@@ -71,7 +71,7 @@ fn write_foreign(out: &mut impl Write, access: &ForeignAccess) -> io::Result<()>
     let by = access.created_by.map(|id| format!(" by {id}")).unwrap_or_default();
     let on = access.created_on.map(|time| format!(" on {}", seconds(time))).unwrap_or_default();
     writeln!(out, "  not made by this service: made{by}{on}, first seen {}", seconds(access.first_seen))?;
-    let verbs = access.verbs.map(|verbs| verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(", "));
+    let verbs = access.verbs.map(|verbs| verbs.names().join(", "));
     match verbs.as_deref() {
         None => writeln!(out, "  what it gives could not be read"),
         Some("") => writeln!(out, "  gives nothing but reading"),
@@ -96,7 +96,7 @@ pub(super) fn to_json(known: &KnownAssignment, explanation: Option<&Explanation>
             "assignment": access.key.assignment.to_string(), "madeBy": "others",
             "objectId": access.key.principal.to_string(), "kind": access.holder.as_str(),
             "role": access.role_name, "scope": access.scope.as_str(), "conditional": access.conditional,
-            "can": access.verbs.map(|verbs| verbs.iter().map(Verb::as_str).collect::<Vec<_>>()),
+            "can": access.verbs.map(RoleVerbs::names),
             "createdBy": access.created_by.map(|id| id.to_string()), "createdOn": access.created_on.map(seconds),
             "firstSeen": seconds(access.first_seen),
         }),

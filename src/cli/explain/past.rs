@@ -3,7 +3,7 @@
 use super::answers::seconds;
 use crate::error_chain::escape_control;
 use crate::id::UserId;
-use crate::rbac::verbs::Verb;
+
 use crate::service::access::people::FoundPerson;
 use crate::service::access::report::history::{AccessHistory, AccessSpan, RecordedWait, SpanSource};
 use serde_json::{Value, json};
@@ -26,13 +26,15 @@ pub(super) struct PastAccess<'a> {
 
 impl<'a> PastAccess<'a> {
     pub(super) fn of(history: &'a AccessHistory, person: &FoundPerson, at: OffsetDateTime) -> Self {
-        let is_theirs = |span: &&AccessSpan| match &span.source {
-            SpanSource::Ours(given) if given.user.is_some() && person.user.is_some() => {
-                given.user == person.user
-            }
-            _ => person.principals.contains(&span.principal),
+        // Also what a former user with the same object id held: it is the same person to Azure.
+        let is_theirs = |span: &&AccessSpan| {
+            let is_user = matches!(&span.source, SpanSource::Ours(given) if given.user.is_some() && given.user == person.user);
+            is_user || person.principals.contains(&span.principal)
         };
-        let held: Vec<&AccessSpan> = history.at(at).filter(is_theirs).collect();
+        // One above subscriptions was seen under each of them.
+        let held: BTreeMap<_, _> =
+            history.at(at).filter(is_theirs).map(|span| (span.assignment, span)).collect();
+        let held: Vec<&AccessSpan> = held.into_values().collect();
         let mut ended = BTreeMap::new();
         for span in
             history.spans().filter(is_theirs).filter(|span| span.until.is_some_and(|until| until <= at))
@@ -66,18 +68,40 @@ impl<'a> PastAccess<'a> {
         }
         for span in &self.held {
             write_head(out, span)?;
-            writeln!(out, "  yes since {}: {}", seconds(span.from), escape_control(&why(span)))?;
+            writeln!(
+                out,
+                "{}  yes since {}: {}",
+                self.former_user(span),
+                seconds(span.since),
+                escape_control(&why(span))
+            )?;
         }
         for span in &self.ended {
             write_head(out, span)?;
             let until = span.until.map(seconds).unwrap_or_default();
-            writeln!(out, "  no since {until}: {}", escape_control(&why_ended(span)))?;
+            writeln!(
+                out,
+                "{}  no since {until}: {}",
+                self.former_user(span),
+                escape_control(&why_ended(span))
+            )?;
         }
         for RecordedWait { binding, operation, reason, since } in &self.waits {
             writeln!(out, "\n{}", escape_control(binding))?;
             writeln!(out, "  {operation} waited since {} ({})", seconds(*since), escape_control(reason))?;
         }
         writeln!(out, "\nWhat the bindings said then is in the audit: --kind bindings-activated.")
+    }
+
+    /// A line that says so, where another user of the same object id had it.
+    fn former_user(&self, span: &AccessSpan) -> String {
+        match &span.source {
+            SpanSource::Ours(given) if given.user != self.user => {
+                let user = given.user.map(|user| user.to_string()).unwrap_or_default();
+                format!("  as another user of this object id, SCIM id {user}\n")
+            }
+            _ => String::new(),
+        }
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -130,9 +154,7 @@ fn why(span: &AccessSpan) -> String {
         }
         SpanSource::Foreign(given) => {
             let by = given.created_by.map(|id| format!(" by {id}")).unwrap_or_default();
-            let verbs =
-                given.verbs.map(|verbs| verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(", "));
-            let verbs = verbs.unwrap_or_else(|| "unknown".to_owned());
+            let verbs = given.verbs.map_or_else(|| "unknown".to_owned(), |verbs| verbs.names().join(", "));
             format!("made{by}, as a sweep saw it; gives {verbs}")
         }
     }

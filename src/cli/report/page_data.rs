@@ -1,8 +1,8 @@
 //! What the page of a report is made from. The top of `page/page.js` says what each member means.
 
-use super::words::who;
 use crate::audit::rfc3339;
 use crate::cli::short_scope::ShortScopes;
+use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
 use crate::service::access::report::history::{AccessHistory, AccessSpan, GivenByUs};
@@ -41,12 +41,36 @@ pub(super) fn data(source: &PageSource<'_>) -> Value {
         people: Vec::new(),
         known: BTreeMap::new(),
     };
-    let mut shown: Vec<Value> = past
+    // What is recorded as there shows what Azure says of it now; what Azure does not show any more ended by now.
+    let live: BTreeMap<_, Option<Verbs>> = now
         .rows
         .iter()
-        .zip(*spans)
-        .map(|(row, span)| places.span(row, millis(span.from), span.until.map(millis), false))
+        .filter(|row| row.through.is_none())
+        .flat_map(|row| {
+            row.targets.iter().map(move |target| ((row.holder, row.assignment, target), row.verbs))
+        })
         .collect();
+    // Who has an object id now gives it its name; a former user of it only where there is none.
+    now.rows.iter().for_each(|row| {
+        places.person(row);
+    });
+    let mut shown = Vec::new();
+    for (row, span) in past.rows.iter().zip(*spans) {
+        if span.until.is_some() {
+            shown.push(places.span(row, millis(span.from), span.until.map(millis), false));
+            continue;
+        }
+        let mut by_verbs: BTreeMap<Option<Option<Verbs>>, Vec<Scope>> = BTreeMap::new();
+        for target in &row.targets {
+            let verbs = live.get(&(row.holder, row.assignment, target)).copied();
+            by_verbs.entry(verbs).or_default().push(target.clone());
+        }
+        for (verbs, targets) in by_verbs {
+            let until = if verbs.is_some() { None } else { Some(millis(*made)) };
+            let row = ReportRow { targets, verbs: verbs.unwrap_or(row.verbs), ..row.clone() };
+            shown.push(places.span(&row, millis(span.from), until, false));
+        }
+    }
     let open: BTreeSet<_> = past
         .rows
         .iter()
@@ -55,10 +79,10 @@ pub(super) fn data(source: &PageSource<'_>) -> Value {
         .map(|(row, _)| (row.holder, row.assignment))
         .collect();
     // What Azure shows and no record knows: the members of Entra groups, and what was given since the last sweep.
-    let live =
+    let unrecorded =
         now.rows.iter().filter(|row| row.through.is_some() || !open.contains(&(row.holder, row.assignment)));
     let begun = |row: &ReportRow| millis(row.since.unwrap_or(*made));
-    shown.extend(live.map(|row| places.span(row, begun(row), None, true)).collect::<Vec<_>>());
+    shown.extend(unrecorded.map(|row| places.span(row, begun(row), None, true)).collect::<Vec<_>>());
     let scope = |scope: &ArmScope| json!({ "id": scope.as_str(), "name": short.name(scope) });
     json!({
         "made": rfc3339(*made), "since": history.since().map(rfc3339),
@@ -102,7 +126,7 @@ impl Places {
             return *place;
         }
         let place = self.people.len();
-        let name = row.name.is_some().then(|| who(row));
+        let name = row.name.clone();
         let user = row.user.map(|user| user.to_string());
         self.people.push(json!({ "name": name, "id": id, "kind": row.kind.as_str(), "user": user }));
         self.known.insert(id, place);

@@ -1,14 +1,20 @@
 //! A row of a report in words.
 
 use crate::audit::rfc3339;
+use crate::ports::azure_access::HolderKind;
 use crate::rbac::BackupRole;
 use crate::service::access::report::history::GivenByUs;
 use crate::service::access::report::{ReportRow, RowSource};
 use time::OffsetDateTime;
 
-/// Who it is: a name, or else the object id.
+/// Who it is: a name, or else the object id; of what is no person, what it is.
 pub(super) fn who(row: &ReportRow) -> String {
-    row.name.clone().unwrap_or_else(|| row.holder.to_string())
+    let name = row.name.clone().unwrap_or_else(|| row.holder.to_string());
+    match row.kind {
+        HolderKind::Group => format!("{name} (group)"),
+        HolderKind::ServicePrincipal => format!("{name} (application)"),
+        HolderKind::User | HolderKind::Other => name,
+    }
 }
 
 /// Why the holder has it, in a sentence.

@@ -4,6 +4,7 @@
 
 use crate::audit::{ChangeCause, RecordedChange, Subject, rfc3339};
 use crate::error_chain::escape_control;
+use crate::service::access::report::history::is_of_nothing;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -142,6 +143,7 @@ fn outcome_of(change: &Value, record: &Value, opened: &OpenedSteps) -> Option<St
         "effect-observed" if is("held") == grants => "done, as Azure shows",
         "effect-observed" => "not done, as Azure shows",
         _ if is("executed") => "done",
+        _ if !grants && is_of_nothing(text(change, "code")) => "done, since there is nothing to take",
         _ => "not done",
     };
     let code = Some(text(change, "code")).filter(|code| !code.is_empty());

@@ -1,12 +1,15 @@
 //! What others gave at the bound scopes, or above them: seen by the sweep, recorded where it changes, never touched.
+//!
+//! It comes after everything that a sweep compares, and decides nothing: where Azure or the tables do not answer, it is left for
+//! the next sweep.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::id::{InstanceId, SERVICE};
-use crate::ports::azure_access::{AccessAssignment, AccessReader};
+use crate::ports::azure_access::{AccessAssignment, AccessReader, HolderKind};
 use crate::ports::clock::Clock;
-use crate::ports::role_assignments::AssignmentError;
+use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::arm_scope::ArmScope;
-use crate::rbac::verbs::{RoleDefinition, VaultKind, Verb, Verbs, verbs_of};
+use crate::rbac::verbs::{RoleDefinition, RoleVerbs, VaultKind, Verb};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::deferred::log_deferred;
 use crate::store::foreign_access::{ForeignAccess, ForeignKey, ForeignWrite};
@@ -18,8 +21,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// How long Azure is given for one answer.
+/// How long Azure is given for one answer, at most and at least.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT_MIN: Duration = Duration::from_secs(2);
 /// A role definition is read again after that: Microsoft changes built-in roles, and people change their own.
 const ROLE_KNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Role definitions that are kept; a tenant can have 5,000 of its own.
@@ -49,26 +53,41 @@ impl KnownRoles {
         Self { clock, known: Mutex::default() }
     }
 
-    /// The definition of that GUID; `None` where there is none.
-    pub async fn get(
-        &self,
-        reader: &dyn AccessReader,
-        scope: &Scope,
-        role: Uuid,
-    ) -> Result<Option<RoleDefinition>, AssignmentError> {
+    /// The definition of that GUID, if it was read lately; the inner `None` where there is none.
+    fn known(&self, role: Uuid) -> Option<Option<RoleDefinition>> {
         let now = self.clock.monotonic();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&role).cloned();
-        if let Some((_, definition)) = known.filter(|(read, _)| now.saturating_sub(*read) < ROLE_KNOWN_FOR) {
-            return Ok(definition);
-        }
-        let definition = reader.role_definition(scope, role, ANSWER_TIMEOUT).await?;
+        known.filter(|(read, _)| now.saturating_sub(*read) < ROLE_KNOWN_FOR).map(|(_, definition)| definition)
+    }
+
+    fn keep(&self, role: Uuid, definition: Option<RoleDefinition>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= ROLES_KEPT_MAX {
             known.clear();
         }
-        known.insert(role, (now, definition.clone()));
-        Ok(definition)
+        known.insert(role, (self.clock.monotonic(), definition));
     }
+}
+
+/// How far one scope was surveyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surveyed {
+    /// All of it.
+    Whole,
+    /// Azure refused, or showed less than there may be: asking again at once does not mend it.
+    InPart,
+    /// Azure gave no answer, or asked to wait. This survey asks for nothing more.
+    NoAnswer,
+    /// The time is over: the scope is surveyed again.
+    OutOfTime,
+}
+
+/// A role definition, as a survey has it.
+enum Definition {
+    Known(RoleDefinition),
+    /// There is none: it gives nothing.
+    Absent,
+    Unreadable,
 }
 
 /// A survey of the bound scopes with its means.
@@ -78,80 +97,139 @@ pub struct ForeignSurvey<'a> {
     roles: &'a KnownRoles,
     /// What was known when it began, and what it has recorded since.
     known: BTreeMap<ForeignKey, ForeignAccess>,
+    /// Rows that cannot be read: nothing is written over them.
+    unreadable: BTreeSet<ForeignKey>,
     instance: InstanceId,
+    /// When it ends, on the monotonic clock.
+    until: Duration,
+    /// Roles whose definitions Azure refused: they are not asked for again.
+    refused: BTreeSet<Uuid>,
 }
 
 impl<'a> ForeignSurvey<'a> {
-    /// Reads what is known.
+    /// Reads what is known. `None`: nothing was ever granted, so that no assignment can be told from one of ours.
     pub async fn begin(
         store: &'a StateStore,
         reader: &'a dyn AccessReader,
         roles: &'a KnownRoles,
-    ) -> Result<Self, StoreError> {
-        let instance = store.instance().await?;
-        let known = store.foreign_access().await?;
+        until: Duration,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(instance) = store.known_instance().await? else { return Ok(None) };
+        let (known, unreadable) = store.foreign_access_and_unreadable().await?;
         let known = known.into_iter().map(|access| (access.key.clone(), access)).collect();
-        Ok(Self { store, reader, roles, known, instance })
+        Ok(Some(Self { store, reader, roles, known, unreadable, instance, until, refused: BTreeSet::new() }))
     }
 
-    /// Records what appeared, changed or went at one bound scope and above it. Where Azure does not answer, nothing is recorded:
-    /// the next sweep looks again.
-    pub async fn survey(&mut self, scope: &Scope, now: OffsetDateTime) -> Result<(), StoreError> {
-        let listed = match self.reader.at_or_above(scope, ANSWER_TIMEOUT).await {
-            Ok(listed) => listed,
+    /// How long the next answer may take; `None`: the time is over.
+    fn patience(&self) -> Option<Duration> {
+        let left = self.until.checked_sub(self.store.clock.monotonic())?;
+        (left >= ANSWER_TIMEOUT_MIN).then(|| left.min(ANSWER_TIMEOUT))
+    }
+
+    /// Records what appeared, changed or went at one bound scope and above it.
+    pub async fn survey(
+        &mut self,
+        scope: &Scope,
+        bound: &BTreeSet<Scope>,
+        now: OffsetDateTime,
+    ) -> Result<Surveyed, StoreError> {
+        let Some(patience) = self.patience() else { return Ok(Surveyed::OutOfTime) };
+        let here = ArmScope::from(scope);
+        let (listed, is_gone) = match self.reader.at_or_above(scope, patience).await {
+            Ok(listed) => (listed, false),
+            Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => {
+                (Vec::new(), true)
+            }
             Err(error) => {
                 tracing::warn!(scope = %scope, error = %error, "who else has access at a scope could not be listed");
-                return Ok(());
+                let is_refused = matches!(error, AssignmentError::Rejected { .. });
+                return Ok(if is_refused { Surveyed::InPart } else { Surveyed::NoAnswer });
             }
         };
+        let mut surveyed = Surveyed::Whole;
         let mut seen = BTreeSet::new();
         let mut changes = Vec::new();
-        for assignment in listed.iter().filter(|assignment| !is_ours(assignment, self.instance)) {
+        let instance = self.instance;
+        for assignment in listed.iter().filter(|assignment| !is_ours(assignment, instance)) {
             let key = ForeignKey {
                 principal: assignment.principal,
                 assignment: assignment.name,
                 subscription: scope.subscription().to_owned(),
             };
-            let access = self.access(key, assignment, scope, now).await;
-            if !concerns_backup(&access) {
+            seen.insert(key.clone());
+            if self.unreadable.contains(&key) {
                 continue;
             }
-            seen.insert(access.key.clone());
+            let definition = match self.definition(scope, assignment.role).await {
+                Ok(definition) => definition,
+                Err(stopped) => return Ok(stopped),
+            };
+            if matches!(definition, Definition::Unreadable) {
+                surveyed = Surveyed::InPart;
+            }
+            let Some(access) = self.access(key, assignment, definition, now) else { continue };
             match self.known.get(&access.key) {
+                _ if !concerns_backup(&access) => {
+                    seen.remove(&access.key);
+                }
                 None => changes.push((Seen::Appeared, access)),
                 Some(known) if *known != access => changes.push((Seen::Changed, access)),
                 Some(_) => {}
             }
         }
-        let here = ArmScope::from(scope);
         let gone = self.known.values().filter(|known| {
             let is_shown = known.scope.covers(&here) || known.scope.is_above_subscriptions();
+            let is_shown = if is_gone { known.scope == here } else { is_shown };
             let is_old = known.first_seen + LISTS_LAG <= now;
             known.key.subscription == scope.subscription() && is_shown && is_old && !seen.contains(&known.key)
         });
         changes.extend(gone.cloned().map(|known| (Seen::Gone, known)));
-        self.record(changes).await
+        self.record(changes, bound).await?;
+        Ok(surveyed)
+    }
+
+    /// The definition of a role, asked for once. An error: the survey has to stop.
+    async fn definition(&mut self, scope: &Scope, role: Uuid) -> Result<Definition, Surveyed> {
+        if self.refused.contains(&role) {
+            return Ok(Definition::Unreadable);
+        }
+        let read = match self.roles.known(role) {
+            Some(known) => known,
+            None => {
+                let patience = self.patience().ok_or(Surveyed::OutOfTime)?;
+                match self.reader.role_definition(scope, role, patience).await {
+                    Ok(read) => {
+                        self.roles.keep(role, read.clone());
+                        read
+                    }
+                    Err(error) => {
+                        tracing::warn!(role = %role, error = %error, "a role definition could not be read");
+                        self.refused.insert(role);
+                        return match error {
+                            AssignmentError::Rejected { .. } => Ok(Definition::Unreadable),
+                            _ => Err(Surveyed::NoAnswer),
+                        };
+                    }
+                }
+            }
+        };
+        Ok(read.map_or(Definition::Absent, Definition::Known))
     }
 
     /// Records what the backup roles give by their definitions, where that is news.
-    pub async fn survey_roles(&self, scope: &Scope) -> Result<(), StoreError> {
+    pub async fn survey_roles(&mut self, scope: &Scope) -> Result<(), StoreError> {
         for role in BackupRole::ALL {
-            let definition = match self.roles.get(self.reader, scope, role.definition_id()).await {
-                Ok(Some(definition)) => definition,
-                Ok(None) => continue,
-                Err(error) => {
-                    tracing::warn!(role = role.name(), error = %error, "a role definition could not be read");
-                    continue;
-                }
+            let Ok(Definition::Known(definition)) = self.definition(scope, role.definition_id()).await else {
+                continue;
             };
-            let verbs = verbs_of(&definition.permissions, &[], VaultKind::Any);
+            let verbs = RoleVerbs::of(&definition.permissions);
             if self.store.role_verbs(role).await? == Some(verbs) {
                 continue;
             }
             let event = AuditEvent::RoleVerbsSeen {
                 role,
                 role_definition: role.definition_id().to_string(),
-                verbs: verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
+                verbs: verbs.names(),
             };
             self.commit(vec![event], &[ForeignWrite::RoleVerbs(role, verbs)]).await?;
         }
@@ -160,51 +238,50 @@ impl<'a> ForeignSurvey<'a> {
 
     /// What no bound scope shows any more, because it left the bindings.
     pub async fn forget_others(&mut self, bound: &BTreeSet<Scope>) -> Result<(), StoreError> {
-        let bound: Vec<ArmScope> = bound.iter().map(ArmScope::from).collect();
+        let scopes: Vec<ArmScope> = bound.iter().map(ArmScope::from).collect();
         let is_shown = |known: &&ForeignAccess| {
-            bound.iter().any(|scope| {
+            scopes.iter().any(|scope| {
                 let is_above = known.scope.covers(scope) || known.scope.is_above_subscriptions();
                 is_above && scope.subscription() == Some(known.key.subscription.as_str())
             })
         };
         let others = self.known.values().filter(|known| !is_shown(known)).cloned();
         let changes = others.map(|known| (Seen::Unwatched, known)).collect();
-        self.record(changes).await
+        self.record(changes, bound).await
     }
 
     /// Those made at exactly a bound scope that are no mere right to give our roles.
     pub fn findings(&self, bound: &BTreeSet<Scope>) -> CountedNames {
-        let bound: BTreeSet<ArmScope> = bound.iter().map(ArmScope::from).collect();
         let mut findings = CountedNames::default();
-        for known in self.known.values().filter(|known| bound.contains(&known.scope) && is_finding(known)) {
+        for known in self.known.values().filter(|known| is_finding(known, bound)) {
             findings.add(format_args!("{}/{}", known.scope, known.key.assignment));
         }
         findings
     }
 
-    async fn access(
+    /// The assignment as it is now. `None`: nothing is known of what it gives, and it is of no backup role.
+    fn access(
         &self,
         key: ForeignKey,
         assignment: &AccessAssignment,
-        scope: &Scope,
+        definition: Definition,
         now: OffsetDateTime,
-    ) -> ForeignAccess {
+    ) -> Option<ForeignAccess> {
         let known = self.known.get(&key);
-        let definition = self.roles.get(self.reader, scope, assignment.role).await;
+        let backup_role = BackupRole::from_definition(assignment.role);
         let (role_name, verbs) = match definition {
-            Ok(Some(role)) => {
-                let verbs = verbs_of(&role.permissions, &[], VaultKind::at(&assignment.scope));
+            Definition::Known(role) => {
+                let verbs = RoleVerbs::of(&role.permissions);
                 (role.name, Some(verbs))
             }
-            // A role that is gone gives nothing.
-            Ok(None) => (assignment.role.to_string(), Some(Verbs::NONE)),
-            Err(error) => {
-                tracing::warn!(role = %assignment.role, error = %error, "a role definition could not be read");
-                let unknown = || (assignment.role.to_string(), None);
-                known.map_or_else(unknown, |known| (known.role_name.clone(), known.verbs))
-            }
+            Definition::Absent => (assignment.role.to_string(), Some(RoleVerbs::default())),
+            Definition::Unreadable => match (known, backup_role) {
+                (Some(known), _) => (known.role_name.clone(), known.verbs),
+                (None, Some(role)) => (role.name().to_owned(), None),
+                (None, None) => return None,
+            },
         };
-        ForeignAccess {
+        Some(ForeignAccess {
             first_seen: known.map_or(now, |known| known.first_seen),
             key,
             scope: assignment.scope.clone(),
@@ -215,19 +292,24 @@ impl<'a> ForeignSurvey<'a> {
             conditional: assignment.conditional,
             created_on: assignment.created_on,
             created_by: assignment.created_by,
-        }
+        })
     }
 
-    async fn record(&mut self, changes: Vec<(Seen, ForeignAccess)>) -> Result<(), StoreError> {
+    async fn record(
+        &mut self,
+        changes: Vec<(Seen, ForeignAccess)>,
+        bound: &BTreeSet<Scope>,
+    ) -> Result<(), StoreError> {
         for some in changes.chunks(CHANGES_MAX) {
             let writes = some.iter().map(|(seen, access)| match seen {
-                Seen::Appeared | Seen::Changed => ForeignWrite::Put(access),
+                Seen::Appeared => ForeignWrite::Insert(access),
+                Seen::Changed => ForeignWrite::Update(access),
                 Seen::Gone | Seen::Unwatched => ForeignWrite::Remove(&access.key),
             });
             let writes: Vec<ForeignWrite<'_>> = writes.collect();
             let events = some.iter().map(|(seen, access)| event(*seen, access)).collect();
             match self.commit(events, &writes).await {
-                Ok(()) => some.iter().for_each(|(seen, access)| self.note(*seen, access)),
+                Ok(()) => some.iter().for_each(|(seen, access)| self.note(*seen, access, bound)),
                 // Another process's sweep was faster.
                 Err(error @ StoreError::Conflict { .. }) => log_deferred("what others gave", &error),
                 Err(error) => return Err(error),
@@ -244,12 +326,12 @@ impl<'a> ForeignSurvey<'a> {
         self.store.write_foreign(&record, writes).await
     }
 
-    fn note(&mut self, seen: Seen, access: &ForeignAccess) {
+    fn note(&mut self, seen: Seen, access: &ForeignAccess, bound: &BTreeSet<Scope>) {
         match seen {
             Seen::Appeared | Seen::Changed => self.known.insert(access.key.clone(), access.clone()),
             Seen::Gone | Seen::Unwatched => self.known.remove(&access.key),
         };
-        if seen == Seen::Appeared && is_finding(access) {
+        if seen == Seen::Appeared && is_finding(access, bound) {
             let created_by = access.created_by.map(|id| id.to_string()).unwrap_or_default();
             tracing::warn!(
                 principal = %access.key.principal, role = access.role_name, scope = %access.scope,
@@ -286,15 +368,19 @@ fn concerns_backup(access: &ForeignAccess) -> bool {
     gives || BackupRole::from_definition(access.role).is_some()
 }
 
-/// A narrowed right to give access alone is what this service itself has, as the deployment made it.
-fn is_finding(access: &ForeignAccess) -> bool {
-    let only_gives_access = access.verbs.is_some_and(|verbs| verbs.iter().eq([Verb::GiveAccess]));
-    !(only_gives_access && access.conditional)
+/// Made at a bound scope itself. A service principal with a narrowed right to give access alone is what the deployment made for
+/// this service.
+fn is_finding(access: &ForeignAccess, bound: &BTreeSet<Scope>) -> bool {
+    let only_gives_access =
+        access.verbs.is_some_and(|verbs| verbs.at(VaultKind::Any).iter().eq([Verb::GiveAccess]));
+    let is_own_right =
+        only_gives_access && access.conditional && access.holder == HolderKind::ServicePrincipal;
+    !is_own_right && bound.iter().any(|scope| ArmScope::from(scope) == access.scope)
 }
 
 fn event(seen: Seen, access: &ForeignAccess) -> AuditEvent {
     let verbs = match access.verbs {
-        Some(verbs) => verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
+        Some(verbs) => verbs.names(),
         None => vec!["unknown".to_owned()],
     };
     AuditEvent::ForeignAccessSeen {

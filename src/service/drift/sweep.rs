@@ -14,7 +14,7 @@ use crate::rbac::{AssignmentName, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
 use crate::service::bindings::affected_groups::without_group;
 use crate::service::deferred::log_deferred;
-use crate::service::drift::foreign::{ForeignSurvey, KnownRoles};
+use crate::service::drift::foreign::{ForeignSurvey, KnownRoles, Surveyed};
 use crate::service::health::HealthStatus;
 use crate::service::throttling;
 use crate::store::ledger::write;
@@ -89,7 +89,7 @@ pub struct DriftSweep<'a> {
 }
 
 /// One part of a sweep under way.
-struct Part<'a> {
+struct Part {
     now: OffsetDateTime,
     /// When it ends, on the monotonic clock.
     until: Duration,
@@ -101,14 +101,12 @@ struct Part<'a> {
     silent: BTreeMap<String, usize>,
     /// Differences without a holder of the principal: the row that was written last, and whether Azure holds it.
     orphans: BTreeMap<AssignmentName, (OwnedEntry, bool)>,
-    /// What others gave; `None` where that cannot be read or recorded now.
-    survey: Option<ForeignSurvey<'a>>,
     /// Something was compared or asked for: the time may end it now.
     got_on: bool,
     found: SweepFindings,
 }
 
-impl Part<'_> {
+impl Part {
     fn leave_orphan(&mut self, row: OwnedEntry, held_in_azure: bool) {
         let name = row.stored.entry.assignment;
         let later = self
@@ -127,7 +125,7 @@ impl Part<'_> {
     }
 }
 
-impl<'a> DriftSweep<'a> {
+impl DriftSweep<'_> {
     /// Compares every scope that a live row names, the bound scopes and the retired ones, from the row after `after` on, until
     /// `until` on the monotonic clock. `seen`: what earlier parts saw.
     pub async fn run(
@@ -145,7 +143,6 @@ impl<'a> DriftSweep<'a> {
             bound: snapshot.iter().flat_map(|snapshot| snapshot.bindings.scopes()).collect(),
             silent: BTreeMap::new(),
             orphans: BTreeMap::new(),
-            survey: self.survey().await,
             got_on: false,
             found: SweepFindings { seen, ..SweepFindings::default() },
         };
@@ -159,13 +156,15 @@ impl<'a> DriftSweep<'a> {
                 Ok(groupless) => part.found.seen.bindings_without_group = groupless,
                 Err(error) => log_deferred("counting bindings without a group", &error),
             }
-            self.end_survey(&mut part).await;
+        }
+        if part.found.parked_after.is_none() {
+            self.survey_others(&mut part).await;
         }
         Ok(part.found)
     }
 
     /// Returns whether it came to the end of the ledger.
-    async fn ledger(&self, after: &LedgerPosition, part: &mut Part<'a>) -> Result<bool, StoreError> {
+    async fn ledger(&self, after: &LedgerPosition, part: &mut Part) -> Result<bool, StoreError> {
         let mut done = after.clone();
         let mut pages = self.store.ledger_pages(after);
         while let Some(rows) = pages.next().await? {
@@ -185,7 +184,7 @@ impl<'a> DriftSweep<'a> {
         Ok(true)
     }
 
-    fn must_stop(&self, part: &Part<'_>) -> bool {
+    fn must_stop(&self, part: &Part) -> bool {
         part.got_on && self.store.clock.monotonic() >= part.until
     }
 
@@ -194,7 +193,7 @@ impl<'a> DriftSweep<'a> {
         &self,
         row: OwnedEntry,
         done: &LedgerPosition,
-        part: &mut Part<'a>,
+        part: &mut Part,
     ) -> Result<(), StoreError> {
         let scope = row.stored.entry.scope.clone();
         let name = row.stored.entry.assignment;
@@ -247,7 +246,7 @@ impl<'a> DriftSweep<'a> {
     }
 
     /// If no record holds the principal, the record whose row was written last is enqueued.
-    async fn orphans(&self, part: &mut Part<'a>) -> Result<(), StoreError> {
+    async fn orphans(&self, part: &mut Part) -> Result<(), StoreError> {
         for (name, (row, held_in_azure)) in std::mem::take(&mut part.orphans) {
             let user = row.user;
             let rows = [row];
@@ -258,7 +257,7 @@ impl<'a> DriftSweep<'a> {
     }
 
     /// Bound scopes that nothing was compared with: whether they can be listed is worth knowing.
-    async fn bound_scopes(&self, part: &mut Part<'a>) -> Result<(), StoreError> {
+    async fn bound_scopes(&self, part: &mut Part) -> Result<(), StoreError> {
         let end = LedgerPosition::end();
         for scope in part.bound.clone() {
             if part.found.seen.has(&scope) {
@@ -284,16 +283,13 @@ impl<'a> DriftSweep<'a> {
     }
 
     /// What Azure says to a list of that scope, asked once in each part.
-    async fn answer(&self, scope: &Scope, part: &mut Part<'a>) -> Result<Answer, StoreError> {
+    async fn answer(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
         if let Some(answer) = part.answers.get(scope) {
             return Ok(answer.clone());
         }
         let may_ask = part.throttles.until(scope, CallKind::Ask, part.now).is_none()
             && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX);
         let answer = if may_ask { self.list(scope, part).await? } else { Answer::None };
-        if matches!(answer, Answer::Names(_)) && part.bound.contains(scope) && !part.found.seen.has(scope) {
-            self.survey_scope(scope, part).await;
-        }
         match &answer {
             Answer::Names(_) => {
                 part.found.scopes += 1;
@@ -309,21 +305,38 @@ impl<'a> DriftSweep<'a> {
         Ok(answer)
     }
 
-    /// What others gave decides nothing: where it cannot be read or recorded, the sweep goes on without.
-    async fn survey(&self) -> Option<ForeignSurvey<'a>> {
-        let begun = ForeignSurvey::begin(self.store, self.reader, self.roles).await;
-        begun.inspect_err(|error| log_deferred("what others gave", error)).ok()
-    }
-
-    async fn survey_scope(&self, scope: &Scope, part: &mut Part<'a>) {
-        let Some(survey) = &mut part.survey else { return };
-        if let Err(error) = survey.survey(scope, part.now).await {
-            log_deferred("what others gave at a scope", &error);
+    /// What others gave comes last and decides nothing: it uses the time that is left, respects what Azure asks for, and goes on
+    /// in the next part. Where it cannot be read or recorded, the sweep ends without it.
+    async fn survey_others(&self, part: &mut Part) {
+        let begun = ForeignSurvey::begin(self.store, self.reader, self.roles, part.until).await;
+        let mut survey = match begun {
+            Ok(Some(survey)) => survey,
+            Ok(None) => return,
+            Err(error) => return log_deferred("what others gave", &error),
+        };
+        for scope in part.bound.clone() {
+            if part.found.seen.is_surveyed(&scope) {
+                continue;
+            }
+            let is_throttled = part.throttles.until(&scope, CallKind::Ask, part.now).is_some();
+            let is_silent = part.silent.get(scope.subscription()).is_some_and(|silent| *silent >= SILENT_MAX);
+            let surveyed = match is_throttled || is_silent {
+                true => Surveyed::NoAnswer,
+                false => survey.survey(&scope, &part.bound, part.now).await.unwrap_or_else(|error| {
+                    log_deferred("what others gave at a scope", &error);
+                    Surveyed::InPart
+                }),
+            };
+            match surveyed {
+                Surveyed::OutOfTime => {
+                    part.found.parked_after = Some(LedgerPosition::end());
+                    return;
+                }
+                Surveyed::NoAnswer => *part.silent.entry(scope.subscription().to_owned()).or_default() += 1,
+                Surveyed::Whole | Surveyed::InPart => {}
+            }
+            part.found.seen.survey(&scope, surveyed == Surveyed::Whole);
         }
-    }
-
-    async fn end_survey(&self, part: &mut Part<'a>) {
-        let Some(survey) = &mut part.survey else { return };
         if let Err(error) = survey.forget_others(&part.bound).await {
             log_deferred("what others gave at other scopes", &error);
         }
@@ -332,10 +345,10 @@ impl<'a> DriftSweep<'a> {
         {
             log_deferred("what the backup roles give", &error);
         }
-        part.found.seen.foreign_assignments = survey.findings(&part.bound);
+        part.found.seen.foreign_assignments = Some(survey.findings(&part.bound));
     }
 
-    async fn list(&self, scope: &Scope, part: &mut Part<'a>) -> Result<Answer, StoreError> {
+    async fn list(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
         part.got_on = true;
         let left = part.until.saturating_sub(self.store.clock.monotonic());
         let listed = self.assignments.list(scope, left.clamp(LIST_TIMEOUT_MIN, LIST_TIMEOUT)).await;

@@ -46,6 +46,14 @@ fn count_in_health(node: &Node) -> Value {
     app::health_report(&node.service)["foreignAssignments"].clone()
 }
 
+/// Before the first grant no assignment can be told from one of this service.
+fn started(world: &World) -> Node {
+    let node = world.start();
+    let (readers, ben) = (node.group("readers"), node.provision("ben"));
+    node.join(&readers, &[&ben]);
+    node
+}
+
 fn world() -> World {
     quiet(World::new().bind("operators", Operator, VAULT_EAST).bind("readers", Reader, VAULT_WEST))
 }
@@ -53,7 +61,7 @@ fn world() -> World {
 #[test]
 fn what_others_give_is_recorded_once_where_it_appears_and_where_it_goes() {
     let world = world();
-    let node = world.start();
+    let node = started(&world);
     swept(&world, &node);
     assert_eq!(count_in_health(&node), 0);
     let (eve, owner, reader) = (somebody(), somebody(), somebody());
@@ -96,7 +104,7 @@ fn what_this_service_gives_is_not_taken_for_somebody_elses() {
 #[test]
 fn a_scope_that_leaves_the_bindings_is_no_longer_watched() {
     let mut world = world();
-    let node = world.start();
+    let node = started(&world);
     let (eve, owner) = (somebody(), somebody());
     world.hand_made(&eve, Contributor, VAULT_WEST);
     give(&world, &subscription_of(VAULT_EAST), OWNER, &owner);
@@ -111,7 +119,7 @@ fn a_scope_that_leaves_the_bindings_is_no_longer_watched() {
 #[test]
 fn where_azure_does_not_answer_nothing_is_taken_for_gone() {
     let world = world();
-    let node = world.start();
+    let node = started(&world);
     let eve = somebody();
     world.hand_made(&eve, Contributor, VAULT_EAST);
     assert_eq!(swept(&world, &node).len(), 1);
@@ -122,8 +130,12 @@ fn where_azure_does_not_answer_nothing_is_taken_for_gone() {
         retry_after_seconds: None,
         executed: false,
     };
-    let rule = world.azure().add_rule(FaultRule::new(refused).method(CallMethod::List)).unwrap();
+    // The sweep's own lists of the two scopes are answered.
+    let rule = FaultRule::new(refused).method(CallMethod::List).skip(2);
+    let rule = world.azure().add_rule(rule).unwrap();
     assert_eq!(swept(&world, &node), []);
+    let health = app::health_report(&node.service);
+    assert_eq!((&health["foreignAssignments"], &health["scopesUnsurveyed"]), (&1.into(), &2.into()));
     world.azure().remove_rule(rule).unwrap();
     assert_eq!(swept(&world, &node), []);
     assert_eq!(count_in_health(&node), 1);
@@ -153,7 +165,7 @@ fn a_person_who_leaves_still_shows_what_somebody_else_gave() {
 #[test]
 fn damage_and_faults_of_these_rows_end_no_sweep() {
     let world = world();
-    let node = world.start();
+    let node = started(&world);
     let eve = somebody();
     world.hand_made(&eve, Contributor, VAULT_EAST);
     write(&world, &node, &[nonsense(&format!("fa:{}:nonsense:x", eve.principal))]);
@@ -167,4 +179,36 @@ fn damage_and_faults_of_these_rows_end_no_sweep() {
     assert_eq!(swept(&world, &node), []);
     node.settle();
     world.assert_holds(&ana, Operator, VAULT_EAST);
+}
+
+/// A role that cannot be read is no backup role, or what it gives stays as it was.
+#[test]
+fn definitions_that_cannot_be_read_make_no_finding_and_lose_none() {
+    let world = world();
+    let node = started(&world);
+    let (eve, owner) = (somebody(), somebody());
+    world.hand_made(&eve, Contributor, VAULT_EAST);
+    assert_eq!(swept(&world, &node).len(), 1);
+    let late = world.start();
+    give(&world, VAULT_EAST, OWNER, &owner);
+    let lost = FaultRule::new(FaultAction::LoseRequest).method(CallMethod::Get);
+    let rule = world.azure().add_rule(lost).unwrap();
+    // This process has read no definition yet.
+    assert_eq!(swept(&world, &late), []);
+    assert_eq!(count_in_health(&late), 1);
+    assert_ne!(app::health_report(&late.service)["scopesUnsurveyed"], 0);
+    world.azure().remove_rule(rule).unwrap();
+    assert_eq!(swept(&world, &late), [seen("appeared", "Owner", owner.principal)]);
+}
+
+#[test]
+fn what_was_made_at_a_vault_goes_with_it() {
+    let world = world();
+    let node = started(&world);
+    let (eve, owner) = (somebody(), somebody());
+    world.hand_made(&eve, Contributor, VAULT_EAST);
+    give(&world, &subscription_of(VAULT_EAST), OWNER, &owner);
+    assert_eq!(swept(&world, &node).len(), 2);
+    world.azure().remove_scope(&simulator::Scope::parse(VAULT_EAST).unwrap()).unwrap();
+    assert_eq!(swept(&world, &node), [seen("gone", "Backup Contributor", eve.principal)]);
 }

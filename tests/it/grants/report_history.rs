@@ -100,7 +100,7 @@ fn the_audit_tells_of_every_moment_what_was_held_then() {
         let told = spans.iter().map(|span| (span.assignment.to_string(), span.principal.uuid(), span.role));
         assert_eq!(told.collect::<Held>(), *expected, "{moment}");
         let confirmed = spans.iter().all(|span| match &span.source {
-            SpanSource::Ours(given) => given.confirmed && !given.reasons.is_empty(),
+            SpanSource::Ours(given) => given.confirmed && !given.bindings.is_empty(),
             SpanSource::Foreign(given) => given.verbs.is_some_and(|verbs| !verbs.is_empty()),
         });
         assert!(confirmed, "{spans:#?}");

@@ -4,9 +4,10 @@ use crate::resilience::crashes::random::Dice;
 use azure_backup_scim::id::PrincipalId;
 use azure_backup_scim::ports::azure_access::{AccessAssignment, DenyAssignment, DirectoryMember, HolderKind};
 use azure_backup_scim::rbac::arm_scope::ArmScope;
+use azure_backup_scim::rbac::scope::ScopeKind;
 use azure_backup_scim::rbac::verbs::{Permission, RoleDefinition, Verb};
 use azure_backup_scim::rbac::{AssignmentName, Scope};
-use azure_backup_scim::service::access::report::rows::{AzureView, TargetAccess, access_rows};
+use azure_backup_scim::service::access::report::rows::{AccessRow, AzureView, TargetAccess, access_rows};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ const RECOVERY: &str = "providers/Microsoft.RecoveryServices/vaults";
 const BACKUP: &str = "providers/Microsoft.DataProtection/backupVaults";
 
 /// The actions of each verb, and whether they are taken on a Recovery Services vault and on a Backup vault.
-const ACTIONS: [(&str, Verb, bool, bool); 18] = [
+const ACTIONS: [(&str, Verb, bool, bool); 19] = [
     (
         "Microsoft.RecoveryServices/Vaults/backupFabrics/protectionContainers/protectedItems/recoveryPoints/restore/action",
         Verb::Restore,
@@ -53,6 +54,7 @@ const ACTIONS: [(&str, Verb, bool, bool); 18] = [
     ("Microsoft.RecoveryServices/Vaults/backupPolicies/write", Verb::ChangePolicy, true, false),
     ("Microsoft.RecoveryServices/Vaults/backupPolicies/delete", Verb::ChangePolicy, true, false),
     ("Microsoft.RecoveryServices/Vaults/backupconfig/write", Verb::ChangePolicy, true, false),
+    ("Microsoft.RecoveryServices/Vaults/write", Verb::ChangePolicy, true, false),
     ("Microsoft.DataProtection/backupVaults/backupPolicies/write", Verb::ChangePolicy, false, true),
     ("Microsoft.DataProtection/backupVaults/backupPolicies/delete", Verb::ChangePolicy, false, true),
     ("Microsoft.DataProtection/backupVaults/write", Verb::ChangePolicy, false, true),
@@ -249,7 +251,12 @@ impl Tenant {
                 |person| DirectoryMember { principal: id(person), kind: HolderKind::User, name: None };
             (id(group), self.people_of(group).into_iter().map(member).collect())
         });
-        AzureView { targets: targets.collect(), roles: self.roles.clone(), groups: groups.collect() }
+        AzureView {
+            targets: targets.collect(),
+            roles: self.roles.clone(),
+            groups: groups.collect(),
+            unresolved: BTreeSet::new(),
+        }
     }
 }
 
@@ -279,7 +286,8 @@ fn the_rows_are_those_of_an_evaluator_that_asks_for_everything() {
     let mut found = 0;
     for seed in 0..tenants {
         let tenant = Tenant::random(seed);
-        let rows = access_rows(&tenant.view());
+        let view = tenant.view();
+        let rows: Vec<_> = access_rows(&view).collect();
         let mut shown = BTreeSet::new();
         for row in &rows {
             let verbs = row.verbs.unwrap().iter();
@@ -296,4 +304,47 @@ fn the_rows_are_those_of_an_evaluator_that_asks_for_everything() {
         found += expected.len();
     }
     assert!(found > 600, "{found}");
+}
+
+/// Whom a deny assignment spares must not be hidden where it cannot be found out who that is.
+#[test]
+fn who_may_be_spared_is_shown() {
+    let members = vec![BTreeSet::new(); GROUPS];
+    let mut tenant = Tenant { assignments: Vec::new(), denied: Vec::new(), roles: BTreeMap::new(), members };
+    let (person, group) = (0, PEOPLE);
+    let role = Uuid::from_u128(0x900);
+    let all = Permission { actions: vec!["*".to_owned()], not_actions: Vec::new() };
+    tenant
+        .roles
+        .insert(role, RoleDefinition { id: role, name: "all".to_owned(), permissions: vec![all.clone()] });
+    tenant.assignments.push(AccessAssignment {
+        name: AssignmentName::new(Uuid::from_u128(1)),
+        scope: scopes()[1].clone(),
+        role,
+        principal: id(person),
+        holder: HolderKind::User,
+        conditional: false,
+        created_on: None,
+        created_by: None,
+    });
+    tenant.denied.push(DenyAssignment {
+        name: "but for a group".to_owned(),
+        scope: scopes()[1].clone(),
+        permissions: vec![all],
+        principals: Vec::new(),
+        everyone: true,
+        excluded: vec![id(group)],
+        only_at_scope: false,
+        conditional: false,
+    });
+    let mut view = tenant.view();
+    assert_eq!(access_rows(&view).count(), 0, "the group is known to be empty");
+    view.groups.remove(&id(group));
+    view.unresolved.insert(id(group));
+    let rows: Vec<_> = access_rows(&view).collect();
+    let all_verbs = |row: &AccessRow| row.verbs.unwrap().iter().count() == Verb::ALL.len();
+    assert!(
+        !rows.is_empty()
+            && rows.iter().filter(|row| row.target.kind() == ScopeKind::Subscription).all(all_verbs)
+    );
 }

@@ -7,7 +7,7 @@ use crate::audit::RecordedChange;
 use crate::id::{PrincipalId, UserId};
 use crate::ports::azure_access::HolderKind;
 use crate::rbac::arm_scope::ArmScope;
-use crate::rbac::verbs::{Verb, Verbs};
+use crate::rbac::verbs::RoleVerbs;
 use crate::rbac::{AssignmentName, BackupRole};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +35,8 @@ pub struct AccessSpan {
     pub role: Uuid,
     pub role_name: String,
     pub from: OffsetDateTime,
+    /// When the holder got it, where it stayed under other bindings or with other verbs since.
+    pub since: OffsetDateTime,
     /// `None`: it is there.
     pub until: Option<OffsetDateTime>,
     pub source: SpanSource,
@@ -75,10 +77,12 @@ pub struct TakenBack {
 pub struct GivenByOthers {
     pub holder: HolderKind,
     /// `None`: the role definition could not be read.
-    pub verbs: Option<Verbs>,
+    pub verbs: Option<RoleVerbs>,
     pub conditional: bool,
     pub created_on: Option<OffsetDateTime>,
     pub created_by: Option<PrincipalId>,
+    /// When a sweep first saw it.
+    pub first_seen: OffsetDateTime,
     /// The subscription under which it was seen.
     pub subscription: String,
 }
@@ -92,7 +96,9 @@ pub struct AccessHistory {
     foreign: HashMap<(AssignmentName, String), usize>,
     opened: HashMap<AssignmentName, Opened>,
     /// What the backup roles gave, from that time on.
-    role_verbs: BTreeMap<Uuid, Vec<(OffsetDateTime, Verbs)>>,
+    role_verbs: BTreeMap<Uuid, Vec<(OffsetDateTime, RoleVerbs)>>,
+    /// When a sweep first recorded what others gave, or what the roles give.
+    first_survey: Option<OffsetDateTime>,
     /// What waited or was refused: of each person, binding and kind of step the reasons, from that time on.
     waits: HashMap<UserId, WaitsOfUser>,
     records: usize,
@@ -119,6 +125,10 @@ pub struct RecordedWait<'a> {
 struct Opened {
     op: String,
     wanted: bool,
+    /// Whether Azure answered it.
+    is_answered: bool,
+    /// Calls of before may still have landed: an open of before was not answered, or was to take it.
+    is_in_doubt: bool,
     span: AccessSpan,
 }
 
@@ -161,7 +171,7 @@ impl AccessHistory {
     }
 
     /// The verbs of a backup role at that moment; where nothing was recorded by then, the first that were.
-    pub fn verbs_of_role(&self, role: Uuid, time: OffsetDateTime) -> Option<Verbs> {
+    pub fn verbs_of_role(&self, role: Uuid, time: OffsetDateTime) -> Option<RoleVerbs> {
         let known = self.role_verbs.get(&role)?;
         let by_then = known.iter().rev().find(|(from, _)| *from <= time).or_else(|| known.first());
         by_then.map(|(_, verbs)| *verbs)
@@ -181,6 +191,11 @@ impl AccessHistory {
     /// The time of the first record, from which on the history is whole.
     pub const fn since(&self) -> Option<OffsetDateTime> {
         self.since
+    }
+
+    /// When a sweep first recorded what others gave.
+    pub const fn first_survey(&self) -> Option<OffsetDateTime> {
+        self.first_survey
     }
 
     /// Records that were taken.
@@ -205,13 +220,16 @@ impl AccessHistory {
         let wanted = change.get("wanted").and_then(Value::as_bool).unwrap_or_default();
         let held_before = change.get("heldBefore").and_then(Value::as_bool).unwrap_or_default();
         let reasons = texts(change, "reasons");
+        let user = UserId::parse(text(change, "person")).ok();
+        let taken = TakenBack { at: time, reasons: reasons.clone(), set_off: set_off.clone() };
+        // Why it was given is not what the open of a revocation says.
         let source = SpanSource::Ours(GivenByUs {
-            user: UserId::parse(text(change, "person")).ok(),
+            user,
             bindings: texts(change, "bindings"),
-            reasons: reasons.clone(),
-            set_off: set_off.clone(),
+            reasons: if wanted { reasons } else { Vec::new() },
+            set_off: if wanted { set_off.clone() } else { SetOff::default() },
             confirmed: false,
-            taken: None,
+            taken: (!wanted).then(|| taken.clone()),
         });
         let span = AccessSpan {
             assignment,
@@ -220,6 +238,7 @@ impl AccessHistory {
             role: role.definition_id(),
             role_name: role.name().to_owned(),
             from: time,
+            since: time,
             until: None,
             source,
         };
@@ -230,12 +249,30 @@ impl AccessHistory {
             (false, None) if held_before => self.begin_ours(span.clone()),
             (false, Some(place)) => {
                 if let Some(given) = self.given(place) {
-                    given.taken = Some(TakenBack { at: time, reasons, set_off: set_off.clone() });
+                    given.taken = Some(taken);
                 }
             }
+            (true, Some(place)) => self.give_again(place, &span),
             _ => {}
         }
-        self.opened.insert(assignment, Opened { op: op.to_owned(), wanted, span });
+        let is_in_doubt = self
+            .opened
+            .get(&assignment)
+            .is_some_and(|before| !before.is_answered || before.is_in_doubt && held.is_some());
+        let opened = Opened { op: op.to_owned(), wanted, is_answered: false, is_in_doubt, span };
+        self.opened.insert(assignment, opened);
+    }
+
+    /// It is to be held again, or still, by a later open: of the same person that withdraws a revocation, another person begins.
+    fn give_again(&mut self, place: usize, again: &AccessSpan) {
+        let SpanSource::Ours(next) = &again.source else { return };
+        let Some(given) = self.given(place) else { return };
+        if given.user == next.user {
+            given.taken = None;
+            return;
+        }
+        self.end_ours(again.assignment, again.from);
+        self.begin_ours(again.clone());
     }
 
     fn begin_ours(&mut self, span: AccessSpan) {
@@ -252,14 +289,19 @@ impl AccessHistory {
 
     fn answer(&mut self, change: &Value, time: OffsetDateTime) {
         let Ok(assignment) = AssignmentName::parse(text(change, "assignment")) else { return };
-        let Some(opened) = self.opened.get(&assignment).filter(|opened| opened.op == text(change, "open"))
+        let Some(opened) =
+            self.opened.get_mut(&assignment).filter(|opened| opened.op == text(change, "open"))
         else {
             return;
         };
+        opened.is_answered = true;
         let executed = change.get("executed").and_then(Value::as_bool).unwrap_or_default();
-        match (opened.wanted, executed) {
-            (true, true) => self.confirm(assignment),
-            (true, false) => self.refute(assignment),
+        let (wanted, is_in_doubt) = (opened.wanted, opened.is_in_doubt);
+        opened.is_in_doubt &= !executed;
+        match (wanted, executed || is_of_nothing(text(change, "code"))) {
+            (true, true) if executed => self.confirm(assignment),
+            (true, _) if !is_in_doubt => self.refute(assignment),
+            (true, _) => {}
             (false, true) => self.end_ours(assignment, time),
             (false, false) => {}
         }
@@ -268,22 +310,30 @@ impl AccessHistory {
     fn observe(&mut self, change: &Value, time: OffsetDateTime) {
         let Ok(assignment) = AssignmentName::parse(text(change, "assignment")) else { return };
         let held = change.get("held").and_then(Value::as_bool).unwrap_or_default();
+        let opened = self.opened.get(&assignment);
+        let is_in_doubt = opened.is_some_and(|opened| opened.is_in_doubt || !opened.wanted);
         match (held, self.ours.contains_key(&assignment)) {
             (true, true) => self.confirm(assignment),
             (true, false) => {
                 if let Some(Opened { span, .. }) = self.opened.get(&assignment).cloned() {
-                    self.begin_ours(AccessSpan { from: time, ..span });
+                    self.begin_ours(AccessSpan { from: time, since: time, ..span });
                     self.confirm(assignment);
                 }
             }
             (false, true) => {
                 let place = self.ours.get(&assignment).copied();
-                match place.and_then(|place| self.given(place)).is_some_and(|given| given.confirmed) {
+                let is_confirmed =
+                    place.and_then(|place| self.given(place)).is_some_and(|given| given.confirmed);
+                match is_confirmed || is_in_doubt {
                     true => self.end_ours(assignment, time),
                     false => self.refute(assignment),
                 }
             }
             (false, false) => {}
+        }
+        // Azure was asked: what was under way is over.
+        if let Some(opened) = self.opened.get_mut(&assignment) {
+            (opened.is_answered, opened.is_in_doubt) = (true, false);
         }
     }
 
@@ -322,6 +372,7 @@ impl AccessHistory {
         let after = change.list("after");
         let Some(mut span) = self.spans.get(place).cloned() else { return };
         if let SpanSource::Ours(given) = &mut span.source {
+            given.reasons = reasons_under(&given.reasons, &after);
             given.bindings = after;
         }
         self.end_ours(assignment, time);
@@ -337,28 +388,38 @@ impl AccessHistory {
         ) else {
             return;
         };
+        self.first_survey.get_or_insert(time);
         let subscription = text(change, "subscription").to_owned();
         let key = (assignment, subscription.clone());
+        let mut first_seen = None;
         if let Some(span) = self.foreign.remove(&key).and_then(|place| self.spans.get_mut(place)) {
             span.until = Some(time);
+            if let SpanSource::Foreign(given) = &span.source {
+                first_seen = Some(given.first_seen);
+            }
         }
         if matches!(text(change, "seen"), "gone" | "unwatched") {
             return;
         }
+        // Who holds which role where never changes of an assignment: it was so since it was made.
+        let created_on = time_of(change, "createdOn").filter(|created| *created <= time);
+        let from = if first_seen.is_some() { time } else { created_on.unwrap_or(time) };
+        let since = created_on.or(first_seen).unwrap_or(time);
         let verbs = texts(change, "verbs");
         let is_known = !verbs.iter().any(|verb| verb == "unknown");
         let source = SpanSource::Foreign(GivenByOthers {
             holder: HolderKind::parse(text(change, "holder")),
-            verbs: is_known.then(|| verbs.iter().filter_map(|verb| Verb::parse(verb)).collect()),
+            verbs: is_known.then(|| RoleVerbs::from_names(verbs.iter().map(String::as_str))),
             conditional: change.get("conditional").and_then(Value::as_bool).unwrap_or_default(),
-            created_on: time_of(change, "createdOn"),
+            created_on,
+            first_seen: first_seen.unwrap_or(time),
             created_by: PrincipalId::parse(text(change, "createdBy")).ok(),
             subscription,
         });
         let role_name = text(change, "role").to_owned();
         self.foreign.insert(key, self.spans.len());
         let span =
-            AccessSpan { assignment, principal, scope, role, role_name, from: time, until: None, source };
+            AccessSpan { assignment, principal, scope, role, role_name, from, since, until: None, source };
         self.spans.push(span);
     }
 
@@ -366,15 +427,45 @@ impl AccessHistory {
         let Ok(user) = UserId::parse(text(change, "person")) else { return };
         let key = (text(change, "binding").to_owned(), text(change, "operation").to_owned());
         let reason = Some(text(change, "reason")).filter(|reason| !matches!(*reason, "" | "ended"));
+        if reason.is_none() && key.1 == "revoke" {
+            self.withdraw(user, &key.0);
+        }
         let waits = self.waits.entry(user).or_default().entry(key).or_default();
         waits.push((time, reason.map(str::to_owned)));
     }
 
+    /// A revocation no longer waits. Where it was carried out, that was recorded before.
+    fn withdraw(&mut self, user: UserId, binding: &str) {
+        for place in self.ours.values() {
+            if let Some(SpanSource::Ours(given)) = self.spans.get_mut(*place).map(|span| &mut span.source)
+                && given.user == Some(user)
+                && given.bindings.iter().any(|name| name == binding)
+            {
+                given.taken = None;
+            }
+        }
+    }
+
     fn see_role(&mut self, change: &Value, time: OffsetDateTime) {
         let Ok(role) = Uuid::try_parse(text(change, "roleDefinition")) else { return };
-        let verbs = texts(change, "verbs").iter().filter_map(|verb| Verb::parse(verb)).collect();
+        self.first_survey.get_or_insert(time);
+        let verbs = RoleVerbs::from_names(texts(change, "verbs").iter().map(String::as_str));
         self.role_verbs.entry(role).or_default().push((time, verbs));
     }
+}
+
+/// Codes of ARM that say that there is nothing to take: the scope, or the assignment, does not exist.
+pub(in crate::service) fn is_of_nothing(code: &str) -> bool {
+    const CODES: [&str; 4] =
+        ["ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound", "RoleAssignmentNotFound"];
+    CODES.iter().any(|known| known.eq_ignore_ascii_case(code))
+}
+
+/// The reasons that are about one of these bindings. Records name the binding at the end of a reason.
+pub(super) fn reasons_under(reasons: &[String], bindings: &[String]) -> Vec<String> {
+    let is_about =
+        |reason: &&String| bindings.iter().any(|name| reason.ends_with(&format!(" of binding {name}")));
+    reasons.iter().filter(is_about).cloned().collect()
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

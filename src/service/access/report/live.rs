@@ -181,6 +181,7 @@ async fn read_groups(azure: &AzureReaders<'_>, live: &mut LiveView) {
             Err(error) => {
                 let why = format!("{error}; the group is listed in place of its members");
                 live.unseen.add("the members of the Entra group", group, &why);
+                live.view.unresolved.insert(group);
             }
         }
     }

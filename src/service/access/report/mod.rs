@@ -8,7 +8,7 @@ pub mod rows;
 use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::azure_access::HolderKind;
 use crate::rbac::arm_scope::ArmScope;
-use crate::rbac::verbs::Verbs;
+use crate::rbac::verbs::{RoleVerbs, VaultKind, Verbs};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::drift::foreign;
 use crate::store::{StateStore, StoreError};
@@ -83,6 +83,10 @@ pub struct AccessReport {
 const NEVER_SEEN: &str = "what another tenant gave through Azure Lighthouse, roles that are only eligible in Privileged Identity \
                           Management, and agents that bypass Azure roles (MARS, DPM, MABS)";
 
+/// What Microsoft Graph keeps back of groups.
+const OF_GROUPS: &str =
+    "service principals in Entra groups, which Microsoft Graph can leave out of the members";
+
 /// What the records of the past do not have.
 const BETWEEN_SWEEPS: &str = "what others gave and took again between two hourly sweeps, deny assignments, and who was in an \
                               Entra group then";
@@ -100,13 +104,25 @@ pub async fn now(
         None => LiveView { unlisted: targets.iter().cloned().collect(), ..LiveView::default() },
     };
     let mut unseen = unseen.sentences();
-    if azure.is_none() {
-        unseen
-            .push("Azure was not asked: what this service recorded is shown, at most an hour old".to_owned());
+    let from_records = azure.is_none() || !unlisted.is_empty();
+    if from_records {
+        let swept = store.due_sweep().await?.counts.counted;
+        let swept = swept.map_or_else(
+            || "no sweep has ended yet".to_owned(),
+            |time| format!("the last sweep that ended began at {}", crate::audit::rfc3339(time)),
+        );
+        unseen.push(format!(
+            "what changed at the scopes that Azure was not asked for, or did not list, since they were last swept ({swept}); their deny assignments, and the members of their Entra groups"
+        ));
     }
     let instance = store.known_instance().await?;
-    let known: BTreeMap<AssignmentName, &AccessSpan> =
-        recorded.iter().map(|span| (span.assignment, span)).collect();
+    let mut known: BTreeMap<AssignmentName, &AccessSpan> = BTreeMap::new();
+    for span in &recorded {
+        // Of two records of one assignment the one that holds it says why.
+        if is_confirmed(span) || !known.contains_key(&span.assignment) {
+            known.insert(span.assignment, span);
+        }
+    }
     let mut merged = MergedRows::default();
     for row in rows::access_rows(&view) {
         let role_name = view.roles.get(&row.assignment.role).map(|role| role.name.clone());
@@ -117,11 +133,12 @@ pub async fn now(
     for target in &unlisted {
         let reaching = recorded.iter().filter(|span| reaches(span, target));
         for span in reaching {
-            merged.add(
-                target.clone(),
-                row_of_span(span, verbs_of_span(span, |role| verbs.get(&role).copied())),
-            );
+            let verbs = verbs_of_span(span, target, |role| verbs.get(&role).copied());
+            merged.add(target.clone(), row_of_span(span, verbs));
         }
+    }
+    if !view.groups.is_empty() {
+        unseen.push(OF_GROUPS.to_owned());
     }
     unseen.push(NEVER_SEEN.to_owned());
     let mut report =
@@ -141,7 +158,7 @@ pub async fn at(
     let mut merged = MergedRows::default();
     for span in history.at(time) {
         for target in targets.iter().filter(|target| reaches(span, target)) {
-            let verbs = verbs_of_span(span, |role| history.verbs_of_role(role, time));
+            let verbs = verbs_of_span(span, target, |role| history.verbs_of_role(role, time));
             merged.add(target.clone(), known_by_then(row_of_span(span, verbs), time));
         }
     }
@@ -162,10 +179,13 @@ pub async fn ever(
     let mut spans = Vec::new();
     let mut rows = Vec::new();
     for span in history.spans() {
-        let reached: Vec<Scope> = targets.iter().filter(|target| reaches(span, target)).cloned().collect();
-        if !reached.is_empty() {
-            let verbs = verbs_of_span(span, |role| history.verbs_of_role(role, span.from));
-            rows.push(ReportRow { targets: reached, ..row_of_span(span, verbs) });
+        let mut reached: BTreeMap<Option<Verbs>, Vec<Scope>> = BTreeMap::new();
+        for target in targets.iter().filter(|target| reaches(span, target)) {
+            let verbs = verbs_of_span(span, target, |role| history.verbs_of_role(role, span.from));
+            reached.entry(verbs).or_default().push(target.clone());
+        }
+        for (verbs, targets) in reached {
+            rows.push(ReportRow { targets, ..row_of_span(span, verbs) });
             spans.push(span.clone());
         }
     }
@@ -190,6 +210,12 @@ fn unseen_of_past(history: &AccessHistory, time: Option<OffsetDateTime>) -> Vec<
     }
     if history.unreadable() > 0 {
         unseen.push(format!("what {} records of the audit say, which cannot be read", history.unreadable()));
+    }
+    if let Some(first) = history.first_survey() {
+        let first = crate::audit::rfc3339(first);
+        unseen.push(format!(
+            "what others gave and took again before sweeps looked for it, from {first} on, or before a scope was bound"
+        ));
     }
     unseen.push(BETWEEN_SWEEPS.to_owned());
     unseen.push(NEVER_SEEN.to_owned());
@@ -216,15 +242,24 @@ fn reaches(span: &AccessSpan, target: &Scope) -> bool {
     }
 }
 
-fn verbs_of_span(span: &AccessSpan, of_role: impl Fn(Uuid) -> Option<Verbs>) -> Option<Verbs> {
-    match &span.source {
+fn verbs_of_span(
+    span: &AccessSpan,
+    target: &Scope,
+    of_role: impl Fn(Uuid) -> Option<RoleVerbs>,
+) -> Option<Verbs> {
+    let verbs = match &span.source {
         SpanSource::Ours(_) => of_role(span.role),
         SpanSource::Foreign(given) => given.verbs,
-    }
+    };
+    verbs.map(|verbs| verbs.at(VaultKind::at(&ArmScope::from(target))))
+}
+
+fn is_confirmed(span: &AccessSpan) -> bool {
+    matches!(&span.source, SpanSource::Ours(given) if given.confirmed)
 }
 
 /// What the backup roles give, as the last sweep read their definitions.
-async fn recorded_verbs(store: &StateStore) -> Result<BTreeMap<Uuid, Verbs>, StoreError> {
+async fn recorded_verbs(store: &StateStore) -> Result<BTreeMap<Uuid, RoleVerbs>, StoreError> {
     let mut known = BTreeMap::new();
     for role in BackupRole::ALL {
         known.extend(store.role_verbs(role).await?.map(|verbs| (role.definition_id(), verbs)));
@@ -269,7 +304,7 @@ fn row_of_access(
                 created_by: assignment.created_by,
                 created_by_name: None,
                 created_on: assignment.created_on,
-                first_seen: span.map(|span| span.from),
+                first_seen: span.and_then(first_seen),
             },
             None,
         ),
@@ -288,8 +323,15 @@ fn row_of_access(
         role_name: role_name.unwrap_or_else(|| assignment.role.to_string()),
         conditional: assignment.conditional,
         verbs: row.verbs,
-        since: assignment.created_on.or(span.map(|span| span.from)),
+        since: assignment.created_on.or(span.map(|span| span.since)),
         given,
+    }
+}
+
+fn first_seen(span: &AccessSpan) -> Option<OffsetDateTime> {
+    match &span.source {
+        SpanSource::Foreign(given) => Some(given.first_seen),
+        SpanSource::Ours(_) => None,
     }
 }
 
@@ -307,16 +349,16 @@ fn unknown_reason() -> GivenByUs {
 fn row_of_span(span: &AccessSpan, verbs: Option<Verbs>) -> ReportRow {
     let (given, kind, user, conditional, since) = match &span.source {
         SpanSource::Ours(given) => {
-            (RowSource::Ours(given.clone()), HolderKind::User, given.user, false, Some(span.from))
+            (RowSource::Ours(given.clone()), HolderKind::Other, given.user, false, Some(span.since))
         }
         SpanSource::Foreign(given) => {
             let others = RowSource::Others {
                 created_by: given.created_by,
                 created_by_name: None,
                 created_on: given.created_on,
-                first_seen: Some(span.from),
+                first_seen: Some(given.first_seen),
             };
-            (others, given.holder, None, given.conditional, given.created_on.or(Some(span.from)))
+            (others, given.holder, None, given.conditional, Some(span.since))
         }
     };
     ReportRow {

@@ -1,6 +1,8 @@
 //! What this service has recorded of who holds what now: its ledgers, and what the last sweep saw of others.
 
-use super::history::{AccessSpan, GivenByOthers, GivenByUs, SetOff, SpanSource, TakenBack, time_of};
+use super::history::{
+    AccessSpan, GivenByOthers, GivenByUs, SetOff, SpanSource, TakenBack, reasons_under, time_of,
+};
 use crate::id::UserId;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
@@ -24,20 +26,22 @@ pub async fn held_now(store: &StateStore) -> Result<Vec<AccessSpan>, StoreError>
             let may_be_held = entry.state == AssignmentState::Present
                 || entry.state == AssignmentState::Gone && entry.unsettled_until.is_some();
             if may_be_held {
-                opened.push((spans.len(), entry.op));
+                opened.push((spans.len(), entry.op, entry.unwanted_since.is_some()));
                 spans.push(of_entry(user, &entry));
             }
         }
     }
-    let reasons: Vec<(usize, Option<Value>)> = stream::iter(opened)
+    let reasons: Vec<(usize, bool, Option<Value>)> = stream::iter(opened)
         // A record that is gone, or cannot be read, leaves the reason unknown.
-        .map(|(place, op)| async move { Ok::<_, StoreError>((place, store.audit_record(op).await?)) })
+        .map(|(place, op, is_unwanted)| async move {
+            Ok::<_, StoreError>((place, is_unwanted, store.audit_record(op).await?))
+        })
         .buffered(READS_MAX)
         .try_collect()
         .await?;
-    for (place, record) in reasons {
+    for (place, is_unwanted, record) in reasons {
         if let (Some(span), Some(record)) = (spans.get_mut(place), record) {
-            explain(span, &record);
+            explain(span, &record, is_unwanted);
         }
     }
     spans.extend(store.foreign_access().await?.into_iter().map(of_foreign));
@@ -60,6 +64,7 @@ fn of_entry(user: UserId, entry: &LedgerEntry) -> AccessSpan {
         role: entry.role.definition_id(),
         role_name: entry.role.name().to_owned(),
         from: entry.since,
+        since: entry.since,
         until: None,
         source,
     }
@@ -73,6 +78,7 @@ fn of_foreign(access: ForeignAccess) -> AccessSpan {
         role: access.role,
         role_name: access.role_name,
         from: access.first_seen,
+        since: access.created_on.unwrap_or(access.first_seen),
         until: None,
         source: SpanSource::Foreign(GivenByOthers {
             holder: access.holder,
@@ -80,13 +86,15 @@ fn of_foreign(access: ForeignAccess) -> AccessSpan {
             conditional: access.conditional,
             created_on: access.created_on,
             created_by: access.created_by,
+            first_seen: access.first_seen,
             subscription: access.key.subscription,
         }),
     }
 }
 
-/// Adds why it was given, from the record that opened it.
-fn explain(span: &mut AccessSpan, record: &Value) {
+/// Adds why it was given, from the record that opened it last. `is_unwanted`: it is to be taken. Reasons of before bindings
+/// changed are left out.
+fn explain(span: &mut AccessSpan, record: &Value, is_unwanted: bool) {
     let text =
         |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let SpanSource::Ours(given) = &mut span.source else { return };
@@ -100,7 +108,8 @@ fn explain(span: &mut AccessSpan, record: &Value) {
     let set_off =
         SetOff { cause: text(record, "cause"), actor: text(record, "actor"), op: text(record, "origin") };
     match open.get("wanted").and_then(Value::as_bool) {
-        Some(true) => (given.reasons, given.set_off) = (reasons, set_off),
+        Some(true) => (given.reasons, given.set_off) = (reasons_under(&reasons, &given.bindings), set_off),
+        _ if !is_unwanted => {}
         _ => {
             let at = time_of(record, "time").unwrap_or(span.from);
             given.taken = Some(TakenBack { at, reasons, set_off });

@@ -25,6 +25,8 @@ pub struct AzureView {
     pub roles: BTreeMap<Uuid, RoleDefinition>,
     /// The members of Entra groups, through groups in them too, as far as they could be read.
     pub groups: BTreeMap<PrincipalId, Vec<DirectoryMember>>,
+    /// What deny assignments or role assignments name that may be a group, and could not be read.
+    pub unresolved: BTreeSet<PrincipalId>,
 }
 
 /// What one holder can do at one scope through one assignment.
@@ -42,18 +44,24 @@ pub struct AccessRow {
 
 /// The rows of every target, in the order of targets and assignments. An assignment that gives no verb is left out, unless it
 /// is of a backup role. A group whose members could not be read stands for them.
-pub fn access_rows(view: &AzureView) -> Vec<AccessRow> {
-    view.targets.iter().flat_map(|target| rows_of(view, target)).collect()
+pub fn access_rows(view: &AzureView) -> impl Iterator<Item = AccessRow> {
+    view.targets.iter().flat_map(|target| rows_of(view, target))
 }
 
 fn rows_of(view: &AzureView, at: &TargetAccess) -> Vec<AccessRow> {
     let mut rows = Vec::new();
+    let vault = VaultKind::at(&ArmScope::from(&at.target));
+    // Where nothing is denied a role gives the same to everybody.
+    let mut given: BTreeMap<Uuid, Verbs> = BTreeMap::new();
     for assignment in &at.assignments {
         for (holder, kind, through) in holders(view, assignment) {
             let role = view.roles.get(&assignment.role);
             let verbs = role.map(|role| {
-                let denied = denied_to(view, at, holder);
-                verbs_of(&role.permissions, &denied, VaultKind::at(&ArmScope::from(&at.target)))
+                let denied = denied_to(view, at, holder, kind);
+                if !denied.is_empty() {
+                    return verbs_of(&role.permissions, &denied, vault);
+                }
+                *given.entry(role.id).or_insert_with(|| verbs_of(&role.permissions, &[], vault))
             });
             let says_something = verbs.is_none_or(|verbs| !verbs.is_empty());
             if says_something || BackupRole::from_definition(assignment.role).is_some() {
@@ -80,7 +88,8 @@ fn holders(
     }
 }
 
-fn denied_to(view: &AzureView, at: &TargetAccess, holder: PrincipalId) -> Vec<Permission> {
+/// A deny assignment counts only where nobody whom it spares can be among the holders: who may be able to act is shown.
+fn denied_to(view: &AzureView, at: &TargetAccess, holder: PrincipalId, kind: HolderKind) -> Vec<Permission> {
     let target = ArmScope::from(&at.target);
     let is_one_of = |principals: &[PrincipalId]| {
         let named: BTreeSet<PrincipalId> = principals.iter().copied().collect();
@@ -94,7 +103,10 @@ fn denied_to(view: &AzureView, at: &TargetAccess, holder: PrincipalId) -> Vec<Pe
     let applies = |deny: &&DenyAssignment| {
         // What a condition leaves denied is not known: nobody is taken for harmless by it.
         let reaches = !deny.conditional && (!deny.only_at_scope || deny.scope == target);
-        reaches && (deny.everyone || is_one_of(&deny.principals)) && !is_one_of(&deny.excluded)
+        let may_be_spared = is_one_of(&deny.excluded)
+            || deny.excluded.iter().any(|spared| view.unresolved.contains(spared))
+            || kind == HolderKind::Group && !deny.excluded.is_empty();
+        reaches && (deny.everyone || is_one_of(&deny.principals)) && !may_be_spared
     };
     at.denied.iter().filter(applies).flat_map(|deny| deny.permissions.clone()).collect()
 }
