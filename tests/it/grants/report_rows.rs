@@ -151,7 +151,7 @@ impl Tenant {
                 role: dice.of(&ids),
                 principal: id(principal),
                 holder: if principal < PEOPLE { HolderKind::User } else { HolderKind::Group },
-                conditional: false,
+                condition: None,
                 created_on: None,
                 created_by: None,
             }
