@@ -1,5 +1,6 @@
 //! Who holds what, and why.
 
+pub mod doctor;
 pub mod explain;
 pub mod grants;
 pub mod groups;
