@@ -3,6 +3,7 @@
 
 mod azure;
 mod life;
+mod reading;
 
 use crate::deploy::infra::{delegated, delegation_condition};
 use azure_backup_scim::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
