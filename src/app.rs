@@ -302,6 +302,14 @@ fn operator_arm(config: &OperatorConfig, arm: &Endpoint) -> Result<ArmRoleAssign
     arm_with(arm, config.credential.clone().build()?, clock)
 }
 
+/// The vault of the bearer tokens, as far as the operator may read it. Makes no call yet.
+pub fn operator_secrets(
+    config: &OperatorConfig,
+    vault: &Endpoint,
+) -> Result<Arc<dyn SecretSource>, ConnectError> {
+    Ok(Arc::new(KeyVault::new(vault, config.credential.clone().build()?)?))
+}
+
 /// Entra ID, as far as the operator may read it. Makes no call yet.
 pub fn operator_directory(
     config: &OperatorConfig,

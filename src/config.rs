@@ -5,6 +5,7 @@
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
+use crate::id::PrincipalId;
 use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -146,6 +147,36 @@ pub fn graph_endpoint(variables: &BTreeMap<String, String>) -> Result<Endpoint, 
         reader.mistake::<()>("GRAPH_ENDPOINT", what);
     }
     reader.done(graph)
+}
+
+/// The vault of the bearer tokens and the name of their secret, for a command that can do without.
+pub fn token_vault(variables: &BTreeMap<String, String>) -> Result<Option<(Endpoint, String)>, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    if reader.get("KEY_VAULT_URL").is_none() {
+        return Ok(None);
+    }
+    let vault = reader.endpoint("KEY_VAULT_URL", None, "https://NAME.vault.azure.net");
+    let vault = vault.zip(reader.secret_name());
+    let is_static = reader.get("AZURE_CREDENTIAL") == Some("static");
+    if is_static && vault.as_ref().is_some_and(|(vault, _)| !vault.is_simulated()) {
+        let what = "must be http://127.0.0.1:PORT where AZURE_CREDENTIAL is static";
+        reader.mistake::<()>("KEY_VAULT_URL", what);
+    }
+    reader.done(vault).map(Some)
+}
+
+/// The service's Entra object, as azd names it.
+pub fn service_principal(variables: &BTreeMap<String, String>) -> Result<Option<PrincipalId>, ConfigError> {
+    const VARIABLE: &str = "SERVICE_PRINCIPAL_ID";
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let id = match reader.get(VARIABLE).map(PrincipalId::parse) {
+        None => Some(None),
+        Some(Ok(id)) => Some(Some(id)),
+        Some(Err(_)) => {
+            reader.mistake(VARIABLE, "must be an object id, as 00000000-0000-0000-0000-000000000001")
+        }
+    };
+    reader.done(id)
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 mod audit;
 mod breaker;
 mod config;
+mod doctor;
 mod exit;
 mod explain;
 mod groups;
@@ -53,6 +54,13 @@ enum Command {
     Explain(explain::Arguments),
     /// List the groups that arrived from the identity provider, and the bindings that mean them.
     Groups(groups::Arguments),
+    /// Say whether this installation is in order, and what the service can do at most.
+    ///
+    /// Checks the service's right in Azure beside the bindings, management locks, role assignments per subscription, whether the
+    /// people have object ids and the bindings groups, whether the tables, Azure and Microsoft Graph answer, the clock, the bearer
+    /// tokens (where KEY_VAULT_URL is set), and what is overdue or held. Not seen: rights that the service has through an Entra
+    /// group, and those that are only eligible.
+    Doctor(doctor::Arguments),
     /// List who can restore, delete data, change policies, detach the guard or give access, and why: now or at a past moment.
     Report(report::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
@@ -111,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Groups(arguments) => groups::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),

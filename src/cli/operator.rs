@@ -6,8 +6,10 @@ use crate::app::{self, ConnectError, OperatorAccess};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::error_chain::escape_control;
+use crate::id::PrincipalId;
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::role_assignments::RoleAssignments;
+use crate::ports::secrets::SecretSource;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
@@ -30,6 +32,13 @@ pub(super) struct OperatorArguments {
     #[cfg(feature = "local")]
     #[arg(long, value_name = "URL", conflicts_with = "tables")]
     control_url: Option<String>,
+}
+
+/// The vault of the bearer tokens.
+pub(super) struct TokenVault {
+    pub secrets: Arc<dyn SecretSource>,
+    /// The name of their secret.
+    pub secret: String,
 }
 
 /// Why a command of an operator failed.
@@ -127,6 +136,23 @@ impl OperatorArguments {
         }
         let (config, graph) = self.config_and(config::graph_endpoint)?;
         app::operator_directory(&config, &graph).map_err(OperatorError::Connect)
+    }
+
+    /// The vault of the bearer tokens and the name of their secret, where the environment names the vault. Makes no call yet.
+    pub(super) fn secrets(&self) -> Result<Option<TokenVault>, OperatorError> {
+        #[cfg(feature = "local")]
+        if self.control_url.is_some() {
+            return Ok(None);
+        }
+        let (config, vault) = self.config_and(config::token_vault)?;
+        let Some((vault, secret)) = vault else { return Ok(None) };
+        let secrets = app::operator_secrets(&config, &vault).map_err(OperatorError::Connect)?;
+        Ok(Some(TokenVault { secrets, secret }))
+    }
+
+    /// The service's Entra object, where the environment names it.
+    pub(super) fn service_principal(&self) -> Result<Option<PrincipalId>, OperatorError> {
+        config::service_principal(&self.variables()?).map_err(OperatorError::Config)
     }
 
     /// The settings of the command, and one more.

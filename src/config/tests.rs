@@ -118,6 +118,34 @@ fn graph_is_the_public_one_and_is_shown_no_fixed_token() {
 }
 
 #[test]
+fn what_doctor_can_do_without_is_read_where_it_is_set() {
+    let variables = |more: &[(&str, &str)]| -> BTreeMap<String, String> {
+        more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let mistakes =
+        |error: ConfigError| error.mistakes.iter().map(|mistake| mistake.variable).collect::<Vec<_>>();
+    let vault = |more: &[(&str, &str)]| {
+        let read = token_vault(&variables(more)).map_err(mistakes);
+        read.map(|vault| vault.map(|(vault, secret)| (vault.to_string(), secret)))
+    };
+    let url = ("KEY_VAULT_URL", "https://contoso.vault.azure.net");
+    assert_eq!(vault(&[]), Ok(None));
+    assert_eq!(vault(&[url]), Ok(Some((url.1.to_owned(), "scim-bearer-token".to_owned()))));
+    assert_eq!(vault(&[url, ("BEARER_TOKEN_SECRET", "a b")]), Err(vec!["BEARER_TOKEN_SECRET"]));
+    assert_eq!(vault(&[("KEY_VAULT_URL", "contoso")]), Err(vec!["KEY_VAULT_URL"]));
+    assert_eq!(vault(&[url, ("AZURE_CREDENTIAL", "static")]), Err(vec!["KEY_VAULT_URL"]));
+
+    let service = |more: &[(&str, &str)]| {
+        let read = service_principal(&variables(more)).map_err(mistakes);
+        read.map(|id| id.map(|id| id.to_string()))
+    };
+    let id = "ca11e400-0000-4000-8000-000000000001";
+    assert_eq!(service(&[]), Ok(None));
+    assert_eq!(service(&[("SERVICE_PRINCIPAL_ID", id)]), Ok(Some(id.to_owned())));
+    assert_eq!(service(&[("SERVICE_PRINCIPAL_ID", "scim")]), Err(vec!["SERVICE_PRINCIPAL_ID"]));
+}
+
+#[test]
 fn without_a_public_address_it_is_the_one_that_is_listened_on() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     assert_eq!(parse(&LOCAL, &[]).unwrap().base_url(address), "http://127.0.0.1:8080/scim/v2");

@@ -54,11 +54,56 @@ pub struct AccessAssignment {
     pub role: Uuid,
     pub principal: PrincipalId,
     pub holder: HolderKind,
-    /// Whether a condition narrows it.
-    pub conditional: bool,
+    /// The text of the condition that narrows it.
+    pub condition: Option<String>,
     pub created_on: Option<OffsetDateTime>,
     /// The Entra object that made it.
     pub created_by: Option<PrincipalId>,
+}
+
+impl AccessAssignment {
+    /// Whether a condition narrows it.
+    pub const fn is_conditional(&self) -> bool {
+        self.condition.is_some()
+    }
+}
+
+/// What a management lock forbids at its scope and below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockLevel {
+    /// Roles can be given and cannot be taken.
+    CanNotDelete,
+    /// Roles can be neither given nor taken.
+    ReadOnly,
+    /// A level that this release does not know, or none was named.
+    Other,
+}
+
+impl LockLevel {
+    /// The word of ARM.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LockLevel::CanNotDelete => "CanNotDelete",
+            LockLevel::ReadOnly => "ReadOnly",
+            LockLevel::Other => "Other",
+        }
+    }
+
+    /// The level that ARM names.
+    pub fn parse(text: &str) -> Self {
+        let known = [LockLevel::CanNotDelete, LockLevel::ReadOnly];
+        let found = known.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+        found.unwrap_or(LockLevel::Other)
+    }
+}
+
+/// A management lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagementLock {
+    pub name: String,
+    /// Where it was made, which can be above the scope that was asked for.
+    pub scope: ArmScope,
+    pub level: LockLevel,
 }
 
 /// An assignment that takes actions away from principals, whatever gives them.
@@ -103,6 +148,8 @@ pub trait AccessReader: Send + Sync {
     ) -> Result<Option<RoleDefinition>, AssignmentError>;
     /// Every deny assignment at or above `scope`.
     async fn denied(&self, scope: &Scope, timeout: Duration) -> Result<Vec<DenyAssignment>, AssignmentError>;
+    /// Every management lock at or above `scope`.
+    async fn locks(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ManagementLock>, AssignmentError>;
 }
 
 /// Why Microsoft Graph could not be read.

@@ -4,6 +4,7 @@ pub mod arm_scope;
 pub mod assignment;
 pub mod binding;
 pub mod breaker;
+pub mod condition;
 pub mod ledger;
 pub mod plan;
 pub mod reason;

@@ -234,7 +234,7 @@ pub struct Permission {
 
 impl Permission {
     /// Whether it names the action and does not except it.
-    fn covers(&self, action: &str) -> bool {
+    pub fn covers(&self, action: &str) -> bool {
         let any = |patterns: &[String]| patterns.iter().any(|pattern| matches_action(pattern, action));
         any(&self.actions) && !any(&self.not_actions)
     }
@@ -260,7 +260,7 @@ fn covers(permissions: &[Permission], action: &str) -> bool {
 }
 
 /// Whether a pattern of a role definition names the action: without case, `*` stands for any text, slashes included.
-fn matches_action(pattern: &str, action: &str) -> bool {
+pub(super) fn matches_action(pattern: &str, action: &str) -> bool {
     let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == action };
     let Some(mut left) = action.strip_prefix(first) else { return false };

@@ -1,7 +1,7 @@
-//! Who has access at a scope, whoever gave it: assignments of any role, role definitions and deny assignments.
+//! Who has access at a scope, whoever gave it: assignments of any role, role definitions, deny assignments, and locks.
 
 use super::{ArmRoleAssignments, ROLE_ASSIGNMENTS, access_wire, answer, deadline_in};
-use crate::ports::azure_access::{AccessAssignment, AccessReader, DenyAssignment};
+use crate::ports::azure_access::{AccessAssignment, AccessReader, DenyAssignment, ManagementLock};
 use crate::ports::role_assignments::AssignmentError;
 use crate::rbac::Scope;
 use crate::rbac::verbs::RoleDefinition;
@@ -14,6 +14,9 @@ use uuid::Uuid;
 const DENY_ASSIGNMENTS: &str = "denyAssignments";
 /// The collection of role definitions at a scope.
 const ROLE_DEFINITIONS: &str = "roleDefinitions";
+/// The collection of management locks at a scope. It has an api-version of its own.
+const LOCKS: &str = "locks";
+const LOCKS_API_VERSION: &str = "2016-09-01";
 
 impl ArmRoleAssignments {
     async fn access(&self, first: Url, timeout: Duration) -> Result<Vec<AccessAssignment>, AssignmentError> {
@@ -59,5 +62,11 @@ impl AccessReader for ArmRoleAssignments {
     async fn denied(&self, scope: &Scope, timeout: Duration) -> Result<Vec<DenyAssignment>, AssignmentError> {
         let first = self.listing(scope, DENY_ASSIGNMENTS, "atScope()");
         self.pages(first, access_wire::denials, deadline_in(timeout)).await
+    }
+
+    async fn locks(&self, scope: &Scope, timeout: Duration) -> Result<Vec<ManagementLock>, AssignmentError> {
+        let mut first = self.url(scope, LOCKS, None);
+        first.set_query(Some(&format!("api-version={LOCKS_API_VERSION}&$filter=atScope()")));
+        self.pages(first, access_wire::locks, deadline_in(timeout)).await
     }
 }

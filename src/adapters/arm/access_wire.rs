@@ -1,10 +1,11 @@
-//! The JSON shapes of assignments of any role, role definitions and deny assignments, api-version 2022-04-01.
+//! The JSON shapes of assignments of any role, role definitions and deny assignments, api-version 2022-04-01, and of
+//! management locks, api-version 2016-09-01.
 //!
 //! A page with an entry that cannot be understood is an error: an answer about access is never made of a part.
 
 use super::wire::{Page, link};
 use crate::id::PrincipalId;
-use crate::ports::azure_access::{AccessAssignment, DenyAssignment, HolderKind};
+use crate::ports::azure_access::{AccessAssignment, DenyAssignment, HolderKind, LockLevel, ManagementLock};
 use crate::rbac::AssignmentName;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Permission, RoleDefinition};
@@ -73,6 +74,18 @@ struct PrincipalBody {
     id: String,
 }
 
+#[derive(Deserialize)]
+struct LockBody {
+    id: String,
+    name: String,
+    properties: LockProperties,
+}
+
+#[derive(Deserialize)]
+struct LockProperties {
+    level: Option<String>,
+}
+
 /// Reads a page of role assignments.
 pub fn assignments(body: &[u8]) -> Result<Page<AccessAssignment>, String> {
     page(body, assignment)
@@ -81,6 +94,14 @@ pub fn assignments(body: &[u8]) -> Result<Page<AccessAssignment>, String> {
 /// Reads a page of deny assignments.
 pub fn denials(body: &[u8]) -> Result<Page<DenyAssignment>, String> {
     page(body, denial)
+}
+
+/// Reads a page of management locks.
+pub fn locks(body: &[u8]) -> Result<Page<ManagementLock>, String> {
+    let listing: Listing<LockBody> =
+        serde_json::from_slice(body).map_err(|error| format!("a listing cannot be understood: {error}"))?;
+    let entries: Result<Vec<ManagementLock>, String> = listing.value.into_iter().map(lock).collect();
+    Ok(Page { entries: entries?, next_link: listing.next_link })
 }
 
 /// Reads the role definition that was asked for by that id.
@@ -113,10 +134,20 @@ fn assignment(entry: Entry<AssignmentProperties>) -> Result<AccessAssignment, St
         role: role(&properties.role_definition_id)?,
         principal: PrincipalId::parse(&properties.principal_id).map_err(|error| error.to_string())?,
         holder: properties.principal_type.as_deref().map_or(HolderKind::Other, HolderKind::parse),
-        conditional: is_given(properties.condition.as_deref()),
+        condition: properties.condition.filter(|text| is_given(Some(text))),
         created_on,
         created_by: properties.created_by.and_then(|text| PrincipalId::parse(&text).ok()),
     })
+}
+
+/// A lock names its scope in its id alone.
+fn lock(body: LockBody) -> Result<ManagementLock, String> {
+    const COLLECTION: &str = "/providers/microsoft.authorization/locks/";
+    let place = body.id.to_ascii_lowercase().rfind(COLLECTION);
+    let above = place.and_then(|place| body.id.get(..place)).ok_or("a lock has no scope")?;
+    let above = if above.is_empty() { "/" } else { above };
+    let level = body.properties.level.as_deref().map_or(LockLevel::Other, LockLevel::parse);
+    Ok(ManagementLock { name: body.name, scope: scope(above)?, level })
 }
 
 fn denial(entry: Entry<DenyProperties>) -> Result<DenyAssignment, String> {

@@ -1,14 +1,14 @@
 //! What would change an answer, and who can do that: in short, what `docs/reason-codes.md` says.
 
 use crate::rbac::ReasonCode;
+use crate::service::access::doctor::finding::Mender;
 use crate::service::access::explain::{Answer, BindingAnswer};
 
-const IDENTITY_ADMIN: &str = "identity admin";
-const BACKUP_ADMIN: &str = "backup admin";
-const AZURE_ADMIN: &str = "Azure admin";
-const OPERATOR: &str = "operator";
-/// The attribute is the first one's, and the binding the second one's.
-const EITHER: &str = "identity admin, or the backup admin";
+const IDENTITY_ADMIN: &str = Mender::IdentityAdmin.as_str();
+const BACKUP_ADMIN: &str = Mender::BackupAdmin.as_str();
+const AZURE_ADMIN: &str = Mender::AzureAdmin.as_str();
+const OPERATOR: &str = Mender::Operator.as_str();
+const EITHER: &str = Mender::IdentityOrBackupAdmin.as_str();
 
 /// What somebody can do about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Who holds what, and why.
 
 pub mod assignments;
+pub mod doctor;
 pub mod explain;
 pub mod grants;
 pub mod groups;

@@ -289,7 +289,7 @@ impl<'a> ForeignSurvey<'a> {
             role_name,
             verbs,
             holder: assignment.holder,
-            conditional: assignment.conditional,
+            conditional: assignment.is_conditional(),
             created_on: assignment.created_on,
             created_by: assignment.created_by,
         })

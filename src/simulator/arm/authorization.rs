@@ -74,6 +74,7 @@ fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked 
         ArmOperation::ListDenyAssignments { .. } => {
             known(AccessCheck::to("Microsoft.Authorization/denyAssignments/read"))
         }
+        ArmOperation::ListLocks { .. } => known(AccessCheck::to("Microsoft.Authorization/locks/read")),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::authorization;
 use super::deny_assignments;
 use super::filter::DefinitionFilter;
+use super::management_lock::ManagementLock;
 use super::request::ArmOperation;
 use super::role_assignments::{self, ArmLimits};
 use super::role_definitions;
@@ -56,6 +57,7 @@ pub fn execute(
         ArmOperation::ListDenyAssignments { filter, after, link } => {
             deny_assignments::list(state, limits.page_size, scope, filter, *after, link).map(ArmSuccess::ok)
         }
+        ArmOperation::ListLocks { at_scope } => list_locks(state, scope, *at_scope).map(ArmSuccess::ok),
     }
 }
 
@@ -75,4 +77,14 @@ fn list_definitions(
     role_assignments::refuse_missing(state, scope)?;
     let bodies = role_definitions::list(state, scope, filter).map(|role| role.body(scope));
     Ok(json!({ "value": bodies.collect::<Vec<_>>() }))
+}
+
+/// The locks at, above and below a scope, or at and above it.
+fn list_locks(state: &AzureState, scope: &Scope, at_scope: bool) -> Result<Value, AzureError> {
+    role_assignments::refuse_missing(state, scope)?;
+    let is_near =
+        |lock: &&ManagementLock| lock.scope.covers(scope) || (!at_scope && scope.covers(&lock.scope));
+    let mut near: Vec<&ManagementLock> = state.locks.values().filter(is_near).collect();
+    near.sort_by_key(|lock| lock.id);
+    Ok(json!({ "value": near.into_iter().map(ManagementLock::body).collect::<Vec<_>>() }))
 }

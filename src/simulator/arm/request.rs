@@ -7,8 +7,10 @@ use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedReque
 use crate::simulator::services::AzureService;
 use uuid::Uuid;
 
-/// The one version of ARM's API that is known.
+/// The one version of ARM's API that is known, except for locks.
 pub const API_VERSION: &str = "2022-04-01";
+/// The version of the API of management locks.
+const LOCKS_API_VERSION: &str = "2016-09-01";
 
 /// What a request asks for.
 #[derive(Debug, Clone)]
@@ -20,6 +22,7 @@ pub enum ArmOperation {
     GetDefinition { id: Uuid },
     ListDefinitions { filter: DefinitionFilter },
     ListDenyAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
+    ListLocks { at_scope: bool },
 }
 
 impl ArmOperation {
@@ -50,26 +53,28 @@ impl ArmOperation {
 
 /// Reads a request.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ArmOperation>, NotRecognised> {
-    check_query(received)?;
     let path = received.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let (scope, kind, name) = split_path(&segments).ok_or_else(|| NotRecognised::because("unknown path"))?;
     let scope =
         Scope::from_segments(scope).ok_or_else(|| NotRecognised::because("unknown shape of scope"))?;
+    let is_lock = kind.eq_ignore_ascii_case("locks");
+    check_query(received, if is_lock { LOCKS_API_VERSION } else { API_VERSION })?;
     let (method, operation) = match kind.to_ascii_lowercase().as_str() {
         "roleassignments" => assignment_operation(received, name)?,
         "roledefinitions" => definition_operation(received, name)?,
         "denyassignments" => deny_operation(received, name)?,
+        "locks" => lock_operation(received, name)?,
         _ => return Err(NotRecognised::because(format!("unknown resource type {kind}"))),
     };
     let principal = operation.principal();
     Ok(ParsedRequest { service: AzureService::Arm, scope, method, about: None, principal, operation })
 }
 
-fn check_query(received: &ReceivedRequest) -> Result<(), NotRecognised> {
+fn check_query(received: &ReceivedRequest, known: &str) -> Result<(), NotRecognised> {
     let version = received.parameter("api-version");
     let version = version.ok_or_else(|| NotRecognised::Refused(AzureError::missing_api_version()))?;
-    if version != API_VERSION {
+    if version != known {
         return Err(NotRecognised::because(format!("unknown api-version {version:?}")));
     }
     received.check_parameters(&["api-version", "$filter", "$skiptoken"])
@@ -140,6 +145,23 @@ fn page_of(received: &ReceivedRequest) -> Result<(AssignmentFilter, Option<u64>)
             .map_err(|_| NotRecognised::because("a skip token that was never given out"))
     });
     Ok((filter, after.transpose()?))
+}
+
+fn lock_operation(
+    received: &ReceivedRequest,
+    name: Option<&str>,
+) -> Result<(CallMethod, ArmOperation), NotRecognised> {
+    if received.verb != "GET" || name.is_some() {
+        return Err(NotRecognised::because(format!("{} of a management lock", received.verb)));
+    }
+    let at_scope = match received.parameter("$filter").unwrap_or_default() {
+        "" => false,
+        filter if filter.eq_ignore_ascii_case("atScope()") => true,
+        filter => {
+            return Err(NotRecognised::because(format!("unknown filter {filter:?} of management locks")));
+        }
+    };
+    Ok((CallMethod::List, ArmOperation::ListLocks { at_scope }))
 }
 
 fn definition_operation(

@@ -4,13 +4,15 @@ use super::arm_client::{Server, answer, error};
 use super::simulator::{COLLECTION, GROUP, OPERATOR, SUBSCRIPTION, VAULT, World, guid, scope};
 use azure_backup_scim::app;
 use azure_backup_scim::id::PrincipalId;
-use azure_backup_scim::ports::azure_access::{AccessAssignment, AccessReader, DenyAssignment, HolderKind};
+use azure_backup_scim::ports::azure_access::{
+    AccessAssignment, AccessReader, DenyAssignment, HolderKind, LockLevel, ManagementLock,
+};
 use azure_backup_scim::ports::role_assignments::{AssignmentError, RejectionReason};
 use azure_backup_scim::rbac::verbs::Permission;
 use azure_backup_scim::rbac::{AssignmentName, Scope, arm_scope::ArmScope};
 use azure_backup_scim::simulator::{
-    ArmLimits, CustomRole, DenyAssignment as Denial, DenyPrincipal, HandMade, OwnRight, PrincipalType,
-    RolePermission,
+    ArmLimits, CustomRole, DenyAssignment as Denial, DenyPrincipal, HandMade, LockLevel as Level, OwnRight,
+    PrincipalType, RolePermission,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -78,7 +80,7 @@ async fn what_is_inherited_is_read_with_who_gave_it() {
         role: OWNER,
         principal: principal(100 + number),
         holder,
-        conditional: false,
+        condition: None,
         created_on: Some(ON),
         created_by: Some(principal(900)),
     };
@@ -131,7 +133,8 @@ async fn a_condition_is_told_apart_from_none() {
 
     let found = reader(&world).at_or_above(&vault(), TIMEOUT).await.unwrap();
 
-    assert_eq!(found.iter().map(|assignment| assignment.conditional).collect::<Vec<_>>(), [false, true]);
+    let conditions: Vec<_> = found.iter().map(|assignment| assignment.condition.as_deref()).collect();
+    assert_eq!(conditions, [None, Some("@Resource[a] StringEquals 'b'")]);
 }
 
 #[tokio::test]
@@ -200,6 +203,35 @@ async fn whom_a_deny_assignment_denies_is_read() {
 }
 
 #[tokio::test]
+async fn locks_are_read_with_their_scopes() {
+    let world = World::start();
+    let root = world.azure.add_lock(&scope("/"), Level::ReadOnly).unwrap();
+    let group = world.azure.add_lock(&scope(GROUP), Level::CanNotDelete).unwrap();
+    world.azure.add_lock(&scope(VAULT), Level::ReadOnly).unwrap();
+
+    let found = reader(&world).locks(&Scope::parse(GROUP).unwrap(), TIMEOUT).await.unwrap();
+
+    let lock = |number: u64, place: &str, level| ManagementLock {
+        name: format!("lock-{number}"),
+        scope: ArmScope::parse(place).unwrap(),
+        level,
+    };
+    assert_eq!(found, [lock(root, "/", LockLevel::ReadOnly), lock(group, GROUP, LockLevel::CanNotDelete)]);
+}
+
+#[tokio::test]
+async fn a_lock_of_an_unknown_level_is_read_and_one_without_a_scope_is_not() {
+    let read = async |id: &str| {
+        let lock = json!({ "id": id, "name": "l", "properties": { "level": "NotSpecified" } });
+        let server = Server::start(vec![answer(200, json!({ "value": [lock] }))]).await;
+        server.client().locks(&vault(), TIMEOUT).await
+    };
+    let read_one = read(&format!("{GROUP}/providers/microsoft.authorization/Locks/l")).await.unwrap();
+    assert_eq!((read_one[0].level, read_one[0].scope.as_str()), (LockLevel::Other, GROUP));
+    assert!(matches!(read("/subscriptions/l").await, Err(AssignmentError::Unknown { .. })));
+}
+
+#[tokio::test]
 async fn a_missing_right_is_told_apart_from_an_empty_answer() {
     let world = World::start();
     let elsewhere = OwnRight {
@@ -214,6 +246,7 @@ async fn a_missing_right_is_told_apart_from_an_empty_answer() {
         reader.around(&vault(), TIMEOUT).await.unwrap_err(),
         reader.role_definition(&vault(), OWNER, TIMEOUT).await.unwrap_err(),
         reader.denied(&vault(), TIMEOUT).await.unwrap_err(),
+        reader.locks(&vault(), TIMEOUT).await.unwrap_err(),
     ];
     for refusal in refusals {
         let AssignmentError::Rejected { reason, code, status, .. } = &refusal else { panic!("{refusal:?}") };
@@ -261,7 +294,7 @@ async fn what_a_release_does_not_know_is_read_all_the_same() {
         assert_eq!((found[1].created_by, found[1].created_on), (None, None));
     }
     let blank = read_one(listed(&json!({ "condition": " ", "conditionVersion": "2.0" }))).await.unwrap();
-    assert!(!blank[1].conditional);
+    assert!(!blank[1].is_conditional());
 }
 
 #[tokio::test]

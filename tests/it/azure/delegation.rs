@@ -3,8 +3,10 @@
 
 mod azure;
 mod life;
+mod reading;
 
 use crate::deploy::infra::{delegated, delegation_condition};
+use azure_backup_scim::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
 use azure_backup_scim::simulator::{AccessCheck, AttributeSource, Condition, OwnRight, Scope};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -202,6 +204,29 @@ fn a_condition_lets_in_what_is_bound_at_its_scope_and_lets_out_the_backup_roles(
                 !condition.allows(&AccessCheck::delete(None, None, kind)),
                 "delete no role of {kind:?} at {scope}"
             );
+        }
+    });
+}
+
+/// `doctor` reads conditions by itself: what it says of each deployed one is what Azure does.
+#[test]
+fn doctor_understands_a_deployed_condition_as_azure_does() {
+    at_each_scope(|scope, condition, _| {
+        let read = AssignmentCondition::parse(&condition.to_string()).unwrap();
+        for (role, id) in ROLES {
+            let id = Uuid::try_parse(id).unwrap();
+            for kind in TYPES.into_iter().filter_map(|(kind, _)| kind) {
+                let give = AccessCheck::write(Some(id), None, Some(kind));
+                let take = AccessCheck::delete(Some(id), None, Some(kind));
+                for (action, check) in [(AssignmentAction::Give, give), (AssignmentAction::Take, take)] {
+                    let expected = if condition.allows(&check) { Verdict::Yes } else { Verdict::No };
+                    assert_eq!(
+                        read.verdict(action, id, kind),
+                        expected,
+                        "{action:?} {role} {kind:?} at {scope}"
+                    );
+                }
+            }
         }
     });
 }

@@ -153,7 +153,7 @@ impl Tenant {
                 role: dice.of(&ids),
                 principal: id(principal),
                 holder: if principal < PEOPLE { HolderKind::User } else { HolderKind::Group },
-                conditional: false,
+                condition: None,
                 created_on: None,
                 created_by: None,
             }
@@ -323,7 +323,7 @@ fn who_may_be_spared_is_shown() {
         role,
         principal: id(person),
         holder: HolderKind::User,
-        conditional: false,
+        condition: None,
         created_on: None,
         created_by: None,
     });

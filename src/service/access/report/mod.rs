@@ -321,7 +321,7 @@ fn row_of_access(
         scope: assignment.scope.clone(),
         role: assignment.role,
         role_name: role_name.unwrap_or_else(|| assignment.role.to_string()),
-        conditional: assignment.conditional,
+        conditional: assignment.is_conditional(),
         verbs: row.verbs,
         since: assignment.created_on.or(span.map(|span| span.since)),
         given,

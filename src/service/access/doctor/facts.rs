@@ -1,0 +1,167 @@
+//! What `doctor` judges: everything that it read, and what it could not read.
+
+use crate::id::PrincipalId;
+use crate::ports::azure_access::{AccessAssignment, DirectoryError, ManagementLock};
+use crate::ports::role_assignments::AssignmentError;
+use crate::ports::secrets::{SecretError, SecretVersion};
+use crate::rbac::verbs::RoleDefinition;
+use crate::rbac::{BackupRole, Scope};
+use crate::service::access::groups::GroupOverview;
+use crate::store::overdue::OverdueCount;
+use crate::store::sweep_schedule::SweepCounts;
+use std::collections::{BTreeMap, BTreeSet};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Everything that was read.
+#[derive(Debug)]
+pub struct DoctorFacts {
+    pub bindings: BindingsFact,
+    pub identity: ServiceIdentity,
+    /// Of every scope that is bound or retired, or that the ledger names.
+    pub scopes: Vec<ScopeFacts>,
+    /// Of every subscription of those.
+    pub subscriptions: Vec<SubscriptionFacts>,
+    /// The roles that service principals hold at the scopes, as far as they could be read.
+    pub roles: BTreeMap<Uuid, RoleDefinition>,
+    /// The scopes at which the ledger has an assignment that is not known to be gone.
+    pub scopes_in_ledger: BTreeSet<Scope>,
+    pub people: PeopleFacts,
+    pub groups: GroupOverview,
+    pub work: WorkFacts,
+    pub clocks: ClockFacts,
+    pub directory: Result<(), DirectoryError>,
+    pub tokens: TokenFacts,
+}
+
+/// The active bindings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindingsFact {
+    Known(BoundScopes),
+    /// Nothing was ever stored.
+    Absent,
+    Unreadable,
+}
+
+impl BindingsFact {
+    /// What they bind; nothing where they are not known.
+    pub fn bound(&self) -> BoundScopes {
+        match self {
+            BindingsFact::Known(bound) => bound.clone(),
+            BindingsFact::Absent | BindingsFact::Unreadable => BoundScopes::default(),
+        }
+    }
+}
+
+/// What is bound where.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BoundScopes {
+    pub roles: BTreeMap<Scope, BTreeSet<BackupRole>>,
+    /// Scopes that are only retired.
+    pub retired: BTreeSet<Scope>,
+}
+
+impl BoundScopes {
+    /// Every scope, bound or retired.
+    pub fn all(&self) -> BTreeSet<Scope> {
+        self.roles.keys().chain(&self.retired).cloned().collect()
+    }
+}
+
+/// Which Entra object the service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceIdentity {
+    /// The caller, or a setting, says so.
+    Named(PrincipalId),
+    /// It made the assignments of the ledger.
+    MadeOurs(PrincipalId),
+    /// It alone holds a right to give roles at a scope of the bindings.
+    OnlyHolder(PrincipalId),
+    /// Several hold such a right, or none.
+    Unknown { candidates: BTreeSet<PrincipalId> },
+}
+
+impl ServiceIdentity {
+    /// The Entra object, where it is known.
+    pub const fn id(&self) -> Option<PrincipalId> {
+        match self {
+            ServiceIdentity::Named(id) | ServiceIdentity::MadeOurs(id) | ServiceIdentity::OnlyHolder(id) => {
+                Some(*id)
+            }
+            ServiceIdentity::Unknown { .. } => None,
+        }
+    }
+}
+
+/// What Azure says of a scope.
+#[derive(Debug)]
+pub struct ScopeFacts {
+    pub scope: Scope,
+    /// Assignments at or above it.
+    pub assignments: Result<Vec<AccessAssignment>, AssignmentError>,
+    /// Locks at or above it.
+    pub locks: Result<Vec<ManagementLock>, AssignmentError>,
+}
+
+/// What Azure says of a subscription.
+#[derive(Debug)]
+pub struct SubscriptionFacts {
+    /// Its GUID in lower case.
+    pub id: String,
+    /// Assignments at, above and below it.
+    pub assignments: Result<Vec<AccessAssignment>, AssignmentError>,
+}
+
+/// What an `externalId` is like that is not used as an object id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SentId {
+    Nothing,
+    MailAddress,
+    Number,
+    /// A GUID, in an attribute that the bindings do not read.
+    Guid,
+    /// A word, such as `mailNickname`.
+    Name,
+}
+
+/// The active people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeopleFacts {
+    pub active: usize,
+    /// Those without an Entra object id, by what they have in `externalId`.
+    pub without_id: BTreeMap<SentId, usize>,
+    /// Rows that could not be read.
+    pub rows_unreadable: usize,
+}
+
+/// What the last tick and the last sweep left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkFacts {
+    /// The table service's clock.
+    pub now: OffsetDateTime,
+    /// When a tick last counted; `None`: never.
+    pub counted: Option<OffsetDateTime>,
+    pub overdue: OverdueCount,
+    pub paused: bool,
+    pub batches: usize,
+    /// The stamp of a file of bindings that waits.
+    pub pending: Option<String>,
+    pub scopes_refused: usize,
+    pub swept: SweepCounts,
+}
+
+/// Two clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockFacts {
+    pub here: OffsetDateTime,
+    pub tables: OffsetDateTime,
+}
+
+/// The bearer tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenFacts {
+    /// Which vault holds them is not known here.
+    NoVault,
+    Read(Vec<SecretVersion>),
+    Failed(SecretError),
+}

@@ -1,0 +1,115 @@
+//! Whether the identity provider sends what the bindings need: object ids, and the groups.
+
+use super::facts::{DoctorFacts, PeopleFacts, SentId};
+use super::finding::{Finding, Mender};
+use crate::scim::compare::{self, CaseMode};
+use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
+
+/// What to change in the mapping.
+const MAPPING: &str = "map objectId to externalId in the attribute mapping of the provisioning app, or send it as entraObjectId";
+
+/// What is wrong with the people and the groups that arrived.
+pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
+    let mut findings = vec![object_ids(&facts.people)];
+    if facts.people.rows_unreadable > 0 {
+        let what = format!("{} rows cannot be read", facts.people.rows_unreadable);
+        findings.push(
+            Finding::error("people", what, "what they decide waits")
+                .mend(Mender::Operator, "deploy the release that wrote the rows that the log names"),
+        );
+    }
+    findings.extend(groups(&facts.groups));
+    findings
+}
+
+fn object_ids(people: &PeopleFacts) -> Finding {
+    let without: usize = people.without_id.values().sum();
+    let active = people.active;
+    if without == 0 {
+        return Finding::ok("people", format!("{active} of {active} active people have an Entra object id"));
+    }
+    let what = format!("{without} of {active} active people have no Entra object id");
+    let sent = people.without_id.iter().map(|(sent, number)| {
+        format!(
+            "{number} of {active} {}",
+            match sent {
+                SentId::Nothing => "send no externalId",
+                SentId::MailAddress => "send a mail address as externalId",
+                SentId::Number => "send a number as externalId",
+                SentId::Guid =>
+                    "send a GUID as externalId, which principal.from of the bindings does not name",
+                SentId::Name => "send a name as externalId, such as mailNickname",
+            }
+        )
+    });
+    let why = format!("they get no role (pending-principal): {}", sent.collect::<Vec<_>>().join(", "));
+    let finding = if without == active {
+        Finding::error("people", what, why)
+    } else {
+        Finding::warning("people", what, why)
+    };
+    match people.without_id.keys().eq([&SentId::Guid]) {
+        true => finding.mend(Mender::BackupAdmin, "add externalId to principal.from in bindings.json"),
+        false => finding.mend(Mender::IdentityAdmin, MAPPING),
+    }
+}
+
+/// What an `externalId` that is not used as an object id is like.
+pub fn sent_id(external_id: Option<&str>) -> SentId {
+    let text = external_id.map(str::trim).unwrap_or_default();
+    if text.is_empty() {
+        SentId::Nothing
+    } else if text.contains('@') {
+        SentId::MailAddress
+    } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        SentId::Number
+    } else if uuid::Uuid::try_parse(text).is_ok() {
+        SentId::Guid
+    } else {
+        SentId::Name
+    }
+}
+
+fn groups(overview: &GroupOverview) -> Vec<Finding> {
+    if overview.without_group.is_empty() {
+        let number = overview.groups.iter().filter(|group| !group.bindings.is_empty()).count();
+        return vec![Finding::ok(
+            "groups",
+            format!("every binding finds its group ({number} groups are bound)"),
+        )];
+    }
+    overview.without_group.iter().map(|unmatched| without_group(unmatched, &overview.groups)).collect()
+}
+
+fn without_group(unmatched: &UnmatchedBinding, groups: &[ArrivedGroup]) -> Finding {
+    let UnmatchedBinding { binding, attribute, value, reason } = unmatched;
+    if let Some(reason) = reason {
+        let what = format!("which group the binding {binding} means is not known");
+        return Finding::warning("groups", what, format!("it gives nothing new ({reason})"))
+            .mend(Mender::IdentityOrBackupAdmin, format!("see {reason} in the reason codes"));
+    }
+    let what = format!("the binding {binding} finds no group whose {attribute} is {value:?}");
+    let finding = Finding::warning("groups", what, "it gives nothing");
+    let key = compare::key(value, CaseMode::Folded);
+    let is_like =
+        |text: &Option<String>| text.as_ref().is_some_and(|text| compare::key(text, CaseMode::Folded) == key);
+    match groups.iter().find(|group| is_like(&group.display_name) || is_like(&group.external_id)) {
+        Some(group) => finding.mend(Mender::BackupAdmin, meant(group)),
+        None => finding.mend(
+            Mender::IdentityOrBackupAdmin,
+            format!("assign the group to the provisioning app, or correct the {attribute} in the binding"),
+        ),
+    }
+}
+
+/// A group that may be meant, and how to name it.
+fn meant(group: &ArrivedGroup) -> String {
+    let name = group.display_name.as_deref().unwrap_or_default();
+    match &group.external_id {
+        Some(id) => format!("the group {name:?} may be meant: select it by the externalId {id:?}"),
+        None => format!(
+            "the group {name:?} may be meant: it has no externalId, so select it by the id {}",
+            group.id
+        ),
+    }
+}

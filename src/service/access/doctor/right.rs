@@ -1,0 +1,123 @@
+//! One right of the service to give or take roles, as Azure holds it, and how wide it is.
+
+use crate::ports::azure_access::AccessAssignment;
+use crate::rbac::BackupRole;
+use crate::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
+use crate::rbac::verbs::RoleDefinition;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::{Uuid, uuid};
+
+/// Roles that a right to give roles must not reach.
+const PRIVILEGED: [(&str, Uuid); 4] = [
+    ("Owner", uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635")),
+    ("User Access Administrator", uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9")),
+    ("Role Based Access Control Administrator", uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168")),
+    ("Contributor", uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c")),
+];
+/// Stands for every role that no condition names: a condition cannot tell them apart.
+const ANY_OTHER: Uuid = uuid!("d0c70000-0000-4000-8000-00000000d0c7");
+
+/// The kinds of principals that the service gives roles to.
+pub const OUR_KINDS: [&str; 2] = ["User", "ServicePrincipal"];
+/// Those that it never gives roles to.
+const OTHER_KINDS: [&str; 2] = ["Group", "ForeignGroup"];
+
+/// What narrows a right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Narrowing {
+    Nothing,
+    Condition(AssignmentCondition),
+    /// There is a condition, and it cannot be understood: what it allows is not known.
+    NotUnderstood,
+}
+
+/// A right.
+#[derive(Debug, Clone)]
+pub struct ServiceRight<'a> {
+    pub assignment: &'a AccessAssignment,
+    gives: bool,
+    takes: bool,
+    pub narrowing: Narrowing,
+}
+
+impl<'a> ServiceRight<'a> {
+    /// `None`: the role gives and takes no roles. One whose definition could not be read is judged by its id.
+    pub fn of(assignment: &'a AccessAssignment, roles: &BTreeMap<Uuid, RoleDefinition>) -> Option<Self> {
+        let can = |action: AssignmentAction| match roles.get(&assignment.role) {
+            Some(role) => role.permissions.iter().any(|permission| permission.covers(action.as_str())),
+            None => PRIVILEGED.iter().take(3).any(|(_, id)| *id == assignment.role),
+        };
+        let (gives, takes) = (can(AssignmentAction::Give), can(AssignmentAction::Take));
+        let narrowing = match assignment.condition.as_deref().map(AssignmentCondition::parse) {
+            None => Narrowing::Nothing,
+            Some(Ok(condition)) => Narrowing::Condition(condition),
+            Some(Err(_)) => Narrowing::NotUnderstood,
+        };
+        (gives || takes).then_some(Self { assignment, gives, takes, narrowing })
+    }
+
+    /// Whether it lets its holder do that.
+    pub fn verdict(&self, action: AssignmentAction, role: Uuid, kind: &str) -> Verdict {
+        let has_action = match action {
+            AssignmentAction::Give => self.gives,
+            AssignmentAction::Take => self.takes,
+        };
+        match &self.narrowing {
+            _ if !has_action => Verdict::No,
+            Narrowing::Nothing => Verdict::Yes,
+            Narrowing::Condition(condition) => condition.verdict(action, role, kind),
+            Narrowing::NotUnderstood => Verdict::Depends,
+        }
+    }
+
+    /// Everything that it may allow, whatever else that depends on.
+    pub fn reach(&self, action: AssignmentAction) -> RightReach {
+        let mut reach = RightReach::default();
+        let named: BTreeSet<Uuid> = match &self.narrowing {
+            // A delegation that gives nothing names zeros, which are the id of no role.
+            Narrowing::Condition(condition) => {
+                condition.named_ids().into_iter().filter(|id| !id.is_nil()).collect()
+            }
+            Narrowing::Nothing | Narrowing::NotUnderstood => BTreeSet::new(),
+        };
+        let backup = BackupRole::ALL.map(BackupRole::definition_id);
+        let privileged = PRIVILEGED.map(|(_, id)| id);
+        let roles: BTreeSet<Uuid> =
+            named.into_iter().chain(backup).chain(privileged).chain([ANY_OTHER]).collect();
+        for role in roles {
+            for kind in OUR_KINDS.into_iter().chain(OTHER_KINDS) {
+                if self.verdict(action, role, kind) != Verdict::No {
+                    reach.roles.insert(role);
+                    reach.kinds.insert(kind);
+                }
+            }
+        }
+        // The roles that were tried beside it say nothing more then.
+        reach.is_any = reach.roles.remove(&ANY_OTHER);
+        reach
+    }
+}
+
+/// What a right may allow.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RightReach {
+    /// Roles that no condition names are among them.
+    pub is_any: bool,
+    pub roles: BTreeSet<Uuid>,
+    pub kinds: BTreeSet<&'static str>,
+}
+
+impl RightReach {
+    /// The kinds of principals that the service never gives roles to.
+    pub fn other_kinds(&self) -> Vec<&'static str> {
+        OTHER_KINDS.into_iter().filter(|kind| self.kinds.contains(kind)).collect()
+    }
+}
+
+/// What a role is called.
+pub fn role_name(role: Uuid, roles: &BTreeMap<Uuid, RoleDefinition>) -> String {
+    let backup = BackupRole::from_definition(role).map(BackupRole::name);
+    let privileged = PRIVILEGED.iter().find(|(_, id)| *id == role).map(|(name, _)| *name);
+    let known = backup.or(privileged).map(str::to_owned);
+    known.or_else(|| roles.get(&role).map(|role| role.name.clone())).unwrap_or_else(|| role.to_string())
+}
