@@ -9,7 +9,7 @@ use crate::rbac::verbs::RoleVerbs;
 use crate::rbac::{AssignmentName, BackupRole};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -40,6 +40,17 @@ pub struct ForeignAccess {
     pub created_by: Option<PrincipalId>,
     /// When a sweep first saw it, on the table service's clock.
     pub first_seen: OffsetDateTime,
+}
+
+/// What sweeps saw of others, and of the backup roles.
+#[derive(Debug, Clone, Default)]
+pub struct SeenAccess {
+    /// Every assignment that this service did not make.
+    pub foreign: Vec<ForeignAccess>,
+    /// The rows of such that cannot be read, by what their keys say.
+    pub unreadable: BTreeSet<ForeignKey>,
+    /// What the backup roles give, as a sweep last read their definitions.
+    pub role_verbs: BTreeMap<BackupRole, RoleVerbs>,
 }
 
 /// A row that is written.
@@ -80,46 +91,40 @@ impl StateStore {
         self.commit(record, writes.collect()).await.map(|_| ())
     }
 
-    /// Every assignment that the last sweep saw and this service did not make. A row that cannot be read is left out.
-    pub async fn foreign_access(&self) -> Result<Vec<ForeignAccess>, StoreError> {
-        Ok(self.foreign_access_in(keys::FOREIGN_ACCESS).await?.0)
+    /// Everything that the last sweep saw of others, and of the backup roles.
+    pub async fn seen_access(&self) -> Result<SeenAccess, StoreError> {
+        self.seen_access_in(keys::FOREIGN_ACCESS).await
     }
 
-    /// The same, and the rows that cannot be read, by what their keys say.
-    pub async fn foreign_access_and_unreadable(
-        &self,
-    ) -> Result<(Vec<ForeignAccess>, BTreeSet<ForeignKey>), StoreError> {
-        self.foreign_access_in(keys::FOREIGN_ACCESS).await
+    /// Every assignment that the last sweep saw and this service did not make. A row that cannot be read is left out.
+    pub async fn foreign_access(&self) -> Result<Vec<ForeignAccess>, StoreError> {
+        Ok(self.seen_access().await?.foreign)
     }
 
     /// Those of one principal.
     pub async fn foreign_access_of(&self, principal: PrincipalId) -> Result<Vec<ForeignAccess>, StoreError> {
-        Ok(self.foreign_access_in(&keys::foreign_access_prefix(principal)).await?.0)
+        Ok(self.seen_access_in(&keys::foreign_access_prefix(principal)).await?.foreign)
     }
 
-    /// What a backup role gives, as a sweep last read its definition. `None`: none has yet, or the row cannot be read.
-    pub async fn role_verbs(&self, role: BackupRole) -> Result<Option<RoleVerbs>, StoreError> {
-        let Some(row) = self.get(&keys::role_verbs(role)).await? else { return Ok(None) };
-        let text = RowReader::new(&row).and_then(|reader| reader.text("verbs"));
-        Ok(self.readable(&row, text).map(verbs_in))
-    }
-
-    async fn foreign_access_in(
-        &self,
-        prefix: &str,
-    ) -> Result<(Vec<ForeignAccess>, BTreeSet<ForeignKey>), StoreError> {
+    async fn seen_access_in(&self, prefix: &str) -> Result<SeenAccess, StoreError> {
         let (from, to) = keys::range_of(prefix);
         let mut pages = self.pages(from, to);
-        let (mut found, mut unreadable) = (Vec::new(), BTreeSet::new());
+        let mut seen = SeenAccess::default();
         while let Some(rows) = pages.next().await? {
             for row in &rows {
+                if let Some(role) = row.key.strip_prefix(keys::ROLE_VERBS) {
+                    let text = RowReader::new(row).and_then(|reader| reader.text("verbs"));
+                    let role = Uuid::try_parse(role).ok().and_then(BackupRole::from_definition);
+                    seen.role_verbs.extend(role.zip(self.readable(row, text).map(verbs_in)));
+                    continue;
+                }
                 match self.readable(row, read(row)) {
-                    Some(access) => found.push(access),
-                    None => unreadable.extend(key_of(row)),
+                    Some(access) => seen.foreign.push(access),
+                    None => seen.unreadable.extend(key_of(row)),
                 }
             }
         }
-        Ok((found, unreadable))
+        Ok(seen)
     }
 }
 

@@ -43,6 +43,9 @@ pub const SCOPE_BLOCKS: &str = "sb:";
 /// What the keys of all assignments begin with that this service did not make.
 pub const FOREIGN_ACCESS: &str = "fa:";
 
+/// What the keys of what the backup roles give begin with: among those assignments, so that one read finds both.
+pub const ROLE_VERBS: &str = "fa:role:";
+
 /// What the keys of all hints begin with.
 pub const HINTS: &str = "dl:";
 
@@ -186,7 +189,7 @@ pub fn foreign_access(principal: PrincipalId, assignment: AssignmentName, subscr
 }
 /// What a backup role gives, as a sweep last read its definition.
 pub fn role_verbs(role: BackupRole) -> String {
-    format!("rv:{}", role.definition_id())
+    format!("{ROLE_VERBS}{}", role.definition_id())
 }
 /// A journal row: commit proof and audit record.
 pub fn journal(op: OpId) -> String {

@@ -12,7 +12,7 @@ use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{RoleDefinition, RoleVerbs, VaultKind, Verb};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::deferred::log_deferred;
-use crate::store::foreign_access::{ForeignAccess, ForeignKey, ForeignWrite};
+use crate::store::foreign_access::{ForeignAccess, ForeignKey, ForeignWrite, SeenAccess};
 use crate::store::sweep_schedule::CountedNames;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +99,8 @@ pub struct ForeignSurvey<'a> {
     known: BTreeMap<ForeignKey, ForeignAccess>,
     /// Rows that cannot be read: nothing is written over them.
     unreadable: BTreeSet<ForeignKey>,
+    /// What the backup roles gave, as it is recorded.
+    role_verbs: BTreeMap<BackupRole, RoleVerbs>,
     instance: InstanceId,
     /// When it ends, on the monotonic clock.
     until: Duration,
@@ -107,17 +109,18 @@ pub struct ForeignSurvey<'a> {
 }
 
 impl<'a> ForeignSurvey<'a> {
-    /// Reads what is known. `None`: nothing was ever granted, so that no assignment can be told from one of ours.
+    /// Reads what is known. `instance` tells the assignments of this installation from others.
     pub async fn begin(
         store: &'a StateStore,
         reader: &'a dyn AccessReader,
         roles: &'a KnownRoles,
+        instance: InstanceId,
         until: Duration,
-    ) -> Result<Option<Self>, StoreError> {
-        let Some(instance) = store.known_instance().await? else { return Ok(None) };
-        let (known, unreadable) = store.foreign_access_and_unreadable().await?;
-        let known = known.into_iter().map(|access| (access.key.clone(), access)).collect();
-        Ok(Some(Self { store, reader, roles, known, unreadable, instance, until, refused: BTreeSet::new() }))
+    ) -> Result<Self, StoreError> {
+        let SeenAccess { foreign, unreadable, role_verbs } = store.seen_access().await?;
+        let known = foreign.into_iter().map(|access| (access.key.clone(), access)).collect();
+        let refused = BTreeSet::new();
+        Ok(Self { store, reader, roles, known, unreadable, role_verbs, instance, until, refused })
     }
 
     /// How long the next answer may take; `None`: the time is over.
@@ -216,24 +219,35 @@ impl<'a> ForeignSurvey<'a> {
         Ok(read.map_or(Definition::Absent, Definition::Known))
     }
 
-    /// Records what the backup roles give by their definitions, where that is news.
-    pub async fn survey_roles(&mut self, scope: &Scope) -> Result<(), StoreError> {
-        for role in BackupRole::ALL {
-            let Ok(Definition::Known(definition)) = self.definition(scope, role.definition_id()).await else {
-                continue;
+    /// Records what these backup roles give by their definitions, where that is news.
+    pub async fn survey_roles(
+        &mut self,
+        scope: &Scope,
+        roles: &BTreeSet<BackupRole>,
+    ) -> Result<(), StoreError> {
+        let mut news = Vec::new();
+        for role in roles.iter().copied() {
+            let definition = match self.definition(scope, role.definition_id()).await {
+                Ok(Definition::Known(definition)) => definition,
+                Ok(Definition::Absent | Definition::Unreadable) => continue,
+                Err(_) => break,
             };
             let verbs = RoleVerbs::of(&definition.permissions);
-            if self.store.role_verbs(role).await? == Some(verbs) {
-                continue;
+            if self.role_verbs.get(&role) != Some(&verbs) {
+                news.push((role, verbs));
             }
-            let event = AuditEvent::RoleVerbsSeen {
-                role,
-                role_definition: role.definition_id().to_string(),
-                verbs: verbs.names(),
-            };
-            self.commit(vec![event], &[ForeignWrite::RoleVerbs(role, verbs)]).await?;
         }
-        Ok(())
+        if news.is_empty() {
+            return Ok(());
+        }
+        let event = |(role, verbs): &(BackupRole, RoleVerbs)| AuditEvent::RoleVerbsSeen {
+            role: *role,
+            role_definition: role.definition_id().to_string(),
+            verbs: verbs.names(),
+        };
+        let writes: Vec<ForeignWrite<'_>> =
+            news.iter().map(|(role, verbs)| ForeignWrite::RoleVerbs(*role, *verbs)).collect();
+        self.commit(news.iter().map(event).collect(), &writes).await
     }
 
     /// What no bound scope shows any more, because it left the bindings.

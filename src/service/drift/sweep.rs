@@ -6,11 +6,11 @@
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
-use crate::id::{SERVICE, UserId};
+use crate::id::{InstanceId, SERVICE, UserId};
 use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
-use crate::rbac::{AssignmentName, Scope};
+use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
 use crate::service::bindings::affected_groups::without_group;
 use crate::service::deferred::log_deferred;
@@ -97,6 +97,10 @@ struct Part {
     answers: BTreeMap<Scope, Answer>,
     /// The bound and the retired scopes.
     bound: BTreeSet<Scope>,
+    /// The roles that are bound.
+    roles: BTreeSet<BackupRole>,
+    /// The id of this installation, once it granted anything.
+    instance: Option<InstanceId>,
     /// Lists without an answer, one after the other, by subscription.
     silent: BTreeMap<String, usize>,
     /// Differences without a holder of the principal: the row that was written last, and whether Azure holds it.
@@ -135,12 +139,18 @@ impl DriftSweep<'_> {
         until: Duration,
     ) -> Result<SweepFindings, StoreError> {
         let snapshot = self.active_snapshot().await?;
+        let settings = self.store.settings().await?;
         let mut part = Part {
             now: self.store.table_time().await?,
             until,
-            throttles: self.store.settings().await?.throttles,
+            instance: settings.instance,
+            throttles: settings.throttles,
             answers: BTreeMap::new(),
             bound: snapshot.iter().flat_map(|snapshot| snapshot.bindings.scopes()).collect(),
+            roles: snapshot
+                .iter()
+                .flat_map(|snapshot| snapshot.bindings.bindings.iter().map(|binding| binding.role))
+                .collect(),
             silent: BTreeMap::new(),
             orphans: BTreeMap::new(),
             got_on: false,
@@ -308,10 +318,10 @@ impl DriftSweep<'_> {
     /// What others gave comes last and decides nothing: it uses the time that is left, respects what Azure asks for, and goes on
     /// in the next part. Where it cannot be read or recorded, the sweep ends without it.
     async fn survey_others(&self, part: &mut Part) {
-        let begun = ForeignSurvey::begin(self.store, self.reader, self.roles, part.until).await;
+        let Some(instance) = part.instance else { return };
+        let begun = ForeignSurvey::begin(self.store, self.reader, self.roles, instance, part.until).await;
         let mut survey = match begun {
-            Ok(Some(survey)) => survey,
-            Ok(None) => return,
+            Ok(survey) => survey,
             Err(error) => return log_deferred("what others gave", &error),
         };
         for scope in part.bound.clone() {
@@ -341,7 +351,7 @@ impl DriftSweep<'_> {
             log_deferred("what others gave at other scopes", &error);
         }
         if let Some(scope) = part.bound.first()
-            && let Err(error) = survey.survey_roles(scope).await
+            && let Err(error) = survey.survey_roles(scope, &part.roles).await
         {
             log_deferred("what the backup roles give", &error);
         }

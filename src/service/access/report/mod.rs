@@ -9,7 +9,7 @@ use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
 use crate::ports::azure_access::HolderKind;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{RoleVerbs, VaultKind, Verbs};
-use crate::rbac::{AssignmentName, BackupRole, Scope};
+use crate::rbac::{AssignmentName, Scope};
 use crate::service::drift::foreign;
 use crate::store::{StateStore, StoreError};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -260,11 +260,8 @@ fn is_confirmed(span: &AccessSpan) -> bool {
 
 /// What the backup roles give, as the last sweep read their definitions.
 async fn recorded_verbs(store: &StateStore) -> Result<BTreeMap<Uuid, RoleVerbs>, StoreError> {
-    let mut known = BTreeMap::new();
-    for role in BackupRole::ALL {
-        known.extend(store.role_verbs(role).await?.map(|verbs| (role.definition_id(), verbs)));
-    }
-    Ok(known)
+    let seen = store.seen_access().await?.role_verbs;
+    Ok(seen.into_iter().map(|(role, verbs)| (role.definition_id(), verbs)).collect())
 }
 
 /// Rows that differ in nothing but the scope that they reach are one.
