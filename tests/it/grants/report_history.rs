@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Changes of one history, and the variable that asks for more.
-const CHANGES: usize = 150;
+const CHANGES: usize = 60;
 const CHANGES_VARIABLE: &str = "REPORT_CHANGES";
 
 /// Name, principal and role of everything that is assigned.
