@@ -333,6 +333,7 @@ async fn paper_has_every_reason_and_no_controls() {
     let fragment = format!("{}&day=2026-11-18&can=restore", at_scope(&data, 0));
     let Some(scene) = Scene::open(data, &fragment).await else { return };
     let page = &scene.browser;
+    page.shows(&format!("{ROWS} > 0"), json!(true)).await;
     let rows = page.run(&format!("return {ROWS}")).await;
     page.emulate("print", "dark").await;
     page.shows("document.querySelectorAll('#table .chain').length", rows).await;
