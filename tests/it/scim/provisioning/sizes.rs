@@ -7,8 +7,8 @@ use crate::support::fault_injection::Counts;
 
 const FEW: usize = 1000;
 /// On Azurite, which takes longer. The larger number is more than a page has rows.
-const FEW_ON_AZURITE: usize = 60;
-const MANY_ON_AZURITE: usize = 160;
+const FEW_ON_AZURITE: usize = 200;
+const MANY_ON_AZURITE: usize = 1100;
 const TRANSACTION_ROWS: usize = 100;
 
 fn many_or(users: usize) -> usize {
