@@ -1,7 +1,7 @@
 //! Who held what, and when: a fold over the audit. Pure.
 //!
 //! What this service gave is held from the moment a grant was sent until its end was confirmed: while a call may have landed,
-//! it counts as held. What others gave is known as sweeps saw it, at most an hour late.
+//! it counts as held. What others gave is known as sweeps saw it: hourly, and a changed role definition within a day.
 
 use crate::audit::RecordedChange;
 use crate::id::{PrincipalId, UserId};
