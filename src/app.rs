@@ -228,8 +228,9 @@ pub fn connect(
         config::TablesAccount::ConnectionString(_) => {
             let (tables, orders) = (tables.clone(), orders.clone());
             Box::pin(async move {
-                make_table(tables).await;
+                // Before the state's: no tick comes as far as its orders without that one.
                 make_table(orders).await;
+                make_table(tables).await;
             })
         }
     };

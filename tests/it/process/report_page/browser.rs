@@ -151,7 +151,7 @@ impl Browser {
             let is_request = event["method"] == "Network.requestWillBeSent";
             is_request.then(|| event["params"]["request"]["url"].as_str().unwrap().to_owned())
         });
-        let own = ["about:blank", "chrome://", "data:image/"];
+        let own = ["about:blank", "chrome", "data:image/"];
         sent.filter(|url| !own.iter().any(|own| url.starts_with(own))).collect()
     }
 
@@ -168,6 +168,10 @@ fn capabilities(browser: &Path, profile: &Path) -> Value {
         "--headless=new",
         "--disable-gpu",
         "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
         "--hide-scrollbars",
         "--lang=en-GB",
         &profile,
