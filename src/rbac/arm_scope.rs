@@ -1,4 +1,4 @@
-//! Any scope of Azure, also those that are never bound: where somebody else's assignment is.
+//! Any scope of Azure, also those that are never bound: where assignments of others are.
 
 use super::scope::Scope;
 use std::cmp::Ordering;

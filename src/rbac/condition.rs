@@ -50,7 +50,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn of(is_true: bool) -> Self {
+    /// What is certain.
+    pub const fn of(is_true: bool) -> Self {
         if is_true { Verdict::Yes } else { Verdict::No }
     }
 
@@ -128,8 +129,28 @@ struct Attribute {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Equality {
+    Text,
+    TextWithoutCase,
+    Guid,
+}
+
+impl Equality {
+    fn holds(self, one: &str, other: &str) -> bool {
+        match self {
+            Equality::Text => one == other,
+            Equality::TextWithoutCase => one.eq_ignore_ascii_case(other),
+            Equality::Guid => match (Uuid::try_parse(one), Uuid::try_parse(other)) {
+                (Ok(one), Ok(other)) => one == other,
+                _ => one.eq_ignore_ascii_case(other),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Comparison {
-    ignores_case: bool,
+    equality: Equality,
     is_negated: bool,
     /// It must hold for every value of the set, not for one of them.
     of_all: bool,
@@ -218,22 +239,20 @@ impl Comparison {
             "ForAnyOfAllValues" | "ForAllOfAllValues" => true,
             _ => return None,
         };
-        let (ignores_case, is_negated) = match operator {
-            "GuidEquals" | "StringEqualsIgnoreCase" => (true, false),
-            "GuidNotEquals" | "StringNotEqualsIgnoreCase" => (true, true),
-            "StringEquals" => (false, false),
-            "StringNotEquals" => (false, true),
+        let (equality, is_negated) = match operator {
+            "GuidEquals" => (Equality::Guid, false),
+            "GuidNotEquals" => (Equality::Guid, true),
+            "StringEqualsIgnoreCase" => (Equality::TextWithoutCase, false),
+            "StringNotEqualsIgnoreCase" => (Equality::TextWithoutCase, true),
+            "StringEquals" => (Equality::Text, false),
+            "StringNotEquals" => (Equality::Text, true),
             _ => return None,
         };
-        Some(Self { ignores_case, is_negated, of_all })
+        Some(Self { equality, is_negated, of_all })
     }
 
     fn holds(self, value: &str, values: &[String]) -> bool {
-        let is_same = |other: &String| match self.ignores_case {
-            true => value.eq_ignore_ascii_case(other),
-            false => value == other,
-        };
-        let holds = |other: &String| is_same(other) != self.is_negated;
+        let holds = |other: &String| self.equality.holds(value, other) != self.is_negated;
         if self.of_all { values.iter().all(holds) } else { values.iter().any(holds) }
     }
 }
@@ -369,8 +388,12 @@ impl Parser {
                 _ => not_understood("Exists names no attribute"),
             },
             Some(Token::Word(word)) => {
-                let pattern = self.set()?.pop().unwrap_or_default();
-                Ok(if word == "ActionMatches" { Term::Action(pattern) } else { Term::Unknown })
+                let patterns = self.set()?;
+                match <[String; 1]>::try_from(patterns) {
+                    _ if word != "ActionMatches" => Ok(Term::Unknown),
+                    Ok([pattern]) => Ok(Term::Action(pattern)),
+                    Err(_) => not_understood("ActionMatches names several actions"),
+                }
             }
             _ => self.comparison(),
         }
@@ -467,6 +490,9 @@ mod tests {
             ("!(ActionMatches{'Microsoft.Authorization/*'})".to_owned(), No, No),
             ("ActionMatches{'*/delete'}".to_owned(), No, No),
             ("SubOperationMatches{'a'}".to_owned(), Depends, Depends),
+            ("SubOperationMatches{'a', 'b'}".to_owned(), Depends, Depends),
+            (format!("{role} GuidEquals '{{{}}}'", OPERATOR.to_string().to_uppercase()), Yes, No),
+            (format!("{role} ForAnyOfAllValues:GuidNotEquals {{{}}}", OWNER.simple()), Yes, No),
             (format!("Exists {role}"), Yes, Yes),
             (format!("Exists {person}"), Depends, Depends),
             (is.replace("@Request", "@Resource"), Depends, Depends),
@@ -493,6 +519,7 @@ mod tests {
             "Exists @Request[a] & Exists @Request[a]",
             "§",
             "ActionMatches('x')",
+            "ActionMatches{'*/write', '*/delete'}",
             "what is this",
             &deep,
             &long,

@@ -1,4 +1,4 @@
-//! What somebody can do to backups: the verbs of a role, computed from the actions of its definition and never from its name.
+//! What a role lets its holder do to backups: the verbs of a role, computed from the actions of its definition and never from its name.
 //!
 //! The prose of a role and its actions disagree in places, and Microsoft adds actions to built-in roles.
 
@@ -46,7 +46,7 @@ impl Verb {
         Self::ALL.into_iter().find(|verb| verb.as_str() == text)
     }
 
-    /// The actions that are tested: whoever may take one of them has the verb.
+    /// The actions that are tested: one of them gives the verb.
     const fn actions(self) -> &'static [&'static str] {
         match self {
             Verb::Restore => &[
@@ -211,13 +211,13 @@ impl RoleVerbs {
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut verbs = Self::default();
         for name in names {
-            let (verb, only) = name.split_once('@').map_or((name, None), |(verb, kind)| (verb, Some(kind)));
+            let (verb, only) = name.find('@').map_or((name, ""), |at| name.split_at(at));
             let Some(verb) = Verb::parse(verb) else { continue };
             let verb: Verbs = [verb].into_iter().collect();
-            if only.is_none_or(|kind| ONLY_RECOVERY_SERVICES.ends_with(kind)) {
+            if only.is_empty() || only == ONLY_RECOVERY_SERVICES {
                 verbs.recovery_services = verbs.recovery_services.and(verb);
             }
-            if only.is_none_or(|kind| ONLY_BACKUP_VAULT.ends_with(kind)) {
+            if only.is_empty() || only == ONLY_BACKUP_VAULT {
                 verbs.backup_vault = verbs.backup_vault.and(verb);
             }
         }
@@ -249,7 +249,7 @@ pub struct RoleDefinition {
 }
 
 /// The verbs that `granted` gives at a vault of that kind, except for what `denied` takes away. An action that is denied by one
-/// of the deny assignments is denied, whoever gives it.
+/// of the deny assignments is denied, whatever gives it.
 pub fn verbs_of(granted: &[Permission], denied: &[Permission], kind: VaultKind) -> Verbs {
     let allows = |action: &&str| kind.takes(action) && covers(granted, action) && !covers(denied, action);
     Verb::ALL.into_iter().filter(|verb| verb.actions().iter().any(allows)).collect()
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_denied_whoever_gives_it() {
+    fn what_is_denied_is_denied_whatever_gives_it() {
         let owner = [permission(&["*"], &[])];
         let deny = [permission(&["*/delete", "*/action"], &["Microsoft.DataProtection/*"])];
         check(&owner, &deny, VaultKind::RecoveryServices, &[Verb::ChangePolicy, Verb::GiveAccess]);
@@ -366,7 +366,10 @@ mod tests {
         assert!(mua.at(VaultKind::RecoveryServices).iter().eq([Verb::ChangePolicy]));
         let reads = RoleVerbs::of(&[permission(&["*/read"], &[])]);
         assert!(reads.is_empty() && reads.names().is_empty());
-        assert_eq!(RoleVerbs::from_names(["fly", "restore@elsewhere", ""]), RoleVerbs::default());
+        assert_eq!(
+            RoleVerbs::from_names(["fly", "restore@elsewhere", "restore@", "restore@vault", ""]),
+            RoleVerbs::default()
+        );
     }
 
     #[test]
