@@ -39,13 +39,21 @@ pub struct StoredOverdue {
 impl StateStore {
     /// The last count, with the service's clock. One that cannot be read is made anew by the next tick.
     pub async fn overdue(&self) -> Result<TableAnswer<Option<StoredOverdue>>, StoreError> {
+        let TableAnswer { value, date } = self.read_overdue().await?;
+        Ok(TableAnswer { value: value.and_then(Result::ok), date })
+    }
+
+    /// The same, where it matters whether there is one that cannot be read.
+    pub async fn read_overdue(
+        &self,
+    ) -> Result<TableAnswer<Option<Result<StoredOverdue, StoreError>>>, StoreError> {
         let TableAnswer { value, date } = self.read(&keys::setting("overdue")).await?;
         let read = |row: &TableRow| {
             read(row).inspect_err(
                 |error| tracing::error!(error = %error, "the count of overdue revocations cannot be read"),
             )
         };
-        Ok(TableAnswer { value: value.and_then(|row| read(&row).ok()), date })
+        Ok(TableAnswer { value: value.as_ref().map(read), date })
     }
 }
 

@@ -49,6 +49,8 @@ pub struct SweepDue {
     /// Scopes that Azure refuses to list, by the last sweep of any process.
     pub scopes_refused: usize,
     pub counts: SweepCounts,
+    /// The row that says so cannot be read: nothing of it is known.
+    pub unreadable: bool,
 }
 
 /// What the last sweep that came to its end counted.
@@ -332,12 +334,16 @@ impl StateStore {
     /// What is to be swept now. A row that cannot be read does not stop the sweeps.
     pub async fn due_sweep(&self) -> Result<SweepDue, StoreError> {
         let TableAnswer { value, date } = self.read(&keys::setting("sweep")).await?;
+        let mut unreadable = false;
         let last = match value.as_ref().map(|row| (row, SweepRun::read(row))) {
             None => None,
             Some((_, Ok(last))) => Some(last),
             // A later release is at it, and sweeps.
-            Some((_, Err(StoreError::TooNew { .. }))) => return Ok(SweepDue::default()),
+            Some((_, Err(StoreError::TooNew { .. }))) => {
+                return Ok(SweepDue { unreadable: true, ..SweepDue::default() });
+            }
             Some((row, Err(error))) => {
+                unreadable = true;
                 tracing::error!(error = %error, "the position of the sweep cannot be read: it starts over");
                 Some(SweepRun::unreadable(row))
             }
@@ -345,7 +351,7 @@ impl StateStore {
         let late = last.as_ref().is_some_and(|last| last.is_late(date));
         let scopes_refused = last.as_ref().map_or(0, |last| last.refused);
         let counts = last.as_ref().map(|last| last.counts.clone()).unwrap_or_default();
-        Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused, counts })
+        Ok(SweepDue { run: SweepRun::due(last, date), late, scopes_refused, counts, unreadable })
     }
 
     /// Takes a sweep, unless another process has taken it first.
