@@ -8,16 +8,18 @@ use crate::cli::short_scope::ShortScopes;
 use crate::error_chain::escape_control;
 use crate::id::PrincipalId;
 use crate::rbac::arm_scope::ArmScope;
+use crate::service::access::doctor::damage::{DamageReach, GreatestDamage, ReachedRoles, joined, plural};
 use crate::service::access::doctor::facts::DoctorFacts;
 use crate::service::access::doctor::finding::{Finding, Level};
 use crate::service::access::doctor::gather::{DoctorReaders, gather};
-use crate::service::access::doctor::rights::{GreatestDamage, joined, plural};
 use crate::service::access::doctor::{Diagnosis, examine};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+/// What no reading of assignments at the scopes shows.
+const NOT_SEEN: &str = "Not seen: rights through Entra groups, rights that are only eligible (Privileged Identity Management), \
+                        deny assignments, and what other tenants gave (Azure Lighthouse).";
 /// Scopes that one line names.
 const SCOPES_SHOWN_MAX: usize = 5;
 
@@ -77,9 +79,8 @@ fn identity(arguments: &Arguments) -> Result<Option<PrincipalId>, OperatorError>
 
 fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     let Diagnosis { damage, findings } = diagnosis;
-    let places = damage.any_role_at.iter().chain(damage.roles.values().flatten());
-    let short = ShortScopes::of(places.chain(findings.iter().flat_map(|finding| &finding.at)));
-    writeln!(out, "{}", sentence(damage, &short))?;
+    let short = ShortScopes::of(places(damage).chain(findings.iter().flat_map(|finding| &finding.at)));
+    writeln!(out, "{}\n{NOT_SEEN}", sentence(damage, &short))?;
     let mut level = None;
     for finding in findings {
         if level.replace(finding.level) != Some(finding.level) {
@@ -121,39 +122,38 @@ fn listed<'a>(scopes: impl ExactSizeIterator<Item = &'a ArmScope>, short: &Short
 
 /// The greatest damage.
 fn sentence(damage: &GreatestDamage, short: &ShortScopes) -> String {
-    let GreatestDamage { is_unknown, is_partial, any_role_at, roles, kinds } = damage;
+    let GreatestDamage { unknown, is_partial, give, take } = damage;
+    if let Some(why) = unknown {
+        return format!("What this service can do at most is not known: {why}.");
+    }
+    let given = match roles_at(give, short) {
+        Some(roles) => format!("give {roles}, and below, to {}", plural(&give.kinds)),
+        None => "give no role".to_owned(),
+    };
+    let taken = match roles_at(take, short) {
+        Some(roles) => format!("take {roles}, and below, away from {}", plural(&take.kinds)),
+        None => "take none away".to_owned(),
+    };
     let partial = if *is_partial { ", as far as could be read" } else { "" };
-    if *is_unknown {
-        return "What this service can do at most is not known: which Entra object it is, is not known."
-            .to_owned();
-    }
-    if !any_role_at.is_empty() {
-        let places = listed(any_role_at.iter(), short);
-        return format!(
-            "At most, this service can give ANY role, Owner included, at {places} and below{partial}."
-        );
-    }
-    if roles.is_empty() {
-        return format!("At most, this service can give nothing{partial}.");
-    }
-    let given = damage.by_scopes().into_iter().map(|(scopes, roles)| {
-        let roles: Vec<String> = roles.iter().map(|role| escape_control(role)).collect();
+    format!("At most, this service can {given}; and {taken}. It can give and take nothing else{partial}.")
+}
+
+/// The roles, each with its scopes; `None` where there are none.
+fn roles_at(reach: &DamageReach, short: &ShortScopes) -> Option<String> {
+    let clauses = reach.by_scopes().into_iter().map(|(roles, scopes)| {
+        let roles: Vec<String> = roles.iter().map(|role| escape_control(&role.to_string())).collect();
         format!("{} at {}", joined(&roles), listed(scopes.iter(), short))
     });
-    // Users first.
-    let kinds: Vec<&str> = kinds.iter().rev().copied().collect();
-    format!(
-        "At most, this service can give {}, and below, to {}, and nothing else{partial}.",
-        given.collect::<Vec<_>>().join(", "),
-        plural(&kinds)
-    )
+    let clauses: Vec<String> = clauses.collect();
+    (!clauses.is_empty()).then(|| clauses.join(", "))
+}
+
+fn places(damage: &GreatestDamage) -> impl Iterator<Item = &ArmScope> {
+    damage.give.roles.values().chain(damage.take.roles.values()).flatten()
 }
 
 fn to_json(diagnosis: &Diagnosis, facts: &DoctorFacts) -> Value {
     let Diagnosis { damage, findings } = diagnosis;
-    let texts = |scopes: &BTreeSet<ArmScope>| -> Vec<String> {
-        scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
-    };
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -165,16 +165,112 @@ fn to_json(diagnosis: &Diagnosis, facts: &DoctorFacts) -> Value {
             })
         })
         .collect();
-    let all = damage.any_role_at.iter().chain(damage.roles.values().flatten());
-    let given: Vec<Value> = damage
-        .by_scopes()
-        .into_iter()
-        .map(|(scopes, roles)| json!({ "roles": roles, "scopes": texts(scopes) }))
-        .collect();
     json!({
         "identity": facts.identity.id().map(|id| id.to_string()),
-        "atMost": sentence(damage, &ShortScopes::of(all)),
-        "anyRoleAt": texts(&damage.any_role_at),
-        "given": given, "to": damage.kinds, "isPartial": damage.is_partial, "findings": findings,
+        "atMost": sentence(damage, &ShortScopes::of(places(damage))),
+        "notSeen": NOT_SEEN,
+        "anyRoleAt": texts(damage.give.any_role_at()), "given": reach_json(&damage.give), "to": damage.give.kinds,
+        "anyRoleTakenAt": texts(damage.take.any_role_at()), "taken": reach_json(&damage.take),
+        "from": damage.take.kinds,
+        "isPartial": damage.is_partial, "findings": findings,
     })
+}
+
+/// The roles that are named, by their scopes.
+fn reach_json(reach: &DamageReach) -> Vec<Value> {
+    let mut all = Vec::new();
+    for (roles, scopes) in reach.by_scopes() {
+        let named: Vec<&String> = roles
+            .into_iter()
+            .filter_map(|role| match role {
+                ReachedRoles::One(name) => Some(name),
+                ReachedRoles::Any | ReachedRoles::AnyBut(_) => None,
+            })
+            .collect();
+        if !named.is_empty() {
+            all.push(json!({ "roles": named, "scopes": texts(scopes) }));
+        }
+    }
+    all
+}
+
+fn texts<'a>(scopes: impl IntoIterator<Item = &'a ArmScope>) -> Vec<&'a str> {
+    scopes.into_iter().map(ArmScope::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::access::doctor::finding::Mender;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/a";
+
+    fn reach(roles: &[(ReachedRoles, &[&str])], kinds: &[&'static str]) -> DamageReach {
+        let scopes = |at: &[&str]| -> BTreeSet<ArmScope> {
+            at.iter()
+                .map(|name| ArmScope::parse(&format!("{GROUP}/providers/X/vaults/{name}")).unwrap())
+                .collect()
+        };
+        let roles: BTreeMap<_, _> = roles.iter().map(|(role, at)| (role.clone(), scopes(at))).collect();
+        DamageReach { roles, kinds: kinds.iter().copied().collect() }
+    }
+
+    #[track_caller]
+    fn check(damage: GreatestDamage, expected: &str) {
+        assert_eq!(sentence(&damage, &ShortScopes::of(places(&damage))), expected);
+    }
+
+    fn one(role: &str) -> ReachedRoles {
+        ReachedRoles::One(role.to_owned())
+    }
+
+    #[test]
+    fn the_sentence_names_what_can_be_given_and_taken_everywhere() {
+        check(
+            GreatestDamage::default(),
+            "At most, this service can give no role; and take none away. It can give and take nothing else.",
+        );
+        check(
+            GreatestDamage {
+                is_partial: true,
+                give: reach(&[(one("Backup Operator"), &["west"])], &["User"]),
+                take: reach(&[(one("Backup Operator"), &["east", "west"])], &["Group", "User"]),
+                ..GreatestDamage::default()
+            },
+            "At most, this service can give Backup Operator at west, and below, to users; and take Backup Operator at \
+             east and west, and below, away from users and groups. It can give and take nothing else, as far as could \
+             be read.",
+        );
+        let all = ["User", "ServicePrincipal", "Group", "ForeignGroup"];
+        check(
+            GreatestDamage {
+                give: reach(&[(one("Backup Operator"), &["a"]), (ReachedRoles::Any, &["b"])], &all),
+                take: reach(&[(ReachedRoles::AnyBut(vec!["Owner".to_owned()]), &["a"])], &all),
+                ..GreatestDamage::default()
+            },
+            "At most, this service can give ANY role, Owner included, at b, Backup Operator at a, and below, to anyone; \
+             and take ANY role but Owner at a, and below, away from anyone. It can give and take nothing else.",
+        );
+        check(
+            GreatestDamage { unknown: Some("no such thing"), ..GreatestDamage::default() },
+            "What this service can do at most is not known: no such thing.",
+        );
+    }
+
+    #[test]
+    fn what_others_wrote_is_text() {
+        let hostile = "x\u{1b}[2J\u{202e}\n";
+        let scope = ArmScope::parse(&format!("{GROUP}/\u{202e}")).unwrap();
+        let finding = Finding::warning("locks", hostile, hostile).at(scope).mend(Mender::Operator, hostile);
+        let damage = GreatestDamage {
+            give: reach(&[(one(hostile), &["\u{202e}"])], &["User"]),
+            ..GreatestDamage::default()
+        };
+        let mut out = Vec::new();
+        write_text(&mut out, &Diagnosis { damage, findings: vec![finding] }).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches(r"x\u{1b}[2J\u{202e}\u{a}").count(), 4, "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    }
 }

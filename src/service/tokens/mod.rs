@@ -7,6 +7,7 @@ mod refresh;
 mod set;
 
 pub use set::{TokenError, TokenSet, is_b64token};
+pub(in crate::service) use set::{last_end, valid_by_label};
 
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;

@@ -119,13 +119,19 @@ impl TokenSet {
 
     /// When the last token of some label runs out, the earliest of those.
     pub(super) fn runs_out(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let mut last: BTreeMap<&str, Option<OffsetDateTime>> = BTreeMap::new();
+        let mut ends: BTreeMap<&str, Vec<Option<OffsetDateTime>>> = BTreeMap::new();
         for entry in self.0.iter().filter(|entry| entry.is_valid(now)) {
-            let known = last.entry(&entry.label).or_insert(entry.expires);
-            *known = known.zip(entry.expires).map(|(one, other)| one.max(other));
+            ends.entry(&entry.label).or_default().push(entry.expires);
         }
-        last.into_values().flatten().min()
+        ends.into_values().filter_map(last_end).min()
     }
+}
+
+/// When the last of some tokens runs out. `None`: one of them never does, or there are none.
+pub(in crate::service) fn last_end(
+    ends: impl IntoIterator<Item = Option<OffsetDateTime>>,
+) -> Option<OffsetDateTime> {
+    ends.into_iter().reduce(|one, other| Some(one?.max(other?))).flatten()
 }
 
 impl fmt::Debug for TokenSet {
@@ -180,6 +186,20 @@ pub(super) fn choose(versions: &[SecretVersion], now: OffsetDateTime) -> Vec<&Se
         labels.contains(&label) || (labels.len() < LABELS_MAX && labels.insert(label))
     });
     chosen
+}
+
+/// The versions that count and whose window has begun, by their label.
+pub(in crate::service) fn valid_by_label(
+    versions: &[SecretVersion],
+    now: OffsetDateTime,
+) -> BTreeMap<String, Vec<&SecretVersion>> {
+    let mut valid: BTreeMap<String, Vec<&SecretVersion>> = BTreeMap::new();
+    for version in choose(versions, now) {
+        if version.not_before.is_none_or(|from| from <= now) {
+            valid.entry(label(version)).or_default().push(version);
+        }
+    }
+    valid
 }
 
 /// What audit records show. A tag that could not stand there is as good as none.

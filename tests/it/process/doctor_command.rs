@@ -70,7 +70,8 @@ impl Desk {
         let url = format!("{}/{path}", self.local.ready.control_url);
         let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
-        answer.json().await.unwrap()
+        let text = answer.text().await.unwrap();
+        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
     }
 
     /// A person gives the service a right in the portal.
@@ -88,11 +89,15 @@ fn rights() -> BTreeMap<String, String> {
     delegated(include_str!("../../../src/local/bindings.json"))
 }
 
-/// What needs a person, as `level check: what, at places`. Whether `local` has ticked yet is not asked.
+/// What is said while `local` has not come so far yet: how far it is when `doctor` runs is not known here.
+const NOT_YET: [&str; 2] = ["no process has ticked yet", "no sweep has ended yet"];
+
+/// What needs a person, as `level check: what, at places`.
 fn needs(answer: &Value) -> Vec<String> {
     let findings = answer["findings"].as_array().unwrap().iter();
     let found = findings.filter(|finding| {
-        finding["check"] != "work" && (finding["level"] == "error" || finding["level"] == "warning")
+        let is_yet_to_come = NOT_YET.iter().any(|what| finding["what"] == *what);
+        !is_yet_to_come && (finding["level"] == "error" || finding["level"] == "warning")
     });
     found
         .map(|finding| {
@@ -115,11 +120,14 @@ async fn an_installation_in_order_is_told_what_it_can_do_at_most() {
     assert_eq!(
         answer["atMost"],
         "At most, this service can give Backup Contributor at resource group backup, Backup Operator at east, Backup \
-         Reader at west, and below, to users and service principals, and nothing else."
+         Reader at west, and below, to users and service principals; and take Backup Contributor, Backup Operator and \
+         Backup Reader at resource group backup, east and west, and below, away from users and service principals. It \
+         can give and take nothing else."
     );
     let output = desk.run(&["--identity", SERVICE]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("At most, this service can give ") && text.contains("\nok\n"), "{text}");
+    assert!(text.contains("\nNot seen: rights through Entra groups, "), "{text}");
     assert!(
         text.contains("identity: the service is ca11e400-0000-4000-8000-000000000001 (as named)"),
         "{text}"
@@ -204,9 +212,42 @@ async fn without_a_right_and_without_an_identity_that_is_said() {
         "{answer:#}"
     );
     let answer = desk.doctor(&["--identity", SERVICE]);
-    assert_eq!(answer["atMost"], "At most, this service can give nothing.");
+    let doubted = format!("warning identity: the service is probably not {SERVICE}");
+    assert!(needs(&answer).contains(&doubted), "Entra ID does not know it: {answer:#}");
+    assert!(answer["atMost"].as_str().unwrap().ends_with("its Entra object id is not known."), "{answer:#}");
+    desk.order("service-principals", json!({ "id": SERVICE, "displayName": "backup-scim" })).await;
+    let answer = desk.doctor(&["--identity", SERVICE]);
+    assert_eq!(
+        answer["atMost"],
+        "At most, this service can give no role; and take none away. It can give and take nothing else."
+    );
 
     let output = desk.run(&["--identity", "ana"]);
     assert!(output.status.code() == Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("is no object id"));
+}
+
+#[actix_web::test]
+async fn names_that_others_chose_reach_the_terminal_as_text() {
+    let desk = Desk::in_order().await;
+    let hostile = "Vault\u{1b}[2J\u{202e}\u{7}";
+    let id = "aaaaaaaa-0000-4000-8000-00000000000a";
+    let role = json!({
+        "id": id, "roleName": hostile, "assignableScopes": [SUBSCRIPTION],
+        "permissions": [{ "actions": ["Microsoft.RecoveryServices/*"] }],
+    });
+    desk.order("role-definitions", role).await;
+    let held = json!({ "scope": EAST, "role": id, "principal": SERVICE, "type": "ServicePrincipal" });
+    desk.order("assignments", held).await;
+    // A delegation that names the role.
+    let delegated =
+        rights()[&EAST.to_lowercase()].replacen("GuidEquals {", &format!("GuidEquals {{{id}, "), 1);
+    desk.give(SUBSCRIPTION, Some(&delegated)).await;
+
+    let answer = desk.doctor(&["--identity", SERVICE]);
+    assert!(answer["atMost"].as_str().unwrap().contains(r"Vault\u{1b}[2J\u{202e}\u{7}"), "{answer:#}");
+    let output = desk.run(&["--identity", SERVICE]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(r"the service also holds Vault\u{1b}[2J\u{202e}\u{7}"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{text:?}");
 }

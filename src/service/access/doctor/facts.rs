@@ -20,10 +20,10 @@ pub struct DoctorFacts {
     pub identity: ServiceIdentity,
     /// Of every scope that is bound or retired, or that the ledger names.
     pub scopes: Vec<ScopeFacts>,
-    /// Of every subscription of those.
+    /// Of every subscription of those, and of what the ledger ever named.
     pub subscriptions: Vec<SubscriptionFacts>,
-    /// The roles that service principals hold at the scopes, as far as they could be read.
-    pub roles: BTreeMap<Uuid, RoleDefinition>,
+    /// The roles that may be the service's.
+    pub roles: RoleFacts,
     /// The scopes at which the ledger has an assignment that is not known to be gone.
     pub scopes_in_ledger: BTreeSet<Scope>,
     pub people: PeopleFacts,
@@ -33,6 +33,9 @@ pub struct DoctorFacts {
     pub directory: Result<(), DirectoryError>,
     pub tokens: TokenFacts,
 }
+
+/// Definitions of roles, or why they could not be read. A role that is not among them was not asked for.
+pub type RoleFacts = BTreeMap<Uuid, Result<RoleDefinition, String>>;
 
 /// The active bindings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +47,12 @@ pub enum BindingsFact {
 }
 
 impl BindingsFact {
-    /// What they bind; nothing where they are not known.
-    pub fn bound(&self) -> BoundScopes {
+    /// What they bind, or why that is not known.
+    pub const fn known(&self) -> Result<&BoundScopes, &'static str> {
         match self {
-            BindingsFact::Known(bound) => bound.clone(),
-            BindingsFact::Absent | BindingsFact::Unreadable => BoundScopes::default(),
+            BindingsFact::Known(bound) => Ok(bound),
+            BindingsFact::Absent => Err("no bindings were ever stored"),
+            BindingsFact::Unreadable => Err("the active bindings cannot be read"),
         }
     }
 }
@@ -77,7 +81,9 @@ pub enum ServiceIdentity {
     MadeOurs(PrincipalId),
     /// It alone holds a right to give roles at a scope of the bindings.
     OnlyHolder(PrincipalId),
-    /// Several hold such a right, or none.
+    /// It should be that object, and `by` speaks against it.
+    Contradicted { id: PrincipalId, by: String },
+    /// These may be it; none where no right was seen.
     Unknown { candidates: BTreeSet<PrincipalId> },
 }
 
@@ -88,7 +94,7 @@ impl ServiceIdentity {
             ServiceIdentity::Named(id) | ServiceIdentity::MadeOurs(id) | ServiceIdentity::OnlyHolder(id) => {
                 Some(*id)
             }
-            ServiceIdentity::Unknown { .. } => None,
+            ServiceIdentity::Contradicted { .. } | ServiceIdentity::Unknown { .. } => None,
         }
     }
 }
@@ -120,6 +126,8 @@ pub enum SentId {
     Number,
     /// A GUID, in an attribute that the bindings do not read.
     Guid,
+    /// A GUID in a spelling that is no object id, such as one in braces.
+    GuidSpelling,
     /// A word, such as `mailNickname`.
     Name,
 }
@@ -142,12 +150,16 @@ pub struct WorkFacts {
     /// When a tick last counted; `None`: never.
     pub counted: Option<OffsetDateTime>,
     pub overdue: OverdueCount,
+    /// Neither is known: the row that holds them cannot be read.
+    pub overdue_unreadable: bool,
     pub paused: bool,
     pub batches: usize,
     /// The stamp of a file of bindings that waits.
     pub pending: Option<String>,
     pub scopes_refused: usize,
     pub swept: SweepCounts,
+    /// What the last sweep left is not known: its row cannot be read.
+    pub sweep_unreadable: bool,
 }
 
 /// Two clocks at one moment.

@@ -1,33 +1,25 @@
 //! Reading what `doctor` judges. What cannot be read is kept as that, and hides nothing else.
 
-use super::facts::{
-    BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, ScopeFacts, ServiceIdentity,
-    SubscriptionFacts, TokenFacts, WorkFacts,
-};
+use super::azure::{ANSWER_TIMEOUT, AzureQuestions};
+use super::facts::{BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, TokenFacts, WorkFacts};
+use super::identity::{self, IdentityEvidence};
 use super::people::sent_id;
-use super::right::ServiceRight;
 use crate::id::PrincipalId;
-use crate::ports::azure_access::{AccessAssignment, AccessReader, DirectoryReader, HolderKind};
+use crate::ports::azure_access::{
+    AccessAssignment, AccessReader, DirectoryError, DirectoryReader, HolderKind,
+};
 use crate::ports::secrets::SecretSource;
-use crate::rbac::arm_scope::ArmScope;
-use crate::rbac::verbs::RoleDefinition;
+use crate::ports::tables::TableAnswer;
 use crate::rbac::{AssignmentName, Scope};
 use crate::service::access::groups;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::desired;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::{StateStore, StoreError};
-use futures_util::{StreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// How long Azure and Entra ID are given for one answer, all of its pages included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Calls that are under way at a time.
-const CALLS_MAX: usize = 8;
-
-/// Who is asked, with the rights of whoever asks.
+/// What is asked, with the rights of the operator.
 pub struct DoctorReaders<'a> {
     pub store: &'a StateStore,
     pub access: &'a dyn AccessReader,
@@ -42,6 +34,8 @@ struct LedgerView {
     people: PeopleFacts,
     ours: BTreeSet<AssignmentName>,
     scopes: BTreeSet<Scope>,
+    /// Of all that it ever gave.
+    subscriptions: BTreeSet<String>,
 }
 
 /// Reads everything. `named`: the service's Entra object, where it is known. Only the state has to be readable.
@@ -59,18 +53,27 @@ pub async fn gather(
     let groups = groups::overview(store, snapshot).await?;
     ledger.people.rows_unreadable = store.unreadable().count();
     let bindings = bindings(snapshot);
-    // Revocations may be left at a scope that is in the bindings no more.
-    let wanted = bindings.bound().all().union(&ledger.scopes).cloned().collect();
-    let scopes = scopes(readers, &wanted, progress).await;
-    let subscriptions = subscriptions(readers, &wanted).await;
-    let roles = roles(readers, &scopes, &subscriptions, named).await;
-    let identity = match named {
-        Some(id) => ServiceIdentity::Named(id),
-        None => identity(&scopes, &roles, &ledger.ours),
+    // Revocations may be left at a scope that is in the bindings no more, and a right in a subscription that nothing needs.
+    let bound = bindings.known().map(BoundScopes::all).unwrap_or_default();
+    let wanted: BTreeSet<Scope> = bound.union(&ledger.scopes).cloned().collect();
+    ledger.subscriptions.extend(wanted.iter().map(|scope| scope.subscription().to_owned()));
+    let azure = AzureQuestions::begin(readers.access, store.clock.as_ref());
+    let scopes = azure.scopes(&wanted, progress).await;
+    let subscriptions = azure.subscriptions(&ledger.subscriptions).await;
+    let makers = identity::makers(&scopes, &ledger.ours);
+    let may_be_ours = |assignment: &AccessAssignment| {
+        let principal = assignment.principal;
+        assignment.holder == HolderKind::ServicePrincipal
+            || Some(principal) == named
+            || makers.contains(&principal)
     };
-    let asked = identity.id().unwrap_or(PrincipalId::new(Uuid::nil()));
+    let roles = azure.roles(&scopes, &subscriptions, may_be_ours).await;
+    let mut evidence = IdentityEvidence::of(named, makers, &scopes, &roles);
+    let missing = missing(readers, evidence.objects()).await;
+    let directory = missing.map(|missing| evidence.missing = missing);
     Ok(DoctorFacts {
         bindings,
+        identity: evidence.identify(),
         scopes,
         subscriptions,
         roles,
@@ -79,10 +82,22 @@ pub async fn gather(
         groups,
         work,
         clocks,
-        directory: readers.directory.names_of(&[asked], ANSWER_TIMEOUT).await.map(drop),
+        directory,
         tokens: tokens(readers).await,
-        identity,
     })
+}
+
+/// Which of these objects Entra ID does not show.
+async fn missing(
+    readers: &DoctorReaders<'_>,
+    mut objects: BTreeSet<PrincipalId>,
+) -> Result<BTreeSet<PrincipalId>, DirectoryError> {
+    // Whether it answers is asked in any case.
+    let asked = if objects.is_empty() { [PrincipalId::new(Uuid::nil())].into() } else { objects.clone() };
+    let asked: Vec<PrincipalId> = asked.into_iter().collect();
+    let shown = readers.directory.names_of(&asked, ANSWER_TIMEOUT).await?;
+    objects.retain(|object| !shown.contains_key(object));
+    Ok(objects)
 }
 
 fn bindings(snapshot: &ActiveSnapshot) -> BindingsFact {
@@ -101,20 +116,26 @@ fn bindings(snapshot: &ActiveSnapshot) -> BindingsFact {
 }
 
 async fn work(store: &StateStore) -> Result<WorkFacts, StoreError> {
-    let overdue = store.overdue().await?;
+    let TableAnswer { value: overdue, date: now } = store.read_overdue().await?;
+    let (overdue, overdue_unreadable) = match overdue {
+        Some(Ok(stored)) => (Some(stored), false),
+        Some(Err(_)) => (None, true),
+        None => (None, false),
+    };
     let settings = store.settings().await?;
     let sweep = store.due_sweep().await?;
     let pending = settings.waiting().map(|pending| pending.stamp.clone());
-    let counted = overdue.value.as_ref().map(|stored| stored.counted);
     Ok(WorkFacts {
-        now: overdue.date,
-        counted,
-        overdue: overdue.value.map(|stored| stored.count).unwrap_or_default(),
+        now,
+        counted: overdue.as_ref().map(|stored| stored.counted),
+        overdue: overdue.map(|stored| stored.count).unwrap_or_default(),
+        overdue_unreadable,
         paused: settings.levers.pause.is_some(),
         batches: settings.batches.waiting().count(),
         pending,
         scopes_refused: sweep.scopes_refused,
         swept: sweep.counts,
+        sweep_unreadable: sweep.unreadable,
     })
 }
 
@@ -128,10 +149,14 @@ async fn ledger(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<LedgerV
 }
 
 fn take_person(view: &mut LedgerView, person: &PersonRecord, snapshot: &ActiveSnapshot) {
-    let entries = person.ledger.entries.iter().map(|stored| &stored.entry);
-    for entry in entries.filter(|entry| !entry.is_settled_and_gone()) {
-        view.ours.insert(entry.assignment);
-        view.scopes.insert(entry.scope.clone());
+    for entry in person.ledger.entries.iter().map(|stored| &stored.entry) {
+        if !view.subscriptions.contains(entry.scope.subscription()) {
+            view.subscriptions.insert(entry.scope.subscription().to_owned());
+        }
+        if !entry.is_settled_and_gone() {
+            view.ours.insert(entry.assignment);
+            view.scopes.insert(entry.scope.clone());
+        }
     }
     let Some(header) = person.header.as_ref().readable() else { return };
     if !header.resource.active() {
@@ -141,88 +166,6 @@ fn take_person(view: &mut LedgerView, person: &PersonRecord, snapshot: &ActiveSn
     if desired::principal_of(&header.resource, snapshot.principal_from()).is_none() {
         let sent = sent_id(header.resource.text("externalId"));
         *view.people.without_id.entry(sent).or_default() += 1;
-    }
-}
-
-async fn scopes(
-    readers: &DoctorReaders<'_>,
-    wanted: &BTreeSet<Scope>,
-    progress: &dyn Fn(usize),
-) -> Vec<ScopeFacts> {
-    let mut asked = stream::iter(wanted)
-        .map(|scope| async move {
-            let (assignments, locks) = futures_util::join!(
-                readers.access.at_or_above(scope, ANSWER_TIMEOUT),
-                readers.access.locks(scope, ANSWER_TIMEOUT),
-            );
-            ScopeFacts { scope: scope.clone(), assignments, locks }
-        })
-        .buffered(CALLS_MAX);
-    let mut read = Vec::new();
-    while let Some(scope) = asked.next().await {
-        read.push(scope);
-        progress(read.len());
-    }
-    read
-}
-
-async fn subscriptions(readers: &DoctorReaders<'_>, wanted: &BTreeSet<Scope>) -> Vec<SubscriptionFacts> {
-    let ids: BTreeSet<&str> = wanted.iter().map(Scope::subscription).collect();
-    let places =
-        ids.into_iter().filter_map(|id| Some((id, Scope::parse(&format!("/subscriptions/{id}")).ok()?)));
-    stream::iter(places)
-        .map(|(id, scope)| async move {
-            let assignments = readers.access.around(&scope, ANSWER_TIMEOUT).await;
-            SubscriptionFacts { id: id.to_owned(), assignments }
-        })
-        .buffered(CALLS_MAX)
-        .collect()
-        .await
-}
-
-/// The roles that may be the service's: those of service principals, and of the object that was named.
-async fn roles(
-    readers: &DoctorReaders<'_>,
-    scopes: &[ScopeFacts],
-    subscriptions: &[SubscriptionFacts],
-    named: Option<PrincipalId>,
-) -> BTreeMap<Uuid, RoleDefinition> {
-    let Some(first) = scopes.iter().find(|scope| scope.assignments.is_ok()) else { return BTreeMap::new() };
-    let may_be_ours = |assignment: &&AccessAssignment| {
-        Some(assignment.principal) == named || assignment.holder == HolderKind::ServicePrincipal
-    };
-    let at_scopes = scopes.iter().filter_map(|scope| scope.assignments.as_ref().ok());
-    let elsewhere = subscriptions.iter().filter_map(|subscription| subscription.assignments.as_ref().ok());
-    let held = at_scopes.chain(elsewhere).flatten().filter(may_be_ours);
-    let wanted: BTreeSet<Uuid> = held.map(|assignment| assignment.role).collect();
-    let read = stream::iter(wanted)
-        .map(|role| readers.access.role_definition(&first.scope, role, ANSWER_TIMEOUT))
-        .buffered(CALLS_MAX);
-    let found: Vec<_> = read.collect().await;
-    let found = found.into_iter().filter_map(|definition| definition.ok().flatten());
-    found.map(|definition| (definition.id, definition)).collect()
-}
-
-/// Who made the assignments of our ledger, else who alone may give roles at the scopes.
-fn identity(
-    scopes: &[ScopeFacts],
-    roles: &BTreeMap<Uuid, RoleDefinition>,
-    ours: &BTreeSet<AssignmentName>,
-) -> ServiceIdentity {
-    let listed = || scopes.iter().filter_map(|facts| Some((&facts.scope, facts.assignments.as_ref().ok()?)));
-    let made = listed().flat_map(|(_, listed)| listed).filter(|listed| ours.contains(&listed.name));
-    let makers: BTreeSet<PrincipalId> = made.filter_map(|listed| listed.created_by).collect();
-    let holders: BTreeSet<PrincipalId> = listed()
-        .flat_map(|(scope, listed)| listed.iter().map(move |listed| (ArmScope::from(scope), listed)))
-        .filter(|(scope, listed)| listed.scope == *scope && listed.holder == HolderKind::ServicePrincipal)
-        .filter(|(_, listed)| ServiceRight::of(listed, roles).is_some())
-        .map(|(_, listed)| listed.principal)
-        .collect();
-    let only = |ids: &BTreeSet<PrincipalId>| ids.first().copied().filter(|_| ids.len() == 1);
-    match (only(&makers), only(&holders)) {
-        (Some(maker), _) => ServiceIdentity::MadeOurs(maker),
-        (None, Some(holder)) => ServiceIdentity::OnlyHolder(holder),
-        (None, None) => ServiceIdentity::Unknown { candidates: holders.union(&makers).copied().collect() },
     }
 }
 

@@ -13,7 +13,7 @@ const ASSIGNMENTS_MANY: usize = 3200;
 const ASSIGNMENTS_FULL: usize = 3800;
 
 /// What forbids that a role is given or taken, whatever the rights.
-pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
+pub fn check_limits(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.scopes.iter().flat_map(locks).collect();
     let read = facts.scopes.iter().filter(|scope| scope.locks.is_ok()).count();
     if findings.is_empty() && read > 0 {

@@ -1,18 +1,21 @@
 //! Whether this installation is in order, and what it can do at most. `gather` reads; everything else judges what was read.
 
+mod azure;
+pub mod damage;
 pub mod facts;
 pub mod finding;
 pub mod gather;
+mod identity;
 mod limits;
 mod people;
 mod reach;
 mod right;
-pub mod rights;
+mod rights;
 mod work;
 
+use damage::GreatestDamage;
 use facts::DoctorFacts;
 use finding::{Finding, Level};
-use rights::GreatestDamage;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +34,12 @@ impl Diagnosis {
 
 /// Judges what was read.
 pub fn examine(facts: &DoctorFacts) -> Diagnosis {
-    let (mut findings, damage) = rights::judge(facts);
-    findings.extend(limits::judge(facts));
-    findings.extend(people::judge(facts));
-    findings.extend(work::judge(facts));
-    findings.extend(reach::judge(facts));
+    let (mut findings, damage) = rights::check_rights(facts);
+    findings.extend(limits::check_limits(facts));
+    findings.extend(people::check_people(facts));
+    findings.extend(work::check_work(facts));
+    findings.extend(reach::check_reach(facts));
+    findings.extend(identity::check_identity(&facts.identity));
     Diagnosis { damage, findings: finding::merged(findings) }
 }
 

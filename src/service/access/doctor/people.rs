@@ -2,15 +2,28 @@
 
 use super::facts::{DoctorFacts, PeopleFacts, SentId};
 use super::finding::{Finding, Mender};
+use crate::id::PrincipalId;
 use crate::scim::compare::{self, CaseMode};
 use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// What to change in the mapping.
 const MAPPING: &str = "map objectId to externalId in the attribute mapping of the provisioning app, or send it as entraObjectId";
 
 /// What is wrong with the people and the groups that arrived.
-pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
-    let mut findings = vec![object_ids(&facts.people)];
+pub fn check_people(facts: &DoctorFacts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match facts.bindings.known() {
+        Ok(_) => {
+            findings.push(object_ids(&facts.people));
+            findings.extend(groups(&facts.groups));
+        }
+        Err(why) => {
+            findings.push(Finding::not_checked("people", "whether people have an Entra object id", why));
+            findings.push(Finding::not_checked("groups", "whether the bindings find their groups", why));
+        }
+    }
     if facts.people.rows_unreadable > 0 {
         let what = format!("{} rows cannot be read", facts.people.rows_unreadable);
         findings.push(
@@ -18,7 +31,6 @@ pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
                 .mend(Mender::Operator, "deploy the release that wrote the rows that the log names"),
         );
     }
-    findings.extend(groups(&facts.groups));
     findings
 }
 
@@ -38,6 +50,8 @@ fn object_ids(people: &PeopleFacts) -> Finding {
                 SentId::Number => "send a number as externalId",
                 SentId::Guid =>
                     "send a GUID as externalId, which principal.from of the bindings does not name",
+                SentId::GuidSpelling =>
+                    "send a GUID as externalId in another spelling than 8-4-4-4-12 hexadecimal digits",
                 SentId::Name => "send a name as externalId, such as mailNickname",
             }
         )
@@ -56,15 +70,18 @@ fn object_ids(people: &PeopleFacts) -> Finding {
 
 /// What an `externalId` that is not used as an object id is like.
 pub fn sent_id(external_id: Option<&str>) -> SentId {
-    let text = external_id.map(str::trim).unwrap_or_default();
+    let sent = external_id.unwrap_or_default();
+    let text = sent.trim();
     if text.is_empty() {
         SentId::Nothing
     } else if text.contains('@') {
         SentId::MailAddress
     } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
         SentId::Number
-    } else if uuid::Uuid::try_parse(text).is_ok() {
+    } else if PrincipalId::parse(sent).is_ok() {
         SentId::Guid
+    } else if Uuid::try_parse(text).is_ok() {
+        SentId::GuidSpelling
     } else {
         SentId::Name
     }
@@ -78,10 +95,16 @@ fn groups(overview: &GroupOverview) -> Vec<Finding> {
             format!("every binding finds its group ({number} groups are bound)"),
         )];
     }
-    overview.without_group.iter().map(|unmatched| without_group(unmatched, &overview.groups)).collect()
+    let mut by_key: BTreeMap<String, &ArrivedGroup> = BTreeMap::new();
+    for group in &overview.groups {
+        for text in group.display_name.iter().chain(&group.external_id) {
+            by_key.entry(compare::key(text, CaseMode::Folded)).or_insert(group);
+        }
+    }
+    overview.without_group.iter().map(|unmatched| without_group(unmatched, &by_key)).collect()
 }
 
-fn without_group(unmatched: &UnmatchedBinding, groups: &[ArrivedGroup]) -> Finding {
+fn without_group(unmatched: &UnmatchedBinding, groups: &BTreeMap<String, &ArrivedGroup>) -> Finding {
     let UnmatchedBinding { binding, attribute, value, reason } = unmatched;
     if let Some(reason) = reason {
         let what = format!("which group the binding {binding} means is not known");
@@ -90,10 +113,7 @@ fn without_group(unmatched: &UnmatchedBinding, groups: &[ArrivedGroup]) -> Findi
     }
     let what = format!("the binding {binding} finds no group whose {attribute} is {value:?}");
     let finding = Finding::warning("groups", what, "it gives nothing");
-    let key = compare::key(value, CaseMode::Folded);
-    let is_like =
-        |text: &Option<String>| text.as_ref().is_some_and(|text| compare::key(text, CaseMode::Folded) == key);
-    match groups.iter().find(|group| is_like(&group.display_name) || is_like(&group.external_id)) {
+    match groups.get(&compare::key(value, CaseMode::Folded)) {
         Some(group) => finding.mend(Mender::BackupAdmin, meant(group)),
         None => finding.mend(
             Mender::IdentityOrBackupAdmin,

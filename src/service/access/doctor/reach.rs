@@ -1,10 +1,12 @@
 //! Whether the services answer, whether the clocks agree, and how old the bearer tokens are.
 
-use super::facts::{BindingsFact, ClockFacts, DoctorFacts, ServiceIdentity, TokenFacts};
+use super::azure::is_gone;
+use super::facts::{BindingsFact, ClockFacts, DoctorFacts, TokenFacts};
 use super::finding::{Finding, Mender};
 use crate::ports::azure_access::DirectoryError;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
-use crate::ports::secrets::SecretVersion;
+use crate::ports::secrets::{SecretError, SecretVersion};
+use crate::service::tokens::{last_end, valid_by_label};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -16,13 +18,12 @@ const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 const TOKEN_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What can be reached, and with what.
-pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
+pub fn check_reach(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("tables", "the tables answer"), bindings(facts)];
     findings.extend(azure(facts));
     findings.push(directory(&facts.directory));
     findings.push(clock(facts.clocks));
-    findings.push(tokens(&facts.tokens, facts.clocks.tables));
-    findings.extend(identity(&facts.identity));
+    findings.extend(tokens(&facts.tokens, facts.clocks.tables));
     findings
 }
 
@@ -51,11 +52,14 @@ fn bindings(facts: &DoctorFacts) -> Finding {
 
 /// By what the scopes answered.
 fn azure(facts: &DoctorFacts) -> Vec<Finding> {
+    let read = facts.scopes.iter().filter(|scope| scope.assignments.is_ok()).count();
+    let is_silent =
+        facts.scopes.iter().all(|scope| matches!(scope.assignments, Err(AssignmentError::Unknown { .. })));
     let mut findings = Vec::new();
     for scope in &facts.scopes {
         let Err(error) = &scope.assignments else { continue };
         let finding = match error {
-            AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. } => {
+            error if is_gone(error) => {
                 Finding::error("azure", "the scope does not exist in Azure", "nothing can be given there")
                     .mend(Mender::BackupAdmin, "correct the scope of the binding")
             }
@@ -65,11 +69,13 @@ fn azure(facts: &DoctorFacts) -> Vec<Finding> {
                 error.to_string(),
             )
             .mend(Mender::AzureAdmin, "give the operator Reader there"),
-            _ => Finding::error("azure", "Azure Resource Manager does not answer", error.to_string()),
+            _ if is_silent => {
+                Finding::error("azure", "Azure Resource Manager does not answer", error.to_string())
+            }
+            _ => Finding::not_checked("azure", "the role assignments could not be read", error.to_string()),
         };
         findings.push(finding.at(&scope.scope));
     }
-    let read = facts.scopes.iter().filter(|scope| scope.assignments.is_ok()).count();
     if read > 0 {
         findings.push(Finding::ok("azure", format!("Azure Resource Manager answers for {read} scopes")));
     }
@@ -102,63 +108,63 @@ fn clock(clocks: ClockFacts) -> Finding {
         .mend(Mender::Operator, "set the clock of this machine")
 }
 
-fn tokens(facts: &TokenFacts, now: OffsetDateTime) -> Finding {
+/// By label, as the service chooses among the versions.
+fn tokens(facts: &TokenFacts, now: OffsetDateTime) -> Vec<Finding> {
+    let refused = "every SCIM request is refused";
+    let replace = "add a version of the secret (infra/new-token.sh), and enter it in the identity provider";
     let versions = match facts {
+        TokenFacts::Read(versions) => versions,
         TokenFacts::NoVault => {
-            return Finding::not_checked("tokens", "the bearer tokens", "KEY_VAULT_URL is not set here");
+            return vec![Finding::not_checked(
+                "tokens",
+                "the bearer tokens",
+                "KEY_VAULT_URL is not set here",
+            )];
+        }
+        TokenFacts::Failed(error @ SecretError::Missing { .. }) => {
+            let finding = Finding::error("tokens", error.to_string(), refused);
+            return vec![finding.mend(Mender::Operator, replace)];
         }
         TokenFacts::Failed(error) => {
-            return Finding::not_checked("tokens", "the bearer tokens", error.to_string())
-                .mend(Mender::AzureAdmin, "let the operator list the secrets of the vault");
+            let finding = Finding::not_checked("tokens", "the bearer tokens", error.to_string());
+            return vec![match error {
+                SecretError::Refused { .. } => {
+                    finding.mend(Mender::AzureAdmin, "let the operator list the secrets of the vault")
+                }
+                _ => finding,
+            }];
         }
-        TokenFacts::Read(versions) => versions,
     };
-    let is_valid = |version: &&SecretVersion| {
-        version.enabled
-            && version.not_before.is_none_or(|from| from <= now)
-            && version.expires.is_none_or(|until| now < until)
-    };
-    let valid: Vec<&SecretVersion> = versions.iter().filter(is_valid).collect();
-    let replace = "add a version of the secret (infra/new-token.sh), and enter it in the identity provider";
-    let Some(newest) = valid.iter().map(|version| version.created).max() else {
-        return Finding::error("tokens", "no bearer token is valid now", "every SCIM request is refused")
-            .mend(Mender::Operator, replace);
-    };
-    let age = (now - newest).whole_days();
-    let last =
-        valid.iter().map(|version| version.expires).max_by_key(|until| (until.is_none(), *until)).flatten();
-    match last {
-        Some(until) if until < now + EXPIRES_SOON => {
-            let what = format!("the last bearer token expires on {}", until.date());
-            Finding::warning("tokens", what, "then every SCIM request is refused")
-                .mend(Mender::Operator, replace)
-        }
-        _ if newest + TOKEN_AGE_MAX < now => {
-            let what = format!("the newest bearer token is {age} days old");
-            Finding::warning("tokens", what, "it should be replaced once a year")
-                .mend(Mender::Operator, replace)
-        }
-        _ => Finding::ok(
-            "tokens",
-            format!("{} bearer tokens are valid, the newest {age} days old", valid.len()),
-        ),
+    let valid = valid_by_label(versions, now);
+    if valid.is_empty() {
+        let finding = Finding::error("tokens", "no bearer token is valid now", refused);
+        return vec![finding.mend(Mender::Operator, replace)];
     }
+    let old = valid.iter().filter_map(|(label, versions)| {
+        let (what, why) = old_token(label, versions, now)?;
+        Some(Finding::warning("tokens", what, why).mend(Mender::Operator, replace))
+    });
+    let old: Vec<Finding> = old.collect();
+    let number = valid.values().map(Vec::len).sum::<usize>();
+    let ok = || Finding::ok("tokens", format!("bearer tokens that are valid: {number}"));
+    if old.is_empty() { vec![ok()] } else { old }
 }
 
-fn identity(identity: &ServiceIdentity) -> Option<Finding> {
-    let told = |how: &str, id| Finding::ok("identity", format!("the service is {id} ({how})"));
-    Some(match identity {
-        ServiceIdentity::Named(id) => told("as named", id),
-        ServiceIdentity::MadeOurs(id) => told("it made the assignments of the ledger", id),
-        ServiceIdentity::OnlyHolder(id) => {
-            told("it alone holds a right to give roles at the scopes of the bindings", id)
-        }
-        ServiceIdentity::Unknown { candidates } if candidates.is_empty() => return None,
-        ServiceIdentity::Unknown { candidates } => {
-            let ids: Vec<String> = candidates.iter().map(ToString::to_string).collect();
-            let why = format!("these may give roles at the scopes of the bindings: {}", ids.join(", "));
-            Finding::warning("identity", "which Entra object the service is, is not known", why)
-                .mend(Mender::Operator, "name it with --identity, or SERVICE_PRINCIPAL_ID")
-        }
-    })
+/// What is wrong with the age of the valid tokens of one label.
+fn old_token(label: &str, versions: &[&SecretVersion], now: OffsetDateTime) -> Option<(String, String)> {
+    let newest = versions.iter().map(|version| version.created).max()?;
+    match last_end(versions.iter().map(|version| version.expires)) {
+        Some(end) if end < now + EXPIRES_SOON => Some((
+            format!("the last bearer token of the label {label} expires on {}", end.date()),
+            "then its SCIM requests are refused".to_owned(),
+        )),
+        _ if newest + TOKEN_AGE_MAX < now => Some((
+            format!(
+                "the newest bearer token of the label {label} is {} days old",
+                (now - newest).whole_days()
+            ),
+            "it should be replaced once a year".to_owned(),
+        )),
+        _ => None,
+    }
 }

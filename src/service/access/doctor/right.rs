@@ -1,15 +1,16 @@
 //! One right of the service to give or take roles, as Azure holds it, and how wide it is.
 
+use super::facts::RoleFacts;
 use crate::ports::azure_access::AccessAssignment;
 use crate::rbac::BackupRole;
 use crate::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
-use crate::rbac::verbs::RoleDefinition;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use uuid::{Uuid, uuid};
 
+pub const OWNER: Uuid = uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
 /// Roles that a right to give roles must not reach.
 const PRIVILEGED: [(&str, Uuid); 4] = [
-    ("Owner", uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635")),
+    ("Owner", OWNER),
     ("User Access Administrator", uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9")),
     ("Role Based Access Control Administrator", uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168")),
     ("Contributor", uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c")),
@@ -35,17 +36,20 @@ pub enum Narrowing {
 #[derive(Debug, Clone)]
 pub struct ServiceRight<'a> {
     pub assignment: &'a AccessAssignment,
-    gives: bool,
-    takes: bool,
+    /// What its role says, whatever narrows it.
+    gives: Verdict,
+    takes: Verdict,
     pub narrowing: Narrowing,
 }
 
 impl<'a> ServiceRight<'a> {
-    /// `None`: the role gives and takes no roles. One whose definition could not be read is judged by its id.
-    pub fn of(assignment: &'a AccessAssignment, roles: &BTreeMap<Uuid, RoleDefinition>) -> Option<Self> {
+    /// `None`: the role gives and takes no roles. One whose definition could not be read may do either.
+    pub fn of(assignment: &'a AccessAssignment, roles: &RoleFacts) -> Option<Self> {
         let can = |action: AssignmentAction| match roles.get(&assignment.role) {
-            Some(role) => role.permissions.iter().any(|permission| permission.covers(action.as_str())),
-            None => PRIVILEGED.iter().take(3).any(|(_, id)| *id == assignment.role),
+            Some(Ok(role)) => {
+                Verdict::of(role.permissions.iter().any(|permission| permission.covers(action.as_str())))
+            }
+            Some(Err(_)) | None => Verdict::Depends,
         };
         let (gives, takes) = (can(AssignmentAction::Give), can(AssignmentAction::Take));
         let narrowing = match assignment.condition.as_deref().map(AssignmentCondition::parse) {
@@ -53,21 +57,26 @@ impl<'a> ServiceRight<'a> {
             Some(Ok(condition)) => Narrowing::Condition(condition),
             Some(Err(_)) => Narrowing::NotUnderstood,
         };
-        (gives || takes).then_some(Self { assignment, gives, takes, narrowing })
+        (gives.max(takes) != Verdict::No).then_some(Self { assignment, gives, takes, narrowing })
+    }
+
+    /// Whether the definition of its role could be read.
+    pub fn is_role_read(&self) -> bool {
+        self.gives != Verdict::Depends
     }
 
     /// Whether it lets its holder do that.
     pub fn verdict(&self, action: AssignmentAction, role: Uuid, kind: &str) -> Verdict {
-        let has_action = match action {
+        let by_role = match action {
             AssignmentAction::Give => self.gives,
             AssignmentAction::Take => self.takes,
         };
-        match &self.narrowing {
-            _ if !has_action => Verdict::No,
+        let narrowed = match &self.narrowing {
             Narrowing::Nothing => Verdict::Yes,
             Narrowing::Condition(condition) => condition.verdict(action, role, kind),
             Narrowing::NotUnderstood => Verdict::Depends,
-        }
+        };
+        by_role.min(narrowed)
     }
 
     /// Everything that it may allow, whatever else that depends on.
@@ -84,16 +93,17 @@ impl<'a> ServiceRight<'a> {
         let privileged = PRIVILEGED.map(|(_, id)| id);
         let roles: BTreeSet<Uuid> =
             named.into_iter().chain(backup).chain(privileged).chain([ANY_OTHER]).collect();
-        for role in roles {
+        for role in &roles {
             for kind in OUR_KINDS.into_iter().chain(OTHER_KINDS) {
-                if self.verdict(action, role, kind) != Verdict::No {
-                    reach.roles.insert(role);
+                if self.verdict(action, *role, kind) != Verdict::No {
+                    reach.roles.insert(*role);
                     reach.kinds.insert(kind);
                 }
             }
         }
-        // The roles that were tried beside it say nothing more then.
+        // The roles that were tried beside it say nothing more then, but for those that it leaves out.
         reach.is_any = reach.roles.remove(&ANY_OTHER);
+        reach.left_out = roles.difference(&reach.roles).filter(|role| **role != ANY_OTHER).copied().collect();
         reach
     }
 }
@@ -104,20 +114,22 @@ pub struct RightReach {
     /// Roles that no condition names are among them.
     pub is_any: bool,
     pub roles: BTreeSet<Uuid>,
+    /// Roles that were tried and are out of reach.
+    pub left_out: BTreeSet<Uuid>,
     pub kinds: BTreeSet<&'static str>,
 }
 
 impl RightReach {
     /// The kinds of principals that the service never gives roles to.
-    pub fn other_kinds(&self) -> Vec<&'static str> {
+    pub fn other_kinds(&self) -> BTreeSet<&'static str> {
         OTHER_KINDS.into_iter().filter(|kind| self.kinds.contains(kind)).collect()
     }
 }
 
 /// What a role is called.
-pub fn role_name(role: Uuid, roles: &BTreeMap<Uuid, RoleDefinition>) -> String {
+pub fn role_name(role: Uuid, roles: &RoleFacts) -> String {
     let backup = BackupRole::from_definition(role).map(BackupRole::name);
     let privileged = PRIVILEGED.iter().find(|(_, id)| *id == role).map(|(name, _)| *name);
-    let known = backup.or(privileged).map(str::to_owned);
-    known.or_else(|| roles.get(&role).map(|role| role.name.clone())).unwrap_or_else(|| role.to_string())
+    let read = || roles.get(&role)?.as_ref().ok().map(|role| role.name.clone());
+    backup.or(privileged).map(str::to_owned).or_else(read).unwrap_or_else(|| role.to_string())
 }

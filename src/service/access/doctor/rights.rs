@@ -1,95 +1,117 @@
-//! The service's own right as Azure holds it, beside what the bindings need.
+//! The service's own rights as Azure holds them, beside what the bindings need.
 
-use super::facts::{BoundScopes, DoctorFacts, ScopeFacts, ServiceIdentity};
+use super::damage::{GreatestDamage, joined, plural};
+use super::facts::{DoctorFacts, ScopeFacts, ServiceIdentity};
 use super::finding::{Finding, Mender};
-use super::right::{Narrowing, OUR_KINDS, RightReach, ServiceRight, role_name};
+use super::right::{Narrowing, OUR_KINDS, ServiceRight, role_name};
 use crate::id::PrincipalId;
 use crate::ports::azure_access::AccessAssignment;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::condition::{AssignmentAction, Verdict};
+use crate::rbac::verbs::{RoleVerbs, VaultKind, Verb};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// How the rights are made as they should be.
 const DELEGATE: &str = "run infra/delegate.sh with this bindings.json";
+/// Why nothing is known of the rights.
+const NOTHING_READ: &str = "no role assignments could be read";
 
-/// The greatest damage that the service can do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GreatestDamage {
-    /// Which Entra object the service is, is not known.
-    pub is_unknown: bool,
-    /// Not every scope could be read.
-    pub is_partial: bool,
-    /// Where it can give any role.
-    pub any_role_at: BTreeSet<ArmScope>,
-    /// What it can give elsewhere, by the role.
-    pub roles: BTreeMap<String, BTreeSet<ArmScope>>,
-    pub kinds: BTreeSet<&'static str>,
+type Rights<'a> = BTreeMap<AssignmentName, ServiceRight<'a>>;
+
+/// Where the service needs rights.
+struct Needs {
+    bound: BTreeMap<ArmScope, BTreeSet<BackupRole>>,
+    retired: BTreeSet<ArmScope>,
+    in_ledger: BTreeSet<ArmScope>,
+    /// The assignments that reach a scope that is bound or in the ledger.
+    reaching: BTreeSet<AssignmentName>,
 }
 
-impl GreatestDamage {
-    /// The roles that it can give at the same scopes, together.
-    pub fn by_scopes(&self) -> BTreeMap<&BTreeSet<ArmScope>, Vec<String>> {
-        let mut by_scopes: BTreeMap<&BTreeSet<ArmScope>, Vec<String>> = BTreeMap::new();
-        for (role, scopes) in &self.roles {
-            by_scopes.entry(scopes).or_default().push(role.clone());
-        }
-        by_scopes
+impl Needs {
+    /// Or why that is not known.
+    fn of(facts: &DoctorFacts) -> Result<Self, &'static str> {
+        let bound = facts.bindings.known()?;
+        let mut needs = Self {
+            bound: bound.roles.iter().map(|(scope, roles)| (scope.into(), roles.clone())).collect(),
+            retired: bound.retired.iter().map(ArmScope::from).collect(),
+            in_ledger: facts.scopes_in_ledger.iter().map(ArmScope::from).collect(),
+            reaching: BTreeSet::new(),
+        };
+        let needed = facts.scopes.iter().filter(|facts| needs.has(&ArmScope::from(&facts.scope)));
+        let reaching = needed.flat_map(|facts| facts.assignments.iter().flatten());
+        needs.reaching = reaching.map(|listed| listed.name).collect();
+        Ok(needs)
+    }
+
+    /// Whether a right is needed at exactly that scope.
+    fn has(&self, scope: &ArmScope) -> bool {
+        self.bound.contains_key(scope) || self.in_ledger.contains(scope)
     }
 }
 
 /// What the rights let the service do, at most and at least.
-pub fn judge(facts: &DoctorFacts) -> (Vec<Finding>, GreatestDamage) {
-    let is_partial = facts.scopes.iter().any(|scope| scope.assignments.is_err())
-        || facts.subscriptions.iter().any(|subscription| subscription.assignments.is_err());
-    let bound = facts.bindings.bound();
-    let id = match &facts.identity {
-        ServiceIdentity::Unknown { candidates } => {
-            let damage = GreatestDamage { is_unknown: true, is_partial, ..GreatestDamage::default() };
-            return (without_identity(facts, &bound, candidates), damage);
-        }
-        known => known.id(),
+pub fn check_rights(facts: &DoctorFacts) -> (Vec<Finding>, GreatestDamage) {
+    let mut damage = GreatestDamage { is_partial: is_partial(facts), ..GreatestDamage::default() };
+    let is_listed = facts.scopes.iter().any(|scope| scope.assignments.is_ok())
+        || facts.subscriptions.iter().any(|subscription| subscription.assignments.is_ok());
+    if !is_listed {
+        damage.unknown = Some(NOTHING_READ);
+        return (
+            vec![Finding::not_checked("rights", "what the service can give and take", NOTHING_READ)],
+            damage,
+        );
+    }
+    let needs = Needs::of(facts);
+    let Some(id) = facts.identity.id() else {
+        damage.unknown = Some("its Entra object id is not known");
+        return (needs.map_or_else(needs_unknown, |needs| without_identity(facts, &needs)), damage);
     };
-    let rights = rights_of(facts, id);
-    let mut findings = Vec::new();
-    let mut damage = GreatestDamage { is_partial, ..GreatestDamage::default() };
+    let held = held_by(facts, id);
+    let rights = held.iter().filter_map(|(name, held)| Some((*name, ServiceRight::of(held, &facts.roles)?)));
+    let rights: Rights<'_> = rights.collect();
     for right in rights.values() {
-        let here = bound_at(&bound, &right.assignment.scope);
-        findings.extend(too_wide(right, &here, facts));
-        findings.extend(not_needed(right, &bound, facts));
-        add_damage(&mut damage, right, facts);
+        let (scope, roles) = (&right.assignment.scope, &facts.roles);
+        damage.give.add(right.reach(AssignmentAction::Give), scope, roles);
+        damage.take.add(right.reach(AssignmentAction::Take), scope, roles);
+        damage.is_partial |= !right.is_role_read();
     }
-    for scope in &facts.scopes {
-        let is_needed =
-            bound.roles.contains_key(&scope.scope) || facts.scopes_in_ledger.contains(&scope.scope);
-        findings.extend(too_narrow(scope, is_needed, &rights, &bound));
-    }
+    let mut findings = needs.map_or_else(needs_unknown, |needs| beside_needs(facts, &rights, &needs));
     if findings.is_empty() && !rights.is_empty() {
         let what = format!("rights to give roles, each as the bindings need it: {}", rights.len());
         findings.push(Finding::ok("rights", what));
     }
-    if let Some(subscription) =
-        facts.subscriptions.iter().find(|subscription| subscription.assignments.is_err())
-    {
+    findings.extend(held.values().filter_map(|held| other_role(held, facts)));
+    findings.extend(facts.subscriptions.iter().filter_map(|subscription| {
         let what = format!("rights elsewhere in subscription {}", subscription.id);
-        findings.push(Finding::not_checked("rights", what, "its role assignments could not be read"));
-    }
+        let error = subscription.assignments.as_ref().err()?;
+        Some(Finding::not_checked("rights", what, error.to_string()))
+    }));
     (findings, damage)
 }
 
+fn is_partial(facts: &DoctorFacts) -> bool {
+    facts.scopes.iter().any(|scope| scope.assignments.is_err())
+        || facts.subscriptions.iter().any(|subscription| subscription.assignments.is_err())
+}
+
+fn needs_unknown(why: &str) -> Vec<Finding> {
+    vec![Finding::not_checked("rights", "whether the service's rights are what the bindings need", why)]
+}
+
 /// Where no service principal holds a right, none is the service's.
-fn without_identity(
-    facts: &DoctorFacts,
-    bound: &BoundScopes,
-    candidates: &BTreeSet<PrincipalId>,
-) -> Vec<Finding> {
-    if !candidates.is_empty() {
-        return Vec::new();
+fn without_identity(facts: &DoctorFacts, needs: &Needs) -> Vec<Finding> {
+    match &facts.identity {
+        ServiceIdentity::Unknown { candidates } if candidates.is_empty() => {}
+        _ => return Vec::new(),
     }
-    let read = facts.scopes.iter().filter(|scope| scope.assignments.is_ok());
-    let needed = read.filter(|scope| bound.roles.contains_key(&scope.scope));
-    needed.map(|scope| no_right(&scope.scope)).collect()
+    if is_partial(facts) {
+        let what = "whether a service principal has a right to give roles";
+        return vec![Finding::not_checked("rights", what, "none was seen, and not everything could be read")];
+    }
+    let bound = facts.scopes.iter().filter(|facts| needs.bound.contains_key(&ArmScope::from(&facts.scope)));
+    bound.map(|facts| no_right(&facts.scope)).collect()
 }
 
 fn no_right(scope: &Scope) -> Finding {
@@ -102,27 +124,73 @@ fn no_right(scope: &Scope) -> Finding {
     .mend(Mender::AzureAdmin, DELEGATE)
 }
 
-/// The rights of that object, at the scopes, above them and elsewhere in their subscriptions.
-fn rights_of(facts: &DoctorFacts, id: Option<PrincipalId>) -> BTreeMap<AssignmentName, ServiceRight<'_>> {
-    let at_scopes = facts.scopes.iter().filter_map(|scope| scope.assignments.as_ref().ok());
+/// What that object holds, at the scopes, above them and elsewhere in their subscriptions.
+fn held_by(facts: &DoctorFacts, id: PrincipalId) -> BTreeMap<AssignmentName, &AccessAssignment> {
+    let at_scopes = facts.scopes.iter().flat_map(|scope| scope.assignments.iter().flatten());
     let elsewhere =
-        facts.subscriptions.iter().filter_map(|subscription| subscription.assignments.as_ref().ok());
-    let all = at_scopes.chain(elsewhere).flatten();
-    let own = all.filter(|assignment: &&AccessAssignment| Some(assignment.principal) == id);
-    own.filter_map(|assignment| Some((assignment.name, ServiceRight::of(assignment, &facts.roles)?)))
-        .collect()
+        facts.subscriptions.iter().flat_map(|subscription| subscription.assignments.iter().flatten());
+    let own = at_scopes.chain(elsewhere).filter(|assignment| assignment.principal == id);
+    own.map(|assignment| (assignment.name, assignment)).collect()
 }
 
-fn bound_at(bound: &BoundScopes, scope: &ArmScope) -> BTreeSet<BackupRole> {
-    let here = bound.roles.iter().find(|(bound, _)| ArmScope::from(*bound) == *scope);
-    here.map(|(_, roles)| roles.clone()).unwrap_or_default()
+fn beside_needs(facts: &DoctorFacts, rights: &Rights<'_>, needs: &Needs) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for right in rights.values().filter(|right| right.is_role_read()) {
+        findings.extend(too_wide(right, needs, facts));
+        findings.extend(not_needed(right, needs, facts));
+    }
+    for scope in &facts.scopes {
+        findings.extend(too_narrow(scope, rights, needs));
+    }
+    findings
+}
+
+/// A role that the service holds beside its right, and what it lets it do to backups.
+fn other_role(held: &AccessAssignment, facts: &DoctorFacts) -> Option<Finding> {
+    let name = role_name(held.role, &facts.roles);
+    let permissions = match facts.roles.get(&held.role)? {
+        Ok(role) => &role.permissions,
+        Err(why) => {
+            let what = format!("what the role {name} lets the service do");
+            return Some(Finding::not_checked("rights", what, why).at(held.scope.clone()));
+        }
+    };
+    let verbs = RoleVerbs::of(permissions).at(VaultKind::at(&held.scope));
+    let verbs: Vec<&str> = verbs.iter().filter(|verb| *verb != Verb::GiveAccess).map(Verb::as_str).collect();
+    let what = format!("the service also holds {name}");
+    if !verbs.is_empty() && may_hold_vaults(&held.scope) {
+        let why = format!("it can act on backups there and below ({})", verbs.join(", "));
+        let delete = format!("delete the assignment {}", held.name);
+        let finding = Finding::error("rights", what, why).at(held.scope.clone());
+        return Some(finding.mend(Mender::AzureAdmin, delete));
+    }
+    let is_right = ServiceRight::of(held, &facts.roles).is_some();
+    let what = format!("{what}, which lets it do nothing to backups");
+    (!is_right).then(|| Finding::ok("rights", what).at(held.scope.clone()))
+}
+
+/// Whether vaults may be at that scope or below: not within another resource.
+fn may_hold_vaults(scope: &ArmScope) -> bool {
+    let in_group = scope.folded().split_once("/resourcegroups/").map(|(_, rest)| rest);
+    match in_group.and_then(|rest| rest.split_once("/providers/")) {
+        Some((_, resource)) => ["microsoft.recoveryservices/", "microsoft.dataprotection/"]
+            .iter()
+            .any(|kind| resource.starts_with(kind)),
+        None => true,
+    }
 }
 
 /// What a right allows beyond what is bound at exactly its scope.
-fn too_wide(right: &ServiceRight<'_>, bound: &BTreeSet<BackupRole>, facts: &DoctorFacts) -> Vec<Finding> {
-    let scope = right.assignment.scope.clone();
+fn too_wide(right: &ServiceRight<'_>, needs: &Needs, facts: &DoctorFacts) -> Vec<Finding> {
+    let AccessAssignment { scope, name, .. } = right.assignment;
     let (give, take) = (right.reach(AssignmentAction::Give), right.reach(AssignmentAction::Take));
-    let replace = format!("delete the assignment {}, and {DELEGATE}", right.assignment.name);
+    // Where a scope is delegated this may be the very assignment that the script narrows.
+    let replace = match needs.bound.contains_key(scope) || needs.retired.contains(scope) {
+        true => format!(
+            "{DELEGATE}; if it fails (RoleAssignmentExists) or changes nothing, delete the assignment {name} and run it again"
+        ),
+        false => format!("{DELEGATE}, then delete the assignment {name}"),
+    };
     let finding = |level_is_error: bool, what: String, why: &str| {
         let made = match level_is_error {
             true => Finding::error("rights", what, why),
@@ -139,7 +207,8 @@ fn too_wide(right: &ServiceRight<'_>, bound: &BTreeSet<BackupRole>, facts: &Doct
         return vec![finding(true, what, "what it allows is not known: any role must be expected")];
     }
     let mut findings = Vec::new();
-    let bound: BTreeSet<Uuid> = bound.iter().map(|role| role.definition_id()).collect();
+    let bound = needs.bound.get(scope).into_iter().flatten();
+    let bound: BTreeSet<Uuid> = bound.map(|role| role.definition_id()).collect();
     let beyond: BTreeSet<Uuid> = give.roles.difference(&bound).copied().collect();
     if give.is_any {
         let spared = "the condition excludes some roles at most";
@@ -148,15 +217,21 @@ fn too_wide(right: &ServiceRight<'_>, bound: &BTreeSet<BackupRole>, facts: &Doct
         let what = format!("the service's right lets it give {}", names(&beyond, facts));
         findings.push(finding(holds_others(&beyond), what, "no binding gives that there"));
     }
+    let ours = "it gives roles to users and service principals only";
     if !give.other_kinds().is_empty() {
         let what = format!("the service's right lets it give roles to {}", plural(&give.other_kinds()));
-        findings.push(finding(false, what, "it gives roles to users and service principals only"));
+        findings.push(finding(false, what, ours));
     }
     if take.is_any || holds_others(&take.roles) {
         let others = take.roles.iter().filter(|role| BackupRole::from_definition(**role).is_none()).copied();
         let which = if take.is_any { "any role".to_owned() } else { names(&others.collect(), facts) };
         let what = format!("the service's right lets it take {which} away");
         findings.push(finding(false, what, "it takes backup roles away only"));
+    }
+    if !take.other_kinds().is_empty() {
+        let kinds = plural(&take.other_kinds());
+        let what = format!("the service's right lets it take roles away from {kinds}");
+        findings.push(finding(false, what, ours));
     }
     findings
 }
@@ -170,77 +245,52 @@ fn names(roles: &BTreeSet<Uuid>, facts: &DoctorFacts) -> String {
     joined(&names.into_iter().collect::<Vec<_>>())
 }
 
-/// Kinds of principals as prose has them.
-pub fn plural(kinds: &[&str]) -> String {
-    let word = |kind: &&str| {
-        match *kind {
-            "User" => "users",
-            "ServicePrincipal" => "service principals",
-            "Group" => "groups",
-            "ForeignGroup" => "groups of other tenants",
-            other => other,
-        }
-        .to_owned()
+/// A right where nothing is bound, and one at a scope that nothing needs any more.
+fn not_needed(right: &ServiceRight<'_>, needs: &Needs, facts: &DoctorFacts) -> Option<Finding> {
+    let AccessAssignment { scope, name, .. } = right.assignment;
+    if needs.has(scope) {
+        return None;
+    }
+    if facts.people.rows_unreadable > 0 {
+        let what = format!("whether the right {name} can go");
+        let why = "the rows that cannot be read may need it to take roles away";
+        return Some(Finding::not_checked("rights", what, why).at(scope.clone()));
+    }
+    let (what, why) = match needs.retired.contains(scope) {
+        true => ("the scope is retired, and its right can go", "the service holds nothing there"),
+        false => ("the service holds a right where nothing is bound", "no binding needs it"),
     };
-    joined(&kinds.iter().map(word).collect::<Vec<_>>())
-}
-
-/// As a sentence has them: a, b and c.
-pub fn joined(texts: &[String]) -> String {
-    match texts.split_last() {
-        Some((last, first)) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
-        Some((last, _)) => last.clone(),
-        None => String::new(),
-    }
-}
-
-/// A right where nothing is bound, and one at a scope that nobody needs any more.
-fn not_needed(right: &ServiceRight<'_>, bound: &BoundScopes, facts: &DoctorFacts) -> Option<Finding> {
-    let scope = &right.assignment.scope;
-    let delete = format!("delete the assignment {}", right.assignment.name);
-    let is_here = |other: &&Scope| ArmScope::from(*other) == *scope;
-    if bound.roles.keys().any(|other| is_here(&other)) {
-        return None;
-    }
-    if facts.scopes_in_ledger.iter().any(|other| is_here(&other)) {
-        return None;
-    }
-    let finding = match bound.retired.iter().any(|other| is_here(&other)) {
-        true => Finding::warning(
-            "rights",
-            "the scope is retired, and its right can go",
-            "the service holds nothing there",
+    let delete = format!("delete the assignment {name}");
+    let (why, how) = match needs.reaching.contains(name) {
+        true => (
+            "no binding is at exactly that scope; those below it need rights of their own",
+            format!("{DELEGATE}, then {delete}"),
         ),
-        false => {
-            let what = "the service holds a right where nothing is bound";
-            Finding::warning("rights", what, "no binding needs it")
-        }
+        false => (why, delete),
     };
-    Some(finding.at(scope.clone()).mend(Mender::AzureAdmin, delete))
+    Some(Finding::warning("rights", what, why).at(scope.clone()).mend(Mender::AzureAdmin, how))
 }
 
 /// What the bindings need and the rights do not allow.
-fn too_narrow(
-    facts: &ScopeFacts,
-    is_needed: bool,
-    rights: &BTreeMap<AssignmentName, ServiceRight<'_>>,
-    bound: &BoundScopes,
-) -> Vec<Finding> {
+fn too_narrow(facts: &ScopeFacts, rights: &Rights<'_>, needs: &Needs) -> Vec<Finding> {
     let (scope, Ok(assignments)) = (&facts.scope, &facts.assignments) else { return Vec::new() };
+    let here = ArmScope::from(scope);
     let reaching: Vec<&ServiceRight<'_>> =
         assignments.iter().filter_map(|listed| rights.get(&listed.name)).collect();
+    if reaching.is_empty() {
+        return if needs.has(&here) { vec![no_right(scope)] } else { Vec::new() };
+    }
     let verdict = |action, role: BackupRole, kind: &str| {
         let verdicts = reaching.iter().map(|right| right.verdict(action, role.definition_id(), kind));
         verdicts.max().unwrap_or(Verdict::No)
     };
-    let roles = bound.roles.get(scope).cloned().unwrap_or_default();
-    if reaching.is_empty() {
-        return if is_needed { vec![no_right(scope)] } else { Vec::new() };
-    }
-    let is_understood = reaching.iter().all(|right| right.narrowing != Narrowing::NotUnderstood);
+    let roles = needs.bound.get(&here).cloned().unwrap_or_default();
+    let is_understood =
+        |right: &&ServiceRight<'_>| right.is_role_read() && right.narrowing != Narrowing::NotUnderstood;
+    let is_understood = reaching.iter().all(is_understood);
     let mut findings = Vec::new();
     for kind in OUR_KINDS {
-        let to = plural(&[kind]);
+        let to = plural(&BTreeSet::from([kind]));
         for (action, needed) in
             [(AssignmentAction::Give, roles.clone()), (AssignmentAction::Take, BackupRole::ALL.into())]
         {
@@ -279,18 +329,5 @@ fn verb(action: AssignmentAction, roles: &str, to: &str) -> String {
     match action {
         AssignmentAction::Give => format!("give {roles} to {to}"),
         AssignmentAction::Take => format!("take {roles} away from {to}"),
-    }
-}
-
-fn add_damage(damage: &mut GreatestDamage, right: &ServiceRight<'_>, facts: &DoctorFacts) {
-    let RightReach { is_any, roles, kinds } = right.reach(AssignmentAction::Give);
-    let scope = right.assignment.scope.clone();
-    if is_any {
-        damage.any_role_at.insert(scope);
-    } else if !roles.is_empty() {
-        damage.kinds.extend(kinds);
-        for role in roles {
-            damage.roles.entry(role_name(role, &facts.roles)).or_default().insert(scope.clone());
-        }
     }
 }

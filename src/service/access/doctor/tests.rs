@@ -1,10 +1,12 @@
 //! What is found, by tables: the right as it should be, and one thing wrong at a time.
 
+use super::damage::{DamageReach, ReachedRoles};
 use super::facts::{
-    BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, ScopeFacts, SentId, ServiceIdentity,
-    SubscriptionFacts, TokenFacts, WorkFacts,
+    BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, RoleFacts, ScopeFacts, SentId,
+    ServiceIdentity, SubscriptionFacts, TokenFacts, WorkFacts,
 };
 use super::finding::Level;
+use super::identity::IdentityEvidence;
 use super::people::sent_id;
 use super::*;
 use crate::id::{GroupId, PrincipalId};
@@ -18,6 +20,7 @@ use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBindi
 use crate::store::overdue::OverdueCount;
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration as StdDuration;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::{Uuid, uuid};
@@ -26,6 +29,9 @@ const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 const SUBSCRIPTION: &str = "/subscriptions/00000000-0000-0000-0000-000000000001";
 const ADMINISTRATOR: Uuid = uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168");
 const OWNER: Uuid = uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
+const CONTRIBUTOR: Uuid = uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c");
+const TAKER: Uuid = uuid!("aaaaaaaa-0000-4000-8000-000000000001");
+const READER: Uuid = uuid!("acdd72a7-3385-48ef-bd42-f606fba81ae7");
 const OPERATOR: BackupRole = BackupRole::Operator;
 
 fn group() -> String {
@@ -69,10 +75,22 @@ fn right(at: &str, condition: Option<&str>) -> AccessAssignment {
     }
 }
 
-fn role(id: Uuid, name: &str, actions: &[&str]) -> (Uuid, RoleDefinition) {
-    let actions = actions.iter().map(|action| (*action).to_owned()).collect();
-    let permissions = vec![Permission { actions, not_actions: Vec::new() }];
-    (id, RoleDefinition { id, name: name.to_owned(), permissions })
+fn roles() -> RoleFacts {
+    let rights =
+        ["Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"];
+    let role = |id: Uuid, name: &str, actions: &[&str], not_actions: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let permissions = vec![Permission { actions: owned(actions), not_actions: owned(not_actions) }];
+        (id, Ok(RoleDefinition { id, name: name.to_owned(), permissions }))
+    };
+    [
+        role(ADMINISTRATOR, "Administrator", &rights, &[]),
+        role(OWNER, "Owner", &["*"], &[]),
+        role(CONTRIBUTOR, "Contributor", &["*"], &["Microsoft.Authorization/*"]),
+        role(READER, "Reader", &["*/read"], &[]),
+        role(TAKER, "Taker", &rights[1..], &[]),
+    ]
+    .into()
 }
 
 /// The operator role is bound at the vault, and these assignments are there.
@@ -82,14 +100,12 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
         roles: BTreeMap::from([(scope.clone(), BTreeSet::from([OPERATOR]))]),
         retired: BTreeSet::new(),
     };
-    let actions =
-        ["Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"];
     DoctorFacts {
         bindings: BindingsFact::Known(bound),
         identity: ServiceIdentity::Named(service()),
         scopes: vec![ScopeFacts { scope, assignments: Ok(assignments), locks: Ok(Vec::new()) }],
         subscriptions: Vec::new(),
-        roles: [role(ADMINISTRATOR, "Administrator", &actions), role(OWNER, "Owner", &["*"])].into(),
+        roles: roles(),
         scopes_in_ledger: BTreeSet::new(),
         people: PeopleFacts { active: 2, ..PeopleFacts::default() },
         groups: GroupOverview::default(),
@@ -97,11 +113,13 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
             now: NOW,
             counted: Some(NOW),
             overdue: OverdueCount::default(),
+            overdue_unreadable: false,
             paused: false,
             batches: 0,
             pending: None,
             scopes_refused: 0,
-            swept: SweepCounts::default(),
+            swept: SweepCounts { counted: Some(NOW), ..SweepCounts::default() },
+            sweep_unreadable: false,
         },
         clocks: ClockFacts { here: NOW, tables: NOW },
         directory: Ok(()),
@@ -138,16 +156,36 @@ fn check(facts: &DoctorFacts, expected: &[&str]) {
     assert_eq!(needs(facts), expected);
 }
 
+/// Who can mend the first finding that is called so, and how.
+#[track_caller]
+fn mend(facts: &DoctorFacts, what: &str) -> String {
+    let found = examine(facts).findings.into_iter().find(|finding| finding.what.starts_with(what));
+    let (who, how) = found.unwrap_or_else(|| panic!("{what}: {:?}", needs(facts))).mend.unwrap();
+    format!("{}: {how}", who.as_str())
+}
+
+/// Roles in reach at one scope.
+fn reached(roles: &[ReachedRoles], at: &str) -> BTreeMap<ReachedRoles, BTreeSet<ArmScope>> {
+    let scope = ArmScope::parse(at).unwrap();
+    roles.iter().map(|role| (role.clone(), BTreeSet::from([scope.clone()]))).collect()
+}
+
+fn one(role: &str) -> ReachedRoles {
+    ReachedRoles::One(role.to_owned())
+}
+
 #[test]
 fn an_installation_in_order_has_no_findings() {
     let diagnosis = examine(&well());
     check(&well(), &[]);
     assert!(!diagnosis.has_findings());
     let damage = diagnosis.damage;
-    let here = BTreeSet::from([ArmScope::parse(&east()).unwrap()]);
-    assert_eq!(damage.roles, BTreeMap::from([("Backup Operator".to_owned(), here)]));
-    assert_eq!(damage.kinds, BTreeSet::from(["User", "ServicePrincipal"]));
-    assert!(damage.any_role_at.is_empty() && !damage.is_partial && !damage.is_unknown);
+    assert_eq!(damage.give.roles, reached(&[one("Backup Operator")], &east()));
+    assert_eq!(damage.give.kinds, BTreeSet::from(["User", "ServicePrincipal"]));
+    let backup = BackupRole::ALL.map(|role| one(role.name()));
+    assert_eq!(damage.take.roles, reached(&backup, &east()));
+    assert_eq!(damage.take.kinds, damage.give.kinds);
+    assert!(!damage.is_partial && damage.unknown.is_none());
 }
 
 #[test]
@@ -155,8 +193,7 @@ fn a_right_that_is_missing_or_too_narrow_is_found() {
     check(&facts(vec![]), &["error rights: the service has no right to give roles"]);
     let other = AccessAssignment { principal: PrincipalId::new(Uuid::nil()), ..right(&east(), None) };
     check(&facts(vec![other]), &["error rights: the service has no right to give roles"]);
-    let reads =
-        AccessAssignment { role: uuid!("acdd72a7-3385-48ef-bd42-f606fba81ae7"), ..right(&east(), None) };
+    let reads = AccessAssignment { role: READER, ..right(&east(), None) };
     check(&facts(vec![reads]), &["error rights: the service has no right to give roles"]);
 
     let nothing = condition(&[]);
@@ -188,10 +225,10 @@ fn a_right_that_is_missing_or_too_narrow_is_found() {
 fn a_right_that_is_too_wide_is_found_and_is_the_greatest_damage() {
     let wide = |condition: Option<&str>| facts(vec![right(&east(), condition)]);
     check(&wide(None), &["error rights: the service's right has no condition"]);
-    assert_eq!(examine(&wide(None)).damage.any_role_at.len(), 1);
+    assert_eq!(examine(&wide(None)).damage.give.roles, reached(&[ReachedRoles::Any], &east()));
     let unreadable = wide(Some("what is this"));
     check(&unreadable, &["error rights: the condition of the service's right cannot be understood"]);
-    assert_eq!(examine(&unreadable).damage.any_role_at.len(), 1);
+    assert_eq!(examine(&unreadable).damage.give.any_role_at().len(), 1);
 
     let all = condition(&BackupRole::ALL);
     check(
@@ -204,7 +241,7 @@ fn a_right_that_is_too_wide_is_found_and_is_the_greatest_damage() {
         1,
     );
     check(&wide(Some(&owner)), &["error rights: the service's right lets it give Owner"]);
-    assert!(examine(&wide(Some(&owner))).damage.roles.contains_key("Owner"));
+    assert!(examine(&wide(Some(&owner))).damage.give.roles.contains_key(&one("Owner")));
     let all_but_owner = format!(
         "@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAllValues:GuidNotEquals {{{OWNER}}} \
          OR !(ActionMatches{{'Microsoft.Authorization/roleAssignments/write'}})"
@@ -215,10 +252,119 @@ fn a_right_that_is_too_wide_is_found_and_is_the_greatest_damage() {
             "error rights: the service's right lets it give any role",
             "warning rights: the service's right lets it give roles to groups and groups of other tenants",
             "warning rights: the service's right lets it take any role away",
+            "warning rights: the service's right lets it take roles away from groups and groups of other tenants",
         ],
     );
+    let but = ReachedRoles::AnyBut(vec!["Owner".to_owned()]);
+    assert_eq!(examine(&wide(Some(&all_but_owner))).damage.give.roles, reached(&[but], &east()));
     let to_groups = condition(&[OPERATOR]).replacen("'User', 'Serv", "'User', 'Group', 'Serv", 1);
     check(&wide(Some(&to_groups)), &["warning rights: the service's right lets it give roles to groups"]);
+    let mut from_groups = condition(&[OPERATOR]);
+    from_groups.insert_str(from_groups.rfind("'User'").unwrap(), "'Group', ");
+    check(
+        &wide(Some(&from_groups)),
+        &["warning rights: the service's right lets it take roles away from groups"],
+    );
+}
+
+#[test]
+fn what_the_service_can_do_beside_its_right_is_found() {
+    let good = right(&east(), Some(&condition(&[OPERATOR])));
+    let beside = |role: Uuid, at: &str| {
+        let other =
+            AccessAssignment { role, name: AssignmentName::new(Uuid::from_u128(99)), ..right(at, None) };
+        facts(vec![good.clone(), other])
+    };
+    check(&beside(CONTRIBUTOR, &group()), &["error rights: the service also holds Contributor"]);
+    let found = examine(&beside(CONTRIBUTOR, &group())).findings;
+    let why = found[0].why.as_deref().unwrap();
+    assert_eq!(
+        why,
+        "it can act on backups there and below (restore, delete-data, change-policy, detach-guard)"
+    );
+    assert!(mend(&beside(CONTRIBUTOR, &group()), "the service also").contains("delete the assignment"));
+    check(&beside(READER, SUBSCRIPTION), &[]);
+    let reads = "the service also holds Reader, which lets it do nothing to backups";
+    assert!(examine(&beside(READER, SUBSCRIPTION)).findings.iter().any(|finding| finding.what == reads));
+    // No vault is inside another resource.
+    let account = format!("{}/providers/Microsoft.Storage/storageAccounts/state", group());
+    check(&beside(CONTRIBUTOR, &account), &[]);
+    // It gives nothing, and takes everything.
+    let taker = beside(TAKER, &group());
+    assert_eq!(examine(&taker).damage.take.any_role_at().len(), 1);
+    assert!(
+        needs(&taker).contains(&"warning rights: the service's right lets it take any role away".to_owned())
+    );
+}
+
+#[test]
+fn a_role_that_could_not_be_read_may_give_and_take_what_its_condition_allows() {
+    let mut unread = well();
+    unread.roles.insert(ADMINISTRATOR, Err("azure throttles role assignments".to_owned()));
+    check(
+        &unread,
+        &["not-checked rights: what the role Role Based Access Control Administrator lets the service do"],
+    );
+    let Diagnosis { damage, .. } = examine(&unread);
+    assert!(damage.is_partial);
+    assert_eq!(damage.give.roles, reached(&[one("Backup Operator")], &east()));
+    unread.scopes[0].assignments = Ok(vec![right(&east(), None)]);
+    assert_eq!(examine(&unread).damage.give.roles, reached(&[ReachedRoles::Any], &east()));
+    assert_eq!(examine(&unread).damage.take.roles, reached(&[ReachedRoles::Any], &east()));
+}
+
+#[test]
+fn without_the_bindings_only_the_damage_is_known() {
+    for (bindings, finding) in [
+        (BindingsFact::Absent, "warning bindings: no bindings were ever stored"),
+        (BindingsFact::Unreadable, "error bindings: the active bindings cannot be read"),
+    ] {
+        let mut unbound = well();
+        unbound.bindings = bindings;
+        unbound.people.without_id = BTreeMap::from([(SentId::Guid, 2)]);
+        check(
+            &unbound,
+            &[
+                finding,
+                "not-checked rights: whether the service's rights are what the bindings need",
+                "not-checked people: whether people have an Entra object id",
+                "not-checked groups: whether the bindings find their groups",
+            ],
+        );
+        assert_eq!(examine(&unbound).damage.give, examine(&well()).damage.give);
+    }
+}
+
+#[test]
+fn where_nothing_was_listed_nothing_is_said_of_the_damage() {
+    let mut empty = well();
+    empty.scopes.clear();
+    check(&empty, &["not-checked rights: what the service can give and take"]);
+    let damage = examine(&empty).damage;
+    assert_eq!(damage.unknown, Some("no role assignments could be read"));
+    assert_eq!((damage.give, damage.take), (DamageReach::default(), DamageReach::default()));
+}
+
+#[test]
+fn a_right_that_is_needed_below_its_scope_is_replaced_before_it_is_deleted() {
+    let above = facts(vec![right(&group(), Some(&condition(&[OPERATOR])))]);
+    let what = "the service holds a right where nothing is bound";
+    let delete = format!("delete the assignment {}", right(&group(), None).name);
+    let both = format!("Azure admin: run infra/delegate.sh with this bindings.json, then {delete}");
+    assert_eq!(mend(&above, what), both);
+    assert_eq!(mend(&above, "the service's right lets it give Backup Operator"), both);
+    let mut elsewhere = well();
+    let far = right(&group().replace("backup", "other"), Some(&condition(&[])));
+    let delete = format!("Azure admin: delete the assignment {}", far.name);
+    elsewhere.subscriptions.push(SubscriptionFacts { id: "1".to_owned(), assignments: Ok(vec![far]) });
+    assert_eq!(mend(&elsewhere, what), delete);
+    // Deleted, and nothing else, it may be the assignment that the script has just narrowed.
+    let wide = facts(vec![right(&east(), None)]);
+    let how = mend(&wide, "the service's right has no condition");
+    assert!(
+        how.starts_with("Azure admin: run infra/delegate.sh with this bindings.json; if it fails"),
+        "{how}"
+    );
 }
 
 #[test]
@@ -229,6 +375,7 @@ fn a_right_above_or_elsewhere_is_found() {
         &facts(vec![above.clone(), right(&east(), Some(&good))]),
         &[
             "error rights: the service's right has no condition",
+            "error rights: the service also holds Owner",
             "warning rights: the service holds a right where nothing is bound",
         ],
     );
@@ -251,6 +398,11 @@ fn a_retired_scope_needs_its_right_while_the_ledger_has_rows_there() {
     let bound = BoundScopes { roles: BTreeMap::new(), retired: BTreeSet::from([scope.clone()]) };
     retired.bindings = BindingsFact::Known(bound);
     check(&retired, &["warning rights: the scope is retired, and its right can go"]);
+    let name = right(&east(), None).name;
+    retired.people.rows_unreadable = 1;
+    let unknown = format!("not-checked rights: whether the right {name} can go");
+    check(&retired, &["error people: 1 rows cannot be read", &unknown]);
+    retired.people.rows_unreadable = 0;
     retired.scopes_in_ledger.insert(scope);
     check(&retired, &[]);
     retired.scopes[0].assignments = Ok(Vec::new());
@@ -261,10 +413,47 @@ fn a_retired_scope_needs_its_right_while_the_ledger_has_rows_there() {
 fn without_an_identity_nothing_is_said_of_its_right() {
     let mut unknown = well();
     unknown.identity = ServiceIdentity::Unknown { candidates: BTreeSet::from([service()]) };
-    check(&unknown, &["warning identity: which Entra object the service is, is not known"]);
-    assert!(examine(&unknown).damage.is_unknown);
+    check(&unknown, &["warning identity: the service's Entra object id is not known"]);
+    assert!(examine(&unknown).damage.unknown.is_some());
+    let by = "these made the assignments of the ledger: x".to_owned();
+    unknown.identity = ServiceIdentity::Contradicted { id: service(), by };
+    check(&unknown, &[&format!("warning identity: the service is probably not {}", service())]);
+    assert!(examine(&unknown).damage.unknown.is_some());
     unknown.identity = ServiceIdentity::Unknown { candidates: BTreeSet::new() };
     check(&unknown, &["error rights: the service has no right to give roles"]);
+    // Another one may be where it could not be looked for.
+    unknown.scopes.push(unread_scope(AssignmentError::Unknown { detail: "reset".to_owned() }));
+    check(
+        &unknown,
+        &[
+            "not-checked rights: whether a service principal has a right to give roles",
+            "not-checked azure: the role assignments could not be read",
+        ],
+    );
+}
+
+#[test]
+fn a_right_to_give_roles_makes_a_service_principal_one_that_may_be_the_service() {
+    let good = condition(&[OPERATOR]);
+    let evidence = |assignments| {
+        let DoctorFacts { scopes, roles, .. } = facts(assignments);
+        IdentityEvidence::of(None, BTreeSet::new(), &scopes, &roles)
+    };
+    let here = evidence(vec![right(&east(), Some(&good))]);
+    assert_eq!((here.holders.len(), here.others.len()), (1, 0));
+    assert_eq!(here.identify(), ServiceIdentity::OnlyHolder(service()));
+    let inherited = evidence(vec![right(&group(), Some(&good))]);
+    assert_eq!((inherited.holders.len(), inherited.others.len()), (0, 1));
+    let unread = AccessAssignment { role: Uuid::from_u128(5), ..right(&east(), None) };
+    assert_eq!(evidence(vec![unread]).others, BTreeSet::from([service()]));
+    let person = AccessAssignment { holder: HolderKind::User, ..right(&east(), None) };
+    let reads = AccessAssignment { role: READER, ..right(&east(), None) };
+    assert_eq!(evidence(vec![person, reads]), IdentityEvidence::default());
+}
+
+fn unread_scope(error: AssignmentError) -> ScopeFacts {
+    let scope = Scope::parse(&east().replace("east", "west")).unwrap();
+    ScopeFacts { scope, assignments: Err(error), locks: Ok(Vec::new()) }
 }
 
 #[test]
@@ -279,19 +468,36 @@ fn what_could_not_be_read_is_said_and_is_no_finding() {
     check(
         &hidden,
         &[
-            "not-checked rights: rights elsewhere in subscription 1",
+            "not-checked rights: what the service can give and take",
             "not-checked locks: management locks",
             "not-checked quota: how many role assignments subscription 1 has",
             "not-checked azure: this login may not read the role assignments",
         ],
     );
     let diagnosis = examine(&hidden);
-    assert!(!diagnosis.has_findings() && diagnosis.damage.is_partial);
+    assert!(!diagnosis.has_findings() && diagnosis.damage.unknown.is_some());
 
     hidden.scopes[0].assignments = Err(refused(RejectionReason::ScopeNotFound));
     assert!(needs(&hidden).contains(&"error azure: the scope does not exist in Azure".to_owned()));
     hidden.scopes[0].assignments = Err(AssignmentError::Unknown { detail: "reset".to_owned() });
     assert!(needs(&hidden).contains(&"error azure: Azure Resource Manager does not answer".to_owned()));
+
+    let throttled = || AssignmentError::Throttled { retry_after: StdDuration::ZERO, correlation: None };
+    let mut busy = well();
+    busy.scopes.push(unread_scope(throttled()));
+    check(&busy, &["not-checked azure: the role assignments could not be read"]);
+    busy.scopes.remove(0);
+    assert!(!examine(&busy).has_findings(), "{:?}", needs(&busy));
+
+    let mut elsewhere = well();
+    for (id, error) in [("1", throttled()), ("2", refused(RejectionReason::NotAuthorized))] {
+        elsewhere.subscriptions.push(SubscriptionFacts { id: id.to_owned(), assignments: Err(error) });
+    }
+    let found = examine(&elsewhere).findings;
+    let of = |what: &str| found.iter().find(|finding| finding.what == what).unwrap().why.clone().unwrap();
+    assert!(of("rights elsewhere in subscription 1").contains("throttles"));
+    assert!(of("rights elsewhere in subscription 2").contains("rejects"));
+    assert!(examine(&elsewhere).damage.is_partial);
 }
 
 #[test]
@@ -346,6 +552,9 @@ fn what_is_sent_in_place_of_an_object_id_is_told() {
         (Some("ana@contoso.example"), SentId::MailAddress),
         (Some("00417"), SentId::Number),
         (Some("aaaaaaaa-0000-0000-0000-000000000001"), SentId::Guid),
+        (Some("{aaaaaaaa-0000-0000-0000-000000000001}"), SentId::GuidSpelling),
+        (Some("aaaaaaaa000000000000000000000001"), SentId::GuidSpelling),
+        (Some(" aaaaaaaa-0000-0000-0000-000000000001"), SentId::GuidSpelling),
         (Some("ana.b"), SentId::Name),
     ] {
         assert_eq!(sent_id(text), expected, "{text:?}");
@@ -364,6 +573,8 @@ fn what_is_sent_in_place_of_an_object_id_is_told() {
     mapped.people.without_id = BTreeMap::from([(SentId::Guid, 120)]);
     let (level, _, (who, _)) = people(&mapped);
     assert_eq!((level, who.as_str()), (Level::Error, "backup admin"));
+    mapped.people.without_id = BTreeMap::from([(SentId::GuidSpelling, 120)]);
+    assert_eq!(people(&mapped).2.0.as_str(), "identity admin");
 }
 
 #[test]
@@ -416,6 +627,12 @@ fn what_waits_is_found() {
         scopes_refused: 2,
         ..waits.work
     };
+    waits.work.swept = SweepCounts {
+        by_reason: BTreeMap::from([("pending-principal".to_owned(), 2), ("max-principals".to_owned(), 1)]),
+        scopes_unsurveyed: 1,
+        counted: Some(NOW - Duration::hours(7)),
+        ..SweepCounts::default()
+    };
     waits.work.swept.foreign_assignments.add("x");
     check(
         &waits,
@@ -426,11 +643,31 @@ fn what_waits_is_found() {
             "warning work: an operator's pause lasts",
             "warning work: batches that a breaker holds: 1",
             "warning work: a bundled file of bindings waits (2026-03-01)",
+            "warning work: no sweep that began after 2026-03-01T05:00:00Z has ended",
+            "warning work: Azure did not show the service everything that others gave at 1 scopes",
+            "warning work: grants that wait or are refused: 3",
             "warning work: assignments at bound scopes that others made: 1",
         ],
     );
-    waits.work = WorkFacts { counted: None, ..well().work };
-    check(&waits, &["warning work: no process has ticked yet"]);
+    waits.work = WorkFacts { counted: None, swept: SweepCounts::default(), ..well().work };
+    check(&waits, &["warning work: no process has ticked yet", "warning work: no sweep has ended yet"]);
+}
+
+#[test]
+fn what_the_last_tick_and_sweep_left_is_not_guessed_at() {
+    let mut unread = well();
+    unread.work = WorkFacts {
+        counted: None,
+        overdue_unreadable: true,
+        swept: SweepCounts::default(),
+        sweep_unreadable: true,
+        ..unread.work
+    };
+    check(
+        &unread,
+        &["not-checked work: whether revocations are overdue", "not-checked work: what the last sweep found"],
+    );
+    assert!(!examine(&unread).findings.iter().any(|finding| finding.what.starts_with("nothing is overdue")));
 }
 
 #[test]
@@ -445,16 +682,42 @@ fn clocks_tokens_and_the_directory_are_judged() {
     let read = |versions: &[SecretVersion]| TokenFacts::Read(versions.to_vec());
     let disabled = SecretVersion { enabled: false, ..token(1, None) };
     check_token(read(&[]), "error no bearer token is valid now");
-    check_token(read(&[disabled, token(9, Some(-1))]), "error no bearer token is valid now");
-    check_token(read(&[token(9, Some(29))]), "warning the last bearer token expires on 2026-03-30");
+    check_token(read(&[disabled.clone(), token(9, Some(-1))]), "error no bearer token is valid now");
+    // The two newest count, whatever they are: a third one is no token.
+    check_token(read(&[disabled.clone(), disabled, token(9, None)]), "error no bearer token is valid now");
     check_token(
-        read(&[token(9, Some(29)), token(20, None)]),
-        "ok 2 bearer tokens are valid, the newest 9 days old",
+        read(&[token(9, Some(29))]),
+        "warning the last bearer token of the label unlabelled expires on 2026-03-30",
     );
-    check_token(read(&[token(400, None)]), "warning the newest bearer token is 400 days old");
+    check_token(read(&[token(9, Some(29)), token(20, None)]), "ok bearer tokens that are valid: 2");
+    let okta = SecretVersion { label: Some("okta".to_owned()), ..token(9, Some(1)) };
+    check_token(
+        read(&[token(1, None), okta]),
+        "warning the last bearer token of the label okta expires on 2026-03-02",
+    );
+    let coming = SecretVersion { not_before: Some(NOW + Duration::HOUR), ..token(0, None) };
+    check_token(read(&[coming]), "error no bearer token is valid now");
+    check_token(
+        read(&[token(400, None)]),
+        "warning the newest bearer token of the label unlabelled is 400 days old",
+    );
     check_token(TokenFacts::NoVault, "not-checked the bearer tokens");
-    let refused = SecretError::Refused { name: "s".to_owned(), status: 403 };
-    check_token(TokenFacts::Failed(refused), "not-checked the bearer tokens");
+    let name = || "s".to_owned();
+    check_token(
+        TokenFacts::Failed(SecretError::Missing { name: name() }),
+        "error the vault has no secret \"s\"",
+    );
+    for (error, is_right) in [
+        (SecretError::Refused { name: name(), status: 403 }, true),
+        (SecretError::Throttled { retry_after: StdDuration::ZERO }, false),
+        (SecretError::Away { detail: "reset".to_owned() }, false),
+    ] {
+        let facts = DoctorFacts { tokens: TokenFacts::Failed(error), ..well() };
+        check(&facts, &["not-checked tokens: the bearer tokens"]);
+        let found = examine(&facts).findings;
+        let token = found.iter().find(|finding| finding.check == "tokens").unwrap();
+        assert_eq!(token.mend.is_some(), is_right, "{token:?}");
+    }
 
     let mut late = well();
     late.clocks.here = NOW - Duration::seconds(121);

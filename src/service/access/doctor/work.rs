@@ -3,16 +3,24 @@
 use super::facts::{DoctorFacts, WorkFacts};
 use super::finding::{Finding, Mender};
 use crate::audit::rfc3339;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// A sweep begins every hour. One that began longer ago, and none after it that ended, means that they do not come to an end.
+const NO_SWEEP_AFTER: Duration = Duration::from_secs(6 * 3600);
 /// A tick that is longer ago means that no process ticks.
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 
 /// What is left undone, and what holds it.
-pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
+pub fn check_work(facts: &DoctorFacts) -> Vec<Finding> {
     let work = &facts.work;
-    let mut findings: Vec<Finding> = ticks(work).into_iter().collect();
-    findings.extend(overdue(work));
+    let mut findings = Vec::new();
+    if work.overdue_unreadable {
+        findings.push(Finding::not_checked("work", "whether revocations are overdue", unread("tick")));
+    } else {
+        findings.extend(ticks(work));
+        findings.extend(overdue(work));
+    }
     findings.extend(held(work));
     if let Some(stamp) = &work.pending {
         let what = format!("a bundled file of bindings waits ({stamp})");
@@ -21,11 +29,20 @@ pub fn judge(facts: &DoctorFacts) -> Vec<Finding> {
                 .mend(Mender::Operator, "`plan --pending`, then `apply`"),
         );
     }
-    findings.extend(seen(work));
+    if work.sweep_unreadable {
+        findings.push(Finding::not_checked("work", "what the last sweep found", unread("sweep")));
+    } else {
+        findings.extend(sweeps(work));
+        findings.extend(seen(work));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok("work", "nothing is overdue, held or refused, and a process ticks"));
     }
     findings
+}
+
+fn unread(row: &str) -> String {
+    format!("the row that the last {row} left cannot be read")
 }
 
 fn ticks(work: &WorkFacts) -> Option<Finding> {
@@ -47,20 +64,41 @@ fn ticks(work: &WorkFacts) -> Option<Finding> {
     }
 }
 
+fn sweeps(work: &WorkFacts) -> Option<Finding> {
+    let what = match work.swept.counted {
+        None => "no sweep has ended yet".to_owned(),
+        Some(began) if began + NO_SWEEP_AFTER < work.now => {
+            format!("no sweep that began after {} has ended", rfc3339(began))
+        }
+        Some(_) => return None,
+    };
+    Some(
+        Finding::warning(
+            "work",
+            what,
+            "what is changed by hand in Azure is not seen, nor what waits for Azure",
+        )
+        .mend(Mender::Operator, "look for `sweep` in the log of the service"),
+    )
+}
+
 fn overdue(work: &WorkFacts) -> Option<Finding> {
     let overdue = &work.overdue;
     if overdue.people == 0 {
         return None;
     }
-    let reasons: Vec<String> =
-        overdue.by_reason.iter().map(|(reason, people)| format!("{reason} {people}")).collect();
     let since = overdue.oldest.map(|oldest| format!(", the first since {}", rfc3339(oldest)));
-    let why = format!("by reason: {}{}", reasons.join(", "), since.unwrap_or_default());
+    let why = format!("{}{}", by_reason(&overdue.by_reason), since.unwrap_or_default());
     let what = format!("{} people still hold what was taken from them", overdue.people);
     Some(
         Finding::error("work", what, why)
             .mend(Mender::Operator, "`explain` one of them; /healthz with a token names them"),
     )
+}
+
+fn by_reason(numbers: &BTreeMap<String, usize>) -> String {
+    let reasons: Vec<String> = numbers.iter().map(|(reason, number)| format!("{reason} {number}")).collect();
+    format!("by reason: {}", reasons.join(", "))
 }
 
 fn held(work: &WorkFacts) -> Vec<Finding> {
@@ -88,6 +126,24 @@ fn seen(work: &WorkFacts) -> Vec<Finding> {
         findings.push(
             Finding::error("work", what, "what changes there by hand is not seen")
                 .mend(Mender::AzureAdmin, "give the service its right at the scopes"),
+        );
+    }
+    if work.swept.scopes_unsurveyed > 0 {
+        let what = format!(
+            "Azure did not show the service everything that others gave at {} scopes",
+            work.swept.scopes_unsurveyed
+        );
+        findings.push(
+            Finding::warning("work", what, "access that was given by hand there may not be recorded")
+                .mend(Mender::Operator, "look for `who else has access` in the log of the service"),
+        );
+    }
+    let waiting: usize = work.swept.by_reason.values().sum();
+    if waiting > 0 {
+        let what = format!("grants that wait or are refused: {waiting}");
+        findings.push(
+            Finding::warning("work", what, by_reason(&work.swept.by_reason))
+                .mend(Mender::Operator, "`plan` lists the people; see the reason codes"),
         );
     }
     let foreign = work.swept.foreign_assignments.number();
