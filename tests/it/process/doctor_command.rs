@@ -229,7 +229,7 @@ async fn without_a_right_and_without_an_identity_that_is_said() {
 
 #[actix_web::test]
 async fn names_that_others_chose_reach_the_terminal_as_text() {
-    let desk = Desk::in_order().await;
+    let desk = Desk::open();
     let hostile = "Vault\u{1b}[2J\u{202e}\u{7}";
     let id = "aaaaaaaa-0000-4000-8000-00000000000a";
     let role = json!({
@@ -244,10 +244,19 @@ async fn names_that_others_chose_reach_the_terminal_as_text() {
         rights()[&EAST.to_lowercase()].replacen("GuidEquals {", &format!("GuidEquals {{{id}, "), 1);
     desk.give(SUBSCRIPTION, Some(&delegated)).await;
 
+    // The binding readers-west may mean it.
+    let group = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Vault-Readers\u{202e}", "externalId": "g\u{202e}7",
+    });
+    assert_eq!(desk.idp.post("/Groups", group).await.status, 201);
+
     let answer = desk.doctor(&["--identity", SERVICE]);
     assert!(answer["atMost"].as_str().unwrap().contains(r"Vault\u{1b}[2J\u{202e}\u{7}"), "{answer:#}");
     let output = desk.run(&["--identity", SERVICE]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(r"the service also holds Vault\u{1b}[2J\u{202e}\u{7}"), "{text}");
+    let meant = r#"the group "Vault-Readers\u{202e}" may be meant: select it by the externalId "g\u{202e}7""#;
+    assert!(text.contains(meant), "{text}");
     assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{text:?}");
 }
