@@ -228,9 +228,7 @@ pub fn connect(
         config::TablesAccount::ConnectionString(_) => {
             let (tables, orders) = (tables.clone(), orders.clone());
             Box::pin(async move {
-                // Before the state's: no tick comes as far as its orders without that one.
-                make_table(orders).await;
-                make_table(tables).await;
+                tokio::join!(make_table(tables), make_table(orders));
             })
         }
     };

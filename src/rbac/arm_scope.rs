@@ -46,6 +46,12 @@ impl ArmScope {
         self.folded.strip_prefix("/subscriptions/")?.split('/').next()
     }
 
+    /// This scope and each one that its text names above it, in lower case.
+    pub fn folded_at_or_above(&self) -> impl Iterator<Item = &str> {
+        let slashes = self.folded.match_indices('/').map(|(at, _)| at).skip(1);
+        slashes.chain([self.folded.len()]).filter_map(|end| self.folded.get(..end))
+    }
+
     /// Whether `other` is this scope or lies below it. Of a management group that cannot be told by its name.
     pub fn covers(&self, other: &ArmScope) -> bool {
         let below = other.folded.strip_prefix(self.folded.as_str());

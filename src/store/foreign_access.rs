@@ -36,6 +36,9 @@ pub struct ForeignAccess {
     pub verbs: Option<RoleVerbs>,
     pub holder: HolderKind,
     pub conditional: bool,
+    /// Whether it is a service principal's right to assign the backup roles and no others: what a deployment makes for this
+    /// service.
+    pub narrowed: bool,
     pub created_on: Option<OffsetDateTime>,
     pub created_by: Option<PrincipalId>,
     /// When a sweep first saw it, on the table service's clock.
@@ -136,6 +139,7 @@ fn properties_of(access: &ForeignAccess) -> RowProperties {
         .text_if("verbs", access.verbs.map(text_of))
         .text("holder", access.holder.as_str())
         .flag("conditional", access.conditional)
+        .flag("narrowed", access.narrowed)
         .text_if("created_on", access.created_on.map(crate::audit::rfc3339))
         .text_if("created_by", access.created_by.map(|id| id.to_string()))
         .time("first_seen", access.first_seen)
@@ -175,6 +179,7 @@ fn read(row: &TableRow) -> Result<ForeignAccess, StoreError> {
         verbs: reader.text_opt("verbs")?.map(verbs_in),
         holder: HolderKind::parse(reader.text("holder")?),
         conditional: reader.flag("conditional")?,
+        narrowed: reader.flag("narrowed")?,
         created_on: reader.time_opt("created_on")?,
         created_by: reader.parsed_opt("created_by", PrincipalId::parse)?,
         first_seen: reader.time("first_seen")?,

@@ -9,6 +9,7 @@ use crate::ports::azure_access::{AccessAssignment, AccessReader, HolderKind};
 use crate::ports::clock::Clock;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
 use crate::rbac::verbs::{RoleDefinition, RoleVerbs, VaultKind, Verb};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::deferred::log_deferred;
@@ -60,6 +61,10 @@ impl KnownRoles {
         known.filter(|(read, _)| now.saturating_sub(*read) < ROLE_KNOWN_FOR).map(|(_, definition)| definition)
     }
 
+    fn forget(&self, role: Uuid) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&role);
+    }
+
     fn keep(&self, role: Uuid, definition: Option<RoleDefinition>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= ROLES_KEPT_MAX {
@@ -76,8 +81,10 @@ pub enum Surveyed {
     Whole,
     /// Azure refused, or showed less than there may be: asking again at once does not mend it.
     InPart,
-    /// Azure gave no answer, or asked to wait. This survey asks for nothing more.
+    /// Azure gave no answer.
     NoAnswer,
+    /// Azure asked to wait.
+    Throttled(Duration),
     /// The time is over: the scope is surveyed again.
     OutOfTime,
 }
@@ -102,10 +109,12 @@ pub struct ForeignSurvey<'a> {
     /// What the backup roles gave, as it is recorded.
     role_verbs: BTreeMap<BackupRole, RoleVerbs>,
     instance: InstanceId,
+    /// The bound and the retired scopes.
+    bound: BTreeSet<ArmScope>,
     /// When it ends, on the monotonic clock.
     until: Duration,
-    /// Roles whose definitions Azure refused: they are not asked for again.
-    refused: BTreeSet<Uuid>,
+    /// Roles whose definitions this survey read, or could not read: they are not asked for again.
+    asked: BTreeSet<Uuid>,
 }
 
 impl<'a> ForeignSurvey<'a> {
@@ -115,12 +124,13 @@ impl<'a> ForeignSurvey<'a> {
         reader: &'a dyn AccessReader,
         roles: &'a KnownRoles,
         instance: InstanceId,
+        bound: BTreeSet<ArmScope>,
         until: Duration,
     ) -> Result<Self, StoreError> {
         let SeenAccess { foreign, unreadable, role_verbs } = store.seen_access().await?;
         let known = foreign.into_iter().map(|access| (access.key.clone(), access)).collect();
-        let refused = BTreeSet::new();
-        Ok(Self { store, reader, roles, known, unreadable, role_verbs, instance, until, refused })
+        let asked = BTreeSet::new();
+        Ok(Self { store, reader, roles, known, unreadable, role_verbs, instance, bound, until, asked })
     }
 
     /// How long the next answer may take; `None`: the time is over.
@@ -130,12 +140,7 @@ impl<'a> ForeignSurvey<'a> {
     }
 
     /// Records what appeared, changed or went at one bound scope and above it.
-    pub async fn survey(
-        &mut self,
-        scope: &Scope,
-        bound: &BTreeSet<Scope>,
-        now: OffsetDateTime,
-    ) -> Result<Surveyed, StoreError> {
+    pub async fn survey(&mut self, scope: &Scope, now: OffsetDateTime) -> Result<Surveyed, StoreError> {
         let Some(patience) = self.patience() else { return Ok(Surveyed::OutOfTime) };
         let here = ArmScope::from(scope);
         let (listed, is_gone) = match self.reader.at_or_above(scope, patience).await {
@@ -145,8 +150,7 @@ impl<'a> ForeignSurvey<'a> {
             }
             Err(error) => {
                 tracing::warn!(scope = %scope, error = %error, "who else has access at a scope could not be listed");
-                let is_refused = matches!(error, AssignmentError::Rejected { .. });
-                return Ok(if is_refused { Surveyed::InPart } else { Surveyed::NoAnswer });
+                return Ok(stopped_by(&error));
             }
         };
         let mut surveyed = Surveyed::Whole;
@@ -170,7 +174,15 @@ impl<'a> ForeignSurvey<'a> {
             if matches!(definition, Definition::Unreadable) {
                 surveyed = Surveyed::InPart;
             }
-            let Some(access) = self.access(key, assignment, definition, now) else { continue };
+            let Some(mut access) = self.access(key, assignment, definition, now) else { continue };
+            if self.known.get(&access.key).is_some_and(|known| !gives_the_same(known, &access)) {
+                let definition = match self.definition_now(scope, assignment.role).await {
+                    Ok(definition) => definition,
+                    Err(stopped) => return Ok(stopped),
+                };
+                let Some(again) = self.access(access.key, assignment, definition, now) else { continue };
+                access = again;
+            }
             match self.known.get(&access.key) {
                 _ if !concerns_backup(&access) => {
                     seen.remove(&access.key);
@@ -187,36 +199,42 @@ impl<'a> ForeignSurvey<'a> {
             known.key.subscription == scope.subscription() && is_shown && is_old && !seen.contains(&known.key)
         });
         changes.extend(gone.cloned().map(|known| (Seen::Gone, known)));
-        self.record(changes, bound).await?;
+        self.record(changes).await?;
         Ok(surveyed)
     }
 
-    /// The definition of a role, asked for once. An error: the survey has to stop.
+    /// The definition of a role, as it was read lately. An error: the survey of this scope has to stop.
     async fn definition(&mut self, scope: &Scope, role: Uuid) -> Result<Definition, Surveyed> {
-        if self.refused.contains(&role) {
+        if let Some(known) = self.roles.known(role) {
+            return Ok(known.map_or(Definition::Absent, Definition::Known));
+        }
+        if self.asked.contains(&role) {
             return Ok(Definition::Unreadable);
         }
-        let read = match self.roles.known(role) {
-            Some(known) => known,
-            None => {
-                let patience = self.patience().ok_or(Surveyed::OutOfTime)?;
-                match self.reader.role_definition(scope, role, patience).await {
-                    Ok(read) => {
-                        self.roles.keep(role, read.clone());
-                        read
-                    }
-                    Err(error) => {
-                        tracing::warn!(role = %role, error = %error, "a role definition could not be read");
-                        self.refused.insert(role);
-                        return match error {
-                            AssignmentError::Rejected { .. } => Ok(Definition::Unreadable),
-                            _ => Err(Surveyed::NoAnswer),
-                        };
-                    }
+        let patience = self.patience().ok_or(Surveyed::OutOfTime)?;
+        let read = self.reader.role_definition(scope, role, patience).await;
+        self.asked.insert(role);
+        match read {
+            Ok(read) => {
+                self.roles.keep(role, read.clone());
+                Ok(read.map_or(Definition::Absent, Definition::Known))
+            }
+            Err(error) => {
+                tracing::warn!(role = %role, error = %error, "a role definition could not be read");
+                match stopped_by(&error) {
+                    Surveyed::InPart => Ok(Definition::Unreadable),
+                    stopped => Err(stopped),
                 }
             }
-        };
-        Ok(read.map_or(Definition::Absent, Definition::Known))
+        }
+    }
+
+    /// The definition as it is now, read once in a survey: another process may have read a later one than is kept here.
+    async fn definition_now(&mut self, scope: &Scope, role: Uuid) -> Result<Definition, Surveyed> {
+        if !self.asked.contains(&role) {
+            self.roles.forget(role);
+        }
+        self.definition(scope, role).await
     }
 
     /// Records what these backup roles give by their definitions, where that is news.
@@ -227,14 +245,18 @@ impl<'a> ForeignSurvey<'a> {
     ) -> Result<(), StoreError> {
         let mut news = Vec::new();
         for role in roles.iter().copied() {
-            let definition = match self.definition(scope, role.definition_id()).await {
-                Ok(Definition::Known(definition)) => definition,
-                Ok(Definition::Absent | Definition::Unreadable) => continue,
+            let id = role.definition_id();
+            let recorded = self.role_verbs.get(&role).copied();
+            let mut read = self.definition(scope, id).await;
+            if matches!(&read, Ok(Definition::Known(known)) if Some(verbs_of(known)) != recorded) {
+                read = self.definition_now(scope, id).await;
+            }
+            match read {
+                Ok(Definition::Known(known)) if Some(verbs_of(&known)) != recorded => {
+                    news.push((role, verbs_of(&known)));
+                }
+                Ok(_) => {}
                 Err(_) => break,
-            };
-            let verbs = RoleVerbs::of(&definition.permissions);
-            if self.role_verbs.get(&role) != Some(&verbs) {
-                news.push((role, verbs));
             }
         }
         if news.is_empty() {
@@ -251,26 +273,29 @@ impl<'a> ForeignSurvey<'a> {
     }
 
     /// What no bound scope shows any more, because it left the bindings.
-    pub async fn forget_others(&mut self, bound: &BTreeSet<Scope>) -> Result<(), StoreError> {
-        let scopes: Vec<ArmScope> = bound.iter().map(ArmScope::from).collect();
-        let is_shown = |known: &&ForeignAccess| {
-            scopes.iter().any(|scope| {
-                let is_above = known.scope.covers(scope) || known.scope.is_above_subscriptions();
-                is_above && scope.subscription() == Some(known.key.subscription.as_str())
-            })
+    pub async fn forget_others(&mut self) -> Result<(), StoreError> {
+        let subscriptions: BTreeSet<&str> = self.bound.iter().filter_map(ArmScope::subscription).collect();
+        let shown: BTreeSet<&str> = self.bound.iter().flat_map(ArmScope::folded_at_or_above).collect();
+        let is_shown = |known: &ForeignAccess| {
+            let is_above = known.scope.is_above_subscriptions() || shown.contains(known.scope.folded());
+            is_above && subscriptions.contains(known.key.subscription.as_str())
         };
         let others = self.known.values().filter(|known| !is_shown(known)).cloned();
         let changes = others.map(|known| (Seen::Unwatched, known)).collect();
-        self.record(changes, bound).await
+        self.record(changes).await
     }
 
-    /// Those made at exactly a bound scope that are no mere right to give our roles.
-    pub fn findings(&self, bound: &BTreeSet<Scope>) -> CountedNames {
+    /// Those made at exactly a bound scope that are not the right of this service to give the backup roles.
+    pub fn findings(&self) -> CountedNames {
         let mut findings = CountedNames::default();
-        for known in self.known.values().filter(|known| is_finding(known, bound)) {
+        for known in self.known.values().filter(|known| self.is_finding(known)) {
             findings.add(format_args!("{}/{}", known.scope, known.key.assignment));
         }
         findings
+    }
+
+    fn is_finding(&self, access: &ForeignAccess) -> bool {
+        !access.narrowed && self.bound.contains(&access.scope)
     }
 
     /// The assignment as it is now. `None`: nothing is known of what it gives, and it is of no backup role.
@@ -282,10 +307,12 @@ impl<'a> ForeignSurvey<'a> {
         now: OffsetDateTime,
     ) -> Option<ForeignAccess> {
         let known = self.known.get(&key);
+        let narrowed = assignment.holder == HolderKind::ServicePrincipal
+            && assignment.condition.as_deref().is_some_and(gives_backup_roles_alone);
         let backup_role = BackupRole::from_definition(assignment.role);
         let (role_name, verbs) = match definition {
             Definition::Known(role) => {
-                let verbs = RoleVerbs::of(&role.permissions);
+                let verbs = verbs_of(&role);
                 (role.name, Some(verbs))
             }
             Definition::Absent => (assignment.role.to_string(), Some(RoleVerbs::default())),
@@ -301,6 +328,8 @@ impl<'a> ForeignSurvey<'a> {
             scope: assignment.scope.clone(),
             role: assignment.role,
             role_name,
+            narrowed: narrowed
+                && verbs.is_some_and(|verbs| verbs.at(VaultKind::Any).iter().eq([Verb::GiveAccess])),
             verbs,
             holder: assignment.holder,
             conditional: assignment.is_conditional(),
@@ -309,11 +338,7 @@ impl<'a> ForeignSurvey<'a> {
         })
     }
 
-    async fn record(
-        &mut self,
-        changes: Vec<(Seen, ForeignAccess)>,
-        bound: &BTreeSet<Scope>,
-    ) -> Result<(), StoreError> {
+    async fn record(&mut self, changes: Vec<(Seen, ForeignAccess)>) -> Result<(), StoreError> {
         for some in changes.chunks(CHANGES_MAX) {
             let writes = some.iter().map(|(seen, access)| match seen {
                 Seen::Appeared => ForeignWrite::Insert(access),
@@ -323,7 +348,7 @@ impl<'a> ForeignSurvey<'a> {
             let writes: Vec<ForeignWrite<'_>> = writes.collect();
             let events = some.iter().map(|(seen, access)| event(*seen, access)).collect();
             match self.commit(events, &writes).await {
-                Ok(()) => some.iter().for_each(|(seen, access)| self.note(*seen, access, bound)),
+                Ok(()) => some.iter().for_each(|(seen, access)| self.note(*seen, access)),
                 // Another process's sweep was faster.
                 Err(error @ StoreError::Conflict { .. }) => log_deferred("what others gave", &error),
                 Err(error) => return Err(error),
@@ -340,12 +365,12 @@ impl<'a> ForeignSurvey<'a> {
         self.store.write_foreign(&record, writes).await
     }
 
-    fn note(&mut self, seen: Seen, access: &ForeignAccess, bound: &BTreeSet<Scope>) {
+    fn note(&mut self, seen: Seen, access: &ForeignAccess) {
         match seen {
             Seen::Appeared | Seen::Changed => self.known.insert(access.key.clone(), access.clone()),
             Seen::Gone | Seen::Unwatched => self.known.remove(&access.key),
         };
-        if seen == Seen::Appeared && is_finding(access, bound) {
+        if seen == Seen::Appeared && self.is_finding(access) {
             let created_by = access.created_by.map(|id| id.to_string()).unwrap_or_default();
             tracing::warn!(
                 principal = %access.key.principal, role = access.role_name, scope = %access.scope,
@@ -382,14 +407,35 @@ fn concerns_backup(access: &ForeignAccess) -> bool {
     gives || BackupRole::from_definition(access.role).is_some()
 }
 
-/// Made at a bound scope itself. A service principal with a narrowed right to give access alone is what the deployment made for
-/// this service.
-fn is_finding(access: &ForeignAccess, bound: &BTreeSet<Scope>) -> bool {
-    let only_gives_access =
-        access.verbs.is_some_and(|verbs| verbs.at(VaultKind::Any).iter().eq([Verb::GiveAccess]));
-    let is_own_right =
-        only_gives_access && access.conditional && access.holder == HolderKind::ServicePrincipal;
-    !is_own_right && bound.iter().any(|scope| ArmScope::from(scope) == access.scope)
+fn gives_the_same(one: &ForeignAccess, other: &ForeignAccess) -> bool {
+    (one.verbs, &one.role_name) == (other.verbs, &other.role_name)
+}
+
+fn verbs_of(role: &RoleDefinition) -> RoleVerbs {
+    RoleVerbs::of(&role.permissions)
+}
+
+fn stopped_by(error: &AssignmentError) -> Surveyed {
+    match error {
+        AssignmentError::Rejected { .. } => Surveyed::InPart,
+        AssignmentError::Throttled { retry_after, .. } => Surveyed::Throttled(*retry_after),
+        AssignmentError::Unknown { .. } => Surveyed::NoAnswer,
+    }
+}
+
+/// Whether a right to assign roles is narrowed to the backup roles, as the deployment makes it for this service.
+fn gives_backup_roles_alone(condition: &str) -> bool {
+    let Ok(condition) = AssignmentCondition::parse(condition) else { return false };
+    // The nil GUID is the one that no condition names.
+    let others = condition.named_ids().into_iter().chain([Uuid::nil()]);
+    others.filter(|role| BackupRole::from_definition(*role).is_none()).all(|role| {
+        let kinds = [HolderKind::User, HolderKind::Group, HolderKind::ServicePrincipal];
+        kinds.iter().all(|kind| {
+            [AssignmentAction::Give, AssignmentAction::Take]
+                .iter()
+                .all(|action| condition.verdict(*action, role, kind.as_str()) == Verdict::No)
+        })
+    })
 }
 
 fn event(seen: Seen, access: &ForeignAccess) -> AuditEvent {

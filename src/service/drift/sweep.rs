@@ -9,6 +9,7 @@ use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::id::{InstanceId, SERVICE, UserId};
 use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
+use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
@@ -167,7 +168,8 @@ impl DriftSweep<'_> {
                 Err(error) => log_deferred("counting bindings without a group", &error),
             }
         }
-        if part.found.parked_after.is_none() {
+        // What is bound has to be known: a scope that is not bound is forgotten.
+        if snapshot.is_some() && part.found.parked_after.is_none() {
             self.survey_others(&mut part).await;
         }
         Ok(part.found)
@@ -318,21 +320,21 @@ impl DriftSweep<'_> {
     /// What others gave comes last and decides nothing: it uses the time that is left, respects what Azure asks for, and goes on
     /// in the next part. Where it cannot be read or recorded, the sweep ends without it.
     async fn survey_others(&self, part: &mut Part) {
-        let Some(instance) = part.instance else { return };
-        let begun = ForeignSurvey::begin(self.store, self.reader, self.roles, instance, part.until).await;
-        let mut survey = match begun {
+        let left: Vec<Scope> =
+            part.bound.iter().filter(|scope| !part.found.seen.is_surveyed(scope)).cloned().collect();
+        let mut survey = match self.begin_survey(part).await {
             Ok(survey) => survey,
-            Err(error) => return log_deferred("what others gave", &error),
-        };
-        for scope in part.bound.clone() {
-            if part.found.seen.is_surveyed(&scope) {
-                continue;
+            Err(error) => {
+                log_deferred("what others gave", &error);
+                return left.iter().for_each(|scope| part.found.seen.survey(scope, false));
             }
+        };
+        for scope in left {
             let is_throttled = part.throttles.until(&scope, CallKind::Ask, part.now).is_some();
             let is_silent = part.silent.get(scope.subscription()).is_some_and(|silent| *silent >= SILENT_MAX);
             let surveyed = match is_throttled || is_silent {
                 true => Surveyed::NoAnswer,
-                false => survey.survey(&scope, &part.bound, part.now).await.unwrap_or_else(|error| {
+                false => survey.survey(&scope, part.now).await.unwrap_or_else(|error| {
                     log_deferred("what others gave at a scope", &error);
                     Surveyed::InPart
                 }),
@@ -343,11 +345,16 @@ impl DriftSweep<'_> {
                     return;
                 }
                 Surveyed::NoAnswer => *part.silent.entry(scope.subscription().to_owned()).or_default() += 1,
+                Surveyed::Throttled(wait) => {
+                    if let Err(error) = self.heed_throttle(&scope, wait, part).await {
+                        log_deferred("the wait that Azure asked for", &error);
+                    }
+                }
                 Surveyed::Whole | Surveyed::InPart => {}
             }
             part.found.seen.survey(&scope, surveyed == Surveyed::Whole);
         }
-        if let Err(error) = survey.forget_others(&part.bound).await {
+        if let Err(error) = survey.forget_others().await {
             log_deferred("what others gave at other scopes", &error);
         }
         if let Some(scope) = part.bound.first()
@@ -355,7 +362,23 @@ impl DriftSweep<'_> {
         {
             log_deferred("what the backup roles give", &error);
         }
-        part.found.seen.foreign_assignments = Some(survey.findings(&part.bound));
+        part.found.seen.foreign_assignments = Some(survey.findings());
+    }
+
+    /// An installation that has granted nothing yet gets its id here: by it an assignment of others is told from its own.
+    async fn begin_survey(&self, part: &Part) -> Result<ForeignSurvey<'_>, StoreError> {
+        let instance = match part.instance {
+            Some(instance) => instance,
+            None => self.store.instance().await?,
+        };
+        let bound = part.bound.iter().map(ArmScope::from).collect();
+        ForeignSurvey::begin(self.store, self.reader, self.roles, instance, bound, part.until).await
+    }
+
+    /// Azure asked to wait: no process asks for anything in that subscription until then.
+    async fn heed_throttle(&self, scope: &Scope, wait: Duration, part: &mut Part) -> Result<(), StoreError> {
+        part.throttles.stop(scope.subscription(), part.now + wait);
+        throttling::store_throttle(self.store, self.health, scope, CallKind::Ask, part.now, wait).await
     }
 
     async fn list(&self, scope: &Scope, part: &mut Part) -> Result<Answer, StoreError> {
@@ -373,10 +396,7 @@ impl DriftSweep<'_> {
             }
             AssignmentError::Rejected { .. } => Ok(Answer::Refused),
             AssignmentError::Throttled { retry_after, .. } => {
-                let kind = CallKind::Ask;
-                throttling::store_throttle(self.store, self.health, scope, kind, part.now, retry_after)
-                    .await?;
-                part.throttles.stop(scope.subscription(), part.now + retry_after);
+                self.heed_throttle(scope, retry_after, part).await?;
                 Ok(Answer::None)
             }
             AssignmentError::Unknown { .. } => Ok(Answer::None),

@@ -5,7 +5,9 @@ use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World};
 use crate::support::rows::{nonsense, quiet, write};
 use azure_backup_scim::app;
 use azure_backup_scim::rbac::BackupRole::{Contributor, Operator, Reader};
-use azure_backup_scim::simulator::{self, CallMethod, FaultAction, FaultRule, HandMade};
+use azure_backup_scim::simulator::{
+    self, CallMethod, CustomRole, FaultAction, FaultRule, HandMade, PrincipalType, RolePermission,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -46,7 +48,7 @@ fn count_in_health(node: &Node) -> Value {
     app::health_report(&node.service)["foreignAssignments"].clone()
 }
 
-/// Before the first grant no assignment can be told from one of this service.
+/// A service that has granted something.
 fn started(world: &World) -> Node {
     let node = world.start();
     let (readers, ben) = (node.group("readers"), node.provision("ben"));
@@ -211,4 +213,120 @@ fn what_was_made_at_a_vault_goes_with_it() {
     assert_eq!(swept(&world, &node).len(), 2);
     world.azure().remove_scope(&simulator::Scope::parse(VAULT_EAST).unwrap()).unwrap();
     assert_eq!(swept(&world, &node), [seen("gone", "Backup Contributor", eve.principal)]);
+}
+
+#[test]
+fn before_the_first_grant_others_are_seen_too() {
+    let world = world();
+    let node = world.start();
+    let eve = somebody();
+    world.hand_made(&eve, Contributor, VAULT_EAST);
+    assert_eq!(swept(&world, &node), [seen("appeared", "Backup Contributor", eve.principal)]);
+    // And what this service gives from now on is its own.
+    let (operators, ana) = (node.group("operators"), node.provision("ana"));
+    node.join(&operators, &[&ana]);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    assert_eq!(swept(&world, &node), []);
+}
+
+#[test]
+fn bindings_that_cannot_be_read_make_a_sweep_forget_nothing() {
+    let world = world();
+    let node = started(&world);
+    let eve = somebody();
+    world.hand_made(&eve, Contributor, VAULT_EAST);
+    assert_eq!(swept(&world, &node).len(), 1);
+    write(&world, &node, &[nonsense("s:bindings")]);
+    let late = world.start();
+    assert_eq!(swept(&world, &late), []);
+    assert_eq!(late.run(late.service.store.foreign_access()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_scope_that_could_not_be_surveyed_is_counted() {
+    let world = world();
+    let node = started(&world);
+    swept(&world, &node);
+    assert_eq!(app::health_report(&node.service)["scopesUnsurveyed"], 0);
+    world.faults.inject(When::page().key("fa:").always(), Fault::RequestLost);
+    swept(&world, &node);
+    assert_eq!(app::health_report(&node.service)["scopesUnsurveyed"], 2);
+}
+
+#[test]
+fn a_wait_that_azure_asks_of_the_survey_is_stored_for_every_process() {
+    let world = world();
+    let node = started(&world);
+    swept(&world, &node);
+    let throttle = FaultAction::Throttle { retry_after_seconds: Some(120) };
+    // The sweep's own lists of the two scopes are answered.
+    world.azure().add_rule(FaultRule::new(throttle).method(CallMethod::List).skip(2)).unwrap();
+    let before = world.azure().calls().len();
+    swept(&world, &node);
+    let calls = world.azure().calls();
+    let throttled = calls[before..].iter().filter(|call| call.status == Some(429)).count();
+    assert_eq!(throttled, 1, "the other scope is not asked for");
+    assert_eq!(app::health_report(&node.service)["scopesUnsurveyed"], 2);
+    assert_eq!(node.run(node.service.store.rows("s:throttle:", 10)).unwrap().len(), 1);
+}
+
+/// Each process keeps definitions for a day; what is recorded is what one of them has read just now.
+#[test]
+fn a_definition_that_changed_is_recorded_once_however_many_processes_sweep() {
+    let world = world();
+    let custom = |action: &str| CustomRole {
+        id: Uuid::from_u128(77),
+        role_name: "Restorer".to_owned(),
+        description: String::new(),
+        assignable_scopes: vec![simulator::Scope::parse(VAULT_EAST).unwrap()],
+        permissions: vec![RolePermission::actions(&[action])],
+    };
+    const RESTORE: &str = "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems/\
+                           recoveryPoints/restore/action";
+    const POLICY: &str = "Microsoft.RecoveryServices/vaults/backupPolicies/write";
+    world.azure().set_custom_role(custom(RESTORE)).unwrap();
+    let node = started(&world);
+    let eve = somebody();
+    give(&world, VAULT_EAST, "Restorer", &eve);
+    assert_eq!(swept(&world, &node), [seen("appeared", "Restorer", eve.principal)]);
+    world.azure().set_custom_role(custom(POLICY)).unwrap();
+    let late = world.start();
+    assert_eq!(swept(&world, &late), [seen("changed", "Restorer", eve.principal)]);
+    assert_eq!(swept(&world, &node), [], "this one has an older definition in memory");
+    assert_eq!(swept(&world, &late), []);
+    let access = node.run(node.service.store.foreign_access()).unwrap().remove(0);
+    assert_eq!(access.verbs.unwrap().names(), ["change-policy@recovery-services"]);
+}
+
+/// A right to assign roles is the service's own only where its condition narrows it to the backup roles.
+#[test]
+fn a_right_to_give_any_role_is_a_finding_whatever_its_condition_says() {
+    let world = world();
+    let node = started(&world);
+    swept(&world, &node);
+    let right = |condition: &str| {
+        let role = "Role Based Access Control Administrator";
+        let scope = simulator::Scope::parse(VAULT_EAST).unwrap();
+        let mut made = HandMade::new(scope, role, Uuid::new_v4());
+        made.principal_type = Some(PrincipalType::ServicePrincipal);
+        made.condition = Some(condition.to_owned());
+        made.condition_version = Some("2.0".to_owned());
+        world.azure().make_assignment(&made).unwrap();
+    };
+    let clause = |action: &str, source: &str| {
+        format!(
+            "((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/{action}'}})) OR \
+             (@{source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] \
+             ForAnyOfAnyValues:GuidEquals {{{}}}))",
+            Operator.definition_id()
+        )
+    };
+    let narrow = format!("{} AND {}", clause("write", "Request"), clause("delete", "Resource"));
+    right(&narrow);
+    assert_eq!(swept(&world, &node).len(), 1);
+    assert_eq!(count_in_health(&node), 0);
+    right(&clause("write", "Request"));
+    right("@Principal[id] ForAnyOfAnyValues:GuidEquals @Principal[id]");
+    assert_eq!(swept(&world, &node).len(), 2);
+    assert_eq!(count_in_health(&node), 2);
 }

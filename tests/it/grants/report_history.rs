@@ -6,6 +6,7 @@ use crate::support::rows::quiet;
 use azure_backup_scim::rbac::BackupRole::{self, Operator, Reader};
 use azure_backup_scim::service::access::report::history::{AccessHistory, SpanSource};
 use azure_backup_scim::simulator::{self, HandMade};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -100,11 +101,58 @@ fn the_audit_tells_of_every_moment_what_was_held_then() {
         let told = spans.iter().map(|span| (span.assignment.to_string(), span.principal.uuid(), span.role));
         assert_eq!(told.collect::<Held>(), *expected, "{moment}");
         let confirmed = spans.iter().all(|span| match &span.source {
-            SpanSource::Ours(given) => given.confirmed && !given.bindings.is_empty(),
+            SpanSource::Ours(given) => {
+                given.confirmed && !given.bindings.is_empty() && !given.reasons.is_empty()
+            }
             SpanSource::Foreign(given) => given.verbs.is_some_and(|verbs| !verbs.is_empty()),
         });
         assert!(confirmed, "{spans:#?}");
         held_in_all += expected.len();
     }
     assert!(held_in_all > changes, "{held_in_all}");
+}
+
+/// A record of the audit, as far as the history reads it.
+fn record(op: &str, minute: u32, changes: &Value) -> Value {
+    json!({
+        "op": op, "time": format!("2026-03-01T10:{minute:02}:00Z"), "cause": "scim", "actor": "entra", "origin": op,
+        "changes": changes,
+    })
+}
+
+/// A revocation that waited, was opened, and was not carried out is under way until it is withdrawn.
+#[test]
+fn a_revocation_that_failed_once_it_no_longer_waited_is_under_way() {
+    let (assignment, person) = (Uuid::from_u128(1).to_string(), Uuid::from_u128(2).to_string());
+    let open = |wanted: bool| {
+        json!({
+            "kind": "effect-opened", "assignment": assignment, "person": person, "scope": VAULT_EAST,
+            "role": Operator.name(), "principal": Uuid::from_u128(3), "wanted": wanted, "heldBefore": !wanted,
+            "bindings": ["a"], "reasons": ["member of Night Shift, of binding a"],
+        })
+    };
+    let answered = |open: &str, executed: bool, code: &str| {
+        json!({
+            "kind": "effect-answered", "assignment": assignment, "open": open, "executed": executed, "code": code,
+        })
+    };
+    let wait = |reason: &str| json!({ "kind": "wait-changed", "person": person, "binding": "a", "operation": "revoke", "reason": reason });
+    let mut history = AccessHistory::default();
+    let is_taken = |history: &AccessHistory| {
+        let span = history.spans().last().unwrap();
+        assert_eq!(span.until, None);
+        matches!(&span.source, SpanSource::Ours(given) if given.taken.is_some())
+    };
+    history.fold(&record("op-1", 1, &json!([open(true)])));
+    history.fold(&record("op-2", 2, &json!([answered("op-1", true, "")])));
+    history.fold(&record("op-3", 3, &json!([wait("throttled")])));
+    assert!(!is_taken(&history));
+    history.fold(&record("op-4", 4, &json!([open(false)])));
+    history.fold(&record("op-5", 5, &json!([answered("op-4", false, "ScopeLocked"), wait("ended")])));
+    assert!(is_taken(&history));
+    history.fold(&record("op-6", 6, &json!([wait("scope-locked")])));
+    assert!(is_taken(&history));
+    // She is a member again before it is tried once more.
+    history.fold(&record("op-7", 7, &json!([wait("ended")])));
+    assert!(!is_taken(&history));
 }

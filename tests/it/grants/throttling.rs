@@ -275,6 +275,9 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     let nodes = [world.start(), world.start()];
     let group = nodes[0].group("operators");
     nodes[0].settle();
+    // The definitions of the roles, which the first sweep reads.
+    let read = calls(&world, CallMethod::Get).len();
+    let asked = || calls(&world, CallMethod::Get).len() - read;
     let ana = nodes[0].provision("ana@contoso.example");
     let ben = nodes[0].provision("ben@contoso.example");
     world.azure().add_rule(FaultRule::new(FaultAction::LoseAnswer).method(CallMethod::Put).times(2)).unwrap();
@@ -285,20 +288,20 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     world.azure().add_rule(throttle(600, CallMethod::Get).times(1)).unwrap();
     world.pass(15);
     nodes[0].settle();
-    assert_eq!(calls(&world, CallMethod::Get).len(), 1);
+    assert_eq!(asked(), 1);
 
     for _ in 0..5 {
         world.pass(60);
         nodes[1].settle();
         world.start().settle();
     }
-    assert_eq!(calls(&world, CallMethod::Get).len(), 1, "ten minutes are not over");
+    assert_eq!(asked(), 1, "ten minutes are not over");
     world.pass(400);
     nodes[1].settle();
     for person in [&ana, &ben] {
         assert_eq!(nodes[1].grants(person), [("held".to_owned(), "member".to_owned())]);
     }
-    assert_eq!(calls(&world, CallMethod::Get).len(), 3);
+    assert_eq!(asked(), 3);
 }
 
 #[test]

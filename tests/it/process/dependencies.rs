@@ -3,7 +3,7 @@
 //! again by itself. It runs under the stand-in for the Functions host, whose timer it waits for.
 
 mod first_deployment;
-mod stage;
+pub mod stage;
 mod tokens;
 
 use crate::support::chaos::{Trouble, When};

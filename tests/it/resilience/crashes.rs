@@ -75,9 +75,9 @@ impl Stage {
         let service = self.node.service.clone();
         let cast = self.cast.clone();
         let bindings = self.world.bindings().to_vec();
-        let mut running = self.node.spawn(action.clone().perform(service, cast, bindings));
         let azure = self.world.azure();
         let orphans = azure.held().len();
+        let mut running = self.node.spawn(action.clone().perform(service, cast, bindings));
         let crashed = async {
             match point {
                 Some(point) => point.reached().await,

@@ -125,8 +125,8 @@ pub struct RecordedWait<'a> {
 struct Opened {
     op: String,
     wanted: bool,
-    /// Whether Azure answered it.
-    is_answered: bool,
+    /// The op of the record that has Azure's answer.
+    answered_in: Option<String>,
     /// Calls of before may still have landed: an open of before was not answered, or was to take it.
     is_in_doubt: bool,
     span: AccessSpan,
@@ -146,13 +146,14 @@ impl AccessHistory {
             actor: text(record, "actor").to_owned(),
             op: text(record, "origin").to_owned(),
         };
+        let op = text(record, "op");
         for change in record.get("changes").and_then(Value::as_array).into_iter().flatten() {
             match text(change, "kind") {
-                "effect-opened" => self.open(change, text(record, "op"), time, &set_off),
-                "effect-answered" => self.answer(change, time),
-                "effect-observed" => self.observe(change, time),
+                "effect-opened" => self.open(change, op, time, &set_off),
+                "effect-answered" => self.answer(change, op, time),
+                "effect-observed" => self.observe(change, op, time),
                 "foreign-access-seen" => self.see(change, time),
-                "wait-changed" => self.wait(change, time),
+                "wait-changed" => self.wait(change, op, time),
                 "role-verbs-seen" => self.see_role(change, time),
                 "setting-changed" => self.rebind(change, time),
                 _ => {}
@@ -258,8 +259,8 @@ impl AccessHistory {
         let is_in_doubt = self
             .opened
             .get(&assignment)
-            .is_some_and(|before| !before.is_answered || before.is_in_doubt && held.is_some());
-        let opened = Opened { op: op.to_owned(), wanted, is_answered: false, is_in_doubt, span };
+            .is_some_and(|before| before.answered_in.is_none() || before.is_in_doubt && held.is_some());
+        let opened = Opened { op: op.to_owned(), wanted, answered_in: None, is_in_doubt, span };
         self.opened.insert(assignment, opened);
     }
 
@@ -287,14 +288,14 @@ impl AccessHistory {
         }
     }
 
-    fn answer(&mut self, change: &Value, time: OffsetDateTime) {
+    fn answer(&mut self, change: &Value, op: &str, time: OffsetDateTime) {
         let Ok(assignment) = AssignmentName::parse(text(change, "assignment")) else { return };
         let Some(opened) =
             self.opened.get_mut(&assignment).filter(|opened| opened.op == text(change, "open"))
         else {
             return;
         };
-        opened.is_answered = true;
+        opened.answered_in = Some(op.to_owned());
         let executed = change.get("executed").and_then(Value::as_bool).unwrap_or_default();
         let (wanted, is_in_doubt) = (opened.wanted, opened.is_in_doubt);
         opened.is_in_doubt &= !executed;
@@ -307,7 +308,7 @@ impl AccessHistory {
         }
     }
 
-    fn observe(&mut self, change: &Value, time: OffsetDateTime) {
+    fn observe(&mut self, change: &Value, op: &str, time: OffsetDateTime) {
         let Ok(assignment) = AssignmentName::parse(text(change, "assignment")) else { return };
         let held = change.get("held").and_then(Value::as_bool).unwrap_or_default();
         let opened = self.opened.get(&assignment);
@@ -333,7 +334,7 @@ impl AccessHistory {
         }
         // Azure was asked: what was under way is over.
         if let Some(opened) = self.opened.get_mut(&assignment) {
-            (opened.is_answered, opened.is_in_doubt) = (true, false);
+            (opened.answered_in, opened.is_in_doubt) = (Some(op.to_owned()), false);
         }
     }
 
@@ -423,20 +424,26 @@ impl AccessHistory {
         self.spans.push(span);
     }
 
-    fn wait(&mut self, change: &Value, time: OffsetDateTime) {
+    fn wait(&mut self, change: &Value, op: &str, time: OffsetDateTime) {
         let Ok(user) = UserId::parse(text(change, "person")) else { return };
         let key = (text(change, "binding").to_owned(), text(change, "operation").to_owned());
         let reason = Some(text(change, "reason")).filter(|reason| !matches!(*reason, "" | "ended"));
         if reason.is_none() && key.1 == "revoke" {
-            self.withdraw(user, &key.0);
+            self.withdraw(user, &key.0, op);
         }
         let waits = self.waits.entry(user).or_default().entry(key).or_default();
         waits.push((time, reason.map(str::to_owned)));
     }
 
-    /// A revocation no longer waits. Where it was carried out, that was recorded before.
-    fn withdraw(&mut self, user: UserId, binding: &str) {
-        for place in self.ours.values() {
+    /// A revocation no longer waits. One that was opened lately has its answer in the same record, or none yet: it goes on.
+    fn withdraw(&mut self, user: UserId, binding: &str, op: &str) {
+        let goes_on = |opened: &Opened| {
+            !opened.wanted && opened.answered_in.as_deref().is_none_or(|answered| answered == op)
+        };
+        for (assignment, place) in &self.ours {
+            if self.opened.get(assignment).is_some_and(goes_on) {
+                continue;
+            }
             if let Some(SpanSource::Ours(given)) = self.spans.get_mut(*place).map(|span| &mut span.source)
                 && given.user == Some(user)
                 && given.bindings.iter().any(|name| name == binding)

@@ -211,13 +211,16 @@ fn unseen_of_past(history: &AccessHistory, time: Option<OffsetDateTime>) -> Vec<
     if history.unreadable() > 0 {
         unseen.push(format!("what {} records of the audit say, which cannot be read", history.unreadable()));
     }
-    if let Some(first) = history.first_survey() {
-        let first = crate::audit::rfc3339(first);
-        unseen.push(format!(
-            "what others gave and took again before sweeps looked for it, from {first} on, or before a scope was bound"
-        ));
+    match history.first_survey() {
+        Some(first) => {
+            let first = crate::audit::rfc3339(first);
+            unseen.push(format!(
+                "what others gave and took again before sweeps looked for it, from {first} on, or before a scope was bound"
+            ));
+            unseen.push(BETWEEN_SWEEPS.to_owned());
+        }
+        None => unseen.push("anything that others gave: no sweep has looked for it yet".to_owned()),
     }
-    unseen.push(BETWEEN_SWEEPS.to_owned());
     unseen.push(NEVER_SEEN.to_owned());
     unseen
 }

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 /// How long the page may take to become what a test waits for, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const DRIVER_STARTS_MAX: usize = 5;
+
 /// Where a program is, if it is installed.
 fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -48,18 +50,8 @@ impl Browser {
         azure_backup_scim::app::install_tls();
         let client = Client::builder().no_proxy().build().unwrap();
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = Command::new(driver)
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let ready =
-            said.find_map(|line| line.split_once("successfully on port ").map(|(_, port)| port.to_owned()));
-        std::thread::spawn(move || said.for_each(drop));
-        let port = ready.expect("the driver starts");
-        let origin = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+        let (driver, port) = start_driver(&driver);
+        let origin = format!("http://127.0.0.1:{port}");
         let mut started = Self { driver, client, session: origin, _profile: profile };
         let capabilities = capabilities(&browser, started._profile.path());
         let session = started.call(Method::POST, "/session", capabilities).await;
@@ -160,6 +152,29 @@ impl Browser {
         let taken = self.devtools("Page.captureScreenshot", json!({ "format": "png" })).await;
         taken["data"].as_str().unwrap().to_owned()
     }
+}
+
+/// The driver and its port. It looks for a free port on both loopbacks and gives up where the second is taken meanwhile.
+fn start_driver(program: &Path) -> (Child, u16) {
+    for _ in 0..DRIVER_STARTS_MAX {
+        let mut driver = Command::new(program)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = said.find_map(|line| {
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        if let Some(port) = port {
+            std::thread::spawn(move || said.for_each(drop));
+            return (driver, port);
+        }
+        driver.wait().unwrap();
+    }
+    panic!("the driver does not start");
 }
 
 fn capabilities(browser: &Path, profile: &Path) -> Value {
