@@ -6,7 +6,7 @@ pub mod random;
 mod script;
 mod two;
 
-use crate::support::fault_injection::{Counts, Fault, Point, Side, When};
+use crate::support::fault_injection::{Counts, Fault, Point, Side, When, crash_stride};
 use crate::support::harness::{Node, VAULT_EAST, VAULT_WEST, World};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::simulator::{ArmLimits, FaultAction as Trouble, FaultRule};
@@ -29,6 +29,9 @@ struct History {
 const EAST: Bindings = &[("a", Operator, VAULT_EAST)];
 const BOTH: Bindings = &[("a", Operator, VAULT_EAST), ("b", Operator, VAULT_EAST), ("b", Reader, VAULT_WEST)];
 const WEST: Bindings = &[("a", Operator, VAULT_WEST)];
+
+/// One in so many of those reads, where not every crash point is asked for.
+const READS_STRIDE: usize = 3;
 
 /// What a history comes to when nothing happens to it.
 struct Clean {
@@ -200,6 +203,7 @@ fn tried(calls: usize, stride: usize) -> impl Iterator<Item = usize> {
 fn every_table_call(history: &History) {
     let clean = clean(history);
     let (stride, reads_stride) = history.strides;
+    let reads_left_out = crash_stride(READS_STRIDE);
     for n in tried(clean.counts.transactions, stride) {
         for side in [Side::Before, Side::After] {
             let when = When::transact().nth(n);
@@ -213,7 +217,7 @@ fn every_table_call(history: &History) {
     for (reads, when, what) in
         [(clean.counts.gets, When::get(), "get"), (clean.counts.pages, When::page(), "page")]
     {
-        for n in tried(reads, reads_stride) {
+        for n in tried(reads, reads_stride * reads_left_out) {
             let case = format!("crash before {what} {n}");
             crash(history, &clean, when.clone().nth(n), Side::Before, &case);
             let case = format!("{what} {n} lost");

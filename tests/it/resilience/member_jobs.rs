@@ -27,7 +27,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// One in so many calls of any kind, beside each transaction.
-const STRIDE: usize = 23;
+const STRIDE: usize = 37;
 
 fn people_of_a_case() -> usize {
     std::env::var("MEMBER_JOB_PEOPLE").ok().and_then(|text| text.parse().ok()).unwrap_or(60)

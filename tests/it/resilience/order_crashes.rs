@@ -189,7 +189,7 @@ fn placed(case: &Case) -> (Stage, OpId) {
 }
 
 /// Each transaction of the tick, and one in so many calls of any kind.
-const STRIDE: usize = 13;
+const STRIDE: usize = 23;
 
 /// The calls at which a tick is stopped.
 fn points(case: &Case) -> Vec<(String, When)> {

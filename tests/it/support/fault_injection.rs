@@ -48,10 +48,15 @@ pub struct Counts {
     pub rows_read: usize,
 }
 
+/// One crash point in so many is tried: every one where the variable `CRASH_STRIDE` is 1.
+pub fn crash_stride(stride: usize) -> usize {
+    std::env::var("CRASH_STRIDE").map_or(stride, |text| text.parse().unwrap())
+}
+
 impl Counts {
     /// Each transaction, and one in so many calls of any kind: every one where `CRASH_STRIDE` is 1.
     pub fn moments(self, stride: usize) -> Vec<(String, When)> {
-        let stride = std::env::var("CRASH_STRIDE").map_or(stride, |text| text.parse().unwrap());
+        let stride = crash_stride(stride);
         let writes = (1..=self.transactions).map(|n| (format!("transaction {n}"), When::transact().nth(n)));
         let calls = (1..=self.requests).step_by(stride).map(|n| (format!("call {n}"), When::any().nth(n)));
         writes.chain(calls).collect()

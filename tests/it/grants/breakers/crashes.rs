@@ -8,7 +8,7 @@ use crate::support::harness::{Node, World};
 use std::sync::Arc;
 
 /// Each transaction of the tick, and one in so many calls of any kind.
-const STRIDE: usize = 17;
+const STRIDE: usize = 29;
 const PEOPLE: usize = 6;
 
 /// What is stopped: what comes before it, and what is so afterwards.
