@@ -75,7 +75,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return Ok(ExitCode::SUCCESS);
         };
         let Some(explanation) = explain::explain(store, snapshot, user).await? else {
-            return Err(OperatorError::Usage("the user is gone, and left nothing".to_owned()));
+            return Err(OperatorError::Usage(format!(
+                "the user is gone, and left nothing here; what was held and when it went: audit --since 365d --person {user}"
+            )));
         };
         let mut out = io::stdout().lock();
         match arguments.json {
@@ -128,6 +130,12 @@ fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()>
     }
     if explanation.groups_are_cut {
         writeln!(out, "\nThe person is in more groups than are read: those beyond the limit give nothing.")?;
+    }
+    if *state != PersonState::Active {
+        writeln!(
+            out,
+            "\nWhat was held before, and when it went: explain {user} --at TIME, audit --since 365d --person {user}"
+        )?;
     }
     Ok(())
 }

@@ -36,15 +36,33 @@ impl Provisioning {
         deadline: Duration,
     ) -> Result<(), ServiceError> {
         let under_way = |source| ServiceError::ChangeUnderWay { retry_after: UNDER_WAY_RETRY, source };
-        if !self.roll(job, deadline).await.map_err(|error| under_way(Some(error)))? {
-            return Err(under_way(None));
+        match self.roll(job, deadline).await {
+            Ok(true) => {}
+            Ok(false) => return Err(under_way(None)),
+            Err(error) => {
+                if !self.is_lost(job).await? {
+                    return Err(under_way(Some(error)));
+                }
+            }
         }
         let Some(header) = self.store.header(group).await? else { return Ok(()) };
-        if resources::job_of(&header)? == Some(job) && self.store.job(job).await?.is_none() {
-            tracing::error!(group.id = %group, job.id = %job, "a group names a job that does not exist; its members are what their rows say");
+        if resources::job_of(&header)? == Some(job) && self.is_lost(job).await? {
+            tracing::error!(
+                group.id = %group, job.id = %job,
+                "a group names a job that does not exist or cannot be read; its members are what their rows say"
+            );
             self.store.transact_unjournaled(&[resources::end_job(group, &header.etag)]).await?;
         }
         Ok(())
+    }
+
+    /// Whether nothing will ever carry it out: there is no such job, or its row is broken. One of a later release is not lost.
+    async fn is_lost(&self, job: OpId) -> Result<bool, StoreError> {
+        match self.store.job(job).await {
+            Ok(found) => Ok(found.is_none()),
+            Err(StoreError::Corrupt { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns whether the job is done. One request of this process rolls it at a time. People are reconciled in the background as far as there is room, leavers first.
