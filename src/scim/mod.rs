@@ -27,6 +27,7 @@ mod resource_input;
 pub mod schema;
 pub mod urn;
 pub(crate) mod user;
+mod user_text;
 mod value;
 pub(crate) mod version;
 
@@ -45,3 +46,4 @@ pub use resource::Resource;
 pub(crate) use resource::{AccessView, GroupRef, MemberRef, Meta};
 pub use schema::ResourceType;
 pub use user::UserInput;
+pub(crate) use user_text::UserText;

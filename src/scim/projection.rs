@@ -55,6 +55,25 @@ impl Projection {
         })
     }
 
+    /// Whether it asks for sub-attributes, which have to be cut out.
+    pub(super) fn names_parts(&self) -> bool {
+        let has_sub = |path: &PatchPath| matches!(path, PatchPath::Attribute(path) if path.sub.is_some());
+        self.only.iter().flatten().chain(&self.without).any(has_sub)
+    }
+
+    /// Whether that core or common attribute is shown, where no parts are named.
+    pub(super) fn shows_core(&self, name: &str) -> bool {
+        let attribute = self.kind.core().attribute(name).or_else(|| find(COMMON, name));
+        attribute.is_some_and(|attribute| !matches!(self.shown_parts(None, attribute), ShownParts::Nothing))
+    }
+
+    /// Whether that attribute of an extension is shown, where no parts are named.
+    pub(super) fn shows_of(&self, extension: &'static Schema, name: &str) -> bool {
+        let attribute = extension.attribute(name);
+        let shown = attribute.map(|attribute| self.shown_parts(Some(extension), attribute));
+        shown.is_some_and(|shown| !matches!(shown, ShownParts::Nothing))
+    }
+
     /// The answer with what was asked for.
     pub fn apply(&self, rendered: Value) -> Value {
         let Value::Object(mut shown) = rendered else { return rendered };

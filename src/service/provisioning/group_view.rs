@@ -5,7 +5,7 @@
 //! out only where it is a newer one.
 
 use crate::id::{GroupId, MemberId, OpId, UserId};
-use crate::scim::{self, AccessView, GroupRef, Meta, version};
+use crate::scim::{self, AccessView, GroupRef, Meta, Projection, UserText, version};
 use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
 use crate::service::access::ways;
@@ -170,6 +170,16 @@ impl GroupView {
         let meta = self.meta(&user);
         let body = scim::user::render(user.resource, &meta, groups, access);
         rendered::<UserId>(meta, body)
+    }
+
+    /// The user as text. `None`: the projection cuts parts out of attributes.
+    pub fn user_text(
+        &self,
+        user: &User,
+        groups: Option<&[GroupRef]>,
+        projection: &Projection,
+    ) -> Option<String> {
+        UserText { resource: &user.resource, meta: &self.meta(user), groups, projection }.write()
     }
 
     pub fn group(&self, group: Group, members: Option<&[MemberId]>) -> RenderedResource {

@@ -10,7 +10,7 @@ use crate::service::join_reads::join_reads;
 use crate::service::provisioning::Provisioning;
 use crate::service::provisioning::group_view::GroupView;
 use crate::service::provisioning::list_limits::ListLimits;
-use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted};
+use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted, ShownResource};
 use crate::service::provisioning::matches::{MatchedRow, MatchedRows};
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::read_gate::ReadGate;
@@ -146,12 +146,12 @@ impl Lister {
     ) -> Result<bool, StreamStop> {
         page.renderer.add(rows);
         while let Some((_, shown)) = page.renderer.next().await? {
-            page.members += shown.members;
+            page.members += shown.members();
             if page.members > self.limits.page_members_max && page.shown > 0 {
                 page.is_cut = true;
                 return Ok(false);
             }
-            let text = self.query.projection.apply(shown.body).to_string();
+            let text = shown.text(&self.view, &self.query.projection);
             match &mut page.kept {
                 Some(kept) => kept.push(text),
                 None => sink.resource(text).await?,
@@ -255,10 +255,11 @@ impl Lister {
     ) -> Result<(), ServiceError> {
         let ListQuery { filter, sort, .. } = &self.query;
         while let Some((row, shown)) = candidates.next().await? {
-            if filter.as_ref().is_none_or(|filter| filter.matches(&shown.body))
+            let body = shown.body(&self.view);
+            if filter.as_ref().is_none_or(|filter| filter.matches(&body))
                 && let Some(id) = id_of(&row)
             {
-                matches.add(id, row, sort.as_ref().map(|sort| sort.key(&shown.body)));
+                matches.add(id, row, sort.as_ref().map(|sort| sort.key(&body)));
             }
         }
         Ok(())

@@ -1,15 +1,15 @@
 //! What users and groups do differently when many of them are shown.
 
-use crate::id::{GroupId, UserId};
+use crate::id::{GroupId, MemberId, UserId};
 use crate::ports::tables::ETag;
-use crate::scim::AccessView;
+use crate::scim::{AccessView, GroupRef, Projection};
 use crate::service::ServiceError;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::group_view::{GroupView, MemberRows};
 use crate::service::provisioning::memberships::Memberships;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::resource_kind::ResourceKind;
-use crate::store::resources::StoredResource;
+use crate::store::resources::{Group, StoredResource, User};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,17 +18,23 @@ use uuid::Uuid;
 /// Groups whose members are read together.
 const GROUPS_AT_ONCE: usize = 8;
 
-/// A resource as it is shown.
-pub(super) struct ShownResource {
-    pub body: Value,
+/// A resource with everything that it is shown with.
+pub(super) trait ShownResource: Send {
     /// Members that it carries.
-    pub members: usize,
+    fn members(&self) -> usize;
+
+    /// All of it, for filters and orders.
+    fn body(self, view: &GroupView) -> Value;
+
+    /// What the projection leaves of it, as text.
+    fn text(self, view: &GroupView, projection: &Projection) -> String;
 }
 
 /// What many resources of one kind are shown with.
 pub(super) trait ListedKind: ResourceKind {
     /// What is read beside their headers.
     type Relations: Default + Send + Sync;
+    type Shown: ShownResource;
 
     /// How many are read together, at most.
     fn read_at_once(needs: ProjectionNeeds) -> usize;
@@ -47,7 +53,7 @@ pub(super) trait ListedKind: ResourceKind {
         stored: StoredResource<Self>,
         relations: &mut Self::Relations,
         needs: ProjectionNeeds,
-    ) -> impl Future<Output = Result<Option<ShownResource>, ServiceError>> + Send;
+    ) -> impl Future<Output = Result<Option<Self::Shown>, ServiceError>> + Send;
 }
 
 /// What is read beside headers, and how.
@@ -60,6 +66,51 @@ pub(super) struct RelationsWanted<'a> {
     pub neighbours: bool,
 }
 
+/// A user, the groups where they are wanted, and what is held in Azure where that is.
+pub(super) struct ShownUser {
+    user: User,
+    groups: Option<Vec<GroupRef>>,
+    access: Option<AccessView>,
+}
+
+impl ShownResource for ShownUser {
+    fn members(&self) -> usize {
+        0
+    }
+
+    fn body(self, view: &GroupView) -> Value {
+        view.user(self.user, self.groups.as_deref(), self.access.as_ref()).body
+    }
+
+    fn text(self, view: &GroupView, projection: &Projection) -> String {
+        let written = match &self.access {
+            Some(_) => None,
+            None => view.user_text(&self.user, self.groups.as_deref(), projection),
+        };
+        written.unwrap_or_else(|| projection.apply(self.body(view)).to_string())
+    }
+}
+
+/// A group, and its members where they are wanted.
+pub(super) struct ShownGroup {
+    group: Group,
+    members: Option<Vec<MemberId>>,
+}
+
+impl ShownResource for ShownGroup {
+    fn members(&self) -> usize {
+        self.members.as_ref().map_or(0, Vec::len)
+    }
+
+    fn body(self, view: &GroupView) -> Value {
+        view.group(self.group, self.members.as_deref()).body
+    }
+
+    fn text(self, view: &GroupView, projection: &Projection) -> String {
+        projection.apply(self.body(view)).to_string()
+    }
+}
+
 /// What users are shown with.
 #[derive(Default)]
 pub(super) struct UserRelations {
@@ -69,6 +120,7 @@ pub(super) struct UserRelations {
 
 impl ListedKind for UserId {
     type Relations = UserRelations;
+    type Shown = ShownUser;
 
     fn read_at_once(_needs: ProjectionNeeds) -> usize {
         usize::MAX
@@ -95,27 +147,23 @@ impl ListedKind for UserId {
 
     async fn show(
         view: &GroupView,
-        user: StoredResource<UserId>,
+        user: User,
         relations: &mut UserRelations,
         needs: ProjectionNeeds,
-    ) -> Result<Option<ShownResource>, ServiceError> {
+    ) -> Result<Option<ShownUser>, ServiceError> {
         let access = relations.access.remove(&user.id);
-        let body = match needs.view {
-            false => view.user(user, None, access.as_ref()).body,
-            true => {
-                let Some((newer, groups)) = relations.groups.take(view, user.id).await? else {
-                    return Ok(None);
-                };
-                view.user(newer.unwrap_or(user), Some(&groups), access.as_ref()).body
-            }
-        };
-        Ok(Some(ShownResource { body, members: 0 }))
+        if !needs.view {
+            return Ok(Some(ShownUser { user, groups: None, access }));
+        }
+        let Some((newer, groups)) = relations.groups.take(view, user.id).await? else { return Ok(None) };
+        Ok(Some(ShownUser { user: newer.unwrap_or(user), groups: Some(groups), access }))
     }
 }
 
 impl ListedKind for GroupId {
     /// The members of groups, where they are shown.
     type Relations = BTreeMap<GroupId, MemberRows>;
+    type Shown = ShownGroup;
 
     fn read_at_once(needs: ProjectionNeeds) -> usize {
         if needs.view { GROUPS_AT_ONCE } else { usize::MAX }
@@ -141,16 +189,15 @@ impl ListedKind for GroupId {
     }
 
     async fn show(
-        view: &GroupView,
-        group: StoredResource<GroupId>,
+        _view: &GroupView,
+        group: Group,
         relations: &mut Self::Relations,
         needs: ProjectionNeeds,
-    ) -> Result<Option<ShownResource>, ServiceError> {
+    ) -> Result<Option<ShownGroup>, ServiceError> {
         if !needs.view {
-            return Ok(Some(ShownResource { body: view.group(group, None).body, members: 0 }));
+            return Ok(Some(ShownGroup { group, members: None }));
         }
         let Some((newer, members)) = relations.remove(&group.id) else { return Ok(None) };
-        let body = view.group(newer.unwrap_or(group), Some(&members)).body;
-        Ok(Some(ShownResource { body, members: members.len() }))
+        Ok(Some(ShownGroup { group: newer.unwrap_or(group), members: Some(members) }))
     }
 }

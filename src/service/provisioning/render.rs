@@ -3,7 +3,7 @@
 use crate::ports::tables::ETag;
 use crate::service::ServiceError;
 use crate::service::provisioning::group_view::GroupView;
-use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted, ShownResource};
+use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted};
 use crate::store::StoreError;
 use crate::store::TableRow;
 use crate::store::resources::{StoredResource, id_of};
@@ -50,7 +50,7 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
     }
 
     /// The next one with its header; `None` where there is no more.
-    pub async fn next(&mut self) -> Result<Option<(TableRow, ShownResource)>, ServiceError> {
+    pub async fn next(&mut self) -> Result<Option<(TableRow, I::Shown)>, ServiceError> {
         loop {
             if self.ready == 0 {
                 self.read_batch().await?;
@@ -83,7 +83,7 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
         Ok(())
     }
 
-    async fn show(&mut self, row: &TableRow) -> Result<Option<ShownResource>, ServiceError> {
+    async fn show(&mut self, row: &TableRow) -> Result<Option<I::Shown>, ServiceError> {
         let RenderOptions { view, wanted, unreadable } = self.options;
         let stored = match StoredResource::<I>::read_to_show(row) {
             Ok(stored) => stored,

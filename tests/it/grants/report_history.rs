@@ -102,7 +102,9 @@ fn the_audit_tells_of_every_moment_what_was_held_then() {
         assert_eq!(told.collect::<Held>(), *expected, "{moment}");
         let confirmed = spans.iter().all(|span| match &span.source {
             SpanSource::Ours(given) => {
-                given.confirmed && !given.bindings.is_empty() && !given.reasons.is_empty()
+                // A change of its bindings says no reason of those that came.
+                let has_reason = !given.reasons.is_empty() || span.from > span.since;
+                given.confirmed && !given.bindings.is_empty() && has_reason
             }
             SpanSource::Foreign(given) => given.verbs.is_some_and(|verbs| !verbs.is_empty()),
         });
