@@ -60,6 +60,11 @@ impl HttpError {
         scim::Error::not_found("there is no such endpoint").into()
     }
 
+    /// 404 for a path beside the base URL.
+    pub fn beside_base_url(base_url: &str) -> Self {
+        scim::Error::not_found(format!("there is no such endpoint; the base URL is {base_url}")).into()
+    }
+
     /// An error of the web framework itself.
     pub fn of_framework(status: StatusCode) -> Self {
         let detail = status.canonical_reason().unwrap_or("the request cannot be served");

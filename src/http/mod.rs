@@ -14,6 +14,7 @@ mod groups;
 mod health;
 #[cfg(feature = "local")]
 pub mod inspect;
+mod plain_path;
 mod query;
 mod rejections;
 mod respond;
@@ -97,6 +98,7 @@ fn app(
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(trace::observe))
         .wrap(from_fn(drain::drain_unread_body))
+        .wrap(from_fn(plain_path::route_plainly))
 }
 
 /// A server on `listener`. It starts when the returned value is awaited, and leaves signals to the caller.

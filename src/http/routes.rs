@@ -1,9 +1,10 @@
 //! The route table. Whatever is not in it is 404; a known path with another method is 405.
 
+use super::discovery::BaseUrl;
 use super::error::{EndpointResult, HttpError};
 use super::{discovery, functions, groups, health, users};
 use crate::scim;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
 /// Every route of the service.
@@ -12,6 +13,7 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .service(read_only("/healthz").get(health::healthz))
         .service(web::resource(functions::RECONCILE).post(functions::reconcile).default_service(only("POST")))
         .service(web::scope("/scim/v2").configure(user_routes).configure(group_routes).configure(rest))
+        .service(web::scope("/scim").default_service(web::to(beside_the_base_url)))
         .default_service(web::to(not_found));
 }
 
@@ -24,7 +26,7 @@ pub(super) fn configure_not_configured(cfg: &mut ServiceConfig) {
 }
 
 fn user_routes(cfg: &mut ServiceConfig) {
-    let all = web::resource(["/Users", "/Users/"]).get(users::list).post(users::create);
+    let all = web::resource("/Users").get(users::list).post(users::create);
     let one = web::resource("/Users/{id}")
         .get(users::get)
         .put(users::replace)
@@ -37,7 +39,7 @@ fn user_routes(cfg: &mut ServiceConfig) {
 }
 
 fn group_routes(cfg: &mut ServiceConfig) {
-    let all = web::resource(["/Groups", "/Groups/"]).get(groups::list).post(groups::create);
+    let all = web::resource("/Groups").get(groups::list).post(groups::create);
     let one = web::resource("/Groups/{id}")
         .get(groups::get)
         .put(groups::replace)
@@ -71,6 +73,11 @@ fn only(allow: &'static str) -> Route {
 
 async fn not_found() -> EndpointResult {
     Err(HttpError::no_endpoint())
+}
+
+/// What a tenant URL with a mistake in it leads to.
+async fn beside_the_base_url(base: Data<BaseUrl>) -> EndpointResult {
+    Err(HttpError::beside_base_url(&base.0))
 }
 
 /// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.

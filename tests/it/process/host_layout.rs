@@ -252,12 +252,36 @@ fn every_scim_request_reaches_the_function_that_is_meant_for_it() {
 #[test]
 fn what_is_outside_is_nobodys() {
     let layout = discover(&repository()).unwrap();
-    for path in
-        ["/", "/Reconcile", "/reconcile/", "/scim", "/scim/v1/Users", "/healthz/x", "/api/scim/v2/Users"]
-    {
+    for path in [
+        "/",
+        "/Reconcile",
+        "/reconcile/",
+        "//Reconcile",
+        "//scim/v2/Users",
+        "/scim//v2/Users",
+        "/healthz/x",
+        "/healthz//",
+    ] {
         assert!(METHODS.iter().all(|method| layout.resolve(method, path).is_none()), "{path}");
     }
-    assert!(layout.resolve("GET", "/scim/v2//Users").is_none(), "an empty segment matches nothing");
+    assert!(layout.resolve("GET", "/api/scim/v2/Users").is_none());
+}
+
+/// As the host's own route matcher answered.
+#[test]
+fn an_empty_segment_is_caught_behind_the_first_of_a_catch_all() {
+    let layout = discover(&repository()).unwrap();
+    for (path, function) in [
+        ("/scim/v2//Users", "ScimWellKnown"),
+        ("/scim/v2/Users//", "ScimWellKnown"),
+        ("/scim/v2/Users///a", "ScimWellKnown"),
+        ("/scim/v2/Users/a//b/", "ScimUsers"),
+        ("/scim/v1/Users", "ScimWellKnown"),
+        ("/scim", "ScimWellKnown"),
+    ] {
+        let reached = layout.resolve("GET", path).map(|(function, _)| function.name.as_str());
+        assert_eq!(reached, Some(function), "{path}");
+    }
 }
 
 /// Over the wire, not only in the table: the record of the call names the function.

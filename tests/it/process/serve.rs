@@ -79,7 +79,9 @@ async fn the_packaged_app_runs_under_a_host_and_its_timer_ticks() {
         let host = cloud.host(transport);
         assert!(matches!(host.settled(), State::Ready { .. }), "{:?}", host.lines());
         let idp = Idp::new(&format!("{}/scim/v2", host.url()), TOKEN);
-        assert_eq!(idp.get("/Users").await.status, 200);
+        for path in ["/Users", "//Users", "/Users/", "/Schemas/"] {
+            assert_eq!(idp.get(path).await.status, 200, "{path}");
+        }
         let invocation = tokio::task::block_in_place(|| host.fire_timer("Reconcile", false, None));
         assert!(matches!(invocation.outcome, Outcome::Succeeded { .. }), "{invocation:?}");
         // From outside nothing reaches the envelope.

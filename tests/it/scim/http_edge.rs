@@ -445,6 +445,31 @@ fn unknown_paths_and_methods_are_scim_errors() {
     }
 }
 
+/// As a tenant URL is pasted, and as clients then put paths behind it.
+#[test]
+fn slashes_too_many_under_the_base_url_do_not_count() {
+    let service = Service::start();
+    let user = service.post("/scim/v2/Users", &[], r#"{"userName": "ana"}"#).json()["id"].clone();
+    let user = user.as_str().unwrap();
+    let one = [format!("/scim/v2//Users//{user}/"), format!("/scim/v2/Users/{user}/?attributes=userName")];
+    let fixed = ["/scim/v2//Users", "/scim/v2/Users/", "/scim/v2///Groups//", "/scim/v2/Schemas/"];
+    for path in fixed.into_iter().chain(one.iter().map(String::as_str)) {
+        assert_eq!(service.call("GET", path).status, 200, "{path}");
+        service.send("GET", path, &[], b"").assert_error(401);
+    }
+    let made = service.post("/scim/v2//Users/", &[], r#"{"userName": "ben"}"#);
+    assert_eq!(made.status, 201);
+    assert!(made.header("location").unwrap().contains("/scim/v2/Users/"), "{:?}", made.header("location"));
+    for path in [format!("/scim/v2/Users/%2F{user}"), format!("/scim/v2/Users/{user}%2F")] {
+        service.call("GET", &path).assert_error(404);
+    }
+    for path in ["/scim/v1/Users", "/scim", "/scim/", "/scim/Users"] {
+        let detail = service.call("GET", path).assert_error(404)["detail"].to_string();
+        assert!(detail.contains("the base URL is http"), "{path}: {detail}");
+    }
+    assert_eq!(service.call("DELETE", &one[0]).status, 204);
+}
+
 #[test]
 fn bodies_are_read_strictly() {
     let service = Service::start();

@@ -66,15 +66,17 @@ impl Template {
         }
     }
 
-    /// Whether a decoded path matches. One trailing slash does not count; an empty segment elsewhere matches nothing.
+    /// Whether a decoded path matches. One trailing slash does not count; an empty segment matches nothing but the rest of a
+    /// catch-all, behind its first segment.
     pub fn matches(&self, path: &str) -> bool {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
         let given: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
-        if given.iter().any(|segment| segment.is_empty()) {
+        let catches_all = matches!(self.segments.last(), Some(Segment::CatchAll));
+        let named = if catches_all { self.segments.len() } else { usize::MAX };
+        if given.iter().take(named).any(|segment| segment.is_empty()) {
             return false;
         }
-        let catches_all = matches!(self.segments.last(), Some(Segment::CatchAll));
         if given.len() > self.segments.len() && !catches_all {
             return false;
         }
