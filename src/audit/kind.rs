@@ -58,8 +58,8 @@ impl SettingWords {
     }
 
     pub fn sentence(&self) -> String {
-        let Self { what, before, after } = self;
-        format!("{what}: {before} -> {after}")
+        let or_none = |text: &'_ str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        format!("{}: {} -> {}", self.what, or_none(&self.before), or_none(&self.after))
     }
 }
 

@@ -8,8 +8,12 @@ use crate::bindings::Bindings;
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::moment::parse_time;
 use crate::cli::operator::{OperatorArguments, OperatorError, one_person_ever, run_command};
-use crate::id::{GroupId, OpId, PrincipalId, UserId};
+use crate::cli::suggest::groups_like;
+use crate::error_chain::escape_control;
+use crate::id::{GroupId, OpId, PrincipalId};
 use crate::ports::clock::Clock;
+use crate::scim::IndexLookup;
+use crate::service::access::names::name_of;
 use crate::service::audit::query::{self, AuditFilter, OpenedStep, OpenedSteps};
 use crate::store::{StateStore, StoreError};
 use clap::builder::PossibleValuesParser;
@@ -35,8 +39,8 @@ pub struct Arguments {
     /// Only changes that concern this person: a userName, mail address, Entra object id or SCIM id; of a deleted user too.
     #[arg(long, value_name = "PERSON")]
     person: Option<String>,
-    /// Only changes that concern this group: SCIM id.
-    #[arg(long, value_name = "ID")]
+    /// Only changes that concern this group: a displayName or SCIM id. A deleted group has its id alone.
+    #[arg(long, value_name = "GROUP")]
     group: Option<String>,
     /// Only changes of this kind; may be given several times.
     #[arg(long = "kind", value_name = "KIND", value_parser = PossibleValuesParser::new(kind_names()))]
@@ -67,8 +71,6 @@ enum FilterError {
     Time { argument: &'static str, text: String },
     #[error("--cause {text:?} is not one of request, order, sweep, snapshot")]
     Cause { text: String },
-    #[error("--group {text:?} is not an id: a SCIM id looks like 6f9619ff-8b86-4d01-b42d-00cf4fc964ff")]
-    Group { text: String },
     #[error("--op {text:?} is not an operation; it looks like 01a21313-b0f1-77de-af8d-41bc4e8ffee2")]
     Op { text: String },
 }
@@ -80,6 +82,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let access = arguments.operator.access()?;
         if let Some(text) = &arguments.person {
             filter.person = ids_of(&access.store, text).await?;
+        }
+        if let Some(text) = &arguments.group {
+            filter.group = Some(group_id(&access.store, text).await?);
         }
         let mut names = Names { store: &access.store, known: BTreeMap::new() };
         let found = list(&mut names, filter, arguments).await?;
@@ -105,6 +110,19 @@ async fn ids_of(store: &StateStore, text: &str) -> Result<Vec<String>, OperatorE
     let person = one_person_ever(store, text).await?;
     let principals = person.principals.iter().map(ToString::to_string);
     Ok(person.user.iter().map(ToString::to_string).chain(principals).collect())
+}
+
+/// The id under which records name a group. An id means exactly itself, also of a group that is gone.
+async fn group_id(store: &StateStore, text: &str) -> Result<String, OperatorError> {
+    if PrincipalId::parse(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let named = store.find_first::<GroupId>(&IndexLookup::DisplayName(text.to_owned()), 1).await?;
+    if let Some(group) = named.first() {
+        return Ok(group.to_string());
+    }
+    let (shown, alike) = (escape_control(text), groups_like(store, text).await?);
+    Err(OperatorError::Usage(format!("--group {shown:?} is no displayName or SCIM id of a group{alike}")))
 }
 
 /// What `--kind` takes: every kind, and the name under which settings are stored.
@@ -212,12 +230,12 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// The names of those whom a record names. A deleted person has one until it is erased, a deleted group has none.
+    /// The names of those whom a record names.
     async fn of(&mut self, record: &Value) -> Result<BTreeMap<String, String>, StoreError> {
         let mut names = BTreeMap::new();
         for id in query::subjects(record) {
             if !self.known.contains_key(&id) {
-                let name = self.read(&id).await?;
+                let name = name_of(self.store, &id).await?;
                 self.known.insert(id.clone(), name);
             }
             if let Some(Some(name)) = self.known.get(&id) {
@@ -225,15 +243,6 @@ impl Names<'_> {
             }
         }
         Ok(names)
-    }
-
-    async fn read(&self, id: &str) -> Result<Option<String>, StoreError> {
-        let (Ok(user), Ok(group)) = (UserId::parse(id), GroupId::parse(id)) else { return Ok(None) };
-        if let Some(name) = self.store.kept_user_name(user).await? {
-            return Ok(Some(name));
-        }
-        let group = self.store.group_attributes(group).await?;
-        Ok(group.as_ref().readable().and_then(|group| group.text("displayName").map(str::to_owned)))
     }
 }
 
@@ -247,16 +256,12 @@ fn filter(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, Fil
         (None, Some(op)) => query::op_time(op).ok_or_else(|| FilterError::Op { text: op.clone() })?,
         (since, _) => time("since", since.as_deref().unwrap_or("24h"))?,
     };
-    if let Some(text) = arguments.group.as_ref().filter(|text| PrincipalId::parse(text).is_err()) {
-        return Err(FilterError::Group { text: text.clone() });
-    }
     if let Some(op) = arguments.op.as_ref().filter(|op| OpId::parse(op).is_err()) {
         return Err(FilterError::Op { text: op.clone() });
     }
     Ok(AuditFilter {
         since: Some(since),
         until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
-        group: arguments.group.clone(),
         kinds: arguments.kinds.clone(),
         actor: arguments.actor.clone(),
         cause: arguments.cause.as_ref().map(cause).transpose()?,

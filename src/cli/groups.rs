@@ -17,7 +17,7 @@ pub struct Arguments {
     /// Only groups that no binding means, each with a binding to complete and paste.
     #[arg(long)]
     unbound: bool,
-    /// One line of JSON per group.
+    /// One line of JSON per group, and per binding that means none.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -42,8 +42,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 false => write_group(&mut out, group, arguments.unbound)?,
             }
         }
-        if !arguments.json && !arguments.unbound {
-            write_unmatched(&mut out, &without_group)?;
+        let unmatched = if arguments.unbound { Vec::new() } else { without_group };
+        for binding in &unmatched {
+            match arguments.json {
+                true => writeln!(out, "{}", unmatched_json(binding))?,
+                false => write_unmatched(&mut out, binding)?,
+            }
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -74,16 +78,22 @@ fn write_group(out: &mut impl Write, group: &ArrivedGroup, unbound: bool) -> io:
     }
 }
 
-fn write_unmatched(out: &mut impl Write, unmatched: &[UnmatchedBinding]) -> io::Result<()> {
-    for UnmatchedBinding { binding, attribute, value, reason } in unmatched {
-        let value = escape_control(value);
-        let what = match reason {
-            Some(reason) => format!("its group is not known ({reason})"),
-            None => format!("no group has the {attribute} {value:?}. Is it assigned to the app?"),
-        };
-        writeln!(out, "binding {binding}: {what}")?;
-    }
-    Ok(())
+fn write_unmatched(out: &mut impl Write, unmatched: &UnmatchedBinding) -> io::Result<()> {
+    let UnmatchedBinding { binding, attribute, value, reason } = unmatched;
+    let value = escape_control(value);
+    let what = match reason {
+        Some(reason) => format!("its group is not known ({reason})"),
+        None => format!("no group has the {attribute} {value:?}. Is it assigned to the app?"),
+    };
+    writeln!(out, "binding {binding}: {what}")
+}
+
+fn unmatched_json(unmatched: &UnmatchedBinding) -> Value {
+    let UnmatchedBinding { binding, attribute, value, reason } = unmatched;
+    json!({
+        "kind": "binding-without-group", "binding": binding.as_str(), "attribute": attribute, "value": value,
+        "reason": reason.map(|reason| reason.as_str()),
+    })
 }
 
 /// A binding of the group, with the least role and a scope to fill in. By `externalId` where the identity provider sends one
@@ -113,7 +123,7 @@ fn to_json(group: &ArrivedGroup, unbound: bool) -> Value {
     let above: Vec<&str> = group.above.iter().map(BindingName::as_str).collect();
     let suggestion = if unbound { binding_for(group) } else { None };
     json!({
-        "id": group.id.to_string(), "displayName": group.display_name, "externalId": group.external_id,
+        "kind": "group", "id": group.id.to_string(), "displayName": group.display_name, "externalId": group.external_id,
         "bindings": bindings, "above": above, "suggestion": suggestion,
     })
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod breaker;
 mod config;
+mod counted;
 mod doctor;
 mod exit;
 mod explain;
@@ -19,6 +20,7 @@ mod progress;
 mod report;
 mod serve;
 mod short_scope;
+mod suggest;
 
 use crate::app::SystemClock;
 use crate::cli::exit::{EXIT_USAGE, complain};

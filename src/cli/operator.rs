@@ -4,6 +4,7 @@
 use crate::app::ControlClientError;
 use crate::app::{self, ConnectError, OperatorAccess};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
+use crate::cli::suggest::people_like;
 use crate::config::{self, ConfigError, OperatorConfig};
 use crate::error_chain::escape_control;
 use crate::id::PrincipalId;
@@ -44,9 +45,9 @@ pub(super) struct TokenVault {
 /// Why a command of an operator failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OperatorError {
-    #[error("cannot find out where the tables are")]
+    #[error("cannot find out where the tables are: {PLACES}")]
     File(#[source] ArgumentFileError),
-    #[error("cannot find out where the tables are")]
+    #[error("cannot find out where the tables are: {PLACES}")]
     Config(#[source] ConfigError),
     #[error("cannot reach the tables")]
     Connect(#[source] ConnectError),
@@ -61,6 +62,8 @@ pub(super) enum OperatorError {
     Bindings,
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    NoPerson(String),
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     #[error("cannot write")]
@@ -92,7 +95,8 @@ fn exit_code(error: &OperatorError) -> u8 {
         OperatorError::File(_)
         | OperatorError::Config(_)
         | OperatorError::Connect(_)
-        | OperatorError::Usage(_) => EXIT_USAGE,
+        | OperatorError::Usage(_)
+        | OperatorError::NoPerson(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,
     }
 }
@@ -188,6 +192,12 @@ impl OperatorArguments {
     }
 }
 
+/// How to say where the tables are.
+#[cfg(feature = "local")]
+const PLACES: &str = "name them with --tables, or a running local with --control-url";
+#[cfg(not(feature = "local"))]
+const PLACES: &str = "name them with --tables";
+
 /// The program, as an operator types it.
 const PROGRAM: &str = "azure-backup-scim";
 
@@ -215,22 +225,27 @@ pub(super) fn active_bindings(store: &StateStore) -> ActiveBindings {
 /// The one person whom a text means. Several, or none, is a mistake that lists them.
 pub(super) async fn one_person(store: &StateStore, text: &str) -> Result<FoundPerson, OperatorError> {
     let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
-    only(people::find_people(store, snapshot.principal_from(), text).await?, text)
+    only(store, people::find_people(store, snapshot.principal_from(), text).await?, text).await
 }
 
 /// The same, deleted people too: for commands that only read.
 pub(super) async fn one_person_ever(store: &StateStore, text: &str) -> Result<FoundPerson, OperatorError> {
     let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
-    only(people::find_people_ever(store, snapshot.principal_from(), text).await?, text)
+    only(store, people::find_people_ever(store, snapshot.principal_from(), text).await?, text).await
 }
 
-fn only(mut people: Vec<FoundPerson>, text: &str) -> Result<FoundPerson, OperatorError> {
+async fn only(
+    store: &StateStore,
+    mut people: Vec<FoundPerson>,
+    text: &str,
+) -> Result<FoundPerson, OperatorError> {
     let shown = escape_control(text);
     match (people.len(), people.pop()) {
         (1, Some(person)) => Ok(person),
         (_, None) => {
             let what = "no userName, mail address, object id or SCIM id";
-            Err(OperatorError::Usage(format!("{shown:?} is {what} of this installation")))
+            let alike = people_like(store, text).await?;
+            Err(OperatorError::NoPerson(format!("{shown:?} is {what} of this installation{alike}")))
         }
         (_, Some(last)) => {
             let mut lines: Vec<String> = people.iter().chain([&last]).map(candidate).collect();

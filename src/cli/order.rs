@@ -8,6 +8,7 @@ use crate::error_chain::escape_control;
 use crate::id::{GroupId, PrincipalId, UserId};
 use crate::orders::{self, Order, OrderVerb};
 use crate::rbac::{BindingName, Scope};
+use crate::service::access::names::{names_in, with_names};
 use crate::service::access::people::FoundPerson;
 use crate::store::orders::OrderOutcome;
 use serde_json::{Value, json};
@@ -245,7 +246,9 @@ pub(super) fn place(
                 false => wait_for(&access, order).await?,
             };
             is_fine &= arguments.no_wait || outcome.as_ref().is_some_and(|outcome| !outcome.is_refused);
-            print(order, outcome.as_ref(), arguments)?;
+            // The order is placed: without names it is shown by its ids.
+            let names = names_in(&access.store, &order.verb.target()).await.unwrap_or_default();
+            print(order, &names, outcome.as_ref(), arguments)?;
         }
         Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
     })
@@ -268,6 +271,7 @@ async fn wait_for(access: &OperatorAccess, order: &Order) -> Result<Option<Order
 
 fn print(
     order: &Order,
+    names: &[String],
     outcome: Option<&OrderOutcome>,
     arguments: &PlaceArguments,
 ) -> Result<(), OperatorError> {
@@ -276,7 +280,7 @@ fn print(
         writeln!(out, "{}", to_json(order, outcome))?;
         return Ok(());
     }
-    let target = escape_control(&order.verb.target());
+    let target = escape_control(&with_names(&order.verb.target(), names));
     let space = if target.is_empty() { "" } else { " " };
     let verb = order.verb.as_str();
     let state = match outcome {

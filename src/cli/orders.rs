@@ -4,6 +4,7 @@ use crate::audit::rfc3339;
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::error_chain::escape_control;
+use crate::service::access::names::{names_in, with_names};
 use crate::store::StateStore;
 use crate::store::levers::Levers;
 use crate::store::orders::{OrderOutcome, PlacedOrder};
@@ -13,6 +14,9 @@ use std::process::ExitCode;
 
 /// Orders that are not carried out yet and are listed.
 const PLACED_MAX: usize = 1000;
+
+/// Orders whose targets are named, the newest.
+const NAMED_MAX: usize = 500;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -42,7 +46,7 @@ async fn in_force(store: &StateStore, json: bool) -> Result<ExitCode, OperatorEr
         };
         lines.push(outcome.map(of_outcome).unwrap_or_else(|| Line::without_outcome(verb, target)));
     }
-    print(&lines, json)?;
+    print(store, &mut lines, json).await?;
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
 }
 
@@ -53,6 +57,8 @@ struct Line {
     state: &'static str,
     verb: String,
     target: String,
+    /// The names behind the ids of the target.
+    names: Vec<String>,
     who: String,
     because: String,
     at: Option<String>,
@@ -73,7 +79,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         };
         let open: Vec<Line> = placed.iter().filter(is_open).map(of_placed).collect();
         lines.extend(open);
-        print(&lines, arguments.json)?;
+        print(&access.store, &mut lines, arguments.json).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -85,6 +91,7 @@ fn of_outcome(outcome: OrderOutcome) -> Line {
         state: if outcome.is_refused { "refused" } else { "done" },
         verb: outcome.verb,
         target: outcome.target,
+        names: Vec::new(),
         who: outcome.who,
         because: outcome.because,
         at: Some(rfc3339(outcome.at.replace_nanosecond(0).unwrap_or(outcome.at))),
@@ -101,6 +108,7 @@ fn of_placed(placed: &PlacedOrder) -> Line {
             state: "placed",
             verb: placed.verb.as_str().to_owned(),
             target: placed.verb.target(),
+            names: Vec::new(),
             who: placed.who.clone(),
             because: placed.because.clone(),
             at: None,
@@ -114,7 +122,10 @@ fn of_placed(placed: &PlacedOrder) -> Line {
 }
 
 #[expect(clippy::print_stderr, reason = "not part of the result")]
-fn print(lines: &[Line], json: bool) -> Result<(), OperatorError> {
+async fn print(store: &StateStore, lines: &mut [Line], json: bool) -> Result<(), OperatorError> {
+    for line in lines.iter_mut().rev().take(NAMED_MAX) {
+        line.names = names_in(store, &line.target).await?;
+    }
     if lines.is_empty() && !json {
         eprintln!("no orders");
     }
@@ -137,6 +148,7 @@ impl Line {
             state: "done",
             verb: verb.to_owned(),
             target,
+            names: Vec::new(),
             who: String::new(),
             because: String::new(),
             at: None,
@@ -147,14 +159,16 @@ impl Line {
     fn to_json(&self) -> Value {
         json!({
             "order": self.order, "op": self.op, "state": self.state, "verb": self.verb, "target": self.target,
+            "targetNames": self.names,
             "who": self.who, "because": self.because, "at": self.at, "detail": self.detail,
         })
     }
 
     fn to_text(&self) -> String {
         let Self { order, state, verb, .. } = self;
-        let [target, who, because, detail] =
-            [&self.target, &self.who, &self.because, &self.detail].map(|text| escape_control(text));
+        let target = escape_control(&with_names(&self.target, &self.names));
+        let [who, because, detail] =
+            [&self.who, &self.because, &self.detail].map(|text| escape_control(text));
         let at = self.at.as_deref().unwrap_or("not yet");
         let space = if target.is_empty() { "" } else { " " };
         format!("{order}  {at}  {state:<7}  {verb}{space}{target}\n  {who}: {because}\n  {detail}")

@@ -1,7 +1,7 @@
 //! What the commands about the past share: the moment that is meant, and the audit folded to a history.
 
 use crate::cli::moment::parse_time;
-use crate::cli::operator::OperatorError;
+use crate::cli::operator::{OperatorArguments, OperatorError};
 use crate::cli::progress::Progress;
 use crate::error_chain::escape_control;
 use crate::service::access::report::history::AccessHistory;
@@ -23,6 +23,13 @@ pub(super) fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, 
         return Err(OperatorError::Usage("--at is in the future".to_owned()));
     }
     Ok(time)
+}
+
+/// What to type to read of a person's past. `id`: a SCIM id, or an object id.
+pub(super) fn lines_about_past(operator: &OperatorArguments, id: &str) -> String {
+    let explain = operator.command_line(&format!("explain {id} --at 24h"));
+    let audit = operator.command_line(&format!("audit --person {id} --since 365d"));
+    format!("What was held before, and when it went:\n\n  {explain}\n  {audit}")
 }
 
 /// Folds the whole audit: what a moment was like can be confirmed by what came after it.

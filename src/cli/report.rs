@@ -3,25 +3,29 @@
 
 mod csv;
 mod html;
+mod meant;
 mod page_data;
+#[cfg(test)]
+mod sample;
 mod table;
 mod words;
 
 use crate::audit::rfc3339;
-use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
-use crate::cli::past::{history, moment};
+use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
+use crate::cli::past::{history, lines_about_past, moment};
 use crate::cli::progress::Progress;
 use crate::error_chain::escape_control;
 use crate::id::PrincipalId;
-
 use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
+use crate::service::access::report::history::AccessSpan;
 use crate::service::access::report::live::{self, AzureReaders};
 use crate::service::access::report::{self, AccessReport, ReportRow, RowSource};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::store::StateStore;
 use clap::builder::PossibleValuesParser;
+use meant::Meant;
 use page_data::PageSource;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,10 +41,11 @@ pub struct Arguments {
     /// belongs to it. [default: every scope of the bindings]
     #[arg(value_name = "SCOPE")]
     scope: Option<String>,
-    /// Only this person: a userName, mail address, Entra object id or SCIM id; of a deleted user too.
+    /// Only this person: a userName, mail address, Entra object id or SCIM id; of a deleted user too. Or a name that the report
+    /// shows.
     #[arg(long, value_name = "PERSON")]
     person: Option<String>,
-    /// Only who can do this, by whatever assignments; given several times: who can do all of it.
+    /// Only who can do this, by whatever assignments. Given several times it means AND: who can do all of it.
     #[arg(long = "can", value_name = "VERB", value_parser = PossibleValuesParser::new(Verb::ALL.map(Verb::as_str)))]
     verbs: Vec<String>,
     /// A past moment: 2026-11-25 (the beginning of that day, in UTC), 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: now]
@@ -52,7 +57,7 @@ pub struct Arguments {
     /// One object of JSON.
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// Comma-separated values, one line for each holder, assignment and scope.
+    /// Comma-separated values, one line for each holder, assignment and scope. What is not seen goes to standard error.
     #[arg(long)]
     csv: bool,
     /// Write a page to this file: it opens in any browser, needs no server and sends nothing anywhere. It shows now and every day
@@ -70,19 +75,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         // The clock of the tables: that of a running `local` can be moved.
         let now = store.table_time().await?;
         let at = arguments.at.as_deref().map(|text| moment(text, now)).transpose()?;
-        let person = match &arguments.person {
-            Some(text) => Some(one_person_ever(store, text).await?),
-            None => None,
-        };
+        let meant = Meant::of(store, arguments.person.as_deref()).await?;
         let (reader, directory) = (arguments.operator.access_reader()?, arguments.operator.directory()?);
         let readers = AzureReaders { access: reader.as_ref(), directory: directory.as_ref() };
         let azure = Some(&readers).filter(|_| !arguments.recorded);
         let (targets, mut notes) = targets(arguments, store, azure).await?;
-        let is_meant = |row: &ReportRow| {
-            person.as_ref().is_none_or(|person| {
-                person.principals.contains(&row.holder) || row.user.is_some() && row.user == person.user
-            })
-        };
         let mut made = match at {
             None => {
                 let progress = Progress::begin("reading scopes", 1);
@@ -94,29 +91,53 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         };
         notes.append(&mut made.unseen);
         made.unseen = notes;
-        made.rows.retain(is_meant);
+        made.rows = meant.select(made.rows);
+        let is_shown = !made.rows.is_empty();
         keep_who_can(&mut made.rows, &arguments.verbs);
         if let Some(file) = &arguments.html {
             let history = history(store).await?;
-            let (mut spans, mut past) = report::ever(store, azure, &history, &targets).await?;
-            let meant: Vec<bool> = past.rows.iter().map(is_meant).collect();
-            let mut places = meant.iter();
-            spans.retain(|_| places.next().copied().unwrap_or_default());
-            past.rows.retain(is_meant);
+            let (spans, mut past) = report::ever(store, azure, &history, &targets).await?;
+            let both = spans.into_iter().zip(past.rows).filter(|(_, row)| meant.has(row));
+            let (spans, rows): (Vec<AccessSpan>, Vec<ReportRow>) = both.unzip();
+            past.rows = rows;
+            meant.or_mistake(is_shown || !past.rows.is_empty())?;
             let source = PageSource { made: now, history: &history, spans: &spans, past: &past, now: &made };
             write_page(file, &page_data::data(&source))?;
             return Ok(ExitCode::SUCCESS);
         }
+        let meant = meant.or_mistake(is_shown)?;
+        if at.is_none() {
+            meant.add_present_ways(store, &mut made.rows).await?;
+        }
         made.rows
             .sort_by_cached_key(|row| (who(row).to_lowercase(), row.scope.clone(), row.role_name.clone()));
-        let mut out = io::stdout().lock();
-        match (arguments.json, arguments.csv) {
-            (true, _) => writeln!(out, "{}", to_json(&made))?,
-            (_, true) => csv::write(&mut out, &made)?,
-            _ => table::write(&mut out, &made)?,
-        }
+        print(arguments, &made, &meant)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn print(arguments: &Arguments, made: &AccessReport, meant: &Meant) -> Result<(), OperatorError> {
+    let mut out = io::stdout().lock();
+    match (arguments.json, arguments.csv) {
+        (true, _) => writeln!(out, "{}", to_json(made))?,
+        (_, true) => {
+            csv::write(&mut out, made)?;
+            out.flush()?;
+            say_unseen(&made.unseen);
+        }
+        _ => {
+            let is_past = made.rows.is_empty() && made.at.is_none();
+            let past = meant.id().filter(|_| is_past).map(|id| lines_about_past(&arguments.operator, &id));
+            table::write(&mut out, made, past.as_deref())?;
+        }
+    }
+    Ok(())
+}
+
+/// Beside values that are read by a program.
+#[expect(clippy::print_stderr, reason = "not part of the result")]
+fn say_unseen(unseen: &[String]) {
+    unseen.iter().for_each(|unseen| eprintln!("not seen: {}", escape_control(unseen)));
 }
 
 fn write_page(file: &Path, data: &Value) -> Result<(), OperatorError> {

@@ -32,7 +32,8 @@ impl ShortScopes {
     }
 }
 
-fn short(scope: &ArmScope) -> String {
+/// What a scope is called where nothing tells two of one name apart.
+pub(super) fn short(scope: &ArmScope) -> String {
     let parts: Vec<&str> = scope.as_str().split('/').skip(1).collect();
     match parts.as_slice() {
         [""] => "tenant root".to_owned(),

@@ -6,6 +6,7 @@ use crate::service::join_reads::join_reads;
 use crate::store::members::{GROUPS_UPWARDS_MAX, NESTING_DEPTH_MAX};
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 /// A group that a person is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,17 @@ pub struct EffectiveGroups {
     pub groups: Vec<EffectiveGroup>,
     /// There are more, beyond the bounds: those give nothing.
     pub is_cut: bool,
+}
+
+impl EffectiveGroups {
+    /// The groups from the person's own up to that one; none where the person is not in it.
+    pub fn way_to(&self, group: GroupId) -> Vec<GroupId> {
+        let find = |id: GroupId| self.groups.iter().find(|group| group.id == id);
+        let inner = |group: &&EffectiveGroup| group.through.and_then(find);
+        let mut way: Vec<GroupId> = iter::successors(find(group), inner).map(|group| group.id).collect();
+        way.reverse();
+        way
+    }
 }
 
 /// The walk upwards, one level at a time.

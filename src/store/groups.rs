@@ -1,6 +1,7 @@
 //! Which groups a binding's selector concerns.
 
 use crate::id::GroupId;
+use crate::store::named_like::NamedLike;
 use crate::store::resources::{Group, NameOwner, ResourceId};
 use crate::store::{StateStore, StoreError, keys};
 use std::collections::BTreeSet;
@@ -12,6 +13,21 @@ const SHARING_MAX: usize = 1000;
 const TWO: usize = 2;
 
 impl StateStore {
+    /// The living groups with every one of these words in their displayName.
+    pub async fn groups_named_like(&self, words: &str) -> Result<NamedLike<GroupId>, StoreError> {
+        let mut found = NamedLike::of(words);
+        let mut pages = self.groups();
+        while found.may_read_on()
+            && let Some(groups) = pages.next().await?
+        {
+            for group in groups {
+                let name = group.resource.as_ref().and_then(|group| group.text("displayName"));
+                found.take(group.id, name.as_slice());
+            }
+        }
+        Ok(found)
+    }
+
     /// The groups that carry a selector's value now, the first [`SHARING_MAX`] by their ids.
     pub async fn groups_that_match(&self, attribute: &str, value: &str) -> Result<Vec<GroupId>, StoreError> {
         match attribute {

@@ -17,6 +17,7 @@ pub mod levers;
 pub(crate) mod lookup;
 pub mod member_plan;
 pub mod members;
+pub mod named_like;
 pub mod orders;
 pub mod overdue;
 pub mod pending_bindings;

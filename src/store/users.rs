@@ -7,6 +7,7 @@ use crate::scim::{Resource, ResourceType};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::ledger_walk::LedgerPosition;
+use crate::store::named_like::NamedLike;
 use crate::store::resources::{self, ResourceId, User};
 use crate::store::{StateStore, StoreError, keys, ledger};
 use serde_json::{Value, json};
@@ -117,6 +118,31 @@ impl StateStore {
         }
         users.truncate(users_max);
         Ok(users)
+    }
+
+    /// Users with every one of these words in their userName, displayName or mail addresses, living or deleted: of each the
+    /// userName.
+    pub async fn users_named_like(&self, words: &str) -> Result<NamedLike<UserId>, StoreError> {
+        let mut found = NamedLike::of(words);
+        let (from, to) = keys::range_of("n:");
+        let mut pages = self.pages(from, to);
+        while found.may_read_on()
+            && let Some(rows) = pages.next().await?
+        {
+            for row in &rows {
+                let names = RowReader::new(row).and_then(|reader| reader.json("names"));
+                let (Some(names), Ok(user)) =
+                    (self.readable(row, names), UserId::parse(keys::last_part(&row.key)))
+                else {
+                    continue;
+                };
+                let mails = names.get("emails").and_then(Value::as_array).into_iter().flatten();
+                let all = ["userName", "displayName"].into_iter().filter_map(|name| names.get(name));
+                let all: Vec<&str> = all.chain(mails).filter_map(Value::as_str).collect();
+                found.take(user, &all);
+            }
+        }
+        Ok(found)
     }
 
     /// Users whose ledgers have something of an Entra object, living or deleted, at most so many.

@@ -15,33 +15,56 @@ pub(super) fn write_bindings(
     state: PersonState,
     bindings: &[BindingAnswer],
 ) -> io::Result<()> {
-    let is_out = matches!(state, PersonState::Deleted | PersonState::Inactive);
-    if is_out {
+    if let Some(mend) = Mend::of_state(state) {
         writeln!(out, "\nNo binding gives anything to a user who is {}.", state.as_str())?;
+        write_mend(out, &mend)?;
+        return bindings
+            .iter()
+            .filter(|answer| answer.holds)
+            .try_for_each(|answer| write_answer(out, answer));
     }
-    for answer in bindings.iter().filter(|answer| !is_out || answer.holds) {
-        let BindingAnswer { binding, role, scope, .. } = answer;
-        writeln!(out, "\n{binding}: {role} at {}", scope.as_str())?;
-        writeln!(out, "  {}", sentence(answer))?;
-        let since = answer.since.map(seconds).unwrap_or_default();
-        match answer.still_held {
-            Some(ReasonCode::KeptByOrder) => {
-                writeln!(out, "  still holds it: an operator rejected the revocation (kept-by-order)")?;
-            }
-            Some(ReasonCode::ForeignAssignment) => {
-                writeln!(
-                    out,
-                    "  still holds it: an assignment that this service did not make gives the same"
-                )?;
-            }
-            Some(reason) => writeln!(out, "  still holds it; it is to be taken, since {since} ({reason})")?,
-            None => {}
-        }
-        if let Some(Mend { who, how }) = Mend::of(answer) {
-            writeln!(out, "  what would change it: {how} ({who})")?;
-        }
+    let (strange, mut others): (Vec<_>, Vec<_>) = bindings.iter().partition(|answer| is_strange(answer));
+    others.sort_by_key(|answer| {
+        let is_hindered = matches!(answer.answer, Answer::Wanted { .. } | Answer::Blocked { .. });
+        !answer.holds && !is_hindered
+    });
+    others.into_iter().try_for_each(|answer| write_answer(out, answer))?;
+    if strange.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let named = strange.iter().filter_map(|answer| match &answer.answer {
+        Answer::NotMember { group, .. } => Some(format!("{} ({})", escape_control(group), answer.binding)),
+        _ => None,
+    });
+    writeln!(out, "\nnot a member of: {}", named.collect::<Vec<_>>().join(", "))?;
+    write_mend(out, &Mend::of_stranger())
+}
+
+/// The person has nothing to do with the binding.
+fn is_strange(answer: &BindingAnswer) -> bool {
+    matches!(answer.answer, Answer::NotMember { reason: None, .. }) && !answer.holds
+}
+
+fn write_answer(out: &mut impl Write, answer: &BindingAnswer) -> io::Result<()> {
+    let BindingAnswer { binding, role, scope, .. } = answer;
+    writeln!(out, "\n{binding}: {role} at {}", scope.as_str())?;
+    writeln!(out, "  {}", sentence(answer))?;
+    let since = answer.since.map(seconds).unwrap_or_default();
+    match answer.still_held {
+        Some(ReasonCode::KeptByOrder) => {
+            writeln!(out, "  still holds it: an operator rejected the revocation (kept-by-order)")?;
+        }
+        Some(ReasonCode::ForeignAssignment) => {
+            writeln!(out, "  still holds it: an assignment that this service did not make gives the same")?;
+        }
+        Some(reason) => writeln!(out, "  still holds it; it is to be taken, since {since} ({reason})")?,
+        None => {}
+    }
+    Mend::of(answer).map_or(Ok(()), |mend| write_mend(out, &mend))
+}
+
+fn write_mend(out: &mut impl Write, Mend { who, how }: &Mend) -> io::Result<()> {
+    writeln!(out, "  what would change it: {how} ({who})")
 }
 
 /// Yes or no, and why, in a sentence.
@@ -56,7 +79,8 @@ fn sentence(answer: &BindingAnswer) -> String {
             format!("yes{since} ({reason}): {}", escape_control(way))
         }
         Answer::Wanted { way, reason } => format!("not yet ({reason}): {}", escape_control(way)),
-        Answer::Blocked(reason) => format!("no ({reason})"),
+        Answer::Blocked { way: Some(way), reason } => format!("no ({reason}): {}", escape_control(way)),
+        Answer::Blocked { way: None, reason } => format!("no ({reason})"),
         Answer::Deleted => "no: the user is deleted".to_owned(),
         Answer::Inactive => "no: the user is not active".to_owned(),
         Answer::NoGroup { attribute, value } => {
@@ -85,6 +109,7 @@ pub(super) fn answer_json(answer: &BindingAnswer) -> Value {
     let mend = Mend::of(answer);
     let (way, values, condition) = match &answer.answer {
         Answer::Wanted { way, .. } => (Some(way), None, None),
+        Answer::Blocked { way, .. } => (way.as_ref(), None, None),
         Answer::NoMatch { condition, values } => (None, Some(values), Some(condition)),
         _ => (None, None, None),
     };

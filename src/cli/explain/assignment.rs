@@ -1,13 +1,15 @@
 //! `explain ASSIGNMENT`: whose it is, who made it, and whether a binding still gives it.
 
 use super::answers::{answer_json, seconds, write_bindings};
+use super::others::OthersGave;
 use crate::error_chain::escape_control;
+use crate::id::UserId;
 use crate::rbac::AssignmentName;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
-use crate::rbac::verbs::RoleVerbs;
 use crate::service::access::assignments::KnownAssignment;
-use crate::service::access::explain::{BindingAnswer, ExplainedBindings, Explanation};
-use crate::store::foreign_access::ForeignAccess;
+use crate::service::access::explain::{self, BindingAnswer, ExplainedBindings, Explanation};
+use crate::service::bindings::active::ActiveSnapshot;
+use crate::store::{StateStore, StoreError};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -18,6 +20,30 @@ pub(super) fn named(text: &str) -> Option<AssignmentName> {
     AssignmentName::parse(name).ok()
 }
 
+/// What is told of an assignment.
+pub(super) enum Told {
+    Ours { user: UserId, entry: Box<LedgerEntry>, explanation: Option<Box<Explanation>> },
+    Foreign(OthersGave),
+}
+
+impl Told {
+    pub(super) async fn of(
+        store: &StateStore,
+        snapshot: ActiveSnapshot,
+        known: KnownAssignment,
+    ) -> Result<Self, StoreError> {
+        match known {
+            KnownAssignment::Ours { user, entry } => {
+                let explanation = explain::explain(store, snapshot, user).await?.map(Box::new);
+                Ok(Self::Ours { user, entry, explanation })
+            }
+            KnownAssignment::Foreign(access) => {
+                Ok(Self::Foreign(OthersGave::named(store, vec![*access]).await?))
+            }
+        }
+    }
+}
+
 /// The answers of those bindings that gave it, or would.
 fn answers<'a>(entry: &LedgerEntry, explanation: &'a Explanation) -> Vec<&'a BindingAnswer> {
     let ExplainedBindings::Known(all) = &explanation.bindings else { return Vec::new() };
@@ -25,14 +51,10 @@ fn answers<'a>(entry: &LedgerEntry, explanation: &'a Explanation) -> Vec<&'a Bin
     all.iter().filter(gives).collect()
 }
 
-pub(super) fn write_text(
-    out: &mut impl Write,
-    known: &KnownAssignment,
-    explanation: Option<&Explanation>,
-) -> io::Result<()> {
-    match known {
-        KnownAssignment::Ours { user, entry } => {
-            let name = explanation.and_then(|explanation| explanation.user_name.as_deref());
+pub(super) fn write_text(out: &mut impl Write, told: &Told) -> io::Result<()> {
+    match told {
+        Told::Ours { user, entry, explanation } => {
+            let name = explanation.as_ref().and_then(|explanation| explanation.user_name.as_deref());
             let who = name.map_or_else(|| user.to_string(), escape_control);
             writeln!(out, "{}: {} at {}", entry.assignment, entry.role, entry.scope)?;
             writeln!(out, "  of {who}, object id {}", entry.principal)?;
@@ -44,7 +66,7 @@ pub(super) fn write_text(
             }
             write_bindings(out, explanation.state, &answers)
         }
-        KnownAssignment::Foreign(access) => write_foreign(out, access),
+        Told::Foreign(others) => others.write_assignments(out),
     }
 }
 
@@ -64,42 +86,21 @@ fn state(entry: &LedgerEntry) -> String {
     }
 }
 
-fn write_foreign(out: &mut impl Write, access: &ForeignAccess) -> io::Result<()> {
-    let role = escape_control(&access.role_name);
-    writeln!(out, "{}: {role} at {}", access.key.assignment, escape_control(access.scope.as_str()))?;
-    writeln!(out, "  of the {} {}", access.holder.as_str(), access.key.principal)?;
-    let by = access.created_by.map(|id| format!(" by {id}")).unwrap_or_default();
-    let on = access.created_on.map(|time| format!(" on {}", seconds(time))).unwrap_or_default();
-    writeln!(out, "  not made by this service: made{by}{on}, first seen {}", seconds(access.first_seen))?;
-    let verbs = access.verbs.map(|verbs| verbs.names().join(", "));
-    match verbs.as_deref() {
-        None => writeln!(out, "  what it gives could not be read"),
-        Some("") => writeln!(out, "  gives nothing but reading"),
-        Some(verbs) => writeln!(out, "  gives {verbs}"),
-    }
-}
-
-pub(super) fn to_json(known: &KnownAssignment, explanation: Option<&Explanation>) -> Value {
-    match known {
-        KnownAssignment::Ours { user, entry } => {
-            let answers = explanation.map(|explanation| answers(entry, explanation)).unwrap_or_default();
+pub(super) fn to_json(told: &Told) -> Value {
+    match told {
+        Told::Ours { user, entry, explanation } => {
+            let answers =
+                explanation.as_ref().map(|explanation| answers(entry, explanation)).unwrap_or_default();
             json!({
                 "assignment": entry.assignment.to_string(), "madeBy": "this service",
-                "person": user.to_string(), "userName": explanation.and_then(|e| e.user_name.as_ref()),
+                "person": user.to_string(), "userName": explanation.as_ref().and_then(|e| e.user_name.as_ref()),
                 "objectId": entry.principal.to_string(), "role": entry.role.name(), "scope": entry.scope.as_str(),
                 "state": state(entry), "holds": entry.state == AssignmentState::Present,
                 "settled": entry.unsettled_until.is_none(), "since": seconds(entry.since),
                 "bindings": answers.into_iter().map(answer_json).collect::<Vec<_>>(),
             })
         }
-        KnownAssignment::Foreign(access) => json!({
-            "assignment": access.key.assignment.to_string(), "madeBy": "others",
-            "objectId": access.key.principal.to_string(), "kind": access.holder.as_str(),
-            "role": access.role_name, "scope": access.scope.as_str(), "conditional": access.conditional,
-            "can": access.verbs.map(RoleVerbs::names),
-            "createdBy": access.created_by.map(|id| id.to_string()), "createdOn": access.created_on.map(seconds),
-            "firstSeen": seconds(access.first_seen),
-        }),
+        Told::Foreign(others) => others.to_json().pop().unwrap_or_default(),
     }
 }
 

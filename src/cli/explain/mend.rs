@@ -3,6 +3,7 @@
 use crate::rbac::ReasonCode;
 use crate::service::access::doctor::finding::Mender;
 use crate::service::access::explain::{Answer, BindingAnswer};
+use crate::service::access::preview::PersonState;
 
 const IDENTITY_ADMIN: &str = Mender::IdentityAdmin.as_str();
 const BACKUP_ADMIN: &str = Mender::BackupAdmin.as_str();
@@ -18,6 +19,21 @@ pub(super) struct Mend {
 }
 
 impl Mend {
+    /// Of a user to whom no binding gives anything.
+    pub(super) fn of_state(state: PersonState) -> Option<Self> {
+        let how = match state {
+            PersonState::Deleted => "create the user again",
+            PersonState::Inactive => "activate the user",
+            PersonState::Active | PersonState::Unreadable => return None,
+        };
+        Some(Self { who: IDENTITY_ADMIN, how: how.to_owned() })
+    }
+
+    /// Of a person who is in none of the groups.
+    pub(super) fn of_stranger() -> Self {
+        Self { who: IDENTITY_ADMIN, how: "add the person to the group".to_owned() }
+    }
+
     /// `None`: all is as it should be, or ends by itself.
     pub(super) fn of(answer: &BindingAnswer) -> Option<Self> {
         if let Some(still_held) = answer.still_held {
@@ -25,19 +41,17 @@ impl Mend {
         }
         let (who, how) = match &answer.answer {
             Answer::Wanted { reason, .. }
-            | Answer::Blocked(reason)
+            | Answer::Blocked { reason, .. }
             | Answer::NotMember { reason: Some(reason), .. } => return of_reason(*reason),
-            Answer::Deleted => (IDENTITY_ADMIN, "create the user again".to_owned()),
-            Answer::Inactive => (IDENTITY_ADMIN, "activate the user".to_owned()),
+            Answer::Deleted => return Self::of_state(PersonState::Deleted),
+            Answer::Inactive => return Self::of_state(PersonState::Inactive),
             Answer::NoGroup { attribute, .. } => (
                 EITHER,
                 format!(
                     "assign the group to the provisioning app, or correct the {attribute} in the binding"
                 ),
             ),
-            Answer::NotMember { reason: None, .. } => {
-                (IDENTITY_ADMIN, "add the person to the group".to_owned())
-            }
+            Answer::NotMember { reason: None, .. } => return Some(Self::of_stranger()),
             Answer::NoMatch { .. } => {
                 (EITHER, "correct the attribute, or the `where` of the binding".to_owned())
             }

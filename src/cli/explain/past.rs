@@ -3,9 +3,10 @@
 use super::answers::seconds;
 use crate::error_chain::escape_control;
 use crate::id::UserId;
-
+use crate::service::access::names;
 use crate::service::access::people::FoundPerson;
 use crate::service::access::report::history::{AccessHistory, AccessSpan, RecordedWait, SpanSource};
+use crate::store::{StateStore, StoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,9 +17,9 @@ pub(super) struct PastAccess<'a> {
     at: OffsetDateTime,
     name: String,
     user: Option<UserId>,
-    held: Vec<&'a AccessSpan>,
+    held: Vec<AccessSpan>,
     /// Of each assignment that had ended the last time that it was held.
-    ended: Vec<&'a AccessSpan>,
+    ended: Vec<AccessSpan>,
     waits: Vec<RecordedWait<'a>>,
     /// The audit begins later than that.
     is_before_audit: bool,
@@ -34,7 +35,7 @@ impl<'a> PastAccess<'a> {
         // One above subscriptions was seen under each of them.
         let held: BTreeMap<_, _> =
             history.at(at).filter(is_theirs).map(|span| (span.assignment, span)).collect();
-        let held: Vec<&AccessSpan> = held.into_values().collect();
+        let held: Vec<AccessSpan> = held.into_values().cloned().collect();
         let mut ended = BTreeMap::new();
         for span in
             history.spans().filter(is_theirs).filter(|span| span.until.is_some_and(|until| until <= at))
@@ -49,10 +50,20 @@ impl<'a> PastAccess<'a> {
             name: person.user_name.clone().unwrap_or(user),
             user: person.user,
             held,
-            ended: ended.into_values().collect(),
+            ended: ended.into_values().cloned().collect(),
             waits,
             is_before_audit: history.since().is_none_or(|since| since > at),
         }
+    }
+
+    /// Records name groups by their ids: those that are still there get their names.
+    pub(super) async fn name_groups(&mut self, store: &StateStore) -> Result<(), StoreError> {
+        let spans = self.held.iter_mut().chain(&mut self.ended);
+        let given = spans.filter_map(|span| match &mut span.source {
+            SpanSource::Ours(given) => Some(given),
+            SpanSource::Foreign(_) => None,
+        });
+        names::name_groups(store, given.flat_map(|given| &mut given.reasons).collect()).await
     }
 
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
@@ -90,7 +101,7 @@ impl<'a> PastAccess<'a> {
             writeln!(out, "\n{}", escape_control(binding))?;
             writeln!(out, "  {operation} waited since {} ({})", seconds(*since), escape_control(reason))?;
         }
-        writeln!(out, "\nWhat the bindings said then is in the audit: --kind bindings-activated.")
+        Ok(())
     }
 
     /// A line that says so, where another user of the same object id had it.
@@ -105,7 +116,7 @@ impl<'a> PastAccess<'a> {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let span = |span: &&AccessSpan| {
+        let span = |span: &AccessSpan| {
             json!({
                 "assignment": span.assignment.to_string(), "role": span.role_name, "scope": span.scope.as_str(),
                 "from": seconds(span.from), "until": span.until.map(seconds), "why": why(span),

@@ -1,6 +1,7 @@
 //! How a plan is printed: by binding and by what happens, people by their userNames, and the totals.
 
 use super::made_plan::{MadePlan, PlannedWith};
+use crate::cli::counted::counted;
 use crate::error_chain::escape_control;
 use crate::rbac::ledger::StepKind;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
@@ -233,15 +234,13 @@ fn totals(f: &mut fmt::Formatter<'_>, plan: &TenantPlan) -> fmt::Result {
         )?;
     }
     let (revocations, grants) = plan.revocations_and_grants();
-    let read = counted(plan.people_read, "person", "people");
+    let deleted = plan.deleted_read;
+    let read = counted(plan.people_read.saturating_sub(deleted), "person", "people");
+    let read = if deleted == 0 { read } else { format!("{read} and {deleted} deleted") };
     let grants = counted(grants, "grant", "grants");
     let revocations = counted(revocations, "revocation", "revocations");
     writeln!(f, "\n{read} read: {grants}, {revocations}")?;
     writeln!(f, "plan {}", plan.hash())
-}
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn names(names: &[BindingName]) -> String {
@@ -376,6 +375,12 @@ mod tests {
         person.waits.push(PlannedWait { kind, role, scope, bindings, reason });
         person.limited.push(LimitedStep { step, reason });
         person
+    }
+
+    #[test]
+    fn deleted_users_are_counted_apart() {
+        let plan = TenantPlan { people_read: 3, deleted_read: 2, ..TenantPlan::default() };
+        assert!(text_of(plan, false).contains("\n1 person and 2 deleted read: "));
     }
 
     #[test]

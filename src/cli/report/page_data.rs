@@ -1,7 +1,8 @@
-//! What the page of a report is made from. The top of `page/page.js` says what each member means.
+//! What the page of a report is made from. The top of `page/data.js` says what each member means.
 
 use crate::audit::rfc3339;
 use crate::cli::short_scope::ShortScopes;
+use crate::ports::azure_access::HolderKind;
 use crate::rbac::Scope;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Verb, Verbs};
@@ -19,6 +20,15 @@ pub(super) struct PageSource<'a> {
     /// A row for each span.
     pub past: &'a AccessReport,
     pub now: &'a AccessReport,
+}
+
+/// What Azure says now of an assignment that is recorded as there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LiveState {
+    Gives(Option<Verbs>),
+    /// It is there, and others have what it gives: the members of its Entra group. Or a deny assignment takes all of it.
+    InOtherRows,
+    Gone,
 }
 
 /// Lists whose elements are named by their places.
@@ -60,15 +70,24 @@ pub(super) fn data(source: &PageSource<'_>) -> Value {
             shown.push(places.span(row, millis(span.from), span.until.map(millis), false));
             continue;
         }
-        let mut by_verbs: BTreeMap<Option<Option<Verbs>>, Vec<Scope>> = BTreeMap::new();
+        let mut alike: BTreeMap<LiveState, Vec<Scope>> = BTreeMap::new();
         for target in &row.targets {
-            let verbs = live.get(&(row.holder, row.assignment, target)).copied();
-            by_verbs.entry(verbs).or_default().push(target.clone());
+            let state = match live.get(&(row.holder, row.assignment, target)) {
+                Some(verbs) => LiveState::Gives(*verbs),
+                None if now.listed.contains(&(row.assignment, target.clone())) => LiveState::InOtherRows,
+                None => LiveState::Gone,
+            };
+            alike.entry(state).or_default().push(target.clone());
         }
-        for (verbs, targets) in by_verbs {
-            let until = if verbs.is_some() { None } else { Some(millis(*made)) };
-            let row = ReportRow { targets, verbs: verbs.unwrap_or(row.verbs), ..row.clone() };
-            shown.push(places.span(&row, millis(span.from), until, false));
+        for (state, targets) in alike {
+            let until = if state == LiveState::Gone { Some(millis(*made)) } else { None };
+            let verbs = if let LiveState::Gives(verbs) = state { verbs } else { row.verbs };
+            let row = ReportRow { targets, verbs, ..row.clone() };
+            let mut span = places.span(&row, millis(span.from), until, false);
+            if let (LiveState::InOtherRows, Value::Object(members)) = (state, &mut span) {
+                members.insert("inOtherRows".to_owned(), Value::Bool(true));
+            }
+            shown.push(span);
         }
     }
     let open: BTreeSet<_> = past
@@ -128,7 +147,9 @@ impl Places {
         let place = self.people.len();
         let name = row.name.clone();
         let user = row.user.map(|user| user.to_string());
-        self.people.push(json!({ "name": name, "id": id, "kind": row.kind.as_str(), "user": user }));
+        // Records do not say what kind of object a user of this installation is.
+        let kind = if user.is_some() && row.kind == HolderKind::Other { HolderKind::User } else { row.kind };
+        self.people.push(json!({ "name": name, "id": id, "kind": kind.as_str(), "user": user }));
         self.known.insert(id, place);
         place
     }
@@ -155,4 +176,94 @@ fn bits(verbs: Verbs) -> u32 {
 
 fn millis(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::row;
+    use super::*;
+    use crate::id::{PrincipalId, UserId};
+    use crate::service::access::report::history::{GivenByOthers, SpanSource};
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    const MADE: OffsetDateTime = datetime!(2027-01-25 8:32:37 UTC);
+
+    fn target() -> Scope {
+        Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup").unwrap()
+    }
+
+    /// A group's assignment, as it was recorded.
+    fn recorded() -> (AccessSpan, ReportRow) {
+        let row = ReportRow {
+            targets: vec![target()],
+            scope: ArmScope::from(&target()),
+            kind: HolderKind::Group,
+            ..row(1, 1, "DR Drill Team")
+        };
+        let given = GivenByOthers {
+            holder: HolderKind::Group,
+            verbs: None,
+            conditional: false,
+            created_on: None,
+            created_by: None,
+            first_seen: MADE,
+            subscription: String::new(),
+        };
+        let span = AccessSpan {
+            assignment: row.assignment,
+            principal: row.holder,
+            scope: row.scope.clone(),
+            role: row.role,
+            role_name: row.role_name.clone(),
+            from: datetime!(2026-12-11 9:00 UTC),
+            since: datetime!(2026-12-11 9:00 UTC),
+            until: None,
+            source: SpanSource::Foreign(given),
+        };
+        (span, row)
+    }
+
+    fn page(now: &AccessReport) -> Value {
+        let (span, row) = recorded();
+        let past = AccessReport { rows: vec![row], targets: vec![target()], ..AccessReport::default() };
+        let history = AccessHistory::default();
+        data(&PageSource { made: MADE, history: &history, spans: &[span], past: &past, now })
+    }
+
+    #[test]
+    fn a_group_whose_members_are_listed_now_has_not_lost_its_role() {
+        let (_, group) = recorded();
+        let member = ReportRow {
+            through: Some(group.holder),
+            ..ReportRow { kind: HolderKind::User, ..group.clone() }
+        };
+        let member = ReportRow { holder: PrincipalId::new(Uuid::from_u128(2)), ..member };
+        let listed = BTreeSet::from([(group.assignment, target())]);
+        for rows in [vec![member], vec![]] {
+            let now = AccessReport {
+                targets: vec![target()],
+                listed: listed.clone(),
+                rows,
+                ..AccessReport::default()
+            };
+            let span = page(&now)["spans"][0].clone();
+            assert_eq!((&span["until"], &span["inOtherRows"]), (&Value::Null, &json!(true)));
+        }
+    }
+
+    #[test]
+    fn what_azure_lists_no_more_has_ended() {
+        let now = AccessReport { targets: vec![target()], ..AccessReport::default() };
+        let span = page(&now)["spans"][0].clone();
+        assert_eq!((&span["until"], &span["inOtherRows"]), (&json!(millis(MADE)), &Value::Null));
+    }
+
+    #[test]
+    fn a_user_of_this_installation_is_of_a_known_kind() {
+        let user = Some(UserId::new(Uuid::from_u128(9)));
+        let rows = vec![ReportRow { user, kind: HolderKind::Other, ..row(3, 3, "ana") }];
+        let page = page(&AccessReport { rows, ..AccessReport::default() });
+        assert_eq!(page["people"][0]["kind"], HolderKind::User.as_str());
+    }
 }

@@ -1,8 +1,9 @@
 //! A row of a report in words.
 
 use crate::audit::rfc3339;
+use crate::cli::short_scope::short;
 use crate::ports::azure_access::HolderKind;
-use crate::rbac::BackupRole;
+use crate::rbac::arm_scope::ArmScope;
 use crate::service::access::report::history::GivenByUs;
 use crate::service::access::report::{ReportRow, RowSource};
 use time::OffsetDateTime;
@@ -26,8 +27,13 @@ pub(super) fn why(row: &ReportRow) -> String {
             let by = creator.map(|creator| format!(" by {creator}")).unwrap_or_default();
             let on = created_on.map(|time| format!(" on {}", day(time))).unwrap_or_default();
             let seen = first_seen.map(|time| format!(", first seen on {}", day(time))).unwrap_or_default();
-            let how = if BackupRole::from_definition(row.role).is_some() { "made by hand" } else { "given" };
-            format!("not by this service: {how}{by}{on}{seen}")
+            let is_direct = row.targets.iter().any(|target| ArmScope::from(target) == row.scope);
+            let made = match is_direct {
+                true => "made by hand".to_owned(),
+                false if by.is_empty() && on.is_empty() => format!("inherited from {}", short(&row.scope)),
+                false => format!("inherited from {}, made", short(&row.scope)),
+            };
+            format!("not by this service: {made}{by}{on}{seen}")
         }
     };
     let condition = if row.conditional { "; a condition narrows it" } else { "" };
@@ -61,4 +67,31 @@ fn why_ours(given: &GivenByUs) -> String {
 
 pub(super) fn day(time: OffsetDateTime) -> String {
     rfc3339(time).chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::row;
+    use super::*;
+    use crate::rbac::Scope;
+    use time::macros::datetime;
+
+    #[test]
+    fn what_was_made_there_is_made_by_hand_and_what_was_made_above_is_inherited() {
+        let vault = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup";
+        let target = Scope::parse(vault).unwrap();
+        let given = RowSource::Others {
+            created_by: None,
+            created_by_name: Some("tom".to_owned()),
+            created_on: Some(datetime!(2026-11-26 8:00 UTC)),
+            first_seen: None,
+        };
+        let check = |scope: ArmScope, expected: &str| {
+            let given = given.clone();
+            let row = ReportRow { targets: vec![target.clone()], scope, given, ..row(1, 1, "ana") };
+            assert_eq!(why(&row), format!("not by this service: {expected} by tom on 2026-11-26"));
+        };
+        check(ArmScope::from(&target), "made by hand");
+        check(ArmScope::parse("/subscriptions/s").unwrap(), "inherited from subscription s, made");
+    }
 }

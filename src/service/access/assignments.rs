@@ -1,11 +1,12 @@
 //! Finding out what this installation knows of one role assignment.
 
-use crate::id::UserId;
+use crate::id::{PrincipalId, UserId};
 use crate::rbac::AssignmentName;
 use crate::rbac::ledger::LedgerEntry;
 use crate::store::foreign_access::ForeignAccess;
 use crate::store::ledger_walk::{LedgerPosition, OwnedEntry};
 use crate::store::{StateStore, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of an assignment.
 #[derive(Debug, Clone)]
@@ -14,6 +15,20 @@ pub enum KnownAssignment {
     Ours { user: UserId, entry: Box<LedgerEntry> },
     /// Somebody else made it, as the last sweep saw it.
     Foreign(Box<ForeignAccess>),
+}
+
+/// What others gave these Entra objects, as the last sweep saw it. One above subscriptions was seen under each of them.
+pub async fn given_by_others(
+    store: &StateStore,
+    principals: &BTreeSet<PrincipalId>,
+) -> Result<Vec<ForeignAccess>, StoreError> {
+    let mut given = BTreeMap::new();
+    for principal in principals {
+        for access in store.foreign_access_of(*principal).await? {
+            given.entry(access.key.assignment).or_insert(access);
+        }
+    }
+    Ok(given.into_values().collect())
 }
 
 /// What is known of the assignment of that name. Reads the ledgers of everyone.

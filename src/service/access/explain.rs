@@ -1,8 +1,9 @@
 //! Why a person has, or has not, what each binding gives: decided by the functions that reconciles decide with.
 
+pub mod behind;
+
 use crate::bindings::ConfiguredBinding;
 use crate::id::{GroupId, PrincipalId, UserId};
-use crate::rbac::plan::GrantReason;
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::Resource;
 use crate::service::access::grants::{GrantView, grants_of, held_through_others};
@@ -12,9 +13,11 @@ use crate::service::join_reads::join_reads;
 use crate::service::reconcile::desired;
 use crate::service::reconcile::gather::reason_of_holder;
 use crate::store::members::DIRECT_GROUPS_MAX;
+use crate::store::pins::SelectorKey;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::users::HeaderState;
 use crate::store::{StateStore, StoreError};
+use behind::{BrakeInForce, GroupOfPerson, OtherHolder};
 use futures_util::try_join;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +34,12 @@ pub struct Explanation {
     pub principal: Option<PrincipalId>,
     /// That one, where another record holds it.
     pub waits_for: Option<PrincipalId>,
+    /// Who that is.
+    pub other_holder: Option<OtherHolder>,
+    /// What an operator ordered about the object id.
+    pub brake: Option<BrakeInForce>,
+    /// The person's groups, nearest first.
+    pub groups: Vec<GroupOfPerson>,
     pub bindings: ExplainedBindings,
     /// What the ledger has that no answer is about: through bindings of before, at scopes of before, of another object id.
     pub others: Vec<GrantView>,
@@ -73,8 +82,11 @@ pub enum Answer {
         way: String,
         reason: ReasonCode,
     },
-    /// The person is in the group, and a rule keeps the role back.
-    Blocked(ReasonCode),
+    /// A rule keeps the role back. `way`: how the person is in the group, where that is known.
+    Blocked {
+        way: Option<String>,
+        reason: ReasonCode,
+    },
     Deleted,
     Inactive,
     /// No group carries the value.
@@ -98,7 +110,7 @@ impl Answer {
     /// Stable text for programs: a reason code, or why no reason code applies.
     pub const fn code(&self) -> &'static str {
         match self {
-            Answer::Wanted { reason, .. } | Answer::Blocked(reason) => reason.as_str(),
+            Answer::Wanted { reason, .. } | Answer::Blocked { reason, .. } => reason.as_str(),
             Answer::Deleted => "deleted",
             Answer::Inactive => "inactive",
             Answer::NoGroup { .. } => "no-group",
@@ -152,13 +164,23 @@ pub async fn explain(
     let others = grants.iter().enumerate().filter(|(place, _)| !told.contains(place));
     let others = others.map(|(_, grant)| grant.clone()).collect();
     let groups_are_cut = has_too_many || person.groups.is_cut;
+    let groups = groups_of(&of.snapshot, &person, &selected, &names);
     let DecidedPerson { state, name, principal, waits_for, .. } = person;
+    let (other_holder, brake) = match principal {
+        Some(principal) => {
+            try_join!(behind::other_holder(store, principal, user), behind::brake_of(store, principal))?
+        }
+        None => (None, None),
+    };
     Ok(Some(Explanation {
         user,
         user_name: name.or(kept_name),
         state,
         principal,
         waits_for,
+        other_holder,
+        brake,
+        groups,
         bindings,
         others,
         rows_unreadable: record.ledger.rows_unreadable,
@@ -180,6 +202,30 @@ async fn correct_wait(
         .filter(|blocked| blocked.reason == ReasonCode::PrincipalReleasing)
         .for_each(|blocked| blocked.reason = reason);
     Ok(())
+}
+
+/// The groups that a person is in, with the bindings that mean them.
+fn groups_of(
+    snapshot: &ActiveSnapshot,
+    person: &DecidedPerson,
+    selected: &BTreeMap<SelectorKey, SelectedGroup>,
+    names: &BTreeMap<GroupId, String>,
+) -> Vec<GroupOfPerson> {
+    let mut meant: BTreeMap<GroupId, Vec<BindingName>> = BTreeMap::new();
+    if let ActiveSnapshot::Known(snapshot) = snapshot {
+        for (key, binding) in snapshot.by_selector_key() {
+            for group in selected.get(key).map(SelectedGroup::groups).unwrap_or_default() {
+                meant.entry(*group).or_default().push(binding.name.clone());
+            }
+        }
+    }
+    let own = person.groups.groups.iter().map(|group| group.id);
+    own.map(|id| GroupOfPerson {
+        id,
+        name: names.get(&id).cloned().unwrap_or_else(|| id.to_string()),
+        bindings: meant.remove(&id).unwrap_or_default(),
+    })
+    .collect()
 }
 
 /// The names of the groups that an answer may be about.
@@ -248,7 +294,7 @@ impl Asked<'_> {
         if let Some(reason) = reasons.find(|reason| reason.binding == binding.name) {
             // Nothing says yet that it is held: a reconcile is to come.
             let found = grant.filter(|grant| grant.wanted).map(|grant| grant.reason);
-            let way = self.way(reason);
+            let way = self.way(reason.through.iter().chain([&reason.group]));
             return Answer::Wanted { way, reason: found.unwrap_or(ReasonCode::InFlight) };
         }
         match self.person.state {
@@ -257,13 +303,13 @@ impl Asked<'_> {
             PersonState::Active | PersonState::Unreadable => {}
         }
         if let Some(blocked) = desired.blocked.iter().find(|blocked| blocked.binding == binding.name) {
-            return Answer::Blocked(blocked.reason);
+            return Answer::Blocked { way: self.way_in(selected), reason: blocked.reason };
         }
         let (groups, reason) = (selected.groups(), selected.reason());
         let is_in = |group: &GroupId| self.person.groups.groups.iter().any(|own| own.id == *group);
         match (groups.is_empty(), &binding.condition) {
             (true, _) => match reason {
-                Some(reason) => Answer::Blocked(reason),
+                Some(reason) => Answer::Blocked { way: None, reason },
                 None => {
                     let (attribute, value) = (binding.selector.attribute(), binding.selector.value());
                     Answer::NoGroup { attribute, value }
@@ -286,9 +332,15 @@ impl Asked<'_> {
         self.names.get(&group).cloned().unwrap_or_else(|| group.to_string())
     }
 
-    fn way(&self, reason: &GrantReason) -> String {
-        let groups = reason.through.iter().chain([&reason.group]);
-        let names: Vec<String> = groups.map(|group| self.name(*group)).collect();
+    /// How the person is in a group that the binding means.
+    fn way_in(&self, selected: &SelectedGroup) -> Option<String> {
+        let own = &self.person.groups;
+        let nearest = own.groups.iter().find(|group| selected.groups().contains(&group.id))?;
+        Some(self.way(&own.way_to(nearest.id)))
+    }
+
+    fn way<'g>(&self, groups: impl IntoIterator<Item = &'g GroupId>) -> String {
+        let names: Vec<String> = groups.into_iter().map(|group| self.name(*group)).collect();
         format!("member of {}", names.join(", which is in "))
     }
 }

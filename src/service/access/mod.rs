@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod explain;
 pub mod grants;
 pub mod groups;
+pub mod names;
 pub mod people;
 pub mod preview;
 pub mod report;

@@ -26,6 +26,7 @@ use crate::service::reconcile::gather::ASK_TIMEOUT;
 use crate::store::ledger::StoredEntry;
 use crate::store::pins::SelectorKey;
 use crate::store::tenant_walk::PersonRecord;
+use crate::store::users::HeaderState;
 use crate::store::waiting_requests::WaitingRequests;
 use crate::store::{StateStore, StoreError};
 use futures_util::future::join_all;
@@ -152,6 +153,7 @@ fn add(
     facts: &SharedFacts,
 ) {
     view.plan.people_read += 1;
+    view.plan.deleted_read += usize::from(matches!(record.header, HeaderState::Gone));
     for name in record.ledger.entries.iter().flat_map(|stored| &stored.entry.bindings) {
         if !view.plan.granted_before.contains(name) {
             view.plan.granted_before.insert(name.clone());

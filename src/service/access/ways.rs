@@ -3,7 +3,7 @@
 use crate::id::{GroupId, UserId};
 use crate::rbac::BindingName;
 use crate::service::bindings::active::BindingsSnapshot;
-use crate::service::effective_groups::{EffectiveGroup, EffectiveGroups, GroupGraph, parents_of};
+use crate::service::effective_groups::{GroupGraph, parents_of};
 use crate::store::members::GROUPS_UPWARDS_MAX;
 use crate::store::pins::SelectorKey;
 use crate::store::users::HeaderState;
@@ -51,12 +51,12 @@ async fn ways_of(
     let direct = store.groups_of(user, GROUPS_UPWARDS_MAX + 1).await?;
     let above = direct.iter().copied();
     let graph = GroupGraph::read(above, GROUPS_UPWARDS_MAX, |id| named(store, id)).await?;
-    let EffectiveGroups { groups, .. } = graph.above(&direct);
+    let above = graph.above(&direct);
     let mut ways = BTreeMap::new();
-    for group in &groups {
+    for group in &above.groups {
         let Some(found) = graph.get(group.id) else { continue };
         for (_, binding) in snapshot.by_selector_key().filter(|(key, _)| found.selectors.contains(*key)) {
-            ways.entry(binding.name.clone()).or_insert_with(|| way_to(*group, &groups, &graph));
+            ways.entry(binding.name.clone()).or_insert_with(|| in_words(&above.way_to(group.id), &graph));
         }
     }
     Ok(ways)
@@ -75,11 +75,7 @@ async fn named(store: &StateStore, id: GroupId) -> Result<Option<(NamedGroup, Ve
     Ok(Some((NamedGroup { name, selectors }, parents)))
 }
 
-fn way_to(group: EffectiveGroup, groups: &[EffectiveGroup], graph: &GroupGraph<NamedGroup>) -> String {
-    let inner = |of: &EffectiveGroup| groups.iter().find(|other| Some(other.id) == of.through).copied();
-    let mut way: Vec<&str> = std::iter::successors(Some(group), inner)
-        .filter_map(|group| Some(graph.get(group.id)?.name.as_str()))
-        .collect();
-    way.reverse();
-    format!("member of {}", way.join(", which is in "))
+fn in_words(way: &[GroupId], graph: &GroupGraph<NamedGroup>) -> String {
+    let names = way.iter().filter_map(|group| Some(graph.get(*group)?.name.as_str()));
+    format!("member of {}", names.collect::<Vec<_>>().join(", which is in "))
 }

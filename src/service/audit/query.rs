@@ -175,14 +175,14 @@ pub fn lines(record: &Value, names: &BTreeMap<String, String>, opened: &OpenedSt
     let changes = record.get("changes").and_then(Value::as_array);
     let time = fixed_width(text(record, "time"));
     let actor = text(record, "actor");
-    let cause = text(record, "cause");
+    let (cause, op) = (text(record, "cause"), text(record, "op"));
     let line = |stored| {
         let change = RecordedChange::read(stored);
         let described = outcome_of(stored, record, opened).unwrap_or_else(|| change.describe());
         let named = change.subjects().into_iter().filter_map(|id| Some((id, names.get(id)?)));
         let change =
             named.fold(described, |text, (id, name)| text.replacen(id, &format!("{id} ({name})"), 1));
-        escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}"))
+        escape_control(&format!("{time}  {cause:<8}  {actor:<12}  {change}; op {op}"))
     };
     changes.into_iter().flatten().map(line).collect()
 }
@@ -381,11 +381,11 @@ mod tests {
         assert_eq!(printed.len(), 3);
         assert_eq!(
             printed[0],
-            "2026-11-25T12:00:00.000Z  request   entra         member-added  u-1 in group g-1"
+            "2026-11-25T12:00:00.000Z  request   entra         member-added  u-1 in group g-1; op 019abc00-1234-7000-8000-000000000001"
         );
         assert_eq!(
             printed[2],
-            "2026-11-25T12:00:00.000Z  request   entra         resource-changed  Group g-1: members"
+            "2026-11-25T12:00:00.000Z  request   entra         resource-changed  Group g-1: members; op 019abc00-1234-7000-8000-000000000001"
         );
         let effect = json!({
             "kind": "effect-opened", "person": "u-1", "role": "Backup Operator", "scope": "/subscriptions/s",
@@ -417,6 +417,7 @@ mod tests {
             });
             assert_eq!(answered_steps(&record), [(open, "a-1")]);
             let line = lines(&record, &BTreeMap::new(), &opened(wanted)).remove(0);
+            let line = line.strip_suffix(&format!("; op {open}")).unwrap();
             line.split_once("  effect-").unwrap().1.split_once("  ").unwrap().1.to_owned()
         };
         let step = "Backup Operator at /subscriptions/s for u-1";

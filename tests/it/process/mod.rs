@@ -3,6 +3,7 @@
 pub(crate) mod command_line;
 pub(crate) mod dependencies;
 pub(crate) mod doctor_command;
+pub(crate) mod explain_command;
 pub(crate) mod host_layout;
 pub(crate) mod host_lifecycle;
 pub(crate) mod host_transport;

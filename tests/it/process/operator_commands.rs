@@ -14,14 +14,14 @@ const FINDINGS: i32 = 1;
 const USAGE: i32 = 2;
 const DEPENDENCY: i32 = 3;
 
-struct Desk {
-    local: LocalProcess,
-    idp: Idp,
+pub(super) struct Desk {
+    pub(super) local: LocalProcess,
+    pub(super) idp: Idp,
     _state: TempDir,
 }
 
 impl Desk {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let state = tempfile::tempdir().unwrap();
         let local = LocalProcess::start(state.path(), &[]);
         let idp = Idp::new(&local.ready.base_url, &local.ready.token);
@@ -29,7 +29,7 @@ impl Desk {
     }
 
     /// A command of the operator Olga.
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(super) fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"))
             .args(arguments)
             .args(["--control-url", &self.local.ready.control_url])
@@ -48,7 +48,7 @@ impl Desk {
         assert!(text.contains(said), "{arguments:?}: {text}");
     }
 
-    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+    pub(super) fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.run(arguments);
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
@@ -214,6 +214,9 @@ async fn an_operator_asks_why_and_which_groups_there_are() {
     desk.ends_with(&["explain", "/subscriptions/s"], USAGE, "this is no role assignment");
 
     desk.ends_with(&["groups"], 0, "bound by operators-east");
+    let unmatched = desk.json(&["groups", "--json"]).into_iter().filter(|line| line["kind"] != "group");
+    let unmatched: Vec<Value> = unmatched.map(|line| json!([line["kind"], line["binding"]])).collect();
+    assert!(unmatched.contains(&json!(["binding-without-group", "readers-west"])), "{unmatched:?}");
     let unbound = desk.json(&["groups", "--unbound", "--json"]);
     assert_eq!(unbound.len(), 1, "{unbound:?}");
     assert_eq!(unbound[0]["suggestion"]["name"], "night-shift");

@@ -69,7 +69,8 @@ impl Scene {
         let is_held = |span: &&Value| {
             let until = span["until"].as_i64();
             let then = day.map(|day| (day + 1) * DAY_MS);
-            let time = then.map_or(until.is_none(), |end| {
+            let now = until.is_none() && span["inOtherRows"] != true;
+            let time = then.map_or(now, |end| {
                 span["live"] == false
                     && span["from"].as_i64().unwrap() < end
                     && until.is_none_or(|until| until >= end)
@@ -137,6 +138,27 @@ async fn a_vault_shows_who_can_do_what_and_why() {
             .all(|cell| cell == "yes" || cell.as_str().unwrap().starts_with('?'))
     );
     scene.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn what_other_rows_show_now_is_a_row_of_the_past_and_not_lost() {
+    let mut data = sample::tenant();
+    let spans = data["spans"].as_array_mut().unwrap();
+    let is_there =
+        |span: &&mut Value| span["until"].is_null() && span["live"] == false && span["reach"] == json!([0]);
+    spans.iter_mut().find(is_there).unwrap()["inOtherRows"] = json!(true);
+    let east = at_scope(&data, 0);
+    let Some(scene) = Scene::open(data, &east).await else { return };
+    scene.browser.shows(ROWS, json!(scene.held(0, None))).await;
+    scene
+        .browser
+        .shows(
+            "[...document.querySelectorAll('#changes .what')].some(what => what.textContent === 'lost')",
+            json!(false),
+        )
+        .await;
+    scene.browser.open(&scene.path, &format!("{east}&day=2026-11-28")).await;
+    scene.browser.shows(ROWS, json!(scene.held(0, Some(day_of("2026-11-28"))))).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 // The data of the page: when it was `made`; `since` when the audit has records; `scopes` of the report; `places` where
 // assignments were made; `verbs`; `people`; `spans`, each a time in which a person (`p`) had a role through an assignment
 // made `at` a place, which reaches some scopes, with the bits of the verbs that it gives (`can`; null: the role could not
-// be read); and `unseen` and `unseenPast`, sentences about what is out of sight, now and in the past. Days are days in UTC,
+// be read; `inOtherRows`: it is there now, and other rows show who has what it gives); and `unseen` and `unseenPast`, sentences about what is out of sight, now and in the past. Days are days in UTC,
 // and a day shows what was held at its end.
 
 const data = JSON.parse(byId("data").textContent);
@@ -48,7 +48,7 @@ function whereabouts(id) {
 
 /** Held at the end of a day; without a day, now. */
 function isHeld(span, day) {
-    if (day === null) return span.until === null;
+    if (day === null) return span.until === null && !span.inOtherRows;
     const end = (day + 1) * DAY;
     return !span.live && span.from < end && (span.until === null || span.until >= end);
 }

@@ -181,6 +181,8 @@ pub struct TenantPlan {
     /// Those for whom anything would be done or waits, in the order of their ids.
     pub people: Vec<PersonPlan>,
     pub people_read: usize,
+    /// Those of them that are gone and left something.
+    pub deleted_read: usize,
     /// Bindings that any ledger row names.
     pub granted_before: BTreeSet<BindingName>,
     /// Bindings that people wait for because they are full.

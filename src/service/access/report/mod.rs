@@ -5,14 +5,14 @@ pub mod live;
 pub mod recorded;
 pub mod rows;
 
-use crate::id::{GroupId, InstanceId, PrincipalId, UserId};
+use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::azure_access::HolderKind;
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{RoleVerbs, VaultKind, Verbs};
 use crate::rbac::{AssignmentName, Scope};
+use crate::service::access::names;
 use crate::service::drift::foreign;
 use crate::store::{StateStore, StoreError};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use history::{AccessHistory, AccessSpan, GivenByUs, SetOff, SpanSource};
 use live::{AzureReaders, LiveView};
 use rows::AccessRow;
@@ -23,8 +23,6 @@ use uuid::Uuid;
 
 /// How long Entra ID is given to name everybody.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(60);
-/// Reads of names that are under way at a time.
-const READS_MAX: usize = 16;
 
 /// What one holder can do at one or more of the scopes, through one assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +73,10 @@ pub struct AccessReport {
     pub at: Option<OffsetDateTime>,
     pub targets: Vec<Scope>,
     pub rows: Vec<ReportRow>,
+    /// What Azure listed now: every assignment with a scope that it reaches, also one that no row is about.
+    pub listed: BTreeSet<(AssignmentName, Scope)>,
+    /// The past moment is before this: when the audit begins.
+    pub audit_begins_later: Option<OffsetDateTime>,
     /// What could not be seen, one sentence each.
     pub unseen: Vec<String>,
 }
@@ -141,8 +143,17 @@ pub async fn now(
         unseen.push(OF_GROUPS.to_owned());
     }
     unseen.push(NEVER_SEEN.to_owned());
-    let mut report =
-        AccessReport { at: None, targets: targets.iter().cloned().collect(), rows: merged.rows(), unseen };
+    let listed = view
+        .targets
+        .iter()
+        .flat_map(|at| at.assignments.iter().map(|assignment| (assignment.name, at.target.clone())));
+    let mut report = AccessReport {
+        targets: targets.iter().cloned().collect(),
+        rows: merged.rows(),
+        listed: listed.collect(),
+        unseen,
+        ..AccessReport::default()
+    };
     name(store, azure, &mut report).await?;
     Ok(report)
 }
@@ -164,7 +175,10 @@ pub async fn at(
     }
     let unseen = unseen_of_past(history, Some(time));
     let targets = targets.iter().cloned().collect();
-    let mut report = AccessReport { at: Some(time), targets, rows: merged.rows(), unseen };
+    let audit_begins_later = history.since().filter(|since| *since > time);
+    let rows = merged.rows();
+    let mut report =
+        AccessReport { at: Some(time), targets, rows, audit_begins_later, unseen, ..AccessReport::default() };
     name(store, azure, &mut report).await?;
     Ok(report)
 }
@@ -190,7 +204,8 @@ pub async fn ever(
         }
     }
     let targets = targets.iter().cloned().collect();
-    let mut report = AccessReport { at: None, targets, rows, unseen: unseen_of_past(history, None) };
+    let unseen = unseen_of_past(history, None);
+    let mut report = AccessReport { targets, rows, unseen, ..AccessReport::default() };
     name(store, azure, &mut report).await?;
     Ok((spans, report))
 }
@@ -386,78 +401,28 @@ async fn name(
     azure: Option<&AzureReaders<'_>>,
     report: &mut AccessReport,
 ) -> Result<(), StoreError> {
-    let unknown: BTreeSet<PrincipalId> =
-        report.rows.iter().filter(|row| row.user.is_none()).map(|row| row.holder).collect();
-    let holders: BTreeMap<PrincipalId, UserId> = stream::iter(unknown)
-        .map(|principal| async move {
-            let holder = store.holder(principal).await?.record();
-            Ok::<_, StoreError>(holder.map(|user| (principal, user)))
-        })
-        .buffered(READS_MAX)
-        .try_filter_map(|found| async move { Ok(found) })
-        .try_collect()
-        .await?;
+    let unknown = report.rows.iter().filter(|row| row.user.is_none()).map(|row| row.holder);
+    let holders = names::holders_of(store, unknown.collect()).await?;
     for row in &mut report.rows {
         row.user = row.user.or_else(|| holders.get(&row.holder).copied());
     }
-    let users: BTreeSet<UserId> = report.rows.iter().filter_map(|row| row.user).collect();
-    let names: BTreeMap<UserId, String> =
-        stream::iter(users)
-            .map(|user| async move {
-                Ok::<_, StoreError>(store.kept_user_name(user).await?.map(|name| (user, name)))
-            })
-            .buffered(READS_MAX)
-            .try_filter_map(|found| async move { Ok(found) })
-            .try_collect()
-            .await?;
+    let users = report.rows.iter().filter_map(|row| row.user).collect();
+    let user_names = names::user_names(store, users).await?;
     for row in &mut report.rows {
-        row.name = row.user.and_then(|user| names.get(&user).cloned());
+        row.name = row.user.and_then(|user| user_names.get(&user).cloned());
     }
-    name_groups(store, report).await?;
+    names::name_groups(store, report.rows.iter_mut().flat_map(reasons_of).collect()).await?;
     if let Some(azure) = azure {
         name_by_directory(azure, report).await;
     }
     Ok(())
 }
 
-/// Records name groups by their ids: those that are still there get their names.
-async fn name_groups(store: &StateStore, report: &mut AccessReport) -> Result<(), StoreError> {
-    let ids = report.rows.iter().flat_map(reasons_of).flat_map(|reason| group_ids(reason));
-    let ids: BTreeSet<GroupId> = ids.collect();
-    let names: BTreeMap<GroupId, String> = stream::iter(ids)
-        .map(|group| async move {
-            let attributes = store.group_attributes(group).await?;
-            let name = attributes.as_ref().readable().and_then(|group| group.text("displayName"));
-            Ok::<_, StoreError>(name.map(|name| (group, name.to_owned())))
-        })
-        .buffered(READS_MAX)
-        .try_filter_map(|found| async move { Ok(found) })
-        .try_collect()
-        .await?;
-    for row in &mut report.rows {
-        let RowSource::Ours(given) = &mut row.given else { continue };
-        for reason in &mut given.reasons {
-            for id in group_ids(reason) {
-                if let Some(name) = names.get(&id) {
-                    *reason = reason.replace(&format!("group {id}"), name);
-                }
-            }
-        }
+fn reasons_of(row: &mut ReportRow) -> &mut [String] {
+    match &mut row.given {
+        RowSource::Ours(given) => &mut given.reasons,
+        RowSource::Others { .. } => &mut [],
     }
-    Ok(())
-}
-
-fn reasons_of(row: &ReportRow) -> &[String] {
-    match &row.given {
-        RowSource::Ours(given) => &given.reasons,
-        RowSource::Others { .. } => &[],
-    }
-}
-
-/// The groups that a reason names, as `group {id}`.
-fn group_ids(reason: &str) -> Vec<GroupId> {
-    let behind = reason.split("group ").skip(1);
-    behind.filter_map(|rest| GroupId::parse(rest.get(..36)?).ok()).collect()
 }
 
 async fn name_by_directory(azure: &AzureReaders<'_>, report: &mut AccessReport) {
