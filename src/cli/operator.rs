@@ -150,6 +150,14 @@ impl OperatorArguments {
         Ok(Some(TokenVault { secrets, secret }))
     }
 
+    /// Whether a running `local` is asked.
+    pub(super) const fn is_local(&self) -> bool {
+        #[cfg(feature = "local")]
+        return self.control_url.is_some();
+        #[cfg(not(feature = "local"))]
+        false
+    }
+
     /// The service's Entra object, where the environment names it.
     pub(super) fn service_principal(&self) -> Result<Option<PrincipalId>, OperatorError> {
         config::service_principal(&self.variables()?).map_err(OperatorError::Config)
