@@ -63,17 +63,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             true => writeln!(out, "{}", to_json(&diagnosis, &facts))?,
             false => write_text(&mut out, &diagnosis)?,
         }
-        Ok(exit_code(&diagnosis, &facts))
+        Ok(ExitCode::from(exit_code(&diagnosis)))
     })
 }
 
 /// Where Azure showed nothing at all, that no finding was made says nothing.
-fn exit_code(diagnosis: &Diagnosis, facts: &DoctorFacts) -> ExitCode {
-    if diagnosis.has_findings() {
-        return ExitCode::from(EXIT_FINDINGS);
+fn exit_code(diagnosis: &Diagnosis) -> u8 {
+    match (diagnosis.has_findings(), diagnosis.is_azure_unread) {
+        (true, _) => EXIT_FINDINGS,
+        (false, true) => EXIT_DEPENDENCY,
+        (false, false) => 0,
     }
-    let is_refused = !facts.scopes.is_empty() && facts.scopes.iter().all(|scope| scope.assignments.is_err());
-    if is_refused { ExitCode::from(EXIT_DEPENDENCY) } else { ExitCode::SUCCESS }
 }
 
 /// The argument, else the setting.
@@ -91,7 +91,7 @@ fn identity(arguments: &Arguments) -> Result<Option<PrincipalId>, OperatorError>
 }
 
 fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
-    let Diagnosis { damage, findings } = diagnosis;
+    let Diagnosis { damage, findings, .. } = diagnosis;
     let short = ShortScopes::of(places(damage).chain(findings.iter().flat_map(|finding| &finding.at)));
     writeln!(out, "{}\n{NOT_SEEN}", sentence(damage, &short))?;
     let mut level = None;
@@ -179,7 +179,7 @@ fn places(damage: &GreatestDamage) -> impl Iterator<Item = &ArmScope> {
 }
 
 fn to_json(diagnosis: &Diagnosis, facts: &DoctorFacts) -> Value {
-    let Diagnosis { damage, findings } = diagnosis;
+    let Diagnosis { damage, findings, .. } = diagnosis;
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -302,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn that_nothing_was_found_is_no_success_where_nothing_was_read() {
+        let diagnosis = |is_azure_unread, findings| Diagnosis {
+            damage: GreatestDamage::default(),
+            is_azure_unread,
+            findings,
+        };
+        assert_eq!(exit_code(&diagnosis(false, Vec::new())), 0);
+        assert_eq!(exit_code(&diagnosis(true, vec![Finding::ok("tables", "x")])), EXIT_DEPENDENCY);
+        assert_eq!(exit_code(&diagnosis(true, vec![Finding::warning("graph", "x", "y")])), EXIT_FINDINGS);
+    }
+
+    #[test]
     fn what_others_wrote_is_text() {
         let hostile = "x\u{1b}[2J\u{202e}\n";
         let scope = ArmScope::parse(&format!("{GROUP}/\u{202e}")).unwrap();
@@ -311,7 +323,7 @@ mod tests {
             ..GreatestDamage::default()
         };
         let mut out = Vec::new();
-        write_text(&mut out, &Diagnosis { damage, findings: vec![finding] }).unwrap();
+        write_text(&mut out, &Diagnosis { damage, is_azure_unread: false, findings: vec![finding] }).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches(r"x\u{1b}[2J\u{202e}\u{a}").count(), 4, "{text}");
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");

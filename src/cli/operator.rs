@@ -48,6 +48,8 @@ pub(super) enum OperatorError {
     File(#[source] ArgumentFileError),
     #[error("cannot find out where the tables are")]
     Config(#[source] ConfigError),
+    #[error("a setting of this command cannot be used")]
+    Setting(#[source] ConfigError),
     #[error("cannot reach the tables")]
     Connect(#[source] ConnectError),
     #[cfg(feature = "local")]
@@ -91,6 +93,7 @@ fn exit_code(error: &OperatorError) -> u8 {
         OperatorError::Control(ControlClientError::Address { .. }) => EXIT_USAGE,
         OperatorError::File(_)
         | OperatorError::Config(_)
+        | OperatorError::Setting(_)
         | OperatorError::Connect(_)
         | OperatorError::Usage(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,
@@ -160,7 +163,7 @@ impl OperatorArguments {
 
     /// The service's Entra object, where the environment names it.
     pub(super) fn service_principal(&self) -> Result<Option<PrincipalId>, OperatorError> {
-        config::service_principal(&self.variables()?).map_err(OperatorError::Config)
+        config::service_principal(&self.variables()?).map_err(OperatorError::Setting)
     }
 
     /// The settings of the command, and one more.
@@ -170,7 +173,7 @@ impl OperatorArguments {
     ) -> Result<(OperatorConfig, T), OperatorError> {
         let variables = self.variables()?;
         let config = OperatorConfig::parse(&variables).map_err(OperatorError::Config)?;
-        Ok((config, more(&variables).map_err(OperatorError::Config)?))
+        Ok((config, more(&variables).map_err(OperatorError::Setting)?))
     }
 
     /// What to type next: this program with these words, and with the place of the state that this command was given. A key

@@ -129,6 +129,7 @@ async fn an_installation_in_order_is_told_what_it_can_do_at_most() {
     assert!(text.starts_with("At most, this service can give ") && text.contains("\nok\n"), "{text}");
     assert!(text.contains("\nNot seen: rights through Entra groups, "), "{text}");
     assert!(text.contains("subscriptions other than those of the bindings and the ledger"), "{text}");
+    assert!(text.contains("what only the running service knows (/healthz with a token)"), "{text}");
     assert!(
         text.contains("identity: the service is ca11e400-0000-4000-8000-000000000001 (as named)"),
         "{text}"

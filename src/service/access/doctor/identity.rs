@@ -115,7 +115,7 @@ pub fn check_identity(identity: &ServiceIdentity) -> Option<Finding> {
         ServiceIdentity::Named(id) => found("as named", id),
         ServiceIdentity::MadeOurs(id) => found("it made the assignments of the ledger", id),
         ServiceIdentity::OnlyHolder(id) => {
-            found("it alone holds a right to give roles at the scopes of the bindings", id)
+            found("it alone was seen to hold a right to give roles at the scopes of the bindings", id)
         }
         ServiceIdentity::Contradicted { id, by } => Some(
             Finding::warning("identity", format!("the service is probably not {id}"), by)

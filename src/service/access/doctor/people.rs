@@ -5,7 +5,7 @@ use super::facts::{DoctorFacts, PeopleFacts, SentId};
 use super::finding::{Finding, Mender};
 use crate::id::PrincipalId;
 use crate::scim::compare::{self, CaseMode};
-use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
+use crate::service::access::groups::{ArrivedGroup, UnmatchedBinding};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ pub fn check_people(facts: &DoctorFacts) -> Vec<Finding> {
     match facts.bindings.known() {
         Ok(_) => {
             findings.push(object_ids(&facts.people));
-            findings.extend(groups(&facts.groups));
+            findings.extend(groups(facts));
         }
         Err(why) => {
             findings.push(Finding::not_checked("people", "whether people have an Entra object id", why));
@@ -96,7 +96,13 @@ pub fn sent_id(external_id: Option<&str>) -> SentId {
     }
 }
 
-fn groups(overview: &GroupOverview) -> Vec<Finding> {
+fn groups(facts: &DoctorFacts) -> Vec<Finding> {
+    let overview = &facts.groups;
+    if overview.without_group.is_empty() && facts.people.rows_unreadable > 0 {
+        let what = "whether every binding finds its one group";
+        let why = format!("{} rows cannot be read, and they may be of groups", facts.people.rows_unreadable);
+        return vec![Finding::not_checked("groups", what, why)];
+    }
     if overview.without_group.is_empty() {
         let number = overview.groups.iter().filter(|group| !group.bindings.is_empty()).count();
         return vec![Finding::ok(

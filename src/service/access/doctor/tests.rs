@@ -529,6 +529,7 @@ fn a_retired_scope_needs_its_right_while_the_ledger_has_rows_there() {
             "error people: 1 rows cannot be read",
             "not-checked rights: whether the right can go",
             "not-checked people: whether all people have an Entra object id",
+            "not-checked groups: whether every binding finds its one group",
         ],
     );
     retired.people.rows_unreadable = 0;
@@ -606,6 +607,8 @@ fn what_could_not_be_read_is_said_and_is_no_finding() {
     );
     let diagnosis = examine(&hidden);
     assert!(!diagnosis.has_findings() && diagnosis.damage.unknown.is_some());
+    assert!(diagnosis.is_azure_unread && diagnosis.damage.is_partial);
+    assert!(!examine(&well()).is_azure_unread);
 
     hidden.scopes[0].assignments = Err(refused(RejectionReason::ScopeNotFound));
     assert!(needs(&hidden).contains(&"error azure: the scope does not exist in Azure".to_owned()));
