@@ -66,12 +66,15 @@ impl<'a> ServiceRight<'a> {
             Some(Ok(role)) => {
                 Verdict::of(role.permissions.iter().any(|permission| permission.covers(action.as_str())))
             }
+            // What these built-in roles say is known.
+            Some(Err(_)) | None if [OWNER, USER_ACCESS_ADMINISTRATOR].contains(&assignment.role) => {
+                Verdict::Yes
+            }
             Some(Err(_)) | None => Verdict::Depends,
         };
         let (gives, takes) = (can(AssignmentAction::Give), can(AssignmentAction::Take));
         let leads = match roles.get(&assignment.role) {
             Some(Ok(role)) => covers_one(role, &LEADING_TO_ANY),
-            // What these built-in roles say is known.
             Some(Err(_)) | None => ![RBAC_ADMINISTRATOR, CONTRIBUTOR].contains(&assignment.role),
         };
         let narrowing = match assignment.condition.as_deref().map(AssignmentCondition::parse) {

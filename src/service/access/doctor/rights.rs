@@ -87,9 +87,15 @@ pub fn check_rights(facts: &DoctorFacts) -> (Vec<Finding>, GreatestDamage) {
         }
     }
     let mut findings = needs.map_or_else(needs_unknown, |needs| beside_needs(facts, &rights, &needs));
-    let read = rights.values().filter(|right| right.is_role_read()).count();
-    if findings.is_empty() && read > 0 {
-        let what = format!("rights to give roles, each as the bindings need it: {read}");
+    if rights.is_empty() && facts.is_simulated {
+        damage.unknown = Some("the simulated Azure lets it do everything, and no right of it was made");
+    } else if rights.is_empty() && !facts.scopes_in_ledger.is_empty() {
+        damage.unknown = Some("the ledger has assignments of it, and no right of it was seen");
+    }
+    damage.is_partial |= damage.unknown.is_some();
+    let all_read = rights.values().all(ServiceRight::is_role_read);
+    if findings.is_empty() && all_read && !rights.is_empty() {
+        let what = format!("rights to give roles, each as the bindings need it: {}", rights.len());
         findings.push(Finding::ok("rights", what));
     }
     if !matches!(facts.identity, ServiceIdentity::Named(_)) {
@@ -294,6 +300,8 @@ fn too_wide(right: &ServiceRight<'_>, needs: &Needs, facts: &DoctorFacts) -> Vec
         findings.push(finding(holds_others(&beyond), what, "no binding gives that there"));
     }
     if !give.is_any && !ways.is_empty() {
+        // It says more than that the role can be given.
+        findings.clear();
         let ways: Vec<String> = ways.into_iter().collect();
         let what = format!("the service's right leads to any role, through {}", joined(&ways));
         let why = "whom it gives such a role, or what has it, can give any role, Owner included";
