@@ -1,7 +1,7 @@
 //! `doctor`: whether this installation is in order, and what it can do at most. Reads with the operator's own rights, and changes
 //! nothing.
 
-use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::exit::{EXIT_DEPENDENCY, EXIT_FINDINGS};
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::cli::progress::Progress;
 use crate::cli::short_scope::ShortScopes;
@@ -19,7 +19,9 @@ use std::process::ExitCode;
 
 /// What no reading of assignments at the scopes shows.
 const NOT_SEEN: &str = "Not seen: rights through Entra groups, rights that are only eligible (Privileged Identity Management), \
-                        deny assignments, and what other tenants gave (Azure Lighthouse).";
+                        deny assignments, what other tenants gave (Azure Lighthouse), subscriptions other than those of the bindings and the ledger, \
+                        and what only the running service knows (/healthz with a token): requests set aside, people at the \
+                        limit of groups, bindings that are full, and a bundled bindings.json that is broken.";
 /// Scopes that one line names.
 const SCOPES_SHOWN_MAX: usize = 5;
 
@@ -45,6 +47,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let secrets = arguments.operator.secrets()?;
         let readers = DoctorReaders {
             store,
+            orders: &access.orders,
+            is_simulated: arguments.operator.is_local(),
             access: reader.as_ref(),
             directory: directory.as_ref(),
             secrets: secrets.as_ref().map(|vault| (vault.secrets.as_ref(), vault.secret.as_str())),
@@ -59,8 +63,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             true => writeln!(out, "{}", to_json(&diagnosis, &facts))?,
             false => write_text(&mut out, &diagnosis)?,
         }
-        Ok(if diagnosis.has_findings() { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS })
+        Ok(ExitCode::from(exit_code(&diagnosis)))
     })
+}
+
+/// Where Azure showed nothing at all, that no finding was made says nothing.
+fn exit_code(diagnosis: &Diagnosis) -> u8 {
+    match (diagnosis.has_findings(), diagnosis.is_azure_unread) {
+        (true, _) => EXIT_FINDINGS,
+        (false, true) => EXIT_DEPENDENCY,
+        (false, false) => 0,
+    }
 }
 
 /// The argument, else the setting.
@@ -78,7 +91,7 @@ fn identity(arguments: &Arguments) -> Result<Option<PrincipalId>, OperatorError>
 }
 
 fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
-    let Diagnosis { damage, findings } = diagnosis;
+    let Diagnosis { damage, findings, .. } = diagnosis;
     let short = ShortScopes::of(places(damage).chain(findings.iter().flat_map(|finding| &finding.at)));
     writeln!(out, "{}\n{NOT_SEEN}", sentence(damage, &short))?;
     let mut level = None;
@@ -122,7 +135,7 @@ fn listed<'a>(scopes: impl ExactSizeIterator<Item = &'a ArmScope>, short: &Short
 
 /// The greatest damage.
 fn sentence(damage: &GreatestDamage, short: &ShortScopes) -> String {
-    let GreatestDamage { unknown, is_partial, give, take } = damage;
+    let GreatestDamage { unknown, is_partial, give, take, acts } = damage;
     if let Some(why) = unknown {
         return format!("What this service can do at most is not known: {why}.");
     }
@@ -135,7 +148,20 @@ fn sentence(damage: &GreatestDamage, short: &ShortScopes) -> String {
         None => "take none away".to_owned(),
     };
     let partial = if *is_partial { ", as far as could be read" } else { "" };
-    format!("At most, this service can {given}; and {taken}. It can give and take nothing else{partial}.")
+    let own = acts
+        .iter()
+        .map(|(verbs, scopes)| format!("{} at {}", verbs.join(", "), listed(scopes.iter(), short)));
+    let own: Vec<String> = own.collect();
+    let own = if own.is_empty() {
+        String::new()
+    } else {
+        format!(" Its own roles let it act on backups: {}, and below.", own.join("; "))
+    };
+    let is_open = give.roles.keys().any(|roles| matches!(roles, ReachedRoles::AnyBut(_)));
+    let custom = if is_open { ", unless a custom role that it can give leads further" } else { "" };
+    format!(
+        "At most, this service can {given}; and {taken}. It can give and take nothing else{custom}{partial}.{own}"
+    )
 }
 
 /// The roles, each with its scopes; `None` where there are none.
@@ -149,11 +175,11 @@ fn roles_at(reach: &DamageReach, short: &ShortScopes) -> Option<String> {
 }
 
 fn places(damage: &GreatestDamage) -> impl Iterator<Item = &ArmScope> {
-    damage.give.roles.values().chain(damage.take.roles.values()).flatten()
+    damage.give.roles.values().chain(damage.take.roles.values()).chain(damage.acts.values()).flatten()
 }
 
 fn to_json(diagnosis: &Diagnosis, facts: &DoctorFacts) -> Value {
-    let Diagnosis { damage, findings } = diagnosis;
+    let Diagnosis { damage, findings, .. } = diagnosis;
     let findings: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -165,13 +191,17 @@ fn to_json(diagnosis: &Diagnosis, facts: &DoctorFacts) -> Value {
             })
         })
         .collect();
+    let known = |value: Value| if damage.unknown.is_some() { Value::Null } else { value };
+    let acts: Vec<Value> =
+        damage.acts.iter().map(|(verbs, at)| json!({ "verbs": verbs, "scopes": texts(at) })).collect();
     json!({
         "identity": facts.identity.id().map(|id| id.to_string()),
         "atMost": sentence(damage, &ShortScopes::of(places(damage))),
         "notSeen": NOT_SEEN,
-        "anyRoleAt": texts(damage.give.any_role_at()), "given": reach_json(&damage.give), "to": damage.give.kinds,
-        "anyRoleTakenAt": texts(damage.take.any_role_at()), "taken": reach_json(&damage.take),
-        "from": damage.take.kinds,
+        "anyRoleAt": known(json!(texts(damage.give.any_role_at()))), "given": known(json!(reach_json(&damage.give))),
+        "to": known(json!(damage.give.kinds)),
+        "anyRoleTakenAt": known(json!(texts(damage.take.any_role_at()))),
+        "taken": known(json!(reach_json(&damage.take))), "from": known(json!(damage.take.kinds)), "acts": known(json!(acts)),
         "isPartial": damage.is_partial, "findings": findings,
     })
 }
@@ -253,9 +283,34 @@ mod tests {
              and take ANY role but Owner at a, and below, away from anyone. It can give and take nothing else.",
         );
         check(
+            GreatestDamage {
+                give: reach(&[(ReachedRoles::AnyBut(vec!["Owner".to_owned()]), &["a"])], &["User"]),
+                acts: BTreeMap::from([(
+                    vec!["restore", "delete-data"],
+                    reach(&[(one("x"), &["b"])], &[]).roles[&one("x")].clone(),
+                )]),
+                ..GreatestDamage::default()
+            },
+            "At most, this service can give ANY role but Owner at a, and below, to users; and take none away. It can give and \
+             take nothing else, unless a custom role that it can give leads further. Its own roles let it act on backups: \
+             restore, delete-data at b, and below.",
+        );
+        check(
             GreatestDamage { unknown: Some("no such thing"), ..GreatestDamage::default() },
             "What this service can do at most is not known: no such thing.",
         );
+    }
+
+    #[test]
+    fn that_nothing_was_found_is_no_success_where_nothing_was_read() {
+        let diagnosis = |is_azure_unread, findings| Diagnosis {
+            damage: GreatestDamage::default(),
+            is_azure_unread,
+            findings,
+        };
+        assert_eq!(exit_code(&diagnosis(false, Vec::new())), 0);
+        assert_eq!(exit_code(&diagnosis(true, vec![Finding::ok("tables", "x")])), EXIT_DEPENDENCY);
+        assert_eq!(exit_code(&diagnosis(true, vec![Finding::warning("graph", "x", "y")])), EXIT_FINDINGS);
     }
 
     #[test]
@@ -268,7 +323,7 @@ mod tests {
             ..GreatestDamage::default()
         };
         let mut out = Vec::new();
-        write_text(&mut out, &Diagnosis { damage, findings: vec![finding] }).unwrap();
+        write_text(&mut out, &Diagnosis { damage, is_azure_unread: false, findings: vec![finding] }).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches(r"x\u{1b}[2J\u{202e}\u{a}").count(), 4, "{text}");
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");

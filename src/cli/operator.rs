@@ -49,6 +49,8 @@ pub(super) enum OperatorError {
     File(#[source] ArgumentFileError),
     #[error("cannot find out where the tables are: {PLACES}")]
     Config(#[source] ConfigError),
+    #[error("a setting of this command cannot be used")]
+    Setting(#[source] ConfigError),
     #[error("cannot reach the tables")]
     Connect(#[source] ConnectError),
     #[cfg(feature = "local")]
@@ -94,6 +96,7 @@ fn exit_code(error: &OperatorError) -> u8 {
         OperatorError::Control(ControlClientError::Address { .. }) => EXIT_USAGE,
         OperatorError::File(_)
         | OperatorError::Config(_)
+        | OperatorError::Setting(_)
         | OperatorError::Connect(_)
         | OperatorError::Usage(_)
         | OperatorError::NoPerson(_) => EXIT_USAGE,
@@ -154,9 +157,17 @@ impl OperatorArguments {
         Ok(Some(TokenVault { secrets, secret }))
     }
 
+    /// Whether a running `local` is asked.
+    pub(super) const fn is_local(&self) -> bool {
+        #[cfg(feature = "local")]
+        return self.control_url.is_some();
+        #[cfg(not(feature = "local"))]
+        false
+    }
+
     /// The service's Entra object, where the environment names it.
     pub(super) fn service_principal(&self) -> Result<Option<PrincipalId>, OperatorError> {
-        config::service_principal(&self.variables()?).map_err(OperatorError::Config)
+        config::service_principal(&self.variables()?).map_err(OperatorError::Setting)
     }
 
     /// The settings of the command, and one more.
@@ -166,7 +177,7 @@ impl OperatorArguments {
     ) -> Result<(OperatorConfig, T), OperatorError> {
         let variables = self.variables()?;
         let config = OperatorConfig::parse(&variables).map_err(OperatorError::Config)?;
-        Ok((config, more(&variables).map_err(OperatorError::Config)?))
+        Ok((config, more(&variables).map_err(OperatorError::Setting)?))
     }
 
     /// What to type next: this program with these words, and with the place of the state that this command was given. A key

@@ -136,14 +136,18 @@ enum Equality {
 }
 
 impl Equality {
-    fn holds(self, one: &str, other: &str) -> bool {
-        match self {
-            Equality::Text => one == other,
-            Equality::TextWithoutCase => one.eq_ignore_ascii_case(other),
-            Equality::Guid => match (Uuid::try_parse(one), Uuid::try_parse(other)) {
-                (Ok(one), Ok(other)) => one == other,
-                _ => one.eq_ignore_ascii_case(other),
-            },
+    /// How Azure writes the id of a role is not known: another spelling of the same GUID, and what is no GUID, may be the same.
+    fn verdict(self, value: &str, other: &str) -> Verdict {
+        let is_same_text = match self {
+            Equality::Guid => true,
+            Equality::Text => value == other,
+            Equality::TextWithoutCase => value.eq_ignore_ascii_case(other),
+        };
+        match (Uuid::try_parse(value), Uuid::try_parse(other)) {
+            (Ok(role), Ok(other)) if role != other => Verdict::No,
+            (Ok(_), Ok(_)) if is_same_text => Verdict::Yes,
+            (Err(_), _) if self != Equality::Guid => Verdict::of(is_same_text),
+            _ => Verdict::Depends,
         }
     }
 }
@@ -186,7 +190,7 @@ impl Term {
             },
             Term::Compare { attribute, comparison, values } => {
                 match (attribute.value(question), comparison) {
-                    (Some(value), Some(comparison)) => Verdict::of(comparison.holds(&value, values)),
+                    (Some(value), Some(comparison)) => comparison.verdict(&value, values),
                     _ => Verdict::Depends,
                 }
             }
@@ -251,9 +255,13 @@ impl Comparison {
         Some(Self { equality, is_negated, of_all })
     }
 
-    fn holds(self, value: &str, values: &[String]) -> bool {
-        let holds = |other: &String| self.equality.holds(value, other) != self.is_negated;
-        if self.of_all { values.iter().all(holds) } else { values.iter().any(holds) }
+    fn verdict(self, value: &str, values: &[String]) -> Verdict {
+        let verdicts = values.iter().map(|other| match self.is_negated {
+            true => self.equality.verdict(value, other).negated(),
+            false => self.equality.verdict(value, other),
+        });
+        let found = if self.of_all { verdicts.min() } else { verdicts.max() };
+        found.unwrap_or(Verdict::Depends)
     }
 }
 
@@ -486,6 +494,11 @@ mod tests {
             (format!("{role} ForAnyOfAllValues:GuidNotEquals {{{OWNER}, {}}}", Uuid::nil()), Yes, No),
             (format!("{role} ForAnyOfAnyValues:GuidNotEquals {{{OWNER}, {}}}", Uuid::nil()), Yes, Yes),
             (format!("{role} StringLike 'x'"), Depends, Depends),
+            (format!("{role} GuidEquals '/providers/x/roleDefinitions/{OWNER}'"), Depends, Depends),
+            (format!("{role} StringEquals '{}'", OWNER.to_string().to_uppercase()), No, Depends),
+            (format!("{role} StringNotEquals '{}'", OWNER.to_string().to_uppercase()), Yes, Depends),
+            (format!("{role} StringEqualsIgnoreCase '{}'", OWNER.to_string().to_uppercase()), No, Yes),
+            (format!("{kind} GuidEquals 'User'"), Depends, Depends),
             (format!("!({write}) OR ({is})"), Yes, No),
             ("!(ActionMatches{'Microsoft.Authorization/*'})".to_owned(), No, No),
             ("ActionMatches{'*/delete'}".to_owned(), No, No),

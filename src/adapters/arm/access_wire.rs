@@ -111,7 +111,9 @@ pub fn definition(body: &[u8], role: Uuid) -> Result<RoleDefinition, String> {
     if Uuid::try_parse(&read.name) != Ok(role) {
         return Err("the answer shows another role definition".to_owned());
     }
-    let permissions = permissions(read.properties.permissions);
+    // Without them it would seem to give nothing.
+    let permissions = read.properties.permissions.ok_or("a role definition has no permissions")?;
+    let permissions = self::permissions(Some(permissions));
     Ok(RoleDefinition { id: role, name: read.properties.role_name, permissions })
 }
 

@@ -313,6 +313,11 @@ async fn one_entry_that_is_nonsense_makes_the_answer_unusable() {
             .await;
     let other = server.client().role_definition(&vault(), guid(1), TIMEOUT).await.unwrap_err();
     assert!(matches!(other, AssignmentError::Unknown { .. }), "{other:?}");
+    // One that shows no permissions does not give nothing.
+    let bare = json!({ "name": guid(1), "properties": { "roleName": "Bare" } });
+    let server = Server::start(vec![answer(200, bare)]).await;
+    let bare = server.client().role_definition(&vault(), guid(1), TIMEOUT).await.unwrap_err();
+    assert!(matches!(bare, AssignmentError::Unknown { .. }), "{bare:?}");
 }
 
 #[tokio::test]

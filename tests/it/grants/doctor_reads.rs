@@ -17,8 +17,14 @@ fn facts(world: &World, node: &Node) -> DoctorFacts {
     let (access, directory) =
         (app::local_access_reader(&control).unwrap(), app::local_directory(&control).unwrap());
     let store = &node.service.store;
-    let readers =
-        DoctorReaders { store, access: access.as_ref(), directory: directory.as_ref(), secrets: None };
+    let readers = DoctorReaders {
+        store,
+        orders: &node.orders,
+        is_simulated: false,
+        access: access.as_ref(),
+        directory: directory.as_ref(),
+        secrets: None,
+    };
     node.run(async {
         let pointer = store.pointer().await.unwrap();
         let snapshot = node.service.active_bindings.read(&pointer).await.unwrap();
@@ -69,6 +75,6 @@ fn the_rows_of_ticks_and_sweeps_that_cannot_be_read_are_not_taken_for_good_news(
             .filter(|finding| finding.check == "work")
             .map(|finding| finding.level.as_str())
             .collect();
-        assert_eq!(work, ["not-checked", "not-checked"]);
+        assert_eq!(work, ["error", "error"]);
     }
 }

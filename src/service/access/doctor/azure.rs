@@ -1,6 +1,7 @@
 //! What Azure is asked: each call once more where Azure throttles it, and all of them within a time.
 
 use super::facts::{RoleFacts, ScopeFacts, SubscriptionFacts};
+use super::right::named_roles;
 use crate::ports::azure_access::{AccessAssignment, AccessReader};
 use crate::ports::clock::Clock;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
@@ -53,8 +54,12 @@ impl<'a> AzureQuestions<'a> {
         read
     }
 
-    /// What it says of these subscriptions, as far as they exist.
-    pub async fn subscriptions(&self, ids: &BTreeSet<String>) -> Vec<SubscriptionFacts> {
+    /// What it says of these subscriptions. One that is gone is left out, unless a scope in it is not.
+    pub async fn subscriptions(
+        &self,
+        ids: &BTreeSet<String>,
+        scopes: &[ScopeFacts],
+    ) -> Vec<SubscriptionFacts> {
         let read: Vec<SubscriptionFacts> = stream::iter(ids)
             .filter_map(|id| async move { Some((id, subscription(id)?)) })
             .map(|(id, scope)| async move {
@@ -64,11 +69,17 @@ impl<'a> AzureQuestions<'a> {
             .buffered(CALLS_MAX)
             .collect()
             .await;
-        let is_there = |facts: &SubscriptionFacts| !facts.assignments.as_ref().is_err_and(is_gone);
+        let has_scope = |id: &str| {
+            let mut inside = scopes.iter().filter(|facts| facts.scope.subscription() == id);
+            inside.any(|facts| !facts.assignments.as_ref().is_err_and(is_gone))
+        };
+        let is_there = |facts: &SubscriptionFacts| {
+            !facts.assignments.as_ref().is_err_and(is_gone) || has_scope(&facts.id)
+        };
         read.into_iter().filter(is_there).collect()
     }
 
-    /// The definitions of the roles of these assignments, each as it is where an assignment of it was seen.
+    /// The definitions of the roles of these assignments and of those that their conditions name, each as it is where it was seen.
     pub async fn roles(
         &self,
         scopes: &[ScopeFacts],
@@ -81,7 +92,9 @@ impl<'a> AzureQuestions<'a> {
         for (scope, assignments) in at_scopes.chain(around) {
             let (Some(scope), Ok(assignments)) = (scope, assignments) else { continue };
             for assignment in assignments.iter().filter(|assignment| is_wanted(assignment)) {
-                wanted.entry(assignment.role).or_insert_with(|| scope.clone());
+                for role in named_roles(assignment).into_iter().chain([assignment.role]) {
+                    wanted.entry(role).or_insert_with(|| scope.clone());
+                }
             }
         }
         stream::iter(wanted)
@@ -242,12 +255,12 @@ mod tests {
         azure.throttles.lock().unwrap().extend([7, 5]);
         let questions = AzureQuestions::begin(&azure, &clock);
         let ids = BTreeSet::from([Uuid::from_u128(1).to_string()]);
-        let read = questions.subscriptions(&ids).await;
+        let read = questions.subscriptions(&ids, &[]).await;
         assert!(matches!(read[0].assignments, Err(AssignmentError::Throttled { .. })), "{read:?}");
         assert_eq!(clock.monotonic(), Duration::from_secs(5));
 
         azure.throttles.lock().unwrap().push(3);
-        let read = questions.subscriptions(&ids).await;
+        let read = questions.subscriptions(&ids, &[]).await;
         assert!(read[0].assignments.is_ok(), "{read:?}");
         assert_eq!(azure.calls.lock().unwrap().len(), 4);
     }
@@ -276,13 +289,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_subscription_that_is_gone_is_left_out() {
+    async fn a_subscription_that_is_gone_is_left_out_unless_a_scope_in_it_is_there() {
         let (azure, clock) = (Azure::default(), WaitingClock::default());
         let questions = AzureQuestions::begin(&azure, &clock);
         let ids = [8, 9].map(|number| Uuid::from_u128(number).to_string()).into();
-        let read = questions.subscriptions(&ids).await;
+        let read = questions.subscriptions(&ids, &[]).await;
         assert_eq!(read.len(), 1);
         assert!(read[0].id.ends_with('8'));
+        let scope = subscription(&Uuid::from_u128(9).to_string()).unwrap();
+        let inside = ScopeFacts { scope, assignments: Ok(Vec::new()), locks: Ok(Vec::new()) };
+        let read = questions.subscriptions(&ids, &[inside]).await;
+        assert!(read.len() == 2 && read[1].assignments.is_err(), "{read:?}");
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! The greatest damage that the service can do with its rights.
 
 use super::facts::RoleFacts;
-use super::right::{OWNER, RightReach, role_name};
+use super::right::{OWNER, RightReach, ServiceRight, all_kinds, role_name};
 use crate::rbac::arm_scope::ArmScope;
+use crate::rbac::condition::AssignmentAction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -15,6 +16,26 @@ pub struct GreatestDamage {
     pub is_partial: bool,
     pub give: DamageReach,
     pub take: DamageReach,
+    /// What its own roles let it do to backups, at these scopes and below.
+    pub acts: BTreeMap<Vec<&'static str>, BTreeSet<ArmScope>>,
+}
+
+impl GreatestDamage {
+    /// What a right adds. With one that leads to any role every role can be given and taken.
+    pub fn add(&mut self, right: &ServiceRight<'_>, roles: &RoleFacts) {
+        let give = right.reach(AssignmentAction::Give);
+        let scope = &right.assignment.scope;
+        self.is_partial |= !right.is_role_read();
+        if right.ways_to_any(&give, roles).is_empty() {
+            self.give.add(give, scope, roles);
+            self.take.add(right.reach(AssignmentAction::Take), scope, roles);
+            return;
+        }
+        for reach in [&mut self.give, &mut self.take] {
+            reach.roles.entry(ReachedRoles::Any).or_default().insert(scope.clone());
+            reach.kinds.extend(all_kinds());
+        }
+    }
 }
 
 /// What can be given, or taken.
@@ -45,8 +66,7 @@ impl fmt::Display for ReachedRoles {
 }
 
 impl DamageReach {
-    /// What a right at that scope adds.
-    pub fn add(&mut self, reach: RightReach, scope: &ArmScope, roles: &RoleFacts) {
+    fn add(&mut self, reach: RightReach, scope: &ArmScope, roles: &RoleFacts) {
         let name = |role| role_name(role, roles);
         let found = match reach.is_any {
             true if reach.left_out.contains(&OWNER) => {

@@ -18,6 +18,10 @@ use uuid::Uuid;
 pub struct DoctorFacts {
     pub bindings: BindingsFact,
     pub identity: ServiceIdentity,
+    /// Everything that may be the service, whichever it is.
+    pub may_be_service: BTreeSet<PrincipalId>,
+    /// A `local` is asked: its Azure enforces no rights of the service.
+    pub is_simulated: bool,
     /// Of every scope that is bound or retired, or that the ledger names.
     pub scopes: Vec<ScopeFacts>,
     /// Of every subscription of those, and of what the ledger ever named.
@@ -29,6 +33,8 @@ pub struct DoctorFacts {
     pub people: PeopleFacts,
     pub groups: GroupOverview,
     pub work: WorkFacts,
+    /// The table of orders, or why it could not be read.
+    pub orders: Result<(), String>,
     pub clocks: ClockFacts,
     pub directory: Result<(), DirectoryError>,
     pub tokens: TokenFacts,
@@ -138,6 +144,8 @@ pub struct PeopleFacts {
     pub active: usize,
     /// Those without an Entra object id, by what they have in `externalId`.
     pub without_id: BTreeMap<SentId, usize>,
+    /// The names of the first of those.
+    pub names_without_id: Vec<String>,
     /// Rows that could not be read.
     pub rows_unreadable: usize,
 }
@@ -152,7 +160,11 @@ pub struct WorkFacts {
     pub overdue: OverdueCount,
     /// Neither is known: the row that holds them cannot be read.
     pub overdue_unreadable: bool,
+    /// When the oldest change was made whose reconcile waits.
+    pub oldest_request: Option<OffsetDateTime>,
     pub paused: bool,
+    /// Entra objects that operators revoked.
+    pub brakes: usize,
     pub batches: usize,
     /// The stamp of a file of bindings that waits.
     pub pending: Option<String>,

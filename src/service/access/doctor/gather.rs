@@ -4,6 +4,7 @@ use super::azure::{ANSWER_TIMEOUT, AzureQuestions};
 use super::facts::{BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, TokenFacts, WorkFacts};
 use super::identity::{self, IdentityEvidence};
 use super::people::sent_id;
+use crate::error_chain::ErrorChain;
 use crate::id::PrincipalId;
 use crate::ports::azure_access::{
     AccessAssignment, AccessReader, DirectoryError, DirectoryReader, HolderKind,
@@ -14,14 +15,21 @@ use crate::rbac::{AssignmentName, Scope};
 use crate::service::access::groups;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::desired;
+use crate::store::orders::OrderTable;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// People who are named.
+const PEOPLE_NAMED_MAX: usize = 20;
+
 /// What is asked, with the rights of the operator.
 pub struct DoctorReaders<'a> {
     pub store: &'a StateStore,
+    pub orders: &'a OrderTable,
+    /// Whether they are those of a `local`.
+    pub is_simulated: bool,
     pub access: &'a dyn AccessReader,
     pub directory: &'a dyn DirectoryReader,
     /// The vault, and the name of the secret, where they are known.
@@ -49,6 +57,7 @@ pub async fn gather(
     let tables = store.table_time().await?;
     let clocks = ClockFacts { here: store.clock.now(), tables };
     let work = work(store).await?;
+    let orders = readers.orders.placed(1).await.map(drop).map_err(|error| ErrorChain(&error).to_string());
     let mut ledger = ledger(store, snapshot).await?;
     let groups = groups::overview(store, snapshot).await?;
     ledger.people.rows_unreadable = store.unreadable().count();
@@ -59,7 +68,7 @@ pub async fn gather(
     ledger.subscriptions.extend(wanted.iter().map(|scope| scope.subscription().to_owned()));
     let azure = AzureQuestions::begin(readers.access, store.clock.as_ref());
     let scopes = azure.scopes(&wanted, progress).await;
-    let subscriptions = azure.subscriptions(&ledger.subscriptions).await;
+    let subscriptions = azure.subscriptions(&ledger.subscriptions, &scopes).await;
     let makers = identity::makers(&scopes, &ledger.ours);
     let may_be_ours = |assignment: &AccessAssignment| {
         let principal = assignment.principal;
@@ -74,6 +83,8 @@ pub async fn gather(
     Ok(DoctorFacts {
         bindings,
         identity: evidence.identify(),
+        may_be_service: evidence.objects(),
+        is_simulated: readers.is_simulated,
         scopes,
         subscriptions,
         roles,
@@ -81,6 +92,7 @@ pub async fn gather(
         people: ledger.people,
         groups,
         work,
+        orders,
         clocks,
         directory,
         tokens: tokens(readers).await,
@@ -128,9 +140,11 @@ async fn work(store: &StateStore) -> Result<WorkFacts, StoreError> {
     Ok(WorkFacts {
         now,
         counted: overdue.as_ref().map(|stored| stored.counted),
+        oldest_request: overdue.as_ref().and_then(|stored| stored.oldest_request),
         overdue: overdue.map(|stored| stored.count).unwrap_or_default(),
         overdue_unreadable,
         paused: settings.levers.pause.is_some(),
+        brakes: settings.levers.brakes.len(),
         batches: settings.batches.waiting().count(),
         pending,
         scopes_refused: sweep.scopes_refused,
@@ -166,6 +180,10 @@ fn take_person(view: &mut LedgerView, person: &PersonRecord, snapshot: &ActiveSn
     if desired::principal_of(&header.resource, snapshot.principal_from()).is_none() {
         let sent = sent_id(header.resource.text("externalId"));
         *view.people.without_id.entry(sent).or_default() += 1;
+        if view.people.names_without_id.len() < PEOPLE_NAMED_MAX {
+            let name = header.resource.text("userName").unwrap_or_default();
+            view.people.names_without_id.push(name.to_owned());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which Entra object the service is: what is named, what made its assignments, what holds its rights, and what Entra ID knows.
 
+use super::damage::joined;
 use super::facts::{RoleFacts, ScopeFacts, ServiceIdentity};
 use super::finding::{Finding, Mender};
 use super::right::ServiceRight;
@@ -8,6 +9,9 @@ use crate::ports::azure_access::{AccessAssignment, HolderKind};
 use crate::rbac::AssignmentName;
 use crate::rbac::arm_scope::ArmScope;
 use std::collections::BTreeSet;
+
+/// Objects that one line names.
+const IDS_SHOWN_MAX: usize = 5;
 
 /// What speaks for one object or another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,8 +99,12 @@ impl IdentityEvidence {
     }
 }
 
-fn listed(ids: &BTreeSet<PrincipalId>) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// The first of them, and how many more there are.
+pub fn listed(ids: &BTreeSet<PrincipalId>) -> String {
+    let mut shown: Vec<String> = ids.iter().take(IDS_SHOWN_MAX).map(ToString::to_string).collect();
+    let more = ids.len() - shown.len();
+    shown.extend((more > 0).then(|| format!("{more} more")));
+    joined(&shown)
 }
 
 /// Whether it is known which object the service is.
@@ -107,7 +115,7 @@ pub fn check_identity(identity: &ServiceIdentity) -> Option<Finding> {
         ServiceIdentity::Named(id) => found("as named", id),
         ServiceIdentity::MadeOurs(id) => found("it made the assignments of the ledger", id),
         ServiceIdentity::OnlyHolder(id) => {
-            found("it alone holds a right to give roles at the scopes of the bindings", id)
+            found("it alone was seen to hold a right to give roles at the scopes of the bindings", id)
         }
         ServiceIdentity::Contradicted { id, by } => Some(
             Finding::warning("identity", format!("the service is probably not {id}"), by)

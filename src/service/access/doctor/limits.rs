@@ -17,10 +17,7 @@ pub fn check_limits(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.scopes.iter().flat_map(locks).collect();
     let read = facts.scopes.iter().filter(|scope| scope.locks.is_ok()).count();
     if findings.is_empty() && read > 0 {
-        findings.push(Finding::ok(
-            "locks",
-            format!("no management lock at or above {read} scopes (revocable: yes)"),
-        ));
+        findings.push(Finding::ok("locks", format!("no management lock at or above {read} scopes")));
     }
     findings.extend(facts.subscriptions.iter().map(quota));
     findings
@@ -40,14 +37,12 @@ fn locks(facts: &ScopeFacts) -> Vec<Finding> {
         let made = match lock.level {
             LockLevel::CanNotDelete => Finding::error(
                 "locks",
-                format!("a management lock ({level}) forbids taking roles away (revocable: no)"),
+                format!("a management lock ({level}) forbids taking roles away"),
                 "people who leave keep their roles until it is removed",
             ),
             LockLevel::ReadOnly => Finding::error(
                 "locks",
-                format!(
-                    "a management lock ({level}) forbids giving roles and taking them away (revocable: no)"
-                ),
+                format!("a management lock ({level}) forbids giving roles and taking them away"),
                 "people who leave keep their roles until it is removed",
             ),
             LockLevel::Other => Finding::warning(

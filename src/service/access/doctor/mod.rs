@@ -21,6 +21,8 @@ use finding::{Finding, Level};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
     pub damage: GreatestDamage,
+    /// There are scopes, and of none the role assignments could be read.
+    pub is_azure_unread: bool,
     /// The worst first.
     pub findings: Vec<Finding>,
 }
@@ -40,7 +42,9 @@ pub fn examine(facts: &DoctorFacts) -> Diagnosis {
     findings.extend(work::check_work(facts));
     findings.extend(reach::check_reach(facts));
     findings.extend(identity::check_identity(&facts.identity));
-    Diagnosis { damage, findings: finding::merged(findings) }
+    let is_azure_unread =
+        !facts.scopes.is_empty() && facts.scopes.iter().all(|scope| scope.assignments.is_err());
+    Diagnosis { damage, is_azure_unread, findings: finding::merged(findings) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Whether the identity provider sends what the bindings need: object ids, and the groups.
 
+use super::damage::joined;
 use super::facts::{DoctorFacts, PeopleFacts, SentId};
 use super::finding::{Finding, Mender};
 use crate::id::PrincipalId;
 use crate::scim::compare::{self, CaseMode};
-use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
+use crate::service::access::groups::{ArrivedGroup, UnmatchedBinding};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ pub fn check_people(facts: &DoctorFacts) -> Vec<Finding> {
     match facts.bindings.known() {
         Ok(_) => {
             findings.push(object_ids(&facts.people));
-            findings.extend(groups(&facts.groups));
+            findings.extend(groups(facts));
         }
         Err(why) => {
             findings.push(Finding::not_checked("people", "whether people have an Entra object id", why));
@@ -37,6 +38,10 @@ pub fn check_people(facts: &DoctorFacts) -> Vec<Finding> {
 fn object_ids(people: &PeopleFacts) -> Finding {
     let without: usize = people.without_id.values().sum();
     let active = people.active;
+    if without == 0 && people.rows_unreadable > 0 {
+        let why = format!("{} rows cannot be read, and they may be of people", people.rows_unreadable);
+        return Finding::not_checked("people", "whether all people have an Entra object id", why);
+    }
     if without == 0 {
         return Finding::ok("people", format!("{active} of {active} active people have an Entra object id"));
     }
@@ -56,7 +61,11 @@ fn object_ids(people: &PeopleFacts) -> Finding {
             }
         )
     });
-    let why = format!("they get no role (pending-principal): {}", sent.collect::<Vec<_>>().join(", "));
+    let sent = sent.collect::<Vec<_>>().join(", ");
+    let more = without.saturating_sub(people.names_without_id.len());
+    let mut names = people.names_without_id.clone();
+    names.extend((more > 0).then(|| format!("{more} more")));
+    let why = format!("they get no role (pending-principal): {sent}. They are {}", joined(&names));
     let finding = if without == active {
         Finding::error("people", what, why)
     } else {
@@ -87,7 +96,13 @@ pub fn sent_id(external_id: Option<&str>) -> SentId {
     }
 }
 
-fn groups(overview: &GroupOverview) -> Vec<Finding> {
+fn groups(facts: &DoctorFacts) -> Vec<Finding> {
+    let overview = &facts.groups;
+    if overview.without_group.is_empty() && facts.people.rows_unreadable > 0 {
+        let what = "whether every binding finds its one group";
+        let why = format!("{} rows cannot be read, and they may be of groups", facts.people.rows_unreadable);
+        return vec![Finding::not_checked("groups", what, why)];
+    }
     if overview.without_group.is_empty() {
         let number = overview.groups.iter().filter(|group| !group.bindings.is_empty()).count();
         return vec![Finding::ok(

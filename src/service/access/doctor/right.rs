@@ -4,16 +4,27 @@ use super::facts::RoleFacts;
 use crate::ports::azure_access::AccessAssignment;
 use crate::rbac::BackupRole;
 use crate::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
+use crate::rbac::verbs::RoleDefinition;
 use std::collections::BTreeSet;
 use uuid::{Uuid, uuid};
 
 pub const OWNER: Uuid = uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
+const USER_ACCESS_ADMINISTRATOR: Uuid = uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9");
+const RBAC_ADMINISTRATOR: Uuid = uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168");
+const CONTRIBUTOR: Uuid = uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c");
 /// Roles that a right to give roles must not reach.
 const PRIVILEGED: [(&str, Uuid); 4] = [
     ("Owner", OWNER),
-    ("User Access Administrator", uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9")),
-    ("Role Based Access Control Administrator", uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168")),
-    ("Contributor", uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c")),
+    ("User Access Administrator", USER_ACCESS_ADMINISTRATOR),
+    ("Role Based Access Control Administrator", RBAC_ADMINISTRATOR),
+    ("Contributor", CONTRIBUTOR),
+];
+/// Actions that lead to any role whatever the condition of an assignment says: it narrows role assignments alone.
+const LEADING_TO_ANY: [&str; 4] = [
+    "Microsoft.Authorization/roleDefinitions/write",
+    "Microsoft.Authorization/roleAssignmentScheduleRequests/write",
+    "Microsoft.Authorization/roleEligibilityScheduleRequests/write",
+    "Microsoft.Authorization/elevateAccess/action",
 ];
 /// Stands for every role that no condition names: a condition cannot tell them apart.
 const ANY_OTHER: Uuid = uuid!("d0c70000-0000-4000-8000-00000000d0c7");
@@ -22,6 +33,10 @@ const ANY_OTHER: Uuid = uuid!("d0c70000-0000-4000-8000-00000000d0c7");
 pub const OUR_KINDS: [&str; 2] = ["User", "ServicePrincipal"];
 /// Those that it never gives roles to.
 const OTHER_KINDS: [&str; 2] = ["Group", "ForeignGroup"];
+
+pub fn all_kinds() -> impl Iterator<Item = &'static str> {
+    OUR_KINDS.into_iter().chain(OTHER_KINDS)
+}
 
 /// What narrows a right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,30 +54,48 @@ pub struct ServiceRight<'a> {
     /// What its role says, whatever narrows it.
     gives: Verdict,
     takes: Verdict,
+    /// Whether its role leads to any role in another way.
+    leads: bool,
     pub narrowing: Narrowing,
 }
 
 impl<'a> ServiceRight<'a> {
-    /// `None`: the role gives and takes no roles. One whose definition could not be read may do either.
+    /// `None`: the role gives and takes no roles, and leads to none. One whose definition could not be read may do all of that.
     pub fn of(assignment: &'a AccessAssignment, roles: &RoleFacts) -> Option<Self> {
         let can = |action: AssignmentAction| match roles.get(&assignment.role) {
             Some(Ok(role)) => {
                 Verdict::of(role.permissions.iter().any(|permission| permission.covers(action.as_str())))
             }
+            // What these built-in roles say is known.
+            Some(Err(_)) | None if [OWNER, USER_ACCESS_ADMINISTRATOR].contains(&assignment.role) => {
+                Verdict::Yes
+            }
             Some(Err(_)) | None => Verdict::Depends,
         };
         let (gives, takes) = (can(AssignmentAction::Give), can(AssignmentAction::Take));
+        let leads = match roles.get(&assignment.role) {
+            Some(Ok(role)) => covers_one(role, &LEADING_TO_ANY),
+            Some(Err(_)) | None => ![RBAC_ADMINISTRATOR, CONTRIBUTOR].contains(&assignment.role),
+        };
         let narrowing = match assignment.condition.as_deref().map(AssignmentCondition::parse) {
             None => Narrowing::Nothing,
             Some(Ok(condition)) => Narrowing::Condition(condition),
             Some(Err(_)) => Narrowing::NotUnderstood,
         };
-        (gives.max(takes) != Verdict::No).then_some(Self { assignment, gives, takes, narrowing })
+        let is_right = gives.max(takes) != Verdict::No || leads;
+        is_right.then_some(Self { assignment, gives, takes, leads, narrowing })
     }
 
     /// Whether the definition of its role could be read.
     pub fn is_role_read(&self) -> bool {
         self.gives != Verdict::Depends
+    }
+
+    /// The roles through which its holder comes to any role: its own, or those that it gives to itself or to others.
+    pub fn ways_to_any(&self, give: &RightReach, roles: &RoleFacts) -> BTreeSet<String> {
+        let own = self.leads.then_some(self.assignment.role);
+        let given = give.roles.iter().copied().filter(|role| gives_roles(*role, roles));
+        own.into_iter().chain(given).map(|role| role_name(role, roles)).collect()
     }
 
     /// Whether it lets its holder do that.
@@ -94,7 +127,7 @@ impl<'a> ServiceRight<'a> {
         let roles: BTreeSet<Uuid> =
             named.into_iter().chain(backup).chain(privileged).chain([ANY_OTHER]).collect();
         for role in &roles {
-            for kind in OUR_KINDS.into_iter().chain(OTHER_KINDS) {
+            for kind in all_kinds() {
                 if self.verdict(action, *role, kind) != Verdict::No {
                     reach.roles.insert(*role);
                     reach.kinds.insert(kind);
@@ -126,10 +159,41 @@ impl RightReach {
     }
 }
 
-/// What a role is called.
-pub fn role_name(role: Uuid, roles: &RoleFacts) -> String {
-    let backup = BackupRole::from_definition(role).map(BackupRole::name);
+/// Whether its holder can give roles, or come to do so. One that could not be read may be like that.
+fn gives_roles(role: Uuid, roles: &RoleFacts) -> bool {
+    if known_name(role).is_some() {
+        return [OWNER, USER_ACCESS_ADMINISTRATOR, RBAC_ADMINISTRATOR].contains(&role);
+    }
+    match roles.get(&role) {
+        Some(Ok(role)) => {
+            covers_one(role, &[AssignmentAction::Give.as_str()]) || covers_one(role, &LEADING_TO_ANY)
+        }
+        Some(Err(_)) | None => true,
+    }
+}
+
+fn covers_one(role: &RoleDefinition, actions: &[&str]) -> bool {
+    actions.iter().any(|action| role.permissions.iter().any(|permission| permission.covers(action)))
+}
+
+/// The name of a built-in role that is known by its id.
+fn known_name(role: Uuid) -> Option<&'static str> {
     let privileged = PRIVILEGED.iter().find(|(_, id)| *id == role).map(|(name, _)| *name);
-    let read = || roles.get(&role)?.as_ref().ok().map(|role| role.name.clone());
-    backup.or(privileged).map(str::to_owned).or_else(read).unwrap_or_else(|| role.to_string())
+    BackupRole::from_definition(role).map(BackupRole::name).or(privileged)
+}
+
+/// The roles that a condition names, as far as they are not known by their id.
+pub fn named_roles(assignment: &AccessAssignment) -> BTreeSet<Uuid> {
+    let condition = assignment.condition.as_deref().and_then(|text| AssignmentCondition::parse(text).ok());
+    let named = condition.map(|condition| condition.named_ids()).unwrap_or_default();
+    named.into_iter().filter(|id| !id.is_nil() && known_name(*id).is_none()).collect()
+}
+
+/// What a role is called. A custom role may bear any name: its id is said, too.
+pub fn role_name(role: Uuid, roles: &RoleFacts) -> String {
+    match (known_name(role), roles.get(&role)) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(Ok(read))) => format!("{:?} ({role})", read.name),
+        (None, _) => role.to_string(),
+    }
 }

@@ -31,6 +31,9 @@ const ADMINISTRATOR: Uuid = uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168");
 const OWNER: Uuid = uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
 const CONTRIBUTOR: Uuid = uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c");
 const TAKER: Uuid = uuid!("aaaaaaaa-0000-4000-8000-000000000001");
+/// A custom role with the name of another one.
+const DEFINER: Uuid = uuid!("aaaaaaaa-0000-4000-8000-000000000002");
+const ACCESS_ADMINISTRATOR: Uuid = uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9");
 const READER: Uuid = uuid!("acdd72a7-3385-48ef-bd42-f606fba81ae7");
 const OPERATOR: BackupRole = BackupRole::Operator;
 
@@ -75,6 +78,10 @@ fn right(at: &str, condition: Option<&str>) -> AccessAssignment {
     }
 }
 
+fn custom_right() -> AccessAssignment {
+    AccessAssignment { role: DEFINER, name: AssignmentName::new(Uuid::from_u128(99)), ..right(&east(), None) }
+}
+
 fn roles() -> RoleFacts {
     let rights =
         ["Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"];
@@ -89,6 +96,7 @@ fn roles() -> RoleFacts {
         role(CONTRIBUTOR, "Contributor", &["*"], &["Microsoft.Authorization/*"]),
         role(READER, "Reader", &["*/read"], &[]),
         role(TAKER, "Taker", &rights[1..], &[]),
+        role(DEFINER, "Owner", &["Microsoft.Authorization/roleDefinitions/*"], &[]),
     ]
     .into()
 }
@@ -103,6 +111,9 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
     DoctorFacts {
         bindings: BindingsFact::Known(bound),
         identity: ServiceIdentity::Named(service()),
+        may_be_service: BTreeSet::from([service()]),
+        is_simulated: false,
+        orders: Ok(()),
         scopes: vec![ScopeFacts { scope, assignments: Ok(assignments), locks: Ok(Vec::new()) }],
         subscriptions: Vec::new(),
         roles: roles(),
@@ -114,7 +125,9 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
             counted: Some(NOW),
             overdue: OverdueCount::default(),
             overdue_unreadable: false,
+            oldest_request: Some(NOW - Duration::minutes(1)),
             paused: false,
+            brakes: 0,
             batches: 0,
             pending: None,
             scopes_refused: 0,
@@ -156,6 +169,11 @@ fn check(facts: &DoctorFacts, expected: &[&str]) {
     assert_eq!(needs(facts), expected);
 }
 
+/// Whether it says that all is well with that.
+fn says_ok(facts: &DoctorFacts, check: &str) -> bool {
+    examine(facts).findings.iter().any(|finding| finding.check == check && finding.level == Level::Ok)
+}
+
 /// Who can mend the first finding that is called so, and how.
 #[track_caller]
 fn mend(facts: &DoctorFacts, what: &str) -> String {
@@ -190,11 +208,11 @@ fn an_installation_in_order_has_no_findings() {
 
 #[test]
 fn a_right_that_is_missing_or_too_narrow_is_found() {
-    check(&facts(vec![]), &["error rights: the service has no right to give roles"]);
+    check(&facts(vec![]), &["error rights: the service was not seen to have a right to give roles"]);
     let other = AccessAssignment { principal: PrincipalId::new(Uuid::nil()), ..right(&east(), None) };
-    check(&facts(vec![other]), &["error rights: the service has no right to give roles"]);
+    check(&facts(vec![other]), &["error rights: the service was not seen to have a right to give roles"]);
     let reads = AccessAssignment { role: READER, ..right(&east(), None) };
-    check(&facts(vec![reads]), &["error rights: the service has no right to give roles"]);
+    check(&facts(vec![reads]), &["error rights: the service was not seen to have a right to give roles"]);
 
     let nothing = condition(&[]);
     check(
@@ -240,14 +258,21 @@ fn a_right_that_is_too_wide_is_found_and_is_the_greatest_damage() {
         &format!("{}, {OWNER}", OPERATOR.definition_id()),
         1,
     );
-    check(&wide(Some(&owner)), &["error rights: the service's right lets it give Owner"]);
-    assert!(examine(&wide(Some(&owner))).damage.give.roles.contains_key(&one("Owner")));
-    let all_but_owner = format!(
-        "@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAllValues:GuidNotEquals {{{OWNER}}} \
-         OR !(ActionMatches{{'Microsoft.Authorization/roleAssignments/write'}})"
+    check(&wide(Some(&owner)), &["error rights: the service's right leads to any role, through Owner"]);
+    let all_but = |left_out: &str| {
+        format!(
+            "@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAllValues:GuidNotEquals {{{left_out}}} \
+             OR !(ActionMatches{{'Microsoft.Authorization/roleAssignments/write'}})"
+        )
+    };
+    let all_but_owner = all_but(&OWNER.to_string());
+    assert_eq!(
+        examine(&wide(Some(&all_but_owner))).damage.give.roles,
+        reached(&[ReachedRoles::Any], &east())
     );
+    let all_but_these = all_but(&format!("{OWNER}, {ACCESS_ADMINISTRATOR}, {ADMINISTRATOR}"));
     check(
-        &wide(Some(&all_but_owner)),
+        &wide(Some(&all_but_these)),
         &[
             "error rights: the service's right lets it give any role",
             "warning rights: the service's right lets it give roles to groups and groups of other tenants",
@@ -255,8 +280,9 @@ fn a_right_that_is_too_wide_is_found_and_is_the_greatest_damage() {
             "warning rights: the service's right lets it take roles away from groups and groups of other tenants",
         ],
     );
-    let but = ReachedRoles::AnyBut(vec!["Owner".to_owned()]);
-    assert_eq!(examine(&wide(Some(&all_but_owner))).damage.give.roles, reached(&[but], &east()));
+    let named = ["User Access Administrator", "Owner", "Role Based Access Control Administrator"];
+    let but = ReachedRoles::AnyBut(named.map(str::to_owned).into());
+    assert_eq!(examine(&wide(Some(&all_but_these))).damage.give.roles, reached(&[but], &east()));
     let to_groups = condition(&[OPERATOR]).replacen("'User', 'Serv", "'User', 'Group', 'Serv", 1);
     check(&wide(Some(&to_groups)), &["warning rights: the service's right lets it give roles to groups"]);
     let mut from_groups = condition(&[OPERATOR]);
@@ -282,9 +308,16 @@ fn what_the_service_can_do_beside_its_right_is_found() {
         why,
         "it can act on backups there and below (restore, delete-data, change-policy, detach-guard)"
     );
-    assert!(mend(&beside(CONTRIBUTOR, &group()), "the service also").contains("delete the assignment"));
+    let how = mend(&beside(CONTRIBUTOR, &group()), "the service also");
+    let id = format!("{}/providers/Microsoft.Authorization/roleAssignments/{}", group(), Uuid::from_u128(99));
+    assert_eq!(how, format!("Azure admin: delete the assignment {id} (Contributor)"));
+    let acts = examine(&beside(CONTRIBUTOR, &group())).damage.acts;
+    assert!(acts.keys().any(|verbs| verbs.contains(&"restore")), "{acts:?}");
     check(&beside(READER, SUBSCRIPTION), &[]);
-    let reads = "the service also holds Reader, which lets it do nothing to backups";
+    let reads = format!(
+        "the service also holds \"Reader\" ({READER}), which has no verb of this list on backups there: restore, \
+         delete-data, change-policy, detach-guard"
+    );
     assert!(examine(&beside(READER, SUBSCRIPTION)).findings.iter().any(|finding| finding.what == reads));
     // No vault is inside another resource.
     let account = format!("{}/providers/Microsoft.Storage/storageAccounts/state", group());
@@ -311,6 +344,114 @@ fn a_role_that_could_not_be_read_may_give_and_take_what_its_condition_allows() {
     unread.scopes[0].assignments = Ok(vec![right(&east(), None)]);
     assert_eq!(examine(&unread).damage.give.roles, reached(&[ReachedRoles::Any], &east()));
     assert_eq!(examine(&unread).damage.take.roles, reached(&[ReachedRoles::Any], &east()));
+}
+
+#[test]
+fn a_right_that_was_not_read_is_not_as_the_bindings_need_it() {
+    assert!(says_ok(&well(), "rights"));
+    let mut unread = well();
+    unread.roles.remove(&ADMINISTRATOR);
+    assert!(!says_ok(&unread, "rights"));
+    let what =
+        "not-checked rights: what the role Role Based Access Control Administrator lets the service do";
+    check(&unread, &[what]);
+    // Another one beside it makes the whole not known.
+    let mut both = facts(vec![right(&east(), Some(&condition(&[OPERATOR]))), custom_right()]);
+    both.roles.remove(&DEFINER);
+    assert!(!says_ok(&both, "rights") && examine(&both).damage.is_partial);
+    // A right that only the subscription shows, at a scope that could not be read.
+    let mut hidden = well();
+    let listed = hidden.scopes[0].assignments.clone();
+    hidden.subscriptions.push(SubscriptionFacts { id: "1".to_owned(), assignments: listed });
+    hidden.scopes[0].assignments = Err(AssignmentError::Unknown { detail: "reset".to_owned() });
+    assert!(!says_ok(&hidden, "rights"));
+    assert!(
+        needs(&hidden)
+            .contains(&"not-checked rights: whether the service's right is what is needed".to_owned())
+    );
+}
+
+#[test]
+fn a_role_that_leads_to_any_role_is_any_role() {
+    let any = reached(&[ReachedRoles::Any], &east());
+    let giving = |role: Uuid| {
+        let both = format!("{}, {role}", OPERATOR.definition_id());
+        let condition = condition(&[OPERATOR]).replacen(&OPERATOR.definition_id().to_string(), &both, 1);
+        facts(vec![right(&east(), Some(&condition))])
+    };
+    let unread = Uuid::from_u128(5);
+    for role in [OWNER, ACCESS_ADMINISTRATOR, ADMINISTRATOR, DEFINER, unread] {
+        let Diagnosis { damage, .. } = examine(&giving(role));
+        assert_eq!((&damage.give.roles, &damage.take.roles), (&any, &any), "{role}");
+        assert_eq!(damage.give.kinds.len(), 4);
+    }
+    for role in [CONTRIBUTOR, READER] {
+        assert!(examine(&giving(role)).damage.give.any_role_at().is_empty(), "{role}");
+    }
+    let way = format!("error rights: the service's right leads to any role, through \"Owner\" ({DEFINER})");
+    assert!(needs(&giving(DEFINER)).contains(&way), "{:?}", needs(&giving(DEFINER)));
+    // It holds such a role: what narrows its right does not narrow that.
+    let name = AssignmentName::new(Uuid::from_u128(99));
+    let held = AccessAssignment { role: DEFINER, name, ..right(&east(), Some(&condition(&[OPERATOR]))) };
+    let beside = facts(vec![right(&east(), Some(&condition(&[OPERATOR]))), held]);
+    check(&beside, &[way.as_str()]);
+    assert!(!examine(&beside).damage.give.any_role_at().is_empty());
+}
+
+#[test]
+fn where_the_identity_is_not_known_each_candidate_is_looked_at() {
+    let pipeline = PrincipalId::new(Uuid::from_u128(8));
+    let owner = AccessAssignment { role: OWNER, principal: pipeline, ..right(SUBSCRIPTION, None) };
+    let mut several = facts(vec![right(&east(), Some(&condition(&[OPERATOR]))), owner]);
+    several.may_be_service = BTreeSet::from([service(), pipeline]);
+    let any = "error rights: what may be the service, too, can give any role";
+    check(&several, &[]);
+    several.identity = ServiceIdentity::MadeOurs(service());
+    check(&several, &[any]);
+    several.identity = ServiceIdentity::Unknown { candidates: several.may_be_service.clone() };
+    let unknown = [
+        any,
+        "warning identity: the service's Entra object id is not known",
+        "not-checked rights: whether the service's rights are what the bindings need",
+    ];
+    check(&several, &unknown);
+    let damage = examine(&several).damage;
+    assert!(damage.is_partial && damage.unknown.is_some());
+    // What it says is known by its id.
+    several.roles.remove(&OWNER);
+    check(&several, &unknown);
+    let custom = AccessAssignment { role: DEFINER, principal: pipeline, ..right(SUBSCRIPTION, None) };
+    several.scopes[0].assignments.as_mut().unwrap()[1] = custom;
+    several.roles.remove(&DEFINER);
+    check(
+        &several,
+        &[
+            unknown[1],
+            unknown[2],
+            "not-checked rights: what others that may be the service can give and take",
+        ],
+    );
+    several.identity = ServiceIdentity::Unknown {
+        candidates: (0..1100).map(|id| PrincipalId::new(Uuid::from_u128(id))).collect(),
+    };
+    let found = examine(&several).findings;
+    let why = found.iter().find(|finding| finding.check == "identity").unwrap().why.clone().unwrap();
+    assert!(why.len() < 300 && why.ends_with("and 1095 more"), "{why}");
+}
+
+#[test]
+fn the_simulated_azure_enforces_no_rights() {
+    let mut simulated = facts(Vec::new());
+    simulated.is_simulated = true;
+    check(&simulated, &["not-checked rights: the service's rights"]);
+    assert!(examine(&simulated).damage.unknown.is_some() && examine(&simulated).damage.is_partial);
+    // Nor is it said of a service that gave roles that it can give none.
+    let mut gave = facts(Vec::new());
+    assert!(examine(&gave).damage.unknown.is_none());
+    gave.scopes_in_ledger.insert(gave.scopes[0].scope.clone());
+    assert!(examine(&gave).damage.unknown.is_some());
+    simulated.identity = ServiceIdentity::Unknown { candidates: BTreeSet::new() };
+    check(&simulated, &["not-checked rights: the service's rights"]);
 }
 
 #[test]
@@ -349,13 +490,19 @@ fn where_nothing_was_listed_nothing_is_said_of_the_damage() {
 fn a_right_that_is_needed_below_its_scope_is_replaced_before_it_is_deleted() {
     let above = facts(vec![right(&group(), Some(&condition(&[OPERATOR])))]);
     let what = "the service holds a right where nothing is bound";
-    let delete = format!("delete the assignment {}", right(&group(), None).name);
+    let id = |right: &AccessAssignment| {
+        let (scope, name) = (&right.scope, right.name);
+        format!(
+            "{scope}/providers/Microsoft.Authorization/roleAssignments/{name} (Role Based Access Control Administrator)"
+        )
+    };
+    let delete = format!("delete the assignment {}", id(&right(&group(), None)));
     let both = format!("Azure admin: run infra/delegate.sh with this bindings.json, then {delete}");
-    assert_eq!(mend(&above, what), both);
+    assert_eq!(mend(&facts(vec![right(&group(), Some(&condition(&[])))]), what), both);
     assert_eq!(mend(&above, "the service's right lets it give Backup Operator"), both);
     let mut elsewhere = well();
     let far = right(&group().replace("backup", "other"), Some(&condition(&[])));
-    let delete = format!("Azure admin: delete the assignment {}", far.name);
+    let delete = format!("Azure admin: delete the assignment {}", id(&far));
     elsewhere.subscriptions.push(SubscriptionFacts { id: "1".to_owned(), assignments: Ok(vec![far]) });
     assert_eq!(mend(&elsewhere, what), delete);
     // Deleted, and nothing else, it may be the assignment that the script has just narrowed.
@@ -373,22 +520,12 @@ fn a_right_above_or_elsewhere_is_found() {
     let above = AccessAssignment { role: OWNER, ..right(SUBSCRIPTION, None) };
     check(
         &facts(vec![above.clone(), right(&east(), Some(&good))]),
-        &[
-            "error rights: the service's right has no condition",
-            "error rights: the service also holds Owner",
-            "warning rights: the service holds a right where nothing is bound",
-        ],
+        &["error rights: the service's right has no condition", "error rights: the service also holds Owner"],
     );
     let mut elsewhere = well();
     let west = right(&east().replace("east", "west"), Some(&good));
     elsewhere.subscriptions.push(SubscriptionFacts { id: "1".to_owned(), assignments: Ok(vec![west]) });
-    check(
-        &elsewhere,
-        &[
-            "warning rights: the service's right lets it give Backup Operator",
-            "warning rights: the service holds a right where nothing is bound",
-        ],
-    );
+    check(&elsewhere, &["warning rights: the service's right lets it give Backup Operator"]);
 }
 
 #[test]
@@ -398,29 +535,36 @@ fn a_retired_scope_needs_its_right_while_the_ledger_has_rows_there() {
     let bound = BoundScopes { roles: BTreeMap::new(), retired: BTreeSet::from([scope.clone()]) };
     retired.bindings = BindingsFact::Known(bound);
     check(&retired, &["warning rights: the scope is retired, and its right can go"]);
-    let name = right(&east(), None).name;
     retired.people.rows_unreadable = 1;
-    let unknown = format!("not-checked rights: whether the right {name} can go");
-    check(&retired, &["error people: 1 rows cannot be read", &unknown]);
+    check(
+        &retired,
+        &[
+            "error people: 1 rows cannot be read",
+            "not-checked rights: whether the right can go",
+            "not-checked people: whether all people have an Entra object id",
+            "not-checked groups: whether every binding finds its one group",
+        ],
+    );
     retired.people.rows_unreadable = 0;
     retired.scopes_in_ledger.insert(scope);
     check(&retired, &[]);
     retired.scopes[0].assignments = Ok(Vec::new());
-    check(&retired, &["error rights: the service has no right to give roles"]);
+    check(&retired, &["error rights: the service was not seen to have a right to give roles"]);
 }
 
 #[test]
 fn without_an_identity_nothing_is_said_of_its_right() {
     let mut unknown = well();
     unknown.identity = ServiceIdentity::Unknown { candidates: BTreeSet::from([service()]) };
-    check(&unknown, &["warning identity: the service's Entra object id is not known"]);
+    let needs = "not-checked rights: whether the service's rights are what the bindings need";
+    check(&unknown, &["warning identity: the service's Entra object id is not known", needs]);
     assert!(examine(&unknown).damage.unknown.is_some());
     let by = "these made the assignments of the ledger: x".to_owned();
     unknown.identity = ServiceIdentity::Contradicted { id: service(), by };
-    check(&unknown, &[&format!("warning identity: the service is probably not {}", service())]);
+    check(&unknown, &[&format!("warning identity: the service is probably not {}", service()), needs]);
     assert!(examine(&unknown).damage.unknown.is_some());
     unknown.identity = ServiceIdentity::Unknown { candidates: BTreeSet::new() };
-    check(&unknown, &["error rights: the service has no right to give roles"]);
+    check(&unknown, &["error rights: the service was not seen to have a right to give roles"]);
     // Another one may be where it could not be looked for.
     unknown.scopes.push(unread_scope(AssignmentError::Unknown { detail: "reset".to_owned() }));
     check(
@@ -476,6 +620,8 @@ fn what_could_not_be_read_is_said_and_is_no_finding() {
     );
     let diagnosis = examine(&hidden);
     assert!(!diagnosis.has_findings() && diagnosis.damage.unknown.is_some());
+    assert!(diagnosis.is_azure_unread && diagnosis.damage.is_partial);
+    assert!(!examine(&well()).is_azure_unread);
 
     hidden.scopes[0].assignments = Err(refused(RejectionReason::ScopeNotFound));
     assert!(needs(&hidden).contains(&"error azure: the scope does not exist in Azure".to_owned()));
@@ -485,7 +631,14 @@ fn what_could_not_be_read_is_said_and_is_no_finding() {
     let throttled = || AssignmentError::Throttled { retry_after: StdDuration::ZERO, correlation: None };
     let mut busy = well();
     busy.scopes.push(unread_scope(throttled()));
-    check(&busy, &["not-checked azure: the role assignments could not be read"]);
+    check(
+        &busy,
+        &[
+            "not-checked rights: whether the service's right is what is needed",
+            "not-checked azure: the role assignments could not be read",
+        ],
+    );
+    assert!(!says_ok(&busy, "rights"));
     busy.scopes.remove(0);
     assert!(!examine(&busy).has_findings(), "{:?}", needs(&busy));
 
@@ -510,13 +663,11 @@ fn a_lock_is_an_error_and_says_what_it_forbids() {
     };
     check(
         &locked(LockLevel::CanNotDelete),
-        &["error locks: a management lock (CanNotDelete) forbids taking roles away (revocable: no)"],
+        &["error locks: a management lock (CanNotDelete) forbids taking roles away"],
     );
     check(
         &locked(LockLevel::ReadOnly),
-        &[
-            "error locks: a management lock (ReadOnly) forbids giving roles and taking them away (revocable: no)",
-        ],
+        &["error locks: a management lock (ReadOnly) forbids giving roles and taking them away"],
     );
     check(&locked(LockLevel::Other), &["warning locks: a management lock of an unknown level"]);
 }
@@ -560,15 +711,24 @@ fn what_is_sent_in_place_of_an_object_id_is_told() {
         assert_eq!(sent_id(text), expected, "{text:?}");
     }
     let mut mapped = well();
-    mapped.people =
-        PeopleFacts { active: 120, without_id: BTreeMap::from([(SentId::Name, 119)]), rows_unreadable: 0 };
+    mapped.people = PeopleFacts {
+        active: 120,
+        without_id: BTreeMap::from([(SentId::Name, 119)]),
+        ..PeopleFacts::default()
+    };
+    mapped.people.names_without_id = vec!["ana".to_owned(), "bo".to_owned()];
     check(&mapped, &["warning people: 119 of 120 active people have no Entra object id"]);
     let people = |facts: &DoctorFacts| {
         let found = examine(facts).findings.into_iter().find(|finding| finding.check == "people").unwrap();
         (found.level, found.why.unwrap(), found.mend.unwrap())
     };
     let (_, why, (who, _)) = people(&mapped);
-    assert!(why.contains("119 of 120 send a name as externalId, such as mailNickname"), "{why}");
+    assert!(
+        why.contains(
+            "119 of 120 send a name as externalId, such as mailNickname. They are ana, bo and 117 more"
+        ),
+        "{why}"
+    );
     assert_eq!(who.as_str(), "identity admin");
     mapped.people.without_id = BTreeMap::from([(SentId::Guid, 120)]);
     let (level, _, (who, _)) = people(&mapped);
@@ -665,9 +825,20 @@ fn what_the_last_tick_and_sweep_left_is_not_guessed_at() {
     };
     check(
         &unread,
-        &["not-checked work: whether revocations are overdue", "not-checked work: what the last sweep found"],
+        &[
+            "error work: the row that the last tick left cannot be read",
+            "error work: the row that the last sweep left cannot be read",
+        ],
     );
-    assert!(!examine(&unread).findings.iter().any(|finding| finding.what.starts_with("nothing is overdue")));
+    assert!(!says_ok(&unread, "work"));
+    let mut waits = well();
+    waits.work.oldest_request = Some(NOW - Duration::hours(2));
+    check(&waits, &["warning work: a change of 2026-03-01T10:00:00Z waits for its reconcile"]);
+    let mut braked = well();
+    braked.work.brakes = 2;
+    let found = examine(&braked).findings;
+    let what = "people whom operators revoked, and who get no role until `lift`: 2";
+    assert!(found.iter().any(|finding| finding.what == what), "{found:?}");
 }
 
 #[test]
@@ -689,7 +860,10 @@ fn clocks_tokens_and_the_directory_are_judged() {
         read(&[token(9, Some(29))]),
         "warning the last bearer token of the label unlabelled expires on 2026-03-30",
     );
-    check_token(read(&[token(9, Some(29)), token(20, None)]), "ok bearer tokens that are valid: 2");
+    check_token(
+        read(&[token(9, Some(29)), token(20, None)]),
+        "ok bearer tokens that are enabled and in time: 2 (their values are not read)",
+    );
     let okta = SecretVersion { label: Some("okta".to_owned()), ..token(9, Some(1)) };
     check_token(
         read(&[token(1, None), okta]),
@@ -729,6 +903,11 @@ fn clocks_tokens_and_the_directory_are_judged() {
             "warning clock: this machine's clock is 121 s behind that of the tables",
         ],
     );
+    late.is_simulated = true;
+    check(&late, &["warning graph: Microsoft Graph cannot be read"]);
+    late = well();
+    late.orders = Err("storage cannot be reached".to_owned());
+    check(&late, &["error tables: the table of orders cannot be read"]);
     late = well();
     late.clocks.here = NOW + Duration::seconds(120);
     check(&late, &[]);

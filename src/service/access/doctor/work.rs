@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A sweep begins every hour. One that began longer ago, and none after it that ended, means that they do not come to an end.
 const NO_SWEEP_AFTER: Duration = Duration::from_secs(6 * 3600);
+/// A change that is older should be reconciled.
+const WAITS_AFTER: Duration = Duration::from_secs(3600);
 /// A tick that is longer ago means that no process ticks.
 const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 
@@ -16,10 +18,11 @@ pub fn check_work(facts: &DoctorFacts) -> Vec<Finding> {
     let work = &facts.work;
     let mut findings = Vec::new();
     if work.overdue_unreadable {
-        findings.push(Finding::not_checked("work", "whether revocations are overdue", unread("tick")));
+        findings.push(unread("tick", "whether revocations are overdue is not known"));
     } else {
         findings.extend(ticks(work));
         findings.extend(overdue(work));
+        findings.extend(waits(work));
     }
     findings.extend(held(work));
     if let Some(stamp) = &work.pending {
@@ -30,19 +33,36 @@ pub fn check_work(facts: &DoctorFacts) -> Vec<Finding> {
         );
     }
     if work.sweep_unreadable {
-        findings.push(Finding::not_checked("work", "what the last sweep found", unread("sweep")));
+        findings.push(unread("sweep", "what it found is not known"));
     } else {
         findings.extend(sweeps(work));
         findings.extend(seen(work));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("work", "nothing is overdue, held or refused, and a process ticks"));
+        let what = "by the last tick and sweep nothing is overdue, held or refused, and a process ticks";
+        findings.push(Finding::ok("work", what));
+    }
+    if work.brakes > 0 {
+        let what =
+            format!("people whom operators revoked, and who get no role until `lift`: {}", work.brakes);
+        findings.push(Finding::ok("work", what));
     }
     findings
 }
 
-fn unread(row: &str) -> String {
-    format!("the row that the last {row} left cannot be read")
+fn unread(row: &str, why: &str) -> Finding {
+    Finding::error("work", format!("the row that the last {row} left cannot be read"), why)
+        .mend(Mender::Operator, "deploy the release that wrote it; else the next one writes it anew")
+}
+
+/// It may be quarantined: only the process knows that.
+fn waits(work: &WorkFacts) -> Option<Finding> {
+    let oldest = work.oldest_request.filter(|oldest| *oldest + WAITS_AFTER < work.now)?;
+    let what = format!("a change of {} waits for its reconcile", rfc3339(oldest));
+    Some(
+        Finding::warning("work", what, "what it gives or takes has not happened")
+            .mend(Mender::Operator, "/healthz with a token names what is set aside"),
+    )
 }
 
 fn ticks(work: &WorkFacts) -> Option<Finding> {
