@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod condition;
 pub mod ledger;
 pub mod plan;
+pub mod privileged;
 pub mod reason;
 pub mod role;
 pub mod scope;

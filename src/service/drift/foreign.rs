@@ -10,6 +10,7 @@ use crate::ports::clock::Clock;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
+use crate::rbac::privileged::{PRINCIPAL_KINDS, PRIVILEGED, leads_to_any, unnamed_role};
 use crate::rbac::verbs::{RoleDefinition, RoleVerbs, VaultKind, Verb};
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::deferred::log_deferred;
@@ -46,7 +47,7 @@ pub fn is_ours(assignment: &AccessAssignment, instance: InstanceId) -> bool {
 /// Role definitions as they were last read.
 pub struct KnownRoles {
     clock: Arc<dyn Clock>,
-    known: Mutex<BTreeMap<Uuid, (Duration, Option<RoleDefinition>)>>,
+    known: Mutex<BTreeMap<Uuid, (Duration, RoleDefinition)>>,
 }
 
 impl KnownRoles {
@@ -54,8 +55,8 @@ impl KnownRoles {
         Self { clock, known: Mutex::default() }
     }
 
-    /// The definition of that GUID, if it was read lately; the inner `None` where there is none.
-    fn known(&self, role: Uuid) -> Option<Option<RoleDefinition>> {
+    /// The definition of that GUID, if it was read lately.
+    fn known(&self, role: Uuid) -> Option<RoleDefinition> {
         let now = self.clock.monotonic();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&role).cloned();
         known.filter(|(read, _)| now.saturating_sub(*read) < ROLE_KNOWN_FOR).map(|(_, definition)| definition)
@@ -65,7 +66,7 @@ impl KnownRoles {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&role);
     }
 
-    fn keep(&self, role: Uuid, definition: Option<RoleDefinition>) {
+    fn keep(&self, role: Uuid, definition: RoleDefinition) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= ROLES_KEPT_MAX {
             known.clear();
@@ -87,14 +88,6 @@ pub enum Surveyed {
     Throttled(Duration),
     /// The time is over: the scope is surveyed again.
     OutOfTime,
-}
-
-/// A role definition, as a survey has it.
-enum Definition {
-    Known(RoleDefinition),
-    /// There is none: it gives nothing.
-    Absent,
-    Unreadable,
 }
 
 /// A survey of the bound scopes with its means.
@@ -171,7 +164,7 @@ impl<'a> ForeignSurvey<'a> {
                 Ok(definition) => definition,
                 Err(stopped) => return Ok(stopped),
             };
-            if matches!(definition, Definition::Unreadable) {
+            if definition.is_none() {
                 surveyed = Surveyed::InPart;
             }
             let Some(mut access) = self.access(key, assignment, definition, now) else { continue };
@@ -180,6 +173,9 @@ impl<'a> ForeignSurvey<'a> {
                     Ok(definition) => definition,
                     Err(stopped) => return Ok(stopped),
                 };
+                if definition.is_none() {
+                    surveyed = Surveyed::InPart;
+                }
                 let Some(again) = self.access(access.key, assignment, definition, now) else { continue };
                 access = again;
             }
@@ -203,26 +199,25 @@ impl<'a> ForeignSurvey<'a> {
         Ok(surveyed)
     }
 
-    /// The definition of a role, as it was read lately. An error: the survey of this scope has to stop.
-    async fn definition(&mut self, scope: &Scope, role: Uuid) -> Result<Definition, Surveyed> {
-        if let Some(known) = self.roles.known(role) {
-            return Ok(known.map_or(Definition::Absent, Definition::Known));
-        }
-        if self.asked.contains(&role) {
-            return Ok(Definition::Unreadable);
+    /// The definition of a role, as it was read lately; `None` where it could not be read, or Azure says that there is none of a
+    /// role that it lists an assignment of. An error: the survey of this scope has to stop.
+    async fn definition(&mut self, scope: &Scope, role: Uuid) -> Result<Option<RoleDefinition>, Surveyed> {
+        let known = self.roles.known(role);
+        if known.is_some() || self.asked.contains(&role) {
+            return Ok(known);
         }
         let patience = self.patience().ok_or(Surveyed::OutOfTime)?;
         let read = self.reader.role_definition(scope, role, patience).await;
         self.asked.insert(role);
         match read {
             Ok(read) => {
-                self.roles.keep(role, read.clone());
-                Ok(read.map_or(Definition::Absent, Definition::Known))
+                read.iter().for_each(|read| self.roles.keep(role, read.clone()));
+                Ok(read)
             }
             Err(error) => {
                 tracing::warn!(role = %role, error = %error, "a role definition could not be read");
                 match stopped_by(&error) {
-                    Surveyed::InPart => Ok(Definition::Unreadable),
+                    Surveyed::InPart => Ok(None),
                     stopped => Err(stopped),
                 }
             }
@@ -230,7 +225,11 @@ impl<'a> ForeignSurvey<'a> {
     }
 
     /// The definition as it is now, read once in a survey: another process may have read a later one than is kept here.
-    async fn definition_now(&mut self, scope: &Scope, role: Uuid) -> Result<Definition, Surveyed> {
+    async fn definition_now(
+        &mut self,
+        scope: &Scope,
+        role: Uuid,
+    ) -> Result<Option<RoleDefinition>, Surveyed> {
         if !self.asked.contains(&role) {
             self.roles.forget(role);
         }
@@ -248,11 +247,11 @@ impl<'a> ForeignSurvey<'a> {
             let id = role.definition_id();
             let recorded = self.role_verbs.get(&role).copied();
             let mut read = self.definition(scope, id).await;
-            if matches!(&read, Ok(Definition::Known(known)) if Some(verbs_of(known)) != recorded) {
+            if matches!(&read, Ok(Some(known)) if Some(verbs_of(known)) != recorded) {
                 read = self.definition_now(scope, id).await;
             }
             match read {
-                Ok(Definition::Known(known)) if Some(verbs_of(&known)) != recorded => {
+                Ok(Some(known)) if Some(verbs_of(&known)) != recorded => {
                     news.push((role, verbs_of(&known)));
                 }
                 Ok(_) => {}
@@ -303,20 +302,20 @@ impl<'a> ForeignSurvey<'a> {
         &self,
         key: ForeignKey,
         assignment: &AccessAssignment,
-        definition: Definition,
+        definition: Option<RoleDefinition>,
         now: OffsetDateTime,
     ) -> Option<ForeignAccess> {
         let known = self.known.get(&key);
         let narrowed = assignment.holder == HolderKind::ServicePrincipal
-            && assignment.condition.as_deref().is_some_and(gives_backup_roles_alone);
+            && assignment.condition.as_deref().is_some_and(gives_backup_roles_alone)
+            && definition.as_ref().is_some_and(|role| !leads_to_any(role));
         let backup_role = BackupRole::from_definition(assignment.role);
         let (role_name, verbs) = match definition {
-            Definition::Known(role) => {
+            Some(role) => {
                 let verbs = verbs_of(&role);
                 (role.name, Some(verbs))
             }
-            Definition::Absent => (assignment.role.to_string(), Some(RoleVerbs::default())),
-            Definition::Unreadable => match (known, backup_role) {
+            None => match (known, backup_role) {
                 (Some(known), _) => (known.role_name.clone(), known.verbs),
                 (None, Some(role)) => (role.name().to_owned(), None),
                 (None, None) => return None,
@@ -366,11 +365,13 @@ impl<'a> ForeignSurvey<'a> {
     }
 
     fn note(&mut self, seen: Seen, access: &ForeignAccess) {
-        match seen {
-            Seen::Appeared | Seen::Changed => self.known.insert(access.key.clone(), access.clone()),
-            Seen::Gone | Seen::Unwatched => self.known.remove(&access.key),
+        let is_there = matches!(seen, Seen::Appeared | Seen::Changed);
+        let before = match is_there {
+            true => self.known.insert(access.key.clone(), access.clone()),
+            false => self.known.remove(&access.key),
         };
-        if seen == Seen::Appeared && self.is_finding(access) {
+        let was_finding = before.is_some_and(|before| self.is_finding(&before));
+        if is_there && self.is_finding(access) && !was_finding {
             let created_by = access.created_by.map(|id| id.to_string()).unwrap_or_default();
             tracing::warn!(
                 principal = %access.key.principal, role = access.role_name, scope = %access.scope,
@@ -426,14 +427,15 @@ fn stopped_by(error: &AssignmentError) -> Surveyed {
 /// Whether a right to assign roles is narrowed to the backup roles, as the deployment makes it for this service.
 fn gives_backup_roles_alone(condition: &str) -> bool {
     let Ok(condition) = AssignmentCondition::parse(condition) else { return false };
-    // The nil GUID is the one that no condition names.
-    let others = condition.named_ids().into_iter().chain([Uuid::nil()]);
-    others.filter(|role| BackupRole::from_definition(*role).is_none()).all(|role| {
-        let kinds = [HolderKind::User, HolderKind::Group, HolderKind::ServicePrincipal];
-        kinds.iter().all(|kind| {
+    // A delegation that gives nothing names zeros, which are the id of no role.
+    let named: BTreeSet<Uuid> = condition.named_ids().into_iter().filter(|id| !id.is_nil()).collect();
+    let other = unnamed_role(&named);
+    let tried = named.into_iter().chain(PRIVILEGED.map(|(_, id)| id)).chain([other]);
+    tried.filter(|role| BackupRole::from_definition(*role).is_none()).all(|role| {
+        PRINCIPAL_KINDS.iter().all(|kind| {
             [AssignmentAction::Give, AssignmentAction::Take]
                 .iter()
-                .all(|action| condition.verdict(*action, role, kind.as_str()) == Verdict::No)
+                .all(|action| condition.verdict(*action, role, kind) == Verdict::No)
         })
     })
 }

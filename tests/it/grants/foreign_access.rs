@@ -304,8 +304,7 @@ fn a_right_to_give_any_role_is_a_finding_whatever_its_condition_says() {
     let world = world();
     let node = started(&world);
     swept(&world, &node);
-    let right = |condition: &str| {
-        let role = "Role Based Access Control Administrator";
+    let right_of = |role: &str, condition: &str| {
         let scope = simulator::Scope::parse(VAULT_EAST).unwrap();
         let mut made = HandMade::new(scope, role, Uuid::new_v4());
         made.principal_type = Some(PrincipalType::ServicePrincipal);
@@ -313,20 +312,30 @@ fn a_right_to_give_any_role_is_a_finding_whatever_its_condition_says() {
         made.condition_version = Some("2.0".to_owned());
         world.azure().make_assignment(&made).unwrap();
     };
-    let clause = |action: &str, source: &str| {
+    let right = |condition: &str| right_of("Role Based Access Control Administrator", condition);
+    let clause_of = |action: &str, source: &str, roles: &str| {
         format!(
             "((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/{action}'}})) OR \
-             (@{source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] \
-             ForAnyOfAnyValues:GuidEquals {{{}}}))",
-            Operator.definition_id()
+             (@{source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] {roles}))"
         )
     };
+    let ours = format!("ForAnyOfAnyValues:GuidEquals {{{}}}", Operator.definition_id());
+    let clause = |action: &str, source: &str| clause_of(action, source, &ours);
     let narrow = format!("{} AND {}", clause("write", "Request"), clause("delete", "Resource"));
     right(&narrow);
-    assert_eq!(swept(&world, &node).len(), 1);
+    // As at a retired scope, where nothing may be given any more.
+    let nothing = "ForAnyOfAnyValues:GuidEquals {00000000-0000-0000-0000-000000000000}";
+    right(&format!("{} AND {}", clause_of("write", "Request", nothing), clause("delete", "Resource")));
+    assert_eq!(swept(&world, &node).len(), 2);
     assert_eq!(count_in_health(&node), 0);
+    let but_nothing = "ForAnyOfAllValues:GuidNotEquals {00000000-0000-0000-0000-000000000000}";
+    let wide = [("write", "Request"), ("delete", "Resource")]
+        .map(|(action, source)| clause_of(action, source, but_nothing));
+    right(&wide.join(" AND "));
     right(&clause("write", "Request"));
     right("@Principal[id] ForAnyOfAnyValues:GuidEquals @Principal[id]");
-    assert_eq!(swept(&world, &node).len(), 2);
-    assert_eq!(count_in_health(&node), 2);
+    // The condition narrows role assignments alone, and this role can do more.
+    right_of("User Access Administrator", &narrow);
+    assert_eq!(swept(&world, &node).len(), 4);
+    assert_eq!(count_in_health(&node), 4);
 }

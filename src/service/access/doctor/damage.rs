@@ -1,9 +1,10 @@
 //! The greatest damage that the service can do with its rights.
 
 use super::facts::RoleFacts;
-use super::right::{OWNER, RightReach, ServiceRight, all_kinds, role_name};
+use super::right::{RightReach, ServiceRight, role_name};
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::condition::AssignmentAction;
+use crate::rbac::privileged::{OWNER, PRINCIPAL_KINDS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -33,7 +34,7 @@ impl GreatestDamage {
         }
         for reach in [&mut self.give, &mut self.take] {
             reach.roles.entry(ReachedRoles::Any).or_default().insert(scope.clone());
-            reach.kinds.extend(all_kinds());
+            reach.kinds.extend(PRINCIPAL_KINDS);
         }
     }
 }

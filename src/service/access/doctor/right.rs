@@ -4,39 +4,16 @@ use super::facts::RoleFacts;
 use crate::ports::azure_access::AccessAssignment;
 use crate::rbac::BackupRole;
 use crate::rbac::condition::{AssignmentAction, AssignmentCondition, Verdict};
+use crate::rbac::privileged::{
+    CONTRIBUTOR, OWNER, PRINCIPAL_KINDS, PRIVILEGED, RBAC_ADMINISTRATOR, USER_ACCESS_ADMINISTRATOR,
+    leads_to_any, unnamed_role,
+};
 use crate::rbac::verbs::RoleDefinition;
 use std::collections::BTreeSet;
-use uuid::{Uuid, uuid};
-
-pub const OWNER: Uuid = uuid!("8e3af657-a8ff-443c-a75c-2fe8c4bcb635");
-const USER_ACCESS_ADMINISTRATOR: Uuid = uuid!("18d7d88d-d35e-4fb5-a5c3-7773c20a72d9");
-const RBAC_ADMINISTRATOR: Uuid = uuid!("f58310d9-a9f6-439a-9e8d-f62e7b41a168");
-const CONTRIBUTOR: Uuid = uuid!("b24988ac-6180-42a0-ab88-20f7382dd24c");
-/// Roles that a right to give roles must not reach.
-const PRIVILEGED: [(&str, Uuid); 4] = [
-    ("Owner", OWNER),
-    ("User Access Administrator", USER_ACCESS_ADMINISTRATOR),
-    ("Role Based Access Control Administrator", RBAC_ADMINISTRATOR),
-    ("Contributor", CONTRIBUTOR),
-];
-/// Actions that lead to any role whatever the condition of an assignment says: it narrows role assignments alone.
-const LEADING_TO_ANY: [&str; 4] = [
-    "Microsoft.Authorization/roleDefinitions/write",
-    "Microsoft.Authorization/roleAssignmentScheduleRequests/write",
-    "Microsoft.Authorization/roleEligibilityScheduleRequests/write",
-    "Microsoft.Authorization/elevateAccess/action",
-];
-/// Stands for every role that no condition names: a condition cannot tell them apart.
-const ANY_OTHER: Uuid = uuid!("d0c70000-0000-4000-8000-00000000d0c7");
+use uuid::Uuid;
 
 /// The kinds of principals that the service gives roles to.
 pub const OUR_KINDS: [&str; 2] = ["User", "ServicePrincipal"];
-/// Those that it never gives roles to.
-const OTHER_KINDS: [&str; 2] = ["Group", "ForeignGroup"];
-
-pub fn all_kinds() -> impl Iterator<Item = &'static str> {
-    OUR_KINDS.into_iter().chain(OTHER_KINDS)
-}
 
 /// What narrows a right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +51,7 @@ impl<'a> ServiceRight<'a> {
         };
         let (gives, takes) = (can(AssignmentAction::Give), can(AssignmentAction::Take));
         let leads = match roles.get(&assignment.role) {
-            Some(Ok(role)) => covers_one(role, &LEADING_TO_ANY),
+            Some(Ok(role)) => leads_to_any(role),
             Some(Err(_)) | None => ![RBAC_ADMINISTRATOR, CONTRIBUTOR].contains(&assignment.role),
         };
         let narrowing = match assignment.condition.as_deref().map(AssignmentCondition::parse) {
@@ -124,10 +101,11 @@ impl<'a> ServiceRight<'a> {
         };
         let backup = BackupRole::ALL.map(BackupRole::definition_id);
         let privileged = PRIVILEGED.map(|(_, id)| id);
+        let other = unnamed_role(&named);
         let roles: BTreeSet<Uuid> =
-            named.into_iter().chain(backup).chain(privileged).chain([ANY_OTHER]).collect();
+            named.into_iter().chain(backup).chain(privileged).chain([other]).collect();
         for role in &roles {
-            for kind in all_kinds() {
+            for kind in PRINCIPAL_KINDS {
                 if self.verdict(action, *role, kind) != Verdict::No {
                     reach.roles.insert(*role);
                     reach.kinds.insert(kind);
@@ -135,8 +113,8 @@ impl<'a> ServiceRight<'a> {
             }
         }
         // The roles that were tried beside it say nothing more then, but for those that it leaves out.
-        reach.is_any = reach.roles.remove(&ANY_OTHER);
-        reach.left_out = roles.difference(&reach.roles).filter(|role| **role != ANY_OTHER).copied().collect();
+        reach.is_any = reach.roles.remove(&other);
+        reach.left_out = roles.difference(&reach.roles).filter(|role| **role != other).copied().collect();
         reach
     }
 }
@@ -155,7 +133,7 @@ pub struct RightReach {
 impl RightReach {
     /// The kinds of principals that the service never gives roles to.
     pub fn other_kinds(&self) -> BTreeSet<&'static str> {
-        OTHER_KINDS.into_iter().filter(|kind| self.kinds.contains(kind)).collect()
+        self.kinds.iter().copied().filter(|kind| !OUR_KINDS.contains(kind)).collect()
     }
 }
 
@@ -165,9 +143,7 @@ fn gives_roles(role: Uuid, roles: &RoleFacts) -> bool {
         return [OWNER, USER_ACCESS_ADMINISTRATOR, RBAC_ADMINISTRATOR].contains(&role);
     }
     match roles.get(&role) {
-        Some(Ok(role)) => {
-            covers_one(role, &[AssignmentAction::Give.as_str()]) || covers_one(role, &LEADING_TO_ANY)
-        }
+        Some(Ok(role)) => covers_one(role, &[AssignmentAction::Give.as_str()]) || leads_to_any(role),
         Some(Err(_)) | None => true,
     }
 }

@@ -441,12 +441,10 @@ impl AccessHistory {
             !opened.wanted && opened.answered_in.as_deref().is_none_or(|answered| answered == op)
         };
         for (assignment, place) in &self.ours {
-            if self.opened.get(assignment).is_some_and(goes_on) {
-                continue;
-            }
             if let Some(SpanSource::Ours(given)) = self.spans.get_mut(*place).map(|span| &mut span.source)
                 && given.user == Some(user)
                 && given.bindings.iter().any(|name| name == binding)
+                && !self.opened.get(assignment).is_some_and(goes_on)
             {
                 given.taken = None;
             }
