@@ -139,7 +139,9 @@ fn write_next(
 
 fn unknown(may_be_an_id: bool) -> String {
     match may_be_an_id {
-        true => "no user has this object id, and no role assignment of this name is known".to_owned(),
+        true => "no user has this object id, and no role assignment of this name is known; of an object that is no user, \
+                 `report --person ID` says what others gave it"
+            .to_owned(),
         false => "this is no role assignment: its id ends in /roleAssignments/NAME".to_owned(),
     }
 }
@@ -258,6 +260,7 @@ fn to_json(explanation: &Explanation, by_others: &OthersGave) -> Value {
         "objectId": principal.as_ref().map(id), "heldByAnother": waits_for.is_some(),
         "otherHolder": holder, "brake": brake, "groups": groups.collect::<Vec<_>>(),
         "activeBindings": known, "bindings": bindings, "others": others,
-        "byOthers": by_others.to_json(), "rowsUnreadable": explanation.rows_unreadable, "groupsAreCut": explanation.groups_are_cut,
+        "byOthers": by_others.to_json(), "byOthersUnreadable": by_others.unreadable,
+        "rowsUnreadable": explanation.rows_unreadable, "groupsAreCut": explanation.groups_are_cut,
     })
 }

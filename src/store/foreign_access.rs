@@ -104,9 +104,9 @@ impl StateStore {
         Ok(self.seen_access().await?.foreign)
     }
 
-    /// Those of one principal.
-    pub async fn foreign_access_of(&self, principal: PrincipalId) -> Result<Vec<ForeignAccess>, StoreError> {
-        Ok(self.seen_access_in(&keys::foreign_access_prefix(principal)).await?.foreign)
+    /// What the last sweep saw of one principal.
+    pub async fn seen_access_of(&self, principal: PrincipalId) -> Result<SeenAccess, StoreError> {
+        self.seen_access_in(&keys::foreign_access_prefix(principal)).await
     }
 
     async fn seen_access_in(&self, prefix: &str) -> Result<SeenAccess, StoreError> {

@@ -20,6 +20,8 @@ const LISTED_MAX: usize = 50;
 pub(super) struct OthersGave {
     given: Vec<ForeignAccess>,
     names: BTreeMap<PrincipalId, String>,
+    /// Rows of such that cannot be read.
+    pub(super) unreadable: usize,
 }
 
 impl OthersGave {
@@ -28,13 +30,14 @@ impl OthersGave {
         store: &StateStore,
         principals: &BTreeSet<PrincipalId>,
     ) -> Result<Self, StoreError> {
-        Self::named(store, given_by_others(store, principals).await?).await
+        let (given, unreadable) = given_by_others(store, principals).await?;
+        Ok(Self { unreadable, ..Self::named(store, given).await? })
     }
 
     pub(super) async fn named(store: &StateStore, given: Vec<ForeignAccess>) -> Result<Self, StoreError> {
         let ids = given.iter().flat_map(|access| [Some(access.key.principal), access.created_by]);
         let names = principal_names(store, ids.flatten().collect()).await?;
-        Ok(Self { given, names })
+        Ok(Self { given, names, unreadable: 0 })
     }
 
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
@@ -44,10 +47,18 @@ impl OthersGave {
             writeln!(out, "\nnot by this service: {role} at {scope}, first seen {first_seen}")?;
             writeln!(out, "  {}; {}", self.made(access), gives(access))?;
         }
-        match self.given.len().saturating_sub(LISTED_MAX) {
-            0 => Ok(()),
-            more => writeln!(out, "\nand {more} more that this service did not give"),
+        let more = self.given.len().saturating_sub(LISTED_MAX);
+        if more > 0 {
+            writeln!(out, "\nand {more} more that this service did not give")?;
         }
+        if self.unreadable > 0 {
+            let rows = self.unreadable;
+            writeln!(
+                out,
+                "\nRows about what others gave that cannot be read: {rows}. They may have given more than this."
+            )?;
+        }
+        Ok(())
     }
 
     /// As the answer about one assignment.

@@ -17,18 +17,21 @@ pub enum KnownAssignment {
     Foreign(Box<ForeignAccess>),
 }
 
-/// What others gave these Entra objects, as the last sweep saw it. One above subscriptions was seen under each of them.
+/// What others gave these Entra objects, as the last sweep saw it, and how many rows of such cannot be read. One above
+/// subscriptions was seen under each of them.
 pub async fn given_by_others(
     store: &StateStore,
     principals: &BTreeSet<PrincipalId>,
-) -> Result<Vec<ForeignAccess>, StoreError> {
-    let mut given = BTreeMap::new();
+) -> Result<(Vec<ForeignAccess>, usize), StoreError> {
+    let (mut given, mut unreadable) = (BTreeMap::new(), 0);
     for principal in principals {
-        for access in store.foreign_access_of(*principal).await? {
+        let seen = store.seen_access_of(*principal).await?;
+        unreadable += seen.unreadable.len();
+        for access in seen.foreign {
             given.entry(access.key.assignment).or_insert(access);
         }
     }
-    Ok(given.into_values().collect())
+    Ok((given.into_values().collect(), unreadable))
 }
 
 /// What is known of the assignment of that name. Reads the ledgers of everyone.

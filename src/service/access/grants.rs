@@ -113,7 +113,7 @@ pub(super) async fn held_through_others(
     let principals: BTreeSet<PrincipalId> = gone.iter().map(|entry| entry.principal).collect();
     let mut grants = Vec::new();
     for principal in principals {
-        for access in store.foreign_access_of(principal).await? {
+        for access in store.seen_access_of(principal).await?.foreign {
             let gives = |entry: &&&LedgerEntry| {
                 let same =
                     access.role == entry.role.definition_id() && access.scope == ArmScope::from(&entry.scope);

@@ -4,11 +4,14 @@ use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World};
 use crate::support::rows::{nonsense, quiet, write};
 use azure_backup_scim::app;
+use azure_backup_scim::id::PrincipalId;
 use azure_backup_scim::rbac::BackupRole::{Contributor, Operator, Reader};
+use azure_backup_scim::service::access::assignments::given_by_others;
 use azure_backup_scim::simulator::{
     self, CallMethod, CustomRole, FaultAction, FaultRule, HandMade, PrincipalType, RolePermission,
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 const HOUR: u64 = 3600;
@@ -338,4 +341,15 @@ fn a_right_to_give_any_role_is_a_finding_whatever_its_condition_says() {
     right_of("User Access Administrator", &narrow);
     assert_eq!(swept(&world, &node).len(), 4);
     assert_eq!(count_in_health(&node), 4);
+}
+
+#[test]
+fn rows_about_others_that_cannot_be_read_are_counted_for_who_asks_about_a_person() {
+    let world = world();
+    let node = started(&world);
+    let eve = PrincipalId::new(somebody().principal);
+    let subscription = subscription_of(VAULT_EAST).rsplit('/').next().unwrap().to_owned();
+    write(&world, &node, &[nonsense(&format!("fa:{eve}:{}:{subscription}", Uuid::new_v4()))]);
+    let (given, unreadable) = node.run(given_by_others(&node.service.store, &BTreeSet::from([eve]))).unwrap();
+    assert_eq!((given.len(), unreadable), (0, 1));
 }

@@ -9,7 +9,7 @@ mod tokens;
 use crate::support::chaos::{Trouble, When};
 use crate::support::host::Outcome;
 use crate::support::idp::{Answer, member, user};
-use stage::{Dependency, Fault, Scene, Stage, assert_unavailable};
+use stage::{Dependency, Fault, Scene, Stage, assert_unavailable, eventually};
 use tokio::join;
 use uuid::Uuid;
 
@@ -77,6 +77,13 @@ async fn check_start(dependency: Dependency, fault: Fault) {
     let stage = scene.start().await;
     let served = is_served(dependency, fault, Moment::Start);
     stage.probe().await;
+    if served {
+        // The first start makes the tables.
+        eventually("the tables are there", async || {
+            (stage.idp.get("/Users").await.status == 200).then_some(())
+        })
+        .await;
+    }
     let (listed, created) = join!(stage.idp.get("/Users"), stage.idp.post("/Users", user(ANA, ana())));
     let group = match served {
         true => {

@@ -50,23 +50,35 @@ async fn costs((p, ids): (Process, Vec<String>)) -> Vec<(&'static str, Counts)> 
     assert_eq!(p.users(&page).await.resources.len(), (users / 10).min(100));
     p.add_quietly(&group, &ids[..1]).await;
 
-    let mut costs = Vec::new();
-    let mut note = |name, counts: Counts| {
-        // Calls that meet by chance are one deep or two.
-        costs.push((name, Counts { depth: 0, rows_read: 0, ..counts }));
-        p.faults.reset();
-    };
+    let get = fewest(&p, async || drop(p.get_user(&ids[users / 2]).await.unwrap())).await;
+    let filtered = fewest(&p, async || assert_eq!(p.users(&filter).await.total, 1)).await;
+    let paged = fewest(&p, async || {
+        assert_eq!(p.users(&page).await.resources[0]["id"], ids[users / 10 * 9].as_str());
+    });
+    let paged = paged.await;
     p.faults.reset();
-    p.get_user(&ids[users / 2]).await.unwrap();
-    note("get by id", p.faults.counts());
-    assert_eq!(p.users(&filter).await.total, 1);
-    note("filter by userName", p.faults.counts());
-    let found = p.users(&page).await;
-    note("page at nine tenths", p.faults.counts());
-    assert_eq!(found.resources[0]["id"], ids[users / 10 * 9].as_str());
     p.add_quietly(&group, &ids[users / 2..=users / 2]).await;
-    note("add member", p.faults.counts());
-    costs
+    let added = p.faults.counts();
+    let costs = vec![
+        ("get by id", get),
+        ("filter by userName", filtered),
+        ("page at nine tenths", paged),
+        ("add member", added),
+    ];
+    // Calls that meet by chance are one deep or two.
+    costs.into_iter().map(|(name, counts)| (name, Counts { depth: 0, rows_read: 0, ..counts })).collect()
+}
+
+/// What a read costs where nothing in the background comes in between.
+async fn fewest(p: &Process, read: impl AsyncFn()) -> Counts {
+    let mut fewest: Option<Counts> = None;
+    for _ in 0..3 {
+        p.faults.reset();
+        read().await;
+        let counts = p.faults.counts();
+        fewest = Some(fewest.filter(|fewest| fewest.requests <= counts.requests).unwrap_or(counts));
+    }
+    fewest.unwrap()
 }
 
 #[tokio::test]
