@@ -68,6 +68,7 @@ fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
         tables,
         assignments: arm.clone(),
         access: arm,
+        connectivity: Arc::default(),
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         tenant: "default".to_owned(),
@@ -355,7 +356,7 @@ fn discovery_answers_reads_only() {
         for method in ["POST", "DELETE", "PUT", "PATCH"] {
             let refused = service.call(method, &path);
             refused.assert_error(405);
-            assert_eq!(refused.header("allow"), Some("GET"));
+            assert_eq!(refused.header("allow"), Some("GET, HEAD"));
         }
     }
     service.call("GET", "/scim/v2/ResourceTypes/Nothing").assert_error(404);
@@ -432,12 +433,12 @@ fn unknown_paths_and_methods_are_scim_errors() {
         service.post(path, &[], "{}").assert_error(501);
     }
     for (method, path, allow) in [
-        ("PUT", "/scim/v2/Users", "GET, POST"),
-        ("PATCH", "/scim/v2/Groups", "GET, POST"),
-        ("POST", "/scim/v2/Users/x", "GET, PUT, PATCH, DELETE"),
+        ("PUT", "/scim/v2/Users", "GET, HEAD, POST"),
+        ("PATCH", "/scim/v2/Groups", "GET, HEAD, POST"),
+        ("POST", "/scim/v2/Users/x", "GET, HEAD, PUT, PATCH, DELETE"),
         ("GET", "/scim/v2/Users/.search", "POST"),
-        ("POST", "/healthz", "GET"),
-        ("BREW", "/scim/v2/Groups/x", "GET, PUT, PATCH, DELETE"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("BREW", "/scim/v2/Groups/x", "GET, HEAD, PUT, PATCH, DELETE"),
     ] {
         let refused = service.call(method, path);
         refused.assert_error(405);
