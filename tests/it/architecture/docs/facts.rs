@@ -74,7 +74,7 @@ fn findings(page: &Document, sources: &[SourceFile]) -> Vec<String> {
     findings.extend(misplaced(&facts));
     findings.extend(unlisted_pages(page, &facts));
     findings.extend(unnoticed(&facts, sources));
-    findings.extend(unknown_ids(&facts, sources));
+    findings.extend(unknown_ids(&facts, page, sources));
     findings.extend(unplayed(&facts, sources));
     findings.extend(without_fact(sources));
     findings
@@ -156,14 +156,15 @@ fn unnoticed(facts: &[Fact], sources: &[SourceFile]) -> Vec<String> {
     findings
 }
 
-/// Ids in the code, or in another line of the page, that no row has.
-fn unknown_ids(facts: &[Fact], sources: &[SourceFile]) -> Vec<String> {
+/// Ids in the code, or in a sentence of the page, that no row has.
+fn unknown_ids(facts: &[Fact], page: &Document, sources: &[SourceFile]) -> Vec<String> {
     let known: BTreeSet<&str> = facts.iter().map(|fact| fact.id.as_str()).collect();
     let mut findings = Vec::new();
-    for file in sources {
-        for (at, line) in file.text.lines().enumerate() {
+    let texts = sources.iter().map(|file| (&file.path, &file.text));
+    for (path, text) in texts.chain([(&page.path, &page.text)]) {
+        for (at, line) in text.lines().enumerate() {
             let unknown = ids(line).into_iter().filter(|id| !known.contains(id.as_str()));
-            findings.extend(unknown.map(|id| format!("{}:{}: {id} has no row", file.path, at + 1)));
+            findings.extend(unknown.map(|id| format!("{path}:{}: {id} has no row", at + 1)));
         }
     }
     findings
@@ -238,6 +239,10 @@ fn an_id_without_a_row_is_found() {
     check_planted(
         |_, code| code[0].1.push_str("/// F-002.\nfn more() {}\n"),
         &["src/simulator/arm/request.rs:6: F-002 has no row"],
+    );
+    check_planted(
+        |page, _| *page = page.replace("It breaks.", "As F-002."),
+        &["docs/azure-facts.md:7: F-002 has no row"],
     );
     check_planted(|_, code| code[1].1.push_str("// UTF-8, RF-003 and F-0004 are none.\n"), &[]);
 }
