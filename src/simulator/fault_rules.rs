@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultAction {
     /// 429 `TooManyRequests`, not executed.
-    /// Facts: F-019, F-092.
+    /// Facts: F-019, F-096.
     Throttle { retry_after_seconds: Option<u64> },
     /// An error answer. Executed all the same if `executed` says so.
     /// Facts: F-018, F-019.

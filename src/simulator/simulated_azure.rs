@@ -240,7 +240,7 @@ impl SimulatedAzure {
     }
 
     /// Executes a call and logs the result.
-    /// Facts: F-092.
+    /// Facts: F-096.
     pub fn execute(&mut self, in_flight: InFlightCall) -> AzureAnswer {
         let InFlightCall { number, request } = in_flight;
         let now = self.now();

@@ -6,7 +6,7 @@ use crate::simulator::errors::AzureError;
 use uuid::Uuid;
 
 impl AzureError {
-    /// Facts: F-093.
+    /// Facts: F-097.
     pub fn not_authorized(client: Uuid, action: &str, over: &str, condition_said_no: bool) -> Self {
         let lacks = match condition_said_no {
             true => "authorization or an ABAC condition not fulfilled",
@@ -19,7 +19,7 @@ impl AzureError {
         Self::new(403, "AuthorizationFailed", message)
     }
 
-    /// Facts: F-033.
+    /// Facts: F-034.
     pub fn denied(client: Uuid, action: &str, over: &Scope, deny: &DenyAssignment) -> Self {
         let DenyAssignment { id, deny_assignment_name: name, scope, .. } = deny;
         let message = format!(
@@ -130,7 +130,7 @@ impl AzureError {
     }
 
     /// 400 in a PUT, 404 in a GET.
-    /// Facts: F-035.
+    /// Facts: F-036.
     pub fn definition_not_found(status: u16, id: Uuid) -> Self {
         let message = format!("The specified role definition with ID '{id}' does not exist.");
         Self::new(status, "RoleDefinitionDoesNotExist", message)

@@ -27,7 +27,7 @@ impl ArmSuccess {
 }
 
 /// Carries the call out, if the caller's rights allow it.
-/// Facts: F-082.
+/// Facts: F-087.
 pub fn execute(
     state: &mut AzureState,
     limits: &ArmLimits,
@@ -62,7 +62,7 @@ pub fn execute(
     }
 }
 
-/// Facts: F-035.
+/// Facts: F-036.
 fn get_definition(state: &AzureState, scope: &Scope, id: Uuid) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
     match role_definitions::by_id(state, id) {
@@ -71,7 +71,7 @@ fn get_definition(state: &AzureState, scope: &Scope, id: Uuid) -> Result<Value, 
     }
 }
 
-/// Facts: F-036.
+/// Facts: F-037.
 fn list_definitions(
     state: &AzureState,
     scope: &Scope,

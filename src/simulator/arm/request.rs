@@ -15,19 +15,19 @@ const LOCKS_API_VERSION: &str = "2016-09-01";
 /// What a request asks for.
 #[derive(Debug, Clone)]
 pub enum ArmOperation {
-    /// Facts: F-001, F-082.
+    /// Facts: F-001, F-087.
     PutAssignment { name: Uuid, body: Vec<u8> },
     /// Facts: F-014.
     GetAssignment { name: Uuid },
-    /// Facts: F-084.
+    /// Facts: F-089.
     DeleteAssignment { name: Uuid },
-    /// Facts: F-089, F-090.
+    /// Facts: F-021, F-094.
     ListAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
-    /// Facts: F-035.
-    GetDefinition { id: Uuid },
     /// Facts: F-036.
+    GetDefinition { id: Uuid },
+    /// Facts: F-037.
     ListDefinitions { filter: DefinitionFilter },
-    /// Facts: F-031.
+    /// Facts: F-032.
     ListDenyAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
     /// Facts: F-006.
     ListLocks { at_scope: bool },

@@ -19,6 +19,8 @@ const README_LINES_MAX: usize = 130;
 const FIRST_SCREEN_LINES: usize = 20;
 /// A sentence of so many characters is not written twice by chance.
 const SENTENCE_CHARS_MIN: usize = 60;
+/// Of them, so many are prose: names of tests after a label are no sentence.
+const PROSE_CHARS_MIN: usize = 20;
 /// Where files are that documents name.
 const FOLDERS: [&str; 8] = ["src", "tests", "infra", "docs", "examples", "benches", ".ci", ".github"];
 /// What documents avoid. A person or a program has a name, and a subject does its verb.
@@ -235,6 +237,8 @@ fn nothing_is_written_twice() {
     let again = Document::new("b.md", &format!("- {}\n", sentence.replace("long enough", "long\n  enough")));
     assert_none(&written_twice(std::slice::from_ref(&once)));
     assert_eq!(written_twice(&[once, again]), [format!("a.md and b.md: {}", sentence.trim_end_matches('.'))]);
+    let named = format!("- Noticed by: `{}`\n", "a".repeat(SENTENCE_CHARS_MIN));
+    assert_none(&written_twice(&[Document::new("a.md", &named.repeat(2))]));
 }
 
 fn written_twice(documents: &[Document]) -> Vec<String> {
@@ -265,7 +269,11 @@ fn sentences(document: &Document) -> Vec<String> {
         .iter()
         .flat_map(|block| block.split(". "))
         .map(|sentence| sentence.trim().trim_end_matches('.'));
-    each.filter(|sentence| sentence.chars().count() >= SENTENCE_CHARS_MIN).map(str::to_owned).collect()
+    let is_long = |sentence: &&str| {
+        sentence.chars().count() >= SENTENCE_CHARS_MIN
+            && without_code(sentence).chars().count() >= PROSE_CHARS_MIN
+    };
+    each.filter(is_long).map(str::to_owned).collect()
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn assert_unknown<T: std::fmt::Debug>(outcome: &Result<T, AssignmentError>) {
     assert!(matches!(outcome, Err(AssignmentError::Unknown { .. })), "{outcome:?}");
 }
 
-/// Facts: F-085, F-086.
+/// Facts: F-090, F-091.
 #[tokio::test]
 async fn a_create_names_everything_and_hears_201() {
     let server = Server::start(vec![answer(201, made()).with("x-ms-correlation-request-id: 4b-2c")]).await;
@@ -234,7 +234,7 @@ async fn a_create_names_everything_and_hears_201() {
     assert_eq!(body["properties"]["roleDefinitionId"], qualified(BackupRole::Operator));
 }
 
-/// Facts: F-082.
+/// Facts: F-087.
 #[tokio::test]
 async fn a_create_that_was_there_already_is_ours() {
     assert_eq!(create(vec![answer(200, made())]).await.0, Ok(CreateOutcome::AlreadyOurs));
@@ -297,7 +297,7 @@ async fn nobody_there_is_unknown() {
     assert_unknown(&client.list(&scope(), TIMEOUT).await);
 }
 
-/// Facts: F-092.
+/// Facts: F-096.
 #[tokio::test]
 async fn throttling_says_when_to_come_back() {
     let date = "date: Wed, 25 Nov 2026 11:00:00 GMT";
@@ -343,7 +343,7 @@ async fn a_holder_that_cannot_be_found_leaves_the_refusal() {
     assert_eq!(create(vec![exists(), ours]).await.0, Ok(CreateOutcome::AlreadyOurs));
 }
 
-/// Facts: F-084.
+/// Facts: F-089.
 #[tokio::test]
 async fn deleting_what_is_gone_is_success() {
     for act in [
@@ -403,7 +403,7 @@ async fn a_get_tells_absence_from_a_scope_that_is_gone() {
     assert_unknown(&get(answer(200, json!({"hello": 1}))).await);
 }
 
-/// Facts: F-028.
+/// Facts: F-029.
 #[tokio::test]
 async fn a_list_follows_its_pages_and_keeps_backup_roles_at_the_scope() {
     let server = Server::start(vec![]).await;
@@ -428,7 +428,7 @@ async fn a_list_follows_its_pages_and_keeps_backup_roles_at_the_scope() {
     assert!(server.seen()[1].starts_with("GET /next?page=2 "));
 }
 
-/// Facts: F-091.
+/// Facts: F-095.
 #[tokio::test]
 async fn a_list_is_whole_or_an_error() {
     for act in [

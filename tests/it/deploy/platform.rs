@@ -8,7 +8,7 @@ fn text(path: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Facts: F-069.
+/// Facts: F-073.
 #[test]
 fn flex_consumption_runs_the_package_as_a_custom_handler() {
     let app = text("infra/app/function-app.bicep");
@@ -21,7 +21,7 @@ fn flex_consumption_runs_the_package_as_a_custom_handler() {
 }
 
 /// A request or a line that is dropped raises no alert.
-/// Facts: F-076.
+/// Facts: F-081.
 #[test]
 fn the_host_samples_neither_requests_nor_lines() {
     let host: Value = serde_json::from_str(&text("host.json")).unwrap();

@@ -82,7 +82,7 @@ fn a_changed_person_costs_one_call_to_azure_an_open_and_a_close() {
     assert_eq!(cost(&world, || node.join(&day, &[&ana, &eve])), (7, 2), "two join in one request");
 }
 
-/// Facts: F-157.
+/// Facts: F-161.
 #[test]
 fn deactivating_takes_the_role_keeps_the_membership_and_reactivating_gives_it_back() {
     let (world, node, ana, group) = member();
@@ -269,7 +269,7 @@ fn when_the_foreign_assignment_goes_our_own_takes_its_place() {
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
 }
 
-/// Facts: F-159.
+/// Facts: F-163.
 #[test]
 fn a_person_without_an_object_id_waits_visibly_and_is_granted_when_it_arrives() {
     let world = operators();
@@ -343,7 +343,7 @@ fn throttling_is_waited_for_and_nothing_is_lost() {
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
-/// Facts: F-021.
+/// Facts: F-022.
 #[test]
 fn an_answer_that_was_lost_is_found_out_by_asking() {
     let (world, node, ana, group) = stranger();
@@ -428,14 +428,14 @@ fn sixty_adds_at_once_through_one_service_lose_no_member() {
     sixty_adds(&world, &[world.start()]);
 }
 
-/// Facts: F-106.
+/// Facts: F-111.
 #[test]
 fn sixty_adds_at_once_through_two_services_lose_no_member() {
     let world = operators();
     sixty_adds(&world, &[world.start(), world.start()]);
 }
 
-/// Facts: F-079.
+/// Facts: F-084.
 #[test]
 fn storage_that_is_busy_is_said_with_its_wait_and_nothing_changes() {
     let (world, node, ana, group) = stranger();

@@ -337,7 +337,7 @@ fn while_the_bindings_cannot_be_read_who_was_deleted_is_revoked_at_once() {
     assert_eq!(overdue(&health(&node)), (0, vec![]));
 }
 
-/// Facts: F-071.
+/// Facts: F-075.
 #[test]
 fn every_process_shows_what_the_ticks_of_another_one_counted() {
     let (world, node, group, ana) = operators();

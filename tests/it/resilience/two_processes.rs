@@ -363,7 +363,7 @@ fn acknowledge_and_die(flex: &Flex, process: usize, group: &str, user: &str, op:
     azure.reset_faults();
 }
 
-/// Facts: F-079, F-143, F-153.
+/// Facts: F-084, F-148, F-157.
 #[test]
 fn what_a_process_acknowledged_before_it_died_is_carried_out_by_the_timer_alone() {
     let flex = Flex::start();

@@ -230,7 +230,7 @@ fn tokens_discovery_and_health_ask_no_table() {
     assert_eq!(faults.counts().requests, 1);
 }
 
-/// Facts: F-119.
+/// Facts: F-124.
 #[test]
 fn two_probes_answer_without_a_token_and_nothing_else_does() {
     let service = Service::start();
@@ -314,7 +314,7 @@ fn the_hosts_envelope_ticks_without_a_token_and_nothing_else_gets_in_that_way() 
     assert_eq!(service.send("POST", "/Reconcile", &passed_on, envelope).status, 404);
 }
 
-/// Facts: F-123.
+/// Facts: F-128.
 #[test]
 fn only_one_right_bearer_token_opens() {
     let service = Service::start();
@@ -448,7 +448,7 @@ fn unknown_paths_and_methods_are_scim_errors() {
 }
 
 /// As a tenant URL is pasted, and as clients then put paths behind it.
-/// Facts: F-113.
+/// Facts: F-118.
 #[test]
 fn slashes_too_many_under_the_base_url_do_not_count() {
     let service = Service::start();
@@ -510,7 +510,7 @@ fn only_plain_json_is_read() {
     }
 }
 
-/// Facts: F-130.
+/// Facts: F-135.
 #[test]
 fn bodies_have_their_bounds() {
     let service = Service::start();
@@ -544,7 +544,7 @@ fn a_smuggled_request_is_never_served() {
     }
 }
 
-/// Facts: F-078.
+/// Facts: F-083.
 #[test]
 fn repeated_parameters_are_refused_and_unknown_ones_ignored() {
     let service = Service::start();
@@ -553,7 +553,7 @@ fn repeated_parameters_are_refused_and_unknown_ones_ignored() {
     assert_eq!(service.call("GET", "/scim/v2/Schemas?aadOptscim062020&x=1&x=2").status, 200);
 }
 
-/// Facts: F-124.
+/// Facts: F-129.
 #[test]
 fn nothing_of_a_request_reaches_a_header() {
     let service = Service::start();

@@ -673,7 +673,7 @@ fn a_lock_is_an_error_and_says_what_it_forbids() {
     check(&locked(LockLevel::Other), &["warning locks: a management lock of an unknown level"]);
 }
 
-/// Facts: F-087.
+/// Facts: F-092.
 #[test]
 fn a_subscription_fills_up() {
     for (number, level) in
@@ -697,7 +697,7 @@ fn a_subscription_fills_up() {
     }
 }
 
-/// Facts: F-159.
+/// Facts: F-163.
 #[test]
 fn what_is_sent_in_place_of_an_object_id_is_told() {
     for (text, expected) in [

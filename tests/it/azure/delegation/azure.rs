@@ -115,7 +115,7 @@ async fn whoever_has_the_identity_gives_what_is_bound_and_nothing_else_nowhere_e
     assert_eq!(given.len(), 11);
 }
 
-/// Facts: F-027.
+/// Facts: F-028.
 #[actix_web::test]
 async fn whoever_has_the_identity_takes_backup_roles_where_they_are_delegated_and_nothing_else() {
     let azure = deployed();
@@ -182,7 +182,7 @@ async fn a_bound_role_goes_to_people_and_services_only() {
 }
 
 /// A write list must not be empty, so at a scope that was left it names an id that no role has.
-/// Facts: F-024.
+/// Facts: F-025.
 #[actix_web::test]
 async fn the_id_that_no_role_has_gives_nothing() {
     let azure = deployed();
@@ -210,7 +210,7 @@ fn is_refused<T: std::fmt::Debug>(answer: Result<T, AssignmentError>) -> bool {
     matches!(&answer, Err(AssignmentError::Rejected { code, status: 403, .. }) if code == "AuthorizationFailed")
 }
 
-/// Facts: F-093.
+/// Facts: F-097.
 #[actix_web::test]
 async fn our_own_client_is_told_so_outside_of_the_delegated_scopes() {
     let azure = deployed();

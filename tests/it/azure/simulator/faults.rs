@@ -4,7 +4,7 @@ use super::*;
 use azure_backup_scim::simulator::{CallMethod as Call, FaultAction, FaultRule};
 
 /// Azure: 200 writes at once for each subscription, then 429 `TooManyRequests` with Retry-After; 10 come back each second.
-/// Facts: F-092.
+/// Facts: F-096.
 #[actix_web::test]
 async fn writes_are_counted_by_a_token_bucket() {
     let world = World::start();
@@ -27,7 +27,7 @@ async fn writes_are_counted_by_a_token_bucket() {
 }
 
 /// Azure: subscriptions have their own buckets; reads have 250.
-/// Facts: F-092.
+/// Facts: F-096.
 #[actix_web::test]
 async fn reads_are_counted_for_each_subscription() {
     let world = World::start();

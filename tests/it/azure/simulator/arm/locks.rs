@@ -49,7 +49,7 @@ async fn locks_are_listed_at_or_above() {
 }
 
 /// Azure: to read locks takes `Microsoft.Authorization/locks/read`.
-/// Facts: F-030.
+/// Facts: F-031.
 #[actix_web::test]
 async fn a_missing_right_hides_locks() {
     let world = World::start();

@@ -48,7 +48,7 @@ async fn a_missing_scope_is_named_by_its_kind() {
 }
 
 /// Azure: a name that is no GUID, a principal id that is no GUID, an unknown role: each has its own code.
-/// Facts: F-011, F-035.
+/// Facts: F-011, F-036.
 #[actix_web::test]
 async fn ids_that_cannot_be_are_refused() {
     let world = World::start();
@@ -66,7 +66,7 @@ async fn ids_that_cannot_be_are_refused() {
 }
 
 /// Azure: role and principal are required, and description and condition are limited to 2 KB and 8 KB.
-/// Facts: F-012, F-088.
+/// Facts: F-012, F-093.
 #[actix_web::test]
 async fn a_body_that_cannot_be_read_is_refused() {
     let world = World::start();
@@ -142,7 +142,7 @@ async fn a_principal_can_appear_after_calls_or_at_a_time() {
 }
 
 /// Azure: a stated type that is not the principal's is `UnmatchedPrincipalType`; the type that is not stated is `User`.
-/// Facts: F-008, F-009, F-085.
+/// Facts: F-008, F-009, F-090.
 #[actix_web::test]
 async fn the_stated_type_must_be_the_real_one() {
     let world = World::start();
@@ -155,7 +155,7 @@ async fn the_stated_type_must_be_the_real_one() {
 }
 
 /// Azure: a subscription holds 4,000 assignments, those at its groups and resources counted; deleting makes room.
-/// Facts: F-010, F-087.
+/// Facts: F-010, F-092.
 #[actix_web::test]
 async fn a_full_subscription_refuses_new_assignments() {
     let world = World::start();

@@ -3,7 +3,7 @@
 use super::super::*;
 
 /// Azure: a PUT answers 201 where it creates, with every property, the read-only ones included.
-/// Facts: F-082.
+/// Facts: F-087.
 #[actix_web::test]
 async fn a_put_creates_and_shows_what_azure_keeps() {
     let world = World::start();
@@ -27,7 +27,7 @@ async fn a_put_creates_and_shows_what_azure_keeps() {
 
 /// Azure: the same name with the same triple answers 200; only description and condition can change, and a PUT without a
 /// condition drops it.
-/// Facts: F-082, F-083.
+/// Facts: F-087, F-088.
 #[actix_web::test]
 async fn the_same_put_again_answers_200_and_replaces_description_and_condition() {
     let world = World::start();
@@ -68,7 +68,7 @@ async fn a_second_name_for_the_same_triple_is_refused_without_naming_the_first()
 }
 
 /// Azure: principal, role and scope of a name cannot change, and names are unique in the tenant.
-/// Facts: F-002, F-083.
+/// Facts: F-002, F-088.
 #[actix_web::test]
 async fn another_triple_under_a_name_in_use_is_refused() {
     let world = World::start();
@@ -82,7 +82,7 @@ async fn another_triple_under_a_name_in_use_is_refused() {
 }
 
 /// Azure: role definition ids come back in two shapes, bare and with the subscription; spelling of scopes varies too.
-/// Facts: F-028, F-029.
+/// Facts: F-029, F-030.
 #[actix_web::test]
 async fn an_assignment_keeps_the_spelling_it_was_made_with() {
     let world = World::start();
@@ -99,7 +99,7 @@ async fn an_assignment_keeps_the_spelling_it_was_made_with() {
 }
 
 /// Azure: a DELETE answers 200 with what it deleted, and 204 where there is nothing or never was.
-/// Facts: F-026, F-084.
+/// Facts: F-027, F-089.
 #[actix_web::test]
 async fn a_delete_answers_200_with_the_object_and_then_204() {
     let world = World::start();
@@ -126,7 +126,7 @@ async fn a_name_is_not_found_at_another_scope() {
 }
 
 /// Azure: a role definition is read by id at a scope or without one, with its actions.
-/// Facts: F-098.
+/// Facts: F-103.
 #[actix_web::test]
 async fn role_definitions_show_their_actions() {
     let world = World::start();
@@ -148,7 +148,7 @@ async fn role_definitions_show_their_actions() {
 }
 
 /// Azure: definitions are listed at a scope and filtered by name; Contributor cannot assign roles.
-/// Facts: F-036.
+/// Facts: F-037.
 #[actix_web::test]
 async fn role_definitions_are_listed_and_found_by_name() {
     let world = World::start();
