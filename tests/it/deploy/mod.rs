@@ -2,3 +2,4 @@
 
 pub(crate) mod bindings;
 pub(crate) mod infra;
+pub(crate) mod platform;

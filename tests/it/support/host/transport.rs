@@ -81,6 +81,7 @@ pub struct Route {
 pub struct Unreached;
 
 /// Sends it on as the streaming proxy does.
+/// Facts: F-128, F-129, F-130, F-131, F-133.
 pub async fn proxy(route: &Route, inbound: &Inbound) -> Result<Response<Incoming>, Unreached> {
     let path = address::proxied_path(&inbound.path);
     let headers = proxied_headers(route, inbound);
@@ -136,6 +137,7 @@ fn proxied_headers(route: &Route, inbound: &Inbound) -> HeaderMap {
     headers
 }
 
+/// Facts: F-130.
 fn clean_proxied_answer(answer: &mut Response<Incoming>) {
     HOP_BY_HOP.iter().for_each(|name| {
         answer.headers_mut().remove(*name);
@@ -147,6 +149,7 @@ fn clean_proxied_answer(answer: &mut Response<Incoming>) {
 }
 
 /// Builds it anew, as the older hosts do, and waits for the whole answer. A chunked body cannot be sent so.
+/// Facts: F-136, F-137, F-138, F-139, F-140.
 pub async fn forward(route: &Route, inbound: &Inbound) -> Result<Response<Body>, Unreached> {
     if inbound.headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Unreached);
