@@ -28,8 +28,12 @@ pub struct Arguments {
     /// @FILE with one in it, where its key is a secret. The table is `scimlocal`. Azure stays simulated, its clock too.
     #[arg(long, value_name = "CONNECTION_STRING")]
     tables: Option<String>,
+    /// Serve the simulated Azure over TLS as well, for clients that refuse plain HTTP. The certificate is made at the
+    /// first start and kept in the state folder. Clients have to trust the CA file that is printed.
+    #[arg(long)]
+    tls: bool,
     /// Print one line of JSON when ready: base_url, token, arm_url, control_url, vault_url, graph_url,
-    /// identity_endpoint, identity_header, pid.
+    /// identity_endpoint, identity_header, pid; with --tls, ca_file too.
     #[arg(long, conflicts_with = "demo")]
     json: bool,
     /// Make a changed bindings file active without asking, whatever it takes away or gives.
@@ -42,7 +46,7 @@ pub struct Arguments {
 
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { listen, state, bindings, json, demo, tables, yes } = arguments;
+    let Arguments { listen, state, bindings, json, demo, tables, tls, yes } = arguments;
     let variables = config::environment();
     let (handler_port, public_origin) = match under_a_host(&variables) {
         Ok(host) => host,
@@ -60,7 +64,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
     let options =
-        LocalOptions { listen, handler_port, public_origin, state, bindings, json, demo, yes, tables };
+        LocalOptions { listen, handler_port, public_origin, state, bindings, json, demo, yes, tls, tables };
     app::install_tls();
     match local::block_on(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +91,7 @@ fn code(error: &LocalError) -> u8 {
         LocalError::Tables(TableServiceError::Table { .. }) => EXIT_DEPENDENCY,
         LocalError::NotLoopback { .. }
         | LocalError::State(_)
+        | LocalError::Certificate(_)
         | LocalError::Tables(_)
         | LocalError::Listen { .. }
         | LocalError::TableGone { .. }

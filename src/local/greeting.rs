@@ -3,6 +3,7 @@
 use super::options::LocalOptions;
 use super::running::RunningLocal;
 use crate::bindings::{Bindings, ConfiguredBinding, PrincipalSource, Selector};
+use crate::simulator::ClientUrls;
 use serde_json::{Value, json};
 
 /// The person in the commands: a name, and an Entra object id, which a role assignment requires.
@@ -22,17 +23,21 @@ pub(super) fn print(options: &LocalOptions, running: &RunningLocal) {
 /// Where everything is, for a script.
 fn line(running: &RunningLocal) -> Value {
     let azure = &running.simulator;
-    json!({
-        "base_url": running.base_url, "token": running.token, "arm_url": azure.arm_url(),
-        "control_url": azure.control_url(), "vault_url": azure.vault_url(),
-        "graph_url": azure.graph_url(),
-        "identity_endpoint": azure.identity_endpoint(), "identity_header": azure.identity_header(),
+    let urls = azure.client_urls();
+    let mut line = json!({
+        "base_url": running.base_url, "token": running.token, "arm_url": urls.arm,
+        "control_url": azure.control_url(), "vault_url": urls.vault, "graph_url": urls.graph,
+        "identity_endpoint": urls.identity_endpoint, "identity_header": azure.identity_header(),
         "pid": std::process::id(),
-    })
+    });
+    if let (Some(members), Some(ca_file)) = (line.as_object_mut(), &running.ca_file) {
+        members.insert("ca_file".to_owned(), json!(ca_file));
+    }
+    line
 }
 
 fn page(options: &LocalOptions, running: &RunningLocal) -> String {
-    let arm_url = running.simulator.arm_url();
+    let ClientUrls { arm: arm_url, vault: vault_url, .. } = running.simulator.client_urls();
     let control_url = running.simulator.control_url();
     let store = if options.tables.is_some() { "a table service" } else { "an embedded store" };
     let mut page = format!(
@@ -42,7 +47,15 @@ fn page(options: &LocalOptions, running: &RunningLocal) -> String {
     page += &format!("  SCIM base URL    {}\n", running.base_url);
     page += &format!("  bearer token     {}\n", running.token);
     page += &format!("  simulated ARM    {arm_url}\n");
-    page += &format!("  its control API  {control_url}   (GET it for help)\n\nBindings in force:\n");
+    page += &format!("  its control API  {control_url}   (GET it for help)\n");
+    if let Some(ca_file) = &running.ca_file {
+        page += &format!("  its Key Vault    {vault_url}\n");
+        page += &format!(
+            "  its CA file      {}   (for REQUESTS_CA_BUNDLE and NODE_EXTRA_CA_CERTS)\n",
+            ca_file.display()
+        );
+    }
+    page += "\nBindings in force:\n";
     for binding in &running.bindings.bindings {
         let group = format!("{} {}", binding.selector.attribute(), binding.selector.value());
         let role = binding.role;
@@ -52,6 +65,9 @@ fn page(options: &LocalOptions, running: &RunningLocal) -> String {
     if !options.demo {
         page += &format!("\nTry, in another shell:\n\n  BASE_URL={}\n", running.base_url);
         page += &format!("  TOKEN={}\n  ARM_URL={arm_url}\n", running.token);
+        if let Some(ca_file) = &running.ca_file {
+            page += &format!("  export CURL_CA_BUNDLE='{}'\n", ca_file.display());
+        }
         page += &commands(&running.bindings).iter().map(|line| format!("  {line}\n")).collect::<String>();
     }
     page

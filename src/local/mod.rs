@@ -1,6 +1,7 @@
 //! The `local` command: the service on an embedded store or a table service, with a simulated Azure beside it, in one
 //! process.
 
+mod certificate;
 mod changed_bindings;
 mod demo;
 mod greeting;
@@ -23,6 +24,7 @@ use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
 use crate::store::orders::OrderTable;
+pub use certificate::CertificateError;
 pub use changed_bindings::ChangedBindingsError;
 pub use demo::DemoError;
 use demo::DriftCount;
@@ -70,6 +72,8 @@ pub enum LocalError {
     TableGone { path: PathBuf, held: usize },
     #[error("cannot use the table service")]
     Tables(#[from] TableServiceError),
+    #[error("the certificate of the simulated Azure cannot be made or read")]
+    Certificate(#[from] CertificateError),
     #[error("the simulated Azure does not start")]
     Simulator(#[source] io::Error),
     #[error("the client of the simulated Azure cannot be built")]
@@ -145,6 +149,11 @@ fn open_engine(
     Ok(TableEngine::redb(path, clock)?)
 }
 
+/// Clients are started in other folders.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 fn read_bindings(path: Option<&PathBuf>) -> Result<Vec<u8>, LocalError> {
     match path {
         None => Ok(EXAMPLE.to_vec()),
@@ -164,7 +173,12 @@ async fn start(
     let routes = slot.clone();
     let scopes =
         bindings.scopes().iter().filter_map(|scope| simulator::Scope::parse(scope.as_str())).collect();
+    let certificate_files = state.certificate_files();
+    let tls = options.tls.then(|| certificate::open(&certificate_files, SystemClock::new().now()));
+    let tls = tls.transpose()?;
+    let ca_file = tls.as_ref().map(|_| absolute(certificate_files.ca));
     let simulator = Simulator::start(simulator::SimulatorOptions {
+        tls,
         state_file: Some(state.azure_file()),
         scopes,
         extra_routes: Some(Arc::new(move |config| inspect::configure(config, routes.clone()))),
@@ -206,5 +220,6 @@ async fn start(
         store: service.store.clone(),
         tick: service.tick.clone(),
     });
-    Ok(RunningLocal { service, simulator, engine, base_url, token: state.token_text(), bindings })
+    let token = state.token_text();
+    Ok(RunningLocal { service, simulator, engine, ca_file, base_url, token, bindings })
 }

@@ -17,6 +17,8 @@ pub struct LocalOptions {
     pub demo: bool,
     /// A changed file becomes active without a question.
     pub yes: bool,
+    /// The simulated Azure is served over TLS.
+    pub tls: bool,
     /// A connection string: the rows are kept there.
     pub tables: Option<String>,
 }

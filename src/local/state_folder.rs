@@ -1,4 +1,4 @@
-//! The state folder of `local`: the embedded store, the simulated Azure's state and the bearer token.
+//! The state folder of `local`: the embedded store, the simulated Azure's state, its certificate and the bearer token.
 
 use crate::app::{RandomIds, SystemClock};
 use crate::engine::keep_private;
@@ -28,6 +28,14 @@ pub struct StateFolder {
     folder: PathBuf,
     token: String,
     tokens: TokenSet,
+}
+
+/// Where the certificate of the simulated Azure is kept.
+pub(super) struct CertificateFiles {
+    /// What clients have to trust.
+    pub ca: PathBuf,
+    /// The certificate, and its private key.
+    pub server: PathBuf,
 }
 
 impl StateFolder {
@@ -62,6 +70,14 @@ impl StateFolder {
     /// The simulated Azure's state.
     pub fn azure_file(&self) -> PathBuf {
         self.folder.join("azure.json")
+    }
+
+    /// The files of the certificate.
+    pub(super) fn certificate_files(&self) -> CertificateFiles {
+        CertificateFiles {
+            ca: self.folder.join("azure-ca.pem"),
+            server: self.folder.join("azure-certificate-and-key.pem"),
+        }
     }
 
     /// The tokens that callers may use.
@@ -106,17 +122,21 @@ fn read_token(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Written under another name, so that a process that is killed leaves a whole token or none.
 fn make_token(path: &Path) -> io::Result<String> {
     let ids = RandomIds::new(Arc::new(SystemClock::new()));
     let token = format!("{}{}", ids.random().as_simple(), ids.random().as_simple());
+    write_private(path, token.as_bytes())?;
+    Ok(token)
+}
+
+/// Written under another name, so that a process that is killed leaves a whole file or none. Only its owner may read it.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let mut file = private().create(true).truncate(true).open(&unfinished)?;
     keep_private(&unfinished)?;
-    file.write_all(token.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    Ok(token)
+    fs::rename(&unfinished, path)
 }
 
 /// Options for a file that only its owner may read.

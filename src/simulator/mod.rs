@@ -1,7 +1,7 @@
 //! A simulated Azure on loopback: ARM role assignments, role definitions and deny assignments, a Key Vault, the
 //! identity endpoint of a Function app, and the people, groups and service principals of Graph, in their real REST
 //! shapes, and an API that injects faults. It imports nothing of the service, so that it cannot share its mistakes.
-//! Each service listens on its own port.
+//! Each service listens on its own port, and with a certificate on another one over TLS.
 //!
 //! ARM, at [`Simulator::arm_url`], api-version `2022-04-01`, any bearer token for writes and none for reads:
 //!
@@ -57,6 +57,7 @@ mod identity;
 mod key_vault;
 mod recognise;
 mod request;
+mod server;
 mod services;
 mod simulated_azure;
 mod state;
@@ -85,27 +86,19 @@ pub use graph::graph_user::{GraphUser, UserType};
 pub use graph::object_type::ObjectType;
 pub use key_vault::vault_secret::{NewSecret, SecretUpdate, SecretVersion, VaultSecret};
 pub use request::CallMethod;
+pub use server::ExtraRoutes;
 pub use services::AzureService;
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpServer};
+use actix_web::dev::ServerHandle;
+use server::{Entrance, Listeners};
 use simulated_azure::SimulatedAzure;
 use state::AzureState;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// Longer than a client keeps an idle connection, so that no call meets one that is just being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// Routes that the caller adds under `/control`.
-pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// How an Azure starts.
 #[derive(Clone, Default)]
@@ -119,11 +112,21 @@ pub struct SimulatorOptions {
     pub clock: StartClock,
     pub limits: ArmLimits,
     pub extra_routes: Option<ExtraRoutes>,
+    /// Everything is served over TLS as well, on ports of its own.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Where clients find the services, without a slash at the end.
+pub struct ClientUrls {
+    pub arm: String,
+    pub vault: String,
+    pub graph: String,
+    pub identity_endpoint: String,
 }
 
 /// A running Azure, in a thread and an actix system of its own. Dropping it stops it.
 pub struct Simulator {
-    ports: BTreeMap<AzureService, u16>,
+    ports: BTreeMap<Entrance, u16>,
     azure: SimulatorHandle,
     server: ServerHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -132,14 +135,15 @@ pub struct Simulator {
 impl Simulator {
     /// Starts the server. It accepts requests when this returns.
     pub fn start(options: SimulatorOptions) -> io::Result<Self> {
-        let (listeners, ports) = listen(options.port)?;
+        let Listeners { listeners, ports } = Listeners::open(options.port, options.tls.is_some())?;
         let azure = SimulatorHandle::new(create(&options)?);
         let (started, starts) = mpsc::channel();
         let shown = azure.clone();
         let extra_routes = options.extra_routes;
+        let tls = options.tls;
         let thread = std::thread::Builder::new().name("simulated-azure".to_owned()).spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = serve(listeners, shown, extra_routes)?;
+                let server = server::serve(listeners, &shown, extra_routes.as_ref(), tls)?;
                 // An error only says that the starter is gone.
                 let _ = started.send(server.handle());
                 server.await
@@ -184,8 +188,25 @@ impl Simulator {
     }
 
     fn url(&self, service: AzureService) -> String {
-        let port = self.ports.get(&service).copied().unwrap_or_default();
-        format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
+        self.url_of(Entrance { service, over_tls: false })
+    }
+
+    fn url_of(&self, entrance: Entrance) -> String {
+        let scheme = if entrance.over_tls { "https" } else { "http" };
+        let port = self.ports.get(&entrance).copied().unwrap_or_default();
+        format!("{scheme}://{}:{port}", Ipv4Addr::LOCALHOST)
+    }
+
+    /// The addresses for clients: over TLS, if there is a certificate.
+    pub fn client_urls(&self) -> ClientUrls {
+        let over_tls = self.ports.keys().any(|entrance| entrance.over_tls);
+        let url = |service| self.url_of(Entrance { service, over_tls });
+        ClientUrls {
+            arm: url(AzureService::Arm),
+            vault: url(AzureService::Vault),
+            graph: url(AzureService::Graph),
+            identity_endpoint: url(AzureService::Identity) + identity::token_endpoint::PATH,
+        }
     }
 
     /// A handle to inspect and control it.
@@ -226,50 +247,6 @@ fn create(options: &SimulatorOptions) -> io::Result<SimulatedAzure> {
     let mut azure = SimulatedAzure::new(state, options.limits, options.clock, options.state_file.clone());
     azure.save()?;
     Ok(azure)
-}
-
-type Listeners = BTreeMap<AzureService, TcpListener>;
-
-/// A listener for each service, and its port.
-fn listen(arm_port: u16) -> io::Result<(Listeners, BTreeMap<AzureService, u16>)> {
-    let mut listeners = Listeners::new();
-    let mut ports = BTreeMap::new();
-    for service in AzureService::ALL {
-        let port = if service == AzureService::Arm { arm_port } else { 0 };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        ports.insert(service, listener.local_addr()?.port());
-        listeners.insert(service, listener);
-    }
-    Ok((listeners, ports))
-}
-
-/// One server for all services, because each server costs threads. The port tells which service a request is for.
-fn serve(
-    listeners: Listeners,
-    azure: SimulatorHandle,
-    extra_routes: Option<ExtraRoutes>,
-) -> io::Result<Server> {
-    let mut ports = wire::ServicePorts::new();
-    for (service, listener) in &listeners {
-        ports.insert(listener.local_addr()?.port(), *service);
-    }
-    let azure = web::Data::new(azure);
-    let ports = web::Data::new(ports);
-    let mut server = HttpServer::new(move || {
-        let extra = extra_routes.clone();
-        let control = web::scope("/control")
-            .wrap(from_fn(control::origin_guard::refuse_other_sites))
-            .configure(control::http_api::routes)
-            .configure(move |config| extra.iter().for_each(|add| add(config)))
-            .default_service(web::to(control::http_api::unknown));
-        let everything_else = web::to(wire::endpoint);
-        let data = App::new().app_data(azure.clone()).app_data(ports.clone());
-        data.service(control).route("/{path:.*}", everything_else)
-    });
-    for listener in listeners.into_values() {
-        server = server.listen(listener)?;
-    }
-    Ok(server.workers(1).keep_alive(KEEP_ALIVE).disable_signals().run())
 }
 
 fn outcome(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {

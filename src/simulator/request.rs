@@ -28,6 +28,7 @@ pub struct ReceivedRequest {
     /// Percent-decoded.
     pub path: String,
     pub query: Vec<(String, String)>,
+    pub over_tls: bool,
     pub host: String,
     /// The host that the caller asked for, where its transport redirected the request.
     pub original_host: Option<String>,
@@ -42,6 +43,7 @@ impl ReceivedRequest {
     pub fn origin(&self) -> String {
         match &self.original_host {
             Some(host) => format!("https://{host}"),
+            None if self.over_tls => format!("https://{}", self.host),
             None => format!("http://{}", self.host),
         }
     }

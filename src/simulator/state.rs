@@ -13,7 +13,7 @@ use super::arm::scope::Scope;
 use super::graph::graph_group::{GraphGroup, GraphServicePrincipal};
 use super::graph::graph_user::GraphUser;
 use super::graph::object_type::ObjectType;
-use super::key_vault::vault_secret::VaultSecret;
+use super::key_vault::vault_secret::{SecretVersion, VaultSecret};
 use super::tracked::{Persist, StateEntry, TrackedCell, TrackedMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -108,6 +108,14 @@ impl AzureState {
     pub fn restore(&mut self, kind: &str, key: &str, value: Value) -> Result<(), String> {
         let part = self.parts().into_iter().find(|(name, _)| *name == kind);
         part.ok_or("nothing of that kind is kept")?.1.restore(key, value)
+    }
+
+    /// Adds a version to a secret, which comes back if it was deleted.
+    pub fn add_secret_version(&mut self, key: String, version: SecretVersion) {
+        let mut secret = self.secrets.get(&key).cloned().unwrap_or_default();
+        secret.deleted = false;
+        secret.versions.push(version);
+        self.secrets.insert(key, secret);
     }
 
     pub fn clock_offset(&self) -> Duration {

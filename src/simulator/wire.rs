@@ -4,13 +4,13 @@ use super::answer::AzureAnswer;
 use super::clock::new_guid;
 use super::control::simulator_handle::SimulatorHandle;
 use super::request::ReceivedRequest;
+use super::server::Entrance;
 use super::services::AzureService;
 use super::simulated_azure::Delivery;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HttpDate};
 use actix_web::{HttpRequest, HttpResponse, web};
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -22,18 +22,14 @@ const ORIGINAL_HOST: &str = "x-original-host";
 /// The host of Graph: a request that was meant for it goes there, whichever port it came to.
 const GRAPH_HOST: &str = "graph.microsoft.com";
 
-/// The service behind each port.
-pub type ServicePorts = BTreeMap<u16, AzureService>;
-
 /// Answers every request that is not for the control API.
 pub async fn endpoint(
     request: HttpRequest,
     body: web::Bytes,
     azure: web::Data<SimulatorHandle>,
-    ports: web::Data<ServicePorts>,
+    entrance: web::Data<Entrance>,
 ) -> HttpResponse {
-    let service = ports.get(&request.app_config().local_addr().port()).copied().unwrap_or_default();
-    let mut received = read(service, &request, &body);
+    let mut received = read(**entrance, &request, &body);
     if received.original_host.as_deref() == Some(GRAPH_HOST) {
         received.service = AzureService::Graph;
     }
@@ -52,15 +48,16 @@ pub async fn endpoint(
     }
 }
 
-fn read(service: AzureService, request: &HttpRequest, body: &web::Bytes) -> ReceivedRequest {
+fn read(entrance: Entrance, request: &HttpRequest, body: &web::Bytes) -> ReceivedRequest {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     ReceivedRequest {
-        service,
+        service: entrance.service,
         verb: request.method().to_string(),
         uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         path: decoded_path(request),
         query: query.map(web::Query::into_inner).unwrap_or_default(),
+        over_tls: entrance.over_tls,
         host: text(header::HOST).to_owned(),
         original_host: Some(text(HeaderName::from_static(ORIGINAL_HOST)).to_owned())
             .filter(|h| !h.is_empty()),

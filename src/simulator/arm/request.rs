@@ -60,10 +60,10 @@ impl ArmOperation {
 }
 
 /// Reads a request.
-/// Facts: F-013.
+/// Facts: F-013, F-167.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ArmOperation>, NotRecognised> {
-    let path = received.path.trim_end_matches('/');
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    // Several slashes at the beginning count as one: the client in JavaScript puts one before a scope that has its own.
+    let segments: Vec<&str> = received.path.trim_matches('/').split('/').collect();
     let (scope, kind, name) = split_path(&segments).ok_or_else(|| NotRecognised::because("unknown path"))?;
     let scope =
         Scope::from_segments(scope).ok_or_else(|| NotRecognised::because("unknown shape of scope"))?;

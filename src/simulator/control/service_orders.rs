@@ -49,10 +49,7 @@ impl SimulatorHandle {
         self.order(|azure| {
             let version = made.into_version(azure.now());
             let id = version.id.clone();
-            let mut secret = azure.state.secrets.get(&key).cloned().unwrap_or_default();
-            secret.deleted = false;
-            secret.versions.push(version);
-            azure.state.secrets.insert(key, secret);
+            azure.state.add_secret_version(key, version);
             Ok(id)
         })
     }

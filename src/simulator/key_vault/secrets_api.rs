@@ -1,23 +1,27 @@
-//! Reading secrets: one version, the latest version, and the list of versions without values.
+//! Reading secrets: one version, the latest version, and the list of versions without values. Setting them: each time a
+//! new version.
 //!
 //! - `GET /secrets/{name}[/[{version}]]`
 //! - `GET /secrets/{name}/versions[?maxresults=…]`, in pages, in no order that means anything
+//! - `PUT /secrets/{name}`
 //!
 //! A version outside the window of `nbf` and `exp` is still returned: Key Vault does not enforce them on reads.
 
-use super::vault_secret::{SecretVersion, secret_key};
+use super::vault_secret::{NewSecret, SecretVersion, secret_key};
 use crate::simulator::answer::AzureAnswer;
 use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedRequest, ReceivedRequest};
 use crate::simulator::services::AzureService;
 use crate::simulator::state::AzureState;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// Versions in a page where the caller does not ask for fewer, and the most that it can ask for.
 const PAGE_VERSIONS_MAX: usize = 25;
 /// The versions of the API whose answers look like these.
-const API_VERSIONS: [&str; 4] = ["7.4", "7.5", "7.6", "2025-07-01"];
+const API_VERSIONS: [&str; 5] = ["7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"];
 
 /// What a request asks for.
 /// Facts: F-105.
@@ -37,20 +41,55 @@ enum Wanted {
     Version(String),
     /// Facts: F-041.
     Versions { after: Option<String>, count: usize, link: NextLink },
+    /// Facts: F-168.
+    Set(NewSecret),
+}
+
+/// The body of a request that sets a secret.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct SecretBody {
+    value: String,
+    content_type: Option<String>,
+    tags: Option<BTreeMap<String, String>>,
+    attributes: Option<SecretAttributes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretAttributes {
+    enabled: Option<bool>,
+    nbf: Option<i64>,
+    exp: Option<i64>,
+}
+
+impl From<SecretBody> for NewSecret {
+    fn from(body: SecretBody) -> Self {
+        let SecretAttributes { enabled, nbf, exp } = body.attributes.unwrap_or_default();
+        Self {
+            value: body.value,
+            content_type: body.content_type,
+            tags: body.tags.unwrap_or_default(),
+            nbf,
+            exp,
+            enabled: enabled.unwrap_or(true),
+        }
+    }
 }
 
 /// Reads a request.
 /// Facts: F-045.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOperation>, NotRecognised> {
     let unknown = || NotRecognised::because(format!("{} of {}", received.verb, received.path));
-    let path = received.path.strip_prefix("/secrets/").filter(|_| received.verb == "GET");
+    let path = received.path.strip_prefix("/secrets/");
     let (name, rest) = path.map(|path| path.split_once('/').unwrap_or((path, ""))).ok_or_else(unknown)?;
     let name = secret_key(name).map(|_| name.to_owned()).ok_or_else(unknown)?;
     check_version(received)?;
-    let (method, wanted) = match rest {
-        "" => (CallMethod::Get, Wanted::Latest),
-        "versions" | "versions/" => (CallMethod::List, versions(received)?),
-        version if version.chars().all(|c| c.is_ascii_alphanumeric()) => {
+    let (method, wanted) = match (received.verb.as_str(), rest) {
+        ("PUT", "") => (CallMethod::Put, Wanted::Set(new_secret(&received.body)?)),
+        ("GET", "") => (CallMethod::Get, Wanted::Latest),
+        ("GET", "versions" | "versions/") => (CallMethod::List, versions(received)?),
+        ("GET", version) if version.chars().all(|c| c.is_ascii_alphanumeric()) => {
             (CallMethod::Get, Wanted::Version(version.to_owned()))
         }
         _ => return Err(unknown()),
@@ -61,6 +100,11 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOpera
     received.check_parameters(parameters)?;
     let operation = SecretOperation { name: name.clone(), wanted, origin: received.origin() };
     Ok(ParsedRequest::outside_arm(AzureService::Vault, method, name, operation))
+}
+
+fn new_secret(body: &[u8]) -> Result<NewSecret, NotRecognised> {
+    let body: Result<SecretBody, _> = serde_json::from_slice(body);
+    body.map(NewSecret::from).map_err(|error| NotRecognised::because(format!("body of a secret: {error}")))
 }
 
 /// Facts: F-045.
@@ -86,28 +130,54 @@ fn versions(received: &ReceivedRequest) -> Result<Wanted, NotRecognised> {
 
 /// The secret, its versions, or an error.
 /// Facts: F-042.
-pub fn answer(state: &AzureState, operation: &SecretOperation, now: OffsetDateTime) -> AzureAnswer {
-    let secret = state.secrets.get(&operation.name.to_ascii_lowercase()).filter(|secret| !secret.deleted);
-    let found = match (&operation.wanted, secret) {
-        // Key Vault lists the versions of an absent secret as an empty list, not as an error.
-        (Wanted::Versions { after, count, link }, secret) => {
-            let versions = secret.map_or(&[][..], |secret| &secret.versions);
-            Ok(operation.page(versions, after.as_deref(), *count, link))
-        }
-        (Wanted::Latest, Some(secret)) => operation.bundle(secret.versions.last(), ""),
-        (Wanted::Version(id), Some(secret)) => {
-            operation.bundle(secret.versions.iter().find(|version| version.id == *id), id)
-        }
-        (Wanted::Version(id), None) => Err(not_found(&operation.name, id)),
-        (_, None) => Err(not_found(&operation.name, "")),
+pub fn answer(state: &mut AzureState, operation: &SecretOperation, now: OffsetDateTime) -> AzureAnswer {
+    let found = match &operation.wanted {
+        Wanted::Set(made) => operation.set(state, made, now),
+        _ => operation.read(state),
     };
     match found {
         Ok(body) => AzureAnswer::new(200, Some(body), now),
         Err(error) => AzureAnswer::refused(AzureService::Vault, &error, now),
     }
 }
-
 impl SecretOperation {
+    fn read(&self, state: &AzureState) -> Result<Value, AzureError> {
+        let secret = state.secrets.get(&self.name.to_ascii_lowercase()).filter(|secret| !secret.deleted);
+        match (&self.wanted, secret) {
+            // Key Vault lists the versions of an absent secret as an empty list, not as an error.
+            (Wanted::Versions { after, count, link }, secret) => {
+                let versions = secret.map_or(&[][..], |secret| &secret.versions);
+                Ok(self.page(versions, after.as_deref(), *count, link))
+            }
+            (Wanted::Version(id), Some(secret)) => {
+                self.bundle(secret.versions.iter().find(|version| version.id == *id), id)
+            }
+            (_, Some(secret)) => self.bundle(secret.versions.last(), ""),
+            (Wanted::Version(id), None) => Err(not_found(&self.name, id)),
+            (_, None) => Err(not_found(&self.name, "")),
+        }
+    }
+
+    /// Facts: F-168, F-169.
+    fn set(
+        &self,
+        state: &mut AzureState,
+        made: &NewSecret,
+        now: OffsetDateTime,
+    ) -> Result<Value, AzureError> {
+        let key = self.name.to_ascii_lowercase();
+        if state.secrets.get(&key).is_some_and(|secret| secret.deleted) {
+            let message =
+                format!("Secret {} is deleted, but recoverable; its name cannot be reused.", self.name);
+            return Err(AzureError::new(409, "Conflict", message).because("ObjectIsDeletedButRecoverable"));
+        }
+        let version = made.clone().into_version(now);
+        state.add_secret_version(key, version.clone());
+        let mut body = self.properties(&version);
+        body.insert("value".to_owned(), json!(version.value));
+        Ok(Value::Object(body))
+    }
+
     /// Facts: F-043, F-044.
     fn bundle(&self, version: Option<&SecretVersion>, asked: &str) -> Result<Value, AzureError> {
         let version = version.ok_or_else(|| not_found(&self.name, asked))?;

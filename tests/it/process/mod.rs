@@ -9,6 +9,7 @@ pub(crate) mod host_lifecycle;
 pub(crate) mod host_transport;
 pub(crate) mod local_command;
 pub(crate) mod local_state;
+pub(crate) mod local_tls;
 pub(crate) mod operator_commands;
 pub(crate) mod packages;
 pub(crate) mod plan_command;

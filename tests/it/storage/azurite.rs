@@ -3,6 +3,7 @@
 //! It is installed from npm below the target folder when it is not there yet, in the version that fits the Node at
 //! hand. It ends with the test process, however that ends, because its standard input does.
 
+use crate::support::installed::installed;
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::ids::RandomIds;
@@ -166,7 +167,7 @@ fn start() -> Result<Azurite, String> {
 }
 
 fn start_with(arguments: &[&str]) -> Result<Azurite, String> {
-    let home = installed()?;
+    let home = home()?;
     let mut child = Command::new("node")
         .arg(SCRIPT)
         .arg(home.join("node_modules/azurite/dist/src/table/main.js"))
@@ -209,24 +210,13 @@ fn port(output: impl Read + Send + 'static) -> mpsc::Receiver<u16> {
     receiver
 }
 
-/// The folder with Azurite in it. A process installs it beside, and the first one that is ready moves it there.
-fn installed() -> Result<PathBuf, String> {
+/// The folder with Azurite in it.
+fn home() -> Result<PathBuf, String> {
     let version = version()?;
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    let home = target.join(format!("azurite-{version}"));
-    if !home.exists() {
-        let beside = target.join(format!("azurite-{version}-{}", random()));
-        install(version, &beside)?;
-        // It fails where another process was faster.
-        if std::fs::rename(&beside, &home).is_err() {
-            std::fs::remove_dir_all(&beside).ok();
-        }
-    }
-    home.exists().then_some(home).ok_or_else(|| "Azurite cannot be moved into the target folder".to_owned())
+    installed(&format!("azurite-{version}"), |folder| install(version, folder))
 }
 
 fn install(version: &str, folder: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(folder).unwrap();
     let npm = Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
         .arg(folder)
@@ -237,7 +227,6 @@ fn install(version: &str, folder: &Path) -> Result<(), String> {
     if npm.status.success() {
         return Ok(());
     }
-    std::fs::remove_dir_all(folder).ok();
     let said = String::from_utf8_lossy(&npm.stderr);
     Err(format!("npm could not install Azurite {version}; it said:\n{said}"))
 }

@@ -20,6 +20,12 @@ pub struct Ready {
     pub token: String,
     pub arm_url: String,
     pub control_url: String,
+    pub vault_url: String,
+    pub graph_url: String,
+    pub identity_endpoint: String,
+    pub identity_header: String,
+    /// With `--tls`.
+    pub ca_file: Option<PathBuf>,
     pub pid: u32,
 }
 

@@ -8,6 +8,7 @@ pub mod harness;
 pub mod host;
 pub mod host_client;
 pub mod idp;
+pub mod installed;
 pub mod keys;
 pub mod local_process;
 pub mod requests;

@@ -15,6 +15,11 @@ impl World {
         Answer::of(self.client.get(url).bearer_auth("anything").send().await.unwrap()).await
     }
 
+    async fn put_secret(&self, name: &str, body: Value) -> Answer {
+        let url = format!("{}/secrets/{name}?api-version=2026-04-01", self.simulator.vault_url());
+        Answer::of(self.client.put(url).bearer_auth("anything").json(&body).send().await.unwrap()).await
+    }
+
     fn set(&self, name: &str, value: &str) -> String {
         self.azure.set_secret(name, NewSecret::new(value)).unwrap()
     }
@@ -74,6 +79,44 @@ async fn a_version_is_read_by_its_id_and_the_latest_without_one() {
         (call.service, call.method, call.about.as_deref()),
         (AzureService::Vault, Call::Get, Some("token"))
     );
+}
+
+/// Key Vault: setting a secret makes a version, which is the answer, and older ones stay.
+/// Facts: F-168.
+#[actix_web::test]
+async fn a_secret_that_is_set_has_a_version_more() {
+    let world = World::start();
+    let first = world.set("token", "one");
+    let body = json!({
+        "value": "two", "contentType": "text/plain", "tags": { "label": "entra" },
+        "attributes": { "enabled": true, "exp": 20 },
+    });
+
+    let made = world.put_secret("Token", body).await;
+
+    assert_eq!((made.status, made.body["value"].as_str()), (200, Some("two")));
+    assert_eq!((&made.body["attributes"]["exp"], &made.body["tags"]["label"]), (&json!(20), &json!("entra")));
+    assert_eq!(world.secret("token/").await.body["contentType"], "text/plain");
+    assert_eq!(world.secret(&format!("token/{first}")).await.body["value"], "one");
+    assert_eq!(world.put_secret("other", json!({ "value": "one" })).await.status, 200);
+    assert_eq!(world.secret("other/").await.body["attributes"]["enabled"], true);
+    assert!(world.simulator.unrecognised().is_empty());
+    world.put_secret("other", json!({ "valeu": "one" })).await.assert_error(400, "UnrecognisedRequest");
+}
+
+/// Key Vault: the name of a soft-deleted secret is taken until it is recovered or purged.
+/// Facts: F-169.
+#[actix_web::test]
+async fn a_soft_deleted_secret_cannot_be_set() {
+    let world = World::start();
+    world.set("token", "one");
+    world.azure.delete_secret("token").unwrap();
+
+    let answer = world.put_secret("token", json!({ "value": "two" })).await;
+
+    answer.assert_error(409, "Conflict");
+    assert_eq!(answer.body["error"]["innererror"]["code"], "ObjectIsDeletedButRecoverable");
+    world.secret("token/").await.assert_error(404, "SecretNotFound");
 }
 
 /// Key Vault: a disabled version is there, in lists too, and its value is not given out.

@@ -184,6 +184,30 @@ async fn removing_a_scope_removes_its_assignments() {
     assert_eq!(world.list(SUBSCRIPTION, "").await.names(), [guid(2)]);
 }
 
+/// Azure: several slashes at the beginning of a path count as one. The link to the next page is one that works.
+/// Facts: F-167.
+#[actix_web::test]
+async fn slashes_too_many_before_a_scope_do_not_count() {
+    let world = World::start();
+    world.azure.set_limits(ArmLimits { page_size: 1, ..ArmLimits::default() }).unwrap();
+    assert_eq!(world.grant(VAULT, guid(1), guid(100)).await.status, 201);
+    let made = world.grant(&format!("/{VAULT}"), guid(2), guid(101)).await;
+    assert_eq!((made.status, made.body["properties"]["scope"].as_str()), (201, Some(VAULT)));
+    for slashes in ["", "/", "//"] {
+        assert_eq!(world.get(&format!("{slashes}{VAULT}"), guid(2)).await.status, 200, "{slashes}");
+    }
+    let definition = format!("/{}", role_id(READER));
+    assert_eq!(Answer::of(world.arm(Method::GET, &definition).send().await.unwrap()).await.status, 200);
+    let page = world.list(&format!("/{VAULT}"), "atScope()").await;
+    let next = page.body["nextLink"].as_str().unwrap();
+    let next = Answer::of(world.client.get(next).send().await.unwrap()).await;
+    assert_eq!((page.names(), next.names()), (vec![guid(1)], vec![guid(2)]));
+    assert!(world.simulator.unrecognised().is_empty());
+
+    let inside = VAULT.replace("/providers", "//providers");
+    world.get(&inside, guid(1)).await.assert_error(400, "UnrecognisedRequest");
+}
+
 /// Not a fact of Azure: what nobody wrote down is refused and kept, so that a run that needed it fails.
 #[actix_web::test]
 async fn an_unknown_request_is_refused_and_kept() {
