@@ -90,7 +90,8 @@ pub use server::ExtraRoutes;
 pub use services::AzureService;
 
 use actix_web::dev::ServerHandle;
-use server::{Entrance, Listeners};
+use server::Listeners;
+use services::Entrance;
 use simulated_azure::SimulatedAzure;
 use state::AzureState;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 
 use super::control;
 use super::control::simulator_handle::SimulatorHandle;
-use super::services::AzureService;
+use super::services::{AzureService, Entrance};
 use super::wire;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
@@ -32,13 +32,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Routes that the caller adds under `/control`.
 pub type ExtraRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
-
-/// Which service a port leads to, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entrance {
-    pub service: AzureService,
-    pub over_tls: bool,
-}
 
 /// A listener for each entrance, and its port.
 pub struct Listeners {

@@ -17,6 +17,13 @@ pub enum AzureService {
     Graph,
 }
 
+/// Which service a port leads to, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entrance {
+    pub service: AzureService,
+    pub over_tls: bool,
+}
+
 impl AzureService {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Arm, Self::Vault, Self::Identity, Self::Graph];

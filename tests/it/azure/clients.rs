@@ -81,11 +81,11 @@ async fn the_clients_for_javascript_go_through_every_step() {
 
 #[actix_web::test]
 async fn the_examples_of_the_documentation_run() {
-    for (language, client) in [("python", python()), ("js", node())] {
+    for (language, fence, client) in [("Python", "python", python()), ("JavaScript", "js", node())] {
         let Some(client) = said_if_missing(language, client) else { continue };
         let azure = TlsAzure::start();
 
-        let output = azure.run(client, example(language));
+        let output = azure.run(client, example(fence));
 
         assert_eq!(output.trim(), "hello", "{language}");
         azure.assert_all_recognised().await;
@@ -93,9 +93,9 @@ async fn the_examples_of_the_documentation_run() {
 }
 
 /// The one example in that language.
-fn example(language: &str) -> &'static str {
+fn example(fence: &str) -> &'static str {
     let page = include_str!("../../../docs/local.md");
-    let (_, example) = page.split_once(&format!("```{language}\n")).unwrap();
+    let (_, example) = page.split_once(&format!("```{fence}\n")).unwrap();
     example.split_once("```").unwrap().0
 }
 
@@ -236,6 +236,10 @@ fn said(command: &mut Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        false => {
+            let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = complaints.lines().filter(|line| line.to_ascii_lowercase().contains("error"));
+            Err(format!("{name}: {}", errors.take(2).collect::<Vec<_>>().join("; ")))
+        }
     }
 }
