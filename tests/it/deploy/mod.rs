@@ -1,4 +1,5 @@
 //! The deployment files and the file of bindings.
 
 pub(crate) mod bindings;
+pub(crate) mod compiler;
 pub(crate) mod infra;
