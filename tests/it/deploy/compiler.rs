@@ -69,6 +69,8 @@ impl Compiler {
         let mut command = Command::new(&self.0);
         command
             .args(["jsonrpc", "--stdio"])
+            // Its runtime would watch its own code and compile it again, which only pays in a longer run.
+            .env("DOTNET_TieredCompilation", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
