@@ -1,7 +1,9 @@
 //! The credential that this service uses for Azure. Configuration chooses it: there is no fallback from one to the next.
 
+use super::call_observer::{CallObserver, observe};
 use super::guarded::guarded;
 use super::rest::{RestError, pooled_client};
+use super::unreachable::unreachable_kind;
 use async_trait::async_trait;
 use azure_core::Error;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -53,11 +55,16 @@ pub enum CredentialError {
 impl Credential {
     /// Requests no token yet.
     pub fn build(self) -> Result<BuiltCredential, CredentialError> {
+        self.build_observed(None)
+    }
+
+    /// The same. `observer` is told of each call to the identity endpoint.
+    pub fn build_observed(self, observer: Option<CallObserver>) -> Result<BuiltCredential, CredentialError> {
         Ok(match self {
             Credential::Static(token) => Arc::new(StaticToken(token)),
             Credential::ManagedIdentity { client_id } => {
                 // The endpoint is on this machine, and no proxy is to see the header that opens it.
-                let transport = guarded(pooled_client(true)?, None);
+                let transport = guarded(observe(pooled_client(true)?, observer), None);
                 let identity = ManagedIdentity { client_id, transport };
                 identity.client().map_err(CredentialError::Environment)?;
                 Arc::new(Timed { inner: Arc::new(identity), limit: IDENTITY_TIMEOUT })
@@ -133,7 +140,9 @@ fn no_token(error: &Error) -> String {
         (None, ErrorKind::DataConversion) => {
             "the answer of the identity endpoint cannot be understood".to_owned()
         }
-        (None, _) => "the identity endpoint cannot be reached".to_owned(),
+        (None, _) => {
+            format!("the identity endpoint cannot be reached: {}", unreachable_kind(error).0.in_words())
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names and group members from Entra ID, over Microsoft Graph.
 //!
 //! Graph shows a member that the caller may not read without its name. Some tenants' Graph v1.0 shows no service
-//! principals among the members of a group (docs/unverified.md). Nothing is retried here.
+//! principals among the members of a group (docs/azure-facts.md). Nothing is retried here.
 
 mod wire;
 

@@ -3,6 +3,7 @@
 //! A vault on a loopback address is the simulated one. The client insists on https and on a vault's real domain, so it is
 //! given both, and a transport that takes its requests to the loopback address.
 
+use super::call_observer::{CallObserver, observe};
 use super::endpoint::Endpoint;
 use super::guarded::guarded;
 use super::loopback::loopback_transport;
@@ -49,13 +50,18 @@ pub struct KeyVault {
 }
 
 impl KeyVault {
-    /// A rustls provider must be installed in the process before. Asks nothing yet.
-    pub fn new(vault: &Endpoint, credential: Arc<dyn TokenCredential>) -> Result<Self, KeyVaultError> {
+    /// A rustls provider must be installed in the process before. Asks nothing yet. `observer` is told of each call.
+    pub fn new(
+        vault: &Endpoint,
+        credential: Arc<dyn TokenCredential>,
+        observer: Option<CallObserver>,
+    ) -> Result<Self, KeyVaultError> {
         let (address, transport) = if vault.is_simulated() {
             (SIMULATED_VAULT, loopback_transport(vault.url())?)
         } else {
             (vault.origin(), pooled_client(false)?)
         };
+        let transport = observe(transport, observer);
         let client_options = ClientOptions {
             retry: RetryOptions::none(),
             transport: Some(guarded(transport, host_of(address))),
@@ -138,8 +144,10 @@ fn classify_error(name: &str, error: &Error) -> SecretError {
         (Some(429 | 503), kind) => SecretError::Throttled { retry_after: retry_after(kind) },
         (Some(status @ (401 | 403)), _) => SecretError::Refused { name, status },
         (Some(status), _) => SecretError::Away { detail: format!("status {status}") },
-        // Our credentials' own words.
-        (None, ErrorKind::Credential) => SecretError::Away { detail: describe(error) },
+        // Our credentials' own words, and those of the connection.
+        (None, ErrorKind::Credential | ErrorKind::Connection | ErrorKind::Io) => {
+            SecretError::Away { detail: describe(error) }
+        }
         (None, kind) => SecretError::Away { detail: what(kind).to_owned() },
     }
 }
@@ -153,8 +161,6 @@ fn retry_after(kind: &ErrorKind) -> Duration {
 /// Never the error's own text: it may name whatever the answer held.
 fn what(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Connection => "no connection",
-        ErrorKind::Io => "the connection broke",
         ErrorKind::DataConversion => "the answer cannot be understood",
         _ => "the request failed",
     }

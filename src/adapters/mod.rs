@@ -1,6 +1,7 @@
 //! The ports against the real Azure. Only this folder uses the Azure SDK, and nothing here knows a use case.
 
 pub mod arm;
+pub mod call_observer;
 pub mod clock;
 #[cfg(feature = "local")]
 pub mod control_client;
@@ -15,5 +16,6 @@ pub(crate) mod key_vault;
 pub mod loopback;
 mod rest;
 pub mod tables;
+mod unreachable;
 
 pub use rest::RestError;

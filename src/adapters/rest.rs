@@ -3,6 +3,7 @@
 //! It retries nothing but one read after a 401, follows no redirect and interprets no status: what an answer means is up
 //! to the client of each service. It has no timeout either; every caller sets its own.
 
+use super::unreachable::{SystemNames, unreachable_kind};
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential};
@@ -41,8 +42,6 @@ const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 /// Longer than any error code that ARM or Graph is known to use.
 const CODE_CHARS_MAX: usize = 100;
-/// Longest text of a cause that is passed on.
-const CAUSE_CHARS_MAX: usize = 200;
 
 /// Why a pipeline cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -201,6 +200,7 @@ impl RestClient {
 pub(super) fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(Arc::new(SystemNames))
         .pool_idle_timeout(POOL_IDLE)
         .tcp_nodelay(true);
     if loopback {
@@ -225,17 +225,12 @@ pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Resul
 
 /// The kind of failure and its innermost cause; the layers between only repeat URLs.
 pub(super) fn describe(error: &Error) -> String {
+    let (kind, cause) = unreachable_kind(error);
     let what = match error.kind() {
-        ErrorKind::Connection => "no connection",
-        ErrorKind::Io => "the connection broke",
+        ErrorKind::Connection | ErrorKind::Io => kind.in_words(),
         ErrorKind::Credential => "no token",
         _ => "the request failed",
     };
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let cause: String = cause.to_string().chars().take(CAUSE_CHARS_MAX).collect();
     format!("{what}: {cause}")
 }
 

@@ -121,6 +121,7 @@ impl Ready {
             orders: ends.orders,
             assignments: ends.arm.clone(),
             access: ends.arm,
+            connectivity: ends.connectivity,
             clock,
             ids,
             tenant: config.tenant.clone(),

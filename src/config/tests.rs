@@ -20,6 +20,7 @@ fn check(more: &[(&str, &str)], mistakes: &[&str]) {
     assert_eq!(found, mistakes, "{more:?}");
 }
 
+/// Facts: F-076.
 #[test]
 fn an_app_in_azure_needs_two_addresses() {
     let settings = [

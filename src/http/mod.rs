@@ -11,6 +11,7 @@ mod drain;
 mod error;
 mod functions;
 mod groups;
+mod head;
 mod health;
 #[cfg(feature = "local")]
 pub mod inspect;
@@ -96,6 +97,7 @@ fn app(
         .app_data(Data::new(details))
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
+        .wrap(from_fn(head::serve_as_get))
         .wrap(from_fn(trace::observe))
         .wrap(from_fn(drain::drain_unread_body))
         .wrap(from_fn(plain_path::route_plainly))
@@ -122,6 +124,6 @@ pub fn server_not_configured(listener: TcpListener) -> std::io::Result<Server> {
     });
     serving::serve(listener, 1, move || {
         let app = App::new().app_data(Data::new(probe.clone())).configure(routes::configure_not_configured);
-        app.wrap(from_fn(drain::drain_unread_body))
+        app.wrap(from_fn(head::serve_as_get)).wrap(from_fn(drain::drain_unread_body))
     })
 }

@@ -1,4 +1,4 @@
-//! The route table. Whatever is not in it is 404; a known path with another method is 405.
+//! The route table. Whatever is not in it is 404; a known path with another method is 405. HEAD arrives here as GET.
 
 use super::discovery::BaseUrl;
 use super::error::{EndpointResult, HttpError};
@@ -33,9 +33,9 @@ fn user_routes(cfg: &mut ServiceConfig) {
         .patch(users::patch)
         .delete(users::delete);
     let search = web::resource("/Users/.search").post(users::search);
-    cfg.service(all.default_service(only("GET, POST")))
+    cfg.service(all.default_service(only("GET, HEAD, POST")))
         .service(search.default_service(only("POST")))
-        .service(one.default_service(only("GET, PUT, PATCH, DELETE")));
+        .service(one.default_service(only("GET, HEAD, PUT, PATCH, DELETE")));
 }
 
 fn group_routes(cfg: &mut ServiceConfig) {
@@ -46,9 +46,9 @@ fn group_routes(cfg: &mut ServiceConfig) {
         .patch(groups::patch)
         .delete(groups::delete);
     let search = web::resource("/Groups/.search").post(groups::search);
-    cfg.service(all.default_service(only("GET, POST")))
+    cfg.service(all.default_service(only("GET, HEAD, POST")))
         .service(search.default_service(only("POST")))
-        .service(one.default_service(only("GET, PUT, PATCH, DELETE")));
+        .service(one.default_service(only("GET, HEAD, PUT, PATCH, DELETE")));
 }
 
 fn rest(cfg: &mut ServiceConfig) {
@@ -63,7 +63,7 @@ fn rest(cfg: &mut ServiceConfig) {
 }
 
 fn read_only(path: &str) -> Resource {
-    web::resource(path).default_service(only("GET"))
+    web::resource(path).default_service(only("GET, HEAD"))
 }
 
 /// The answer to every other method of a known path.

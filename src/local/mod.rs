@@ -190,6 +190,7 @@ async fn start(
         tables,
         assignments: arm.clone(),
         access: arm,
+        connectivity: Arc::default(),
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
         tenant: app::LOCAL_TENANT.to_owned(),

@@ -2,6 +2,7 @@
 
 pub mod azure_access;
 pub mod clock;
+pub mod connectivity;
 pub mod ids;
 pub mod role_assignments;
 pub mod secrets;

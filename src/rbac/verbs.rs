@@ -324,6 +324,7 @@ mod tests {
         assert_eq!(verbs, expected);
     }
 
+    /// Facts: F-039.
     #[test]
     fn verbs_come_from_actions_and_what_is_excepted() {
         let owner = permission(&["*"], &[]);
@@ -338,6 +339,7 @@ mod tests {
         check(&[], &[], VaultKind::Any, &[]);
     }
 
+    /// Facts: F-039.
     #[test]
     fn a_role_for_one_kind_of_vault_does_nothing_to_the_other() {
         let mua = [permission(&["Microsoft.DataProtection/*/action"], &[])];

@@ -1,13 +1,18 @@
 //! The health of this process and of its work: what ticks and reconciles last met. It decides only when something is tried:
 //! whether an answer waits for its reconcile, and whether a throttled queue is left to the tick. Reading it makes no call.
 
+mod snapshot;
+
+pub use snapshot::{BindingsHealth, HealthSnapshot, PausedSince};
+
 use crate::id::{OpId, UserId};
 use crate::ports::clock::Clock;
+use crate::ports::connectivity::{Connectivity, UnreachableKind};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::batches::Batches;
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
-use crate::store::overdue::{OverdueCount, StoredOverdue};
+use crate::store::overdue::StoredOverdue;
 use crate::store::pending_bindings::PendingBindings;
 use crate::store::recent_findings::RecentFindings;
 use crate::store::sweep_schedule::SweepCounts;
@@ -18,8 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// So many ticks in a row that ended early degrade the health.
-const TICKS_FAILED: u32 = 3;
 /// People who wait are reconciled hourly: a finding that was not met for so long is over.
 const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
 /// The identity provider does not learn of a membership that was dropped, so the finding stays for a day.
@@ -33,163 +36,6 @@ const NO_TICK_AFTER: Duration = Duration::from_secs(900);
 const LATELY: Duration = Duration::from_secs(90);
 /// People who are judged into a batch are counted in it so soon.
 const BATCH_FILLS: Duration = Duration::from_secs(120);
-
-/// What this process knows of the active bindings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum BindingsHealth {
-    /// They have not been read yet.
-    #[default]
-    Unknown,
-    /// Nothing was ever stored.
-    Nothing,
-    InForce {
-        stamp: String,
-    },
-    /// This program does not understand the active bindings: only people who are gone or inactive are revoked.
-    Unreadable {
-        /// `None`: the row that names them cannot be read either.
-        stamp: Option<String>,
-    },
-}
-
-/// An operator's pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PausedSince {
-    /// `None`: its row cannot be read.
-    pub since: Option<OffsetDateTime>,
-}
-
-impl PausedSince {
-    fn to_json(&self) -> Value {
-        json!({ "since": self.since.map(crate::audit::rfc3339) })
-    }
-}
-
-/// The health at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HealthSnapshot {
-    /// When this process last finished a tick.
-    pub tick_finished: Option<OffsetDateTime>,
-    /// Ticks of this process that ended early since then.
-    pub ticks_failed: u32,
-    /// When this process last finished a sweep.
-    pub sweep_finished: Option<OffsetDateTime>,
-    /// Until when Azure asked to wait, by kind of call, over all subscriptions; only where that lies ahead.
-    pub throttled: BTreeMap<&'static str, OffsetDateTime>,
-    /// Requests and jobs that keep failing and are quarantined.
-    pub quarantined: usize,
-    /// Scopes that Azure refuses to list, by the last sweep of any process.
-    pub scopes_refused: usize,
-    /// What the last sweep of any process counted.
-    pub swept: SweepCounts,
-    /// Revocations that have not happened for too long, by the last tick of any process.
-    pub overdue: OverdueCount,
-    /// Since when an operator's pause lasts.
-    pub paused: Option<PausedSince>,
-    /// Entra objects that operators revoked.
-    pub brakes: usize,
-    /// Batches of the breakers that wait for an operator.
-    pub batches_held: usize,
-    /// When the first of them was opened.
-    pub oldest_batch: Option<OffsetDateTime>,
-    /// The table of orders could not be read by the last tick of this process.
-    pub orders_unreadable: bool,
-    /// A bundled file that waits for an operator.
-    pub bindings_pending: Option<PendingBindings>,
-    /// When any process last counted them.
-    pub counted: Option<OffsetDateTime>,
-    /// When the oldest change was made that the last tick of any process left for the next one.
-    pub oldest_request: Option<OffsetDateTime>,
-    /// No process has counted them for so long that none seems to tick.
-    pub is_without_ticks: bool,
-    /// Rows that cannot be read: what they decide waits.
-    pub rows_unreadable: usize,
-    /// People who are in more groups than may be, or were to be: what lies beyond gives nothing.
-    pub group_limit_reached: usize,
-    /// Bindings that give nothing new: their groups are ambiguous, have lost the value, or cannot be read.
-    pub bindings_troubled: usize,
-    pub bindings: BindingsHealth,
-}
-
-impl HealthSnapshot {
-    /// Whether it needs a person's attention.
-    pub fn is_finding(&self) -> bool {
-        self.quarantined > 0
-            || self.ticks_failed >= TICKS_FAILED
-            || self.scopes_refused > 0
-            || self.overdue.people > 0
-            || self.paused.is_some()
-            || self.batches_held > 0
-            || self.orders_unreadable
-            || self.bindings_pending.is_some()
-            || self.is_without_ticks
-            || self.rows_unreadable > 0
-            || self.group_limit_reached > 0
-            || self.bindings_troubled > 0
-            || matches!(self.bindings, BindingsHealth::Unreadable { .. })
-    }
-
-    fn overdue_json(&self) -> Value {
-        let oldest = self.overdue.oldest.map(crate::audit::rfc3339);
-        json!({ "people": self.overdue.people, "oldest": oldest, "reasons": self.overdue.by_reason })
-    }
-
-    fn held_back_json(&self) -> Value {
-        let oldest = self.overdue.held_back_oldest.map(crate::audit::rfc3339);
-        json!({ "people": self.overdue.held_back, "oldest": oldest })
-    }
-
-    fn breakers_json(&self) -> Value {
-        let oldest = self.oldest_batch.map(crate::audit::rfc3339);
-        json!({ "batches": self.batches_held, "people": self.overdue.in_batches, "oldest": oldest })
-    }
-
-    /// As members of the health answer. No subscription, no person, no group.
-    pub fn to_json(&self) -> Map<String, Value> {
-        let time = |at: &Option<OffsetDateTime>| at.map(crate::audit::rfc3339);
-        let throttled: BTreeMap<_, _> =
-            self.throttled.iter().map(|(kind, until)| (kind, crate::audit::rfc3339(*until))).collect();
-        let (state, stamp) = match &self.bindings {
-            BindingsHealth::Unknown => ("unknown", None),
-            BindingsHealth::Nothing => ("none", None),
-            BindingsHealth::InForce { stamp } => ("in-force", Some(stamp)),
-            BindingsHealth::Unreadable { stamp } => ("unreadable", stamp.as_ref()),
-        };
-        let members = [
-            ("tickFinished", json!(time(&self.tick_finished))),
-            ("ticksFailed", json!(self.ticks_failed)),
-            ("sweepFinished", json!(time(&self.sweep_finished))),
-            ("throttledUntil", json!(throttled)),
-            ("setAside", json!(self.quarantined)),
-            ("scopesRefused", json!(self.scopes_refused)),
-            ("revocationsOverdue", self.overdue_json()),
-            ("revocationsHeldBack", self.held_back_json()),
-            ("paused", self.paused.as_ref().map_or(Value::Null, PausedSince::to_json)),
-            ("brakes", json!(self.brakes)),
-            ("breakers", self.breakers_json()),
-            ("ordersUnreadable", json!(self.orders_unreadable)),
-            ("lastTick", json!(time(&self.counted))),
-            ("oldestRequest", json!(time(&self.oldest_request))),
-            ("grantsPending", json!(self.swept.by_reason)),
-            ("peopleWithoutPrincipal", json!(self.swept.people_without_principal)),
-            ("bindingsWithoutGroup", json!(self.swept.bindings_without_group.number())),
-            ("foreignAssignments", json!(self.swept.foreign_assignments.number())),
-            ("scopesUnsurveyed", json!(self.swept.scopes_unsurveyed)),
-            ("lastSweep", json!(time(&self.swept.counted))),
-            ("rowsUnreadable", json!(self.rows_unreadable)),
-            ("groupLimitReached", json!(self.group_limit_reached)),
-            ("bindingsTroubled", json!(self.bindings_troubled)),
-            ("bindings", json!({ "state": state, "stamp": stamp })),
-            ("bindingsPending", self.bindings_pending.as_ref().map_or(Value::Null, pending_json)),
-        ];
-        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-}
-
-fn pending_json(pending: &PendingBindings) -> Value {
-    let PendingBindings { stamp, plan, revocations, grants, .. } = pending;
-    json!({ "stamp": stamp, "plan": plan, "revocations": revocations, "grants": grants })
-}
 
 /// A throttle on two clocks: the table service's, and ours that never jumps.
 #[derive(Debug, Clone, Copy)]
@@ -215,6 +61,7 @@ pub struct HealthStatus {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
     unreadable: Option<Arc<RecentFindings>>,
+    connectivity: Arc<Connectivity>,
     group_limit: RecentFindings,
     troubled: RecentFindings,
 }
@@ -223,7 +70,19 @@ impl HealthStatus {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let group_limit = RecentFindings::new(clock.clone(), GROUP_LIMIT_FOR);
         let troubled = RecentFindings::new(clock.clone(), TROUBLED_FOR);
-        Self { clock, held: Mutex::default(), unreadable: None, group_limit, troubled }
+        Self {
+            clock,
+            held: Mutex::default(),
+            unreadable: None,
+            connectivity: Arc::default(),
+            group_limit,
+            troubled,
+        }
+    }
+
+    /// The same, which shows how these calls end.
+    pub fn showing(self, connectivity: Arc<Connectivity>) -> Self {
+        Self { connectivity, ..self }
     }
 
     /// The same, which counts these rows too.
@@ -245,6 +104,8 @@ impl HealthStatus {
             bindings_troubled: self.troubled.count(),
             ..held.snapshot.clone()
         };
+        let counted = snapshot.counted;
+        self.add_unreachable_since(counted, &mut snapshot.unreachable);
         for ((_, kind), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
             let until = snapshot.throttled.entry(kind.as_str()).or_insert(known.not_before);
             *until = known.not_before.max(*until);
@@ -378,6 +239,28 @@ impl HealthStatus {
         }
     }
 
+    /// Which dependencies this process reaches, over what another one knew: of one that it did not call, it knows nothing.
+    pub(super) fn add_unreachable_here(&self, unreachable: &mut BTreeMap<String, UnreachableKind>) {
+        self.add_unreachable_since(None, unreachable);
+    }
+
+    /// The same, of calls since then.
+    fn add_unreachable_since(
+        &self,
+        since: Option<OffsetDateTime>,
+        unreachable: &mut BTreeMap<String, UnreachableKind>,
+    ) {
+        for (dependency, reached) in self.connectivity.latest() {
+            if since.is_some_and(|since| reached.at < since) {
+                continue;
+            }
+            match reached.failure {
+                Some(kind) => unreachable.insert(dependency.as_str().to_owned(), kind),
+                None => unreachable.remove(dependency.as_str()),
+            };
+        }
+    }
+
     /// Whether the table of orders cannot be read.
     pub(super) fn orders_unreadable(&self, unreadable: bool) {
         self.held().snapshot.orders_unreadable = unreadable;
@@ -419,6 +302,7 @@ impl HealthStatus {
         let mut held = self.held();
         held.snapshot.overdue.clone_from(&stored.count);
         held.snapshot.oldest_request = stored.oldest_request;
+        held.snapshot.unreachable.clone_from(&stored.unreachable);
         held.snapshot.counted = Some(stored.counted);
         held.snapshot.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }

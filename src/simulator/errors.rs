@@ -51,6 +51,7 @@ impl AzureError {
     }
 
     /// What Graph answers where there is no such object.
+    /// Facts: F-050.
     pub fn object_not_found(id: Uuid) -> Self {
         let message = format!(
             "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
@@ -58,6 +59,7 @@ impl AzureError {
         Self::new(404, "Request_ResourceNotFound", message)
     }
 
+    /// Facts: F-056, F-096, F-106.
     pub fn too_many_requests(service: AzureService) -> Self {
         let code = if service == AzureService::Vault { "Throttled" } else { "TooManyRequests" };
         Self::new(429, code, "The request is being throttled. Retry after the time in Retry-After.")

@@ -11,8 +11,10 @@ use uuid::Uuid;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultAction {
     /// 429 `TooManyRequests`, not executed.
+    /// Facts: F-019, F-096.
     Throttle { retry_after_seconds: Option<u64> },
     /// An error answer. Executed all the same if `executed` says so.
+    /// Facts: F-018, F-019.
     Fail {
         status: u16,
         code: String,
@@ -22,16 +24,22 @@ pub enum FaultAction {
         executed: bool,
     },
     /// Executed and answered so much later, whether or not the caller still waits.
+    /// Facts: F-017.
     Delay { ms: u64 },
     /// Executed at once, answered so much later.
+    /// Facts: F-018.
     DelayAnswer { ms: u64 },
     /// Executed; answered 200 with a page that is not from the service, as a proxy may do.
+    /// Facts: F-018.
     Nonsense,
     /// The connection is dropped; not executed.
+    /// Facts: F-018.
     LoseRequest,
     /// Executed; the connection is dropped.
+    /// Facts: F-018.
     LoseAnswer,
     /// Held in the network until an order delivers or drops it.
+    /// Facts: F-017.
     Hold,
 }
 

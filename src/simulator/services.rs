@@ -22,6 +22,7 @@ impl AzureService {
     pub const ALL: [Self; 4] = [Self::Arm, Self::Vault, Self::Identity, Self::Graph];
 
     /// What a 401 says of how to do better.
+    /// Facts: F-104.
     pub const fn challenge(self) -> &'static str {
         match self {
             Self::Vault => {

@@ -174,6 +174,7 @@ impl SimulatedAzure {
         InFlightCall { number: self.last_call, request }
     }
 
+    /// Facts: F-017, F-018.
     fn apply_fault(&mut self, in_flight: InFlightCall, action: FaultAction) -> Delivery {
         match action {
             FaultAction::Throttle { retry_after_seconds } => {
@@ -239,6 +240,7 @@ impl SimulatedAzure {
     }
 
     /// Executes a call and logs the result.
+    /// Facts: F-096.
     pub fn execute(&mut self, in_flight: InFlightCall) -> AzureAnswer {
         let InFlightCall { number, request } = in_flight;
         let now = self.now();

@@ -1,6 +1,7 @@
-//! `s:overdue`: the revocations that have not happened for too long, as the last tick of any process counted them. It is also
-//! the sign of life of the ticks.
+//! `s:overdue`: the revocations that have not happened for too long, and the dependencies that cannot be reached, as the last tick
+//! of any process counted them. It is also the sign of life of the ticks.
 
+use crate::ports::connectivity::UnreachableKind;
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
@@ -34,6 +35,8 @@ pub struct StoredOverdue {
     pub logged: Option<OffsetDateTime>,
     /// When the oldest change was made whose request was still there after that tick, as far as it read them.
     pub oldest_request: Option<OffsetDateTime>,
+    /// Dependency → why it could not be reached, as far as the processes that tick called it.
+    pub unreachable: BTreeMap<String, UnreachableKind>,
 }
 
 impl StateStore {
@@ -81,12 +84,21 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
         counted: reader.time("counted")?,
         logged: reader.time_opt("logged")?,
         oldest_request: reader.time_opt("oldest_request")?,
+        unreachable: read_unreachable(reader.text_opt("unreachable")?),
     })
+}
+
+/// `arm=timed-out keyVault=connection-refused`. A kind of a later release is left out: it decides nothing.
+fn read_unreachable(text: Option<&str>) -> BTreeMap<String, UnreachableKind> {
+    let pairs = text.unwrap_or_default().split_whitespace().filter_map(|pair| pair.split_once('='));
+    pairs.filter_map(|(name, kind)| Some((name.to_owned(), UnreachableKind::parse(kind)?))).collect()
 }
 
 /// Writes the row over any earlier one.
 pub fn write(stored: &StoredOverdue) -> TableWrite {
-    let StoredOverdue { count, counted, logged, oldest_request } = stored;
+    let StoredOverdue { count, counted, logged, oldest_request, unreachable } = stored;
+    let unreachable: Vec<String> =
+        unreachable.iter().map(|(name, kind)| format!("{name}={}", kind.as_str())).collect();
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut fields = RowFields::row()
         .int("people", number(count.people))
@@ -94,6 +106,7 @@ pub fn write(stored: &StoredOverdue) -> TableWrite {
         .int("in_batches", number(count.in_batches))
         .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
         .text("first", count.first.join(" "))
+        .text("unreachable", unreachable.join(" "))
         .time("counted", *counted);
     let times = [
         ("oldest", count.oldest),

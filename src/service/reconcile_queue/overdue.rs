@@ -90,7 +90,9 @@ pub(super) async fn count_overdue(
     count.in_batches = count_held(store, &batches).await?;
     let logged = log_line(&count, before.as_ref(), now);
     let oldest_request = store.oldest_request(stopped_at, REQUESTS_MAX).await?;
-    let stored = StoredOverdue { count, counted: now, logged, oldest_request };
+    let mut unreachable = before.as_ref().map(|before| before.unreachable.clone()).unwrap_or_default();
+    health.add_unreachable_here(&mut unreachable);
+    let stored = StoredOverdue { count, counted: now, logged, oldest_request, unreachable };
     let alive = |before: &StoredOverdue| before.counted + ALIVE_EVERY > now;
     let same = |before: &StoredOverdue| StoredOverdue { counted: now, ..before.clone() } == stored;
     if !before.is_some_and(|before| alive(&before) && same(&before)) {

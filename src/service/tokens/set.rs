@@ -277,6 +277,7 @@ mod tests {
         assert_eq!(ids, expected);
     }
 
+    /// Facts: F-041.
     #[test]
     fn the_newest_two_of_each_label_count() {
         let plain = [version("a", 1, None), version("b", 2, None), version("c", 3, None)];
@@ -353,6 +354,7 @@ mod tests {
         assert_eq!(choose(&versions, NOON).len(), LABELS_MAX);
     }
 
+    /// Facts: F-044.
     #[test]
     fn what_runs_out_is_the_last_token_of_a_label() {
         let mut versions =

@@ -6,6 +6,7 @@ use crate::simulator::errors::AzureError;
 use uuid::Uuid;
 
 impl AzureError {
+    /// Facts: F-097.
     pub fn not_authorized(client: Uuid, action: &str, over: &str, condition_said_no: bool) -> Self {
         let lacks = match condition_said_no {
             true => "authorization or an ABAC condition not fulfilled",
@@ -18,6 +19,7 @@ impl AzureError {
         Self::new(403, "AuthorizationFailed", message)
     }
 
+    /// Facts: F-034.
     pub fn denied(client: Uuid, action: &str, over: &Scope, deny: &DenyAssignment) -> Self {
         let DenyAssignment { id, deny_assignment_name: name, scope, .. } = deny;
         let message = format!(
@@ -28,6 +30,7 @@ impl AzureError {
         Self::new(403, "DenyAssignmentAuthorizationFailed", message)
     }
 
+    /// Facts: F-013.
     pub fn missing_api_version() -> Self {
         Self::new(
             400,
@@ -36,10 +39,12 @@ impl AzureError {
         )
     }
 
+    /// Facts: F-012.
     pub fn content(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidRequestContent", message)
     }
 
+    /// Facts: F-015.
     pub fn scope_not_found(missing: &Scope) -> Self {
         let name = missing.short_name();
         match missing.kind() {
@@ -57,6 +62,7 @@ impl AzureError {
         }
     }
 
+    /// Facts: F-003.
     pub fn scope_locked(scope: &Scope, operation: &str) -> Self {
         Self::new(
             409,
@@ -68,14 +74,17 @@ impl AzureError {
         )
     }
 
+    /// Facts: F-014.
     pub fn assignment_not_found(name: Uuid) -> Self {
         Self::new(404, "RoleAssignmentNotFound", format!("The role assignment '{name}' is not found."))
     }
 
+    /// Facts: F-001.
     pub fn assignment_exists() -> Self {
         Self::new(409, "RoleAssignmentExists", "The role assignment already exists.")
     }
 
+    /// Facts: F-002.
     pub fn update_not_permitted() -> Self {
         Self::new(
             400,
@@ -84,6 +93,7 @@ impl AzureError {
         )
     }
 
+    /// Facts: F-010.
     pub fn limit_exceeded() -> Self {
         Self::new(
             400,
@@ -92,11 +102,13 @@ impl AzureError {
         )
     }
 
+    /// Facts: F-011.
     pub fn invalid_assignment_name(name: &str) -> Self {
         let message = format!("The role assignment ID '{name}' is not valid. It must be a GUID.");
         Self::new(400, "InvalidRoleAssignmentId", message)
     }
 
+    /// Facts: F-011.
     pub fn invalid_principal_id(id: &str) -> Self {
         Self::new(
             400,
@@ -105,17 +117,20 @@ impl AzureError {
         )
     }
 
+    /// Facts: F-007.
     pub fn principal_not_found(id: Uuid) -> Self {
         let id = id.simple();
         Self::new(400, "PrincipalNotFound", format!("Principal {id} does not exist in the directory."))
     }
 
+    /// Facts: F-008.
     pub fn unmatched_principal_type(id: Uuid, stated: &str, real: &str) -> Self {
         let message = format!("The principal '{id}' is stated to be of type {stated}, its type is {real}.");
         Self::new(400, "UnmatchedPrincipalType", message)
     }
 
     /// 400 in a PUT, 404 in a GET.
+    /// Facts: F-036.
     pub fn definition_not_found(status: u16, id: Uuid) -> Self {
         let message = format!("The specified role definition with ID '{id}' does not exist.");
         Self::new(status, "RoleDefinitionDoesNotExist", message)

@@ -17,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// Rejects with 403 what the identity has no right to do.
+/// Facts: F-016, F-031, F-097, F-101.
 pub fn refuse_forbidden(
     state: &AzureState,
     scope: &Scope,
@@ -52,6 +53,7 @@ struct Asked {
 }
 
 /// What a condition is asked about a call.
+/// Facts: F-027, F-028, F-099.
 fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked {
     let known = |asked| Asked { asked, is_known: true };
     match operation {
@@ -79,6 +81,7 @@ fn access(state: &AzureState, scope: &Scope, operation: &ArmOperation) -> Asked 
 }
 
 /// The attributes in the body of a PUT. An attribute that the body leaves out does not exist, the principal's type included.
+/// Facts: F-099.
 fn write(body: &[u8]) -> AccessCheck {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| body.pointer(&format!("/properties/{name}")).and_then(Value::as_str);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The deny assignment that forbids this to that principal.
+/// Facts: F-034, F-101.
 pub fn denying<'a>(
     state: &'a AzureState,
     scope: &Scope,
@@ -22,6 +23,7 @@ pub fn denying<'a>(
 
 /// One page of the deny assignments at, above and below a scope, or at and above it. One that does not hold below its
 /// scope is shown there all the same.
+/// Facts: F-032, F-033.
 pub fn list(
     state: &AzureState,
     page_size: usize,

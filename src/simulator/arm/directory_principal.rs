@@ -9,6 +9,7 @@ use uuid::Uuid;
 pub enum PrincipalType {
     User,
     Group,
+    /// Facts: F-009.
     ServicePrincipal,
     ForeignGroup,
 }

@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(AssignmentFilter::parse(text), Ok(AssignmentFilter { at_scope, principal }));
     }
 
+    /// Facts: F-094.
     #[test]
     fn documented_filters_are_read() {
         check("", false, false);

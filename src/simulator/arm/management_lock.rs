@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 /// What a management lock forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LockLevel {
+    /// Facts: F-004.
     CanNotDelete,
+    /// Facts: F-005.
     ReadOnly,
 }
 

@@ -27,6 +27,7 @@ impl ArmSuccess {
 }
 
 /// Carries the call out, if the caller's rights allow it.
+/// Facts: F-087.
 pub fn execute(
     state: &mut AzureState,
     limits: &ArmLimits,
@@ -61,6 +62,7 @@ pub fn execute(
     }
 }
 
+/// Facts: F-036.
 fn get_definition(state: &AzureState, scope: &Scope, id: Uuid) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
     match role_definitions::by_id(state, id) {
@@ -69,6 +71,7 @@ fn get_definition(state: &AzureState, scope: &Scope, id: Uuid) -> Result<Value, 
     }
 }
 
+/// Facts: F-037.
 fn list_definitions(
     state: &AzureState,
     scope: &Scope,
@@ -80,6 +83,7 @@ fn list_definitions(
 }
 
 /// The locks at, above and below a scope, or at and above it.
+/// Facts: F-006.
 fn list_locks(state: &AzureState, scope: &Scope, at_scope: bool) -> Result<Value, AzureError> {
     role_assignments::refuse_missing(state, scope)?;
     let is_near =

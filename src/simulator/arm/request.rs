@@ -15,13 +15,21 @@ const LOCKS_API_VERSION: &str = "2016-09-01";
 /// What a request asks for.
 #[derive(Debug, Clone)]
 pub enum ArmOperation {
+    /// Facts: F-001, F-087.
     PutAssignment { name: Uuid, body: Vec<u8> },
+    /// Facts: F-014.
     GetAssignment { name: Uuid },
+    /// Facts: F-089.
     DeleteAssignment { name: Uuid },
+    /// Facts: F-021, F-094.
     ListAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
+    /// Facts: F-036.
     GetDefinition { id: Uuid },
+    /// Facts: F-037.
     ListDefinitions { filter: DefinitionFilter },
+    /// Facts: F-032.
     ListDenyAssignments { filter: AssignmentFilter, after: Option<u64>, link: NextLink },
+    /// Facts: F-006.
     ListLocks { at_scope: bool },
 }
 
@@ -52,6 +60,7 @@ impl ArmOperation {
 }
 
 /// Reads a request.
+/// Facts: F-013.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ArmOperation>, NotRecognised> {
     let path = received.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();

@@ -25,12 +25,16 @@ pub const CALLER: Uuid = uuid!("ca11e400-0000-4000-8000-000000000001");
 #[serde(deny_unknown_fields, default)]
 pub struct ArmLimits {
     /// Role assignments in one subscription, whatever the scope in it.
+    /// Facts: F-092.
     pub assignments_per_subscription: usize,
     /// Assignments in one page of a listing.
+    /// Facts: F-095.
     pub page_size: usize,
     /// A listing shows the state of so many seconds ago, by Azure's clock.
+    /// Facts: F-020.
     pub list_staleness_seconds: u32,
     /// Whether token buckets are counted.
+    /// Facts: F-096.
     pub buckets: bool,
 }
 
@@ -83,6 +87,7 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Facts: F-012, F-090, F-093.
     fn parse(body: &[u8]) -> Result<Self, AzureError> {
         let body: PutBody = serde_json::from_slice(body)
             .map_err(|error| AzureError::content(format!("The request content was invalid: {error}.")))?;
@@ -105,6 +110,7 @@ impl Wanted {
 
 /// Makes an assignment, or changes description and condition of the one that has this name and triple.
 /// The answer says whether it was made (201) or was there (200).
+/// Facts: F-002, F-005, F-087, F-088.
 pub fn put(
     state: &mut AzureState,
     limits: &ArmLimits,
@@ -164,6 +170,7 @@ fn created(sequence: u64, now: OffsetDateTime, scope: &Scope, name: Uuid, wanted
     }
 }
 
+/// Facts: F-001, F-010, F-092.
 fn refuse_creation(
     state: &mut AzureState,
     limits: &ArmLimits,
@@ -183,6 +190,7 @@ fn refuse_creation(
     Ok(())
 }
 
+/// Facts: F-007, F-008, F-091.
 fn refuse_principal(
     state: &mut AzureState,
     now: OffsetDateTime,
@@ -208,6 +216,7 @@ fn refuse_principal(
 }
 
 /// The assignment of that name at that scope. Always current.
+/// Facts: F-014, F-022.
 pub fn get(state: &AzureState, scope: &Scope, name: Uuid) -> Result<Value, AzureError> {
     refuse_missing(state, scope)?;
     match state.assignments.get(&name).filter(|a| a.scope == *scope) {
@@ -217,6 +226,7 @@ pub fn get(state: &AzureState, scope: &Scope, name: Uuid) -> Result<Value, Azure
 }
 
 /// Deletes: 200 with what was deleted, 204 where there was nothing.
+/// Facts: F-004, F-089.
 pub fn delete(
     state: &mut AzureState,
     now: OffsetDateTime,
@@ -233,6 +243,7 @@ pub fn delete(
 }
 
 /// One page of the assignments at, above and below a scope, or at and above it, as they stood a while ago.
+/// Facts: F-020, F-021, F-095.
 pub fn list(
     state: &AzureState,
     limits: &ArmLimits,
@@ -261,6 +272,7 @@ pub fn list(
 }
 
 /// 404 by what is missing: subscription, group or resource.
+/// Facts: F-015.
 pub fn refuse_missing(state: &AzureState, scope: &Scope) -> Result<(), AzureError> {
     match state.missing_scope(scope) {
         Some(missing) => Err(AzureError::scope_not_found(&missing)),
@@ -268,6 +280,7 @@ pub fn refuse_missing(state: &AzureState, scope: &Scope) -> Result<(), AzureErro
     }
 }
 
+/// Facts: F-003.
 fn refuse_locked(
     state: &AzureState,
     scope: &Scope,

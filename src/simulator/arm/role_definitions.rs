@@ -66,16 +66,19 @@ fn all(state: &AzureState) -> impl Iterator<Item = RoleDefinition<'_>> {
 }
 
 /// The role of that GUID, wherever it can be assigned.
+/// Facts: F-036, F-103.
 pub fn by_id(state: &AzureState, id: Uuid) -> Option<RoleDefinition<'_>> {
     all(state).find(|role| role.id() == id)
 }
 
 /// The role of that name, in any case.
+/// Facts: F-037.
 pub fn by_name<'a>(state: &'a AzureState, name: &str) -> Option<RoleDefinition<'a>> {
     all(state).find(|role| role.name().eq_ignore_ascii_case(name))
 }
 
 /// The roles that can be assigned at a scope and that a filter selects.
+/// Facts: F-037.
 pub fn list<'a>(
     state: &'a AzureState,
     scope: &Scope,
@@ -93,6 +96,7 @@ pub fn list<'a>(
 }
 
 /// The GUID in a role definition id: bare, or under a subscription or another scope.
+/// Facts: F-029.
 pub fn parse_id(text: &str) -> Option<Uuid> {
     let (before, guid) = text.rsplit_once('/')?;
     let before = before.to_ascii_lowercase();
@@ -102,6 +106,7 @@ pub fn parse_id(text: &str) -> Option<Uuid> {
 }
 
 /// The definition's id as ARM writes it when asked at `scope`: with the subscription, if there is one.
+/// Facts: F-029.
 pub fn id_at(scope: &Scope, id: Uuid) -> String {
     let prefix = scope.subscription().map(|s| format!("/subscriptions/{s}")).unwrap_or_default();
     format!("{prefix}/providers/Microsoft.Authorization/roleDefinitions/{id}")

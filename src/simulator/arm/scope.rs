@@ -58,6 +58,7 @@ impl Scope {
     }
 
     /// Whether `other` is this scope or lies below it. Every management group is taken to be above every subscription.
+    /// Facts: F-030.
     pub fn covers(&self, other: &Self) -> bool {
         other.folded.starts_with(&self.folded)
             || (self.kind == ScopeKind::ManagementGroup && other.subscription().is_some())
@@ -137,6 +138,7 @@ mod tests {
         assert_eq!(above.covers(&below), expected);
     }
 
+    /// Facts: F-030.
     #[test]
     fn covering_goes_segment_by_segment_and_without_case() {
         check(GROUP, &GROUP.to_uppercase(), true);

@@ -60,6 +60,7 @@ pub struct TokenBuckets {
 
 impl TokenBuckets {
     /// Takes one token: what is left, or the whole seconds until there is one again.
+    /// Facts: F-023, F-096.
     pub fn take_token(
         &mut self,
         subscription: &str,

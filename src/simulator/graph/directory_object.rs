@@ -38,6 +38,7 @@ impl<'a> DirectoryObject<'a> {
 
     /// As an element of a collection. Of a type that the caller may not read Graph shows type and id, and null for the
     /// rest.
+    /// Facts: F-052.
     pub fn body(self, state: &AzureState, select: &[&'static str]) -> Value {
         let hidden = state.hidden_types.contains(&self.object_type());
         let mut body = Map::new();
@@ -67,6 +68,7 @@ impl<'a> DirectoryObject<'a> {
 }
 
 /// The properties that a request selects; all of them if it selects none.
+/// Facts: F-052.
 pub fn selected(select: Option<&str>) -> Result<Vec<&'static str>, NotRecognised> {
     let Some(select) = select else { return Ok(PROPERTIES.to_vec()) };
     let property = |name: &str| {

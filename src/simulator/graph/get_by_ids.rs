@@ -18,6 +18,7 @@ pub const PATH: &str = "/v1.0/directoryObjects/getByIds";
 const IDS_MAX: usize = 1000;
 
 /// What a request asks for.
+/// Facts: F-107.
 #[derive(Debug, Clone)]
 pub struct ByIdsOperation {
     ids: Vec<Uuid>,
@@ -32,6 +33,7 @@ struct Question {
 }
 
 /// Reads a request.
+/// Facts: F-107.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ByIdsOperation>, NotRecognised> {
     if received.verb != "POST" {
         return Err(NotRecognised::because(format!("{} of {PATH}", received.verb)));
@@ -53,6 +55,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ByIdsOperat
 }
 
 /// Those of the objects that exist and are of the types that were asked for. An id that nothing has is left out.
+/// Facts: F-051.
 pub fn answer(state: &AzureState, operation: &ByIdsOperation, now: OffsetDateTime) -> AzureAnswer {
     let properties = selected(None).unwrap_or_default();
     let found = operation.ids.iter().filter_map(|id| DirectoryObject::find(state, *id));

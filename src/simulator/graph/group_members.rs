@@ -19,6 +19,7 @@ const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 999;
 
 /// What a request asks for.
+/// Facts: F-047.
 #[derive(Debug, Clone)]
 pub struct MembersOperation {
     group: Uuid,
@@ -30,6 +31,7 @@ pub struct MembersOperation {
 }
 
 /// Reads a request.
+/// Facts: F-049.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<MembersOperation>, NotRecognised> {
     let unknown = || NotRecognised::because(format!("{} of {}", received.verb, received.path));
     let path = received.path.strip_prefix("/v1.0/groups/").filter(|_| received.verb == "GET");
@@ -62,6 +64,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<MembersOper
 }
 
 /// One page of the members, or 404.
+/// Facts: F-047, F-048.
 pub fn answer(state: &AzureState, operation: &MembersOperation, now: OffsetDateTime) -> AzureAnswer {
     let Some(group) = state.groups.get(&operation.group) else {
         return AzureAnswer::refused(

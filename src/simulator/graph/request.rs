@@ -17,6 +17,7 @@ pub enum GraphOperation {
 }
 
 /// Reads a request.
+/// Facts: F-050.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<GraphOperation>, NotRecognised> {
     if received.path.starts_with("/v1.0/groups/") {
         return Ok(group_members::recognise(received)?.map(GraphOperation::Members));
@@ -28,6 +29,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<GraphOperat
 }
 
 /// What Graph answers.
+/// Facts: F-050.
 pub fn answer(state: &AzureState, operation: &GraphOperation, now: OffsetDateTime) -> AzureAnswer {
     match operation {
         GraphOperation::User(operation) => users_api::answer(state, operation, now),

@@ -15,6 +15,7 @@ const PROPERTIES: [&str; 5] = ["id", "displayName", "userPrincipalName", "accoun
 const SHOWN_UNASKED: [&str; 3] = ["id", "displayName", "userPrincipalName"];
 
 /// What a request asks for.
+/// Facts: F-050.
 #[derive(Debug, Clone)]
 pub struct UserOperation {
     id: Uuid,
@@ -22,6 +23,7 @@ pub struct UserOperation {
 }
 
 /// Reads a request.
+/// Facts: F-050.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<UserOperation>, NotRecognised> {
     let id = received.path.strip_prefix("/v1.0/users/").filter(|_| received.verb == "GET");
     let id = id.and_then(|id| Uuid::try_parse(id).ok());
@@ -44,6 +46,7 @@ fn property(name: &str) -> Result<&'static str, NotRecognised> {
 }
 
 /// The person, or 404.
+/// Facts: F-050.
 pub fn answer(state: &AzureState, operation: &UserOperation, now: OffsetDateTime) -> AzureAnswer {
     let UserOperation { id, select } = operation;
     let Some(user) = state.users.get(id) else {

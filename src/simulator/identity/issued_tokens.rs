@@ -54,6 +54,7 @@ impl Default for IssuedTokens {
 
 impl IssuedTokens {
     /// A new token for an audience.
+    /// Facts: F-055.
     pub fn issue(&mut self, audience: &str, now: OffsetDateTime) -> IssuedToken {
         let token = IssuedToken {
             text: format!("{PREFIX}{}", new_guid().simple()),
@@ -68,6 +69,7 @@ impl IssuedTokens {
     }
 
     /// 401 where a call lacks the credential that its service requires.
+    /// Facts: F-040, F-108.
     pub fn refuse_unauthenticated(
         &self,
         received: &ReceivedRequest,
@@ -86,6 +88,7 @@ impl IssuedTokens {
         }
     }
 
+    /// Facts: F-040.
     fn refuse_token(&self, service: AzureService, text: &str, now: OffsetDateTime) -> Result<(), AzureError> {
         match self.issued.iter().rev().find(|token| token.text == text) {
             Some(token) if !is_audience(service, &token.audience) => {
@@ -114,6 +117,7 @@ fn is_audience(service: AzureService, audience: &str) -> bool {
     }
 }
 
+/// Facts: F-040.
 fn unauthorized(service: AzureService, arm: &str, vault: &str, graph: &str) -> AzureError {
     match service {
         AzureService::Vault => AzureError::new(401, "Unauthorized", vault),
@@ -122,18 +126,21 @@ fn unauthorized(service: AzureService, arm: &str, vault: &str, graph: &str) -> A
     }
 }
 
+/// Facts: F-040.
 fn missing(service: AzureService) -> AzureError {
     let arm = "The access token is missing or invalid. A bearer token is needed to change anything.";
     let vault = "AKV10000: Request is missing a Bearer or PoP token.";
     unauthorized(service, arm, vault, "Access token is empty.")
 }
 
+/// Facts: F-040.
 fn invalid(service: AzureService) -> AzureError {
     let arm = "The access token is invalid.";
     let vault = "[BearerReadAccessTokenFailed] Error validating token.";
     unauthorized(service, arm, vault, "The access token could not be read.")
 }
 
+/// Facts: F-040.
 fn expired(service: AzureService) -> AzureError {
     let vault = "[TokenExpired] Error validating token: it has expired.";
     let error = unauthorized(service, "The access token has expired.", vault, "The token is expired.");
@@ -143,6 +150,7 @@ fn expired(service: AzureService) -> AzureError {
     }
 }
 
+/// Facts: F-040.
 fn wrong_audience(service: AzureService, found: &str) -> AzureError {
     let arm = format!("The access token has been obtained for wrong audience or resource '{found}'.");
     let vault = format!("AKV10022: Invalid audience. Expected https://vault.azure.net, found: {found}.");

@@ -18,6 +18,7 @@ const API_VERSION: &str = "2019-08-01";
 const SYSTEM_ASSIGNED: &str = "5e1f0000-0000-4000-8000-000000000001";
 
 /// What a request asks for.
+/// Facts: F-108.
 #[derive(Debug, Clone)]
 pub struct TokenOperation {
     pub audience: String,
@@ -25,6 +26,7 @@ pub struct TokenOperation {
 }
 
 /// Reads a request.
+/// Facts: F-108.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<TokenOperation>, NotRecognised> {
     if received.verb != "GET" || received.path.trim_end_matches('/') != PATH {
         return Err(NotRecognised::because(format!("{} of {}", received.verb, received.path)));
@@ -42,6 +44,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<TokenOperat
 }
 
 /// Gives out a token.
+/// Facts: F-054, F-108.
 pub fn answer(tokens: &mut IssuedTokens, operation: &TokenOperation, now: OffsetDateTime) -> AzureAnswer {
     let TokenOperation { audience, client_id } = operation;
     // An app whose identities are all user-assigned has none for a caller that names none.

@@ -20,6 +20,7 @@ const PAGE_VERSIONS_MAX: usize = 25;
 const API_VERSIONS: [&str; 4] = ["7.4", "7.5", "7.6", "2025-07-01"];
 
 /// What a request asks for.
+/// Facts: F-105.
 #[derive(Debug, Clone)]
 pub struct SecretOperation {
     name: String,
@@ -30,12 +31,16 @@ pub struct SecretOperation {
 
 #[derive(Debug, Clone)]
 enum Wanted {
+    /// Facts: F-105.
     Latest,
+    /// Facts: F-105.
     Version(String),
+    /// Facts: F-041.
     Versions { after: Option<String>, count: usize, link: NextLink },
 }
 
 /// Reads a request.
+/// Facts: F-045.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOperation>, NotRecognised> {
     let unknown = || NotRecognised::because(format!("{} of {}", received.verb, received.path));
     let path = received.path.strip_prefix("/secrets/").filter(|_| received.verb == "GET");
@@ -58,6 +63,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOpera
     Ok(ParsedRequest::outside_arm(AzureService::Vault, method, name, operation))
 }
 
+/// Facts: F-045.
 fn check_version(received: &ReceivedRequest) -> Result<(), NotRecognised> {
     let missing = || AzureError::new(400, "BadParameter", "The api-version is missing.");
     let version = received.parameter("api-version").ok_or_else(|| NotRecognised::Refused(missing()))?;
@@ -67,6 +73,7 @@ fn check_version(received: &ReceivedRequest) -> Result<(), NotRecognised> {
     }
 }
 
+/// Facts: F-041, F-045.
 fn versions(received: &ReceivedRequest) -> Result<Wanted, NotRecognised> {
     let count = received.parameter("maxresults").map_or(Ok(PAGE_VERSIONS_MAX), str::parse);
     let count = count.ok().filter(|count| (1..=PAGE_VERSIONS_MAX).contains(count)).ok_or_else(|| {
@@ -78,6 +85,7 @@ fn versions(received: &ReceivedRequest) -> Result<Wanted, NotRecognised> {
 }
 
 /// The secret, its versions, or an error.
+/// Facts: F-042.
 pub fn answer(state: &AzureState, operation: &SecretOperation, now: OffsetDateTime) -> AzureAnswer {
     let secret = state.secrets.get(&operation.name.to_ascii_lowercase()).filter(|secret| !secret.deleted);
     let found = match (&operation.wanted, secret) {
@@ -100,6 +108,7 @@ pub fn answer(state: &AzureState, operation: &SecretOperation, now: OffsetDateTi
 }
 
 impl SecretOperation {
+    /// Facts: F-043, F-044.
     fn bundle(&self, version: Option<&SecretVersion>, asked: &str) -> Result<Value, AzureError> {
         let version = version.ok_or_else(|| not_found(&self.name, asked))?;
         if !version.enabled {
@@ -144,6 +153,7 @@ impl SecretOperation {
     }
 }
 
+/// Facts: F-042.
 fn not_found(name: &str, version: &str) -> AzureError {
     let message = format!(
         "A secret with (name/id) {name}/{version} was not found in this key vault. It may have been deleted, and be recoverable."

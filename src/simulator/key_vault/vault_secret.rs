@@ -95,6 +95,7 @@ impl SecretUpdate {
 }
 
 /// The key of a secret: names are compared without case. `None` for what Key Vault does not take for a name.
+/// Facts: F-105.
 pub fn secret_key(name: &str) -> Option<String> {
     let known = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let fits = !name.is_empty() && name.len() <= NAME_CHARS_MAX && name.chars().all(known);

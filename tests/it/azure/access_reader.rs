@@ -103,6 +103,7 @@ async fn what_lies_below_is_read_around_a_scope_only() {
     assert_eq!(names(&around), named(&[1, 2, 3, 4, 5, 6]));
 }
 
+/// Facts: F-047.
 #[tokio::test]
 async fn every_page_is_read() {
     let world = world_of_levels();
@@ -163,6 +164,7 @@ async fn a_role_definition_is_read_with_its_actions() {
     assert_eq!(reader(&world).role_definition(&vault(), guid(2), TIMEOUT).await, Ok(None));
 }
 
+/// Facts: F-033.
 #[tokio::test]
 async fn whom_a_deny_assignment_denies_is_read() {
     let world = World::start();
@@ -231,6 +233,7 @@ async fn a_lock_of_an_unknown_level_is_read_and_one_without_a_scope_is_not() {
     assert!(matches!(read("/subscriptions/l").await, Err(AssignmentError::Unknown { .. })));
 }
 
+/// Facts: F-031.
 #[tokio::test]
 async fn a_missing_right_is_told_apart_from_an_empty_answer() {
     let world = World::start();
@@ -320,6 +323,7 @@ async fn one_entry_that_is_nonsense_makes_the_answer_unusable() {
     assert!(matches!(bare, AssignmentError::Unknown { .. }), "{bare:?}");
 }
 
+/// Facts: F-035.
 #[tokio::test]
 async fn a_denial_that_only_audits_or_has_a_condition_in_a_permission_is_conditional() {
     let denial = |permission: Value, effect: Value| {
@@ -362,6 +366,7 @@ async fn a_listing_is_not_followed_to_another_origin() {
     assert!(elsewhere.seen().is_empty(), "the token stays where it belongs");
 }
 
+/// Facts: F-036.
 #[tokio::test]
 async fn only_the_code_of_an_absent_definition_says_that_there_is_none() {
     for (status, code) in [(404, "ResourceNotFound"), (404, "NotFound"), (400, "RoleDefinitionDoesNotExist")]

@@ -212,6 +212,7 @@ fn assert_unknown<T: std::fmt::Debug>(outcome: &Result<T, AssignmentError>) {
     assert!(matches!(outcome, Err(AssignmentError::Unknown { .. })), "{outcome:?}");
 }
 
+/// Facts: F-090, F-091.
 #[tokio::test]
 async fn a_create_names_everything_and_hears_201() {
     let server = Server::start(vec![answer(201, made()).with("x-ms-correlation-request-id: 4b-2c")]).await;
@@ -233,11 +234,13 @@ async fn a_create_names_everything_and_hears_201() {
     assert_eq!(body["properties"]["roleDefinitionId"], qualified(BackupRole::Operator));
 }
 
+/// Facts: F-087.
 #[tokio::test]
 async fn a_create_that_was_there_already_is_ours() {
     assert_eq!(create(vec![answer(200, made())]).await.0, Ok(CreateOutcome::AlreadyOurs));
 }
 
+/// Facts: F-019.
 #[tokio::test]
 async fn refusals_carry_their_code_and_never_count_as_success() {
     for (status, code, reason) in [
@@ -254,6 +257,7 @@ async fn refusals_carry_their_code_and_never_count_as_success() {
     }
 }
 
+/// Facts: F-018.
 #[tokio::test]
 async fn what_says_nothing_reliable_is_unknown_and_sent_once() {
     let html = Act::Answer { status: 403, headers: String::new(), body: "<html>".to_owned() };
@@ -293,6 +297,7 @@ async fn nobody_there_is_unknown() {
     assert_unknown(&client.list(&scope(), TIMEOUT).await);
 }
 
+/// Facts: F-096.
 #[tokio::test]
 async fn throttling_says_when_to_come_back() {
     let date = "date: Wed, 25 Nov 2026 11:00:00 GMT";
@@ -310,6 +315,7 @@ async fn throttling_says_when_to_come_back() {
     }
 }
 
+/// Facts: F-001.
 #[tokio::test]
 async fn the_holder_of_a_triple_is_found_at_the_exact_scope() {
     let group = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/Backup";
@@ -337,6 +343,7 @@ async fn a_holder_that_cannot_be_found_leaves_the_refusal() {
     assert_eq!(create(vec![exists(), ours]).await.0, Ok(CreateOutcome::AlreadyOurs));
 }
 
+/// Facts: F-089.
 #[tokio::test]
 async fn deleting_what_is_gone_is_success() {
     for act in [
@@ -374,6 +381,7 @@ async fn a_200_that_does_not_show_the_assignment_says_nothing() {
     }
 }
 
+/// Facts: F-014.
 #[tokio::test]
 async fn a_get_tells_absence_from_a_scope_that_is_gone() {
     let get = async |act| {
@@ -395,6 +403,7 @@ async fn a_get_tells_absence_from_a_scope_that_is_gone() {
     assert_unknown(&get(answer(200, json!({"hello": 1}))).await);
 }
 
+/// Facts: F-029.
 #[tokio::test]
 async fn a_list_follows_its_pages_and_keeps_backup_roles_at_the_scope() {
     let server = Server::start(vec![]).await;
@@ -419,6 +428,7 @@ async fn a_list_follows_its_pages_and_keeps_backup_roles_at_the_scope() {
     assert!(server.seen()[1].starts_with("GET /next?page=2 "));
 }
 
+/// Facts: F-095.
 #[tokio::test]
 async fn a_list_is_whole_or_an_error() {
     for act in [

@@ -232,6 +232,7 @@ fn doctor_understands_a_deployed_condition_as_azure_does() {
 }
 
 /// What a caller sends with a delete, and what stands there before a write, must not make the difference.
+/// Facts: F-028, F-099.
 #[test]
 fn a_write_is_judged_by_what_is_asked_and_a_delete_by_what_is_there() {
     let pretend = |access: AccessCheck, source, role: &str| {
@@ -265,6 +266,7 @@ fn a_write_is_judged_by_what_is_asked_and_a_delete_by_what_is_there() {
     });
 }
 
+/// Facts: F-100.
 #[test]
 fn no_spelling_of_an_action_goes_round_a_condition() {
     let owner = Some(role_id("Owner"));

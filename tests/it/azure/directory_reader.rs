@@ -73,6 +73,7 @@ fn furnished() -> World {
     world
 }
 
+/// Facts: F-048.
 #[tokio::test]
 async fn members_of_groups_in_one_another_are_read_once() {
     let world = furnished();
@@ -111,6 +112,7 @@ async fn a_group_of_1500_is_read_in_two_pages_and_named_in_two_questions() {
     assert!(world.simulator.unrecognised().is_empty());
 }
 
+/// Facts: F-051.
 #[tokio::test]
 async fn what_does_not_exist_has_no_name() {
     let world = furnished();
@@ -126,6 +128,7 @@ async fn what_does_not_exist_has_no_name() {
 }
 
 /// A caller that may read groups and no people sees ids.
+/// Facts: F-052.
 #[tokio::test]
 async fn members_without_a_name_are_members() {
     let world = furnished();
@@ -138,6 +141,7 @@ async fn members_without_a_name_are_members() {
     assert_eq!(names, BTreeMap::from([(principal(3), "backup job".to_owned())]));
 }
 
+/// Facts: F-053.
 #[tokio::test]
 async fn a_missing_right_is_a_refusal_with_its_code() {
     let world = furnished();
@@ -161,6 +165,7 @@ async fn a_missing_right_is_a_refusal_with_its_code() {
     assert_eq!(directory(&world).names_of(&[principal(1)], TIMEOUT).await, Err(refused));
 }
 
+/// Facts: F-050.
 #[tokio::test]
 async fn no_answer_that_can_be_relied_on_is_never_an_empty_group() {
     let world = furnished();

@@ -142,6 +142,7 @@ fn everything() -> String {
     )
 }
 
+/// Facts: F-103.
 #[test]
 fn the_lists_of_the_template_are_those_of_the_code() {
     let closed: Value = serde_json::from_str(&read("infra/backup-roles.json")).unwrap();
@@ -160,6 +161,7 @@ fn a_fresh_checkout_binds_nothing_and_delegates_nothing() {
     assert_eq!(evaluate(&bindings, |evaluation| evaluation.modules()), []);
 }
 
+/// Facts: F-155.
 #[test]
 fn each_scope_of_the_file_is_delegated_once_with_the_roles_bound_there() {
     let bindings = everything();
@@ -179,6 +181,7 @@ fn the_example_of_local_is_delegated_as_the_code_says() {
     }
 }
 
+/// Facts: F-155.
 #[test]
 fn the_order_of_the_file_does_not_change_a_condition() {
     let east = vault(EAST, "east");
@@ -188,6 +191,7 @@ fn the_order_of_the_file_does_not_change_a_condition() {
     assert_eq!(delegation_condition(&one, &east), delegation_condition(&other, &east));
 }
 
+/// Facts: F-025.
 #[test]
 fn at_a_retired_scope_no_role_can_be_given_and_each_can_be_taken() {
     let left = vault(EAST, "left");
@@ -207,6 +211,7 @@ fn a_file_without_the_optional_keys_is_delegated_too() {
     assert_eq!(delegated(&bindings).len(), 1);
 }
 
+/// Facts: F-093.
 #[test]
 fn a_condition_is_one_complete_line_within_azures_limit() {
     for (scope, condition) in delegated(&everything()) {
@@ -235,6 +240,7 @@ fn line_endings_of_another_system_change_nothing() {
     assert_eq!(text(&windows), delegation_condition(&bindings, &east));
 }
 
+/// Facts: F-079.
 #[test]
 fn each_kind_of_scope_goes_to_its_module_in_its_own_subscription() {
     let (east, west) = (EAST.replace("/subscriptions/", ""), WEST.replace("/subscriptions/", ""));
@@ -291,6 +297,7 @@ fn the_right_to_hand_out_roles_always_carries_its_condition() {
 }
 
 /// `azd down` deletes the resource groups in which the deployment of `main.bicep` made something.
+/// Facts: F-072, F-080.
 #[test]
 fn main_deploys_into_its_own_resource_group_only() {
     let main = template("main.bicep");

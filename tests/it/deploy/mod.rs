@@ -3,3 +3,4 @@
 pub(crate) mod bindings;
 pub(crate) mod compiler;
 pub(crate) mod infra;
+pub(crate) mod platform;

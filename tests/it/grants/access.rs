@@ -82,6 +82,7 @@ fn a_changed_person_costs_one_call_to_azure_an_open_and_a_close() {
     assert_eq!(cost(&world, || node.join(&day, &[&ana, &eve])), (7, 2), "two join in one request");
 }
 
+/// Facts: F-161.
 #[test]
 fn deactivating_takes_the_role_keeps_the_membership_and_reactivating_gives_it_back() {
     let (world, node, ana, group) = member();
@@ -192,6 +193,7 @@ fn killed_before_the_call_of_a_revocation_the_role_vanishes_by_itself() {
     world.assert_holds_nothing(&ana);
 }
 
+/// Facts: F-017.
 #[test]
 fn a_grant_delivered_after_its_caller_died_and_the_person_left_is_taken_back() {
     let (world, node, ana, group) = stranger();
@@ -267,6 +269,7 @@ fn when_the_foreign_assignment_goes_our_own_takes_its_place() {
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
 }
 
+/// Facts: F-163.
 #[test]
 fn a_person_without_an_object_id_waits_visibly_and_is_granted_when_it_arrives() {
     let world = operators();
@@ -309,6 +312,7 @@ fn a_changed_object_id_gives_nothing_and_takes_what_was_held() {
     assert_eq!(node.grants(&ana), [("refused".to_owned(), "identity-changed".to_owned())]);
 }
 
+/// Facts: F-003.
 #[test]
 fn a_lock_fails_a_revocation_visibly_and_it_is_tried_again() {
     let (world, node, ana, group) = member();
@@ -339,6 +343,7 @@ fn throttling_is_waited_for_and_nothing_is_lost() {
     world.assert_holds(&ana, Operator, VAULT_EAST);
 }
 
+/// Facts: F-022.
 #[test]
 fn an_answer_that_was_lost_is_found_out_by_asking() {
     let (world, node, ana, group) = stranger();
@@ -423,12 +428,14 @@ fn sixty_adds_at_once_through_one_service_lose_no_member() {
     sixty_adds(&world, &[world.start()]);
 }
 
+/// Facts: F-111.
 #[test]
 fn sixty_adds_at_once_through_two_services_lose_no_member() {
     let world = operators();
     sixty_adds(&world, &[world.start(), world.start()]);
 }
 
+/// Facts: F-084.
 #[test]
 fn storage_that_is_busy_is_said_with_its_wait_and_nothing_changes() {
     let (world, node, ana, group) = stranger();

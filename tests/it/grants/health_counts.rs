@@ -5,6 +5,8 @@ use crate::scim::http_edge::bearer;
 use crate::support::harness::{Node, OWN, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World};
 use crate::support::rows::{later, ledger_row, nonsense, of_a_later_release, quiet, write};
 use azure_backup_scim::app;
+use azure_backup_scim::ports::clock::Clock;
+use azure_backup_scim::ports::connectivity::{Dependency, Reached, UnreachableKind};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use serde_json::{Value, json};
@@ -33,6 +35,31 @@ fn health_elsewhere(world: &World, name: &str, expected: &Value) -> Value {
     });
     watching.abort();
     shown
+}
+
+/// The process that ticks calls ARM; the others show what it met, until it reaches it again.
+#[test]
+fn every_process_shows_which_dependency_the_ticks_could_not_reach() {
+    let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
+    let node = world.start_with(TICKS_ONLY);
+    let ended = |failure| {
+        node.connectivity.record(Dependency::Arm, Reached { failure, at: world.clock.now() });
+        later(&world, &node);
+    };
+    ended(Some(UnreachableKind::CertificateExpired));
+    let expected = json!({"arm": "certificate-expired"});
+    assert_eq!(health(&node)["unreachable"], expected);
+    assert_eq!(health(&node)["status"], "degraded");
+    assert_eq!(health_elsewhere(&world, "unreachable", &expected), expected);
+
+    // A dependency that this process does not call stays as another one left it.
+    let other = world.start_with(TICKS_ONLY);
+    later(&world, &other);
+    assert_eq!(health_elsewhere(&world, "unreachable", &expected), expected);
+
+    ended(None);
+    assert_eq!(health(&node)["unreachable"], json!({}));
+    assert_eq!(health_elsewhere(&world, "unreachable", &json!({})), json!({}));
 }
 
 #[test]

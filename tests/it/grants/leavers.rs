@@ -270,6 +270,7 @@ fn a_throttled_leaver_is_reconciled_when_retry_after_is_over() {
     }
 }
 
+/// Facts: F-010.
 #[test]
 fn in_a_full_subscription_a_binding_moves_one_person_after_the_other() {
     let world = World::new().bind("operators", Operator, VAULT_EAST);

@@ -289,6 +289,7 @@ fn a_retry_of_nobody_is_refused() {
     );
 }
 
+/// Facts: F-016.
 #[test]
 fn a_scope_that_is_gone_is_forgotten_and_one_that_is_there_is_not() {
     let (world, node) = operators();

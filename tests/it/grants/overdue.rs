@@ -295,6 +295,7 @@ impl NoObstacle {
     }
 }
 
+/// Facts: F-015.
 #[test]
 fn a_deleted_vault_counts_as_gone_and_rows_that_decide_nothing_keep_no_leaver_in() {
     for obstacle in [NoObstacle::VaultDeleted, NoObstacle::Membership, NoObstacle::OwnPin] {
@@ -336,6 +337,7 @@ fn while_the_bindings_cannot_be_read_who_was_deleted_is_revoked_at_once() {
     assert_eq!(overdue(&health(&node)), (0, vec![]));
 }
 
+/// Facts: F-075.
 #[test]
 fn every_process_shows_what_the_ticks_of_another_one_counted() {
     let (world, node, group, ana) = operators();

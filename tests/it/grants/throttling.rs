@@ -49,6 +49,7 @@ fn assert_waited(world: &World, method: CallMethod, seconds: i64, under_way: usi
     assert!(early <= under_way, "{early} calls of {method:?} came too early");
 }
 
+/// Facts: F-023.
 #[test]
 fn a_minute_of_throttling_delays_no_answer_loses_nothing_and_revocations_come_first() {
     let world = operators().without_limits_on_revocations();
@@ -304,6 +305,7 @@ fn every_process_respects_that_asking_by_name_is_throttled() {
     assert_eq!(asked(), 3);
 }
 
+/// Facts: F-023.
 #[test]
 fn a_leaver_is_revoked_though_azure_may_not_be_asked() {
     let world = operators();

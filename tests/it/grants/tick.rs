@@ -245,6 +245,7 @@ fn a_sweep_whose_time_is_over_goes_on_with_the_next_scope() {
     world.assert_holds(&ana, Reader, VAULT_WEST);
 }
 
+/// Facts: F-070, F-078.
 #[test]
 fn two_processes_sweep_once_an_hour_between_them() {
     let (world, node, _) = two_scopes();

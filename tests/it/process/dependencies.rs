@@ -212,11 +212,13 @@ fn id(answer: &Answer) -> &str {
     answer.body["id"].as_str().unwrap()
 }
 
+/// Facts: F-106, F-162.
 #[test]
 fn key_vault_in_trouble() {
     check_all(Dependency::Vault);
 }
 
+/// Facts: F-056.
 #[test]
 fn the_identity_endpoint_in_trouble() {
     check_all(Dependency::Identity);

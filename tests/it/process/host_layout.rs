@@ -68,6 +68,7 @@ fn names(layout: &Layout) -> Vec<&str> {
     layout.functions.iter().map(|function| function.name.as_str()).collect()
 }
 
+/// Facts: F-121.
 #[test]
 fn the_host_finds_the_five_functions_and_nothing_to_say_about_them() {
     let layout = discover(&repository()).unwrap();
@@ -88,6 +89,7 @@ fn host_json_asks_for_streaming_and_falls_back_to_forwarding() {
     assert!(!host.has_extension_bundle, "nothing needs it, and it costs start-up time");
 }
 
+/// Facts: F-075.
 #[test]
 fn the_timer_fires_at_every_minute() {
     let layout = discover(&repository()).unwrap();
@@ -113,6 +115,7 @@ fn local_settings_hold_no_secret() {
     assert_eq!(file, json!({ "IsEncrypted": false, "Values": expected }));
 }
 
+/// Facts: F-116.
 #[test]
 fn a_catch_all_that_sorts_first_is_found_to_swallow_the_others() {
     let app = App::copy();
@@ -125,6 +128,7 @@ fn a_catch_all_that_sorts_first_is_found_to_swallow_the_others() {
     ]);
 }
 
+/// Facts: F-123.
 #[test]
 fn a_route_that_reaches_the_envelope_is_found() {
     let open = "ScimWellKnown: its route reaches the envelope of Reconcile from outside";
@@ -134,6 +138,7 @@ fn a_route_that_reaches_the_envelope_is_found() {
         .check(&[&open.replace("ScimWellKnown", "Health")]);
 }
 
+/// Facts: F-122.
 #[test]
 fn an_http_function_without_its_output_is_found() {
     let app = App::copy().change("ScimUsers/function.json", |file| {
@@ -144,6 +149,7 @@ fn an_http_function_without_its_output_is_found() {
     ]);
 }
 
+/// Facts: F-121.
 #[test]
 fn a_function_that_the_host_would_reject_is_found() {
     let twice = "ScimUsers: has the same route as ScimGroups";
@@ -179,6 +185,7 @@ fn bindings_that_cannot_work_are_found() {
     assert!(matches!(&broken.findings[..], [Finding::Unreadable { function, .. }] if function == "Health"));
 }
 
+/// Facts: F-121.
 #[test]
 fn names_that_the_host_does_not_take_are_found() {
     let timer = std::fs::read_to_string(repository().join("Reconcile/function.json")).unwrap();
@@ -186,6 +193,7 @@ fn names_that_the_host_does_not_take_are_found() {
     App::copy().write("host/function.json", &timer).check(&["host: not a name for a function"]);
 }
 
+/// Facts: F-121.
 #[test]
 fn a_function_that_the_host_never_sees_is_found() {
     let lost = |path| {
@@ -206,6 +214,7 @@ fn a_folder_of_a_package_that_holds_no_function_is_found() {
     assert_eq!(Layout::unused_folders(app.0.path()), ["src"]);
 }
 
+/// Facts: F-143.
 #[test]
 fn what_the_host_reads_past_in_host_json_is_found() {
     let app = App::copy().change("host.json", |file| {
@@ -225,6 +234,7 @@ fn routes_in_host_json_do_not_go_with_functions() {
     assert!(matches!(app.discover(), Err(SettingsError::RoutesAndFunctions)));
 }
 
+/// Facts: F-116.
 #[test]
 fn every_scim_request_reaches_the_function_that_is_meant_for_it() {
     let layout = discover(&repository()).unwrap();
@@ -249,6 +259,7 @@ fn every_scim_request_reaches_the_function_that_is_meant_for_it() {
     }
 }
 
+/// Facts: F-119.
 #[test]
 fn what_is_outside_is_nobodys() {
     let layout = discover(&repository()).unwrap();
@@ -268,6 +279,7 @@ fn what_is_outside_is_nobodys() {
 }
 
 /// As the host's own route matcher answered.
+/// Facts: F-117.
 #[test]
 fn an_empty_segment_is_caught_behind_the_first_of_a_catch_all() {
     let layout = discover(&repository()).unwrap();

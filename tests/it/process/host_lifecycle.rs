@@ -16,6 +16,7 @@ fn pid(host: &Host) -> u32 {
     }
 }
 
+/// Facts: F-141.
 #[test]
 fn the_handler_starts_with_the_settings_and_what_the_host_adds() {
     let host = ready(recording().setting("TABLES_TABLE", "scim"));
@@ -49,6 +50,7 @@ fn the_handler_starts_in_the_folder_that_host_json_names() {
     assert_eq!(starts(&host)[0]["environment"]["FUNCTIONS_APP_ROOT_PATH"], repository().to_str().unwrap());
 }
 
+/// Facts: F-142.
 #[test]
 fn the_program_is_looked_for_under_the_app_first_and_then_on_the_path() {
     let missing = recording().program("no-such-handler", &[]);
@@ -68,6 +70,7 @@ fn the_port_of_host_json_is_used_where_it_is_given() {
     assert_eq!(starts(&host)[0]["environment"]["FUNCTIONS_CUSTOMHANDLER_PORT"], port.to_string());
 }
 
+/// Facts: F-145.
 #[test]
 fn requests_wait_until_the_handler_is_ready() {
     // A proxy would try again and might hide that nobody waited.
@@ -78,6 +81,7 @@ fn requests_wait_until_the_handler_is_ready() {
     assert!(host.time_to_ready().unwrap() >= Duration::from_millis(500));
 }
 
+/// Facts: F-077, F-144.
 #[test]
 fn the_real_program_is_ready_at_once_and_its_probe_needs_no_token() {
     let state = tempfile::tempdir().unwrap();
@@ -94,6 +98,7 @@ fn the_real_program_is_ready_at_once_and_its_probe_needs_no_token() {
     assert!(host.lines().iter().all(|line| line.level == Level::Information), "{:?}", host.lines());
 }
 
+/// Facts: F-146.
 #[test]
 fn a_crash_starts_another_and_the_third_ends_the_host() {
     let host = ready(recording());
@@ -110,6 +115,7 @@ fn a_crash_starts_another_and_the_third_ends_the_host() {
     assert_eq!(seen.len(), 3);
 }
 
+/// Facts: F-146.
 #[test]
 fn crashes_far_apart_do_not_add_up() {
     let host = ready(HostOptions { failure_window: Duration::ZERO, ..recording() });
@@ -129,6 +135,7 @@ fn a_handler_that_cannot_boot_is_tried_three_times() {
     assert_eq!(ask(&host, "GET", USERS).send().status, 503);
 }
 
+/// Facts: F-144.
 #[test]
 fn a_handler_that_does_not_answer_its_probe_is_given_up() {
     let limit = Duration::from_millis(300);
@@ -136,6 +143,7 @@ fn a_handler_that_does_not_answer_its_probe_is_given_up() {
     assert!(matches!(host.settled(), State::Dead(why) if why.contains("3 times") && why.contains("in time")));
 }
 
+/// Facts: F-145.
 #[test]
 fn a_request_that_waited_for_four_starts_ends_the_host() {
     let limit = Duration::from_millis(200);
@@ -146,6 +154,7 @@ fn a_request_that_waited_for_four_starts_ends_the_host() {
     assert!(host.calls()[0].duration >= limit * 4, "{:?}", host.calls());
 }
 
+/// Facts: F-132, F-147.
 #[test]
 fn exit_code_zero_is_never_restarted() {
     let host = Host::start(recording().setting("RECORDER_EXIT", "0")).unwrap();
@@ -165,6 +174,7 @@ fn exit_code_zero_is_never_restarted() {
     );
 }
 
+/// Facts: F-147.
 #[test]
 fn exit_code_200_is_restarted_and_not_counted() {
     let host = ready(recording().transport(Transport::Forward));
@@ -176,6 +186,7 @@ fn exit_code_200_is_restarted_and_not_counted() {
     pid(&host);
 }
 
+/// Facts: F-157.
 #[test]
 fn a_restart_of_the_host_itself_is_not_counted() {
     let host = ready(recording());
@@ -186,6 +197,7 @@ fn a_restart_of_the_host_itself_is_not_counted() {
     }
 }
 
+/// Facts: F-148.
 #[test]
 fn dropping_the_host_kills_the_handler() {
     let host = ready(recording());
@@ -195,6 +207,7 @@ fn dropping_the_host_kills_the_handler() {
     eventually("nobody listens any more", gone);
 }
 
+/// Facts: F-149.
 #[test]
 fn a_function_that_takes_too_long_is_killed_with_all_that_is_under_way() {
     for transport in [Transport::Proxy, Transport::Forward] {
@@ -214,6 +227,7 @@ fn a_function_that_takes_too_long_is_killed_with_all_that_is_under_way() {
     }
 }
 
+/// Facts: F-149.
 #[test]
 fn an_answer_that_is_not_over_in_time_is_killed_too() {
     let host = ready(recording().function_timeout(Duration::from_millis(900)));
@@ -224,6 +238,7 @@ fn an_answer_that_is_not_over_in_time_is_killed_too() {
     assert_ne!(pid(&host), before);
 }
 
+/// Facts: F-150.
 #[test]
 fn lines_have_the_level_that_the_host_reads_from_them() {
     let host = ready(recording());
@@ -238,6 +253,7 @@ fn lines_have_the_level_that_the_host_reads_from_them() {
     assert_eq!(host.lines()[0].level, Level::Information);
 }
 
+/// Facts: F-151.
 #[test]
 fn a_timer_comes_as_an_envelope_in_chunks() {
     let host = ready(recording());
@@ -277,6 +293,7 @@ fn a_timer_without_a_schedule_status_and_with_more_than_is_known_comes_through()
     assert_eq!(body, envelope);
 }
 
+/// Facts: F-153.
 #[test]
 fn an_empty_answer_hangs_the_real_host_and_is_called_so() {
     let host = ready(recording().setting("RECORDER_TIMER", ""));
@@ -296,6 +313,7 @@ fn a_timer_without_an_answer_times_out_and_costs_the_handler_its_life() {
     assert_ne!(pid(&host), before);
 }
 
+/// Facts: F-070.
 #[test]
 fn a_timer_never_overlaps_with_itself() {
     let host = ready(recording().setting("RECORDER_TIMER_WAIT", "0.2"));

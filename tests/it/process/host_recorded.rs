@@ -136,6 +136,7 @@ fn differences<'a>(host: &Host, entries: impl IntoIterator<Item = &'a Entry>) ->
     differing.collect()
 }
 
+/// Facts: F-117, F-118, F-119, F-125, F-126, F-127, F-128, F-130, F-167.
 #[test]
 fn every_recorded_request_comes_out_the_same() {
     let host = ready(recording());

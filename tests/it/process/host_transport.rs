@@ -21,6 +21,7 @@ fn target(host: &Host, target: &str) -> String {
     ask(host, "GET", target).send().got().target().to_owned()
 }
 
+/// Facts: F-065, F-125, F-127.
 #[test]
 fn a_proxied_target_keeps_its_query_and_encodes_its_path_anew() {
     let host = proxy();
@@ -36,6 +37,7 @@ fn a_proxied_target_keeps_its_query_and_encodes_its_path_anew() {
     assert_eq!(target(&host, "/scim/v2/%55sers/../Groups"), "/scim/v2/Groups");
 }
 
+/// Facts: F-071, F-136.
 #[test]
 fn a_forwarded_target_is_built_anew() {
     let host = forward();
@@ -63,6 +65,7 @@ fn dressed(host: &Host) -> Got {
     asked.send().got()
 }
 
+/// Facts: F-128.
 #[test]
 fn proxied_headers_lose_what_belongs_to_the_connection() {
     let host = proxy();
@@ -81,6 +84,7 @@ fn proxied_headers_lose_what_belongs_to_the_connection() {
     check_kept_in_both(&got);
 }
 
+/// Facts: F-137.
 #[test]
 fn forwarded_headers_lose_most_of_what_describes_the_content() {
     let got = dressed(&forward());
@@ -103,6 +107,7 @@ fn check_kept_in_both(got: &Got) {
     assert_eq!(got.0["body"], "{}");
 }
 
+/// Facts: F-069.
 #[test]
 fn a_traceparent_that_the_client_sent_stays_and_is_recorded() {
     let sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -122,6 +127,7 @@ fn a_traceparent_that_the_client_sent_stays_and_is_recorded() {
     }
 }
 
+/// Facts: F-129.
 #[test]
 fn what_the_client_claims_about_the_host_does_not_stand_under_a_proxy() {
     let got = spoofed(ask(&proxy(), "GET", USERS));
@@ -134,6 +140,7 @@ fn what_the_client_claims_about_the_host_does_not_stand_under_a_proxy() {
 }
 
 /// Which is why the handler must not believe them.
+/// Facts: F-139.
 #[test]
 fn what_the_client_claims_about_the_host_comes_first_under_forwarding() {
     let got = spoofed(ask(&forward(), "GET", USERS));
@@ -154,6 +161,7 @@ fn spoofed(asked: Ask) -> Got {
     asked.send().got()
 }
 
+/// Facts: F-123.
 #[test]
 fn nobody_outside_reaches_the_envelope() {
     for transport in BOTH {
@@ -184,6 +192,7 @@ fn nobody_outside_reaches_the_envelope() {
     }
 }
 
+/// Facts: F-064, F-130, F-138.
 #[test]
 fn a_chunked_body_streams_through_a_proxy_and_fails_under_forwarding() {
     let asked = |host: &Host| ask(host, "PATCH", USERS).chunks(&["{\"a\":", "1}"]).send();
@@ -199,6 +208,7 @@ fn a_chunked_body_streams_through_a_proxy_and_fails_under_forwarding() {
     assert!(!host.calls()[0].success);
 }
 
+/// Facts: F-137.
 #[test]
 fn an_empty_post_keeps_its_content_type_only_under_a_proxy() {
     let asked =
@@ -209,6 +219,7 @@ fn an_empty_post_keeps_its_content_type_only_under_a_proxy() {
     assert_eq!(got.header("content-length"), "0");
 }
 
+/// Facts: F-140.
 #[test]
 fn answers_come_back_as_the_handler_gave_them() {
     for transport in BOTH {
@@ -236,6 +247,7 @@ fn answers_come_back_as_the_handler_gave_them() {
     }
 }
 
+/// Facts: F-130.
 #[test]
 fn no_content_has_no_length_and_head_has_no_body() {
     for transport in BOTH {
@@ -250,6 +262,7 @@ fn no_content_has_no_length_and_head_has_no_body() {
     }
 }
 
+/// Facts: F-067.
 #[test]
 fn a_large_body_passes_both_ways() {
     let large = "x".repeat(3 * 1024 * 1024);
@@ -261,6 +274,7 @@ fn a_large_body_passes_both_ways() {
     }
 }
 
+/// Facts: F-130.
 #[test]
 fn a_proxied_answer_that_breaks_off_breaks_off_for_the_client() {
     let host = proxy();
@@ -273,6 +287,7 @@ fn a_proxied_answer_that_breaks_off_breaks_off_for_the_client() {
     assert_eq!(ask(&host, "GET", USERS).told(told).send().status, 500, "a buffered one is an error instead");
 }
 
+/// Facts: F-131, F-132.
 #[test]
 fn a_proxied_request_without_a_body_may_be_sent_twice_and_one_with_a_body_never_is() {
     let host = proxy();
@@ -286,6 +301,7 @@ fn a_proxied_request_without_a_body_may_be_sent_twice_and_one_with_a_body_never_
     assert!(received(&host).len() > 2, "{:?}", received(&host));
 }
 
+/// Facts: F-134.
 #[test]
 fn a_client_that_goes_away_is_noticed_by_a_proxy_only() {
     let slow = json!({ "chunks": ["a", "b", "c"], "pause": 0.3 });
@@ -301,6 +317,7 @@ fn a_client_that_goes_away_is_noticed_by_a_proxy_only() {
     assert!(call.success && call.response_bytes == 3, "{call:?}");
 }
 
+/// Facts: F-133.
 #[test]
 fn a_proxied_request_is_given_up_after_silence_and_one_that_moves_is_not() {
     let mut options = recording();
@@ -313,6 +330,7 @@ fn a_proxied_request_is_given_up_after_silence_and_one_that_moves_is_not() {
     assert_eq!(ask(&host, "GET", USERS).told(moving).send().text(), "abcde");
 }
 
+/// Facts: F-066, F-135.
 #[test]
 fn the_hosts_own_limits_are_answered_without_the_handler() {
     let host = ready(recording().setting("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "1000"));
@@ -330,6 +348,7 @@ fn the_hosts_own_limits_are_answered_without_the_handler() {
     assert_eq!(ask(&host, "PUT", USERS).body("x".repeat(1000)).send().status, 200);
 }
 
+/// Facts: F-120.
 #[test]
 fn what_the_host_keeps_for_itself_has_no_body() {
     let host = proxy();
@@ -358,6 +377,7 @@ fn with_health(change: impl FnOnce(String) -> String) -> (Host, tempfile::TempDi
     (ready(options), app)
 }
 
+/// Facts: F-120.
 #[test]
 fn not_even_a_route_that_catches_all_gets_what_the_host_keeps_for_itself() {
     let (host, _app) = with_health(|function| function.replace("healthz", "{*all}"));
@@ -368,6 +388,7 @@ fn not_even_a_route_that_catches_all_gets_what_the_host_keeps_for_itself() {
     assert_eq!(ask(&host, "GET", "/").send().status, 200, "the handler's, not the home page");
 }
 
+/// Facts: F-119.
 #[test]
 fn a_method_that_is_not_listed_is_not_found() {
     let (host, _app) =
@@ -377,6 +398,7 @@ fn a_method_that_is_not_listed_is_not_found() {
     assert_eq!((answer.status, answer.text().as_str()), (404, ""), "the host never says 405");
 }
 
+/// Facts: F-124.
 #[test]
 fn a_function_that_is_not_anonymous_wants_a_key_of_the_host() {
     let (host, _app) = with_health(|function| function.replace("anonymous", "function"));
@@ -394,6 +416,7 @@ fn a_function_that_is_not_anonymous_wants_a_key_of_the_host() {
     assert_eq!(ask(&host, "GET", "/healthz?code=k%2B1").send().status, 200);
 }
 
+/// Facts: F-065.
 #[test]
 fn the_front_end_says_who_came_and_how() {
     let with_front = |transport| {
@@ -425,6 +448,7 @@ fn the_front_end_says_who_came_and_how() {
     assert_eq!(got.header("x-forwarded-for"), "203.0.113.7:50123");
 }
 
+/// Facts: F-068.
 #[test]
 fn the_front_end_does_not_wait_for_ever() {
     let front = FrontEnd { wait_max: Duration::from_millis(300), ..FrontEnd::default() };
@@ -432,6 +456,7 @@ fn the_front_end_does_not_wait_for_ever() {
     assert_eq!(ask(&host, "GET", USERS).told(json!({ "wait": 20 })).send().status, 502);
 }
 
+/// Facts: F-064.
 #[test]
 fn a_newer_host_without_the_key_forwards_and_without_both_does_not_start() {
     let off = |name: &str| recording().override_host(&format!("customHandler__{name}"), "false");

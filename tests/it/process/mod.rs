@@ -16,3 +16,4 @@ pub(crate) mod plan_command;
 pub(crate) mod report_command;
 pub(crate) mod report_page;
 pub(crate) mod serve;
+pub(crate) mod unreachable;

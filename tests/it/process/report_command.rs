@@ -84,6 +84,7 @@ fn names(report: &Value) -> Vec<&str> {
     report["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap_or("?")).collect()
 }
 
+/// Facts: F-038, F-102.
 #[actix_web::test]
 async fn a_report_names_everyone_who_can_act_now_and_says_why() {
     let desk = Desk::open();

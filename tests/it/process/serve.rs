@@ -72,6 +72,7 @@ async fn a_member_gets_the_role_and_loses_it_through_real_services() {
     assert!(!said.contains(TOKEN) && !said.contains("ana-moreira"), "{said}");
 }
 
+/// Facts: F-151.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_packaged_app_runs_under_a_host_and_its_timer_ticks() {
     let cloud = Cloud::start();
@@ -90,6 +91,7 @@ async fn the_packaged_app_runs_under_a_host_and_its_timer_ticks() {
     }
 }
 
+/// Facts: F-123.
 #[test]
 fn no_spelling_of_a_path_leads_from_outside_to_the_envelope() {
     let cloud = Cloud::start();
@@ -157,6 +159,7 @@ async fn a_rotation_under_load_refuses_no_valid_request() {
     assert_eq!(old.get("/ServiceProviderConfig").await.status, 401);
 }
 
+/// Facts: F-043.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_disabled_stops_at_the_next_load() {
     let cloud = Cloud::start();
@@ -257,6 +260,7 @@ async fn without_a_stamp_nothing_is_stored_and_health_says_so() {
     assert_eq!(held(&cloud, principal(1)), 0);
 }
 
+/// Facts: F-146.
 #[test]
 fn settings_that_are_not_in_order_end_a_program_alone_and_not_one_under_a_host() {
     let serve =

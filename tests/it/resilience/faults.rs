@@ -153,6 +153,7 @@ async fn after_a_crash_no_call_is_answered() {
     }
 }
 
+/// Facts: F-060.
 #[tokio::test]
 async fn a_delayed_transaction_arrives_after_its_caller_gave_up() {
     let faults = faults();

@@ -375,6 +375,7 @@ fn two_processes_that_roll_one_change_do_it_once() {
     assert_eq!(stage.node.audit_of("member-added").len(), 90);
 }
 
+/// Facts: F-086.
 #[test]
 fn a_put_without_members_empties_the_group() {
     let stage = Stage::of(30, 30);

@@ -363,6 +363,7 @@ fn acknowledge_and_die(flex: &Flex, process: usize, group: &str, user: &str, op:
     azure.reset_faults();
 }
 
+/// Facts: F-084, F-148, F-157.
 #[test]
 fn what_a_process_acknowledged_before_it_died_is_carried_out_by_the_timer_alone() {
     let flex = Flex::start();

@@ -68,6 +68,7 @@ fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
         tables,
         assignments: arm.clone(),
         access: arm,
+        connectivity: Arc::default(),
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         tenant: "default".to_owned(),
@@ -230,6 +231,7 @@ fn tokens_discovery_and_health_ask_no_table() {
     assert_eq!(faults.counts().requests, 1);
 }
 
+/// Facts: F-124.
 #[test]
 fn two_probes_answer_without_a_token_and_nothing_else_does() {
     let service = Service::start();
@@ -313,6 +315,7 @@ fn the_hosts_envelope_ticks_without_a_token_and_nothing_else_gets_in_that_way() 
     assert_eq!(service.send("POST", "/Reconcile", &passed_on, envelope).status, 404);
 }
 
+/// Facts: F-128.
 #[test]
 fn only_one_right_bearer_token_opens() {
     let service = Service::start();
@@ -355,7 +358,7 @@ fn discovery_answers_reads_only() {
         for method in ["POST", "DELETE", "PUT", "PATCH"] {
             let refused = service.call(method, &path);
             refused.assert_error(405);
-            assert_eq!(refused.header("allow"), Some("GET"));
+            assert_eq!(refused.header("allow"), Some("GET, HEAD"));
         }
     }
     service.call("GET", "/scim/v2/ResourceTypes/Nothing").assert_error(404);
@@ -432,12 +435,12 @@ fn unknown_paths_and_methods_are_scim_errors() {
         service.post(path, &[], "{}").assert_error(501);
     }
     for (method, path, allow) in [
-        ("PUT", "/scim/v2/Users", "GET, POST"),
-        ("PATCH", "/scim/v2/Groups", "GET, POST"),
-        ("POST", "/scim/v2/Users/x", "GET, PUT, PATCH, DELETE"),
+        ("PUT", "/scim/v2/Users", "GET, HEAD, POST"),
+        ("PATCH", "/scim/v2/Groups", "GET, HEAD, POST"),
+        ("POST", "/scim/v2/Users/x", "GET, HEAD, PUT, PATCH, DELETE"),
         ("GET", "/scim/v2/Users/.search", "POST"),
-        ("POST", "/healthz", "GET"),
-        ("BREW", "/scim/v2/Groups/x", "GET, PUT, PATCH, DELETE"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("BREW", "/scim/v2/Groups/x", "GET, HEAD, PUT, PATCH, DELETE"),
     ] {
         let refused = service.call(method, path);
         refused.assert_error(405);
@@ -446,6 +449,7 @@ fn unknown_paths_and_methods_are_scim_errors() {
 }
 
 /// As a tenant URL is pasted, and as clients then put paths behind it.
+/// Facts: F-118.
 #[test]
 fn slashes_too_many_under_the_base_url_do_not_count() {
     let service = Service::start();
@@ -507,6 +511,7 @@ fn only_plain_json_is_read() {
     }
 }
 
+/// Facts: F-135.
 #[test]
 fn bodies_have_their_bounds() {
     let service = Service::start();
@@ -540,6 +545,7 @@ fn a_smuggled_request_is_never_served() {
     }
 }
 
+/// Facts: F-083.
 #[test]
 fn repeated_parameters_are_refused_and_unknown_ones_ignored() {
     let service = Service::start();
@@ -548,6 +554,7 @@ fn repeated_parameters_are_refused_and_unknown_ones_ignored() {
     assert_eq!(service.call("GET", "/scim/v2/Schemas?aadOptscim062020&x=1&x=2").status, 200);
 }
 
+/// Facts: F-129.
 #[test]
 fn nothing_of_a_request_reaches_a_header() {
     let service = Service::start();

@@ -378,6 +378,7 @@ async fn one_member_costs_the_same_in_a_group_of_ten_and_of_ten_thousand() {
     assert_eq!(costs[0], costs[1]);
 }
 
+/// Facts: F-110.
 #[tokio::test]
 async fn of_a_hundred_creates_of_one_name_one_wins() {
     let p = process();
@@ -421,6 +422,7 @@ async fn two_processes_that_add_members_at_once_lose_none_and_tell_nobody() {
     assert_eq!(one.keys("d:").await.len(), 60);
 }
 
+/// Facts: F-115.
 #[tokio::test]
 async fn a_lost_answer_is_found_out_and_nothing_happens_twice() {
     let p = process();
@@ -440,6 +442,7 @@ async fn a_lost_answer_is_found_out_and_nothing_happens_twice() {
     assert_eq!(status(p.get_user(&ana).await), 404);
 }
 
+/// Facts: F-060.
 #[tokio::test]
 async fn a_transaction_that_lands_late_changes_nothing_more() {
     let p = process();
@@ -777,6 +780,7 @@ async fn a_principal_is_pinned_once_and_a_second_record_waits() {
     assert_eq!((p.keys("p:").await.len(), p.keys("l:").await.len()), (2, 2));
 }
 
+/// Facts: F-085.
 #[tokio::test]
 async fn a_leaver_who_comes_back_is_a_new_record() {
     let p = process();

@@ -24,6 +24,7 @@ struct Played {
     result: String,
 }
 
+/// Facts: F-082, F-083, F-085, F-158, F-159, F-160, F-161, F-164, F-165, F-166.
 #[test]
 fn every_scenario_has_the_result_that_is_expected_of_it() {
     let state = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, World};
 use azure_backup_scim::app;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
-use reqwest::{Client, Response};
+use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -44,9 +44,13 @@ impl Listening {
     }
 
     async fn get(&self, path: &str) -> Response {
+        self.ask(Method::GET, path).await
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Response {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         let url = format!("http://{}/scim/v2{path}", self.address);
-        client.get(url).bearer_auth(TOKEN).send().await.unwrap()
+        client.request(method, url).bearer_auth(TOKEN).send().await.unwrap()
     }
 }
 
@@ -87,5 +91,23 @@ fn a_list_that_cannot_be_read_to_its_end_is_no_whole_answer() {
         let failed = service.get("/Users?count=30").await;
         assert_eq!(failed.status(), 503);
         assert!(failed.headers().contains_key("retry-after"));
+    });
+}
+
+#[test]
+fn head_reads_no_more_of_a_streamed_list_than_its_beginning() {
+    let service = Listening::start();
+    service.large_users(30);
+    service.node.run(async {
+        let rows_read = async |method: Method| {
+            service.world.faults.reset();
+            let answer = service.ask(method, "/Users?count=30").await;
+            assert_eq!(answer.status().as_u16(), 200);
+            assert!(!answer.headers().contains_key("content-length"), "{:?}", answer.headers());
+            answer.bytes().await.unwrap();
+            service.world.faults.counts().rows_read
+        };
+        let (head, get) = (rows_read(Method::HEAD).await, rows_read(Method::GET).await);
+        assert!(head > 0 && head * 2 < get, "{head} of {get}");
     });
 }

@@ -327,6 +327,7 @@ async fn keys_and_names_are_compared_exactly(table: Table) {
     assert_eq!(table.properties("K").await, Some(number(2)));
 }
 
+/// Facts: F-110.
 async fn an_insert_demands_that_the_row_is_not_there(table: Table) {
     table.write(insert("k", number(1))).await.unwrap();
     assert_exists(table.write(insert("k", number(2))).await, 0);
@@ -361,6 +362,7 @@ async fn an_insert_or_merge_does_either(table: Table) {
     assert_eq!(table.properties("k").await, Some(expected));
 }
 
+/// Facts: F-111.
 async fn a_condition_any_demands_a_row(table: Table) {
     assert_missing(table.write(replace("k", number(1), EtagMatch::Any)).await, 0);
     assert_missing(table.write(merge("k", number(1), EtagMatch::Any)).await, 0);
@@ -371,6 +373,7 @@ async fn a_condition_any_demands_a_row(table: Table) {
     assert_eq!(table.row("k").await, None);
 }
 
+/// Facts: F-111.
 async fn a_condition_exact_demands_the_version(table: Table) {
     let old = table.write(insert("k", number(1))).await.unwrap().unwrap();
     let new = table.write(merge("k", number(2), EtagMatch::Exact(old.clone()))).await.unwrap().unwrap();
@@ -458,6 +461,7 @@ async fn a_transaction_that_misses_a_row_leaves_nothing(table: Table) {
     assert_missing(assert_transaction_leaves_nothing(&table, delete("third", EtagMatch::Any)).await, 2);
 }
 
+/// Facts: F-109.
 async fn a_transaction_that_meets_another_version_leaves_nothing(table: Table) {
     let old = table.write(insert("third", number(1))).await.unwrap().unwrap();
     table.write(put("third", number(2))).await.unwrap();
@@ -465,6 +469,7 @@ async fn a_transaction_that_meets_another_version_leaves_nothing(table: Table) {
     assert_changed(assert_transaction_leaves_nothing(&table, third).await, 2);
 }
 
+/// Facts: F-110.
 async fn the_first_write_that_fails_is_named(table: Table) {
     let old = table.write(insert("k", number(1))).await.unwrap().unwrap();
     table.write(put("k", number(2))).await.unwrap();
@@ -475,6 +480,7 @@ async fn the_first_write_that_fails_is_named(table: Table) {
     assert_exists(table.transact(&[put("a", number(1)), insert("k", number(1)), missing()]).await, 1);
 }
 
+/// Facts: F-109.
 async fn a_transaction_has_one_to_a_hundred_writes(table: Table) {
     let writes = |count: usize| (0..count).map(|n| insert(&format!("{n:03}"), number(1))).collect::<Vec<_>>();
     assert_refused(table.transact(&[]).await);
@@ -484,6 +490,7 @@ async fn a_transaction_has_one_to_a_hundred_writes(table: Table) {
     assert_eq!(table.all_keys().await.len(), TRANSACTION_OPS_MAX);
 }
 
+/// Facts: F-109.
 async fn a_transaction_writes_a_row_once(table: Table) {
     assert_refused(table.transact(&[insert("k", number(1)), insert("k", number(1))]).await);
     assert_refused(
@@ -493,6 +500,7 @@ async fn a_transaction_writes_a_row_once(table: Table) {
     table.transact(&[insert("k", number(1)), insert("K", number(1))]).await.unwrap();
 }
 
+/// Facts: F-109.
 async fn a_transaction_has_at_most_four_mebibytes(table: Table) {
     let writes = |bytes: usize| {
         let row =
@@ -506,6 +514,7 @@ async fn a_transaction_has_at_most_four_mebibytes(table: Table) {
 
 // ---- limits of a row
 
+/// Facts: F-058.
 async fn a_row_has_at_most_a_mebibyte(table: Table) {
     let binaries = |count: usize| {
         let binary = |n| (format!("Binary{n:02}"), PropertyValue::Binary(vec![0; BINARY_BYTES_MAX]));
@@ -521,6 +530,7 @@ async fn a_row_has_at_most_a_mebibyte(table: Table) {
     assert_eq!(table.properties("k").await.unwrap().len(), 15);
 }
 
+/// Facts: F-058.
 async fn a_row_has_at_most_252_properties(table: Table) {
     let numbers =
         |count| (0..count).map(|n| (format!("P{n}"), PropertyValue::Int(1))).collect::<RowProperties>();
@@ -533,6 +543,7 @@ async fn a_row_has_at_most_252_properties(table: Table) {
     assert_eq!(table.properties("k").await.unwrap().len(), PROPERTIES_MAX);
 }
 
+/// Facts: F-058.
 async fn a_property_name_is_an_identifier(table: Table) {
     let long = "a".repeat(255);
     for name in ["a", "_a", "A1_b", "Jméno", &long] {
@@ -577,6 +588,7 @@ async fn a_key_has_at_most_512_characters(table: Table) {
     assert_refused(table.ops.page(&too_long, &range("a", "b")).await);
 }
 
+/// Facts: F-113.
 async fn a_key_has_no_forbidden_characters(table: Table) {
     for c in ['/', '\\', '#', '?', '\0', '\t', '\n', '\u{7f}', '\u{85}'] {
         let key = format!("a{c}b");
@@ -599,6 +611,7 @@ async fn a_key_has_no_forbidden_characters(table: Table) {
 
 // ---- ranges and pages
 
+/// Facts: F-112.
 async fn rows_come_in_order_of_utf16_code_units(table: Table) {
     let mut keys =
         ["B", "a", "a:", "a-", "aa", "é", "z", "\u{d7ff}", "\u{e000}", "\u{fffd}", "\u{10000}", "\u{1f600}"]
@@ -648,6 +661,7 @@ fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("k:{n:05}")).collect()
 }
 
+/// Facts: F-112.
 async fn pages_make_up_the_range(table: Table) {
     let keys = numbered(30);
     table.fill(&keys).await;
@@ -679,6 +693,7 @@ async fn pages_go_on_where_they_ended_while_rows_change(table: Table) {
     assert_eq!(seen, ["b", "d", "g", "h"]);
 }
 
+/// Facts: F-114.
 async fn a_thousand_rows_and_more_take_more_than_a_page(table: Table) {
     let keys = numbered(PAGE_ROWS_MAX + 1);
     table.fill(&keys).await;
@@ -793,6 +808,7 @@ async fn a_page_shows_no_half_of_a_transaction(table: Table) {
 
 // ---- the engine alone
 
+/// Facts: F-059.
 #[tokio::test]
 async fn an_answer_carries_the_time_of_the_clock() {
     let clock = clock();

@@ -110,6 +110,7 @@ async fn no_answer_in_time_is_no_answer() {
     assert_eq!(chaos.count(|call| call.method != "GET"), 1);
 }
 
+/// Facts: F-115.
 #[tokio::test]
 async fn a_busy_service_is_left_alone_for_as_long_as_it_asks() {
     let (chaos, tables) = table().await;
@@ -185,6 +186,7 @@ async fn a_table_that_is_there_already_is_fine() {
     tables.create_table().await.unwrap();
 }
 
+/// Facts: F-058.
 #[tokio::test]
 async fn what_breaks_a_rule_is_not_sent() {
     let (chaos, tables) = table().await;
@@ -220,6 +222,7 @@ async fn every_call_is_one_request_and_every_request_is_named_and_dated() {
     assert_eq!(calls[1].body.matches("return-no-content").count(), 2);
 }
 
+/// Facts: F-057.
 #[tokio::test]
 async fn an_entra_token_is_shown_as_it_is() {
     let chaos = Chaos::before("http://127.0.0.1:9");

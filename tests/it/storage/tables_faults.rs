@@ -380,6 +380,7 @@ fn adopting_a_snapshot_survives_every_lost_answer() {
     }
 }
 
+/// Facts: F-114.
 #[test]
 fn pages_that_are_short_forgotten_or_begun_again_change_no_answer() {
     let (world, chaos) = world();
@@ -424,6 +425,7 @@ fn while_storage_is_away_every_request_is_503_and_then_goes_on() {
     stage.world.assert_holds(&case.people[0], Operator, VAULT_EAST);
 }
 
+/// Facts: F-115.
 #[test]
 fn slow_storage_is_waited_for() {
     let stage = Stage::set();

@@ -11,6 +11,7 @@ use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::{OpId, UserId};
 use azure_backup_scim::orders::{Order, OrderVerb};
 use azure_backup_scim::ports::clock::Clock;
+use azure_backup_scim::ports::connectivity::Connectivity;
 use azure_backup_scim::ports::role_assignments::{
     ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
 };
@@ -195,11 +196,13 @@ impl World {
         let access = arm.clone();
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let orders = OrderTable::new(tables.clone(), ORDERS.to_owned());
+        let connectivity = Arc::new(Connectivity::default());
         let service = app::build(ServiceDeps {
             orders: orders.clone(),
             tables,
             assignments: arm.clone(),
             access,
+            connectivity: connectivity.clone(),
             ids: Arc::new(RandomIds::new(clock.clone())),
             clock,
             tenant: "default".to_owned(),
@@ -208,7 +211,8 @@ impl World {
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
-        Node { runtime: Some(runtime), service, orders, revocations: self.effects.revocations, arm }
+        let revocations = self.effects.revocations;
+        Node { runtime: Some(runtime), service, orders, connectivity, revocations, arm }
     }
 
     pub fn azure(&self) -> SimulatorHandle {
@@ -285,6 +289,8 @@ pub struct Node {
     pub service: BackupScim,
     /// Where operators place their orders.
     pub orders: OrderTable,
+    /// How its calls to dependencies end.
+    pub connectivity: Arc<Connectivity>,
     /// How much it may take away without an operator.
     pub revocations: RevocationLimits,
     arm: Arc<Watched>,

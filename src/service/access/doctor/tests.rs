@@ -653,6 +653,7 @@ fn what_could_not_be_read_is_said_and_is_no_finding() {
     assert!(examine(&elsewhere).damage.is_partial);
 }
 
+/// Facts: F-005.
 #[test]
 fn a_lock_is_an_error_and_says_what_it_forbids() {
     let locked = |level| {
@@ -672,6 +673,7 @@ fn a_lock_is_an_error_and_says_what_it_forbids() {
     check(&locked(LockLevel::Other), &["warning locks: a management lock of an unknown level"]);
 }
 
+/// Facts: F-092.
 #[test]
 fn a_subscription_fills_up() {
     for (number, level) in
@@ -695,6 +697,7 @@ fn a_subscription_fills_up() {
     }
 }
 
+/// Facts: F-163.
 #[test]
 fn what_is_sent_in_place_of_an_object_id_is_told() {
     for (text, expected) in [

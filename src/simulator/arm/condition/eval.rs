@@ -5,6 +5,7 @@ use super::operator::like;
 use super::parse::{Attribute, Expression, Operand};
 
 /// Whether it is true.
+/// Facts: F-026.
 pub fn holds(expression: &Expression, access: &AccessCheck) -> bool {
     match expression {
         Expression::Not(inner) => !holds(inner, access),
@@ -21,6 +22,7 @@ pub fn holds(expression: &Expression, access: &AccessCheck) -> bool {
 }
 
 /// Whether an action matches a pattern, as in the permissions of a role: `*` for any characters, without case.
+/// Facts: F-100.
 pub fn action_matches(pattern: &str, action: &str) -> bool {
     like(&action.to_ascii_lowercase(), &pattern.to_ascii_lowercase())
 }

@@ -28,6 +28,7 @@ pub enum TokenKind {
 }
 
 /// All tokens. White space, line breaks included, only separates.
+/// Facts: F-025.
 pub fn tokens(text: &str) -> Result<Vec<ConditionToken>, ConditionError> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();

@@ -139,11 +139,13 @@ impl Operator {
 }
 
 /// A GUID in its hyphenated form, in any case.
+/// Facts: F-100.
 pub fn guid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == 36)
 }
 
 /// Whether a pattern matches a whole text: `*` matches any characters, `?` matches one, and a backslash escapes them.
+/// Facts: F-026.
 pub fn like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<Part>) = (text.chars().collect(), parts(pattern));
     // `reached[n]`: the parts so far can end after n characters.

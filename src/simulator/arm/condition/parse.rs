@@ -39,6 +39,7 @@ pub enum Operand {
 }
 
 /// Reads all tokens of a text of that length.
+/// Facts: F-025, F-100.
 pub fn parse(tokens: Vec<ConditionToken>, length: usize) -> Result<Expression, ConditionError> {
     let mut parser = Parser { tokens: tokens.into_iter().peekable(), length, depth: 0 };
     let root = parser.any()?;

@@ -117,6 +117,7 @@ fn constrain_roles() {
 }
 
 /// Published as "Constrain roles and principal types".
+/// Facts: F-100.
 #[test]
 fn constrain_roles_and_principal_types() {
     let text = both(&[
@@ -207,6 +208,7 @@ fn allow_most_roles() {
 }
 
 /// The operator examples of "Azure role assignment condition format and syntax".
+/// Facts: F-100.
 #[test]
 fn the_published_operator_examples() {
     for (text, expected) in [
@@ -229,6 +231,7 @@ fn the_published_operator_examples() {
     }
 }
 
+/// Facts: F-026.
 #[test]
 fn operators_mean_what_their_names_say() {
     let access = AccessCheck::to(WRITE)

@@ -114,7 +114,8 @@ pub fn codes(line: &str) -> Vec<String> {
     line.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn without_code(line: &str) -> String {
+/// A line without what is between backticks.
+pub fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
 

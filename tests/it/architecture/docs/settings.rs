@@ -126,6 +126,7 @@ fn range(limits: &str) -> Option<(usize, usize)> {
     Some((least.parse().ok()?, rest.split(' ').next()?.parse().ok()?))
 }
 
+/// Facts: F-072, F-078.
 #[test]
 fn a_deployment_sets_only_settings_that_exist() {
     let template = read("infra/app/function-app.bicep");

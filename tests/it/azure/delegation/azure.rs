@@ -115,6 +115,7 @@ async fn whoever_has_the_identity_gives_what_is_bound_and_nothing_else_nowhere_e
     assert_eq!(given.len(), 11);
 }
 
+/// Facts: F-028.
 #[actix_web::test]
 async fn whoever_has_the_identity_takes_backup_roles_where_they_are_delegated_and_nothing_else() {
     let azure = deployed();
@@ -148,6 +149,7 @@ async fn above_every_subscription_there_is_no_right_at_all() {
     assert!(azure.azure.assignments().is_empty());
 }
 
+/// Facts: F-009.
 #[actix_web::test]
 async fn a_bound_role_goes_to_people_and_services_only() {
     let azure = deployed();
@@ -180,6 +182,7 @@ async fn a_bound_role_goes_to_people_and_services_only() {
 }
 
 /// A write list must not be empty, so at a scope that was left it names an id that no role has.
+/// Facts: F-025.
 #[actix_web::test]
 async fn the_id_that_no_role_has_gives_nothing() {
     let azure = deployed();
@@ -207,6 +210,7 @@ fn is_refused<T: std::fmt::Debug>(answer: Result<T, AssignmentError>) -> bool {
     matches!(&answer, Err(AssignmentError::Rejected { code, status: 403, .. }) if code == "AuthorizationFailed")
 }
 
+/// Facts: F-097.
 #[actix_web::test]
 async fn our_own_client_is_told_so_outside_of_the_delegated_scopes() {
     let azure = deployed();

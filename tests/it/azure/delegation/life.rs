@@ -146,6 +146,7 @@ fn a_scope_that_is_retired_is_still_revoked_and_gives_nothing() {
 }
 
 /// A file that is in force before the rights that belong to it: what it adds waits, and nothing else does.
+/// Facts: F-024, F-098.
 #[test]
 fn what_the_rights_do_not_cover_yet_is_said_retried_and_granted_once_they_follow() {
     let before = file(&[("operators", OPERATOR, VAULT_EAST)], &[]);

@@ -42,6 +42,7 @@ fn term(dice: &mut Dice, depth: usize) -> String {
 }
 
 /// What is certain for `doctor` is so for Azure, for every principal.
+/// Facts: F-026.
 #[test]
 fn what_doctor_is_certain_of_is_what_azure_does() {
     let mut dice = Dice::new(7);

@@ -4,6 +4,7 @@ use super::*;
 use azure_backup_scim::simulator::{CallMethod as Call, FaultAction, FaultRule};
 
 /// Azure: 200 writes at once for each subscription, then 429 `TooManyRequests` with Retry-After; 10 come back each second.
+/// Facts: F-096.
 #[actix_web::test]
 async fn writes_are_counted_by_a_token_bucket() {
     let world = World::start();
@@ -26,6 +27,7 @@ async fn writes_are_counted_by_a_token_bucket() {
 }
 
 /// Azure: subscriptions have their own buckets; reads have 250.
+/// Facts: F-096.
 #[actix_web::test]
 async fn reads_are_counted_for_each_subscription() {
     let world = World::start();
@@ -55,6 +57,7 @@ async fn a_throttle_hits_the_next_calls_of_a_method() {
 }
 
 /// Azure: 403 `AuthorizationFailed` where the caller lacks the right or its condition says no.
+/// Facts: F-019.
 #[actix_web::test]
 async fn a_failure_hits_the_calls_about_one_principal_at_a_scope() {
     let world = World::start();
@@ -76,6 +79,7 @@ async fn a_failure_hits_the_calls_about_one_principal_at_a_scope() {
 }
 
 /// Azure: after a 5xx nobody knows whether the call was executed.
+/// Facts: F-018.
 #[actix_web::test]
 async fn a_server_error_may_have_executed() {
     let world = World::start();
@@ -98,6 +102,7 @@ async fn a_server_error_may_have_executed() {
 }
 
 /// Networks: a request can be lost, or its answer; the caller sees the same broken connection.
+/// Facts: F-018.
 #[actix_web::test]
 async fn a_lost_request_is_not_executed_and_a_lost_answer_is() {
     let world = World::start();
@@ -198,6 +203,7 @@ async fn a_held_call_is_answered_or_dropped_while_its_caller_waits() {
 }
 
 /// Networks: something on the way answers 200 with a page of its own. What Azure did is another matter.
+/// Facts: F-018.
 #[actix_web::test]
 async fn nonsense_is_no_answer_and_the_call_was_executed() {
     let world = World::start();

@@ -56,7 +56,8 @@ fn furnished() -> World {
 }
 
 /// Graph: `transitiveMembers` is a flat list of everything in the group, each once, with its type. That a group that
-/// is in one of its members is not listed among them is not published (docs/unverified.md).
+/// is in one of its members is not listed among them is not published.
+/// Facts: F-047, F-048.
 #[actix_web::test]
 async fn members_of_members_are_listed_once() {
     let world = furnished();
@@ -84,6 +85,7 @@ async fn members_of_members_are_listed_once() {
 }
 
 /// Graph: pages of 100, or of as many as `$top` says, 999 at most; `@odata.nextLink` is followed as it is.
+/// Facts: F-049.
 #[actix_web::test]
 async fn members_come_in_pages() {
     let world = World::start();
@@ -105,6 +107,7 @@ async fn members_come_in_pages() {
 }
 
 /// Graph: `getByIds` leaves out what does not exist or is of another type, and takes at most 1,000 ids.
+/// Facts: F-051, F-107.
 #[actix_web::test]
 async fn objects_are_read_by_their_ids() {
     let world = furnished();
@@ -123,6 +126,7 @@ async fn objects_are_read_by_their_ids() {
 }
 
 /// Graph: of a type that the caller may not read it shows type and id, and null for the rest.
+/// Facts: F-052.
 #[actix_web::test]
 async fn objects_that_may_not_be_read_have_no_names() {
     let world = furnished();
@@ -141,6 +145,7 @@ async fn objects_that_may_not_be_read_have_no_names() {
 }
 
 /// Graph: who has no right at all is refused, and a rule plays that for all of Graph or for one group.
+/// Facts: F-053.
 #[actix_web::test]
 async fn a_missing_right_hides_the_members_of_a_group() {
     let world = furnished();

@@ -57,6 +57,7 @@ fn person() -> GraphUser {
 }
 
 /// App Service: `expires_on` is a text, the header proves who asks.
+/// Facts: F-108.
 #[actix_web::test]
 async fn a_token_has_an_audience_and_an_end() {
     let world = World::start();
@@ -81,6 +82,7 @@ async fn a_token_has_an_audience_and_an_end() {
     );
 }
 
+/// Facts: F-054, F-108.
 #[actix_web::test]
 async fn who_asks_wrongly_gets_none() {
     let world = World::start();
@@ -103,6 +105,7 @@ async fn who_asks_wrongly_gets_none() {
     assert_eq!(world.azure.unrecognised().len(), 1);
 }
 
+/// Facts: F-040.
 #[actix_web::test]
 async fn a_token_is_good_for_its_audience_only() {
     let world = furnished();
@@ -125,6 +128,7 @@ async fn the_vault_refuses_an_audience_with_a_slash() {
     assert!(refused.header("www-authenticate").contains("resource=\"https://vault.azure.net\""));
 }
 
+/// Facts: F-040.
 #[actix_web::test]
 async fn a_token_ends_by_azures_clock() {
     let world = furnished();
@@ -185,6 +189,7 @@ async fn tokens_and_header_end_with_the_process() {
     assert_ne!(world.simulator.identity_header(), header);
 }
 
+/// Facts: F-056.
 #[actix_web::test]
 async fn faults_hit_the_identity_endpoint_by_audience() {
     let world = World::start();
@@ -205,6 +210,7 @@ async fn faults_hit_the_identity_endpoint_by_audience() {
 }
 
 /// Graph: only some properties are shown unasked; whether an account is enabled is not among them.
+/// Facts: F-050.
 #[actix_web::test]
 async fn a_person_is_read_by_id() {
     let world = furnished();

@@ -21,6 +21,7 @@ impl World {
 }
 
 /// Key Vault: a request without a token learns from the answer whom to ask for one, whatever it is about.
+/// Facts: F-104.
 #[actix_web::test]
 async fn a_request_without_a_token_is_challenged() {
     let world = World::start();
@@ -34,6 +35,7 @@ async fn a_request_without_a_token_is_challenged() {
 }
 
 /// Key Vault: the latest version has the address with nothing behind the name, with or without a slash.
+/// Facts: F-044, F-105.
 #[actix_web::test]
 async fn a_version_is_read_by_its_id_and_the_latest_without_one() {
     let world = World::start();
@@ -75,6 +77,7 @@ async fn a_version_is_read_by_its_id_and_the_latest_without_one() {
 }
 
 /// Key Vault: a disabled version is there, in lists too, and its value is not given out.
+/// Facts: F-043.
 #[actix_web::test]
 async fn a_disabled_version_is_forbidden() {
     let world = World::start();
@@ -99,6 +102,7 @@ async fn a_disabled_version_is_forbidden() {
     assert_eq!(of(&second)["updated"].as_i64().unwrap() - of(&second)["created"].as_i64().unwrap(), 5);
 }
 
+/// Facts: F-042.
 #[actix_web::test]
 async fn what_is_not_there_or_soft_deleted_is_not_found() {
     let world = World::start();
@@ -118,6 +122,7 @@ async fn what_is_not_there_or_soft_deleted_is_not_found() {
 }
 
 /// Key Vault: versions come in pages, without values. The link to the next page names the vault as its caller knows it.
+/// Facts: F-041, F-045.
 #[actix_web::test]
 async fn versions_are_listed_in_pages() {
     let world = World::start();
@@ -155,6 +160,7 @@ async fn versions_are_listed_in_pages() {
 }
 
 /// The same faults as for ARM, each for the service that it names and the secret that it is about.
+/// Facts: F-106.
 #[actix_web::test]
 async fn faults_hit_the_vault_where_they_name_it() {
     let world = World::start();

@@ -22,6 +22,7 @@ fn client_options(origin: &str) -> ClientOptions {
 }
 
 /// The managed identity reads its environment when it is made, so it gets a process of its own: [`in_the_app`].
+/// Facts: F-104, F-105, F-108.
 #[test]
 fn the_managed_identity_and_the_secret_client_read_two_versions() {
     let world = World::start_with(SimulatorOptions { clock: StartClock::Real, ..options() });

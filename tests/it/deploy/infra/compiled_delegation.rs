@@ -111,6 +111,7 @@ fn compiled(session: &mut Session, templates: &TemplateCopy) -> Deployed {
     Deployed { assignments: assignments.collect(), delegations: snapshot["outputs"]["delegations"].clone() }
 }
 
+/// Facts: F-155.
 #[test]
 fn the_evaluator_deploys_what_was_recorded_of_the_compiler() {
     let recorded = recorded();
@@ -141,6 +142,7 @@ fn a_record_that_says_otherwise_is_noticed() {
     }
 }
 
+/// Facts: F-155.
 #[test]
 fn the_compiler_deploys_what_the_evaluator_says_for_any_file() {
     let what = format!("the delegation of {RANDOM_FILES} random files of bindings, by the compiler");

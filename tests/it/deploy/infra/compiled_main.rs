@@ -250,6 +250,7 @@ impl Snapshot {
     }
 }
 
+/// Facts: F-072.
 #[test]
 fn main_deploys_what_the_documents_promise() {
     let Some(compiler) = Compiler::find("what main.bicep deploys") else { return };
@@ -323,6 +324,7 @@ fn a_template_that_breaks_a_promise_is_noticed() {
     }
 }
 
+/// Facts: F-154.
 #[test]
 fn the_linter_finds_nothing_in_the_templates_and_something_in_a_planted_one() {
     let Some(compiler) = Compiler::find("the templates, by the linter") else { return };

@@ -92,6 +92,7 @@ fn assert_refused(output: &Output, because: &str) {
     assert!(!output.status.success() && errors.contains(because), "{errors}");
 }
 
+/// Facts: F-074, F-156.
 #[test]
 fn a_package_holds_what_is_deployed_and_nothing_else() {
     let project = Project::new();
@@ -143,6 +144,7 @@ fn a_folder_that_is_no_package_is_not_replaced() {
     assert_eq!(std::fs::read_to_string(project.path().join("dist/thesis.txt")).unwrap(), "the only copy");
 }
 
+/// Facts: F-156.
 #[test]
 fn the_host_has_to_name_the_binary() {
     let project = Project::new();

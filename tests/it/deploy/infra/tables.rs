@@ -73,6 +73,7 @@ fn without_an_operator_no_one_can_give_an_order() {
     assert_eq!(assigned("", ""), set(&expected));
 }
 
+/// Facts: F-061.
 #[test]
 fn a_group_of_auditors_that_also_operates_reads_by_one_assignment() {
     for auditors in [OPERATORS.to_owned(), OPERATORS.to_uppercase()] {
@@ -87,6 +88,7 @@ fn a_group_of_auditors_that_also_operates_reads_by_one_assignment() {
 }
 
 /// Without `add`, `write` and `update`: what carries an order out can never have written it.
+/// Facts: F-062.
 #[test]
 fn the_role_of_the_service_on_orders_reads_and_deletes_and_nothing_else() {
     let roles = deployed(AUDITORS, OPERATORS, |evaluation| {
@@ -106,6 +108,7 @@ fn the_role_of_the_service_on_orders_reads_and_deletes_and_nothing_else() {
 }
 
 /// The `who` of an order is a claim. Azure's own log is what proves it.
+/// Facts: F-063.
 #[test]
 fn the_callers_that_write_or_delete_rows_are_logged() {
     let settings =

@@ -97,6 +97,7 @@ fn check_until(differs: time::Duration, expected: time::Duration) {
     assert_eq!(entry.written, start(), "everything else is on the clock of the tables");
 }
 
+/// Facts: F-017.
 #[test]
 fn a_row_is_unsettled_until_the_later_of_both_clocks_says_that_no_call_may_land() {
     check_until(0.seconds(), 0.seconds());
@@ -106,6 +107,7 @@ fn a_row_is_unsettled_until_the_later_of_both_clocks_says_that_no_call_may_land(
     check_until(2.hours(), 600.seconds());
 }
 
+/// Facts: F-059.
 #[test]
 fn a_leaver_is_revoked_once_for_all_though_the_clock_of_the_tables_lags() {
     let pair = with_a_clock_of_its_own();

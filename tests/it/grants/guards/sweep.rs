@@ -35,6 +35,7 @@ fn lands(pair: &Pair, person: &Person, name: Uuid) {
     pair.world.azure().make_assignment(&made).unwrap();
 }
 
+/// Facts: F-020.
 #[test]
 fn what_was_written_a_short_while_ago_is_not_compared() {
     let pair = Pair::new();

@@ -33,6 +33,7 @@ async fn works(stage: &Stage) {
     stage.assert_sound();
 }
 
+/// Facts: F-042, F-162.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_not_there_yet_is_found_when_it_comes() {
     let scene = Scene::set();
@@ -43,6 +44,7 @@ async fn a_secret_that_is_not_there_yet_is_found_when_it_comes() {
     .await;
 }
 
+/// Facts: F-042.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_says_the_secret_does_not_exist_is_asked_again() {
     let scene = Scene::set();
@@ -50,6 +52,7 @@ async fn a_vault_that_says_the_secret_does_not_exist_is_asked_again() {
     check(scene, "the vault has no secret", |stage| stage.scene.end(Dependency::Vault)).await;
 }
 
+/// Facts: F-024, F-046.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_right_to_read_the_secret_may_arrive_later() {
     let scene = Scene::set();
@@ -57,6 +60,7 @@ async fn the_right_to_read_the_secret_may_arrive_later() {
     check(scene, "the vault refuses to show secret", |stage| stage.scene.end(Dependency::Vault)).await;
 }
 
+/// Facts: F-054.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_the_app_does_not_have_is_named_as_the_trouble() {
     let unknown = async || {
@@ -84,6 +88,7 @@ fn failure(status: u16, code: &str) -> FaultAction {
     FaultAction::Fail { status, code, message, retry_after_seconds, executed: false }
 }
 
+/// Facts: F-057.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_missing_or_forbidden_is_our_trouble_until_it_is_there() {
     let absent = async |status, code| {

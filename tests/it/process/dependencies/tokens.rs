@@ -34,6 +34,7 @@ async fn changes_places(stage: &Stage, people: &People) {
     stage.assert_sound();
 }
 
+/// Facts: F-055.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_runs_out_is_renewed() {
     let stage = scene(2).start().await;
@@ -48,6 +49,7 @@ async fn a_token_that_runs_out_is_renewed() {
     assert!(shown(&stage).difference(&before).count() > 0, "the same token was shown again");
 }
 
+/// Facts: F-040.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_azure_no_longer_takes_is_replaced() {
     let stage = scene(3600).start().await;
@@ -62,6 +64,7 @@ async fn a_token_that_azure_no_longer_takes_is_replaced() {
     stage.assert_sound();
 }
 
+/// Facts: F-055.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_still_good_is_shown_while_no_other_can_be_had() {
     join!(

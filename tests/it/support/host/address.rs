@@ -12,6 +12,7 @@ pub struct BadPath;
 
 /// The path as the router sees it: decoded once, one UTF-8 sequence at a time, dot segments taken out. `%2F` and what is no
 /// UTF-8 stay as they were written.
+/// Facts: F-125, F-126.
 pub fn decode(raw: &str) -> Result<String, BadPath> {
     if !raw.is_ascii() || !raw.starts_with('/') {
         return Err(BadPath);
@@ -79,11 +80,13 @@ fn without_dot_segments(path: &str) -> String {
 }
 
 /// How a proxied path leaves: every character that needs it is encoded, the percent sign too.
+/// Facts: F-125.
 pub fn proxied_path(decoded: &str) -> String {
     encode(decoded, |byte| is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte))
 }
 
 /// How a proxied query leaves: what an address cannot hold is escaped, and needless escapes are undone. Others stay.
+/// Facts: F-127.
 pub fn proxied_query(raw: &str) -> String {
     let mut query = String::new();
     let mut rest = raw;
@@ -107,6 +110,7 @@ pub fn proxied_query(raw: &str) -> String {
 }
 
 /// How a forwarded path leaves: read as an address, whose path ends at `#` or `?`, and where `\` is a slash.
+/// Facts: F-071.
 pub fn forwarded_path(decoded: &str) -> String {
     let path = decoded.split(['#', '?']).next().unwrap_or_default().replace('\\', "/");
     let mut address = String::new();
@@ -134,6 +138,7 @@ fn stays_in_an_address(byte: u8) -> bool {
 }
 
 /// How a forwarded query leaves: pairs read, equal names (case aside) joined by commas, written anew.
+/// Facts: F-136.
 pub fn forwarded_query(raw: &str) -> String {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -172,6 +177,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// The value of one query parameter, its name without case.
+/// Facts: F-124.
 pub fn query_value(raw: &str, name: &str) -> Option<String> {
     let pairs = raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs
@@ -217,6 +223,7 @@ mod tests {
         check("/a//b/", "/a//b/", "/a//b/");
     }
 
+    /// Facts: F-071.
     #[test]
     fn the_two_transports_differ_where_the_reference_says_so() {
         check("/a%2Fb", "/a%252Fb", "/a%2Fb");
@@ -229,6 +236,7 @@ mod tests {
         check("/a%25zz", "/a%25zz", "/a%25zz");
     }
 
+    /// Facts: F-125.
     #[test]
     fn text_beyond_ascii_and_spaces_are_encoded_again() {
         check("/M%C3%BCller%20x%22", "/M%C3%BCller%20x%22", "/M%C3%BCller%20x%22");
@@ -237,6 +245,7 @@ mod tests {
         check("/100%", "/100%25", "/100%25");
     }
 
+    /// Facts: F-125.
     #[test]
     fn escapes_are_decoded_one_sequence_at_a_time() {
         check("/a%C3%BC%FFb", "/a%C3%BC%25FFb", "/a%C3%BC%FFb");
@@ -245,6 +254,7 @@ mod tests {
         assert_eq!(decode("/%C3%00"), Err(BadPath));
     }
 
+    /// Facts: F-127.
     #[test]
     fn a_proxied_query_is_escaped_in_part() {
         #[track_caller]
@@ -257,6 +267,7 @@ mod tests {
         check("", "");
     }
 
+    /// Facts: F-126.
     #[test]
     fn dot_segments_are_gone_before_routing() {
         check("/scim/v2/../../Reconcile", "/Reconcile", "/Reconcile");
@@ -264,12 +275,14 @@ mod tests {
         assert_eq!(decode("/../.."), Ok("/".to_owned()));
     }
 
+    /// Facts: F-126.
     #[test]
     fn what_cannot_be_a_path_is_refused() {
         assert_eq!(decode("/a%00b"), Err(BadPath));
         assert_eq!(decode("*"), Err(BadPath));
     }
 
+    /// Facts: F-136.
     #[test]
     fn a_forwarded_query_is_taken_apart_and_built_anew() {
         #[track_caller]

@@ -34,6 +34,7 @@ pub struct Invocation {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
+    /// Facts: F-152.
     Succeeded {
         outputs: Map<String, Value>,
         logs: Vec<String>,
@@ -41,12 +42,15 @@ pub enum Outcome {
         /// Outputs whose text happens to be base64, which the host would decode to bytes.
         mangled: Vec<String>,
     },
+    /// Facts: F-152.
     Failed(String),
     /// The real host would wait until the function timeout and then kill the handler. Never right.
+    /// Facts: F-153.
     Hung,
 }
 
 /// What the host sends when a timer fires: objects as they are, everything else as JSON inside a string.
+/// Facts: F-075, F-151.
 pub fn timer_envelope(
     function: &str,
     binding: &str,
@@ -71,6 +75,7 @@ pub fn timer_envelope(
 }
 
 /// An envelope of these values. What Metadata says of a trigger itself is left out by the host.
+/// Facts: F-151.
 pub fn envelope<'a>(
     data: impl IntoIterator<Item = (&'a str, Value)>,
     metadata: impl IntoIterator<Item = (&'a str, Value)>,
@@ -95,6 +100,7 @@ fn written(moment: OffsetDateTime) -> String {
 }
 
 /// Posts an envelope to the handler, in chunks, and reads the answer as the host does.
+/// Facts: F-070, F-151.
 pub async fn send(shared: &Shared, function: &str, envelope: &Value) -> Invocation {
     let id = uuid::Uuid::new_v4().to_string();
     let started = std::time::Instant::now();
@@ -161,6 +167,7 @@ async fn exchange(
 }
 
 /// What the host makes of an answer.
+/// Facts: F-152, F-153.
 pub fn judge(status: u16, content_type: Option<&str>, body: &Bytes) -> Outcome {
     if !(200..300).contains(&status) {
         return Outcome::Failed(format!("the handler answered {status}"));
@@ -220,6 +227,7 @@ mod tests {
 
     const JSON: Option<&str> = Some("application/json; charset=utf-8");
 
+    /// Facts: F-151.
     #[test]
     fn text_is_encoded_twice_and_objects_once() {
         let given =
@@ -241,6 +249,7 @@ mod tests {
         assert_eq!(sent["Metadata"]["sys"]["MethodName"], "Reconcile");
     }
 
+    /// Facts: F-152.
     #[test]
     fn an_object_is_a_success() {
         let nothing = Outcome::Succeeded {
@@ -255,6 +264,7 @@ mod tests {
         assert_eq!((logs, return_value, mangled), (vec!["x".to_owned()], json!(7), vec!["a".to_owned()]));
     }
 
+    /// Facts: F-153.
     #[test]
     fn an_empty_answer_and_null_hang() {
         assert_eq!(judged(204, None, ""), Outcome::Hung);
@@ -262,6 +272,7 @@ mod tests {
         assert_eq!(judged(200, JSON, "null"), Outcome::Hung);
     }
 
+    /// Facts: F-152.
     #[test]
     fn everything_else_fails() {
         for (status, kind, body) in [

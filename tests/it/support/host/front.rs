@@ -39,6 +39,7 @@ impl Default for FrontEnd {
 }
 
 /// Answers one request.
+/// Facts: F-065, F-068.
 pub async fn answer(shared: Arc<Shared>, peer: SocketAddr, mut request: Request<Incoming>) -> Response<Body> {
     if let Some(refusal) = over_the_limits(&shared, &request) {
         return refusal;
@@ -57,6 +58,7 @@ fn bare(status: StatusCode) -> Response<Body> {
     answer
 }
 
+/// Facts: F-066, F-135.
 fn over_the_limits(shared: &Shared, request: &Request<Incoming>) -> Option<Response<Body>> {
     // Method, target, version, two spaces and the end of the line.
     let line = request.method().as_str().len() + request.uri().to_string().len() + "HTTP/1.1".len() + 4;
@@ -98,6 +100,7 @@ fn pass_front_end(front: &FrontEnd, request: &mut Request<Incoming>) {
     }
 }
 
+/// Facts: F-116, F-119, F-120, F-122, F-124, F-126.
 async fn dispatch(
     shared: Arc<Shared>,
     peer: SocketAddr,
@@ -129,6 +132,7 @@ async fn dispatch(
 }
 
 /// What the server does not hand to the router, by its request line and the bytes of its headers.
+/// Facts: F-167.
 fn refused_by_the_server(request: &Request<Incoming>) -> Option<StatusCode> {
     if request.uri().path() == "*" && request.method() != Method::OPTIONS {
         return Some(StatusCode::METHOD_NOT_ALLOWED);
@@ -160,6 +164,7 @@ fn is_reserved(path: &str) -> bool {
     ["admin", "runtime"].iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
+/// Facts: F-120.
 fn home_page(shared: &Shared) -> Response<Body> {
     let disabled = shared.options.settings.get("AzureWebJobsDisableHomepage");
     if disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -203,6 +208,7 @@ fn read(
 }
 
 /// A new trace, not sampled.
+/// Facts: F-069.
 pub fn new_traceparent() -> String {
     let trace = uuid::Uuid::new_v4().simple().to_string();
     let span = uuid::Uuid::new_v4().simple().to_string();
@@ -210,6 +216,7 @@ pub fn new_traceparent() -> String {
 }
 
 /// Runs the function and records the call.
+/// Facts: F-132, F-134, F-149.
 async fn invoke(shared: &Arc<Shared>, function: String, inbound: Inbound) -> Response<Body> {
     let call = Call {
         function,
@@ -241,6 +248,7 @@ async fn invoke(shared: &Arc<Shared>, function: String, inbound: Inbound) -> Res
 }
 
 /// Requests wait while the handler starts. A handler that has ended for good is not waited for: it will not be reached.
+/// Facts: F-145.
 pub async fn hold(shared: &Shared) -> Result<(), StatusCode> {
     match shared.process.settled(shared.host.initialization_timeout * HOLD_TIMES).await {
         State::Ready { .. } | State::Down => Ok(()),
@@ -288,6 +296,7 @@ async fn forward(shared: &Shared, inbound: Inbound, mut call: OpenCall) -> Respo
     answer
 }
 
+/// Facts: F-132, F-135.
 fn failed(inbound: &Inbound, mut call: OpenCall) -> Response<Body> {
     let too_long = inbound.upload.is_too_long();
     let status = if too_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::INTERNAL_SERVER_ERROR };

@@ -33,7 +33,9 @@ pub struct Function {
 
 #[derive(Debug, Clone)]
 pub enum Trigger {
+    /// Facts: F-122.
     Http(HttpTrigger),
+    /// Facts: F-151.
     Timer(TimerTrigger),
 }
 
@@ -57,36 +59,52 @@ pub struct TimerTrigger {
 /// Something that the host would reject, or do otherwise than was meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
+    /// Facts: F-143.
     #[error("host.json: {0} is no key that the host knows")]
     UnknownHostKey(String),
+    /// Facts: F-142.
     #[error("host.json: the argument {0:?} has a space in it, and arguments are joined unquoted")]
     ArgumentWithSpace(String),
+    /// Facts: F-121.
     #[error("{0}: not a name for a function")]
     Name(String),
+    /// Facts: F-121.
     #[error("{function}: function.json is not JSON with a list of bindings: {why}")]
     Unreadable { function: String, why: String },
+    /// Facts: F-121.
     #[error("{0}: has no bindings")]
     NoBindings(String),
+    /// Facts: F-121.
     #[error("{0}: has not exactly one trigger")]
     Triggers(String),
+    /// Facts: F-121.
     #[error("{function}: a binding of type {kind} needs an extension bundle, or is not known")]
     BindingType { function: String, kind: String },
+    /// Facts: F-121.
     #[error("{function}: the binding {kind} has the wrong direction")]
     Direction { function: String, kind: String },
+    /// Facts: F-121.
     #[error("{function}: {member} is no {what}")]
     Member { function: String, member: String, what: &'static str },
+    /// Facts: F-122.
     #[error("{0}: an HTTP function without exactly one http output gets an envelope, not the request")]
     SilentEnvelope(String),
+    /// Facts: F-121.
     #[error("{function}: the route {route} has {why}")]
     Route { function: String, route: String, why: RouteError },
+    /// Facts: F-120.
     #[error("{function}: the route {route} begins with a word that the host keeps for itself")]
     ReservedRoute { function: String, route: String },
+    /// Facts: F-116.
     #[error("{function}: has the same route as {other}")]
     SameRoute { function: String, other: String },
+    /// Facts: F-116.
     #[error("{function}: {method} {path} goes to {winner}, which is tried first")]
     Shadowed { function: String, method: String, path: String, winner: String },
+    /// Facts: F-123.
     #[error("{function}: its route reaches the envelope of {target} from outside")]
     ReachesEnvelope { function: String, target: String },
+    /// Facts: F-121.
     #[error(
         "{0}: is no direct child of the app's folder, or not spelled function.json, so it is never found"
     )]

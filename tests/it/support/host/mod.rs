@@ -61,7 +61,9 @@ const HEADERS_READ_MAX: usize = 200;
 /// Which host: the newer one proxies requests, the older one does not know that key of host.json and forwards them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
+    /// Facts: F-064.
     Proxy,
+    /// Facts: F-140.
     Forward,
 }
 

@@ -28,15 +28,19 @@ const COMMANDS_MAX: usize = 16;
 /// What the handler does right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// Facts: F-141, F-144, F-157.
     Starting,
+    /// Facts: F-144.
     Ready {
         pid: u32,
         /// From the start of the process to its first answer.
         took: Duration,
     },
     /// It ended with exit code 0, after which the host starts no other; every call fails.
+    /// Facts: F-147.
     Down,
     /// The host has given up, or was stopped.
+    /// Facts: F-146, F-148.
     Dead(String),
 }
 
@@ -415,6 +419,7 @@ async fn read_lines(from: impl AsyncRead + Unpin, records: Arc<Records>, line: i
 mod tests {
     use super::*;
 
+    /// Facts: F-142.
     #[test]
     fn arguments_are_split_at_spaces_outside_quotes() {
         assert_eq!(command_line("serve  --state \"a b\""), ["serve", "--state", "a b"]);

@@ -27,8 +27,11 @@ pub struct Call {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// Facts: F-150.
     Information,
+    /// Facts: F-150.
     Warning,
+    /// Facts: F-150.
     Error,
 }
 
@@ -144,6 +147,7 @@ impl Drop for OpenCall {
 mod tests {
     use super::*;
 
+    /// Facts: F-150.
     #[test]
     fn standard_error_is_an_error_unless_its_text_says_warn() {
         assert_eq!(Line::stderr("{\"level\":\"WARN\"}", true).level, Level::Warning);

@@ -68,6 +68,7 @@ impl Template {
 
     /// Whether a decoded path matches. One trailing slash does not count; an empty segment matches nothing but the rest of a
     /// catch-all, behind its first segment.
+    /// Facts: F-117, F-118.
     pub fn matches(&self, path: &str) -> bool {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -217,12 +218,14 @@ mod tests {
         }
     }
 
+    /// Facts: F-117.
     #[test]
     fn a_catch_all_matches_the_empty_remainder_too() {
         let matching = ["/scim/v2/Users", "/scim/v2/Users/", "/SCIM/V2/users/a/b", "/scim/v2/Users/%2F"];
         check("scim/v2/Users/{*path}", &matching, &["/scim/v2", "/scim/v2/Usersx", "/scim/v2/Users//a", "/"]);
     }
 
+    /// Facts: F-118.
     #[test]
     fn literals_ignore_case_and_one_trailing_slash() {
         check("healthz", &["/healthz", "/HealthZ/"], &["/healthz//", "/healthz/x", "//healthz", "/"]);

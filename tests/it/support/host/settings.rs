@@ -237,6 +237,7 @@ fn parse_span(text: &str) -> Option<Duration> {
 }
 
 /// `%NAME%` replaced by the variable of that name; one that is unknown disappears.
+/// Facts: F-142.
 pub fn expand(text: &str, environment: &BTreeMap<String, String>) -> String {
     let mut expanded = String::new();
     let mut rest = text;
@@ -278,6 +279,7 @@ mod tests {
         assert!(host.stderr_is_for_errors && !host.proxying && !host.forwarding && host.port.is_none());
     }
 
+    /// Facts: F-143.
     #[test]
     fn a_setting_overrides_one_element_of_an_array_and_adds_others() {
         let name = "azurefunctionsjobhost__CustomHandler__description__arguments__";

@@ -86,6 +86,7 @@ struct Target {
 pub struct Unreached;
 
 /// Sends it on as the streaming proxy does. Its client has no CONNECT, and writes headers in ASCII only.
+/// Facts: F-128, F-129, F-130, F-131, F-133, F-167.
 pub async fn proxy(route: &Route, inbound: &Inbound) -> Result<Response<Incoming>, Unreached> {
     let is_ascii = inbound.headers.values().all(|value| value.as_bytes().is_ascii());
     if inbound.method == Method::CONNECT || !is_ascii {
@@ -156,6 +157,7 @@ fn expects_a_body(method: &Method) -> bool {
     ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method)
 }
 
+/// Facts: F-130.
 fn clean_proxied_answer(answer: &mut Response<Incoming>) {
     HOP_BY_HOP.iter().for_each(|name| {
         answer.headers_mut().remove(*name);
@@ -167,6 +169,7 @@ fn clean_proxied_answer(answer: &mut Response<Incoming>) {
 }
 
 /// Builds it anew, as the older hosts do, and waits for the whole answer. A chunked body cannot be sent so.
+/// Facts: F-136, F-137, F-138, F-139, F-140.
 pub async fn forward(route: &Route, inbound: &Inbound) -> Result<Response<Body>, Unreached> {
     if inbound.headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Unreached);

@@ -17,6 +17,7 @@ fn restorer(number: u128, at: &str) -> CustomRole {
 }
 
 /// Azure: a custom role has the shape of a built-in one, and says where it can be assigned.
+/// Facts: F-036.
 #[actix_web::test]
 async fn a_custom_role_is_read_by_its_id() {
     let world = World::start();
@@ -42,7 +43,8 @@ async fn a_custom_role_is_read_by_its_id() {
 }
 
 /// Azure: a listing shows the roles that can be assigned at its scope; a filter selects by name and by kind. That a
-/// read by id finds a role that cannot be assigned there is not published (docs/unverified.md).
+/// read by id finds a role that cannot be assigned there is not published.
+/// Facts: F-037.
 #[actix_web::test]
 async fn a_custom_role_is_listed_where_it_can_be_assigned() {
     let world = World::start();

@@ -16,6 +16,7 @@ fn denied(number: u128, at: &str) -> DenyAssignment {
 }
 
 /// Azure: a deny assignment names actions, principals and exceptions. Everybody is one principal, of zeros.
+/// Facts: F-032.
 #[actix_web::test]
 async fn a_deny_assignment_has_the_shape_of_its_specification() {
     let world = World::start();
@@ -41,7 +42,8 @@ async fn a_deny_assignment_has_the_shape_of_its_specification() {
 }
 
 /// Azure: `atScope()` shows what is at or above the scope, in pages. That one that does not hold below its scope is
-/// shown there all the same is not published (docs/unverified.md).
+/// shown there all the same is not published.
+/// Facts: F-032, F-033.
 #[actix_web::test]
 async fn deny_assignments_are_listed_at_or_above() {
     let world = World::start();
@@ -66,6 +68,7 @@ async fn deny_assignments_are_listed_at_or_above() {
 }
 
 /// Azure: what a deny assignment denies no role gives: 403 `DenyAssignmentAuthorizationFailed`, which names it.
+/// Facts: F-034, F-101.
 #[actix_web::test]
 async fn a_denied_action_is_refused_whatever_the_rights() {
     let world = World::start();
@@ -85,6 +88,7 @@ async fn a_denied_action_is_refused_whatever_the_rights() {
 }
 
 /// Azure: whom a deny assignment excepts it does not deny; nor what it excepts, nor below where it does not hold.
+/// Facts: F-101.
 #[actix_web::test]
 async fn who_and_what_is_excepted_is_not_denied() {
     let world = World::start();
@@ -141,6 +145,7 @@ async fn deny_assignments_are_ordered_over_http() {
 }
 
 /// A caller without the right to read is refused: by its rights, or by a rule that plays one.
+/// Facts: F-031.
 #[actix_web::test]
 async fn a_missing_right_hides_deny_assignments() {
     let world = World::start();

@@ -17,6 +17,7 @@ fn world_of_levels() -> World {
 }
 
 /// Azure: without a filter a listing shows what is at, above and below the scope; a name that only begins alike is elsewhere.
+/// Facts: F-021.
 #[actix_web::test]
 async fn an_unfiltered_listing_shows_at_above_and_below() {
     let world = world_of_levels();
@@ -26,6 +27,7 @@ async fn an_unfiltered_listing_shows_at_above_and_below() {
 }
 
 /// Azure: `atScope()` shows what is at the scope or above it, not what is below.
+/// Facts: F-021.
 #[actix_web::test]
 async fn at_scope_means_at_or_above() {
     let world = world_of_levels();
@@ -36,6 +38,7 @@ async fn at_scope_means_at_or_above() {
 }
 
 /// Azure: `principalId eq` and `assignedTo` select one principal's, at, above and below; both go with `atScope()`.
+/// Facts: F-094.
 #[actix_web::test]
 async fn listings_are_filtered_by_principal() {
     let world = world_of_levels();
@@ -50,6 +53,7 @@ async fn listings_are_filtered_by_principal() {
 }
 
 /// Azure: a long listing comes in pages; `nextLink` is followed as it is, with the filter in it.
+/// Facts: F-095.
 #[actix_web::test]
 async fn pages_are_linked() {
     let world = World::start();
@@ -71,6 +75,7 @@ async fn pages_are_linked() {
 }
 
 /// Azure: a listing lags behind writes; a read by name does not.
+/// Facts: F-020, F-022.
 #[actix_web::test]
 async fn a_stale_listing_shows_what_was_and_a_read_by_name_what_is() {
     let world = World::start();

@@ -15,6 +15,7 @@ fn ids(answer: &Answer) -> Vec<&str> {
 }
 
 /// Azure: locks have an api-version of their own, and a lock names its scope in its id alone.
+/// Facts: F-006.
 #[actix_web::test]
 async fn a_lock_has_the_shape_of_its_specification() {
     let world = World::start();
@@ -34,6 +35,7 @@ async fn a_lock_has_the_shape_of_its_specification() {
 }
 
 /// Azure: without a filter a listing shows the locks at, above and below the scope, and with `atScope()` those at or above.
+/// Facts: F-006.
 #[actix_web::test]
 async fn locks_are_listed_at_or_above() {
     let world = World::start();
@@ -47,6 +49,7 @@ async fn locks_are_listed_at_or_above() {
 }
 
 /// Azure: to read locks takes `Microsoft.Authorization/locks/read`.
+/// Facts: F-031.
 #[actix_web::test]
 async fn a_missing_right_hides_locks() {
     let world = World::start();

@@ -38,6 +38,7 @@ fn limited() -> World {
     world
 }
 
+/// Facts: F-097, F-099.
 #[actix_web::test]
 async fn a_grant_passes_where_the_condition_is_true_for_it() {
     let world = limited();
@@ -59,6 +60,7 @@ async fn a_grant_passes_where_the_condition_is_true_for_it() {
 }
 
 /// On delete Azure looks at what is there, not at what the caller says.
+/// Facts: F-027, F-099.
 #[actix_web::test]
 async fn a_revocation_is_judged_by_the_assignment_that_is_there() {
     let world = limited();

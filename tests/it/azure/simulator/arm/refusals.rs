@@ -20,6 +20,7 @@ async fn a_change_needs_a_bearer_token_and_a_read_does_not() {
 }
 
 /// Azure: a request without api-version is 400 `MissingApiVersionParameter`.
+/// Facts: F-013.
 #[actix_web::test]
 async fn an_api_version_is_needed() {
     let world = World::start();
@@ -31,6 +32,7 @@ async fn an_api_version_is_needed() {
 }
 
 /// Azure: 404 says which of subscription, resource group and resource is missing.
+/// Facts: F-015.
 #[actix_web::test]
 async fn a_missing_scope_is_named_by_its_kind() {
     let world = World::start();
@@ -46,6 +48,7 @@ async fn a_missing_scope_is_named_by_its_kind() {
 }
 
 /// Azure: a name that is no GUID, a principal id that is no GUID, an unknown role: each has its own code.
+/// Facts: F-011, F-036.
 #[actix_web::test]
 async fn ids_that_cannot_be_are_refused() {
     let world = World::start();
@@ -63,6 +66,7 @@ async fn ids_that_cannot_be_are_refused() {
 }
 
 /// Azure: role and principal are required, and description and condition are limited to 2 KB and 8 KB.
+/// Facts: F-012, F-093.
 #[actix_web::test]
 async fn a_body_that_cannot_be_read_is_refused() {
     let world = World::start();
@@ -81,6 +85,7 @@ async fn a_body_that_cannot_be_read_is_refused() {
 }
 
 /// Azure: a CanNotDelete lock lets assignments be made and forbids deleting them, at its scope and below.
+/// Facts: F-004.
 #[actix_web::test]
 async fn a_cannotdelete_lock_lets_grants_through_and_blocks_revokes() {
     let world = World::start();
@@ -94,6 +99,7 @@ async fn a_cannotdelete_lock_lets_grants_through_and_blocks_revokes() {
 }
 
 /// Azure: a ReadOnly lock forbids both; a lock below does not reach up.
+/// Facts: F-003, F-005.
 #[actix_web::test]
 async fn a_readonly_lock_blocks_both_at_its_scope_and_below() {
     let world = World::start();
@@ -106,6 +112,7 @@ async fn a_readonly_lock_blocks_both_at_its_scope_and_below() {
 }
 
 /// Azure: an id that is not in the directory is 400 `PrincipalNotFound`. Until told otherwise every object id is a person.
+/// Facts: F-007.
 #[actix_web::test]
 async fn strict_principals_are_only_those_that_were_added() {
     let world = World::start();
@@ -118,6 +125,7 @@ async fn strict_principals_are_only_those_that_were_added() {
 }
 
 /// Azure: a principal that is made late is unknown for a while, and then known.
+/// Facts: F-007.
 #[actix_web::test]
 async fn a_principal_can_appear_after_calls_or_at_a_time() {
     let world = World::start();
@@ -134,6 +142,7 @@ async fn a_principal_can_appear_after_calls_or_at_a_time() {
 }
 
 /// Azure: a stated type that is not the principal's is `UnmatchedPrincipalType`; the type that is not stated is `User`.
+/// Facts: F-008, F-009, F-090.
 #[actix_web::test]
 async fn the_stated_type_must_be_the_real_one() {
     let world = World::start();
@@ -146,6 +155,7 @@ async fn the_stated_type_must_be_the_real_one() {
 }
 
 /// Azure: a subscription holds 4,000 assignments, those at its groups and resources counted; deleting makes room.
+/// Facts: F-010, F-092.
 #[actix_web::test]
 async fn a_full_subscription_refuses_new_assignments() {
     let world = World::start();
@@ -161,6 +171,7 @@ async fn a_full_subscription_refuses_new_assignments() {
 }
 
 /// Azure: with a resource its assignments go.
+/// Facts: F-015.
 #[actix_web::test]
 async fn removing_a_scope_removes_its_assignments() {
     let world = World::start();

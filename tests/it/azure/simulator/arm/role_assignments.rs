@@ -3,6 +3,7 @@
 use super::super::*;
 
 /// Azure: a PUT answers 201 where it creates, with every property, the read-only ones included.
+/// Facts: F-087.
 #[actix_web::test]
 async fn a_put_creates_and_shows_what_azure_keeps() {
     let world = World::start();
@@ -26,6 +27,7 @@ async fn a_put_creates_and_shows_what_azure_keeps() {
 
 /// Azure: the same name with the same triple answers 200; only description and condition can change, and a PUT without a
 /// condition drops it.
+/// Facts: F-087, F-088.
 #[actix_web::test]
 async fn the_same_put_again_answers_200_and_replaces_description_and_condition() {
     let world = World::start();
@@ -49,6 +51,7 @@ async fn the_same_put_again_answers_200_and_replaces_description_and_condition()
 
 /// Azure: scope, role and principal are unique together; a second name for them is 409 `RoleAssignmentExists`, and the error
 /// does not tell the other name. Case of the scope and shape of the role id make no difference.
+/// Facts: F-001.
 #[actix_web::test]
 async fn a_second_name_for_the_same_triple_is_refused_without_naming_the_first() {
     let world = World::start();
@@ -65,6 +68,7 @@ async fn a_second_name_for_the_same_triple_is_refused_without_naming_the_first()
 }
 
 /// Azure: principal, role and scope of a name cannot change, and names are unique in the tenant.
+/// Facts: F-002, F-088.
 #[actix_web::test]
 async fn another_triple_under_a_name_in_use_is_refused() {
     let world = World::start();
@@ -78,6 +82,7 @@ async fn another_triple_under_a_name_in_use_is_refused() {
 }
 
 /// Azure: role definition ids come back in two shapes, bare and with the subscription; spelling of scopes varies too.
+/// Facts: F-029, F-030.
 #[actix_web::test]
 async fn an_assignment_keeps_the_spelling_it_was_made_with() {
     let world = World::start();
@@ -94,6 +99,7 @@ async fn an_assignment_keeps_the_spelling_it_was_made_with() {
 }
 
 /// Azure: a DELETE answers 200 with what it deleted, and 204 where there is nothing or never was.
+/// Facts: F-027, F-089.
 #[actix_web::test]
 async fn a_delete_answers_200_with_the_object_and_then_204() {
     let world = World::start();
@@ -108,6 +114,7 @@ async fn a_delete_answers_200_with_the_object_and_then_204() {
 }
 
 /// Azure: an assignment is found at its own scope only.
+/// Facts: F-014.
 #[actix_web::test]
 async fn a_name_is_not_found_at_another_scope() {
     let world = World::start();
@@ -119,6 +126,7 @@ async fn a_name_is_not_found_at_another_scope() {
 }
 
 /// Azure: a role definition is read by id at a scope or without one, with its actions.
+/// Facts: F-103.
 #[actix_web::test]
 async fn role_definitions_show_their_actions() {
     let world = World::start();
@@ -140,6 +148,7 @@ async fn role_definitions_show_their_actions() {
 }
 
 /// Azure: definitions are listed at a scope and filtered by name; Contributor cannot assign roles.
+/// Facts: F-037.
 #[actix_web::test]
 async fn role_definitions_are_listed_and_found_by_name() {
     let world = World::start();

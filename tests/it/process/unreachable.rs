@@ -1,0 +1,196 @@
+//! A dependency that cannot be reached: each kind of failure is one log line and one member of the health. (A name
+//! that is not found is in the tests of the adapter, whose resolver is injected.)
+
+use crate::storage::azurite;
+use crate::support::cloud::{Addresses, Cloud, Serve, TOKEN, until};
+use crate::support::idp::Idp;
+use azure_backup_scim::ports::connectivity::{Dependency, UnreachableKind};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use uuid::Uuid;
+
+/// The name of an authority, and what it signs with.
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A listener on a port of its own that treats every connection so.
+fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || listener.incoming().flatten().for_each(serve));
+    port
+}
+
+/// A TLS server that shows a certificate for that name, good until then.
+fn tls(authority: &Authority, name: &str, year: i32) -> u16 {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(year, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, authority).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    listen(move |mut socket| {
+        let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
+        // The client ends the handshake with an alert.
+        let _ = rustls::Stream::new(&mut tls, &mut socket).read(&mut [0; 1024]);
+    })
+}
+
+/// A port on which nothing listens.
+fn closed() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Connections that were taken and are never answered: dropping them would break them.
+fn silent() -> u16 {
+    let taken = std::sync::Mutex::new(Vec::new());
+    listen(move |socket| taken.lock().unwrap().push(socket))
+}
+
+fn answering(answer: &'static str) -> u16 {
+    listen(move |mut socket| {
+        let _ = socket.read(&mut [0; 4096]);
+        let _ = socket.write_all(answer.as_bytes());
+    })
+}
+
+fn sign_in_page() -> u16 {
+    answering("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nSign")
+}
+
+/// The health, whatever its status.
+fn health(serve: &Serve) -> Value {
+    let url = format!("{}/healthz", serve.origin());
+    let ask = async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.get(url).send().await.unwrap().json().await.unwrap()
+    };
+    run(ask)
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// What ARM is called for.
+async fn grant_role(serve: &Serve) {
+    let idp = Idp::new(&serve.base_url, TOKEN);
+    while idp.get("/Users").await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+    let user = idp.create_user("ana-moreira", Uuid::from_u128(7)).await;
+    let group = idp.create_group("vault-operators").await;
+    assert_eq!(idp.member("add", &group, &user).await.status, 200);
+}
+
+fn unreachable_line(serve: &Serve) -> Option<Value> {
+    serve.line("a dependency cannot be reached")
+}
+
+/// Settings that lead to trouble, and what is told of it.
+type Case<'a> = (Vec<(&'a str, String)>, Dependency, UnreachableKind, &'a str);
+
+/// A process with these settings says that this dependency cannot be reached, and how, in its log and in its health.
+#[track_caller]
+fn check(
+    cloud: &Cloud,
+    change: &[(&str, String)],
+    dependency: Dependency,
+    kind: UnreachableKind,
+    cause: &str,
+) {
+    assert!(kind.can_occur(dependency), "{dependency:?} {kind:?}");
+    let mut settings = cloud.settings(&cloud.addresses());
+    // Else another process would store in its table what it meets.
+    settings.insert("TABLES_TABLE".to_owned(), azurite::table());
+    settings.extend(change.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let serve = cloud.serve_with(&settings);
+    if dependency == Dependency::Arm {
+        run(grant_role(&serve));
+    }
+    let line = until(&format!("{dependency:?} {kind:?}"), || unreachable_line(&serve));
+    let told = [&line["dependency"], &line["kind"]];
+    assert_eq!(told, [dependency.as_str(), kind.as_str()], "{line}");
+    assert!(line["cause"].as_str().unwrap().contains(cause), "{line}");
+    assert!(!line["host"].as_str().unwrap().is_empty(), "{line}");
+    let shown = health(&serve);
+    assert_eq!(shown["unreachable"], json!({ dependency.as_str(): kind.as_str() }), "{shown}");
+    assert_ne!(shown["status"], "ok", "{shown}");
+}
+
+#[test]
+fn each_kind_of_unreachable_dependency_is_told_apart() {
+    use UnreachableKind::{
+        Broken, CertificateExpired, CertificateForAnotherName, CertificateNotTrusted, NotAzure, Refused,
+        TimedOut,
+    };
+    let cloud = Cloud::start();
+    let trusted = authority("trusted");
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("authority.pem");
+    std::fs::write(&bundle, trusted.pem()).unwrap();
+    let trust = ("SSL_CERT_FILE", bundle.to_str().unwrap().to_owned());
+    let vault = |address: String| ("KEY_VAULT_URL", address);
+    let https = |port: u16| format!("https://localhost:{port}");
+    let http = |port: u16| format!("http://127.0.0.1:{port}");
+    let tables = |port: u16| {
+        let addresses = Addresses { tables: http(port), ..cloud.addresses() };
+        ("TABLES_CONNECTION_STRING", cloud.settings(&addresses)["TABLES_CONNECTION_STRING"].clone())
+    };
+    let cases: Vec<Case> = vec![
+        (vec![vault(http(closed()))], Dependency::KeyVault, Refused, "refused"),
+        (
+            vec![vault(https(tls(&authority("unknown"), "localhost", 2100))), trust.clone()],
+            Dependency::KeyVault,
+            CertificateNotTrusted,
+            "UnknownIssuer",
+        ),
+        (
+            vec![vault(https(tls(&trusted, "localhost", 2021))), trust.clone()],
+            Dependency::KeyVault,
+            CertificateExpired,
+            "expired",
+        ),
+        (
+            vec![vault(https(tls(&trusted, "elsewhere.example", 2100))), trust],
+            Dependency::KeyVault,
+            CertificateForAnotherName,
+            "elsewhere.example",
+        ),
+        (vec![vault(http(silent()))], Dependency::KeyVault, TimedOut, "given up"),
+        (vec![vault(http(sign_in_page()))], Dependency::KeyVault, NotAzure, "status 200"),
+        (vec![tables(answering(""))], Dependency::Tables, Broken, ""),
+        (vec![tables(closed())], Dependency::Tables, Refused, "refused"),
+        (
+            vec![("IDENTITY_ENDPOINT", format!("{}/token", http(closed())))],
+            Dependency::Identity,
+            Refused,
+            "refused",
+        ),
+        (vec![("ARM_ENDPOINT", http(sign_in_page()))], Dependency::Arm, NotAzure, "status 200"),
+    ];
+    thread::scope(|scope| {
+        for (change, dependency, kind, cause) in &cases {
+            let cloud = &cloud;
+            scope.spawn(move || check(cloud, change, *dependency, *kind, cause));
+        }
+    });
+}

@@ -1,0 +1,80 @@
+//! HEAD is GET without the body, on every endpoint that has GET.
+
+use super::http_edge::{Service, bearer};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The status line and the headers of an answer, without the date, and its body.
+fn ask(service: &Service, method: &str, path: &str, headers: &[&str]) -> (Vec<String>, String) {
+    let mut socket = TcpStream::connect(service.0).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let lines = head.lines().filter(|line| !line.starts_with("date: ")).map(str::to_owned);
+    (lines.collect(), body.to_owned())
+}
+
+fn new_user(service: &Service) -> String {
+    let headers = [&bearer()[..], "content-type: application/scim+json"];
+    let user = service.send("POST", "/scim/v2/Users", &headers, br#"{"userName": "ana"}"#).json();
+    user["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn head_answers_what_get_would_without_the_body() {
+    let service = Service::start();
+    let (user, token) = (new_user(&service), bearer());
+    let known = format!("/scim/v2/Users/{user}");
+    let paths = [
+        "/",
+        "/healthz",
+        "/scim/v2/Users",
+        "/scim/v2//Users/?filter=userName%20eq%20%22ana%22",
+        &known,
+        "/scim/v2/Users/nothing",
+        "/scim/v2/Users?filter=",
+        "/scim/v2/Users/.search",
+        "/scim/v2/Groups",
+        "/scim/v2/Groups/nothing",
+        "/scim/v2/ServiceProviderConfig",
+        "/scim/v2/ResourceTypes",
+        "/scim/v2/ResourceTypes/User",
+        "/scim/v2/Schemas",
+        "/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User",
+        "/scim/v2/Me",
+        "/scim/v2/nothing",
+        "/scim/v1/Users",
+        "/Reconcile",
+        "/nothing",
+    ];
+    for path in paths {
+        for headers in [&[token.as_str()][..], &[], &["authorization: Bearer wrong"]] {
+            let (head, body) = ask(&service, "HEAD", path, headers);
+            let (get, whole) = ask(&service, "GET", path, headers);
+            assert_eq!((head, body.as_str()), (get, ""), "{path} {headers:?}");
+            assert!(!whole.is_empty(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_stays_usable_after_head() {
+    let service = Service::start();
+    let mut socket = TcpStream::connect(service.0).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request = format!("HEAD /scim/v2/Users HTTP/1.1\r\nhost: x\r\n{}\r\n\r\n", bearer());
+    for _ in 0..3 {
+        socket.write_all(request.as_bytes()).unwrap();
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while !answer.ends_with(b"\r\n\r\n") {
+            socket.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
