@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Reads everything that is deployed and says what is wrong with it, a line each. There is no Bicep compiler here:
-tree-sitter gives the syntax, and what a compiler would say of names is checked over its tree.
+"""Reads everything that is deployed and says what is wrong with it, a line each. It needs no Bicep compiler:
+tree-sitter gives the syntax, and names are checked over its tree. Where there is a compiler, the tests ask it too.
 
     check_syntax.py              checks the checkout
     check_syntax.py --self-test  shows that each kind of mistake is found
@@ -266,7 +266,7 @@ def findings(root):
 GOOD = """targetScope = 'resourceGroup'
 param name string
 var names = map([name], each => each.text == name ? 'x' : each.text)
-resource group 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+resource group 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: name
 }
 resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(names)) {
@@ -337,7 +337,7 @@ PLANTED = [
     ("infra/app/one.bicep", "each.text == name", "each.text == nam", "nothing is named nam"),
     ("infra/app/one.bicep", "map([name]", "mop([name]", "no function mop"),
     ("infra/app/one.bicep", "if (!empty(names))", "if (true)", "names is never used"),
-    ("infra/app/one.bicep", "@2023-05-01", "@2023-05-01-preview", "stable version"),
+    ("infra/app/one.bicep", "@2025-06-01", "@2025-06-01-preview", "stable version"),
     ("infra/app/one.bicep", "guid(group.id, name)", "'fixed'", "comes from guid()"),
     ("infra/app/one.bicep", "    principalType: 'ServicePrincipal'\n", "", "principalType"),
     ("infra/app/one.bicep", "guid(group.id)", "'fixed'", "role definition comes from guid()"),

@@ -14,7 +14,7 @@ param condition string
 // Role Based Access Control Administrator: reads everything, creates and deletes role assignments.
 var roleDefinitionId = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'f58310d9-a9f6-439a-9e8d-f62e7b41a168')
 
-resource vault 'Microsoft.DataProtection/backupVaults@2023-05-01' existing = {
+resource vault 'Microsoft.DataProtection/backupVaults@2025-09-01' existing = {
   name: vaultName
 }
 

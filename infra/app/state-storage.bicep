@@ -58,7 +58,7 @@ var readers = union(empty(readerPrincipalId) ? [] : [
   }
 ])
 
-resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name
   location: location
   tags: tags
@@ -77,17 +77,17 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
-resource tables 'Microsoft.Storage/storageAccounts/tableServices@2023-05-01' = {
+resource tables 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' = {
   parent: account
   name: 'default'
 }
 
-resource scim 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+resource scim 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = {
   parent: tables
   name: 'scim'
 }
 
-resource orders 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+resource orders 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = {
   parent: tables
   name: 'orders'
 }

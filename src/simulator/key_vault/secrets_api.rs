@@ -41,7 +41,7 @@ enum Wanted {
     Version(String),
     /// Facts: F-041.
     Versions { after: Option<String>, count: usize, link: NextLink },
-    /// Facts: F-168.
+    /// Facts: F-169.
     Set(NewSecret),
 }
 
@@ -158,7 +158,7 @@ impl SecretOperation {
         }
     }
 
-    /// Facts: F-168, F-169.
+    /// Facts: F-169, F-170.
     fn set(
         &self,
         state: &mut AzureState,

@@ -6,6 +6,7 @@ pub(crate) mod doctor_command;
 pub(crate) mod explain_command;
 pub(crate) mod host_layout;
 pub(crate) mod host_lifecycle;
+pub(crate) mod host_recorded;
 pub(crate) mod host_transport;
 pub(crate) mod local_command;
 pub(crate) mod local_state;

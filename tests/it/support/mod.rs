@@ -3,6 +3,7 @@
 pub mod chaos;
 pub mod clock;
 pub mod cloud;
+pub mod dice;
 pub mod fault_injection;
 pub mod harness;
 pub mod host;

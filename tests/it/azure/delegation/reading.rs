@@ -1,23 +1,10 @@
 //! How `doctor` reads a condition, beside how Azure reads it: on random conditions, whatever else they depend on.
 
 use super::*;
+use crate::support::dice::Dice;
 
 /// Conditions that are tried.
 const CONDITIONS: usize = 3000;
-
-/// The same numbers every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len())]
-    }
-}
 
 fn term(dice: &mut Dice, depth: usize) -> String {
     let source = dice.of(&["@Request", "@Resource"]);
@@ -58,7 +45,7 @@ fn term(dice: &mut Dice, depth: usize) -> String {
 /// Facts: F-026.
 #[test]
 fn what_doctor_is_certain_of_is_what_azure_does() {
-    let mut dice = Dice(7);
+    let mut dice = Dice::new(7);
     let mut certain = 0;
     for _ in 0..CONDITIONS {
         let text = term(&mut dice, 3);

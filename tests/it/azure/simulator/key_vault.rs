@@ -82,7 +82,7 @@ async fn a_version_is_read_by_its_id_and_the_latest_without_one() {
 }
 
 /// Key Vault: setting a secret makes a version, which is the answer, and older ones stay.
-/// Facts: F-168.
+/// Facts: F-169.
 #[actix_web::test]
 async fn a_secret_that_is_set_has_a_version_more() {
     let world = World::start();
@@ -105,7 +105,7 @@ async fn a_secret_that_is_set_has_a_version_more() {
 }
 
 /// Key Vault: the name of a soft-deleted secret is taken until it is recovered or purged.
-/// Facts: F-169.
+/// Facts: F-170.
 #[actix_web::test]
 async fn a_soft_deleted_secret_cannot_be_set() {
     let world = World::start();

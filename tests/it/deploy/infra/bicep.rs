@@ -523,10 +523,10 @@ fn function(name: &str, arguments: &[Value]) -> Value {
     let text = |at: usize| string(&arguments[at]);
     match name {
         "any" => arguments[0].clone(),
-        "toLower" => json!(text(0).to_lowercase()),
+        "toLower" => json!(to_lower(&text(0))),
         "trim" => json!(text(0).trim()),
-        "startsWith" => json!(text(0).to_lowercase().starts_with(&text(1).to_lowercase())),
-        "endsWith" => json!(text(0).to_lowercase().ends_with(&text(1).to_lowercase())),
+        "startsWith" => json!(to_lower(&text(0)).starts_with(&to_lower(&text(1)))),
+        "endsWith" => json!(to_lower(&text(0)).ends_with(&to_lower(&text(1)))),
         "replace" => json!(text(0).replace(&text(1), &text(2))),
         "split" => json!(text(0).split(&text(1)).collect::<Vec<_>>()),
         "substring" => {
@@ -567,4 +567,16 @@ fn function(name: &str, arguments: &[Value]) -> Value {
         }
         other => panic!("function {other}"),
     }
+}
+
+/// As .NET does it: a character for a character, whatever is beside it.
+fn to_lower(text: &str) -> String {
+    let lower = |character: char| {
+        let mut lower = character.to_lowercase();
+        match (lower.next(), lower.next()) {
+            (Some(one), None) => one,
+            _ => character,
+        }
+    };
+    text.chars().map(lower).collect()
 }

@@ -1,7 +1,8 @@
 //! What becomes of a path and a query on their way through the host.
 //!
-//! The host's server decodes the path once, all but `%2F`. Proxying encodes that text again and leaves the query alone;
-//! forwarding makes an address of it, in which `#` and `?` end the path, and takes the query apart and builds it anew.
+//! The host's server decodes the path once, all but `%2F`. Proxying encodes that text again and makes an address of the
+//! query, which escapes what does not belong in one. Forwarding makes an address of the path, in which `#` and `?` end
+//! it, and takes the query apart and builds it anew.
 
 use std::fmt::Write;
 
@@ -9,7 +10,8 @@ use std::fmt::Write;
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadPath;
 
-/// The path as the router sees it: decoded once, `%2F` and what is no UTF-8 left alone, dot segments taken out.
+/// The path as the router sees it: decoded once, one UTF-8 sequence at a time, dot segments taken out. `%2F` and what is no
+/// UTF-8 stay as they were written.
 /// Facts: F-125, F-126.
 pub fn decode(raw: &str) -> Result<String, BadPath> {
     if !raw.is_ascii() || !raw.starts_with('/') {
@@ -20,37 +22,35 @@ pub fn decode(raw: &str) -> Result<String, BadPath> {
     while let Some(at) = rest.find('%') {
         let (before, escapes) = rest.split_at(at);
         decoded.push_str(before);
-        let (bytes, length) = leading_escapes(escapes);
-        if bytes.contains(&0) {
+        if escape(escapes) == Some(0) {
             return Err(BadPath);
         }
-        let (run, after) = escapes.split_at(length.max(1));
-        match String::from_utf8(bytes) {
-            Ok(text) if length > 0 => decoded.push_str(&text),
-            _ => decoded.push_str(run),
-        }
-        // An encoded slash stays as it was written, so that it does not become a separator.
+        let (text, after) = match escaped_character(escapes) {
+            Some((character, length)) if character != '/' => {
+                (character.to_string(), escapes.get(length..).unwrap_or_default())
+            }
+            _ => ("%".to_owned(), escapes.get(1..).unwrap_or_default()),
+        };
+        decoded.push_str(&text);
         rest = after;
-        if let Some(slash) = rest.get(..3).filter(|slash| slash.eq_ignore_ascii_case("%2f")) {
-            decoded.push_str(slash);
-            rest = rest.get(3..).unwrap_or_default();
-        }
     }
     decoded.push_str(rest);
     Ok(without_dot_segments(&decoded))
 }
 
-/// The bytes that the escapes at the start encode, up to an encoded slash, and how many characters they take.
-fn leading_escapes(text: &str) -> (Vec<u8>, usize) {
-    let mut bytes = Vec::new();
-    let mut length = 0;
-    while let Some(byte) = text.get(length..).and_then(escape)
-        && byte != b'/'
-    {
-        bytes.push(byte);
-        length += 3;
-    }
-    (bytes, length)
+/// The character that the escapes at the start encode, and how long they are.
+fn escaped_character(text: &str) -> Option<(char, usize)> {
+    let count = match escape(text)? {
+        0..=0x7F => 1,
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => return None,
+    };
+    let escapes = (0..count).map(|at| escape(text.get(at * 3..)?));
+    let bytes = escapes.collect::<Option<Vec<u8>>>()?;
+    let character = std::str::from_utf8(&bytes).ok()?.chars().next()?;
+    Some((character, count * 3))
 }
 
 /// The byte of an escape at the start.
@@ -80,9 +80,33 @@ fn without_dot_segments(path: &str) -> String {
 }
 
 /// How a proxied path leaves: every character that needs it is encoded, the percent sign too.
-/// Facts: F-125, F-127.
+/// Facts: F-125.
 pub fn proxied_path(decoded: &str) -> String {
     encode(decoded, |byte| is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte))
+}
+
+/// How a proxied query leaves: what an address cannot hold is escaped, and needless escapes are undone. Others stay.
+/// Facts: F-127.
+pub fn proxied_query(raw: &str) -> String {
+    let mut query = String::new();
+    let mut rest = raw;
+    while let Some(character) = rest.chars().next() {
+        let mut taken = character.len_utf8();
+        match escape(rest) {
+            Some(byte) => {
+                taken = 3;
+                match rest.get(..taken) {
+                    Some(written) if !is_unreserved(byte) => query.push_str(written),
+                    _ => query.push(char::from(byte)),
+                }
+            }
+            None => query.push_str(&encode(&character.to_string(), |byte| {
+                is_unreserved(byte) || b"!$&'()*+,;=:@/?[]".contains(&byte)
+            })),
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    query
 }
 
 /// How a forwarded path leaves: read as an address, whose path ends at `#` or `?`, and where `\` is a slash.
@@ -219,6 +243,28 @@ mod tests {
         // No UTF-8: the escape stays, and its percent sign is a character like any other.
         check("/%FF", "/%25FF", "/%FF");
         check("/100%", "/100%25", "/100%25");
+    }
+
+    /// Facts: F-125.
+    #[test]
+    fn escapes_are_decoded_one_sequence_at_a_time() {
+        check("/a%C3%BC%FFb", "/a%C3%BC%25FFb", "/a%C3%BC%FFb");
+        check("/%C3%41%E2%82%C3%BC", "/%25C3A%25E2%2582%C3%BC", "/%C3A%E2%82%C3%BC");
+        check("/%ED%A0%80%C0%AF%F5", "/%25ED%25A0%2580%25C0%25AF%25F5", "/%ED%A0%80%C0%AF%F5");
+        assert_eq!(decode("/%C3%00"), Err(BadPath));
+    }
+
+    /// Facts: F-127.
+    #[test]
+    fn a_proxied_query_is_escaped_in_part() {
+        #[track_caller]
+        fn check(raw: &str, expected: &str) {
+            assert_eq!(proxied_query(raw), expected);
+        }
+        check("filter=a+eq+%22b%22&flag&x=%2F%2f", "filter=a+eq+%22b%22&flag&x=%2F%2f");
+        check("a=%41%7e%zz%4", "a=A~%25zz%254");
+        check("a=[1]|{2}#\\^`<>\"", "a=[1]%7C%7B2%7D%23%5C%5E%60%3C%3E%22");
+        check("", "");
     }
 
     /// Facts: F-126.

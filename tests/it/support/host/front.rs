@@ -9,7 +9,7 @@ use super::transport::{self, Inbound, Unreached};
 use super::{Shared, Transport};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,9 +104,15 @@ fn pass_front_end(front: &FrontEnd, request: &mut Request<Incoming>) {
 async fn dispatch(
     shared: Arc<Shared>,
     peer: SocketAddr,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     scheme: &'static str,
 ) -> Response<Body> {
+    if let Some(status) = refused_by_the_server(&request) {
+        return bare(status);
+    }
+    if let Some(method) = usual_method(request.method()) {
+        *request.method_mut() = method;
+    }
     let Ok(path) = address::decode(request.uri().path()) else { return bare(StatusCode::BAD_REQUEST) };
     if is_reserved(&path) {
         return bare(StatusCode::NOT_FOUND);
@@ -123,6 +129,34 @@ async fn dispatch(
     }
     let name = function.name.clone();
     invoke(&shared, name, read(&shared, peer, request, path, scheme)).await
+}
+
+/// What the server does not hand to the router, by its request line and the bytes of its headers.
+/// Facts: F-167.
+fn refused_by_the_server(request: &Request<Incoming>) -> Option<StatusCode> {
+    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let other_host = request.uri().authority().is_some_and(|named| host != Some(named.as_str().as_bytes()));
+    let unreadable = request.headers().values().any(|value| std::str::from_utf8(value.as_bytes()).is_err());
+    (other_host || unreadable).then_some(StatusCode::BAD_REQUEST)
+}
+
+/// The usual methods are known in any case, and go on in capitals.
+fn usual_method(method: &Method) -> Option<Method> {
+    let usual = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    usual.into_iter().find(|usual| usual.as_str().eq_ignore_ascii_case(method.as_str()))
 }
 
 fn is_reserved(path: &str) -> bool {

@@ -1,14 +1,16 @@
 //! A stand-in for the Azure Functions host, on loopback: it reads the real `host.json` and `*/function.json`, starts the
 //! real program, and is the only way to it, so that a wrong route, prefix, transport or envelope fails a test.
 //!
-//! It does what the real host's sources do as far as a custom handler can tell. It leaves out queues, scaling, keys that
-//! an operator manages, and the envelope for HTTP functions (of which the app has none; the lint says so). What it cannot
-//! know: how .NET normalises addresses in the last corner, what the front end does to a path, how long a cold start takes.
+//! It does what the real host's sources do as far as a custom handler can tell. Routes and proxying are held to what the
+//! real router, forwarder and server did (`tests/it/process/host_recorded.rs`); forwarding has no such record. It leaves
+//! out queues, scaling, keys that an operator manages, and the envelope for HTTP functions (of which the app has none; the
+//! lint says so). What it cannot know: what the front end does to a path, how long a cold start takes.
 
 mod address;
 mod body;
 mod envelope;
 mod front;
+mod head;
 mod layout;
 mod process;
 mod record;
@@ -25,6 +27,7 @@ pub use record::{Call, Level, Line, Relay};
 pub use schedule::Schedule;
 pub use settings::{HostJson, OVERRIDE_PREFIX, SettingsError};
 
+use head::HeadStream;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -374,7 +377,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .max_headers(HEADERS_READ_MAX)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(HeadStream::new(stream)), service)
                 .await;
         });
     }

@@ -105,7 +105,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(do.get("pause", 0))
         self.wfile.write(b"0\r\n\r\n")
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_TRACE = do_PURGE = answer
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):

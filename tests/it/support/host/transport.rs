@@ -21,8 +21,8 @@ pub const HOST_VERSION: &str = "x-azure-functions-hostversion";
 const ATTEMPTS_MAX: usize = 10;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
-/// What ends at the proxy. `TE` and the trailers go with it.
-const HOP_BY_HOP: [&str; 12] = [
+/// What ends at the proxy.
+const HOP_BY_HOP: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -30,13 +30,12 @@ const HOP_BY_HOP: [&str; 12] = [
     "proxy-authorization",
     "proxy-connection",
     "te",
-    "trailer",
     "transfer-encoding",
     "upgrade",
     "alt-svc",
     "http2-settings",
 ];
-/// What .NET counts to the content, so that forwarding loses it. Content-Type and Content-Length go with a body.
+/// What .NET counts to the content. Forwarding loses it; Content-Type and Content-Length go with a body.
 const CONTENT_HEADERS: [&str; 11] = [
     "allow",
     "content-disposition",
@@ -76,18 +75,29 @@ pub struct Route {
     pub host_version: String,
 }
 
+/// Where a request goes at the handler.
+struct Target {
+    path: String,
+    query: Option<String>,
+}
+
 /// The handler was not reached, or broke off: the client gets 500 without a body.
 #[derive(Debug)]
 pub struct Unreached;
 
-/// Sends it on as the streaming proxy does.
-/// Facts: F-128, F-129, F-130, F-131, F-133.
+/// Sends it on as the streaming proxy does. Its client has no CONNECT, and writes headers in ASCII only.
+/// Facts: F-128, F-129, F-130, F-131, F-133, F-167.
 pub async fn proxy(route: &Route, inbound: &Inbound) -> Result<Response<Incoming>, Unreached> {
-    let path = address::proxied_path(&inbound.path);
+    let is_ascii = inbound.headers.values().all(|value| value.as_bytes().is_ascii());
+    if inbound.method == Method::CONNECT || !is_ascii {
+        return Err(Unreached);
+    }
+    let query = inbound.query.as_deref().map(address::proxied_query);
+    let target = Target { path: address::proxied_path(&inbound.path), query };
     let headers = proxied_headers(route, inbound);
     let silence = inbound.activity.clone().silence();
     tokio::select! {
-        answer = attempts(route, inbound, &path, &headers) => answer,
+        answer = attempts(route, inbound, &target, &headers) => answer,
         () = silence => Err(Unreached),
     }
 }
@@ -96,13 +106,13 @@ pub async fn proxy(route: &Route, inbound: &Inbound) -> Result<Response<Incoming
 async fn attempts(
     route: &Route,
     inbound: &Inbound,
-    path: &str,
+    target: &Target,
     headers: &HeaderMap,
 ) -> Result<Response<Incoming>, Unreached> {
     let mut pause = PAUSE_FIRST;
     for attempt in 1..=ATTEMPTS_MAX {
         let body = if inbound.upload.has_body() { inbound.upload.offer() } else { empty() };
-        let request = request(route, inbound, path, inbound.query.as_deref(), headers, body)?;
+        let request = request(route, inbound, target, headers, body)?;
         match route.client.request(request).await {
             Ok(mut answer) => {
                 clean_proxied_answer(&mut answer);
@@ -134,7 +144,17 @@ fn proxied_headers(route: &Route, inbound: &Inbound) -> HeaderMap {
     set(&mut headers, "x-ms-invocation-id", &inbound.invocation_id);
     set(&mut headers, HOST_VERSION, &route.host_version);
     set(&mut headers, "traceparent", &inbound.traceparent);
+    // A header that describes a body makes an empty one, even of a GET.
+    let describes_a_body = CONTENT_HEADERS.iter().any(|name| headers.contains_key(*name));
+    if !inbound.upload.has_body() && (describes_a_body || expects_a_body(&inbound.method)) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     headers
+}
+
+/// The methods that .NET's client sends with a length even where there is no body.
+fn expects_a_body(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method)
 }
 
 /// Facts: F-130.
@@ -154,12 +174,12 @@ pub async fn forward(route: &Route, inbound: &Inbound) -> Result<Response<Body>,
     if inbound.headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Unreached);
     }
-    let path = address::forwarded_path(&inbound.path);
     let query = inbound.query.as_deref().map(address::forwarded_query).filter(|query| !query.is_empty());
+    let target = Target { path: address::forwarded_path(&inbound.path), query };
     let has_body = inbound.upload.has_body();
     let body = if has_body { inbound.upload.offer() } else { empty() };
     let headers = forwarded_headers(route, inbound, has_body);
-    let request = request(route, inbound, &path, query.as_deref(), &headers, body)?;
+    let request = request(route, inbound, &target, &headers, body)?;
     let answer = route.client.request(request).await.map_err(|_| Unreached)?;
     let (mut parts, body) = answer.into_parts();
     let bytes = body.collect().await.map_err(|_| Unreached)?.to_bytes();
@@ -180,27 +200,24 @@ fn forwarded_headers(route: &Route, inbound: &Inbound, has_body: bool) -> Header
     append(&mut headers, INVOCATION_ID, ", ", &inbound.invocation_id);
     append(&mut headers, HOST_VERSION, ", ", &route.host_version);
     set(&mut headers, "traceparent", &inbound.traceparent);
+    if !has_body && [Method::POST, Method::PUT, Method::PATCH].contains(&inbound.method) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     headers
 }
 
 fn request(
     route: &Route,
     inbound: &Inbound,
-    path: &str,
-    query: Option<&str>,
+    target: &Target,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Request<Body>, Unreached> {
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    let address = format!("http://127.0.0.1:{}{path}{query}", route.port);
+    let query = target.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let address = format!("http://127.0.0.1:{}{}{query}", route.port, target.path);
     let mut builder: Builder = Request::builder().method(inbound.method.clone()).uri(address);
     if let Some(to) = builder.headers_mut() {
         *to = headers.clone();
-        // As .NET's client does for methods that are expected to have a body.
-        if !inbound.upload.has_body() && [Method::POST, Method::PUT, Method::PATCH].contains(&inbound.method)
-        {
-            to.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
     }
     builder.body(body).map_err(|_| Unreached)
 }
