@@ -45,22 +45,46 @@ installed() {
     [ -d "$(rustc --print sysroot)/lib/rustlib/$1" ]
 }
 
+# Flags of rustc, kept apart by the character that cargo wants between them: a folder may have a blank in its name.
+flags=
+flag() {
+    flags="$flags${flags:+$(printf '\037')}$1"
+}
+
+# Panics and log records of dependencies name source files. Those names begin at the checkout, at cargo's home and at the
+# toolchain, wherever these are on the machine that builds.
+name_no_paths() {
+    for word in ${RUSTFLAGS:-}; do flag "$word"; done
+    prefix "${CARGO_HOME:-$HOME/.cargo}" cargo
+    prefix "$(rustc --print sysroot)" toolchain
+    prefix "$PWD" .
+    case "${CARGO_TARGET_DIR:-}" in
+        /*) prefix "$CARGO_TARGET_DIR" target ;;
+    esac
+}
+prefix() {
+    flag "--remap-path-prefix=$1=$2"
+    export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$1=$2"
+}
+
 # Static, because nobody promises which C library the instances have. musl where it can be built; glibc else, whose name
 # lookup may want the library that it was built with.
 build() {
     command -v cargo >/dev/null 2>&1 || fail "cargo is needed to build the binary: install Rust, or give --binary"
     musl=x86_64-unknown-linux-musl
     gnu=x86_64-unknown-linux-gnu
+    name_no_paths
     if installed $musl && { command -v musl-gcc || [ -n "${CC_x86_64_unknown_linux_musl:-}" ]; } >/dev/null 2>&1; then
         target=$musl
     elif [ "$(rustc -vV | sed -n 's/^host: //p')" = $gnu ]; then
         echo "package: no musl target here (rustup target add $musl, and musl-tools): linking glibc statically" >&2
         target=$gnu
-        export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+        flag -Ctarget-feature=+crt-static
     else
         fail "a binary for Linux on x86-64 cannot be built here: run rustup target add $musl, name a C compiler for it \
 in CC_x86_64_unknown_linux_musl and a linker in CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER, or give --binary"
     fi
+    export CARGO_ENCODED_RUSTFLAGS="$flags"
     cargo build --locked --profile dist --no-default-features --bin azure-backup-scim --target $target
     binary=${CARGO_TARGET_DIR:-target}/$target/dist/azure-backup-scim
 }
@@ -70,6 +94,13 @@ in CC_x86_64_unknown_linux_musl and a linker in CARGO_TARGET_X86_64_UNKNOWN_LINU
 if command -v ldd >/dev/null 2>&1 && ldd "$binary" 2>/dev/null | grep -q '=>'; then
     fail "$binary is not static: an instance may lack the libraries that it wants"
 fi
+
+# The usual places of checkouts, of cargo and of toolchains, and those of this machine.
+for place in /home/ /root/ /.cargo/ /.rustup/ "$PWD/" "${HOME:-/root}/" "${CARGO_HOME:-${HOME:-}/.cargo}/"; do
+    named=$(LC_ALL=C grep -aoF "$place" "$binary" | wc -l | tr -d ' ')
+    [ "$named" -eq 0 ] || fail "$binary names $named path(s) of the machine that built it, below $place; this script \
+builds it without"
+done
 
 stage=$(mktemp -d "$out.XXXXXX")
 trap 'rm -rf "$stage"' EXIT

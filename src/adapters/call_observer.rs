@@ -3,7 +3,7 @@
 use super::rest::{RestError, is_loopback, pooled_client};
 use super::unreachable::unreachable_kind;
 use crate::ports::clock::Clock;
-use crate::ports::connectivity::{Connectivity, Dependency, Reached, UnreachableKind};
+use crate::ports::connectivity::{Connectivity, ConnectivityChange, Dependency, UnreachableKind};
 use async_trait::async_trait;
 use azure_core::http::headers::{CONTENT_TYPE, Headers};
 use azure_core::http::{AsyncRawResponse, Context, HttpClient, Request, Transport, Url};
@@ -40,18 +40,19 @@ impl CallObserver {
     }
 
     fn record(&self, failure: Option<UnreachableKind>, request: &Request, cause: &str) {
-        let reached = Reached { failure, at: self.clock.now() };
-        if !self.connectivity.record(self.dependency, reached) {
-            return;
-        }
+        let change = self.connectivity.record(self.dependency, failure, self.clock.monotonic());
+        let Some(change) = change else { return };
         let dependency = self.dependency.as_str();
-        let host = request.url().host_str().unwrap_or_default();
-        match failure {
-            Some(kind) => {
-                let kind = kind.as_str();
-                tracing::warn!(dependency, kind, host, cause, "a dependency cannot be reached");
+        let origin = request.url().origin().ascii_serialization();
+        match change {
+            ConnectivityChange::Lost => {
+                let kind = failure.map(UnreachableKind::as_str);
+                tracing::warn!(dependency, kind, origin, cause, "a dependency cannot be reached");
             }
-            None => tracing::info!(dependency, host, "a dependency is reached again"),
+            ConnectivityChange::Back(after) => {
+                let after_s = after.as_secs();
+                tracing::info!(dependency, origin, after_s, "a dependency is reached again");
+            }
         }
     }
 }
@@ -111,13 +112,12 @@ impl Drop for CallInFlight<'_> {
     }
 }
 
-/// Every service of Azure names the request in its answer. The identity endpoint does not, and never answers with a page.
+/// Every service of Azure names the request in its answer (`x-ms-…`); from 500 on it may be a gateway's that does not. None answers
+/// with a page, the identity endpoint neither. Facts: F-168.
 fn is_azure(dependency: Dependency, status: u16, headers: &Headers) -> bool {
-    let is_page =
-        || headers.get_optional_str(&CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
-    let is_named = || headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
-    match dependency {
-        Dependency::Identity => !is_page(),
-        Dependency::Tables | Dependency::KeyVault | Dependency::Arm => status >= GATEWAY_STATUS || is_named(),
+    if headers.get_optional_str(&CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
+        return false;
     }
+    let is_named = || headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
+    dependency == Dependency::Identity || status >= GATEWAY_STATUS || is_named()
 }

@@ -34,8 +34,8 @@ fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 }
 
 fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
-    if error.is::<NameNotFound>() {
-        return Some(UnreachableKind::NameNotFound);
+    if let Some(error) = error.downcast_ref::<NameNotFound>() {
+        return Some(error.kind());
     }
     if let Some(rustls::Error::InvalidCertificate(certificate)) = error.downcast_ref() {
         return Some(certificate_kind(certificate));
@@ -69,6 +69,17 @@ fn certificate_kind(error: &CertificateError) -> UnreachableKind {
 struct NameNotFound {
     name: String,
     detail: io::Error,
+}
+
+impl NameNotFound {
+    /// Only the text tells that the name servers gave no answer: glibc's, and musl's.
+    fn kind(&self) -> UnreachableKind {
+        let text = self.detail.to_string();
+        match text.contains("Temporary failure") || text.contains("Try again") {
+            true => UnreachableKind::TimedOut,
+            false => UnreachableKind::NameNotFound,
+        }
+    }
 }
 
 /// The names as the system resolves them, with an error that can be told from the other ones.
@@ -111,6 +122,14 @@ mod tests {
         let error = transport.send(&Context::new(), &mut request).await.err().unwrap();
         let found = unreachable_kind(&error);
         assert_eq!(found, (UnreachableKind::NameNotFound, "vault.example: no such host".to_owned()));
+    }
+
+    #[test]
+    fn name_servers_that_do_not_answer_say_nothing_about_the_name() {
+        let detail =
+            io::Error::other("failed to lookup address information: Temporary failure in name resolution");
+        let error = NameNotFound { name: "vault.example".to_owned(), detail };
+        assert_eq!(unreachable_kind(&error).0, UnreachableKind::TimedOut);
     }
 
     #[tokio::test]

@@ -57,10 +57,12 @@ struct ConnectionState {
     head_since: Cell<Option<Instant>>,
     /// Bytes read since the last request.
     head_bytes: Cell<usize>,
-    /// Reads that returned bytes: in all, and before the last request began.
+    /// Reads that returned bytes: in all, and before the last response was sent.
     arrivals: Cell<u64>,
     arrivals_before: Cell<Option<u64>>,
     is_closing: Cell<bool>,
+    /// Nothing more is written.
+    is_aborted: Cell<bool>,
     task: RefCell<Option<Waker>>,
 }
 
@@ -75,6 +77,7 @@ impl ConnectionHandle {
             arrivals: Cell::new(0),
             arrivals_before: Cell::new(None),
             is_closing: Cell::new(false),
+            is_aborted: Cell::new(false),
             task: RefCell::new(None),
         }))
     }
@@ -87,7 +90,7 @@ impl ConnectionHandle {
         state.since.set(Instant::now());
         state.head_since.set(None);
         state.head_bytes.set(0);
-        let before = state.arrivals_before.replace(Some(state.arrivals.get()));
+        let before = state.arrivals_before.get();
         let is_alone = before.is_none_or(|before| before < state.arrivals.get());
         match (state.is_closing.get(), is_alone) {
             (true, _) => PipelinePosition::AfterClose,
@@ -108,10 +111,16 @@ impl ConnectionHandle {
     pub fn response_sent(&self) {
         self.0.under_way.set(false);
         self.0.reads.set(true);
+        self.0.arrivals_before.set(Some(self.0.arrivals.get()));
         self.0.since.set(Instant::now());
         if let Some(task) = self.0.task.take() {
             task.wake();
         }
+    }
+
+    /// Ends the connection before anything more is written.
+    pub fn abort(&self) {
+        self.0.is_aborted.set(true);
     }
 
     /// Counts bytes that were read. An error where they exceed any request head.
@@ -218,6 +227,9 @@ impl AsyncRead for TimedConnection {
 impl AsyncWrite for TimedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check_deadline(cx)?;
+        if self.handle.0.is_aborted.get() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         if written.is_pending() && self.unwritten_since.is_none() {
             self.unwritten_since = Some(Instant::now());

@@ -7,7 +7,7 @@ use super::error::HttpError;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
@@ -38,6 +38,11 @@ pub(super) async fn drain_unread_body<B: MessageBody + 'static>(
     let position = handle
         .as_ref()
         .map_or(PipelinePosition::Sequential, |handle| handle.request_started(unread.is_some()));
+    if position != PipelinePosition::Sequential && request.method() == Method::HEAD {
+        // The framework wrote the response before this one without its body: it keeps one flag for the requests that it has parsed.
+        // What would follow would be taken for that body.
+        handle.iter().for_each(ConnectionHandle::abort);
+    }
     let rest = Leftover { unread, _guard: handle.map(RequestGuard) };
     if position == PipelinePosition::AfterClose {
         let refused = request.error_response(HttpError::ConnectionClosing);

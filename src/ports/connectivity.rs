@@ -1,9 +1,8 @@
-//! How the latest attempts to reach each dependency ended, as far as this process made them. It decides nothing: it is for health,
-//! the log and `doctor`.
+//! Whether each dependency is reached, as far as this process tried. It decides nothing: it is for health and the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use time::OffsetDateTime;
+use std::time::Duration;
 
 /// A service that this one calls over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +16,11 @@ pub enum Dependency {
 
 impl Dependency {
     pub const ALL: [Self; 4] = [Self::Tables, Self::KeyVault, Self::Arm, Self::Identity];
+
+    /// What [`as_str`](Self::as_str) names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dependency| dependency.as_str() == text)
+    }
 
     /// Its name in health and in the log.
     pub fn as_str(self) -> &'static str {
@@ -101,34 +105,135 @@ impl UnreachableKind {
         }
     }
 
-    /// Whether it needs a person. The others pass by themselves, and what they delay is counted elsewhere.
-    pub fn needs_person(self) -> bool {
-        !matches!(self, Self::TimedOut | Self::Broken)
+    /// Whether one attempt is enough to know it. The others happen to a call now and then, and are news when they last.
+    fn is_certain(self) -> bool {
+        matches!(
+            self,
+            Self::NameNotFound
+                | Self::CertificateNotTrusted
+                | Self::CertificateExpired
+                | Self::CertificateForAnotherName
+        )
+    }
+
+    /// Whether it passes by itself, unless it lasts.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Broken)
     }
 }
 
-/// How an attempt ended.
+/// A dependency that is not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
-    /// `None`: the dependency answered.
-    pub failure: Option<UnreachableKind>,
-    pub at: OffsetDateTime,
+pub struct Unreachable {
+    pub kind: UnreachableKind,
+    /// For how long.
+    pub lasts: Duration,
 }
 
-/// The latest attempt with each dependency.
+/// What changed with an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectivityChange {
+    Lost,
+    /// It was not reached for so long.
+    Back(Duration),
+}
+
+/// What is known of one dependency, by the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+struct Attempts {
+    last: Duration,
+    /// How many failed since it last answered, and when the first of them did.
+    failures: u32,
+    failing_since: Duration,
+    /// That it is not reached is known, with the kind that was told.
+    told: Option<UnreachableKind>,
+}
+
+/// So many attempts in a row that failed are no chance.
+const FAILURES_IN_A_ROW: u32 = 3;
+/// Nor are failures for so long, however few.
+const FAILING_FOR: Duration = Duration::from_secs(30);
+/// What was found out longer ago says nothing about now: whatever waits for a dependency is tried again sooner.
+pub const KNOWN_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// The latest attempts with each dependency.
 #[derive(Debug, Default)]
-pub struct Connectivity(Mutex<BTreeMap<Dependency, Reached>>);
+pub struct Connectivity(Mutex<BTreeMap<Dependency, Attempts>>);
 
 impl Connectivity {
-    /// Keeps how an attempt ended. Returns whether the one before ended otherwise; the first is news where it failed.
-    pub fn record(&self, dependency: Dependency, reached: Reached) -> bool {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = latest.insert(dependency, reached);
-        before.and_then(|before| before.failure) != reached.failure
+    /// Keeps how an attempt ended, at a moment of the monotonic clock. A dependency is lost when it is certain that it is not reached:
+    /// what happens to one call among others changes nothing.
+    pub fn record(
+        &self,
+        dependency: Dependency,
+        failure: Option<UnreachableKind>,
+        now: Duration,
+    ) -> Option<ConnectivityChange> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.get(&dependency).copied();
+        let none = Attempts { last: now, failures: 0, failing_since: now, told: None };
+        let Some(kind) = failure else {
+            all.insert(dependency, none);
+            let lost = before.filter(|before| before.told.is_some())?;
+            return Some(ConnectivityChange::Back(now.saturating_sub(lost.failing_since)));
+        };
+        let before = before.filter(|before| before.failures > 0).unwrap_or(none);
+        let mut attempts = Attempts { last: now, failures: before.failures + 1, ..before };
+        let lasts = now.saturating_sub(attempts.failing_since) >= FAILING_FOR;
+        let is_lost = kind.is_certain() || attempts.failures >= FAILURES_IN_A_ROW || lasts;
+        if is_lost {
+            attempts.told = failure;
+        }
+        all.insert(dependency, attempts);
+        (is_lost && before.told != failure).then_some(ConnectivityChange::Lost)
     }
 
-    /// The dependencies that were called, with the latest attempt.
-    pub fn latest(&self) -> BTreeMap<Dependency, Reached> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What is known now: nothing of a dependency that was not called lately, and `None` of one that is reached.
+    pub fn latest(&self, now: Duration) -> BTreeMap<Dependency, Option<Unreachable>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().filter(|(_, attempts)| attempts.last + KNOWN_FOR > now);
+        known
+            .map(|(dependency, attempts)| {
+                let lasts = now.saturating_sub(attempts.failing_since);
+                (*dependency, attempts.told.map(|kind| Unreachable { kind, lasts }))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_failure_among_successes_is_no_news_and_one_that_lasts_is() {
+        let all = Connectivity::default();
+        let arm = |failure, seconds| all.record(Dependency::Arm, failure, at(seconds));
+        for second in 0..10 {
+            let failure = (second % 2 == 0).then_some(UnreachableKind::Broken);
+            assert_eq!(arm(failure, second), None);
+            assert_eq!(all.latest(at(second)), [(Dependency::Arm, None)].into());
+        }
+        assert_eq!(arm(Some(UnreachableKind::TimedOut), 10), None);
+        assert_eq!(arm(Some(UnreachableKind::TimedOut), 41), Some(ConnectivityChange::Lost));
+        assert_eq!(arm(Some(UnreachableKind::TimedOut), 50), None);
+        let lost = Unreachable { kind: UnreachableKind::TimedOut, lasts: at(90) };
+        assert_eq!(all.latest(at(100)), [(Dependency::Arm, Some(lost))].into());
+        assert_eq!(arm(None, 100), Some(ConnectivityChange::Back(at(90))));
+        assert_eq!(all.latest(at(100)), [(Dependency::Arm, None)].into());
+        assert_eq!(all.latest(at(100) + KNOWN_FOR), BTreeMap::new());
+    }
+
+    #[test]
+    fn what_is_certain_is_news_at_once_and_so_is_another_kind() {
+        let all = Connectivity::default();
+        let vault = |kind, seconds| all.record(Dependency::KeyVault, Some(kind), at(seconds));
+        assert_eq!(vault(UnreachableKind::CertificateExpired, 1), Some(ConnectivityChange::Lost));
+        assert_eq!(vault(UnreachableKind::CertificateExpired, 2), None);
+        assert_eq!(vault(UnreachableKind::CertificateNotTrusted, 3), Some(ConnectivityChange::Lost));
     }
 }

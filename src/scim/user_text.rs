@@ -1,17 +1,17 @@
-//! The answer of a user as JSON text, written at once: a page of a list is made of many, and a tree of each costs more than
-//! everything else that the page does.
+//! The answer of a user as JSON text, written at once from the stored text: a page of a list is made of many, and a tree of each costs
+//! more than everything else that the page does.
 
-use crate::scim::json_object::JsonObject;
 use crate::scim::projection::Projection;
-use crate::scim::resource::{GroupRef, Meta, Resource};
+use crate::scim::resource::{GroupRef, Meta};
 use crate::scim::schema::ResourceType::User;
 use crate::scim::schema::{ResourceType, Schema};
+use crate::scim::stored_document::StoredDocument;
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A user with the groups that were read.
 pub(crate) struct UserText<'a> {
-    pub resource: &'a Resource,
+    pub document: &'a StoredDocument<'a>,
     pub meta: &'a Meta,
     pub groups: Option<&'a [GroupRef]>,
     pub projection: &'a Projection,
@@ -27,32 +27,34 @@ impl UserText<'_> {
         serde_json::to_string(self).ok()
     }
 
-    /// The attributes of an extension that are shown; `None` where it has none.
-    fn extension(&self, name: &str) -> Option<ShownExtension<'_>> {
-        let schema = User.extension(name)?;
-        let attributes = self.resource.attributes().get(name)?.as_object()?;
-        let shown = ShownExtension { schema, attributes, projection: self.projection };
-        let is_empty = shown.entries().next().is_none();
-        (!is_empty).then_some(shown)
+    /// The extensions of which attributes are shown.
+    fn extensions(&self) -> Vec<ShownExtension<'_>> {
+        let shown = |schema: &'static Schema| {
+            let attributes = StoredDocument::parse(self.document.get(schema.urn)?.get().as_bytes()).ok()?;
+            let shown = ShownExtension { schema, attributes, projection: self.projection };
+            let is_empty = shown.entries().next().is_none();
+            (!is_empty).then_some(shown)
+        };
+        User.extensions().iter().copied().filter_map(shown).collect()
     }
 }
 
 impl Serialize for UserText<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { resource, meta, groups, projection } = self;
+        let Self { document, meta, groups, projection } = self;
         let shows = |name: &str| projection.shows_core(name);
         let is_added = |name: &str| FRAME.contains(&name) || name == GROUPS && groups.is_some();
         let mut map = serializer.serialize_map(None)?;
-        let extensions = User.extensions().iter().map(|schema| schema.urn);
-        let extensions = extensions.filter(|urn| self.extension(urn).is_some());
-        let schemas: Vec<&str> = std::iter::once(User.schema()).chain(extensions).collect();
+        let extensions = self.extensions();
+        let urns = extensions.iter().map(|extension| extension.schema.urn);
+        let schemas: Vec<&str> = std::iter::once(User.schema()).chain(urns).collect();
         map.serialize_entry("schemas", &schemas)?;
         if shows("id") {
             map.serialize_entry("id", &meta.id)?;
         }
-        for (name, value) in resource.attributes() {
-            if let Some(extension) = self.extension(name) {
-                map.serialize_entry(name, &extension)?;
+        for (name, value) in document.iter() {
+            if let Some(extension) = extensions.iter().find(|extension| extension.schema.urn == name) {
+                map.serialize_entry(name, extension)?;
             } else if shows(name) && !is_added(name) {
                 map.serialize_entry(name, value)?;
             }
@@ -78,12 +80,12 @@ const FRAME: [&str; 3] = ["schemas", "id", "meta"];
 
 struct ShownExtension<'a> {
     schema: &'static Schema,
-    attributes: &'a JsonObject,
+    attributes: StoredDocument<'a>,
     projection: &'a Projection,
 }
 
 impl ShownExtension<'_> {
-    fn entries(&self) -> impl Iterator<Item = (&String, &Value)> {
+    fn entries(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.attributes.iter().filter(|(name, _)| self.projection.shows_of(self.schema, name))
     }
 }
@@ -141,8 +143,9 @@ impl Serialize for Location<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::resource::Resource;
     use crate::scim::{urn, user};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// What the projection leaves of a stored user, either way.
     #[track_caller]
@@ -157,7 +160,9 @@ mod tests {
         };
         let projection = Projection::parse(User, attributes, excluded).unwrap();
         let expected = projection.apply(user::render(resource.clone(), &meta, groups, None));
-        let written = UserText { resource: &resource, meta: &meta, groups, projection: &projection }.write();
+        let text = stored.to_string();
+        let document = StoredDocument::parse(text.as_bytes()).unwrap();
+        let written = UserText { document: &document, meta: &meta, groups, projection: &projection }.write();
         let case = format!("{stored} {attributes:?} {excluded:?}");
         match written {
             Some(text) => assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected, "{case}"),

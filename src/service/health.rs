@@ -7,12 +7,12 @@ pub use snapshot::{BindingsHealth, HealthSnapshot, PausedSince};
 
 use crate::id::{OpId, UserId};
 use crate::ports::clock::Clock;
-use crate::ports::connectivity::{Connectivity, UnreachableKind};
+use crate::ports::connectivity::{Connectivity, Dependency, KNOWN_FOR, Unreachable};
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::batches::Batches;
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
-use crate::store::overdue::StoredOverdue;
+use crate::store::overdue::{StoredOverdue, StoredUnreachable};
 use crate::store::pending_bindings::PendingBindings;
 use crate::store::recent_findings::RecentFindings;
 use crate::store::sweep_schedule::SweepCounts;
@@ -104,8 +104,12 @@ impl HealthStatus {
             bindings_troubled: self.troubled.count(),
             ..held.snapshot.clone()
         };
-        let counted = snapshot.counted;
-        self.add_unreachable_since(counted, &mut snapshot.unreachable);
+        for (dependency, found) in self.connectivity.latest(now) {
+            match found {
+                Some(unreachable) => snapshot.unreachable.insert(dependency, unreachable),
+                None => snapshot.unreachable.remove(&dependency),
+            };
+        }
         for ((_, kind), known) in held.throttled.iter().filter(|(_, known)| known.over_at > now) {
             let until = snapshot.throttled.entry(kind.as_str()).or_insert(known.not_before);
             *until = known.not_before.max(*until);
@@ -239,26 +243,22 @@ impl HealthStatus {
         }
     }
 
-    /// Which dependencies this process reaches, over what another one knew: of one that it did not call, it knows nothing.
-    pub(super) fn add_unreachable_here(&self, unreachable: &mut BTreeMap<String, UnreachableKind>) {
-        self.add_unreachable_since(None, unreachable);
-    }
-
-    /// The same, of calls since then.
-    fn add_unreachable_since(
+    /// What is to be stored of the dependencies: what this process knows of those that it called, and of the others what was stored,
+    /// as long as it may still be so.
+    pub(super) fn unreachable_to_store(
         &self,
-        since: Option<OffsetDateTime>,
-        unreachable: &mut BTreeMap<String, UnreachableKind>,
-    ) {
-        for (dependency, reached) in self.connectivity.latest() {
-            if since.is_some_and(|since| reached.at < since) {
-                continue;
-            }
-            match reached.failure {
-                Some(kind) => unreachable.insert(dependency.as_str().to_owned(), kind),
-                None => unreachable.remove(dependency.as_str()),
-            };
+        stored: BTreeMap<Dependency, StoredUnreachable>,
+        now: OffsetDateTime,
+    ) -> BTreeMap<Dependency, StoredUnreachable> {
+        let mut all = stored;
+        all.retain(|_, stored| stored.seen + KNOWN_FOR > now);
+        for (dependency, found) in self.connectivity.latest(self.clock.monotonic()) {
+            let since = all.remove(&dependency).map(|stored| stored.since);
+            let Some(Unreachable { kind, lasts }) = found else { continue };
+            let since = since.unwrap_or(now - lasts).min(now - lasts);
+            all.insert(dependency, StoredUnreachable { kind, since, seen: now });
         }
+        all
     }
 
     /// Whether the table of orders cannot be read.
@@ -302,7 +302,13 @@ impl HealthStatus {
         let mut held = self.held();
         held.snapshot.overdue.clone_from(&stored.count);
         held.snapshot.oldest_request = stored.oldest_request;
-        held.snapshot.unreachable.clone_from(&stored.unreachable);
+        let known = stored.unreachable.iter().filter(|(_, stored)| stored.seen + KNOWN_FOR > now);
+        held.snapshot.unreachable = known
+            .map(|(dependency, StoredUnreachable { kind, since, .. })| {
+                let lasts = Duration::try_from(now - *since).unwrap_or_default();
+                (*dependency, Unreachable { kind: *kind, lasts })
+            })
+            .collect();
         held.snapshot.counted = Some(stored.counted);
         held.snapshot.is_without_ticks = stored.counted + NO_TICK_AFTER < now;
     }

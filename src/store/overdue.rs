@@ -1,7 +1,7 @@
 //! `s:overdue`: the revocations that have not happened for too long, and the dependencies that cannot be reached, as the last tick
 //! of any process counted them. It is also the sign of life of the ticks.
 
-use crate::ports::connectivity::UnreachableKind;
+use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{StateStore, StoreError, keys};
@@ -35,8 +35,16 @@ pub struct StoredOverdue {
     pub logged: Option<OffsetDateTime>,
     /// When the oldest change was made whose request was still there after that tick, as far as it read them.
     pub oldest_request: Option<OffsetDateTime>,
-    /// Dependency → why it could not be reached, as far as the processes that tick called it.
-    pub unreachable: BTreeMap<String, UnreachableKind>,
+    /// The dependencies that the processes that tick do not reach.
+    pub unreachable: BTreeMap<Dependency, StoredUnreachable>,
+}
+
+/// Why a dependency is not reached, since when, and when a process last found it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredUnreachable {
+    pub kind: UnreachableKind,
+    pub since: OffsetDateTime,
+    pub seen: OffsetDateTime,
 }
 
 impl StateStore {
@@ -88,17 +96,29 @@ fn read(row: &TableRow) -> Result<StoredOverdue, StoreError> {
     })
 }
 
-/// `arm=timed-out keyVault=connection-refused`. A kind of a later release is left out: it decides nothing.
-fn read_unreachable(text: Option<&str>) -> BTreeMap<String, UnreachableKind> {
-    let pairs = text.unwrap_or_default().split_whitespace().filter_map(|pair| pair.split_once('='));
-    pairs.filter_map(|(name, kind)| Some((name.to_owned(), UnreachableKind::parse(kind)?))).collect()
+/// `arm=timed-out=SINCE=SEEN keyVault=…`, the times in seconds. What a later release writes is left out: it decides nothing.
+fn read_unreachable(text: Option<&str>) -> BTreeMap<Dependency, StoredUnreachable> {
+    let read = |entry: &str| {
+        let mut parts = entry.split('=');
+        let dependency = Dependency::parse(parts.next()?)?;
+        let kind = UnreachableKind::parse(parts.next()?)?;
+        let mut time = || OffsetDateTime::from_unix_timestamp(parts.next()?.parse().ok()?).ok();
+        Some((dependency, StoredUnreachable { kind, since: time()?, seen: time()? }))
+    };
+    text.unwrap_or_default().split_whitespace().filter_map(read).collect()
+}
+
+fn write_unreachable(unreachable: &BTreeMap<Dependency, StoredUnreachable>) -> String {
+    let entries = unreachable.iter().map(|(dependency, StoredUnreachable { kind, since, seen })| {
+        let times = [since, seen].map(|time| time.unix_timestamp());
+        format!("{}={}={}={}", dependency.as_str(), kind.as_str(), times[0], times[1])
+    });
+    entries.collect::<Vec<_>>().join(" ")
 }
 
 /// Writes the row over any earlier one.
 pub fn write(stored: &StoredOverdue) -> TableWrite {
     let StoredOverdue { count, counted, logged, oldest_request, unreachable } = stored;
-    let unreachable: Vec<String> =
-        unreachable.iter().map(|(name, kind)| format!("{name}={}", kind.as_str())).collect();
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut fields = RowFields::row()
         .int("people", number(count.people))
@@ -106,7 +126,7 @@ pub fn write(stored: &StoredOverdue) -> TableWrite {
         .int("in_batches", number(count.in_batches))
         .bytes("reasons", json!(count.by_reason).to_string().as_bytes())
         .text("first", count.first.join(" "))
-        .text("unreachable", unreachable.join(" "))
+        .text("unreachable", write_unreachable(unreachable))
         .time("counted", *counted);
     let times = [
         ("oldest", count.oldest),
@@ -121,4 +141,22 @@ pub fn write(stored: &StoredOverdue) -> TableWrite {
         };
     }
     TableWrite::InsertOrReplace { key: keys::setting("overdue"), properties: fields.done() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unreachable_reads_back_without_what_a_later_release_knows() {
+        let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        let kind = UnreachableKind::TimedOut;
+        let stored = StoredUnreachable { kind, since: time(5), seen: time(9) };
+        let all = [(Dependency::Arm, stored)].into();
+        let text = write_unreachable(&all);
+        assert_eq!(read_unreachable(Some(&text)), all);
+        let later = format!("graph=timed-out=1=2 arm=melted=1=2 keyVault=timed-out {text} x");
+        assert_eq!(read_unreachable(Some(&later)), all);
+        assert_eq!(read_unreachable(None), BTreeMap::new());
+    }
 }

@@ -4,10 +4,11 @@
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, PropertyValue, RowProperties, TableRow, TableWrite};
-use crate::scim::{Resource, ResourceType, compare};
+use crate::scim::{Resource, ResourceType, StoredDocument, compare};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{CommittedWrites, RowPages, StateStore, StoreError, keys};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
 use time::OffsetDateTime;
@@ -160,22 +161,18 @@ impl<I: ResourceId> StoredResource<I> {
 
     /// Reads a header of a resource that is only shown: what a later release put there is not kept.
     pub fn read_to_show(row: &TableRow) -> Result<Self, StoreError> {
-        let reader = RowReader::new(row)?;
-        let corrupt =
-            |property: &str| StoreError::Corrupt { row: row.key.clone(), property: property.to_owned() };
-        let id = I::from_text(keys::last_part(&row.key)).ok_or_else(|| corrupt("key"))?;
-        let serde_json::Value::Object(attributes) = reader.json(DOCUMENT)? else {
-            return Err(corrupt(DOCUMENT));
-        };
+        let StoredHeader { id, revision, touch, created, modified, pinned, job, document } =
+            StoredHeader::read(row)?;
+        let attributes = serde_json::from_slice(&document).map_err(|_| corrupt_document(row))?;
         Ok(Self {
             id,
             resource: Resource::from_stored(I::KIND, attributes),
-            revision: reader.int("rev")?,
-            touch: reader.text_opt("touch")?.map(str::to_owned),
-            created: reader.time("created")?,
-            modified: reader.time("modified")?,
-            pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
-            job: job_of(row)?,
+            revision,
+            touch: touch.map(str::to_owned),
+            created,
+            modified,
+            pinned,
+            job,
             etag: row.etag.clone(),
             kept: RowProperties::new(),
         })
@@ -255,6 +252,45 @@ impl<I: ResourceId> StoredResource<I> {
         }
         batch
     }
+}
+
+/// A header whose attributes stay the text that is stored.
+pub struct StoredHeader<'a, I> {
+    pub id: I,
+    pub revision: i64,
+    pub touch: Option<&'a str>,
+    pub created: OffsetDateTime,
+    pub modified: OffsetDateTime,
+    pinned: Option<PrincipalId>,
+    job: Option<OpId>,
+    document: Cow<'a, [u8]>,
+}
+
+impl<'a, I: ResourceId> StoredHeader<'a, I> {
+    /// Reads everything but the attributes.
+    pub fn read(row: &'a TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
+        let id = I::from_text(keys::last_part(&row.key)).ok_or_else(|| StoreError::corrupt_key(row))?;
+        Ok(Self {
+            id,
+            revision: reader.int("rev")?,
+            touch: reader.text_opt("touch")?,
+            created: reader.time("created")?,
+            modified: reader.time("modified")?,
+            pinned: reader.parsed_opt("pinned", PrincipalId::parse)?,
+            job: job_of(row)?,
+            document: reader.bytes(DOCUMENT)?,
+        })
+    }
+
+    /// The attributes of the header of that row.
+    pub fn document(&self, row: &TableRow) -> Result<StoredDocument<'_>, StoreError> {
+        StoredDocument::parse(&self.document).map_err(|_| corrupt_document(row))
+    }
+}
+
+fn corrupt_document(row: &TableRow) -> StoreError {
+    StoreError::Corrupt { row: row.key.clone(), property: DOCUMENT.to_owned() }
 }
 
 fn delete(key: String) -> TableWrite {

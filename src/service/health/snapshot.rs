@@ -1,13 +1,16 @@
 //! The health at one moment, and how it is shown.
 
-use crate::ports::connectivity::UnreachableKind;
+use crate::ports::connectivity::{Dependency, Unreachable};
 use crate::store::overdue::OverdueCount;
 use crate::store::pending_bindings::PendingBindings;
 use crate::store::sweep_schedule::SweepCounts;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use time::OffsetDateTime;
 
+/// A dependency that is not reached for so long is no passing trouble.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(600);
 /// So many ticks in a row that ended early degrade the health.
 const TICKS_FAILED: u32 = 3;
 
@@ -79,8 +82,8 @@ pub struct HealthSnapshot {
     pub oldest_request: Option<OffsetDateTime>,
     /// No process has counted them for so long that none seems to tick.
     pub is_without_ticks: bool,
-    /// Dependency → why the latest call did not reach it: of this process, or of those that tick.
-    pub unreachable: BTreeMap<String, UnreachableKind>,
+    /// The dependencies that this process does not reach, or those that tick.
+    pub unreachable: BTreeMap<Dependency, Unreachable>,
     /// Rows that cannot be read: what they decide waits.
     pub rows_unreadable: usize,
     /// People who are in more groups than may be, or were to be: what lies beyond gives nothing.
@@ -102,7 +105,7 @@ impl HealthSnapshot {
             || self.orders_unreadable
             || self.bindings_pending.is_some()
             || self.is_without_ticks
-            || self.unreachable.values().any(|kind| kind.needs_person())
+            || self.unreachable.values().any(needs_person)
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
             || self.bindings_troubled > 0
@@ -125,7 +128,12 @@ impl HealthSnapshot {
     }
 
     fn unreachable_json(&self) -> Value {
-        json!(self.unreachable.iter().map(|(name, kind)| (name, kind.as_str())).collect::<BTreeMap<_, _>>())
+        json!(
+            self.unreachable
+                .iter()
+                .map(|(name, found)| (name.as_str(), found.kind.as_str()))
+                .collect::<BTreeMap<_, _>>()
+        )
     }
 
     /// As members of the health answer. No subscription, no person, no group.
@@ -169,6 +177,11 @@ impl HealthSnapshot {
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// What passes by itself needs one when it lasts.
+fn needs_person(unreachable: &Unreachable) -> bool {
+    !unreachable.kind.is_transient() || unreachable.lasts >= UNREACHABLE_FOR
 }
 
 fn pending_json(pending: &PendingBindings) -> Value {

@@ -5,7 +5,7 @@
 //! out only where it is a newer one.
 
 use crate::id::{GroupId, MemberId, OpId, UserId};
-use crate::scim::{self, AccessView, GroupRef, Meta, Projection, UserText, version};
+use crate::scim::{self, AccessView, GroupRef, Meta, Projection, StoredDocument, UserText, version};
 use crate::service::ServiceError;
 use crate::service::access::grants::access_of;
 use crate::service::access::ways;
@@ -16,9 +16,10 @@ use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::rendered_resource::RenderedResource;
 use crate::store::ETag;
 use crate::store::jobs::{JobKind, StoredJob};
-use crate::store::resources::{self, Group, ResourceId, StoredResource, User, id_of};
+use crate::store::resources::{self, Group, ResourceId, StoredHeader, StoredResource, User, id_of};
 use crate::store::{StateStore, StoreError, TableRow};
 use serde_json::Value;
+use std::fmt::Display;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -167,33 +168,41 @@ impl GroupView {
         groups: Option<&[GroupRef]>,
         access: Option<&AccessView>,
     ) -> RenderedResource {
-        let meta = self.meta(&user);
+        let meta = self.meta_of(&user);
         let body = scim::user::render(user.resource, &meta, groups, access);
         rendered::<UserId>(meta, body)
     }
 
-    /// The user as text. `None`: the projection cuts parts out of attributes.
+    /// The user of that header as text. `None`: the projection cuts parts out of attributes.
     pub fn user_text(
         &self,
-        user: &User,
+        header: &StoredHeader<'_, UserId>,
+        document: &StoredDocument<'_>,
         groups: Option<&[GroupRef]>,
         projection: &Projection,
     ) -> Option<String> {
-        UserText { resource: &user.resource, meta: &self.meta(user), groups, projection }.write()
+        let StoredHeader { id, created, modified, revision, touch, .. } = header;
+        let meta = self.meta(id, [*created, *modified], version::version(*revision, *touch));
+        UserText { document, meta: &meta, groups, projection }.write()
     }
 
     pub fn group(&self, group: Group, members: Option<&[MemberId]>) -> RenderedResource {
-        let meta = self.meta(&group);
+        let meta = self.meta_of(&group);
         let body = scim::group::render(group.resource, &meta, members);
         rendered::<GroupId>(meta, body)
     }
 
-    fn meta<I: ResourceId>(&self, stored: &StoredResource<I>) -> Meta {
+    fn meta_of<I: ResourceId>(&self, stored: &StoredResource<I>) -> Meta {
+        let version = version::version(stored.revision, stored.touch.as_deref());
+        self.meta(&stored.id, [stored.created, stored.modified], version)
+    }
+
+    fn meta(&self, id: &impl Display, [created, modified]: [OffsetDateTime; 2], version: String) -> Meta {
         Meta {
-            id: stored.id.to_string(),
-            created: millis(stored.created),
-            last_modified: millis(stored.modified),
-            version: version::version(stored.revision, stored.touch.as_deref()),
+            id: id.to_string(),
+            created: millis(created),
+            last_modified: millis(modified),
+            version,
             base_url: self.base_url.clone(),
         }
     }

@@ -145,16 +145,15 @@ impl Lister {
         sink: &ResourceSink,
     ) -> Result<bool, StreamStop> {
         page.renderer.add(rows);
-        while let Some((_, shown)) = page.renderer.next().await? {
-            page.members += shown.members();
+        while let Some(shown) = page.renderer.next_text(&self.query.projection).await? {
+            page.members += shown.members;
             if page.members > self.limits.page_members_max && page.shown > 0 {
                 page.is_cut = true;
                 return Ok(false);
             }
-            let text = shown.text(&self.view, &self.query.projection);
             match &mut page.kept {
-                Some(kept) => kept.push(text),
-                None => sink.resource(text).await?,
+                Some(kept) => kept.push(shown.text),
+                None => sink.resource(shown.text).await?,
             }
             page.shown += 1;
             page.left = page.left.saturating_sub(1);

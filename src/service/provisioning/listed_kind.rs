@@ -2,14 +2,15 @@
 
 use crate::id::{GroupId, MemberId, UserId};
 use crate::ports::tables::ETag;
-use crate::scim::{AccessView, GroupRef, Projection};
+use crate::scim::{AccessView, GroupRef, Projection, StoredDocument};
 use crate::service::ServiceError;
 use crate::service::join_reads::join_reads;
 use crate::service::provisioning::group_view::{GroupView, MemberRows};
 use crate::service::provisioning::memberships::Memberships;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::resource_kind::ResourceKind;
-use crate::store::resources::{Group, StoredResource, User};
+use crate::store::TableRow;
+use crate::store::resources::{Group, StoredHeader, StoredResource, User};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,7 +28,27 @@ pub(super) trait ShownResource: Send {
     fn body(self, view: &GroupView) -> Value;
 
     /// What the projection leaves of it, as text.
-    fn text(self, view: &GroupView, projection: &Projection) -> String;
+    fn text(self, view: &GroupView, projection: &Projection) -> ShownText
+    where
+        Self: Sized,
+    {
+        let members = self.members();
+        ShownText { members, text: projection.apply(self.body(view)).to_string() }
+    }
+}
+
+/// A resource as it is stored.
+pub(super) struct StoredText<'a, I> {
+    pub row: &'a TableRow,
+    pub header: &'a StoredHeader<'a, I>,
+    pub document: &'a StoredDocument<'a>,
+}
+
+/// What of a resource is sent.
+pub(super) struct ShownText {
+    pub text: String,
+    /// Members that it carries.
+    pub members: usize,
 }
 
 /// What many resources of one kind are shown with.
@@ -54,6 +75,21 @@ pub(super) trait ListedKind: ResourceKind {
         relations: &mut Self::Relations,
         needs: ProjectionNeeds,
     ) -> impl Future<Output = Result<Option<Self::Shown>, ServiceError>> + Send;
+
+    /// One of them as text. None: it is gone meanwhile.
+    fn show_text(
+        view: &GroupView,
+        stored: StoredText<'_, Self>,
+        relations: &mut Self::Relations,
+        needs: ProjectionNeeds,
+        projection: &Projection,
+    ) -> impl Future<Output = Result<Option<ShownText>, ServiceError>> + Send {
+        async move {
+            let stored = StoredResource::read_to_show(stored.row)?;
+            let shown = Self::show(view, stored, relations, needs).await?;
+            Ok(shown.map(|shown| shown.text(view, projection)))
+        }
+    }
 }
 
 /// What is read beside headers, and how.
@@ -81,14 +117,6 @@ impl ShownResource for ShownUser {
     fn body(self, view: &GroupView) -> Value {
         view.user(self.user, self.groups.as_deref(), self.access.as_ref()).body
     }
-
-    fn text(self, view: &GroupView, projection: &Projection) -> String {
-        let written = match &self.access {
-            Some(_) => None,
-            None => view.user_text(&self.user, self.groups.as_deref(), projection),
-        };
-        written.unwrap_or_else(|| projection.apply(self.body(view)).to_string())
-    }
 }
 
 /// A group, and its members where they are wanted.
@@ -104,10 +132,6 @@ impl ShownResource for ShownGroup {
 
     fn body(self, view: &GroupView) -> Value {
         view.group(self.group, self.members.as_deref()).body
-    }
-
-    fn text(self, view: &GroupView, projection: &Projection) -> String {
-        projection.apply(self.body(view)).to_string()
     }
 }
 
@@ -157,6 +181,36 @@ impl ListedKind for UserId {
         }
         let Some((newer, groups)) = relations.groups.take(view, user.id).await? else { return Ok(None) };
         Ok(Some(ShownUser { user: newer.unwrap_or(user), groups: Some(groups), access }))
+    }
+
+    /// Most users of a page are shown as they are stored, and only their groups are added.
+    async fn show_text(
+        view: &GroupView,
+        stored: StoredText<'_, UserId>,
+        relations: &mut UserRelations,
+        needs: ProjectionNeeds,
+        projection: &Projection,
+    ) -> Result<Option<ShownText>, ServiceError> {
+        let StoredText { row, header, document } = stored;
+        let access = relations.access.remove(&header.id);
+        let groups = match needs.view {
+            false => None,
+            true => match relations.groups.take(view, header.id).await? {
+                None => return Ok(None),
+                Some((Some(user), groups)) => {
+                    let shown = ShownUser { user, groups: Some(groups), access };
+                    return Ok(Some(shown.text(view, projection)));
+                }
+                Some((None, groups)) => Some(groups),
+            },
+        };
+        if access.is_none()
+            && let Some(text) = view.user_text(header, document, groups.as_deref(), projection)
+        {
+            return Ok(Some(ShownText { text, members: 0 }));
+        }
+        let shown = ShownUser { user: StoredResource::read_to_show(row)?, groups, access };
+        Ok(Some(shown.text(view, projection)))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Headers in, resources out, one at a time.
 
 use crate::ports::tables::ETag;
+use crate::scim::Projection;
 use crate::service::ServiceError;
 use crate::service::provisioning::group_view::GroupView;
-use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted};
+use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted, ShownText, StoredText};
 use crate::store::StoreError;
 use crate::store::TableRow;
-use crate::store::resources::{StoredResource, id_of};
+use crate::store::resources::{StoredHeader, StoredResource, id_of};
 use std::collections::VecDeque;
 
 /// Bytes of headers after which others get a turn.
@@ -51,21 +52,46 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
 
     /// The next one with its header; `None` where there is no more.
     pub async fn next(&mut self) -> Result<Option<(TableRow, I::Shown)>, ServiceError> {
-        loop {
-            if self.ready == 0 {
-                self.read_batch().await?;
-            }
-            let Some(row) = self.rows.pop_front() else { return Ok(None) };
-            self.ready -= 1;
-            self.bytes += row.bytes();
-            if self.bytes > TURN_BYTES {
-                self.bytes = 0;
-                tokio::task::yield_now().await;
-            }
-            if let Some(shown) = self.show(&row).await? {
+        while let Some(row) = self.next_row().await? {
+            let RenderOptions { view, wanted, .. } = self.options;
+            let Some(stored) = self.unless_left_out(&row, StoredResource::read_to_show(&row))? else {
+                continue;
+            };
+            if let Some(shown) = I::show(view, stored, &mut self.relations, wanted.needs).await? {
                 return Ok(Some((row, shown)));
             }
         }
+        Ok(None)
+    }
+
+    /// The next one as text; `None` where there is no more.
+    pub async fn next_text(&mut self, projection: &Projection) -> Result<Option<ShownText>, ServiceError> {
+        while let Some(row) = self.next_row().await? {
+            let RenderOptions { view, wanted, .. } = self.options;
+            let Some(header) = self.unless_left_out(&row, StoredHeader::read(&row))? else { continue };
+            let Some(document) = self.unless_left_out(&row, header.document(&row))? else { continue };
+            let stored = StoredText { row: &row, header: &header, document: &document };
+            let shown = I::show_text(view, stored, &mut self.relations, wanted.needs, projection).await?;
+            if shown.is_some() {
+                return Ok(shown);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next header, whose relations were read.
+    async fn next_row(&mut self) -> Result<Option<TableRow>, ServiceError> {
+        if self.ready == 0 {
+            self.read_batch().await?;
+        }
+        let Some(row) = self.rows.pop_front() else { return Ok(None) };
+        self.ready -= 1;
+        self.bytes += row.bytes();
+        if self.bytes > TURN_BYTES {
+            self.bytes = 0;
+            tokio::task::yield_now().await;
+        }
+        Ok(Some(row))
     }
 
     /// Reads what belongs to the next rows.
@@ -83,18 +109,20 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
         Ok(())
     }
 
-    async fn show(&mut self, row: &TableRow) -> Result<Option<I::Shown>, ServiceError> {
-        let RenderOptions { view, wanted, unreadable } = self.options;
-        let stored = match StoredResource::<I>::read_to_show(row) {
-            Ok(stored) => stored,
+    /// None where a header cannot be read, and is left out of the list.
+    fn unless_left_out<T>(
+        &self,
+        row: &TableRow,
+        read: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match read {
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }))
-                if unreadable == UnreadablePolicy::LeaveOut =>
+                if self.options.unreadable == UnreadablePolicy::LeaveOut =>
             {
                 tracing::error!(row = row.key, error = %error, "a resource that cannot be read is left out of a list");
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error.into()),
-        };
-        I::show(view, stored, &mut self.relations, wanted.needs).await
+            read => read.map(Some),
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! Overdue revocations: each tick counts the leavers who may have held something for too long, and every process shows the
 //! count.
 
+use crate::ports::connectivity::Dependency;
 use crate::rbac::ReasonCode;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::store::batches::Batches;
-use crate::store::overdue::{self, OverdueCount, StoredOverdue};
+use crate::store::overdue::{self, OverdueCount, StoredOverdue, StoredUnreachable};
 use crate::store::reconcile_queue::leaver_hints::LeaverHint;
 use crate::store::reconcile_queue::{QueueItem, QueuePosition};
 use crate::store::{StateStore, StoreError, TableAnswer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -90,11 +92,21 @@ pub(super) async fn count_overdue(
     count.in_batches = count_held(store, &batches).await?;
     let logged = log_line(&count, before.as_ref(), now);
     let oldest_request = store.oldest_request(stopped_at, REQUESTS_MAX).await?;
-    let mut unreachable = before.as_ref().map(|before| before.unreachable.clone()).unwrap_or_default();
-    health.add_unreachable_here(&mut unreachable);
+    let before_unreachable = before.as_ref().map(|before| before.unreachable.clone()).unwrap_or_default();
+    let unreachable = health.unreachable_to_store(before_unreachable, now);
     let stored = StoredOverdue { count, counted: now, logged, oldest_request, unreachable };
     let alive = |before: &StoredOverdue| before.counted + ALIVE_EVERY > now;
-    let same = |before: &StoredOverdue| StoredOverdue { counted: now, ..before.clone() } == stored;
+    let unreachable = stored.unreachable.clone();
+    let is_known = |before: &StoredOverdue| {
+        let kinds = |all: &BTreeMap<Dependency, StoredUnreachable>| -> Vec<_> {
+            all.iter().map(|(dependency, stored)| (*dependency, stored.kind)).collect()
+        };
+        kinds(&before.unreachable) == kinds(&unreachable)
+    };
+    let same = |before: &StoredOverdue| {
+        let unreachable = unreachable.clone();
+        is_known(before) && StoredOverdue { counted: now, unreachable, ..before.clone() } == stored
+    };
     if !before.is_some_and(|before| alive(&before) && same(&before)) {
         store.transact_unjournaled(&[overdue::write(&stored)]).await?;
     }

@@ -6,7 +6,7 @@ use crate::support::harness::{Node, OWN, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, 
 use crate::support::rows::{later, ledger_row, nonsense, of_a_later_release, quiet, write};
 use azure_backup_scim::app;
 use azure_backup_scim::ports::clock::Clock;
-use azure_backup_scim::ports::connectivity::{Dependency, Reached, UnreachableKind};
+use azure_backup_scim::ports::connectivity::{Dependency, UnreachableKind};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use serde_json::{Value, json};
@@ -43,8 +43,8 @@ fn every_process_shows_which_dependency_the_ticks_could_not_reach() {
     let world = quiet(World::new().bind("operators", Operator, VAULT_EAST));
     let node = world.start_with(TICKS_ONLY);
     let ended = |failure| {
-        node.connectivity.record(Dependency::Arm, Reached { failure, at: world.clock.now() });
-        later(&world, &node);
+        node.connectivity.record(Dependency::Arm, failure, world.clock.monotonic());
+        node.settle();
     };
     ended(Some(UnreachableKind::CertificateExpired));
     let expected = json!({"arm": "certificate-expired"});
@@ -54,11 +54,19 @@ fn every_process_shows_which_dependency_the_ticks_could_not_reach() {
 
     // A dependency that this process does not call stays as another one left it.
     let other = world.start_with(TICKS_ONLY);
-    later(&world, &other);
+    world.pass(400);
+    other.settle();
     assert_eq!(health_elsewhere(&world, "unreachable", &expected), expected);
 
     ended(None);
     assert_eq!(health(&node)["unreachable"], json!({}));
+    assert_eq!(health_elsewhere(&world, "unreachable", &json!({})), json!({}));
+
+    // Where no process calls it any more, it is forgotten.
+    ended(Some(UnreachableKind::CertificateExpired));
+    drop(node);
+    world.pass(16 * 60);
+    other.settle();
     assert_eq!(health_elsewhere(&world, "unreachable", &json!({})), json!({}));
 }
 

@@ -96,9 +96,12 @@ async fn grant_role(serve: &Serve) {
     while idp.get("/Users").await.status != 200 {
         tokio::task::yield_now().await;
     }
-    let user = idp.create_user("ana-moreira", Uuid::from_u128(7)).await;
     let group = idp.create_group("vault-operators").await;
-    assert_eq!(idp.member("add", &group, &user).await.status, 200);
+    // One call that fails among others is no news.
+    for number in 1..=3 {
+        let user = idp.create_user(&format!("person-{number}"), Uuid::from_u128(number)).await;
+        assert_eq!(idp.member("add", &group, &user).await.status, 200);
+    }
 }
 
 fn unreachable_line(serve: &Serve) -> Option<Value> {
@@ -130,12 +133,13 @@ fn check(
     let told = [&line["dependency"], &line["kind"]];
     assert_eq!(told, [dependency.as_str(), kind.as_str()], "{line}");
     assert!(line["cause"].as_str().unwrap().contains(cause), "{line}");
-    assert!(!line["host"].as_str().unwrap().is_empty(), "{line}");
+    assert!(!line["origin"].as_str().unwrap().is_empty(), "{line}");
     let shown = health(&serve);
     assert_eq!(shown["unreachable"], json!({ dependency.as_str(): kind.as_str() }), "{shown}");
     assert_ne!(shown["status"], "ok", "{shown}");
 }
 
+/// Facts: F-168.
 #[test]
 fn each_kind_of_unreachable_dependency_is_told_apart() {
     use UnreachableKind::{
@@ -175,7 +179,7 @@ fn each_kind_of_unreachable_dependency_is_told_apart() {
             CertificateForAnotherName,
             "elsewhere.example",
         ),
-        (vec![vault(http(silent()))], Dependency::KeyVault, TimedOut, "given up"),
+        (vec![tables(silent())], Dependency::Tables, TimedOut, "given up"),
         (vec![vault(http(sign_in_page()))], Dependency::KeyVault, NotAzure, "status 200"),
         (vec![tables(answering(""))], Dependency::Tables, Broken, ""),
         (vec![tables(closed())], Dependency::Tables, Refused, "refused"),

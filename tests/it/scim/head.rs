@@ -78,3 +78,35 @@ fn a_connection_stays_usable_after_head() {
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     }
 }
+
+/// The framework decides by the last request that it has parsed whether a response has a body: what follows one without could be
+/// taken for it. So nothing follows.
+#[test]
+fn a_pipelined_head_ends_the_connection_and_answers_nothing_in_the_place_of_a_body() {
+    let service = Service::start();
+    let token = bearer();
+    let body = r#"{"userName": "ben"}"#;
+    let plain = |method: &str| format!("{method} /scim/v2/Users HTTP/1.1\r\nhost: x\r\n{token}\r\n\r\n");
+    let post = format!(
+        "POST /scim/v2/Users HTTP/1.1\r\nhost: x\r\n{token}\r\ncontent-type: application/scim+json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let pairs = [
+        vec![plain("GET") + &plain("HEAD")],
+        vec![plain("HEAD") + &plain("GET")],
+        vec![post.clone() + body + &plain("HEAD")],
+        vec![post, body.to_owned() + &plain("HEAD")],
+    ];
+    for packets in pairs {
+        let mut socket = TcpStream::connect(service.0).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        for packet in &packets {
+            socket.write_all(packet.as_bytes()).unwrap();
+        }
+        let mut answer = String::new();
+        // It may end with a reset.
+        let _ = socket.read_to_string(&mut answer);
+        assert!(answer.matches("HTTP/1.1").count() <= 1, "{packets:?}: {answer}");
+    }
+}
