@@ -60,7 +60,7 @@ impl ArmOperation {
 }
 
 /// Reads a request.
-/// Facts: F-013, F-168.
+/// Facts: F-013, F-171.
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<ArmOperation>, NotRecognised> {
     // Several slashes at the beginning count as one: the client in JavaScript puts one before a scope that has its own.
     let segments: Vec<&str> = received.path.trim_matches('/').split('/').collect();

@@ -66,7 +66,7 @@ async fn the_clients_for_python_go_through_every_step() {
     azure.assert_all_recognised().await;
 }
 
-/// Facts: F-001, F-002, F-014, F-087, F-089, F-094, F-104, F-105, F-168, F-169.
+/// Facts: F-001, F-002, F-014, F-087, F-089, F-094, F-104, F-105, F-169, F-171.
 #[actix_web::test]
 async fn the_clients_for_javascript_go_through_every_step() {
     let Some(node) = said_if_missing("JavaScript", node()) else { return };

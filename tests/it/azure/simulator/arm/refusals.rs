@@ -185,7 +185,7 @@ async fn removing_a_scope_removes_its_assignments() {
 }
 
 /// Azure: several slashes at the beginning of a path count as one. The link to the next page is one that works.
-/// Facts: F-168.
+/// Facts: F-171.
 #[actix_web::test]
 async fn slashes_too_many_before_a_scope_do_not_count() {
     let world = World::start();
