@@ -2,7 +2,7 @@
 
 use crate::process::dependencies::stage::eventually;
 use crate::support::cloud::{BINDINGS, Cloud, PROGRAM, SECRET, TOKEN, package, secret, until};
-use crate::support::host::{Outcome, State, Transport};
+use crate::support::host::{Host, Outcome, State, Transport};
 use crate::support::host_client::ask;
 use crate::support::idp::Idp;
 use azure_backup_scim::simulator::SecretUpdate;
@@ -72,6 +72,39 @@ async fn a_member_gets_the_role_and_loses_it_through_real_services() {
     assert!(!said.contains(TOKEN) && !said.contains("ana-moreira"), "{said}");
 }
 
+/// Every spelling of an address under the base URL, with every method, with a token and without one; HEAD as GET.
+fn check_pasted_addresses(host: &Host) {
+    let token = format!("Bearer {TOKEN}");
+    let id = principal(9);
+    let one = format!("//Users//{id}/");
+    let cases = [
+        ("//Users", [200, 400, 405]),
+        ("/Users/", [200, 400, 405]),
+        (&one, [404, 405, 404]),
+        ("/Schemas/", [200, 405, 405]),
+    ];
+    for (path, statuses) in cases {
+        let path = format!("/scim/v2{path}");
+        for (method, status) in ["GET", "POST", "DELETE"].into_iter().zip(statuses) {
+            let asked = ask(host, method, &path).header("authorization", &token);
+            let asked = if method == "POST" {
+                asked.header("content-type", "application/json").body("{}")
+            } else {
+                asked
+            };
+            assert_eq!(asked.send().status, status, "{method} {path}");
+            assert_eq!(ask(host, method, &path).send().status, 401, "{method} {path}");
+        }
+        let [get, head] =
+            ["GET", "HEAD"].map(|method| ask(host, method, &path).header("authorization", &token).send());
+        assert_eq!((head.status, head.text().as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+    for path in [format!("/scim/v2/Users/%2F{id}"), format!("/scim/v2/Users/{id}%2F")] {
+        assert_eq!(ask(host, "GET", &path).header("authorization", &token).send().status, 404, "{path}");
+    }
+}
+
 /// Facts: F-151.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_packaged_app_runs_under_a_host_and_its_timer_ticks() {
@@ -79,10 +112,7 @@ async fn the_packaged_app_runs_under_a_host_and_its_timer_ticks() {
     for transport in [Transport::Proxy, Transport::Forward] {
         let host = cloud.host(transport);
         assert!(matches!(host.settled(), State::Ready { .. }), "{:?}", host.lines());
-        let idp = Idp::new(&format!("{}/scim/v2", host.url()), TOKEN);
-        for path in ["/Users", "//Users", "/Users/", "/Schemas/"] {
-            assert_eq!(idp.get(path).await.status, 200, "{path}");
-        }
+        tokio::task::block_in_place(|| check_pasted_addresses(&host));
         let invocation = tokio::task::block_in_place(|| host.fire_timer("Reconcile", false, None));
         assert!(matches!(invocation.outcome, Outcome::Succeeded { .. }), "{invocation:?}");
         // From outside nothing reaches the envelope.

@@ -2,12 +2,13 @@
 
 use crate::id::PrincipalId;
 use crate::ports::azure_access::{AccessAssignment, DirectoryError, ManagementLock};
+use crate::ports::connectivity::Dependency;
 use crate::ports::role_assignments::AssignmentError;
 use crate::ports::secrets::{SecretError, SecretVersion};
 use crate::rbac::verbs::RoleDefinition;
 use crate::rbac::{BackupRole, Scope};
 use crate::service::access::groups::GroupOverview;
-use crate::store::overdue::OverdueCount;
+use crate::store::overdue::{OverdueCount, StoredUnreachable};
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -158,7 +159,9 @@ pub struct WorkFacts {
     /// When a tick last counted; `None`: never.
     pub counted: Option<OffsetDateTime>,
     pub overdue: OverdueCount,
-    /// Neither is known: the row that holds them cannot be read.
+    /// The dependencies that the service does not reach.
+    pub unreachable: BTreeMap<Dependency, StoredUnreachable>,
+    /// None of these is known: the row that holds them cannot be read.
     pub overdue_unreadable: bool,
     /// When the oldest change was made whose reconcile waits.
     pub oldest_request: Option<OffsetDateTime>,

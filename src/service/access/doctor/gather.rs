@@ -141,6 +141,7 @@ async fn work(store: &StateStore) -> Result<WorkFacts, StoreError> {
         now,
         counted: overdue.as_ref().map(|stored| stored.counted),
         oldest_request: overdue.as_ref().and_then(|stored| stored.oldest_request),
+        unreachable: overdue.as_ref().map(|stored| stored.unreachable.clone()).unwrap_or_default(),
         overdue: overdue.map(|stored| stored.count).unwrap_or_default(),
         overdue_unreadable,
         paused: settings.levers.pause.is_some(),

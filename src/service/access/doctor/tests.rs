@@ -11,13 +11,14 @@ use super::people::sent_id;
 use super::*;
 use crate::id::{GroupId, PrincipalId};
 use crate::ports::azure_access::{AccessAssignment, DirectoryError, HolderKind, LockLevel, ManagementLock};
+use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::ports::secrets::{SecretError, SecretVersion};
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Permission, RoleDefinition};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, Scope};
 use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
-use crate::store::overdue::OverdueCount;
+use crate::store::overdue::{OverdueCount, StoredUnreachable};
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration as StdDuration;
@@ -124,6 +125,7 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
             now: NOW,
             counted: Some(NOW),
             overdue: OverdueCount::default(),
+            unreachable: BTreeMap::new(),
             overdue_unreadable: false,
             oldest_request: Some(NOW - Duration::minutes(1)),
             paused: false,
@@ -774,6 +776,11 @@ fn a_binding_without_a_group_names_the_one_that_may_be_meant() {
     );
 }
 
+/// Seen so long ago for the last time.
+fn not_reached(kind: UnreachableKind, minutes_ago: i64) -> StoredUnreachable {
+    StoredUnreachable { kind, since: NOW - Duration::minutes(30), seen: NOW - Duration::minutes(minutes_ago) }
+}
+
 #[test]
 fn what_waits_is_found() {
     let mut waits = well();
@@ -784,6 +791,10 @@ fn what_waits_is_found() {
             by_reason: BTreeMap::from([("scope-locked".to_owned(), 3)]),
             ..OverdueCount::default()
         },
+        unreachable: BTreeMap::from([
+            (Dependency::Arm, not_reached(UnreachableKind::CertificateNotTrusted, 5)),
+            (Dependency::Identity, not_reached(UnreachableKind::Refused, 20)),
+        ]),
         paused: true,
         batches: 1,
         pending: Some("2026-03-01".to_owned()),
@@ -801,6 +812,7 @@ fn what_waits_is_found() {
         &waits,
         &[
             "error work: no process has ticked since 2026-03-01T11:44:00Z",
+            "error work: the service does not reach arm since 2026-03-01T11:30:00Z: certificate-not-trusted",
             "error work: 3 people still hold what was taken from them",
             "error work: Azure refuses to list 2 scopes to the service",
             "warning work: an operator's pause lasts",

@@ -3,6 +3,7 @@
 use super::facts::{DoctorFacts, WorkFacts};
 use super::finding::{Finding, Mender};
 use crate::audit::rfc3339;
+use crate::ports::connectivity::KNOWN_FOR;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub fn check_work(facts: &DoctorFacts) -> Vec<Finding> {
         findings.push(unread("tick", "whether revocations are overdue is not known"));
     } else {
         findings.extend(ticks(work));
+        findings.extend(unreachable(work));
         findings.extend(overdue(work));
         findings.extend(waits(work));
     }
@@ -100,6 +102,19 @@ fn sweeps(work: &WorkFacts) -> Option<Finding> {
         )
         .mend(Mender::Operator, "look for `sweep` in the log of the service"),
     )
+}
+
+/// From where the service runs; what this command reaches from here is found apart.
+fn unreachable(work: &WorkFacts) -> Vec<Finding> {
+    let known = work.unreachable.iter().filter(|(_, stored)| stored.seen + KNOWN_FOR > work.now);
+    known
+        .map(|(dependency, stored)| {
+            let (name, since) = (dependency.as_str(), rfc3339(stored.since));
+            let what = format!("the service does not reach {name} since {since}: {}", stored.kind.as_str());
+            let how = "its log names the address and the cause: `a dependency cannot be reached`";
+            Finding::error("work", what, stored.kind.in_words()).mend(Mender::Operator, how)
+        })
+        .collect()
 }
 
 fn overdue(work: &WorkFacts) -> Option<Finding> {

@@ -4,6 +4,7 @@ use super::{codes, document, files, read, root};
 use crate::support::local_process::LocalProcess;
 use azure_backup_scim::audit::{self, SETTING_CHANGED};
 use azure_backup_scim::bindings::{BINDINGS_MAX, Bindings, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
+use azure_backup_scim::ports::connectivity::{Dependency, UnreachableKind};
 use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
 use azure_backup_scim::rbac::{BackupRole, ReasonCode};
 use azure_backup_scim::scim::page::{COUNT_DEFAULT, COUNT_MAX};
@@ -304,4 +305,23 @@ fn the_map_names_every_module_and_every_room() {
 fn the_words_fit_a_screen() {
     let words = document("ARCHITECTURE.md").section("The words").rows();
     assert!((10..=20).contains(&words.len()), "{} words", words.len());
+}
+
+/// The table is that of the code: which kind can happen with which dependency.
+#[test]
+fn the_kinds_of_unreachable_dependencies_are_documented() {
+    let page = read("docs/operate.md");
+    let documented: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let kind = UnreachableKind::parse(cells.get(1)?.trim_matches('`'))?;
+            Some(format!("{} {}", kind.as_str(), cells.get(2)?))
+        })
+        .collect();
+    let of_the_code = UnreachableKind::ALL.map(|kind| {
+        let with = Dependency::ALL.into_iter().filter(|dependency| kind.can_occur(*dependency));
+        format!("{} {}", kind.as_str(), with.map(Dependency::as_str).collect::<Vec<_>>().join(", "))
+    });
+    assert_eq!(documented, of_the_code.into_iter().collect());
 }
