@@ -1,7 +1,7 @@
 //! Overdue revocations: each tick counts the leavers who may have held something for too long, and every process shows the
 //! count.
 
-use crate::ports::connectivity::Dependency;
+use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::rbac::ReasonCode;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
@@ -96,16 +96,10 @@ pub(super) async fn count_overdue(
     let unreachable = health.unreachable_to_store(before_unreachable, now);
     let stored = StoredOverdue { count, counted: now, logged, oldest_request, unreachable };
     let alive = |before: &StoredOverdue| before.counted + ALIVE_EVERY > now;
-    let unreachable = stored.unreachable.clone();
-    let is_known = |before: &StoredOverdue| {
-        let kinds = |all: &BTreeMap<Dependency, StoredUnreachable>| -> Vec<_> {
-            all.iter().map(|(dependency, stored)| (*dependency, stored.kind)).collect()
-        };
-        kinds(&before.unreachable) == kinds(&unreachable)
-    };
     let same = |before: &StoredOverdue| {
-        let unreachable = unreachable.clone();
-        is_known(before) && StoredOverdue { counted: now, unreachable, ..before.clone() } == stored
+        let unreachable = stored.unreachable.clone();
+        kinds(&before.unreachable).eq(kinds(&unreachable))
+            && StoredOverdue { counted: now, unreachable, ..before.clone() } == stored
     };
     if !before.is_some_and(|before| alive(&before) && same(&before)) {
         store.transact_unjournaled(&[overdue::write(&stored)]).await?;
@@ -113,6 +107,13 @@ pub(super) async fn count_overdue(
     health.overdue(&stored, now);
     health.batches(&batches);
     Ok(())
+}
+
+/// What is news of the dependencies that are not reached; the times move on by themselves.
+fn kinds(
+    unreachable: &BTreeMap<Dependency, StoredUnreachable>,
+) -> impl Iterator<Item = (Dependency, UnreachableKind)> + '_ {
+    unreachable.iter().map(|(dependency, stored)| (*dependency, stored.kind))
 }
 
 /// The people of the batches that wait for an operator.

@@ -139,10 +139,9 @@ fn bindings_with_a_mistake_leave_the_package_as_it_was() {
 /// Panics and log records of dependencies name source files, and so whoever built the binary.
 #[test]
 fn a_binary_that_names_a_machine_is_not_packaged() {
-    for place in ["/root/.cargo/registry/src/x/lib.rs", "/home/ana/work/src/main.rs", "x/.rustup/toolchains"]
-    {
+    for place in ["/home/", "/.cargo/", "/.rustup/"] {
         let project = Project::new();
-        project.write("built", &format!("{BINARY}# \u{0}{place}\u{0}\n"));
+        project.write("built", &format!("{BINARY}# \u{0}{place}lib.rs\u{0}\n"));
         assert_refused(&project.package(), "names 1 path");
         assert!(!project.path().join("dist").exists() && project.leftovers() == 0, "{place}");
     }
