@@ -112,12 +112,14 @@ impl Drop for CallInFlight<'_> {
     }
 }
 
-/// Every service of Azure names the request in its answer (`x-ms-…`); from 500 on it may be a gateway's that does not. None answers
-/// with a page, the identity endpoint neither. Facts: F-168.
+/// Every service of Azure names the request in its answer (`x-ms-…`); from 500 on it may be a gateway's that does not. The identity
+/// endpoint names nothing. Facts: F-168.
 fn is_azure(dependency: Dependency, status: u16, headers: &Headers) -> bool {
-    if headers.get_optional_str(&CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
-        return false;
-    }
     let is_named = || headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
-    dependency == Dependency::Identity || status >= GATEWAY_STATUS || is_named()
+    !is_page(headers) && (dependency == Dependency::Identity || status >= GATEWAY_STATUS || is_named())
+}
+
+/// A page for people, as proxies and sign-ins show it. No service of Azure answers with one.
+pub(super) fn is_page(headers: &Headers) -> bool {
+    headers.get_optional_str(&CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"))
 }

@@ -15,6 +15,7 @@ pub mod ids;
 pub(crate) mod key_vault;
 pub mod loopback;
 mod rest;
+mod server_certificate;
 pub mod tables;
 mod unreachable;
 

@@ -3,6 +3,7 @@
 //! It retries nothing but one read after a 401, follows no redirect and interprets no status: what an answer means is up
 //! to the client of each service. It has no timeout either; every caller sets its own.
 
+use super::server_certificate;
 use super::unreachable::{SystemNames, unreachable_kind};
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
@@ -57,6 +58,12 @@ pub enum RestError {
     Transport {
         #[source]
         source: reqwest::Error,
+    },
+    /// The certificates that the system trusts cannot be read.
+    #[error("tls cannot be set up")]
+    Tls {
+        #[source]
+        source: rustls::Error,
     },
 }
 
@@ -198,7 +205,9 @@ impl RestClient {
 
 /// A connection pool of ours: no redirects, and no proxy between us and a loopback address.
 pub(super) fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
+    let tls = server_certificate::client_config().map_err(|source| RestError::Tls { source })?;
     let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .dns_resolver(Arc::new(SystemNames))
         .pool_idle_timeout(POOL_IDLE)

@@ -1,14 +1,14 @@
 //! What kind of failure a call ended with that got no answer. The kinds are in the causes of the client's error, some layers deep.
 
+use super::server_certificate::RejectedCertificate;
 use crate::ports::connectivity::UnreachableKind;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use rustls::CertificateError;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
 /// Longest text of a cause that is passed on.
-const CAUSE_CHARS_MAX: usize = 200;
+const CAUSE_CHARS_MAX: usize = 500;
 
 /// The kind of failure, and its innermost cause; the layers between only repeat URLs.
 pub(super) fn unreachable_kind(error: &(dyn Error + 'static)) -> (UnreachableKind, String) {
@@ -25,8 +25,11 @@ pub(super) fn unreachable_kind(error: &(dyn Error + 'static)) -> (UnreachableKin
     (kind.unwrap_or(UnreachableKind::Broken), text)
 }
 
-/// The next cause. An `io::Error` hides the one that it holds: its `source` is the source of that.
+/// The next cause. An `io::Error` hides the one that it holds, whose source is its `source`; an error of TLS hides the certificate.
 fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(certificate) = error.downcast_ref().and_then(RejectedCertificate::of) {
+        return Some(certificate);
+    }
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(held) => Some(held),
         None => error.source(),
@@ -37,8 +40,8 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
     if let Some(error) = error.downcast_ref::<NameNotFound>() {
         return Some(error.kind());
     }
-    if let Some(rustls::Error::InvalidCertificate(certificate)) = error.downcast_ref() {
-        return Some(certificate_kind(certificate));
+    if let Some(certificate) = error.downcast_ref::<RejectedCertificate>() {
+        return Some(certificate.kind);
     }
     if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
         return Some(UnreachableKind::TimedOut);
@@ -47,19 +50,6 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
         io::ErrorKind::ConnectionRefused => Some(UnreachableKind::Refused),
         io::ErrorKind::TimedOut => Some(UnreachableKind::TimedOut),
         _ => None,
-    }
-}
-
-fn certificate_kind(error: &CertificateError) -> UnreachableKind {
-    match error {
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => UnreachableKind::CertificateExpired,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            UnreachableKind::CertificateForAnotherName
-        }
-        _ => UnreachableKind::CertificateNotTrusted,
     }
 }
 
@@ -140,9 +130,9 @@ mod tests {
 
     #[test]
     fn a_cause_is_found_however_deep_it_is() {
-        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
-        let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, expired));
-        assert_eq!(unreachable_kind(&error).0, UnreachableKind::CertificateExpired);
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = io::Error::other(io::Error::other(refused));
+        assert_eq!(unreachable_kind(&error).0, UnreachableKind::Refused);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(unreachable_kind(&reset).0, UnreachableKind::Broken);
     }

@@ -25,6 +25,7 @@ mod streaming;
 mod strict_json;
 mod trace;
 mod users;
+mod without_chunks;
 
 pub use functions::TimerTrigger;
 pub use health::{DEGRADED, HealthDetails, HealthProbe, UNAVAILABLE};
@@ -98,6 +99,7 @@ fn app(
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(head::serve_as_get))
+        .wrap(from_fn(without_chunks::end_with_connection))
         .wrap(from_fn(trace::observe))
         .wrap(from_fn(drain::drain_unread_body))
         .wrap(from_fn(plain_path::route_plainly))

@@ -9,7 +9,7 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::middleware::Next;
 
 /// The path of the base URL; what is above it keeps its spelling.
-const BASE: &str = "/scim/v2/";
+pub(super) const BASE: &str = "/scim/v2/";
 
 /// Routes the request by the plain form of its path. Nothing else of it changes.
 pub(super) async fn route_plainly<B: MessageBody>(

@@ -2,10 +2,10 @@
 
 use super::discovery::BaseUrl;
 use super::error::{EndpointResult, HttpError};
-use super::{discovery, functions, groups, health, users};
+use super::{discovery, functions, groups, health, plain_path, users};
 use crate::scim;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 /// Every route of the service.
 pub(super) fn configure(cfg: &mut ServiceConfig) {
@@ -13,7 +13,6 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .service(read_only("/healthz").get(health::healthz))
         .service(web::resource(functions::RECONCILE).post(functions::reconcile).default_service(only("POST")))
         .service(web::scope("/scim/v2").configure(user_routes).configure(group_routes).configure(rest))
-        .service(web::scope("/scim").default_service(web::to(beside_the_base_url)))
         .default_service(web::to(not_found));
 }
 
@@ -71,13 +70,16 @@ fn only(allow: &'static str) -> Route {
     web::to(move || async move { Err::<HttpResponse, _>(HttpError::MethodNotAllowed { allow }) })
 }
 
-async fn not_found() -> EndpointResult {
-    Err(HttpError::no_endpoint())
-}
-
-/// What a tenant URL with a mistake in it leads to.
-async fn beside_the_base_url(base: Data<BaseUrl>) -> EndpointResult {
-    Err(HttpError::beside_base_url(&base.0))
+/// A path that begins like the base URL names it in the answer: a tenant URL was pasted with a mistake in it. (The Functions host
+/// matches routes without case.)
+async fn not_found(request: HttpRequest, base: Data<BaseUrl>) -> EndpointResult {
+    let path = request.path();
+    let first = path.split('/').find(|segment| !segment.is_empty());
+    let is_beside = first.is_some_and(|first| first.eq_ignore_ascii_case("scim"));
+    match is_beside && !path.starts_with(plain_path::BASE) {
+        true => Err(HttpError::beside_base_url(&base.0)),
+        false => Err(HttpError::no_endpoint()),
+    }
 }
 
 /// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.

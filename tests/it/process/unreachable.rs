@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use uuid::Uuid;
@@ -69,11 +69,16 @@ fn answering(answer: &'static str) -> u16 {
     listen(move |mut socket| {
         let _ = socket.read(&mut [0; 4096]);
         let _ = socket.write_all(answer.as_bytes());
+        let _ = socket.shutdown(Shutdown::Write);
+        // Closing a socket that holds unread bytes resets it, and the client may lose the answer.
+        thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
     })
 }
 
 fn sign_in_page() -> u16 {
-    answering("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nSign")
+    answering(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nSign",
+    )
 }
 
 /// The health, whatever its status.
@@ -155,8 +160,8 @@ fn each_kind_of_unreachable_dependency_is_told_apart() {
     let vault = |address: String| ("KEY_VAULT_URL", address);
     let https = |port: u16| format!("https://localhost:{port}");
     let http = |port: u16| format!("http://127.0.0.1:{port}");
-    let tables = |port: u16| {
-        let addresses = Addresses { tables: http(port), ..cloud.addresses() };
+    let tables = |address: String| {
+        let addresses = Addresses { tables: address, ..cloud.addresses() };
         ("TABLES_CONNECTION_STRING", cloud.settings(&addresses)["TABLES_CONNECTION_STRING"].clone())
     };
     let cases: Vec<Case> = vec![
@@ -165,24 +170,36 @@ fn each_kind_of_unreachable_dependency_is_told_apart() {
             vec![vault(https(tls(&authority("unknown"), "localhost", 2100))), trust.clone()],
             Dependency::KeyVault,
             CertificateNotTrusted,
-            "UnknownIssuer",
+            r#"issued by "CN=unknown""#,
         ),
         (
             vec![vault(https(tls(&trusted, "localhost", 2021))), trust.clone()],
             Dependency::KeyVault,
             CertificateExpired,
-            "expired",
+            "valid from 2020-01-01T00:00:00Z to 2021-01-01T00:00:00Z",
         ),
         (
-            vec![vault(https(tls(&trusted, "elsewhere.example", 2100))), trust],
+            vec![vault(https(tls(&trusted, "elsewhere.example", 2100))), trust.clone()],
             Dependency::KeyVault,
             CertificateForAnotherName,
             "elsewhere.example",
         ),
-        (vec![tables(silent())], Dependency::Tables, TimedOut, "given up"),
+        (
+            vec![tables(https(tls(&trusted, "elsewhere.example", 2100))), trust.clone()],
+            Dependency::Tables,
+            CertificateForAnotherName,
+            "elsewhere.example",
+        ),
+        (
+            vec![("ARM_ENDPOINT", https(tls(&trusted, "localhost", 2021))), trust],
+            Dependency::Arm,
+            CertificateExpired,
+            "expired",
+        ),
+        (vec![tables(http(silent()))], Dependency::Tables, TimedOut, "given up"),
         (vec![vault(http(sign_in_page()))], Dependency::KeyVault, NotAzure, "status 200"),
-        (vec![tables(answering(""))], Dependency::Tables, Broken, ""),
-        (vec![tables(closed())], Dependency::Tables, Refused, "refused"),
+        (vec![tables(http(answering("")))], Dependency::Tables, Broken, ""),
+        (vec![tables(http(closed()))], Dependency::Tables, Refused, "refused"),
         (
             vec![("IDENTITY_ENDPOINT", format!("{}/token", http(closed())))],
             Dependency::Identity,

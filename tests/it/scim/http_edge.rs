@@ -467,7 +467,16 @@ fn slashes_too_many_under_the_base_url_do_not_count() {
     for path in [format!("/scim/v2/Users/%2F{user}"), format!("/scim/v2/Users/{user}%2F")] {
         service.call("GET", &path).assert_error(404);
     }
-    for path in ["/scim/v1/Users", "/scim", "/scim/", "/scim/Users"] {
+    for path in [
+        "/scim/v1/Users",
+        "/scim",
+        "/scim/",
+        "/scim/Users",
+        "/SCIM/v2/Users",
+        "//scim/v2/Users",
+        "/scim//v2/Users",
+    ] {
+        service.anonymous("GET", path).assert_denied();
         let detail = service.call("GET", path).assert_error(404)["detail"].to_string();
         assert!(detail.contains("the base URL is http"), "{path}: {detail}");
     }

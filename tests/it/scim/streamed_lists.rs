@@ -6,7 +6,8 @@ use azure_backup_scim::app;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,23 @@ impl Listening {
         let url = format!("http://{}/scim/v2{path}", self.address);
         client.request(method, url).bearer_auth(TOKEN).send().await.unwrap()
     }
+}
+
+/// RFC 9112 7.1: HTTP/1.0 has no chunks.
+#[test]
+fn an_old_client_gets_a_long_list_without_chunks() {
+    let service = Listening::start();
+    service.large_users(3);
+    let mut socket = TcpStream::connect(service.address).unwrap();
+    let request = format!("GET /scim/v2/Users HTTP/1.0\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let head = head.to_lowercase();
+    assert!(!head.contains("transfer-encoding") && !head.contains("content-length"), "{head}");
+    let list: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(list["Resources"].as_array().unwrap().len(), 3);
 }
 
 #[test]
