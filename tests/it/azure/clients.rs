@@ -3,11 +3,10 @@
 //! They are installed below the target folder, in the versions that `clients/` pins. Where they cannot be installed, the
 //! tests say so aloud and pass.
 
-use crate::support::installed::installed;
+use crate::support::installed::{folder, installed, python_with, said, said_if_not_installed};
 use crate::support::local_process::LocalProcess;
-use sha2::{Digest, Sha256};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
@@ -168,36 +167,16 @@ impl TlsAzure {
     }
 }
 
-/// A line that is seen even where a test passes: what the macros print then is swallowed.
 fn said_if_missing<T>(language: &str, found: Result<T, String>) -> Option<T> {
-    found
-        .map_err(|why| {
-            let line = format!("Microsoft's clients for {language}: skipped, not installed: {why}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-        })
-        .ok()
+    said_if_not_installed(&format!("Microsoft's clients for {language}"), found)
 }
 
 /// Python, with the clients.
 fn python() -> Result<Command, String> {
     static HOME: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let home = HOME.get_or_init(install_for_python).clone()?;
-    let mut python = Command::new("python3");
-    python.arg("-").env("PYTHONPATH", home);
+    let mut python = python_with(&HOME, "azure-clients-python", REQUIREMENTS)?;
+    python.arg("-");
     Ok(python)
-}
-
-fn install_for_python() -> Result<PathBuf, String> {
-    let version = said(Command::new("python3").arg("--version"))?;
-    installed(&folder("python", &[&version, REQUIREMENTS]), |folder| {
-        let requirements = folder.join("requirements.txt");
-        std::fs::write(&requirements, REQUIREMENTS).unwrap();
-        let pip =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"];
-        let pinned = ["--only-binary", ":all:", "--no-deps", "--no-compile", "--retries", "1", "--target"];
-        let mut install = Command::new("python3");
-        said(install.args(pip).args(pinned).arg(folder).arg("--requirement").arg(requirements)).map(drop)
-    })
 }
 
 /// Node, with the clients.
@@ -215,31 +194,10 @@ fn install_for_node() -> Result<PathBuf, String> {
     if major.is_none_or(|major: u32| major < 20) {
         return Err(format!("they need Node.js 20 or later, not {version}"));
     }
-    installed(&folder("javascript", &[PACKAGE, PACKAGE_LOCK]), |folder| {
+    installed(&folder("azure-clients-javascript", &[PACKAGE, PACKAGE_LOCK]), |folder| {
         std::fs::write(folder.join("package.json"), PACKAGE).unwrap();
         std::fs::write(folder.join("package-lock.json"), PACKAGE_LOCK).unwrap();
         let quiet = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries", "1"];
         said(Command::new("npm").args(quiet).current_dir(folder)).map(drop)
     })
-}
-
-/// The name of an installation: another one for other versions.
-fn folder(language: &str, depends_on: &[&str]) -> String {
-    let digest = Sha256::digest(depends_on.concat());
-    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("azure-clients-{language}-{short}")
-}
-
-/// What a program says, or why it failed.
-fn said(command: &mut Command) -> Result<String, String> {
-    let name = Path::new(command.get_program()).display().to_string();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => {
-            let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-            let errors = complaints.lines().filter(|line| line.to_ascii_lowercase().contains("error"));
-            Err(format!("{name}: {}", errors.take(2).collect::<Vec<_>>().join("; ")))
-        }
-    }
 }

@@ -9,3 +9,4 @@ pub(crate) mod membership_limit;
 pub(crate) mod provisioning;
 pub(crate) mod scenarios;
 pub(crate) mod streamed_lists;
+pub(crate) mod suites;
