@@ -7,7 +7,7 @@
 # --binary takes a binary that is built already. DIR is replaced as a whole, and only when everything is in order.
 set -eu
 here=$PWD
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 absolute() {
     case "$1" in
@@ -67,7 +67,7 @@ prefix() {
     export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$1=$2"
 }
 
-# Static, because nobody promises which C library the instances have. musl where it can be built; glibc else, whose name
+# Static: which C library the instances have is not documented. musl where it can be built; glibc else, whose name
 # lookup may want the library that it was built with.
 build() {
     command -v cargo >/dev/null 2>&1 || fail "cargo is needed to build the binary: install Rust, or give --binary"
@@ -96,8 +96,15 @@ if command -v ldd >/dev/null 2>&1 && ldd "$binary" 2>/dev/null | grep -q '=>'; t
 fi
 
 # The usual places of checkouts, of cargo and of toolchains, and those of this machine.
-for place in /home/ /root/ /.cargo/ /.rustup/ "$PWD/" "${HOME:-/root}/" "${CARGO_HOME:-${HOME:-}/.cargo}/"; do
-    named=$(LC_ALL=C grep -aoF "$place" "$binary" | wc -l | tr -d ' ')
+sysroot=$(rustc --print sysroot 2>/dev/null || :)
+for place in /home /root /.cargo /.rustup /usr/local/cargo /usr/local/rustup \
+    "$PWD" "${HOME:-}" "${CARGO_HOME:-}" "${RUSTUP_HOME:-}" "$sysroot" "${CARGO_TARGET_DIR:-}"; do
+    place=${place%/}
+    case "$place" in
+        /*) ;;
+        *) continue ;;
+    esac
+    named=$(LC_ALL=C grep -aoF "$place/" "$binary" | wc -l | tr -d ' ')
     [ "$named" -eq 0 ] || fail "$binary names $named path(s) of the machine that built it, below $place; this script \
 builds it without"
 done

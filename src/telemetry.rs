@@ -58,11 +58,14 @@ pub fn install(filter: &str, output: LogOutput, clock: Arc<dyn Clock>) -> Result
 }
 
 /// A bare level is meant for our own code. The web framework logs input that is not HTTP as an error, so any caller could fill
-/// the log.
+/// the log; and the verifier of certificates logs every attempt, which is logged here once.
 fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     let bare = !text.contains(['=', ',']);
-    let directives =
-        if bare { format!("warn,actix_http=off,azure_backup_scim={text}") } else { text.to_owned() };
+    let directives = if bare {
+        format!("warn,actix_http=off,rustls_platform_verifier=off,azure_backup_scim={text}")
+    } else {
+        text.to_owned()
+    };
     EnvFilter::try_new(directives).map_err(|source| TelemetryError::Filter { text: text.to_owned(), source })
 }
 

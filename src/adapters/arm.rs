@@ -9,7 +9,7 @@ mod answer;
 mod error_code;
 mod wire;
 
-use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions, link_at};
+use super::rest::{NoAnswer, RestAnswer, RestClient, RestError, RestOptions, link_at, parse_url};
 use crate::ports::role_assignments::{
     ArmAnswer, AssignmentError, CreateOutcome, ListedAssignment, RoleAssignments,
 };
@@ -70,7 +70,7 @@ impl ArmRoleAssignments {
         credential: Arc<dyn TokenCredential>,
         options: ArmOptions,
     ) -> Result<Self, RestError> {
-        let endpoint = Url::parse(endpoint).map_err(|_| RestError::Insecure { url: endpoint.to_owned() })?;
+        let endpoint = parse_url(endpoint)?;
         Self::new(endpoint, credential, options)
     }
 
@@ -210,9 +210,9 @@ impl RoleAssignments for ArmRoleAssignments {
         let answer = self.send(request, deadline_in(timeout)).await?;
         let gone = || Ok(ArmAnswer { value: (), correlation: answer::correlation(&answer) });
         match (answer.status, answer::failure(&answer)) {
-            // A proxy that answers 200 instead of ARM has deleted nothing.
+            // A proxy that answers 200 or 204 instead of ARM has deleted nothing. ARM gives every call an id.
             (200, _) => wire::deleted(&answer.body, name).map_err(answer::nonsense).and_then(|()| gone()),
-            (204, _) => gone(),
+            (204, _) if answer::correlation(&answer).is_some() => gone(),
             (_, failure) if failure.is_absence() => gone(),
             (_, failure) => Err(failure.into()),
         }

@@ -1,12 +1,14 @@
 //! Watches the calls to one dependency: whether it is reached, and if not, why. The call itself is not changed.
 
-use super::rest::{RestError, is_loopback, pooled_client};
+use super::rest::{RestError, parse_url, pooled_client};
 use super::unreachable::unreachable_kind;
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, ConnectivityChange, Dependency, UnreachableKind};
 use async_trait::async_trait;
+use azure_core::Bytes;
 use azure_core::http::headers::{CONTENT_TYPE, Headers};
-use azure_core::http::{AsyncRawResponse, Context, HttpClient, Request, Transport, Url};
+use azure_core::http::{AsyncRawResponse, AsyncResponseBody, Context, HttpClient, Request, Transport};
+use futures_util::stream::{self, Stream, StreamExt};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ pub struct CallObserver {
     pub clock: Arc<dyn Clock>,
 }
 
-/// `transport`, whose calls an observer is told of.
+/// `transport`, whose calls `observer` watches.
 pub(super) fn observe(transport: Transport, observer: Option<CallObserver>) -> Transport {
     match observer {
         Some(observer) => Transport::new(Arc::new(ObservedTransport { observer, transport })),
@@ -33,17 +35,15 @@ pub(super) fn observe(transport: Transport, observer: Option<CallObserver>) -> T
 }
 
 impl CallObserver {
-    /// A pooled client for that endpoint, whose calls this observer is told of.
+    /// A pooled client for that endpoint, whose calls this observer watches.
     pub fn pooled(self, endpoint: &str) -> Result<Transport, RestError> {
-        let loopback = Url::parse(endpoint).is_ok_and(|url| is_loopback(&url));
-        Ok(observe(pooled_client(loopback)?, Some(self)))
+        Ok(observe(pooled_client(&parse_url(endpoint)?)?, Some(self)))
     }
 
-    fn record(&self, failure: Option<UnreachableKind>, request: &Request, cause: &str) {
+    fn record(&self, failure: Option<UnreachableKind>, origin: &str, cause: &str) {
         let change = self.connectivity.record(self.dependency, failure, self.clock.monotonic());
         let Some(change) = change else { return };
         let dependency = self.dependency.as_str();
-        let origin = request.url().origin().ascii_serialization();
         match change {
             ConnectivityChange::Lost => {
                 let kind = failure.map(UnreachableKind::as_str);
@@ -73,53 +73,147 @@ impl fmt::Debug for ObservedTransport {
 #[async_trait]
 impl HttpClient for ObservedTransport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let mut call =
-            CallInFlight { observer: &self.observer, request, began: Some(self.observer.clock.monotonic()) };
-        let outcome = self.transport.send(&Context::new(), &mut request.clone()).await;
-        call.began = None;
-        let (failure, cause) = match &outcome {
-            Ok(answer) => {
-                match is_azure(self.observer.dependency, answer.status().into(), answer.headers()) {
-                    true => (None, String::new()),
-                    false => {
-                        (Some(UnreachableKind::NotAzure), format!("status {}", u16::from(answer.status())))
-                    }
-                }
-            }
+        let mut call = CallInFlight {
+            observer: self.observer.clone(),
+            origin: request.url().origin().ascii_serialization(),
+            began: Some(self.observer.clock.monotonic()),
+        };
+        let answer = match self.transport.send(&Context::new(), &mut request.clone()).await {
+            Ok(answer) => answer,
             Err(error) => {
-                let (kind, cause) = unreachable_kind(error);
-                (Some(kind), cause)
+                call.fail(&error);
+                return Err(error);
             }
         };
-        self.observer.record(failure, request, &cause);
-        outcome
+        let (status, headers, body) = answer.deconstruct();
+        if is_azure(self.observer.dependency, status.into(), &headers) {
+            return Ok(AsyncRawResponse::new(status, headers, Box::pin(observed(body, call))));
+        }
+        call.end(Some(UnreachableKind::NotAzure), &format!("status {}", u16::from(status)));
+        Ok(AsyncRawResponse::new(status, headers, Box::pin(body)))
     }
 }
 
+/// The body of an answer. Only with its end is the dependency reached: a proxy may let through what is short.
+fn observed(body: AsyncResponseBody, call: CallInFlight) -> impl Stream<Item = azure_core::Result<Bytes>> {
+    stream::unfold((body, call), |(mut body, mut call)| async move {
+        match body.next().await {
+            Some(Ok(chunk)) => Some((Ok(chunk), (body, call))),
+            Some(Err(error)) => {
+                call.fail(&error);
+                Some((Err(error), (body, call)))
+            }
+            None => {
+                call.end(None, "");
+                None
+            }
+        }
+    })
+}
+
 /// A call that has not ended yet. Callers end a call that takes too long by dropping it.
-struct CallInFlight<'a> {
-    observer: &'a CallObserver,
-    request: &'a Request,
+struct CallInFlight {
+    observer: CallObserver,
+    origin: String,
     began: Option<Duration>,
 }
 
-impl Drop for CallInFlight<'_> {
-    fn drop(&mut self) {
-        let Some(began) = self.began else { return };
-        if self.observer.clock.monotonic().saturating_sub(began) >= GIVEN_UP_AFTER {
-            self.observer.record(Some(UnreachableKind::TimedOut), self.request, "given up");
+impl CallInFlight {
+    fn fail(&mut self, error: &azure_core::Error) {
+        let (kind, cause) = unreachable_kind(error);
+        self.end(Some(kind), &cause);
+    }
+
+    /// Only the first end counts.
+    fn end(&mut self, failure: Option<UnreachableKind>, cause: &str) {
+        if self.began.take().is_some() {
+            self.observer.record(failure, &self.origin, cause);
         }
     }
 }
 
-/// Every service of Azure names the request in its answer (`x-ms-…`); from 500 on it may be a gateway's that does not. The identity
-/// endpoint names nothing. Facts: F-168.
-fn is_azure(dependency: Dependency, status: u16, headers: &Headers) -> bool {
-    let is_named = || headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
-    !is_page(headers) && (dependency == Dependency::Identity || status >= GATEWAY_STATUS || is_named())
+impl Drop for CallInFlight {
+    fn drop(&mut self) {
+        let now = self.observer.clock.monotonic();
+        if self.began.is_some_and(|began| now.saturating_sub(began) >= GIVEN_UP_AFTER) {
+            self.end(Some(UnreachableKind::TimedOut), "given up");
+        }
+    }
 }
 
-/// A page for people, as proxies and sign-ins show it. No service of Azure answers with one.
-pub(super) fn is_page(headers: &Headers) -> bool {
-    headers.get_optional_str(&CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"))
+/// Below 500 every service of Azure names the request in its answer (`x-ms-…`), and none answers with a page; from 500 on it may be
+/// a gateway's. The identity endpoint names nothing. Facts: F-168.
+pub(super) fn is_azure(dependency: Dependency, status: u16, headers: &Headers) -> bool {
+    let is_named = || headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
+    let is_page = || {
+        let content_type = headers.get_optional_str(&CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+        content_type.starts_with("text/html") || content_type.starts_with("application/xhtml")
+    };
+    status >= GATEWAY_STATUS || ((dependency == Dependency::Identity || is_named()) && !is_page())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::SystemClock;
+    use super::super::unreachable::{UnresolvedName, called_host};
+    use super::*;
+    use azure_core::http::{Method, Url};
+    use reqwest::dns::{Name, Resolve, Resolving};
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    /// No name has an address.
+    struct NoNames;
+
+    impl Resolve for NoNames {
+        fn resolve(&self, name: Name) -> Resolving {
+            let detail = io::Error::other("Name or service not known");
+            let error = UnresolvedName { name: name.as_str().to_owned(), detail };
+            Box::pin(std::future::ready(Err(error.into())))
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_found_is_logged_and_known() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(NoNames)).build().unwrap();
+        let connectivity = Arc::new(Connectivity::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let observer = CallObserver {
+            dependency: Dependency::KeyVault,
+            connectivity: connectivity.clone(),
+            clock: clock.clone(),
+        };
+        let transport = observe(Transport::new(Arc::new(client)), Some(observer));
+        let mut request = Request::new(Url::parse("https://vault.example/secrets").unwrap(), Method::Get);
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _guard = tracing::subscriber::set_default(lines);
+
+        let error = transport.send(&Context::new(), &mut request).await.err().unwrap();
+
+        assert_eq!(called_host(&error).as_deref(), Some("vault.example"));
+        let known = connectivity.latest(clock.monotonic())[&Dependency::KeyVault].unwrap();
+        assert_eq!(known.kind, UnreachableKind::NameNotFound);
+        let line = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        for part in
+            ["a dependency cannot be reached", "name-not-found", "https://vault.example", "service not known"]
+        {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
 }

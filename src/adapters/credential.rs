@@ -2,8 +2,9 @@
 
 use super::call_observer::{CallObserver, observe};
 use super::guarded::guarded;
-use super::rest::{RestError, pooled_client};
+use super::rest::{RestError, parse_url, pooled_client};
 use super::unreachable::unreachable_kind;
+use crate::ports::connectivity::Dependency;
 use async_trait::async_trait;
 use azure_core::Error;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -58,13 +59,14 @@ impl Credential {
         self.build_observed(None)
     }
 
-    /// The same. `observer` is told of each call to the identity endpoint.
+    /// The same. `observer` watches the calls to the identity endpoint.
     pub fn build_observed(self, observer: Option<CallObserver>) -> Result<BuiltCredential, CredentialError> {
         Ok(match self {
             Credential::Static(token) => Arc::new(StaticToken(token)),
             Credential::ManagedIdentity { client_id } => {
                 // The endpoint is on this machine, and no proxy is to see the header that opens it.
-                let transport = guarded(observe(pooled_client(true)?, observer), None);
+                let client = pooled_client(&parse_url("http://127.0.0.1")?)?;
+                let transport = guarded(observe(client, observer), Dependency::Identity, None);
                 let identity = ManagedIdentity { client_id, transport };
                 identity.client().map_err(CredentialError::Environment)?;
                 Arc::new(Timed { inner: Arc::new(identity), limit: IDENTITY_TIMEOUT })

@@ -6,7 +6,7 @@
 mod wire;
 
 use super::loopback::loopback_transport;
-use super::rest::{RestAnswer, RestClient, RestError, RestOptions, link_at};
+use super::rest::{RestAnswer, RestClient, RestError, RestOptions, link_at, parse_url};
 use crate::id::PrincipalId;
 use crate::ports::azure_access::{DirectoryError, DirectoryMember, DirectoryReader};
 use crate::ports::clock::Clock;
@@ -68,7 +68,7 @@ impl GraphDirectory {
         credential: Arc<dyn TokenCredential>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RestError> {
-        let transport = Some(loopback_transport(&parse_url(origin)?)?);
+        let transport = Some(loopback_transport(&parse_url(origin)?, None)?);
         let token_scope = PUBLIC_TOKEN_SCOPE.to_owned();
         Self::at(PUBLIC_ENDPOINT, credential, GraphOptions { token_scope, clock, transport })
     }
@@ -162,8 +162,4 @@ fn failure<T>(answer: &RestAnswer) -> Result<Option<T>, DirectoryError> {
 
 fn nonsense(detail: String) -> DirectoryError {
     DirectoryError::Unknown { detail }
-}
-
-fn parse_url(text: &str) -> Result<Url, RestError> {
-    Url::parse(text).map_err(|_| RestError::Insecure { url: text.to_owned() })
 }

@@ -3,12 +3,12 @@
 //! A vault on a loopback address is the simulated one. The client insists on https and on a vault's real domain, so it is
 //! given both, and a transport that takes its requests to the loopback address.
 
-use super::call_observer::{CallObserver, is_page, observe};
+use super::call_observer::{CallObserver, observe};
 use super::endpoint::Endpoint;
 use super::guarded::guarded;
 use super::loopback::loopback_transport;
 use super::rest::{RestError, describe, pooled_client};
-use crate::ports::connectivity::UnreachableKind;
+use crate::ports::connectivity::Dependency;
 use crate::ports::secrets::{SecretError, SecretSource, SecretVersion};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
@@ -51,21 +51,20 @@ pub struct KeyVault {
 }
 
 impl KeyVault {
-    /// A rustls provider must be installed in the process before. Asks nothing yet. `observer` is told of each call.
+    /// A rustls provider must be installed in the process before. Asks nothing yet. `observer` watches the calls.
     pub fn new(
         vault: &Endpoint,
         credential: Arc<dyn TokenCredential>,
         observer: Option<CallObserver>,
     ) -> Result<Self, KeyVaultError> {
         let (address, transport) = if vault.is_simulated() {
-            (SIMULATED_VAULT, loopback_transport(vault.url())?)
+            (SIMULATED_VAULT, loopback_transport(vault.url(), observer)?)
         } else {
-            (vault.origin(), pooled_client(false)?)
+            (vault.origin(), observe(pooled_client(vault.url())?, observer))
         };
-        let transport = observe(transport, observer);
         let client_options = ClientOptions {
             retry: RetryOptions::none(),
-            transport: Some(guarded(transport, host_of(address))),
+            transport: Some(guarded(transport, Dependency::KeyVault, host_of(address))),
             ..ClientOptions::default()
         };
         let options = SecretClientOptions { client_options, ..SecretClientOptions::default() };
@@ -141,9 +140,6 @@ fn classify_error(name: &str, error: &Error) -> SecretError {
     let name = name.to_owned();
     let status = error.http_status().map(u16::from);
     match (status, error.kind()) {
-        (Some(status), kind) if is_foreign(kind) => {
-            SecretError::Away { detail: format!("{}: status {status}", UnreachableKind::NotAzure.in_words()) }
-        }
         (Some(404), _) => SecretError::Missing { name },
         (Some(429 | 503), kind) => SecretError::Throttled { retry_after: retry_after(kind) },
         (Some(status @ (401 | 403)), _) => SecretError::Refused { name, status },
@@ -154,12 +150,6 @@ fn classify_error(name: &str, error: &Error) -> SecretError {
         }
         (None, kind) => SecretError::Away { detail: what(kind).to_owned() },
     }
-}
-
-/// Whether the vault did not give this answer: a proxy refuses and is busy with the same statuses.
-fn is_foreign(kind: &ErrorKind) -> bool {
-    let ErrorKind::HttpResponse { raw_response: Some(answer), .. } = kind else { return false };
-    is_page(answer.headers())
 }
 
 fn retry_after(kind: &ErrorKind) -> Duration {
@@ -173,32 +163,5 @@ fn what(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::DataConversion => "the answer cannot be understood",
         _ => "the request failed",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use azure_core::Bytes;
-    use azure_core::http::headers::Headers;
-    use azure_core::http::{RawResponse, StatusCode};
-
-    fn classified(status: u16, content_type: &'static str) -> SecretError {
-        let mut headers = Headers::new();
-        headers.insert("content-type", content_type);
-        let status = StatusCode::from(status);
-        let raw_response = Box::new(RawResponse::from_bytes(status, headers, Bytes::new()));
-        let kind = ErrorKind::HttpResponse { status, error_code: None, raw_response: Some(raw_response) };
-        classify_error("token", &Error::from(kind))
-    }
-
-    #[test]
-    fn the_page_of_a_proxy_is_no_answer_of_the_vault() {
-        assert!(matches!(classified(403, "application/json"), SecretError::Refused { status: 403, .. }));
-        assert!(matches!(classified(503, "application/json"), SecretError::Throttled { .. }));
-        for status in [403, 404, 429, 503] {
-            let error = classified(status, "text/html; charset=utf-8").to_string();
-            assert!(error.contains("not Azure's") && error.contains(&status.to_string()), "{error}");
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! comes from the vault's own domain). With this transport they reach a service on this machine: only the route of a
 //! request changes, not its content. [`ORIGINAL_HOST`] carries the host that it was meant for.
 
+use super::call_observer::{CallObserver, observe};
 use super::rest::{RestError, is_loopback, pooled_client};
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, Context, HttpClient, Request, Transport, Url};
@@ -12,13 +13,13 @@ use std::sync::Arc;
 /// The host, and the port if it is not the usual one, that a request was meant for.
 pub const ORIGINAL_HOST: &str = "x-original-host";
 
-/// A transport to `origin`, which must lie on a loopback address; its path is ignored. A rustls provider must be
-/// installed in the process before.
-pub fn loopback_transport(origin: &Url) -> Result<Transport, RestError> {
+/// A transport to `origin`, which must lie on a loopback address; its path is ignored. `observer` watches the calls. A rustls provider
+/// must be installed in the process before.
+pub fn loopback_transport(origin: &Url, observer: Option<CallObserver>) -> Result<Transport, RestError> {
     if !is_loopback(origin) || !matches!(origin.scheme(), "http" | "https") {
         return Err(RestError::NotLoopback { url: origin.to_string() });
     }
-    let transport = pooled_client(true)?;
+    let transport = observe(pooled_client(origin)?, observer);
     Ok(Transport::new(Arc::new(Loopback { origin: origin.clone(), transport })))
 }
 
@@ -62,7 +63,7 @@ mod tests {
 
     fn transport(origin: &str) -> Result<Transport, RestError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        loopback_transport(&Url::parse(origin).unwrap())
+        loopback_transport(&Url::parse(origin).unwrap(), None)
     }
 
     #[test]

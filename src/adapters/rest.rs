@@ -4,7 +4,7 @@
 //! to the client of each service. It has no timeout either; every caller sets its own.
 
 use super::server_certificate;
-use super::unreachable::{SystemNames, unreachable_kind};
+use super::unreachable::{SystemNames, called_host, unreachable_kind};
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential};
@@ -60,7 +60,7 @@ pub enum RestError {
         source: reqwest::Error,
     },
     /// The certificates that the system trusts cannot be read.
-    #[error("tls cannot be set up")]
+    #[error("tls cannot be set up; the authorities are those of the system, or of SSL_CERT_FILE")]
     Tls {
         #[source]
         source: rustls::Error,
@@ -167,7 +167,7 @@ impl RestClient {
         }
         let transport = match transport {
             Some(transport) => transport,
-            None => pooled_client(is_loopback(endpoint))?,
+            None => pooled_client(endpoint)?,
         };
         let client = ClientOptions {
             retry: RetryOptions::none(),
@@ -203,16 +203,21 @@ impl RestClient {
     }
 }
 
-/// A connection pool of ours: no redirects, and no proxy between us and a loopback address.
-pub(super) fn pooled_client(loopback: bool) -> Result<Transport, RestError> {
-    let tls = server_certificate::client_config().map_err(|source| RestError::Tls { source })?;
+/// A connection pool of ours to `endpoint`: no redirects, and no proxy between us and a loopback address. Plain http needs no
+/// authorities, which a small container may lack.
+pub(super) fn pooled_client(endpoint: &Url) -> Result<Transport, RestError> {
+    let tls = match endpoint.scheme() {
+        "https" => server_certificate::client_config(),
+        _ => server_certificate::client_config_without_authorities(),
+    };
+    let tls = tls.map_err(|source| RestError::Tls { source })?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .dns_resolver(Arc::new(SystemNames))
         .pool_idle_timeout(POOL_IDLE)
         .tcp_nodelay(true);
-    if loopback {
+    if is_loopback(endpoint) {
         builder = builder.no_proxy();
     }
     let client = builder.build().map_err(|source| RestError::Transport { source })?;
@@ -232,20 +237,26 @@ pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Resul
     Ok(whole.into())
 }
 
-/// The kind of failure and its innermost cause; the layers between only repeat URLs.
+/// The host, the kind of failure and its innermost cause; the layers between only repeat URLs. For the log and for operators.
 pub(super) fn describe(error: &Error) -> String {
     let (kind, cause) = unreachable_kind(error);
+    let at = called_host(error).map(|host| format!("{host}: ")).unwrap_or_default();
     let what = match error.kind() {
         ErrorKind::Connection | ErrorKind::Io => kind.in_words(),
         ErrorKind::Credential => "no token",
         _ => "the request failed",
     };
-    format!("{what}: {cause}")
+    format!("{at}{what}: {cause}")
 }
 
 /// The address of a next page. It is requested with our token, so it must have the origin of the endpoint.
 pub(super) fn link_at(endpoint: &Url, link: &str) -> Option<Url> {
     Url::parse(link).ok().filter(|url| url.origin() == endpoint.origin())
+}
+
+/// An endpoint as it is configured.
+pub(super) fn parse_url(text: &str) -> Result<Url, RestError> {
+    Url::parse(text).map_err(|_| RestError::Insecure { url: text.to_owned() })
 }
 
 /// Over TLS, or to this machine.

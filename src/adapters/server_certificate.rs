@@ -1,27 +1,30 @@
 //! Verifies the certificates of servers as the system does, and names the one that it rejects: its subject, its issuer and its
 //! dates. They tell a proxy that inspects TLS from a server that was not renewed.
 
+use crate::error_chain::escape_control;
 use crate::ports::connectivity::UnreachableKind;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 use std::fmt;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Name};
 
-/// Longest name of a certificate that is passed on.
-const NAME_CHARS_MAX: usize = 100;
+/// Longest subject and issuer that are passed on.
+const NAME_CHARS_MAX: usize = 120;
+/// Longest reason, which may list all names of the certificate.
+const REASON_CHARS_MAX: usize = 200;
 
-/// The TLS side of a client: HTTP/1.1, and the certificates that the system trusts.
+/// The TLS side of a client: HTTP/1.1, and the authorities that the system trusts.
 pub(super) fn client_config() -> Result<ClientConfig, Error> {
-    let provider =
-        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
-    let verifier = NamingVerifier(Verifier::new(provider.clone())?);
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let verifier = NamingVerifier(Verifier::new(provider())?);
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
@@ -30,12 +33,22 @@ pub(super) fn client_config() -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+/// For a client that calls plain http only: no certificate is accepted.
+pub(super) fn client_config_without_authorities() -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()))
+}
+
 /// A certificate that is not accepted, and why.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{reason}; it is the certificate of {certificate}")]
+#[error("the certificate of {certificate} is rejected: {reason}")]
 pub(super) struct RejectedCertificate {
     pub kind: UnreachableKind,
-    reason: CertificateError,
+    reason: String,
     certificate: CertificateNames,
 }
 
@@ -93,7 +106,7 @@ impl ServerCertVerifier for NamingVerifier {
 fn named(reason: CertificateError, certificate: &CertificateDer<'_>) -> Error {
     let rejected = RejectedCertificate {
         kind: kind_of(&reason),
-        reason,
+        reason: shown(&reason.to_string(), REASON_CHARS_MAX),
         certificate: CertificateNames::of(certificate),
     };
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(rejected))))
@@ -112,7 +125,7 @@ fn kind_of(reason: &CertificateError) -> UnreachableKind {
     }
 }
 
-/// What a certificate says of itself. The server chose the text, so it is cut, and without control characters.
+/// What a certificate says of itself. The server chose the text, so it is cut, and control characters are escaped.
 #[derive(Debug, Clone)]
 enum CertificateNames {
     Read { subject: String, issuer: String, from: String, until: String },
@@ -124,8 +137,8 @@ impl CertificateNames {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Self::Unreadable };
         let validity = certificate.validity();
         Self::Read {
-            subject: shown(&certificate.subject().to_string()),
-            issuer: shown(&certificate.issuer().to_string()),
+            subject: name(certificate.subject()),
+            issuer: name(certificate.issuer()),
             from: moment(validity.not_before),
             until: moment(validity.not_after),
         }
@@ -136,15 +149,31 @@ impl fmt::Display for CertificateNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { subject, issuer, from, until } => {
-                write!(f, "{subject:?}, issued by {issuer:?}, valid from {from} to {until}")
+                write!(f, "\"{subject}\", issued by \"{issuer}\", valid from {from} to {until}")
             }
             Self::Unreadable => f.write_str("a subject that cannot be read"),
         }
     }
 }
 
-fn shown(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NAME_CHARS_MAX).collect()
+/// The whole name where it is short, else its common name, which tells the most.
+fn name(name: &X509Name<'_>) -> String {
+    let whole = name.to_string();
+    let common = name.iter_common_name().next().and_then(|common| common.as_str().ok());
+    match common {
+        Some(common) if whole.chars().count() > NAME_CHARS_MAX => {
+            shown(&format!("CN={common}"), NAME_CHARS_MAX)
+        }
+        _ => shown(&whole, NAME_CHARS_MAX),
+    }
+}
+
+fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown: String = escape_control(text).chars().take(chars_max).collect();
+    if text.chars().count() > chars_max {
+        shown.push('…');
+    }
+    shown
 }
 
 fn moment(time: ASN1Time) -> String {
@@ -165,19 +194,20 @@ mod tests {
     #[test]
     fn a_rejected_certificate_is_named_with_its_dates() {
         let mut params = CertificateParams::new(vec!["vault.example".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::OrganizationName, "a long name of a company ".repeat(9));
         params.distinguished_name.push(DnType::CommonName, format!("proxy\n{}", "x".repeat(200)));
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let text = rejected(certificate.der());
-        assert!(text.contains("UnknownIssuer"), "{text}");
-        assert!(text.contains("CN=proxy "), "{text}");
-        assert!(text.ends_with("valid from 2020-01-01T00:00:00Z to 2021-01-01T00:00:00Z"), "{text}");
+        assert!(text.starts_with(r#"the certificate of "CN=proxy\u{a}xxx"#), "{text}");
+        let rest = "valid from 2020-01-01T00:00:00Z to 2021-01-01T00:00:00Z is rejected: UnknownIssuer";
+        assert!(text.ends_with(rest), "{text}");
         assert!(text.len() < 400 && !text.contains('\n'), "{text}");
     }
 
     #[test]
     fn what_is_no_certificate_is_rejected_all_the_same() {
-        assert!(rejected(&CertificateDer::from(vec![1, 2, 3])).ends_with("cannot be read"));
+        assert!(rejected(&CertificateDer::from(vec![1, 2, 3])).contains("a subject that cannot be read"));
     }
 }

@@ -5,6 +5,7 @@ use crate::ports::connectivity::UnreachableKind;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::error::Error;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 
 /// Longest text of a cause that is passed on.
@@ -12,17 +13,22 @@ const CAUSE_CHARS_MAX: usize = 500;
 
 /// The kind of failure, and its innermost cause; the layers between only repeat URLs.
 pub(super) fn unreachable_kind(error: &(dyn Error + 'static)) -> (UnreachableKind, String) {
-    let mut kind = None;
-    let mut cause = error;
-    loop {
-        kind = kind.or_else(|| kind_of(cause));
-        match inner(cause) {
-            Some(next) => cause = next,
-            None => break,
-        }
-    }
-    let text = cause.to_string().chars().take(CAUSE_CHARS_MAX).collect();
+    let kind = causes(error).find_map(kind_of);
+    let innermost = causes(error).last().unwrap_or(error);
+    let text = innermost.to_string().chars().take(CAUSE_CHARS_MAX).collect();
     (kind.unwrap_or(UnreachableKind::Broken), text)
+}
+
+/// The host that was called, with the port if it is not the usual one.
+pub(super) fn called_host(error: &(dyn Error + 'static)) -> Option<String> {
+    let url = causes(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>()?.url())?;
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// The error and its causes, from the outermost one inwards.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| inner(*error))
 }
 
 /// The next cause. An `io::Error` hides the one that it holds, whose source is its `source`; an error of TLS hides the certificate.
@@ -37,7 +43,7 @@ fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 }
 
 fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
-    if let Some(error) = error.downcast_ref::<NameNotFound>() {
+    if let Some(error) = error.downcast_ref::<UnresolvedName>() {
         return Some(error.kind());
     }
     if let Some(certificate) = error.downcast_ref::<RejectedCertificate>() {
@@ -53,21 +59,25 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
     }
 }
 
-/// A name without an address. The innermost cause: what the system says does not name it.
+/// A name whose address could not be found out. The innermost cause: what the system says does not name it.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {detail}")]
-struct NameNotFound {
-    name: String,
-    detail: io::Error,
+pub(super) struct UnresolvedName {
+    pub name: String,
+    pub detail: io::Error,
 }
 
-impl NameNotFound {
-    /// Only the text tells that the name servers gave no answer: glibc's, and musl's.
+impl UnresolvedName {
+    /// Only the text tells whether the name servers know the name: glibc's, musl's and that of macOS.
     fn kind(&self) -> UnreachableKind {
         let text = self.detail.to_string();
-        match text.contains("Temporary failure") || text.contains("Try again") {
-            true => UnreachableKind::TimedOut,
-            false => UnreachableKind::NameNotFound,
+        let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+        if says(&["not known", "No address", "does not resolve", "no usable address"]) {
+            UnreachableKind::NameNotFound
+        } else if says(&["Temporary failure", "Try again"]) {
+            UnreachableKind::TimedOut
+        } else {
+            UnreachableKind::Broken
         }
     }
 }
@@ -79,7 +89,7 @@ impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let found = found.map_err(|detail| NameNotFound { name: name.as_str().to_owned(), detail })?;
+            let found = found.map_err(|detail| UnresolvedName { name: name.as_str().to_owned(), detail })?;
             let addresses: Vec<SocketAddr> = found.collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
@@ -89,37 +99,24 @@ impl Resolve for SystemNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use azure_core::http::{Context, Method, Request, Transport, Url};
-    use std::sync::Arc;
-
-    /// No name has an address.
-    struct NoNames;
-
-    impl Resolve for NoNames {
-        fn resolve(&self, name: Name) -> Resolving {
-            let detail = io::Error::other("no such host");
-            let error = NameNotFound { name: name.as_str().to_owned(), detail };
-            Box::pin(std::future::ready(Err(error.into())))
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_without_an_address_is_told_from_a_host_that_is_away() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(NoNames)).build().unwrap();
-        let transport = Transport::new(Arc::new(client));
-        let mut request = Request::new(Url::parse("https://vault.example/secrets").unwrap(), Method::Get);
-        let error = transport.send(&Context::new(), &mut request).await.err().unwrap();
-        let found = unreachable_kind(&error);
-        assert_eq!(found, (UnreachableKind::NameNotFound, "vault.example: no such host".to_owned()));
-    }
 
     #[test]
-    fn name_servers_that_do_not_answer_say_nothing_about_the_name() {
-        let detail =
-            io::Error::other("failed to lookup address information: Temporary failure in name resolution");
-        let error = NameNotFound { name: "vault.example".to_owned(), detail };
-        assert_eq!(unreachable_kind(&error).0, UnreachableKind::TimedOut);
+    fn only_name_servers_that_answer_say_that_a_name_is_not_found() {
+        for (text, expected) in [
+            (
+                "failed to lookup address information: Name or service not known",
+                UnreachableKind::NameNotFound,
+            ),
+            ("failed to lookup address information: Name does not resolve", UnreachableKind::NameNotFound),
+            (
+                "failed to lookup address information: Temporary failure in name resolution",
+                UnreachableKind::TimedOut,
+            ),
+            ("Too many open files (os error 24)", UnreachableKind::Broken),
+        ] {
+            let error = UnresolvedName { name: "vault.example".to_owned(), detail: io::Error::other(text) };
+            assert_eq!(unreachable_kind(&error).0, expected, "{text}");
+        }
     }
 
     #[tokio::test]

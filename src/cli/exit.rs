@@ -1,6 +1,6 @@
 //! How commands end: exit codes, and the one failure on standard error.
 
-use crate::error_chain::ErrorChain;
+use crate::error_chain::{ErrorChain, escape_control};
 use std::io;
 use std::path::PathBuf;
 
@@ -31,5 +31,8 @@ pub(super) fn in_file(argument: &str) -> Result<String, ArgumentFileError> {
 /// One failure, with the whole chain of what caused it, on standard error.
 #[expect(clippy::print_stderr, reason = "the end of a failed command")]
 pub(super) fn complain(error: &dyn std::error::Error) {
-    eprintln!("azure-backup-scim: {}", ErrorChain(error));
+    // Some of it was written by others; lines are our own.
+    for line in format!("azure-backup-scim: {}", ErrorChain(error)).lines() {
+        eprintln!("{}", escape_control(line));
+    }
 }

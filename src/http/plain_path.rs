@@ -9,7 +9,7 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::middleware::Next;
 
 /// The path of the base URL; what is above it keeps its spelling.
-pub(super) const BASE: &str = "/scim/v2/";
+const BASE: &str = "/scim/v2/";
 
 /// Routes the request by the plain form of its path. Nothing else of it changes.
 pub(super) async fn route_plainly<B: MessageBody>(
@@ -21,6 +21,11 @@ pub(super) async fn route_plainly<B: MessageBody>(
         request.head_mut().uri = uri;
     }
     next.call(request).await
+}
+
+/// Whether it is the path of the base URL, or one below it.
+pub(super) fn is_under_base(path: &str) -> bool {
+    path.starts_with(BASE) || path == BASE.trim_end_matches('/')
 }
 
 /// `None`: it is plain, or not under the base URL.

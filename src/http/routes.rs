@@ -76,7 +76,7 @@ async fn not_found(request: HttpRequest, base: Data<BaseUrl>) -> EndpointResult 
     let path = request.path();
     let first = path.split('/').find(|segment| !segment.is_empty());
     let is_beside = first.is_some_and(|first| first.eq_ignore_ascii_case("scim"));
-    match is_beside && !path.starts_with(plain_path::BASE) {
+    match is_beside && !plain_path::is_under_base(path) {
         true => Err(HttpError::beside_base_url(&base.0)),
         false => Err(HttpError::no_endpoint()),
     }

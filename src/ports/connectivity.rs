@@ -145,15 +145,17 @@ struct Attempts {
     /// How many failed since it last answered, and when the first of them did.
     failures: u32,
     failing_since: Duration,
-    /// That it is not reached is known, with the kind that was told.
-    told: Option<UnreachableKind>,
+    /// The kind that was reported: it is known not to be reached. And when that was.
+    reported: Option<UnreachableKind>,
+    reported_at: Duration,
 }
 
 /// So many attempts in a row that failed are no chance.
 const FAILURES_IN_A_ROW: u32 = 3;
 /// Nor are failures for so long, however few.
 const FAILING_FOR: Duration = Duration::from_secs(30);
-/// What was found out longer ago says nothing about now: whatever waits for a dependency is tried again sooner.
+/// What was found out longer ago says nothing about now. (Work that waits for a dependency tries again within the hour, and then it
+/// is known again.)
 pub const KNOWN_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// The latest attempts with each dependency.
@@ -171,33 +173,37 @@ impl Connectivity {
     ) -> Option<ConnectivityChange> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = all.get(&dependency).copied();
-        let none = Attempts { last: now, failures: 0, failing_since: now, told: None };
+        let none = Attempts { last: now, failures: 0, failing_since: now, reported: None, reported_at: now };
         let Some(kind) = failure else {
             all.insert(dependency, none);
-            let lost = before.filter(|before| before.told.is_some())?;
+            let lost = before.filter(|before| before.reported.is_some())?;
             return Some(ConnectivityChange::Back(now.saturating_sub(lost.failing_since)));
         };
-        let before = before.filter(|before| before.failures > 0).unwrap_or(none);
+        let lately = before.filter(|before| before.failures > 0 && before.last + KNOWN_FOR > now);
+        let before = lately.unwrap_or(none);
         let mut attempts = Attempts { last: now, failures: before.failures + 1, ..before };
         let lasts = now.saturating_sub(attempts.failing_since) >= FAILING_FOR;
         let is_lost = kind.is_certain() || attempts.failures >= FAILURES_IN_A_ROW || lasts;
-        if is_lost {
-            attempts.told = failure;
+        // A network that fails alternates between kinds: not each change is news.
+        let is_settled = kind.is_certain() || now.saturating_sub(before.reported_at) >= FAILING_FOR;
+        let is_news = is_lost && before.reported != failure && (before.reported.is_none() || is_settled);
+        if is_news {
+            (attempts.reported, attempts.reported_at) = (failure, now);
         }
         all.insert(dependency, attempts);
-        (is_lost && before.told != failure).then_some(ConnectivityChange::Lost)
+        is_news.then_some(ConnectivityChange::Lost)
     }
 
     /// What is known now: nothing of a dependency that was not called lately or whose failures are no news yet, and `None` of one
     /// that is reached.
     pub fn latest(&self, now: Duration) -> BTreeMap<Dependency, Option<Unreachable>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |attempts: &Attempts| attempts.failures == 0 || attempts.told.is_some();
+        let is_known = |attempts: &Attempts| attempts.failures == 0 || attempts.reported.is_some();
         let known = all.iter().filter(|(_, attempts)| attempts.last + KNOWN_FOR > now && is_known(attempts));
         known
             .map(|(dependency, attempts)| {
                 let lasts = now.saturating_sub(attempts.failing_since);
-                (*dependency, attempts.told.map(|kind| Unreachable { kind, lasts }))
+                (*dependency, attempts.reported.map(|kind| Unreachable { kind, lasts }))
             })
             .collect()
     }
@@ -230,6 +236,24 @@ mod tests {
         assert_eq!(arm(None, 100), Some(ConnectivityChange::Back(at(90))));
         assert_eq!(all.latest(at(100)), [(Dependency::Arm, None)].into());
         assert_eq!(all.latest(at(100) + KNOWN_FOR), BTreeMap::new());
+    }
+
+    #[test]
+    fn two_failures_far_apart_are_no_news() {
+        let all = Connectivity::default();
+        let arm = |seconds| all.record(Dependency::Arm, Some(UnreachableKind::TimedOut), at(seconds));
+        assert_eq!(arm(0), None);
+        assert_eq!(arm(86_400), None);
+        assert_eq!(all.latest(at(86_400)), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_network_that_fails_in_turns_is_reported_now_and_then() {
+        let all = Connectivity::default();
+        let kinds = [UnreachableKind::TimedOut, UnreachableKind::Broken];
+        let turns = (0..120).zip(kinds.into_iter().cycle());
+        let news = turns.filter_map(|(second, kind)| all.record(Dependency::Arm, Some(kind), at(second)));
+        assert!((2..=4).contains(&news.count()));
     }
 
     #[test]

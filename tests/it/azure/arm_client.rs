@@ -343,12 +343,14 @@ async fn a_holder_that_cannot_be_found_leaves_the_refusal() {
     assert_eq!(create(vec![exists(), ours]).await.0, Ok(CreateOutcome::AlreadyOurs));
 }
 
+const CORRELATION: &str = "x-ms-correlation-request-id: 0b1e";
+
 /// Facts: F-089.
 #[tokio::test]
 async fn deleting_what_is_gone_is_success() {
     for act in [
         answer(200, made()),
-        Act::Answer { status: 204, headers: String::new(), body: String::new() },
+        Act::Answer { status: 204, headers: String::new(), body: String::new() }.with(CORRELATION),
         error(404, "RoleAssignmentNotFound"),
     ] {
         let server = Server::start(vec![act]).await;
@@ -362,6 +364,8 @@ async fn deleting_what_is_gone_is_success() {
         assert_eq!(server.client().delete(&scope(), &wanted().name, TIMEOUT).await, Err(expected));
     }
     assert_delete_is_unknown(answer(404, json!({}))).await;
+    // A proxy has no id of ARM.
+    assert_delete_is_unknown(Act::Answer { status: 204, headers: String::new(), body: String::new() }).await;
 }
 
 async fn assert_delete_is_unknown(act: Act) {

@@ -135,6 +135,10 @@ fn no_spelling_of_a_path_leads_from_outside_to_the_envelope() {
             "/scim/v2/%252e%252e/%252e%252e/Reconcile",
             "/scim/v2/%2e%2e/%2e%2e/Reconcile",
             "/scim/v2/..%2F..%2FReconcile",
+            "/scim/..%2FReconcile",
+            "/scim/%2e%2e/Reconcile",
+            "/scim//Reconcile",
+            "/scim/v2//../../Reconcile",
         ] {
             let asked = ask(&host, "POST", path).header("content-type", "application/json");
             let answer = asked.body(envelope).send();

@@ -19,23 +19,27 @@ fn ask(service: &Service, method: &str, path: &str, headers: &[&str]) -> (Vec<St
     (lines.collect(), body.to_owned())
 }
 
-fn new_user(service: &Service) -> String {
+/// The id of a new resource.
+fn created(service: &Service, path: &str, body: &str) -> String {
     let headers = [&bearer()[..], "content-type: application/scim+json"];
-    let user = service.send("POST", "/scim/v2/Users", &headers, br#"{"userName": "ana"}"#).json();
-    user["id"].as_str().unwrap().to_owned()
+    let resource = service.send("POST", path, &headers, body.as_bytes()).json();
+    resource["id"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn head_answers_what_get_would_without_the_body() {
     let service = Service::start();
-    let (user, token) = (new_user(&service), bearer());
-    let known = format!("/scim/v2/Users/{user}");
+    let token = bearer();
+    let user = format!("/scim/v2/Users/{}", created(&service, "/scim/v2/Users", r#"{"userName": "ana"}"#));
+    let group =
+        format!("/scim/v2/Groups/{}", created(&service, "/scim/v2/Groups", r#"{"displayName": "a"}"#));
     let paths = [
         "/",
         "/healthz",
         "/scim/v2/Users",
         "/scim/v2//Users/?filter=userName%20eq%20%22ana%22",
-        &known,
+        &user,
+        &group,
         "/scim/v2/Users/nothing",
         "/scim/v2/Users?filter=",
         "/scim/v2/Users/.search",
@@ -108,5 +112,13 @@ fn a_pipelined_head_ends_the_connection_and_answers_nothing_in_the_place_of_a_bo
         // It may end with a reset.
         let _ = socket.read_to_string(&mut answer);
         assert!(answer.matches("HTTP/1.1").count() <= 1, "{packets:?}: {answer}");
+        if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let is_head = packets.concat().starts_with("HEAD");
+            assert!(body.len() <= if is_head { 0 } else { length.unwrap_or(usize::MAX) }, "{answer}");
+        }
     }
+    // What was begun before the pipelined request was carried out.
+    let (_, list) = ask(&service, "GET", "/scim/v2/Users?filter=userName%20eq%20%22ben%22", &[&token]);
+    assert!(list.contains(r#""totalResults":1"#), "{list}");
 }

@@ -430,6 +430,11 @@ fn unknown_paths_and_methods_are_scim_errors() {
     ] {
         service.call("GET", path).assert_error(404);
     }
+    // The base URL is not told to one who uses it.
+    for path in ["/scim/v2/Spaceships", "/scim/v2/"] {
+        let detail = service.call("GET", path).json()["detail"].clone();
+        assert_eq!(detail, "there is no such endpoint", "{path}");
+    }
     for path in ["/scim/v2/Me", "/scim/v2/Bulk", "/scim/v2/.search"] {
         service.call("GET", path).assert_error(501);
         service.post(path, &[], "{}").assert_error(501);

@@ -17,7 +17,7 @@ const VAULT_ORIGIN: &str = "TEST_VAULT_ORIGIN";
 const CLIENT_ID: &str = "00000000-0000-4000-8000-00000000000c";
 
 fn client_options(origin: &str) -> ClientOptions {
-    let transport = loopback_transport(&Url::parse(origin).unwrap()).unwrap();
+    let transport = loopback_transport(&Url::parse(origin).unwrap(), None).unwrap();
     ClientOptions { transport: Some(transport), retry: RetryOptions::none(), ..ClientOptions::default() }
 }
 
