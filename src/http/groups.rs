@@ -1,13 +1,14 @@
 //! `/Groups`: parse, call, respond.
 
 use super::body::GroupBody;
+use super::conditions::ConditionHeaders;
 use super::error::EndpointResult;
 use super::query::QueryParams;
 use super::respond;
 use super::streaming;
 use crate::id::GroupId;
 use crate::scim::{self, GroupInput, ListQuery, PatchRequest, ResourceType};
-use crate::service::{Provisioning, ScimCaller};
+use crate::service::{Provisioning, RequestTarget, ScimCaller};
 use actix_web::web::{Data, Path, ReqData};
 
 const KIND: ResourceType = ResourceType::Group;
@@ -26,10 +27,15 @@ pub(super) async fn create(
 }
 
 /// `GET /Groups/{id}` (RFC 7644 3.4.1).
-pub(super) async fn get(service: Data<Provisioning>, id: Path<String>, query: QueryParams) -> EndpointResult {
+pub(super) async fn get(
+    service: Data<Provisioning>,
+    id: Path<String>,
+    query: QueryParams,
+    conditions: ConditionHeaders,
+) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let found = service.get_group(parse_id(&id)?, &projection).await?;
-    Ok(respond::resource(found, &projection))
+    let answer = service.get_group(target(&id, conditions)?, &projection).await?;
+    Ok(respond::unless_not_modified(answer, &projection))
 }
 
 /// `GET /Groups` (RFC 7644 3.4.2).
@@ -50,12 +56,13 @@ pub(super) async fn replace(
     caller: ReqData<ScimCaller>,
     id: Path<String>,
     query: QueryParams,
+    conditions: ConditionHeaders,
     mut body: GroupBody,
 ) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let id = parse_id(&id)?;
+    let target = target(&id, conditions)?;
     let input = GroupInput::parse(&body.take_json())?;
-    let replaced = service.replace_group(&caller, id, &input, &projection).await?;
+    let replaced = service.replace_group(&caller, target, &input, &projection).await?;
     Ok(respond::resource(replaced, &projection))
 }
 
@@ -65,15 +72,13 @@ pub(super) async fn patch(
     caller: ReqData<ScimCaller>,
     id: Path<String>,
     query: QueryParams,
+    conditions: ConditionHeaders,
     mut body: GroupBody,
 ) -> EndpointResult {
     let projection = query.projection(KIND)?;
     let patch = PatchRequest::parse(KIND, &body.take_json())?;
-    let patched = service.patch_group(&caller, parse_id(&id)?, &patch, &projection).await?;
-    Ok(match patched {
-        Some(group) => respond::resource(group, &projection),
-        None => respond::nothing(),
-    })
+    let patched = service.patch_group(&caller, target(&id, conditions)?, &patch, &projection).await?;
+    Ok(respond::unless_too_large(patched, &projection))
 }
 
 /// `DELETE /Groups/{id}` (RFC 7644 3.6).
@@ -81,12 +86,13 @@ pub(super) async fn delete(
     service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     id: Path<String>,
+    conditions: ConditionHeaders,
 ) -> EndpointResult {
-    service.delete_group(&caller, parse_id(&id)?).await?;
+    service.delete_group(&caller, target(&id, conditions)?).await?;
     Ok(respond::nothing())
 }
 
-/// Reads the id of the path. Text that is no id is 404: no resource has it.
-fn parse_id(text: &str) -> Result<GroupId, scim::Error> {
-    GroupId::parse(text).map_err(|_| scim::Error::no_such_resource(KIND))
+/// Reads the id of the path. Text that is no id is as good as one that no resource has.
+fn target(id: &str, conditions: ConditionHeaders) -> Result<RequestTarget<GroupId>, scim::Error> {
+    conditions.target(GroupId::parse(id).ok())
 }

@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod conditions;
 mod connection;
 mod discovery;
 mod drain;

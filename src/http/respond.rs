@@ -1,7 +1,7 @@
 //! How answers look: SCIM JSON, never cached, never sniffed.
 
 use crate::scim::Projection;
-use crate::service::RenderedResource;
+use crate::service::{RenderedResource, ResourceAnswer};
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
@@ -28,13 +28,31 @@ pub(super) fn json_with(status: StatusCode, body: &Value) -> HttpResponse {
 
 /// 200 with what the caller asked to see of a resource.
 pub(super) fn resource(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
-    scim(StatusCode::OK, &projection.apply(rendered.body))
+    with_etag(scim(StatusCode::OK, &projection.apply(rendered.body)), &rendered.version)
+}
+
+/// The answer to a read: 304 where the client has this version (RFC 7644 3.14).
+pub(super) fn unless_not_modified(answer: ResourceAnswer, projection: &Projection) -> HttpResponse {
+    resource_or(answer, projection, StatusCode::NOT_MODIFIED)
+}
+
+/// The answer to a PATCH: 204 where the resource is too large to be sent along.
+pub(super) fn unless_too_large(answer: ResourceAnswer, projection: &Projection) -> HttpResponse {
+    resource_or(answer, projection, StatusCode::NO_CONTENT)
+}
+
+fn resource_or(answer: ResourceAnswer, projection: &Projection, otherwise: StatusCode) -> HttpResponse {
+    match answer {
+        ResourceAnswer::Shown(rendered) => resource(rendered, projection),
+        ResourceAnswer::VersionOnly(version) => with_etag(guarded(HttpResponse::new(otherwise)), &version),
+    }
 }
 
 /// 201 and where the new resource is (RFC 7644 3.3).
 pub(super) fn created(rendered: RenderedResource, projection: &Projection) -> HttpResponse {
     let location = HeaderValue::from_str(&rendered.location);
-    let mut response = scim(StatusCode::CREATED, &projection.apply(rendered.body));
+    let created = scim(StatusCode::CREATED, &projection.apply(rendered.body));
+    let mut response = with_etag(created, &rendered.version);
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -63,6 +81,14 @@ fn typed(mut response: HttpResponse, content_type: &'static str) -> HttpResponse
     guarded(response)
 }
 
+/// The version of the only resource of an answer, as `meta.version` has it.
+fn with_etag(mut response: HttpResponse, version: &str) -> HttpResponse {
+    if let Ok(version) = HeaderValue::from_str(version) {
+        response.headers_mut().insert(header::ETAG, version);
+    }
+    response
+}
+
 fn guarded(mut response: HttpResponse) -> HttpResponse {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -82,6 +108,7 @@ mod tests {
             id: "u-1".to_owned(),
             location: location.to_owned(),
             version: r#"W/"1""#.to_owned(),
+            varies: false,
             body: json!({"id": "u-1"}),
         }
     }

@@ -1,13 +1,14 @@
 //! `/Users`: parse, call, respond.
 
 use super::body::UserBody;
+use super::conditions::ConditionHeaders;
 use super::error::EndpointResult;
 use super::query::QueryParams;
 use super::respond;
 use super::streaming;
 use crate::id::UserId;
 use crate::scim::{self, ListQuery, PatchRequest, ResourceType, UserInput};
-use crate::service::{Provisioning, ScimCaller};
+use crate::service::{Provisioning, RequestTarget, ScimCaller};
 use actix_web::web::{Data, Path, ReqData};
 
 const KIND: ResourceType = ResourceType::User;
@@ -26,10 +27,15 @@ pub(super) async fn create(
 }
 
 /// `GET /Users/{id}` (RFC 7644 3.4.1).
-pub(super) async fn get(service: Data<Provisioning>, id: Path<String>, query: QueryParams) -> EndpointResult {
+pub(super) async fn get(
+    service: Data<Provisioning>,
+    id: Path<String>,
+    query: QueryParams,
+    conditions: ConditionHeaders,
+) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let found = service.get_user(parse_id(&id)?, &projection).await?;
-    Ok(respond::resource(found, &projection))
+    let answer = service.get_user(target(&id, conditions)?, &projection).await?;
+    Ok(respond::unless_not_modified(answer, &projection))
 }
 
 /// `GET /Users` (RFC 7644 3.4.2).
@@ -50,12 +56,13 @@ pub(super) async fn replace(
     caller: ReqData<ScimCaller>,
     id: Path<String>,
     query: QueryParams,
+    conditions: ConditionHeaders,
     mut body: UserBody,
 ) -> EndpointResult {
     let projection = query.projection(KIND)?;
-    let id = parse_id(&id)?;
+    let target = target(&id, conditions)?;
     let input = UserInput::parse(&body.take_json())?;
-    let replaced = service.replace_user(&caller, id, &input, &projection).await?;
+    let replaced = service.replace_user(&caller, target, &input, &projection).await?;
     Ok(respond::resource(replaced, &projection))
 }
 
@@ -65,11 +72,12 @@ pub(super) async fn patch(
     caller: ReqData<ScimCaller>,
     id: Path<String>,
     query: QueryParams,
+    conditions: ConditionHeaders,
     mut body: UserBody,
 ) -> EndpointResult {
     let projection = query.projection(KIND)?;
     let patch = PatchRequest::parse(KIND, &body.take_json())?;
-    let patched = service.patch_user(&caller, parse_id(&id)?, &patch, &projection).await?;
+    let patched = service.patch_user(&caller, target(&id, conditions)?, &patch, &projection).await?;
     Ok(respond::resource(patched, &projection))
 }
 
@@ -78,12 +86,13 @@ pub(super) async fn delete(
     service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     id: Path<String>,
+    conditions: ConditionHeaders,
 ) -> EndpointResult {
-    service.delete_user(&caller, parse_id(&id)?).await?;
+    service.delete_user(&caller, target(&id, conditions)?).await?;
     Ok(respond::nothing())
 }
 
-/// Reads the id of the path. Text that is no id is 404: no resource has it.
-fn parse_id(text: &str) -> Result<UserId, scim::Error> {
-    UserId::parse(text).map_err(|_| scim::Error::no_such_resource(KIND))
+/// Reads the id of the path. Text that is no id is as good as one that no resource has.
+fn target(id: &str, conditions: ConditionHeaders) -> Result<RequestTarget<UserId>, scim::Error> {
+    conditions.target(UserId::parse(id).ok())
 }

@@ -17,7 +17,7 @@ pub fn service_provider_config(base_url: &str, announce_cursors: bool) -> Value 
         "filter": {"supported": true, "maxResults": COUNT_MAX},
         "changePassword": {"supported": false},
         "sort": {"supported": true},
-        "etag": {"supported": false},
+        "etag": {"supported": true},
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",
@@ -182,7 +182,7 @@ mod tests {
             ("/bulk/supported", json!(false)),
             ("/bulk/maxOperations", json!(0)),
             ("/filter/maxResults", json!(1000)),
-            ("/etag/supported", json!(false)),
+            ("/etag/supported", json!(true)),
             ("/sort/supported", json!(true)),
             ("/changePassword/supported", json!(false)),
             ("/authenticationSchemes/0/type", json!("oauthbearertoken")),

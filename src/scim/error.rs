@@ -122,6 +122,11 @@ impl Error {
         Self::new(409, Some(ScimType::Uniqueness), detail)
     }
 
+    /// 412.
+    pub(crate) fn precondition_failed(detail: impl Into<String>) -> Self {
+        Self::new(412, None, detail)
+    }
+
     /// 413.
     pub(crate) fn payload_too_large(detail: impl Into<String>) -> Self {
         Self::new(413, None, detail)

@@ -23,4 +23,6 @@ pub mod tokens;
 
 pub use caller::ScimCaller;
 pub use error::ServiceError;
-pub use provisioning::{Provisioning, RenderedResource, ResourceListing, ResourceStream};
+pub use provisioning::{
+    Provisioning, RenderedResource, RequestTarget, ResourceAnswer, ResourceListing, ResourceStream,
+};

@@ -4,7 +4,7 @@
 
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, PropertyValue, RowProperties, TableRow, TableWrite};
-use crate::scim::{Resource, ResourceType, StoredDocument, compare};
+use crate::scim::{Resource, ResourceType, StoredDocument, compare, version};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::{CommittedWrites, RowPages, StateStore, StoreError, keys};
@@ -190,12 +190,18 @@ impl<I: ResourceId> StoredResource<I> {
         };
         let unknown = OffsetDateTime::UNIX_EPOCH;
         let stored = Self::new(id, Resource::from_stored(I::KIND, attributes), unknown);
-        Ok(Self { revision: reader.int("rev").unwrap_or(0), etag: row.etag.clone(), ..stored })
+        let touch = reader.text_opt("touch").ok().flatten().map(str::to_owned);
+        Ok(Self { revision: reader.int("rev").unwrap_or(0), touch, etag: row.etag.clone(), ..stored })
     }
 
     /// Whether it may be a member of other groups: it was one once.
     pub fn may_be_nested(&self) -> bool {
         self.kept.get(NESTED).is_some_and(|nested| *nested != PropertyValue::Bool(false))
+    }
+
+    /// The version that clients see (RFC 7644 section 3.14).
+    pub fn version(&self) -> String {
+        version::version(self.revision, self.touch.as_deref())
     }
 
     /// The unique name.

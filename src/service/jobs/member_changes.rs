@@ -138,7 +138,7 @@ impl MemberJob<'_> {
     }
 
     /// The first attempt takes for granted that everyone who comes exists and is not in: the writes have their conditions. Whoever
-    /// is gone is dropped.
+    /// is gone is dropped, and the group moves to another version: the one of the commit was shown with them.
     async fn add(
         self,
         store: &StateStore,
@@ -158,6 +158,9 @@ impl MemberJob<'_> {
         let op = store.ids.op();
         let mut chunk = MemberChunk::default();
         chunk.result.gains = true;
+        if elements.iter().any(|element| !element.exists) {
+            chunk.batch.push(BatchPart::Header, resources::touch(self.group, op));
+        }
         for Element { member, has_membership, exists } in elements {
             let (subject, revision) = (SubjectId::new(member), self.job.revision);
             if !exists {
@@ -233,7 +236,8 @@ impl MemberJob<'_> {
         next.added += 1;
         let member = SubjectId::new(member);
         let dropped = vec![AuditEvent::MemberDropped { group, member, revision: job.revision }];
-        store.commit(&self.record(store, op, dropped), vec![job.move_to(&next)]).await?;
+        let writes = vec![job.move_to(&next), resources::touch(group, op)];
+        store.commit(&self.record(store, op, dropped), writes).await?;
         Ok(ChunkResult::default())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::service::provisioning::resource_kind::ResourceKind;
 use crate::service::provisioning::write_plan::{self, WriteKind, WriteOperation, WritePlan};
-use crate::service::provisioning::{Provisioning, WriteAttempt, not_found};
+use crate::service::provisioning::{Provisioning, RequestTarget, WriteAttempt};
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::{BatchPart, WriteBatch};
@@ -15,9 +15,9 @@ impl Provisioning {
     pub(super) async fn delete<I: ResourceKind>(
         &self,
         caller: &ScimCaller,
-        id: I,
+        target: &RequestTarget<I>,
     ) -> Result<(), ServiceError> {
-        let follow_up = self.commit_delete(caller, id).await?;
+        let follow_up = self.commit_delete(caller, target).await?;
         self.start_follow_up(follow_up).await;
         Ok(())
     }
@@ -25,8 +25,9 @@ impl Provisioning {
     async fn commit_delete<I: ResourceKind>(
         &self,
         caller: &ScimCaller,
-        id: I,
+        target: &RequestTarget<I>,
     ) -> Result<FollowUp, ServiceError> {
+        let id = target.id;
         let _turn = self.queue.lock(id.uuid()).await;
         let mut retry = self.conflict_retry();
         let mut job_is_lost = false;
@@ -34,7 +35,7 @@ impl Provisioning {
             let mut counter = self.counters.hold(id).await;
             let counted = counter.load_for_delete::<I>(&self.store);
             let (before, ()) = try_join!(self.store.resource_to_delete(id), counted)?;
-            let before = before.ok_or_else(not_found::<I>)?;
+            let before = target.check_write(before)?;
             let operation = self.operation(caller);
             let mut plan = plan_delete(&operation, &before, counter.write(-1));
             // What a change of its members has not done yet is no longer needed.

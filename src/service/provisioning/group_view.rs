@@ -170,7 +170,8 @@ impl GroupView {
     ) -> RenderedResource {
         let meta = self.meta_of(&user);
         let body = scim::user::render(user.resource, &meta, groups, access);
-        rendered::<UserId>(meta, body)
+        let is_indirect = |groups: &[GroupRef]| groups.iter().any(|group| !group.direct);
+        rendered::<UserId>(meta, body, access.is_some() || groups.is_some_and(is_indirect))
     }
 
     /// The user of that header as text. `None`: the projection cuts parts out of attributes.
@@ -189,12 +190,11 @@ impl GroupView {
     pub fn group(&self, group: Group, members: Option<&[MemberId]>) -> RenderedResource {
         let meta = self.meta_of(&group);
         let body = scim::group::render(group.resource, &meta, members);
-        rendered::<GroupId>(meta, body)
+        rendered::<GroupId>(meta, body, false)
     }
 
     fn meta_of<I: ResourceId>(&self, stored: &StoredResource<I>) -> Meta {
-        let version = version::version(stored.revision, stored.touch.as_deref());
-        self.meta(&stored.id, [stored.created, stored.modified], version)
+        self.meta(&stored.id, [stored.created, stored.modified], stored.version())
     }
 
     fn meta(&self, id: &impl Display, [created, modified]: [OffsetDateTime; 2], version: String) -> Meta {
@@ -227,9 +227,9 @@ impl<I: ResourceId> HeaderCheck<I> {
     }
 }
 
-fn rendered<I: ResourceId>(meta: Meta, body: Value) -> RenderedResource {
+fn rendered<I: ResourceId>(meta: Meta, body: Value, varies: bool) -> RenderedResource {
     let location = meta.location(I::KIND);
-    RenderedResource { id: meta.id, location, version: meta.version, body }
+    RenderedResource { id: meta.id, location, version: meta.version, varies, body }
 }
 
 /// RFC 3339, UTC, always three digits of a second.

@@ -11,7 +11,9 @@ use crate::service::provisioning::members::{
     self, KnownMembers, MemberChanges, decide_members, plan_members,
 };
 use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteKind, WriteOperation, WritePlan};
-use crate::service::provisioning::{Provisioning, SkippedAttributes, WriteAttempt, name_taken, not_found};
+use crate::service::provisioning::{
+    Provisioning, RequestTarget, ResourceAnswer, SkippedAttributes, WriteAttempt, name_taken,
+};
 use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
@@ -132,14 +134,18 @@ impl Provisioning {
         self.answer_group(written.stored, written.members, projection).await
     }
 
-    /// One group.
+    /// One group. Where the client has the version of it, the version alone: its members are not read then.
     pub async fn get_group(
         &self,
-        id: GroupId,
+        target: impl Into<RequestTarget<GroupId>>,
         projection: &Projection,
-    ) -> Result<RenderedResource, ServiceError> {
-        let group = self.store.resource(id).await?.ok_or_else(not_found::<GroupId>)?;
-        self.answer_group(group, None, projection).await
+    ) -> Result<ResourceAnswer, ServiceError> {
+        let target = target.into();
+        let group = self.store.resource(target.id).await?.ok_or_else(|| target.missing())?;
+        if let Some(version) = target.not_modified(&group.version())? {
+            return Ok(ResourceAnswer::VersionOnly(version));
+        }
+        target.answer_read(self.answer_group(group, None, projection).await?)
     }
 
     /// Groups that match a query.
@@ -151,24 +157,24 @@ impl Provisioning {
     pub async fn replace_group(
         &self,
         caller: &ScimCaller,
-        id: GroupId,
+        target: impl Into<RequestTarget<GroupId>>,
         input: &GroupInput,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
-        let written = self.change_group(caller, id, &GroupRequest::Put(input)).await?;
+        let written = self.change_group(caller, &target.into(), &GroupRequest::Put(input)).await?;
         self.start_follow_up(written.follow_up).await;
         self.answer_group(written.stored, written.members, projection).await
     }
 
-    /// Applies a PATCH (RFC 7644 section 3.5.2). None: there are too many members to answer with.
+    /// Applies a PATCH (RFC 7644 section 3.5.2). The version alone: there are too many members to answer with.
     pub async fn patch_group(
         &self,
         caller: &ScimCaller,
-        id: GroupId,
+        target: impl Into<RequestTarget<GroupId>>,
         patch: &PatchRequest,
         projection: &Projection,
-    ) -> Result<Option<RenderedResource>, ServiceError> {
-        let written = self.change_group(caller, id, &GroupRequest::Patch(patch)).await?;
+    ) -> Result<ResourceAnswer, ServiceError> {
+        let written = self.change_group(caller, &target.into(), &GroupRequest::Patch(patch)).await?;
         let WrittenGroup { stored, members, follow_up } = written;
         let echo = self.echo_group(stored, members, projection);
         let ((), echoed) = join!(self.start_follow_up(follow_up), echo);
@@ -176,8 +182,12 @@ impl Provisioning {
     }
 
     /// Deletes a group. Its memberships go with a job.
-    pub async fn delete_group(&self, caller: &ScimCaller, id: GroupId) -> Result<(), ServiceError> {
-        self.delete(caller, id).await
+    pub async fn delete_group(
+        &self,
+        caller: &ScimCaller,
+        target: impl Into<RequestTarget<GroupId>>,
+    ) -> Result<(), ServiceError> {
+        self.delete(caller, &target.into()).await
     }
 
     async fn store_group(
@@ -239,16 +249,16 @@ impl Provisioning {
     async fn change_group(
         &self,
         caller: &ScimCaller,
-        id: GroupId,
+        target: &RequestTarget<GroupId>,
         request: &GroupRequest<'_>,
     ) -> Result<WrittenGroup, ServiceError> {
+        let id = target.id;
         let mut retry = self.conflict_retry();
         let mut turn = self.queue.lock(id.uuid()).await;
-        let mut gone = BTreeSet::new();
-        let mut skipped = SkippedAttributes::Nothing;
+        let (mut gone, mut skipped) = (BTreeSet::new(), SkippedAttributes::Nothing);
         let (mut may_miss, mut look_up) = (MayMiss::Indexes, LookUp::default());
         loop {
-            let mut snapshot = match self.read_group(id, request, look_up).await? {
+            let mut snapshot = match self.read_group(target, request, look_up).await? {
                 GroupRead::Whole(snapshot) => snapshot,
                 GroupRead::UnderWay(job) => {
                     // A delete does not wait for the job.
@@ -339,10 +349,11 @@ impl Provisioning {
     /// or all of them after the header.
     async fn read_group<'a>(
         &self,
-        id: GroupId,
+        target: &RequestTarget<GroupId>,
         request: &GroupRequest<'a>,
         look_up: LookUp,
     ) -> Result<GroupRead<'a>, ServiceError> {
+        let id = target.id;
         let by_name = |changes: &[MemberChange]| {
             !members::need_everyone(changes) && members::named(changes).len() <= READ_BY_NAME_MAX
         };
@@ -352,7 +363,7 @@ impl Provisioning {
         };
         let before = async { Ok(self.store.resource::<GroupId>(id).await?) };
         let (before, mut known) = try_join!(before, self.known_of(id, named, look_up))?;
-        let before = before.ok_or_else(not_found::<GroupId>)?;
+        let before = target.check_write(before)?;
         if let Some(job) = before.job {
             return Ok(GroupRead::UnderWay(job));
         }

@@ -23,6 +23,8 @@ mod read;
 mod read_gate;
 mod render;
 mod rendered_resource;
+mod request_target;
+mod resource_answer;
 mod resource_kind;
 mod stream;
 mod users;
@@ -31,6 +33,8 @@ mod write_plan;
 pub use binding_rules::{BindingRules, BindingRulesSource};
 pub use list_limits::ListLimits;
 pub use rendered_resource::RenderedResource;
+pub use request_target::RequestTarget;
+pub use resource_answer::ResourceAnswer;
 pub use stream::{ResourceListing, ResourceStream};
 
 use crate::id::PrincipalId;

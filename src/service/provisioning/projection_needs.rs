@@ -16,4 +16,9 @@ impl ProjectionNeeds {
     pub fn of<I: ResourceKind>(asks: impl Fn(&str) -> bool) -> Self {
         Self { view: asks(I::VIEW), access: I::ACCESS.iter().any(|attribute| asks(attribute)) }
     }
+
+    /// The header is enough.
+    pub fn is_nothing(self) -> bool {
+        !self.view && !self.access
+    }
 }

@@ -4,6 +4,7 @@ use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::Projection;
 use crate::service::provisioning::memberships::groups_of;
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
+use crate::service::provisioning::resource_answer::ResourceAnswer;
 use crate::service::provisioning::resource_kind::ResourceKind;
 use crate::service::provisioning::{Provisioning, not_found};
 use crate::service::{RenderedResource, ServiceError};
@@ -14,15 +15,6 @@ use futures_util::try_join;
 const PATCH_ECHO_MEMBERS_MAX: usize = 100;
 
 impl Provisioning {
-    /// The answer about one user.
-    pub(super) async fn answer_user(
-        &self,
-        user: User,
-        projection: &Projection,
-    ) -> Result<RenderedResource, ServiceError> {
-        self.answer_living_user(user, projection).await?.ok_or_else(not_found::<UserId>)
-    }
-
     /// The answer about a user who was changed just now. The change is committed: where the user is deleted meanwhile, the
     /// answer shows what the change left, in no group, and not 404.
     pub(super) async fn answer_changed_user(
@@ -30,12 +22,12 @@ impl Provisioning {
         user: User,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
-        let living = self.answer_living_user(user.clone(), projection).await?;
+        let living = self.answer_user(user.clone(), projection).await?;
         Ok(living.unwrap_or_else(|| self.view.user(user, Some(&[]), None)))
     }
 
-    /// None: the user is gone.
-    async fn answer_living_user(
+    /// The answer about one user. None: the user is gone.
+    pub(super) async fn answer_user(
         &self,
         user: User,
         projection: &Projection,
@@ -83,15 +75,15 @@ impl Provisioning {
         }
     }
 
-    /// The answer to a PATCH of a group; none where it would carry too many members, and no attributes were asked for.
+    /// The answer to a PATCH of a group; the version alone where it would carry too many members, and no attributes were asked for.
     pub(super) async fn echo_group(
         &self,
         group: Group,
         members: Option<Vec<MemberId>>,
         projection: &Projection,
-    ) -> Result<Option<RenderedResource>, ServiceError> {
+    ) -> Result<ResourceAnswer, ServiceError> {
         if !projection.wants(GroupId::VIEW) {
-            return Ok(Some(self.view.group(group, None)));
+            return Ok(ResourceAnswer::Shown(self.view.group(group, None)));
         }
         let first = match members {
             Some(members) => members,
@@ -103,11 +95,11 @@ impl Provisioning {
             None => self.store.members(group.id, PATCH_ECHO_MEMBERS_MAX + 1).await?,
         };
         if first.len() <= PATCH_ECHO_MEMBERS_MAX {
-            return Ok(Some(self.view.group(group, Some(&first))));
+            return Ok(ResourceAnswer::Shown(self.view.group(group, Some(&first))));
         }
         if !projection.asks_attributes() {
-            return Ok(None);
+            return Ok(ResourceAnswer::VersionOnly(group.version()));
         }
-        self.answer_group(group, None, projection).await.map(Some)
+        self.answer_group(group, None, projection).await.map(ResourceAnswer::Shown)
     }
 }

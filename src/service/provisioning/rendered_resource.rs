@@ -8,5 +8,7 @@ pub struct RenderedResource {
     pub id: String,
     pub location: String,
     pub version: String,
+    /// It shows what the version does not cover, so that the same version does not mean the same answer.
+    pub varies: bool,
     pub body: Value,
 }

@@ -3,9 +3,10 @@
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
 use crate::scim::{self, EditedResource, PatchRequest, Projection, Resource, UserInput};
+use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteKind, WriteOperation, WritePlan};
 use crate::service::provisioning::{
-    Provisioning, SkippedAttributes, WriteAttempt, WrittenResource, name_taken, not_found,
+    Provisioning, RequestTarget, ResourceAnswer, SkippedAttributes, WriteAttempt, WrittenResource, name_taken,
 };
 use crate::service::reconcile::desired::stops_matching;
 use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
@@ -14,14 +15,20 @@ use crate::store::resources::{self, User};
 use crate::store::{FoundRow, reconcile_queue, users};
 
 impl Provisioning {
-    /// One user.
+    /// One user. Where the client has the version of it, the version alone, unless the answer shows what no version covers.
     pub async fn get_user(
         &self,
-        id: UserId,
+        target: impl Into<RequestTarget<UserId>>,
         projection: &Projection,
-    ) -> Result<RenderedResource, ServiceError> {
-        let user = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
-        self.answer_user(user, projection).await
+    ) -> Result<ResourceAnswer, ServiceError> {
+        let target = target.into();
+        let user = self.store.resource(target.id).await?.ok_or_else(|| target.missing())?;
+        let is_covered = ProjectionNeeds::of::<UserId>(|attribute| projection.wants(attribute)).is_nothing();
+        if is_covered && let Some(version) = target.not_modified(&user.version())? {
+            return Ok(ResourceAnswer::VersionOnly(version));
+        }
+        let shown = self.answer_user(user, projection).await?.ok_or_else(|| target.missing())?;
+        target.answer_read(shown)
     }
 
     /// Users that match a query.
@@ -33,12 +40,13 @@ impl Provisioning {
     pub async fn replace_user(
         &self,
         caller: &ScimCaller,
-        id: UserId,
+        target: impl Into<RequestTarget<UserId>>,
         input: &UserInput,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         let deciding = self.deciding();
-        let user = self.change_user(caller, id, |current| input.replace(current, &deciding)).await?;
+        let user =
+            self.change_user(caller, &target.into(), |current| input.replace(current, &deciding)).await?;
         self.answer_changed_user(user, projection).await
     }
 
@@ -46,27 +54,32 @@ impl Provisioning {
     pub async fn patch_user(
         &self,
         caller: &ScimCaller,
-        id: UserId,
+        target: impl Into<RequestTarget<UserId>>,
         patch: &PatchRequest,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         let deciding = self.deciding();
-        let user = self.change_user(caller, id, |current| patch.apply(current, &deciding)).await?;
+        let user =
+            self.change_user(caller, &target.into(), |current| patch.apply(current, &deciding)).await?;
         self.answer_changed_user(user, projection).await
     }
 
     /// Deletes a user. The memberships go with a job.
-    pub async fn delete_user(&self, caller: &ScimCaller, id: UserId) -> Result<(), ServiceError> {
-        self.delete(caller, id).await
+    pub async fn delete_user(
+        &self,
+        caller: &ScimCaller,
+        target: impl Into<RequestTarget<UserId>>,
+    ) -> Result<(), ServiceError> {
+        self.delete(caller, &target.into()).await
     }
 
     async fn change_user(
         &self,
         caller: &ScimCaller,
-        id: UserId,
+        target: &RequestTarget<UserId>,
         edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<User, ServiceError> {
-        let WrittenResource { stored, follow_up } = self.write_user(caller, id, edit).await?;
+        let WrittenResource { stored, follow_up } = self.write_user(caller, target, edit).await?;
         self.start_follow_up(follow_up).await;
         Ok(stored)
     }
@@ -74,15 +87,16 @@ impl Provisioning {
     async fn write_user(
         &self,
         caller: &ScimCaller,
-        id: UserId,
+        target: &RequestTarget<UserId>,
         edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<WrittenResource<UserId>, ServiceError> {
+        let id = target.id;
         let _turn = self.queue.lock(id.uuid()).await;
         let mut retry = self.conflict_retry();
         let mut may_pin = true;
         let mut skipped = SkippedAttributes::Nothing;
         loop {
-            let before = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
+            let before = target.check_write(self.store.resource(id).await?)?;
             let mut edited = edit(&before.resource)?;
             skipped.keep_current::<UserId>(&mut edited, &before.resource);
             let operation = self.operation(caller);

@@ -74,7 +74,7 @@ fn the_members_in_the_answer_cost_one_request_and_no_round_trip() {
     let joined = counted(&world, || {
         let patch = group_patch(&body).unwrap();
         let answer = node.run(provisioning.patch_group(&caller(), group_id(&plain), &patch, &all));
-        assert_eq!(answer.unwrap().unwrap().body["members"].as_array().unwrap().len(), 1);
+        assert_eq!(answer.unwrap().shown().unwrap().body["members"].as_array().unwrap().len(), 1);
     });
     assert!(joined.requests == PLAIN[0].0 + 1 && joined.depth <= PLAIN[0].1 + 1, "{joined:?}");
 }

@@ -43,6 +43,11 @@ impl Front {
         Self { node, http: http_edge::Service(address) }
     }
 
+    /// Ends in `/scim/v2`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/scim/v2", self.http.0)
+    }
+
     /// Answered with success.
     #[track_caller]
     fn send(&self, method: &str, path: &str, body: &Value) {

@@ -6,6 +6,7 @@
 
 pub mod history;
 pub mod traffic;
+mod versions;
 
 use crate::resilience::crashes::invariants;
 use crate::resilience::crashes::random::Dice;

@@ -5,7 +5,7 @@ use crate::support::harness::{Node, PATCH_OP, Person, VAULT_EAST, World, binding
 use crate::support::requests::{group_id, group_input, group_patch, user_id, user_input, user_patch};
 use azure_backup_scim::rbac::BackupRole::Operator;
 use azure_backup_scim::scim::{ListQuery, Projection, ResourceType};
-use azure_backup_scim::service::{RenderedResource, ResourceListing, ServiceError};
+use azure_backup_scim::service::{RenderedResource, ResourceAnswer, ResourceListing, ServiceError};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,7 @@ impl Stage {
             .map(|user| user.body)
     }
 
-    fn patch_group(&self, operations: Value) -> Result<Option<RenderedResource>, ServiceError> {
+    fn patch_group(&self, operations: Value) -> Result<ResourceAnswer, ServiceError> {
         let body = json!({"schemas": [PATCH_OP], "Operations": operations});
         let all = Projection::all(ResourceType::Group);
         self.node.run(self.node.service.provisioning.patch_group(

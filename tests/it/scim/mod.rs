@@ -1,6 +1,7 @@
 //! SCIM over HTTP and in the use cases: what clients send, and what they get.
 
 pub(crate) mod dropped_assignments;
+pub(crate) mod etags;
 pub(crate) mod head;
 pub(crate) mod http_connections;
 pub(crate) mod http_edge;

@@ -5,6 +5,7 @@ mod list_costs;
 mod lists;
 mod nested;
 mod over_http;
+mod preconditions;
 mod sizes;
 
 use crate::support::fault_injection::{Fault, Faults, Side, When};
@@ -26,7 +27,7 @@ use azure_backup_scim::service::provisioning::BindingRules;
 use azure_backup_scim::service::provisioning::{ListLimits, Provisioning, ProvisioningDeps};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
-use azure_backup_scim::service::{RenderedResource, ScimCaller, ServiceError};
+use azure_backup_scim::service::{RenderedResource, ResourceAnswer, ScimCaller, ServiceError};
 use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::pins::{SelectorKey, lead_from_group};
 use azure_backup_scim::store::{StateStore, StoreError, members};
@@ -88,11 +89,11 @@ impl Process {
     }
 
     async fn get_user(&self, id: &str) -> Result<RenderedResource, ServiceError> {
-        self.service.get_user(user_id(id), &Projection::all(ResourceType::User)).await
+        self.service.get_user(user_id(id), &Projection::all(ResourceType::User)).await.map(shown)
     }
 
     async fn get_group(&self, id: &str) -> Result<RenderedResource, ServiceError> {
-        self.service.get_group(group_id(id), &Projection::all(ResourceType::Group)).await
+        self.service.get_group(group_id(id), &Projection::all(ResourceType::Group)).await.map(shown)
     }
 
     async fn set_user(&self, id: &str, path: &str, value: Value) -> Result<RenderedResource, ServiceError> {
@@ -112,6 +113,7 @@ impl Process {
                 &Projection::all(ResourceType::Group),
             )
             .await
+            .map(ResourceAnswer::shown)
     }
 
     async fn add(&self, group: &str, users: &[String]) -> Result<Option<RenderedResource>, ServiceError> {
@@ -183,6 +185,10 @@ impl Process {
         let rows = self.store.rows_between(String::new(), "~".to_owned(), usize::MAX).await.unwrap();
         format!("{rows:?}")
     }
+}
+
+fn shown(answer: ResourceAnswer) -> RenderedResource {
+    answer.shown().expect("no condition was set")
 }
 
 fn standing(store: &StateStore) -> Arc<HealthStatus> {
@@ -883,6 +889,7 @@ async fn a_large_group_answers_a_patch_with_nothing_unless_asked() {
         .patch_group(&caller(), group_id(&group), &group_patch(&body).unwrap(), &asked)
         .await
         .unwrap()
+        .shown()
         .unwrap();
     assert_eq!(values(&answer.body["members"]).len(), 101);
     assert_eq!(p.keys("dg:").await, [format!("dg:{group}")]);
@@ -892,6 +899,7 @@ async fn a_large_group_answers_a_patch_with_nothing_unless_asked() {
             .patch_group(&caller(), group_id(&group), &group_patch(&body).unwrap(), &bare)
             .await
             .unwrap()
+            .shown()
             .is_some()
     );
 }

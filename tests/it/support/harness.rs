@@ -453,7 +453,12 @@ impl Node {
 
     pub fn members_of(&self, group: &str) -> Vec<String> {
         let projection = Projection::all(ResourceType::Group);
-        let body = self.run(self.service.provisioning.get_group(group_id(group), &projection)).unwrap().body;
+        let body = self
+            .run(self.service.provisioning.get_group(group_id(group), &projection))
+            .unwrap()
+            .shown()
+            .unwrap()
+            .body;
         let members = body["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
     }

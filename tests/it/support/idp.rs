@@ -21,6 +21,7 @@ pub struct Idp {
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<String>,
+    pub etag: Option<String>,
     pub body: Value,
 }
 
@@ -40,8 +41,22 @@ impl Idp {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, reqwest::Error> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// The same with further headers.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer, reqwest::Error> {
         let mut request =
             self.client.request(method, format!("{}{path}", self.base_url)).bearer_auth(&self.token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = body {
             request = request.header("content-type", "application/scim+json").body(body.to_string());
         }
@@ -49,9 +64,14 @@ impl Idp {
         let status = answer.status().as_u16();
         let header =
             |name| answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));
-        let retry_after = header("retry-after");
+        let (retry_after, etag) = (header("retry-after"), header("etag"));
         let text = answer.text().await?;
-        Ok(Answer { status, retry_after, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        Ok(Answer {
+            status,
+            retry_after,
+            etag,
+            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        })
     }
 
     pub async fn get(&self, path: &str) -> Answer {

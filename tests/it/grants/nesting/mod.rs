@@ -59,7 +59,8 @@ fn the_people_of_an_inner_group_get_the_role_and_the_audit_names_the_way() {
     assert_eq!(opened["reasons"], serde_json::json!([way]));
     assert_eq!(node.grants(&ana), [("held".to_owned(), "member".to_owned())]);
     let asked = Projection::parse(ResourceType::User, Some("grants"), None).unwrap();
-    let shown = node.run(node.service.provisioning.get_user(user_id(&ana.id), &asked)).unwrap().body;
+    let shown =
+        node.run(node.service.provisioning.get_user(user_id(&ana.id), &asked)).unwrap().shown().unwrap().body;
     assert_eq!(shown[OWN]["grants"][0]["path"], "member of crew, which is in night, which is in operators");
 
     // Who comes in later holds it too, and who leaves loses it.

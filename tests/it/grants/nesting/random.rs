@@ -136,7 +136,7 @@ impl History {
         for person in &self.people {
             let projection = Projection::all(ResourceType::User);
             let get = self.node.service.provisioning.get_user(user_id(&person.id), &projection);
-            let body = self.node.run(get).unwrap().body;
+            let body = self.node.run(get).unwrap().shown().unwrap().body;
             let text = |group: &Value, name: &str| group[name].as_str().unwrap().to_owned();
             let shown: Vec<(String, String)> = body["groups"]
                 .as_array()

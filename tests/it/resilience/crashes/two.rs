@@ -319,8 +319,12 @@ impl Pair {
         for (said, person) in self.said.iter().zip(&self.cast.people) {
             let projection =
                 azure_backup_scim::scim::Projection::all(azure_backup_scim::scim::ResourceType::User);
-            let user =
-                node.run(node.service.provisioning.get_user(user_id(&person.id), &projection)).unwrap().body;
+            let user = node
+                .run(node.service.provisioning.get_user(user_id(&person.id), &projection))
+                .unwrap()
+                .shown()
+                .unwrap()
+                .body;
             if user["active"] != said.active {
                 problems.push(format!("{} should be active: {}", person.id, said.active));
             }

@@ -46,7 +46,13 @@ fn a_user_who_leaves_by_a_job_has_another_version() {
     let version = |at: usize| {
         let projection = Projection::all(ResourceType::User);
         let id = user_id(&stage.people[at].id);
-        stage.node.run(stage.node.service.provisioning.get_user(id, &projection)).unwrap().version
+        stage
+            .node
+            .run(stage.node.service.provisioning.get_user(id, &projection))
+            .unwrap()
+            .shown()
+            .unwrap()
+            .version
     };
     let before: Vec<String> = (0..30).map(version).collect();
     stage.ask(stage.remove(0, 29)).unwrap();

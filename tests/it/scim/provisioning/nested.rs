@@ -180,7 +180,7 @@ async fn a_group_that_is_deleted_while_it_is_nested_is_left_out() {
     held.reached().await;
     two.service.delete_group(&caller(), group_id(&night)).await.unwrap();
     held.release();
-    let answer = running.await.unwrap().unwrap().unwrap();
+    let answer = running.await.unwrap().unwrap().shown().unwrap();
     assert_eq!(answer.body["members"].as_array().map_or(0, Vec::len), 0);
     two.roll_everything().await;
     assert_eq!((two.keys("m:").await.len(), two.keys("ug:").await.len()), (0, 0));
