@@ -14,7 +14,7 @@ use crate::service::provisioning::write_plan::{self, DecidedWrite, WriteKind, Wr
 use crate::service::provisioning::{Provisioning, SkippedAttributes, WriteAttempt, name_taken, not_found};
 use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile_queue::inline::FollowUp;
-use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, Group, StoredResource};
@@ -140,11 +140,6 @@ impl Provisioning {
     ) -> Result<RenderedResource, ServiceError> {
         let group = self.store.resource(id).await?.ok_or_else(not_found::<GroupId>)?;
         self.answer_group(group, None, projection).await
-    }
-
-    /// Groups that match a query.
-    pub async fn list_groups(&self, query: &scim::ListQuery) -> Result<ResourceListing, ServiceError> {
-        self.list::<GroupId>(query).await
     }
 
     /// Replaces attributes and, where the body names them, members (RFC 7644 section 3.5.1).

@@ -8,7 +8,7 @@ use crate::service::provisioning::{
     Provisioning, SkippedAttributes, WriteAttempt, WrittenResource, name_taken, not_found,
 };
 use crate::service::reconcile::desired::stops_matching;
-use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, User};
 use crate::store::{FoundRow, reconcile_queue, users};
@@ -22,11 +22,6 @@ impl Provisioning {
     ) -> Result<RenderedResource, ServiceError> {
         let user = self.store.resource(id).await?.ok_or_else(not_found::<UserId>)?;
         self.answer_user(user, projection).await
-    }
-
-    /// Users that match a query.
-    pub async fn list_users(&self, query: &scim::ListQuery) -> Result<ResourceListing, ServiceError> {
-        self.list::<UserId>(query).await
     }
 
     /// Replaces the attributes (RFC 7644 section 3.5.1).
