@@ -76,14 +76,31 @@ impl<'a> QueryPairs<'a> {
         self.given(name).filter(|value| !value.is_empty())
     }
 
-    /// What is asked of the resources of one type.
+    /// What is asked of the resources of one type alone.
     fn of_type(&self, kind: ResourceType) -> Result<TypeQuery, Error> {
-        // An empty filter would list every resource to a client that meant to find one.
-        let filter = self.given("filter").map(|text| Filter::parse(kind, text)).transpose()?;
-        let sort =
-            self.some("sortBy").map(|by| SortOrder::parse(kind, by, self.some("sortOrder"))).transpose()?;
-        let projection = Projection::parse(kind, self.some("attributes"), self.some("excludedAttributes"))?;
-        Ok(TypeQuery { filter, sort, projection })
+        let filter = self.filter().map(|text| Filter::parse(kind, text)).transpose()?;
+        let sort = self.sort().map(|(by, order)| SortOrder::parse(kind, by, order)).transpose()?;
+        Ok(TypeQuery { filter, sort, projection: self.projection(kind)? })
+    }
+
+    /// What is asked of the resources of one type, where those of all are asked for.
+    fn of_type_among_all(&self, kind: ResourceType) -> Result<TypeQuery, Error> {
+        let filter = self.filter().map(|text| Filter::parse_among_all(kind, text)).transpose()?;
+        let sort = self.sort().map(|(by, order)| SortOrder::parse_among_all(kind, by, order)).transpose()?;
+        Ok(TypeQuery { filter, sort, projection: self.projection(kind)? })
+    }
+
+    /// An empty filter counts: it would list every resource to a client that meant to find one.
+    fn filter(&self) -> Option<&'a str> {
+        self.given("filter")
+    }
+
+    fn sort(&self) -> Option<(&'a str, Option<&'a str>)> {
+        Some((self.some("sortBy")?, self.some("sortOrder")))
+    }
+
+    fn projection(&self, kind: ResourceType) -> Result<Projection, Error> {
+        Projection::parse(kind, self.some("attributes"), self.some("excludedAttributes"))
     }
 
     /// The page, and at most how many there are on it.
@@ -129,7 +146,21 @@ impl ListQuery {
         Ok(Self { paging, count, identity: pairs.identity(kind.endpoint()), users, groups })
     }
 
-    /// Reads the body of `POST /.search` (RFC 7644 section 3.4.3).
+    /// The same for the resources of all types together (RFC 7644 section 3.4.2.1).
+    pub fn for_all_types(pairs: &[(String, String)]) -> Result<Self, Error> {
+        let pairs = QueryPairs(pairs);
+        let users = Some(pairs.of_type_among_all(ResourceType::User)?);
+        let groups = Some(pairs.of_type_among_all(ResourceType::Group)?);
+        let (paging, count) = pairs.paging()?;
+        Ok(Self { paging, count, identity: pairs.identity(""), users, groups })
+    }
+
+    /// Reads the body of `POST /.search` at the base URL.
+    pub fn for_all_types_from_search(body: &Value) -> Result<Self, Error> {
+        Self::for_all_types(&search_pairs(body)?)
+    }
+
+    /// Reads the body of `POST /Users/.search` or `POST /Groups/.search` (RFC 7644 section 3.4.3).
     pub fn from_search(kind: ResourceType, body: &Value) -> Result<Self, Error> {
         Self::from_pairs(kind, &search_pairs(body)?)
     }
@@ -375,6 +406,29 @@ mod tests {
             json!({"count": 1.5}),
         ] {
             assert!(ListQuery::from_search(User, &wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_query_about_all_types_is_one_for_each() {
+        let pairs =
+            [("filter", "userName eq \"ana\""), ("sortBy", "members.value"), ("attributes", "members,title")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let query = ListQuery::for_all_types(&pairs).unwrap();
+        let wanted: Vec<_> = query
+            .types()
+            .map(|(kind, query)| (kind, query.projection.wants("members"), query.projection.wants("title")))
+            .collect();
+        assert_eq!(wanted, [(User, false, true), (ResourceType::Group, true, false)]);
+        assert_eq!(query.identity.endpoint, "");
+        for (wrong, scim_type) in [
+            (json!({"filter": "shoeSize pr"}), ScimType::InvalidFilter),
+            (json!({"filter": ""}), ScimType::InvalidFilter),
+            (json!({"sortBy": "shoeSize"}), ScimType::InvalidPath),
+            (json!({"cursor": "", "count": 0}), ScimType::InvalidCount),
+        ] {
+            let error = ListQuery::for_all_types_from_search(&wrong).unwrap_err();
+            assert_eq!(error.scim_type, Some(scim_type), "{wrong}");
         }
     }
 

@@ -16,19 +16,27 @@ const KEY_CHARS_MAX: usize = 256;
 /// An order of resources of one type (RFC 7644 section 3.4.2.3).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SortOrder {
-    by: AttrPath,
+    /// None: the type does not have the attribute.
+    by: Option<AttrPath>,
     descending: bool,
 }
 
 impl SortOrder {
     pub(super) fn parse(kind: ResourceType, by: &str, order: Option<&str>) -> Result<Self, Error> {
-        let known = AttrPath::resolve(kind, by).filter(|path| {
-            path.leaf().kind != AttributeType::Complex && path.attribute.returned != Returned::Never
-        });
-        let Some(by) = known else {
-            let detail = format!("sortBy must name an attribute that can be compared, not {}", quoted(by));
-            return Err(Error::invalid_path(detail));
-        };
+        let path = comparable(kind, by).ok_or_else(|| not_comparable(by))?;
+        Self::by(Some(path), order)
+    }
+
+    /// The order of resources of all kinds, for those of that kind: what only the other kind has is missing in this.
+    pub(super) fn parse_among_all(kind: ResourceType, by: &str, order: Option<&str>) -> Result<Self, Error> {
+        let path = comparable(kind, by);
+        if path.is_none() && comparable(kind.other(), by).is_none() {
+            return Err(not_comparable(by));
+        }
+        Self::by(path, order)
+    }
+
+    fn by(by: Option<AttrPath>, order: Option<&str>) -> Result<Self, Error> {
         let descending = match order {
             None => false,
             Some(order) if order.eq_ignore_ascii_case("ascending") => false,
@@ -43,7 +51,7 @@ impl SortOrder {
 
     /// Does the order read that top-level attribute?
     pub fn reads(&self, attribute: &str) -> bool {
-        self.by.attribute.name.eq_ignore_ascii_case(attribute)
+        self.by.is_some_and(|by| by.attribute.name.eq_ignore_ascii_case(attribute))
     }
 
     /// Compares two resources by their keys. Without a value they come last, or first when descending.
@@ -54,26 +62,38 @@ impl SortOrder {
 
     /// What of a resource, as it is rendered, is compared. Many keys are held at a time, so a long text is cut.
     pub fn key(&self, resource: &Value) -> SortKey {
-        SortKey(self.whole_key(resource))
+        SortKey(self.by.map_or(SortValue::Missing, |by| value_of(by, resource)))
     }
+}
 
-    /// Of several values the primary one counts, or else the first.
-    fn whole_key(&self, resource: &Value) -> SortValue {
-        let elements = self.by.elements(resource);
-        let primary = elements.iter().find(|element| element.get("primary") == Some(&Value::Bool(true)));
-        let Some(element) = primary.or(elements.first()) else { return SortValue::Missing };
-        let leaf = self.by.leaf();
-        let value = element.get(leaf.name).filter(|_| self.by.attribute != leaf).unwrap_or(element);
-        match value {
-            Value::Bool(value) => SortValue::Boolean(*value),
-            Value::String(text) if leaf.kind == AttributeType::DateTime => {
-                date_time::parse(text).map_or(SortValue::Missing, SortValue::Instant)
-            }
-            Value::String(text) => {
-                SortValue::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
-            }
-            _ => SortValue::Missing,
+fn comparable(kind: ResourceType, by: &str) -> Option<AttrPath> {
+    AttrPath::resolve(kind, by).filter(|path| {
+        path.leaf().kind != AttributeType::Complex && path.attribute.returned != Returned::Never
+    })
+}
+
+fn not_comparable(by: &str) -> Error {
+    Error::invalid_path(format!("sortBy must name an attribute that can be compared, not {}", quoted(by)))
+}
+
+/// Of several values the primary one counts, or else the first.
+fn value_of(by: AttrPath, resource: &Value) -> SortValue {
+    let elements = by.elements(resource);
+    let primary = elements.iter().find(|element| element.get("primary") == Some(&Value::Bool(true)));
+    let Some(element) = primary.or(elements.first()) else {
+        return SortValue::Missing;
+    };
+    let leaf = by.leaf();
+    let value = element.get(leaf.name).filter(|_| by.attribute != leaf).unwrap_or(element);
+    match value {
+        Value::Bool(value) => SortValue::Boolean(*value),
+        Value::String(text) if leaf.kind == AttributeType::DateTime => {
+            date_time::parse(text).map_or(SortValue::Missing, SortValue::Instant)
         }
+        Value::String(text) => {
+            SortValue::Text(compare::key(text, CaseMode::of(leaf)).chars().take(KEY_CHARS_MAX).collect())
+        }
+        _ => SortValue::Missing,
     }
 }
 
@@ -155,6 +175,20 @@ mod tests {
         sorts("active", None, "bac");
         sorts("meta.created", None, "cab");
         sorts("title", None, "bca");
+    }
+
+    #[test]
+    fn among_all_types_what_only_one_has_is_missing_in_the_other() {
+        for (kind, expected) in
+            [(User, SortValue::Text("ana".to_owned())), (User.other(), SortValue::Missing)]
+        {
+            let sort = SortOrder::parse_among_all(kind, "userName", None).unwrap();
+            assert_eq!(sort.key(&json!({"userName": "Ana", "displayName": "x"})), SortKey(expected));
+            assert_eq!(sort.reads("userName"), kind == User);
+        }
+        for wrong in ["shoeSize", "name", "members"] {
+            assert_eq!(SortOrder::parse_among_all(User, wrong, None).is_ok(), wrong == "members", "{wrong}");
+        }
     }
 
     #[test]

@@ -27,6 +27,14 @@ impl ResourceType {
         }
     }
 
+    /// The kind that is not this one.
+    pub const fn other(self) -> Self {
+        match self {
+            ResourceType::User => ResourceType::Group,
+            ResourceType::Group => ResourceType::User,
+        }
+    }
+
     /// The last segment of the endpoint.
     pub const fn endpoint(self) -> &'static str {
         match self {

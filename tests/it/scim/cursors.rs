@@ -1,10 +1,13 @@
-//! Cursors over a real connection (RFC 9865): members of the answers, errors, and tokens that are rotated.
+//! Cursors (RFC 9865) and searches at the base URL over a real connection: members of the answers, errors, and tokens that
+//! are rotated.
 
-use crate::support::harness::{Node, World};
+use crate::support::harness::{Node, World, caller};
+use crate::support::requests::user_id;
 use azure_backup_scim::app;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +105,35 @@ fn the_members_of_a_page_by_cursor() {
     assert_eq!(page["Resources"], first["Resources"]);
 }
 
+/// Thousands, while some go and some come between two pages.
+#[test]
+fn a_walk_over_thousands_misses_none_who_stay() {
+    const USERS: usize = 2_000;
+    let service = Listening::start();
+    let ids: Vec<String> =
+        (0..USERS).map(|n| service.node.create_user(json!({"userName": format!("u{n}")}))).collect();
+    let (gone, stay) = ids.split_at(400);
+    let path = |cursor: &str| format!("/Users?excludedAttributes=groups&count=100&cursor={cursor}");
+    let (mut shown, mut cursor, mut pages) = (BTreeMap::<String, usize>::new(), String::new(), 0);
+    loop {
+        let page = service.get(&path(&cursor));
+        for user in page["Resources"].as_array().unwrap() {
+            *shown.entry(text(user, "id")).or_default() += 1;
+        }
+        let Some(next) = page.get("nextCursor") else { break };
+        cursor = next.as_str().unwrap().to_owned();
+        for id in gone.iter().skip(20 * pages).take(20) {
+            let provisioning = &service.node.service.provisioning;
+            service.node.run(provisioning.delete_user(&caller(), user_id(id))).unwrap();
+        }
+        (0..10).for_each(|n| drop(service.node.create_user(json!({"userName": format!("new {pages} {n}")}))));
+        pages += 1;
+    }
+    assert!(pages >= 18, "{pages}");
+    assert!(stay.iter().all(|id| shown.get(id) == Some(&1)), "who stays is shown once");
+    assert!(shown.values().all(|times| *times == 1), "no one is shown twice");
+}
+
 #[test]
 fn searches_by_post_are_walked_too() {
     let service = Listening::start();
@@ -164,4 +196,48 @@ fn a_rotation_of_the_token_ends_no_walk() {
     });
     assert_eq!(second["Resources"].as_array().unwrap().len(), 2);
     assert_eq!(service.get_with(OKTA, &next)["scimType"], "invalidCursor");
+}
+
+#[test]
+fn the_base_url_lists_and_searches_users_and_groups() {
+    let service = Listening::start();
+    service.users(3);
+    service.node.group("ops");
+    for path in ["", "/", "?count=100", "//?cursor="] {
+        let all = service.get(path);
+        let kinds: Vec<&str> = all["Resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|resource| resource["meta"]["resourceType"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            (&all["totalResults"], kinds),
+            (&json!(4), vec!["User", "User", "User", "Group"]),
+            "{path}"
+        );
+    }
+    let found = service.get("?filter=userName%20eq%20%22u1%40contoso.example%22");
+    assert_eq!((&found["totalResults"], &found["startIndex"]), (&json!(1), &json!(1)));
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+        "filter": "displayName eq \"ops\" or userName sw \"u\"", "attributes": ["displayName"], "count": 3, "cursor": "",
+    });
+    let first = service.search("/.search", &body);
+    assert_eq!(first["totalResults"], json!(4));
+    let next = json!({"cursor": first["nextCursor"], "filter": body["filter"]});
+    let second = service.search("/.search", &next);
+    assert_eq!(second["Resources"][0]["displayName"], json!("ops"));
+    assert_eq!(second.get("nextCursor"), None);
+    for endpoint in ["/Users/.search", "/Groups/.search"] {
+        let body = json!({"cursor": first["nextCursor"], "filter": "displayName pr"});
+        assert_eq!(service.search(endpoint, &body)["scimType"], "invalidCursor");
+    }
+    assert_eq!(service.get("?filter=shoeSize%20pr")["scimType"], "invalidFilter");
+    assert_eq!(service.get("?filter=")["scimType"], "invalidFilter");
+    let me =
+        service.node.run(async { client().get(service.url("/Me")).bearer_auth(ENTRA).send().await.unwrap() });
+    assert_eq!(me.status(), 501);
+    let me: Value = serde_json::from_str(&service.node.run(me.text()).unwrap()).unwrap();
+    assert!(text(&me, "detail").contains("/Users?filter"), "{me}");
 }

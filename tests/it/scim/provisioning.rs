@@ -1,5 +1,6 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
+mod all_types;
 mod cursors;
 mod design_costs;
 mod list_costs;
