@@ -39,15 +39,23 @@ pub(super) async fn get(
 }
 
 /// `GET /Groups` (RFC 7644 3.4.2).
-pub(super) async fn list(service: Data<Provisioning>, query: QueryParams) -> EndpointResult {
+pub(super) async fn list(
+    service: Data<Provisioning>,
+    caller: ReqData<ScimCaller>,
+    query: QueryParams,
+) -> EndpointResult {
     let query = query.list(KIND)?;
-    streaming::answer_list(service.list_groups(&query).await?, &query).await
+    streaming::answer_list(service.list(&caller, &query).await?, &query).await
 }
 
 /// `POST /Groups/.search` (RFC 7644 3.4.3).
-pub(super) async fn search(service: Data<Provisioning>, mut body: GroupBody) -> EndpointResult {
+pub(super) async fn search(
+    service: Data<Provisioning>,
+    caller: ReqData<ScimCaller>,
+    mut body: GroupBody,
+) -> EndpointResult {
     let query = ListQuery::from_search(KIND, &body.take_json())?;
-    streaming::answer_list(service.list_groups(&query).await?, &query).await
+    streaming::answer_list(service.list(&caller, &query).await?, &query).await
 }
 
 /// `PUT /Groups/{id}` (RFC 7644 3.5.1).

@@ -4,6 +4,7 @@
 //! authentication around them. Below it, [`connection`] and [`drain`] bound what a client can hold.
 
 mod auth;
+mod base;
 mod body;
 mod conditions;
 mod connection;

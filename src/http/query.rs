@@ -26,6 +26,11 @@ impl QueryParams {
         ListQuery::from_pairs(kind, &self.0)
     }
 
+    /// The parameters as a search over all types.
+    pub fn list_of_all_types(&self) -> Result<ListQuery, scim::Error> {
+        ListQuery::for_all_types(&self.0)
+    }
+
     /// The value of a parameter, whose name is read in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())

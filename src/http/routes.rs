@@ -2,7 +2,7 @@
 
 use super::discovery::BaseUrl;
 use super::error::{EndpointResult, HttpError};
-use super::{discovery, functions, groups, health, plain_path, users};
+use super::{base, discovery, functions, groups, health, plain_path, users};
 use crate::scim;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
@@ -12,7 +12,13 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
     cfg.service(read_only("/").get(health::root))
         .service(read_only("/healthz").get(health::healthz))
         .service(web::resource(functions::RECONCILE).post(functions::reconcile).default_service(only("POST")))
-        .service(web::scope("/scim/v2").configure(user_routes).configure(group_routes).configure(rest))
+        .service(
+            web::scope("/scim/v2")
+                .configure(base_routes)
+                .configure(user_routes)
+                .configure(group_routes)
+                .configure(rest),
+        )
         .default_service(web::to(not_found));
 }
 
@@ -22,6 +28,13 @@ pub(super) fn configure_not_configured(cfg: &mut ServiceConfig) {
     cfg.route("/", web::get().to(health::root))
         .route("/healthz", web::get().to(health::healthz))
         .default_service(refuse());
+}
+
+fn base_routes(cfg: &mut ServiceConfig) {
+    let search = web::resource("/.search").post(base::search);
+    cfg.service(read_only("").get(base::list))
+        .service(search.default_service(only("POST")))
+        .route("/Me", web::to(base::me));
 }
 
 fn user_routes(cfg: &mut ServiceConfig) {
@@ -56,9 +69,7 @@ fn rest(cfg: &mut ServiceConfig) {
         .service(read_only("/ResourceTypes/{id}").get(discovery::resource_type))
         .service(read_only("/Schemas").get(discovery::schemas))
         .service(read_only("/Schemas/{id}").get(discovery::schema));
-    for path in ["/Me", "/Bulk", "/.search"] {
-        cfg.route(path, web::to(not_implemented));
-    }
+    cfg.route("/Bulk", web::to(not_implemented));
 }
 
 fn read_only(path: &str) -> Resource {
@@ -82,7 +93,7 @@ async fn not_found(request: HttpRequest, base: Data<BaseUrl>) -> EndpointResult 
     }
 }
 
-/// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.
+/// Bulk is not announced either.
 async fn not_implemented() -> EndpointResult {
     Err(scim::Error::not_implemented("this endpoint is not implemented").into())
 }

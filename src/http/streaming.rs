@@ -25,7 +25,7 @@ const STALL_MAX: Duration = Duration::from_secs(10);
 
 /// Answers with a list: whole where it is short, else streamed.
 pub(super) async fn answer_list(listing: ResourceListing, query: &ListQuery) -> EndpointResult {
-    let (text, mut begun) = ListText::open_list(listing.total, query.start_index);
+    let (text, mut begun) = ListText::open_list(listing.total, &query.paging);
     let mut rest = UnsentList { resources: listing.resources, text: Some(text) };
     while begun.len() < WHOLE_BYTES_MAX {
         match rest.next().await? {
@@ -49,7 +49,7 @@ impl UnsentList {
         let Some(text) = &mut self.text else { return Ok(None) };
         Ok(match self.resources.next().await? {
             Some(resource) => Some(text.separator().to_owned() + &resource),
-            None => self.text.take().map(ListText::end),
+            None => self.text.take().map(|text| text.end(self.resources.cursors())),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What this service can do and what its resources look like (RFC 7643 sections 5 to 7, RFC 7644 section 4, RFC 9865).
 
-use crate::scim::page::{COUNT_DEFAULT, COUNT_MAX};
+use crate::scim::page::{COUNT_DEFAULT, COUNT_MAX, CURSOR_TIMEOUT};
 use crate::scim::schema::{
     Attribute, AttributeType, Mutability, ResourceType, Returned, SCHEMAS, Schema, Uniqueness,
 };
@@ -38,11 +38,12 @@ pub fn service_provider_config(base_url: &str, announce_cursors: bool) -> Value 
 
 fn pagination() -> Value {
     json!({
-        "cursor": false,
+        "cursor": true,
         "index": true,
         "defaultPaginationMethod": "index",
         "defaultPageSize": COUNT_DEFAULT,
         "maxPageSize": COUNT_MAX,
+        "cursorTimeout": CURSOR_TIMEOUT.as_secs(),
     })
 }
 
@@ -195,8 +196,11 @@ mod tests {
     #[test]
     fn how_lists_are_paged_is_said_where_that_is_asked_for() {
         let config = service_provider_config(BASE, true);
-        assert_eq!(config.pointer("/pagination/cursor"), Some(&json!(false)));
-        assert_eq!(config.pointer("/pagination/defaultPaginationMethod"), Some(&json!("index")));
+        let expected = json!({
+            "cursor": true, "index": true, "defaultPaginationMethod": "index",
+            "defaultPageSize": 100, "maxPageSize": 1000, "cursorTimeout": 3600,
+        });
+        assert_eq!(config.get("pagination"), Some(&expected));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Error {
     pub detail: String,
 }
 
-/// The keywords of RFC 7644 table 9 that this service answers with.
+/// The keywords of RFC 7644 table 9 and RFC 9865 that this service answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScimType {
     /// The filter cannot be understood, or names what cannot be filtered.
@@ -36,6 +36,12 @@ pub enum ScimType {
     NoTarget,
     /// A value is missing, of the wrong type, or not allowed.
     InvalidValue,
+    /// The cursor is none of ours, or was given for another query or caller.
+    InvalidCursor,
+    /// The cursor was given too long ago.
+    ExpiredCursor,
+    /// The size of a page that is asked for with a cursor.
+    InvalidCount,
 }
 
 impl Error {
@@ -66,6 +72,26 @@ impl Error {
     /// 400 `invalidValue`.
     pub(crate) fn invalid_value(detail: impl Into<String>) -> Self {
         Self::bad_request(ScimType::InvalidValue, detail)
+    }
+
+    /// 400 `invalidCursor`.
+    pub(crate) fn invalid_cursor() -> Self {
+        let detail = "the cursor is not one that was given for this endpoint, filter, order and token; send an empty \
+            cursor for the first page, and then nextCursor or previousCursor as it was answered, with the same parameters";
+        Self::bad_request(ScimType::InvalidCursor, detail)
+    }
+
+    /// 400 `expiredCursor`: it was taken for so many seconds.
+    pub(crate) fn expired_cursor(timeout_seconds: u64) -> Self {
+        let detail = format!(
+            "the cursor has expired: it was good for {timeout_seconds} seconds; begin again with an empty cursor"
+        );
+        Self::bad_request(ScimType::ExpiredCursor, detail)
+    }
+
+    /// 400 `invalidCount`.
+    pub(super) fn invalid_count(detail: impl Into<String>) -> Self {
+        Self::bad_request(ScimType::InvalidCount, detail)
     }
 
     /// 400 `mutability`.
@@ -188,6 +214,9 @@ impl ScimType {
             ScimType::InvalidPath => "invalidPath",
             ScimType::NoTarget => "noTarget",
             ScimType::InvalidValue => "invalidValue",
+            ScimType::InvalidCursor => "invalidCursor",
+            ScimType::ExpiredCursor => "expiredCursor",
+            ScimType::InvalidCount => "invalidCount",
         }
     }
 }

@@ -165,6 +165,25 @@ impl ResourceTotals {
     }
 }
 
+impl ResourceTotals {
+    /// The bucket to begin with to find at least `rows` resources before `id`, or before the end. None: there are no more
+    /// than that, and what is before begins with the first of all.
+    pub fn back_from<I: ResourceId>(&self, id: Option<I>, rows: usize) -> Option<&str> {
+        let end = id.map(keys::bucket);
+        let mut found: usize = 0;
+        for (bucket, number) in self.0.iter().rev() {
+            if end.as_ref().is_some_and(|end| bucket >= end) {
+                continue;
+            }
+            found = found.saturating_add(*number);
+            if found >= rows {
+                return Some(bucket);
+            }
+        }
+        None
+    }
+}
+
 impl StateStore {
     /// The headers of one bucket, counted.
     async fn counted<I: ResourceId>(&self, bucket: &str) -> Result<usize, StoreError> {
@@ -198,6 +217,7 @@ impl StateStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::UserId;
 
     #[test]
     fn any_start_index_is_found_by_adding_up() {
@@ -209,5 +229,19 @@ mod tests {
         assert_eq!(place(2), Some(("ff".to_owned(), 0)));
         assert_eq!(place(4), Some(("ff".to_owned(), 2)));
         assert_eq!(place(5), None);
+    }
+
+    #[test]
+    fn what_is_before_an_id_is_found_by_adding_up_backwards() {
+        let totals = ResourceTotals(vec![("00".to_owned(), 2), ("0a".to_owned(), 4), ("ff".to_owned(), 3)]);
+        let id = |first: u8| UserId::new(uuid::Uuid::from_u128(u128::from(first) << 120));
+        let back = |id, rows| totals.back_from::<UserId>(id, rows);
+        assert_eq!(back(None, 3), Some("ff"));
+        assert_eq!(back(None, 4), Some("0a"));
+        assert_eq!(back(Some(id(0xff)), 4), Some("0a"));
+        assert_eq!(back(Some(id(0xff)), 6), Some("00"));
+        assert_eq!(back(Some(id(0xff)), 7), None);
+        assert_eq!(back(Some(id(0x0a)), 1), Some("00"));
+        assert_eq!(back(Some(id(0x00)), 1), None);
     }
 }

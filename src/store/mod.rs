@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub mod batches;
 pub mod codec;
 pub(crate) mod counters;
+pub mod cursor_key;
 mod error;
 pub mod foreign_access;
 pub mod groups;

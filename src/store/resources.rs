@@ -471,6 +471,17 @@ impl StateStore {
         self.pages(format!("{}{bucket}", I::HEADERS), to)
     }
 
+    /// The headers of a kind in the order of their ids, after that one.
+    pub fn headers_after<I: ResourceId>(&self, id: I) -> RowPages<'_> {
+        let (_, to) = keys::range_of(I::HEADERS);
+        self.pages(format!("{}:", id.header_key()), to)
+    }
+
+    /// The headers of a kind in the order of their ids, from the first id of `bucket` on and before that id.
+    pub fn headers_before<I: ResourceId>(&self, bucket: &str, id: I) -> RowPages<'_> {
+        self.pages(format!("{}{bucket}", I::HEADERS), id.header_key())
+    }
+
     /// The headers of a kind between two ids, both included.
     pub fn headers_between<I: ResourceId>(&self, first: I, last: I) -> RowPages<'_> {
         let (_, to) = keys::range_of(&format!("{}:", last.header_key()));

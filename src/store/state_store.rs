@@ -212,6 +212,11 @@ pub struct RowPages<'a> {
 }
 
 impl RowPages<'_> {
+    /// Whether the last page said that there is no further one.
+    pub const fn is_at_end(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// The next rows, at least one; `None` at the end. After an error there are none.
     pub async fn next(&mut self) -> Result<Option<Vec<TableRow>>, StoreError> {
         self.at_most(PAGE_ROWS_MAX).await

@@ -22,6 +22,7 @@ pub(super) fn matches(expr: &FilterExpr, object: &Value, by: TextMatching) -> bo
         FilterExpr::Or(parts) => parts.iter().any(|part| matches(part, object, by)),
         FilterExpr::And(parts) => parts.iter().all(|part| matches(part, object, by)),
         FilterExpr::Not(inner) => !matches(inner, object, by),
+        FilterExpr::Constant { holds, .. } => *holds,
         FilterExpr::Present(path) => present(path, object),
         FilterExpr::Compare(path, op, FilterLiteral::Null) => present(path, object) != (*op == CompareOp::Eq),
         FilterExpr::Compare(path, op, literal) => {

@@ -72,7 +72,11 @@ fn search(expr: &FilterExpr, within: Option<&AttrPath>) -> Option<Vec<IndexLooku
         FilterExpr::Compare(path, op, FilterLiteral::Text { written, key }) => {
             compare(path, *op, written, key.is_some(), within)
         }
-        FilterExpr::Not(_) | FilterExpr::Present(_) | FilterExpr::Compare(..) => None,
+        FilterExpr::Constant { holds: false, .. } => Some(Vec::new()),
+        FilterExpr::Not(_)
+        | FilterExpr::Present(_)
+        | FilterExpr::Compare(..)
+        | FilterExpr::Constant { holds: true, .. } => None,
     }
 }
 
@@ -176,6 +180,24 @@ mod tests {
             "(id eq \"1\" or title pr) and userName eq \"a\"",
             Some(&[IndexLookup::UserName(text("a"))]),
         );
+    }
+
+    /// In a search over all types, what only the others have is no reason to read.
+    #[test]
+    fn what_a_type_does_not_have_reads_nothing_of_it() {
+        #[track_caller]
+        fn check_all(kind: ResourceType, text: &str, expected: Option<&[IndexLookup]>) {
+            let filter = Filter::parse_among_all(kind, text).unwrap();
+            assert_eq!(filter.lookup().as_deref(), expected, "{text}");
+        }
+        let ana = IndexLookup::UserName(text("ana"));
+        check_all(User, "userName eq \"ana\"", Some(std::slice::from_ref(&ana)));
+        check_all(Group, "userName eq \"ana\"", Some(&[]));
+        check_all(Group, "members pr and userName co \"a\"", Some(&[]));
+        check_all(Group, "userName ne \"ana\"", None);
+        check_all(User, "meta.resourceType eq \"User\" and userName eq \"ana\"", Some(&[ana]));
+        check_all(User, "meta.resourceType eq \"Group\"", Some(&[]));
+        check_all(Group, "meta.resourceType eq \"Group\"", None);
     }
 
     #[test]

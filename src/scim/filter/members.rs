@@ -18,7 +18,10 @@ pub(super) fn deciding(expr: &FilterExpr) -> Option<Vec<String>> {
             is_value.then(|| equal(*op, literal)).flatten()
         }
         FilterExpr::Present(path) if is_members(path) => None,
-        FilterExpr::Has(..) | FilterExpr::Compare(..) | FilterExpr::Present(_) => Some(Vec::new()),
+        FilterExpr::Has(..)
+        | FilterExpr::Compare(..)
+        | FilterExpr::Present(_)
+        | FilterExpr::Constant { .. } => Some(Vec::new()),
     }
 }
 

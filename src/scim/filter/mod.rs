@@ -16,6 +16,7 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::Error;
 use crate::scim::schema::ResourceType;
 use eval::TextMatching;
+use parse_error::ParseError;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tree::FilterExpr;
@@ -23,8 +24,13 @@ use tree::FilterExpr;
 impl Filter {
     /// Reads a filter over resources of that kind; every mistake is 400 `invalidFilter`.
     pub fn parse(kind: ResourceType, text: &str) -> Result<Self, Error> {
-        parse::parse_filter(kind, text)
-            .map_err(|error| Error::invalid_filter(format!("the filter cannot be understood: {error}")))
+        parse::parse_filter(kind, text).map_err(invalid)
+    }
+
+    /// Reads a filter over resources of all kinds, as it is to be read for those of that kind: an attribute that only the other
+    /// kind has is unassigned (RFC 7644 section 3.4.2.1). One that neither has is 400 `invalidFilter`.
+    pub fn parse_among_all(kind: ResourceType, text: &str) -> Result<Self, Error> {
+        parse::parse_filter_among_all(kind, text).map_err(invalid)
     }
 
     /// Does this resource, as it is rendered, match?
@@ -95,10 +101,15 @@ impl Filter {
     }
 }
 
+fn invalid(error: ParseError) -> Error {
+    Error::invalid_filter(format!("the filter cannot be understood: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scim::error::ScimType;
+    use serde_json::json;
 
     #[track_caller]
     fn check(text: &str, printed: &str) {
@@ -141,6 +152,47 @@ mod tests {
             Filter::parse(ResourceType::User, "title pr and not (groups.value eq \"g\" or active eq true)")
                 .unwrap();
         assert!(filter.reads("groups") && filter.reads("Active") && !filter.reads("grants"));
+    }
+
+    /// What users and groups match, in this order.
+    #[track_caller]
+    fn among_all(text: &str, user: bool, group: bool) {
+        let ana = json!({
+            "id": "1", "userName": "ana", "displayName": "Same", "meta": {"resourceType": "User"},
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"department": "D"},
+        });
+        let ops = json!({
+            "id": "2", "displayName": "Same", "members": [{"value": "1"}], "meta": {"resourceType": "Group"},
+        });
+        for (kind, resource, expected) in [(ResourceType::User, ana, user), (ResourceType::Group, ops, group)]
+        {
+            let filter = Filter::parse_among_all(kind, text).unwrap();
+            assert_eq!(filter.matches(&resource), expected, "{text} of {}", kind.name());
+        }
+    }
+
+    #[test]
+    fn among_all_types_what_only_one_has_is_unassigned_in_the_other() {
+        among_all("userName eq \"ANA\"", true, false);
+        among_all("members.value eq \"1\"", false, true);
+        among_all("members[value eq \"1\"]", false, true);
+        among_all("not (userName pr)", false, true);
+        among_all("userName eq null", false, true);
+        among_all("userName ne \"ben\"", true, true);
+        among_all("displayName eq \"same\"", true, true);
+        among_all("department eq \"d\" or members pr", true, true);
+        among_all("userName pr and members pr", false, false);
+        among_all("meta.resourceType eq \"Group\"", false, true);
+        among_all("(meta.resourceType eq \"User\") or (meta.resourceType eq \"Group\")", true, true);
+        // The displayName of the other type is not the one of this.
+        among_all("urn:ietf:params:scim:schemas:core:2.0:User:displayName eq \"same\"", true, false);
+        among_all("urn:ietf:params:scim:schemas:core:2.0:Group:displayName pr", false, true);
+        for wrong in ["shoeSize eq \"1\"", "userName eq", "password pr", "", "active eq \"maybe\""] {
+            for kind in [ResourceType::User, ResourceType::Group] {
+                let error = Filter::parse_among_all(kind, wrong).unwrap_err();
+                assert_eq!(error.scim_type, Some(ScimType::InvalidFilter), "{wrong}");
+            }
+        }
     }
 
     #[test]

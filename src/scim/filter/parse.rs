@@ -6,11 +6,13 @@ use crate::id::UserId;
 use crate::scim::attr_path::AttrPath;
 use crate::scim::compare::{self, CaseMode};
 use crate::scim::date_time;
+use crate::scim::filter::eval::{self, TextMatching};
 use crate::scim::filter::lex::{self, FilterToken, PlacedToken};
 use crate::scim::filter::parse_error::{DEPTH_MAX, NODES_MAX, ParseError, ParseErrorKind};
 use crate::scim::filter::tree::{CompareOp, Filter, FilterExpr, FilterLiteral};
 use crate::scim::quoted_text::quoted;
 use crate::scim::schema::{Attribute, AttributeType, ResourceType, Returned};
+use serde_json::{Value, json};
 
 /// An attribute, or the elements of it that a filter in brackets selects (RFC 7644 section 3.5.2, figure 7).
 pub(in crate::scim) struct ValuePath {
@@ -23,7 +25,16 @@ pub(in crate::scim) struct ValuePath {
 
 /// A whole filter over resources of that kind.
 pub(super) fn parse_filter(kind: ResourceType, text: &str) -> Result<Filter, ParseError> {
-    let mut parser = Parser::new(text, NameScope::Resource(kind))?;
+    whole_filter(NameScope::Resource(kind), text)
+}
+
+/// A filter over resources of all kinds, as it is to be read for those of that kind.
+pub(super) fn parse_filter_among_all(kind: ResourceType, text: &str) -> Result<Filter, ParseError> {
+    whole_filter(NameScope::AmongAll(kind), text)
+}
+
+fn whole_filter(names: NameScope, text: &str) -> Result<Filter, ParseError> {
+    let mut parser = Parser::new(text, names)?;
     let expr = parser.or()?;
     parser.end()?;
     Ok(Filter { expr })
@@ -49,12 +60,16 @@ pub(in crate::scim) fn parse_value_path(kind: ResourceType, text: &str) -> Resul
 #[derive(Clone, Copy)]
 enum NameScope {
     Resource(ResourceType),
+    /// The same, but what only the other kind has is unassigned.
+    AmongAll(ResourceType),
     Element(&'static Attribute),
 }
 
 struct Parser {
     tokens: std::iter::Peekable<std::vec::IntoIter<PlacedToken>>,
     names: NameScope,
+    /// The last name is of the other kind.
+    is_foreign: bool,
     depth: usize,
     nodes: usize,
     end: usize,
@@ -66,6 +81,7 @@ impl Parser {
         Ok(Self {
             tokens: tokens.into_iter().peekable(),
             names,
+            is_foreign: false,
             depth: 0,
             nodes: 0,
             end: text.chars().count() + 1,
@@ -118,18 +134,38 @@ impl Parser {
     /// `name op literal`, `name pr`, or `name[…]`, which may be followed by a comparison of one of its parts.
     fn term(&mut self) -> Result<FilterExpr, ParseError> {
         let (path, at) = self.attribute()?;
+        let known = self.known_of_all(path);
         if path.attribute.returned == Returned::Never {
             return Err(ParseError { at, kind: ParseErrorKind::NotFilterable { name: path.to_string() } });
         }
-        if !self.eat(&FilterToken::OpenBracket) {
-            return self.comparison(path, at);
-        }
-        let inside = self.inside(path, at)?;
-        let inside = match self.sub_after_bracket(path)? {
-            Some(sub) => FilterExpr::and(vec![inside, self.comparison(sub, at)?]),
-            None => inside,
+        let term = if self.eat(&FilterToken::OpenBracket) {
+            let inside = self.inside(path, at)?;
+            let inside = match self.sub_after_bracket(path)? {
+                Some(sub) => FilterExpr::and(vec![inside, self.comparison(sub, at)?]),
+                None => inside,
+            };
+            FilterExpr::Has(path, Box::new(inside))
+        } else {
+            self.comparison(path, at)?
         };
-        Ok(FilterExpr::Has(path, Box::new(inside)))
+        Ok(match known {
+            None => term,
+            Some(known) => FilterExpr::Constant {
+                holds: eval::matches(&term, &known, TextMatching::ByKey),
+                term: Box::new(term),
+            },
+        })
+    }
+
+    /// What every resource of the kind has there, in a search over all kinds: its type, and nothing where only the other kind
+    /// has the attribute.
+    fn known_of_all(&self, path: AttrPath) -> Option<Value> {
+        let NameScope::AmongAll(kind) = self.names else { return None };
+        let is_type = path.attribute.name == "meta" && path.sub.is_some_and(|sub| sub.name == "resourceType");
+        match self.is_foreign {
+            true => Some(Value::Null),
+            false => is_type.then(|| json!({"meta": {"resourceType": kind.name()}})),
+        }
     }
 
     /// The filter in brackets, after the opening one; names in it are sub-attributes of `of`.
@@ -198,9 +234,14 @@ impl Parser {
         let Some(PlacedToken { token: FilterToken::Word(name), at }) = &found else {
             return Err(self.not_a_name(found));
         };
-        let path = match self.names {
-            NameScope::Resource(kind) => AttrPath::resolve(kind, name),
+        let own = match self.names {
+            NameScope::Resource(kind) | NameScope::AmongAll(kind) => AttrPath::resolve(kind, name),
             NameScope::Element(attribute) => AttrPath::resolve_sub(attribute, name),
+        };
+        self.is_foreign = own.is_none();
+        let path = match self.names {
+            NameScope::AmongAll(kind) => own.or_else(|| AttrPath::resolve(kind.other(), name)),
+            NameScope::Resource(_) | NameScope::Element(_) => own,
         };
         match path {
             Some(path) => Ok((path, *at)),

@@ -22,6 +22,12 @@ pub(in crate::scim) enum FilterExpr {
     Compare(AttrPath, CompareOp, FilterLiteral),
     /// One element of a complex attribute matches the inner filter, whose names are sub-attributes.
     Has(AttrPath, Box<FilterExpr>),
+    /// A term of a search over all types that says the same of every resource of this type. Printed as the term: without the
+    /// URN that may have named the other type.
+    Constant {
+        holds: bool,
+        term: Box<FilterExpr>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +93,9 @@ impl FilterExpr {
             FilterExpr::Or(parts) | FilterExpr::And(parts) => {
                 parts.iter().for_each(|part| part.collect_attributes(found))
             }
-            FilterExpr::Not(inner) => inner.collect_attributes(found),
+            FilterExpr::Not(inner) | FilterExpr::Constant { term: inner, .. } => {
+                inner.collect_attributes(found)
+            }
             FilterExpr::Present(path) | FilterExpr::Compare(path, ..) | FilterExpr::Has(path, _) => {
                 found.push(path.whole())
             }
@@ -98,6 +106,7 @@ impl FilterExpr {
         match self {
             FilterExpr::Or(parts) | FilterExpr::And(parts) => parts.iter().any(|part| part.reads(attribute)),
             FilterExpr::Not(inner) => inner.reads(attribute),
+            FilterExpr::Constant { .. } => false,
             FilterExpr::Present(path) | FilterExpr::Compare(path, ..) | FilterExpr::Has(path, _) => {
                 path.attribute.name.eq_ignore_ascii_case(attribute)
             }
@@ -163,6 +172,7 @@ impl fmt::Display for FilterExpr {
             FilterExpr::Present(path) => write!(f, "{path} pr"),
             FilterExpr::Compare(path, op, value) => write!(f, "{path} {op} {value}"),
             FilterExpr::Has(path, inner) => write!(f, "{path}[{inner}]"),
+            FilterExpr::Constant { term, .. } => term.fmt(f),
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) use attribute::{Attribute, AttributeType, Mutability, Returned, Schem
 pub use table::COMMON;
 
 /// The two kinds of resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceType {
     /// A person, or a machine that acts like one.
     User,
@@ -24,6 +24,14 @@ impl ResourceType {
         match self {
             ResourceType::User => "User",
             ResourceType::Group => "Group",
+        }
+    }
+
+    /// The kind that is not this one.
+    pub const fn other(self) -> Self {
+        match self {
+            ResourceType::User => ResourceType::Group,
+            ResourceType::Group => ResourceType::User,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::service::provisioning::{
 };
 use crate::service::reconcile::committed::CommittedRequest;
 use crate::service::reconcile_queue::inline::FollowUp;
-use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::ETag;
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, Group, StoredResource};
@@ -146,11 +146,6 @@ impl Provisioning {
             return Ok(ResourceAnswer::VersionOnly(version));
         }
         target.answer_read(self.answer_group(group, None, projection).await?)
-    }
-
-    /// Groups that match a query.
-    pub async fn list_groups(&self, query: &scim::ListQuery) -> Result<ResourceListing, ServiceError> {
-        self.list::<GroupId>(query).await
     }
 
     /// Replaces attributes and, where the body names them, members (RFC 7644 section 3.5.1).

@@ -1,55 +1,50 @@
-//! Lists (RFC 7644 section 3.4.2): pages by counter, lookups by index, and bounded scans for everything else.
+//! Lists (RFC 7644 section 3.4.2, RFC 9865): pages by counter, by index or by cursor. What has a filter or an order is searched.
 //!
 //! No list holds what it goes through: headers come in pages of bounded size, are shown one at a time, and of a search only
 //! ids, sort keys and a little more are kept. What the page shows is read while it is sent.
 
-use crate::id::UserId;
-use crate::scim::{IndexLookup, ListQuery};
-use crate::service::ServiceError;
-use crate::service::join_reads::join_reads;
+use crate::id::{GroupId, UserId};
+use crate::scim::{ListQuery, PageCursors, Paging, ResourceType};
 use crate::service::provisioning::Provisioning;
+use crate::service::provisioning::cursor::{Cursor, CursorSealer, WalkDirection};
 use crate::service::provisioning::group_view::GroupView;
 use crate::service::provisioning::list_limits::ListLimits;
-use crate::service::provisioning::listed_kind::{ListedKind, RelationsWanted, ShownResource};
-use crate::service::provisioning::matches::{MatchedRow, MatchedRows};
-use crate::service::provisioning::projection_needs::ProjectionNeeds;
+use crate::service::provisioning::list_page::{ListPage, PageOptions};
+use crate::service::provisioning::list_position::ListPosition;
+use crate::service::provisioning::list_search::ListSearch;
+use crate::service::provisioning::matches::PageRange;
 use crate::service::provisioning::read_gate::ReadGate;
-use crate::service::provisioning::render::{RenderOptions, ResourceRenderer, UnreadablePolicy};
-use crate::service::provisioning::resource_kind::ResourceKind;
 use crate::service::provisioning::stream::{ResourceListing, ResourceSink, StreamStop};
-use crate::store::TableRow;
+use crate::service::{ScimCaller, ServiceError};
+use crate::store::counters::ResourceTotals;
+use crate::store::cursor_key::CursorKey;
 use crate::store::resources::{ResourceId, id_of};
-use crate::store::{RowPages, StoreError};
+use crate::store::{RowPages, StateStore, StoreError, TableRow};
 use futures_util::try_join;
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-/// Candidates that are read without a turn: a lookup of one name never waits behind large lists. So few matches are shown before
-/// their number is said.
-const NARROW_MAX: usize = 8;
-
-/// Headers that are read together by their ids, at first and at least.
-const HEADERS_AT_ONCE_FIRST: usize = 8;
-
-/// Headers that are read together by their ids, at most.
-const HEADERS_AT_ONCE_MAX: usize = 32;
-
-/// Bytes of headers that are read together by their ids, about.
-const HEADERS_BYTES: usize = 1024 * 1024;
+/// Bytes of headers that a page holds which is read from its end.
+const BACKWARD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 impl Provisioning {
     /// One page of what matches the query.
-    pub(super) async fn list<I: ListedKind>(
+    pub async fn list(
         &self,
+        caller: &ScimCaller,
         query: &ListQuery,
     ) -> Result<ResourceListing, ServiceError> {
         let lister = Lister {
             view: self.view.clone(),
             query: query.clone(),
+            token_label: caller.token_label.clone(),
             limits: self.list_limits,
             gate: self.gate.clone(),
+            cursor_key: self.cursor_key.clone(),
         };
-        ResourceListing::of(move |sink| async move { lister.run::<I>(&sink).await }).await
+        ResourceListing::of(move |sink| async move { lister.run(&sink).await }).await
     }
 }
 
@@ -57,274 +52,337 @@ impl Provisioning {
 struct Lister {
     view: GroupView,
     query: ListQuery,
+    token_label: String,
     limits: ListLimits,
     gate: ReadGate,
+    cursor_key: Arc<OnceCell<CursorKey>>,
 }
 
-/// What one page has shown so far, and what it shows resources with.
-struct PageProgress<'a, I: ListedKind> {
-    renderer: ResourceRenderer<'a, I>,
-    left: usize,
-    shown: usize,
-    members: usize,
-    /// The page has more members than a page may have, and ended before its time.
-    is_cut: bool,
-    /// What is shown is kept here until the total is said.
-    kept: Option<Vec<String>>,
+/// Which page of which walk is read.
+struct WalkPage {
+    range: PageRange,
+    /// How many resources matched when the walk began, where it did before.
+    total: Option<usize>,
+    /// Seals the cursors of the page; none where it is not read by cursor.
+    sealer: Option<CursorSealer>,
+}
+
+/// What is beside a page.
+#[derive(Debug, Clone, Copy, Default)]
+struct Neighbourhood {
+    has_previous: bool,
+    has_next: bool,
 }
 
 impl Lister {
-    async fn run<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
-        match (&self.query.filter, &self.query.sort) {
-            (None, None) => self.by_counter::<I>(sink).await,
-            _ => self.search::<I>(sink).await,
+    async fn run(&self, sink: &ResourceSink) -> Result<PageCursors, StreamStop> {
+        let walk = self.walk_page().await?;
+        if !self.query.lists_all() {
+            return self.search(&walk, sink).await;
         }
-    }
-
-    /// A page in the order of the ids: totals and the place of the first come from the counters.
-    async fn by_counter<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
-        let store = &self.view.store;
-        let offset = self.query.start_index.saturating_sub(1);
-        let count = self.query.count;
-        if count == 0 {
-            return sink.total(store.totals::<I>().await?.total()).await;
+        if self.query.count == 0 {
+            sink.total(self.totals().await?.total()).await?;
+            return Ok(PageCursors::default());
         }
         let _turn = self.gate.enter().await?;
-        let mut pages = store.headers_from::<I>("");
-        if offset == 0 {
-            let (totals, first) = try_join!(store.totals::<I>(), pages.at_most(count))?;
-            sink.total(totals.total()).await?;
-            return self.send_pages::<I>(pages, first, 0, sink).await;
-        }
-        let totals = store.totals::<I>().await?;
-        sink.total(totals.total()).await?;
-        let Some(place) = totals.place(offset) else { return Ok(()) };
-        pages = store.headers_from::<I>(&place.bucket);
-        let first = pages.at_most(place.skip.saturating_add(count)).await?;
-        self.send_pages::<I>(pages, first, place.skip, sink).await
-    }
-
-    /// Sends what these pages hold after the first `skip`, until the answer is full: importers stop at a short page, so what is
-    /// left out is made up for.
-    async fn send_pages<I: ListedKind>(
-        &self,
-        mut pages: RowPages<'_>,
-        first: Option<Vec<TableRow>>,
-        mut skip: usize,
-        sink: &ResourceSink,
-    ) -> Result<(), StreamStop> {
-        let mut rows = first;
-        let mut page = self.empty_page(true);
-        while let Some(mut some) = rows {
-            let skipped = skip.min(some.len());
-            some.drain(..skipped);
-            skip -= skipped;
-            if !self.send::<I>(some, &mut page, sink).await? {
-                return Ok(());
-            }
-            rows = pages.at_most(skip.saturating_add(page.left)).await?;
-        }
-        Ok(())
-    }
-
-    /// `neighbours`: the page shows every resource between its first and its last one, in the order of their ids.
-    fn empty_page<I: ListedKind>(&self, neighbours: bool) -> PageProgress<'_, I> {
-        let needs = ProjectionNeeds::of::<I>(|attribute| self.query.projection.wants(attribute));
-        let wanted = RelationsWanted { needs, among: None, neighbours };
-        let options = RenderOptions { view: &self.view, wanted, unreadable: UnreadablePolicy::LeaveOut };
-        let renderer = ResourceRenderer::new(options);
-        let (left, kept) = (self.query.count, None);
-        PageProgress { renderer, left, shown: 0, members: 0, is_cut: false, kept }
-    }
-
-    /// Sends these resources; false where the page has ended.
-    async fn send<I: ListedKind>(
-        &self,
-        rows: Vec<TableRow>,
-        page: &mut PageProgress<'_, I>,
-        sink: &ResourceSink,
-    ) -> Result<bool, StreamStop> {
-        page.renderer.add(rows);
-        while let Some(shown) = page.renderer.next_text(&self.query.projection).await? {
-            page.members += shown.members;
-            if page.members > self.limits.page_members_max && page.shown > 0 {
-                page.is_cut = true;
-                return Ok(false);
-            }
-            match &mut page.kept {
-                Some(kept) => kept.push(shown.text),
-                None => sink.resource(shown.text).await?,
-            }
-            page.shown += 1;
-            page.left = page.left.saturating_sub(1);
-            if page.left == 0 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Every candidate is compared with the filter; then the page is cut out, and only it gets what the projection wants.
-    async fn search<I: ListedKind>(&self, sink: &ResourceSink) -> Result<(), StreamStop> {
-        let metered =
-            GroupView { store: self.view.store.metered(self.limits.filter_scan), ..self.view.clone() };
-        let among = self.deciding_members::<I>();
-        let mut matches = MatchedRows::<I>::of(&self.query);
-        let mut turn = None;
-        match self.query.filter.as_ref().and_then(|filter| filter.lookup()) {
-            Some(lookups) => {
-                let mut candidates = self.candidates(&metered, among.as_deref(), UnreadablePolicy::Fail);
-                let mut ids = find_ids::<I>(&metered, &lookups).await?;
-                if ids.len() > NARROW_MAX {
-                    turn = Some(self.gate.enter().await?);
-                }
-                let mut size = HEADERS_AT_ONCE_FIRST;
-                while !ids.is_empty() {
-                    let rows = next_headers(&metered, &mut ids, &mut size).await?;
-                    candidates.add(rows);
-                    self.add_matches(&mut candidates, &mut matches).await?;
-                    sink.check()?;
-                }
-            }
-            None => {
-                turn = Some(self.gate.enter().await?);
-                let mut candidates = self.candidates(&metered, among.as_deref(), UnreadablePolicy::LeaveOut);
-                let mut pages = metered.store.headers_from::<I>("");
-                while let Some(rows) = pages.next().await? {
-                    candidates.add(rows);
-                    self.add_matches(&mut candidates, &mut matches).await?;
-                    sink.check()?;
-                }
-            }
-        }
-        let total = matches.total();
-        let mut page = self.empty_page(false);
-        if total <= NARROW_MAX && self.query.count > 0 {
-            self.send_few_matches(total, matches.page(), page, sink).await?;
-        } else {
-            sink.total(total).await?;
-            self.send_matches(matches.page(), &mut page, sink).await?;
-        }
-        drop(turn);
-        Ok(())
-    }
-
-    /// The total is of those that are still there when they are shown: who looks up one name gets one user or none.
-    async fn send_few_matches<I: ListedKind>(
-        &self,
-        total: usize,
-        matches: Vec<MatchedRow<I>>,
-        mut page: PageProgress<'_, I>,
-        sink: &ResourceSink,
-    ) -> Result<(), StreamStop> {
-        let wanted = matches.len();
-        page.kept = Some(Vec::new());
-        self.send_matches(matches, &mut page, sink).await?;
-        let gone = if page.is_cut { 0 } else { wanted.saturating_sub(page.shown) };
-        sink.total(total.saturating_sub(gone)).await?;
-        for text in page.kept.into_iter().flatten() {
-            sink.resource(text).await?;
-        }
-        Ok(())
-    }
-
-    /// What the filter and the order read of the candidates. A scan leaves out what it cannot read, and meets neighbours; an
-    /// index names some.
-    fn candidates<'a, I: ListedKind>(
-        &self,
-        view: &'a GroupView,
-        among: Option<&'a [Uuid]>,
-        unreadable: UnreadablePolicy,
-    ) -> ResourceRenderer<'a, I> {
-        let ListQuery { filter, sort, .. } = &self.query;
-        let asked = |attribute: &str| {
-            filter.as_ref().is_some_and(|filter| filter.reads(attribute))
-                || sort.as_ref().is_some_and(|sort| sort.reads(attribute))
+        let mut page = ListPage::new(self.page_options(true, sink));
+        let beside = match &walk.range {
+            PageRange::Offset(0) => self.forward(&walk, None, &mut page, sink).await?,
+            PageRange::After(position) => self.forward(&walk, Some(position), &mut page, sink).await?,
+            PageRange::Offset(offset) => self.at_index(*offset, &walk, &mut page, sink).await?,
+            PageRange::Before(position) => self.backward(position, &mut page, sink).await?,
         };
-        let neighbours = unreadable == UnreadablePolicy::LeaveOut;
-        let wanted = RelationsWanted { needs: ProjectionNeeds::of::<I>(asked), among, neighbours };
-        ResourceRenderer::new(RenderOptions { view, wanted, unreadable })
+        self.cursors(&walk, &page, beside, walk.total.unwrap_or_default())
     }
 
-    /// Adds those of these candidates that match.
-    async fn add_matches<I: ListedKind>(
-        &self,
-        candidates: &mut ResourceRenderer<'_, I>,
-        matches: &mut MatchedRows<'_, I>,
-    ) -> Result<(), ServiceError> {
-        let ListQuery { filter, sort, .. } = &self.query;
-        while let Some((row, shown)) = candidates.next().await? {
-            let body = shown.body(&self.view);
-            if filter.as_ref().is_none_or(|filter| filter.matches(&body))
-                && let Some(id) = id_of(&row)
-            {
-                matches.add(id, row, sort.as_ref().map(|sort| sort.key(&body)));
+    /// Which page is asked for. A cursor is opened with the key that all processes share.
+    async fn walk_page(&self) -> Result<WalkPage, ServiceError> {
+        let given = match &self.query.paging {
+            Paging::Index { start } => {
+                let range = PageRange::Offset(start.saturating_sub(1));
+                return Ok(WalkPage { range, total: None, sealer: None });
             }
-        }
-        Ok(())
+            Paging::Cursor(given) => given,
+        };
+        let store = &self.view.store;
+        let key = self.cursor_key.get_or_try_init(|| store.cursor_key()).await?;
+        let sealer = CursorSealer::new(key, &self.query.identity, &self.token_label)?;
+        let cursor = given.as_deref().map(|text| sealer.open(text, store.clock.now())).transpose()?;
+        let (range, total) = match cursor {
+            None => (PageRange::Offset(0), None),
+            Some(Cursor { direction, position, total }) => match direction {
+                WalkDirection::Forward => (PageRange::After(position), Some(total)),
+                WalkDirection::Backward => (PageRange::Before(position), Some(total)),
+            },
+        };
+        Ok(WalkPage { range, total, sealer: Some(sealer) })
     }
 
-    /// The only members that the filter reads.
-    fn deciding_members<I: ResourceKind>(&self) -> Option<Vec<Uuid>> {
-        let sorts = self.query.sort.as_ref().is_some_and(|sort| sort.reads(I::VIEW));
-        let values = self.query.filter.as_ref().filter(|_| !sorts)?.deciding_members()?;
-        Some(values.iter().filter_map(|value| Some(UserId::parse(value).ok()?.uuid())).collect())
+    fn page_options<'a>(&'a self, neighbours: bool, sink: &'a ResourceSink) -> PageOptions<'a> {
+        let members_max = self.limits.page_members_max;
+        PageOptions { view: &self.view, query: &self.query, sink, neighbours, members_max }
     }
 
-    /// Sends the page of a search. A match whose header was not kept is shown as it is now.
-    async fn send_matches<I: ListedKind>(
+    /// The cursors of a page that was read: the next page begins after what this one showed last, whatever changes meanwhile.
+    fn cursors(
         &self,
-        matches: Vec<MatchedRow<I>>,
-        page: &mut PageProgress<'_, I>,
+        walk: &WalkPage,
+        page: &ListPage<'_>,
+        beside: Neighbourhood,
+        total: usize,
+    ) -> Result<PageCursors, StreamStop> {
+        let Some(sealer) = &walk.sealer else { return Ok(PageCursors::default()) };
+        let now = self.view.store.clock.now();
+        let seal = |direction, position: &ListPosition| {
+            sealer.seal(&Cursor { direction, position: position.clone(), total }, now)
+        };
+        let next = page.last.as_ref().filter(|_| beside.has_next || page.is_cut);
+        let previous = page.first.as_ref().filter(|_| beside.has_previous);
+        Ok(PageCursors {
+            next: next.map(|last| seal(WalkDirection::Forward, last)).transpose()?,
+            previous: previous.map(|first| seal(WalkDirection::Backward, first)).transpose()?,
+        })
+    }
+
+    async fn search(&self, walk: &WalkPage, sink: &ResourceSink) -> Result<PageCursors, StreamStop> {
+        let search = ListSearch {
+            view: &self.view,
+            query: &self.query,
+            limits: self.limits,
+            gate: &self.gate,
+            range: &walk.range,
+            total: walk.total,
+        };
+        let mut page = ListPage::new(self.page_options(false, sink));
+        let found = search.run(&mut page, sink).await?;
+        let beside = Neighbourhood { has_previous: found.has_previous, has_next: found.has_next };
+        self.cursors(walk, &page, beside, found.total)
+    }
+
+    /// A page in the order of the ids, from the first resource on or after that one. Totals come from the counters.
+    async fn forward(
+        &self,
+        walk: &WalkPage,
+        after: Option<&ListPosition>,
+        page: &mut ListPage<'_>,
         sink: &ResourceSink,
-    ) -> Result<(), StreamStop> {
-        let mut size = HEADERS_AT_ONCE_FIRST;
-        let mut rest = matches.into_iter().peekable();
-        while rest.peek().is_some() {
-            let kept = std::iter::from_fn(|| rest.next_if(|next| next.header.is_some())?.header);
-            let mut rows: Vec<TableRow> = kept.collect();
-            if rows.is_empty() {
-                let again = std::iter::from_fn(|| rest.next_if(|next| next.header.is_none()));
-                let again: Vec<I> = again.take(size).map(|next| next.id).collect();
-                rows = read_headers(&self.view, again, &mut size).await?;
+    ) -> Result<Neighbourhood, StreamStop> {
+        let from = after.map(|position| position.kind);
+        let kind =
+            self.query.types().map(|(kind, _)| kind).find(|kind| from.is_none_or(|from| *kind >= from));
+        let Some(kind) = kind else { return Ok(Neighbourhood::default()) };
+        let mut pages = match after {
+            Some(position) if position.kind == kind => headers_after(&self.view.store, position),
+            _ => headers_from(&self.view.store, kind, ""),
+        };
+        let wanted = page.left + walk.looks_ahead();
+        let (totals, first) = try_join!(self.totals(), pages.at_most(wanted))?;
+        sink.total(totals.total()).await?;
+        let start = ListStart { kind, pages, first, skip: 0 };
+        let has_next = self.show_from(start, walk, &totals, page).await?;
+        Ok(Neighbourhood { has_previous: after.is_some(), has_next })
+    }
+
+    /// A page in the order of the ids, from resource number `offset` on: the counters say where that is.
+    async fn at_index(
+        &self,
+        mut offset: usize,
+        walk: &WalkPage,
+        page: &mut ListPage<'_>,
+        sink: &ResourceSink,
+    ) -> Result<Neighbourhood, StreamStop> {
+        let totals = self.totals().await?;
+        sink.total(totals.total()).await?;
+        for (kind, of_kind) in totals.each() {
+            if let Some(place) = of_kind.place(offset) {
+                let mut pages = headers_from(&self.view.store, kind, &place.bucket);
+                let first = pages.at_most(place.skip.saturating_add(page.left)).await?;
+                let start = ListStart { kind, pages, first, skip: place.skip };
+                let has_next = self.show_from(start, walk, &totals, page).await?;
+                return Ok(Neighbourhood { has_previous: true, has_next });
             }
-            if !self.send::<I>(rows, page, sink).await? {
-                return Ok(());
+            offset -= of_kind.total();
+        }
+        Ok(Neighbourhood::default())
+    }
+
+    /// Shows what these pages hold, and then the types that come after, until the page is full: importers stop at a short page,
+    /// so what is left out is made up for. Says whether there is more.
+    async fn show_from(
+        &self,
+        start: ListStart<'_>,
+        walk: &WalkPage,
+        totals: &ListTotals,
+        page: &mut ListPage<'_>,
+    ) -> Result<bool, StreamStop> {
+        let ListStart { mut kind, mut pages, first: mut rows, mut skip } = start;
+        loop {
+            while let Some(mut some) = rows {
+                let skipped = skip.min(some.len());
+                some.drain(..skipped);
+                skip -= skipped;
+                let ahead = some.split_off(page.left.min(some.len()));
+                if !show_rows(kind, some, page).await? {
+                    return Ok(!ahead.is_empty() || !pages.is_at_end() || totals.has_after(kind));
+                }
+                rows = match ahead.is_empty() {
+                    false => Some(ahead),
+                    true => pages.at_most(skip.saturating_add(page.left + walk.looks_ahead())).await?,
+                };
+            }
+            let Some(next) = self.query.types().map(|(kind, _)| kind).find(|next| *next > kind) else {
+                return Ok(false);
+            };
+            (kind, pages) = (next, headers_from(&self.view.store, next, ""));
+            rows = pages.at_most(page.left + walk.looks_ahead()).await?;
+        }
+    }
+
+    /// A page in the order of the ids that ends before that resource.
+    async fn backward(
+        &self,
+        before: &ListPosition,
+        page: &mut ListPage<'_>,
+        sink: &ResourceSink,
+    ) -> Result<Neighbourhood, StreamStop> {
+        let totals = self.totals().await?;
+        sink.total(totals.total()).await?;
+        let mut found = Vec::new();
+        let (mut wanted, mut has_previous) = (page.left, false);
+        for (kind, of_kind) in totals.each().rev().filter(|(kind, _)| *kind <= before.kind) {
+            let id = (kind == before.kind).then_some(before.id);
+            if wanted == 0 || has_previous {
+                has_previous |= of_kind.total() > 0;
+                break;
+            }
+            let last = match kind {
+                ResourceType::User => last_headers::<UserId>(&self.view.store, of_kind, id, wanted).await?,
+                ResourceType::Group => last_headers::<GroupId>(&self.view.store, of_kind, id, wanted).await?,
+            };
+            has_previous = last.has_more;
+            wanted -= last.rows.len();
+            found.push((kind, Vec::from(last.rows)));
+        }
+        for (kind, rows) in found.into_iter().rev() {
+            if !show_rows(kind, rows, page).await? {
+                break;
             }
         }
-        Ok(())
+        Ok(Neighbourhood { has_previous, has_next: true })
+    }
+
+    async fn totals(&self) -> Result<ListTotals, StoreError> {
+        let (users, groups) = try_join!(self.totals_of::<UserId>(), self.totals_of::<GroupId>())?;
+        Ok(ListTotals(users.into_iter().chain(groups).collect()))
+    }
+
+    /// None: the query is not about that type.
+    async fn totals_of<I: ResourceId>(&self) -> Result<Option<(ResourceType, ResourceTotals)>, StoreError> {
+        match self.query.of(I::KIND) {
+            None => Ok(None),
+            Some(_) => Ok(Some((I::KIND, self.view.store.totals::<I>().await?))),
+        }
     }
 }
 
-/// The ids that an index lists, or several together.
-async fn find_ids<I: ResourceId>(
-    view: &GroupView,
-    lookups: &[IndexLookup],
-) -> Result<BTreeSet<I>, StoreError> {
-    let found = join_reads(lookups.iter().map(|lookup| view.store.find::<I>(lookup))).await?;
-    Ok(found.into_iter().flatten().collect())
+impl WalkPage {
+    /// A page that is read by cursor says whether there is a next one.
+    const fn looks_ahead(&self) -> usize {
+        if self.sealer.is_some() { 1 } else { 0 }
+    }
 }
 
-/// The next headers of these ids.
-async fn next_headers<I: ResourceId>(
-    view: &GroupView,
-    ids: &mut BTreeSet<I>,
-    size: &mut usize,
-) -> Result<Vec<TableRow>, StoreError> {
-    let next: Vec<I> = std::iter::from_fn(|| ids.pop_first()).take(*size).collect();
-    read_headers(view, next, size).await
+/// Where a page in the order of the ids begins.
+struct ListStart<'a> {
+    kind: ResourceType,
+    pages: RowPages<'a>,
+    /// The first of these pages.
+    first: Option<Vec<TableRow>>,
+    /// Rows of them before the page.
+    skip: usize,
 }
 
-/// The headers of these ids, as far as they exist. `size` becomes how many are to be read next: fewer where they are large.
-async fn read_headers<I: ResourceId>(
-    view: &GroupView,
-    ids: Vec<I>,
-    size: &mut usize,
-) -> Result<Vec<TableRow>, StoreError> {
-    let found = join_reads(ids.into_iter().map(|id| view.store.header(id))).await?;
-    let rows: Vec<TableRow> = found.into_iter().flatten().collect();
-    let bytes: usize = rows.iter().map(TableRow::bytes).sum();
-    let each = (bytes / rows.len().max(1)).max(1);
-    *size = (HEADERS_BYTES / each).clamp(HEADERS_AT_ONCE_FIRST, HEADERS_AT_ONCE_MAX);
-    Ok(rows)
+/// How many resources there are of each type that is listed.
+struct ListTotals(Vec<(ResourceType, ResourceTotals)>);
+
+impl ListTotals {
+    fn total(&self) -> usize {
+        self.0.iter().map(|(_, totals)| totals.total()).sum()
+    }
+
+    fn each(&self) -> impl DoubleEndedIterator<Item = (ResourceType, &ResourceTotals)> {
+        self.0.iter().map(|(kind, totals)| (*kind, totals))
+    }
+
+    /// Whether there are resources of a type that comes later.
+    fn has_after(&self, kind: ResourceType) -> bool {
+        self.each().any(|(other, totals)| other > kind && totals.total() > 0)
+    }
+}
+
+/// Shows headers of one type; false where the page has ended.
+async fn show_rows(
+    kind: ResourceType,
+    rows: Vec<TableRow>,
+    page: &mut ListPage<'_>,
+) -> Result<bool, StreamStop> {
+    let ids = rows.iter().filter_map(id_of::<UserId>);
+    let positions = ids.map(|id| ListPosition { kind, id: id.uuid(), key: None }).collect();
+    page.add(kind, rows);
+    page.show(positions).await
+}
+
+fn headers_from<'a>(store: &'a StateStore, kind: ResourceType, bucket: &str) -> RowPages<'a> {
+    match kind {
+        ResourceType::User => store.headers_from::<UserId>(bucket),
+        ResourceType::Group => store.headers_from::<GroupId>(bucket),
+    }
+}
+
+fn headers_after<'a>(store: &'a StateStore, position: &ListPosition) -> RowPages<'a> {
+    match position.kind {
+        ResourceType::User => store.headers_after(UserId::of(position.id)),
+        ResourceType::Group => store.headers_after(GroupId::of(position.id)),
+    }
+}
+
+/// The last headers before a place.
+struct LastHeaders {
+    rows: VecDeque<TableRow>,
+    /// There are more before them.
+    has_more: bool,
+}
+
+/// The last `wanted` headers of a type before that id, or of all. A table is read forwards only: the counters say where to begin.
+async fn last_headers<I: ResourceId>(
+    store: &StateStore,
+    totals: &ResourceTotals,
+    before: Option<Uuid>,
+    wanted: usize,
+) -> Result<LastHeaders, StoreError> {
+    let before = before.map(I::of);
+    let mut reach = wanted.saturating_add(1);
+    loop {
+        let bucket = totals.back_from(before, reach);
+        let mut pages = match before {
+            Some(id) => store.headers_before(bucket.unwrap_or_default(), id),
+            None => store.headers_from::<I>(bucket.unwrap_or_default()),
+        };
+        let mut last = LastHeaders { rows: VecDeque::new(), has_more: false };
+        let mut bytes: usize = 0;
+        while let Some(rows) = pages.next().await? {
+            for row in rows {
+                bytes += row.bytes();
+                last.rows.push_back(row);
+                while last.rows.len() > wanted || (bytes > BACKWARD_BYTES_MAX && last.rows.len() > 1) {
+                    bytes -= last.rows.pop_front().map_or(0, |row| row.bytes());
+                    last.has_more = true;
+                }
+            }
+        }
+        if last.has_more || bucket.is_none() {
+            return Ok(last);
+        }
+        reach = reach.saturating_mul(2);
+    }
 }

@@ -7,12 +7,16 @@
 pub(in crate::service) mod binding_rules;
 mod conflict_retry;
 mod create;
+mod cursor;
 mod delete;
 mod group_view;
 mod groups;
 mod known_members;
 mod list;
 mod list_limits;
+mod list_page;
+mod list_position;
+mod list_search;
 mod listed_kind;
 mod matches;
 mod member_job;
@@ -47,12 +51,14 @@ use crate::service::reconcile_queue::inline::{FollowUp, InlineReconciler};
 use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::counters::ResourceCounters;
+use crate::store::cursor_key::CursorKey;
 use crate::store::resources::{ResourceId, StoredResource};
 use crate::store::{CommittedWrites, FoundRow, MayMiss, StateStore, StoreError};
 use conflict_retry::ConflictRetry;
 use group_view::GroupView;
 use read_gate::ReadGate;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use write_plan::{WriteOperation, WritePlan};
 
 /// What provisioning works with.
@@ -79,6 +85,8 @@ pub struct Provisioning {
     view: GroupView,
     list_limits: ListLimits,
     gate: ReadGate,
+    /// Read when it is first needed.
+    cursor_key: Arc<OnceCell<CursorKey>>,
 }
 
 /// A resource as a request left it, and what is to be done about it.
@@ -163,6 +171,7 @@ impl Provisioning {
             view,
             list_limits,
             gate,
+            cursor_key: Arc::default(),
         }
     }
 

@@ -37,17 +37,25 @@ pub(super) struct ResourceRenderer<'a, I: ListedKind> {
     /// How many of the rows come next whose relations were read.
     ready: usize,
     relations: I::Relations,
+    /// The id of the header that came last.
+    last: Option<I>,
     bytes: usize,
 }
 
 impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
     pub fn new(options: RenderOptions<'a>) -> Self {
-        Self { options, rows: VecDeque::new(), ready: 0, relations: I::Relations::default(), bytes: 0 }
+        let relations = I::Relations::default();
+        Self { options, rows: VecDeque::new(), ready: 0, relations, last: None, bytes: 0 }
     }
 
     /// Adds headers that come next, after the ones before were shown.
-    pub fn add(&mut self, rows: Vec<TableRow>) {
+    pub fn add(&mut self, rows: impl IntoIterator<Item = TableRow>) {
         self.rows.extend(rows);
+    }
+
+    /// The id of what was shown last.
+    pub const fn last(&self) -> Option<I> {
+        self.last
     }
 
     /// The next one with its header; `None` where there is no more.
@@ -85,6 +93,7 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
             self.read_batch().await?;
         }
         let Some(row) = self.rows.pop_front() else { return Ok(None) };
+        self.last = id_of(&row);
         self.ready -= 1;
         self.bytes += row.bytes();
         if self.bytes > TURN_BYTES {

@@ -3,6 +3,7 @@
 //! A task reads the page while the caller sends it, and is never more than one resource ahead: a page is never held whole.
 //! Dropping the listing ends the task.
 
+use crate::scim::PageCursors;
 use crate::service::ServiceError;
 use std::future::Future;
 use std::time::Duration;
@@ -22,13 +23,16 @@ pub struct ResourceListing {
 }
 
 /// The resources of a page, each as JSON text that shows what the query asked for.
-pub struct ResourceStream(Option<mpsc::Receiver<StreamPiece>>);
+pub struct ResourceStream {
+    pieces: Option<mpsc::Receiver<StreamPiece>>,
+    cursors: PageCursors,
+}
 
 enum StreamPiece {
     Total(usize),
     Resource(String),
     Failed(ServiceError),
-    End,
+    End(PageCursors),
 }
 
 /// Where a page is read into.
@@ -72,14 +76,14 @@ impl ResourceListing {
     pub(super) async fn of<R, F>(read: R) -> Result<Self, ServiceError>
     where
         R: FnOnce(ResourceSink) -> F,
-        F: Future<Output = Result<(), StreamStop>> + Send + 'static,
+        F: Future<Output = Result<PageCursors, StreamStop>> + Send + 'static,
     {
         let (sender, mut receiver) = mpsc::channel(1);
         let failures = sender.clone();
         let reading = read(ResourceSink(sender));
         let task = async move {
             let last = match tokio::time::timeout(READING_MAX, reading).await {
-                Ok(Ok(())) => StreamPiece::End,
+                Ok(Ok(cursors)) => StreamPiece::End(cursors),
                 Ok(Err(StreamStop::Failed(error))) => StreamPiece::Failed(error),
                 Ok(Err(StreamStop::CallerGone)) | Err(_) => return,
             };
@@ -88,7 +92,10 @@ impl ResourceListing {
         };
         tokio::spawn(task.instrument(tracing::Span::current()));
         match receiver.recv().await {
-            Some(StreamPiece::Total(total)) => Ok(Self { total, resources: ResourceStream(Some(receiver)) }),
+            Some(StreamPiece::Total(total)) => {
+                let resources = ResourceStream { pieces: Some(receiver), cursors: PageCursors::default() };
+                Ok(Self { total, resources })
+            }
             Some(StreamPiece::Failed(error)) => Err(error),
             _ => Err(cut_off()),
         }
@@ -98,15 +105,23 @@ impl ResourceListing {
 impl ResourceStream {
     /// The next resource; `None` after the last. An error is the end, and the page is not whole.
     pub async fn next(&mut self) -> Result<Option<String>, ServiceError> {
-        let Some(receiver) = &mut self.0 else { return Ok(None) };
+        let Some(receiver) = &mut self.pieces else { return Ok(None) };
         let outcome = match receiver.recv().await {
             Some(StreamPiece::Resource(text)) => return Ok(Some(text)),
-            Some(StreamPiece::End) => Ok(None),
+            Some(StreamPiece::End(cursors)) => {
+                self.cursors = cursors;
+                Ok(None)
+            }
             Some(StreamPiece::Failed(error)) => Err(error),
             Some(StreamPiece::Total(_)) | None => Err(cut_off()),
         };
-        self.0 = None;
+        self.pieces = None;
         outcome
+    }
+
+    /// What leads to the pages beside this one, after the last resource.
+    pub const fn cursors(&self) -> &PageCursors {
+        &self.cursors
     }
 }
 

@@ -9,7 +9,7 @@ use crate::service::provisioning::{
     Provisioning, RequestTarget, ResourceAnswer, SkippedAttributes, WriteAttempt, WrittenResource, name_taken,
 };
 use crate::service::reconcile::desired::stops_matching;
-use crate::service::{RenderedResource, ResourceListing, ScimCaller, ServiceError};
+use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, User};
 use crate::store::{FoundRow, reconcile_queue, users};
@@ -29,11 +29,6 @@ impl Provisioning {
         }
         let shown = self.answer_user(user, projection).await?.ok_or_else(|| target.missing())?;
         target.answer_read(shown)
-    }
-
-    /// Users that match a query.
-    pub async fn list_users(&self, query: &scim::ListQuery) -> Result<ResourceListing, ServiceError> {
-        self.list::<UserId>(query).await
     }
 
     /// Replaces the attributes (RFC 7644 section 3.5.1).

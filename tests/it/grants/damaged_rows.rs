@@ -80,13 +80,13 @@ impl Damaged {
     fn found(&self, filter: &str) -> usize {
         let pairs = [("filter".to_owned(), filter.to_owned())];
         let query = ListQuery::from_pairs(ResourceType::User, &pairs).unwrap();
-        self.node.run(self.node.service.provisioning.list_users(&query)).unwrap().total
+        self.node.run(self.node.service.provisioning.list(&caller(), &query)).unwrap().total
     }
 
     /// All users, by the counters.
     fn total(&self) -> usize {
         let query = ListQuery::from_pairs(ResourceType::User, &[]).unwrap();
-        self.node.run(self.node.service.provisioning.list_users(&query)).unwrap().total
+        self.node.run(self.node.service.provisioning.list(&caller(), &query)).unwrap().total
     }
 }
 

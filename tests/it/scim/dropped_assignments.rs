@@ -90,13 +90,13 @@ impl Stage {
     fn users(&self, filter: &str) -> Result<ResourceListing, ServiceError> {
         let pairs = [("filter".to_owned(), filter.to_owned())];
         let query = ListQuery::from_pairs(ResourceType::User, &pairs).map_err(ServiceError::from)?;
-        self.node.run(self.node.service.provisioning.list_users(&query))
+        self.node.run(self.node.service.provisioning.list(&caller(), &query))
     }
 
     fn groups(&self, filter: &str) -> Result<ResourceListing, ServiceError> {
         let pairs = [("filter".to_owned(), filter.to_owned())];
         let query = ListQuery::from_pairs(ResourceType::Group, &pairs).map_err(ServiceError::from)?;
-        self.node.run(self.node.service.provisioning.list_groups(&query))
+        self.node.run(self.node.service.provisioning.list(&caller(), &query))
     }
 
     /// The names in the newest record of what was dropped.

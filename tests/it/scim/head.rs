@@ -36,6 +36,10 @@ fn head_answers_what_get_would_without_the_body() {
     let paths = [
         "/",
         "/healthz",
+        "/scim/v2",
+        "/scim/v2/",
+        "/scim/v2?filter=userName%20eq%20%22ana%22",
+        "/scim/v2?filter=shoeSize%20pr",
         "/scim/v2/Users",
         "/scim/v2//Users/?filter=userName%20eq%20%22ana%22",
         &user,

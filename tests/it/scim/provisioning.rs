@@ -1,5 +1,7 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
+mod all_types;
+mod cursors;
 mod design_costs;
 mod list_costs;
 mod lists;
@@ -138,11 +140,11 @@ impl Process {
     }
 
     async fn users(&self, query: &[(&str, &str)]) -> WholePage {
-        whole_page(self.service.list_users(&query_of(ResourceType::User, query)).await).await.unwrap()
+        whole_page(self.service.list(&caller(), &query_of(ResourceType::User, query)).await).await.unwrap()
     }
 
     async fn groups(&self, query: &[(&str, &str)]) -> WholePage {
-        whole_page(self.service.list_groups(&query_of(ResourceType::Group, query)).await).await.unwrap()
+        whole_page(self.service.list(&caller(), &query_of(ResourceType::Group, query)).await).await.unwrap()
     }
 
     /// As the ticks do: what storage did not answer is done again.
@@ -863,12 +865,11 @@ fn every_use_case_can_run_on_any_thread() {
     any_thread(p.replace_user(&caller, user, &user_input(&json!({})), &all));
     any_thread(p.patch_user(&caller, user, &patch, &all));
     any_thread(p.delete_user(&caller, user));
-    any_thread(p.list_users(&query_of(ResourceType::User, &[])));
+    any_thread(p.list(&caller, &query_of(ResourceType::User, &[])));
     any_thread(p.create_group(&caller, &group_input(&json!({})), &bare));
     any_thread(p.replace_group(&caller, group, &group_input(&json!({})), &bare));
     any_thread(p.patch_group(&caller, group, &patch, &bare));
     any_thread(p.delete_group(&caller, group));
-    any_thread(p.list_groups(&query_of(ResourceType::Group, &[])));
     any_thread(p.get_user(user, &all));
     any_thread(p.get_group(group, &bare));
 }

@@ -169,11 +169,11 @@ impl Stage {
         let provisioning = &self.node.service.provisioning;
         let users = self
             .node
-            .run(async { whole_page(provisioning.list_users(&query(ResourceType::User)).await).await })
+            .run(async { whole_page(provisioning.list(&caller(), &query(ResourceType::User)).await).await })
             .unwrap();
         let groups = self
             .node
-            .run(async { whole_page(provisioning.list_groups(&query(ResourceType::Group)).await).await })
+            .run(async { whole_page(provisioning.list(&caller(), &query(ResourceType::Group)).await).await })
             .unwrap();
         let names: BTreeMap<String, (usize, String)> =
             users.resources.iter().map(|user| (text(user, "id"), case_of(user, "externalId"))).collect();

@@ -18,7 +18,7 @@ use azure_backup_scim::ports::role_assignments::{
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::breaker::RevocationLimits;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
-use azure_backup_scim::scim::{Projection, ResourceType};
+use azure_backup_scim::scim::{PageCursors, Projection, ResourceType};
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
@@ -583,6 +583,7 @@ impl RoleAssignments for Watched {
 pub struct WholePage {
     pub total: usize,
     pub resources: Vec<Value>,
+    pub cursors: PageCursors,
 }
 
 /// An identity endpoint whose tokens serve for one call each, so that a call fails at once when it is away.
@@ -624,7 +625,7 @@ pub async fn whole_page(listing: Result<ResourceListing, ServiceError>) -> Resul
     while let Some(text) = rest.next().await? {
         resources.push(serde_json::from_str(&text).unwrap());
     }
-    Ok(WholePage { total, resources })
+    Ok(WholePage { total, resources, cursors: rest.cursors().clone() })
 }
 
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";

@@ -1,6 +1,6 @@
 //! What must be so whenever everything has settled: Azure, ledger and rows against a naive model of what SCIM says.
 
-use crate::support::harness::{Node, OWN, World, whole_page};
+use crate::support::harness::{Node, OWN, World, caller, whole_page};
 use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole;
@@ -86,10 +86,10 @@ impl Scim {
         let query = |kind| ListQuery::from_pairs(kind, &[("count".to_owned(), "1000".to_owned())]).unwrap();
         let provisioning = &node.service.provisioning;
         let users = node
-            .run(async { whole_page(provisioning.list_users(&query(ResourceType::User)).await).await })
+            .run(async { whole_page(provisioning.list(&caller(), &query(ResourceType::User)).await).await })
             .unwrap();
         let groups = node
-            .run(async { whole_page(provisioning.list_groups(&query(ResourceType::Group)).await).await })
+            .run(async { whole_page(provisioning.list(&caller(), &query(ResourceType::Group)).await).await })
             .unwrap();
         let by_id =
             |list: Vec<Value>| list.into_iter().map(|resource| (text(&resource, "id"), resource)).collect();

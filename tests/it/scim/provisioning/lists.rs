@@ -16,11 +16,11 @@ fn scan_of(rows_max: usize) -> ListLimits {
 }
 
 async fn users_of(p: &Process, query: &[(&str, &str)]) -> Result<WholePage, ServiceError> {
-    whole_page(p.service.list_users(&query_of(ResourceType::User, query)).await).await
+    whole_page(p.service.list(&caller(), &query_of(ResourceType::User, query)).await).await
 }
 
 async fn groups_of(p: &Process, query: &[(&str, &str)]) -> Result<WholePage, ServiceError> {
-    whole_page(p.service.list_groups(&query_of(ResourceType::Group, query)).await).await
+    whole_page(p.service.list(&caller(), &query_of(ResourceType::Group, query)).await).await
 }
 
 /// A row in the ledger of each of these people.
@@ -243,9 +243,9 @@ async fn lists_take_turns_and_nothing_else_waits_for_them() {
     let p = process().with_list_limits(ListLimits { lists_max: 1, ..ListLimits::default() });
     let ids = people(&p, 20).await;
     let query = |pairs: &[(&str, &str)]| query_of(ResourceType::User, pairs);
-    let unread = p.service.list_users(&query(&[])).await.unwrap();
+    let unread = p.service.list(&caller(), &query(&[])).await.unwrap();
     for heavy in [&[("count", "5")][..], &[("filter", "title pr")]] {
-        match p.service.list_users(&query(heavy)).await {
+        match p.service.list(&caller(), &query(heavy)).await {
             Err(ServiceError::Busy { retry_after, .. }) => assert_eq!(retry_after.as_secs(), 2),
             other => panic!("{:?}", other.map(|listing| listing.total)),
         }
@@ -266,7 +266,7 @@ async fn a_list_that_fails_in_the_middle_says_so() {
     large_users(&p, 20, 400_000).await;
     // The first headers, the same once more with their groups, and those that come next.
     p.faults.inject(When::page().key("u:").nth(3), Fault::RequestLost);
-    let mut listing = p.service.list_users(&query_of(ResourceType::User, &[])).await.unwrap();
+    let mut listing = p.service.list(&caller(), &query_of(ResourceType::User, &[])).await.unwrap();
     let mut read = 0;
     let end = loop {
         match listing.resources.next().await {
