@@ -95,18 +95,26 @@ if command -v ldd >/dev/null 2>&1 && ldd "$binary" 2>/dev/null | grep -q '=>'; t
     fail "$binary is not static: an instance may lack the libraries that it wants"
 fi
 
-# The usual places of checkouts, of cargo and of toolchains, and those of this machine.
-sysroot=$(rustc --print sysroot 2>/dev/null || :)
-for place in /home /root /.cargo /.rustup /usr/local/cargo /usr/local/rustup \
-    "$PWD" "${HOME:-}" "${CARGO_HOME:-}" "${RUSTUP_HOME:-}" "$sysroot" "${CARGO_TARGET_DIR:-}"; do
+refuse_names_below() {
+    named=$(LC_ALL=C grep -aoE "$1" "$binary" | wc -l | tr -d ' ')
+    [ "$named" -eq 0 ] || fail "$binary names $named path(s) of the machine that built it, below $2; this script \
+builds it without"
+}
+
+# The usual places of checkouts, of cargo and of toolchains, wherever they begin.
+for place in /home /root '/[.]cargo' '/[.]rustup' /usr/local/cargo /usr/local/rustup; do
+    refuse_names_below "$place/" "$place"
+done
+# Those of this machine, where a path begins: `/src/` is also a part of the names that are left.
+for place in "$PWD" "${HOME:-}" "${CARGO_HOME:-}" "${RUSTUP_HOME:-}" "$(rustc --print sysroot 2>/dev/null || :)" \
+    "${CARGO_TARGET_DIR:-}"; do
     place=${place%/}
     case "$place" in
         /*) ;;
         *) continue ;;
     esac
-    named=$(LC_ALL=C grep -aoF "$place/" "$binary" | wc -l | tr -d ' ')
-    [ "$named" -eq 0 ] || fail "$binary names $named path(s) of the machine that built it, below $place; this script \
-builds it without"
+    escaped=$(printf '%s' "$place" | sed 's/[][\.*^$+?(){}|]/\\&/g')
+    refuse_names_below "(^|[^A-Za-z0-9_.-])$escaped/" "$place"
 done
 
 stage=$(mktemp -d "$out.XXXXXX")

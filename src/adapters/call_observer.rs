@@ -77,6 +77,7 @@ impl HttpClient for ObservedTransport {
             observer: self.observer.clone(),
             origin: request.url().origin().ascii_serialization(),
             began: Some(self.observer.clock.monotonic()),
+            is_awaited: true,
         };
         let answer = match self.transport.send(&Context::new(), &mut request.clone()).await {
             Ok(answer) => answer,
@@ -86,10 +87,15 @@ impl HttpClient for ObservedTransport {
             }
         };
         let (status, headers, body) = answer.deconstruct();
-        if is_azure(self.observer.dependency, status.into(), &headers) {
-            return Ok(AsyncRawResponse::new(status, headers, Box::pin(observed(body, call))));
+        match answer_origin(self.observer.dependency, status.into(), &headers) {
+            AnswerOrigin::Azure => {
+                return Ok(AsyncRawResponse::new(status, headers, Box::pin(observed(body, call))));
+            }
+            AnswerOrigin::Unknown => call.began = None,
+            AnswerOrigin::Foreign => {
+                call.end(Some(UnreachableKind::NotAzure), &format!("status {}", u16::from(status)));
+            }
         }
-        call.end(Some(UnreachableKind::NotAzure), &format!("status {}", u16::from(status)));
         Ok(AsyncRawResponse::new(status, headers, Box::pin(body)))
     }
 }
@@ -97,7 +103,11 @@ impl HttpClient for ObservedTransport {
 /// The body of an answer. Only with its end is the dependency reached: a proxy may let through what is short.
 fn observed(body: AsyncResponseBody, call: CallInFlight) -> impl Stream<Item = azure_core::Result<Bytes>> {
     stream::unfold((body, call), |(mut body, mut call)| async move {
-        match body.next().await {
+        call.is_awaited = true;
+        let chunk = body.next().await;
+        // Who drops a body between two chunks does not want the rest.
+        call.is_awaited = false;
+        match chunk {
             Some(Ok(chunk)) => Some((Ok(chunk), (body, call))),
             Some(Err(error)) => {
                 call.fail(&error);
@@ -116,6 +126,8 @@ struct CallInFlight {
     observer: CallObserver,
     origin: String,
     began: Option<Duration>,
+    /// Something is to come of the dependency.
+    is_awaited: bool,
 }
 
 impl CallInFlight {
@@ -135,21 +147,33 @@ impl CallInFlight {
 impl Drop for CallInFlight {
     fn drop(&mut self) {
         let now = self.observer.clock.monotonic();
-        if self.began.is_some_and(|began| now.saturating_sub(began) >= GIVEN_UP_AFTER) {
+        if self.is_awaited && self.began.is_some_and(|began| now.saturating_sub(began) >= GIVEN_UP_AFTER) {
             self.end(Some(UnreachableKind::TimedOut), "given up");
         }
     }
 }
 
-/// Below 500 every service of Azure names the request in its answer (`x-ms-…`), and none answers with a page; from 500 on it may be
-/// a gateway's. The identity endpoint names nothing. Facts: F-168.
-pub(super) fn is_azure(dependency: Dependency, status: u16, headers: &Headers) -> bool {
-    let is_named = || headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
-    let is_page = || {
-        let content_type = headers.get_optional_str(&CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-        content_type.starts_with("text/html") || content_type.starts_with("application/xhtml")
-    };
-    status >= GATEWAY_STATUS || ((dependency == Dependency::Identity || is_named()) && !is_page())
+/// Who gave an answer, as far as its head tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnswerOrigin {
+    Azure,
+    /// A proxy, a sign-in page, another program on the port.
+    Foreign,
+    /// A gateway, which may be Azure's own.
+    Unknown,
+}
+
+/// Every service of Azure names the request in its answers (`x-ms-…`), and answers with a page only where its gateway has trouble, from
+/// 500 on. The identity endpoint names nothing. Facts: F-168.
+pub(super) fn answer_origin(dependency: Dependency, status: u16, headers: &Headers) -> AnswerOrigin {
+    let content_type = headers.get_optional_str(&CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    let is_page = content_type.starts_with("text/html") || content_type.starts_with("application/xhtml");
+    let is_named = headers.iter().any(|(name, _)| name.as_str().starts_with("x-ms-"));
+    match !is_page && (is_named || dependency == Dependency::Identity) {
+        true => AnswerOrigin::Azure,
+        false if status >= GATEWAY_STATUS => AnswerOrigin::Unknown,
+        false => AnswerOrigin::Foreign,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::call_observer::{CallObserver, observe};
 use super::guarded::guarded;
 use super::rest::{RestError, parse_url, pooled_client};
 use super::unreachable::unreachable_kind;
-use crate::ports::connectivity::Dependency;
+use crate::ports::connectivity::{Dependency, UnreachableKind};
 use async_trait::async_trait;
 use azure_core::Error;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -65,7 +65,8 @@ impl Credential {
             Credential::Static(token) => Arc::new(StaticToken(token)),
             Credential::ManagedIdentity { client_id } => {
                 // The endpoint is on this machine, and no proxy is to see the header that opens it.
-                let client = pooled_client(&parse_url("http://127.0.0.1")?)?;
+                // It may be that of `local --tls`.
+                let client = pooled_client(&parse_url("https://127.0.0.1")?)?;
                 let transport = guarded(observe(client, observer), Dependency::Identity, None);
                 let identity = ManagedIdentity { client_id, transport };
                 identity.client().map_err(CredentialError::Environment)?;
@@ -142,9 +143,11 @@ fn no_token(error: &Error) -> String {
         (None, ErrorKind::DataConversion) => {
             "the answer of the identity endpoint cannot be understood".to_owned()
         }
-        (None, _) => {
-            format!("the identity endpoint cannot be reached: {}", unreachable_kind(error).0.in_words())
-        }
+        (None, _) => match unreachable_kind(error) {
+            // The cause is our own text.
+            (UnreachableKind::NotAzure, status) => format!("a page came for the identity endpoint: {status}"),
+            (kind, _) => format!("the identity endpoint cannot be reached: {}", kind.in_words()),
+        },
     }
 }
 

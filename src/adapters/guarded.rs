@@ -1,9 +1,10 @@
 //! A transport for the SDK's own clients, which follow whatever link an answer holds, token included, read an answer however long it
 //! is, and believe whoever gives it.
 
-use super::call_observer::is_azure;
+use super::call_observer::{AnswerOrigin, answer_origin};
 use super::rest::read;
-use crate::ports::connectivity::{Dependency, UnreachableKind};
+use super::unreachable::ForeignAnswer;
+use crate::ports::connectivity::Dependency;
 use async_trait::async_trait;
 use azure_core::Error;
 use azure_core::error::ErrorKind;
@@ -33,21 +34,20 @@ impl HttpClient for Guarded {
         }
         let answer = self.transport.send(&Context::new(), &mut request.clone()).await?;
         let (status, headers, body) = answer.deconstruct();
-        if !is_azure(self.service, status.into(), &headers) {
-            let foreign = UnreachableKind::NotAzure.in_words();
-            return Err(Error::with_message(
-                ErrorKind::Io,
-                format!("{foreign}: status {}", u16::from(status)),
-            ));
+        if answer_origin(self.service, status.into(), &headers) != AnswerOrigin::Azure {
+            let foreign = ForeignAnswer { status: status.into() };
+            return Err(Error::with_error(ErrorKind::Io, foreign, "another program answered"));
         }
         let body = read(body, ANSWER_BYTES_MAX).await;
-        let body = body.map_err(|error| Error::with_message(ErrorKind::Io, error.detail))?;
+        let body =
+            body.map_err(|error| Error::with_error(ErrorKind::Io, error, "the answer was not read"))?;
         Ok(AsyncRawResponse::from_bytes(status, headers, body))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rest::describe;
     use super::*;
     use azure_core::http::headers::Headers;
     use azure_core::http::{Method, StatusCode, Url};
@@ -56,6 +56,7 @@ mod tests {
     /// Answers everything with so many bytes and that header.
     #[derive(Debug)]
     struct Answers {
+        status: u16,
         bytes: usize,
         header: (&'static str, &'static str),
         asked: AtomicUsize,
@@ -69,21 +70,12 @@ mod tests {
             self.asked.fetch_add(1, Ordering::Relaxed);
             let mut headers = Headers::new();
             headers.insert(self.header.0, self.header.1);
-            Ok(AsyncRawResponse::from_bytes(StatusCode::Ok, headers, vec![b'x'; self.bytes]))
+            Ok(AsyncRawResponse::from_bytes(StatusCode::from(self.status), headers, vec![b'x'; self.bytes]))
         }
     }
 
     async fn ask(host: Option<&str>, url: &str, bytes: usize) -> (bool, usize) {
-        ask_one_who_answers(AZURE, host, url, bytes).await
-    }
-
-    async fn ask_one_who_answers(
-        header: (&'static str, &'static str),
-        host: Option<&str>,
-        url: &str,
-        bytes: usize,
-    ) -> (bool, usize) {
-        let answers = Arc::new(Answers { bytes, header, asked: AtomicUsize::new(0) });
+        let answers = Arc::new(Answers { status: 200, bytes, header: AZURE, asked: AtomicUsize::new(0) });
         let transport = guarded(Transport::new(answers.clone()), Dependency::KeyVault, host);
         let mut request = Request::new(Url::parse(url).unwrap(), Method::Get);
         let answer = transport.send(&Context::new(), &mut request).await;
@@ -102,12 +94,25 @@ mod tests {
         assert_eq!(ask(None, "http://127.0.0.1:1/", 3).await, (true, 1));
     }
 
-    /// Else another service's 200 would be a vault without secrets.
+    /// Else another service's 200 would be a vault without secrets, and a proxy's 503 a vault that is busy.
     #[tokio::test]
     async fn an_answer_of_another_service_is_none() {
         for header in [("content-type", "application/json"), ("content-type", "Text/HTML")] {
-            assert_eq!(ask_one_who_answers(header, None, "https://a.example/", 3).await, (false, 1));
+            let answers = Answers { status: 200, bytes: 3, header, asked: AtomicUsize::new(0) };
+            assert_eq!(error_of(answers).await, "the answer is not Azure's: status 200");
         }
+        let busy = ("retry-after", "60");
+        let answers = Answers { status: 503, bytes: 3, header: busy, asked: AtomicUsize::new(0) };
+        assert_eq!(error_of(answers).await, "the answer is not Azure's: status 503");
+        let endless =
+            Answers { status: 200, bytes: ANSWER_BYTES_MAX + 1, header: AZURE, asked: AtomicUsize::new(0) };
+        assert_eq!(error_of(endless).await, "the answer is too large");
+    }
+
+    async fn error_of(answers: Answers) -> String {
+        let transport = guarded(Transport::new(Arc::new(answers)), Dependency::KeyVault, None);
+        let mut request = Request::new(Url::parse("https://a.example/").unwrap(), Method::Get);
+        describe(&transport.send(&Context::new(), &mut request).await.err().unwrap())
     }
 
     #[tokio::test]

@@ -239,6 +239,10 @@ pub(super) async fn read(mut body: AsyncResponseBody, bytes_max: usize) -> Resul
 
 /// The host, the kind of failure and its innermost cause; the layers between only repeat URLs. For the log and for operators.
 pub(super) fn describe(error: &Error) -> String {
+    // It is described already.
+    if let Some(described) = error.downcast_ref::<NoAnswer>() {
+        return described.detail.clone();
+    }
     let (kind, cause) = unreachable_kind(error);
     let at = called_host(error).map(|host| format!("{host}: ")).unwrap_or_default();
     let what = match error.kind() {

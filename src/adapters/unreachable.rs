@@ -49,6 +49,9 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
     if let Some(certificate) = error.downcast_ref::<RejectedCertificate>() {
         return Some(certificate.kind);
     }
+    if error.downcast_ref::<ForeignAnswer>().is_some() {
+        return Some(UnreachableKind::NotAzure);
+    }
     if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
         return Some(UnreachableKind::TimedOut);
     }
@@ -57,6 +60,13 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<UnreachableKind> {
         io::ErrorKind::TimedOut => Some(UnreachableKind::TimedOut),
         _ => None,
     }
+}
+
+/// An answer of another program in the place of a service.
+#[derive(Debug, thiserror::Error)]
+#[error("status {status}")]
+pub(super) struct ForeignAnswer {
+    pub status: u16,
 }
 
 /// A name whose address could not be found out. The innermost cause: what the system says does not name it.

@@ -179,8 +179,9 @@ impl Connectivity {
             let lost = before.filter(|before| before.reported.is_some())?;
             return Some(ConnectivityChange::Back(now.saturating_sub(lost.failing_since)));
         };
-        let lately = before.filter(|before| before.failures > 0 && before.last + KNOWN_FOR > now);
-        let before = lately.unwrap_or(none);
+        // A single failure of long ago is no part of this one; what was reported lasts until the dependency answers.
+        let is_part = |before: &Attempts| before.reported.is_some() || before.last + KNOWN_FOR > now;
+        let before = before.filter(|before| before.failures > 0 && is_part(before)).unwrap_or(none);
         let mut attempts = Attempts { last: now, failures: before.failures + 1, ..before };
         let lasts = now.saturating_sub(attempts.failing_since) >= FAILING_FOR;
         let is_lost = kind.is_certain() || attempts.failures >= FAILURES_IN_A_ROW || lasts;
@@ -245,6 +246,18 @@ mod tests {
         assert_eq!(arm(0), None);
         assert_eq!(arm(86_400), None);
         assert_eq!(all.latest(at(86_400)), BTreeMap::new());
+    }
+
+    #[test]
+    fn an_outage_that_was_reported_lasts_until_an_answer_however_rarely_it_is_tried() {
+        let all = Connectivity::default();
+        let arm = |failure, seconds| all.record(Dependency::Arm, failure, at(seconds));
+        for second in 0..3 {
+            arm(Some(UnreachableKind::Refused), second);
+        }
+        assert_eq!(arm(Some(UnreachableKind::Refused), 2000), None);
+        assert!(all.latest(at(2000))[&Dependency::Arm].is_some());
+        assert_eq!(arm(None, 4000), Some(ConnectivityChange::Back(at(4000))));
     }
 
     #[test]

@@ -68,6 +68,7 @@ async fn by_cursor(p: &Process, query: &[(&str, &str)], count: usize) -> (Vec<St
         let page = listed(p, &paged(query, &count.to_string(), ("cursor", &cursor))).await.unwrap();
         assert_eq!(page.total, 32, "{query:?}");
         walked.extend(ids(&page));
+        assert!(walked.len() <= page.total, "the walk does not end");
         match &page.cursors.next {
             Some(next) => cursor = next.clone(),
             None => return (walked, page),
@@ -145,6 +146,7 @@ async fn an_order_is_over_users_and_groups_together() {
             let query = [("sortBy", "displayName"), ("count", count), ("cursor", cursor.as_str())];
             let page = listed(&p, &query).await.unwrap();
             walked.extend(names(&page));
+            assert!(walked.len() <= expected.len(), "the walk does not end");
             let Some(next) = page.cursors.next else { break };
             cursor = next;
         }
