@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod bulk;
 mod conditions;
 mod connection;
 mod discovery;

@@ -2,7 +2,7 @@
 
 use super::discovery::BaseUrl;
 use super::error::{EndpointResult, HttpError};
-use super::{discovery, functions, groups, health, users};
+use super::{bulk, discovery, functions, groups, health, users};
 use crate::scim;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
@@ -57,7 +57,8 @@ fn rest(cfg: &mut ServiceConfig) {
         .service(read_only("/ResourceTypes/{id}").get(discovery::resource_type))
         .service(read_only("/Schemas").get(discovery::schemas))
         .service(read_only("/Schemas/{id}").get(discovery::schema));
-    for path in ["/Me", "/Bulk", "/.search"] {
+    cfg.service(web::resource("/Bulk").post(bulk::bulk).default_service(only("POST")));
+    for path in ["/Me", "/.search"] {
         cfg.route(path, web::to(not_implemented));
     }
 }
@@ -80,7 +81,7 @@ async fn beside_the_base_url(base: Data<BaseUrl>) -> EndpointResult {
     Err(HttpError::beside_base_url(&base.0))
 }
 
-/// RFC 7644 3.11 for `/Me`; bulk and searches over all types are not announced either.
+/// RFC 7644 3.11 for `/Me`; searches over all types are not announced either.
 async fn not_implemented() -> EndpointResult {
     Err(scim::Error::not_implemented("this endpoint is not implemented").into())
 }

@@ -1,5 +1,6 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
+mod bulk;
 mod design_costs;
 mod list_costs;
 mod lists;
@@ -230,7 +231,7 @@ fn two_processes() -> (Process, Process) {
 }
 
 fn caller() -> ScimCaller {
-    ScimCaller { token_label: "entra".to_owned() }
+    ScimCaller::new("entra".to_owned())
 }
 
 fn without(kind: ResourceType, attribute: &str) -> Projection {

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Need what ServiceProviderConfig does not announce yet.
-const SKIPPED: [&str; 2] = ["bulk-create-with-references", "cursor-paging"];
+const SKIPPED: [&str; 1] = ["cursor-paging"];
 /// A directory that was read only in part must not pass for a good run.
 const PASSED_MIN: usize = 70;
 /// How long the first line of `local` may take on a busy machine.
