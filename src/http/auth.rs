@@ -38,7 +38,7 @@ pub(super) async fn authenticate<B: MessageBody>(
             return Ok(request.error_response(error).map_into_right_body());
         }
     };
-    request.extensions_mut().insert(ScimCaller { token_label });
+    request.extensions_mut().insert(ScimCaller::new(token_label));
     Ok(next.call(request).await?.map_into_left_body())
 }
 

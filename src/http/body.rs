@@ -3,6 +3,7 @@
 use super::error::HttpError;
 use super::strict_json;
 use crate::scim::Error;
+use crate::scim::bulk::PAYLOAD_BYTES_MAX;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::web::Data;
@@ -32,6 +33,9 @@ const MEDIA_TYPES: [&str; 2] = ["application/scim+json", "application/json"];
 pub(super) type UserBody = ScimBody<USER_BYTES_MAX>;
 /// The body of a request about groups, which may carry many members.
 pub(super) type GroupBody = ScimBody<GROUP_BYTES_MAX>;
+
+/// The body of a bulk request.
+pub(super) type BulkBody = ScimBody<PAYLOAD_BYTES_MAX>;
 
 /// A JSON object of at most `BYTES_MAX`.
 pub(super) struct ScimBody<const BYTES_MAX: usize> {

@@ -81,7 +81,8 @@ impl HttpError {
         matches!(self, HttpError::Service(ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. }))
     }
 
-    fn scim(&self) -> scim::Error {
+    /// What the answer says.
+    pub fn scim(&self) -> scim::Error {
         match self {
             HttpError::Scim(error)
             | HttpError::Service(ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. }) => {

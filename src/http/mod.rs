@@ -6,6 +6,7 @@
 mod auth;
 mod base;
 mod body;
+mod bulk;
 mod conditions;
 mod connection;
 mod discovery;

@@ -2,8 +2,7 @@
 
 use super::discovery::BaseUrl;
 use super::error::{EndpointResult, HttpError};
-use super::{base, discovery, functions, groups, health, plain_path, users};
-use crate::scim;
+use super::{base, bulk, discovery, functions, groups, health, plain_path, users};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
@@ -69,7 +68,7 @@ fn rest(cfg: &mut ServiceConfig) {
         .service(read_only("/ResourceTypes/{id}").get(discovery::resource_type))
         .service(read_only("/Schemas").get(discovery::schemas))
         .service(read_only("/Schemas/{id}").get(discovery::schema));
-    cfg.route("/Bulk", web::to(not_implemented));
+    cfg.service(web::resource("/Bulk").post(bulk::bulk).default_service(only("POST")));
 }
 
 fn read_only(path: &str) -> Resource {
@@ -91,9 +90,4 @@ async fn not_found(request: HttpRequest, base: Data<BaseUrl>) -> EndpointResult 
         true => Err(HttpError::beside_base_url(&base.0)),
         false => Err(HttpError::no_endpoint()),
     }
-}
-
-/// Bulk is not announced either.
-async fn not_implemented() -> EndpointResult {
-    Err(scim::Error::not_implemented("this endpoint is not implemented").into())
 }

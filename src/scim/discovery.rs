@@ -1,5 +1,6 @@
 //! What this service can do and what its resources look like (RFC 7643 sections 5 to 7, RFC 7644 section 4, RFC 9865).
 
+use crate::scim::bulk::{OPERATIONS_MAX, PAYLOAD_BYTES_MAX};
 use crate::scim::page::{COUNT_DEFAULT, COUNT_MAX, CURSOR_TIMEOUT};
 use crate::scim::schema::{
     Attribute, AttributeType, Mutability, ResourceType, Returned, SCHEMAS, Schema, Uniqueness,
@@ -13,7 +14,7 @@ pub fn service_provider_config(base_url: &str, announce_cursors: bool) -> Value 
     let mut config = json!({
         "schemas": [urn::SERVICE_PROVIDER_CONFIG],
         "patch": {"supported": true},
-        "bulk": {"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+        "bulk": {"supported": true, "maxOperations": OPERATIONS_MAX, "maxPayloadSize": PAYLOAD_BYTES_MAX},
         "filter": {"supported": true, "maxResults": COUNT_MAX},
         "changePassword": {"supported": false},
         "sort": {"supported": true},
@@ -180,8 +181,9 @@ mod tests {
         let config = service_provider_config(BASE, false);
         for (pointer, expected) in [
             ("/patch/supported", json!(true)),
-            ("/bulk/supported", json!(false)),
-            ("/bulk/maxOperations", json!(0)),
+            ("/bulk/supported", json!(true)),
+            ("/bulk/maxOperations", json!(1000)),
+            ("/bulk/maxPayloadSize", json!(8 * 1024 * 1024)),
             ("/filter/maxResults", json!(1000)),
             ("/etag/supported", json!(true)),
             ("/sort/supported", json!(true)),

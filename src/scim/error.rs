@@ -148,6 +148,11 @@ impl Error {
         Self::new(409, Some(ScimType::Uniqueness), detail)
     }
 
+    /// 409: what the request refers to does not exist.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(409, None, detail)
+    }
+
     /// 412.
     pub(crate) fn precondition_failed(detail: impl Into<String>) -> Self {
         Self::new(412, None, detail)

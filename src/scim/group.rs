@@ -43,6 +43,10 @@ impl GroupInput {
         self.edit(Some(current), deciding)
     }
 
+    pub(super) fn input_mut(&mut self) -> &mut ResourceInput {
+        &mut self.0
+    }
+
     fn edit(&self, current: Option<&Resource>, deciding: &DecidingAttributes) -> Result<EditedGroup, Error> {
         let InputEdit { editor, members } = self.0.edit(current, deciding)?;
         Ok(EditedGroup { edited: editor.finish()?, members })

@@ -7,6 +7,8 @@
 
 mod assignment;
 mod attr_path;
+pub(crate) mod bulk;
+mod bulk_reference;
 pub(crate) mod compare;
 mod date_time;
 mod deciding;
@@ -34,6 +36,7 @@ mod user_text;
 mod value;
 pub(crate) mod version;
 
+pub use bulk::{BulkOperation, BulkRequest};
 pub use compare::has_hidden;
 pub use deciding::DecidingAttributes;
 pub(crate) use edit::EditedResource;

@@ -43,6 +43,12 @@ impl Preconditions {
         })
     }
 
+    /// The version that an operation of a bulk request names counts as `If-Match` (RFC 7644 section 3.7).
+    pub(super) fn of_version(version: Option<&str>) -> Result<Self, Error> {
+        let if_match = version.map(|text| VersionSet::parse("version", text)).transpose()?;
+        Ok(Self { if_match, if_none_match: None })
+    }
+
     /// Judges a write on a resource that has this version; 412 where a condition does not hold.
     pub(crate) fn check_write(&self, version: &str) -> Result<(), Error> {
         match self.check_read(version)? {

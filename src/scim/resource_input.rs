@@ -1,6 +1,7 @@
 //! A whole resource, from the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
 
 use crate::scim::assignment::{AssignmentTarget, AttributeAssignment, AttributeAssignments};
+use crate::scim::bulk_reference;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::ResourceEditor;
 use crate::scim::error::Error;
@@ -15,6 +16,8 @@ use serde_json::Value;
 pub(super) struct ResourceInput {
     kind: ResourceType,
     assignments: Vec<AttributeAssignment>,
+    /// A reference in that attribute is lost: the request is refused, or what it refers to is dropped.
+    lost_reference: Option<Error>,
 }
 
 /// What a body makes of a resource.
@@ -31,7 +34,7 @@ impl ResourceInput {
         };
         let mut assignments = AttributeAssignments::new(kind);
         assignments.add_object(object);
-        Ok(Self { kind, assignments: assignments.done() })
+        Ok(Self { kind, assignments: assignments.done(), lost_reference: None })
     }
 
     /// Carries the assignments out. `stored`: what the resource takes the place of.
@@ -41,6 +44,9 @@ impl ResourceInput {
         deciding: &'a DecidingAttributes,
     ) -> Result<InputEdit<'a>, Error> {
         let mut edit = InputEdit { editor: ResourceEditor::anew(self.kind, stored, deciding), members: None };
+        if let Some(error) = &self.lost_reference {
+            edit.editor.refuse(bulk_reference::attribute(self.kind), error.clone());
+        }
         for assignment in &self.assignments {
             if members::is_about(self.kind, assignment) {
                 edit.assign_members(&assignment.target)?;
@@ -49,6 +55,30 @@ impl ResourceInput {
             }
         }
         Ok(edit)
+    }
+
+    /// The references by bulkId.
+    pub fn references(&mut self) -> Vec<&mut String> {
+        bulk_reference::in_assignments(self.kind, &mut self.assignments).collect()
+    }
+
+    /// The references that are left are lost: the request is refused, unless it takes access away. Members who are all lost
+    /// are no list that a group could get.
+    pub fn refuse_references(&mut self, error: Error) -> Result<(), Error> {
+        match self.kind {
+            ResourceType::User => bulk_reference::refuse(self.kind, &mut self.assignments, &error),
+            ResourceType::Group if bulk_reference::are_all_references(self.kind, &mut self.assignments) => {
+                return Err(error);
+            }
+            ResourceType::Group => {}
+        }
+        self.lost_reference = Some(error);
+        Ok(())
+    }
+
+    /// Takes the references that are left out of the body.
+    pub fn take_out_references(&mut self) -> Vec<AttributeAssignment> {
+        bulk_reference::take_out(self.kind, &mut self.assignments)
     }
 }
 

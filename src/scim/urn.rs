@@ -16,6 +16,8 @@ pub const RESOURCE_TYPE: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceT
 pub const SERVICE_PROVIDER_CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
 /// The answer to a query (RFC 7644 section 3.4.2).
 pub const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+/// The answer to a bulk request (RFC 7644 section 3.7.3).
+pub const BULK_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
 /// An error answer (RFC 7644 section 3.12).
 pub const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 

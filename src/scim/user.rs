@@ -34,6 +34,10 @@ impl UserInput {
         self.edit(Some(current), deciding)
     }
 
+    pub(super) fn input_mut(&mut self) -> &mut ResourceInput {
+        &mut self.0
+    }
+
     fn edit(
         &self,
         current: Option<&Resource>,

@@ -2,15 +2,31 @@
 
 use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::OpId;
+use std::time::Duration;
 
 /// The holder of a bearer token.
 #[derive(Debug, Clone)]
 pub struct ScimCaller {
     /// The label of the token that was presented.
     pub token_label: String,
+    /// Until when the bulk request is worked on that an operation belongs to, on the monotonic clock.
+    bulk_deadline: Option<Duration>,
 }
 
 impl ScimCaller {
+    pub fn new(token_label: String) -> Self {
+        Self { token_label, bulk_deadline: None }
+    }
+
+    /// The caller of one operation of a bulk request.
+    pub(in crate::service) fn in_bulk(&self, deadline: Duration) -> Self {
+        Self { bulk_deadline: Some(deadline), ..self.clone() }
+    }
+
+    pub(in crate::service) fn bulk_deadline(&self) -> Option<Duration> {
+        self.bulk_deadline
+    }
+
     /// The origin of what this caller's request `op` sets off.
     pub(in crate::service) fn origin(&self, op: OpId) -> ChangeOrigin {
         ChangeOrigin { cause: ChangeCause::Request, actor: self.token_label.clone(), op }

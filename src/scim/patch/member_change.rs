@@ -36,6 +36,18 @@ impl MemberChange {
         }
     }
 
+    /// The same texts, except those in filters, to be changed.
+    pub fn named_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            MemberChange::Add(refs) | MemberChange::Replace(refs) => {
+                refs.iter_mut().map(|member| &mut member.value).collect()
+            }
+            MemberChange::Remove(ids) => ids.iter_mut().collect(),
+            MemberChange::ReplaceWhere { by, .. } => vec![by],
+            MemberChange::RemoveWhere(_) => Vec::new(),
+        }
+    }
+
     /// It cannot be decided without knowing every member.
     pub fn needs_everyone(&self) -> bool {
         match self {

@@ -11,6 +11,7 @@ mod normalise;
 pub use member_change::MemberChange;
 
 use crate::scim::assignment::AttributeAssignment;
+use crate::scim::bulk_reference;
 use crate::scim::deciding::DecidingAttributes;
 use crate::scim::edit::{EditedResource, ResourceEditor};
 use crate::scim::error::Error;
@@ -28,14 +29,34 @@ pub struct PatchRequest {
     about_members: usize,
     /// The first mistake in them.
     members_mistake: Option<Error>,
+    /// A reference to what a bulk request should have created is lost.
+    lost_reference: Option<Error>,
 }
 
 impl PatchRequest {
     /// Reads the body of a PATCH request on a resource of that kind.
     pub fn parse(kind: ResourceType, body: &Value) -> Result<Self, Error> {
-        let mut patch =
-            Self { assignments: Vec::new(), members: Vec::new(), about_members: 0, members_mistake: None };
-        for assignment in normalise::assignments(kind, body)? {
+        Self::of(kind, normalise::assignments(kind, body)?)
+    }
+
+    /// Assigns more to a resource that was created just now.
+    pub(super) fn adding(
+        kind: ResourceType,
+        mut assignments: Vec<AttributeAssignment>,
+    ) -> Result<Self, Error> {
+        assignments.iter_mut().for_each(|assignment| assignment.verb = PatchVerb::Add);
+        Self::of(kind, assignments)
+    }
+
+    fn of(kind: ResourceType, assignments: Vec<AttributeAssignment>) -> Result<Self, Error> {
+        let mut patch = Self {
+            assignments: Vec::new(),
+            members: Vec::new(),
+            about_members: 0,
+            members_mistake: None,
+            lost_reference: None,
+        };
+        for assignment in assignments {
             if members::is_about(kind, &assignment) {
                 match members::change(assignment.verb, &assignment.target) {
                     Ok(change) => patch.members.extend(change),
@@ -62,6 +83,9 @@ impl PatchRequest {
         if let Some(mistake) = &self.members_mistake {
             editor.refuse(members::NAME, mistake.clone());
         }
+        if let Some(error) = &self.lost_reference {
+            editor.refuse(bulk_reference::attribute(current.kind()), error.clone());
+        }
         for assignment in &self.assignments {
             editor.assign(assignment)?;
         }
@@ -79,6 +103,40 @@ impl PatchRequest {
     /// What happens to the members, in order; groups only.
     pub fn member_changes(&self) -> &[MemberChange] {
         &self.members
+    }
+
+    /// The references by bulkId.
+    pub(super) fn references(&mut self, kind: ResourceType) -> Vec<&mut String> {
+        let in_members = self.members.iter_mut().flat_map(MemberChange::named_mut);
+        let in_members = in_members.filter(|text| bulk_reference::referred(text).is_some());
+        bulk_reference::in_assignments(kind, &mut self.assignments).chain(in_members).collect()
+    }
+
+    /// The references that are left are lost: the request is refused, unless it takes access away.
+    pub(super) fn refuse_references(&mut self, kind: ResourceType, error: Error) {
+        bulk_reference::refuse(kind, &mut self.assignments, &error);
+        let is_lost = |text: &mut String| bulk_reference::referred(text).is_some();
+        // A change of nobody else neither removes anyone nor replaces all.
+        self.members.retain_mut(|change| {
+            let mut named = change.named_mut();
+            named.is_empty() || !named.iter_mut().all(|text| is_lost(text))
+        });
+        self.lost_reference = Some(error);
+    }
+
+    /// What it adds beside the references that are left; none where there is nothing else.
+    pub(super) fn without_references(mut self, kind: ResourceType) -> Option<Self> {
+        let holds = |assignment: &mut AttributeAssignment| {
+            bulk_reference::in_assignments(kind, std::slice::from_mut(assignment)).next().is_some()
+        };
+        self.assignments.retain_mut(|assignment| !holds(assignment));
+        for change in &mut self.members {
+            if let MemberChange::Add(refs) = change {
+                refs.retain(|member| bulk_reference::referred(&member.value).is_none());
+            }
+        }
+        self.members.retain(|change| !matches!(change, MemberChange::Add(refs) if refs.is_empty()));
+        (!self.assignments.is_empty() || !self.members.is_empty()).then_some(self)
     }
 }
 

@@ -28,7 +28,7 @@ impl Provisioning {
         let edited = input.create(&self.deciding())?;
         let WrittenResource { stored, follow_up } = self.store_user(caller, &edited).await?;
         self.log_dropped(caller, stored.id, &edited.dropped);
-        self.start_follow_up(follow_up).await;
+        self.start_follow_up(caller, follow_up).await;
         self.answer_new_user(stored, projection).await
     }
 
@@ -41,7 +41,7 @@ impl Provisioning {
         let id = UserId::of(self.store.ids.random());
         let mut principal = self.principal(resource);
         let mut left_name = None;
-        let mut retry = self.conflict_retry();
+        let mut retry = self.conflict_retry(caller);
         loop {
             let mut counter = self.counters.hold(id).await;
             counter.load::<UserId>(&self.store).await?;

@@ -18,7 +18,7 @@ impl Provisioning {
         target: &RequestTarget<I>,
     ) -> Result<(), ServiceError> {
         let follow_up = self.commit_delete(caller, target).await?;
-        self.start_follow_up(follow_up).await;
+        self.start_follow_up(caller, follow_up).await;
         Ok(())
     }
 
@@ -29,7 +29,7 @@ impl Provisioning {
     ) -> Result<FollowUp, ServiceError> {
         let id = target.id;
         let _turn = self.queue.lock(id.uuid()).await;
-        let mut retry = self.conflict_retry();
+        let mut retry = self.conflict_retry(caller);
         let mut job_is_lost = false;
         loop {
             let mut counter = self.counters.hold(id).await;

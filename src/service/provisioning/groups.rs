@@ -130,7 +130,7 @@ impl Provisioning {
         let dropped = new.edited.dropped.clone();
         let written = self.store_group(caller, new).await?;
         self.log_dropped(caller, written.stored.id, &dropped);
-        self.start_follow_up(written.follow_up).await;
+        self.start_follow_up(caller, written.follow_up).await;
         self.answer_group(written.stored, written.members, projection).await
     }
 
@@ -157,7 +157,7 @@ impl Provisioning {
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
         let written = self.change_group(caller, &target.into(), &GroupRequest::Put(input)).await?;
-        self.start_follow_up(written.follow_up).await;
+        self.start_follow_up(caller, written.follow_up).await;
         self.answer_group(written.stored, written.members, projection).await
     }
 
@@ -172,7 +172,7 @@ impl Provisioning {
         let written = self.change_group(caller, &target.into(), &GroupRequest::Patch(patch)).await?;
         let WrittenGroup { stored, members, follow_up } = written;
         let echo = self.echo_group(stored, members, projection);
-        let ((), echoed) = join!(self.start_follow_up(follow_up), echo);
+        let ((), echoed) = join!(self.start_follow_up(caller, follow_up), echo);
         echoed
     }
 
@@ -196,7 +196,7 @@ impl Provisioning {
         let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;
         known.unfit = self.unfit_groups(id, false, &known).await?;
         let mut left_name = None;
-        let mut retry = self.conflict_retry();
+        let mut retry = self.conflict_retry(caller);
         loop {
             let members = decide_members(&changes, &known, &self.base_url)?;
             let mut counter = self.counters.hold(id).await;
@@ -248,7 +248,7 @@ impl Provisioning {
         request: &GroupRequest<'_>,
     ) -> Result<WrittenGroup, ServiceError> {
         let id = target.id;
-        let mut retry = self.conflict_retry();
+        let mut retry = self.conflict_retry(caller);
         let mut turn = self.queue.lock(id.uuid()).await;
         let (mut gone, mut skipped) = (BTreeSet::new(), SkippedAttributes::Nothing);
         let (mut may_miss, mut look_up) = (MayMiss::Indexes, LookUp::default());

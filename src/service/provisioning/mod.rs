@@ -5,6 +5,7 @@
 //! what a person may do in Azure is decided elsewhere.
 
 pub(in crate::service) mod binding_rules;
+mod bulk;
 mod conflict_retry;
 mod create;
 mod cursor;
@@ -35,6 +36,7 @@ mod users;
 mod write_plan;
 
 pub use binding_rules::{BindingRules, BindingRulesSource};
+pub use bulk::OperationResult;
 pub use list_limits::ListLimits;
 pub use rendered_resource::RenderedResource;
 pub use request_target::RequestTarget;
@@ -185,8 +187,11 @@ impl Provisioning {
         WriteOperation::new(origin, self.store.clock.now(), self.inline.has_room())
     }
 
-    fn conflict_retry(&self) -> ConflictRetry<'_> {
-        ConflictRetry::new(&self.store)
+    fn conflict_retry(&self, caller: &ScimCaller) -> ConflictRetry<'_> {
+        match caller.bulk_deadline() {
+            None => ConflictRetry::new(&self.store),
+            Some(deadline) => ConflictRetry::in_bulk(&self.store, deadline),
+        }
     }
 
     fn principal(&self, resource: &Resource) -> Option<PrincipalId> {
@@ -243,9 +248,12 @@ impl Provisioning {
         }
     }
 
-    /// Starts what follows from a commit.
-    async fn start_follow_up(&self, follow_up: FollowUp) {
-        self.inline.start_and_wait(follow_up).await;
+    /// Starts what follows from a commit. An operation of a bulk request does not wait for it: others come after it.
+    async fn start_follow_up(&self, caller: &ScimCaller, follow_up: FollowUp) {
+        match caller.bulk_deadline() {
+            None => self.inline.start_and_wait(follow_up).await,
+            Some(_) => drop(self.inline.start(follow_up)),
+        }
     }
 }
 

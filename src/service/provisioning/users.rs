@@ -75,7 +75,7 @@ impl Provisioning {
         edit: impl Fn(&Resource) -> Result<EditedResource, scim::Error>,
     ) -> Result<User, ServiceError> {
         let WrittenResource { stored, follow_up } = self.write_user(caller, target, edit).await?;
-        self.start_follow_up(follow_up).await;
+        self.start_follow_up(caller, follow_up).await;
         Ok(stored)
     }
 
@@ -87,7 +87,7 @@ impl Provisioning {
     ) -> Result<WrittenResource<UserId>, ServiceError> {
         let id = target.id;
         let _turn = self.queue.lock(id.uuid()).await;
-        let mut retry = self.conflict_retry();
+        let mut retry = self.conflict_retry(caller);
         let mut may_pin = true;
         let mut skipped = SkippedAttributes::Nothing;
         loop {

@@ -427,11 +427,10 @@ fn unknown_paths_and_methods_are_scim_errors() {
     // The base URL is not told to one who uses it.
     let detail = service.call("GET", "/scim/v2/Spaceships").json()["detail"].clone();
     assert_eq!(detail, "there is no such endpoint");
-    for path in ["/scim/v2/Me", "/scim/v2/Bulk"] {
-        service.call("GET", path).assert_error(501);
-        service.post(path, &[], "{}").assert_error(501);
-    }
+    service.call("GET", "/scim/v2/Me").assert_error(501);
+    service.post("/scim/v2/Me", &[], "{}").assert_error(501);
     for (method, path, allow) in [
+        ("GET", "/scim/v2/Bulk", "POST"),
         ("PUT", "/scim/v2/Users", "GET, HEAD, POST"),
         ("PATCH", "/scim/v2/Groups", "GET, HEAD, POST"),
         ("POST", "/scim/v2/Users/x", "GET, HEAD, PUT, PATCH, DELETE"),

@@ -1,5 +1,6 @@
 //! SCIM over HTTP and in the use cases: what clients send, and what they get.
 
+pub(crate) mod bulk;
 pub(crate) mod cursors;
 pub(crate) mod dropped_assignments;
 pub(crate) mod etags;

@@ -1,6 +1,7 @@
 //! Provisioning on the memory engine: round trips, races, lost answers, jobs, and what the audit says.
 
 mod all_types;
+mod bulk;
 mod cursors;
 mod design_costs;
 mod list_costs;
@@ -232,7 +233,7 @@ fn two_processes() -> (Process, Process) {
 }
 
 fn caller() -> ScimCaller {
-    ScimCaller { token_label: "entra".to_owned() }
+    ScimCaller::new("entra".to_owned())
 }
 
 fn without(kind: ResourceType, attribute: &str) -> Projection {

@@ -631,7 +631,7 @@ pub async fn whole_page(listing: Result<ResourceListing, ServiceError>) -> Resul
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 pub fn caller() -> ScimCaller {
-    ScimCaller { token_label: "entra".to_owned() }
+    ScimCaller::new("entra".to_owned())
 }
 
 pub fn members(op: &str, people: &[&Person]) -> Value {

@@ -37,7 +37,7 @@ impl Walk {
         let mut pairs = self.query.clone();
         pairs.push(("cursor".to_owned(), cursor.to_owned()));
         let query = ListQuery::from_pairs(self.kind, &pairs).unwrap();
-        let caller = ScimCaller { token_label: self.label.clone() };
+        let caller = ScimCaller::new(self.label.clone());
         whole_page(p.service.list(&caller, &query).await).await
     }
 

@@ -69,7 +69,11 @@ def scim2_cli():
     members = json.dumps([{"value": user}])
     step("create group", "create", "group", "--display-name", "cli", "--members", members, expect=user)
     step("search user", "search", "user", "--filter", 'userName eq "CLI@contoso.example"', expect=user)
-    step("delete user", "delete", "user", user)
+    step("search everything", "search", "--filter", 'id eq "' + user + '"', expect=user)
+    schemas = ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"]
+    operation = {"method": "DELETE", "path": f"/Users/{user}"}
+    bulk = json.dumps({"schemas": schemas, "Operations": [operation]})
+    step("delete in bulk", "bulk", text=bulk, expect="204")
     step("query users", "query", "user", "--filter", 'userName eq "cli@contoso.example"', expect='"totalResults": 0')
 
 
