@@ -205,34 +205,32 @@ fn cases() -> Vec<Case> {
 }
 
 /// The calls of the request and of its job.
-fn moments(case: &Case) -> Vec<(String, When)> {
+fn crashes(case: &Case) -> Vec<(String, When, Side)> {
     let people = people_of_a_case();
     let stage = (case.stage)(people);
     stage.world.faults.reset();
     stage.ask((case.asked)(&stage)).unwrap();
-    let moments = stage.world.faults.counts().moments(STRIDE);
+    let crashes = stage.world.faults.counts().crashes(STRIDE);
     assert_eq!(stage.members(), (case.after)(people), "{}", case.name);
     stage.assert_converged(case.name);
-    moments
+    crashes
 }
 
 #[test]
 fn a_change_is_whole_or_has_not_happened_wherever_its_process_dies() {
     let people = people_of_a_case();
     for case in cases() {
-        for (call, when) in moments(&case) {
-            for side in [Side::Before, Side::After] {
-                let what = format!("{}, {call}, {side:?}", case.name);
-                let stage = (case.stage)(people);
-                let asked = (case.asked)(&stage);
-                let stage = killed_at(stage, asked, when.clone(), side);
+        for (call, when, side) in crashes(&case) {
+            let what = format!("{}, {call}", case.name);
+            let stage = (case.stage)(people);
+            let asked = (case.asked)(&stage);
+            let stage = killed_at(stage, asked, when, side);
 
-                let (before, after) = ((case.before)(people), (case.after)(people));
-                let read = stage.members();
-                assert!(read == before || read == after, "{what}: {read:?}");
-                stage.assert_converged(&what);
-                assert_eq!(stage.members(), read, "{what}");
-            }
+            let (before, after) = ((case.before)(people), (case.after)(people));
+            let read = stage.members();
+            assert!(read == before || read == after, "{what}: {read:?}");
+            stage.assert_converged(&what);
+            assert_eq!(stage.members(), read, "{what}");
         }
     }
 }

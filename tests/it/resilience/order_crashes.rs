@@ -4,7 +4,7 @@
 use crate::grants::plan::pending::package;
 use crate::grants::plan::plan_of;
 use crate::resilience::crashes::invariants::calm;
-use crate::support::fault_injection::{Faults, Side, When};
+use crate::support::fault_injection::{Counts, Faults, Side};
 use crate::support::harness::{Node, OWN, Person, VAULT_EAST, VAULT_WEST, World, binding, bindings_file};
 use crate::support::rows::quiet;
 use azure_backup_scim::id::{OpId, PrincipalId};
@@ -191,38 +191,36 @@ fn placed(case: &Case) -> (Stage, OpId) {
 /// Each transaction of the tick, and one in so many calls of any kind.
 const STRIDE: usize = 23;
 
-/// The calls at which a tick is stopped.
-fn points(case: &Case) -> Vec<(String, When)> {
+/// The calls of a tick, which may be stopped at any.
+fn counts_of(case: &Case) -> Counts {
     let (stage, order) = placed(case);
     stage.node.run(stage.node.service.tick.run()).unwrap();
     let counts = stage.world.faults.counts();
     check(case, &stage, order, case.name);
-    counts.moments(STRIDE)
+    counts
 }
 
 #[test]
 fn an_order_is_carried_out_once_wherever_its_tick_dies() {
     for case in cases() {
-        for (call, when) in points(&case) {
-            for side in [Side::Before, Side::After] {
-                let what = format!("{}, {call}, {side:?}", case.name);
-                let (stage, order) = placed(&case);
-                let point = stage.world.faults.crash(when.clone(), side);
-                let tick = stage.node.service.tick.clone();
-                let running = stage.node.spawn(async move { tick.run().await });
-                stage.node.run(async {
-                    tokio::select! {
-                        () = point.reached() => {}
-                        _ = running => {}
-                    }
-                });
-                let Stage { mut world, node, group, people } = stage;
-                node.until_quiet(0);
-                node.kill();
-                world.revive();
-                let node = world.start();
-                check(&case, &Stage { world, node, group, people }, order, &what);
-            }
+        for (call, when, side) in counts_of(&case).crashes(STRIDE) {
+            let what = format!("{}, {call}", case.name);
+            let (stage, order) = placed(&case);
+            let point = stage.world.faults.crash(when, side);
+            let tick = stage.node.service.tick.clone();
+            let running = stage.node.spawn(async move { tick.run().await });
+            stage.node.run(async {
+                tokio::select! {
+                    () = point.reached() => {}
+                    _ = running => {}
+                }
+            });
+            let Stage { mut world, node, group, people } = stage;
+            node.until_quiet(0);
+            node.kill();
+            world.revive();
+            let node = world.start();
+            check(&case, &Stage { world, node, group, people }, order, &what);
         }
     }
 }
@@ -230,7 +228,7 @@ fn an_order_is_carried_out_once_wherever_its_tick_dies() {
 #[test]
 fn an_order_is_carried_out_once_while_two_processes_tick() {
     for case in cases() {
-        for (call, when) in points(&case) {
+        for (call, when) in counts_of(&case).moments(STRIDE) {
             let what = format!("{}, held at {call}", case.name);
             let (mut stage, order) = placed(&case);
             let faults: std::sync::Arc<Faults> = stage.world.faults.clone();

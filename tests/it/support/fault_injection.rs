@@ -62,9 +62,26 @@ impl Counts {
         writes.chain(calls).collect()
     }
 
-    /// Calls of any kind, spread evenly, about so many of them: every one where `CRASH_STRIDE` is 1.
-    pub fn spread_moments(self, number: usize) -> Vec<(String, When)> {
-        Self { transactions: 0, ..self }.moments(self.requests.div_ceil(number))
+    /// Where a process dies: after each transaction, and before one in so many calls of any kind. What one call leaves is what
+    /// the next one finds, unless Azure is called in between: both sides of every call are tried where `CRASH_STRIDE` is 1.
+    pub fn crashes(self, stride: usize) -> Vec<(String, When, Side)> {
+        let is_each = crash_stride(stride) == 1;
+        let sides = |n: usize| match (is_each, n > self.transactions) {
+            (true, _) => &[Side::Before, Side::After][..],
+            (false, false) => &[Side::After],
+            (false, true) => &[Side::Before],
+        };
+        let moments = self.moments(stride).into_iter().zip(1..);
+        moments
+            .flat_map(|((call, when), n)| {
+                sides(n).iter().map(move |side| (format!("{side:?} {call}"), when.clone(), *side))
+            })
+            .collect()
+    }
+
+    /// The same of calls of any kind alone, spread evenly, about so many of them.
+    pub fn spread_crashes(self, number: usize) -> Vec<(String, When, Side)> {
+        Self { transactions: 0, ..self }.crashes(self.requests.div_ceil(number))
     }
 }
 

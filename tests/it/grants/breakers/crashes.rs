@@ -3,7 +3,7 @@
 
 use super::Stage;
 use crate::resilience::crashes::invariants::calm;
-use crate::support::fault_injection::{Side, When};
+use crate::support::fault_injection::{Counts, Side};
 use crate::support::harness::{Node, World};
 use std::sync::Arc;
 
@@ -97,32 +97,30 @@ fn check(case: &Case, stage: &Stage, what: &str) {
     assert!(jobs.is_empty(), "{what}: a job is left");
 }
 
-fn points(case: &Case) -> Vec<(String, When)> {
+fn counts_of(case: &Case) -> Counts {
     let stage = staged(case);
     stage.node.run(stage.node.service.tick.run()).unwrap();
     let counts = stage.world.faults.counts();
     check(case, &stage, case.name);
-    counts.moments(STRIDE)
+    counts
 }
 
 #[test]
 fn what_is_held_is_held_whole_wherever_a_tick_dies() {
     for case in cases() {
-        for (call, when) in points(&case) {
-            for side in [Side::Before, Side::After] {
-                let what = format!("{}, {call}, {side:?}", case.name);
-                let stage = staged(&case);
-                let point = stage.world.faults.crash(when.clone(), side);
-                let tick = stage.node.service.tick.clone();
-                let running = stage.node.spawn(async move { tick.run().await });
-                stage.node.run(async {
-                    tokio::select! {
-                        () = point.reached() => {}
-                        _ = running => {}
-                    }
-                });
-                check(&case, &restarted(stage), &what);
-            }
+        for (call, when, side) in counts_of(&case).crashes(STRIDE) {
+            let what = format!("{}, {call}", case.name);
+            let stage = staged(&case);
+            let point = stage.world.faults.crash(when, side);
+            let tick = stage.node.service.tick.clone();
+            let running = stage.node.spawn(async move { tick.run().await });
+            stage.node.run(async {
+                tokio::select! {
+                    () = point.reached() => {}
+                    _ = running => {}
+                }
+            });
+            check(&case, &restarted(stage), &what);
         }
     }
 }
@@ -130,7 +128,7 @@ fn what_is_held_is_held_whole_wherever_a_tick_dies() {
 #[test]
 fn two_processes_that_judge_at_once_let_no_more_pass_than_one() {
     for case in cases() {
-        for (call, when) in points(&case) {
+        for (call, when) in counts_of(&case).moments(STRIDE) {
             let what = format!("{}, held at {call}", case.name);
             let mut stage = staged(&case);
             let faults = Arc::clone(&stage.world.faults);

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Histories, and the variable that asks for more.
-const HISTORIES: u64 = 12;
+const HISTORIES: u64 = 6;
 const HISTORIES_VARIABLE: &str = "NESTING_HISTORIES";
 const GROUPS: usize = 6;
 const PEOPLE: usize = 4;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Pairs of a tenant and a file, and the variable that asks for more.
-const PAIRS: usize = 60;
+const PAIRS: usize = 30;
 const PAIRS_VARIABLE: &str = "PLAN_PAIRS";
 /// Files that one tenant is given.
 const FILES: usize = 5;
