@@ -57,6 +57,16 @@ impl ResourceInput {
         Ok(edit)
     }
 
+    /// The text that the body assigns to an attribute of the core schema.
+    pub fn text(&self, attribute: &str) -> Option<String> {
+        self.assignments.iter().find_map(|assignment| match &assignment.target {
+            AssignmentTarget::Write(path, Value::String(text)) => {
+                path.attribute().filter(|path| path.attribute.name == attribute).map(|_| text.clone())
+            }
+            _ => None,
+        })
+    }
+
     /// The references by bulkId.
     pub fn references(&mut self) -> Vec<&mut String> {
         bulk_reference::in_assignments(self.kind, &mut self.assignments).collect()

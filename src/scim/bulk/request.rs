@@ -69,6 +69,8 @@ pub(crate) enum ReferenceState<'a> {
     Pending,
     /// It will not exist: no operation creates it, or that one failed.
     Lost,
+    /// The same, because what it was to create exists with this id, and is a member of the group that the operation is about.
+    LostMember(&'a str),
 }
 
 impl BulkRequest {
@@ -166,7 +168,12 @@ impl BulkCall {
             ("PATCH", Some(id)) => BulkAction::Patch(id, PatchRequest::parse(kind, data()?)?),
             (_, Some(id)) => BulkAction::Delete(id),
         };
-        let version = member(raw, "version").and_then(Value::as_str).filter(|_| method != "POST");
+        let version = match member(raw, "version").filter(|_| method != "POST") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(version)) => Some(version.as_str()),
+            // A write must not go ahead because its condition was not understood.
+            Some(_) => return Err(Error::invalid_value("the version of an operation is a text")),
+        };
         let preconditions = Preconditions::of_version(version)?;
         let mut call = Self { kind, preconditions, action };
         let is_own = |text: &mut String| referred(text) == bulk_id;
@@ -198,13 +205,15 @@ impl BulkCall {
         &mut self,
         state: impl Fn(&str) -> ReferenceState<'a>,
     ) -> Result<Option<PatchRequest>, Error> {
-        let mut lost = None;
+        let mut lost = self.keep_members(&state);
         let mut is_pending = false;
         for text in self.references() {
             match state(referred(text).unwrap_or_default()) {
                 ReferenceState::Created(id) => *text = id.to_owned(),
                 ReferenceState::Pending => is_pending = true,
-                ReferenceState::Lost => drop(lost.get_or_insert_with(|| lost_reference(text))),
+                ReferenceState::Lost | ReferenceState::LostMember(_) => {
+                    lost.get_or_insert_with(|| lost_reference(text));
+                }
             }
         }
         if let Some(error) = lost {
@@ -213,6 +222,45 @@ impl BulkCall {
         match &mut self.action {
             BulkAction::Create(body) if is_pending => body.take_out_references().map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// A list that replaces all members does not remove one whom it names by the bulkId of an operation that failed because the
+    /// resource exists: a request that is sent again would else take away what it gave. Returns the error about such a reference.
+    fn keep_members<'a>(&mut self, state: &impl Fn(&str) -> ReferenceState<'a>) -> Option<Error> {
+        let replaced = match &mut self.action {
+            BulkAction::Replace(_, body @ ResourceBody::Group(_)) => body.references(),
+            BulkAction::Patch(_, patch) => patch.replacing_members(),
+            _ => Vec::new(),
+        };
+        let mut lost = None;
+        for text in replaced {
+            if let ReferenceState::LostMember(id) = state(referred(text).unwrap_or_default()) {
+                lost.get_or_insert_with(|| lost_reference(text));
+                *text = id.to_owned();
+            }
+        }
+        lost
+    }
+
+    /// The bulkIds that a change of a group refers to, and the id of the group.
+    pub fn group_references(&mut self) -> Option<(String, BTreeSet<String>)> {
+        let id = match &self.action {
+            BulkAction::Replace(id, _) | BulkAction::Patch(id, _) if self.kind == ResourceType::Group => {
+                id.clone()
+            }
+            _ => return None,
+        };
+        let references = self.references().into_iter().filter_map(|text| referred(text).map(str::to_owned));
+        Some((id, references.collect()))
+    }
+
+    /// The name of what it creates.
+    pub fn new_name(&mut self) -> Option<String> {
+        match &mut self.action {
+            BulkAction::Create(ResourceBody::User(user)) => user.input_mut().text("userName"),
+            BulkAction::Create(ResourceBody::Group(group)) => group.input_mut().text("displayName"),
+            _ => None,
         }
     }
 
@@ -294,7 +342,7 @@ impl PatchRequest {
         for text in self.references(kind) {
             match state(referred(text).unwrap_or_default()) {
                 ReferenceState::Created(id) => *text = id.to_owned(),
-                ReferenceState::Pending | ReferenceState::Lost => {
+                ReferenceState::Pending | ReferenceState::Lost | ReferenceState::LostMember(_) => {
                     lost.get_or_insert_with(|| lost_reference(text));
                 }
             }

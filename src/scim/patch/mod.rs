@@ -112,6 +112,12 @@ impl PatchRequest {
         bulk_reference::in_assignments(kind, &mut self.assignments).chain(in_members).collect()
     }
 
+    /// What the lists name that replace all members.
+    pub(super) fn replacing_members(&mut self) -> Vec<&mut String> {
+        let replaces = |change: &&mut MemberChange| matches!(change, MemberChange::Replace(_));
+        self.members.iter_mut().filter(replaces).flat_map(MemberChange::named_mut).collect()
+    }
+
     /// The references that are left are lost: the request is refused, unless it takes access away.
     pub(super) fn refuse_references(&mut self, kind: ResourceType, error: Error) {
         bulk_reference::refuse(kind, &mut self.assignments, &error);

@@ -3,12 +3,17 @@
 //! Nothing is held together: an operation is a transaction of its own, so what a cut leaves is a set of whole operations, each
 //! after those that it refers to.
 
+use crate::error_chain::ErrorChain;
 use crate::id::{GroupId, UserId};
 use crate::scim::bulk::{self, BulkAction, BulkCall, BulkStep, ReferenceState, ResourceBody};
-use crate::scim::{self, BulkOperation, BulkRequest, PatchRequest, Preconditions, Projection, ResourceType};
+use crate::scim::{
+    self, BulkOperation, BulkRequest, PatchRequest, Preconditions, Projection, ResourceType, ScimType,
+};
+use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::resource_answer::ResourceAnswer;
 use crate::service::provisioning::{Provisioning, RenderedResource, RequestTarget};
 use crate::service::{ScimCaller, ServiceError};
+use crate::store::StoreError;
 use crate::store::resources::ResourceId;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -41,6 +46,14 @@ struct OperationState {
     outcome: Option<Result<u16, ServiceError>>,
 }
 
+/// What came of an operation that was to create something.
+enum CreateOutcome {
+    /// The id of the new resource.
+    Created(String),
+    /// The id of the one that has its name, if that is why.
+    Failed { existing: Option<String> },
+}
+
 /// The operations of a request while they are carried out.
 struct BulkRun<'a> {
     service: &'a Provisioning,
@@ -48,8 +61,8 @@ struct BulkRun<'a> {
     deadline: Duration,
     errors_left: u64,
     operations: Vec<OperationState>,
-    /// The id that was created under each bulkId; none where that failed.
-    created: HashMap<String, Option<String>>,
+    /// What came of each bulkId.
+    created: HashMap<String, CreateOutcome>,
     /// The bulkIds of all operations that create.
     creators: HashMap<String, usize>,
 }
@@ -108,13 +121,22 @@ struct OperationSuccess {
 
 impl BulkRun<'_> {
     async fn run_operation(&mut self, at: usize) {
-        let Some(call) = self.operations.get_mut(at).and_then(|operation| operation.call.take()) else {
+        let Some(mut call) = self.operations.get_mut(at).and_then(|operation| operation.call.take()) else {
             return;
         };
+        let name = call.as_mut().ok().and_then(BulkCall::new_name);
+        let kind = call.as_ref().ok().map(|call| call.kind);
+        if let (Ok(call), Some(operation)) = (&call, self.operations.get_mut(at)) {
+            operation.location = self.service.location_of(call);
+        }
         let outcome = match call {
             _ if self.is_late() => Err(not_begun()),
             Err(error) => Err(error.into()),
             Ok(call) => self.carry_out(at, call).await,
+        };
+        let existing = match (&outcome, kind, name) {
+            (Err(error), Some(kind), Some(name)) if is_taken(error) => self.existing(kind, &name).await,
+            _ => None,
         };
         let is_failed = outcome.is_err();
         let Some(operation) = self.operations.get_mut(at) else { return };
@@ -130,13 +152,18 @@ impl BulkRun<'_> {
             }
         };
         if let Some(bulk_id) = operation.bulk_id.clone().filter(|_| operation.method == "POST") {
-            self.created.insert(bulk_id, created);
+            let outcome = created.map_or(CreateOutcome::Failed { existing }, CreateOutcome::Created);
+            self.created.insert(bulk_id, outcome);
         }
         self.errors_left -= u64::from(is_failed);
     }
 
     async fn carry_out(&mut self, at: usize, mut call: BulkCall) -> Result<OperationSuccess, ServiceError> {
-        let join = call.resolve(|bulk_id| self.state_of(bulk_id));
+        let members = self.lost_members(&mut call).await?;
+        let join = call.resolve(|bulk_id| match members.get(bulk_id) {
+            Some(id) => ReferenceState::LostMember(id),
+            None => self.state_of(bulk_id),
+        });
         if let Some(operation) = self.operations.get_mut(at) {
             operation.location = self.service.location_of(&call);
             operation.join = join?.map(|join| (call.kind, join));
@@ -150,10 +177,35 @@ impl BulkRun<'_> {
 
     fn state_of(&self, bulk_id: &str) -> ReferenceState<'_> {
         match self.created.get(bulk_id) {
-            Some(Some(id)) => ReferenceState::Created(id),
-            Some(None) => ReferenceState::Lost,
+            Some(CreateOutcome::Created(id)) => ReferenceState::Created(id),
+            Some(CreateOutcome::Failed { .. }) => ReferenceState::Lost,
             None if self.creators.contains_key(bulk_id) => ReferenceState::Pending,
             None => ReferenceState::Lost,
+        }
+    }
+
+    /// The lost references of a change of a group that mean members of it, with their ids: what they were to create exists.
+    async fn lost_members(&self, call: &mut BulkCall) -> Result<HashMap<String, String>, ServiceError> {
+        let mut members = HashMap::new();
+        let Some((group, references)) = call.group_references() else { return Ok(members) };
+        let Some(group) = GroupId::from_text(&group) else { return Ok(members) };
+        for bulk_id in references {
+            let Some(CreateOutcome::Failed { existing: Some(id) }) = self.created.get(&bulk_id) else {
+                continue;
+            };
+            let Some(existing) = UserId::from_text(id) else { continue };
+            if self.service.store.find_member(group, existing.uuid()).await?.is_some() {
+                members.insert(bulk_id, id.clone());
+            }
+        }
+        Ok(members)
+    }
+
+    /// The id of the resource that has a name. What cannot be read is not known: then the reference is lost like any other.
+    async fn existing(&self, kind: ResourceType, name: &str) -> Option<String> {
+        match kind {
+            ResourceType::User => living(self.service.name_holder::<UserId>(name).await),
+            ResourceType::Group => living(self.service.name_holder::<GroupId>(name).await),
         }
     }
 
@@ -163,7 +215,8 @@ impl BulkRun<'_> {
         let Some(operation) = self.operations.get_mut(at) else { return };
         let Some((kind, join)) = operation.join.take() else { return };
         let Some(bulk_id) = operation.bulk_id.clone() else { return };
-        let Some(Some(id)) = self.created.get(&bulk_id).cloned() else { return };
+        let Some(CreateOutcome::Created(id)) = self.created.get(&bulk_id) else { return };
+        let id = id.clone();
         let (rest, lost) = join.resolve_pending(kind, |bulk_id| self.state_of(bulk_id));
         let joined = match rest {
             _ if self.is_late() => Err(not_begun()),
@@ -202,6 +255,21 @@ impl BulkRun<'_> {
     fn is_late(&self) -> bool {
         self.service.store.clock.monotonic() >= self.deadline
     }
+}
+
+fn living<I: ResourceId>(holder: Result<NameHolder<I>, StoreError>) -> Option<String> {
+    match holder {
+        Ok(NameHolder::Living { resource, .. }) => Some(resource.id.to_string()),
+        Ok(NameHolder::Free | NameHolder::LeftBehind(_)) => None,
+        Err(error) => {
+            tracing::warn!(error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
+            None
+        }
+    }
+}
+
+fn is_taken(error: &ServiceError) -> bool {
+    error.scim_error().is_some_and(|error| error.scim_type == Some(ScimType::Uniqueness))
 }
 
 fn not_begun() -> ServiceError {

@@ -270,7 +270,9 @@ impl Provisioning {
             let GroupSnapshot { before, known, .. } = *snapshot;
             let write = decision.as_ref().ok().and_then(|decision| decision.write.as_ref());
             let changes = write.is_some_and(|write| !write.plan.batch.is_empty());
-            if known.whole && !changes && !self.is_still(&before).await? {
+            // A commit carries the ETag of the header; what commits nothing asks for it where that decides.
+            let rests_on_header = known.whole || target.is_conditional();
+            if rests_on_header && !changes && !self.is_still(&before).await? {
                 retry.pause().await?;
                 continue;
             }

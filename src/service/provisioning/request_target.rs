@@ -20,6 +20,11 @@ impl<I: ResourceId> From<I> for RequestTarget<I> {
 }
 
 impl<I: ResourceId> RequestTarget<I> {
+    /// Whether the request requires anything of the version.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.preconditions != Preconditions::default()
+    }
+
     /// The error about a resource that does not exist.
     pub(super) fn missing(&self) -> Error {
         self.preconditions.missing(I::KIND)

@@ -71,6 +71,9 @@ fn a_mistake_in_an_operation_is_its_own() {
     refuses(json!({"method": "PUT", "path": "/Users/x", "data": [1]}), syntax, "data");
     refuses(json!({"method": "PATCH", "path": "/Users/x", "data": {"op": "add"}}), syntax, "Operations");
     refuses(json!({"method": "DELETE", "path": "/Users/x", "version": "7"}), value, "version takes");
+    for version in [json!(7), json!([]), json!({}), json!(true)] {
+        refuses(json!({"method": "DELETE", "path": "/Users/x", "version": version}), value, "is a text");
+    }
 }
 
 #[test]

@@ -163,3 +163,44 @@ async fn of_a_circle_that_is_not_whole_the_results_say_so() {
     assert_eq!(groups["first"]["members"], json!([]));
     assert_eq!(groups["third"]["members"][0]["value"], groups["first"]["id"]);
 }
+
+/// The answer to a request was lost, and it is sent again: the newcomer exists, and is still a member.
+#[tokio::test]
+async fn a_list_of_members_that_is_sent_again_removes_none_of_them() {
+    for is_put in [true, false] {
+        let p = process();
+        let ids = [p.user("ana").await, p.user("leaver").await];
+        let group = p.group("ops").await;
+        p.patch(&group, json!([{"op": "add", "path": "members", "value": [{"value": ids[0]}]}]))
+            .await
+            .unwrap();
+        let request = || {
+            let members = json!([{"value": ids[0]}, {"value": "bulkId:new"}]);
+            let change = match is_put {
+                true => json!({"method": "PUT", "path": format!("/Groups/{group}"),
+                    "data": {"displayName": "ops", "members": members}}),
+                false => json!({"method": "PATCH", "path": format!("/Groups/{group}"),
+                    "data": {"Operations": [{"op": "replace", "path": "members", "value": members}]}}),
+            };
+            let new =
+                json!({"method": "POST", "path": "/Users", "bulkId": "new", "data": {"userName": "new"}});
+            BulkRequest::parse(json!({"Operations": [new, change]})).unwrap()
+        };
+        let first = p.service.run_bulk(&caller(), request()).await;
+        assert_eq!(first.iter().map(status).collect::<Vec<_>>(), [201, 200], "{first:?}");
+        let members = p.members(&group).await;
+        assert_eq!(members.len(), 2);
+
+        let again = p.service.run_bulk(&caller(), request()).await;
+        assert_eq!(again.iter().map(status).collect::<Vec<_>>(), [409, 409], "{again:?}");
+        assert_eq!(p.members(&group).await, members, "put {is_put}");
+
+        // Who is not in the list leaves all the same.
+        p.patch(&group, json!([{"op": "add", "path": "members", "value": [{"value": ids[1]}]}]))
+            .await
+            .unwrap();
+        let again = p.service.run_bulk(&caller(), request()).await;
+        assert_eq!(again.iter().map(status).collect::<Vec<_>>(), [409, 200], "{again:?}");
+        assert_eq!(p.members(&group).await, members, "put {is_put}");
+    }
+}

@@ -240,3 +240,32 @@ async fn a_damaged_resource_is_deleted_in_its_version() {
     assert_eq!(status(p.service.delete_user(&caller(), user_in(&id, "W/\"1\"")).await), 412);
     p.service.delete_user(&caller(), user_in(&id, &version)).await.unwrap();
 }
+
+/// One of two who remove the same member with one version finds that it is done, and is told that the version is another.
+#[tokio::test]
+async fn what_another_request_has_done_already_is_no_success_under_an_old_version() {
+    let (one, two) = two_processes();
+    let ids = people(&one, 1).await;
+    let group = one.group("ops").await;
+    add(&one, group_in(&group, &one.get_group(&group).await.unwrap().version), &ids).await.unwrap();
+    let version = one.get_group(&group).await.unwrap().version;
+    let remove = |p: &Process| {
+        let target = group_in(&group, &version);
+        let (service, ids) = (p.service.clone(), ids.clone());
+        async move {
+            let body = json!({"Operations": [{"op": "remove", "path": "members", "value": refs(&ids)}]});
+            let bare = without(ResourceType::Group, "members");
+            service.patch_group(&caller(), target, &group_patch(&body).unwrap(), &bare).await.map(drop)
+        }
+    };
+    // The header was read, and the row of the member is read once the other one has removed it.
+    let held = two.faults.hold(When::get().key("m:"), Side::Before);
+    let (late, quick) = tokio::join!(remove(&two), async {
+        held.reached().await;
+        let quick = remove(&one).await;
+        held.release();
+        quick
+    });
+    assert!(quick.is_ok(), "{quick:?}");
+    assert_eq!(late.unwrap_err().scim_error().map(|error| error.status), Some(412));
+}
