@@ -1,5 +1,5 @@
 //! A transport for the SDK's own clients, which follow whatever link an answer holds, token included, read an answer however long it
-//! is, and believe whoever gives it.
+//! is, and accept it from any server.
 
 use super::call_observer::{AnswerOrigin, answer_origin};
 use super::rest::read;

@@ -80,7 +80,7 @@ struct Circles {
 }
 
 impl Circles {
-    /// Kosaraju's algorithm with stacks of its own: what is left last is looked at first, against the direction of the needs.
+    /// Kosaraju's algorithm with stacks of its own: what is left last is visited first, against the direction of the needs.
     fn of(needs: &[BTreeSet<usize>]) -> Self {
         let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
         for (at, needed) in needs.iter().enumerate() {

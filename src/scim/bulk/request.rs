@@ -60,7 +60,7 @@ pub(crate) enum ResourceBody {
     Group(GroupInput),
 }
 
-/// What is known of the resource that a reference stands for.
+/// What is known of the resource that a reference names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReferenceState<'a> {
     /// It exists, with this id.
@@ -183,7 +183,7 @@ impl BulkCall {
         Ok(call)
     }
 
-    /// Where an id is expected and a bulkId stands: at the end of the path, and in the body.
+    /// The bulkIds in the places of ids: at the end of the path, and in the body.
     fn references(&mut self) -> Vec<&mut String> {
         let kind = self.kind;
         let is_reference = |text: &&mut String| referred(text).is_some();

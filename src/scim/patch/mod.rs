@@ -122,7 +122,7 @@ impl PatchRequest {
     pub(super) fn refuse_references(&mut self, kind: ResourceType, error: Error) {
         bulk_reference::refuse(kind, &mut self.assignments, &error);
         let is_lost = |text: &mut String| bulk_reference::referred(text).is_some();
-        // A change of nobody else neither removes anyone nor replaces all.
+        // A change that names no one else neither removes members nor replaces all.
         self.members.retain_mut(|change| {
             let mut named = change.named_mut();
             named.is_empty() || !named.iter_mut().all(|text| is_lost(text))

@@ -50,7 +50,7 @@ pub(super) struct CursorSealer {
 }
 
 impl CursorSealer {
-    /// For that query of whoever holds a token with that label.
+    /// For that query, of a client whose token has that label.
     pub fn new(key: &CursorKey, identity: &QueryIdentity, token_label: &str) -> Result<Self, scim::Error> {
         let root = hmac::Key::new(hmac::HMAC_SHA256, key.bytes());
         let seal = derived(&root, "seal", identity, token_label);

@@ -122,7 +122,7 @@ async fn an_operation_that_storage_refuses_fails_alone() {
 
 /// One operation takes so long that the time of the request is over: it ends, and the others are not begun.
 #[tokio::test]
-async fn what_was_not_begun_in_time_is_told_so() {
+async fn operations_that_were_not_begun_in_time_are_503() {
     let manual = ManualClock::at(START);
     let clock: Arc<dyn Clock> = Arc::new(manual.clone());
     let p = Process::on(&TableEngine::memory(clock.clone()), &clock);

@@ -258,12 +258,16 @@ async fn what_another_request_has_done_already_is_no_success_under_an_old_versio
             service.patch_group(&caller(), target, &group_patch(&body).unwrap(), &bare).await.map(drop)
         }
     };
-    // The header was read, and the row of the member is read once the other one has removed it.
-    let held = two.faults.hold(When::get().key("m:"), Side::Before);
+    // The header was read, and the rows of the member are read once the other one has removed it.
+    let held = ["m:", "ug:"].map(|rows| two.faults.hold(When::get().key(rows), Side::Before));
     let (late, quick) = tokio::join!(remove(&two), async {
-        held.reached().await;
+        for point in &held {
+            point.reached().await;
+        }
         let quick = remove(&one).await;
-        held.release();
+        for point in &held {
+            point.release();
+        }
         quick
     });
     assert!(quick.is_ok(), "{quick:?}");
