@@ -270,9 +270,7 @@ impl Provisioning {
             let GroupSnapshot { before, known, .. } = *snapshot;
             let write = decision.as_ref().ok().and_then(|decision| decision.write.as_ref());
             let changes = write.is_some_and(|write| !write.plan.batch.is_empty());
-            // A commit carries the ETag of the header; what commits nothing asks for it where that decides.
-            let rests_on_header = known.whole || target.is_conditional();
-            if rests_on_header && !changes && !self.is_still(&before).await? {
+            if (known.whole || target.is_conditional()) && !changes && !self.is_still(&before).await? {
                 retry.pause().await?;
                 continue;
             }
@@ -377,7 +375,7 @@ impl Provisioning {
         members.full.iter().for_each(|user| self.health.membership_dropped(*user));
     }
 
-    /// Whether a range that was read after `before` belongs to it.
+    /// Whether what was read after or beside `before` belongs to it. A commit carries its ETag; what changes nothing has to ask.
     async fn is_still(&self, before: &Group) -> Result<bool, StoreError> {
         Ok(self.store.resource(before.id).await?.is_some_and(|now| now.etag == before.etag))
     }
