@@ -100,6 +100,17 @@ param operatorPrincipalId string = ''
 ])
 param operatorPrincipalType string = 'Group'
 
+@description('Who may read the request log with the command line, and the state for it: an object id, best that of the group of those who administer the identity provider. Empty: nobody gets that right here.')
+param identityAdminPrincipalId string = ''
+
+@description('What kind of principal that is.')
+@allowed([
+  'User'
+  'Group'
+  'ServicePrincipal'
+])
+param identityAdminPrincipalType string = 'Group'
+
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -145,6 +156,8 @@ module stateStorage 'app/state-storage.bicep' = {
     readerPrincipalType: auditReaderPrincipalType
     operatorPrincipalId: operatorPrincipalId
     operatorPrincipalType: operatorPrincipalType
+    identityAdminPrincipalId: identityAdminPrincipalId
+    identityAdminPrincipalType: identityAdminPrincipalType
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -188,6 +201,7 @@ module functionApp 'app/function-app.bicep' = {
     tablesEndpoint: stateStorage.outputs.tablesEndpoint
     tableName: stateStorage.outputs.tableName
     ordersTableName: stateStorage.outputs.ordersTableName
+    requestsTableName: stateStorage.outputs.requestsTableName
     vaultUrl: keyVault.outputs.url
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     scimTenant: scimTenant

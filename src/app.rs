@@ -8,7 +8,8 @@ pub use remote_clients::{
 };
 #[cfg(feature = "local")]
 pub use remote_clients::{
-    LOCAL_ORDERS, LOCAL_TENANT, local_access, local_access_reader, local_assignments, local_directory,
+    LOCAL_ORDERS, LOCAL_REQUESTS, LOCAL_TENANT, local_access, local_access_reader, local_assignments,
+    local_directory,
 };
 
 use crate::error_chain::ErrorChain;
@@ -28,9 +29,11 @@ use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
 use crate::service::reconcile_queue::overdue;
 use crate::service::reconcile_queue::tick::{AzureEnds, ReconcileTick, TickLimits};
+use crate::service::request_log::RequestLog;
 use crate::service::tokens::BearerTokens;
 use crate::store::StateStore;
 use crate::store::orders::OrderTable;
+use crate::store::request_log::RequestTable;
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::io;
@@ -64,6 +67,8 @@ pub struct ServiceDeps {
     pub tables: Arc<dyn TableOps>,
     /// Where operators place their orders.
     pub orders: OrderTable,
+    /// Where requests are logged that left no audit record.
+    pub requests: RequestTable,
     pub assignments: Arc<dyn RoleAssignments>,
     /// Who has access in Azure, whoever gave it.
     pub access: Arc<dyn AccessReader>,
@@ -89,6 +94,7 @@ pub struct BackupScim {
     /// The health of this process.
     pub health: Arc<HealthStatus>,
     pub store: StateStore,
+    pub request_log: Arc<RequestLog>,
     base_url: String,
     announce_cursors: bool,
 }
@@ -102,6 +108,11 @@ impl BackupScim {
     /// Shows in this process what the ticks of any process found.
     pub async fn watch_for_ever(self) {
         overdue::watch_counts(self.store, self.health).await;
+    }
+
+    /// Writes the request log in the background.
+    pub async fn log_requests_for_ever(self) {
+        self.request_log.write_for_ever().await;
     }
 
     /// The same service, whose ServiceProviderConfig says how lists are paged, or does not (RFC 9865).
@@ -143,6 +154,8 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         health.clone(),
         parts.inline,
     );
+    let process = store.ids.random();
+    let request_log = Arc::new(RequestLog::new(parts.requests.clone(), store.clock.clone(), process));
     let known = active_bindings.clone();
     let rules = Arc::new(move || known.binding_rules());
     let provisioning = Arc::new(Provisioning::new(ProvisioningDeps {
@@ -152,9 +165,11 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         active_bindings: active_bindings.clone(),
         health: health.clone(),
         inline,
+        request_log: request_log.clone(),
     }));
     let orders = Orders::new(
         parts.orders,
+        parts.requests,
         store.clone(),
         active_bindings.clone(),
         parts.assignments.clone(),
@@ -169,7 +184,16 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         orders,
         parts.tick,
     ));
-    BackupScim { provisioning, active_bindings, tick, health, store, base_url, announce_cursors: false }
+    BackupScim {
+        provisioning,
+        active_bindings,
+        tick,
+        health,
+        store,
+        request_log,
+        base_url,
+        announce_cursors: false,
+    }
 }
 
 /// Installs the TLS provider of this process. Every command that builds a client calls it first; calling it twice is harmless.
@@ -227,6 +251,7 @@ pub fn serve(
     let status = service.health.clone();
     let edge = HttpDeps {
         provisioning: service.provisioning.clone(),
+        request_log: service.request_log.clone(),
         tokens,
         timer: Arc::new(timer),
         clock: service.store.clock.clone(),

@@ -17,6 +17,8 @@ use std::time::Duration;
 const TABLE: &str = "scim";
 /// The table of operators' orders, where none is set.
 const ORDERS_TABLE: &str = "orders";
+/// The table of the request log, where none is set.
+const REQUESTS_TABLE: &str = "requests";
 /// The tenant, where none is set.
 const TENANT: &str = "default";
 /// The secret that holds the bearer token, where none is named.
@@ -69,6 +71,8 @@ pub struct TablesConfig {
     pub table: String,
     /// The table of operators' orders.
     pub orders_table: String,
+    /// The table of requests that left no audit record.
+    pub requests_table: String,
 }
 
 /// How the account of the table is reached.
@@ -329,13 +333,23 @@ impl Reader<'_> {
         };
         let table = self.table_name("TABLES_TABLE", TABLE);
         let orders_table = self.table_name("ORDERS_TABLE", ORDERS_TABLE);
-        if table.is_some()
-            && table.as_ref().map(|name| name.to_ascii_lowercase())
-                == orders_table.as_ref().map(|name| name.to_ascii_lowercase())
-        {
+        let requests_table = self.table_name("REQUESTS_TABLE", REQUESTS_TABLE);
+        let is_same = |one: &Option<String>, other: &Option<String>| {
+            one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
+        };
+        if is_same(&table, &orders_table) {
             return self.mistake("ORDERS_TABLE", "must name another table than TABLES_TABLE, as orders");
         }
-        Some(TablesConfig { account: account?, table: table?, orders_table: orders_table? })
+        if is_same(&table, &requests_table) || is_same(&orders_table, &requests_table) {
+            let what = "must name another table than TABLES_TABLE and ORDERS_TABLE, as requests";
+            return self.mistake("REQUESTS_TABLE", what);
+        }
+        Some(TablesConfig {
+            account: account?,
+            table: table?,
+            orders_table: orders_table?,
+            requests_table: requests_table?,
+        })
     }
 
     fn table_name(&mut self, variable: &'static str, default: &str) -> Option<String> {

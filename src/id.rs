@@ -80,9 +80,34 @@ id!(
 impl OpId {
     /// When the operation began, by the clock of its process; `None` for an id of another version.
     pub fn time(&self) -> Option<OffsetDateTime> {
-        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
-        let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
-        Some(at + std::time::Duration::from_nanos(u64::from(nanos)))
+        time_of(self.0)
+    }
+}
+
+/// The time in a UUIDv7.
+fn time_of(id: Uuid) -> Option<OffsetDateTime> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+    Some(at + std::time::Duration::from_nanos(u64::from(nanos)))
+}
+
+id!(
+    /// One request to this service, as `X-Request-Id`, its log lines and its records name it. UUIDv7, so that requests list
+    /// by time.
+    RequestId,
+    "request id"
+);
+
+impl RequestId {
+    /// The least id of that millisecond: where a range of ids begins.
+    pub fn first_at(time: OffsetDateTime) -> Self {
+        let millis = (time.unix_timestamp_nanos() / 1_000_000).clamp(0, (1 << 48) - 1);
+        Self(Uuid::from_u128(millis.unsigned_abs() << 80))
+    }
+
+    /// When the request arrived, by the clock of its process; `None` for an id of another version.
+    pub fn time(&self) -> Option<OffsetDateTime> {
+        time_of(self.0)
     }
 }
 

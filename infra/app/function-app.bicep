@@ -15,6 +15,7 @@ param packageContainer string
 param tablesEndpoint string
 param tableName string
 param ordersTableName string
+param requestsTableName string
 param vaultUrl string
 param applicationInsightsName string
 param scimTenant string
@@ -109,6 +110,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     TABLES_ENDPOINT: tablesEndpoint
     TABLES_TABLE: tableName
     ORDERS_TABLE: ordersTableName
+    REQUESTS_TABLE: requestsTableName
     KEY_VAULT_URL: vaultUrl
     BEARER_TOKEN_SECRET: 'scim-bearer-token'
     SCIM_TENANT: scimTenant

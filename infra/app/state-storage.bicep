@@ -1,4 +1,5 @@
-// The service's state in one table, the operators' orders in another. Apart from the host's storage, so that whoever may
+// The service's state in one table, the operators' orders in another, and in a third the requests of identity providers that
+// left no audit record. Apart from the host's storage, so that whoever may
 // deploy code cannot write state. There is no shared key: the storage account's own log names every caller.
 param name string
 param location string
@@ -35,6 +36,16 @@ param operatorPrincipalId string
 ])
 param operatorPrincipalType string
 
+@description('Who may read the request log, and the state for it, or empty.')
+param identityAdminPrincipalId string
+
+@allowed([
+  'User'
+  'Group'
+  'ServicePrincipal'
+])
+param identityAdminPrincipalType string
+
 @description('The Log Analytics workspace that keeps who wrote and deleted rows.')
 param workspaceId string
 
@@ -45,16 +56,26 @@ var reader = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '
 
 var resourceGroupId = resourceGroup().id
 
-// A principal that is both auditor and operator reads by one assignment: a second one of the same three is refused.
+// A principal that is several of these reads by one assignment: a second one of the same three is refused.
+var isOperatorAuditor = toLower(operatorPrincipalId) == toLower(readerPrincipalId)
+var isAdminOther = contains([
+  toLower(readerPrincipalId)
+  toLower(operatorPrincipalId)
+], toLower(identityAdminPrincipalId))
 var readers = union(empty(readerPrincipalId) ? [] : [
   {
     id: readerPrincipalId
     type: readerPrincipalType
   }
-], empty(operatorPrincipalId) || toLower(operatorPrincipalId) == toLower(readerPrincipalId) ? [] : [
+], empty(operatorPrincipalId) || isOperatorAuditor ? [] : [
   {
     id: operatorPrincipalId
     type: operatorPrincipalType
+  }
+], empty(identityAdminPrincipalId) || isAdminOther ? [] : [
+  {
+    id: identityAdminPrincipalId
+    type: identityAdminPrincipalType
   }
 ])
 
@@ -92,6 +113,11 @@ resource orders 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-
   name: 'orders'
 }
 
+resource requests 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = {
+  parent: tables
+  name: 'requests'
+}
+
 // At the table, not at the account: the service can neither make tables nor touch other ones.
 resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(scim.id, servicePrincipalId, contributor)
@@ -106,6 +132,26 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 resource readerAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for one in readers: {
   name: guid(scim.id, one.id, reader)
   scope: scim
+  properties: {
+    roleDefinitionId: reader
+    principalId: one.id
+    principalType: one.type
+  }
+}]
+
+resource requestAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(requests.id, servicePrincipalId, contributor)
+  scope: requests
+  properties: {
+    roleDefinitionId: contributor
+    principalId: servicePrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource requestReaderAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for one in readers: {
+  name: guid(requests.id, one.id, reader)
+  scope: requests
   properties: {
     roleDefinitionId: reader
     principalId: one.id
@@ -180,3 +226,4 @@ resource callers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 output tablesEndpoint string = 'https://${account.name}.table.${environment().suffixes.storage}'
 output tableName string = scim.name
 output ordersTableName string = orders.name
+output requestsTableName string = requests.name

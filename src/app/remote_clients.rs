@@ -28,6 +28,7 @@ use crate::ports::secrets::SecretSource;
 use crate::ports::tables::TableOps;
 use crate::store::StateStore;
 use crate::store::orders::OrderTable;
+use crate::store::request_log::RequestTable;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -39,6 +40,9 @@ pub const LOCAL_TENANT: &str = "default";
 /// The partition of its orders, in the same table: no tenant can have that name.
 #[cfg(feature = "local")]
 pub const LOCAL_ORDERS: &str = "~orders";
+/// The partition of its request log, in the same table.
+#[cfg(feature = "local")]
+pub const LOCAL_REQUESTS: &str = "~requests";
 
 /// Between two attempts to make the table.
 const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
@@ -47,6 +51,7 @@ const MAKE_TABLE_PAUSE: Duration = Duration::from_secs(5);
 pub struct AzureClients {
     pub tables: Arc<dyn TableOps>,
     pub orders: OrderTable,
+    pub requests: RequestTable,
     pub arm: Arc<ArmRoleAssignments>,
     pub secrets: Arc<dyn SecretSource>,
     /// Completes when the tables exist. In Azure the deployment has created them.
@@ -89,12 +94,13 @@ pub fn connect(
         |name| table_of(tables_config, name, credential.clone(), clock, ids, observer(Dependency::Tables));
     let tables = Arc::new(table(&tables_config.table)?);
     let orders = Arc::new(table(&tables_config.orders_table)?);
+    let requests = Arc::new(table(&tables_config.requests_table)?);
     let made: BoxFuture<'static, ()> = match tables_config.account {
         config::TablesAccount::Entra(_) => Box::pin(std::future::ready(())),
         config::TablesAccount::ConnectionString(_) => {
-            let (tables, orders) = (tables.clone(), orders.clone());
+            let (tables, orders, requests) = (tables.clone(), orders.clone(), requests.clone());
             Box::pin(async move {
-                tokio::join!(make_table(tables), make_table(orders));
+                tokio::join!(make_table(tables), make_table(orders), make_table(requests));
             })
         }
     };
@@ -102,6 +108,7 @@ pub fn connect(
         arm: Arc::new(arm_with(&config.arm, credential.clone(), clock.clone(), observer(Dependency::Arm))?),
         secrets: Arc::new(KeyVault::new(&config.vault, credential, observer(Dependency::KeyVault))?),
         orders: OrderTable::new(orders, config.tenant.clone()),
+        requests: RequestTable::new(requests, config.tenant.clone()),
         tables,
         table_is_made: made,
         connectivity,
@@ -128,11 +135,12 @@ fn token_scope(endpoint: &Endpoint, public: &str) -> String {
     }
 }
 
-/// What a command of an operator uses: the state, which it only reads, and the table of orders.
+/// What a command of an operator uses: the state and the request log, which it only reads, and the table of orders.
 #[derive(Clone)]
 pub struct OperatorAccess {
     pub store: StateStore,
     pub orders: OrderTable,
+    pub requests: RequestTable,
 }
 
 /// The state and the orders of an installation, for a command of an operator.
@@ -143,9 +151,11 @@ pub fn operator_access(config: &OperatorConfig) -> Result<OperatorAccess, Connec
     let tables_config = &config.tables;
     let table = |name| table_of(tables_config, name, credential.clone(), &clock, &ids, None);
     let (tables, orders) = (table(&tables_config.table)?, table(&tables_config.orders_table)?);
+    let requests = table(&tables_config.requests_table)?;
     Ok(OperatorAccess {
         store: StateStore::new(Arc::new(tables), config.tenant.clone(), clock, ids),
         orders: OrderTable::new(Arc::new(orders), config.tenant.clone()),
+        requests: RequestTable::new(Arc::new(requests), config.tenant.clone()),
     })
 }
 
@@ -238,6 +248,7 @@ pub fn local_access(control_url: &str) -> Result<OperatorAccess, ControlClientEr
     let ids: Arc<dyn IdSource> = Arc::new(RandomIds::new(clock.clone()));
     Ok(OperatorAccess {
         store: StateStore::new(tables.clone(), LOCAL_TENANT.to_owned(), clock, ids),
+        requests: RequestTable::new(tables.clone(), LOCAL_REQUESTS.to_owned()),
         orders: OrderTable::new(tables, LOCAL_ORDERS.to_owned()),
     })
 }

@@ -100,7 +100,9 @@ audit_kinds! {
         id: SubjectId = "id",
         revision: i64 = "revision",
         attributes: Vec<String> = "attributes",
-    } => sentence(format!("{resource_type} {id}{}", attributes.after(": ")));
+        /// Why, in the order of the attributes. Earlier releases did not record it.
+        reasons: Vec<String> = "reasons",
+    } => sentence(format!("{resource_type} {id}{}{}", attributes.after(": "), reasons.after("; because ")));
 
     /// A sweep found that the ledger and Azure differ.
     DifferenceFound = "difference-found" {

@@ -1,7 +1,7 @@
 //! One audit record: who set off what, when, and what changed.
 
 use super::AuditEvent;
-use crate::id::{OpId, SERVICE};
+use crate::id::{OpId, RequestId, SERVICE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -76,6 +76,8 @@ pub struct AuditRecord {
     pub time: OffsetDateTime,
     /// What set it off; `origin.op` is the op of the change that an effect follows from.
     pub origin: ChangeOrigin,
+    /// The request that asked for it.
+    pub request: Option<RequestId>,
     /// The stamp of the active bindings, for effects.
     pub stamp: Option<String>,
     pub outcome: Option<CommitOutcome>,

@@ -90,6 +90,7 @@ fn members() -> Vec<AuditEvent> {
             id: SubjectId::new(user()),
             revision: 2,
             attributes: texts(&["photos", "x509Certificates"]),
+            reasons: texts(&["unusable-value", "unknown-attribute"]),
         },
     ]
 }

@@ -6,6 +6,7 @@ use crate::app::SystemClock;
 use crate::audit::{self, ChangeCause, RecordedChange, SETTING_CHANGED};
 use crate::bindings::Bindings;
 use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::known_names::KnownNames;
 use crate::cli::moment::parse_time;
 use crate::cli::operator::{OperatorArguments, OperatorError, one_person_ever, run_command};
 use crate::cli::suggest::groups_like;
@@ -13,7 +14,6 @@ use crate::error_chain::escape_control;
 use crate::id::{GroupId, OpId, PrincipalId};
 use crate::ports::clock::Clock;
 use crate::scim::IndexLookup;
-use crate::service::access::names::name_of;
 use crate::service::audit::query::{self, AuditFilter, OpenedStep, OpenedSteps};
 use crate::store::{StateStore, StoreError};
 use clap::builder::PossibleValuesParser;
@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Some(text) = &arguments.group {
             filter.group = Some(group_id(&access.store, text).await?);
         }
-        let mut names = Names { store: &access.store, known: BTreeMap::new() };
+        let mut names = KnownNames::new(&access.store);
         let found = list(&mut names, filter, arguments).await?;
         if !found {
             report_none(arguments.json);
@@ -135,7 +135,7 @@ fn kind_names() -> Vec<&'static str> {
 
 /// Prints the records that match. Returns whether there was any.
 async fn list(
-    names: &mut Names<'_>,
+    names: &mut KnownNames<'_>,
     mut filter: AuditFilter,
     arguments: &Arguments,
 ) -> Result<bool, OperatorError> {
@@ -160,7 +160,8 @@ async fn list(
                     writeln!(out, "{record}")?;
                     continue;
                 }
-                let shown = if arguments.pseudonyms { BTreeMap::new() } else { names.of(&record).await? };
+                let shown =
+                    if arguments.pseudonyms { BTreeMap::new() } else { names.of_record(&record).await? };
                 read_opened(names.store, &record, &mut opened).await?;
                 query::lines(&record, &shown, &opened).iter().try_for_each(|line| writeln!(out, "{line}"))?;
                 let changed = bindings_lines(names.store, &record).await?;
@@ -220,29 +221,6 @@ async fn read_opened(store: &StateStore, record: &Value, opened: &mut OpenedStep
 fn report_none(json: bool) {
     if !json {
         eprintln!("no records");
-    }
-}
-
-/// The names of people and groups, each read once.
-struct Names<'a> {
-    store: &'a StateStore,
-    known: BTreeMap<String, Option<String>>,
-}
-
-impl Names<'_> {
-    /// The names of those whom a record names.
-    async fn of(&mut self, record: &Value) -> Result<BTreeMap<String, String>, StoreError> {
-        let mut names = BTreeMap::new();
-        for id in query::subjects(record) {
-            if !self.known.contains_key(&id) {
-                let name = name_of(self.store, &id).await?;
-                self.known.insert(id.clone(), name);
-            }
-            if let Some(Some(name)) = self.known.get(&id) {
-                names.insert(id, name.clone());
-            }
-        }
-        Ok(names)
     }
 }
 

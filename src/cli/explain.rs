@@ -1,8 +1,8 @@
 //! `explain`: why a person has, or has not, what each binding gives; whose an assignment is, and why it is there.
 
-mod answers;
+pub(super) mod answers;
 mod assignment;
-mod mend;
+pub(super) mod mend;
 mod others;
 mod past;
 
@@ -23,7 +23,7 @@ use assignment::Told;
 use others::OthersGave;
 use past::PastAccess;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -155,7 +155,7 @@ fn write_text(out: &mut impl Write, explanation: &Explanation, by_others: &Other
         (Some(principal), None) => writeln!(out, "  object id {principal}")?,
         (Some(principal), Some(_)) => writeln!(out, "  object id {principal}, which another user holds")?,
         (None, _) if *state == PersonState::Active && *bindings != ExplainedBindings::Unreadable => {
-            writeln!(out, "  no Entra object id")?;
+            writeln!(out, "  no Entra object id{}", in_its_place(explanation))?;
         }
         (None, _) => {}
     }
@@ -187,6 +187,18 @@ fn write_text(out: &mut impl Write, explanation: &Explanation, by_others: &Other
     match groups_line(explanation) {
         Some(line) => writeln!(out, "\n{line}"),
         None => Ok(()),
+    }
+}
+
+/// What was sent in place of an object id: a mapping that sends something else is the commonest mistake.
+pub(super) fn in_its_place(explanation: &Explanation) -> String {
+    let sent = explanation.sent_for_object_id.iter();
+    let sent =
+        sent.map(|(name, text)| format!("{name} is {:?}, which is no object id", escape_control(text)));
+    let sent: Vec<String> = sent.collect();
+    match sent.is_empty() {
+        true => String::new(),
+        false => format!(": the identity provider sends another attribute, {}", sent.join(" and ")),
     }
 }
 
@@ -257,7 +269,9 @@ fn to_json(explanation: &Explanation, by_others: &OthersGave) -> Value {
     );
     json!({
         "person": user.to_string(), "userName": user_name, "state": state.as_str(),
-        "objectId": principal.as_ref().map(id), "heldByAnother": waits_for.is_some(),
+        "objectId": principal.as_ref().map(id),
+        "sentForObjectId": explanation.sent_for_object_id.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "heldByAnother": waits_for.is_some(),
         "otherHolder": holder, "brake": brake, "groups": groups.collect::<Vec<_>>(),
         "activeBindings": known, "bindings": bindings, "others": others,
         "byOthers": by_others.to_json(), "byOthersUnreadable": by_others.unreadable,

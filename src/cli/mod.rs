@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod groups;
+mod known_names;
 #[cfg(feature = "local")]
 mod local;
 mod moment;
@@ -18,6 +19,7 @@ mod past;
 mod plan;
 mod progress;
 mod report;
+mod requests;
 mod serve;
 mod short_scope;
 mod suggest;
@@ -56,6 +58,11 @@ enum Command {
     Explain(explain::Arguments),
     /// List the groups that arrived from the identity provider, and the bindings that mean them.
     Groups(groups::Arguments),
+    /// List what the identity provider asked, what was left out of it and why, and what came of it in Azure.
+    ///
+    /// For the admin of the identity provider. Applied requests come out of the audit. Refused ones are in the table of the request
+    /// log for 30 days; those without a valid token, and reads, are only counted.
+    Requests(requests::Arguments),
     /// Say whether this installation is in order, and what the service can do at most.
     ///
     /// Checks the service's right in Azure beside the bindings, management locks, role assignments per subscription, whether the
@@ -121,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Groups(arguments) => groups::run(&arguments),
+        Command::Requests(arguments) => requests::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),

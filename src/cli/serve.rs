@@ -119,6 +119,7 @@ impl Ready {
         let service = app::build(ServiceDeps {
             tables: ends.tables,
             orders: ends.orders,
+            requests: ends.requests,
             assignments: ends.arm.clone(),
             access: ends.arm,
             connectivity: ends.connectivity,
@@ -165,6 +166,10 @@ impl Ready {
         let watched = service.clone();
         tokio::spawn(app::supervise("watching for overdue revocations", move || {
             watched.clone().watch_for_ever()
+        }));
+        let logging = service.clone();
+        tokio::spawn(app::supervise("writing the request log", move || {
+            logging.clone().log_requests_for_ever()
         }));
         if handler_port.is_none() {
             tokio::spawn(app::supervise("ticking", move || service.clone().tick_for_ever(TICK_EVERY)));

@@ -5,6 +5,7 @@
 
 use super::error::HttpError;
 use super::functions::{self, ListenAddress, TimerTrigger};
+use crate::id::RequestId;
 use crate::service::ScimCaller;
 use crate::service::tokens::{BearerTokens, TokenVerdict, is_b64token};
 use actix_web::body::{EitherBody, MessageBody};
@@ -38,7 +39,8 @@ pub(super) async fn authenticate<B: MessageBody>(
             return Ok(request.error_response(error).map_into_right_body());
         }
     };
-    request.extensions_mut().insert(ScimCaller::new(token_label));
+    let request_id = request.extensions().get::<RequestId>().copied();
+    request.extensions_mut().insert(ScimCaller::new(token_label).in_request(request_id));
     Ok(next.call(request).await?.map_into_left_body())
 }
 

@@ -1,13 +1,14 @@
 //! Request bodies: bounded, plain, strictly JSON.
 
 use super::error::HttpError;
+use super::request_record::ArrivedBody;
 use super::strict_json;
 use crate::scim::Error;
 use crate::scim::bulk::PAYLOAD_BYTES_MAX;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde_json::Value;
@@ -76,6 +77,7 @@ impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
         let fit = check_headers(request.headers());
         let payload = payload.take();
         let declared = content_length(request);
+        let request = request.clone();
         let large = request.app_data::<Data<LargeBodies>>().map(|large| large.get_ref().clone());
         async move {
             fit?;
@@ -85,6 +87,9 @@ impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
                 Err(_) => return Err(Error::request_timeout("the body did not arrive in time").into()),
             };
             let value = strict_json::parse_object(&bytes).map_err(Error::invalid_syntax)?;
+            if turn.is_none() {
+                request.extensions_mut().insert(ArrivedBody(bytes));
+            }
             Ok(Self { value, _turn: turn })
         }
         .boxed_local()

@@ -2,50 +2,67 @@
 
 use super::body::BulkBody;
 use super::error::{EndpointResult, HttpError};
+use super::request_record::{self, ArrivedBody, WriteTarget};
 use super::respond;
-use super::trace::RequestObserver;
 use crate::error_chain::ErrorChain;
-use crate::ports::ids::IdSource;
+use crate::id::RequestId;
 use crate::scim::BulkRequest;
 use crate::scim::bulk::{OperationResponse, bulk_response};
 use crate::service::provisioning::OperationResult;
 use crate::service::{Provisioning, ScimCaller, ServiceError};
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ReqData};
+use actix_web::{HttpMessage, HttpRequest};
 use serde_json::Value;
 
 /// `POST /Bulk` (RFC 7644 3.7).
 pub(super) async fn bulk(
     service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
-    observer: Data<RequestObserver>,
+    request_id: ReqData<RequestId>,
+    request: HttpRequest,
     mut body: BulkBody,
 ) -> EndpointResult {
-    let request = BulkRequest::parse(body.take_json())?;
-    let results = service.run_bulk(&caller, request).await;
-    let operations = results.into_iter().map(|result| render(result, observer.ids.as_ref())).collect();
+    let bulk = BulkRequest::parse(body.take_json())?;
+    let results = service.run_bulk(&caller, bulk).await;
+    note_refusals(&request, &caller, &results);
+    let operations = results.into_iter().map(|result| render(result, *request_id)).collect();
     Ok(respond::scim(StatusCode::OK, &bulk_response(operations)))
 }
 
-fn render(result: OperationResult, ids: &dyn IdSource) -> Value {
-    let OperationResult { method, bulk_id, location, version, outcome } = result;
+/// Notes the operations that failed as if each had come alone.
+fn note_refusals(request: &HttpRequest, caller: &ScimCaller, results: &[OperationResult]) {
+    let mut refused =
+        results.iter().filter_map(|result| Some((result.number, result.outcome.as_ref().err()?)));
+    let Some(first) = refused.next() else { return };
+    let body = request.extensions().get::<ArrivedBody>().and_then(|body| request_record::parsed(&body.0));
+    let operations = body.as_ref().and_then(BulkRequest::operations).unwrap_or_default();
+    for (number, error) in std::iter::once(first).chain(refused) {
+        let operation = operations.get(number - 1).unwrap_or(&Value::Null);
+        let target = WriteTarget::of_operation(operation);
+        let refusal = HttpError::refusal(error);
+        request_record::note_write(request, caller, Some(number), target, &refusal, operation.get("data"));
+    }
+}
+
+fn render(result: OperationResult, request: RequestId) -> Value {
+    let OperationResult { number: _, method, bulk_id, location, version, outcome } = result;
     let response = OperationResponse {
         method: &method,
         bulk_id: bulk_id.as_deref(),
         location: location.as_deref(),
         version: version.as_deref(),
-        outcome: outcome.map_err(|error| logged(error, ids).scim()),
+        outcome: outcome.map_err(|error| logged(error, request).scim_in(request)),
     };
     response.render()
 }
 
-/// What answers an operation that failed. A bug is hidden behind an id that the log has.
-fn logged(error: ServiceError, ids: &dyn IdSource) -> HttpError {
+/// What answers an operation that failed. A bug is hidden behind the id of the request.
+fn logged(error: ServiceError, request: RequestId) -> HttpError {
     let error = HttpError::from(error);
     if error.is_bug() {
-        let correlation = ids.random().to_string();
-        tracing::error!(error = %ErrorChain(&error), correlation, "an operation of a bulk request failed");
-        return HttpError::Internal { correlation };
+        tracing::error!(error = %ErrorChain(&error), "an operation of a bulk request failed");
+        return HttpError::Internal { request };
     }
     if error.is_unavailable() {
         tracing::warn!(error = %ErrorChain(&error), "an operation of a bulk request cannot be carried out now");

@@ -1,6 +1,7 @@
 //! Every failure that leaves this process, and its answer. The only `ResponseError`.
 
 use super::respond;
+use crate::id::RequestId;
 use crate::scim;
 use crate::service::ServiceError;
 use actix_web::http::StatusCode;
@@ -33,7 +34,7 @@ pub(super) enum HttpError {
     TooManyLargeBodies,
     /// What is behind this service took too long.
     #[error("the request took too long; whether it was carried out is not known, try again")]
-    TooLate,
+    TooLate { request: RequestId },
     /// The request came after the last one of its connection.
     #[error("the connection is closing")]
     ConnectionClosing,
@@ -49,9 +50,9 @@ pub(super) enum HttpError {
     /// The service could not do it.
     #[error("failed to serve the request")]
     Service(#[from] ServiceError),
-    /// A bug, as the caller sees it: only the id under which the log has the error.
-    #[error("internal error; the log knows it as {correlation}")]
-    Internal { correlation: String },
+    /// A bug, as the caller sees it: the log has the error under the id of the request.
+    #[error("internal error; the log has it under the id of this request")]
+    Internal { request: RequestId },
 }
 
 impl HttpError {
@@ -84,36 +85,46 @@ impl HttpError {
     /// What the answer says.
     pub fn scim(&self) -> scim::Error {
         match self {
-            HttpError::Scim(error)
-            | HttpError::Service(ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. }) => {
-                error.clone()
-            }
-            HttpError::Service(ServiceError::Busy { .. }) => {
-                scim::Error::unavailable("storage is busy or away; try again")
-            }
-            HttpError::Service(error @ ServiceError::ChangeUnderWay { .. }) => {
-                scim::Error::unavailable(format!("{error}; try again"))
-            }
-            HttpError::Service(ServiceError::Bug { .. }) => scim::Error::internal("internal error"),
+            HttpError::Scim(error) => error.clone(),
+            HttpError::Service(error) => Self::refusal(error),
             HttpError::Unauthorized => scim::Error::unauthorized(self.to_string()),
             HttpError::TokensUnavailable { .. }
             | HttpError::TooManyLargeBodies
-            | HttpError::TooLate
+            | HttpError::TooLate { .. }
             | HttpError::ConnectionClosing
             | HttpError::NotConfigured => scim::Error::unavailable(self.to_string()),
             HttpError::MethodNotAllowed { .. } => scim::Error::method_not_allowed(self.to_string()),
             HttpError::Internal { .. } => scim::Error::internal(self.to_string()),
         }
     }
+
+    /// What the answer says of a failure of the service.
+    pub fn refusal(error: &ServiceError) -> scim::Error {
+        match error {
+            ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.clone(),
+            ServiceError::Busy { .. } => scim::Error::unavailable("storage is busy or away; try again"),
+            ServiceError::ChangeUnderWay { .. } => scim::Error::unavailable(format!("{error}; try again")),
+            ServiceError::Bug { .. } => scim::Error::internal("internal error"),
+        }
+    }
 }
 
-impl ResponseError for HttpError {
-    fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.scim().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+impl HttpError {
+    /// What the answer says in that request: the id by which the log and `requests` know it is among it.
+    pub fn scim_in(&self, request: RequestId) -> scim::Error {
+        let error = self.scim();
+        scim::Error { detail: format!("{} (request {request})", error.detail), ..error }
     }
 
-    fn error_response(&self) -> HttpResponse {
-        let mut response = respond::scim(self.status_code(), &self.scim().body());
+    /// The answer in that request.
+    pub fn response_in(&self, request: RequestId) -> HttpResponse {
+        let mut response = self.response(&self.scim_in(request));
+        respond::name_request(response.headers_mut(), request);
+        response
+    }
+
+    fn response(&self, error: &scim::Error) -> HttpResponse {
+        let mut response = respond::scim(self.status_code(), &error.body());
         let headers = response.headers_mut();
         match self {
             HttpError::Unauthorized => {
@@ -122,7 +133,7 @@ impl ResponseError for HttpError {
             HttpError::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            HttpError::TooLate | HttpError::TooManyLargeBodies => {
+            HttpError::TooLate { .. } | HttpError::TooManyLargeBodies => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(TOO_LATE_WAIT)));
             }
             HttpError::NotConfigured => {
@@ -137,6 +148,19 @@ impl ResponseError for HttpError {
             _ => {}
         }
         response
+    }
+}
+
+impl ResponseError for HttpError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.scim().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            HttpError::TooLate { request } | HttpError::Internal { request } => self.response_in(*request),
+            _ => self.response(&self.scim()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::ports::tables::json::{PageAsked, PageJson, RowAsked, RowJson};
 use crate::ports::tables::{TableError, TableOps};
 use crate::service::reconcile_queue::tick::ReconcileTick;
+use crate::service::request_log::RequestLog;
 use crate::store::orders::OrderTable;
 use crate::store::{StateStore, StoreError};
 use actix_web::web::{self, Data, Json, Query, ServiceConfig};
@@ -22,6 +23,7 @@ pub struct InspectedResponse {
     pub orders: OrderTable,
     pub store: StateStore,
     pub tick: Arc<ReconcileTick>,
+    pub request_log: Arc<RequestLog>,
 }
 
 /// The same, once the service is there.
@@ -47,6 +49,8 @@ async fn row(slot: Data<ResponseSlot>, asked: Json<RowAsked>) -> impl Responder 
 
 async fn rows(slot: Data<ResponseSlot>, asked: Json<PageAsked>) -> impl Responder {
     let Some(service) = slot.get() else { return starting() };
+    // A reader here expects what was noted just now as well. Where that cannot be written, it waits for the next time.
+    let _ = service.request_log.write_noted().await;
     let asked = asked.into_inner();
     let partition = asked.partition.clone();
     table_answer(service.tables.page(&partition, &asked.range()).await.map(PageJson::of_page))

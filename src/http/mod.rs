@@ -21,6 +21,7 @@ pub mod inspect;
 mod plain_path;
 mod query;
 mod rejections;
+mod request_record;
 mod respond;
 mod routes;
 mod serving;
@@ -35,6 +36,7 @@ pub use health::{DEGRADED, HealthDetails, HealthProbe, UNAVAILABLE};
 
 use crate::ports::{clock::Clock, ids::IdSource};
 use crate::service::Provisioning;
+use crate::service::request_log::RequestLog;
 use crate::service::tokens::BearerTokens;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -51,6 +53,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct HttpDeps {
     pub provisioning: Arc<Provisioning>,
+    pub request_log: Arc<RequestLog>,
     pub tokens: Arc<BearerTokens>,
     pub timer: Arc<TimerTrigger>,
     pub clock: Arc<dyn Clock>,
@@ -86,10 +89,11 @@ fn app(
         InitError = (),
     >,
 > {
-    let HttpDeps { provisioning, tokens, timer, clock, ids, base_url, announce_cursors, health, details } =
-        edge;
+    let HttpDeps { provisioning, request_log, tokens, timer, clock, ids, base_url, .. } = edge;
+    let HttpDeps { announce_cursors, health, details, .. } = edge;
     App::new()
         .app_data(Data::from(provisioning))
+        .app_data(Data::from(request_log))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
         .app_data(Data::new(trace::RequestObserver { clock, ids, rejections: shared.rejections }))
@@ -102,6 +106,7 @@ fn app(
         .configure(routes::configure)
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(head::serve_as_get))
+        .wrap(from_fn(request_record::note_refusal))
         .wrap(from_fn(without_chunks::end_with_connection))
         .wrap(from_fn(trace::observe))
         .wrap(from_fn(drain::drain_unread_body))

@@ -1,11 +1,12 @@
 //! How answers look: SCIM JSON, never cached, never sniffed.
 
+use crate::id::RequestId;
 use crate::scim::Projection;
 use crate::service::{RenderedResource, ResourceAnswer};
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 const SCIM_JSON: &str = "application/scim+json; charset=utf-8";
@@ -87,6 +88,13 @@ fn with_etag(mut response: HttpResponse, version: &str) -> HttpResponse {
         response.headers_mut().insert(header::ETAG, version);
     }
     response
+}
+
+/// Names the request that is answered: log lines and `requests` know it by this id.
+pub(super) fn name_request(headers: &mut HeaderMap, request: RequestId) {
+    if let Ok(request) = HeaderValue::from_str(&request.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), request);
+    }
 }
 
 fn guarded(mut response: HttpResponse) -> HttpResponse {

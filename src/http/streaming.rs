@@ -3,7 +3,7 @@
 //! An error before the first bytes is an answer like any other. After them the connection is cut off, so that a page that is
 //! not whole never looks like one that is.
 
-use super::error::{EndpointResult, HttpError};
+use super::error::EndpointResult;
 use super::respond;
 use crate::error_chain::ErrorChain;
 use crate::scim::{ListQuery, ListText};
@@ -103,14 +103,19 @@ async fn send_chunk(sender: &mpsc::Sender<StreamChunk>, chunk: StreamChunk) -> R
     }
 }
 
+/// The list ends before its end: the connection is closed, so that the client sees it.
+#[derive(Debug, thiserror::Error)]
+#[error("the list is cut off")]
+struct ListCutOff;
+
 /// The chunks; an error where they end without an end.
-fn chunks(receiver: mpsc::Receiver<StreamChunk>) -> impl Stream<Item = Result<Bytes, HttpError>> {
+fn chunks(receiver: mpsc::Receiver<StreamChunk>) -> impl Stream<Item = Result<Bytes, ListCutOff>> {
     stream::unfold(Some(receiver), |receiver| async move {
         let mut receiver = receiver?;
         match receiver.recv().await {
             Some(StreamChunk::Bytes(bytes)) => Some((Ok(bytes), Some(receiver))),
             Some(StreamChunk::End) => None,
-            None => Some((Err(HttpError::TooLate), None)),
+            None => Some((Err(ListCutOff), None)),
         }
     })
 }

@@ -5,14 +5,16 @@
 use super::error::HttpError;
 use super::functions;
 use super::rejections::{RejectedRequest, RejectionLog};
+use super::respond;
 use crate::error_chain::ErrorChain;
+use crate::id::RequestId;
 use crate::ports::{clock::Clock, ids::IdSource};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, ResponseError};
+use actix_web::{Error, HttpMessage};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -43,7 +45,8 @@ pub(super) async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let request_id = observer.ids.random().to_string();
+    let request_id = RequestId::new(observer.ids.op().uuid());
+    request.extensions_mut().insert(request_id);
     let span = tracing::info_span!("request", requestId = %request_id, traceId = Empty);
     if let Some(trace_id) = trace_id(request.headers()) {
         span.record("traceId", trace_id);
@@ -55,7 +58,7 @@ async fn serve_request<B: MessageBody + 'static>(
     observer: Data<RequestObserver>,
     request: ServiceRequest,
     next: Next<B>,
-    request_id: String,
+    request_id: RequestId,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let method: String = request.method().as_str().chars().take(METHOD_CHARS_MAX).collect();
     let started = observer.clock.monotonic();
@@ -65,16 +68,17 @@ async fn serve_request<B: MessageBody + 'static>(
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => {
             tracing::error!(method, "a request panicked");
-            return Err(HttpError::Internal { correlation: request_id }.into());
+            return Err(HttpError::Internal { request: request_id }.into());
         }
         Err(_) => {
             tracing::error!(method, "a request took too long and was given up");
-            return Err(HttpError::TooLate.into());
+            return Err(HttpError::TooLate { request: request_id }.into());
         }
     };
-    let response = finish_response(outcome?, request_id);
-    let now = observer.clock.monotonic();
+    let response = outcome?;
     let rejection = rejection(&response);
+    let response = finish_response(response, request_id);
+    let now = observer.clock.monotonic();
     rejection.iter().for_each(|rejection| observer.rejections.count(*rejection));
     observer.rejections.log(now);
     let duration_ms = now.saturating_sub(started).as_millis() as u64;
@@ -89,7 +93,7 @@ async fn serve_request<B: MessageBody + 'static>(
 }
 
 /// Whether the caller was not known. What is logged of that is a number.
-fn rejection(response: &ServiceResponse<BoxBody>) -> Option<RejectedRequest> {
+fn rejection<B>(response: &ServiceResponse<B>) -> Option<RejectedRequest> {
     match response.response().error()?.as_error()? {
         HttpError::Unauthorized => Some(RejectedRequest::Unauthorized),
         HttpError::TokensUnavailable { .. } => Some(RejectedRequest::Undecided),
@@ -97,27 +101,31 @@ fn rejection(response: &ServiceResponse<BoxBody>) -> Option<RejectedRequest> {
     }
 }
 
-/// Logs a bug, or that storage is busy or away, once and with the whole chain; hides a bug behind the request id; gives the
-/// framework's own errors a SCIM body.
+/// Logs a bug, or that storage is busy or away, once and with the whole chain; hides a bug; gives the framework's own errors a
+/// SCIM body; names the request in the header and in the detail of an error.
 fn finish_response<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
-    request_id: String,
+    request: RequestId,
 ) -> ServiceResponse<BoxBody> {
-    let Some(error) = response.response().error() else { return response.map_into_boxed_body() };
+    let Some(error) = response.response().error() else {
+        let mut response = response.map_into_boxed_body();
+        respond::name_request(response.headers_mut(), request);
+        return response;
+    };
     let answer = match error.as_error::<HttpError>() {
         Some(bug) if bug.is_bug() => {
             tracing::error!(error = %ErrorChain(bug), "a request failed");
-            HttpError::Internal { correlation: request_id }
+            HttpError::Internal { request }.response_in(request)
         }
         Some(error) => {
             if error.is_unavailable() {
                 tracing::warn!(error = %ErrorChain(error), "a request cannot be carried out now");
             }
-            return response.map_into_boxed_body();
+            error.response_in(request)
         }
-        None => HttpError::of_framework(response.status()),
+        None => HttpError::of_framework(response.status()).response_in(request),
     };
-    response.into_response(answer.error_response())
+    response.into_response(answer)
 }
 
 /// The trace id of a well-formed `traceparent` (W3C Trace Context): `{version}-{32 hex}-{16 hex}-{flags}`, not all zeros.
@@ -353,7 +361,7 @@ mod tests {
             let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
             let body = String::from_utf8(body.to_vec()).unwrap();
             assert!(
-                body.contains("00000000-0000-0000-0000-000000000007") && !body.contains("canary"),
+                body.contains("00000000-0000-0000-0000-000000000000") && !body.contains("canary"),
                 "{body}"
             );
         }

@@ -24,6 +24,7 @@ use crate::service::reconcile_queue::tick::TickLimits;
 use crate::service::tokens::BearerTokens;
 use crate::simulator::{self, Simulator};
 use crate::store::orders::OrderTable;
+use crate::store::request_log::RequestTable;
 pub use certificate::CertificateError;
 pub use changed_bindings::ChangedBindingsError;
 pub use demo::DemoError;
@@ -111,6 +112,7 @@ async fn run(options: LocalOptions) -> Result<(), LocalError> {
     let timer = app::timer(&running.service, options.handler_port);
     let server = app::serve(listener, &running.service, tokens, health, timer).map_err(LocalError::Server)?;
     tokio::spawn(running.service.clone().tick_for_ever(TICK_EVERY));
+    tokio::spawn(running.service.clone().log_requests_for_ever());
     greeting::print(&options, &running);
     if options.demo {
         tokio::spawn(server);
@@ -201,6 +203,7 @@ async fn start(
     let base_url = format!("{origin}/scim/v2");
     let service = app::build(ServiceDeps {
         orders: OrderTable::new(tables.clone(), app::LOCAL_ORDERS.to_owned()),
+        requests: RequestTable::new(tables.clone(), app::LOCAL_REQUESTS.to_owned()),
         tables,
         assignments: arm.clone(),
         access: arm,
@@ -219,6 +222,7 @@ async fn start(
         orders: OrderTable::new(operator_tables, app::LOCAL_ORDERS.to_owned()),
         store: service.store.clone(),
         tick: service.tick.clone(),
+        request_log: service.request_log.clone(),
     });
     let token = state.token_text();
     Ok(RunningLocal { service, simulator, engine, ca_file, base_url, token, bindings })

@@ -5,6 +5,7 @@
 //! assignment at a time. What this module deliberately leaves out: who is a member of what, uniqueness, and what a
 //! membership is worth in Azure.
 
+mod asked;
 mod assignment;
 mod attr_path;
 pub(crate) mod bulk;
@@ -13,6 +14,7 @@ pub(crate) mod compare;
 mod date_time;
 mod deciding;
 pub(crate) mod discovery;
+mod dropped;
 mod edit;
 mod error;
 mod filter;
@@ -36,9 +38,12 @@ mod user_text;
 mod value;
 pub(crate) mod version;
 
+pub use asked::AskedAttributes;
 pub use bulk::{BulkOperation, BulkRequest};
 pub use compare::has_hidden;
 pub use deciding::DecidingAttributes;
+pub(crate) use dropped::DropReason;
+pub use dropped::DroppedAttributes;
 pub(crate) use edit::EditedResource;
 pub use error::{Error, ScimType};
 pub use filter::{Filter, IndexLookup};

@@ -1,7 +1,7 @@
 //! Who sent a SCIM request.
 
 use crate::audit::{ChangeCause, ChangeOrigin};
-use crate::id::OpId;
+use crate::id::{OpId, RequestId};
 use std::time::Duration;
 
 /// The holder of a bearer token.
@@ -9,13 +9,22 @@ use std::time::Duration;
 pub struct ScimCaller {
     /// The label of the token that was presented.
     pub token_label: String,
+    /// The request, where it has an id.
+    pub request: Option<RequestId>,
+    /// The operation of a bulk request, counted from 1.
+    pub(in crate::service) operation: Option<usize>,
     /// Until when the bulk request is worked on that an operation belongs to, on the monotonic clock.
     bulk_deadline: Option<Duration>,
 }
 
 impl ScimCaller {
     pub fn new(token_label: String) -> Self {
-        Self { token_label, bulk_deadline: None }
+        Self { token_label, request: None, operation: None, bulk_deadline: None }
+    }
+
+    /// The same caller, in the request of that id.
+    pub fn in_request(self, request: Option<RequestId>) -> Self {
+        Self { request, ..self }
     }
 
     /// The caller of one operation of a bulk request.

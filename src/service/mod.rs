@@ -18,6 +18,7 @@ pub mod provisioning;
 mod rate_limit;
 pub mod reconcile;
 pub mod reconcile_queue;
+pub mod request_log;
 mod throttling;
 pub mod tokens;
 

@@ -15,6 +15,7 @@ pub fn insert(record: &AuditRecord) -> TableWrite {
         .text("cause", record.origin.cause.as_str())
         .text("actor", record.origin.actor.clone())
         .text("follows", record.origin.op.to_string())
+        .text_if("request", record.request.map(|request| request.to_string()))
         .text_if("stamp", record.stamp.clone())
         .bytes("changes", Value::Array(changes).to_string().as_bytes());
     if let Some(outcome) = &record.outcome {
@@ -23,8 +24,8 @@ pub fn insert(record: &AuditRecord) -> TableWrite {
     TableWrite::Insert { key: keys::journal(record.op), properties: fields.done() }
 }
 
-/// A journal row as JSON: `op`, `time`, `cause`, `actor`, `origin` (the op it follows from), `bindings` (the stamp of the
-/// active ones), `changes`.
+/// A journal row as JSON: `op`, `time`, `cause`, `actor`, `origin` (the op it follows from), `request` (its `X-Request-Id`),
+/// `status` (of the answer), `bindings` (the stamp of the active ones), `changes`.
 pub fn to_json(row: &TableRow) -> Result<Value, StoreError> {
     let reader = RowReader::new(row)?;
     Ok(json!({
@@ -33,6 +34,8 @@ pub fn to_json(row: &TableRow) -> Result<Value, StoreError> {
         "cause": reader.text("cause")?,
         "actor": reader.text("actor")?,
         "origin": reader.text("follows")?,
+        "request": reader.text_opt("request")?,
+        "status": reader.int_opt("status")?,
         "bindings": reader.text_opt("stamp")?,
         "changes": reader.json("changes")?,
     }))

@@ -1,12 +1,13 @@
 //! Row keys. Only `store` knows them. Keys are ids or hashes, never client text.
 
-use crate::id::{GroupId, OpId, PrincipalId, UserId, format_stamp, parse_stamp};
+use crate::id::{GroupId, OpId, PrincipalId, RequestId, UserId, format_stamp, parse_stamp};
 use crate::rbac::plan::BlockKey;
 use crate::rbac::{AssignmentName, BackupRole, BindingName};
 use crate::scim::compare::{self, CaseMode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Write as _};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// Lower-case hex SHA-256.
 pub fn hash(text: &str) -> String {
@@ -52,6 +53,12 @@ pub const HINTS: &str = "dl:";
 /// What the keys of all tallies begin with. They are no settings: every reconcile reads those.
 pub const TALLIES: &str = "t:";
 
+/// What the keys of all requests begin with that left no audit record. They are in a table of their own.
+pub const LOGGED_REQUESTS: &str = "r:";
+
+/// What the keys of all numbers of refused requests begin with. They are in the same table.
+pub const REFUSAL_COUNTS: &str = "n:";
+
 /// What the name of a batch begins with, among the settings.
 pub const BATCH: &str = "batch:";
 
@@ -61,6 +68,35 @@ pub fn range_of(prefix: &str) -> (String, String) {
     (prefix.to_owned(), end)
 }
 
+/// A request that left no audit record, or an operation of it.
+pub fn logged_request(id: RequestId, operation: Option<usize>) -> String {
+    match operation {
+        None => format!("{LOGGED_REQUESTS}{id}"),
+        Some(number) => format!("{LOGGED_REQUESTS}{id}:{number:04}"),
+    }
+}
+/// The request and the operation that a key names.
+pub fn logged_request_of(key: &str) -> Option<(RequestId, Option<usize>)> {
+    let rest = key.strip_prefix(LOGGED_REQUESTS)?;
+    let (id, number) = rest.split_once(':').map_or((rest, None), |(id, number)| (id, Some(number)));
+    let operation = number.map(|number| number.parse().ok());
+    match operation {
+        Some(None) => None,
+        operation => Some((RequestId::parse(id).ok()?, operation.flatten())),
+    }
+}
+/// Where the requests since that time begin.
+pub fn logged_requests_from(time: OffsetDateTime) -> String {
+    logged_request(RequestId::first_at(time), None)
+}
+/// The number of requests of one kind within an hour, as one process counts them.
+pub fn refusal_count(hour: OffsetDateTime, process: Uuid, kind: &str) -> String {
+    format!("{REFUSAL_COUNTS}{}:{process}:{kind}", format_stamp(hour))
+}
+/// Where the numbers of that hour begin.
+pub fn refusal_counts_from(hour: OffsetDateTime) -> String {
+    format!("{REFUSAL_COUNTS}{}", format_stamp(hour))
+}
 /// A user's header.
 pub fn user(id: UserId) -> String {
     format!("u:{id}")

@@ -27,6 +27,7 @@ mod read_meter;
 pub(crate) mod recent_findings;
 pub mod reconcile_queue;
 mod removals;
+pub mod request_log;
 pub mod resources;
 pub mod room_claims;
 pub(crate) mod scope_blocks;

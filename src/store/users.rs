@@ -91,9 +91,16 @@ impl StateStore {
         Ok(names.and_then(|names| names.get("userName")?.as_str().map(str::to_owned)))
     }
 
-    /// Whether a row with the user's names is there, readable or not.
-    pub async fn keeps_names(&self, user: UserId) -> Result<bool, StoreError> {
-        Ok(self.get(&keys::names(user)).await?.is_some())
+    /// The user's names and addresses, where a row with them is there; none of them where it cannot be read.
+    pub async fn kept_names(&self, user: UserId) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(row) = self.get(&keys::names(user)).await? else { return Ok(None) };
+        let names = self.readable(&row, RowReader::new(&row).and_then(|reader| reader.json("names")));
+        let members = names.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let texts = members.flat_map(|(_, value)| match value {
+            Value::Array(list) => list.iter().collect(),
+            single => vec![single],
+        });
+        Ok(Some(texts.filter_map(Value::as_str).map(str::to_owned).collect()))
     }
 
     /// Users whose userName or a mail address in the row that outlives them compares equal, living or deleted, at most so many.

@@ -41,7 +41,7 @@ pub(super) fn write_bindings(
 }
 
 /// The person has nothing to do with the binding.
-fn is_strange(answer: &BindingAnswer) -> bool {
+pub(in crate::cli) fn is_strange(answer: &BindingAnswer) -> bool {
     matches!(answer.answer, Answer::NotMember { reason: None, .. }) && !answer.holds
 }
 
@@ -68,7 +68,7 @@ fn write_mend(out: &mut impl Write, Mend { who, how }: &Mend) -> io::Result<()> 
 }
 
 /// Yes or no, and why, in a sentence.
-fn sentence(answer: &BindingAnswer) -> String {
+pub(in crate::cli) fn sentence(answer: &BindingAnswer) -> String {
     let since = answer.since.map(|since| format!(" since {}", seconds(since))).unwrap_or_default();
     match &answer.answer {
         Answer::Wanted { way, reason: ReasonCode::Member } => format!("yes{since}: {}", escape_control(way)),
@@ -101,11 +101,11 @@ fn sentence(answer: &BindingAnswer) -> String {
     }
 }
 
-pub(super) fn seconds(time: OffsetDateTime) -> String {
+pub(in crate::cli) fn seconds(time: OffsetDateTime) -> String {
     rfc3339(time.replace_nanosecond(0).unwrap_or(time))
 }
 
-pub(super) fn answer_json(answer: &BindingAnswer) -> Value {
+pub(in crate::cli) fn answer_json(answer: &BindingAnswer) -> Value {
     let mend = Mend::of(answer);
     let (way, values, condition) = match &answer.answer {
         Answer::Wanted { way, .. } => (Some(way), None, None),

@@ -13,14 +13,14 @@ const EITHER: &str = Mender::IdentityOrBackupAdmin.as_str();
 
 /// What somebody can do about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mend {
+pub(in crate::cli) struct Mend {
     pub who: &'static str,
     pub how: String,
 }
 
 impl Mend {
     /// Of a user to whom no binding gives anything.
-    pub(super) fn of_state(state: PersonState) -> Option<Self> {
+    pub(in crate::cli) fn of_state(state: PersonState) -> Option<Self> {
         let how = match state {
             PersonState::Deleted => "create the user again",
             PersonState::Inactive => "activate the user",
@@ -30,12 +30,12 @@ impl Mend {
     }
 
     /// Of a person who is in none of the groups.
-    pub(super) fn of_stranger() -> Self {
+    pub(in crate::cli) fn of_stranger() -> Self {
         Self { who: IDENTITY_ADMIN, how: "add the person to the group".to_owned() }
     }
 
     /// `None`: all is as it should be, or ends by itself.
-    pub(super) fn of(answer: &BindingAnswer) -> Option<Self> {
+    pub(in crate::cli) fn of(answer: &BindingAnswer) -> Option<Self> {
         if let Some(still_held) = answer.still_held {
             return of_reason(still_held);
         }

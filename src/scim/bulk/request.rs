@@ -74,6 +74,11 @@ pub(crate) enum ReferenceState<'a> {
 }
 
 impl BulkRequest {
+    /// The operations of a body as they came.
+    pub fn operations(body: &Value) -> Option<&[Value]> {
+        member(body.as_object()?, "Operations")?.as_array().map(Vec::as_slice)
+    }
+
     /// Reads a body (RFC 7644 section 3.7.3); 413 where it has too many operations.
     pub fn parse(body: Value) -> Result<Self, Error> {
         let Value::Object(mut body) = body else {

@@ -5,9 +5,10 @@ mod engine;
 mod list;
 mod patch_op;
 
-use crate::scim::assignment::{AssignmentTarget, AttributeAssignment, DROPPED_MAX};
+use crate::scim::assignment::{AssignmentTarget, AttributeAssignment};
 use crate::scim::attr_path::AttrPath;
 use crate::scim::deciding::DecidingAttributes;
+use crate::scim::dropped::{DropReason, DroppedAttributes};
 use crate::scim::error::Error;
 use crate::scim::json_object::JsonObject;
 use crate::scim::patch_path::PatchPath;
@@ -17,15 +18,14 @@ use crate::scim::schema::{Attribute, AttributeType, ResourceType};
 use crate::scim::value::{self, ValueStrictness};
 use patch_op::PatchOp;
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 /// A resource as a request leaves it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EditedResource {
     /// The attributes afterwards.
     pub resource: Resource,
-    /// The names of the attributes whose assignments were dropped, sorted.
-    pub dropped: Vec<String>,
+    /// The attributes whose assignments were dropped.
+    pub dropped: DroppedAttributes,
     /// The request makes the user inactive.
     pub deactivates: bool,
     /// Why it is refused, unless it takes access away.
@@ -42,17 +42,15 @@ impl EditedResource {
     }
 
     /// Leaves those top-level attributes as they were: something is in the way of writing them.
-    pub fn keep_current(&mut self, current: &Resource, keeps: impl Fn(&str) -> bool) {
+    pub fn keep_current(&mut self, current: &Resource, reason: DropReason, keeps: impl Fn(&str) -> bool) {
         let mut attributes = self.resource.attributes().clone();
         attributes.retain(|name, _| !keeps(name));
         let kept = current.attributes().iter().filter(|(name, _)| keeps(name));
         attributes.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
         let kept = Resource::from_stored(current.kind(), attributes);
         let lost = kept.changed_attributes(&self.resource);
-        self.dropped.extend(lost.iter().filter_map(|name| name.rsplit(':').next()).map(str::to_owned));
-        self.dropped.sort_unstable();
-        self.dropped.dedup();
-        self.dropped.truncate(DROPPED_MAX);
+        let names = lost.iter().filter_map(|name| name.rsplit(':').next());
+        names.for_each(|name| self.dropped.insert(name, reason));
         self.resource = kept;
     }
 }
@@ -60,7 +58,7 @@ impl EditedResource {
 impl From<Resource> for EditedResource {
     /// A resource of which nothing was dropped.
     fn from(resource: Resource) -> Self {
-        Self { resource, dropped: Vec::new(), deactivates: false, refusal: None }
+        Self { resource, dropped: DroppedAttributes::default(), deactivates: false, refusal: None }
     }
 }
 
@@ -73,7 +71,7 @@ pub(super) struct ResourceEditor<'a> {
     /// Begins with nothing: what is not named is gone.
     anew: bool,
     attributes: JsonObject,
-    dropped: BTreeSet<String>,
+    dropped: DroppedAttributes,
     /// Attributes that a dropped assignment was about.
     missed: Vec<AttrPath>,
     written: usize,
@@ -99,7 +97,7 @@ impl<'a> ResourceEditor<'a> {
             stored,
             anew: true,
             attributes: JsonObject::new(),
-            dropped: BTreeSet::new(),
+            dropped: DroppedAttributes::default(),
             missed: Vec::new(),
             written: 0,
             mistake: None,
@@ -112,7 +110,7 @@ impl<'a> ResourceEditor<'a> {
     pub fn assign(&mut self, assignment: &AttributeAssignment) -> Result<(), Error> {
         match &assignment.target {
             AssignmentTarget::Foreign => {
-                self.record_dropped(&assignment.name);
+                self.dropped.insert(&assignment.name, DropReason::UnknownSchema);
                 Ok(())
             }
             AssignmentTarget::Nowhere { of, error } => {
@@ -136,8 +134,8 @@ impl<'a> ResourceEditor<'a> {
 
     /// A mistake in a deciding attribute that is not stored with the others: it is dropped, or refuses the request.
     pub fn refuse(&mut self, name: &str, error: Error) {
+        self.dropped.insert(name, DropReason::of(&error));
         self.refusal.get_or_insert(error);
-        self.record_dropped(name);
     }
 
     /// The value of `active` where the request says nothing about it.
@@ -164,8 +162,7 @@ impl<'a> ResourceEditor<'a> {
         self.require()?;
         let resource = Resource::from_stored(self.kind, self.attributes);
         let deactivates = self.deactivates && !resource.active();
-        let dropped = self.dropped.into_iter().collect();
-        Ok(EditedResource { resource, dropped, deactivates, refusal: self.refusal })
+        Ok(EditedResource { resource, dropped: self.dropped, deactivates, refusal: self.refusal })
     }
 
     fn decides(&self, path: &PatchPath) -> bool {
@@ -225,17 +222,11 @@ impl<'a> ResourceEditor<'a> {
         if of.is_some_and(|path| is_activity(&path)) {
             return Err(error);
         }
+        self.dropped.insert(&assignment.name, DropReason::of(&error));
         let first = if decides { &mut self.refusal } else { &mut self.mistake };
         first.get_or_insert(error);
         self.missed.extend(of);
-        self.record_dropped(&assignment.name);
         Ok(())
-    }
-
-    fn record_dropped(&mut self, name: &str) {
-        if self.dropped.len() < DROPPED_MAX {
-            self.dropped.insert(name.to_owned());
-        }
     }
 
     /// A PUT clears what it leaves out. What it names and what cannot be read is not left out: it stays as it is.
@@ -281,7 +272,7 @@ impl<'a> ResourceEditor<'a> {
             if let Some(value) = slot(stored.attributes(), &path) {
                 put(&mut self.attributes, &path, value.clone());
             }
-            self.record_dropped(attribute.name);
+            self.dropped.insert(attribute.name, DropReason::Required);
         }
         Ok(())
     }

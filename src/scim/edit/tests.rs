@@ -1,5 +1,6 @@
 //! What is dropped, what is refused, and what is carried out whatever else the request asks for.
 
+use crate::scim::assignment::DROPPED_MAX;
 use crate::scim::edit::*;
 use crate::scim::error::ScimType;
 use crate::scim::filter::Filter;
@@ -76,7 +77,7 @@ fn check(before: &Resource, edited: Result<EditedResource, Error>, after: Value,
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     assert_eq!(
-        (Value::Object(changed), edited.dropped),
+        (Value::Object(changed), edited.dropped.names()),
         (after, dropped.iter().map(|n| (*n).to_owned()).collect())
     );
 }
@@ -286,10 +287,10 @@ fn a_put_keeps_what_it_names_and_cannot_read() {
     let edited = put(leaves).unwrap();
     let expected = json!({"userName": "ana", "externalId": "e1", "active": false, ENTERPRISE_USER: {"department": "Finance"}});
     assert_eq!(Value::Object(edited.resource.attributes().clone()), expected);
-    assert_eq!(edited.dropped, ["department", "externalId", "userName"]);
+    assert_eq!(edited.dropped.names(), ["department", "externalId", "userName"]);
     let edited = put(json!({"active": "False"})).unwrap();
     assert_eq!(
-        (edited.resource.text("userName"), edited.dropped),
+        (edited.resource.text("userName"), edited.dropped.names()),
         (Some("ana"), vec!["userName".to_owned()])
     );
     for refused in
@@ -365,11 +366,11 @@ fn an_attribute_that_cannot_be_written_can_stay_as_it_was() {
         {"op": "remove", "path": "department"}, {"op": "add", "path": "nickName", "value": "N"}]);
     let edited = patched(&ana(), operations, &DecidingAttributes::default()).unwrap();
     let mut name = edited.clone();
-    name.keep_current(&ana(), |name| name == "userName");
+    name.keep_current(&ana(), DropReason::Taken, |name| name == "userName");
     assert_eq!((name.resource.text("userName"), name.resource.text("nickName")), (Some("ana"), Some("N")));
-    assert_eq!(name.dropped, ["userName"]);
+    assert_eq!(name.dropped.names(), ["userName"]);
     let mut all = edited;
-    all.keep_current(&ana(), |name| name != "active");
+    all.keep_current(&ana(), DropReason::TooLarge, |name| name != "active");
     check(&ana(), Ok(all), json!({"active": false}), &["department", "nickName", "userName"]);
 }
 
@@ -378,8 +379,8 @@ fn a_record_of_what_was_dropped_is_bounded() {
     let mut body: JsonObject = (0..500).map(|n| (format!("x{n}{}", "y".repeat(100)), json!(n))).collect();
     body.insert("userName".to_owned(), json!("ana"));
     let edited = create_user(&Value::Object(body), &DecidingAttributes::default()).unwrap();
-    assert_eq!(edited.dropped.len(), DROPPED_MAX);
-    assert!(edited.dropped.iter().all(|name| name.chars().count() == 64));
+    assert_eq!(edited.dropped.names().len(), DROPPED_MAX);
+    assert!(edited.dropped.names().iter().all(|name| name.chars().count() == 64));
 }
 
 /// Numbers that look random and are the same every time (xorshift).

@@ -9,6 +9,7 @@ pub(super) mod members;
 mod normalise;
 
 pub use member_change::MemberChange;
+pub(super) use normalise::assignments;
 
 use crate::scim::assignment::AttributeAssignment;
 use crate::scim::bulk_reference;
@@ -36,7 +37,8 @@ pub struct PatchRequest {
 impl PatchRequest {
     /// Reads the body of a PATCH request on a resource of that kind.
     pub fn parse(kind: ResourceType, body: &Value) -> Result<Self, Error> {
-        Self::of(kind, normalise::assignments(kind, body)?)
+        let body = body.as_object().ok_or_else(normalise::no_operations)?;
+        Self::of(kind, assignments(kind, body)?)
     }
 
     /// Assigns more to a resource that was created just now.

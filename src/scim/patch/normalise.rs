@@ -9,16 +9,23 @@ use serde_json::Value;
 
 /// The assignments of a PATCH body (RFC 7644 section 3.5.2), in the order of the request. A mistake names the operation it is
 /// in, counted from 1. An operation that says what to do and not to what is an assignment that leads nowhere.
-pub(super) fn assignments(kind: ResourceType, body: &Value) -> Result<Vec<AttributeAssignment>, Error> {
-    let operations = body.as_object().and_then(|body| member(body, "Operations")).and_then(Value::as_array);
-    let Some(operations) = operations else {
-        return Err(Error::invalid_syntax("a PATCH body is an object with a list of Operations"));
+pub(in crate::scim) fn assignments(
+    kind: ResourceType,
+    body: &JsonObject,
+) -> Result<Vec<AttributeAssignment>, Error> {
+    let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
+        return Err(no_operations());
     };
     let mut all = AttributeAssignments::new(kind);
     for (number, raw) in (1..).zip(operations) {
         operation(&mut all, number, raw).map_err(|error| in_operation(number, error))?;
     }
     Ok(all.done())
+}
+
+/// 400: what every PATCH body needs.
+pub(super) fn no_operations() -> Error {
+    Error::invalid_syntax("a PATCH body is an object with a list of Operations")
 }
 
 fn operation(all: &mut AttributeAssignments, number: usize, raw: &Value) -> Result<(), Error> {

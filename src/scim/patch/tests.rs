@@ -494,7 +494,7 @@ fn a_mistake_about_members_is_dropped_beside_a_removal_and_refused_beside_anythi
             assert_eq!(patch.member_changes(), [MemberChange::Remove(vec!["a".to_owned()])]);
             let edited =
                 patch.apply(&ops(), &DecidingAttributes::default()).unwrap().unless_refused(true).unwrap();
-            assert_eq!(edited.dropped, ["members"]);
+            assert_eq!(edited.dropped.names(), ["members"]);
         }
         assert_eq!(members_of(json!([title, mistake])).unwrap_err().status, 400, "{mistake}");
     }
@@ -525,7 +525,7 @@ fn an_operation_that_does_not_say_what_it_is_about_is_dropped_beside_a_deactivat
             let patch = PatchRequest::parse(User, &json!({"Operations": operations})).unwrap();
             let edited = patch.apply(&ana(json!({})), &DecidingAttributes::default()).unwrap();
             assert!(edited.deactivates, "{misshapen}");
-            assert_eq!(edited.dropped, ["unnamed"]);
+            assert_eq!(edited.dropped.names(), ["unnamed"]);
         }
         for operations in [json!([misshapen]), json!([misshapen, title]), json!([title, misshapen])] {
             let patch = PatchRequest::parse(User, &json!({"Operations": operations})).unwrap();

@@ -2,7 +2,7 @@
 
 pub mod behind;
 
-use crate::bindings::ConfiguredBinding;
+use crate::bindings::{ConfiguredBinding, PrincipalSource};
 use crate::id::{GroupId, PrincipalId, UserId};
 use crate::rbac::{BackupRole, BindingName, ReasonCode, Scope};
 use crate::scim::Resource;
@@ -32,6 +32,8 @@ pub struct Explanation {
     pub state: PersonState,
     /// The Entra object id that the record names, by the active bindings.
     pub principal: Option<PrincipalId>,
+    /// What the record has where its object id is expected, if it names none: attribute and text.
+    pub sent_for_object_id: Vec<(&'static str, String)>,
     /// That one, where another record holds it.
     pub waits_for: Option<PrincipalId>,
     /// Who that is.
@@ -163,6 +165,10 @@ pub async fn explain(
     let told = asked.told;
     let others = grants.iter().enumerate().filter(|(place, _)| !told.contains(place));
     let others = others.map(|(_, grant)| grant.clone()).collect();
+    let sent_for_object_id = match (person.principal, resource) {
+        (None, Some(resource)) => sent_for_object_id(resource, of.snapshot.principal_from()),
+        _ => Vec::new(),
+    };
     let groups_are_cut = has_too_many || person.groups.is_cut;
     let groups = groups_of(&of.snapshot, &person, &selected, &names);
     let DecidedPerson { state, name, principal, waits_for, .. } = person;
@@ -177,6 +183,7 @@ pub async fn explain(
         user_name: name.or(kept_name),
         state,
         principal,
+        sent_for_object_id,
         waits_for,
         other_holder,
         brake,
@@ -186,6 +193,18 @@ pub async fn explain(
         rows_unreadable: record.ledger.rows_unreadable,
         groups_are_cut,
     }))
+}
+
+/// What a record that names no object id has where one is expected.
+fn sent_for_object_id(resource: &Resource, sources: &[PrincipalSource]) -> Vec<(&'static str, String)> {
+    let sent = sources.iter().filter_map(|source| {
+        let text = match source {
+            PrincipalSource::EntraObjectId => resource.entra_object_id(),
+            PrincipalSource::ExternalId => resource.text("externalId"),
+        };
+        Some((source.as_str(), text?.to_owned()))
+    });
+    sent.collect()
 }
 
 /// Whether the record that holds the object id is still of it: only then a person has to mend that.

@@ -207,7 +207,7 @@ pub fn op_time(op: &str) -> Option<OffsetDateTime> {
 }
 
 /// The first digits of every op of that millisecond.
-fn op_prefix(time: OffsetDateTime) -> String {
+pub fn op_prefix(time: OffsetDateTime) -> String {
     let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
     let digits = format!("{millis:012x}");
     let (high, low) = digits.split_at_checked(8).unwrap_or((&digits, ""));

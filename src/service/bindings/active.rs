@@ -317,6 +317,7 @@ impl ActiveBindings {
             op: origin.op,
             time: self.store.clock.now(),
             origin: origin.clone(),
+            request: None,
             stamp: Some(activated.stamp.to_owned()),
             outcome: None,
             changes: activated.changes(),

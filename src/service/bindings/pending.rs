@@ -288,6 +288,7 @@ async fn hold(
         op,
         time: store.clock.now(),
         origin: ChangeOrigin { cause: ChangeCause::Snapshot, actor: SERVICE.to_owned(), op },
+        request: None,
         stamp: None,
         outcome: None,
         changes: vec![change],

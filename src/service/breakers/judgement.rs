@@ -165,6 +165,7 @@ impl Breakers {
             op: self.store.ids.op(),
             time: self.store.clock.now(),
             origin: origin.clone(),
+            request: None,
             stamp: None,
             outcome: None,
             changes,

@@ -360,7 +360,7 @@ impl<'a> ForeignSurvey<'a> {
         let op = self.store.ids.op();
         let origin = ChangeOrigin { cause: ChangeCause::Sweep, actor: SERVICE.to_owned(), op };
         let time = self.store.clock.now();
-        let record = AuditRecord { op, time, origin, stamp: None, outcome: None, changes };
+        let record = AuditRecord { op, time, origin, request: None, stamp: None, outcome: None, changes };
         self.store.write_foreign(&record, writes).await
     }
 

@@ -451,7 +451,15 @@ async fn requeue_holder(
         azure_held: held_in_azure,
     };
     let changes = vec![difference];
-    let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    let record = AuditRecord {
+        op,
+        time: store.clock.now(),
+        origin,
+        request: None,
+        stamp: None,
+        outcome: None,
+        changes,
+    };
     let own = own.map(|row| (&row.stored.etag, Some(&row.stored.kept)));
     let mut writes = vec![write(holder, &entry, own)];
     writes.extend(reconcile_queue::enqueue_now(holder, &request));

@@ -211,7 +211,15 @@ impl MemberJob<'_> {
 
     fn record(self, store: &StateStore, op: OpId, changes: Vec<AuditEvent>) -> AuditRecord {
         let origin = self.job.request.origin.clone();
-        AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes }
+        AuditRecord {
+            op,
+            time: store.clock.now(),
+            origin,
+            request: None,
+            stamp: None,
+            outcome: None,
+            changes,
+        }
     }
 
     /// The next one keeps failing: the job goes on without it. Who should leave is reconciled all the same, and is tried again at

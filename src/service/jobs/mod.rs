@@ -306,6 +306,14 @@ fn plan_chunk(
         changes.push(AuditEvent::MemberRemoved { group, member, revision });
     }
     let origin: ChangeOrigin = job.request.origin.clone();
-    let record = AuditRecord { op, time: store.clock.now(), origin, stamp: None, outcome: None, changes };
+    let record = AuditRecord {
+        op,
+        time: store.clock.now(),
+        origin,
+        request: None,
+        stamp: None,
+        outcome: None,
+        changes,
+    };
     (record, batch)
 }

@@ -45,15 +45,18 @@ impl Orders {
         }))
     }
 
-    /// Records name people by their SCIM ids alone, so nothing of them changes.
+    /// Records name people by their SCIM ids alone, so nothing of them changes. What the request log has of the user goes with
+    /// the names.
     pub(super) async fn erase(&self, user: UserId) -> Result<OrderDecision, StoreError> {
-        let (exists, keeps) = try_join!(self.store.exists(user), self.store.keeps_names(user))?;
+        let (exists, kept) = try_join!(self.store.exists(user), self.store.kept_names(user))?;
         if exists {
             return Ok(OrderDecision::Refuse(OrderRefusal::StillExists));
         }
-        if !keeps {
+        let Some(mut names) = kept else {
             return Ok(OrderDecision::Refuse(OrderRefusal::NothingToErase));
-        }
+        };
+        names.push(user.to_string());
+        self.requests.erase(&names).await?;
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes: vec![users::erase_names(user)],
             changes: Vec::new(),

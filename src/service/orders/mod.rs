@@ -22,6 +22,7 @@ use crate::store::batches::BatchState;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
+use crate::store::request_log::RequestTable;
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
 use file_planner::FilePlanner;
 use std::sync::Arc;
@@ -116,6 +117,7 @@ pub enum OrderRefusal {
 /// Carries out the orders of operators.
 pub struct Orders {
     table: OrderTable,
+    pub(super) requests: RequestTable,
     pub(super) store: StateStore,
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
@@ -126,12 +128,14 @@ pub struct Orders {
 impl Orders {
     pub fn new(
         table: OrderTable,
+        requests: RequestTable,
         store: StateStore,
         active_bindings: Arc<ActiveBindings>,
         assignments: Arc<dyn RoleAssignments>,
         health: Arc<HealthStatus>,
     ) -> Self {
-        Self { table, store, active_bindings, assignments, health, file_planner: FilePlanner::default() }
+        let file_planner = FilePlanner::default();
+        Self { table, requests, store, active_bindings, assignments, health, file_planner }
     }
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
@@ -253,6 +257,7 @@ impl Orders {
             op: outcome.op,
             time: self.store.clock.now(),
             origin: origin_of(outcome.op, &outcome.who),
+            request: None,
             stamp: None,
             outcome: None,
             changes,

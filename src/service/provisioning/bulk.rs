@@ -24,6 +24,8 @@ const ELAPSED_MAX: Duration = Duration::from_secs(20);
 /// What became of one operation.
 #[derive(Debug)]
 pub struct OperationResult {
+    /// Its place in the request, from 1.
+    pub number: usize,
     pub method: String,
     pub bulk_id: Option<String>,
     /// The address of the resource, where there is one.
@@ -91,7 +93,8 @@ impl Provisioning {
                 BulkStep::Join(at) => run.join(at).await,
             }
         }
-        run.operations.into_iter().filter_map(OperationState::result).collect()
+        let results = (1..).zip(run.operations);
+        results.filter_map(|(number, operation)| operation.result(number)).collect()
     }
 }
 
@@ -101,9 +104,9 @@ impl OperationState {
         Self { method, bulk_id, call: Some(call), join: None, location: None, version: None, outcome: None }
     }
 
-    fn result(self) -> Option<OperationResult> {
+    fn result(self, number: usize) -> Option<OperationResult> {
         let Self { method, bulk_id, location, version, outcome, .. } = self;
-        Some(OperationResult { method, bulk_id, location, version, outcome: outcome? })
+        Some(OperationResult { number, method, bulk_id, location, version, outcome: outcome? })
     }
 
     /// Shows the resource as it is now.
@@ -124,6 +127,7 @@ impl BulkRun<'_> {
         let Some(mut call) = self.operations.get_mut(at).and_then(|operation| operation.call.take()) else {
             return;
         };
+        self.caller.operation = Some(at + 1);
         let name = call.as_mut().ok().and_then(BulkCall::new_name);
         let kind = call.as_ref().ok().map(|call| call.kind);
         if let (Ok(call), Some(operation)) = (&call, self.operations.get_mut(at)) {
@@ -214,6 +218,7 @@ impl BulkRun<'_> {
     async fn join(&mut self, at: usize) {
         let Some(operation) = self.operations.get_mut(at) else { return };
         let Some((kind, join)) = operation.join.take() else { return };
+        self.caller.operation = Some(at + 1);
         let Some(bulk_id) = operation.bulk_id.clone() else { return };
         let Some(CreateOutcome::Created(id)) = self.created.get(&bulk_id) else { return };
         let id = id.clone();

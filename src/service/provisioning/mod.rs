@@ -44,24 +44,30 @@ pub use resource_answer::ResourceAnswer;
 pub use stream::{ResourceListing, ResourceStream};
 
 use crate::id::PrincipalId;
-use crate::scim::{self, DecidingAttributes, EditedResource, Resource};
+use crate::scim::{
+    self, AskedAttributes, DecidingAttributes, DropReason, DroppedAttributes, EditedResource, Resource,
+    ResourceType,
+};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
 use crate::service::keyed_mutex::KeyedMutex;
 use crate::service::reconcile::desired::principal_of;
 use crate::service::reconcile_queue::inline::{FollowUp, InlineReconciler};
+use crate::service::request_log::RequestLog;
 use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::counters::ResourceCounters;
 use crate::store::cursor_key::CursorKey;
+use crate::store::request_log::{RefusalKind, UnappliedCall};
 use crate::store::resources::{ResourceId, StoredResource};
 use crate::store::{CommittedWrites, FoundRow, MayMiss, StateStore, StoreError};
 use conflict_retry::ConflictRetry;
 use group_view::GroupView;
 use read_gate::ReadGate;
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use write_plan::{WriteOperation, WritePlan};
+use write_plan::{WriteKind, WriteOperation, WritePlan};
 
 /// What provisioning works with.
 pub struct ProvisioningDeps {
@@ -72,6 +78,7 @@ pub struct ProvisioningDeps {
     pub active_bindings: Arc<ActiveBindings>,
     pub health: Arc<HealthStatus>,
     pub inline: Arc<InlineReconciler>,
+    pub request_log: Arc<RequestLog>,
 }
 
 /// The use cases behind `/Users` and `/Groups`.
@@ -82,6 +89,7 @@ pub struct Provisioning {
     active_bindings: Arc<ActiveBindings>,
     health: Arc<HealthStatus>,
     inline: Arc<InlineReconciler>,
+    request_log: Arc<RequestLog>,
     queue: Arc<KeyedMutex>,
     counters: ResourceCounters,
     view: GroupView,
@@ -135,8 +143,12 @@ impl SkippedAttributes {
     fn keep_current<I: ResourceId>(self, edited: &mut EditedResource, current: &Resource) {
         match self {
             SkippedAttributes::Nothing => {}
-            SkippedAttributes::UniqueName => edited.keep_current(current, |name| name == I::NAME),
-            SkippedAttributes::AllButActive => edited.keep_current(current, |name| name != "active"),
+            SkippedAttributes::UniqueName => {
+                edited.keep_current(current, DropReason::Taken, |name| name == I::NAME);
+            }
+            SkippedAttributes::AllButActive => {
+                edited.keep_current(current, DropReason::TooLarge, |name| name != "active");
+            }
         }
     }
 }
@@ -153,7 +165,7 @@ enum WriteAttempt {
 
 impl Provisioning {
     pub fn new(deps: ProvisioningDeps) -> Self {
-        let ProvisioningDeps { store, base_url, rules, active_bindings, health, inline } = deps;
+        let ProvisioningDeps { store, base_url, rules, active_bindings, health, inline, request_log } = deps;
         let view = GroupView {
             store: store.clone(),
             active_bindings: active_bindings.clone(),
@@ -168,6 +180,7 @@ impl Provisioning {
             active_bindings,
             health,
             inline,
+            request_log,
             queue: Arc::default(),
             counters: ResourceCounters::default(),
             view,
@@ -184,7 +197,8 @@ impl Provisioning {
 
     fn operation(&self, caller: &ScimCaller) -> WriteOperation {
         let origin = caller.origin(self.store.ids.op());
-        WriteOperation::new(origin, self.store.clock.now(), self.inline.has_room())
+        let operation = WriteOperation::new(origin, self.store.clock.now(), self.inline.has_room());
+        operation.in_request(caller.request)
     }
 
     fn conflict_retry(&self, caller: &ScimCaller) -> ConflictRetry<'_> {
@@ -198,21 +212,48 @@ impl Provisioning {
         principal_of(resource, &(self.rules)().sources)
     }
 
+    /// What a write asks for, as the request log keeps it.
+    pub fn asked(&self, kind: ResourceType, body: &Value) -> AskedAttributes {
+        let deciding = self.deciding();
+        body.as_object().map(|body| AskedAttributes::of(kind, body, &deciding)).unwrap_or_default()
+    }
+
     fn deciding(&self) -> Arc<DecidingAttributes> {
         (self.rules)().deciding
     }
 
     /// One line about attributes that a request names and that cannot be kept: the mapping of the client has to change.
-    fn log_dropped<I: ResourceId>(&self, caller: &ScimCaller, id: I, dropped: &[String]) {
+    fn log_dropped<I: ResourceId>(&self, caller: &ScimCaller, id: I, dropped: &DroppedAttributes) {
         if !dropped.is_empty() {
             tracing::info!(
                 resource.type = I::KIND.name(),
                 resource.id = %id,
                 token = caller.token_label,
-                attributes = dropped.join(", "),
+                attributes = %dropped,
                 "attributes of a request were dropped, the rest was applied"
             );
         }
+    }
+
+    /// Notes a request that changed nothing because all that it wanted was dropped, in part or as a whole: no audit record has it.
+    fn note_unapplied<I: ResourceId>(&self, caller: &ScimCaller, id: I, dropped: &DroppedAttributes) {
+        self.log_dropped(caller, id, dropped);
+        let Some(request) = caller.request.filter(|_| !dropped.is_empty()) else { return };
+        let call = UnappliedCall {
+            token: caller.token_label.clone(),
+            method: String::new(),
+            about: I::KIND.name().to_owned(),
+            target: Some(id.to_string()),
+            status: WriteKind::Change.status(),
+            scim_type: None,
+            detail: format!("nothing changed; dropped {dropped}"),
+            names: dropped.names(),
+            values: Vec::new(),
+        };
+        let route = format!("PUT or PATCH /{}", I::KIND.endpoint());
+        let status = call.status;
+        let counted = RefusalKind { status, scim_type: None, route, user_agent: String::new() };
+        self.request_log.note(request, caller.operation, call, counted);
     }
 
     async fn commit(

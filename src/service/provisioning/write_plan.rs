@@ -1,9 +1,9 @@
 //! What one transaction does, decided before anything is written.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, CommitOutcome, SubjectId};
-use crate::id::OpId;
+use crate::id::{OpId, RequestId};
 use crate::ports::tables::TRANSACTION_OPS_MAX;
-use crate::scim::Resource;
+use crate::scim::{DroppedAttributes, Resource};
 use crate::service::reconcile_queue::inline::FollowUp;
 use crate::store::batch::WriteBatch;
 use crate::store::reconcile_queue::ReconcileRequest;
@@ -17,6 +17,7 @@ pub struct WriteOperation {
     /// To the millisecond, which is what SCIM answers show.
     pub time: OffsetDateTime,
     pub origin: ChangeOrigin,
+    pub request: Option<RequestId>,
     /// This process reconciles at once whom the change concerns, unless it gets more to do meanwhile.
     pub reconciles_at_once: bool,
 }
@@ -24,7 +25,12 @@ pub struct WriteOperation {
 impl WriteOperation {
     pub fn new(origin: ChangeOrigin, now: OffsetDateTime, reconciles_at_once: bool) -> Self {
         let time = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-        Self { op: origin.op, time, origin, reconciles_at_once }
+        Self { op: origin.op, time, origin, request: None, reconciles_at_once }
+    }
+
+    /// The same, in a request that has an id.
+    pub fn in_request(self, request: Option<RequestId>) -> Self {
+        Self { request, ..self }
     }
 
     /// The reconcile request of this change.
@@ -39,6 +45,7 @@ impl WriteOperation {
             op: self.op,
             time: self.time,
             origin: self.origin.clone(),
+            request: self.request,
             stamp: None,
             outcome: Some(plan.outcome.clone()),
             changes: plan.changes.clone(),
@@ -56,7 +63,7 @@ pub enum WriteKind {
 
 impl WriteKind {
     /// The status of the answer, as the audit record keeps it.
-    const fn status(self) -> u16 {
+    pub const fn status(self) -> u16 {
         match self {
             WriteKind::Create => 201,
             WriteKind::Change => 200,
@@ -132,12 +139,13 @@ pub fn deleted<I: ResourceId>(before: &StoredResource<I>) -> AuditEvent {
 }
 
 /// The record of what a request wanted and could not have; none where it got everything.
-pub fn dropped<I: ResourceId>(after: &StoredResource<I>, attributes: &[String]) -> Option<AuditEvent> {
-    (!attributes.is_empty()).then(|| AuditEvent::AttributesDropped {
+pub fn dropped<I: ResourceId>(after: &StoredResource<I>, dropped: &DroppedAttributes) -> Option<AuditEvent> {
+    (!dropped.is_empty()).then(|| AuditEvent::AttributesDropped {
         resource_type: I::KIND,
         id: SubjectId::new(after.id),
         revision: after.revision,
-        attributes: attributes.to_vec(),
+        attributes: dropped.names(),
+        reasons: dropped.reasons(),
     })
 }
 

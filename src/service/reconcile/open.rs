@@ -60,6 +60,7 @@ impl Reconciler {
             op,
             time: self.store.clock.now(),
             origin: gathered.request.request.origin.clone(),
+            request: None,
             stamp,
             outcome: None,
             changes,

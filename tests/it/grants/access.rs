@@ -505,7 +505,7 @@ const RECORD_FIELDS: [(&str, &[&str]); 22] = [
     ("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-changed", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-deleted", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
-    ("attributes-dropped", &["type", "id", "revision", "attributes"]),
+    ("attributes-dropped", &["type", "id", "revision", "attributes", "reasons"]),
     ("member-added", &["group", "member", "revision"]),
     ("member-removed", &["group", "member", "revision"]),
     ("member-dropped", &["group", "member", "revision"]),

@@ -16,5 +16,6 @@ pub(crate) mod packages;
 pub(crate) mod plan_command;
 pub(crate) mod report_command;
 pub(crate) mod report_page;
+pub(crate) mod requests_command;
 pub(crate) mod serve;
 pub(crate) mod unreachable;

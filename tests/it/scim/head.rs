@@ -16,7 +16,10 @@ fn ask(service: &Service, method: &str, path: &str, headers: &[&str]) -> (Vec<St
     socket.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let lines = head.lines().filter(|line| !line.starts_with("date: ")).map(str::to_owned);
-    (lines.collect(), body.to_owned())
+    let mut lines: Vec<String> = lines.collect();
+    // Their order says nothing.
+    lines.sort();
+    (lines, body.to_owned())
 }
 
 /// The id of a new resource.

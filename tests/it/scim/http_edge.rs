@@ -14,6 +14,7 @@ use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
 use azure_backup_scim::store::orders::OrderTable;
+use azure_backup_scim::store::request_log::RequestTable;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,6 +30,9 @@ struct Fixed;
 
 /// The id of a row that is broken.
 const BROKEN: &str = "0b5c2c59-6c0e-4a07-8b53-3b1c7f2f9a10";
+
+/// The id of every request here.
+const REQUEST: &str = "00000000-0000-0000-0000-000000000000";
 
 impl Clock for Fixed {
     fn now(&self) -> OffsetDateTime {
@@ -65,6 +69,7 @@ fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
     let arm = app::arm("http://127.0.0.1:9", "unused".to_owned().into(), Arc::new(Fixed)).unwrap();
     let parts = ServiceDeps {
         orders: OrderTable::new(tables.clone(), "orders".to_owned()),
+        requests: RequestTable::new(tables.clone(), "requests".to_owned()),
         tables,
         assignments: arm.clone(),
         access: arm,
@@ -88,6 +93,7 @@ fn edge_of(service: app::BackupScim) -> HttpDeps {
     let tokens = TokenSet::new([("entra".to_owned(), TOKEN.to_owned().into())]).unwrap();
     HttpDeps {
         provisioning: service.provisioning,
+        request_log: service.request_log,
         tokens: Arc::new(BearerTokens::fixed(tokens, Arc::new(Fixed))),
         timer: Arc::new(TimerTrigger::of_host(service.tick)),
         clock: Arc::new(Fixed),
@@ -408,7 +414,8 @@ fn a_text_that_is_no_id_is_404_once_the_message_is_in_order() {
                 ("PATCH", r#"{"Operations": [{"op": "add", "path": "noSuchAttribute", "value": 1}]}"#),
             ] {
                 let detail = &send(method, body).assert_error(404)["detail"];
-                assert_eq!(*detail, format!("there is no {kind} with this id"), "{method} {path}");
+                let expected = format!("there is no {kind} with this id (request {REQUEST})");
+                assert_eq!(*detail, expected, "{method} {path}");
             }
             send("PUT", "{").assert_error(400);
             send("PUT", "[]").assert_error(400);
@@ -426,7 +433,7 @@ fn unknown_paths_and_methods_are_scim_errors() {
     }
     // The base URL is not told to one who uses it.
     let detail = service.call("GET", "/scim/v2/Spaceships").json()["detail"].clone();
-    assert_eq!(detail, "there is no such endpoint");
+    assert_eq!(detail, format!("there is no such endpoint (request {REQUEST})"));
     service.call("GET", "/scim/v2/Me").assert_error(501);
     service.post("/scim/v2/Me", &[], "{}").assert_error(501);
     for (method, path, allow) in [
@@ -589,5 +596,5 @@ fn a_bug_shows_its_id_and_nothing_else() {
     let service = Service::start();
     let body = service.call("GET", &format!("/scim/v2/Users/{BROKEN}")).assert_error(500);
     let detail = body["detail"].as_str().unwrap();
-    assert!(detail.contains("00000000-0000-0000-0000-000000000007") && !detail.contains("row"), "{detail}");
+    assert!(detail.contains(REQUEST) && !detail.contains("row"), "{detail}");
 }

@@ -10,6 +10,7 @@ pub(crate) mod http_edge;
 pub(crate) mod look_alikes;
 pub(crate) mod membership_limit;
 pub(crate) mod provisioning;
+pub(crate) mod request_log;
 pub(crate) mod scenarios;
 pub(crate) mod streamed_lists;
 pub(crate) mod suites;

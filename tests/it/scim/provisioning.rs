@@ -30,9 +30,11 @@ use azure_backup_scim::service::provisioning::BindingRules;
 use azure_backup_scim::service::provisioning::{ListLimits, Provisioning, ProvisioningDeps};
 use azure_backup_scim::service::reconcile::{EffectLimits, Reconciler};
 use azure_backup_scim::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
+use azure_backup_scim::service::request_log::RequestLog;
 use azure_backup_scim::service::{RenderedResource, ResourceAnswer, ScimCaller, ServiceError};
 use azure_backup_scim::store::codec::RowFields;
 use azure_backup_scim::store::pins::{SelectorKey, lead_from_group};
+use azure_backup_scim::store::request_log::RequestTable;
 use azure_backup_scim::store::{StateStore, StoreError, members};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -218,7 +220,14 @@ fn deps(store: &StateStore) -> ProvisioningDeps {
         active_bindings,
         health,
         inline,
+        request_log: Arc::new(request_log(store)),
     }
+}
+
+/// A log that no test reads.
+fn request_log(store: &StateStore) -> RequestLog {
+    let engine = Arc::new(TableEngine::memory(store.clock.clone()));
+    RequestLog::new(RequestTable::new(engine, "requests".to_owned()), store.clock.clone(), store.ids.random())
 }
 
 fn process() -> Process {

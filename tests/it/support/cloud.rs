@@ -79,6 +79,7 @@ impl Cloud {
             ("TABLES_CONNECTION_STRING", account.as_str()),
             ("TABLES_TABLE", &self.table),
             ("ORDERS_TABLE", &format!("{}orders", self.table)),
+            ("REQUESTS_TABLE", &format!("{}requests", self.table)),
             ("KEY_VAULT_URL", &addresses.vault),
             ("ARM_ENDPOINT", &addresses.arm),
             ("IDENTITY_ENDPOINT", &addresses.identity),

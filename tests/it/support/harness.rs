@@ -26,6 +26,7 @@ use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::{ResourceListing, ScimCaller, ServiceError};
 use azure_backup_scim::simulator::{self, HandMade, Simulator, SimulatorHandle, StartClock};
 use azure_backup_scim::store::orders::{OrderOutcome, OrderTable};
+use azure_backup_scim::store::request_log::RequestTable;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use secrecy::SecretString;
@@ -45,6 +46,8 @@ pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:Us
 
 /// The partition of the orders of a world.
 pub const ORDERS: &str = "orders";
+/// The partition of the request log.
+pub const REQUESTS: &str = "requests";
 
 /// How long a tick goes on.
 pub const TICK_DEADLINE: Duration = Duration::from_secs(45);
@@ -196,9 +199,11 @@ impl World {
         let access = arm.clone();
         let arm = Arc::new(Watched { inner: arm, under_way: watch::Sender::new(0) });
         let orders = OrderTable::new(tables.clone(), ORDERS.to_owned());
+        let requests = RequestTable::new(tables.clone(), REQUESTS.to_owned());
         let connectivity = Arc::new(Connectivity::default());
         let service = app::build(ServiceDeps {
             orders: orders.clone(),
+            requests,
             tables,
             assignments: arm.clone(),
             access,

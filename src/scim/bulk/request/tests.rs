@@ -226,7 +226,7 @@ fn patched(operations: Value) -> Result<Resource, u16> {
         json!({"userName": "ana", "active": true, urn::ENTERPRISE_USER: {"manager": {"value": "m"}}});
     let stored = Resource::from_stored(ResourceType::User, stored.as_object().unwrap().clone());
     let edited = patch.apply(&stored, &DecidingAttributes::default()).map_err(|error| error.status)?;
-    assert_eq!(edited.dropped, ["manager"]);
+    assert_eq!(edited.dropped.names(), ["manager"]);
     Ok(edited.resource)
 }
 

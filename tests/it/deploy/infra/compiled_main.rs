@@ -10,16 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 const ADMINISTRATORS: &str = "00000000-0000-0000-0000-0000000000cc";
 const AUDITORS: &str = "00000000-0000-0000-0000-0000000000aa";
 const OPERATORS: &str = "00000000-0000-0000-0000-0000000000bb";
+const ADMINS: &str = "00000000-0000-0000-0000-0000000000dd";
 /// What has no default.
 const MINIMAL: [(&str, &str); 2] = [("environmentName", "prod"), ("location", "westeurope")];
 /// Everything that gives a right or a setting.
-const FULL: [(&str, &str); 8] = [
+const FULL: [(&str, &str); 9] = [
     ("environmentName", "prod"),
     ("location", "westeurope"),
     ("tokenAdminPrincipalId", ADMINISTRATORS),
     ("auditReaderPrincipalId", AUDITORS),
     ("operatorPrincipalId", OPERATORS),
     ("operatorPrincipalType", "User"),
+    ("identityAdminPrincipalId", ADMINS),
     ("publicBaseUrl", "https://scim.contoso.example"),
     ("scimTenant", "contoso"),
 ];
@@ -38,23 +40,30 @@ const HOST_STORAGE: &str = "Microsoft.Storage/storageAccounts/sthost-SUFFIX";
 const SCIM_TABLE: &str = "Microsoft.Storage/storageAccounts/ststate-SUFFIX/tableServices/default/tables/scim";
 const ORDERS_TABLE: &str =
     "Microsoft.Storage/storageAccounts/ststate-SUFFIX/tableServices/default/tables/orders";
+const REQUESTS_TABLE: &str =
+    "Microsoft.Storage/storageAccounts/ststate-SUFFIX/tableServices/default/tables/requests";
 const VAULT: &str = "Microsoft.KeyVault/vaults/kv-SUFFIX";
 const INSIGHTS: &str = "Microsoft.Insights/components/appi-SUFFIX";
 
 /// Role, scope and principal: the service's.
-const OF_THE_SERVICE: [(&str, &str, &str); 5] = [
+const OF_THE_SERVICE: [(&str, &str, &str); 6] = [
     ("Storage Blob Data Owner", HOST_STORAGE, "ServicePrincipal SERVICE"),
     ("Storage Table Data Contributor", SCIM_TABLE, "ServicePrincipal SERVICE"),
     (CONSUMER, ORDERS_TABLE, "ServicePrincipal SERVICE"),
+    ("Storage Table Data Contributor", REQUESTS_TABLE, "ServicePrincipal SERVICE"),
     ("Key Vault Secrets User", VAULT, "ServicePrincipal SERVICE"),
     ("Monitoring Metrics Publisher", INSIGHTS, "ServicePrincipal SERVICE"),
 ];
 /// Those that other people get where their object ids are given.
-const OF_PEOPLE: [(&str, &str, &str); 4] = [
+const OF_PEOPLE: [(&str, &str, &str); 8] = [
     ("Key Vault Secrets Officer", VAULT, "User 00000000-0000-0000-0000-0000000000cc"),
     ("Storage Table Data Reader", SCIM_TABLE, "Group 00000000-0000-0000-0000-0000000000aa"),
     ("Storage Table Data Reader", SCIM_TABLE, "User 00000000-0000-0000-0000-0000000000bb"),
     ("Storage Table Data Contributor", ORDERS_TABLE, "User 00000000-0000-0000-0000-0000000000bb"),
+    ("Storage Table Data Reader", SCIM_TABLE, "Group 00000000-0000-0000-0000-0000000000dd"),
+    ("Storage Table Data Reader", REQUESTS_TABLE, "Group 00000000-0000-0000-0000-0000000000aa"),
+    ("Storage Table Data Reader", REQUESTS_TABLE, "User 00000000-0000-0000-0000-0000000000bb"),
+    ("Storage Table Data Reader", REQUESTS_TABLE, "Group 00000000-0000-0000-0000-0000000000dd"),
 ];
 
 /// App settings that only the Functions host reads.
@@ -67,11 +76,12 @@ const OF_THE_HOST: [&str; 6] = [
     "AzureWebJobsStorage__credential",
 ];
 /// What `serve` could do without, and a deployment sets all the same.
-const OPTIONAL: [&str; 7] = [
+const OPTIONAL: [&str; 8] = [
     "AZURE_CLIENT_ID",
     "AZURE_CREDENTIAL",
     "BEARER_TOKEN_SECRET",
     "ORDERS_TABLE",
+    "REQUESTS_TABLE",
     "SCIM_ANNOUNCE_CURSORS",
     "SCIM_TENANT",
     "TABLES_TABLE",
@@ -92,7 +102,7 @@ const RESOURCES: [(&str, usize); 16] = [
     ("Microsoft.Storage/storageAccounts/blobServices", 1),
     ("Microsoft.Storage/storageAccounts/blobServices/containers", 1),
     ("Microsoft.Storage/storageAccounts/tableServices", 1),
-    ("Microsoft.Storage/storageAccounts/tableServices/tables", 2),
+    ("Microsoft.Storage/storageAccounts/tableServices/tables", 3),
     ("Microsoft.Web/serverfarms", 1),
     ("Microsoft.Web/sites", 1),
     ("Microsoft.Web/sites/basicPublishingCredentialsPolicies", 2),
@@ -272,7 +282,9 @@ fn main_deploys_what_the_documents_promise() {
         .copied()
         .filter(|(_, _, who)| !who.ends_with(AUDITORS))
         .map(|(role, scope, who)| match role {
-            "Storage Table Data Reader" => (role, scope, "Group 00000000-0000-0000-0000-0000000000bb"),
+            "Storage Table Data Reader" if !who.ends_with(ADMINS) => {
+                (role, scope, "Group 00000000-0000-0000-0000-0000000000bb")
+            }
             _ => (role, scope, who),
         })
         .collect();

@@ -1,4 +1,4 @@
-//! Who may do what with the rows of the two tables: read out of `infra/app/state-storage.bicep`.
+//! Who may do what with the rows of the three tables: read out of `infra/app/state-storage.bicep`.
 
 use super::bicep::Evaluation;
 use super::{template, text};
@@ -14,9 +14,10 @@ const CONSUMER: &str = "orderConsumer";
 const SERVICE: &str = "00000000-0000-0000-0000-000000000001";
 const AUDITORS: &str = "00000000-0000-0000-0000-0000000000aa";
 const OPERATORS: &str = "00000000-0000-0000-0000-0000000000bb";
+const ADMINS: &str = "00000000-0000-0000-0000-0000000000dd";
 
 /// Asks the template, deployed for these principals. An empty text is none.
-fn deployed<T>(auditors: &str, operators: &str, ask: impl FnOnce(&Evaluation<'_>) -> T) -> T {
+fn deployed<T>([auditors, operators, admins]: [&str; 3], ask: impl FnOnce(&Evaluation<'_>) -> T) -> T {
     let template = template("app/state-storage.bicep");
     let parameters = [
         ("name", "ststate"),
@@ -27,6 +28,8 @@ fn deployed<T>(auditors: &str, operators: &str, ask: impl FnOnce(&Evaluation<'_>
         ("readerPrincipalType", "Group"),
         ("operatorPrincipalId", operators),
         ("operatorPrincipalType", "User"),
+        ("identityAdminPrincipalId", admins),
+        ("identityAdminPrincipalType", "Group"),
         ("workspaceId", "log"),
     ];
     let parameters = parameters.into_iter().map(|(name, value)| (name, json!(value))).collect();
@@ -34,10 +37,9 @@ fn deployed<T>(auditors: &str, operators: &str, ask: impl FnOnce(&Evaluation<'_>
 }
 
 /// Table, role and principal of every assignment.
-fn assigned(auditors: &str, operators: &str) -> BTreeSet<(String, String, String)> {
-    let assignments = deployed(auditors, operators, |evaluation| {
-        evaluation.resources("Microsoft.Authorization/roleAssignments")
-    });
+fn assigned(people: [&str; 3]) -> BTreeSet<(String, String, String)> {
+    let assignments =
+        deployed(people, |evaluation| evaluation.resources("Microsoft.Authorization/roleAssignments"));
     let names: BTreeSet<String> = assignments.iter().map(|one| text(&one["name"])).collect();
     assert_eq!(names.len(), assignments.len(), "Azure refuses one assignment twice: {names:?}");
     let each = assignments.iter().map(|one| {
@@ -52,38 +54,52 @@ fn set(expected: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
     each.collect()
 }
 
+/// What the service may always do.
+const OF_THE_SERVICE: [(&str, &str, &str); 3] =
+    [("scim", CONTRIBUTOR, SERVICE), ("orders", CONSUMER, SERVICE), ("requests", CONTRIBUTOR, SERVICE)];
+
+/// The service, and what people may do beside it.
+fn with(people: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
+    set(&[&OF_THE_SERVICE[..], people].concat())
+}
+
 #[test]
 fn operators_write_orders_and_the_service_cannot() {
     let expected = [
-        ("scim", CONTRIBUTOR, SERVICE),
         ("scim", READER, AUDITORS),
         ("scim", READER, OPERATORS),
-        ("orders", CONSUMER, SERVICE),
+        ("requests", READER, AUDITORS),
+        ("requests", READER, OPERATORS),
         ("orders", CONTRIBUTOR, OPERATORS),
     ];
-    assert_eq!(assigned(AUDITORS, OPERATORS), set(&expected));
+    assert_eq!(assigned([AUDITORS, OPERATORS, ""]), with(&expected));
+}
+
+#[test]
+fn the_admin_of_the_identity_provider_reads_and_gives_no_order() {
+    let expected = [("scim", READER, ADMINS), ("requests", READER, ADMINS)];
+    assert_eq!(assigned(["", "", ADMINS]), with(&expected));
 }
 
 #[test]
 fn without_an_operator_no_one_can_give_an_order() {
-    let expected =
-        [("scim", CONTRIBUTOR, SERVICE), ("scim", READER, AUDITORS), ("orders", CONSUMER, SERVICE)];
-    assert_eq!(assigned(AUDITORS, ""), set(&expected));
-    let expected = [("scim", CONTRIBUTOR, SERVICE), ("orders", CONSUMER, SERVICE)];
-    assert_eq!(assigned("", ""), set(&expected));
+    let expected = [("scim", READER, AUDITORS), ("requests", READER, AUDITORS)];
+    assert_eq!(assigned([AUDITORS, "", ""]), with(&expected));
+    assert_eq!(assigned(["", "", ""]), with(&[]));
 }
 
 /// Facts: F-061.
 #[test]
-fn a_group_of_auditors_that_also_operates_reads_by_one_assignment() {
+fn a_group_that_is_several_of_these_reads_by_one_assignment() {
     for auditors in [OPERATORS.to_owned(), OPERATORS.to_uppercase()] {
         let expected = [
-            ("scim", CONTRIBUTOR, SERVICE),
             ("scim", READER, auditors.as_str()),
-            ("orders", CONSUMER, SERVICE),
+            ("requests", READER, auditors.as_str()),
             ("orders", CONTRIBUTOR, OPERATORS),
         ];
-        assert_eq!(assigned(&auditors, OPERATORS), set(&expected));
+        for admins in ["", &auditors, OPERATORS] {
+            assert_eq!(assigned([&auditors, OPERATORS, admins]), with(&expected));
+        }
     }
 }
 
@@ -91,7 +107,7 @@ fn a_group_of_auditors_that_also_operates_reads_by_one_assignment() {
 /// Facts: F-062.
 #[test]
 fn the_role_of_the_service_on_orders_reads_and_deletes_and_nothing_else() {
-    let roles = deployed(AUDITORS, OPERATORS, |evaluation| {
+    let roles = deployed([AUDITORS, OPERATORS, ""], |evaluation| {
         evaluation.resources("Microsoft.Authorization/roleDefinitions")
     });
     let [role] = roles.as_slice() else { panic!("one role, not {roles:?}") };
@@ -112,9 +128,9 @@ fn the_role_of_the_service_on_orders_reads_and_deletes_and_nothing_else() {
 #[test]
 fn the_callers_that_write_or_delete_rows_are_logged() {
     let settings =
-        deployed("", "", |evaluation| evaluation.resources("Microsoft.Insights/diagnosticSettings"));
+        deployed(["", "", ""], |evaluation| evaluation.resources("Microsoft.Insights/diagnosticSettings"));
     let [setting] = settings.as_slice() else { panic!("one setting, not {settings:?}") };
-    assert_eq!(text(&setting["scope"]["name"]), "tables", "of both tables");
+    assert_eq!(text(&setting["scope"]["name"]), "tables", "of all tables");
     let logs = setting["properties"]["logs"].as_array().unwrap();
     let enabled: Vec<&Value> =
         logs.iter().filter(|log| log["enabled"] == json!(true)).map(|log| &log["category"]).collect();

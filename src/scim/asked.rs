@@ -1,0 +1,188 @@
+//! What a write asks for, as a record of it keeps that: the names of attributes, and of values only those that decide about
+//! access.
+
+use crate::scim::assignment::{AssignmentTarget, AttributeAssignment, AttributeAssignments};
+use crate::scim::deciding::DecidingAttributes;
+use crate::scim::json_object::{JsonObject, member};
+use crate::scim::patch;
+use crate::scim::patch::members;
+use crate::scim::patch_path::PatchPath;
+use crate::scim::patch_verb::PatchVerb;
+use crate::scim::schema::ResourceType;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The most names that a record keeps.
+const NAMES_MAX: usize = 50;
+/// The most characters of a value that a record keeps.
+const VALUE_CHARS_MAX: usize = 256;
+/// The most members that a record names.
+const MEMBERS_MAX: usize = 20;
+/// The characters of an id.
+const ID_CHARS_MAX: usize = 36;
+
+/// What a write asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AskedAttributes {
+    /// What it assigns, each name once, in its order.
+    pub names: Vec<String>,
+    /// The values of those that decide about access, as text.
+    pub values: BTreeMap<String, String>,
+}
+
+impl AskedAttributes {
+    /// What the body of a POST, a PUT or a PATCH asks for. Nothing where the message is broken.
+    pub fn of(kind: ResourceType, body: &JsonObject, deciding: &DecidingAttributes) -> Self {
+        let assignments = match member(body, "Operations") {
+            Some(_) => patch::assignments(kind, body).unwrap_or_default(),
+            None => {
+                let mut all = AttributeAssignments::new(kind);
+                all.add_object(body);
+                all.done()
+            }
+        };
+        let mut asked = Self::default();
+        assignments.iter().for_each(|assignment| asked.add(kind, assignment, deciding));
+        asked
+    }
+
+    fn add(&mut self, kind: ResourceType, assignment: &AttributeAssignment, deciding: &DecidingAttributes) {
+        let name = match assignment.verb {
+            PatchVerb::Remove => format!("{} (removed)", assignment.name),
+            PatchVerb::Add | PatchVerb::Replace => assignment.name.clone(),
+        };
+        let AssignmentTarget::Write(path, value) = &assignment.target else {
+            return self.push_name(name);
+        };
+        let decides = path.attribute().is_some_and(|path| deciding.holds(kind, &path));
+        if decides && self.values.len() < NAMES_MAX {
+            let text = match members::is_about(kind, assignment) {
+                true => members_text(path, value),
+                false => cut(&plain_text(value)),
+            };
+            self.values.entry(name.clone()).and_modify(|values| append(values, &text)).or_insert(text);
+        }
+        self.push_name(name);
+    }
+
+    fn push_name(&mut self, name: String) {
+        if self.names.len() < NAMES_MAX && !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    /// A sentence about the request without what it quotes of it, except names and values that are kept anyway.
+    pub fn without_other_values(&self, sentence: &str) -> String {
+        let is_kept = |quoted: &str| {
+            let of_names = self.names.iter().any(|name| name == quoted);
+            of_names || self.values.values().any(|value| value == quoted)
+        };
+        let mut kept = String::with_capacity(sentence.len());
+        for (number, part) in sentence.split('"').enumerate() {
+            match number % 2 {
+                0 => kept.push_str(part),
+                _ if is_kept(part) => kept.push_str(&format!("\"{part}\"")),
+                _ => kept.push_str("\"…\""),
+            }
+        }
+        kept
+    }
+}
+
+fn append(values: &mut String, more: &str) {
+    let both = cut(&format!("{values}, {more}"));
+    *values = both;
+}
+
+/// The ids of the members; those in a filter are read from the path.
+fn members_text(path: &PatchPath, value: &Value) -> String {
+    let in_path = match path {
+        PatchPath::Elements { filter, .. } => filter.listed_values().unwrap_or_default(),
+        PatchPath::Attribute(_) | PatchPath::Schema(_) => Vec::new(),
+    };
+    let named = members::refs(value).unwrap_or_default();
+    let ids: Vec<String> = in_path.into_iter().chain(named.into_iter().map(|member| member.value)).collect();
+    let shown = ids.iter().take(MEMBERS_MAX).map(|id| id.chars().take(ID_CHARS_MAX).collect());
+    let shown: Vec<String> = shown.collect();
+    let more = ids.len().saturating_sub(MEMBERS_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn plain_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(VALUE_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn asked(kind: ResourceType, body: Value) -> AskedAttributes {
+        AskedAttributes::of(kind, body.as_object().unwrap(), &DecidingAttributes::default())
+    }
+
+    #[track_caller]
+    fn check(kind: ResourceType, body: Value, names: &[&str], values: &[(&str, &str)]) {
+        let asked = asked(kind, body);
+        let found: Vec<(&str, &str)> =
+            asked.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            (asked.names, found),
+            (names.iter().map(|name| (*name).to_owned()).collect(), values.to_vec())
+        );
+    }
+
+    #[test]
+    fn of_values_only_those_that_decide_are_kept() {
+        let body = json!({
+            "userName": "bob", "externalId": 7, "active": "False", "title": "Chief",
+            "emails": [{"value": "bob@contoso.example"}], "shoeSize": 44,
+        });
+        check(
+            ResourceType::User,
+            body,
+            &["active", "emails", "externalId", "shoeSize", "title", "userName"],
+            &[("active", "False"), ("externalId", "7"), ("userName", "bob")],
+        );
+    }
+
+    #[test]
+    fn a_patch_names_its_members_and_what_it_removes() {
+        let body = json!({"Operations": [
+            {"op": "Remove", "path": "members[value eq \"u-1\"]"},
+            {"op": "add", "path": "members", "value": [{"value": "u-2"}, {"value": "u-3"}]},
+            {"op": "remove", "path": "externalId"},
+        ]});
+        check(
+            ResourceType::Group,
+            body,
+            &["members (removed)", "members", "externalId (removed)"],
+            &[("externalId (removed)", "null"), ("members", "u-2, u-3"), ("members (removed)", "u-1")],
+        );
+    }
+
+    #[test]
+    fn a_broken_message_asks_for_nothing_and_a_large_one_is_cut() {
+        check(ResourceType::User, json!({"Operations": 7}), &[], &[]);
+        let members: Vec<Value> = (0..50).map(|n| json!({"value": format!("u-{n}")})).collect();
+        let kept = asked(ResourceType::Group, json!({ "members": members }));
+        assert!(kept.values["members"].ends_with("u-19 and 30 more"), "{kept:?}");
+        let kept = asked(ResourceType::User, json!({"userName": "x".repeat(5000)}));
+        assert_eq!(kept.values["userName"].len(), VALUE_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_sentence_keeps_names_and_deciding_values_and_no_others() {
+        let kept = asked(ResourceType::User, json!({"userName": "bob", "emails": "bob@contoso.example"}));
+        let sentence = r#"emails takes no "bob@contoso.example", "userName" is "bob""#;
+        assert_eq!(kept.without_other_values(sentence), r#"emails takes no "…", "userName" is "bob""#);
+    }
+}

@@ -1,0 +1,200 @@
+//! The log of requests that left no audit record, for the admin of the identity provider.
+//!
+//! What is noted here waits in memory and is written in the background, so that no request waits for it or fails with it. A
+//! process that is killed loses what it noted in the last seconds. Requests that are equal share a row for an hour, so a
+//! client that tries the same again and again fills nothing.
+
+pub mod history;
+
+use crate::id::RequestId;
+use crate::ports::clock::Clock;
+use crate::service::deferred::log_deferred;
+use crate::service::rate_limit::RateLimiter;
+use crate::store::StoreError;
+use crate::store::request_log::{
+    ROW_SPAN, RefusalCount, RefusalKind, RequestTable, UnappliedCall, UnappliedRequest,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// New rows that a process writes: so many at once, and so many a minute after that. Others are only counted.
+const NEW_ROWS: RateLimiter = RateLimiter::new(30.0, 0.5);
+/// Rows of requests that wait in memory, or were written within the hour.
+const REQUESTS_MAX: usize = 1000;
+/// Kinds of counted requests within an hour. Others are counted together.
+const KINDS_MAX: usize = 60;
+/// Between two writes of the same rows.
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks for rows that are too old.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+/// What clients beyond [`KINDS_MAX`] are counted as.
+const OTHER_CLIENTS: &str = "(others)";
+
+/// The log.
+pub struct RequestLog {
+    table: RequestTable,
+    clock: Arc<dyn Clock>,
+    /// Of this process: it counts in rows of its own.
+    process: Uuid,
+    noted: Mutex<NotedRequests>,
+    wake: Notify,
+}
+
+struct NotedRequests {
+    new_rows: RateLimiter,
+    requests: BTreeMap<(UnappliedCall, OffsetDateTime), NotedRow<UnappliedRequest>>,
+    counts: BTreeMap<(OffsetDateTime, RefusalKind), NotedRow<u64>>,
+}
+
+/// What a row says, and whether the table has it.
+struct NotedRow<T> {
+    value: T,
+    is_written: bool,
+}
+
+impl RequestLog {
+    /// `process`: random, of this process.
+    pub fn new(table: RequestTable, clock: Arc<dyn Clock>, process: Uuid) -> Self {
+        let noted = NotedRequests { new_rows: NEW_ROWS, requests: BTreeMap::new(), counts: BTreeMap::new() };
+        Self { table, clock, process, noted: Mutex::new(noted), wake: Notify::new() }
+    }
+
+    /// Notes a write that left no audit record. `route`: as it is counted where it is one too many.
+    pub fn note(
+        &self,
+        request: RequestId,
+        operation: Option<usize>,
+        call: UnappliedCall,
+        counted: RefusalKind,
+    ) {
+        let (now, hour) = self.now();
+        let is_counted = {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let NotedRequests { new_rows, requests, .. } = &mut *noted;
+            let key = (call, hour);
+            if let Some(row) = requests.get_mut(&key) {
+                row.value.times += 1;
+                row.value.last = now;
+                row.is_written = false;
+                false
+            } else if requests.len() < REQUESTS_MAX && new_rows.take_one(self.clock.monotonic()).is_none() {
+                let call = key.0.clone();
+                let value = UnappliedRequest { request, operation, first: now, last: now, times: 1, call };
+                requests.insert(key, NotedRow { value, is_written: false });
+                false
+            } else {
+                true
+            }
+        };
+        match is_counted {
+            true => self.count(counted),
+            false => self.wake.notify_one(),
+        }
+    }
+
+    /// Counts a request that was refused.
+    pub fn count(&self, kind: RefusalKind) {
+        let (_, hour) = self.now();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = &mut noted.counts;
+        let is_new = !counts.contains_key(&(hour, kind.clone()));
+        let kind = match is_new && counts.len() >= KINDS_MAX {
+            true => RefusalKind { scim_type: None, user_agent: OTHER_CLIENTS.to_owned(), ..kind },
+            false => kind,
+        };
+        let row = counts.entry((hour, kind)).or_insert(NotedRow { value: 0, is_written: false });
+        row.value += 1;
+        row.is_written = false;
+        drop(noted);
+        self.wake.notify_one();
+    }
+
+    fn now(&self) -> (OffsetDateTime, OffsetDateTime) {
+        let now = self.clock.now();
+        let hour = now.replace_minute(0).and_then(|time| time.replace_second(0));
+        let hour = hour.and_then(|time| time.replace_nanosecond(0));
+        (now, hour.unwrap_or(now))
+    }
+
+    /// Writes what is noted, for as long as the process runs, and deletes what is too old.
+    pub async fn write_for_ever(&self) {
+        let mut expired_at: Option<Duration> = None;
+        loop {
+            let now = self.clock.monotonic();
+            if expired_at.is_none_or(|at| now.saturating_sub(at) >= EXPIRE_EVERY) {
+                match self.expire().await {
+                    Ok(()) => expired_at = Some(now),
+                    Err(error) => log_deferred("deleting old rows of the request log", &error),
+                }
+            }
+            // An old row is deleted also where nothing new is noted.
+            if timeout(EXPIRE_EVERY, self.wake.notified()).await.is_ok() {
+                if let Err(error) = self.write_noted().await {
+                    log_deferred("writing the request log", &error);
+                    self.wake.notify_one();
+                }
+                tokio::time::sleep(WRITE_EVERY).await;
+            }
+        }
+    }
+
+    /// Deletes the rows that are too old.
+    pub async fn expire(&self) -> Result<(), StoreError> {
+        while self.table.expire(self.clock.now()).await? {}
+        Ok(())
+    }
+
+    /// Writes what is noted and not written yet.
+    pub async fn write_noted(&self) -> Result<(), StoreError> {
+        let (requests, counts) = self.take_unwritten();
+        if requests.is_empty() && counts.is_empty() {
+            return Ok(());
+        }
+        let written = self.table.write(&requests, &counts).await;
+        match written {
+            // They would be refused for ever, and others with them.
+            Err(StoreError::Invalid { .. } | StoreError::TooLarge { .. }) | Ok(()) => {}
+            Err(_) => self.put_back(&requests, &counts),
+        }
+        written
+    }
+
+    /// What is not written yet; from now on it counts as written. What is written and of an earlier hour is forgotten.
+    fn take_unwritten(&self) -> (Vec<UnappliedRequest>, Vec<(RefusalCount, Uuid)>) {
+        let (_, hour) = self.now();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.requests.retain(|(_, of), row| !row.is_written || *of + ROW_SPAN > hour);
+        noted.counts.retain(|(of, _), row| !row.is_written || *of + ROW_SPAN > hour);
+        let requests = noted.requests.values_mut().filter_map(NotedRow::take).collect();
+        let counts = noted.counts.iter_mut().filter_map(|((hour, kind), row)| {
+            let count = row.take()?;
+            Some((RefusalCount { hour: *hour, kind: kind.clone(), count }, self.process))
+        });
+        (requests, counts.collect())
+    }
+
+    fn put_back(&self, requests: &[UnappliedRequest], counts: &[(RefusalCount, Uuid)]) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids: Vec<_> = requests.iter().map(|one| (one.request, one.operation)).collect();
+        for row in noted.requests.values_mut() {
+            row.is_written &= !ids.contains(&(row.value.request, row.value.operation));
+        }
+        for (RefusalCount { hour, kind, .. }, _) in counts {
+            if let Some(row) = noted.counts.get_mut(&(*hour, kind.clone())) {
+                row.is_written = false;
+            }
+        }
+    }
+}
+
+impl<T: Clone> NotedRow<T> {
+    fn take(&mut self) -> Option<T> {
+        let is_due = !std::mem::replace(&mut self.is_written, true);
+        is_due.then(|| self.value.clone())
+    }
+}

@@ -1,0 +1,175 @@
+//! The request log itself: bounded, patient while storage is away, and short-lived.
+
+use crate::support::clock::ManualClock;
+use crate::support::fault_injection::{Fault, Faults, When};
+use azure_backup_scim::app::RandomIds;
+use azure_backup_scim::engine::TableEngine;
+use azure_backup_scim::id::RequestId;
+use azure_backup_scim::ports::clock::Clock;
+use azure_backup_scim::ports::ids::IdSource;
+use azure_backup_scim::service::request_log::RequestLog;
+use azure_backup_scim::store::request_log::{
+    RefusalCount, RefusalKind, RequestTable, UnappliedCall, UnappliedRequest,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use uuid::Uuid;
+
+const START: OffsetDateTime = datetime!(2026-12-01 10:15 UTC);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Stage {
+    clock: ManualClock,
+    faults: Arc<Faults>,
+    table: RequestTable,
+    log: RequestLog,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let clock = ManualClock::starting(START);
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let faults = Faults::new(Arc::new(TableEngine::memory(shared.clone())));
+        let table = RequestTable::new(faults.clone(), "requests".to_owned());
+        let log = RequestLog::new(table.clone(), shared, Uuid::from_u128(1));
+        Self { clock, faults, table, log }
+    }
+
+    /// Notes a refused request to create that user.
+    fn refuse(&self, user_name: &str) {
+        let id = RequestId::new(RandomIds::new(Arc::new(self.clock.clone())).op().uuid());
+        let values = vec![("userName".to_owned(), user_name.to_owned())];
+        let call = UnappliedCall {
+            token: "entra".to_owned(),
+            method: "POST".to_owned(),
+            about: "User".to_owned(),
+            target: None,
+            status: 409,
+            scim_type: Some("uniqueness".to_owned()),
+            detail: "a User with this userName exists".to_owned(),
+            names: vec!["userName".to_owned()],
+            values,
+        };
+        self.log.note(id, None, call, kind("POST /scim/v2/Users", "entra"));
+    }
+
+    async fn rows(&self) -> Vec<UnappliedRequest> {
+        self.table.unapplied(OffsetDateTime::UNIX_EPOCH + time::Duration::days(1), 100_000).await.unwrap()
+    }
+
+    async fn counts(&self) -> Vec<RefusalCount> {
+        self.table.counts(OffsetDateTime::UNIX_EPOCH + time::Duration::days(1), 100_000).await.unwrap()
+    }
+}
+
+fn kind(route: &str, user_agent: &str) -> RefusalKind {
+    RefusalKind { status: 401, scim_type: None, route: route.to_owned(), user_agent: user_agent.to_owned() }
+}
+
+#[tokio::test]
+async fn equal_requests_share_a_row_for_an_hour() {
+    let stage = Stage::new();
+    for _ in 0..3 {
+        stage.refuse("bob");
+        stage.log.write_noted().await.unwrap();
+        stage.clock.advance(10 * MINUTE);
+    }
+    let rows = stage.rows().await;
+    let [row] = rows.as_slice() else { panic!("one row, not {rows:?}") };
+    assert_eq!((row.times, row.first, row.last), (3, START, START + 20 * MINUTE));
+    stage.clock.advance(30 * MINUTE);
+    stage.refuse("bob");
+    stage.log.write_noted().await.unwrap();
+    assert_eq!(stage.rows().await.iter().map(|row| row.times).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[tokio::test]
+async fn beyond_so_many_new_rows_a_minute_requests_are_only_counted() {
+    let stage = Stage::new();
+    for n in 0..1000 {
+        stage.refuse(&format!("user{n}"));
+        stage.clock.advance(Duration::from_millis(10));
+    }
+    stage.log.write_noted().await.unwrap();
+    let rows = stage.rows().await.len() as u64;
+    let counted: u64 = stage.counts().await.iter().map(|count| count.count).sum();
+    assert!((30..=36).contains(&rows), "{rows}");
+    assert_eq!(rows + counted, 1000, "none is lost");
+}
+
+#[tokio::test]
+async fn clients_without_a_token_fill_no_table() {
+    let stage = Stage::new();
+    for n in 0..5000 {
+        stage.log.count(kind("GET /scim/v2/Users", &format!("client {n}")));
+    }
+    stage.log.write_noted().await.unwrap();
+    let counts = stage.counts().await;
+    assert!(counts.len() <= 61, "{}", counts.len());
+    assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 5000);
+    assert!(counts.iter().any(|count| count.kind.user_agent == "(others)" && count.count > 4900));
+}
+
+#[tokio::test]
+async fn what_storage_did_not_take_is_written_later_and_once() {
+    let stage = Stage::new();
+    stage.faults.inject(When::transact().nth(1), Fault::AnswerLost);
+    stage.refuse("bob");
+    stage.log.count(kind("GET /scim/v2/Users", "okta"));
+    assert!(stage.log.write_noted().await.is_err());
+    stage.refuse("bob");
+    stage.log.write_noted().await.unwrap();
+    let (rows, counts) = (stage.rows().await, stage.counts().await);
+    assert_eq!((rows.len(), rows[0].times), (1, 2));
+    assert_eq!((counts.len(), counts[0].count), (1, 1));
+    stage.faults.reset();
+    stage.log.write_noted().await.unwrap();
+    assert_eq!(stage.faults.counts().requests, 0, "nothing is new");
+}
+
+#[tokio::test]
+async fn two_processes_count_apart_and_are_read_together() {
+    let stage = Stage::new();
+    let clock: Arc<dyn Clock> = Arc::new(stage.clock.clone());
+    let other = RequestLog::new(stage.table.clone(), clock, Uuid::from_u128(2));
+    for log in [&stage.log, &other, &other] {
+        log.count(kind("GET /scim/v2/Users", "okta"));
+        log.write_noted().await.unwrap();
+    }
+    assert_eq!(stage.counts().await.iter().map(|count| count.count).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test]
+async fn rows_end_after_thirty_days() {
+    let stage = Stage::new();
+    for n in 0..25 {
+        stage.refuse(&format!("old{n}"));
+    }
+    stage.log.count(kind("GET /scim/v2/Users", "okta"));
+    stage.log.write_noted().await.unwrap();
+    stage.clock.advance(29 * DAY);
+    stage.log.expire().await.unwrap();
+    assert_eq!((stage.rows().await.len(), stage.counts().await.len()), (25, 1));
+    stage.refuse("new");
+    stage.log.write_noted().await.unwrap();
+    stage.clock.advance(DAY + 61 * MINUTE);
+    stage.log.expire().await.unwrap();
+    let left: Vec<String> = stage.rows().await.into_iter().map(|row| row.call.values[0].1.clone()).collect();
+    assert_eq!((left, stage.counts().await.len()), (vec!["new".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn erasing_takes_the_rows_that_name_the_person_in_any_case_and_no_others() {
+    let stage = Stage::new();
+    for name in ["bob@contoso.example", "BOB@contoso.example", "bobby@contoso.example"] {
+        stage.refuse(name);
+        stage.clock.advance(MINUTE);
+    }
+    stage.log.write_noted().await.unwrap();
+    stage.table.erase(&["bob@contoso.example".to_owned()]).await.unwrap();
+    let left: Vec<String> = stage.rows().await.into_iter().map(|row| row.call.values[0].1.clone()).collect();
+    assert_eq!(left, ["bobby@contoso.example"]);
+}
