@@ -15,6 +15,9 @@ use actix_web::web::{Data, ReqData};
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::Value;
 
+/// The path of bulk requests.
+pub(super) const PATH: &str = "/scim/v2/Bulk";
+
 /// `POST /Bulk` (RFC 7644 3.7).
 pub(super) async fn bulk(
     service: Data<Provisioning>,

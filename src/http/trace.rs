@@ -2,6 +2,7 @@
 //!
 //! The line names the route, never the path or the query: those can hold names and addresses.
 
+use super::bulk;
 use super::error::HttpError;
 use super::functions;
 use super::rejections::{RejectedRequest, RejectionLog};
@@ -25,6 +26,8 @@ use tracing::field::Empty;
 
 /// How long a request may take, its body included. What it has committed by then stays, and what follows from that goes on.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(40);
+/// The same of a bulk request: reading it, what it is worked on, and the job that its last operation may wait for have 20 s each.
+const BULK_DEADLINE: Duration = Duration::from_secs(65);
 /// How long the host's timer may take: a tick ends by itself long before, and the host kills the process after four minutes.
 const TICK_DEADLINE: Duration = Duration::from_secs(200);
 
@@ -62,7 +65,11 @@ async fn serve_request<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let method: String = request.method().as_str().chars().take(METHOD_CHARS_MAX).collect();
     let started = observer.clock.monotonic();
-    let limit = if request.path() == functions::RECONCILE { TICK_DEADLINE } else { REQUEST_DEADLINE };
+    let limit = match request.path() {
+        functions::RECONCILE => TICK_DEADLINE,
+        bulk::PATH => BULK_DEADLINE,
+        _ => REQUEST_DEADLINE,
+    };
     let run = AssertUnwindSafe(async move { next.call(request).await }).catch_unwind();
     let outcome = match timeout(limit, run).await {
         Ok(Ok(outcome)) => outcome,

@@ -84,6 +84,11 @@ impl<T> Default for GroupGraph<T> {
 }
 
 impl<T> GroupGraph<T> {
+    /// What was read of each group.
+    pub fn nodes(&self) -> impl Iterator<Item = &T> {
+        self.groups.values().map(|(node, _)| node)
+    }
+
     /// Reads these groups and those above, level by level. `read` is what is wanted of a group, and the groups that it is in;
     /// `None`: it is gone.
     pub async fn read<F>(

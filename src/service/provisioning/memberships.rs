@@ -115,16 +115,27 @@ impl Memberships {
     }
 }
 
-/// The groups of one user, and the header where it is a newer one. None: the user is gone.
+/// The groups of one user.
+pub(super) struct UserGroups {
+    /// The user's header, where it is a newer one.
+    pub newer: Option<User>,
+    pub groups: Vec<GroupRef>,
+    /// A group of them is in another one, or was: what is had through it can change while the user's version stays.
+    pub may_vary: bool,
+}
+
+/// The groups of one user. None: the user is gone.
 pub(super) async fn groups_of(
     view: &GroupView,
     user: UserId,
     etag: ETag,
-) -> Result<Option<(Option<User>, Vec<GroupRef>)>, ServiceError> {
+) -> Result<Option<UserGroups>, ServiceError> {
     let names = GroupNames { order: ReadOrder::AtOnce, ..GroupNames::default() };
     let mut found = Memberships { names, ..Memberships::default() };
     found.read(view, &[(user, etag)], false).await?;
-    Ok(found.take(view, user).await?)
+    let Some((newer, groups)) = found.take(view, user).await? else { return Ok(None) };
+    let may_vary = found.names.graph.nodes().flatten().any(|group| group.may_be_nested);
+    Ok(Some(UserGroups { newer, groups, may_vary }))
 }
 
 async fn groups_of_each(view: &GroupView, users: Vec<UserId>) -> Result<Vec<Vec<GroupId>>, StoreError> {
@@ -150,8 +161,15 @@ enum ReadOrder {
 #[derive(Default)]
 struct GroupNames {
     order: ReadOrder,
-    graph: GroupGraph<Option<String>>,
+    graph: GroupGraph<Option<NamedGroup>>,
     bytes: usize,
+}
+
+/// A group as its members show it.
+struct NamedGroup {
+    display: String,
+    /// It is in another group, or was.
+    may_be_nested: bool,
 }
 
 impl GroupNames {
@@ -185,7 +203,7 @@ impl GroupNames {
         for id in self.graph.read_above(groups.iter().copied(), groups_max(groups), read).await? {
             let name = self.graph.get(id).and_then(Option::as_ref);
             let ids = 1 + self.graph.parents(id).len();
-            self.bytes += ids * size_of::<GroupId>() + name.map_or(0, String::len);
+            self.bytes += ids * size_of::<GroupId>() + name.map_or(0, |group| group.display.len());
         }
         Ok(())
     }
@@ -193,7 +211,7 @@ impl GroupNames {
     /// The groups of who is a direct member of these. Nothing is had through a group that is gone.
     fn shown(&self, direct: &[GroupId]) -> Vec<GroupRef> {
         let shown = |id: &GroupId, direct: bool| {
-            let display = self.graph.get(*id)?.clone()?;
+            let display = self.graph.get(*id)?.as_ref()?.display.clone();
             Some(GroupRef { id: id.to_string(), display, direct })
         };
         let above = self.graph.above(direct).groups.into_iter();
@@ -208,7 +226,7 @@ async fn name_and_parents(
     store: &StateStore,
     id: GroupId,
     order: ReadOrder,
-) -> Result<(Option<String>, Vec<GroupId>), StoreError> {
+) -> Result<(Option<NamedGroup>, Vec<GroupId>), StoreError> {
     let (header, parents) = match order {
         ReadOrder::AtOnce => try_join!(store.header(id), parents_of(store, id))?,
         ReadOrder::HeaderFirst => {
@@ -218,12 +236,14 @@ async fn name_and_parents(
         }
     };
     let Some(header) = header else { return Ok((None, Vec::new())) };
+    let may_be_nested = resources::may_be_nested(&header);
+    let named = |display| Some(NamedGroup { display, may_be_nested });
     match StoredResource::read_to_show(&header) {
-        Ok(group) => Ok((Some(display(&group)), parents)),
+        Ok(group) => Ok((named(display(&group)), parents)),
         // What the group is called decides nothing about the user.
         Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
             tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
-            Ok((Some(String::new()), parents))
+            Ok((named(String::new()), parents))
         }
         Err(error) => Err(error),
     }

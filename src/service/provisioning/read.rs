@@ -2,7 +2,7 @@
 
 use crate::id::{GroupId, MemberId, UserId};
 use crate::scim::Projection;
-use crate::service::provisioning::memberships::groups_of;
+use crate::service::provisioning::memberships::{UserGroups, groups_of};
 use crate::service::provisioning::projection_needs::ProjectionNeeds;
 use crate::service::provisioning::resource_answer::ResourceAnswer;
 use crate::service::provisioning::resource_kind::ResourceKind;
@@ -41,9 +41,10 @@ impl Provisioning {
         let (found, access) = try_join!(groups_of(&self.view, id, user.etag.clone()), async {
             self.view.access(id, needs).await.map_err(ServiceError::from)
         })?;
-        let shown = found
-            .map(|(newer, groups)| self.view.user(newer.unwrap_or(user), Some(&groups), access.as_ref()));
-        Ok(shown)
+        Ok(found.map(|UserGroups { newer, groups, may_vary }| {
+            let shown = self.view.user(newer.unwrap_or(user), Some(&groups), access.as_ref());
+            RenderedResource { varies: shown.varies || may_vary, ..shown }
+        }))
     }
 
     /// The answer about a user who was created just now, and so is in no group.

@@ -125,7 +125,7 @@ async fn a_refused_name_is_one_line_however_often_it_is_tried() {
     let said = setup.says(
         &["--user", "bob"],
         &[
-            &line,
+            line,
             request,
             "POST User: active \"true\", userName \"BOB@contoso.example\", title\n",
             "this userName exists",

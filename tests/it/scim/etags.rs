@@ -171,6 +171,11 @@ fn what_the_version_does_not_cover_is_never_304() {
     assert_eq!(stage.version(&user), known, "a membership of his group is none of his own");
     let (status, body) = again("");
     assert_eq!((status, body["groups"].as_array().unwrap().len()), (200, 2));
+    // Who was shown a group that is left since must not be told that nothing changed.
+    stage.change_member("remove", &outer, &inner);
+    assert_eq!(stage.version(&user), known);
+    let (status, body) = again("");
+    assert_eq!((status, body["groups"].as_array().unwrap().len()), (200, 1));
     assert_eq!(again("?excludedAttributes=groups").0, 304);
 }
 
