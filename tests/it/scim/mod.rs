@@ -10,6 +10,7 @@ pub(crate) mod http_edge;
 pub(crate) mod look_alikes;
 pub(crate) mod membership_limit;
 pub(crate) mod mutated_requests;
+pub(crate) mod patch_model;
 pub(crate) mod provisioning;
 pub(crate) mod scenarios;
 pub(crate) mod streamed_lists;
