@@ -1,7 +1,7 @@
 //! Request bodies: bounded, plain, strictly JSON.
 
 use super::error::HttpError;
-use super::strict_json;
+use super::strict_json::{self, JsonError};
 use crate::scim::Error;
 use crate::scim::bulk::PAYLOAD_BYTES_MAX;
 use actix_web::dev::Payload;
@@ -84,7 +84,7 @@ impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
                 Ok(read) => read?,
                 Err(_) => return Err(Error::request_timeout("the body did not arrive in time").into()),
             };
-            let value = strict_json::parse_object(&bytes).map_err(Error::invalid_syntax)?;
+            let value = strict_json::parse_object(&bytes).map_err(|error| refusal(&error))?;
             Ok(Self { value, _turn: turn })
         }
         .boxed_local()
@@ -138,6 +138,13 @@ async fn read(
         body.extend_from_slice(&chunk);
     }
     Ok((body, turn))
+}
+
+fn refusal(error: &JsonError) -> Error {
+    match error {
+        JsonError::Syntax { detail } => Error::invalid_syntax(detail),
+        JsonError::TooManyValues => Error::payload_too_large(error.to_string()),
+    }
 }
 
 fn too_large(bytes_max: usize) -> Error {

@@ -7,6 +7,7 @@ pub(crate) mod etags;
 pub(crate) mod head;
 pub(crate) mod http_connections;
 pub(crate) mod http_edge;
+pub(crate) mod limits;
 pub(crate) mod look_alikes;
 pub(crate) mod membership_limit;
 pub(crate) mod mutated_requests;
