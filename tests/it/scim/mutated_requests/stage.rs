@@ -9,11 +9,15 @@ use crate::support::harness::{OWN, Person, VAULT_EAST, VAULT_WEST, World, bindin
 use crate::support::rows::quiet;
 use azure_backup_scim::ports::tables::TableRow;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The group that the requests are about; its members have a role.
 const GROUP: &str = "operators";
+/// Everything is left to ticks, of which there is none.
+const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 /// Members who stay.
 const STAYING: usize = 2;
 
@@ -56,7 +60,11 @@ impl Stage {
     /// With so many people.
     pub fn set(people: usize, place: Place) -> Self {
         let world = quiet(World::new()).without_limits_on_revocations();
-        let node = world.start();
+        // Without a role there is nothing to reconcile.
+        let node = match place {
+            Place::InTheGroupWithARole => world.start(),
+            Place::InTheGroup | Place::OutsideTheGroup => world.start_with(TICKS_ONLY),
+        };
         // A condition makes the department an attribute that decides; no one is in its group.
         let mut asking = binding(2, "others", Reader, VAULT_WEST);
         asking["where"] = json!(format!("{ENTERPRISE}:department eq \"Finance\""));
