@@ -2,7 +2,7 @@
 
 use super::error::HttpError;
 use super::request_record::ArrivedBody;
-use super::strict_json;
+use super::strict_json::{self, JsonError};
 use crate::scim::Error;
 use crate::scim::bulk::PAYLOAD_BYTES_MAX;
 use actix_web::dev::Payload;
@@ -86,7 +86,7 @@ impl<const BYTES_MAX: usize> FromRequest for ScimBody<BYTES_MAX> {
                 Ok(read) => read?,
                 Err(_) => return Err(Error::request_timeout("the body did not arrive in time").into()),
             };
-            let value = strict_json::parse_object(&bytes).map_err(Error::invalid_syntax)?;
+            let value = strict_json::parse_object(&bytes).map_err(|error| refusal(&error))?;
             if turn.is_none() {
                 request.extensions_mut().insert(ArrivedBody(bytes));
             }
@@ -143,6 +143,13 @@ async fn read(
         body.extend_from_slice(&chunk);
     }
     Ok((body, turn))
+}
+
+fn refusal(error: &JsonError) -> Error {
+    match error {
+        JsonError::Syntax { detail } => Error::invalid_syntax(detail),
+        JsonError::TooManyValues => Error::payload_too_large(error.to_string()),
+    }
 }
 
 fn too_large(bytes_max: usize) -> Error {

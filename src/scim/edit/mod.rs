@@ -253,6 +253,9 @@ impl<'a> ResourceEditor<'a> {
                     && after.get("$ref") == part("$ref")
                 {
                     after.remove("$ref");
+                    if after.is_empty() {
+                        take_out(&mut self.attributes, &path);
+                    }
                 }
             }
         }
@@ -307,6 +310,17 @@ fn put(attributes: &mut JsonObject, path: &AttrPath, value: Value) {
     };
     if let Some(holder) = holder {
         holder.insert(name, value);
+    }
+}
+
+/// Without the attribute; an extension goes with the last of its attributes.
+fn take_out(attributes: &mut JsonObject, path: &AttrPath) {
+    let Some(schema) = path.extension else { return drop(attributes.remove(path.attribute.name)) };
+    if let Some(Value::Object(holder)) = attributes.get_mut(schema.urn) {
+        holder.remove(path.attribute.name);
+        if holder.is_empty() {
+            attributes.remove(schema.urn);
+        }
     }
 }
 

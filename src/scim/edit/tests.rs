@@ -353,6 +353,10 @@ fn the_address_of_a_manager_comes_and_goes_with_its_value() {
         patch(json!([{"op": "replace", "path": "manager.value", "value": "m2"}])),
         json!({"value": "m2"})
     );
+    // A manager of whom nothing is left is none.
+    let gone =
+        patched(&ana(), json!([{"op": "remove", "path": "manager.value"}]), &DecidingAttributes::default());
+    assert_eq!(gone.unwrap().resource.attributes()[ENTERPRISE_USER], json!({"department": "Finance"}));
     let same = json!([{"op": "replace", "path": "manager", "value": {"value": "m1"}}]);
     assert_eq!(patch(same), json!({"value": "m1", "$ref": "https://x/m1"}));
     let body = json!({"userName": "ana", ENTERPRISE_USER: {"manager": both()}});

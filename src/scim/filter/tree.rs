@@ -208,3 +208,6 @@ impl fmt::Display for FilterLiteral {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ const ENVELOPE: &[u8] =
 /// A service behind its HTTP server.
 pub struct Front {
     pub node: Node,
-    http: http_edge::Service,
+    pub http: http_edge::Service,
 }
 
 impl Front {
