@@ -286,7 +286,7 @@ fn patched(kind: ResourceType, before: &Value, operations: &Value) -> Outcome {
     let edited =
         if kind == ResourceType::Group { edited.unless_refused(false).map_err(keyword)? } else { edited };
     let after = Value::Object(edited.resource.attributes().clone());
-    Ok((after, edited.dropped.into_iter().collect()))
+    Ok((after, edited.dropped.names().into_iter().collect()))
 }
 
 #[test]
