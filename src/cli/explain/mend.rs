@@ -13,7 +13,7 @@ const EITHER: &str = Mender::IdentityOrBackupAdmin.as_str();
 
 /// What somebody can do about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mend {
+pub(in crate::cli) struct Mend {
     pub who: &'static str,
     pub how: String,
 }
@@ -32,6 +32,11 @@ impl Mend {
     /// Of a person who is in none of the groups.
     pub(super) fn of_stranger() -> Self {
         Self { who: IDENTITY_ADMIN, how: "add the person to the group".to_owned() }
+    }
+
+    /// `None`: it ends by itself, or nothing is wrong.
+    pub(in crate::cli) fn of_reason(reason: ReasonCode) -> Option<Self> {
+        of_reason(reason)
     }
 
     /// `None`: all is as it should be, or ends by itself.

@@ -66,7 +66,8 @@ fn furnished() -> World {
     let world = World::start();
     add_person(&world, 1, "ana");
     add_person(&world, 2, "bo");
-    let job = GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned() };
+    let job =
+        GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned(), assigned: Vec::new() };
     world.azure.add_service_principal(job).unwrap();
     add_group(&world, 10, "Operators", vec![guid(1), guid(11)]);
     add_group(&world, 11, "Night shift", vec![guid(2), guid(3), guid(1), guid(10)]);

@@ -48,7 +48,8 @@ fn furnished() -> World {
     let world = World::start();
     world.add_person(1, "Ana");
     world.add_person(2, "Bo");
-    let backup = GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned() };
+    let backup =
+        GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned(), assigned: Vec::new() };
     world.azure.add_service_principal(backup).unwrap();
     world.add_group(10, "Operators", &[1, 11]);
     world.add_group(11, "Night shift", &[2, 3, 1, 10, 99]);
