@@ -2,7 +2,7 @@
 
 use crate::error_chain::escape_control;
 use crate::service::access::parity::lists::{ListedKind, ListedMember};
-use csv::{ReaderBuilder, StringRecord};
+use csv::{Position, ReaderBuilder, StringRecord};
 use std::collections::BTreeMap;
 
 /// Bytes of a file.
@@ -99,17 +99,40 @@ pub(super) fn parse_members(bytes: &[u8], columns: &ColumnNames) -> Result<Vec<L
         return Err("is empty: it has not even a header".to_owned());
     }
     let mut reader = ReaderBuilder::new().delimiter(separator(text)).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|error| in_words(&error))?.clone();
+    let header = reader.headers().map_err(|error| in_words(&error, text))?.clone();
     let places = places(&header, columns)?;
     let mut members = Vec::new();
+    let mut lines = LineCounter { text, byte: 0, line: 1 };
     for row in reader.records() {
-        let row = row.map_err(|error| in_words(&error))?;
+        let row = row.map_err(|error| in_words(&error, text))?;
         if members.len() >= ROWS_MAX {
             return Err(format!("has more than {ROWS_MAX} rows"));
         }
-        members.push(member(&row, &places)?);
+        let line = row.position().map(|position| lines.line_of(position));
+        members.push(member(&row, line, &places)?);
     }
     Ok(members)
+}
+
+/// Counts the lines of a text. The reader's own numbers are one off behind a carriage return, and behind empty lines.
+struct LineCounter<'a> {
+    text: &'a str,
+    byte: usize,
+    line: u64,
+}
+
+impl LineCounter<'_> {
+    /// The line of a row, which is behind those that were asked for before.
+    fn line_of(&mut self, position: &Position) -> u64 {
+        let begin = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+        let bytes = self.text.as_bytes();
+        let ends = bytes.get(begin..).unwrap_or_default();
+        let begin = begin + ends.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = bytes.get(self.byte..begin).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.byte = begin.max(self.byte);
+        self.line
+    }
 }
 
 /// What separates the columns of the header.
@@ -119,8 +142,9 @@ fn separator(text: &str) -> u8 {
     found.unwrap_or(b',')
 }
 
-fn in_words(error: &csv::Error) -> String {
-    let line = error.position().map(|position| format!(" in line {}", position.line())).unwrap_or_default();
+fn in_words(error: &csv::Error, text: &str) -> String {
+    let line_of = |position| LineCounter { text, byte: 0, line: 1 }.line_of(position);
+    let line = error.position().map(|position| format!(" in line {}", line_of(position))).unwrap_or_default();
     match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("has {len} values{line}, and its header has {expected_len}")
@@ -146,7 +170,7 @@ fn places(header: &StringRecord, columns: &ColumnNames) -> Result<BTreeMap<Colum
         use ColumnRole::{Active, DisplayName, Id, Type, UserName};
         for role in [Id, UserName, Active, Type, DisplayName] {
             let named = |entra: &&str| header.iter().position(|name| plain(name) == **entra);
-            places.extend(role.in_entra().iter().find_map(|entra| named(&entra)).map(|place| (role, place)));
+            places.extend(role.in_entra().iter().find_map(named).map(|place| (role, place)));
         }
         if !places.contains_key(&Id) && !places.contains_key(&UserName) {
             return Err(format!(
@@ -165,12 +189,15 @@ fn has_columns(header: &StringRecord) -> String {
     format!("it has {}{more}", names.join(", "))
 }
 
-fn member(row: &StringRecord, places: &BTreeMap<ColumnRole, usize>) -> Result<ListedMember, String> {
+fn member(
+    row: &StringRecord,
+    line: Option<u64>,
+    places: &BTreeMap<ColumnRole, usize>,
+) -> Result<ListedMember, String> {
     let text = |role: ColumnRole| {
         let text = row.get(*places.get(&role)?)?.trim();
         (!text.is_empty()).then(|| text.to_owned())
     };
-    let line = row.position().map(csv::Position::line);
     let active = match text(ColumnRole::Active) {
         None => None,
         Some(word) => Some(switch(&word).ok_or_else(|| {
@@ -314,7 +341,11 @@ mod tests {
         mistake("\u{FEFF}\r\n", &[], "is empty");
         mistake("Name,Mail\nana,a@x\n", &[], "--columns id=COLUMN,userName=COLUMN; it has Name, Mail");
         mistake("id,login\na,b\n", &["id=id", "userName=Mail"], "no column \"Mail\"; it has id, login");
-        mistake("id,userPrincipalName\na1\n", &[], "has 1 values in line 2, and its header has 2");
+        mistake(
+            "id,userPrincipalName\r\na,b\r\n\r\na1\r\n",
+            &[],
+            "has 1 values in line 4, and its header has 2",
+        );
         mistake(b"id\na1\n\xff\n", &[], "not UTF-8 in line 3");
         mistake(b"\xff\xfei\0d\0", &[], "is UTF-16");
         mistake("id,accountEnabled\na1,perhaps\n", &[], "says \"perhaps\" in line 2");

@@ -113,15 +113,12 @@ fn notes(made: &MadeComparison<'_>) -> Vec<String> {
     let mut note =
         |number: usize, text: String| notes.extend((number > 0).then(|| format!("{number} {text}")));
     note(others, "service principals, devices or contacts: they are not provisioned".to_owned());
+    note(disabled_missing, format!("missing, of people whom {there} has disabled: they would hold nothing"));
+    note(inactive_extra, "extra, of people who are inactive here: they hold nothing".to_owned());
     note(
-        disabled_missing,
-        format!("times a person whom {there} has disabled is missing here: nothing would be held"),
+        unreadable,
+        "of our users or members, which cannot be read: who is missing may be one of them".to_owned(),
     );
-    note(
-        inactive_extra,
-        "times a person who is inactive here is not in the list: nothing is held".to_owned(),
-    );
-    note(unreadable, "users or members here that are gone or cannot be read".to_owned());
     note(unnamed, format!("people whose userName {there} did not show (Microsoft Graph: User.Read.All)"));
     note(made.to_reconcile, "people who wait for their reconcile: their roles".to_owned());
     notes.extend(

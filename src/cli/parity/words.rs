@@ -22,16 +22,16 @@ impl ProviderWords {
     /// How one person or group is pushed now.
     fn push(self, what: &str) -> String {
         match self {
-            ProviderWords::Entra => format!("run Provision on demand for {what} in Entra"),
-            ProviderWords::Other => format!("push {what} again in the identity provider"),
+            ProviderWords::Entra => format!("run Provision on demand in Entra for {what}"),
+            ProviderWords::Other => format!("have the identity provider push {what} again"),
         }
     }
 
     /// How everything is pushed once more.
     const fn restart(self) -> &'static str {
         match self {
-            ProviderWords::Entra => "Restart provisioning",
-            ProviderWords::Other => "a full push",
+            ProviderWords::Entra => "restart provisioning",
+            ProviderWords::Other => "push everything again",
         }
     }
 }
@@ -124,13 +124,13 @@ pub(super) fn next_step(difference: &Difference, provider: ProviderWords) -> Str
     match difference {
         Difference::NotProvisioned { .. } => match provider {
             ProviderWords::Entra => format!(
-                "{}; it says whether scope, a filter or an error keeps them out",
-                provider.push("them")
+                "{}; it says whether the scope, a filter or an error keeps the person out",
+                provider.push("the person")
             ),
-            ProviderWords::Other => format!("assign them to the app, then {}", provider.push("them")),
+            ProviderWords::Other => format!("assign the person to the app, then {}", provider.push("the person")),
         },
         Difference::NotMember { .. } => {
-            format!("{}; if it comes back, {}", provider.push("the group, with them"), provider.restart())
+            format!("{}; if it comes back, {}", provider.push("the group with this member"), provider.restart())
         }
         Difference::GroupNotProvisioned { .. } => {
             format!("check that groups are provisioned (Mappings), then {}", provider.push("the group"))
@@ -143,25 +143,25 @@ pub(super) fn next_step(difference: &Difference, provider: ProviderWords) -> Str
         ),
         Difference::NotListed | Difference::NestedNotListed => format!(
             "{}; if it stays, {}, or take the member out of the group over SCIM. Until then `revoke` takes the roles",
-            provider.push("the group, with them"),
+            provider.push("the group with this member"),
             provider.restart()
         ),
         Difference::NotAssigned { .. } => format!(
-            "{}, which deactivates them; if it stays, deactivate the user over SCIM. Until then `revoke` takes the roles",
-            provider.push("them")
+            "{}, which deactivates the user; if it does not, deactivate the user over SCIM. Until then `revoke` takes the roles",
+            provider.push("the person")
         ),
         Difference::GroupNotAssigned { .. } => {
             "assign the group to the app again, or delete it over SCIM: its members keep what its bindings give".to_owned()
         }
         Difference::OtherUserName { .. } => {
-            format!("{}; if it stays, the mapping of userName is not userPrincipalName", provider.push("them"))
+            format!("{}; if it stays, the mapping of userName is not userPrincipalName", provider.push("the person"))
         }
         Difference::OtherId { sent, .. } => other_id(*sent, provider),
         Difference::OtherActive { here: true } => format!(
             "{}: the deactivation did not arrive. Until then `revoke` takes the roles",
-            provider.push("them")
+            provider.push("the person")
         ),
-        Difference::OtherActive { here: false } => provider.push("them"),
+        Difference::OtherActive { here: false } => provider.push("the person"),
         Difference::SharedId { .. } => {
             "delete the users that are not the person: the id gives roles to one of them alone".to_owned()
         }

@@ -179,14 +179,16 @@ impl<'a> Comparing<'a> {
                 continue;
             };
             let subject = subject_of(member, Some(own));
+            let finding =
+                |difference| ParityFinding { place: place.clone(), subject: subject.clone(), difference };
             let others = found.others.clone();
             matched_by_id += usize::from(found.by == MatchedBy::Id);
             if found.by == MatchedBy::UserName && member.id.is_some() {
-                ids.push((place.clone(), subject.clone(), other_id(own)));
+                ids.push(finding(other_id(own)));
             }
             if !is_called(member, &own.user_name) {
                 let difference = Difference::OtherUserName { here: own.user_name.clone() };
-                names.push((place.clone(), subject.clone(), difference));
+                names.push(finding(difference));
             }
             if member.active.is_some_and(|active| active != own.active) {
                 self.add(place.clone(), subject.clone(), Difference::OtherActive { here: own.active });
@@ -218,15 +220,15 @@ impl<'a> Comparing<'a> {
     /// Where most of those who can be compared differ in the same way, it is said once.
     fn add_or_merge(
         &mut self,
-        found: Vec<(ParityPlace, ParitySubject, Difference)>,
+        found: Vec<ParityFinding>,
         matched: usize,
-        merge: fn(&[(ParityPlace, ParitySubject, Difference)], usize) -> Difference,
+        merge: fn(&[ParityFinding], usize) -> Difference,
     ) {
         if found.len() < MAPPING_MIN || found.len() * 2 <= matched {
-            found.into_iter().for_each(|(place, subject, difference)| self.add(place, subject, difference));
+            self.found.findings.extend(found);
             return;
         }
-        let place = found.first().map_or(ParityPlace::People, |(place, ..)| place.clone());
+        let place = found.first().map_or(ParityPlace::People, |finding| finding.place.clone());
         let subject = ParitySubject { name: format!("{} people", found.len()), ..ParitySubject::default() };
         self.add(place, subject, merge(&found, matched));
     }
@@ -398,20 +400,18 @@ fn other_id(own: &OurPerson) -> Difference {
     Difference::OtherId { sent, here: principal.or_else(|| own.external_id.clone()) }
 }
 
-type Found = (ParityPlace, ParitySubject, Difference);
-
-fn user_name_mapping(found: &[Found], matched: usize) -> Difference {
-    let example = found.iter().find_map(|(_, subject, difference)| match difference {
-        Difference::OtherUserName { here } => Some(format!("{} is {here} here", subject.name)),
+fn user_name_mapping(found: &[ParityFinding], matched: usize) -> Difference {
+    let example = found.iter().find_map(|finding| match &finding.difference {
+        Difference::OtherUserName { here } => Some(format!("{} is {here} here", finding.subject.name)),
         _ => None,
     });
     Difference::UserNameMapping { people: found.len(), matched, example: example.unwrap_or_default() }
 }
 
-fn id_mapping(found: &[Found], matched: usize) -> Difference {
+fn id_mapping(found: &[ParityFinding], matched: usize) -> Difference {
     let mut sent = BTreeSet::new();
     let mut example = None;
-    for (_, subject, difference) in found {
+    for ParityFinding { subject, difference, .. } in found {
         let Difference::OtherId { sent: one, here } = difference else { continue };
         sent.insert(*one);
         let has = here.as_ref().map_or_else(|| "none".to_owned(), |here| format!("{here:?}"));

@@ -19,7 +19,7 @@ pub struct OurPeople {
     pub people: Vec<OurPerson>,
     /// Of the bindings that were asked for.
     pub grants: Vec<PersonGrant>,
-    /// People of the groups whose reconcile is still to come: their roles are not compared before it.
+    /// People of the groups whose reconcile is still to come, and of whom nothing differs so far.
     pub to_reconcile: usize,
     /// Users that cannot be read.
     pub unreadable: usize,
@@ -75,11 +75,12 @@ pub async fn our_people(
     while let Some(record) = people.next().await? {
         number += 1;
         progress(number);
-        let is_waiting = is_waiting(&requests, &record);
-        found.to_reconcile += usize::from(is_waiting && members.contains(&record.user));
-        if !is_waiting && !bindings.is_empty() {
-            add_grants(store, &record, bindings, &mut found.grants).await?;
-        }
+        let grants = differing_grants(store, &record, bindings).await?;
+        // A step that failed waits too, and is told with its reason.
+        let is_to_come =
+            grants.is_empty() && members.contains(&record.user) && is_waiting(&requests, &record);
+        found.to_reconcile += usize::from(is_to_come);
+        found.grants.extend(grants);
         match record.header {
             HeaderState::Readable(header) => found.people.push(OurPerson {
                 user: record.user,
@@ -99,17 +100,19 @@ fn is_waiting(requests: &WaitingRequests, record: &PersonRecord) -> bool {
     requests.of(record.user, &record.groups, std::iter::empty()).is_some()
 }
 
-async fn add_grants(
+async fn differing_grants(
     store: &StateStore,
     record: &PersonRecord,
     bindings: &BTreeSet<BindingName>,
-    found: &mut Vec<PersonGrant>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<PersonGrant>, StoreError> {
+    if bindings.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut grants = grants_of(&record.ledger);
     grants.extend(held_through_others(store, &record.ledger).await?);
     grants.retain(|grant| grant.wanted != grant.holds && bindings.contains(&grant.binding));
     if grants.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let name = match record.header.as_ref().readable().and_then(|header| header.resource.text("userName")) {
         Some(name) => Some(name.to_owned()),
@@ -117,10 +120,6 @@ async fn add_grants(
         None => store.kept_user_name(record.user).await?,
     };
     let name = name.unwrap_or_else(|| record.user.to_string());
-    found.extend(grants.into_iter().map(|grant| PersonGrant {
-        user: record.user,
-        name: name.clone(),
-        grant,
-    }));
-    Ok(())
+    let of_person = |grant| PersonGrant { user: record.user, name: name.clone(), grant };
+    Ok(grants.into_iter().map(of_person).collect())
 }
