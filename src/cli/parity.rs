@@ -61,6 +61,8 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
+        // What was typed is read before anything is asked.
+        let asked = Asked::of(arguments)?;
         let access = arguments.operator.access()?;
         let store = &access.store;
         let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
@@ -68,9 +70,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return Err(OperatorError::Bindings);
         }
         let mut groups = our_groups(store, &snapshot).await?;
-        let provider = match &arguments.file {
-            Some(file) => read_file(arguments, file, store, &mut groups).await?,
-            None => read_graph(arguments, store, &mut groups).await?,
+        let provider = match asked {
+            Asked::Members { group, members, words } => {
+                of_file(store, &mut groups, group, members, words).await?
+            }
+            Asked::App(app) => of_app(arguments, app, store, &mut groups).await?,
         };
         let bindings: BTreeSet<_> =
             compared(&groups, &provider.list).flat_map(|group| &group.bindings).cloned().collect();
@@ -99,6 +103,37 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
+/// Whose list is asked for.
+enum Asked<'a> {
+    /// The members that a file lists, and the name of their group.
+    Members {
+        group: &'a str,
+        members: Vec<ListedMember>,
+        words: ProviderWords,
+    },
+    App(PrincipalId),
+}
+
+impl<'a> Asked<'a> {
+    fn of(arguments: &'a Arguments) -> Result<Self, OperatorError> {
+        if let Some(file) = &arguments.file {
+            let columns = parse_columns(&arguments.columns).map_err(OperatorError::Usage)?;
+            let members = read_members(file, &columns)?;
+            let words = if columns.is_empty() { ProviderWords::Entra } else { ProviderWords::Other };
+            return Ok(Self::Members {
+                group: arguments.group.as_deref().unwrap_or_default(),
+                members,
+                words,
+            });
+        }
+        let text = arguments.app.as_deref().unwrap_or_default();
+        PrincipalId::parse(text).map(Self::App).map_err(|_| {
+            let shown = escape_control(text);
+            OperatorError::Usage(format!("--app {shown:?} is no object id (a GUID)"))
+        })
+    }
+}
+
 /// The identity provider's list, as it was read.
 struct ReadProvider {
     list: ProviderList,
@@ -113,22 +148,18 @@ fn compared<'a>(groups: &'a [OurGroup], list: &'a ProviderList) -> impl Iterator
     groups.iter().filter(move |group| list.is_whole() || is_named(group))
 }
 
-async fn read_file(
-    arguments: &Arguments,
-    file: &Path,
+async fn of_file(
     store: &StateStore,
     groups: &mut [OurGroup],
+    name: &str,
+    members: Vec<ListedMember>,
+    words: ProviderWords,
 ) -> Result<ReadProvider, OperatorError> {
-    let columns = parse_columns(&arguments.columns).map_err(OperatorError::Usage)?;
-    let name = arguments.group.as_deref().unwrap_or_default();
     let group = one_group(store, groups, name).await?;
-    let members = read_members(file, &columns)?;
-    let own = groups.iter_mut().find(|own| own.id == group);
-    let mut own: Vec<&mut OurGroup> = own.into_iter().collect();
+    let mut own: Vec<&mut OurGroup> = groups.iter_mut().filter(|own| own.id == group).collect();
     add_members(store, &mut own).await?;
     let name = own.first().map(|own| own.label()).unwrap_or_default();
     let listed = ListedGroup { id: None, name, ours: Some(group), members };
-    let words = if columns.is_empty() { ProviderWords::Entra } else { ProviderWords::Other };
     let list = ProviderList { groups: vec![listed], assigned: None };
     Ok(ReadProvider { list, words, gone: Vec::new() })
 }
@@ -189,16 +220,12 @@ fn did_you_mean(groups: &[OurGroup], text: &str) -> String {
     }
 }
 
-async fn read_graph(
+async fn of_app(
     arguments: &Arguments,
+    app: PrincipalId,
     store: &StateStore,
     groups: &mut [OurGroup],
 ) -> Result<ReadProvider, OperatorError> {
-    let text = arguments.app.as_deref().unwrap_or_default();
-    let app = PrincipalId::parse(text).map_err(|_| {
-        let shown = escape_control(text);
-        OperatorError::Usage(format!("--app {shown:?} is no object id (a GUID)"))
-    })?;
     let directory = arguments.operator.directory()?;
     let assigned = read_assigned(directory.as_ref(), app).await.map_err(|error| match error {
         AssignedError::NoApp(_) => OperatorError::Usage(format!(

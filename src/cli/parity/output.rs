@@ -113,8 +113,11 @@ fn notes(made: &MadeComparison<'_>) -> Vec<String> {
     let mut note =
         |number: usize, text: String| notes.extend((number > 0).then(|| format!("{number} {text}")));
     note(others, "service principals, devices or contacts: they are not provisioned".to_owned());
-    note(disabled_missing, format!("missing, of people whom {there} has disabled: they would hold nothing"));
-    note(inactive_extra, "extra, of people who are inactive here: they hold nothing".to_owned());
+    note(
+        disabled_missing,
+        format!("missing, of people whom {there} has disabled: nothing would be given to them"),
+    );
+    note(inactive_extra, "extra, of people who are inactive here: nothing is given to them".to_owned());
     note(
         unreadable,
         "of our users or members, which cannot be read: who is missing may be one of them".to_owned(),

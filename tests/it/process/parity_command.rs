@@ -207,18 +207,19 @@ async fn a_difference_is_told_with_the_next_step() {
 
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(FINDINGS), "{said}");
-    let (url, expected) = (&desk.local.ready.control_url, include_str!("parity_command/differences.txt"));
+    let url = &desk.local.ready.control_url;
     let ids = [(object_id(1), "ANA"), (object_id(2), "BO"), (object_id(9), "ZOE"), (object_id(50), "NIGHT")];
     let mut plain =
         said.replace(url.as_str(), "URL").replace(&people[1], "BO-SCIM").replace(&people[2], "CY-SCIM");
     for (id, name) in ids {
         plain = plain.replace(&id.to_string(), name);
     }
+    let golden =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/process/parity_command/differences.txt");
     if std::env::var("UPDATE_GOLDEN").is_ok() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/process/parity_command");
-        std::fs::write(folder.join("differences.txt"), &plain).unwrap();
-        return;
+        std::fs::write(&golden, &plain).unwrap();
     }
+    let expected = std::fs::read_to_string(&golden).unwrap();
     assert_eq!(plain, expected, "run UPDATE_GOLDEN=1 cargo test, and read what changed");
 }
 

@@ -18,7 +18,9 @@ const CALLS_MAX: usize = 8;
 pub enum AssignedError {
     #[error("Entra ID shows no enterprise application with the object id {0}")]
     NoApp(PrincipalId),
-    #[error("cannot read who is assigned to the app (Microsoft Graph: Application.Read.All)")]
+    #[error(
+        "cannot read who is assigned to the app (Microsoft Graph: Application.Read.All, by a role such as Directory Readers)"
+    )]
     Assignments(#[source] DirectoryError),
     #[error("cannot read the members of the group {group} (Microsoft Graph: GroupMember.Read.All)")]
     Members {
