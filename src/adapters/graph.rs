@@ -1,4 +1,4 @@
-//! Names and group members from Entra ID, over Microsoft Graph.
+//! Names, group members and the assignments of applications from Entra ID, over Microsoft Graph.
 //!
 //! Graph shows a member that the caller may not read without its name. Some tenants' Graph v1.0 shows no service
 //! principals among the members of a group (docs/azure-facts.md). Nothing is retried here.
@@ -8,7 +8,9 @@ mod wire;
 use super::loopback::loopback_transport;
 use super::rest::{RestAnswer, RestClient, RestError, RestOptions, link_at, parse_url};
 use crate::id::PrincipalId;
-use crate::ports::azure_access::{DirectoryError, DirectoryMember, DirectoryReader};
+use crate::ports::azure_access::{
+    AppAssignment, DirectMember, DirectoryError, DirectoryMember, DirectoryReader,
+};
 use crate::ports::clock::Clock;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use wire::ListingPage;
 
 /// Graph of the public cloud.
 pub const PUBLIC_ENDPOINT: &str = "https://graph.microsoft.com";
@@ -90,13 +93,13 @@ impl GraphDirectory {
         }
     }
 
-    /// Every object from the answer to `first` on. All pages or an error, never a part. `None`: there is no such
-    /// object.
-    async fn objects(
+    /// Everything from the answer to `first` on. All pages or an error, never a part. `None`: there is no such object.
+    async fn all<T>(
         &self,
         first: Request,
+        read: fn(&[u8]) -> Result<ListingPage<T>, String>,
         deadline: Instant,
-    ) -> Result<Option<Vec<DirectoryMember>>, DirectoryError> {
+    ) -> Result<Option<Vec<T>>, DirectoryError> {
         let mut found = Vec::new();
         let mut next = Some(first);
         for _ in 0..LIST_PAGES_MAX {
@@ -105,11 +108,15 @@ impl GraphDirectory {
             if answer.status != 200 {
                 return failure(&answer);
             }
-            let page = wire::page(&answer.body).map_err(nonsense)?;
-            found.extend(page.objects);
+            let page = read(&answer.body).map_err(nonsense)?;
+            found.extend(page.found);
             next = page.next_link.map(|link| self.follow(&link)).transpose()?;
         }
-        Err(nonsense(format!("a listing has more than {LIST_PAGES_MAX} pages")))
+        // The last page that is read may be the last one.
+        match next {
+            None => Ok(Some(found)),
+            Some(_) => Err(nonsense(format!("a listing has more than {LIST_PAGES_MAX} pages"))),
+        }
     }
 
     fn follow(&self, link: &str) -> Result<Request, DirectoryError> {
@@ -128,7 +135,27 @@ impl DirectoryReader for GraphDirectory {
     ) -> Result<Option<Vec<DirectoryMember>>, DirectoryError> {
         let mut url = self.url(&["groups", &group.to_string(), "transitiveMembers"]);
         url.set_query(Some(&format!("$select=id,displayName,userPrincipalName&$top={PAGE_MEMBERS}")));
-        self.objects(Request::new(url, Method::Get), Instant::now() + timeout).await
+        self.all(Request::new(url, Method::Get), wire::objects, Instant::now() + timeout).await
+    }
+
+    async fn direct_members_of(
+        &self,
+        group: PrincipalId,
+        timeout: Duration,
+    ) -> Result<Option<Vec<DirectMember>>, DirectoryError> {
+        let mut url = self.url(&["groups", &group.to_string(), "members"]);
+        let select = "id,displayName,userPrincipalName,accountEnabled";
+        url.set_query(Some(&format!("$select={select}&$top={PAGE_MEMBERS}")));
+        self.all(Request::new(url, Method::Get), wire::direct_members, Instant::now() + timeout).await
+    }
+
+    async fn assigned_to(
+        &self,
+        app: PrincipalId,
+        timeout: Duration,
+    ) -> Result<Option<Vec<AppAssignment>>, DirectoryError> {
+        let url = self.url(&["servicePrincipals", &app.to_string(), "appRoleAssignedTo"]);
+        self.all(Request::new(url, Method::Get), wire::assignments, Instant::now() + timeout).await
     }
 
     async fn names_of(
@@ -142,7 +169,7 @@ impl DirectoryReader for GraphDirectory {
             let mut request = Request::new(self.url(&["directoryObjects", "getByIds"]), Method::Post);
             request.insert_header("content-type", "application/json");
             request.set_body(wire::by_ids(ids).to_string());
-            let found = self.objects(request, deadline).await?;
+            let found = self.all(request, wire::objects, deadline).await?;
             let found = found.ok_or_else(|| nonsense("the directory knows no getByIds".to_owned()))?;
             names.extend(found.into_iter().filter_map(|object| Some((object.principal, object.name?))));
         }

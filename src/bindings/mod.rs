@@ -19,6 +19,7 @@ pub use mistake::{BindingsError, BindingsMistake};
 pub use model::{
     BINDINGS_MAX, Bindings, ConfiguredBinding, FILE_BYTES_MAX, PrincipalSource, SELECTOR_CHARS_MAX, Selector,
 };
+pub use near_word::near_word;
 pub use position::{TextPosition, position_of};
 
 #[cfg(test)]

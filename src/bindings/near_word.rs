@@ -2,7 +2,7 @@
 
 /// The one of `known` that differs least from `word`, if it differs little: case does not count, and a letter that is missing,
 /// too much, wrong or swapped with its neighbour counts one.
-pub(super) fn near_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn near_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().take(WORD_CHARS_MAX).collect();
     let most = (word.len() / 3).clamp(1, 3);
     let distances = known.into_iter().map(|known| {

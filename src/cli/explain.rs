@@ -20,6 +20,7 @@ use crate::service::bindings::active::ActiveSnapshot;
 use crate::store::StateStore;
 use answers::{answer_json, seconds, write_bindings};
 use assignment::Told;
+pub(in crate::cli) use mend::Mend;
 use others::OthersGave;
 use past::PastAccess;
 use serde_json::{Value, json};

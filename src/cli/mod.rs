@@ -15,6 +15,7 @@ mod moment;
 mod operator;
 mod order;
 mod orders;
+mod parity;
 mod past;
 mod plan;
 mod progress;
@@ -72,6 +73,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// List who can restore, delete data, change policies, detach the guard or give access, and why: now or at a past moment.
     Report(report::Arguments),
+    /// Compare the identity provider's list with what arrived here, and that with what Azure holds.
+    Parity(parity::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
     Plan(plan::Arguments),
     /// List what operators ordered, and what became of it.
@@ -131,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Requests(arguments) => requests::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Parity(arguments) => parity::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Breaker(arguments) => breaker::run(&arguments),

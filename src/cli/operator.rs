@@ -11,6 +11,7 @@ use crate::id::PrincipalId;
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::SecretSource;
+use crate::service::access::parity::assigned::AssignedError;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
@@ -62,6 +63,8 @@ pub(super) enum OperatorError {
     Place(#[source] StoreError),
     #[error("the active bindings cannot be read: a later release stored them, or their rows are damaged")]
     Bindings,
+    #[error("cannot read the identity provider's list")]
+    Assigned(#[source] AssignedError),
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]

@@ -171,6 +171,25 @@ pub struct DirectoryMember {
     pub name: Option<String>,
 }
 
+/// A direct member of an Entra group. What the caller may not read is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectMember {
+    pub principal: PrincipalId,
+    pub kind: HolderKind,
+    pub display_name: Option<String>,
+    /// Of people.
+    pub user_principal_name: Option<String>,
+    pub account_enabled: Option<bool>,
+}
+
+/// Who is assigned to an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppAssignment {
+    pub principal: PrincipalId,
+    pub kind: HolderKind,
+    pub display_name: Option<String>,
+}
+
 /// Reads Entra ID through Microsoft Graph. Every call ends within `timeout`, and nothing is retried.
 #[async_trait]
 pub trait DirectoryReader: Send + Sync {
@@ -180,6 +199,19 @@ pub trait DirectoryReader: Send + Sync {
         group: PrincipalId,
         timeout: Duration,
     ) -> Result<Option<Vec<DirectoryMember>>, DirectoryError>;
+    /// The people, service principals and groups that are in a group themselves. `None`: there is no such group.
+    async fn direct_members_of(
+        &self,
+        group: PrincipalId,
+        timeout: Duration,
+    ) -> Result<Option<Vec<DirectMember>>, DirectoryError>;
+    /// Who is assigned to the application of that service principal; one who has several of its roles comes as often.
+    /// `None`: there is no such service principal.
+    async fn assigned_to(
+        &self,
+        app: PrincipalId,
+        timeout: Duration,
+    ) -> Result<Option<Vec<AppAssignment>>, DirectoryError>;
     /// The names of those objects, as far as they exist: a userPrincipalName, else a display name.
     async fn names_of(
         &self,

@@ -16,7 +16,8 @@
 //! `GET /secrets/{name}/versions`, `GET /secrets/{name}/[{version}]`. The identity endpoint: `GET` of
 //! [`Simulator::identity_endpoint`] with [`Simulator::identity_header`]. Graph, at [`Simulator::graph_url`], and for
 //! requests to `graph.microsoft.com` that a transport sent to any of the ports: `GET /v1.0/users/{id}`,
-//! `GET /v1.0/groups/{id}/transitiveMembers`, `POST /v1.0/directoryObjects/getByIds`.
+//! `GET /v1.0/groups/{id}/members`, `GET /v1.0/groups/{id}/transitiveMembers`,
+//! `GET /v1.0/servicePrincipals/{id}/appRoleAssignedTo`, `POST /v1.0/directoryObjects/getByIds`.
 //!
 //! A token of the identity endpoint is valid for its audience until it expires, by Azure's clock. Any other text is
 //! accepted as a token everywhere, unless the identity settings are strict. The service's own identity may do

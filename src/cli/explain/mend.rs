@@ -34,6 +34,11 @@ impl Mend {
         Self { who: IDENTITY_ADMIN, how: "add the person to the group".to_owned() }
     }
 
+    /// `None`: it ends by itself, or nothing is wrong.
+    pub(in crate::cli) fn of_reason(reason: ReasonCode) -> Option<Self> {
+        of_reason(reason)
+    }
+
     /// `None`: all is as it should be, or ends by itself.
     pub(in crate::cli) fn of(answer: &BindingAnswer) -> Option<Self> {
         if let Some(still_held) = answer.still_held {

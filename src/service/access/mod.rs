@@ -6,6 +6,7 @@ pub mod explain;
 pub mod grants;
 pub mod groups;
 pub mod names;
+pub mod parity;
 pub mod people;
 pub mod preview;
 pub mod report;

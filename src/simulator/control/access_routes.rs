@@ -40,8 +40,8 @@ pub const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     (
         "POST",
         "/control/service-principals",
-        r#"{"id", "displayName"}"#,
-        "adds a service principal to Graph or replaces it",
+        r#"{"id", "displayName", "assigned"?: [ids of people, groups and service principals]}"#,
+        "adds a service principal to Graph, with who is assigned to its application, or replaces it",
     ),
     ("DELETE", "/control/service-principals/{id}", "", "removes a service principal from Graph"),
     ("GET", "/control/hidden-types", "", "the types of objects that callers of Graph may not read"),

@@ -9,7 +9,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// The properties that can be selected in a collection of directory objects.
-const PROPERTIES: [&str; 3] = ["id", "displayName", "userPrincipalName"];
+/// Facts: F-179.
+const PROPERTIES: [&str; 4] = ["id", "displayName", "userPrincipalName", "accountEnabled"];
+/// The properties that Graph returns by default.
+const SHOWN_UNASKED: [&str; 3] = ["id", "displayName", "userPrincipalName"];
 
 /// An object of the directory.
 #[derive(Debug, Clone, Copy)]
@@ -54,23 +57,38 @@ impl<'a> DirectoryObject<'a> {
 
     /// A property that objects of its type have.
     fn property(self, name: &str) -> Option<Value> {
-        let (id, display_name, principal_name) = match self {
-            Self::User(user) => (user.id, &user.display_name, Some(&user.user_principal_name)),
-            Self::Group(group) => (group.id, &group.display_name, None),
-            Self::ServicePrincipal(principal) => (principal.id, &principal.display_name, None),
-        };
-        match name {
-            "id" => Some(json!(id)),
-            "displayName" => Some(json!(display_name)),
-            _ => principal_name.map(|name| json!(name)),
+        let (id, display_name) = (self.id(), self.display_name());
+        match (name, self) {
+            ("id", _) => Some(json!(id)),
+            ("displayName", _) => Some(json!(display_name)),
+            ("userPrincipalName", Self::User(user)) => Some(json!(user.user_principal_name)),
+            ("accountEnabled", Self::User(user)) => Some(json!(user.account_enabled)),
+            ("accountEnabled", Self::ServicePrincipal(_)) => Some(json!(true)),
+            _ => None,
+        }
+    }
+
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::User(user) => user.id,
+            Self::Group(group) => group.id,
+            Self::ServicePrincipal(principal) => principal.id,
+        }
+    }
+
+    pub fn display_name(self) -> &'a str {
+        match self {
+            Self::User(user) => &user.display_name,
+            Self::Group(group) => &group.display_name,
+            Self::ServicePrincipal(principal) => &principal.display_name,
         }
     }
 }
 
-/// The properties that a request selects; all of them if it selects none.
+/// The properties that a request selects; those of the default if it selects none.
 /// Facts: F-052.
 pub fn selected(select: Option<&str>) -> Result<Vec<&'static str>, NotRecognised> {
-    let Some(select) = select else { return Ok(PROPERTIES.to_vec()) };
+    let Some(select) = select else { return Ok(SHOWN_UNASKED.to_vec()) };
     let property = |name: &str| {
         let known = PROPERTIES.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()));
         known.ok_or_else(|| NotRecognised::because(format!("unknown property {name:?}")))

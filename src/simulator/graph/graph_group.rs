@@ -20,4 +20,8 @@ pub struct GraphGroup {
 pub struct GraphServicePrincipal {
     pub id: Uuid,
     pub display_name: String,
+    /// The people, groups and service principals that are assigned to its application. One that Graph does not know is
+    /// not shown.
+    #[serde(default)]
+    pub assigned: Vec<Uuid>,
 }

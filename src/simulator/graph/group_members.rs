@@ -1,5 +1,5 @@
-//! Microsoft Graph, reading who is in a group, through groups in it too:
-//! `GET /v1.0/groups/{id}/transitiveMembers[?$select=…&$top=…]`.
+//! Microsoft Graph, reading who is in a group: `GET /v1.0/groups/{id}/members[?$select=…&$top=…]`, and through groups in
+//! it too: `GET /v1.0/groups/{id}/transitiveMembers[?$select=…&$top=…]`.
 
 use super::directory_object::{DirectoryObject, selected};
 use super::graph_group::GraphGroup;
@@ -19,10 +19,12 @@ const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 999;
 
 /// What a request asks for.
-/// Facts: F-047.
+/// Facts: F-047, F-177.
 #[derive(Debug, Clone)]
 pub struct MembersOperation {
     group: Uuid,
+    /// Through groups in the group too.
+    transitive: bool,
     select: Vec<&'static str>,
     page_size: usize,
     /// Members that were on the pages before.
@@ -35,8 +37,13 @@ pub struct MembersOperation {
 pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<MembersOperation>, NotRecognised> {
     let unknown = || NotRecognised::because(format!("{} of {}", received.verb, received.path));
     let path = received.path.strip_prefix("/v1.0/groups/").filter(|_| received.verb == "GET");
-    let group = path.and_then(|path| path.strip_suffix("/transitiveMembers"));
-    let group = group.and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(unknown)?;
+    let (group, collection) = path.and_then(|path| path.split_once('/')).ok_or_else(unknown)?;
+    let group = Uuid::try_parse(group).map_err(|_| unknown())?;
+    let transitive = match collection {
+        "members" => false,
+        "transitiveMembers" => true,
+        _ => return Err(unknown()),
+    };
     received.check_parameters(&["$select", "$top", "$skiptoken"])?;
     let number = |name: &str| match received.parameter(name).map(str::parse::<usize>) {
         None => Ok(None),
@@ -52,6 +59,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<MembersOper
     }
     let operation = MembersOperation {
         group,
+        transitive,
         select: selected(received.parameter("$select"))?,
         page_size,
         skip: number("$skiptoken")?.unwrap_or_default(),
@@ -64,7 +72,7 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<MembersOper
 }
 
 /// One page of the members, or 404.
-/// Facts: F-047, F-048.
+/// Facts: F-047, F-048, F-177.
 pub fn answer(state: &AzureState, operation: &MembersOperation, now: OffsetDateTime) -> AzureAnswer {
     let Some(group) = state.groups.get(&operation.group) else {
         return AzureAnswer::refused(
@@ -73,7 +81,10 @@ pub fn answer(state: &AzureState, operation: &MembersOperation, now: OffsetDateT
             now,
         );
     };
-    let members = transitive_members(state, group);
+    let members = match operation.transitive {
+        true => transitive_members(state, group),
+        false => group.members.iter().filter_map(|id| DirectoryObject::find(state, *id)).collect(),
+    };
     let rest = members.get(operation.skip..).unwrap_or_default();
     let page = rest.get(..operation.page_size).unwrap_or(rest);
     let value: Vec<Value> = page.iter().map(|object| object.body(state, &operation.select)).collect();

@@ -1,5 +1,7 @@
-//! Microsoft Graph, as far as reading people, groups and service principals.
+//! Microsoft Graph, as far as reading people, groups, service principals, and who is assigned to
+//! an application.
 
+mod app_assignments;
 mod directory_object;
 mod get_by_ids;
 pub mod graph_group;

@@ -22,6 +22,15 @@ impl ObjectType {
         }
     }
 
+    /// As an assignment to an application names it.
+    pub const fn principal_type(self) -> &'static str {
+        match self {
+            Self::User => "User",
+            Self::Group => "Group",
+            Self::ServicePrincipal => "ServicePrincipal",
+        }
+    }
+
     /// As `@odata.type` names it.
     pub const fn odata_type(self) -> &'static str {
         match self {

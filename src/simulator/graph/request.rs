@@ -1,5 +1,6 @@
 //! Recognises the requests to Graph that the simulator knows, and answers them.
 
+use super::app_assignments::{self, AssignedToOperation};
 use super::get_by_ids::{self, ByIdsOperation};
 use super::group_members::{self, MembersOperation};
 use super::users_api::{self, UserOperation};
@@ -14,6 +15,7 @@ pub enum GraphOperation {
     User(UserOperation),
     Members(MembersOperation),
     ByIds(ByIdsOperation),
+    AssignedTo(AssignedToOperation),
 }
 
 /// Reads a request.
@@ -25,6 +27,9 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<GraphOperat
     if received.path == get_by_ids::PATH {
         return Ok(get_by_ids::recognise(received)?.map(GraphOperation::ByIds));
     }
+    if received.path.starts_with(app_assignments::PREFIX) {
+        return Ok(app_assignments::recognise(received)?.map(GraphOperation::AssignedTo));
+    }
     Ok(users_api::recognise(received)?.map(GraphOperation::User))
 }
 
@@ -35,5 +40,6 @@ pub fn answer(state: &AzureState, operation: &GraphOperation, now: OffsetDateTim
         GraphOperation::User(operation) => users_api::answer(state, operation, now),
         GraphOperation::Members(operation) => group_members::answer(state, operation, now),
         GraphOperation::ByIds(operation) => get_by_ids::answer(state, operation, now),
+        GraphOperation::AssignedTo(operation) => app_assignments::answer(state, operation, now),
     }
 }

@@ -7,7 +7,9 @@ use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::graph::{GraphDirectory, GraphOptions, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, SystemClock};
 use azure_backup_scim::id::PrincipalId;
-use azure_backup_scim::ports::azure_access::{DirectoryError, DirectoryMember, DirectoryReader, HolderKind};
+use azure_backup_scim::ports::azure_access::{
+    AppAssignment, DirectMember, DirectoryError, DirectoryMember, DirectoryReader, HolderKind,
+};
 use azure_backup_scim::simulator::{
     AzureService, FaultAction, FaultRule, GraphGroup, GraphServicePrincipal, GraphUser, IdentitySettings,
     ObjectType, UserType,
@@ -66,7 +68,8 @@ fn furnished() -> World {
     let world = World::start();
     add_person(&world, 1, "ana");
     add_person(&world, 2, "bo");
-    let job = GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned() };
+    let job =
+        GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned(), assigned: Vec::new() };
     world.azure.add_service_principal(job).unwrap();
     add_group(&world, 10, "Operators", vec![guid(1), guid(11)]);
     add_group(&world, 11, "Night shift", vec![guid(2), guid(3), guid(1), guid(10)]);
@@ -91,6 +94,68 @@ async fn members_of_groups_in_one_another_are_read_once() {
     );
     assert_eq!(directory(&world).members_of(principal(12), TIMEOUT).await, Ok(None));
     assert!(world.simulator.unrecognised().is_empty());
+}
+
+/// Facts: F-176, F-177, F-179.
+#[tokio::test]
+async fn direct_members_and_assignments_are_read_with_what_they_say() {
+    let world = furnished();
+    let app = GraphServicePrincipal {
+        id: guid(20),
+        display_name: "backup scim".to_owned(),
+        assigned: vec![guid(10), guid(2), guid(3)],
+    };
+    world.azure.add_service_principal(app).unwrap();
+    let direct = |number, kind, display_name: &str, name: Option<&str>, account_enabled| DirectMember {
+        principal: principal(number),
+        kind,
+        display_name: Some(display_name.to_owned()),
+        user_principal_name: name.map(str::to_owned),
+        account_enabled,
+    };
+
+    let members = directory(&world).direct_members_of(principal(11), TIMEOUT).await.unwrap().unwrap();
+    assert_eq!(
+        members,
+        [
+            direct(2, HolderKind::User, "bo", Some("bo@contoso.example"), Some(true)),
+            direct(3, HolderKind::ServicePrincipal, "backup job", None, Some(true)),
+            direct(1, HolderKind::User, "ana", Some("ana@contoso.example"), Some(true)),
+            direct(10, HolderKind::Group, "Operators", None, None),
+        ]
+    );
+    assert_eq!(directory(&world).direct_members_of(principal(12), TIMEOUT).await, Ok(None));
+
+    let assigned = directory(&world).assigned_to(principal(20), TIMEOUT).await.unwrap().unwrap();
+    let of = |number, kind, name: &str| AppAssignment {
+        principal: principal(number),
+        kind,
+        display_name: Some(name.to_owned()),
+    };
+    assert_eq!(
+        assigned,
+        [
+            of(10, HolderKind::Group, "Operators"),
+            of(2, HolderKind::User, "bo"),
+            of(3, HolderKind::ServicePrincipal, "backup job"),
+        ]
+    );
+    assert_eq!(directory(&world).assigned_to(principal(12), TIMEOUT).await, Ok(None));
+    assert!(world.simulator.unrecognised().is_empty());
+}
+
+#[tokio::test]
+async fn a_listing_of_exactly_as_many_pages_as_are_read_is_whole() {
+    let page = |last: bool, link: &str| match last {
+        true => answer(200, json!({ "value": [] })),
+        false => answer(200, json!({ "value": [], "@odata.nextLink": link })),
+    };
+    let server = Server::start(vec![]).await;
+    let link = format!("{}/v1.0/again", server.url);
+    server.play((1..=200).map(|number| page(number == 200, &link)).collect());
+
+    assert_eq!(scripted(&server).assigned_to(principal(20), TIMEOUT).await, Ok(Some(Vec::new())));
+    assert_eq!(server.seen().len(), 200);
 }
 
 #[tokio::test]
@@ -141,7 +206,7 @@ async fn members_without_a_name_are_members() {
     assert_eq!(names, BTreeMap::from([(principal(3), "backup job".to_owned())]));
 }
 
-/// Facts: F-053.
+/// Facts: F-053, F-180.
 #[tokio::test]
 async fn a_missing_right_is_a_refusal_with_its_code() {
     let world = furnished();
@@ -155,6 +220,8 @@ async fn a_missing_right_is_a_refusal_with_its_code() {
     let rule = world.azure.add_rule(FaultRule::new(action).service(AzureService::Graph)).unwrap();
     let refused = DirectoryError::Refused { code: "Authorization_RequestDenied".to_owned() };
     assert_eq!(directory(&world).members_of(principal(10), TIMEOUT).await, Err(refused.clone()));
+    assert_eq!(directory(&world).direct_members_of(principal(10), TIMEOUT).await, Err(refused.clone()));
+    assert_eq!(directory(&world).assigned_to(principal(3), TIMEOUT).await, Err(refused.clone()));
     assert_eq!(directory(&world).names_of(&[principal(1)], TIMEOUT).await, Err(refused));
     world.azure.remove_rule(rule).unwrap();
 
@@ -186,8 +253,12 @@ async fn no_answer_that_can_be_relied_on_is_never_an_empty_group() {
         answer(200, json!({ "value": [{ "id": "ana" }] })),
         answer(204, Value::Null),
     ] {
-        let server = Server::start(vec![act]).await;
+        let server = Server::start(vec![act.clone(), act.clone(), act]).await;
         let unknown = scripted(&server).members_of(principal(10), TIMEOUT).await.unwrap_err();
+        assert!(matches!(unknown, DirectoryError::Unknown { .. }), "{unknown:?}");
+        let unknown = scripted(&server).direct_members_of(principal(10), TIMEOUT).await.unwrap_err();
+        assert!(matches!(unknown, DirectoryError::Unknown { .. }), "{unknown:?}");
+        let unknown = scripted(&server).assigned_to(principal(10), TIMEOUT).await.unwrap_err();
         assert!(matches!(unknown, DirectoryError::Unknown { .. }), "{unknown:?}");
     }
     world.azure.add_rule(FaultRule::new(FaultAction::Hold).service(AzureService::Graph)).unwrap();

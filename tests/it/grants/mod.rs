@@ -16,6 +16,7 @@ pub(crate) mod nesting;
 pub(crate) mod orders;
 pub(crate) mod over_http;
 pub(crate) mod overdue;
+pub(crate) mod parity;
 pub(crate) mod pins;
 pub(crate) mod plan;
 pub(crate) mod reasons;

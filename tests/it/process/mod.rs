@@ -13,6 +13,7 @@ pub(crate) mod local_state;
 pub(crate) mod local_tls;
 pub(crate) mod operator_commands;
 pub(crate) mod packages;
+pub(crate) mod parity_command;
 pub(crate) mod plan_command;
 pub(crate) mod report_command;
 pub(crate) mod report_page;

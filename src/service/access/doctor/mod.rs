@@ -7,7 +7,7 @@ pub mod finding;
 pub mod gather;
 mod identity;
 mod limits;
-mod people;
+pub(in crate::service::access) mod people;
 mod reach;
 mod right;
 mod rights;

@@ -166,6 +166,10 @@ fn the_commands_and_their_flags_are_documented() {
                 "--control-url",
             ],
         ),
+        (
+            &["parity"],
+            &["--file", "--group", "--columns", "--graph", "--app", "--json", "--tables", "--control-url"],
+        ),
         (&["config", "check"], &["--settings", "--json"]),
         (&["config", "stamp"], &["--file", "--out"]),
         (&["config", "schema"], &[]),

@@ -244,7 +244,7 @@ async fn what_decides_access_survives_a_restart() {
     world.azure.set_custom_role(role).unwrap();
     let group = GraphGroup { id: guid(10), display_name: "Operators".to_owned(), members: vec![guid(7)] };
     world.azure.add_group(group).unwrap();
-    let job = GraphServicePrincipal { id: guid(3), display_name: "job".to_owned() };
+    let job = GraphServicePrincipal { id: guid(3), display_name: "job".to_owned(), assigned: Vec::new() };
     world.azure.add_service_principal(job).unwrap();
     world.azure.set_hidden_types(vec![ObjectType::Group]).unwrap();
     let all = |world: &World| {

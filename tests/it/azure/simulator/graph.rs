@@ -24,10 +24,22 @@ impl World {
     }
 
     async fn members(&self, number: u128, query: &str) -> Answer {
-        let path = format!("/v1.0/groups/{}/transitiveMembers{query}", guid(number));
-        let request =
-            self.client.get(format!("{}{path}", self.simulator.graph_url())).bearer_auth("anything");
-        Answer::of(request.send().await.unwrap()).await
+        self.graph(&format!("groups/{}/transitiveMembers{query}", guid(number))).await
+    }
+
+    async fn graph(&self, path: &str) -> Answer {
+        self.follow(&format!("{}/v1.0/{path}", self.simulator.graph_url())).await
+    }
+
+    async fn follow(&self, link: &str) -> Answer {
+        Answer::of(self.client.get(link).bearer_auth("anything").send().await.unwrap()).await
+    }
+
+    /// An application, and who is assigned to it.
+    fn add_app(&self, number: u128, name: &str, assigned: &[u128]) {
+        let assigned = assigned.iter().map(|number| guid(*number)).collect();
+        let app = GraphServicePrincipal { id: guid(number), display_name: name.to_owned(), assigned };
+        self.azure.add_service_principal(app).unwrap();
     }
 
     async fn by_ids(&self, question: Value) -> Answer {
@@ -48,7 +60,8 @@ fn furnished() -> World {
     let world = World::start();
     world.add_person(1, "Ana");
     world.add_person(2, "Bo");
-    let backup = GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned() };
+    let backup =
+        GraphServicePrincipal { id: guid(3), display_name: "backup job".to_owned(), assigned: Vec::new() };
     world.azure.add_service_principal(backup).unwrap();
     world.add_group(10, "Operators", &[1, 11]);
     world.add_group(11, "Night shift", &[2, 3, 1, 10, 99]);
@@ -106,6 +119,130 @@ async fn members_come_in_pages() {
     assert!(world.azure.unrecognised().is_empty());
 }
 
+/// Graph: `members` lists what is in the group itself, groups as such; the account's state can be selected.
+/// Facts: F-177, F-179, F-049.
+#[actix_web::test]
+async fn direct_members_are_listed_without_those_of_groups_in_the_group() {
+    let world = furnished();
+    let mut bo = world.azure.users().into_iter().find(|user| user.id == guid(2)).unwrap();
+    bo.account_enabled = false;
+    world.azure.add_user(bo).unwrap();
+
+    let select = "?$select=id,displayName,userPrincipalName,accountEnabled&$top=999";
+    let outer = world.graph(&format!("groups/{}/members{select}", guid(10))).await;
+    let inner = world.graph(&format!("groups/{}/members{select}", guid(11))).await;
+
+    assert_eq!(
+        outer.body["value"],
+        json!([
+            { "@odata.type": "#microsoft.graph.user", "id": guid(1), "displayName": "Ana",
+              "userPrincipalName": "ana@contoso.example", "accountEnabled": true },
+            { "@odata.type": "#microsoft.graph.group", "id": guid(11), "displayName": "Night shift" },
+        ])
+    );
+    assert_eq!(ids(&inner), [guid(2), guid(3), guid(1), guid(10)]);
+    assert_eq!(inner.body["value"][0]["accountEnabled"], false);
+    let unasked = world.graph(&format!("groups/{}/members", guid(11))).await;
+    assert!(unasked.body["value"][0].get("accountEnabled").is_none(), "{unasked:?}");
+    world.graph(&format!("groups/{}/members", guid(12))).await.assert_error(404, "Request_ResourceNotFound");
+    assert!(world.azure.unrecognised().is_empty());
+}
+
+/// Graph: who is assigned to an application, each with its type and name; groups are not opened.
+/// Facts: F-176, F-050.
+#[actix_web::test]
+async fn who_is_assigned_to_an_application_is_listed() {
+    let world = furnished();
+    world.add_app(20, "backup scim", &[1, 10, 3, 99]);
+
+    let assigned = world.graph(&format!("servicePrincipals/{}/appRoleAssignedTo", guid(20))).await;
+
+    assert_eq!(assigned.status, 200, "{assigned:?}");
+    let context = format!(
+        "https://graph.microsoft.com/v1.0/$metadata#servicePrincipals('{}')/appRoleAssignedTo",
+        guid(20)
+    );
+    assert_eq!(assigned.body["@odata.context"], context);
+    let told: Vec<_> = assigned.body["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["principalId"], &one["principalType"], &one["principalDisplayName"]))
+        .collect();
+    let [ana, operators, job] = [1, 10, 3].map(|number| json!(guid(number)));
+    assert_eq!(
+        told,
+        [
+            (&ana, &json!("User"), &json!("Ana")),
+            (&operators, &json!("Group"), &json!("Operators")),
+            (&job, &json!("ServicePrincipal"), &json!("backup job")),
+        ]
+    );
+    let first = &assigned.body["value"][0];
+    assert_eq!(
+        (&first["resourceId"], &first["resourceDisplayName"]),
+        (&json!(guid(20)), &json!("backup scim"))
+    );
+    assert_eq!(first["appRoleId"], "00000000-0000-0000-0000-000000000000");
+    // A group, and an application that is not there.
+    for number in [10, 21] {
+        let none = world.graph(&format!("servicePrincipals/{}/appRoleAssignedTo", guid(number))).await;
+        none.assert_error(404, "Request_ResourceNotFound");
+    }
+    let call = world.azure.calls().pop().unwrap();
+    assert_eq!((call.service, call.principal, call.status), (AzureService::Graph, Some(guid(21)), Some(404)));
+    assert!(world.azure.unrecognised().is_empty());
+}
+
+/// Graph: assignments come in pages of 100, and `@odata.nextLink` is followed as it is.
+/// Facts: F-178.
+#[actix_web::test]
+async fn assignments_come_in_pages() {
+    let world = World::start();
+    let people: Vec<u128> = (1000..1250).collect();
+    people.iter().for_each(|number| world.add_person(*number, &format!("P{number}")));
+    world.add_app(20, "backup scim", &people);
+
+    let mut found = Vec::new();
+    let mut pages = Vec::new();
+    let mut next = Some(format!(
+        "{}/v1.0/servicePrincipals/{}/appRoleAssignedTo",
+        world.simulator.graph_url(),
+        guid(20)
+    ));
+    while let Some(link) = next {
+        let page = world.follow(&link).await;
+        let of_page = page.body["value"].as_array().unwrap().iter().map(|one| one["principalId"].clone());
+        let before = found.len();
+        found.extend(of_page);
+        pages.push(found.len() - before);
+        next = page.body.get("@odata.nextLink").map(|link| link.as_str().unwrap().to_owned());
+    }
+
+    assert_eq!(pages, [100, 100, 50]);
+    assert_eq!(found, people.iter().map(|number| json!(guid(*number))).collect::<Vec<_>>());
+    assert!(world.azure.unrecognised().is_empty());
+}
+
+/// What the simulator does not know of these collections fails the run.
+#[actix_web::test]
+async fn what_is_not_known_of_members_and_assignments_is_not_guessed_at() {
+    let world = furnished();
+    world.add_app(20, "backup scim", &[1]);
+    let unknown = [
+        format!("groups/{}/owners", guid(10)),
+        format!("groups/{}/members?$filter=x", guid(10)),
+        format!("groups/{}/members?$select=mail", guid(10)),
+        format!("servicePrincipals/{}/owners", guid(20)),
+        format!("servicePrincipals/{}/appRoleAssignedTo?$top=5", guid(20)),
+        "servicePrincipals/x/appRoleAssignedTo".to_owned(),
+    ];
+    for path in &unknown {
+        world.graph(path).await;
+    }
+    assert_eq!(world.azure.unrecognised().len(), unknown.len(), "{:#?}", world.azure.unrecognised());
+}
+
 /// Graph: `getByIds` leaves out what does not exist or is of another type, and takes at most 1,000 ids.
 /// Facts: F-051, F-107.
 #[actix_web::test]
@@ -145,7 +282,7 @@ async fn objects_that_may_not_be_read_have_no_names() {
 }
 
 /// Graph: who has no right at all is refused, and a rule plays that for all of Graph or for one group.
-/// Facts: F-053.
+/// Facts: F-053, F-180.
 #[actix_web::test]
 async fn a_missing_right_hides_the_members_of_a_group() {
     let world = furnished();
@@ -167,6 +304,8 @@ async fn a_missing_right_hides_the_members_of_a_group() {
     world.members(11, "").await.assert_error(403, "Authorization_RequestDenied");
     let question = json!({ "ids": [guid(1)], "types": ["user"] });
     world.by_ids(question).await.assert_error(403, "Authorization_RequestDenied");
+    let assigned = world.graph(&format!("servicePrincipals/{}/appRoleAssignedTo", guid(3))).await;
+    assigned.assert_error(403, "Authorization_RequestDenied");
 }
 
 /// A transport that sends the requests of the real host to another port is understood, and gets links of the real
