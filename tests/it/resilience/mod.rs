@@ -1,5 +1,6 @@
 //! Crashes, kills, lost answers, several processes.
 
+pub(crate) mod bulk_kills;
 pub(crate) mod crashes;
 pub(crate) mod faults;
 pub(crate) mod first_starts;
